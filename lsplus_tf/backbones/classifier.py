@@ -1,0 +1,161 @@
+"""From a backbone's name to a Keras model that takes pixels and gives float32 logits."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+from keras import layers
+from keras.applications import imagenet_utils
+
+from lsplus_tf.backbones.small_residual_cnn import small_residual_cnn
+from lsplus_tf.errors import InputError, MissingDataError
+
+BackboneName = Literal["small_residual_cnn", "mobilenet_v2", "resnet50", "vgg19"]
+_KERAS_MODES = {"symmetric": "tf", "caffe": "caffe"}
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class PixelScaling(layers.Layer):
+    """Pixels 0..255 to what a network's weights expect, inside the model that is saved.
+
+    Parameters
+    ----------
+    mode : "unit" ([0, 1]), "symmetric" ([-1, 1]) or "caffe" (BGR minus the ImageNet mean).
+    """
+
+    def __init__(self, mode: Literal["unit", "symmetric", "caffe"], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if mode not in ("unit", *_KERAS_MODES):
+            raise InputError(f"mode: expected 'unit', 'symmetric' or 'caffe', received {mode!r}")
+        self.mode = mode
+
+    def call(self, pixels: Any) -> Any:
+        if self.mode == "unit":
+            return pixels / 255.0
+        return imagenet_utils.preprocess_input(
+            pixels, data_format="channels_last", mode=_KERAS_MODES[self.mode]
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mode": self.mode}
+
+
+def build_classifier(
+    name: BackboneName,
+    image_shape: Sequence[int],
+    num_classes: int,
+    *,
+    weights: str | Path | None = None,
+    width: float = 1.0,
+    head: Sequence[int] = (),
+    scaling: Literal["unit", "symmetric", "caffe"] = "unit",
+    batch_norm_momentum: float | None = None,
+) -> keras.Model:
+    """A classifier of images: pixels 0..255 (B, H, W, C) in, float32 logits (B, K) out.
+
+    Parameters
+    ----------
+    name : the backbone; its features are averaged over the image (global average pooling).
+    image_shape : (H, W, C). Networks of `keras.applications` need H and W of at least 32.
+    num_classes : K >= 2.
+    weights : None (random, drawn from the global seed), "imagenet" (downloaded by Keras), or the
+        path of a `.weights.h5` file of the backbone without its head. Pretrained weights take
+        three channels: grey images are repeated.
+    width : multiplier of the channel counts (MobileNetV2's alpha).
+    head : units of hidden ReLU layers before the logits; the LS+ authors used (1024, 512).
+    scaling : how pixels are scaled, see `PixelScaling`.
+    batch_norm_momentum : for every BatchNormalization; None keeps the architecture's own. That of
+        MobileNetV2 is 0.999, whose moving statistics lag for hundreds of steps on small sets.
+
+    Raises
+    ------
+    InputError : an image too small for the network, a weights file that does not fit, or ImageNet
+        weights that cannot be downloaded.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> model = lsp.backbones.build_classifier("small_residual_cnn", (8, 8, 1), num_classes=10)
+    >>> model.output_shape, model.layers[-1].compute_dtype
+    ((None, 10), 'float32')
+    """
+    height, width_pixels, channels = image_shape
+    if name != "small_residual_cnn" and min(height, width_pixels) < 32:
+        raise InputError(
+            f"dataset.image_size: {name} needs images of at least 32x32 pixels, "
+            f"received {height}x{width_pixels}"
+        )
+    inputs = keras.Input(tuple(image_shape), name="pixels")
+    x = inputs
+    if weights is not None and channels == 1:
+        x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
+    if scaling == "caffe" and x.shape[-1] != 3:
+        raise InputError("backbone.scaling: 'caffe' needs three channels; set dataset.channels: 3")
+    x = PixelScaling(scaling, name="pixel_scaling")(x)
+    backbone = _backbone(name, x.shape[1:], weights, width)
+    if batch_norm_momentum is not None:
+        for layer in backbone.layers:
+            if isinstance(layer, layers.BatchNormalization):
+                layer.momentum = batch_norm_momentum
+    x = layers.GlobalAveragePooling2D(name="features")(backbone(x))
+    for i, units in enumerate(head):
+        x = layers.Dense(units, activation="relu", name=f"head_{i + 1}")(x)
+    # float32 under a mixed policy too: a softmax of float16 logits loses the tails.
+    logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, logits, name=name)
+
+
+def _backbone(
+    name: BackboneName, shape: Sequence[int], weights: str | Path | None, width: float
+) -> keras.Model:
+    """The feature extractor as a nested model, so that its weights load and save by themselves."""
+    if name == "small_residual_cnn":
+        inputs = keras.Input(tuple(shape))
+        model = keras.Model(inputs, small_residual_cnn(inputs, width=width), name="backbone")
+    else:
+        builder, options = {
+            "mobilenet_v2": (keras.applications.MobileNetV2, {"alpha": width}),
+            "resnet50": (keras.applications.ResNet50, {}),
+            "vgg19": (keras.applications.VGG19, {}),
+        }[name]
+        imagenet = "imagenet" if weights == "imagenet" else None
+        try:
+            model = builder(
+                include_top=False,
+                weights=imagenet,
+                input_shape=tuple(shape),
+                name="backbone",
+                **options,
+            )
+        except (OSError, ValueError) as error:
+            if imagenet is None:
+                raise
+            raise InputError(
+                f"backbone.weights: the ImageNet weights of {name} could not be had: {error}"
+            ) from error
+    if weights is not None and weights != "imagenet":
+        _load_weights(model, Path(weights))
+    return model
+
+
+def _load_weights(model: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise MissingDataError(f"backbone.weights: no such file {path}")
+    try:
+        with warnings.catch_warnings():
+            # Keras also looks for the layers under its private containers, and says so 160 times
+            # where a file names them under `layers` alone. A layer that is missing raises.
+            warnings.filterwarnings("ignore", "Skipping nested container")
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"backbone.weights: {path} does not fit the backbone: {first_line}"
+        ) from error

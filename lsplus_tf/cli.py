@@ -1,0 +1,203 @@
+"""The command line. TensorFlow is imported when training begins, so that help and errors are quick."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from lsplus_tf.config import Experiment
+    from lsplus_tf.experiments.gather import Results
+
+app = typer.Typer(
+    name="lsplus-tf",
+    help="Train image classifiers whose probabilities can be believed, and compare how.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+ConfigFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="CONFIG")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Where the data files lie, for data sets that are not embedded."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="The experiment's folder.", show_default="runs/NAME")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key of the config, such as protocol.epochs=3; repeat for more.",
+    ),
+]
+Methods = Annotated[
+    str | None,
+    typer.Option(help="Only these methods, separated by commas.", metavar="A,B"),
+]
+Seeds = Annotated[
+    str | None, typer.Option(help="Only these seeds, separated by commas.", metavar="0,1")
+]
+
+
+@app.command()
+def reproduce(
+    config: ConfigFile,
+    data_dir: DataDir = None,
+    out: Out = None,
+    overrides: Overrides = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+) -> None:
+    """Train every method and seed of CONFIG, then print the table and draw the figures.
+
+    Runs that are already finished in the folder are kept, so a second call takes seconds and an
+    interrupted one goes on where it was.
+
+    Example: lsplus-tf reproduce configs/digits.yaml
+    """
+    experiment, folder = _read(config, data_dir, out, overrides)
+    _train(experiment, folder, methods, seeds)
+    _report(folder, methods, seeds)
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    data_dir: DataDir = None,
+    out: Out = None,
+    overrides: Overrides = None,
+    methods: Methods = None,
+    seeds: Seeds = None,
+) -> None:
+    """Train like reproduce, without the report.
+
+    LS+ needs the class accuracies of hard-label runs; those are made first if they are missing.
+
+    Example: lsplus-tf train configs/digits.yaml --methods ls_plus --seeds 0
+    """
+    experiment, folder = _read(config, data_dir, out, overrides)
+    _train(experiment, folder, methods, seeds)
+
+
+@app.command()
+def report(
+    runs: Annotated[Path, typer.Argument(help="The experiment's folder.", metavar="RUNS")],
+    methods: Methods = None,
+    seeds: Seeds = None,
+) -> None:
+    """Print the table of the finished runs in RUNS and write tables and figures to RUNS/report.
+
+    Example: lsplus-tf report runs/digits
+    """
+    _report(runs, methods, seeds)
+
+
+@app.command()
+def datasets(data_dir: DataDir = None) -> None:
+    """List the data sets: what they hold, whether they are here, and where to get them.
+
+    Example: lsplus-tf datasets --data-dir ~/data
+    """
+    from lsplus_tf.datasets import available_datasets
+
+    table = Table(title="Data sets", show_lines=True)
+    for heading in ("Name", "Classes", "Images", "Here", "Source and licence", "Where to get it"):
+        table.add_column(heading)
+    for info in available_datasets(data_dir):
+        table.add_row(*(str(cell) for cell in info.cells()))
+    _console().print(table)
+
+
+def _read(
+    path: Path, data_dir: Path | None, out: Path | None, overrides: list[str] | None
+) -> tuple[Experiment, Path]:
+    from lsplus_tf.config import load_config
+
+    changes = list(overrides or ())
+    if data_dir is not None:
+        changes.append(f"dataset.data_dir={data_dir}")
+    experiment = load_config(path, changes)
+    return experiment, out if out is not None else Path("runs") / experiment.name
+
+
+def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str | None) -> None:
+    from lsplus_tf.training.environment import choose_cpu_kernels, quiet_tensorflow
+
+    quiet_tensorflow()
+    choose_cpu_kernels(experiment.backbone, experiment.dataset.image_size)
+
+    from lsplus_tf.experiments import run_experiment
+    from lsplus_tf.progress import TerminalProgress
+
+    with TerminalProgress(_console()) as observer:
+        run_experiment(
+            experiment,
+            folder,
+            observer=observer,
+            methods=_names(methods),
+            seeds=_numbers(seeds),
+        )
+
+
+def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
+    from lsplus_tf.experiments import gather
+    from lsplus_tf.report import write_report
+    from lsplus_tf.tables import compare, rich_table
+
+    results: Results = gather(folder, _names(methods), _numbers(seeds))
+    console = _console()
+    if results.missing:
+        names = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
+        console.print(f"Not finished, and not in the table: {names}", highlight=False)
+    written = write_report(results)
+    console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
+    console.print("Written:", highlight=False)
+    for path in written:
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--seeds: expected numbers such as 0,1,2; received {text!r}") from error
+
+
+def _console() -> Console:
+    return Console()
+
+
+def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    Console(stderr=True).print(f"[yellow]warning:[/] {message}", highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; what the user got wrong is told on one line, with exit code 2."""
+    warnings.showwarning = _print_warning  # type: ignore[assignment]
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True).print(
+            f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True, markup=True
+        )
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

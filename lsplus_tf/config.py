@@ -1,0 +1,334 @@
+"""What an experiment is: the schema of the YAML files under `configs/`.
+
+Nothing here imports TensorFlow, so that a wrong key is told in a second.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lsplus_tf.errors import InputError, MissingDataError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Weight = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """A part of a config: frozen, and without room for a key that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Settings):
+    """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
+
+    name: str
+    data_dir: Path | None = None
+    image_size: Annotated[int, Field(ge=4)] | None = None
+    channels: Literal[1, 3] | None = None
+    split_seed: int = 0
+    validation_fraction: Fraction = 0.2
+    test_fraction: Fraction = 0.2
+    unreadable: Literal["fail", "skip"] = "fail"
+    download: bool = False
+
+
+class Backbone(Settings):
+    """The network; see `lsplus_tf.backbones.build_classifier`."""
+
+    name: Literal["small_residual_cnn", "mobilenet_v2", "resnet50", "vgg19"] = "small_residual_cnn"
+    weights: str | None = Field(
+        default=None, description="null, 'imagenet', or the path of a .weights.h5 file"
+    )
+    width: Positive = Field(default=1.0, description="multiplier of the channel counts")
+    head: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+        default=(), description="units of hidden ReLU layers between pooling and the logits"
+    )
+    scaling: Literal["unit", "symmetric", "caffe"] = Field(
+        default="unit",
+        description="pixels to [0, 1], to [-1, 1], or BGR minus the ImageNet mean",
+    )
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="null keeps the architecture's own"
+    )
+
+    @model_validator(mode="after")
+    def _only_what_the_network_has(self) -> Backbone:
+        if self.width != 1.0 and self.name in ("resnet50", "vgg19"):
+            raise ValueError(f"width: {self.name} has one width, expected 1.0")
+        if self.weights == "imagenet" and self.name == "small_residual_cnn":
+            raise ValueError("weights: small_residual_cnn has no ImageNet weights")
+        return self
+
+
+class Augmentation(Settings):
+    """Random changes of the training images, new in every epoch. All are off by default."""
+
+    horizontal_flip: bool = False
+    vertical_flip: bool = False
+    rotation: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="+- degrees")
+    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="x and y factors independent in [1 - zoom, 1 + zoom]"
+    )
+    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="+- fraction of width and height"
+    )
+    shear: Annotated[float, Field(ge=0, lt=90)] = Field(default=0.0, description="+- degrees")
+    crop: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="a random window of side 1 - crop, resized back"
+    )
+    channel_shift: Annotated[float, Field(ge=0, le=255)] = Field(
+        default=0.0, description="+- added to each channel, on the 0..255 scale"
+    )
+
+
+class Adam(Settings):
+    """Adam; `weight_decay` decoupled (AdamW) or coupled (an L2 gradient)."""
+
+    name: Literal["adam"] = "adam"
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    decoupled: bool = True
+
+
+class SGD(Settings):
+    """Stochastic gradient descent with momentum; `weight_decay` decoupled or coupled."""
+
+    name: Literal["sgd"]
+    learning_rate: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    decoupled: bool = False
+
+
+class StepSchedule(Settings):
+    """The learning rate is multiplied by `factor` when each of `epochs` (0-based) begins."""
+
+    epochs: tuple[Annotated[int, Field(gt=0)], ...]
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _increasing(self) -> StepSchedule:
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise ValueError(f"epochs: expected increasing numbers, received {list(self.epochs)}")
+        return self
+
+
+class Protocol(Settings):
+    """How every method of the comparison is trained."""
+
+    optimizer: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
+    schedule: StepSchedule | None = None
+    epochs: Annotated[int, Field(gt=0)]
+    batch_size: Annotated[int, Field(gt=0)]
+    checkpoint: Literal["best_validation_accuracy", "last"] = Field(
+        default="best_validation_accuracy", description="of equal accuracies the earlier epoch"
+    )
+    early_stopping: Annotated[int, Field(gt=0)] | None = Field(
+        default=None, description="epochs without a better validation accuracy"
+    )
+    augmentation: Augmentation = Augmentation()
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    deterministic: bool = Field(default=True, description="the same seed gives the same bits")
+
+
+class HardLabels(Settings):
+    """Cross-entropy."""
+
+    loss: Literal["hard_labels"]
+
+
+class LabelSmoothing(Settings):
+    """Cross-entropy against (1 - alpha) one-hot + alpha / K."""
+
+    loss: Literal["label_smoothing"]
+    alpha: Weight = 0.1
+
+
+class ClassAccuracy(Settings):
+    """Where LS+ takes the class accuracies V from: validation predictions of hard-label runs."""
+
+    seeds: Literal["same", "all"] = Field(
+        default="same",
+        description="the hard-label run of the same seed, or the mean over all (the authors' way)",
+    )
+    shrinkage: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="samples' worth of pull towards the overall accuracy; 0 is Eq. 3"
+    )
+
+
+class LSPlus(Settings):
+    """LS+: (1 - alpha) CE + alpha KL(v^k || p)."""
+
+    loss: Literal["ls_plus"]
+    alpha: Weight = 0.5
+    class_accuracy: ClassAccuracy = ClassAccuracy()
+    start_from: Literal["initial_weights", "hard_labels"] = Field(
+        default="initial_weights", description="as the hard-label run did, or where it ended"
+    )
+
+
+class OnlineLabelSmoothing(Settings):
+    """OLS: alpha CE + (1 - alpha) CE against the mean correct softmax of the epoch before."""
+
+    loss: Literal["online_label_smoothing"]
+    alpha: Weight = 0.5
+    empty_class: Literal["uniform", "keep"] = "uniform"
+
+
+Method = Annotated[
+    HardLabels | LabelSmoothing | LSPlus | OnlineLabelSmoothing, Field(discriminator="loss")
+]
+MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Experiment(Settings):
+    """One comparison: the same network on the same images, trained with several methods."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    dataset: Dataset
+    backbone: Backbone = Backbone()
+    protocol: Protocol
+    methods: dict[MethodName, Method] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _what_depends_on_what(self) -> Experiment:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds: expected different numbers, received {list(self.seeds)}")
+        needy = [name for name, m in self.methods.items() if isinstance(m, LSPlus)]
+        if needy and self.hard_label_method is None:
+            raise ValueError(
+                f"methods: {needy[0]} takes its class accuracies from hard-label runs, "
+                "so a method with loss: hard_labels is needed"
+            )
+        return self
+
+    @property
+    def hard_label_method(self) -> str | None:
+        """The name of the first method that trains with hard labels."""
+        return next((n for n, m in self.methods.items() if isinstance(m, HardLabels)), None)
+
+    def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:
+        """All that decides what a run gives, as plain values: two runs with equal ones are equal.
+
+        Where the data lie is not part of it.
+        """
+        values = self.model_dump(mode="json", exclude={"methods", "seeds"})
+        del values["dataset"]["data_dir"], values["dataset"]["download"]
+        method = self.methods[method_name]
+        values |= {"method": {"name": method_name, **method.model_dump(mode="json")}, "seed": seed}
+        if isinstance(method, LSPlus):
+            values["method"]["class_accuracy"]["from"] = {
+                "method": self.hard_label_method,
+                "seeds": list(self.prior_seeds(method, seed)),
+            }
+        return values
+
+    def prior_seeds(self, method: LSPlus, seed: int) -> tuple[int, ...]:
+        """The seeds of the hard-label runs from which an LS+ run takes its class accuracies."""
+        return self.seeds if method.class_accuracy.seeds == "all" else (seed,)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment from YAML, with `key.subkey=value` overrides.
+
+    Parameters
+    ----------
+    path : the YAML file.
+    overrides : such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
+
+    Raises
+    ------
+    InputError : no such file, not YAML, an unknown key, or a wrong value; every one is named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"config: no such file {path}")
+    for override in overrides:
+        if "=" not in override:
+            raise InputError(f"--set: expected key=value, received {override!r}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    return parse_config(values, str(path))
+
+
+def parse_config(values: Any, source: str) -> Experiment:
+    """Validate an experiment's `values`; `source` is named in the error."""
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{source}: {'; '.join(_complaints(error))}") from error
+
+
+def to_yaml(settings: Settings) -> str:
+    """The settings as YAML, in the order of the schema."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    """One phrase per mistake: the key as written in the file, what was expected, what came."""
+    phrases = []
+    for mistake in error.errors():
+        keys = _keys_of(mistake["loc"])
+        where = ".".join(keys) or "config"
+        if mistake["type"] == "extra_forbidden":
+            known = _known_keys(mistake["loc"])
+            close = difflib.get_close_matches(keys[-1], known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+            phrases.append(f"{where}: unknown key{hint}")
+        elif mistake["type"] == "value_error":
+            text = mistake["msg"].removeprefix("Value error, ")
+            phrases.append(text if where == "config" else f"{where}.{text}")
+        else:
+            message = mistake["msg"][0].lower() + mistake["msg"][1:]
+            received = "" if mistake["type"] == "missing" else f", received {mistake['input']!r}"
+            phrases.append(f"{where}: {message}{received}")
+    return phrases
+
+
+def _keys_of(location: tuple[int | str, ...]) -> list[str]:
+    """The path of a key in the file: pydantic adds the chosen member of a union after its key."""
+    keys = [str(part) for part in location]
+    if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
+        del keys[2]
+    return keys
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the schema has in the place where `location` has an unknown one."""
+    place: Any = Experiment
+    for part in location[:-1]:
+        place = _descend(place, part)
+    return list(place.model_fields)
+
+
+def _descend(annotation: Any, part: int | str) -> Any:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    if get_origin(annotation) is types.UnionType:
+        return next(
+            member
+            for member in get_args(annotation)
+            if any(part in get_args(field.annotation) for field in member.model_fields.values())
+        )
+    below = annotation.model_fields[part].annotation
+    if types.NoneType in get_args(below):  # `Section | None`: a key is unknown to the section
+        return get_args(below)[0]
+    return below

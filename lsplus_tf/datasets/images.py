@@ -1,0 +1,120 @@
+"""One size and one number of channels for all images, and no more of them than memory holds."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lsplus_tf.errors import InputError
+
+MEMORY_SHARE = 0.8
+
+
+def check_memory(count: int, height: int, width: int, channels: int, name: str) -> None:
+    """Refuse a data set whose uint8 images alone need most of the machine's memory.
+
+    Parameters
+    ----------
+    count, height, width, channels : int
+        Images of the data set and their shape.
+    name : str
+        The data set, for the message.
+
+    Raises
+    ------
+    InputError
+        If count * height * width * channels bytes are more than 80% of the physical memory. A
+        container's own limit is not looked at. No check where the system does not tell.
+    """
+    if not hasattr(os, "sysconf"):
+        return
+    needed = count * height * width * channels
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > MEMORY_SHARE * memory:
+        raise InputError(
+            f"{name}: {count} images of {height}x{width}x{channels} need {needed / 2**30:.1f} GiB, "
+            f"more than {MEMORY_SHARE:.0%} of this machine's {memory / 2**30:.1f} GiB; "
+            "set a smaller dataset.image_size"
+        )
+
+
+def to_pillow(image: npt.NDArray[np.uint8]) -> Image.Image:
+    """Return a uint8 image of shape (H, W, 1) or (H, W, 3) as a Pillow image (L or RGB)."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def to_array(
+    image: Image.Image, *, channels: int, image_size: int | None = None
+) -> npt.NDArray[np.uint8]:
+    """Return a Pillow image as uint8, shape (H, W, channels), values 0..255.
+
+    Colour becomes grey by ITU-R 601 luma, grey is repeated over three channels, and an alpha
+    channel is dropped. With `image_size` the image is stretched to that square by Pillow's
+    bilinear filter, which antialiases.
+    """
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image_size is not None and image.size != (image_size, image_size):
+        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+    array = np.asarray(image)
+    return array[..., None] if channels == 1 else array
+
+
+def fit_images(
+    images: npt.NDArray[np.uint8], *, image_size: int | None, channels: int | None, name: str
+) -> npt.NDArray[np.uint8]:
+    """Bring an array of images to a square size and a number of channels, as `to_array` does.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, shape (N, H, W, C), C 1 or 3.
+    image_size : int or None
+        Height and width of the result; None leaves them.
+    channels : {1, 3} or None
+        Channels of the result; None leaves them.
+    name : str
+        The data set, for the message when it cannot fit in memory.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (N, height, width, channels); `images` itself where nothing changes.
+    """
+    count, height, width, depth = images.shape
+    target = (image_size or height, image_size or width, channels or depth)
+    if target == (height, width, depth):
+        return images
+    check_memory(count, *target, name)
+    if target[:2] == (height, width) and depth == 1:
+        return np.repeat(images, 3, axis=3)
+    fitted = np.empty((count, *target), np.uint8)
+
+    def fit(index: int) -> None:
+        fitted[index] = to_array(
+            to_pillow(images[index]), channels=target[2], image_size=image_size
+        )
+
+    for_each(fit, count)
+    return fitted
+
+
+def for_each(function: Callable[[int], None], count: int) -> None:
+    """Call `function` with 0..count-1 from as many threads as there are cores.
+
+    Pillow decodes and resizes without holding the interpreter's lock, so threads are enough. The
+    first exception that a call raises is raised here.
+    """
+    workers = os.cpu_count() or 1
+    # A few runs of indices per worker: one task per tiny image would cost more than the image.
+    bounds = np.linspace(0, count, min(count, 8 * workers) + 1, dtype=int)
+
+    def run(start: int, stop: int) -> None:
+        for index in range(start, stop):
+            function(index)
+
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(run, bounds[:-1].tolist(), bounds[1:].tolist()):
+            pass

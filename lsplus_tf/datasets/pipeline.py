@@ -1,0 +1,154 @@
+"""Batches for `model.fit`, a pure function of (seed, epoch, position), and for evaluation."""
+
+import math
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from lsplus_tf.datasets.augment import augment_batch
+from lsplus_tf.datasets.base import Split
+from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from lsplus_tf.config import Augmentation
+
+
+def training_batches(
+    split: Split,
+    *,
+    batch_size: int,
+    epochs: int,
+    seed: int,
+    augmentation: "Augmentation",
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Return all training batches of a run, one epoch after the other.
+
+    Parameters
+    ----------
+    split : Split
+        N samples.
+    batch_size : int
+        Samples in a batch, at least 1; the last batch of an epoch has what is left.
+    epochs : int
+        Epochs of the whole run, at least 1.
+    seed : int
+        Order and augmentation depend on it, 0..2**63-1.
+    augmentation : lsplus_tf.config.Augmentation
+        Random changes of the images.
+    first_epoch : int
+        Start at this epoch, 0..epochs: what comes is exactly what an uninterrupted run gives
+        from there on.
+
+    Returns
+    -------
+    tf.data.Dataset
+        (epochs - first_epoch) * ceil(N / batch_size) pairs of images, float32 (B, H, W, C),
+        0..255, and labels, int32 (B,). Every epoch is a permutation of all samples. Give
+        `model.fit` steps_per_epoch=ceil(N / batch_size).
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import Augmentation
+    >>> from lsplus_tf.datasets import load_dataset
+    >>> train = load_dataset("digits").train
+    >>> batches = training_batches(
+    ...     train, batch_size=64, epochs=2, seed=0, augmentation=Augmentation()
+    ... )
+    >>> len(batches)
+    34
+    """
+    _check_at_least("batch_size", batch_size, 1)
+    _check_at_least("epochs", epochs, 1)
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed: expected 0..2**63-1, got {seed}")
+    if not 0 <= first_epoch <= epochs:
+        raise InputError(f"first_epoch: expected 0..{epochs} (epochs), got {first_epoch}")
+    images, labels = _on_host(split)
+    count = len(split)
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+        # Sorting random keys is a permutation that depends on nothing but the seed. Stable, so
+        # that equal keys do not leave the order to chance.
+        keys = tf.random.stateless_uniform(
+            (count,), epoch_seed, minval=None, maxval=None, dtype=tf.int64
+        )
+        order = tf.argsort(keys, stable=True)
+
+        def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            chosen = order[start : start + batch_size]
+            batch_images = tf.cast(tf.gather(images, chosen), tf.float32)
+            batch_seed = tf.random.fold_in(epoch_seed, start)
+            return augment_batch(batch_images, augmentation, batch_seed), tf.gather(labels, chosen)
+
+        starts = tf.data.Dataset.range(0, count, batch_size)
+        return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)
+    total = (epochs - first_epoch) * math.ceil(count / batch_size)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(total))
+    return _deterministic(batches)
+
+
+def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
+    """Return the samples of a split in order, without augmentation.
+
+    Parameters
+    ----------
+    split : Split
+        N samples.
+    batch_size : int
+        Samples in a batch, at least 1; the last batch has what is left.
+
+    Returns
+    -------
+    tf.data.Dataset
+        ceil(N / batch_size) pairs of images, float32 (B, H, W, C), 0..255, and labels, int32
+        (B,).
+
+    Raises
+    ------
+    InputError
+        If `batch_size` is less than 1.
+
+    Examples
+    --------
+    >>> from lsplus_tf.datasets import load_dataset
+    >>> len(evaluation_batches(load_dataset("digits").test, batch_size=64))
+    6
+    """
+    _check_at_least("batch_size", batch_size, 1)
+    images, labels = _on_host(split)
+
+    def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        stop = start + batch_size
+        return tf.cast(images[start:stop], tf.float32), labels[start:stop]
+
+    starts = tf.data.Dataset.range(0, len(split), batch_size)
+    return _deterministic(starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def _on_host(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the uint8 images and int32 labels as tensors in main memory, where tf.data runs.
+
+    As eager tensors they are captured by reference: neither a batch nor the graph copies them.
+    """
+    with tf.device("CPU:0"):
+        return tf.constant(split.images), tf.constant(split.labels, tf.int32)
+
+
+def _deterministic(batches: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    options.deterministic = True
+    return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_at_least(argument: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"{argument}: expected at least {least}, got {value}")

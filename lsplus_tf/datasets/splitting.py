@@ -1,0 +1,147 @@
+"""Naming the splits, and carving a missing one, stratified by class, from the training split."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from lsplus_tf.datasets.base import Split
+from lsplus_tf.errors import InputError
+
+PARTS = ("train", "validation", "test")
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def match_splits(found: list[str], name: str) -> dict[str, str]:
+    """Find out which of the names `found` are the splits, in any case of letters.
+
+    Parameters
+    ----------
+    found : list of str
+        Folders or TFDS splits, such as "Training" or "val". Others are left out.
+    name : str
+        The data set, for messages.
+
+    Returns
+    -------
+    dict of str to str
+        "train" and, where found, "validation" and "test", to the name found.
+
+    Raises
+    ------
+    InputError
+        If there is no training split, or two names for one split.
+    """
+    matched: dict[str, str] = {}
+    for candidate in sorted(found):
+        part = SPLIT_NAMES.get(candidate.lower())
+        if part is None:
+            continue
+        if part in matched:
+            raise InputError(
+                f"{name}: {matched[part]!r} and {candidate!r} are both a {part} split; keep one"
+            )
+        matched[part] = candidate
+    if "train" not in matched:
+        raise InputError(
+            f"{name}: expected a split 'train' or 'training', found {sorted(found) or 'none'}"
+        )
+    return {part: matched[part] for part in PARTS if part in matched}
+
+
+def complete_splits(
+    splits: dict[str, Split],
+    class_names: tuple[str, ...],
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+    split_seed: int,
+    name: str,
+) -> dict[str, Split]:
+    """Carve the test split, then the validation split, from "train" where they are missing.
+
+    Parameters
+    ----------
+    splits : dict of str to Split
+        At least "train". Labels within 0..K-1.
+    class_names : tuple of str
+        The K classes, for messages.
+    validation_fraction, test_fraction : float
+        Size of a carved split as a share of the training split as given, rounded up.
+    split_seed : int
+        Which samples are taken: the same seed takes the same ones.
+    name : str
+        The data set, for messages.
+
+    Returns
+    -------
+    dict of str to Split
+        "train", "validation" and "test"; carved ones are stratified and keep the order of
+        samples.
+
+    Raises
+    ------
+    InputError
+        If a class has too few samples to be in every part.
+    """
+    complete = dict(splits)
+    total = len(splits["train"])
+    for part, fraction in (("test", test_fraction), ("validation", validation_fraction)):
+        if part in complete:
+            continue
+        pool = complete["train"]
+        rest, taken = _stratified_indices(
+            pool.labels,
+            math.ceil(fraction * total),
+            class_names,
+            seed=split_seed,
+            purpose=f"{name}: {part}_fraction={fraction}",
+        )
+        complete["train"], complete[part] = pool.take(rest), pool.take(taken)
+    return complete
+
+
+def _stratified_indices(
+    labels: npt.NDArray[np.int64],
+    size: int,
+    class_names: tuple[str, ...],
+    *,
+    seed: int,
+    purpose: str,
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return sorted indices of the rest and of `size` samples, both with every class present."""
+    # Imported here: it costs a second, and listing the data sets does not need it.
+    from sklearn.model_selection import train_test_split
+
+    counts = np.bincount(labels, minlength=len(class_names))
+    present = np.flatnonzero(counts)
+    smallest = present[np.argmin(counts[present])]
+    if counts[smallest] < 2:
+        raise InputError(
+            f"{purpose}: class {class_names[smallest]!r} has {counts[smallest]} sample "
+            "to split, expected at least 2"
+        )
+    if min(size, len(labels) - size) < len(present):
+        raise InputError(
+            f"{purpose}: splits {len(labels)} samples into {len(labels) - size} and {size}, "
+            f"expected at least one of each of {len(present)} classes in both"
+        )
+    rest, taken = train_test_split(
+        np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
+    )
+    for part in (rest, taken):
+        absent = np.setdiff1d(present, labels[part])
+        if absent.size:
+            raise InputError(
+                f"{purpose}: class {class_names[absent[0]]!r} has too few samples "
+                f"({counts[absent[0]]}) to be in both parts"
+            )
+    return np.sort(rest), np.sort(taken)

@@ -1,0 +1,16 @@
+"""The exceptions that mean "what you gave is wrong", so that the command line can say so in a line."""
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used.
+
+    The message is one line: it names the argument or file, what was expected and what came.
+    """
+
+
+class MissingDataError(InputError, FileNotFoundError):
+    """A data file is not where it was looked for; the message says where to get and put it."""
+
+    def __str__(self) -> str:
+        # FileNotFoundError would otherwise format its arguments as an errno and a file name.
+        return str(self.args[0])

@@ -1,0 +1,156 @@
+"""What every metric starts from: checked predictions, and what several metrics derive from them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from lsplus_tf.errors import InputError
+
+Convention = Literal["standard", "paper"]
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+# A float16 softmax rounds each probability by up to 4.9e-4 of itself, so that a row's sum can be
+# off by as much; float32 stays within 1e-5. Logits and percentages are off by far more.
+_ROW_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Valid probabilities (N, K) and labels (N,), and what is computed from them at most once."""
+
+    probabilities: FloatArray
+    labels: npt.NDArray[np.int64]
+    convention: Convention
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.intp]:
+        """Most probable class (N,); the first one where several tie."""
+        return self.probabilities.argmax(axis=1)
+
+    @cached_property
+    def confidence(self) -> FloatArray:
+        """Probability of the predicted class (N,), in the dtype of the probabilities."""
+        return self.probabilities[np.arange(self.labels.size), self.predicted]
+
+    @cached_property
+    def true_probability(self) -> FloatArray:
+        """Probability of the true class (N,), in the dtype of the probabilities."""
+        return self.probabilities[np.arange(self.labels.size), self.labels]
+
+    @cached_property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether the predicted class is the true one (N,)."""
+        return self.predicted == self.labels
+
+    @cached_property
+    def ranking(self) -> npt.NDArray[np.intp]:
+        """Sample indices from the most to the least confident (N,)."""
+        return np.argsort(-self.confidence, kind="stable")
+
+    @cached_property
+    def cumulative_correct(self) -> npt.NDArray[np.float64]:
+        """Number of correct samples among the i most confident ones, i = 0..N, (N + 1,).
+
+        Inside a group of equal confidence the order means nothing, so the standard convention
+        takes the expectation over all orders: a straight line between the group's ends.
+        """
+        correct = np.concatenate(([0.0], np.cumsum(self.correct[self.ranking])))
+        if self.convention == "paper":
+            return correct
+        group_ends = np.flatnonzero(np.diff(self.confidence[self.ranking])) + 1
+        ends = np.concatenate(([0], group_ends, [self.labels.size]))
+        return np.interp(np.arange(self.labels.size + 1), ends, correct[ends])
+
+
+def check_predictions(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, convention: Convention = "standard"
+) -> Predictions:
+    """Predictions that are safe to measure.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+        N >= 1, K >= 2; not negative, every row sums to 1 within 1e-3 (so that the softmax of a
+        float32 or float16 model passes). Any real dtype; a floating one is kept, not copied.
+    labels : array_like of int, shape (N,)
+        True classes in [0, K).
+    convention : {"standard", "paper"}
+        "paper" casts the probabilities to float32 and flushes subnormals to zero, as the
+        TensorFlow 2.4 of the LS+ authors did.
+
+    Raises
+    ------
+    InputError
+        If something is not as above; the message names the argument and the first bad row.
+    """
+    if convention not in get_args(Convention):
+        raise InputError(f"convention: expected 'standard' or 'paper', received {convention!r}")
+    checked = _check_probabilities(np.asarray(probabilities))
+    true_classes = _check_labels(np.asarray(labels), *checked.shape)
+    if convention == "paper":
+        checked = checked.astype(np.float32, copy=False)
+        checked = np.where(checked < np.finfo(np.float32).tiny, np.float32(0), checked)
+    return Predictions(checked, true_classes, convention)
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise InputError unless the value is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
+
+
+def _check_probabilities(array: npt.NDArray[Any]) -> FloatArray:
+    if array.ndim != 2:
+        raise InputError(f"probabilities: expected shape (N, K), received {array.shape}")
+    if array.shape[0] == 0:
+        raise InputError(f"probabilities: expected at least one row, received shape {array.shape}")
+    if array.shape[1] < 2:
+        raise InputError(
+            "probabilities: expected one column per class, at least two, "
+            f"received shape {array.shape}"
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"probabilities: expected real numbers, received dtype {array.dtype}")
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    # NaN and infinity survive summation, so that one (N,) array finds them without a mask of N x K.
+    with np.errstate(invalid="ignore"):
+        row_sums: npt.NDArray[np.float64] = array.sum(axis=1, dtype=np.float64)
+    _refuse_rows(~np.isfinite(row_sums), array, "probabilities: expected finite numbers")
+    if array.min() < 0:
+        negative = np.asarray((array < 0).any(axis=1))
+        _refuse_rows(negative, array, "probabilities: expected no negative numbers")
+    _refuse_rows(
+        np.abs(row_sums - 1) > _ROW_SUM_TOLERANCE,
+        row_sums,
+        f"probabilities: expected rows that sum to 1 (within {_ROW_SUM_TOLERANCE:g}; for logits, "
+        "take the softmax first)",
+    )
+    return array
+
+
+def _check_labels(array: npt.NDArray[Any], rows: int, classes: int) -> npt.NDArray[np.int64]:
+    if array.shape != (rows,):
+        raise InputError(
+            f"labels: expected shape ({rows},), one class index for each row of probabilities, "
+            f"received {array.shape}"
+        )
+    if array.dtype.kind not in "iub":
+        raise InputError(
+            f"labels: expected integers, received dtype {array.dtype} ({array[0]!r} at row 0)"
+        )
+    outside = np.asarray((array < 0) | (array >= classes))
+    _refuse_rows(outside, array, f"labels: expected integers from 0 to {classes - 1}")
+    return array.astype(np.int64, copy=False)
+
+
+def _refuse_rows(bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], expected: str) -> None:
+    if bad.any():
+        row = int(bad.argmax())
+        # A row of a thousand classes would bury the message.
+        received = np.array2string(values[row], threshold=8, edgeitems=4, max_line_width=10_000)
+        raise InputError(f"{expected}, received {received} at row {row}")

@@ -1,0 +1,352 @@
+"""Exact metrics of classification, and :func:`evaluate` for all at once, in NumPy.
+
+Every function takes softmax outputs ``probabilities`` (N, K) and true classes ``labels`` (N,) as
+NumPy arrays or anything that becomes one, returns a Python float (a fraction, not a percentage),
+and raises :class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad row,
+where the probabilities are not finite, not negative and summing to 1 (within 1e-3), or the labels
+are not integers in [0, K).
+
+Where the LS+ paper's released code departs from the sound definition, ``convention="paper"``
+follows the code, so that its tables can be reproduced:
+
+============  ======================================  ==========================================
+\\             ``"standard"``                          ``"paper"``
+============  ======================================  ==========================================
+dtype         that of the probabilities               float32, subnormals flushed to zero
+accuracy      of the first most probable class        a tied maximum counts as wrong
+ECE, SCE      every sample is in one of the bins      probability 0 is in no bin, nor is one
+              (lower, upper], 0 in the first          above 1
+ACE           bins of equal mass by rank              bins between quantiles, in none of which is
+                                                      the least confident sample
+SCE           mean over all K classes                 mean over classes 0..max(labels)
+CE            finite at p = 0 (708.4)                 p clipped to [1e-7, 1 - 1e-7]
+R-AUC         all N + 1 points, ties by expectation   200 points, ties as they come
+============  ======================================  ==========================================
+"""
+
+import numpy as np
+import numpy.typing as npt
+import scipy.special
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import _measures
+from lsplus_tf.metrics._measures import PAPER_BINS
+from lsplus_tf.metrics._predictions import Convention, check_count, check_predictions
+
+
+def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Softmax over the last axis, in float64 and without overflow.
+
+    Parameters
+    ----------
+    logits : array_like, shape (..., K)
+        Finite numbers.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., K)
+        Rows in [0, 1] that sum to 1.
+
+    Raises
+    ------
+    InputError
+        If a logit is NaN or infinite.
+
+    Examples
+    --------
+    >>> softmax([[0.0, 0.0], [1000.0, 0.0]]).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    finite = np.isfinite(scores)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise InputError(f"logits: expected finite numbers, received {scores[where]} at {where}")
+    return np.asarray(scipy.special.softmax(scores, axis=-1))
+
+
+def accuracy(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+) -> float:
+    """Share of samples whose most probable class is the true one.
+
+    Where several classes tie for the maximum the first one is predicted; with
+    ``convention="paper"`` such a sample is wrong whatever its label.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    convention : {"standard", "paper"}
+        See the table at the head of this module.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0])
+    1.0
+    >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0], convention="paper")
+    0.5
+    """
+    return _measures.accuracy(check_predictions(probabilities, labels, convention))
+
+
+def top_k_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> float:
+    """Share of samples whose true class is not among the k most probable ones.
+
+    Of equally probable classes those with the lower index come first, so that k = 1 is the
+    complement of :func:`accuracy`. For k >= K the error is 0.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> top_k_error([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], [1, 2], k=2)
+    0.5
+    """
+    check_count("k", k)
+    return _measures.top_k_error(check_predictions(probabilities, labels), k)
+
+
+def auroc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
+
+    Equals scikit-learn's ``roc_auc_score(one_hot, probabilities, average="macro")``. Where a
+    class has no sample its curve does not exist: the result is NaN and a warning names the
+    missing classes.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1], 0.5 for chance, or NaN.
+
+    Examples
+    --------
+    >>> auroc([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]], [0, 1, 0])
+    1.0
+    """
+    return _measures.auroc(check_predictions(probabilities, labels))
+
+
+def precision(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
+
+    As there, the mean is over the classes that are in the labels or in the predictions.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> precision([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    0.75
+    """
+    return _measures.precision_recall_f1(check_predictions(probabilities, labels))[0]
+
+
+def recall(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
+
+    As there, the mean is over the classes that are in the labels or in the predictions.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> recall([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    0.75
+    """
+    return _measures.precision_recall_f1(check_predictions(probabilities, labels))[1]
+
+
+def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
+
+    As there, the mean is over the classes that are in the labels or in the predictions.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> round(f1([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1]), 4)
+    0.6667
+    """
+    return _measures.precision_recall_f1(check_predictions(probabilities, labels))[2]
+
+
+def negative_log_likelihood(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+) -> float:
+    """Mean of -log p(true class), the cross-entropy in nats.
+
+    A probability of 0 counts as the smallest normal float64, 2.2e-308, which keeps the mean finite:
+    that sample contributes 708.4. With ``convention="paper"`` p is clipped to [1e-7, 1 - 1e-7] in
+    float32, as Keras does, so that a sample contributes at most 16.1.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    convention : {"standard", "paper"}
+        See the table at the head of this module.
+
+    Returns
+    -------
+    float
+        0 or more, in nats.
+
+    Examples
+    --------
+    >>> round(negative_log_likelihood([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    0.4581
+    """
+    return _measures.nll(check_predictions(probabilities, labels, convention))
+
+
+def brier_score(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean over samples of the squared distance to the one-hot label.
+
+    Brier's original multi-class score: the sum over the classes, so that for K = 2 it is twice
+    scikit-learn's ``brier_score_loss`` of P(class 1).
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 2].
+
+    References
+    ----------
+    Brier, Monthly Weather Review 78, 1950.
+
+    Examples
+    --------
+    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    0.29
+    """
+    return _measures.brier(check_predictions(probabilities, labels))
+
+
+def mean_confidence(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Mean of the largest probability; minus the accuracy it is the overconfidence.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [1/K, 1].
+
+    Examples
+    --------
+    >>> mean_confidence([[0.75, 0.25], [0.5, 0.5]], [0, 1])
+    0.625
+    """
+    return _measures.mean_confidence(check_predictions(probabilities, labels))
+
+
+def evaluate(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+) -> dict[str, float]:
+    """All metrics of one set of predictions, as fractions.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+        Softmax outputs.
+    labels : array_like of int, shape (N,)
+        True classes in [0, K).
+    convention : {"standard", "paper"}
+        Sound definitions, or those of the LS+ paper's released code; the table at the head of this
+        module says how they differ.
+
+    Returns
+    -------
+    dict of str to float
+        accuracy, auroc, precision, recall, f1, ece, ace, sce, ce (negative log-likelihood, nats),
+        brier (0 to 2), top1_error, top5_error, mean_confidence, retention_auc.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid.
+
+    Warns
+    -----
+    UserWarning
+        If a class has no sample; auroc is then NaN.
+
+    Examples
+    --------
+    >>> metrics = evaluate([[0.9, 0.1], [0.3, 0.7]], [0, 1])
+    >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
+    (1.0, 0.2, 0.1)
+    """
+    predictions = check_predictions(probabilities, labels, convention)
+    share_correct = _measures.accuracy(predictions)
+    macro_precision, macro_recall, macro_f1 = _measures.precision_recall_f1(predictions)
+    return {
+        "accuracy": share_correct,
+        "auroc": _measures.auroc(predictions),
+        "precision": macro_precision,
+        "recall": macro_recall,
+        "f1": macro_f1,
+        "ece": _measures.ece(predictions, PAPER_BINS),
+        "ace": _measures.ace(predictions, PAPER_BINS),
+        "sce": _measures.sce(predictions, PAPER_BINS),
+        "ce": _measures.nll(predictions),
+        "brier": _measures.brier(predictions),
+        "top1_error": 1 - share_correct,
+        "top5_error": _measures.top_k_error(predictions, 5),
+        "mean_confidence": _measures.mean_confidence(predictions),
+        "retention_auc": _measures.retention_auc(predictions),
+    }

@@ -1,0 +1,258 @@
+"""Class priors: what the targets of a class are smoothed towards. NumPy in, (K, K) out.
+
+Row k of a prior is a distribution over the K classes, the v^k of the LS+ paper
+(Sambyal et al., MICCAI 2024).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lsplus_tf.errors import InputError
+
+FEW_SAMPLES = 5  # below this many validation samples an accuracy is hardly an estimate
+
+
+def check_prior(prior: ArrayLike) -> NDArray[np.float64]:
+    """Return `prior` as float64 (K, K), or raise `InputError` with what is wrong with it.
+
+    Rows must be distributions: no NaN, nothing negative, sums within 1e-5 of 1.
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import check_prior
+    >>> check_prior([[0.5, 0.5], [0.1, 0.9]]).shape
+    (2, 2)
+    """
+    try:
+        matrix = np.array(prior, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"prior: expected a (K, K) matrix of numbers, received {prior!r}") from error
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
+        hint = "; make one from class accuracies with informed_prior()" if matrix.ndim == 1 else ""
+        raise InputError(
+            f"prior: expected shape (K, K) with K >= 2, received shape {matrix.shape}{hint}"
+        )
+    for wrong, what in ((~np.isfinite(matrix), "finite values"), (matrix < 0, "values >= 0")):
+        if wrong.any():
+            k, j = np.argwhere(wrong)[0]
+            raise InputError(f"prior: expected {what}, received {matrix[k, j]} at [{k}, {j}]")
+    sums = matrix.sum(axis=1)
+    if not np.allclose(sums, 1.0, rtol=0, atol=1e-5):
+        k = int(np.argmax(np.abs(sums - 1.0)))
+        raise InputError(f"prior: expected rows that sum to 1, received {sums[k]:.6g} in row {k}")
+    return matrix
+
+
+def class_accuracy(
+    labels: ArrayLike, predictions: ArrayLike, num_classes: int
+) -> NDArray[np.float64]:
+    """Class-wise accuracy V (recall): of the samples of class k, the share predicted as k.
+
+    Parameters
+    ----------
+    labels : (N,) true class ids, 0..K-1.
+    predictions : (N,) predicted class ids, or (N, K) logits or probabilities.
+    num_classes : K.
+
+    Returns
+    -------
+    (K,) float64 in [0, 1].
+
+    Raises
+    ------
+    InputError : shapes that do not fit, NaN, ids out of range, or a class without samples, whose
+        accuracy is not defined.
+
+    Notes
+    -----
+    Source: V^acc of Sambyal et al., MICCAI 2024, estimated on the validation data.
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import class_accuracy
+    >>> class_accuracy([0, 0, 1, 1], [0, 1, 1, 1], num_classes=2).tolist()
+    [0.5, 1.0]
+    """
+    labels = _class_ids("labels", labels, num_classes)
+    scores = np.asarray(predictions)
+    if scores.ndim == 2:
+        if scores.shape != (len(labels), num_classes):
+            raise InputError(
+                f"predictions: expected shape ({len(labels)},) or ({len(labels)}, {num_classes}), "
+                f"received shape {scores.shape}"
+            )
+        if not np.isfinite(scores).all():
+            row = int(np.argwhere(~np.isfinite(scores))[0, 0])
+            raise InputError(f"predictions: expected finite values, received {scores[row]} in row {row}")
+        scores = scores.argmax(axis=1)
+    predicted = _class_ids("predictions", scores, num_classes)
+    if len(predicted) != len(labels):
+        raise InputError(
+            f"predictions: expected {len(labels)} entries, one per label, received {len(predicted)}"
+        )
+    counts = class_counts(labels, num_classes)
+    if (counts == 0).any():
+        raise InputError(
+            f"labels: expected samples of every class, found none of "
+            f"{np.flatnonzero(counts == 0).tolist()}"
+        )
+    return np.bincount(labels[predicted == labels], minlength=num_classes) / counts
+
+
+def class_counts(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    """Number of samples of every class, (K,), from class ids (N,) in 0..K-1.
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import class_counts
+    >>> class_counts([0, 2, 2], num_classes=3).tolist()
+    [1, 0, 2]
+    """
+    return np.bincount(_class_ids("labels", labels, num_classes), minlength=num_classes)
+
+
+def shrink_class_accuracy(
+    accuracy: ArrayLike, counts: ArrayLike, strength: float
+) -> NDArray[np.float64]:
+    """Draw class accuracies towards the overall accuracy, those of few samples most.
+
+    V_k becomes (n_k V_k + m V) / (n_k + m) with V the accuracy over all samples and m the
+    `strength`: the posterior mean under a Beta prior worth m samples. It keeps a class with one
+    or two validation images from a V of exactly 0 or 1. The LS+ paper does not shrink.
+
+    Parameters
+    ----------
+    accuracy : (K,) class accuracies in [0, 1].
+    counts : (K,) validation samples per class.
+    strength : m >= 0, in samples; 0 changes nothing.
+
+    Returns
+    -------
+    (K,) float64 in [0, 1].
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import shrink_class_accuracy
+    >>> shrink_class_accuracy([0.8, 1.0], [9, 1], strength=1).round(3).tolist()
+    [0.802, 0.91]
+    """
+    accuracy = _check_accuracy(accuracy)
+    samples = np.asarray(counts, dtype=np.float64)
+    if samples.shape != accuracy.shape or (samples < 0).any() or samples.sum() == 0:
+        raise InputError(
+            f"counts: expected {len(accuracy)} numbers >= 0 that are not all 0, received {counts!r}"
+        )
+    if not strength >= 0:
+        raise InputError(f"strength: expected a number >= 0, received {strength}")
+    if strength == 0:
+        return accuracy
+    overall = (samples * accuracy).sum() / samples.sum()
+    return (samples * accuracy + strength * overall) / (samples + strength)
+
+
+def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
+    """The LS+ prior: row k has V_k on the diagonal and (1 - V_k) / (K - 1) elsewhere.
+
+    Parameters
+    ----------
+    class_accuracy : (K,) class accuracies V in [0, 1], K >= 2.
+
+    Returns
+    -------
+    (K, K) float64, rows that sum to 1.
+
+    Raises
+    ------
+    InputError : not one number per class, NaN, or values outside [0, 1].
+
+    Notes
+    -----
+    Source: Sambyal et al., MICCAI 2024, Eq. 3.
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import informed_prior
+    >>> informed_prior([0.6, 0.9, 0.8]).round(3).tolist()
+    [[0.6, 0.2, 0.2], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]]
+    """
+    accuracy = _check_accuracy(class_accuracy)
+    num_classes = len(accuracy)
+    prior = np.repeat(((1.0 - accuracy) / (num_classes - 1))[:, None], num_classes, axis=1)
+    np.fill_diagonal(prior, accuracy)
+    return prior
+
+
+def uniform_prior(num_classes: int) -> NDArray[np.float64]:
+    """The prior of plain label smoothing, 1/K everywhere, (K, K).
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import uniform_prior
+    >>> uniform_prior(2).tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    if num_classes < 2:
+        raise InputError(f"num_classes: expected at least 2, received {num_classes}")
+    return np.full((num_classes, num_classes), 1.0 / num_classes)
+
+
+def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
+    """What is doubtful about class accuracies as a prior, a phrase each; empty if nothing is.
+
+    Named are classes with fewer than five validation samples, and accuracies of exactly 0 or 1,
+    for which the prior's row is one-hot or has nothing on the true class.
+
+    Parameters
+    ----------
+    accuracy : (K,) class accuracies in [0, 1].
+    counts : (K,) validation samples per class.
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import doubtful_estimates
+    >>> doubtful_estimates([0.5, 1.0, 1.0], [100, 3, 50])
+    ['fewer than 5 validation samples of class 1', 'validation accuracy exactly 1 of class 1, 2']
+    """
+    values, samples = _check_accuracy(accuracy), np.asarray(counts)
+    reasons = {
+        f"fewer than {FEW_SAMPLES} validation samples": samples < FEW_SAMPLES,
+        "validation accuracy exactly 0": values == 0,
+        "validation accuracy exactly 1": values == 1,
+    }
+    return [
+        f"{reason} of class {', '.join(str(k) for k in np.flatnonzero(concerned))}"
+        for reason, concerned in reasons.items()
+        if concerned.any()
+    ]
+
+
+def _check_accuracy(accuracy: ArrayLike) -> NDArray[np.float64]:
+    values = np.array(accuracy, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise InputError(
+            f"class_accuracy: expected shape (K,) with K >= 2, received shape {values.shape}"
+        )
+    outside = ~((values >= 0) & (values <= 1))  # also true for NaN
+    if outside.any():
+        k = int(np.flatnonzero(outside)[0])
+        raise InputError(
+            f"class_accuracy: expected values in [0, 1], received {values[k]} for class {k}"
+        )
+    return values
+
+
+def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int64]:
+    ids = np.asarray(values)
+    if ids.ndim != 1 or len(ids) == 0:
+        raise InputError(f"{name}: expected shape (N,) with N >= 1, received shape {ids.shape}")
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise InputError(f"{name}: expected integer class ids, received dtype {ids.dtype}")
+    outside = (ids < 0) | (ids >= num_classes)
+    if outside.any():
+        i = int(np.flatnonzero(outside)[0])
+        raise InputError(
+            f"{name}: expected class ids in 0..{num_classes - 1}, received {ids[i]} at index {i}"
+        )
+    return ids.astype(np.int64)

@@ -1,0 +1,166 @@
+"""The comparison of an experiment's methods as a table: terminal, Markdown, LaTeX, CSV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+from tabulate import tabulate
+
+from lsplus_tf.config import HardLabels, LabelSmoothing, LSPlus, Method, OnlineLabelSmoothing
+from lsplus_tf.experiments.gather import Results
+from lsplus_tf.training import run_folder
+
+SHORT_NAMES: dict[type, str] = {
+    HardLabels: "HL",
+    LabelSmoothing: "LS",
+    LSPlus: "LS+",
+    OnlineLabelSmoothing: "OLS",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric in the table: its key in `metrics.evaluate`, its heading, and which way is better."""
+
+    key: str
+    heading: str
+    better: int  # 1: higher, -1: lower, 0: neither
+
+
+COLUMNS = (
+    Column("accuracy", "ACC", 1),
+    Column("auroc", "AUROC", 1),
+    Column("precision", "Precision", 1),
+    Column("recall", "Recall", 1),
+    Column("f1", "F1", 1),
+    Column("ece", "ECE", -1),
+    Column("ace", "ACE", -1),
+    Column("sce", "SCE", -1),
+    Column("ce", "CE", -1),
+    Column("brier", "Brier", -1),
+    Column("top1_error", "Top-1 error", -1),
+    Column("top5_error", "Top-5 error", -1),
+    Column("mean_confidence", "Confidence", 0),
+    Column("retention_auc", "R-AUC", 1),
+)
+CAPTION = (
+    "Test metrics times 100, mean and sample SD over seeds, as the LS+ paper defines them: ECE, ACE "
+    "and SCE with 15 bins, CE the negative log-likelihood in nats, Brier summed over classes."
+)
+
+
+def short_names(methods: dict[str, Method]) -> dict[str, str]:
+    """What a method is called in tables: HL, LS, LS+, OLS where only one has that loss."""
+    kinds = [type(method) for method in methods.values()]
+    return {
+        name: SHORT_NAMES[type(method)] if kinds.count(type(method)) == 1 else name
+        for name, method in methods.items()
+    }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Mean and sample SD over seeds, in percent; `best` marks the best mean of a column."""
+
+    columns: tuple[Column, ...]
+    names: list[str]
+    seeds: list[int]
+    mean: pd.DataFrame
+    sd: pd.DataFrame
+    best: pd.DataFrame
+
+    def cells(self, bold: str, plus_minus: str) -> list[list[str]]:
+        """The rows of the table; `bold` is a pattern with one {} for the best values."""
+        rows = []
+        for i, (name, seeds) in enumerate(zip(self.names, self.seeds, strict=True)):
+            row = [name, str(seeds)]
+            for column in self.columns:
+                mean, sd = self.mean[column.key].iloc[i], self.sd[column.key].iloc[i]
+                text = f"{mean:.2f}" if np.isnan(sd) else f"{mean:.2f} {plus_minus} {sd:.2f}"
+                row.append(bold.format(text) if self.best[column.key].iloc[i] else text)
+            rows.append(row)
+        return rows
+
+    def headings(self, up: str = "↑", down: str = "↓") -> list[str]:
+        arrows = {1: f" {up}", -1: f" {down}", 0: ""}
+        return ["Method", "Seeds", *(c.heading + arrows[c.better] for c in self.columns)]
+
+
+def compare(results: Results) -> Comparison:
+    """Mean and sample SD (n - 1) over the seeds of every method."""
+    frame = results.metrics()
+    num_classes = len(class_names(results))
+    # Among at most five classes the true one is always in the top five.
+    columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and num_classes <= 5))
+    keys = [column.key for column in columns]
+    groups = frame.groupby("method", sort=False)
+    mean = 100 * groups[keys].mean()
+    best = pd.DataFrame(False, index=mean.index, columns=keys)
+    if len(mean) > 1:
+        for column in columns:
+            if column.better:
+                printed = (column.better * mean[column.key]).round(2)
+                best[column.key] = printed == printed.max()
+    names = short_names(results.experiment.methods)
+    return Comparison(
+        columns,
+        [names[method] for method in mean.index],
+        groups.size().tolist(),
+        mean,
+        100 * groups[keys].std(ddof=1),
+        best,
+    )
+
+
+def rich_table(comparison: Comparison, title: str) -> Table:
+    """The table for a terminal: the methods are columns, so that it fits 80 characters."""
+    table = Table(title=title, caption=CAPTION, caption_justify="left")
+    table.add_column("Metric (x100)")
+    for name in comparison.names:
+        table.add_column(name, justify="right")
+    cells = comparison.cells("[bold green]{}[/]", "±")
+    for heading, *row in list(zip(comparison.headings(), *cells, strict=True))[1:]:
+        table.add_row(heading, *row)
+    return table
+
+
+def markdown_table(comparison: Comparison) -> str:
+    rows = comparison.cells("**{}**", "±")
+    align = ["left"] + ["right"] * (len(rows[0]) - 1)
+    return tabulate(
+        rows,
+        comparison.headings(),
+        tablefmt="github",
+        colalign=align,
+        disable_numparse=True,
+    )
+
+
+def latex_table(comparison: Comparison) -> str:
+    rows = comparison.cells(r"\textbf{{{}}}", r"$\pm$")
+    rows = [[row[0].replace("_", r"\_"), *row[1:]] for row in rows]
+    headings = comparison.headings(r"$\uparrow$", r"$\downarrow$")
+    align = ["left"] + ["right"] * (len(rows[0]) - 1)
+    return tabulate(
+        rows,
+        headings,
+        tablefmt="latex_raw",
+        colalign=align,
+        disable_numparse=True,
+    )
+
+
+def csv_table(comparison: Comparison) -> pd.DataFrame:
+    """One row a method, two columns a metric: `KEY_mean` and `KEY_sd`, in percent."""
+    mean, sd = comparison.mean.add_suffix("_mean"), comparison.sd.add_suffix("_sd")
+    columns = [f"{c.key}_{what}" for c in comparison.columns for what in ("mean", "sd")]
+    return pd.concat([mean, sd], axis=1)[columns]
+
+
+
+def class_names(results: Results) -> list[str]:
+    first = results.runs[0].folder(results.folder)
+    return run_folder.read_json(first, run_folder.SUMMARY)["class_names"]

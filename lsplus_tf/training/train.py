@@ -1,0 +1,232 @@
+"""Train one network with one method and one seed, and write its run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import yaml
+
+from lsplus_tf import callbacks, config, losses, metrics, priors
+from lsplus_tf.backbones import build_classifier
+from lsplus_tf.datasets import ImageDataset, Split
+from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
+from lsplus_tf.errors import InputError
+from lsplus_tf.training import run_folder
+from lsplus_tf.training.environment import describe_environment, start_run
+from lsplus_tf.training.optimizers import build_optimizer
+from lsplus_tf.training.run_folder import Predictions
+
+_log = logging.getLogger(__name__)
+_MONITOR = "val_accuracy"
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+def train_run(
+    folder: Path,
+    experiment: config.Experiment,
+    method_name: str,
+    seed: int,
+    dataset: ImageDataset,
+    *,
+    prior: dict[str, Any] | None = None,
+    start_from: Path | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train, predict, measure, and leave a finished run in `folder`, or nothing.
+
+    Parameters
+    ----------
+    folder : where the run is put when it is whole.
+    experiment, method_name : the config, and which of its methods.
+    seed : of the initial weights, the shuffling and the augmentation.
+    dataset : the images.
+    prior : for LS+, the record of its class accuracies; `prior["class_accuracy"]` is (K,).
+    start_from : a `.keras` model whose weights replace the initial ones.
+    on_epoch : called with the 0-based epoch and the logs after every epoch.
+
+    Raises
+    ------
+    InputError : a setting that does not fit the images, or a training that diverged.
+    """
+    method, protocol = experiment.methods[method_name], experiment.protocol
+    with run_folder.written_whole(folder) as partial:
+        partial.mkdir()
+        with _logging_to(partial / run_folder.LOG):
+            _log.info("%s: %s, seed %d", experiment.name, method_name, seed)
+            started = time.perf_counter()
+            start_run(protocol, seed)
+            model = build_classifier(
+                image_shape=dataset.image_shape,
+                num_classes=dataset.num_classes,
+                **experiment.backbone.model_dump(),
+            )
+            if start_from is not None:
+                model.set_weights(keras.models.load_model(start_from, compile=False).get_weights())
+            history, soft_labels = _fit(
+                model, partial, method, protocol, seed, dataset, prior, on_epoch
+            )
+            predictions = {
+                "validation": _predict(model, dataset.validation, protocol.batch_size),
+                "test": _predict(model, dataset.test, protocol.batch_size),
+            }
+            measured = {
+                split: metrics.evaluate(
+                    metrics.softmax(p.logits), p.labels, convention="paper"
+                )
+                for split, p in predictions.items()
+            }
+            _log.info("test: %s", measured["test"])
+
+            settings = experiment.run_settings(method_name, seed)
+            (partial / run_folder.SETTINGS).write_text(yaml.safe_dump(settings, sort_keys=False))
+            run_folder.write_json(partial / run_folder.ENVIRONMENT, describe_environment())
+            history.to_csv(partial / run_folder.HISTORY, index=False)
+            for split, p in predictions.items():
+                run_folder.write_predictions(partial, split, p)
+            run_folder.write_json(partial / run_folder.METRICS, measured)
+            if prior is not None:
+                run_folder.write_json(partial / run_folder.PRIOR, prior)
+            if soft_labels is not None:
+                np.savez_compressed(partial / run_folder.SOFT_LABELS, soft_labels=soft_labels)
+            model.save(partial / run_folder.MODEL)
+            run_folder.write_json(
+                partial / run_folder.SUMMARY,
+                {
+                    "class_names": list(dataset.class_names),
+                    "samples": {split: c.tolist() for split, c in dataset.counts().items()},
+                    "skipped_images": list(dataset.skipped),
+                    "parameters": model.count_params(),
+                    "epochs": len(history),
+                    "best_epoch": int(history[_MONITOR].argmax()),  # of equals the first
+                    "seconds": round(time.perf_counter() - started, 2),
+                },
+            )
+
+
+def _fit(
+    model: keras.Model,
+    folder: Path,
+    method: config.Method,
+    protocol: config.Protocol,
+    seed: int,
+    dataset: ImageDataset,
+    prior: dict[str, Any] | None,
+    on_epoch: OnEpoch | None,
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Train `model`, leave it with the chosen checkpoint's weights; history and OLS matrices."""
+    steps = -(-len(dataset.train.labels) // protocol.batch_size)
+    model.compile(
+        optimizer=build_optimizer(protocol, steps),
+        loss=_loss(method, dataset.num_classes, prior),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        # XLA makes these networks slower on a CPU.
+        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
+    )
+    used: list[keras.callbacks.Callback] = [
+        keras.callbacks.LambdaCallback(on_epoch_end=_epoch_hook(on_epoch)),
+        keras.callbacks.TerminateOnNaN(),
+    ]
+    online = None
+    if isinstance(method, config.OnlineLabelSmoothing):
+        # Before the checkpoint, which then holds the soft labels of its epoch.
+        online = callbacks.OnlineLabelSmoothing()
+        used.append(online)
+    checkpoint = folder / "checkpoint.weights.h5"
+    if protocol.checkpoint == "best_validation_accuracy":
+        # Strictly better only: of equal accuracies the earlier epoch stays.
+        used.append(
+            keras.callbacks.ModelCheckpoint(
+                checkpoint, _MONITOR, mode="max", save_best_only=True, save_weights_only=True
+            )
+        )
+    if protocol.early_stopping is not None:
+        used.append(
+            keras.callbacks.EarlyStopping(_MONITOR, mode="max", patience=protocol.early_stopping)
+        )
+    history = model.fit(
+        training_batches(
+            dataset.train,
+            batch_size=protocol.batch_size,
+            epochs=protocol.epochs,
+            seed=seed,
+            augmentation=protocol.augmentation,
+        ),
+        epochs=protocol.epochs,
+        steps_per_epoch=steps,
+        validation_data=evaluation_batches(dataset.validation, batch_size=protocol.batch_size),
+        callbacks=used,
+        shuffle=False,  # the batches come shuffled
+        verbose=0,
+    ).history
+    if not np.isfinite(history["loss"]).all():
+        raise InputError(
+            f"protocol: the training loss became {history['loss'][-1]} in epoch "
+            f"{len(history['loss'])}; lower protocol.optimizer.learning_rate"
+        )
+    if checkpoint.exists():
+        model.load_weights(checkpoint)
+        checkpoint.unlink()
+    frame = pd.DataFrame({"epoch": np.arange(len(history["loss"])), **history})
+    return frame, None if online is None else np.stack(online.history)
+
+
+def _loss(
+    method: config.Method, num_classes: int, prior: dict[str, Any] | None
+) -> keras.losses.Loss:
+    """The Keras loss of a method's settings."""
+    match method:
+        case config.HardLabels():
+            return losses.HardLabelLoss(from_logits=True)
+        case config.LabelSmoothing(alpha=alpha):
+            return losses.LabelSmoothingLoss(alpha, from_logits=True)
+        case config.LSPlus(alpha=alpha):
+            if prior is None:
+                raise InputError("prior: expected class accuracies for LS+, received None")
+            matrix = priors.informed_prior(prior["class_accuracy"])
+            return losses.LSPlusLoss(matrix, alpha, from_logits=True)
+        case config.OnlineLabelSmoothing(alpha=alpha, empty_class=empty_class):
+            return losses.OnlineLabelSmoothingLoss(
+                num_classes, alpha, from_logits=True, empty_class=empty_class
+            )
+
+
+def _predict(model: keras.Model, split: Split, batch_size: int) -> Predictions:
+    logits = model.predict(evaluation_batches(split, batch_size=batch_size), verbose=0)
+    return Predictions(logits.astype(np.float32), split.labels, split.ids)
+
+
+def _epoch_hook(on_epoch: OnEpoch | None) -> Callable[[int, dict[str, float]], None]:
+    def hook(epoch: int, logs: dict[str, float]) -> None:
+        numbers = " ".join(f"{name}={value:.4f}" for name, value in logs.items())
+        _log.info("epoch %d: %s", epoch, numbers)
+        if on_epoch is not None:
+            on_epoch(epoch, logs)
+
+    return hook
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Send what the package logs, and every warning, to a file as well."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("lsplus_tf")
+    level = package.level
+    package.setLevel(logging.INFO)
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()

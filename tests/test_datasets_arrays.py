@@ -1,0 +1,293 @@
+"""Splits, names, the digits and MedMNIST files."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits as sklearn_digits
+
+from lsplus_tf.datasets import ImageDataset, Split, available_datasets, images, load_dataset
+from lsplus_tf.datasets.splitting import complete_splits
+from lsplus_tf.errors import InputError, MissingDataError
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+def make_split(labels, *, shape=(4, 4, 1)):
+    labels = np.array(labels, np.int64)
+    pixels = np.zeros((len(labels), *shape), np.uint8)
+    return Split(pixels, labels, np.array([f"s{i}" for i in range(len(labels))], dtype=np.str_))
+
+
+def save_medmnist(path, *, shape=(4, 4), classes=2, count=6, **changes):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for key in ("train", "val", "test"):
+        arrays[f"{key}_images"] = rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+        arrays[f"{key}_labels"] = (np.arange(count) % classes).astype(np.uint8)[:, None]
+    arrays.update(changes)
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("images_", "labels", "ids", "message"),
+    [
+        (np.zeros((2, 4, 4, 2), np.uint8), [0, 1], ["a", "b"], "images: expected uint8 of shape"),
+        (np.zeros((2, 4, 4, 1)), [0, 1], ["a", "b"], "got float64 of shape"),
+        (np.zeros((0, 4, 4, 1), np.uint8), [], [], "images: empty split"),
+        (np.zeros((2, 0, 4, 1), np.uint8), [0, 1], ["a", "b"], "at least one pixel"),
+        (
+            np.zeros((2, 4, 4, 1), np.uint8),
+            [0],
+            ["a", "b"],
+            r"labels: expected int64 of shape \(2,",
+        ),
+        (np.zeros((2, 4, 4, 1), np.uint8), [0, 1], ["a"], r"ids: expected str of shape \(2,"),
+        (np.zeros((2, 4, 4, 1), np.uint8), [0, 1], ["a", "a"], "ids: 'a' occurs more than once"),
+    ],
+)
+def test_split_refuses(images_, labels, ids, message):
+    with pytest.raises(InputError, match=message):
+        Split(images_, np.array(labels, np.int64), np.array(ids, dtype=np.str_))
+
+
+def test_dataset_refuses():
+    good = make_split([0, 1])
+    with pytest.raises(InputError, match="x: expected at least two classes"):
+        ImageDataset("x", ("a",), good, good, good)
+    with pytest.raises(InputError, match="x: class names repeat"):
+        ImageDataset("x", ("a", "a"), good, good, good)
+    with pytest.raises(InputError, match="validation sample 's1' has label 7, expected 0..1"):
+        ImageDataset("x", ("a", "b"), good, make_split([0, 7]), good)
+    with pytest.raises(InputError, match="test sample 's0' has label -1"):
+        ImageDataset("x", ("a", "b"), good, good, make_split([-1, 1]))
+    with pytest.raises(InputError, match=r"test images have shape \(4, 5, 1\), train images"):
+        ImageDataset("x", ("a", "b"), good, good, make_split([0, 1], shape=(4, 5, 1)))
+    with pytest.raises(InputError, match="no training sample of class c, d"):
+        ImageDataset("x", ("a", "b", "c", "d"), good, make_split([2]), good)
+
+
+def test_counts():
+    dataset = ImageDataset(
+        "x", ("a", "b"), make_split([0, 1, 1]), make_split([1]), make_split([0, 0])
+    )
+    assert {part: list(c) for part, c in dataset.counts().items()} == {
+        "train": [1, 2],
+        "validation": [0, 1],
+        "test": [2, 0],
+    }
+    assert (dataset.num_classes, dataset.image_shape) == (2, (4, 4, 1))
+
+
+def test_carving_is_stratified_and_keeps_every_sample_once():
+    pool = make_split([0] * 60 + [1] * 40)
+    splits = complete_splits(
+        {"train": pool},
+        ("a", "b"),
+        validation_fraction=0.1,
+        test_fraction=0.2,
+        split_seed=3,
+        name="x",
+    )
+    counts = {part: list(np.bincount(split.labels)) for part, split in splits.items()}
+    assert counts == {"test": [12, 8], "validation": [6, 4], "train": [42, 28]}
+    assert sorted(np.concatenate([s.ids for s in splits.values()])) == sorted(pool.ids)
+
+
+@pytest.mark.parametrize(
+    ("labels", "fraction", "message"),
+    [
+        ([0] * 20 + [1], 0.2, "x: test_fraction=0.2: class 'b' has 1 sample to split"),
+        ([0] * 5 + [1] * 5, 0.05, "splits 10 samples into 9 and 1, expected at least one of each"),
+        ([0] * 98 + [1] * 2, 0.1, r"class 'b' has too few samples \(2\) to be in both parts"),
+    ],
+)
+def test_carving_refuses_scarce_classes(labels, fraction, message):
+    with pytest.raises(InputError, match=message):
+        complete_splits(
+            {"train": make_split(labels)},
+            ("a", "b"),
+            validation_fraction=fraction,
+            test_fraction=fraction,
+            split_seed=0,
+            name="x",
+        )
+
+
+def test_digits():
+    dataset = load_dataset("digits")
+    # The class counts that scikit-learn's description of the set states by its sum, 1,797.
+    totals = sum(dataset.counts().values())
+    assert list(totals) == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+    assert [len(s) for _, s in dataset.splits()] == [1077, 360, 360]
+    assert dataset.image_shape == (8, 8, 1)
+    original = sklearn_digits()
+    for _, split in dataset.splits():
+        index = int(split.ids[0].removeprefix("digits-"))
+        np.testing.assert_allclose(
+            split.images[0, :, :, 0] / 255, original.images[index] / 16, atol=0.5 / 255
+        )
+        assert split.labels[0] == original.target[index]
+    assert dataset.train.images.max() == 255
+
+
+def test_digits_split_depends_on_the_seed_alone():
+    first, again, other = (load_dataset("digits", split_seed=s).test.ids for s in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_resizing_and_channels_are_pillows():
+    small, large = load_dataset("digits"), load_dataset("digits", image_size=13, channels=3)
+    expected = Image.fromarray(small.test.images[5, :, :, 0]).resize(
+        (13, 13), Image.Resampling.BILINEAR
+    )
+    assert large.image_shape == (13, 13, 3)
+    for channel in range(3):
+        np.testing.assert_array_equal(large.test.images[5, :, :, channel], np.asarray(expected))
+    np.testing.assert_array_equal(
+        load_dataset("digits", channels=3).test.images, np.repeat(small.test.images, 3, axis=3)
+    )
+
+
+def test_colour_to_grey_is_itu_r_601(tmp_path):
+    arrays = save_medmnist(tmp_path / "dermamnist_64.npz", shape=(4, 5, 3), classes=7, count=7)
+    dataset = load_dataset("dermamnist_64", data_dir=tmp_path, channels=1)
+    luma = arrays["val_images"] @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(dataset.validation.images[..., 0], luma, atol=0.51)
+    assert dataset.class_names[4] == "melanoma"
+    assert load_dataset("dermamnist_64", data_dir=tmp_path).image_shape == (4, 5, 3)
+
+
+def test_medmnist_of_unknown_name_has_numbers_for_classes(tmp_path):
+    arrays = save_medmnist(tmp_path / "newmnist.npz", classes=3)
+    dataset = load_dataset("newmnist", data_dir=str(tmp_path))
+    assert dataset.class_names == ("0", "1", "2")
+    np.testing.assert_array_equal(dataset.test.images[..., 0], arrays["test_images"])
+    assert dataset.train.ids[1] == "train-000001"
+    assert dataset.train.labels.dtype == np.int64
+
+
+def test_pneumoniamnist():
+    if not (SHARED / "data/pneumoniamnist.npz").is_file():
+        pytest.skip("../shared/data/pneumoniamnist.npz is not there")
+    dataset = load_dataset("pneumoniamnist", data_dir=SHARED / "data")
+    # MedMNIST's published sizes.
+    assert [len(split) for _, split in dataset.splits()] == [4708, 524, 624]
+    assert dataset.class_names == ("normal", "pneumonia")
+    assert list(dataset.counts()["test"]) == [234, 390]
+
+
+def test_medmnist_missing_file(tmp_path):
+    with pytest.raises(MissingDataError, match=r"pneumoniamnist\.npz.*zenodo\.org.*--data-dir"):
+        load_dataset("pneumoniamnist", data_dir=tmp_path)
+    with pytest.raises(FileNotFoundError, match="got no data_dir"):
+        load_dataset("pneumoniamnist")
+
+
+IMAGES = np.zeros((6, 4, 4), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"val_labels": None}, "key 'val_labels' is missing, found"),
+        (
+            {"val_images": IMAGES.astype(float)},
+            "val_images: expected uint8 of shape .* got float64",
+        ),
+        ({"val_images": IMAGES[..., 0]}, "val_images: expected uint8 of shape"),
+        ({"val_labels": np.zeros((6, 14), np.uint8)}, "expected one label per image, got 14"),
+        ({"val_labels": np.zeros((6, 1))}, "val_labels: expected integers"),
+        ({"val_labels": np.zeros((5, 1), int)}, "val: .* got 6 images and 5 labels"),
+        ({"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)}, "val: .* got 0 images"),
+        ({"val_labels": np.full((6, 1), 2)}, "validation sample 'val-000000' has label 2"),
+        ({"val_labels": np.array([None] * 6)}, "cannot be read as a .npz file"),
+    ],
+)
+def test_medmnist_refuses(tmp_path, changes, message):
+    save_medmnist(tmp_path / "pneumoniamnist.npz", **changes)
+    with pytest.raises(InputError, match=message) as caught:
+        load_dataset("pneumoniamnist", data_dir=tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "pneumoniamnist" in str(caught.value)
+
+
+def test_medmnist_damaged_file(tmp_path):
+    path = tmp_path / "pneumoniamnist.npz"
+    save_medmnist(path)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (b"", b"no archive", whole[:middle], whole[:200] + b"!" * 8 + whole[208:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"pneumoniamnist\.npz: cannot be read"):
+            load_dataset("pneumoniamnist", data_dir=tmp_path)
+    np.save(tmp_path / "array.npy", IMAGES)
+    shutil.move(tmp_path / "array.npy", path)
+    with pytest.raises(InputError, match="cannot be read as a .npz file"):
+        load_dataset("pneumoniamnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image_size": 0}, "image_size: expected at least 1, got 0"),
+        ({"channels": 2}, "channels: expected 1, 3 or none, got 2"),
+        ({"split_seed": -1}, "split_seed: expected 0..4294967295, got -1"),
+        ({"validation_fraction": 0.0}, "validation_fraction: expected a number between 0 and 1"),
+        ({"test_fraction": 1.0}, "test_fraction: expected a number between 0 and 1, got 1.0"),
+        ({"test_fraction": float("nan")}, "test_fraction: .* got nan"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "expected less than 1, got 0.5"),
+        ({"unreadable": "ignore"}, "unreadable: expected 'fail' or 'skip', got 'ignore'"),
+    ],
+)
+def test_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        load_dataset("digits", **arguments)
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(
+        InputError, match="unknown name; did you mean 'pneumoniamnist'.*folder:PATH"
+    ):
+        load_dataset("pneumonamnist", data_dir=tmp_path)
+    with pytest.raises(InputError, match="'zzzzzz': unknown name; known are digits, .*tfds:NAME"):
+        load_dataset("zzzzzz")
+    with pytest.raises(InputError, match="'mhist': its builder comes in a later version.*folder:"):
+        load_dataset("mhist")
+
+
+def test_memory_guard(monkeypatch):
+    monkeypatch.setattr(images.os, "sysconf", lambda key: 1000)
+    # A million bytes: 800,000 may be used.
+    images.check_memory(800_000, 1, 1, 1, "x")
+    with pytest.raises(InputError, match=r"x: 800001 images of 1x1x1 need .* more than 80% of"):
+        images.check_memory(800_001, 1, 1, 1, "x")
+    with pytest.raises(InputError, match="digits: 1797 images of 64x64x1"):
+        load_dataset("digits", image_size=64)
+
+
+def test_catalogue(tmp_path):
+    save_medmnist(tmp_path / "pneumoniamnist_64.npz")
+    known = {info.name: info for info in available_datasets(tmp_path)}
+    assert known["digits"].present
+    assert known["pneumoniamnist_64"].present
+    assert not known["pneumoniamnist"].present
+    assert known["pneumoniamnist"].put == str(tmp_path / "pneumoniamnist.npz")
+    assert "pathmnist_64" not in known
+    assert {"mhist", "chaoyang", "isic2018", "radimagenet", "folder:PATH"} <= set(known)
+    assert known["isic2018"].sizes == {"train": 10015, "validation": 193, "test": 1512}
+    assert len(available_datasets(None)) == len(known) - 1
+
+
+def test_importing_and_listing_does_not_import_tensorflow():
+    code = (
+        "import sys; from lsplus_tf import datasets; datasets.available_datasets('.'); "
+        "sys.exit(bool({'tensorflow', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
