@@ -1,4 +1,4 @@
-"""The command line. TensorFlow is imported when training begins, so that help and errors are quick."""
+"""The command line. TensorFlow is imported when training begins: help and errors are quick."""
 
 from __future__ import annotations
 

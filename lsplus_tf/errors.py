@@ -1,4 +1,4 @@
-"""The exceptions that mean "what you gave is wrong", so that the command line can say so in a line."""
+"""The exceptions that mean "what you gave is wrong", which the command line tells in a line."""
 
 
 class InputError(ValueError):

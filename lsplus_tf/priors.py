@@ -28,7 +28,9 @@ def check_prior(prior: ArrayLike) -> NDArray[np.float64]:
     try:
         matrix = np.array(prior, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"prior: expected a (K, K) matrix of numbers, received {prior!r}") from error
+        raise InputError(
+            f"prior: expected a (K, K) matrix of numbers, received {prior!r}"
+        ) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < 2:
         hint = "; make one from class accuracies with informed_prior()" if matrix.ndim == 1 else ""
         raise InputError(
@@ -85,7 +87,9 @@ def class_accuracy(
             )
         if not np.isfinite(scores).all():
             row = int(np.argwhere(~np.isfinite(scores))[0, 0])
-            raise InputError(f"predictions: expected finite values, received {scores[row]} in row {row}")
+            raise InputError(
+                f"predictions: expected finite values, received {scores[row]} in row {row}"
+            )
         scores = scores.argmax(axis=1)
     predicted = _class_ids("predictions", scores, num_classes)
     if len(predicted) != len(labels):

@@ -59,9 +59,7 @@ class TerminalProgress:
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
         self._last = f"validation accuracy {logs['val_accuracy']:.4f}"
         self._describe(run, epoch + 1)
-        self._progress.update(
-            self._task, completed=(self._number - 1) * self._epochs + epoch + 1
-        )
+        self._progress.update(self._task, completed=(self._number - 1) * self._epochs + epoch + 1)
 
     def run_finished(self, run: Run) -> None:
         self._progress.update(self._task, completed=self._number * self._epochs)

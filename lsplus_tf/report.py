@@ -63,9 +63,7 @@ def _figures(results: Results) -> dict[str, Figure]:
     plots.retention_curves({titles[m]: runs for m, runs in predictions.items()}, ax=ax)
 
     histories = {
-        titles[m]: [
-            run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)
-        ]
+        titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
         for m in methods
     }
     curves = ("loss", "val_loss", "accuracy", "val_accuracy")

@@ -160,7 +160,6 @@ def csv_table(comparison: Comparison) -> pd.DataFrame:
     return pd.concat([mean, sd], axis=1)[columns]
 
 
-
 def class_names(results: Results) -> list[str]:
     first = results.runs[0].folder(results.folder)
     return run_folder.read_json(first, run_folder.SUMMARY)["class_names"]

@@ -62,7 +62,7 @@ def test_dataset_refuses():
         ImageDataset("x", ("a",), good, good, good)
     with pytest.raises(InputError, match="x: class names repeat"):
         ImageDataset("x", ("a", "a"), good, good, good)
-    with pytest.raises(InputError, match="validation sample 's1' has label 7, expected 0..1"):
+    with pytest.raises(InputError, match=r"validation sample 's1' has label 7, expected 0..1"):
         ImageDataset("x", ("a", "b"), good, make_split([0, 7]), good)
     with pytest.raises(InputError, match="test sample 's0' has label -1"):
         ImageDataset("x", ("a", "b"), good, good, make_split([-1, 1]))
@@ -229,7 +229,7 @@ def test_medmnist_damaged_file(tmp_path):
             load_dataset("pneumoniamnist", data_dir=tmp_path)
     np.save(tmp_path / "array.npy", IMAGES)
     shutil.move(tmp_path / "array.npy", path)
-    with pytest.raises(InputError, match="cannot be read as a .npz file"):
+    with pytest.raises(InputError, match=r"cannot be read as a .npz file"):
         load_dataset("pneumoniamnist", data_dir=tmp_path)
 
 
@@ -253,12 +253,12 @@ def test_arguments(arguments, message):
 
 def test_unknown_names(tmp_path):
     with pytest.raises(
-        InputError, match="unknown name; did you mean 'pneumoniamnist'.*folder:PATH"
+        InputError, match=r"unknown name; did you mean 'pneumoniamnist'.*folder:PATH"
     ):
         load_dataset("pneumonamnist", data_dir=tmp_path)
-    with pytest.raises(InputError, match="'zzzzzz': unknown name; known are digits, .*tfds:NAME"):
+    with pytest.raises(InputError, match=r"'zzzzzz': unknown name; known are digits, .*tfds:NAME"):
         load_dataset("zzzzzz")
-    with pytest.raises(InputError, match="'mhist': its builder comes in a later version.*folder:"):
+    with pytest.raises(InputError, match=r"'mhist': its builder comes in a later version.*folder:"):
         load_dataset("mhist")
 
 

@@ -45,7 +45,7 @@ def test_layout(tmp_path, monkeypatch):
     assert list(dataset.train.labels) == [0, 0, 1, 1, 1]
     assert list(dataset.train.images[:, 2, 3, 0]) == [0, 1, 10, 11, 99]
     assert dataset.skipped == ()
-    assert list(load_dataset(f"folder:{root}").test.ids)[0] == "testing/cat/0.png"
+    assert load_dataset(f"folder:{root}").test.ids[0] == "testing/cat/0.png"
 
 
 def test_missing_splits_are_carved_from_train(tmp_path):
@@ -173,7 +173,7 @@ def test_a_split_with_no_readable_file(tmp_path):
 
 
 def test_missing_folder(tmp_path):
-    with pytest.raises(MissingDataError, match="expected a folder, .*nowhere is none"):
+    with pytest.raises(MissingDataError, match=r"expected a folder, .*nowhere is none"):
         load_dataset(f"folder:{tmp_path / 'nowhere'}")
     with pytest.raises(MissingDataError, match="folder:: expected a folder"):
         load_dataset("folder:")
@@ -198,6 +198,7 @@ def test_class_errors(tmp_path):
     (tmp_path / "train/eel/a.tif").touch()
     with pytest.raises(InputError, match=r"train/eel holds no .png, .jpg, .jpeg file \(1 other"):
         load_dataset(name)
+    save(tmp_path / "train/eel/1.png")
     save(tmp_path / "test/fox/1.png")
     with pytest.raises(InputError, match=r"test/fox has no counterpart in train.*'eel'"):
         load_dataset(name)
@@ -223,7 +224,7 @@ def test_what_is_ignored_is_said(tmp_path):
 def test_memory_guard(tmp_path, monkeypatch):
     fill(tmp_path)
     monkeypatch.setattr("os.sysconf", lambda key: 10)
-    with pytest.raises(InputError, match="12 images of 4x5x1 need .* set a smaller dataset"):
+    with pytest.raises(InputError, match=r"12 images of 4x5x1 need .* set a smaller dataset"):
         load_dataset(f"folder:{tmp_path}")
 
 

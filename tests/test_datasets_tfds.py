@@ -12,7 +12,7 @@ class LsplusTiny(tfds.core.GeneratorBasedBuilder):
     """Six grey images in train and two in each other split."""
 
     VERSION = tfds.core.Version("1.0.0")
-    PARTS = {"train": 6, "valid": 2, "test": 2}
+    PARTS = (("train", 6), ("valid", 2), ("test", 2))
     SHAPE = (4, 5, 1)
 
     def _info(self):
@@ -28,7 +28,7 @@ class LsplusTiny(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        return {part: self._generate_examples(count) for part, count in self.PARTS.items()}
+        return {part: self._generate_examples(count) for part, count in self.PARTS}
 
     def _generate_examples(self, count):
         for i in range(count):
@@ -39,7 +39,7 @@ class LsplusTiny(tfds.core.GeneratorBasedBuilder):
 
 
 class LsplusTrainOnly(LsplusTiny):
-    PARTS = {"train": 20}
+    PARTS = (("train", 20),)
 
 
 class LsplusUnlabelled(LsplusTiny):

@@ -15,7 +15,7 @@ from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 
 
 class OnlineLabelSmoothing(keras.callbacks.Callback):
-    """Accumulate the softmaxes of correct training predictions, and renew the soft labels each epoch.
+    """Accumulate the softmaxes of correct training predictions; renew the soft labels each epoch.
 
     The predictions are those of the training step's own forward pass: nothing is predicted twice,
     and no validation or nested `evaluate()` enters. The soft labels change at the end of an epoch,
@@ -42,7 +42,8 @@ class OnlineLabelSmoothing(keras.callbacks.Callback):
     >>> model = keras.Sequential([keras.Input([4]), keras.layers.Dense(2)])
     >>> model.compile("sgd", lsp.losses.OnlineLabelSmoothingLoss(2, from_logits=True))
     >>> smoothing = lsp.callbacks.OnlineLabelSmoothing()
-    >>> _ = model.fit(np.eye(4), [0, 1, 0, 1], callbacks=[smoothing], epochs=3, verbose=0)
+    >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> _ = model.fit(x, y, callbacks=[smoothing], epochs=3, verbose=0)
     >>> len(smoothing.history), smoothing.soft_labels.shape
     (3, (2, 2))
     """

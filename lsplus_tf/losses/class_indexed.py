@@ -47,16 +47,16 @@ def cross_entropy(targets: tf.Tensor, outputs: tf.Tensor, from_logits: bool) -> 
     return -tf.reduce_sum(targets * tf.math.log(tf.maximum(outputs, _TINY)), axis=-1)
 
 
-def integer_labels(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
-    """The labels as int32 (...) where `y_true` holds class ids, None where it holds (..., K) rows."""
+def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
+    """The labels (...) where `y_true` holds class ids, None where it holds (..., K) rows."""
     rank, num_classes = y_pred.shape.rank, y_pred.shape[-1]
     if y_true.shape.rank == rank:
         if y_true.shape[-1] == num_classes:
             return None
         if y_true.shape[-1] == 1:
-            return tf.cast(tf.squeeze(y_true, axis=-1), tf.int32)
+            return tf.squeeze(y_true, axis=-1)
     elif y_true.shape.rank == rank - 1:
-        return tf.cast(y_true, tf.int32)
+        return y_true
     raise InputError(
         f"y_true: expected class ids of shape (batch,) or (batch, 1), or rows of shape "
         f"(batch, {num_classes}), for y_pred of shape {tuple(y_pred.shape)}; "
@@ -64,20 +64,18 @@ def integer_labels(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     )
 
 
-def _check_labels(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Which labels lie in 0..K-1 (bool); raises where an exception can be raised.
+def in_range(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Which labels lie in 0..K-1 (bool). NaN does not: casting it first would make it a class."""
+    return (labels >= 0) & (labels < num_classes)
 
-    XLA drops assertions and clamps a gather's index, so the caller must also make the loss of an
-    invalid label NaN: a wrong label never passes for a plausible loss.
-    """
-    valid = (labels >= 0) & (labels < num_classes)
+
+def _refuse_labels(labels: tf.Tensor, valid: tf.Tensor, num_classes: int) -> None:
+    """Raise for labels out of range, where an exception can be raised: XLA drops assertions."""
     message = f"y_true: expected class ids in 0..{num_classes - 1}"
-    if tf.executing_eagerly():
-        if not np.all(valid):
-            raise InputError(f"{message}, received {labels.numpy()[~valid.numpy()][0]}")
-    else:
+    if not tf.executing_eagerly():
         tf.debugging.Assert(tf.reduce_all(valid), [message, "received:", labels], summarize=8)
-    return valid
+    elif not np.all(valid):
+        raise InputError(f"{message}, received {labels.numpy()[~valid.numpy()][0]:g}")
 
 
 class ClassIndexedLoss(keras.losses.Loss, abc.ABC):
@@ -124,16 +122,20 @@ class ClassIndexedLoss(keras.losses.Loss, abc.ABC):
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every sample, (...) float32."""
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         logits = getattr(y_pred, "_keras_logits", None)
         outputs = y_pred if logits is None else logits
         from_logits = self.from_logits or logits is not None
-        labels = integer_labels(y_true, y_pred)
+        num_classes = y_pred.shape[-1]
+        labels = class_ids(y_true, y_pred)
         if labels is None:
             losses = cross_entropy(self.mixed_rows(y_true), outputs, from_logits)
             return losses + self.constant(None, y_true)
-        valid = _check_labels(labels, y_pred.shape[-1])
-        labels = tf.where(valid, labels, 0)
-        losses = cross_entropy(self.rows(labels, y_pred.shape[-1]), outputs, from_logits)
+        valid = in_range(labels, num_classes)
+        _refuse_labels(labels, valid, num_classes)
+        labels = tf.cast(tf.where(valid, labels, 0), tf.int32)
+        losses = cross_entropy(self.rows(labels, num_classes), outputs, from_logits)
+        # Where nothing could be raised, a wrong label must not pass for a plausible loss.
         return tf.where(valid, losses + self.constant(labels, y_true), np.nan)
 
     def get_config(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss, check_alpha, integer_labels
+from lsplus_tf.losses.class_indexed import ClassIndexedLoss, check_alpha, class_ids, in_range
 from lsplus_tf.priors import uniform_prior
 
 EmptyClass = Literal["uniform", "keep"]
@@ -93,9 +93,7 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         )
         self._sums = tf.Variable(tf.zeros_like(self._uniform), name="sums", **per_replica)
         # int64, since float32 stops counting at 16,777,216.
-        self._counts = tf.Variable(
-            tf.zeros([num_classes], tf.int64), name="counts", **per_replica
-        )
+        self._counts = tf.Variable(tf.zeros([num_classes], tf.int64), name="counts", **per_replica)
         self.is_fed = False
 
     def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -144,10 +142,11 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         outputs = tf.stop_gradient(tf.cast(outputs, tf.float32))
         self._check_num_classes(outputs.shape[-1])
         y_true = tf.convert_to_tensor(y_true)
-        labels = integer_labels(y_true, outputs)
+        labels = class_ids(y_true, outputs)
         if labels is None:
             labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
         labels = tf.reshape(labels, [-1])
+        labels = tf.cast(tf.where(in_range(labels, self.num_classes), labels, -1), tf.int32)
         outputs = tf.reshape(outputs, [-1, self.num_classes])
         probabilities = tf.nn.softmax(outputs) if from_logits else outputs
         correct = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels

@@ -113,7 +113,9 @@ def read_soft_labels(folder: Path) -> NDArray[np.float32]:
         with np.load(folder / SOFT_LABELS, allow_pickle=False) as arrays:
             return arrays["soft_labels"]
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{folder / SOFT_LABELS}: not a file of a finished run ({error})") from error
+        raise InputError(
+            f"{folder / SOFT_LABELS}: not a file of a finished run ({error})"
+        ) from error
 
 
 def _predictions_file(folder: Path, split: str) -> Path:

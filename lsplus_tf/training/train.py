@@ -80,9 +80,7 @@ def train_run(
                 "test": _predict(model, dataset.test, protocol.batch_size),
             }
             measured = {
-                split: metrics.evaluate(
-                    metrics.softmax(p.logits), p.labels, convention="paper"
-                )
+                split: metrics.evaluate(metrics.softmax(p.logits), p.labels, convention="paper")
                 for split, p in predictions.items()
             }
             _log.info("test: %s", measured["test"])
@@ -132,6 +130,8 @@ def _fit(
         # XLA makes these networks slower on a CPU.
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
     )
+    # Variables made inside the first step would make TensorFlow trace that step twice.
+    model.optimizer.build(model.trainable_variables)
     used: list[keras.callbacks.Callback] = [
         keras.callbacks.LambdaCallback(on_epoch_end=_epoch_hook(on_epoch)),
         keras.callbacks.TerminateOnNaN(),

@@ -1,0 +1,516 @@
+"""The class-indexed losses against the original authors' values and float64 restatements."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import log_softmax, rel_entr, xlogy
+
+import lsplus_tf as lsp
+from lsplus_tf.errors import InputError
+
+# float32 rounds log(1 + small) by up to half an ulp of 1; nothing computed in float32 does better.
+TOLERANCE = {"rtol": 1e-6, "atol": 6e-8}
+
+
+def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[float, np.ndarray]:
+    z = tf.Variable(logits)
+    with tf.GradientTape() as tape:
+        value = loss(labels, z)
+    return float(value), tape.gradient(value, z).numpy()
+
+
+class Golden:
+    def __init__(self, shared: Path) -> None:
+        self.arrays = np.load(shared / "golden" / "golden_losses.npz")
+        self.facts = json.loads((shared / "golden" / "golden_losses.json").read_text())
+
+    def case(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        return self.arrays[f"in/{name}/logits"], self.arrays[f"in/{name}/labels"]
+
+    def output(self, loss: str, case: str, what: str) -> np.ndarray:
+        return self.arrays[f"{loss}/{case}/{what}"]
+
+
+@pytest.fixture(scope="module")
+def golden(shared: Path) -> Golden:
+    return Golden(shared)
+
+
+# --- against the original authors' code -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["c0", "c2", "c4", "c6"])
+@pytest.mark.parametrize(
+    ("entry", "loss"),
+    [
+        ("ce_mean", lsp.HardLabelLoss(from_logits=True)),
+        ("ls_mbls_a0.1", lsp.losses.LabelSmoothingLoss(0.1, from_logits=True)),
+    ],
+)
+def test_hard_labels_and_label_smoothing_as_the_originals(golden, entry, loss, case):
+    logits, labels = golden.case(case)
+    value, gradient = value_and_gradient(loss, labels, logits)
+    np.testing.assert_allclose(value, golden.output(entry, case, "loss_f32"), rtol=1e-6)
+    np.testing.assert_allclose(value, golden.output(entry, case, "loss_f64"), **TOLERANCE)
+    np.testing.assert_allclose(gradient, golden.output(entry, case, "grad_f64"), **TOLERANCE)
+
+
+LS_PLUS_CASES = [
+    ("lsplus_LS_kl_a0.1", "c0"),
+    ("lsplus_LS_kl_a0.1", "c2"),
+    ("lsplus_LS_kl_a0.1", "c4"),
+    ("lsplus_LS_kl_a0.1", "c6"),
+    ("lsplus_ours_alpha05_authors_c_d1", "c4"),
+    ("lsplus_ours_alpha05_authors_c_d2", "c0"),
+    ("lsplus_ours_alpha05_authors_c_d2", "c6"),
+    ("lsplus_ours_alpha05_authors_c_d3_resnet34", "c2"),
+    ("lsplus_ours_alpha05_authors_c_d3_resnet50", "c2"),
+    ("lsplus_ours_alpha05_case_prior", "c0"),
+    ("lsplus_ours_alpha05_case_prior", "c2"),
+    ("lsplus_ours_alpha05_case_prior", "c4"),
+    ("lsplus_ours_alpha05_case_prior", "c6"),
+]
+
+
+def ls_plus_restated(
+    logits: np.ndarray, labels: np.ndarray, prior: np.ndarray, alpha: float, clip: float
+) -> float:
+    """(1 - alpha) CE + alpha KL(v || p), float64; the original clips v and p inside KL."""
+    log_p = log_softmax(logits.astype(np.float64), axis=1)
+    v = np.maximum(prior[labels], clip)
+    log_p_in_kl = np.maximum(log_p, np.log(clip)) if clip else log_p
+    kl = (v * (np.log(v) - log_p_in_kl)).sum(axis=1)
+    ce = -np.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+    return float(np.mean((1 - alpha) * ce + alpha * kl))
+
+
+@pytest.mark.parametrize(("entry", "case"), LS_PLUS_CASES)
+def test_ls_plus_as_the_original(golden, entry, case):
+    logits, labels = golden.case(case)
+    num_classes = logits.shape[1]
+    alpha = golden.facts["losses"][entry]["hyper"]["alpha"]
+    if entry.startswith("lsplus_LS"):
+        prior = lsp.priors.uniform_prior(num_classes)
+    else:
+        constants = golden.facts["losses"][entry]["hyper"].get("c")
+        prior = lsp.informed_prior(
+            golden.arrays[f"in/{case}/prior_vacc"] if constants is None else constants
+        )
+    loss = lsp.LSPlusLoss(prior, alpha, from_logits=True)
+    value, gradient = value_and_gradient(loss, labels, logits)
+
+    original = golden.output(entry, case, "loss_f32")
+    clips = log_softmax(logits.astype(np.float64), axis=1).min() < np.log(1e-7)
+    assert clips == (case in ("c4", "c6"))
+    if not clips:
+        np.testing.assert_allclose(value, original, rtol=1e-6)
+        np.testing.assert_allclose(gradient, golden.output(entry, case, "grad_f32"), **TOLERANCE)
+    else:  # the restatement equals the original with its clip, and this package without
+        np.testing.assert_allclose(
+            ls_plus_restated(logits, labels, prior, alpha, clip=1e-7), original, rtol=1e-6
+        )
+        np.testing.assert_allclose(
+            value, ls_plus_restated(logits, labels, prior, alpha, clip=0.0), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("sequence", ["k2", "k4", "k7dead"])
+def test_online_label_smoothing_as_the_original(golden, sequence):
+    """Three epochs of the authors' CIFAR training script, from a uniform matrix."""
+    root = f"ols/{sequence}/cifar_uniform_init"
+    arrays = golden.arrays
+    num_classes = golden.facts["ols"][sequence]["K"]
+    loss = lsp.OnlineLabelSmoothingLoss(num_classes, alpha=0.5, from_logits=True)
+    for epoch in range(3):
+        batches = arrays[f"ols/{sequence}/in/logits_e{epoch}"]
+        labels = arrays[f"ols/{sequence}/in/labels_e{epoch}"]
+        for i, (logits, y) in enumerate(zip(batches, labels, strict=True)):
+            loss.accumulate(y, logits)
+            value, gradient = value_and_gradient(loss, y, logits)
+            np.testing.assert_allclose(value, arrays[f"{root}/loss_e{epoch}"][i], rtol=1e-6)
+            np.testing.assert_allclose(gradient, arrays[f"{root}/grad_e{epoch}"][i], **TOLERANCE)
+        loss.update_soft_labels()
+        np.testing.assert_allclose(
+            loss.soft_labels.numpy(), arrays[f"{root}/matrix_after_e{epoch}"], **TOLERANCE
+        )
+
+
+# --- against float64 restatements, everywhere -----------------------------------------------------
+
+
+def make_losses(num_classes: int, **options: Any) -> dict[str, tuple[Any, np.ndarray, np.ndarray]]:
+    """Every loss with its (K, K) target matrix and (K,) constants, restated in float64."""
+    rng = np.random.default_rng(num_classes)
+    prior = lsp.informed_prior(rng.uniform(0.2, 1.0, num_classes))
+    soft = rng.dirichlet(np.ones(num_classes), num_classes)
+    online = lsp.OnlineLabelSmoothingLoss(num_classes, alpha=0.3, **options)
+    online.soft_labels.assign(soft)
+    online.is_fed = True  # no warning: here nothing is trained
+    eye, zeros = np.eye(num_classes), np.zeros(num_classes)
+    return {
+        "hard": (lsp.HardLabelLoss(**options), eye, zeros),
+        "smooth": (
+            lsp.LabelSmoothingLoss(0.2, **options),
+            0.8 * eye + 0.2 / num_classes,
+            zeros,
+        ),
+        "plus": (
+            lsp.LSPlusLoss(prior, 0.4, **options),
+            0.6 * eye + 0.4 * prior,
+            0.4 * xlogy(prior, prior).sum(axis=1),
+        ),
+        "online": (online, 0.3 * eye + 0.7 * soft, zeros),
+    }
+
+
+KINDS = ["hard", "smooth", "plus", "online"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30, deadline=None)
+@given(
+    logits=hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 6), st.integers(2, 5)),
+        elements=st.floats(-1e4, 1e4, width=32),
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_value_gradient_and_label_forms(kind, logits, seed):
+    """Any logits: equals float64; integer, one-hot and mixed labels agree; classes permute."""
+    batch, num_classes = logits.shape
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, num_classes, batch)
+    loss, matrix, constants = make_losses(num_classes, from_logits=True)[kind]
+    log_p = log_softmax(logits.astype(np.float64), axis=1)
+
+    def restated(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        targets = weights @ matrix
+        value = np.mean(-(targets * log_p).sum(axis=1) + weights @ constants)
+        return value, (np.exp(log_p) - targets) / batch
+
+    onehot = np.eye(num_classes)[labels]
+    mixed = rng.dirichlet(np.ones(num_classes), batch)
+    for given_labels, weights in (
+        (labels, onehot),
+        (labels[:, None], onehot),
+        (onehot.astype(np.float32), onehot),
+        (mixed.astype(np.float32), mixed.astype(np.float32).astype(np.float64)),
+    ):
+        value, gradient = value_and_gradient(loss, given_labels, logits)
+        expected_value, expected_gradient = restated(weights)
+        np.testing.assert_allclose(value, expected_value, rtol=3e-6, atol=1e-6)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=3e-7)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_extreme_logits_are_finite(kind):
+    loss, *_ = make_losses(3, from_logits=True)[kind]
+    logits = np.array([[1e30, -1e30, 0], [88, -88, 0], [0, 0, 0]], np.float32)
+    for dtype in (tf.float32, tf.bfloat16, tf.float16):
+        if dtype == tf.float16:
+            logits = np.clip(logits, -6e4, 6e4)
+        value, gradient = value_and_gradient(loss, np.array([1, 0, 2]), tf.cast(logits, dtype))
+        assert np.isfinite(value)
+        assert np.isfinite(gradient.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_give_the_same_as_logits(kind):
+    logits = np.random.default_rng(0).normal(0, 3, (8, 4)).astype(np.float32)
+    labels = np.arange(8) % 4
+    from_logits, *_ = make_losses(4, from_logits=True)[kind]
+    from_probabilities, *_ = make_losses(4)[kind]
+    probabilities = np.exp(log_softmax(logits, axis=1))
+    np.testing.assert_allclose(
+        from_probabilities(labels, probabilities), from_logits(labels, logits), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zero_probabilities_are_finite(kind):
+    loss, *_ = make_losses(2)[kind]
+    value, gradient = value_and_gradient(loss, np.array([0]), np.array([[0.0, 1.0]], np.float32))
+    assert np.isfinite(value)
+    assert value > 10
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_softmax_layer_keeps_the_gradient_of_a_confident_error(kind, dtype):
+    """A margin of 40 is 0 in float32 probabilities; the logits of the softmax are used."""
+    loss, *_ = make_losses(2)[kind]
+    z = tf.Variable([[40.0, 0.0]], dtype=dtype)
+    with tf.GradientTape() as tape:
+        value = loss(np.array([1]), keras.activations.softmax(z))
+    reference, *_ = make_losses(2, from_logits=True)[kind]
+    expected_value, expected_gradient = value_and_gradient(reference, np.array([1]), z.numpy())
+    np.testing.assert_allclose(value, expected_value, rtol=1e-3)
+    np.testing.assert_allclose(tape.gradient(value, z), expected_gradient, rtol=1e-3)
+
+
+def test_logits_declared_for_a_softmax_output_are_refused():
+    loss = lsp.HardLabelLoss(from_logits=True)
+    with pytest.raises(InputError, match="from_logits=True, but y_pred is the output of a softmax"):
+        loss(np.array([0]), keras.activations.softmax(tf.constant([[1.0, 2.0]])))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_and_reductions(kind):
+    rng = np.random.default_rng(1)
+    logits, labels = rng.normal(size=(6, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2])
+    each = make_losses(3, from_logits=True, reduction="none")[kind][0](labels, logits).numpy()
+    total = make_losses(3, from_logits=True, reduction="sum")[kind][0](labels, logits)
+    mean = make_losses(3, from_logits=True)[kind][0](labels, logits)
+    assert each.shape == (6,)
+    np.testing.assert_allclose(total, each.sum(), rtol=1e-6)
+    np.testing.assert_allclose(mean, each.mean(), rtol=1e-6)
+    keep = np.array([1, 1, 0, 1, 0, 1], np.float32)
+    logits[keep == 0] = 1e9  # what has no weight has no say
+    summed = make_losses(3, from_logits=True, reduction="sum")[kind][0]
+    np.testing.assert_allclose(summed(labels, logits, keep), each[keep == 1].sum(), rtol=1e-6)
+
+
+def test_without_smoothing_all_are_cross_entropy():
+    logits = np.random.default_rng(2).normal(0, 5, (9, 3)).astype(np.float32)
+    labels = np.arange(9) % 3
+    reference = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    for loss in (
+        lsp.HardLabelLoss(from_logits=True),
+        lsp.LabelSmoothingLoss(0.0, from_logits=True),
+        lsp.LSPlusLoss(lsp.informed_prior([0.2, 0.5, 0.9]), 0.0, from_logits=True),
+        lsp.OnlineLabelSmoothingLoss(3, alpha=1.0, from_logits=True),
+    ):
+        np.testing.assert_allclose(loss(labels, logits), reference, rtol=1e-6)
+
+
+def test_label_smoothing_is_that_of_keras():
+    logits = np.random.default_rng(3).normal(0, 5, (9, 3)).astype(np.float32)
+    labels = np.arange(9) % 3
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.15)
+    ours = lsp.LabelSmoothingLoss(0.15, from_logits=True)
+    np.testing.assert_allclose(ours(labels, logits), theirs(np.eye(3)[labels], logits), rtol=1e-6)
+
+
+def test_ls_plus_with_a_uniform_prior_is_label_smoothing_less_a_constant():
+    logits = np.random.default_rng(4).normal(0, 5, (9, 3)).astype(np.float32)
+    labels = np.arange(9) % 3
+    smooth = value_and_gradient(lsp.LabelSmoothingLoss(0.3, from_logits=True), labels, logits)
+    plus = value_and_gradient(
+        lsp.LSPlusLoss(lsp.informed_prior([1 / 3] * 3), 0.3, from_logits=True), labels, logits
+    )
+    np.testing.assert_allclose(smooth[0] - 0.3 * np.log(3), plus[0], rtol=1e-5)
+    np.testing.assert_allclose(smooth[1], plus[1], atol=1e-7)
+
+
+def test_ls_plus_is_the_papers_sum_with_kl():
+    """Against SciPy's relative entropy, for a prior that is not of the Eq. 3 form."""
+    rng = np.random.default_rng(5)
+    prior = rng.dirichlet(np.ones(4), 4)
+    logits, labels = rng.normal(size=(7, 4)), rng.integers(0, 4, 7)
+    log_p = log_softmax(logits, axis=1)
+    kl = rel_entr(prior[labels], np.exp(log_p)).sum(axis=1)
+    ce = -log_p[np.arange(7), labels]
+    loss = lsp.LSPlusLoss(prior, alpha=0.7, from_logits=True, reduction="none")
+    np.testing.assert_allclose(
+        loss(labels, logits.astype(np.float32)), 0.3 * ce + 0.7 * kl, rtol=1e-5
+    )
+
+
+def test_pixels_of_a_segmentation_are_samples():
+    rng = np.random.default_rng(6)
+    logits, labels = rng.normal(size=(2, 3, 5, 4)).astype(np.float32), rng.integers(0, 4, (2, 3, 5))
+    for kind in KINDS:
+        loss, *_ = make_losses(4, from_logits=True)[kind]
+        flat = loss(labels.reshape(-1), logits.reshape(-1, 4))
+        np.testing.assert_allclose(loss(labels, logits), flat, rtol=1e-6)
+        np.testing.assert_allclose(loss(np.eye(4)[labels], logits), flat, rtol=1e-6)
+
+
+# --- online label smoothing's state ---------------------------------------------------------------
+
+
+def test_accumulation_leaves_out_wrong_bad_and_foreign_rows():
+    loss = lsp.OnlineLabelSmoothingLoss(3, from_logits=True)
+    logits = np.array([[2, 0, 0], [0, 2, 0], [np.nan, 0, 0], [3, 1, 0], [0, 0, 2]], np.float32)
+    labels = np.array([0, 0, 0, 0, 7])
+
+    @tf.function(jit_compile=True)
+    def compiled() -> None:
+        loss.accumulate(labels, logits)
+
+    for accumulate in (lambda: loss.accumulate(labels, logits), compiled):
+        accumulate()
+        loss.update_soft_labels()
+        p = np.exp(log_softmax(logits[[0, 3]].astype(np.float64), axis=1)).mean(axis=0)
+        expected = np.array([p, [1 / 3] * 3, [1 / 3] * 3])
+        np.testing.assert_allclose(loss.soft_labels, expected, rtol=1e-6)
+
+
+def test_a_class_without_correct_predictions_may_keep_its_row():
+    loss = lsp.OnlineLabelSmoothingLoss(2, from_logits=True, empty_class="keep")
+    before = np.array([[0.9, 0.1], [0.3, 0.7]], np.float32)
+    loss.soft_labels.assign(before)
+    loss.accumulate([0], [[1.0, 0.0]])
+    loss.update_soft_labels()
+    np.testing.assert_allclose(loss.soft_labels[1], before[1])
+    assert not np.allclose(loss.soft_labels[0], before[0])
+
+
+def test_a_custom_loop_that_accumulates_is_not_warned(recwarn):
+    loss = lsp.OnlineLabelSmoothingLoss(2, from_logits=True)
+    z = tf.Variable([[1.0, 0.0]])
+    with tf.GradientTape() as tape:
+        loss.accumulate([0], z)
+        value = loss([0], z)
+    tape.gradient(value, z)
+    assert not [w for w in recwarn if "accumulates its soft labels" in str(w.message)]
+
+
+def test_evaluating_alone_is_not_warned_but_training_is(recwarn):
+    loss = lsp.OnlineLabelSmoothingLoss(2, from_logits=True)
+    loss([0], [[1.0, 0.0]])
+    assert not recwarn.list
+    with pytest.warns(UserWarning, match="nothing accumulates its soft labels"):
+        value_and_gradient(loss, [0], [[1.0, 0.0]])
+
+
+# --- serialization --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_config_round_trip_keeps_every_argument(kind):
+    loss, *_ = make_losses(3, from_logits=True, reduction="sum", name="mine")[kind]
+    config = json.loads(json.dumps(keras.losses.serialize(loss)))
+    copy = keras.losses.deserialize(config)
+    assert type(copy) is type(loss)
+    assert copy.get_config() == loss.get_config()
+    assert copy.from_logits
+    assert copy.reduction == "sum"
+    assert copy.name == "mine"
+
+
+def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(40, 5)).astype(np.float32), rng.integers(0, 3, 40)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    here = {}
+    for kind in KINDS:
+        loss, *_ = make_losses(3, from_logits=True)[kind]
+        model = keras.Sequential([keras.Input([5]), keras.layers.Dense(3)])
+        model.compile("sgd", loss)
+        if kind == "online":
+            model.fit(x, y, epochs=2, callbacks=[lsp.OnlineLabelSmoothing()], verbose=0)
+        here[kind] = model.evaluate(x, y, verbose=0)
+        model.save(tmp_path / f"{kind}.keras")
+    script = f"""
+        import json, keras, numpy as np, lsplus_tf.losses
+        data = np.load({str(tmp_path / "data.npz")!r})
+        print(json.dumps({{
+            kind: keras.models.load_model({str(tmp_path)!r} + f"/{{kind}}.keras").evaluate(
+                data["x"], data["y"], verbose=0)
+            for kind in {KINDS!r}
+        }}))
+    """
+    output = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    ).stdout
+    there = json.loads(output.splitlines()[-1])
+    assert there == pytest.approx(here, rel=1e-6)
+
+
+def test_soft_labels_travel_in_weight_files_and_other_losses_do_not_disturb_them(tmp_path):
+    def compiled(loss: Any) -> keras.Model:
+        model = keras.Sequential([keras.Input([2]), keras.layers.Dense(2)])
+        model.compile("sgd", loss)
+        return model
+
+    source = lsp.OnlineLabelSmoothingLoss(2, from_logits=True)
+    source.soft_labels.assign([[0.8, 0.2], [0.4, 0.6]])
+    compiled(source).save_weights(tmp_path / "online.weights.h5")
+    target = lsp.OnlineLabelSmoothingLoss(2, from_logits=True)
+    compiled(target).load_weights(tmp_path / "online.weights.h5")
+    np.testing.assert_array_equal(target.soft_labels, source.soft_labels)
+
+    compiled(lsp.HardLabelLoss(from_logits=True)).save_weights(tmp_path / "hard.weights.h5")
+    compiled(target).load_weights(tmp_path / "hard.weights.h5")
+    np.testing.assert_array_equal(target.soft_labels, source.soft_labels)
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), "0.5", None, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda alpha: lsp.LabelSmoothingLoss(alpha),
+        lambda alpha: lsp.LSPlusLoss(np.eye(2), alpha),
+        lambda alpha: lsp.OnlineLabelSmoothingLoss(2, alpha),
+    ],
+)
+def test_alpha_outside_its_range(make, alpha):
+    with pytest.raises(InputError, match=r"alpha: expected a number in \[0, 1\], received"):
+        make(alpha)
+
+
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        ([[0.5, 0.4], [0.5, 0.5]], "rows that sum to 1, received 0.9 in row 0"),
+        ([[1.5, -0.5], [0.5, 0.5]], r"values >= 0, received -0.5 at \[0, 1\]"),
+        ([[0.5, 0.5], [np.nan, 0.5]], r"finite values, received nan at \[1, 0\]"),
+        ([0.5, 0.5], r"shape \(K, K\).*informed_prior\(\)"),
+        ([[1.0]], "K >= 2"),
+        ([[0.5, 0.5]], r"received shape \(1, 2\)"),
+        ("good", "matrix of numbers"),
+    ],
+)
+def test_a_prior_that_is_none(prior, message):
+    with pytest.raises(InputError, match=f"prior: expected.*{message}"):
+        lsp.LSPlusLoss(prior)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_out_of_range(kind):
+    """Eager and graph mode raise; XLA cannot, and makes the loss NaN: never a plausible value."""
+    loss, *_ = make_losses(3, from_logits=True)[kind]
+    logits = np.zeros((2, 3), np.float32)
+    for bad in ([0, 3], [-1, 0], [0.0, np.nan]):
+        labels = np.array(bad)
+        with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received"):
+            loss(labels, logits)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"class ids in 0\.\.2"):
+            tf.function(loss)(labels, logits)
+        assert np.isnan(tf.function(loss, jit_compile=True)(labels, logits))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shapes_that_do_not_fit(kind):
+    loss, *_ = make_losses(3, from_logits=True)[kind]
+    with pytest.raises(InputError, match=r"y_true: expected class ids of shape \(batch,\)"):
+        loss(np.zeros((2, 4)), np.zeros((2, 3)))
+    if kind in ("plus", "online"):
+        with pytest.raises(InputError, match="y_pred: expected .*3.*received 4"):
+            loss(np.zeros(2, int), np.zeros((2, 4)))
+
+
+def test_other_wrong_arguments():
+    with pytest.raises(InputError, match="empty_class: expected 'uniform' or 'keep', received"):
+        lsp.OnlineLabelSmoothingLoss(2, empty_class="zero")
+    with pytest.raises(InputError, match="num_classes: expected at least 2, received 1"):
+        lsp.OnlineLabelSmoothingLoss(1)

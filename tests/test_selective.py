@@ -1,0 +1,217 @@
+"""Retention and risk-coverage curves against the authors' values and slow restatements."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from lsplus_tf import metrics
+from lsplus_tf.errors import InputError
+
+GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
+PAPER_FRACTIONS = np.log(np.arange(1, 201)) / np.log(200)
+METHODS = ["baseline", "ls", "baseline_fl", "baseline_dca", "baseline_mdca", "ours_alpha05"]
+# reference/methods.md A8, x100: ResNet-34 run 1, and mean and SD of three runs.
+CORRECT_AUC = {
+    "baseline": (93.95, 92.37, 1.56),
+    "ls": (93.71, 93.82, 0.44),
+    "baseline_fl": (93.98, 93.87, 0.98),
+    "baseline_dca": (93.92, 93.31, 0.61),
+    "baseline_mdca": (94.35, 94.31, 0.69),
+    "ours_alpha05": (93.98, 93.83, 0.22),
+}
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    if not GOLDEN.exists():
+        pytest.skip(f"no golden values at {GOLDEN}")
+    with np.load(GOLDEN / "golden_metrics.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def published(arrays, run, method):
+    return softmax(arrays[f"pub/resnet34/run{run}/{method}/logits"], axis=1), arrays["pub/labels"]
+
+
+def random_predictions(samples, classes, seed=0):
+    rng = np.random.default_rng(seed)
+    probabilities = softmax(rng.normal(scale=2, size=(samples, classes)), axis=1)
+    return probabilities, rng.integers(classes, size=samples)
+
+
+def correct_in_order(probabilities, labels, order):
+    return [int(np.argmax(probabilities[i]) == labels[i]) for i in order]
+
+
+def retention_in_order(correct, fractions):
+    samples = len(correct)
+    return [
+        (sum(correct[: int(samples * f)]) + samples - int(samples * f)) / samples for f in fractions
+    ]
+
+
+def orders_by_confidence(probabilities):
+    """Every order of the samples that is descending in confidence."""
+    confidence = probabilities.max(axis=1)
+    groups = [np.flatnonzero(confidence == c) for c in sorted(set(confidence), reverse=True)]
+    for parts in itertools.product(*(itertools.permutations(group) for group in groups)):
+        yield list(itertools.chain(*parts))
+
+
+@pytest.mark.parametrize("convention", ["standard", "paper"])
+def test_retention_equals_a_loop_without_ties(convention):
+    probabilities, labels = random_predictions(97, 4)
+    order = sorted(range(97), key=lambda i: -probabilities[i].max())
+    expected = retention_in_order(correct_in_order(probabilities, labels, order), PAPER_FRACTIONS)
+    fractions, accuracy = metrics.retention_curve(
+        probabilities, labels, fractions=PAPER_FRACTIONS, convention=convention
+    )
+    np.testing.assert_array_equal(fractions, PAPER_FRACTIONS)
+    np.testing.assert_allclose(accuracy, expected, rtol=0, atol=1e-15)
+
+
+def test_ties_are_averaged_over_all_orders():
+    probabilities = np.array(
+        [[0.9, 0.1], [0.7, 0.3], [0.3, 0.7], [0.7, 0.3], [0.6, 0.4], [0.6, 0.4]]
+    )
+    labels = np.array([0, 0, 0, 1, 1, 0])
+    correct = [
+        correct_in_order(probabilities, labels, o) for o in orders_by_confidence(probabilities)
+    ]
+    assert len(correct) == 12
+    retained = np.mean(np.cumsum(correct, axis=1), axis=0)
+    fractions, accuracy = metrics.retention_curve(probabilities, labels)
+    np.testing.assert_allclose(fractions, np.arange(7) / 6)
+    np.testing.assert_allclose(accuracy[1:], (retained + 6 - np.arange(1, 7)) / 6)
+    coverage, risk = metrics.risk_coverage_curve(probabilities, labels)
+    np.testing.assert_allclose(coverage, np.arange(1, 7) / 6)
+    np.testing.assert_allclose(risk, 1 - retained / np.arange(1, 7))
+    assert metrics.aurc(probabilities, labels) == pytest.approx(risk.mean())
+    assert metrics.retention_auc(probabilities, labels) == pytest.approx(
+        np.mean((accuracy[1:] + accuracy[:-1]) / 2)
+    )
+
+
+@pytest.mark.parametrize("samples", [1, 3, 49, 98, 107, 1000])
+def test_default_fractions_retain_one_more_sample_each(samples):
+    # 49 * (1 / 49) is less than 1 in floating point.
+    probabilities, labels = random_predictions(samples, 3)
+    order = np.argsort(-probabilities.max(axis=1))
+    correct = np.array(correct_in_order(probabilities, labels, order))
+    _, accuracy = metrics.retention_curve(probabilities, labels)
+    expected = 1 - np.concatenate([[0], np.cumsum(1 - correct)]) / samples
+    np.testing.assert_allclose(accuracy, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("run", [1, 2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_published_predictions_give_the_golden_curve(arrays, run, method):
+    fractions, accuracy = metrics.retention_curve(
+        *published(arrays, run, method), convention="paper"
+    )
+    np.testing.assert_array_equal(fractions, PAPER_FRACTIONS)
+    expected = arrays[f"pub/resnet34/run{run}/{method}/retention_by_conf"]
+    np.testing.assert_allclose(accuracy, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_areas_equal_the_correct_table(arrays, method):
+    # The table's float32 ties (218 of 977 for HL, run 2) were in another order; "standard" has
+    # all points instead of 200.
+    for convention, tolerance in (("paper", 0.011), ("standard", 0.03)):
+        areas = [
+            100 * metrics.retention_auc(*published(arrays, run, method), convention=convention)
+            for run in (1, 2, 3)
+        ]
+        summary = areas[0], np.mean(areas), np.std(areas, ddof=1)
+        assert summary == pytest.approx(CORRECT_AUC[method], abs=tolerance), convention
+
+
+@pytest.mark.parametrize("name", ["k2_n500", "k4_n2139", "k7_n1512"])
+def test_synthetic_predictions_give_the_golden_curve(arrays, name):
+    probabilities = softmax(arrays[f"syn/{name}/logits"], axis=1)
+    labels = arrays[f"syn/{name}/labels"]
+    expected = arrays[f"syn/{name}/retention_by_conf"]
+    _, accuracy = metrics.retention_curve(probabilities, labels, convention="paper")
+    np.testing.assert_allclose(accuracy, expected, rtol=0, atol=1e-12)
+    values = json.loads((GOLDEN / "golden_metrics.json").read_text())
+    area = metrics.retention_auc(probabilities, labels, convention="paper")
+    authors = values["authors_metrics_synthetic"][name]["rauc_by_conf"]
+    assert area == pytest.approx(authors, abs=1e-12)
+
+
+def test_heavily_tied_predictions_bracket_the_golden_curve(arrays):
+    """NumPy's unstable sort chose one order of the ties; every order is between best and worst."""
+    probabilities = softmax(arrays["syn/k2_bin_edges/logits"], axis=1)
+    labels = arrays["syn/k2_bin_edges/labels"]
+    golden = arrays["syn/k2_bin_edges/retention_by_conf"]
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    assert np.unique(confidence).size == 10
+    best, worst = (
+        retention_in_order(correct[np.lexsort((sign * correct, -confidence))], PAPER_FRACTIONS)
+        for sign in (-1, 1)
+    )
+    for convention in ("standard", "paper"):
+        _, accuracy = metrics.retention_curve(
+            probabilities, labels, fractions=PAPER_FRACTIONS, convention=convention
+        )
+        for curve in (accuracy, golden):
+            assert (curve <= np.array(best) + 1e-12).all()
+            assert (curve >= np.array(worst) - 1e-12).all()
+        # Between groups the order does not matter.
+        settled = np.isclose(best, worst)
+        assert settled.sum() == 5
+        np.testing.assert_allclose(accuracy[settled], golden[settled])
+
+
+@pytest.mark.parametrize("name", ["k2_n500", "k4_n2139", "k7_n1512", "k2_bin_edges"])
+def test_mean_error_equals_shifts_with_grouped_ties(arrays, name):
+    values = json.loads((GOLDEN / "golden_metrics.json").read_text())["other_packages"][name]
+    probabilities = softmax(arrays[f"syn/{name}/logits"], axis=1)
+    _, accuracy = metrics.retention_curve(probabilities, arrays[f"syn/{name}/labels"])
+    expected = values["shifts.rejection_curve.mean()  (grouped ties)"]
+    assert 1 - accuracy.mean() == pytest.approx(expected, abs=1e-6)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 60), st.integers(2, 5), st.integers(0, 2**32 - 1), st.sampled_from([1, 1000]))
+def test_properties(samples, classes, seed, spread):
+    rng = np.random.default_rng(seed)
+    probabilities = softmax(np.round(rng.normal(size=(samples, classes)) * 2) * spread, axis=1)
+    labels = rng.integers(classes, size=samples)
+    fractions, accuracy = metrics.retention_curve(probabilities, labels)
+    assert accuracy[0] == 1
+    assert accuracy[-1] == pytest.approx(metrics.accuracy(probabilities, labels))
+    # One more sample in the model's hands costs at most that sample.
+    steps = np.diff(accuracy)
+    assert (steps <= 1e-12).all()
+    assert (steps >= -1 / samples - 1e-12).all()
+    area = metrics.retention_auc(probabilities, labels)
+    assert (1 + accuracy[-1]) / 2 - 0.5 - 1e-12 <= area <= 1
+    coverage, risk = metrics.risk_coverage_curve(probabilities, labels)
+    np.testing.assert_allclose(coverage, fractions[1:])
+    np.testing.assert_allclose(coverage * risk, 1 - accuracy[1:], atol=1e-12)
+    assert 0 <= metrics.aurc(probabilities, labels) <= 1
+    order = rng.permutation(samples)
+    shuffled = metrics.aurc(probabilities[order], labels[order])
+    assert shuffled == pytest.approx(metrics.aurc(probabilities, labels), abs=1e-12)
+
+
+def test_bad_input():
+    good = [[0.8, 0.2], [0.3, 0.7]]
+    with pytest.raises(InputError, match=r"fractions: .*\[0, 1\], received 1\.5 at position 1"):
+        metrics.retention_curve(good, [0, 1], fractions=[0.5, 1.5])
+    with pytest.raises(InputError, match=r"fractions: .*received nan at position 0"):
+        metrics.retention_curve(good, [0, 1], fractions=[np.nan])
+    for wrong in (0.5, [[0.5]], []):
+        with pytest.raises(InputError, match=r"fractions: expected shape \(M,\)"):
+            metrics.retention_curve(good, [0, 1], fractions=wrong)
+    for function in (metrics.retention_auc, metrics.risk_coverage_curve, metrics.aurc):
+        with pytest.raises(InputError, match=r"labels: .*received 2 at row 1"):
+            function(good, [0, 2])
