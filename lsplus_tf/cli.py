@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lsplus_tf.errors import InputError
@@ -112,12 +113,19 @@ def datasets(data_dir: DataDir = None) -> None:
     """
     from lsplus_tf.datasets import available_datasets
 
-    table = Table(title="Data sets", show_lines=True)
-    for heading in ("Name", "Classes", "Images", "Here", "Source and licence", "Where to get it"):
-        table.add_column(heading)
+    console = _console()
     for info in available_datasets(data_dir):
-        table.add_row(*(str(cell) for cell in info.cells()))
-    _console().print(table)
+        here = {True: "[green]here[/]", False: "[yellow]not here[/]", None: ""}[info.present]
+        console.print(f"[bold]{escape(info.name)}[/]  {here}", highlight=False)
+        details = Table.grid(padding=(0, 2, 0, 2))
+        details.add_row("images", info.source)
+        if info.sizes:
+            details.add_row("splits", ", ".join(f"{n} {split}" for split, n in info.sizes.items()))
+        if info.classes:
+            details.add_row("classes", ", ".join(info.classes))
+        for what in ("licence", "get", "put"):
+            details.add_row(what, escape(getattr(info, what)))
+        console.print(details)
 
 
 def _read(
@@ -184,7 +192,9 @@ def _console() -> Console:
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    Console(stderr=True).print(f"[yellow]warning:[/] {message}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(
+        f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True
+    )
 
 
 def main() -> None:
@@ -194,7 +204,7 @@ def main() -> None:
         app()
     except InputError as error:
         Console(stderr=True).print(
-            f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True, markup=True
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(2)
 

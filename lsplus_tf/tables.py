@@ -23,7 +23,7 @@ SHORT_NAMES: dict[type, str] = {
 
 @dataclass(frozen=True)
 class Column:
-    """A metric in the table: its key in `metrics.evaluate`, its heading, and which way is better."""
+    """A metric in the table: its key in `metrics.evaluate`, its heading, which way is better."""
 
     key: str
     heading: str
@@ -47,8 +47,8 @@ COLUMNS = (
     Column("retention_auc", "R-AUC", 1),
 )
 CAPTION = (
-    "Test metrics times 100, mean and sample SD over seeds, as the LS+ paper defines them: ECE, ACE "
-    "and SCE with 15 bins, CE the negative log-likelihood in nats, Brier summed over classes."
+    "Test metrics times 100, mean and sample SD over seeds, as the LS+ paper defines them: ECE, "
+    "ACE and SCE with 15 bins, CE the negative log-likelihood in nats, Brier summed over classes."
 )
 
 

@@ -505,7 +505,7 @@ def test_shapes_that_do_not_fit(kind):
     with pytest.raises(InputError, match=r"y_true: expected class ids of shape \(batch,\)"):
         loss(np.zeros((2, 4)), np.zeros((2, 3)))
     if kind in ("plus", "online"):
-        with pytest.raises(InputError, match="y_pred: expected .*3.*received 4"):
+        with pytest.raises(InputError, match=r"y_pred: expected .*3.*received 4"):
             loss(np.zeros(2, int), np.zeros((2, 4)))
 
 

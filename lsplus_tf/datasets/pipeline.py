@@ -140,12 +140,15 @@ def _on_host(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
     As eager tensors they are captured by reference: neither a batch nor the graph copies them.
     """
     with tf.device("CPU:0"):
-        return tf.constant(split.images), tf.constant(split.labels, tf.int32)
+        # A tensor fresh from NumPy drags a second copy along; identity lets go of it.
+        return tf.identity(tf.constant(split.images)), tf.constant(split.labels, tf.int32)
 
 
 def _deterministic(batches: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.deterministic = True
+    # Rewriting the graph would copy the captured images, and fuses nothing here.
+    options.experimental_optimization.apply_default_optimizations = False
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 
 

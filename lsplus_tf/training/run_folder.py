@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,11 @@ PRIOR = "prior.json"
 SOFT_LABELS = "soft_labels.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
-SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of a split: `logits` (N, K) float32, `labels` (N,) int64, `ids` (N,) str."""
+    """A model's `logits` (N, K) float32 of a split, with `labels` (N,) int64 and `ids` (N,) str."""
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -76,46 +76,42 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
     )
 
 
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Say which file of a run could not be read."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not the file of a finished run ({error})") from error
+
+
 def read_predictions(folder: Path, split: str) -> Predictions:
     """The predictions of a finished run for "validation" or "test"."""
     path = _predictions_file(folder, split)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(arrays["logits"], arrays["labels"], arrays["ids"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path}: not the predictions of a finished run ({error})") from error
+    with _reading(path), np.load(path, allow_pickle=False) as arrays:
+        return Predictions(arrays["logits"], arrays["labels"], arrays["ids"])
 
 
 def read_json(folder: Path, name: str) -> Any:
-    try:
+    with _reading(folder / name):
         return json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / name}: not a file of a finished run ({error})") from error
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    try:
+    with _reading(folder / SETTINGS):
         return yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"{folder / SETTINGS}: not a file of a finished run ({error})") from error
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    try:
+    with _reading(folder / HISTORY):
         return pd.read_csv(folder / HISTORY)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / HISTORY}: not a file of a finished run ({error})") from error
 
 
 def read_soft_labels(folder: Path) -> NDArray[np.float32]:
     """The soft labels after every epoch, (epochs, K, K)."""
-    try:
-        with np.load(folder / SOFT_LABELS, allow_pickle=False) as arrays:
-            return arrays["soft_labels"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(
-            f"{folder / SOFT_LABELS}: not a file of a finished run ({error})"
-        ) from error
+    path = folder / SOFT_LABELS
+    with _reading(path), np.load(path, allow_pickle=False) as arrays:
+        return arrays["soft_labels"]
 
 
 def _predictions_file(folder: Path, split: str) -> Path:
