@@ -122,7 +122,7 @@ def datasets(data_dir: DataDir = None) -> None:
         if info.sizes:
             details.add_row("splits", ", ".join(f"{n} {split}" for split, n in info.sizes.items()))
         if info.classes:
-            details.add_row("classes", ", ".join(info.classes))
+            details.add_row("classes", "; ".join(info.classes))
         for what in ("licence", "get", "put"):
             details.add_row(what, escape(getattr(info, what)))
         console.print(details)
@@ -141,11 +141,6 @@ def _read(
 
 
 def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str | None) -> None:
-    from lsplus_tf.training.environment import choose_cpu_kernels, quiet_tensorflow
-
-    quiet_tensorflow()
-    choose_cpu_kernels(experiment.backbone, experiment.dataset.image_size)
-
     from lsplus_tf.experiments import run_experiment
     from lsplus_tf.progress import TerminalProgress
 

@@ -220,13 +220,15 @@ class Experiment(Settings):
         """The name of the first method that trains with hard labels."""
         return next((n for n, m in self.methods.items() if isinstance(m, HardLabels)), None)
 
-    def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:
-        """All that decides what a run gives, as plain values: two runs with equal ones are equal.
-
-        Where the data lie is not part of it.
-        """
+    def shared_settings(self) -> dict[str, Any]:
+        """What all runs have in common, as plain values. Where the data lie is not part of it."""
         values = self.model_dump(mode="json", exclude={"methods", "seeds"})
         del values["dataset"]["data_dir"], values["dataset"]["download"]
+        return values
+
+    def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:
+        """All that decides what a run gives: two runs with equal settings are equal."""
+        values = self.shared_settings()
         method = self.methods[method_name]
         values |= {"method": {"name": method_name, **method.model_dump(mode="json")}, "seed": seed}
         if isinstance(method, LSPlus):

@@ -1,6 +1,7 @@
 """Batches for `model.fit`, a pure function of (seed, epoch, position), and for evaluation."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -69,31 +70,34 @@ def training_batches(
         raise InputError(f"seed: expected 0..2**63-1, got {seed}")
     if not 0 <= first_epoch <= epochs:
         raise InputError(f"first_epoch: expected 0..{epochs} (epochs), got {first_epoch}")
-    images, labels = _on_host(split)
     count = len(split)
 
-    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-        # Sorting random keys is a permutation that depends on nothing but the seed. Stable, so
-        # that equal keys do not leave the order to chance.
-        keys = tf.random.stateless_uniform(
-            (count,), epoch_seed, minval=None, maxval=None, dtype=tf.int64
-        )
-        order = tf.argsort(keys, stable=True)
+    def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
+        def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+            epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
+            # Sorting random keys is a permutation that depends on nothing but the seed. Stable,
+            # so that equal keys do not leave the order to chance.
+            keys = tf.random.stateless_uniform(
+                (count,), epoch_seed, minval=None, maxval=None, dtype=tf.int64
+            )
+            order = tf.argsort(keys, stable=True)
 
-        def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chosen = order[start : start + batch_size]
-            batch_images = tf.cast(tf.gather(images, chosen), tf.float32)
-            batch_seed = tf.random.fold_in(epoch_seed, start)
-            return augment_batch(batch_images, augmentation, batch_seed), tf.gather(labels, chosen)
+            def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                chosen = order[start : start + batch_size]
+                batch_images = tf.cast(tf.gather(images, chosen), tf.float32)
+                augmented = augment_batch(
+                    batch_images, augmentation, tf.random.fold_in(epoch_seed, start)
+                )
+                return augmented, tf.gather(labels, chosen)
 
-        starts = tf.data.Dataset.range(0, count, batch_size)
-        return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+            starts = tf.data.Dataset.range(0, count, batch_size)
+            return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)
-    total = (epochs - first_epoch) * math.ceil(count / batch_size)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(total))
-    return _deterministic(batches)
+        return tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)
+
+    return _from_memory(
+        split, run_batches, length=(epochs - first_epoch) * math.ceil(count / batch_size)
+    )
 
 
 def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
@@ -124,30 +128,42 @@ def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     6
     """
     _check_at_least("batch_size", batch_size, 1)
-    images, labels = _on_host(split)
+    count = len(split)
 
-    def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        stop = start + batch_size
-        return tf.cast(images[start:stop], tf.float32), labels[start:stop]
+    def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
+        def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            stop = start + batch_size
+            return tf.cast(images[start:stop], tf.float32), labels[start:stop]
 
-    starts = tf.data.Dataset.range(0, len(split), batch_size)
-    return _deterministic(starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE))
+        starts = tf.data.Dataset.range(0, count, batch_size)
+        return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+    return _from_memory(split, run_batches, length=math.ceil(count / batch_size))
 
 
-def _on_host(split: Split) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the uint8 images and int32 labels as tensors in main memory, where tf.data runs.
+def _from_memory(
+    split: Split,
+    run_batches: Callable[[tf.Tensor, tf.Tensor], tf.data.Dataset],
+    *,
+    length: int,
+) -> tf.data.Dataset:
+    """Return the `length` batches that `run_batches` makes of all images and labels.
 
-    As eager tensors they are captured by reference: neither a batch nor the graph copies them.
+    These are uint8 and int32 tensors in main memory, where tf.data runs, and are passed on by
+    reference: neither a batch nor the graph copies them. They come as the one element of a data
+    set and not as captured variables, since captured ones live in reference cycles, so that
+    every run of a process would leave its images behind until Python collects garbage.
     """
     with tf.device("CPU:0"):
         # A tensor fresh from NumPy drags a second copy along; identity lets go of it.
-        return tf.identity(tf.constant(split.images)), tf.constant(split.labels, tf.int32)
-
-
-def _deterministic(batches: tf.data.Dataset) -> tf.data.Dataset:
+        images = tf.identity(tf.constant(split.images))
+        labels = tf.constant(split.labels, tf.int32)
+        whole = tf.data.Dataset.from_tensors((images, labels))
+    batches = whole.flat_map(run_batches)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(length))
     options = tf.data.Options()
     options.deterministic = True
-    # Rewriting the graph would copy the captured images, and fuses nothing here.
+    # Rewriting the graph would copy the images, and fuses nothing here.
     options.experimental_optimization.apply_default_optimizations = False
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -16,9 +15,9 @@ from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, needed_runs, plan_runs
 from lsplus_tf.training import run_folder
+from lsplus_tf.training.environment import import_tensorflow
 
 EXPERIMENT = "experiment.yaml"
-_log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -56,12 +55,12 @@ def run_experiment(
     missing = [run for run in runs if not run.folder(out).exists()]
     finished = [run for run in runs if run not in missing]
     observer.planned(missing, finished, experiment.protocol.epochs)
-    dataset = load_dataset(**experiment.dataset.model_dump()) if missing else None
-    out.mkdir(parents=True, exist_ok=True)
+    if missing:
+        import_tensorflow(experiment.backbone, experiment.dataset.image_size)
+        dataset = load_dataset(**experiment.dataset.model_dump())
     with run_folder.written_whole(out / EXPERIMENT) as partial:
         partial.write_text(config.to_yaml(experiment), encoding="utf-8")
     for run in missing:
-        assert dataset is not None
         observer.run_started(run)
         _train(experiment, out, run, dataset, observer)
         observer.run_finished(run)
@@ -71,19 +70,24 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
     """Raise `InputError` unless `out` is new, or holds runs of this experiment."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: expected a folder, {out} is a file")
-    if not (out / EXPERIMENT).exists() and out.is_dir() and any(out.iterdir()):
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / EXPERIMENT).exists():
         raise InputError(f"--out: {out} holds something that is not an experiment; name another")
+    _refuse_difference(out, read_experiment(out).shared_settings(), experiment.shared_settings())
     for run in runs:
         folder = run.folder(out)
         if folder.exists():
-            there = run_folder.read_settings(folder)
             here = experiment.run_settings(run.method, run.seed)
-            difference = _first_difference(there, here)
-            if difference:
-                raise InputError(
-                    f"--out: {folder} holds a run with {difference}; "
-                    "name another --out, or delete that folder"
-                )
+            _refuse_difference(folder, run_folder.read_settings(folder), here)
+
+
+def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
+    difference = _first_difference(there, here)
+    if difference:
+        raise InputError(
+            f"--out: {folder} holds results with {difference}; name another --out, or delete it"
+        )
 
 
 def _train(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+import tempfile
 from importlib.metadata import version
 from typing import Any
 
@@ -12,21 +14,38 @@ from lsplus_tf.config import Backbone, Protocol
 _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn", "scipy")
 
 
-def choose_cpu_kernels(backbone: Backbone, image_size: int | None) -> None:
-    """Turn on oneDNN's CPU kernels where they were measured to be faster.
+def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
+    """Import TensorFlow with the CPU kernels that suit the network, and without its notices.
 
-    TensorFlow leaves them off on some processors, where they train the networks here 1.1 to 6
-    times as fast, except MobileNetV2 on images of about 32 px, whose depthwise convolutions they
-    slow down to 0.65 (`benchmarks/bench_cpu_kernels.py`). Must be called before TensorFlow is
-    imported; `TF_ENABLE_ONEDNN_OPTS` in the environment decides if it is set.
+    TensorFlow leaves oneDNN's kernels off on some processors, where they train the networks here
+    1.1 to 6 times as fast, except MobileNetV2 on images of about 32 px, whose depthwise
+    convolutions they slow down to 0.65 (`benchmarks/bench_cpu_kernels.py`). If it is set in the
+    environment, `TF_ENABLE_ONEDNN_OPTS` decides. Nothing happens if TensorFlow is imported already.
     """
+    if "tensorflow" in sys.modules:
+        return
     slower = backbone.name == "mobilenet_v2" and image_size is not None and image_size < 48
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0" if slower else "1")
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    # Most notices are written before the log level applies, so the process's standard error is
+    # turned away meanwhile; what was written is shown if the import fails.
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notices:
+        stderr = os.dup(2)
+        os.dup2(notices.fileno(), 2)
+        try:
+            import tensorflow as tf
 
-
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's start-up notices off the terminal, unless the user set the level."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+            tf.config.list_physical_devices()
+        except BaseException:
+            notices.seek(0)
+            os.write(stderr, notices.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def start_run(protocol: Protocol, seed: int) -> None:
