@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -135,7 +136,8 @@ def _read(
 
     changes = list(overrides or ())
     if data_dir is not None:
-        changes.append(f"dataset.data_dir={data_dir}")
+        # In quotes: a path may look like a number or a list to YAML.
+        changes.append(f"dataset.data_dir={json.dumps(str(data_dir), ensure_ascii=False)}")
     experiment = load_config(path, changes)
     return experiment, out if out is not None else Path("runs") / experiment.name
 

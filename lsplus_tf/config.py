@@ -5,28 +5,34 @@ Nothing here imports TensorFlow, so that a wrong key is told in a second.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lsplus_tf.errors import InputError, MissingDataError
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Weight = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+# Strict, so that neither `yes` nor a quoted "3" passes for a number.
+Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Weight = Annotated[float, Field(ge=0, le=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
+BelowOne = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Count = Annotated[int, Field(gt=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what NumPy's generator takes
 
 
 class Settings(BaseModel):
     """A part of a config: frozen, and without room for a key that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Settings):
@@ -34,9 +40,9 @@ class Dataset(Settings):
 
     name: str
     data_dir: Path | None = None
-    image_size: Annotated[int, Field(ge=4)] | None = None
+    image_size: Annotated[int, Field(ge=4, strict=True)] | None = None
     channels: Literal[1, 3] | None = None
-    split_seed: int = 0
+    split_seed: Seed = 0
     validation_fraction: Fraction = 0.2
     test_fraction: Fraction = 0.2
     unreadable: Literal["fail", "skip"] = "fail"
@@ -51,14 +57,14 @@ class Backbone(Settings):
         default=None, description="null, 'imagenet', or the path of a .weights.h5 file"
     )
     width: Positive = Field(default=1.0, description="multiplier of the channel counts")
-    head: tuple[Annotated[int, Field(gt=0)], ...] = Field(
+    head: tuple[Count, ...] = Field(
         default=(), description="units of hidden ReLU layers between pooling and the logits"
     )
     scaling: Literal["unit", "symmetric", "caffe"] = Field(
         default="unit",
         description="pixels to [0, 1], to [-1, 1], or BGR minus the ImageNet mean",
     )
-    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+    batch_norm_momentum: Fraction | None = Field(
         default=None, description="null keeps the architecture's own"
     )
 
@@ -76,18 +82,20 @@ class Augmentation(Settings):
 
     horizontal_flip: bool = False
     vertical_flip: bool = False
-    rotation: Annotated[float, Field(ge=0, le=180)] = Field(default=0.0, description="+- degrees")
-    zoom: Annotated[float, Field(ge=0, lt=1)] = Field(
+    rotation: Annotated[float, Field(ge=0, le=180, strict=True)] = Field(
+        default=0.0, description="+- degrees"
+    )
+    zoom: BelowOne = Field(
         default=0.0, description="x and y factors independent in [1 - zoom, 1 + zoom]"
     )
-    shift: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="+- fraction of width and height"
+    shift: BelowOne = Field(default=0.0, description="+- fraction of width and height")
+    shear: Annotated[float, Field(ge=0, lt=90, strict=True)] = Field(
+        default=0.0, description="+- degrees"
     )
-    shear: Annotated[float, Field(ge=0, lt=90)] = Field(default=0.0, description="+- degrees")
-    crop: Annotated[float, Field(ge=0, lt=1)] = Field(
+    crop: BelowOne = Field(
         default=0.0, description="a random window of side 1 - crop, resized back"
     )
-    channel_shift: Annotated[float, Field(ge=0, le=255)] = Field(
+    channel_shift: Annotated[float, Field(ge=0, le=255, strict=True)] = Field(
         default=0.0, description="+- added to each channel, on the 0..255 scale"
     )
 
@@ -97,7 +105,7 @@ class Adam(Settings):
 
     name: Literal["adam"] = "adam"
     learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
     decoupled: bool = True
 
 
@@ -106,17 +114,17 @@ class SGD(Settings):
 
     name: Literal["sgd"]
     learning_rate: Positive = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    momentum: BelowOne = 0.9
     nesterov: bool = False
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
     decoupled: bool = False
 
 
 class StepSchedule(Settings):
     """The learning rate is multiplied by `factor` when each of `epochs` (0-based) begins."""
 
-    epochs: tuple[Annotated[int, Field(gt=0)], ...]
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    epochs: tuple[Count, ...]
+    factor: Fraction = 0.1
 
     @model_validator(mode="after")
     def _increasing(self) -> StepSchedule:
@@ -130,12 +138,12 @@ class Protocol(Settings):
 
     optimizer: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
     schedule: StepSchedule | None = None
-    epochs: Annotated[int, Field(gt=0)]
-    batch_size: Annotated[int, Field(gt=0)]
+    epochs: Count
+    batch_size: Count
     checkpoint: Literal["best_validation_accuracy", "last"] = Field(
         default="best_validation_accuracy", description="of equal accuracies the earlier epoch"
     )
-    early_stopping: Annotated[int, Field(gt=0)] | None = Field(
+    early_stopping: Count | None = Field(
         default=None, description="epochs without a better validation accuracy"
     )
     augmentation: Augmentation = Augmentation()
@@ -163,7 +171,7 @@ class ClassAccuracy(Settings):
         default="same",
         description="the hard-label run of the same seed, or the mean over all (the authors' way)",
     )
-    shrinkage: Annotated[float, Field(ge=0)] = Field(
+    shrinkage: NotNegative = Field(
         default=0.0, description="samples' worth of pull towards the overall accuracy; 0 is Eq. 3"
     )
 
@@ -201,7 +209,7 @@ class Experiment(Settings):
     backbone: Backbone = Backbone()
     protocol: Protocol
     methods: dict[MethodName, Method] = Field(min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _what_depends_on_what(self) -> Experiment:
@@ -258,15 +266,27 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"config: no such file {path}")
+    with _wrong_yaml_in(str(path)):
+        values: Any = OmegaConf.load(path)
+    if not isinstance(values, DictConfig):
+        raise InputError(f"{path}: expected keys with values, received a list")
     for override in overrides:
-        if "=" not in override:
+        if "=" not in override.lstrip("="):
             raise InputError(f"--set: expected key=value, received {override!r}")
+        with _wrong_yaml_in(f"--set {override}"):
+            values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
+    with _wrong_yaml_in(str(path)):
+        plain = OmegaConf.to_container(values, resolve=True)
+    return parse_config(plain, str(path))
+
+
+@contextlib.contextmanager
+def _wrong_yaml_in(source: str) -> Iterator[None]:
+    """Turn what YAML and OmegaConf raise into an `InputError` of one line that names `source`."""
     try:
-        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
-    return parse_config(values, str(path))
+        yield
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
+        raise InputError(f"{source}: {' '.join(str(error).split())}") from error
 
 
 def parse_config(values: Any, source: str) -> Experiment:
@@ -293,6 +313,14 @@ def _complaints(error: ValidationError) -> list[str]:
             close = difflib.get_close_matches(keys[-1], known, n=1)
             hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
             phrases.append(f"{where}: unknown key{hint}")
+        elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            tag = mistake["ctx"]["discriminator"].strip("'")
+            expected = mistake["ctx"].get("expected_tags")
+            phrases.append(
+                f"{where}.{tag}: expected one of {expected}, received {mistake['input'][tag]!r}"
+                if expected
+                else f"{where}.{tag}: field required"
+            )
         elif mistake["type"] == "value_error":
             text = mistake["msg"].removeprefix("Value error, ")
             phrases.append(text if where == "config" else f"{where}.{text}")

@@ -143,13 +143,9 @@ def shrink_class_accuracy(
     [0.802, 0.91]
     """
     accuracy = _check_accuracy(accuracy)
-    samples = np.asarray(counts, dtype=np.float64)
-    if samples.shape != accuracy.shape or (samples < 0).any() or samples.sum() == 0:
-        raise InputError(
-            f"counts: expected {len(accuracy)} numbers >= 0 that are not all 0, received {counts!r}"
-        )
-    if not strength >= 0:
-        raise InputError(f"strength: expected a number >= 0, received {strength}")
+    samples = _check_counts(counts, len(accuracy))
+    if not 0 <= strength < np.inf:
+        raise InputError(f"strength: expected a finite number >= 0, received {strength}")
     if strength == 0:
         return accuracy
     overall = (samples * accuracy).sum() / samples.sum()
@@ -219,7 +215,8 @@ def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
     >>> doubtful_estimates([0.5, 1.0, 1.0], [100, 3, 50])
     ['fewer than 5 validation samples of class 1', 'validation accuracy exactly 1 of class 1, 2']
     """
-    values, samples = _check_accuracy(accuracy), np.asarray(counts)
+    values = _check_accuracy(accuracy)
+    samples = _check_counts(counts, len(values))
     reasons = {
         f"fewer than {FEW_SAMPLES} validation samples": samples < FEW_SAMPLES,
         "validation accuracy exactly 0": values == 0,
@@ -233,7 +230,10 @@ def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
 
 
 def _check_accuracy(accuracy: ArrayLike) -> NDArray[np.float64]:
-    values = np.array(accuracy, dtype=np.float64)
+    try:
+        values = np.array(accuracy, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"class_accuracy: expected numbers, received {accuracy!r}") from error
     if values.ndim != 1 or len(values) < 2:
         raise InputError(
             f"class_accuracy: expected shape (K,) with K >= 2, received shape {values.shape}"
@@ -245,6 +245,19 @@ def _check_accuracy(accuracy: ArrayLike) -> NDArray[np.float64]:
             f"class_accuracy: expected values in [0, 1], received {values[k]} for class {k}"
         )
     return values
+
+
+def _check_counts(counts: ArrayLike, num_classes: int) -> NDArray[np.float64]:
+    samples = np.asarray(counts, dtype=np.float64)
+    if (
+        samples.shape != (num_classes,)
+        or not (samples >= 0).all()
+        or not 0 < samples.sum() < np.inf
+    ):
+        raise InputError(
+            f"counts: expected {num_classes} numbers >= 0 that are not all 0, received {counts!r}"
+        )
+    return samples
 
 
 def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """Batches: order, resuming, and augmentation against affine maps that SciPy applies."""
 
+import gc
 import hashlib
 import subprocess
 import sys
@@ -307,3 +308,18 @@ def test_arguments(arguments, message):
         run(**arguments)
     with pytest.raises(InputError, match="batch_size: expected at least 1, got 0"):
         evaluation_batches(numbered(3), batch_size=0)
+
+
+def test_images_are_let_go_of_without_garbage_collection():
+    """A process that trains many networks must not keep the images of each run."""
+    shape = (7, 4, 5, 3)
+    gc.collect()
+    gc.disable()
+    try:
+        run(numbered(7, shape=shape[1:]))
+        tensors = [o for o in gc.get_objects() if isinstance(o, tf.Tensor) and o.shape == shape]
+        # Symbolic ones hold no data.
+        kept = [tensor for tensor in tensors if not tf.is_symbolic_tensor(tensor)]
+    finally:
+        gc.enable()
+    assert not kept

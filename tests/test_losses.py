@@ -494,7 +494,9 @@ def test_labels_out_of_range(kind):
         labels = np.array(bad)
         with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received"):
             loss(labels, logits)
-        with pytest.raises(tf.errors.InvalidArgumentError, match=r"class ids in 0\.\.2"):
+        # The lookup's own error may come before the named one.
+        message = r"class ids in 0\.\.2|is not in \[0, 3\)"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             tf.function(loss)(labels, logits)
         assert np.isnan(tf.function(loss, jit_compile=True)(labels, logits))
 

@@ -134,11 +134,12 @@ def _backbone(
                 name="backbone",
                 **options,
             )
-        except (OSError, ValueError) as error:
+        except Exception as error:  # what Keras raises where a download fails
             if imagenet is None:
                 raise
+            why = " ".join(str(error).split())
             raise InputError(
-                f"backbone.weights: the ImageNet weights of {name} could not be had: {error}"
+                f"backbone.weights: the ImageNet weights of {name} could not be had: {why}"
             ) from error
     if weights is not None and weights != "imagenet":
         _load_weights(model, Path(weights))

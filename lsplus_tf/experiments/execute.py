@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import yaml
 
 from lsplus_tf import config, priors
 from lsplus_tf.datasets import ImageDataset, load_dataset
@@ -79,7 +78,7 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
         folder = run.folder(out)
         if folder.exists():
             here = experiment.run_settings(run.method, run.seed)
-            _refuse_difference(folder, run_folder.read_settings(folder), here)
+            _refuse_difference(folder, run_folder.read_yaml(folder, run_folder.SETTINGS), here)
 
 
 def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -168,4 +167,4 @@ def read_experiment(out: Path) -> config.Experiment:
     path = out / EXPERIMENT
     if not path.is_file():
         raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}")
-    return config.parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    return config.parse_config(run_folder.read_yaml(out, EXPERIMENT), str(path))

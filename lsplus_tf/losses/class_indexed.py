@@ -64,11 +64,6 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     )
 
 
-def in_range(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Which labels lie in 0..K-1 (bool). NaN does not: casting it first would make it a class."""
-    return (labels >= 0) & (labels < num_classes)
-
-
 def _refuse_labels(labels: tf.Tensor, valid: tf.Tensor, num_classes: int) -> None:
     """Raise for labels out of range, where an exception can be raised: XLA drops assertions."""
     message = f"y_true: expected class ids in 0..{num_classes - 1}"
@@ -131,9 +126,10 @@ class ClassIndexedLoss(keras.losses.Loss, abc.ABC):
         if labels is None:
             losses = cross_entropy(self.mixed_rows(y_true), outputs, from_logits)
             return losses + self.constant(None, y_true)
-        valid = in_range(labels, num_classes)
+        clipped = tf.clip_by_value(labels, 0, num_classes - 1)
+        valid = clipped == labels  # false for NaN too, which a cast would make a class
         _refuse_labels(labels, valid, num_classes)
-        labels = tf.cast(tf.where(valid, labels, 0), tf.int32)
+        labels = tf.cast(clipped, tf.int32)
         losses = cross_entropy(self.rows(labels, num_classes), outputs, from_logits)
         # Where nothing could be raised, a wrong label must not pass for a plausible loss.
         return tf.where(valid, losses + self.constant(labels, y_true), np.nan)

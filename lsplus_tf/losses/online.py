@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss, check_alpha, class_ids, in_range
+from lsplus_tf.losses.class_indexed import ClassIndexedLoss, check_alpha, class_ids
 from lsplus_tf.priors import uniform_prior
 
 EmptyClass = Literal["uniform", "keep"]
@@ -78,22 +78,21 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         self.empty_class = empty_class
         self._uniform = uniform_prior(num_classes).astype("float32")
         self.num_classes = len(self._uniform)
-        # Every replica accumulates its own part, without communication in the step; the parts are
-        # summed when they are read, once an epoch.
-        per_replica: dict[str, Any] = {
-            "trainable": False,
-            "synchronization": tf.VariableSynchronization.ON_READ,
-            "aggregation": tf.VariableAggregation.SUM,
-        }
         self.soft_labels = tf.Variable(
             self._uniform,
             trainable=False,
             aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             name="soft_labels",
         )
-        self._sums = tf.Variable(tf.zeros_like(self._uniform), name="sums", **per_replica)
-        # int64, since float32 stops counting at 16,777,216.
-        self._counts = tf.Variable(tf.zeros([num_classes], tf.int64), name="counts", **per_replica)
+        # Every replica accumulates its own part, without communication in the step; the parts are
+        # summed when they are read, once an epoch.
+        self._sums = tf.Variable(
+            tf.zeros_like(self._uniform),
+            trainable=False,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+            name="sums",
+        )
         self.is_fed = False
 
     def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -145,32 +144,33 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         labels = class_ids(y_true, outputs)
         if labels is None:
             labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
-        labels = tf.reshape(labels, [-1])
-        labels = tf.cast(tf.where(in_range(labels, self.num_classes), labels, -1), tf.int32)
-        outputs = tf.reshape(outputs, [-1, self.num_classes])
+        if outputs.shape.rank > 2:
+            labels = tf.reshape(labels, [-1])
+            outputs = tf.reshape(outputs, [-1, self.num_classes])
         probabilities = tf.nn.softmax(outputs) if from_logits else outputs
-        correct = tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels
-        finite = tf.math.is_finite(tf.reduce_sum(probabilities, axis=-1))
+        predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        # Compared in the labels' type: a NaN label equals nothing, and casting it makes it a class.
+        correct = tf.cast(predicted, labels.dtype) == labels
+        correct &= tf.math.is_finite(tf.reduce_sum(probabilities, axis=-1))
         # Segment sums leave out negative ids, and with them the NaN that zero weights would keep.
-        segments = tf.where(correct & finite, labels, -1)
+        segments = tf.where(correct, predicted, -1)
         self._sums.assign_add(
             tf.math.unsorted_segment_sum(probabilities, segments, self.num_classes)
         )
-        ones = tf.ones_like(segments, dtype=tf.int64)
-        self._counts.assign_add(tf.math.unsorted_segment_sum(ones, segments, self.num_classes))
 
     def update_soft_labels(self) -> None:
         """Make the accumulated means the new soft labels, and start accumulating anew."""
-        counts = tf.cast(tf.convert_to_tensor(self._counts), tf.float32)[:, None]
+        sums = tf.convert_to_tensor(self._sums)
+        # Every softmax sums to 1, so a row's sum is the number of its predictions.
+        counts = tf.reduce_sum(sums, axis=1, keepdims=True)
         otherwise = self._uniform if self.empty_class == "uniform" else self.soft_labels
-        means = tf.math.divide_no_nan(tf.convert_to_tensor(self._sums), counts)
+        means = tf.math.divide_no_nan(sums, counts)
         self.soft_labels.assign(tf.where(counts > 0, means, otherwise))
         self.reset_accumulator()
 
     def reset_accumulator(self) -> None:
         """Forget what was accumulated since the last update."""
         self._sums.assign(tf.zeros_like(self._uniform))
-        self._counts.assign(tf.zeros([self.num_classes], tf.int64))
 
     def _check_num_classes(self, num_classes: int) -> None:
         if num_classes != self.num_classes:
@@ -189,7 +189,7 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
                 variable.assign(store[name][...])
 
     def _state(self) -> dict[str, tf.Variable]:
-        return {"soft_labels": self.soft_labels, "sums": self._sums, "counts": self._counts}
+        return {"soft_labels": self.soft_labels, "sums": self._sums}
 
     def get_config(self) -> dict[str, Any]:
         return {

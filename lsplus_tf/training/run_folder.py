@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,13 +77,25 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
     )
 
 
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    yaml.YAMLError,
+)
+
+
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[None]:
     """Say which file of a run could not be read."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not the file of a finished run ({error})") from error
+    except _UNREADABLE as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: not the file of a finished run ({why})") from error
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:
@@ -97,9 +110,12 @@ def read_json(folder: Path, name: str) -> Any:
         return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    with _reading(folder / SETTINGS):
-        return yaml.safe_load((folder / SETTINGS).read_text(encoding="utf-8"))
+def read_yaml(folder: Path, name: str) -> dict[str, Any]:
+    with _reading(folder / name):
+        values = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError("it has no keys")
+        return values
 
 
 def read_history(folder: Path) -> pd.DataFrame:

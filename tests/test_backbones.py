@@ -1,0 +1,206 @@
+"""The networks: their sizes, their inputs and outputs, and where their weights come from."""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+
+import keras
+import numpy as np
+import pytest
+from keras import applications
+
+from lsplus_tf.backbones import PixelScaling, build_classifier
+from lsplus_tf.errors import InputError, MissingDataError
+
+
+@pytest.fixture(autouse=True)
+def _float32_afterwards():
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+
+
+def tiny(**options) -> keras.Model:
+    settings = {"image_shape": (8, 8, 3), "num_classes": 3, "width": 0.1, **options}
+    return build_classifier("small_residual_cnn", **settings)
+
+
+# --- shapes and sizes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_logits_are_float32_under_a_mixed_policy(precision):
+    keras.config.set_dtype_policy(precision)
+    model = tiny(head=(4,))
+    logits = model(pixels(2, 8, 8, 3))
+    assert logits.dtype == "float32"
+    assert logits.shape == (2, 3)
+    assert model.get_layer("head_1").compute_dtype == precision.removeprefix("mixed_")
+    assert {w.dtype for w in model.trainable_variables} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "width", "features"),
+    [
+        ("mobilenet_v2", applications.MobileNetV2, 0.35, 1280),
+        ("resnet50", applications.ResNet50, 1.0, 2048),
+        ("vgg19", applications.VGG19, 1.0, 512),
+    ],
+)
+def test_networks_are_those_of_keras_applications_and_a_head(name, theirs, width, features):
+    model = build_classifier(name, (32, 32, 3), num_classes=5, width=width, head=(4, 6))
+    options = {"alpha": width} if name == "mobilenet_v2" else {}
+    backbone = theirs(include_top=False, weights=None, input_shape=(32, 32, 3), **options)
+    head = (features * 4 + 4) + (4 * 6 + 6) + (6 * 5 + 5)
+    assert model.count_params() == backbone.count_params() + head
+    assert model.output_shape == (None, 5)
+    assert model.get_layer("head_1").activation is keras.activations.relu
+    assert model.get_layer("logits").activation is keras.activations.linear
+
+
+def test_the_small_network_has_the_size_it_says():
+    model = build_classifier("small_residual_cnn", (8, 8, 1), num_classes=10)
+    assert 280_000 < model.count_params() < 320_000
+    assert model.get_layer("backbone").output_shape == (None, 2, 2, 128)
+    narrow = build_classifier("small_residual_cnn", (7, 9, 1), num_classes=10, width=0.01)
+    assert narrow.get_layer("backbone").output_shape == (None, 2, 3, 1)
+
+
+def test_the_momentum_of_batch_normalization():
+    def momenta(**options) -> set[float]:
+        model = build_classifier("mobilenet_v2", (32, 32, 3), 2, width=0.1, **options)
+        return {
+            layer.momentum
+            for layer in model.get_layer("backbone").layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        }
+
+    assert momenta() == {0.999}
+    assert momenta(batch_norm_momentum=0.9) == {0.9}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "vgg19"])
+def test_images_that_are_too_small(name):
+    with pytest.raises(InputError, match=f"image_size: {name} needs .* 32x32 .* received 40x31"):
+        build_classifier(name, (40, 31, 3), num_classes=2)
+
+
+# --- pixels ---------------------------------------------------------------------------------------
+
+
+def test_pixel_scaling_is_keras_preprocessing():
+    images = pixels(2, 4, 5, 3)
+    np.testing.assert_array_equal(PixelScaling("unit")(images), images / np.float32(255))
+    for mode, theirs in (
+        ("symmetric", applications.mobilenet_v2.preprocess_input),
+        ("caffe", applications.resnet50.preprocess_input),
+        ("caffe", applications.vgg19.preprocess_input),
+    ):
+        np.testing.assert_allclose(PixelScaling(mode)(images), theirs(images.copy()), atol=1e-5)
+    grey = pixels(2, 4, 5, 1)
+    np.testing.assert_allclose(PixelScaling("symmetric")(grey), grey / 127.5 - 1, atol=1e-6)
+
+
+def test_pixel_scaling_refuses():
+    with pytest.raises(InputError, match="mode: expected 'unit', 'symmetric' or 'caffe'"):
+        PixelScaling("torch")
+    with pytest.raises(InputError, match=r"scaling: 'caffe' needs three channels; set dataset\.ch"):
+        tiny(image_shape=(8, 8, 1), scaling="caffe")
+
+
+@pytest.mark.parametrize("scaling", ["unit", "symmetric", "caffe"])
+def test_scaling_is_part_of_the_saved_model(tmp_path, scaling):
+    model = tiny(scaling=scaling)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    assert copy.get_layer("pixel_scaling").mode == scaling
+    images = pixels(2, 8, 8, 3)
+    np.testing.assert_array_equal(copy(images), model(images))
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def colour_weights(tmp_path):
+    """A colour network and the file with its backbone's weights."""
+    model = tiny(scaling="symmetric")
+    path = tmp_path / "tiny.weights.h5"
+    model.get_layer("backbone").save_weights(path)
+    return model, path
+
+
+def test_weights_of_a_file_replace_the_random_ones(colour_weights):
+    source, path = colour_weights
+    loaded = tiny(weights=path).get_layer("backbone").get_weights()
+    for ours, theirs in zip(loaded, source.get_layer("backbone").get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    fresh = tiny().get_layer("backbone").get_weights()
+    assert not np.array_equal(fresh[0], loaded[0])
+
+
+def test_grey_images_are_repeated_for_weights_of_colour(colour_weights):
+    source, path = colour_weights
+    grey = tiny(image_shape=(8, 8, 1), weights=str(path), scaling="symmetric")
+    grey.get_layer("logits").set_weights(source.get_layer("logits").get_weights())
+    images = pixels(4, 8, 8, 1)
+    np.testing.assert_array_equal(grey(images), source(np.repeat(images, 3, axis=-1)))
+    assert tiny(image_shape=(8, 8, 1)).get_layer("backbone").input_shape[-1] == 1
+
+
+def test_pretrained_weights_are_those_of_the_file(shared):
+    path = shared / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"
+    backbone = build_classifier(
+        "mobilenet_v2", (64, 64, 3), 2, weights=str(path), width=0.35, scaling="symmetric"
+    ).get_layer("backbone")
+    reference = applications.MobileNetV2(
+        alpha=0.35, include_top=False, weights=None, input_shape=(64, 64, 3)
+    )
+    random = reference.get_weights()
+    reference.load_weights(path)
+    assert len(backbone.weights) == len(reference.weights) == 260
+    for ours, theirs in zip(backbone.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    # Every kernel was replaced: none is still what it was drawn as.
+    assert not any(
+        np.array_equal(before, after)
+        for before, after in zip(random, backbone.get_weights(), strict=True)
+        if before.ndim == 4
+    )
+
+
+def test_weights_that_do_not_fit(colour_weights, tmp_path):
+    _, path = colour_weights
+    message = r"backbone\.weights: .* does not fit the backbone: .+"
+    with pytest.raises(InputError, match=message):
+        tiny(weights=path, width=0.2)
+    with pytest.raises(InputError, match=message):
+        build_classifier("mobilenet_v2", (32, 32, 3), 2, weights=path, width=0.1)
+    text = tmp_path / "text.weights.h5"
+    text.write_text("no HDF5")
+    with pytest.raises(InputError, match=message):
+        tiny(weights=text)
+    with pytest.raises(InputError, match=message):
+        tiny(weights=shutil.copy(path, tmp_path / "wrong_ending.txt"))
+
+
+def test_weights_that_are_not_there(tmp_path):
+    with pytest.raises(
+        MissingDataError, match=r"backbone\.weights: no such file .*no\.weights\.h5"
+    ):
+        tiny(weights=tmp_path / "no.weights.h5")
+
+
+def test_imagenet_weights_without_a_network(monkeypatch, tmp_path):
+    def unreachable(*_):
+        raise urllib.error.URLError("no network\nat all")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", unreachable)
+    with pytest.raises(InputError, match=r"^backbone\.weights: .*mobilenet_v2.*no network at all$"):
+        build_classifier("mobilenet_v2", (32, 32, 3), 2, weights="imagenet", width=0.35)

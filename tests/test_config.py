@@ -1,0 +1,327 @@
+"""The schema of the experiments: what loads, what is refused, and in which words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lsplus_tf.config import (
+    SGD,
+    Adam,
+    Dataset,
+    Experiment,
+    LSPlus,
+    OnlineLabelSmoothing,
+    load_config,
+    parse_config,
+    to_yaml,
+)
+from lsplus_tf.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+DIGITS = ROOT / "configs" / "digits.yaml"
+
+
+def refusal(*overrides: str, path: Path = DIGITS) -> str:
+    """The message of the `InputError`, which must be one line and name the file."""
+    with pytest.raises(InputError) as caught:
+        load_config(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# --- what loads -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_config_loads_and_survives_a_round_trip(path):
+    experiment = load_config(path)
+    assert experiment.methods
+    assert parse_config(yaml.safe_load(to_yaml(experiment)), "copy") == experiment
+
+
+def test_defaults_are_the_papers():
+    methods = load_config(
+        DIGITS, ["methods={plain: {loss: ls_plus}, o: {loss: online_label_smoothing}}"]
+    ).methods
+    assert methods["plain"] == LSPlus(loss="ls_plus", alpha=0.5)
+    assert methods["plain"].class_accuracy.seeds == "same"
+    assert methods["plain"].class_accuracy.shrinkage == 0
+    assert methods["o"] == OnlineLabelSmoothing(loss="online_label_smoothing", alpha=0.5)
+
+
+def test_overrides_change_what_they_name_and_nothing_else():
+    plain = load_config(DIGITS)
+    changed = load_config(
+        DIGITS,
+        [
+            "protocol.epochs=3",
+            "protocol.schedule.epochs=[1,2]",
+            "protocol.optimizer={name: sgd, learning_rate: 0.5, nesterov: true}",
+            "methods.ls_plus.alpha=1",
+            "methods.more={loss: hard_labels}",
+            "backbone.head=[16,8]",
+            "seeds=[4]",
+            "dataset.data_dir=/a=b",
+        ],
+    )
+    assert changed.protocol.epochs == 3
+    assert changed.protocol.schedule.epochs == (1, 2)
+    assert changed.protocol.optimizer == SGD(name="sgd", learning_rate=0.5, nesterov=True)
+    assert changed.methods["ls_plus"].alpha == 1
+    assert list(changed.methods) == [*plain.methods, "more"]
+    assert changed.backbone.head == (16, 8)
+    assert changed.seeds == (4,)
+    assert changed.dataset.data_dir == Path("/a=b")
+    assert changed.protocol.batch_size == plain.protocol.batch_size
+    assert changed.methods["label_smoothing"] == plain.methods["label_smoothing"]
+    assert changed.protocol.schedule.factor == plain.protocol.schedule.factor
+
+
+def test_null_takes_a_section_away():
+    assert load_config(DIGITS, ["protocol.schedule=null"]).protocol.schedule is None
+
+
+def test_of_two_overrides_of_a_key_the_later_holds():
+    assert load_config(DIGITS, ["protocol.epochs=3", "protocol.epochs=4"]).protocol.epochs == 4
+
+
+def test_the_optimizer_is_adam_unless_said_otherwise():
+    values = load_config(DIGITS).model_dump(mode="json")
+    del values["protocol"]["optimizer"]
+    assert parse_config(values, "values").protocol.optimizer == Adam()
+
+
+def test_run_settings_hold_what_decides_a_run_and_not_where_the_data_lie():
+    here = load_config(DIGITS, ["dataset.data_dir=/here"])
+    there = load_config(DIGITS, ["dataset.data_dir=/there", "dataset.download=true", "seeds=[1]"])
+    for method in ("hard_labels", "ls_plus"):
+        assert here.run_settings(method, 1) == there.run_settings(method, 1)
+    assert here.run_settings("ls_plus", 1) != here.run_settings("ls_plus", 2)
+    changed = load_config(DIGITS, ["methods.ls_plus.alpha=0.4"])
+    assert changed.run_settings("ls_plus", 1) != here.run_settings("ls_plus", 1)
+    assert changed.run_settings("hard_labels", 1) == here.run_settings("hard_labels", 1)
+
+
+def test_run_settings_name_the_runs_behind_a_prior():
+    same, all_ = (
+        load_config(DIGITS),
+        load_config(DIGITS, ["methods.ls_plus.class_accuracy.seeds=all"]),
+    )
+    sources = [
+        e.run_settings("ls_plus", 1)["method"]["class_accuracy"]["from"] for e in (same, all_)
+    ]
+    assert sources == [
+        {"method": "hard_labels", "seeds": [1]},
+        {"method": "hard_labels", "seeds": [0, 1, 2]},
+    ]
+
+
+def test_a_config_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load_config(DIGITS).seeds = (1,)
+
+
+def test_loading_does_not_import_tensorflow():
+    script = f"""
+import sys
+from lsplus_tf.config import load_config
+load_config({str(DIGITS)!r})
+print(sorted({{"tensorflow", "keras", "lsplus_tf.config"}} & set(sys.modules)))
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.strip() == "['lsplus_tf.config']"
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol.epoch=3", "protocol.epoch: unknown key, did you mean 'epochs'?"),
+        ("method.a=3", "method: unknown key, did you mean 'methods'?"),
+        ("dataset.image_sise=3", "dataset.image_sise: unknown key, did you mean 'image_size'?"),
+        ("backbone.wdth=1", "backbone.wdth: unknown key, did you mean 'width'?"),
+        ("protocol.schedule.epoch=3", "protocol.schedule.epoch: unknown key, did you mean"),
+        ("protocol.augmentation.rotate=3", "protocol.augmentation.rotate: unknown key, did you"),
+        ("methods.ls_plus.alhpa=3", "methods.ls_plus.alhpa: unknown key, did you mean 'alpha'?"),
+        (
+            "methods.ls_plus.class_accuracy.sead=all",
+            "methods.ls_plus.class_accuracy.sead: unknown key, did you mean 'seeds'?",
+        ),
+        # A key of another member of the union is not known here.
+        (
+            "protocol.optimizer.momentum=0.9",
+            "protocol.optimizer.momentum: unknown key (known: name, learning_rate, weight_decay, "
+            "decoupled)",
+        ),
+        ("methods.hard_labels.alpha=0.1", "methods.hard_labels.alpha: unknown key (known: loss)"),
+        ("foo=3", "foo: unknown key (known: name, dataset, backbone, protocol, methods, seeds)"),
+    ],
+)
+def test_unknown_keys(override, message):
+    assert f"digits.yaml: {message}" in refusal(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "received"),
+    [
+        ("protocol.epochs=three", "protocol.epochs", "'three'"),
+        ("protocol.epochs=2.5", "protocol.epochs", "2.5"),
+        ("protocol.epochs=yes", "protocol.epochs", "True"),
+        ("protocol.epochs='2'", "protocol.epochs", "'2'"),
+        ("protocol.epochs=0", "protocol.epochs", "0"),
+        ("protocol.epochs=null", "protocol.epochs", "None"),
+        ("protocol.batch_size=0", "protocol.batch_size", "0"),
+        ("protocol.early_stopping=0", "protocol.early_stopping", "0"),
+        ("protocol.checkpoint=best", "protocol.checkpoint", "'best'"),
+        ("protocol.precision=float64", "protocol.precision", "'float64'"),
+        ("protocol.optimizer.learning_rate=0", "protocol.optimizer.learning_rate", "0"),
+        ("protocol.optimizer.learning_rate=.nan", "protocol.optimizer.learning_rate", "nan"),
+        ("protocol.optimizer.learning_rate=.inf", "protocol.optimizer.learning_rate", "inf"),
+        ("protocol.optimizer.weight_decay=-1", "protocol.optimizer.weight_decay", "-1"),
+        ("protocol.schedule.factor=1", "protocol.schedule.factor", "1"),
+        ("protocol.schedule.epochs=[5,3]", "protocol.schedule.epochs", "[5, 3]"),
+        ("protocol.schedule.epochs=[3,3]", "protocol.schedule.epochs", "[3, 3]"),
+        ("protocol.schedule.epochs=[0]", "protocol.schedule.epochs.0", "0"),
+        ("protocol.augmentation.zoom=1", "protocol.augmentation.zoom", "1"),
+        ("protocol.augmentation.rotation=181", "protocol.augmentation.rotation", "181"),
+        ("protocol=3", "protocol", "3"),
+        ("backbone.width=0", "backbone.width", "0"),
+        ("backbone.name=resnet", "backbone.name", "'resnet'"),
+        ("backbone.head=[3,0]", "backbone.head.1", "0"),
+        ("backbone.batch_norm_momentum=1", "backbone.batch_norm_momentum", "1"),
+        ("dataset.channels=2", "dataset.channels", "2"),
+        ("dataset.image_size=3", "dataset.image_size", "3"),
+        ("dataset.validation_fraction=1", "dataset.validation_fraction", "1"),
+        ("dataset.split_seed=-1", "dataset.split_seed", "-1"),
+        ("methods.ls_plus.alpha=1.5", "methods.ls_plus.alpha", "1.5"),
+        ("methods.ls_plus.start_from=zero", "methods.ls_plus.start_from", "'zero'"),
+        (
+            "methods.ls_plus.class_accuracy.shrinkage=-1",
+            "methods.ls_plus.class_accuracy.shrinkage",
+            "-1",
+        ),
+        ("methods.Bad={loss: hard_labels}", "methods.Bad", "'Bad'"),
+        ("methods=null", "methods", "None"),
+        ("seeds=3", "seeds", "3"),
+        ("seeds=[]", "seeds", "[]"),
+        ("seeds=[-1]", "seeds.0", "-1"),
+        ("seeds=[0,4294967296]", "seeds.1", "4294967296"),
+        ("seeds=[1,2,1]", "seeds", "[1, 2, 1]"),
+        ("name=a/b", "name", "'a/b'"),
+    ],
+)
+def test_wrong_values(override, key, received):
+    message = refusal(override)
+    assert f"digits.yaml: {key}: " in message
+    assert f"received {received}" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "methods.ls_plus.loss=lsplus",
+            "methods.ls_plus.loss: expected one of 'hard_labels', 'label_smoothing', 'ls_plus', "
+            "'online_label_smoothing', received 'lsplus'",
+        ),
+        ("methods.more.alpha=0.1", "methods.more.loss: field required"),
+        (
+            "protocol.optimizer.name=rmsprop",
+            "protocol.optimizer.name: expected one of 'adam', 'sgd', received 'rmsprop'",
+        ),
+    ],
+)
+def test_wrong_tags(override, message):
+    assert message in refusal(override)
+
+
+def test_ls_plus_without_hard_labels():
+    message = refusal("methods.hard_labels={loss: label_smoothing}")
+    assert "methods: ls_plus takes its class accuracies from hard-label runs" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["backbone.name=resnet50"],
+            "backbone.width: resnet50 has one width, expected 1.0",
+        ),
+        (["backbone.weights=imagenet"], "backbone.weights: small_residual_cnn has no ImageNet"),
+    ],
+)
+def test_what_a_network_does_not_have(overrides, message):
+    assert message in refusal(*overrides)
+
+
+def test_all_mistakes_are_named_at_once():
+    message = refusal("protocol.epochs=0", "seeds=[0,0]", "methods.ls_plus.alpha=2")
+    assert "protocol.epochs: " in message
+    assert "methods.ls_plus.alpha: " in message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol.epochs", "--set: expected key=value, received 'protocol.epochs'"),
+        ("=3", "--set: expected key=value, received '=3'"),
+        ("protocol.epochs=[1", "--set protocol.epochs=[1: "),
+        ("seeds[0]=3", "--set seeds[0]=3: "),
+        ("protocol.epochs=${nowhere}", "nowhere"),
+    ],
+)
+def test_overrides_that_are_none(override, message):
+    assert message in refusal(override)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "protocol: field required"),
+        (b"- a\n- b\n", "expected keys with values, received a list"),
+        (b"3", "Invalid"),
+        (b"a: [1\n", "line 1"),
+        (b"name: a\nname: b\n", "duplicate key name"),
+        (b"\xff\xfe\xfa", "decode"),
+    ],
+)
+def test_files_that_are_not_configs(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text)
+    refused = refusal(path=path)
+    assert refused.startswith(f"{path}: ")
+    assert message in refused
+
+
+def test_a_missing_file(tmp_path):
+    assert refusal(path=tmp_path / "no.yaml") == f"config: no such file {tmp_path / 'no.yaml'}"
+    assert "no such file" in refusal(path=tmp_path)
+    with pytest.raises(FileNotFoundError):
+        load_config(tmp_path / "no.yaml")
+
+
+def test_keys_of_the_dataset_section_are_the_arguments_of_load_dataset():
+    """`load_dataset(**experiment.dataset.model_dump())` is how they meet."""
+    import inspect
+
+    from lsplus_tf.datasets import load_dataset
+
+    assert list(inspect.signature(load_dataset).parameters) == list(Dataset.model_fields)
+
+
+def test_a_config_made_in_python_is_checked_too():
+    values = load_config(DIGITS).model_dump(mode="json")
+    values["seeds"] = [1, 1]
+    with pytest.raises(InputError, match=r"^mine: seeds: expected different numbers"):
+        parse_config(values, "mine")
+    assert isinstance(parse_config({**values, "seeds": [1]}, "mine"), Experiment)

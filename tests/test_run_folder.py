@@ -1,0 +1,172 @@
+"""A run's files are there whole or not at all, and damaged ones are named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.training import run_folder
+from lsplus_tf.training.run_folder import Predictions, written_whole
+
+
+def write(path: Path, form: str, text: str) -> None:
+    """A file with `text`, or a folder with such a file in it."""
+    if form == "folder":
+        path.mkdir()
+        path = path / "file"
+    path.write_text(text)
+
+
+def read(path: Path, form: str) -> str:
+    return (path / "file" if form == "folder" else path).read_text()
+
+
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_what_is_written_appears_at_the_end(tmp_path, form):
+    path = tmp_path / "new" / "result"
+    with written_whole(path) as partial:
+        write(partial, form, "whole")
+        assert not path.exists()
+        assert partial.parent == path.parent  # on the same disk, where a rename is atomic
+    assert read(path, form) == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("form", ["file", "folder"])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_leaves_nothing(tmp_path, form, error):
+    path = tmp_path / "result"
+
+    def fail() -> None:
+        with written_whole(path) as partial:
+            write(partial, form, "half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    # Nor does it touch what was there.
+    write(path, form, "old")
+    with pytest.raises(error):
+        fail()
+    assert list(tmp_path.iterdir()) == [path]
+    assert read(path, form) == "old"
+
+
+@pytest.mark.parametrize("form", ["file", "folder"])
+@pytest.mark.parametrize("before", ["file", "folder"])
+def test_what_was_there_is_replaced(tmp_path, before, form):
+    path = tmp_path / "result"
+    write(path, before, "old")
+    with written_whole(path) as partial:
+        write(partial, form, "new")
+    assert read(path, form) == "new"
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    script = f"""
+import os, pathlib
+from lsplus_tf.training.run_folder import written_whole
+with written_whole(pathlib.Path({str(tmp_path / "result")!r})) as partial:
+    partial.mkdir()
+    (partial / "old").write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1
+    assert left[0].name != "result"
+    with written_whole(tmp_path / "result") as partial:
+        assert not partial.exists()
+        write(partial, "folder", "whole")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "result", tmp_path / "result" / "file"]
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(tmp_path) -> Path:
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(50, 3)).astype(np.float32), rng.integers(0, 3, 50)
+    ids = np.array([f"Röntgen {i}" for i in range(50)])
+    run_folder.write_predictions(tmp_path, "test", Predictions(logits, labels, ids))
+    np.savez_compressed(tmp_path / run_folder.SOFT_LABELS, soft_labels=logits)
+    run_folder.write_json(tmp_path / run_folder.METRICS, {"test": {"auroc": float("nan")}})
+    (tmp_path / run_folder.HISTORY).write_text("epoch,loss\n0,1.5\n1,0.5\n")
+    (tmp_path / run_folder.SETTINGS).write_text("seed: 1\n")
+    return tmp_path
+
+
+READERS = {
+    "predictions_test.npz": lambda folder: run_folder.read_predictions(folder, "test"),
+    run_folder.SOFT_LABELS: run_folder.read_soft_labels,
+    run_folder.METRICS: lambda folder: run_folder.read_json(folder, run_folder.METRICS),
+    run_folder.HISTORY: run_folder.read_history,
+    run_folder.SETTINGS: lambda folder: run_folder.read_yaml(folder, run_folder.SETTINGS),
+}
+
+
+def test_what_is_written_is_read(finished):
+    rng = np.random.default_rng(0)
+    predictions = run_folder.read_predictions(finished, "test")
+    np.testing.assert_array_equal(predictions.logits, rng.normal(size=(50, 3)).astype(np.float32))
+    np.testing.assert_array_equal(predictions.labels, rng.integers(0, 3, 50))
+    assert predictions.ids[7] == "Röntgen 7"
+    np.testing.assert_array_equal(run_folder.read_soft_labels(finished), predictions.logits)
+    assert np.isnan(run_folder.read_json(finished, run_folder.METRICS)["test"]["auroc"])
+    assert run_folder.read_history(finished)["loss"].tolist() == [1.5, 0.5]
+    assert READERS[run_folder.SETTINGS](finished) == {"seed": 1}
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def garble(content: bytes) -> bytes:
+    """Change bytes in the middle, where a compressed file has its data."""
+    middle = len(content) // 3
+    return content[:middle] + b"\xff\x00\xfe" * 20 + content[middle + 60 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda _: None, lambda _: b"", lambda _: b"\xff\xfe\x00[", cut, garble],
+    ids=["missing", "empty", "binary", "cut", "garbled"],
+)
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_files_are_named(finished, name, damage):
+    path = finished / name
+    content = damage(path.read_bytes())
+    if content is None:
+        path.unlink()
+    elif damage is cut and path.suffix not in (".npz", ".json"):
+        pytest.skip("half a text may be a whole one")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        READERS[name](finished)
+    assert str(caught.value).startswith(f"{path}: not the file of a finished run (")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_without_the_arrays_is_named(finished):
+    np.savez(finished / "predictions_test.npz", logits=np.zeros(2))
+    with pytest.raises(InputError, match=r"predictions_test\.npz: .*labels"):
+        run_folder.read_predictions(finished, "test")
+
+
+def test_pickled_arrays_are_not_loaded(finished):
+    np.savez(
+        finished / "predictions_test.npz",
+        logits=np.array([print], dtype=object),
+        labels=np.zeros(1),
+        ids=np.zeros(1),
+    )
+    with pytest.raises(InputError, match="pickle"):
+        run_folder.read_predictions(finished, "test")
