@@ -66,7 +66,7 @@ def medians(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=256)
     options = parser.parse_args()
     table = Table(title=f"Training step, batch {options.batch}, over Keras cross-entropy")
     for heading in ("K", "mode", "Keras, ms", "HL", "LS", "LS+", "OLS", "within limits"):

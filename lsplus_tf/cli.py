@@ -165,12 +165,14 @@ def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
     console = _console()
     if results.missing:
         names = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
-        console.print(f"Not finished, and not in the table: {names}", highlight=False)
+        console.print(
+            f"Not finished, and not in the table: {names}", highlight=False, soft_wrap=True
+        )
     written = write_report(results)
     console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     console.print("Written:", highlight=False)
     for path in written:
-        console.print(f"  {path}", highlight=False, soft_wrap=True)
+        console.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
 def _names(text: str | None) -> list[str] | None:
@@ -201,7 +203,9 @@ def main() -> None:
         app()
     except InputError as error:
         Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True
+            f"[bold red]error:[/] {escape(' '.join(str(error).split()))}",
+            highlight=False,
+            soft_wrap=True,
         )
         sys.exit(2)
 

@@ -67,6 +67,7 @@ class TerminalProgress:
             f"run {self._number} of {self._count}: {run.method}, seed {run.seed} finished, "
             f"{self._last} in its last epoch",
             highlight=False,
+            soft_wrap=True,
         )
 
     def _describe(self, run: Run, epoch: int) -> None:

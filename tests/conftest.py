@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -19,3 +24,54 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs {SHARED}, which a clone does not have")
     return SHARED
+
+
+@dataclass
+class Reproduced:
+    """What `lsplus-tf reproduce` left, said, and started its networks from."""
+
+    folder: Path
+    arguments: list[str]
+    stdout: str = ""
+    stderr: str = ""
+    initial_weights: dict[tuple[str, int], list[np.ndarray]] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
+    """configs/digits.yaml with a tiny network, 2 epochs and 2 seeds: trained once for all tests.
+
+    Tests leave its folder as it is.
+    """
+    from lsplus_tf import cli
+    from lsplus_tf.training import train
+
+    folder = tmp_path_factory.mktemp("reproduced") / "digits"
+    settings = ["protocol.epochs=2", "protocol.schedule=null", "backbone.width=0.1", "seeds=[0,1]"]
+    arguments = [str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")]
+    arguments += ["--out", str(folder)]
+    for setting in settings:
+        arguments += ["--set", setting]
+    result = Reproduced(folder, arguments)
+    fit = train._fit
+
+    def recording_fit(model, folder, method, protocol, seed, *rest):
+        weights = [w.copy() for w in model.get_weights()]
+        result.initial_weights[method.loss, seed] = weights
+        return fit(model, folder, method, protocol, seed, *rest)
+
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("default")
+        patch.setattr(train, "_fit", recording_fit)
+        patch.setattr("sys.argv", ["lsplus-tf", "reproduce", *arguments])
+        patch.setenv("COLUMNS", "120")
+        with (
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+            pytest.raises(SystemExit) as ended,
+        ):
+            cli.main()
+    assert ended.value.code == 0, stderr.getvalue()
+    result.stdout, result.stderr = stdout.getvalue(), stderr.getvalue()
+    return result

@@ -73,7 +73,9 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
         return
     if not (out / EXPERIMENT).exists():
         raise InputError(f"--out: {out} holds something that is not an experiment; name another")
-    _refuse_difference(out, read_experiment(out).shared_settings(), experiment.shared_settings())
+    there = read_experiment(out)
+    if any(out.glob("*/seed_*")):  # without a finished run, nothing could be mixed
+        _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
     for run in runs:
         folder = run.folder(out)
         if folder.exists():

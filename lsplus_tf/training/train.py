@@ -217,7 +217,7 @@ def _epoch_hook(on_epoch: OnEpoch | None) -> Callable[[int, dict[str, float]], N
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Send what the package logs, and every warning, to a file as well."""
+    """Send what the package logs to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("lsplus_tf")

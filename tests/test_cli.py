@@ -1,0 +1,246 @@
+"""The command line: what it prints, how it fails, and what it does without TensorFlow."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsplus_tf import cli
+from lsplus_tf.errors import InputError
+
+DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str, columns: int = 100) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lsplus-tf", *arguments])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(call):
+    """The one line on standard error of a call that ends with exit code 2."""
+
+    def run(*arguments: str) -> str:
+        code, stdout, stderr = call(*arguments)
+        assert code == 2
+        assert stdout == ""
+        assert stderr.startswith("error: ")
+        assert stderr.count("\n") == 1
+        return stderr.removeprefix("error: ").rstrip()
+
+    return run
+
+
+# --- help -----------------------------------------------------------------------------------------
+
+
+def test_help_and_early_errors_do_without_tensorflow():
+    script = f"""
+        import contextlib, io, sys
+        from lsplus_tf import cli
+        for arguments, code in (
+            (["--help"], 0),
+            (["reproduce", "--help"], 0),
+            (["train", "--help"], 0),
+            (["report", "--help"], 0),
+            (["datasets", "--help"], 0),
+            (["datasets"], 0),
+            (["train", {DIGITS!r}, "--set", "protocol.epoch=3"], 2),
+            (["train", {DIGITS!r}, "--methods", "none"], 2),
+            (["report", "/nowhere"], 2),
+            (["no_such_command"], 2),
+        ):
+            sys.argv = ["lsplus-tf", *arguments]
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                try:
+                    cli.main()
+                except SystemExit as end:
+                    assert end.code == code, (arguments, end.code)
+            if "--help" in arguments:
+                assert "Usage: lsplus-tf" in out.getvalue()
+            assert not {{"tensorflow", "keras"}} & set(sys.modules), arguments
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, capture_output=True)
+
+
+def test_help_names_the_options(call):
+    for command in ("reproduce", "train"):
+        code, stdout, _ = call(command, "--help")
+        assert code == 0
+        for option in ("--data-dir", "--out", "--set", "--methods", "--seeds"):
+            assert option in stdout
+        assert "Example: lsplus-tf" in stdout
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
+    result = subprocess.run(
+        [str(Path(sys.executable).parent / "lsplus-tf"), "train", "no.yaml"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == "error: config: no such file no.yaml\n"
+
+
+@pytest.mark.parametrize("command", ["reproduce", "train"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "protocol.epoch=3"], "protocol.epoch: unknown key, did you mean 'epochs'?"),
+        (["--set", "epochs"], "--set: expected key=value, received 'epochs'"),
+        (["--seeds", "abc"], "--seeds: expected numbers such as 0,1,2; received 'abc'"),
+        (["--seeds", "0,"], "--seeds: expected numbers such as 0,1,2; received '0,'"),
+        (["--seeds", "7"], "--seeds: the config has 0, 1, 2; received 7"),
+        (["--methods", "hard_labels,mixup"], "--methods: the config has hard_labels, "),
+        (["--out", DIGITS], "--out: expected a folder"),
+    ],
+)
+def test_errors_are_one_line(refused, tmp_path, monkeypatch, command, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(command, DIGITS, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_the_report(refused, tmp_path, reproduced):
+    assert "not the folder of an experiment" in refused("report", str(tmp_path))
+    folder = str(reproduced.folder)
+    assert "received mixup" in refused("report", folder, "--methods", "mixup")
+    assert "received 2" in refused("report", folder, "--seeds", "2")
+    assert "expected numbers" in refused("report", folder, "--seeds", "one")
+
+
+def test_square_brackets_in_an_error_are_printed(refused, tmp_path):
+    path = tmp_path / "[bold]mine[/bold].yaml"
+    shutil.copy(DIGITS, path)
+    message = refused("train", str(path), "--set", "seeds=[1,1]")
+    assert message == f"{path}: seeds: expected different numbers, received [1, 1]"
+    assert "received ['[/red]']" in refused("train", DIGITS, "--set", "protocol.epochs=['[/red]']")
+
+
+def test_an_error_of_many_lines_is_printed_on_one(refused, monkeypatch):
+    def fail(*_):
+        raise InputError("first\n  second")
+
+    monkeypatch.setattr("lsplus_tf.config.load_config", fail)
+    assert refused("train", DIGITS) == "first second"
+
+
+def test_a_bug_is_not_dressed_up_as_a_users_mistake(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("lsplus_tf.config.load_config", fail)
+    monkeypatch.setattr("sys.argv", ["lsplus-tf", "train", DIGITS])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main()
+
+
+def test_warnings_are_one_line_and_keep_their_brackets(capsys):
+    cli._print_warning(UserWarning("classes [0] and [/] " + "x" * 200), UserWarning, "file", 1)
+    _, stderr = capsys.readouterr()
+    assert stderr == "warning: classes [0] and [/] " + "x" * 200 + "\n"
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def test_reproduce_tells_of_runs_table_and_files(reproduced):
+    lines = reproduced.stdout.splitlines()
+    assert lines[0] == "8 runs to make, 0 already finished."
+    assert lines[1].startswith("run 1 of 8: hard_labels, seed 0 finished, validation accuracy 0.")
+    assert sum(line.startswith("run ") for line in lines) == 8
+    assert any("digits, test split" in line for line in lines)
+    assert any("ECE ↓" in line for line in lines)
+    written = lines[lines.index("Written:") + 1 :]
+    assert [line.strip() for line in written] == sorted(
+        str(path) for path in (reproduced.folder / "report").iterdir()
+    )
+    assert "Traceback" not in reproduced.stderr
+
+
+def test_train_finds_what_is_finished(call, reproduced):
+    code, stdout, _ = call("train", *reproduced.arguments, "--methods", " ls_plus , hard_labels")
+    assert code == 0
+    assert stdout == "0 runs to make, 4 already finished.\n"
+
+
+def test_train_refuses_other_settings(refused, reproduced):
+    message = refused("train", *reproduced.arguments, "--set", "protocol.epochs=5")
+    assert "protocol.epochs = 2 where the config says 5" in message
+
+
+def test_report_narrows(call, reproduced, tmp_path):
+    copy = shutil.copytree(reproduced.folder, tmp_path / "[copy]")
+    shutil.rmtree(copy / "ls_plus" / "seed_1")
+    code, stdout, _ = call("report", str(copy), "--methods", "ls_plus,label_smoothing")
+    assert code == 0
+    assert "Not finished, and not in the table: ls_plus seed 1\n" in stdout
+    assert f"  {copy / 'report' / 'table.md'}\n" in stdout
+    assert "OLS" not in stdout
+    assert "LS+" in stdout
+    table = (copy / "report" / "table.md").read_text()
+    seeds = [line.split("|")[2].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert seeds == ["Seeds", "2", "2", "1"]  # hard labels, which LS+ needs, are shown with it
+
+
+def test_the_default_folder_is_named_after_the_experiment(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    experiment, out = cli._read(Path(DIGITS), None, None, ["name=mine"])
+    assert out == Path("runs") / "mine"
+    assert cli._read(Path(DIGITS), None, tmp_path, None)[1] == tmp_path
+    assert experiment.dataset.data_dir is None
+
+
+@pytest.mark.parametrize("folder", ["data", "~", "3", "[a]", "a: b", "a=b", 'with "quotes"', "ä"])
+def test_any_data_dir_is_taken_as_it_is(folder):
+    experiment, _ = cli._read(Path(DIGITS), Path(folder), None, None)
+    assert experiment.dataset.data_dir == Path(folder)
+
+
+def test_a_missing_data_set_says_where_it_is_to_be(refused, tmp_path):
+    message = refused(
+        "train",
+        DIGITS,
+        "--set",
+        "dataset.name=pneumoniamnist",
+        "--data-dir",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    )
+    assert str(tmp_path / "pneumoniamnist.npz") in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_datasets_lists_what_is_here(call, tmp_path):
+    np.savez(tmp_path / "pneumoniamnist.npz")
+    code, stdout, _ = call("datasets", "--data-dir", str(tmp_path))
+    assert code == 0
+    here = [line.split()[0] for line in stdout.splitlines() if line.endswith(" here")]
+    assert "digits" in here
+    assert "pneumoniamnist" in here
+    assert "pathmnist" not in here
+    for text in ("folder:PATH", "tfds:NAME", "CC BY 4.0", "1797 all"):
+        assert text in stdout
