@@ -15,6 +15,7 @@ import numpy.typing as npt
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import _measures, retention_auc, retention_curve
@@ -105,19 +106,24 @@ def reliability_diagram(
         label="Gap to confidence",
     )
     ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="Calibrated")
-    # One small box: with two classes only the left half of the square is free.
-    ax.legend(
-        loc="upper left",
+    # Outside the square, which bars may fill anywhere.
+    ax.text(
+        0.5,
+        1.02,
+        f"ECE {_measures.ece(predictions, num_bins):.1%}, "
+        f"accuracy {_measures.accuracy(predictions):.1%}, "
+        f"confidence {_measures.mean_confidence(predictions):.1%}",
+        transform=ax.transAxes,
+        ha="center",
+        va="bottom",
         fontsize="small",
-        title=f"ECE {_measures.ece(predictions, num_bins):.1%}\n"
-        f"Accuracy {_measures.accuracy(predictions):.1%}\n"
-        f"Confidence {_measures.mean_confidence(predictions):.1%}",
-        title_fontsize="small",
-        alignment="left",
+    )
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=3, fontsize="small", frameon=False
     )
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy (fraction)", aspect="equal")
     if title is not None:
-        ax.set_title(title)
+        ax.set_title(title, pad=20)
 
     strip = ax.inset_axes((0, -0.25, 1, 0.2), sharex=ax)
     share = samples / samples.sum()
@@ -361,6 +367,7 @@ def training_curves(
         mean = np.bincount(index, values, axis.size) / np.bincount(index, minlength=axis.size)
         _line_with_band(ax, position, name, axis, (mean, low, high))
     ax.set(xlabel="Epoch", ylabel=_metric_label(metric))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(alpha=0.3)
     ax.legend()
     return ax

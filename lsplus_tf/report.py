@@ -51,13 +51,24 @@ def _figures(results: Results) -> dict[str, Figure]:
     }
     figures = {}
 
-    figures["reliability"], axes = _panels(len(methods), 3.4, 3.6)
-    figures["density"], density_axes = _panels(len(methods), 3.4, 2.8)
+    figures["reliability"], axes = _panels(len(methods), 3.4, 4.4)
+    figures["density"], density_axes = _panels(len(methods), 3.4, 3.0)
+    for name in ("reliability", "density"):
+        figures[name].suptitle("Test split, the predictions of all seeds together", fontsize=10)
     for ax, density_ax, (title, (probabilities, labels)) in zip(
         axes, density_axes, pooled.items(), strict=True
     ):
         plots.reliability_diagram(probabilities, labels, ax=ax, title=title)
         plots.confidence_density(probabilities, labels, ax=density_ax).set_title(title)
+        density_ax.set_xlim(0, 1)
+
+    # One legend for all panels.
+    handles, names = axes[0].get_legend_handles_labels()
+    for ax in axes:
+        ax.get_legend().remove()
+    figures["reliability"].legend(
+        handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False
+    )
 
     figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
     plots.retention_curves({titles[m]: runs for m, runs in predictions.items()}, ax=ax)

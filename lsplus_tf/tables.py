@@ -133,7 +133,7 @@ def markdown_table(comparison: Comparison) -> str:
     return tabulate(
         rows,
         comparison.headings(),
-        tablefmt="github",
+        tablefmt="pipe",
         colalign=align,
         disable_numparse=True,
     )

@@ -131,7 +131,7 @@ def test_errors_of_the_report(refused, tmp_path, reproduced):
 
 
 def test_square_brackets_in_an_error_are_printed(refused, tmp_path):
-    path = tmp_path / "[bold]mine[/bold].yaml"
+    path = tmp_path / "[bold]mine[red].yaml"
     shutil.copy(DIGITS, path)
     message = refused("train", str(path), "--set", "seeds=[1,1]")
     assert message == f"{path}: seeds: expected different numbers, received [1, 1]"
@@ -219,28 +219,25 @@ def test_any_data_dir_is_taken_as_it_is(folder):
     assert experiment.dataset.data_dir == Path(folder)
 
 
-def test_a_missing_data_set_says_where_it_is_to_be(refused, tmp_path):
-    message = refused(
-        "train",
-        DIGITS,
-        "--set",
-        "dataset.name=pneumoniamnist",
-        "--data-dir",
-        str(tmp_path),
-        "--out",
-        str(tmp_path / "out"),
+def test_a_missing_data_set_says_where_it_is_to_be(call, tmp_path):
+    code, _, stderr = call(
+        *("train", DIGITS, "--set", "dataset.name=pneumoniamnist"),
+        *("--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "out")),
     )
-    assert str(tmp_path / "pneumoniamnist.npz") in message
-    assert not (tmp_path / "out").exists()
+    assert code == 2
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1
+    assert str(tmp_path / "data" / "pneumoniamnist.npz") in stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_datasets_lists_what_is_here(call, tmp_path):
     np.savez(tmp_path / "pneumoniamnist.npz")
     code, stdout, _ = call("datasets", "--data-dir", str(tmp_path))
     assert code == 0
-    here = [line.split()[0] for line in stdout.splitlines() if line.endswith(" here")]
-    assert "digits" in here
-    assert "pneumoniamnist" in here
-    assert "pathmnist" not in here
+    lines = [line.split(maxsplit=1) for line in stdout.splitlines() if not line.startswith(" ")]
+    said = {words[0]: words[1].strip() for words in lines if len(words) == 2}
+    assert said["digits"] == said["pneumoniamnist"] == "here"
+    assert said["pathmnist"] == "not here"
     for text in ("folder:PATH", "tfds:NAME", "CC BY 4.0", "1797 all"):
         assert text in stdout

@@ -38,7 +38,7 @@ def save_medmnist(path, *, shape=(4, 4), classes=2, count=6, **changes):
     ("images_", "labels", "ids", "message"),
     [
         (np.zeros((2, 4, 4, 2), np.uint8), [0, 1], ["a", "b"], "images: expected uint8 of shape"),
-        (np.zeros((2, 4, 4, 1)), [0, 1], ["a", "b"], "got float64 of shape"),
+        (np.zeros((2, 4, 4, 1)), [0, 1], ["a", "b"], "received float64 of shape"),
         (np.zeros((0, 4, 4, 1), np.uint8), [], [], "images: empty split"),
         (np.zeros((2, 0, 4, 1), np.uint8), [0, 1], ["a", "b"], "at least one pixel"),
         (
@@ -186,7 +186,7 @@ def test_pneumoniamnist():
 def test_medmnist_missing_file(tmp_path):
     with pytest.raises(MissingDataError, match=r"pneumoniamnist\.npz.*zenodo\.org.*--data-dir"):
         load_dataset("pneumoniamnist", data_dir=tmp_path)
-    with pytest.raises(FileNotFoundError, match="got no data_dir"):
+    with pytest.raises(FileNotFoundError, match="received no data_dir"):
         load_dataset("pneumoniamnist")
 
 
@@ -199,13 +199,16 @@ IMAGES = np.zeros((6, 4, 4), np.uint8)
         ({"val_labels": None}, "key 'val_labels' is missing, found"),
         (
             {"val_images": IMAGES.astype(float)},
-            "val_images: expected uint8 of shape .* got float64",
+            "val_images: expected uint8 of shape .* received float64",
         ),
         ({"val_images": IMAGES[..., 0]}, "val_images: expected uint8 of shape"),
-        ({"val_labels": np.zeros((6, 14), np.uint8)}, "expected one label per image, got 14"),
+        ({"val_labels": np.zeros((6, 14), np.uint8)}, "expected one label per image, received 14"),
         ({"val_labels": np.zeros((6, 1))}, "val_labels: expected integers"),
-        ({"val_labels": np.zeros((5, 1), int)}, "val: .* got 6 images and 5 labels"),
-        ({"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)}, "val: .* got 0 images"),
+        ({"val_labels": np.zeros((5, 1), int)}, "val: .* received 6 images and 5 labels"),
+        (
+            {"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)},
+            "val: .* received 0 images",
+        ),
         ({"val_labels": np.full((6, 1), 2)}, "validation sample 'val-000000' has label 2"),
         ({"val_labels": np.array([None] * 6)}, "cannot be read as a .npz file"),
     ],
@@ -236,14 +239,14 @@ def test_medmnist_damaged_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_size": 0}, "image_size: expected at least 1, got 0"),
-        ({"channels": 2}, "channels: expected 1, 3 or none, got 2"),
-        ({"split_seed": -1}, "split_seed: expected 0..4294967295, got -1"),
+        ({"image_size": 0}, "image_size: expected at least 1, received 0"),
+        ({"channels": 2}, "channels: expected 1, 3 or none, received 2"),
+        ({"split_seed": -1}, "split_seed: expected 0..4294967295, received -1"),
         ({"validation_fraction": 0.0}, "validation_fraction: expected a number between 0 and 1"),
-        ({"test_fraction": 1.0}, "test_fraction: expected a number between 0 and 1, got 1.0"),
-        ({"test_fraction": float("nan")}, "test_fraction: .* got nan"),
-        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "expected less than 1, got 0.5"),
-        ({"unreadable": "ignore"}, "unreadable: expected 'fail' or 'skip', got 'ignore'"),
+        ({"test_fraction": 1.0}, "test_fraction: expected a number between 0 and 1, received 1.0"),
+        ({"test_fraction": float("nan")}, "test_fraction: .* received nan"),
+        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "expected less than 1, received 0.5"),
+        ({"unreadable": "ignore"}, "unreadable: expected 'fail' or 'skip', received 'ignore'"),
     ],
 )
 def test_arguments(arguments, message):

@@ -206,7 +206,7 @@ def test_class_errors(tmp_path):
     with pytest.raises(InputError, match=r"no .* file in train/CLASS/, class folders found: none"):
         load_dataset(f"folder:{tmp_path / 'empty'}")
     fill(tmp_path / "one", classes=("cat",))
-    with pytest.raises(InputError, match=r"expected at least two classes, got \['cat'\]"):
+    with pytest.raises(InputError, match=r"expected at least two classes, received \['cat'\]"):
         load_dataset(f"folder:{tmp_path / 'one'}")
 
 

@@ -297,16 +297,16 @@ def test_grey_and_single_pixels():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
-        ({"epochs": 0}, "epochs: expected at least 1, got 0"),
-        ({"seed": -1}, r"seed: expected 0\.\.2\*\*63-1, got -1"),
-        ({"first_epoch": 4}, r"first_epoch: expected 0\.\.3 \(epochs\), got 4"),
+        ({"batch_size": 0}, "batch_size: expected at least 1, received 0"),
+        ({"epochs": 0}, "epochs: expected at least 1, received 0"),
+        ({"seed": -1}, r"seed: expected 0\.\.2\*\*63-1, received -1"),
+        ({"first_epoch": 4}, r"first_epoch: expected 0\.\.3 \(epochs\), received 4"),
     ],
 )
 def test_arguments(arguments, message):
     with pytest.raises(InputError, match=message):
         run(**arguments)
-    with pytest.raises(InputError, match="batch_size: expected at least 1, got 0"):
+    with pytest.raises(InputError, match="batch_size: expected at least 1, received 0"):
         evaluation_batches(numbered(3), batch_size=0)
 
 

@@ -120,8 +120,8 @@ def test_missing_splits_are_carved(tmp_path):
         (LsplusUnlabelled, "train sample '.*' has label -1, expected 0..1; splits without labels"),
         (LsplusUneven, r"images differ in shape .*; set dataset\.image_size"),
         (LsplusAlpha, "train sample '.*' has 4 channels, expected 1 or 3"),
-        (LsplusNoLabel, r"expected features 'image' .* got 'image' \(Image\)"),
-        (LsplusDeep, "expected uint8 images, got uint16"),
+        (LsplusNoLabel, r"expected features 'image' .* received 'image' \(Image\)"),
+        (LsplusDeep, "expected uint8 images, received uint16"),
     ],
 )
 def test_refused(tmp_path, builder_class, message):

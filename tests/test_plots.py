@@ -49,7 +49,7 @@ def test_reliability_diagram_draws_the_bins():
         position += 1
     assert len(bars) == position
     ece = metrics.expected_calibration_error(probabilities, labels, num_bins=10)
-    assert f"ECE {ece:.1%}" in ax.get_legend().get_title().get_text()
+    assert f"ECE {ece:.1%}" in ax.texts[0].get_text()
     assert ax.get_title() == "HL"
     assert ax.get_aspect() == 1
 

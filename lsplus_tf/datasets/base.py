@@ -44,20 +44,21 @@ class Split:
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
             raise InputError(
                 "images: expected uint8 of shape (N, H, W, 1) or (N, H, W, 3), "
-                f"got {images.dtype} of shape {images.shape}"
+                f"received {images.dtype} of shape {images.shape}"
             )
         if len(images) == 0:
             raise InputError("images: empty split, expected at least one image")
         if images.shape[1] == 0 or images.shape[2] == 0:
-            raise InputError(f"images: expected at least one pixel, got shape {images.shape}")
+            raise InputError(f"images: expected at least one pixel, received shape {images.shape}")
         if labels.dtype != np.int64 or labels.shape != (len(images),):
             raise InputError(
                 f"labels: expected int64 of shape ({len(images)},), "
-                f"got {labels.dtype} of shape {labels.shape}"
+                f"received {labels.dtype} of shape {labels.shape}"
             )
         if ids.dtype.kind != "U" or ids.shape != (len(images),):
             raise InputError(
-                f"ids: expected str of shape ({len(images)},), got {ids.dtype} of shape {ids.shape}"
+                f"ids: expected str of shape ({len(images)},), "
+                f"received {ids.dtype} of shape {ids.shape}"
             )
         values, counts = np.unique(ids, return_counts=True)
         if len(values) != len(ids):
@@ -103,7 +104,7 @@ class ImageDataset:
     def __post_init__(self) -> None:
         if self.num_classes < 2:
             raise InputError(
-                f"{self.name}: expected at least two classes, got {list(self.class_names)}"
+                f"{self.name}: expected at least two classes, received {list(self.class_names)}"
             )
         if len(set(self.class_names)) != self.num_classes:
             raise InputError(f"{self.name}: class names repeat: {list(self.class_names)}")

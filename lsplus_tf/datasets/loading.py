@@ -138,19 +138,19 @@ def _check_arguments(
 ) -> None:
     """Refuse arguments of `load_dataset` that no data set takes."""
     if image_size is not None and image_size < 1:
-        raise InputError(f"image_size: expected at least 1, got {image_size}")
+        raise InputError(f"image_size: expected at least 1, received {image_size}")
     if channels not in (None, 1, 3):
-        raise InputError(f"channels: expected 1, 3 or none, got {channels}")
+        raise InputError(f"channels: expected 1, 3 or none, received {channels}")
     if not 0 <= split_seed <= MAX_SPLIT_SEED:
-        raise InputError(f"split_seed: expected 0..{MAX_SPLIT_SEED}, got {split_seed}")
+        raise InputError(f"split_seed: expected 0..{MAX_SPLIT_SEED}, received {split_seed}")
     fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     for argument, fraction in fractions.items():
         if not 0 < fraction < 1:
-            raise InputError(f"{argument}: expected a number between 0 and 1, got {fraction}")
+            raise InputError(f"{argument}: expected a number between 0 and 1, received {fraction}")
     if validation_fraction + test_fraction >= 1:
         raise InputError(
-            "validation_fraction + test_fraction: expected less than 1, got "
+            "validation_fraction + test_fraction: expected less than 1, received "
             f"{validation_fraction} + {test_fraction}"
         )
     if unreadable not in ("fail", "skip"):
-        raise InputError(f"unreadable: expected 'fail' or 'skip', got {unreadable!r}")
+        raise InputError(f"unreadable: expected 'fail' or 'skip', received {unreadable!r}")

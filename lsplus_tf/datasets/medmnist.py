@@ -132,8 +132,8 @@ def load_medmnist(
     """
     if data_dir is None:
         raise MissingDataError(
-            f"{name}: expected the folder that holds {name}.npz, got no data_dir; get the file "
-            f"from {DOWNLOAD} ({HOMEPAGE}) and give its folder with --data-dir"
+            f"{name}: expected the folder that holds {name}.npz, received no data_dir; get the "
+            f"file from {DOWNLOAD} ({HOMEPAGE}) and give its folder with --data-dir"
         )
     path = data_dir / f"{name}.npz"
     if not path.is_file():
@@ -193,21 +193,21 @@ def _check_split(
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise InputError(
             f"{path}: {key}_images: expected uint8 of shape (N, H, W) or (N, H, W, 3), "
-            f"got {images.dtype} of shape {arrays[f'{key}_images'].shape}"
+            f"received {images.dtype} of shape {arrays[f'{key}_images'].shape}"
         )
     if labels.ndim == 2 and labels.shape[1] > 1:
         raise InputError(
-            f"{path}: {key}_labels: expected one label per image, got {labels.shape[1]}; "
+            f"{path}: {key}_labels: expected one label per image, received {labels.shape[1]}; "
             "multi-label sets are not supported"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.ndim not in (1, 2):
         raise InputError(
             f"{path}: {key}_labels: expected integers of shape (N, 1), "
-            f"got {labels.dtype} of shape {labels.shape}"
+            f"received {labels.dtype} of shape {labels.shape}"
         )
     if len(images) == 0 or labels.size != len(images):
         raise InputError(
             f"{path}: {key}: expected as many labels as images and at least one, "
-            f"got {len(images)} images and {labels.size} labels"
+            f"received {len(images)} images and {labels.size} labels"
         )
     return images.astype(np.uint8, copy=False), labels.reshape(-1).astype(np.int64)

@@ -67,9 +67,9 @@ def training_batches(
     _check_at_least("batch_size", batch_size, 1)
     _check_at_least("epochs", epochs, 1)
     if not 0 <= seed < 2**63:
-        raise InputError(f"seed: expected 0..2**63-1, got {seed}")
+        raise InputError(f"seed: expected 0..2**63-1, received {seed}")
     if not 0 <= first_epoch <= epochs:
-        raise InputError(f"first_epoch: expected 0..{epochs} (epochs), got {first_epoch}")
+        raise InputError(f"first_epoch: expected 0..{epochs} (epochs), received {first_epoch}")
     count = len(split)
 
     def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
@@ -170,4 +170,4 @@ def _from_memory(
 
 def _check_at_least(argument: str, value: int, least: int) -> None:
     if value < least:
-        raise InputError(f"{argument}: expected at least {least}, got {value}")
+        raise InputError(f"{argument}: expected at least {least}, received {value}")

@@ -106,12 +106,13 @@ def _check_features(features: Any, name: str) -> tuple[str, ...]:
     if not isinstance(image, tfds.features.Image) or not isinstance(
         label, tfds.features.ClassLabel
     ):
+        present = ", ".join(f"{key!r} ({type(value).__name__})" for key, value in found.items())
         raise InputError(
             f"{name}: expected features 'image' (Image) and 'label' (ClassLabel), "
-            f"got {', '.join(f'{key!r} ({type(value).__name__})' for key, value in found.items())}"
+            f"received {present}"
         )
     if image.np_dtype != np.uint8:
-        raise InputError(f"{name}: expected uint8 images, got {np.dtype(image.np_dtype)}")
+        raise InputError(f"{name}: expected uint8 images, received {np.dtype(image.np_dtype)}")
     return tuple(label.names)
 
 
