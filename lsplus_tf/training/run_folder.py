@@ -51,7 +51,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     _remove(partial)
     try:
         yield partial
-        _remove(path)
+        if path.is_dir():  # a file is replaced in one step, a folder cannot be
+            _remove(path)
         os.replace(partial, path)
     finally:
         _remove(partial)
