@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lsplus_tf import __version__
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="lsplus-tf",
-    help="Train image classifiers whose probabilities can be believed, and compare how.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 ConfigFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="CONFIG")]
@@ -51,6 +51,24 @@ Methods = Annotated[
 Seeds = Annotated[
     str | None, typer.Option(help="Only these seeds, separated by commas.", metavar="0,1")
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Train image classifiers whose probabilities can be believed, and compare how."""
 
 
 @app.command()

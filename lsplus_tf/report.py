@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from lsplus_tf import metrics, plots, tables
 from lsplus_tf.config import OnlineLabelSmoothing
@@ -64,8 +65,8 @@ def _figures(results: Results) -> dict[str, Figure]:
 
     # One legend for all panels.
     handles, names = axes[0].get_legend_handles_labels()
-    for ax in axes:
-        ax.get_legend().remove()
+    for legend in figures["reliability"].findobj(Legend):
+        legend.remove()
     figures["reliability"].legend(
         handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False
     )

@@ -20,7 +20,7 @@ import yaml
 from sklearn.metrics import accuracy_score, recall_score
 
 import lsplus_tf as lsp
-from lsplus_tf.backbones import PixelScaling
+from lsplus_tf.backbones import PixelScaling, classifier, small_residual_cnn
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.errors import InputError
@@ -535,13 +535,16 @@ def test_ls_plus_needs_class_accuracies(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision(precision, tmp_path):
+def test_mixed_precision(precision, tmp_path, monkeypatch):
+    def one_block(x: Any, *, width: float) -> Any:
+        return small_residual_cnn._residual_block(x, channels=4, stride=2)
+
+    monkeypatch.setattr(classifier, "small_residual_cnn", one_block)
     experiment = experiment_with(
         f"protocol.precision={precision}",
         "protocol.epochs=1",
         "protocol.schedule=null",
         "protocol.batch_size=512",
-        "backbone.width=0.05",
         "seeds=[0]",
     )
     run = Run("online_label_smoothing", 0)

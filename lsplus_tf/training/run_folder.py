@@ -51,7 +51,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     _remove(partial)
     try:
         yield partial
-        if path.is_dir():  # a file is replaced in one step, a folder cannot be
+        if path.is_dir() or partial.is_dir():  # only a file replaces a file in one step
             _remove(path)
         os.replace(partial, path)
     finally:
