@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -19,10 +20,10 @@ from matplotlib.ticker import MaxNLocator
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import _measures, retention_auc, retention_curve
-from lsplus_tf.metrics._predictions import check_predictions
+from lsplus_tf.metrics._predictions import Convention, check_predictions
 
 Prediction = tuple[npt.ArrayLike, npt.ArrayLike]
-History = Mapping[str, npt.ArrayLike]
+History = Mapping[str, npt.ArrayLike] | pd.DataFrame
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that
 # vanishes on white. The i-th method has the i-th colour in every figure; the line styles tell
@@ -136,7 +137,10 @@ def reliability_diagram(
 
 
 def retention_curves(
-    predictions: Mapping[str, Prediction | Sequence[Prediction]], *, ax: Axes | None = None
+    predictions: Mapping[str, Prediction | Sequence[Prediction]],
+    *,
+    convention: Convention = "standard",
+    ax: Axes | None = None,
 ) -> Axes:
     """Accuracy against the fraction of samples that the model, not an expert, decides.
 
@@ -145,6 +149,8 @@ def retention_curves(
     predictions : mapping of str to (probabilities, labels), or to a list of them
         One entry per method, in the order of its colours; a list holds one pair per seed, and its
         curve is the mean with a band from the lowest to the highest seed.
+    convention : {"standard", "paper"}
+        How the legend's R-AUC is computed, as in :func:`~lsplus_tf.metrics.retention_auc`.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -175,7 +181,7 @@ def retention_curves(
         if not runs:
             raise InputError(f"predictions: expected at least one run of {name!r}, received none")
         curves = np.stack([retention_curve(*run, fractions=fractions)[1] for run in runs])
-        area = np.mean([retention_auc(*run) for run in runs])
+        area = np.mean([retention_auc(*run, convention=convention) for run in runs])
         _line_with_band(
             ax,
             position,

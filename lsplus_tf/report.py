@@ -72,7 +72,8 @@ def _figures(results: Results) -> dict[str, Figure]:
     )
 
     figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
-    plots.retention_curves({titles[m]: runs for m, runs in predictions.items()}, ax=ax)
+    by_title = {titles[m]: runs for m, runs in predictions.items()}
+    plots.retention_curves(by_title, convention="paper", ax=ax)  # as in the table
 
     histories = {
         titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
@@ -80,6 +81,9 @@ def _figures(results: Results) -> dict[str, Figure]:
     }
     curves = ("loss", "val_loss", "accuracy", "val_accuracy")
     figures["training_curves"], axes = _panels(len(curves), 4.0, 3.0)
+    figures["training_curves"].suptitle(
+        "Mean and range over seeds; the losses of different methods cannot be compared", fontsize=10
+    )
     for ax, curve in zip(axes, curves, strict=True):
         plots.training_curves(histories, metric=curve, ax=ax)
 

@@ -121,18 +121,24 @@ def rich_table(comparison: Comparison, title: str) -> Table:
     table.add_column("Metric (x100)")
     for name in comparison.names:
         table.add_column(name, justify="right")
-    cells = comparison.cells("[bold green]{}[/]", "±")
-    for heading, *row in list(zip(comparison.headings(), *cells, strict=True))[1:]:
-        table.add_row(heading, *row)
+    for row in _a_row_per_metric(comparison, "[bold green]{}[/]")[1:]:
+        table.add_row(*row)
     return table
 
 
+def _a_row_per_metric(comparison: Comparison, bold: str) -> list[list[str]]:
+    """The headings and cells with the methods side by side; the first row holds their names."""
+    columns = [comparison.headings(), *comparison.cells(bold, "±")]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
 def markdown_table(comparison: Comparison) -> str:
-    rows = comparison.cells("**{}**", "±")
-    align = ["left"] + ["right"] * (len(rows[0]) - 1)
+    """A row a metric and a column a method, which fits a page's width."""
+    (_, *names), *rows = _a_row_per_metric(comparison, "**{}**")
+    align = ["left"] + ["right"] * len(names)
     return tabulate(
         rows,
-        comparison.headings(),
+        ["Metric (x100)", *names],
         tablefmt="pipe",
         colalign=align,
         disable_numparse=True,

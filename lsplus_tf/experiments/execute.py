@@ -11,6 +11,7 @@ import numpy as np
 
 from lsplus_tf import config, priors
 from lsplus_tf.datasets import ImageDataset, load_dataset
+from lsplus_tf.datasets.catalogue import TFDS_PREFIX
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, needed_runs, plan_runs
 from lsplus_tf.training import run_folder
@@ -55,8 +56,10 @@ def run_experiment(
     finished = [run for run in runs if run not in missing]
     observer.planned(missing, finished, experiment.protocol.epochs)
     if missing:
-        import_tensorflow(experiment.backbone, experiment.dataset.image_size)
+        if experiment.dataset.name.startswith(TFDS_PREFIX):  # reads with TensorFlow
+            import_tensorflow(experiment.backbone, experiment.dataset.image_size)
         dataset = load_dataset(**experiment.dataset.model_dump())
+        import_tensorflow(experiment.backbone, dataset.image_shape[0])
     with run_folder.written_whole(out / EXPERIMENT) as partial:
         partial.write_text(config.to_yaml(experiment), encoding="utf-8")
     for run in missing:

@@ -6,6 +6,8 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -48,16 +50,26 @@ def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
             os.close(stderr)
 
 
-def start_run(protocol: Protocol, seed: int) -> None:
-    """Set seeds, precision and determinism; what earlier runs of the process left is dropped."""
+@contextmanager
+def settled_process(protocol: Protocol, seed: int) -> Iterator[None]:
+    """Seeds, precision and determinism of a run; what earlier runs of the process left is dropped.
+
+    The precision policy is put back afterwards; seeds and determinism, which TensorFlow cannot
+    unset, stay.
+    """
     import keras
     import tensorflow as tf
 
     keras.backend.clear_session()
-    keras.config.set_dtype_policy(protocol.precision)
     keras.utils.set_random_seed(seed)
     if protocol.deterministic:
         tf.config.experimental.enable_op_determinism()
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(protocol.precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def describe_environment() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.environment import describe_environment, start_run
+from lsplus_tf.training.environment import describe_environment, settled_process
 from lsplus_tf.training.optimizers import build_optimizer
 from lsplus_tf.training.run_folder import Predictions
 
@@ -61,10 +61,9 @@ def train_run(
     method, protocol = experiment.methods[method_name], experiment.protocol
     with run_folder.written_whole(folder) as partial:
         partial.mkdir()
-        with _logging_to(partial / run_folder.LOG):
+        with _logging_to(partial / run_folder.LOG), settled_process(protocol, seed):
             _log.info("%s: %s, seed %d", experiment.name, method_name, seed)
             started = time.perf_counter()
-            start_run(protocol, seed)
             model = build_classifier(
                 image_shape=dataset.image_shape,
                 num_classes=dataset.num_classes,
