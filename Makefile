@@ -12,7 +12,7 @@ reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
 test: lint types
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -18,6 +18,15 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the users of a fixture that trains on one worker, which then trains it once."""
+    for item in items:
+        for expensive in ("reproduced", "variants"):
+            if expensive in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.xdist_group(expensive))
+                break
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of golden values and data beside the project; not in a user's clone."""
