@@ -132,7 +132,7 @@ def datasets(data_dir: DataDir = None) -> None:
     """
     from lsplus_tf.datasets import available_datasets
 
-    console = _console()
+    console = Console()
     for info in available_datasets(data_dir):
         here = {True: "[green]here[/]", False: "[yellow]not here[/]", None: ""}[info.present]
         console.print(f"[bold]{escape(info.name)}[/]  {here}", highlight=False)
@@ -164,7 +164,7 @@ def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str
     from lsplus_tf.experiments import run_experiment
     from lsplus_tf.progress import TerminalProgress
 
-    with TerminalProgress(_console()) as observer:
+    with TerminalProgress(Console()) as observer:
         run_experiment(
             experiment,
             folder,
@@ -180,7 +180,7 @@ def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
     from lsplus_tf.tables import compare, rich_table
 
     results: Results = gather(folder, _names(methods), _numbers(seeds))
-    console = _console()
+    console = Console()
     if results.missing:
         names = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
         console.print(
@@ -204,10 +204,6 @@ def _numbers(text: str | None) -> list[int] | None:
         raise InputError(f"--seeds: expected numbers such as 0,1,2; received {text!r}") from error
 
 
-def _console() -> Console:
-    return Console()
-
-
 def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
     Console(stderr=True).print(
         f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True
@@ -215,17 +211,17 @@ def _print_warning(message: Warning | str, category: type[Warning], *_: object) 
 
 
 def main() -> None:
-    """Run the command line; what the user got wrong is told on one line, with exit code 2."""
+    """Run the command line; mistakes are told on one line, with exit code 2."""
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         app()
-    except InputError as error:
+    except (InputError, OSError) as error:  # OSError: a read-only folder, a full disk
         Console(stderr=True).print(
             f"[bold red]error:[/] {escape(' '.join(str(error).split()))}",
             highlight=False,
             soft_wrap=True,
         )
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
 
 
 if __name__ == "__main__":

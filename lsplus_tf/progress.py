@@ -44,6 +44,8 @@ class TerminalProgress:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+        if kind is KeyboardInterrupt:
+            self._console.print("Stopped. The same command makes the runs that are not finished.")
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         self._epochs, self._count = epochs, len(missing)

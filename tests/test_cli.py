@@ -241,3 +241,13 @@ def test_datasets_lists_what_is_here(call, tmp_path):
     assert said["pathmnist"] == "not here"
     for text in ("folder:PATH", "tfds:NAME", "CC BY 4.0", "1797 all"):
         assert text in stdout
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_a_line(call, tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr(cli, "_train", full)
+    code, _, stderr = call("train", DIGITS, "--out", str(tmp_path))
+    assert code == 1
+    assert stderr.splitlines() == ["error: [Errno 28] No space left on device: 'somewhere'"]
