@@ -201,8 +201,10 @@ def test_report_narrows(call, reproduced, tmp_path):
     assert "OLS" not in stdout
     assert "LS+" in stdout
     table = (copy / "report" / "table.md").read_text()
-    seeds = [line.split("|")[2].strip() for line in table.splitlines() if line.startswith("| ")]
-    assert seeds == ["Seeds", "2", "2", "1"]  # hard labels, which LS+ needs, are shown with it
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    # Hard labels, which LS+ needs, are shown with it.
+    assert ["Metric (x100)", "HL", "LS", "LS+"] in rows
+    assert ["Seeds", "2", "2", "1"] in rows
 
 
 def test_the_default_folder_is_named_after_the_experiment(monkeypatch, tmp_path):
