@@ -32,7 +32,8 @@ $(VENV)/bin/pip:
 
 $(VENV)/installed: $(VENV)/bin/pip requirements.txt setup.cfg
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . \
+		--config-settings editable_mode=compat
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed requirements-test.txt

@@ -119,6 +119,8 @@ def report(
 ) -> None:
     """Print the table of the finished runs in RUNS and write tables and figures to RUNS/report.
 
+    With --methods or --seeds they go to RUNS/report_selected.
+
     Example: lsplus-tf report runs/digits
     """
     _report(runs, methods, seeds)
@@ -145,6 +147,7 @@ def datasets(data_dir: DataDir = None) -> None:
         for what in ("licence", "get", "put"):
             details.add_row(what, escape(getattr(info, what)))
         console.print(details)
+        console.print()
 
 
 def _read(
@@ -176,7 +179,7 @@ def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str
 
 def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
     from lsplus_tf.experiments import gather
-    from lsplus_tf.report import write_report
+    from lsplus_tf.report import REPORT, write_report
     from lsplus_tf.tables import compare, rich_table
 
     results: Results = gather(folder, _names(methods), _numbers(seeds))
@@ -186,7 +189,9 @@ def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
         console.print(
             f"Not finished, and not in the table: {names}", highlight=False, soft_wrap=True
         )
-    written = write_report(results)
+    # What was narrowed does not replace the whole.
+    name = REPORT if methods is None and seeds is None else f"{REPORT}_selected"
+    written = write_report(results, name)
     console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     console.print("Written:", highlight=False)
     for path in written:

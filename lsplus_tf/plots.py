@@ -385,7 +385,8 @@ def _line_with_band(
     mean, low, high = y
     colour = METHOD_COLOURS[position % len(METHOD_COLOURS)]
     style = _LINE_STYLES[position % len(_LINE_STYLES)]
-    ax.plot(x, mean, color=colour, linestyle=style, label=label)
+    # A single point makes no line.
+    ax.plot(x, mean, color=colour, linestyle=style, label=label, marker="o" if len(x) == 1 else "")
     if (low < high).any():
         ax.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
 

@@ -54,7 +54,7 @@ def class_accuracy(
 
     Parameters
     ----------
-    labels : (N,) true class ids, 0..K-1.
+    labels : (N,) or (N, 1) true class ids, 0..K-1.
     predictions : (N,) predicted class ids, or (N, K) logits or probabilities.
     num_classes : K.
 
@@ -262,6 +262,8 @@ def _check_counts(counts: ArrayLike, num_classes: int) -> NDArray[np.float64]:
 
 def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int64]:
     ids = np.asarray(values)
+    if ids.ndim == 2 and ids.shape[1] == 1:  # as MedMNIST and Keras store labels
+        ids = ids[:, 0]
     if ids.ndim != 1 or len(ids) == 0:
         raise InputError(f"{name}: expected shape (N,) with N >= 1, received shape {ids.shape}")
     if not np.issubdtype(ids.dtype, np.integer):

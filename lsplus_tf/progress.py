@@ -7,6 +7,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.experiments.plan import Run
 
 
@@ -53,6 +54,17 @@ class TerminalProgress:
             f"{len(missing)} runs to make, {len(finished)} already finished.", highlight=False
         )
         self._progress.update(self._task, total=len(missing) * epochs, visible=bool(missing))
+
+    def data_loaded(self, dataset: ImageDataset) -> None:
+        sizes = ", ".join(f"{len(split)} {part}" for part, split in dataset.splits())
+        height, width, channels = dataset.image_shape
+        self._console.print(
+            f"{dataset.name}: {sizes} images of {height}x{width}x{channels}, "
+            f"{dataset.num_classes} classes.",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
     def run_started(self, run: Run) -> None:
         self._number += 1

@@ -16,30 +16,34 @@ from lsplus_tf.experiments.plan import Run
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
+POOLED = (
+    "Test split, the predictions of all seeds together, whose errors partly cancel: "
+    "the ECE is below the table's mean over seeds"
+)
 
 
-def write_report(results: Results) -> list[Path]:
-    """Write the tables and figures of an experiment into its `report` folder.
+def write_report(results: Results, name: str = REPORT) -> list[Path]:
+    """Write the tables and figures of an experiment into its folder `name`, anew.
 
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
     run), and the figures as PNG.
     """
-    with run_folder.written_whole(results.folder / REPORT) as partial:
+    with run_folder.written_whole(results.folder / name) as partial:
         partial.mkdir()
         comparison = tables.compare(results)
-        title = f"# {results.experiment.name}: test split\n\n"
-        text = f"{title}{tables.markdown_table(comparison)}\n\n{tables.CAPTION}\n"
+        heading = f"# {results.experiment.name}: test split\n\n"
+        text = f"{heading}{tables.markdown_table(comparison)}\n\n{tables.CAPTION}\n"
         (partial / "table.md").write_text(text, encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
         tables.csv_table(comparison).to_csv(partial / "table.csv", index_label="method")
         results.metrics().to_csv(partial / "runs.csv", index=False)
-        for name, figure in _figures(results).items():
-            figure.savefig(partial / f"{name}.png", dpi=150, bbox_inches="tight")
+        for title, figure in _figures(results).items():
+            figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
             plt.close(figure)
-        names = sorted(path.name for path in partial.iterdir())
-    return [results.folder / REPORT / name for name in names]
+        written = sorted(path.name for path in partial.iterdir())
+    return [results.folder / name / file for file in written]
 
 
 def _figures(results: Results) -> dict[str, Figure]:
@@ -55,7 +59,7 @@ def _figures(results: Results) -> dict[str, Figure]:
     figures["reliability"], axes = _panels(len(methods), 3.4, 4.4)
     figures["density"], density_axes = _panels(len(methods), 3.4, 3.0)
     for name in ("reliability", "density"):
-        figures[name].suptitle("Test split, the predictions of all seeds together", fontsize=10)
+        figures[name].suptitle(POOLED, fontsize=10)
     for ax, density_ax, (title, (probabilities, labels)) in zip(
         axes, density_axes, pooled.items(), strict=True
     ):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import textwrap
 import urllib.error
 
 import keras
@@ -204,3 +208,20 @@ def test_imagenet_weights_without_a_network(monkeypatch, tmp_path):
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", unreachable)
     with pytest.raises(InputError, match=r"^backbone\.weights: .*mobilenet_v2.*no network at all$"):
         build_classifier("mobilenet_v2", (32, 32, 3), 2, weights="imagenet", width=0.35)
+
+
+def test_the_small_network_trains_on_an_odd_batch_of_few_channels():
+    """A strided 1x1 convolution here ended the process: its gradient corrupts memory in oneDNN."""
+    script = """
+        import keras, numpy as np, lsplus_tf as lsp
+        model = lsp.backbones.build_classifier("small_residual_cnn", (32, 32, 1), 2, width=0.2)
+        model.compile("adam", lsp.losses.HardLabelLoss(from_logits=True), jit_compile=False)
+        images = np.random.default_rng(0).uniform(0, 255, (74, 32, 32, 1)).astype("float32")
+        model.fit(images, np.arange(74) % 2, batch_size=37, epochs=2, verbose=0)
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"},
+        check=True,
+        capture_output=True,
+    )

@@ -22,7 +22,7 @@ from sklearn.metrics import accuracy_score, recall_score
 import lsplus_tf as lsp
 from lsplus_tf.backbones import PixelScaling, classifier, small_residual_cnn
 from lsplus_tf.config import Experiment, load_config
-from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, gather, plan_runs, run_experiment
 from lsplus_tf.training import run_folder, train
@@ -50,6 +50,9 @@ class Recorder:
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         self.missing, self.finished, self.epochs = missing, finished, epochs
+
+    def data_loaded(self, dataset: ImageDataset) -> None:
+        self.dataset = dataset
 
     def run_started(self, run: Run) -> None:
         self.started.append(run)

@@ -511,6 +511,24 @@ def test_shapes_that_do_not_fit(kind):
             loss(np.zeros(2, int), np.zeros((2, 4)))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_that_were_not_declared(kind):
+    """Silently trained on, the loss would fall below any bound."""
+    loss, *_ = make_losses(3)[kind]
+    for logits in ([[0.5, -0.1, 0.6]], [[2.0, 0.1, 0.1]]):
+        outputs, labels = np.array(logits, np.float32), np.array([0])
+        with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
+            loss(labels, outputs)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="from_logits=True"):
+            tf.function(loss)(labels, outputs)
+        assert np.isnan(tf.function(loss, jit_compile=True)(labels, outputs))
+
+
+def test_one_sigmoid_output():
+    with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
+        lsp.HardLabelLoss()(np.array([0, 1]), np.array([[0.2], [0.9]], np.float32))
+
+
 def test_other_wrong_arguments():
     with pytest.raises(InputError, match="empty_class: expected 'uniform' or 'keep', received"):
         lsp.OnlineLabelSmoothingLoss(2, empty_class="zero")

@@ -517,7 +517,7 @@ def with_row(row):
         (GOOD.astype(str), [0, 1, 0], r"probabilities: expected real numbers, .*<U32"),
         (GOOD.astype(complex), [0, 1, 0], r"probabilities: expected real numbers, .*complex"),
         (GOOD, [0, 1], r"labels: expected shape \(3,\).*received \(2,\)"),
-        (GOOD, [[0], [1], [0]], r"labels: expected shape \(3,\).*received \(3, 1\)"),
+        (GOOD, [[0, 1], [1, 0], [0, 1]], r"labels: expected shape \(3,\).*received \(3, 2\)"),
         (GOOD, [0, 2, 3], r"labels: expected integers from 0 to 1, received 2 at row 1"),
         (GOOD, [0, 0, -1], r"labels: expected integers from 0 to 1, received -1 at row 2"),
         (GOOD, [0.5, 1.0, 0.0], r"labels: expected integers, received dtype float64 .*0\.5.*row 0"),
@@ -567,3 +567,13 @@ def test_importing_metrics_imports_neither_tensorflow_nor_keras():
         "sys.exit(any(m in sys.modules for m in ('tensorflow', 'keras', 'matplotlib', 'seaborn')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_labels_may_stand_in_a_column():
+    labels = np.array([0, 1, 0])
+    assert metrics.evaluate(GOOD, labels[:, np.newaxis]) == metrics.evaluate(GOOD, labels)
+
+
+def test_logits_are_recognised_in_the_message():
+    with pytest.raises(InputError, match="for logits, take the softmax first"):
+        metrics.evaluate([[-1.0, 2.0], [0.5, 0.5]], [0, 1])

@@ -175,3 +175,9 @@ def test_doubtful_estimates():
     ]
     with pytest.raises(InputError, match="counts: expected 2 numbers"):
         doubtful_estimates([0.5, 0.5], [1, 2, 3])
+
+
+def test_labels_may_stand_in_a_column():
+    labels, predictions = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
+    column = class_accuracy(labels[:, None], predictions, num_classes=2)
+    np.testing.assert_array_equal(column, class_accuracy(labels, predictions, num_classes=2))

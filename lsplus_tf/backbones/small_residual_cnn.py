@@ -27,9 +27,9 @@ def small_residual_cnn(inputs: keras.KerasTensor, *, width: float = 1.0) -> kera
 
 
 def _residual_block(x: keras.KerasTensor, channels: int, stride: int) -> keras.KerasTensor:
-    # Every `stride`-th pixel, then a 1x1 convolution: what a strided 1x1 convolution computes, whose
-    # weight gradient in TensorFlow 2.21's oneDNN kernels corrupts memory for odd batches and fewer
-    # than 16 channels.
+    # Every `stride`-th pixel, then a 1x1 convolution: what a strided 1x1 convolution computes. The
+    # weight gradient of that one, in TensorFlow 2.21's oneDNN kernels, corrupts memory for odd
+    # batches and fewer than 16 channels.
     shortcut = x if stride == 1 else layers.MaxPooling2D(pool_size=1, strides=stride)(x)
     shortcut = _convolution(shortcut, channels, kernel_size=1, stride=1)
     x = layers.ReLU()(_convolution(x, channels, kernel_size=3, stride=stride))

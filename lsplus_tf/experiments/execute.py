@@ -24,6 +24,7 @@ class Observer(Protocol):
     """Is told how an experiment goes, to show it."""
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None: ...
+    def data_loaded(self, dataset: ImageDataset) -> None: ...
     def run_started(self, run: Run) -> None: ...
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None: ...
     def run_finished(self, run: Run) -> None: ...
@@ -59,6 +60,7 @@ def run_experiment(
         if experiment.dataset.name.startswith(TFDS_PREFIX):  # reads with TensorFlow
             import_tensorflow(experiment.backbone, experiment.dataset.image_size)
         dataset = load_dataset(**experiment.dataset.model_dump())
+        observer.data_loaded(dataset)
         import_tensorflow(experiment.backbone, dataset.image_shape[0])
     with run_folder.written_whole(out / EXPERIMENT) as partial:
         partial.write_text(config.to_yaml(experiment), encoding="utf-8")
@@ -140,8 +142,9 @@ def _prior_record(
     doubts = priors.doubtful_estimates(used, counts)
     if doubts:
         warnings.warn(
-            f"{run.method}, seed {run.seed}: the class accuracies behind its prior are doubtful ("
-            f"{'; '.join(doubts)}). See methods.{run.method}.class_accuracy.shrinkage.",
+            f"{run.method}, seed {run.seed}: the class accuracies behind its prior are doubtful "
+            f"({'; '.join(doubts)}). To draw them towards the overall accuracy, add "
+            f"--set methods.{run.method}.class_accuracy.shrinkage=5",
             stacklevel=2,
         )
     return {

@@ -68,4 +68,5 @@ def _check(what: str, chosen: Collection[object] | None, known: Collection[objec
     for item in chosen or ():
         if item not in known:
             names = ", ".join(str(k) for k in known)
-            raise InputError(f"--{what}: the config has {names}; received {item}")
+            hint = "; add seeds with --set seeds=[0,1,2]" if what == "seeds" else ""
+            raise InputError(f"--{what}: the config has {names}; received {item}{hint}")

@@ -18,6 +18,8 @@ from lsplus_tf.errors import InputError
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
+# The largest number that passes for a probability: a float16 softmax may round above 1.
+_MOST = 1.001
 
 
 def check_alpha(alpha: float) -> float:
@@ -40,16 +42,29 @@ def cross_entropy(targets: tf.Tensor, outputs: tf.Tensor, from_logits: bool) -> 
 
     Returns
     -------
-    (...) float32. From probabilities, p below 1.2e-38 counts as 1.2e-38.
+    (...) float32. From probabilities, p below 1.2e-38 counts as 1.2e-38, and samples with a value
+    that is no probability give NaN (and an exception where one can be raised).
     """
     if from_logits:
         return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=outputs)
-    return -tf.reduce_sum(targets * tf.math.log(tf.maximum(outputs, _TINY)), axis=-1)
+    valid = tf.reduce_all((outputs >= 0.0) & (outputs <= _MOST), axis=-1)
+    _refuse(
+        valid | tf.reduce_any(tf.math.is_nan(outputs), axis=-1),  # NaN tells of itself
+        "y_pred: expected probabilities; if these are logits, make the loss with from_logits=True",
+        outputs,
+    )
+    losses = -tf.reduce_sum(targets * tf.math.log(tf.maximum(outputs, _TINY)), axis=-1)
+    return tf.where(valid, losses, np.nan)
 
 
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     """The labels (...) where `y_true` holds class ids, None where it holds (..., K) rows."""
     rank, num_classes = y_pred.shape.rank, y_pred.shape[-1]
+    if num_classes is None or num_classes < 2:
+        raise InputError(
+            f"y_pred: expected a column for each of two or more classes, received shape "
+            f"{tuple(y_pred.shape)}; in place of one sigmoid output use two"
+        )
     if y_true.shape.rank == rank:
         if y_true.shape[-1] == num_classes:
             return None
@@ -64,13 +79,12 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     )
 
 
-def _refuse_labels(labels: tf.Tensor, valid: tf.Tensor, num_classes: int) -> None:
-    """Raise for labels out of range, where an exception can be raised: XLA drops assertions."""
-    message = f"y_true: expected class ids in 0..{num_classes - 1}"
+def _refuse(valid: tf.Tensor, message: str, values: tf.Tensor) -> None:
+    """Raise where samples are not valid and an exception can be raised: XLA drops assertions."""
     if not tf.executing_eagerly():
-        tf.debugging.Assert(tf.reduce_all(valid), [message, "received:", labels], summarize=8)
+        tf.debugging.Assert(tf.reduce_all(valid), [message, "received:", values], summarize=8)
     elif not np.all(valid):
-        raise InputError(f"{message}, received {labels.numpy()[~valid.numpy()][0]:g}")
+        raise InputError(f"{message}, received {values.numpy()[~valid.numpy()][0]}")
 
 
 class ClassIndexedLoss(keras.losses.Loss, abc.ABC):
@@ -133,7 +147,7 @@ class ClassIndexedLoss(keras.losses.Loss, abc.ABC):
             clip_value_max=tf.constant(num_classes - 1, labels.dtype),
         )
         valid = clipped == labels  # false for NaN too, which a cast would make a class
-        _refuse_labels(labels, valid, num_classes)
+        _refuse(valid, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
         labels = tf.cast(clipped, tf.int32)
         losses = cross_entropy(self.rows(labels, num_classes), outputs, from_logits)
         # Where nothing could be raised, a wrong label must not pass for a plausible loss.

@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.floating[Any]]
 # off by as much; float32 stays within 1e-5. Logits and percentages are off by far more.
 _ROW_SUM_TOLERANCE = 1e-3
 
+_NEGATIVE = "probabilities: expected no negative numbers (for logits, take the softmax first)"
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -123,7 +125,7 @@ def _check_probabilities(array: npt.NDArray[Any]) -> FloatArray:
     _refuse_rows(~np.isfinite(row_sums), array, "probabilities: expected finite numbers")
     if array.min() < 0:
         negative = np.asarray((array < 0).any(axis=1))
-        _refuse_rows(negative, array, "probabilities: expected no negative numbers")
+        _refuse_rows(negative, array, _NEGATIVE)
     _refuse_rows(
         np.abs(row_sums - 1) > _ROW_SUM_TOLERANCE,
         row_sums,
@@ -134,6 +136,8 @@ def _check_probabilities(array: npt.NDArray[Any]) -> FloatArray:
 
 
 def _check_labels(array: npt.NDArray[Any], rows: int, classes: int) -> npt.NDArray[np.int64]:
+    if array.shape == (rows, 1):  # as MedMNIST and Keras store them
+        array = array[:, 0]
     if array.shape != (rows,):
         raise InputError(
             f"labels: expected shape ({rows},), one class index for each row of probabilities, "
