@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
+from tensorflow.python.framework import config as tf_config
 
 import lsplus_tf as lsp
 from lsplus_tf.errors import InputError
 
 SAMPLES, FEATURES, CLASSES, BATCH, EPOCHS, RATE, ALPHA = 70, 4, 3, 16, 3, 0.5, 0.4
+
+
+@pytest.fixture(autouse=True)
+def nondeterministic() -> None:
+    """Without what earlier tests of the process may have left: deterministic Keras refuses XLA."""
+    tf_config.disable_op_determinism()
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +136,7 @@ def test_fit_gives_the_soft_labels_of_a_replay(data, compile_options, fit_option
         arguments = (data["x"], y)
         options |= {"batch_size": BATCH, "shuffle": False}
     history = model.fit(*arguments, epochs=EPOCHS, verbose=0, **options).history
+    assert model.jit_compile == compile_options.get("jit_compile", model.jit_compile)
 
     matrices, kernel, losses = replay(data, weights)
     assert len(callback.history) == EPOCHS

@@ -169,7 +169,9 @@ def test_warnings_are_one_line_and_keep_their_brackets(capsys):
 def test_reproduce_tells_of_runs_table_and_files(reproduced):
     lines = reproduced.stdout.splitlines()
     assert lines[0] == "8 runs to make, 0 already finished."
-    assert lines[1].startswith("run 1 of 8: hard_labels, seed 0 finished, validation accuracy 0.")
+    sizes = "digits: 1077 train, 360 validation, 360 test images of 8x8x1, 10 classes."
+    assert lines[1] == sizes
+    assert lines[2].startswith("run 1 of 8: hard_labels, seed 0 finished, validation accuracy 0.")
     assert sum(line.startswith("run ") for line in lines) == 8
     assert any("digits, test split" in line for line in lines)
     assert any("ECE ↓" in line for line in lines)
@@ -197,10 +199,13 @@ def test_report_narrows(call, reproduced, tmp_path):
     code, stdout, _ = call("report", str(copy), "--methods", "ls_plus,label_smoothing")
     assert code == 0
     assert "Not finished, and not in the table: ls_plus seed 1\n" in stdout
-    assert f"  {copy / 'report' / 'table.md'}\n" in stdout
+    selected = copy / "report_selected" / "table.md"
+    assert f"  {selected}\n" in stdout
     assert "OLS" not in stdout
     assert "LS+" in stdout
-    table = (copy / "report" / "table.md").read_text()
+    table = selected.read_text()
+    whole = (copy / "report" / "table.md").read_text()
+    assert "OLS" in whole  # the report of all runs stays
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     # Hard labels, which LS+ needs, are shown with it.
     assert ["Metric (x100)", "HL", "LS", "LS+"] in rows
