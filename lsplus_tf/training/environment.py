@@ -19,10 +19,11 @@ _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn
 def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
     """Import TensorFlow with the CPU kernels that suit the network, and without its notices.
 
-    oneDNN's kernels, which TensorFlow turns on by itself on some processors only, train the networks
-    here 1.1 to 6 times as fast, except MobileNetV2 on images of about 32 px, whose depthwise
-    convolutions they slow down to 0.7 (`benchmarks/bench_cpu_kernels.py`). If it is set in the
-    environment, `TF_ENABLE_ONEDNN_OPTS` decides. Nothing happens if TensorFlow is imported already.
+    oneDNN's kernels, which TensorFlow turns on by itself on some processors only, train the
+    networks here 1.1 to 6 times as fast, except MobileNetV2 on images of about 32 px, whose
+    depthwise convolutions they slow down to 0.7 (`benchmarks/bench_cpu_kernels.py`). If it is set
+    in the environment, `TF_ENABLE_ONEDNN_OPTS` decides. Nothing happens if TensorFlow is imported
+    already.
     """
     if "tensorflow" in sys.modules:
         return
