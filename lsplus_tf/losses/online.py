@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss, check_alpha, class_ids
+from lsplus_tf.losses.base import Batch, check_alpha, class_ids
+from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import uniform_prior
 
 EmptyClass = Literal["uniform", "keep"]
@@ -105,8 +106,8 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         soft = tf.tensordot(soft_labels, tf.convert_to_tensor(self.soft_labels), axes=1)
         return self.alpha * soft_labels + (1.0 - self.alpha) * soft
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        losses = super().call(y_true, y_pred)
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        losses = super().sample_losses(batch)
 
         # The loss is not told whether it trains or evaluates, but only training takes a gradient:
         # the inner function runs when the gradient is traced.

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss, check_alpha
+from lsplus_tf.losses.base import check_alpha
+from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import check_prior
 
 
@@ -164,7 +165,7 @@ class LSPlusLoss(ClassIndexedLoss):
         self._check_num_classes(soft_labels.shape[-1])
         return tf.tensordot(soft_labels, self._rows, axes=1)
 
-    def constant(self, labels: tf.Tensor | None, soft_labels: tf.Tensor) -> tf.Tensor:
+    def constant(self, labels: tf.Tensor | None, soft_labels: tf.Tensor | None) -> tf.Tensor:
         if labels is None:
             return tf.linalg.matvec(soft_labels, self._constants)
         return tf.gather(self._constants, labels)

@@ -1,0 +1,63 @@
+"""Losses that add a penalty, times a weight, to another loss."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import Batch, ClassificationLoss, check_number
+
+Base = ClassificationLoss | str
+
+
+class PenaltyLoss(ClassificationLoss):
+    """`base` + weight * penalty; subclasses give the penalty.
+
+    Parameters
+    ----------
+    weight : of the penalty, >= 0; 0 gives `base` exactly.
+    base : what the penalty is added to: "hard_labels" (cross-entropy), "none" (the penalty alone),
+        or a loss of this package, whose own `from_logits` and `reduction` play no part.
+    from_logits, reduction, name : as in `ClassificationLoss`.
+    """
+
+    def __init__(
+        self, *, weight: float, base: Base, from_logits: bool, reduction: str, name: str
+    ) -> None:
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        self.weight = check_number("weight", weight)
+        if base not in ("hard_labels", "none") and not isinstance(base, ClassificationLoss):
+            raise InputError(
+                f"base: expected 'hard_labels', 'none' or a loss of lsplus_tf, received {base!r}"
+            )
+        self.base = base
+
+    @abc.abstractmethod
+    def penalty(self, batch: Batch) -> tf.Tensor:
+        """The penalty of every sample (...), or of the whole batch ()."""
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        if isinstance(self.base, ClassificationLoss):
+            losses = self.base.sample_losses(batch)
+        elif self.base == "hard_labels":
+            losses = batch.cross_entropy
+        else:
+            losses = tf.zeros_like(batch.values[..., 0])
+        return losses + self.weight * self.penalty(batch) if self.weight else losses
+
+    def get_config(self) -> dict[str, Any]:
+        base = self.base
+        if isinstance(base, ClassificationLoss):
+            base = keras.losses.serialize(base)
+        return {**super().get_config(), "weight": self.weight, "base": base}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> PenaltyLoss:
+        base = config["base"]
+        if isinstance(base, dict):
+            base = keras.losses.deserialize(base)
+        return cls(**{**config, "base": base})
