@@ -15,24 +15,19 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lsplus_tf.errors import InputError, MissingDataError
-
-# Strict, so that neither `yes` nor a quoted "3" passes for a number.
-Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
-Weight = Annotated[float, Field(ge=0, le=1, strict=True)]
-Positive = Annotated[float, Field(gt=0, strict=True)]
-NotNegative = Annotated[float, Field(ge=0, strict=True)]
-BelowOne = Annotated[float, Field(ge=0, lt=1, strict=True)]
-Count = Annotated[int, Field(gt=0, strict=True)]
-Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what NumPy's generator takes
-
-
-class Settings(BaseModel):
-    """A part of a config: frozen, and without room for a key that nobody reads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from lsplus_tf.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
+from lsplus_tf.settings import (
+    BelowOne,
+    Count,
+    Fraction,
+    NotNegative,
+    Positive,
+    Seed,
+    Settings,
+)
 
 
 class Dataset(Settings):
@@ -151,53 +146,6 @@ class Protocol(Settings):
     deterministic: bool = Field(default=True, description="the same seed gives the same bits")
 
 
-class HardLabels(Settings):
-    """Cross-entropy."""
-
-    loss: Literal["hard_labels"]
-
-
-class LabelSmoothing(Settings):
-    """Cross-entropy against (1 - alpha) one-hot + alpha / K."""
-
-    loss: Literal["label_smoothing"]
-    alpha: Weight = 0.1
-
-
-class ClassAccuracy(Settings):
-    """Where LS+ takes the class accuracies V from: validation predictions of hard-label runs."""
-
-    seeds: Literal["same", "all"] = Field(
-        default="same",
-        description="the hard-label run of the same seed, or the mean over all (the authors' way)",
-    )
-    shrinkage: NotNegative = Field(
-        default=0.0, description="samples' worth of pull towards the overall accuracy; 0 is Eq. 3"
-    )
-
-
-class LSPlus(Settings):
-    """LS+: (1 - alpha) CE + alpha KL(v^k || p)."""
-
-    loss: Literal["ls_plus"]
-    alpha: Weight = 0.5
-    class_accuracy: ClassAccuracy = ClassAccuracy()
-    start_from: Literal["initial_weights", "hard_labels"] = Field(
-        default="initial_weights", description="as the hard-label run did, or where it ended"
-    )
-
-
-class OnlineLabelSmoothing(Settings):
-    """OLS: alpha CE + (1 - alpha) CE against the mean correct softmax of the epoch before."""
-
-    loss: Literal["online_label_smoothing"]
-    alpha: Weight = 0.5
-    empty_class: Literal["uniform", "keep"] = "uniform"
-
-
-Method = Annotated[
-    HardLabels | LabelSmoothing | LSPlus | OnlineLabelSmoothing, Field(discriminator="loss")
-]
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -210,27 +158,43 @@ class Experiment(Settings):
     protocol: Protocol
     methods: dict[MethodName, Method] = Field(min_length=1)
     seeds: tuple[Seed, ...] = Field(min_length=1)
+    ensembles: tuple[MethodName, ...] = Field(
+        default=(),
+        description="methods whose seeds' mean probabilities are one more row of the table",
+    )
 
     @model_validator(mode="after")
     def _what_depends_on_what(self) -> Experiment:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: expected different numbers, received {list(self.seeds)}")
-        needy = [name for name, m in self.methods.items() if isinstance(m, LSPlus)]
-        if needy and self.hard_label_method is None:
-            raise ValueError(
-                f"methods: {needy[0]} takes its class accuracies from hard-label runs, "
-                "so a method with loss: hard_labels is needed"
-            )
+        if self.hard_label_method is None:
+            for name, method in self.methods.items():
+                takes = {NeedsClassAccuracy: "class accuracies", TfKDSelfTraining: "teacher"}
+                for kind, what in takes.items():
+                    if isinstance(method, kind):
+                        raise ValueError(
+                            f"methods: {name} takes its {what} from hard-label runs, so a method "
+                            "with loss: hard_labels, and without mixup, is needed"
+                        )
+        for name in self.ensembles:
+            if name not in self.methods:
+                known = ", ".join(self.methods)
+                raise ValueError(f"ensembles: expected methods ({known}), received {name}")
+        if len(set(self.ensembles)) != len(self.ensembles):
+            raise ValueError(f"ensembles: expected different names, received {self.ensembles}")
         return self
 
     @property
     def hard_label_method(self) -> str | None:
-        """The name of the first method that trains with hard labels."""
-        return next((n for n, m in self.methods.items() if isinstance(m, HardLabels)), None)
+        """The name of the first method that trains with hard labels, on images as they are."""
+        for name, method in self.methods.items():
+            if isinstance(method, HardLabels) and not method.mixup and method.protocol == "paper":
+                return name
+        return None
 
     def shared_settings(self) -> dict[str, Any]:
         """What all runs have in common, as plain values. Where the data lie is not part of it."""
-        values = self.model_dump(mode="json", exclude={"methods", "seeds"})
+        values = self.model_dump(mode="json", exclude={"methods", "seeds", "ensembles"})
         del values["dataset"]["data_dir"], values["dataset"]["download"]
         return values
 
@@ -239,16 +203,21 @@ class Experiment(Settings):
         values = self.shared_settings()
         method = self.methods[method_name]
         values |= {"method": {"name": method_name, **method.model_dump(mode="json")}, "seed": seed}
-        if isinstance(method, LSPlus):
-            values["method"]["class_accuracy"]["from"] = {
+        if sources := self.source_seeds(method_name, seed):
+            values["method"]["from"] = {
                 "method": self.hard_label_method,
-                "seeds": list(self.prior_seeds(method, seed)),
+                "seeds": list(sources),
             }
         return values
 
-    def prior_seeds(self, method: LSPlus, seed: int) -> tuple[int, ...]:
-        """The seeds of the hard-label runs from which an LS+ run takes its class accuracies."""
-        return self.seeds if method.class_accuracy.seeds == "all" else (seed,)
+    def source_seeds(self, method_name: str, seed: int) -> tuple[int, ...]:
+        """The seeds of the hard-label runs whose results a run takes; none for most methods."""
+        match self.methods[method_name]:
+            case NeedsClassAccuracy(class_accuracy=source):
+                return self.seeds if source.seeds == "all" else (seed,)
+            case TfKDSelfTraining():
+                return (seed,)
+        return ()
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -316,10 +285,14 @@ def _complaints(error: ValidationError) -> list[str]:
         elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
             tag = mistake["ctx"]["discriminator"].strip("'")
             expected = mistake["ctx"].get("expected_tags")
+            if expected is None:
+                phrases.append(f"{where}.{tag}: field required")
+                continue
+            received = mistake["input"][tag]
+            close = difflib.get_close_matches(str(received), expected.replace("'", "").split(", "))
+            hint = f", did you mean {close[0]!r}?" if close else ""
             phrases.append(
-                f"{where}.{tag}: expected one of {expected}, received {mistake['input'][tag]!r}"
-                if expected
-                else f"{where}.{tag}: field required"
+                f"{where}.{tag}: received {received!r}{hint} (expected one of {expected})"
             )
         elif mistake["type"] == "value_error":
             text = mistake["msg"].removeprefix("Value error, ")

@@ -379,6 +379,62 @@ def training_curves(
     return ax
 
 
+def metric_comparison(
+    names: Sequence[str],
+    mean: npt.ArrayLike,
+    spread: npt.ArrayLike,
+    *,
+    better: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """One metric of many methods: a row a method, its mean a dot and its spread a bar.
+
+    Parameters
+    ----------
+    names : sequence of str
+        M methods, the first of which is the reference, marked by a dashed line.
+    mean, spread : array_like, shape (M,)
+        Such as mean and standard deviation over seeds; a spread of NaN has no bar.
+    better : {-1, 0, 1}
+        Whether lower (-1) or higher (1) values are better: the best mean is drawn in orange.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If there are not as many means and spreads as names.
+
+    Examples
+    --------
+    >>> ax = metric_comparison(["HL", "LS+"], [3.9, 2.2], [0.1, 0.7], better=-1)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['HL', 'LS+']
+    """
+    values, bars = np.asarray(mean, np.float64), np.nan_to_num(np.asarray(spread, np.float64))
+    if not values.shape == bars.shape == (len(names),):
+        raise InputError(
+            f"mean, spread: expected shape ({len(names)},), one per name, "
+            f"received {values.shape} and {bars.shape}"
+        )
+    if ax is None:
+        height = 0.9 + 0.24 * len(names)
+        ax = plt.subplots(figsize=(4.2, height), layout="constrained")[1]
+    rows = np.arange(len(names))
+    best = better * values == np.max(better * values) if better else np.zeros(len(names), bool)
+    colours = np.where(best, METHOD_COLOURS[1], METHOD_COLOURS[0])
+    ax.axvline(values[0], color="grey", linestyle="--", linewidth=0.8, zorder=0)
+    ax.hlines(rows, values - bars, values + bars, colors=list(colours), linewidth=1.5)
+    ax.scatter(values, rows, c=list(colours), s=22, zorder=3)
+    ax.set_yticks(rows, list(names), fontsize=9)
+    ax.invert_yaxis()
+    ax.grid(axis="x", alpha=0.3)
+    return ax
+
+
 def _line_with_band(
     ax: Axes, position: int, label: str, x: npt.NDArray[Any], y: tuple[npt.NDArray[Any], ...]
 ) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from lsplus_tf import metrics, plots, tables
-from lsplus_tf.config import OnlineLabelSmoothing
+from lsplus_tf import plots, tables
 from lsplus_tf.experiments.gather import Results
-from lsplus_tf.experiments.plan import Run
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
+PANELS_IN_A_ROW = 6
 POOLED = (
     "Test split, the predictions of all seeds together, whose errors partly cancel: "
     "the ECE is below the table's mean over seeds"
@@ -49,15 +50,19 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
 def _figures(results: Results) -> dict[str, Figure]:
     titles = tables.short_names(results.experiment.methods)
     methods = results.methods
-    predictions = {m: [_test(results, run) for run in results.of_method(m)] for m in methods}
+    predictions = {
+        titles[m]: [results.probabilities(run) for run in results.of_method(m)] for m in methods
+    }
+    for m in results.ensembles:
+        predictions[f"{titles[m]} ensemble"] = [results.ensemble(m)]
     pooled = {
-        titles[m]: (np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs]))
-        for m, runs in predictions.items()
+        title: (np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs]))
+        for title, runs in predictions.items()
     }
     figures = {}
 
-    figures["reliability"], axes = _panels(len(methods), 3.4, 4.4)
-    figures["density"], density_axes = _panels(len(methods), 3.4, 3.0)
+    figures["reliability"], axes = _panels(len(pooled), 3.4, 4.4)
+    figures["density"], density_axes = _panels(len(pooled), 3.4, 3.0)
     for name in ("reliability", "density"):
         figures[name].suptitle(POOLED, fontsize=10)
     for ax, density_ax, (title, (probabilities, labels)) in zip(
@@ -75,25 +80,44 @@ def _figures(results: Results) -> dict[str, Figure]:
         handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False
     )
 
-    figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
-    by_title = {titles[m]: runs for m, runs in predictions.items()}
-    plots.retention_curves(by_title, convention="paper", ax=ax)  # as in the table
-
     histories = {
         titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
         for m in methods
     }
-    curves = ("loss", "val_loss", "accuracy", "val_accuracy")
-    figures["training_curves"], axes = _panels(len(curves), 4.0, 3.0)
-    figures["training_curves"].suptitle(
-        "Mean and range over seeds; the losses of different methods cannot be compared", fontsize=10
+    if len(pooled) > PANELS_IN_A_ROW:  # so many lines in one panel cannot be told apart
+        figures |= _beside_the_first(predictions, histories)
+    else:
+        figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
+        plots.retention_curves(predictions, convention="paper", ax=ax)  # as in the table
+        curves = ("loss", "val_loss", "accuracy", "val_accuracy")
+        figures["training_curves"], axes = _panels(len(curves), 4.0, 3.0)
+        figures["training_curves"].suptitle(
+            "Mean and range over seeds; the losses of different methods cannot be compared",
+            fontsize=10,
+        )
+        for ax, curve in zip(axes, curves, strict=True):
+            plots.training_curves(histories, metric=curve, ax=ax)
+
+    comparison = tables.compare(results)
+    main = comparison.only(tables.MAIN).columns
+    first = comparison.names[0]
+    figures["comparison"], axes = _panels(len(main), 2.9, 0.9 + 0.24 * len(comparison.names))
+    for ax, column in zip(axes, main, strict=True):
+        plots.metric_comparison(
+            comparison.names,
+            comparison.mean[column.key],
+            comparison.sd[column.key],
+            ax=ax,
+            better=column.better,
+        ).set_title(f"{column.heading} (x100)", fontsize=10)
+        ax.tick_params(labelleft=ax is axes[0])
+    figures["comparison"].suptitle(
+        f"Mean and SD over seeds; dashed the mean of {first}, in orange the best mean", fontsize=10
     )
-    for ax, curve in zip(axes, curves, strict=True):
-        plots.training_curves(histories, metric=curve, ax=ax)
 
     for method in methods:
-        if isinstance(results.experiment.methods[method], OnlineLabelSmoothing):
-            run = results.of_method(method)[0]
+        run = results.of_method(method)[0]
+        if (run.folder(results.folder) / run_folder.SOFT_LABELS).exists():
             matrix = run_folder.read_soft_labels(run.folder(results.folder))[-1]
             name = f"soft_labels_{method}"
             figures[name], (ax,) = _panels(1, 5.0, 4.2)
@@ -102,13 +126,44 @@ def _figures(results: Results) -> dict[str, Figure]:
     return figures
 
 
-def _test(results: Results, run: Run) -> tuple[np.ndarray, np.ndarray]:
-    predictions = run_folder.read_predictions(run.folder(results.folder), "test")
-    return metrics.softmax(predictions.logits), predictions.labels
+def _beside_the_first(
+    predictions: Mapping[str, Sequence[plots.Prediction]],
+    histories: Mapping[str, Sequence[pd.DataFrame]],
+) -> dict[str, Figure]:
+    """Retention and training curves, a panel a method, each beside the first method's."""
+    first = next(iter(predictions))
+    figures = {}
+    figures["retention"], axes = _panels(len(predictions), 3.4, 3.0)
+    for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
+        shown = {first: predictions[first], title: runs}
+        plots.retention_curves(shown, convention="paper", ax=ax).set_title(title)  # as in the table
+    figures["training_curves"], axes = _panels(len(histories), 3.4, 3.0)
+    for ax, (title, logs) in zip(axes, histories.items(), strict=True):
+        shown_logs = {first: histories[first], title: logs}
+        plots.training_curves(shown_logs, metric="val_accuracy", ax=ax).set_title(title)
+    for figure in figures.values():
+        axes = figure.axes
+        figure.suptitle(f"Mean and range over seeds, beside {first}", fontsize=10)
+        figure.supxlabel(axes[0].get_xlabel(), fontsize=10)
+        figure.supylabel(axes[0].get_ylabel(), fontsize=10)
+        limits = [ax.get_ylim() for ax in axes]
+        for ax in axes:
+            ax.set(xlabel="", ylabel="", ylim=(min(limits)[0], max(high for _, high in limits)))
+    return figures
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[plt.Axes]]:
-    figure, axes = plt.subplots(
-        1, count, figsize=(width * count, height), squeeze=False, layout="constrained"
+    """A figure with `count` axes of a size in inches, at most six side by side."""
+    columns = min(count, PANELS_IN_A_ROW)
+    rows = -(-count // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(width * columns, height * rows),
+        squeeze=False,
+        layout="constrained",
     )
-    return figure, list(axes[0])
+    axes = list(grid.flat)
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 from tabulate import tabulate
 
-from lsplus_tf.config import HardLabels, LabelSmoothing, LSPlus, Method, OnlineLabelSmoothing
+from lsplus_tf import metrics
 from lsplus_tf.experiments.gather import Results
+from lsplus_tf.methods import Method
 from lsplus_tf.training import run_folder
 
-SHORT_NAMES: dict[type, str] = {
-    HardLabels: "HL",
-    LabelSmoothing: "LS",
-    LSPlus: "LS+",
-    OnlineLabelSmoothing: "OLS",
-}
+SIDE_BY_SIDE = 6  # methods; more are rows, since so many columns fit no page
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,7 @@ COLUMNS = (
     Column("mean_confidence", "Confidence", 0),
     Column("retention_auc", "R-AUC", 1),
 )
+MAIN = ("accuracy", "auroc", "ece", "ce", "brier")
 CAPTION = (
     "Test metrics times 100, mean and sample SD over seeds, as the LS+ paper defines them: ECE, "
     "ACE and SCE with 15 bins, CE the negative log-likelihood in nats, Brier summed over classes."
@@ -53,10 +51,10 @@ CAPTION = (
 
 
 def short_names(methods: dict[str, Method]) -> dict[str, str]:
-    """What a method is called in tables: HL, LS, LS+, OLS where only one has that loss."""
-    kinds = [type(method) for method in methods.values()]
+    """What a method is called in tables: HL, LS, LS+, OLS ... where only one has that title."""
+    titles = [method.title for method in methods.values()]
     return {
-        name: SHORT_NAMES[type(method)] if kinds.count(type(method)) == 1 else name
+        name: method.title if titles.count(method.title) == 1 else name
         for name, method in methods.items()
     }
 
@@ -72,14 +70,16 @@ class Comparison:
     sd: pd.DataFrame
     best: pd.DataFrame
 
-    def cells(self, bold: str, plus_minus: str) -> list[list[str]]:
+    def cells(self, bold: str, plus_minus: str, decimals: int = 2) -> list[list[str]]:
         """The rows of the table; `bold` is a pattern with one {} for the best values."""
         rows = []
         for i, (name, seeds) in enumerate(zip(self.names, self.seeds, strict=True)):
             row = [name, str(seeds)]
             for column in self.columns:
                 mean, sd = self.mean[column.key].iloc[i], self.sd[column.key].iloc[i]
-                text = f"{mean:.2f}" if np.isnan(sd) else f"{mean:.2f} {plus_minus} {sd:.2f}"
+                text = f"{mean:.{decimals}f}"
+                if not np.isnan(sd):
+                    text += f"{plus_minus}{sd:.{decimals}f}"
                 row.append(bold.format(text) if self.best[column.key].iloc[i] else text)
             rows.append(row)
         return rows
@@ -88,65 +88,82 @@ class Comparison:
         arrows = {1: f" {up}", -1: f" {down}", 0: ""}
         return ["Method", "Seeds", *(c.heading + arrows[c.better] for c in self.columns)]
 
+    def only(self, keys: Collection[str]) -> Comparison:
+        """The same with these columns alone."""
+        return replace(self, columns=tuple(c for c in self.columns if c.key in keys))
+
 
 def compare(results: Results) -> Comparison:
-    """Mean and sample SD (n - 1) over the seeds of every method."""
+    """Mean and sample SD (n - 1) over the seeds of every method, and the ensembles after them."""
     frame = results.metrics()
     num_classes = len(class_names(results))
     # Among at most five classes the true one is always in the top five.
     columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and num_classes <= 5))
     keys = [column.key for column in columns]
     groups = frame.groupby("method", sort=False)
-    mean = 100 * groups[keys].mean()
+    mean, sd, seeds = groups[keys].mean(), groups[keys].std(ddof=1), groups.size()
+    titles = short_names(results.experiment.methods)
+    for method in results.ensembles:
+        row = f"{method}_ensemble"
+        titles[row] = f"{titles[method]} ensemble"
+        measured = metrics.evaluate(*results.ensemble(method), convention="paper")
+        mean.loc[row], sd.loc[row] = [measured[key] for key in keys], np.nan
+        seeds[row] = seeds[method]
+    mean, sd = 100 * mean, 100 * sd
     best = pd.DataFrame(False, index=mean.index, columns=keys)
     if len(mean) > 1:
         for column in columns:
             if column.better:
                 printed = (column.better * mean[column.key]).round(2)
                 best[column.key] = printed == printed.max()
-    names = short_names(results.experiment.methods)
-    return Comparison(
-        columns,
-        [names[method] for method in mean.index],
-        groups.size().tolist(),
-        mean,
-        100 * groups[keys].std(ddof=1),
-        best,
-    )
+    return Comparison(columns, [titles[row] for row in mean.index], seeds.tolist(), mean, sd, best)
 
 
 def rich_table(comparison: Comparison, title: str) -> Table:
-    """The table for a terminal: the methods are columns, so that it fits 80 characters."""
-    table = Table(title=title, caption=CAPTION, caption_justify="left")
-    table.add_column("Metric (x100)")
-    for name in comparison.names:
-        table.add_column(name, justify="right")
-    for row in _a_row_per_metric(comparison, "[bold green]{}[/]")[1:]:
-        table.add_row(*row)
+    """The table for a terminal, in a form that fits 80 characters.
+
+    The methods are columns; where there are more than six they are rows, with the main metrics.
+    """
+    bold = "[bold green]{}[/]"
+    if len(comparison.names) <= SIDE_BY_SIDE:
+        table = Table(title=title, caption=CAPTION, caption_justify="left")
+        table.add_column("Metric (x100)")
+        for name in comparison.names:
+            table.add_column(name, justify="right")
+        for row in _a_row_per_metric(comparison, bold)[1:]:
+            table.add_row(*row)
+        return table
+    more = " Seeds and the other metrics are in table.md and table.csv."
+    table = Table(title=title, caption=CAPTION + more, caption_justify="left")
+    main = comparison.only(MAIN)
+    (name, _, *headings) = main.headings()
+    table.add_column(name)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, _, *cells in main.cells(bold, "±", decimals=1):
+        table.add_row(name, *cells)
     return table
 
 
 def _a_row_per_metric(comparison: Comparison, bold: str) -> list[list[str]]:
     """The headings and cells with the methods side by side; the first row holds their names."""
-    columns = [comparison.headings(), *comparison.cells(bold, "±")]
+    columns = [comparison.headings(), *comparison.cells(bold, " ± ")]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
 def markdown_table(comparison: Comparison) -> str:
-    """A row a metric and a column a method, which fits a page's width."""
-    (_, *names), *rows = _a_row_per_metric(comparison, "**{}**")
-    align = ["left"] + ["right"] * len(names)
-    return tabulate(
-        rows,
-        ["Metric (x100)", *names],
-        tablefmt="pipe",
-        colalign=align,
-        disable_numparse=True,
-    )
+    """A row a metric and a column a method, which fits a page; a row a method if they are many."""
+    if len(comparison.names) <= SIDE_BY_SIDE:
+        (_, *names), *rows = _a_row_per_metric(comparison, "**{}**")
+        headings = ["Metric (x100)", *names]
+    else:
+        headings, rows = comparison.headings(), comparison.cells("**{}**", " ± ")
+    align = ["left"] + ["right"] * (len(headings) - 1)
+    return tabulate(rows, headings, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def latex_table(comparison: Comparison) -> str:
-    rows = comparison.cells(r"\textbf{{{}}}", r"$\pm$")
+    rows = comparison.cells(r"\textbf{{{}}}", r" $\pm$ ")
     rows = [[row[0].replace("_", r"\_"), *row[1:]] for row in rows]
     headings = comparison.headings(r"$\uparrow$", r"$\downarrow$")
     align = ["left"] + ["right"] * (len(rows[0]) - 1)

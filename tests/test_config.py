@@ -14,13 +14,12 @@ from lsplus_tf.config import (
     Adam,
     Dataset,
     Experiment,
-    LSPlus,
-    OnlineLabelSmoothing,
     load_config,
     parse_config,
     to_yaml,
 )
 from lsplus_tf.errors import InputError
+from lsplus_tf.methods import LSPlus, OnlineLabelSmoothing
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "configs" / "digits.yaml"
@@ -113,9 +112,7 @@ def test_run_settings_name_the_runs_behind_a_prior():
         load_config(DIGITS),
         load_config(DIGITS, ["methods.ls_plus.class_accuracy.seeds=all"]),
     )
-    sources = [
-        e.run_settings("ls_plus", 1)["method"]["class_accuracy"]["from"] for e in (same, all_)
-    ]
+    sources = [e.run_settings("ls_plus", 1)["method"]["from"] for e in (same, all_)]
     assert sources == [
         {"method": "hard_labels", "seeds": [1]},
         {"method": "hard_labels", "seeds": [0, 1, 2]},
@@ -163,8 +160,14 @@ print(sorted({{"tensorflow", "keras", "lsplus_tf.config"}} & set(sys.modules)))
             "protocol.optimizer.momentum: unknown key (known: name, learning_rate, weight_decay, "
             "decoupled)",
         ),
-        ("methods.hard_labels.alpha=0.1", "methods.hard_labels.alpha: unknown key (known: loss)"),
-        ("foo=3", "foo: unknown key (known: name, dataset, backbone, protocol, methods, seeds)"),
+        (
+            "methods.hard_labels.alpha=0.1",
+            "methods.hard_labels.alpha: unknown key (known: mixup, loss, protocol)",
+        ),
+        (
+            "foo=3",
+            "foo: unknown key (known: name, dataset, backbone, protocol, methods, seeds, ensembles)",
+        ),
     ],
 )
 def test_unknown_keys(override, message):
@@ -231,13 +234,13 @@ def test_wrong_values(override, key, received):
     [
         (
             "methods.ls_plus.loss=lsplus",
-            "methods.ls_plus.loss: expected one of 'hard_labels', 'label_smoothing', 'ls_plus', "
-            "'online_label_smoothing', received 'lsplus'",
+            "methods.ls_plus.loss: received 'lsplus', did you mean 'ls_plus'? (expected one of "
+            "'hard_labels', 'label_smoothing', 'ls_plus', 'online_label_smoothing', ",
         ),
         ("methods.more.alpha=0.1", "methods.more.loss: field required"),
         (
             "protocol.optimizer.name=rmsprop",
-            "protocol.optimizer.name: expected one of 'adam', 'sgd', received 'rmsprop'",
+            "protocol.optimizer.name: received 'rmsprop' (expected one of 'adam', 'sgd')",
         ),
     ],
 )

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.stats
 import tensorflow as tf
 
 from lsplus_tf.config import Augmentation
 from lsplus_tf.datasets import Split
 from lsplus_tf.datasets.augment import augment_batch
+from lsplus_tf.datasets.mixup import mixup_batch
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 
@@ -323,3 +325,96 @@ def test_images_are_let_go_of_without_garbage_collection():
     finally:
         gc.enable()
     assert not kept
+
+
+# --- mixup ----------------------------------------------------------------------------------------
+
+
+def mixed_batches(split, *, mixup, epochs=2, seed=3, first_epoch=0, batch_size=5):
+    batches = training_batches(
+        split,
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=seed,
+        augmentation=Augmentation(),
+        mixup=mixup,
+        num_classes=3,
+        first_epoch=first_epoch,
+    )
+    return [(x.numpy(), y.numpy()) for x, y in batches]
+
+
+def test_mixup_blends_images_and_labels_by_one_factor_a_batch():
+    """Image i is made of pixels i: what a blend is made of can be read from it."""
+    split = numbered(12)
+    plain = training_batches(split, batch_size=5, epochs=2, seed=3, augmentation=Augmentation())
+    factors = []
+    for (mixed, soft), (images, labels) in zip(mixed_batches(split, mixup=1.0), plain, strict=True):
+        count = len(images)
+        onehot = np.eye(3)[labels.numpy()]
+        assert soft.shape == (count, 3)
+        np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
+        pixel, first = mixed[:, 0, 0, 0], images.numpy()[:, 0, 0, 0]
+        assert np.ptp(mixed, axis=(1, 2, 3)).max() == 0
+        # Some permutation and some factor explain all of the batch.
+        matrix = np.stack([pixel, *soft.T])
+        fits = [
+            factor
+            for factor in np.linspace(0, 1, 2001)
+            if np.allclose(
+                np.sort((matrix - factor * np.stack([first, *onehot.T])).T, axis=0),
+                np.sort((1 - factor) * np.stack([first, *onehot.T]).T, axis=0),
+                atol=2e-2,
+            )
+        ]
+        assert fits
+        factors.append(fits[0])
+    assert len(set(factors)) > 1
+
+
+def test_mixup_is_a_function_of_seed_and_epoch_and_can_start_anywhere():
+    split = noise(12)
+    one, again = (mixed_batches(split, mixup=0.4) for _ in range(2))
+    for (x, y), (u, v) in zip(one, again, strict=True):
+        np.testing.assert_array_equal(x, u)
+        np.testing.assert_array_equal(y, v)
+    for (x, y), (u, v) in zip(one[3:], mixed_batches(split, mixup=0.4, first_epoch=1), strict=True):
+        np.testing.assert_array_equal(x, u)
+        np.testing.assert_array_equal(y, v)
+    assert not np.array_equal(one[0][1], mixed_batches(split, mixup=0.4, seed=4)[0][1])
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 4.0])
+def test_the_factor_of_mixup_is_beta_distributed(alpha):
+    images, labels = tf.constant([[[[1.0]]], [[[0.0]]]]), tf.constant([0, 1])
+    factors = []
+    for i in range(400):
+        mixed, soft = mixup_batch(images, labels, 2, alpha, tf.constant([5, i]))
+        np.testing.assert_allclose(mixed[:, 0, 0, 0], soft[:, 0])
+        if mixed[0, 0, 0, 0] != 1:  # else the permutation left both in place
+            factors.append(float(mixed[0, 0, 0, 0]))
+    assert scipy.stats.kstest(factors, scipy.stats.beta(alpha, alpha).cdf).pvalue > 1e-4
+
+
+def test_a_tiny_alpha_of_mixup_gives_no_nan():
+    images, labels = tf.ones((4, 2, 2, 1)), tf.constant([0, 1, 2, 0])
+    for i in range(20):
+        mixed, soft = mixup_batch(images, labels, 3, 1e-4, tf.constant([0, i]))
+        np.testing.assert_allclose(mixed, 1, rtol=1e-6)
+        np.testing.assert_allclose(tf.reduce_sum(soft, axis=1), 1, rtol=1e-6)
+
+
+def test_evaluation_labels_as_rows():
+    (_, labels), *_ = evaluation_batches(numbered(4), batch_size=4, num_classes=3)
+    np.testing.assert_array_equal(labels, np.eye(3)[[0, 1, 2, 0]])
+
+
+def test_mixup_that_cannot_be():
+    with pytest.raises(InputError, match="mixup: expected a number >= 0, received -1"):
+        mixed_batches(numbered(4), mixup=-1)
+    with pytest.raises(InputError, match="alpha: expected a number above 0, received 0"):
+        mixup_batch(tf.ones((1, 2, 2, 1)), tf.constant([0]), 2, 0, tf.constant([0, 0]))
+    with pytest.raises(InputError, match="num_classes: expected the number of classes for mixup"):
+        training_batches(
+            numbered(4), batch_size=2, epochs=1, seed=0, augmentation=Augmentation(), mixup=1.0
+        )

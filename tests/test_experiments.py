@@ -597,7 +597,7 @@ def test_a_folder_with_something_else(tmp_path):
         (
             "seeds=[0,1,2]",
             {"methods": ["all_seeds"], "seeds": [0]},
-            "method.class_accuracy.from.seeds = [0, 1] where the config says [0, 1, 2]",
+            "method.from.seeds = [0, 1] where the config says [0, 1, 2]",
         ),
     ],
 )

@@ -148,7 +148,7 @@ def test_one_seed_has_no_sd(tmp_path, numbers):
     numbers["plus"] = numbers["plus"][:1]
     comparison = tables.compare(make_results(tmp_path, numbers))
     assert comparison.seeds == [3, 3, 1]
-    row = comparison.cells("{}", "±")[2]
+    row = comparison.cells("{}", " ± ")[2]
     assert row[:3] == ["LS+", "1", f"{100 * numbers['plus'][0]['accuracy']:.2f}"]
     assert not any("±" in cell or "nan" in cell for cell in row)
     assert tables.csv_table(comparison).loc["plus", "accuracy_sd"] != 0  # missing, not zero
@@ -242,6 +242,7 @@ def test_terminal_table_marks_the_best(results):
 # --- the report -----------------------------------------------------------------------------------
 
 FIGURES = {
+    "comparison.png",
     "density.png",
     "reliability.png",
     "retention.png",

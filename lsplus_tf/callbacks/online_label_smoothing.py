@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from lsplus_tf.callbacks._compute_loss import ComputeLossCallback
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 
 
-class OnlineLabelSmoothing(keras.callbacks.Callback):
+class OnlineLabelSmoothing(ComputeLossCallback):
     """Accumulate the softmaxes of correct training predictions; renew the soft labels each epoch.
 
     The predictions are those of the training step's own forward pass: nothing is predicted twice,
@@ -34,7 +32,8 @@ class OnlineLabelSmoothing(keras.callbacks.Callback):
     Notes
     -----
     Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
-    online label smoothing. Source: Zhang et al., IEEE TIP 2021, Eq. 4 and 5.
+    online label smoothing, or a penalty added to it.
+    Source: Zhang et al., IEEE TIP 2021, Eq. 4 and 5.
 
     Examples
     --------
@@ -48,10 +47,11 @@ class OnlineLabelSmoothing(keras.callbacks.Callback):
     (3, (2, 2))
     """
 
+    loss_class = OnlineLabelSmoothingLoss
+
     def __init__(self) -> None:
         super().__init__()
         self.history: list[NDArray[np.float32]] = []
-        self._loss: OnlineLabelSmoothingLoss | None = None
 
     @property
     def soft_labels(self) -> NDArray[np.float32]:
@@ -60,76 +60,21 @@ class OnlineLabelSmoothing(keras.callbacks.Callback):
         return self._loss.soft_labels.numpy()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
         self.history = []
-        key, self._loss = _online_loss(self.model.loss)
         self._loss.reset_accumulator()
         self._loss.is_fed = True
-        _unwrap(self.model)  # of a training that ended in an exception
-        self.model.compute_loss = _accumulating(self.model, key, self._loss)
-        # A step that was traced before would not accumulate.
         self.model.make_train_function(force=True)
 
+    def see(self, y_true: Any, y_pred: Any, *, training: bool) -> None:
+        if training:
+            self._loss.accumulate(y_true, y_pred, self._from_logits)
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        assert self._loss is not None
         self._loss.update_soft_labels()
         self.history.append(self.soft_labels)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        assert self._loss is not None
+        super().on_train_end(logs)
         self._loss.is_fed = False
-        _unwrap(self.model)
         self.model.train_function = None
-
-
-def _accumulating(model: keras.Model, key: Any, loss: OnlineLabelSmoothingLoss) -> Any:
-    """The model's `compute_loss` that also accumulates, where it is told that it trains.
-
-    Only `compute_loss` sees labels, predictions and `training` in the same forward pass: callbacks
-    see no predictions, a loss is not told `training`, and a metric is reset before it can be read.
-    `training` is a Python bool, so nothing at all is traced into the evaluation step.
-    """
-    inner = model.compute_loss
-    if "training" not in inspect.signature(inner).parameters:
-        raise InputError(
-            f"{type(model).__name__}.compute_loss: expected an argument `training`, without which "
-            "training and validation cannot be told apart"
-        )
-
-    def compute_loss(
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
-        if training:
-            loss.accumulate(*((y, y_pred) if key is None else (y[key], y_pred[key])))
-        return inner(x, y, y_pred, sample_weight, training=training)
-
-    compute_loss.accumulates = True  # type: ignore[attr-defined]
-    return compute_loss
-
-
-def _unwrap(model: keras.Model) -> None:
-    if getattr(model.compute_loss, "accumulates", False):
-        del model.compute_loss  # the instance's attribute; the class's method shows again
-
-
-def _online_loss(losses: Any) -> tuple[Any, OnlineLabelSmoothingLoss]:
-    """The one online label smoothing loss of a compiled model, and its key among the outputs."""
-
-    def entries() -> Iterator[tuple[Any, Any]]:
-        if isinstance(losses, dict):
-            yield from losses.items()
-        elif isinstance(losses, (list, tuple)):
-            yield from enumerate(losses)
-        else:
-            yield None, losses
-
-    found = [(key, x) for key, x in entries() if isinstance(x, OnlineLabelSmoothingLoss)]
-    if len(found) != 1:
-        raise InputError(
-            "OnlineLabelSmoothing: expected a model compiled with one OnlineLabelSmoothingLoss, "
-            f"received loss={losses!r}"
-        )
-    return found[0]

@@ -8,10 +8,13 @@ import tensorflow as tf
 
 from lsplus_tf.datasets.augment import augment_batch
 from lsplus_tf.datasets.base import Split
+from lsplus_tf.datasets.mixup import mixup_batch
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Augmentation
+
+_MIXUP_STREAM = 1  # of random numbers, apart from those of the augmentation
 
 
 def training_batches(
@@ -21,6 +24,8 @@ def training_batches(
     epochs: int,
     seed: int,
     augmentation: "Augmentation",
+    mixup: float = 0.0,
+    num_classes: int | None = None,
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """Return all training batches of a run, one epoch after the other.
@@ -37,6 +42,11 @@ def training_batches(
         Order and augmentation depend on it, 0..2**63-1.
     augmentation : lsplus_tf.config.Augmentation
         Random changes of the images.
+    mixup : float
+        Blend every batch with itself by a factor from Beta(mixup, mixup), see `mixup_batch`; 0
+        does not.
+    num_classes : int or None
+        K, which only mixup needs.
     first_epoch : int
         Start at this epoch, 0..epochs: what comes is exactly what an uninterrupted run gives
         from there on.
@@ -45,8 +55,8 @@ def training_batches(
     -------
     tf.data.Dataset
         (epochs - first_epoch) * ceil(N / batch_size) pairs of images, float32 (B, H, W, C),
-        0..255, and labels, int32 (B,). Every epoch is a permutation of all samples. Give
-        `model.fit` steps_per_epoch=ceil(N / batch_size).
+        0..255, and labels, int32 (B,), or with mixup soft labels, float32 (B, K). Every epoch is
+        a permutation of all samples. Give `model.fit` steps_per_epoch=ceil(N / batch_size).
 
     Raises
     ------
@@ -70,6 +80,10 @@ def training_batches(
         raise InputError(f"seed: expected 0..2**63-1, received {seed}")
     if not 0 <= first_epoch <= epochs:
         raise InputError(f"first_epoch: expected 0..{epochs} (epochs), received {first_epoch}")
+    if not 0 <= mixup < math.inf:
+        raise InputError(f"mixup: expected a number >= 0, received {mixup}")
+    if mixup and num_classes is None:
+        raise InputError("num_classes: expected the number of classes for mixup, received None")
     count = len(split)
 
     def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
@@ -85,10 +99,13 @@ def training_batches(
             def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 chosen = order[start : start + batch_size]
                 batch_images = tf.cast(tf.gather(images, chosen), tf.float32)
-                augmented = augment_batch(
-                    batch_images, augmentation, tf.random.fold_in(epoch_seed, start)
-                )
-                return augmented, tf.gather(labels, chosen)
+                batch_labels = tf.gather(labels, chosen)
+                batch_seed = tf.random.fold_in(epoch_seed, start)
+                augmented = augment_batch(batch_images, augmentation, batch_seed)
+                if not mixup or num_classes is None:
+                    return augmented, batch_labels
+                mixup_seed = tf.random.fold_in(batch_seed, _MIXUP_STREAM)
+                return mixup_batch(augmented, batch_labels, num_classes, mixup, mixup_seed)
 
             starts = tf.data.Dataset.range(0, count, batch_size)
             return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -100,7 +117,9 @@ def training_batches(
     )
 
 
-def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
+def evaluation_batches(
+    split: Split, *, batch_size: int, num_classes: int | None = None
+) -> tf.data.Dataset:
     """Return the samples of a split in order, without augmentation.
 
     Parameters
@@ -109,12 +128,14 @@ def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
         N samples.
     batch_size : int
         Samples in a batch, at least 1; the last batch has what is left.
+    num_classes : int or None
+        K for labels as one-hot rows, None for class ids.
 
     Returns
     -------
     tf.data.Dataset
         ceil(N / batch_size) pairs of images, float32 (B, H, W, C), 0..255, and labels, int32
-        (B,).
+        (B,) or float32 (B, K).
 
     Raises
     ------
@@ -133,7 +154,9 @@ def evaluation_batches(split: Split, *, batch_size: int) -> tf.data.Dataset:
     def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             stop = start + batch_size
-            return tf.cast(images[start:stop], tf.float32), labels[start:stop]
+            ids = labels[start:stop]
+            shown = ids if num_classes is None else tf.one_hot(ids, num_classes)
+            return tf.cast(images[start:stop], tf.float32), shown
 
         starts = tf.data.Dataset.range(0, count, batch_size)
         return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)

@@ -14,6 +14,7 @@ from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.catalogue import TFDS_PREFIX
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, needed_runs, plan_runs
+from lsplus_tf.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
 
@@ -103,13 +104,14 @@ def _train(
     from lsplus_tf.training.train import train_run
 
     method = experiment.methods[run.method]
-    prior = start_from = None
-    if isinstance(method, config.LSPlus):
+    prior = start_from = teacher = None
+    hard_labels = Run(str(experiment.hard_label_method), run.seed).folder(out) / run_folder.MODEL
+    if isinstance(method, NeedsClassAccuracy):
         prior = _prior_record(experiment, method, out, run, dataset.class_names)
-        if method.start_from == "hard_labels":
-            assert experiment.hard_label_method is not None
-            hard_labels = Run(experiment.hard_label_method, run.seed)
-            start_from = hard_labels.folder(out) / run_folder.MODEL
+    if getattr(method, "start_from", None) == "hard_labels":
+        start_from = hard_labels
+    if isinstance(method, TfKDSelfTraining):
+        teacher = hard_labels
     train_run(
         run.folder(out),
         experiment,
@@ -118,13 +120,14 @@ def _train(
         dataset,
         prior=prior,
         start_from=start_from,
+        teacher=teacher,
         on_epoch=lambda epoch, logs: observer.epoch_ended(run, epoch, logs),
     )
 
 
 def _prior_record(
     experiment: config.Experiment,
-    method: config.LSPlus,
+    method: NeedsClassAccuracy,
     out: Path,
     run: Run,
     class_names: tuple[str, ...],

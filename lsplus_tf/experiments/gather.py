@@ -6,8 +6,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from lsplus_tf import metrics
 from lsplus_tf.config import Experiment
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.execute import read_experiment
@@ -39,6 +42,28 @@ class Results:
 
     def of_method(self, method: str) -> list[Run]:
         return [run for run in self.runs if run.method == method]
+
+    @property
+    def ensembles(self) -> list[str]:
+        """The config's ensembles of which at least two runs are finished."""
+        return [m for m in self.experiment.ensembles if len(self.of_method(m)) > 1]
+
+    def probabilities(
+        self, run: Run, split: str = "test"
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The probabilities (N, K) that a run gave the samples of a split, and labels (N,)."""
+        predictions = run_folder.read_predictions(run.folder(self.folder), split)
+        return metrics.softmax(predictions.logits), predictions.labels
+
+    def ensemble(
+        self, method: str, split: str = "test"
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The mean probabilities (N, K) of a method's runs, a deep ensemble, and labels (N,).
+
+        Source: Lakshminarayanan et al., NeurIPS 2017.
+        """
+        each = [self.probabilities(run, split) for run in self.of_method(method)]
+        return np.mean([p for p, _ in each], axis=0), each[0][1]
 
     def metrics(self, split: str = "test") -> pd.DataFrame:
         """One row a run: method, seed, and the metrics as fractions."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsplus_tf.config import Experiment, LSPlus
+from lsplus_tf.config import Experiment
 from lsplus_tf.errors import InputError
 
 
@@ -33,7 +33,7 @@ def plan_runs(
     ----------
     experiment : the config.
     methods, seeds : narrow the runs; None takes all. Runs that are needed are added: LS+ takes its
-        class accuracies from hard-label runs.
+        class accuracies from hard-label runs, self-training its teacher.
 
     Raises
     ------
@@ -55,13 +55,10 @@ def plan_runs(
 
 def needed_runs(experiment: Experiment, run: Run) -> list[Run]:
     """The runs whose results a run starts from. They need no others."""
-    method = experiment.methods[run.method]
-    if not isinstance(method, LSPlus):
-        return []
+    sources = experiment.source_seeds(run.method, run.seed)
     hard_labels = experiment.hard_label_method
-    assert hard_labels is not None  # the config was checked
-    # They include the run of the same seed, from which `start_from: hard_labels` starts.
-    return [Run(hard_labels, seed) for seed in experiment.prior_seeds(method, run.seed)]
+    assert hard_labels is not None or not sources  # the config was checked
+    return [Run(str(hard_labels), seed) for seed in sources]
 
 
 def _check(what: str, chosen: Collection[object] | None, known: Collection[object]) -> None:

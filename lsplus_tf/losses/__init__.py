@@ -1,6 +1,44 @@
 """What a network is trained against: `keras.losses.Loss` subclasses, one family per file."""
 
+from lsplus_tf.losses.brier import BrierLoss
+from lsplus_tf.losses.calibration import DCALoss, DifferentiableECELoss, MDCALoss, MMCELoss
+from lsplus_tf.losses.confidence_penalty import ConfidencePenaltyLoss, UniformPenaltyLoss
+from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
+from lsplus_tf.losses.distillation import (
+    TfKDRegularizationLoss,
+    TfKDSelfTrainingLoss,
+    with_teacher_logits,
+)
+from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
+from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
+from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
-from lsplus_tf.losses.smoothing import HardLabelLoss, LabelSmoothingLoss, LSPlusLoss
+from lsplus_tf.losses.smoothing import (
+    ClassDistributionLabelSmoothingLoss,
+    HardLabelLoss,
+    LabelSmoothingLoss,
+    LSPlusLoss,
+)
 
-__all__ = ["HardLabelLoss", "LSPlusLoss", "LabelSmoothingLoss", "OnlineLabelSmoothingLoss"]
+__all__ = [
+    "BrierLoss",
+    "ClassDistributionLabelSmoothingLoss",
+    "ConfidencePenaltyLoss",
+    "ConfusionPenaltyLoss",
+    "DCALoss",
+    "DifferentiableECELoss",
+    "ErroneousEntropyLoss",
+    "FocalLoss",
+    "HardLabelLoss",
+    "LSPlusLoss",
+    "LabelSmoothingLoss",
+    "MDCALoss",
+    "MMCELoss",
+    "MarginLabelSmoothingLoss",
+    "OnlineLabelSmoothingLoss",
+    "SampleDependentFocalLoss",
+    "TfKDRegularizationLoss",
+    "TfKDSelfTrainingLoss",
+    "UniformPenaltyLoss",
+    "with_teacher_logits",
+]

@@ -94,6 +94,7 @@ class Batch:
     values : (..., K) float32 outputs of the network.
     from_logits : whether `values` are logits; otherwise probabilities.
     weights : (...) float32 sample weights, None for all 1.
+    teacher_logits : (..., K) float32, None where `y_true` carries none.
     """
 
     labels: tf.Tensor | None
@@ -101,6 +102,7 @@ class Batch:
     values: tf.Tensor
     from_logits: bool
     weights: tf.Tensor | None
+    teacher_logits: tf.Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -215,6 +217,13 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         """The loss of every sample, (...) float32."""
 
+    def split_labels(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The labels, and the teacher's logits (..., K) that `y_true` carries for some losses."""
+        del y_pred
+        return y_true, None
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         logits = getattr(y_pred, "_keras_logits", None)
         if logits is not None:
@@ -247,6 +256,7 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
                 "from_logits=True",
                 values,
             )
+        y_true, teacher_logits = self.split_labels(y_true, y_pred)
         labels, rows = class_ids(y_true, y_pred), None
         if labels is None:
             rows = y_true
@@ -263,7 +273,8 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             labels = tf.cast(clipped, tf.int32)
             valid = known if valid is None else known & valid
         weights = None if weights is None else _one_per_sample(weights, values)
-        losses = self.sample_losses(Batch(labels, rows, values, from_logits, weights))
+        batch = Batch(labels, rows, values, from_logits, weights, teacher_logits)
+        losses = self.sample_losses(batch)
         # Where nothing could be raised, a wrong value must not pass for a plausible loss.
         return losses if valid is None else tf.where(valid, losses, np.nan)
 

@@ -6,18 +6,111 @@ import warnings
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, check_alpha, class_ids
+from lsplus_tf.losses.base import Batch, check_alpha, check_choice, check_number, class_ids
 from lsplus_tf.losses.class_indexed import ClassIndexedLoss
-from lsplus_tf.priors import uniform_prior
+from lsplus_tf.priors import check_prior, uniform_prior
 
-EmptyClass = Literal["uniform", "keep"]
+EmptyClass = Literal["uniform", "keep", "zeros"]
+Initial = Literal["uniform", "zeros", "label_smoothed"] | ArrayLike
+
+
+class SoftLabelLoss(ClassIndexedLoss):
+    """hard CE(y, p) + soft CE(S_y, p), where S is a variable that changes between epochs.
+
+    Subclasses say how it changes. It is saved with the model, in `.keras` and `.weights.h5`.
+
+    Parameters
+    ----------
+    initial : (K, K), S before the first change, rows = true classes.
+    hard, soft : the weights of the two terms, >= 0.
+    from_logits, reduction, name : as in `ClassificationLoss`.
+
+    Attributes
+    ----------
+    soft_labels : (K, K) float32 variable, the matrix S.
+    is_fed : whether something changes S; training warns where nothing does.
+    """
+
+    not_fed: str  # what the warning says is missing, and what to do
+
+    def __init__(
+        self,
+        initial: NDArray[np.float64],
+        *,
+        hard: float,
+        soft: float,
+        from_logits: bool,
+        reduction: str,
+        name: str,
+    ) -> None:
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        self._hard, self._soft = hard, soft
+        self.num_classes = len(initial)
+        self.soft_labels = tf.Variable(
+            initial.astype(np.float32),
+            trainable=False,
+            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            name="soft_labels",
+        )
+        self.is_fed = False
+
+    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+        self._check_num_classes(num_classes)
+        soft = self._soft * tf.gather(self.soft_labels, labels)
+        return tf.one_hot(labels, num_classes, on_value=self._hard, off_value=0.0) + soft
+
+    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
+        self._check_num_classes(soft_labels.shape[-1])
+        soft = tf.tensordot(soft_labels, tf.convert_to_tensor(self.soft_labels), axes=1)
+        return self._hard * soft_labels + self._soft * soft
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        losses = super().sample_losses(batch)
+
+        # The loss is not told whether it trains or evaluates, but only training takes a gradient:
+        # the inner function runs when the gradient is traced.
+        @tf.custom_gradient
+        def warn_in_training(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                if not self.is_fed:
+                    warnings.warn(
+                        f"{type(self).__name__} is being trained, but {self.not_fed}", stacklevel=2
+                    )
+                return upstream
+
+            return tf.identity(values), gradient
+
+        return warn_in_training(losses)
+
+    def _check_num_classes(self, num_classes: int) -> None:
+        if num_classes != self.num_classes:
+            raise InputError(
+                f"y_pred: expected num_classes={self.num_classes} columns, received {num_classes}"
+            )
+
+    def _state(self) -> dict[str, tf.Variable]:
+        """What is saved; names that are this loss's alone, so that another's are not taken."""
+        return {"soft_labels": self.soft_labels}
+
+    def save_own_variables(self, store: Any) -> None:
+        for name, variable in self._state().items():
+            store[name] = tf.convert_to_tensor(variable).numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        # Weights that were saved under another loss hold no state of this; that here then stays.
+        state = self._state()
+        if all(name in store for name in state):
+            for name, variable in state.items():
+                variable.assign(store[name][...])
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class OnlineLabelSmoothingLoss(ClassIndexedLoss):
+class OnlineLabelSmoothingLoss(SoftLabelLoss):
     """Online label smoothing (OLS): alpha CE(y, p) + (1 - alpha) CE(S_y, p).
 
     Row k of S is the mean softmax of the training samples of class k that the network classified
@@ -35,8 +128,16 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         LS+ use alpha for the smoothing instead). The paper uses 0.5.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     empty_class : the row of a class without a correct prediction in an epoch, which the paper
-        leaves undefined: "uniform" (1/K, as in the authors' code) or "keep" (the row it had).
+        leaves undefined: "uniform" (1/K, as in the authors' code), "keep" (the row it had) or
+        "zeros" (no soft term).
     reduction, name : as in `keras.losses.Loss`.
+    soft_weight : weight of the soft labels, >= 0; None means 1 - alpha.
+    initial : S in the first epoch: "uniform", "zeros" (no soft term), "label_smoothed" (0.9 for the
+        class, the rest spread over the others), or (K, K) rows that sum to 1.
+    freeze_above : a row whose largest entry is at least this stays as it is, unless the class had
+        no correct prediction; in [0, 1]. None freezes none.
+    prior : (K, K) rows v^k as in `LSPlusLoss`, to blend with; None for plain OLS. See the notes.
+    prior_weight : share of `prior` in S, in [0, 1].
 
     Attributes
     ----------
@@ -44,14 +145,21 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
 
     Raises
     ------
-    InputError : an argument out of range; otherwise as in `LabelSmoothingLoss`.
+    InputError : an argument out of range, or `initial` beside `prior`; otherwise as in
+        `LabelSmoothingLoss`.
 
     Notes
     -----
     The state is saved with the model, in `.keras` and `.weights.h5`. A soft label (B, K) takes the
     matching mixture of rows, and is accumulated under its largest entry. Sample weights weigh the
     loss and not the accumulation: every correct prediction counts once, as in the paper.
-    Source: Zhang et al., IEEE TIP 2021, Eq. 1 to 5.
+    Source: Zhang et al., IEEE TIP 2021, Eq. 1 to 5. Their CIFAR script is `initial="zeros"`, their
+    fine-grained one `alpha=1, soft_weight=1, freeze_above=0.88`.
+
+    With `prior`, S after an epoch is (1 - prior_weight) OLS + prior_weight prior, and before the
+    first epoch's end the prior itself. So prior_weight = 0 is OLS from that matrix, and 1 is LS+
+    with smoothing 1 - alpha, less a constant. The OLS paper names the combination as future work;
+    this form of it is our own.
 
     Examples
     --------
@@ -63,6 +171,15 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
     [[0.8809999823570251, 0.11900000274181366], [0.5, 0.5]]
     """
 
+    # Not always. And the fused operation would be no faster here: in a training step the
+    # log-softmax is there for the accumulation already.
+    rows_sum_to_one = False
+    not_fed = (
+        "nothing accumulates its soft labels, so they stay as they are: give fit "
+        "callbacks=[lsplus_tf.callbacks.OnlineLabelSmoothing()], or call "
+        "loss.accumulate(y_true, y_pred) in your own loop."
+    )
+
     def __init__(
         self,
         num_classes: int,
@@ -71,83 +188,81 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
         empty_class: EmptyClass = "uniform",
         reduction: str = "sum_over_batch_size",
         name: str = "online_label_smoothing",
+        *,
+        soft_weight: float | None = None,
+        initial: Initial = "uniform",
+        freeze_above: float | None = None,
+        prior: ArrayLike | None = None,
+        prior_weight: float = 0.5,
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
         self.alpha = check_alpha(alpha)
-        if empty_class not in ("uniform", "keep"):
-            raise InputError(f"empty_class: expected 'uniform' or 'keep', received {empty_class!r}")
+        if empty_class not in ("uniform", "keep", "zeros"):
+            raise InputError(
+                f"empty_class: expected 'uniform' or 'keep', received {empty_class!r}; 'zeros' is "
+                "possible too"
+            )
         self.empty_class = empty_class
-        self._uniform = uniform_prior(num_classes).astype("float32")
-        self.num_classes = len(self._uniform)
-        self.soft_labels = tf.Variable(
-            self._uniform,
-            trainable=False,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            name="soft_labels",
+        self.soft_weight = soft_weight
+        soft = 1.0 - self.alpha if soft_weight is None else check_number("soft_weight", soft_weight)
+        if freeze_above is not None:
+            freeze_above = check_number("freeze_above", freeze_above, most=1.0)
+        self.freeze_above = freeze_above
+        self.prior_weight = check_number("prior_weight", prior_weight, most=1.0)
+        uniform = uniform_prior(num_classes)
+        self.initial: Any = initial
+        self.prior: NDArray[np.float64] | None = None
+        if prior is not None:
+            if not isinstance(initial, str) or initial != "uniform":
+                raise InputError(
+                    "initial: expected none beside prior, which is the first matrix; "
+                    f"received {initial!r}"
+                )
+            first = self.prior = _check_matrix("prior", prior, len(uniform))
+        elif isinstance(initial, str):
+            matrices = {
+                "uniform": uniform,
+                "zeros": np.zeros_like(uniform),
+                "label_smoothed": _spread(len(uniform), 0.1),
+            }
+            first = matrices[check_choice("initial", initial, *matrices)]
+        else:
+            first = self.initial = _check_matrix("initial", initial, len(uniform))
+        super().__init__(
+            first,
+            hard=self.alpha,
+            soft=soft,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
         )
+        self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(np.float32)
         # Every replica accumulates its own part, without communication in the step; the parts are
         # summed when they are read, once an epoch.
         self._sums = tf.Variable(
-            tf.zeros_like(self._uniform),
+            tf.zeros_like(self._empty_rows),
             trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,
             aggregation=tf.VariableAggregation.SUM,
             name="sums",
         )
-        self.is_fed = False
 
-    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        self._check_num_classes(num_classes)
-        soft = (1.0 - self.alpha) * tf.gather(self.soft_labels, labels)
-        return tf.one_hot(labels, num_classes, on_value=self.alpha, off_value=0.0) + soft
-
-    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
-        self._check_num_classes(soft_labels.shape[-1])
-        soft = tf.tensordot(soft_labels, tf.convert_to_tensor(self.soft_labels), axes=1)
-        return self.alpha * soft_labels + (1.0 - self.alpha) * soft
-
-    def sample_losses(self, batch: Batch) -> tf.Tensor:
-        losses = super().sample_losses(batch)
-
-        # The loss is not told whether it trains or evaluates, but only training takes a gradient:
-        # the inner function runs when the gradient is traced.
-        @tf.custom_gradient
-        def warn_in_training(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-            def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                if not self.is_fed:
-                    warnings.warn(
-                        "OnlineLabelSmoothingLoss is being trained, but nothing accumulates its "
-                        "soft labels, so they stay as they are: give fit "
-                        "callbacks=[lsplus_tf.callbacks.OnlineLabelSmoothing()], or call "
-                        "loss.accumulate(y_true, y_pred) in your own loop.",
-                        stacklevel=2,
-                    )
-                return upstream
-
-            return tf.identity(values), gradient
-
-        return warn_in_training(losses)
-
-    def accumulate(self, y_true: Any, y_pred: Any) -> None:
+    def accumulate(self, y_true: Any, y_pred: Any, from_logits: bool | None = None) -> None:
         """Add the softmaxes of correct predictions to their classes' sums.
 
         Parameters
         ----------
         y_true, y_pred : as the loss takes them. No gradient flows. Rows with NaN, and rows whose
             label is outside 0..K-1, are left out.
+        from_logits : whether `y_pred` holds logits; None means as in the loss. For a loss inside
+            a `PenaltyLoss`, whose `from_logits` counts.
         """
         self.is_fed = True
         outputs = getattr(y_pred, "_keras_logits", y_pred)
-        from_logits = self.from_logits or outputs is not y_pred
+        from_logits = self.from_logits if from_logits is None else from_logits
+        from_logits = from_logits or outputs is not y_pred
         outputs = tf.stop_gradient(tf.cast(outputs, tf.float32))
         self._check_num_classes(outputs.shape[-1])
-        y_true = tf.convert_to_tensor(y_true)
-        labels = class_ids(y_true, outputs)
-        if labels is None:
-            labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
-        if outputs.shape.rank > 2:
-            labels = tf.reshape(labels, [-1])
-            outputs = tf.reshape(outputs, [-1, self.num_classes])
+        labels, outputs = flat_samples(y_true, outputs)
         # On CPUs the softmax kernel takes 0.1 ms more than this, whatever the size.
         probabilities = tf.exp(tf.nn.log_softmax(outputs)) if from_logits else outputs
         predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
@@ -162,41 +277,76 @@ class OnlineLabelSmoothingLoss(ClassIndexedLoss):
 
     def update_soft_labels(self) -> None:
         """Make the accumulated means the new soft labels, and start accumulating anew."""
-        sums = tf.convert_to_tensor(self._sums)
+        sums, before = tf.convert_to_tensor(self._sums), tf.convert_to_tensor(self.soft_labels)
         # Every softmax sums to 1, so a row's sum is the number of its predictions.
         counts = tf.reduce_sum(sums, axis=1, keepdims=True)
-        otherwise = self._uniform if self.empty_class == "uniform" else self.soft_labels
-        means = tf.math.divide_no_nan(sums, counts)
-        self.soft_labels.assign(tf.where(counts > 0, means, otherwise))
+        rows = self._blended(tf.math.divide_no_nan(sums, counts))
+        if self.freeze_above is not None:
+            frozen = tf.reduce_max(before, axis=1, keepdims=True) >= self.freeze_above
+            rows = tf.where(frozen, before, rows)
+        otherwise = before if self.empty_class == "keep" else self._blended(self._empty_rows)
+        self.soft_labels.assign(tf.where(counts > 0, rows, otherwise))
         self.reset_accumulator()
+
+    def _blended(self, rows: Any) -> Any:
+        if self.prior is None:
+            return rows
+        prior = self.prior.astype(np.float32)
+        return (1.0 - self.prior_weight) * rows + self.prior_weight * prior
 
     def reset_accumulator(self) -> None:
         """Forget what was accumulated since the last update."""
-        self._sums.assign(tf.zeros_like(self._uniform))
-
-    def _check_num_classes(self, num_classes: int) -> None:
-        if num_classes != self.num_classes:
-            raise InputError(
-                f"y_pred: expected num_classes={self.num_classes} columns, received {num_classes}"
-            )
-
-    def save_own_variables(self, store: Any) -> None:
-        for name, variable in self._state().items():
-            store[name] = tf.convert_to_tensor(variable).numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        # Weights that were saved under another loss hold no soft labels; those here then stay.
-        if "soft_labels" in store:
-            for name, variable in self._state().items():
-                variable.assign(store[name][...])
+        self._sums.assign(tf.zeros_like(self._empty_rows))
 
     def _state(self) -> dict[str, tf.Variable]:
-        return {"soft_labels": self.soft_labels, "sums": self._sums}
+        return {**super()._state(), "sums": self._sums}
 
     def get_config(self) -> dict[str, Any]:
+        def listed(value: Any) -> Any:
+            # A list, since Keras gives an array in a config back as a dict.
+            return value.tolist() if isinstance(value, np.ndarray) else value
+
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
             "alpha": self.alpha,
             "empty_class": self.empty_class,
+            "soft_weight": self.soft_weight,
+            "initial": listed(self.initial),
+            "freeze_above": self.freeze_above,
+            "prior": listed(self.prior),
+            "prior_weight": self.prior_weight,
         }
+
+
+def flat_samples(y_true: Any, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Class ids (N,) in the labels' own type, and outputs (N, K), of samples or pixels."""
+    y_true = tf.convert_to_tensor(y_true)
+    labels = class_ids(y_true, outputs)
+    if labels is None:
+        labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
+    if outputs.shape.rank > 2:
+        labels = tf.reshape(labels, [-1])
+        outputs = tf.reshape(outputs, [-1, outputs.shape[-1]])
+    return labels, outputs
+
+
+def _spread(num_classes: int, mass: float) -> NDArray[np.float64]:
+    """1 - mass on the diagonal, the rest evenly beside it, (K, K)."""
+    rows = np.full((num_classes, num_classes), mass / (num_classes - 1))
+    np.fill_diagonal(rows, 1.0 - mass)
+    return rows
+
+
+def _check_matrix(name: str, matrix: ArrayLike, num_classes: int) -> NDArray[np.float64]:
+    """Return `matrix` as float64 (K, K) whose rows are distributions, or raise `InputError`."""
+    try:
+        checked = check_prior(matrix)
+    except InputError as error:
+        raise InputError(str(error).replace("prior", name, 1)) from None
+    if len(checked) != num_classes:
+        raise InputError(
+            f"{name}: expected shape {(num_classes, num_classes)}, as num_classes={num_classes}, "
+            f"received shape {checked.shape}"
+        )
+    return checked

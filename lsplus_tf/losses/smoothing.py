@@ -1,4 +1,4 @@
-"""Losses whose target rows never change: hard labels, label smoothing, LS+."""
+"""Losses whose target rows never change: hard labels, label smoothing and its class-wise forms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import check_alpha
+from lsplus_tf.losses.base import check_alpha, check_number
 from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import check_prior
 
@@ -106,8 +106,31 @@ class HardLabelLoss(ClassIndexedLoss):
         return soft_labels
 
 
+class _MatrixLoss(ClassIndexedLoss):
+    """Cross-entropy whose target rows are those of the (K, K) array `_rows`."""
+
+    _rows: np.ndarray
+    _rows_from: str  # the argument that they come from, for messages
+
+    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+        self._check_num_classes(num_classes)
+        return tf.gather(self._rows, labels)
+
+    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
+        self._check_num_classes(soft_labels.shape[-1])
+        return tf.tensordot(soft_labels, self._rows, axes=1)
+
+    def _check_num_classes(self, num_classes: int) -> None:
+        expected = self._rows.shape[0]
+        if num_classes != expected:
+            raise InputError(
+                f"y_pred: expected {expected} classes as in {self._rows_from}, "
+                f"received {num_classes}"
+            )
+
+
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class LSPlusLoss(ClassIndexedLoss):
+class LSPlusLoss(_MatrixLoss):
     """LS+: (1 - alpha) CE(y, p) + alpha KL(v^y || p), v^k the informed prior of class k.
 
     Up to a constant, which is included here as in the paper, this is cross-entropy against
@@ -141,6 +164,8 @@ class LSPlusLoss(ClassIndexedLoss):
     0.0644
     """
 
+    _rows_from = "the prior"
+
     def __init__(
         self,
         prior: ArrayLike,
@@ -152,31 +177,142 @@ class LSPlusLoss(ClassIndexedLoss):
         super().__init__(from_logits=from_logits, reduction=reduction, name=name)
         self.prior = check_prior(prior)
         self.alpha = check_alpha(alpha)
+        self.hold_prior(in_variables=False)
+
+    def hold_prior(self, *, in_variables: bool) -> None:
+        """Hold the prior in variables, which traced steps read anew, or else in constants."""
+        self._rows, self._constants = self._arrays()
+        if in_variables:
+            self._rows, self._constants = (
+                tf.Variable(
+                    array,
+                    trainable=False,
+                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                )
+                for array in (self._rows, self._constants)
+            )
+
+    def set_prior(self, prior: ArrayLike) -> None:
+        """Replace the prior by another of the same shape.
+
+        A step that was traced before keeps the prior that it had, unless that is in variables; in
+        `fit`, `lsplus_tf.callbacks.PriorRefresh` sees to it.
+        """
+        checked = check_prior(prior)
+        if checked.shape != self.prior.shape:
+            raise InputError(
+                f"prior: expected shape {self.prior.shape}, received shape {checked.shape}"
+            )
+        self.prior = checked
+        if isinstance(self._rows, tf.Variable):
+            for variable, array in zip((self._rows, self._constants), self._arrays(), strict=True):
+                variable.assign(array)
+        else:
+            self._rows, self._constants = self._arrays()
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
         eye = np.eye(len(self.prior))
-        self._rows = ((1.0 - self.alpha) * eye + self.alpha * self.prior).astype(np.float32)
-        negative_entropy = xlogy(self.prior, self.prior).sum(axis=1)
-        self._constants = (self.alpha * negative_entropy).astype(np.float32)
-
-    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        self._check_num_classes(num_classes)
-        return tf.gather(self._rows, labels)
-
-    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
-        self._check_num_classes(soft_labels.shape[-1])
-        return tf.tensordot(soft_labels, self._rows, axes=1)
+        rows = (1.0 - self.alpha) * eye + self.alpha * self.prior
+        constants = self.alpha * xlogy(self.prior, self.prior).sum(axis=1)
+        return rows.astype(np.float32), constants.astype(np.float32)
 
     def constant(self, labels: tf.Tensor | None, soft_labels: tf.Tensor | None) -> tf.Tensor:
         if labels is None:
             return tf.linalg.matvec(soft_labels, self._constants)
         return tf.gather(self._constants, labels)
 
-    def _check_num_classes(self, num_classes: int) -> None:
-        if num_classes != len(self.prior):
-            raise InputError(
-                f"y_pred: expected {len(self.prior)} classes as in the prior, "
-                f"received {num_classes}"
-            )
-
     def get_config(self) -> dict[str, Any]:
         # A list, since Keras gives an array in a config back as a dict.
         return {**super().get_config(), "prior": self.prior.tolist(), "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
+    """Class-distribution-aware label smoothing (CDA-LS): common classes are smoothed more.
+
+    The target of class k is (1 - a_k) one-hot + a_k / K with a_k = alpha + gamma n_k / max(n),
+    n the class counts.
+
+    Parameters
+    ----------
+    class_counts : (K,) training samples per class, or anything in proportion to them.
+    alpha : smoothing of a class without samples, in [0, 1].
+    gamma : what the smoothing of the most common class has on top, >= 0, at most 1 - alpha.
+    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : counts that are not two or more finite numbers >= 0, or all zero; alpha or gamma
+        outside its range; otherwise as in `LabelSmoothingLoss`.
+
+    Notes
+    -----
+    A soft label (B, K) takes the matching mixture of the classes' rows.
+    Source: Islam et al., arXiv 2109.05263, whose code has 0.1 and 0.01. In that code the target
+    of class k has a_j / K in place of a_k / K at class j, and does not sum to 1.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> loss = lsp.losses.ClassDistributionLabelSmoothingLoss(
+    ...     [90, 10], alpha=0.1, gamma=0.1, from_logits=True, reduction="none"
+    ... )
+    >>> [round(float(x), 4) for x in loss([0, 1], [[2.0, 0.0], [0.0, 2.0]])]
+    [0.3269, 0.238]
+    """
+
+    _rows_from = "class_counts"
+
+    def __init__(
+        self,
+        class_counts: ArrayLike,
+        alpha: float = 0.1,
+        gamma: float = 0.01,
+        from_logits: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str = "class_distribution_label_smoothing",
+    ) -> None:
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        self.class_counts = _check_class_counts(class_counts)
+        self.alpha = check_alpha(alpha)
+        self.gamma = check_number("gamma", gamma)
+        if self.alpha + self.gamma > 1.0:
+            raise InputError(
+                f"gamma: expected at most 1 - alpha, received {gamma:g} with alpha={alpha:g}"
+            )
+        smoothing = self.alpha + self.gamma * self.class_counts / self.class_counts.max()
+        rows = np.diag(1.0 - smoothing) + smoothing[:, None] / len(smoothing)
+        self._rows = rows.astype(np.float32)
+
+    def get_config(self) -> dict[str, Any]:
+        # A list, since Keras gives an array in a config back as a dict.
+        return {
+            **super().get_config(),
+            "class_counts": self.class_counts.tolist(),
+            "alpha": self.alpha,
+            "gamma": self.gamma,
+        }
+
+
+def _check_class_counts(class_counts: ArrayLike) -> np.ndarray:
+    """Return `class_counts` as float64 (K,), or raise `InputError` with what is wrong with it."""
+    try:
+        counts = np.array(class_counts, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"class_counts: expected (K,) numbers, received {class_counts!r}"
+        ) from error
+    if counts.ndim != 1 or len(counts) < 2:
+        raise InputError(
+            f"class_counts: expected shape (K,) with K >= 2, received shape {counts.shape}"
+        )
+    wrong = ~(np.isfinite(counts) & (counts >= 0))
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        raise InputError(
+            f"class_counts: expected finite numbers >= 0, received {counts[k]} at [{k}]"
+        )
+    if not counts.any():
+        raise InputError("class_counts: expected a class with samples, received only zeros")
+    return counts

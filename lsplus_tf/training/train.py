@@ -15,18 +15,20 @@ import pandas as pd
 import tensorflow as tf
 import yaml
 
-from lsplus_tf import callbacks, config, losses, metrics, priors
+from lsplus_tf import callbacks, config, metrics, priors
 from lsplus_tf.backbones import build_classifier
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import describe_environment, settled_process
+from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import build_optimizer
 from lsplus_tf.training.run_folder import Predictions
 
 _log = logging.getLogger(__name__)
 _MONITOR = "val_accuracy"
+_SPARSE_ACCURACY = keras.metrics.SparseCategoricalAccuracy
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -40,6 +42,7 @@ def train_run(
     *,
     prior: dict[str, Any] | None = None,
     start_from: Path | None = None,
+    teacher: Path | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> None:
     """Train, predict, measure, and leave a finished run in `folder`, or nothing.
@@ -52,6 +55,7 @@ def train_run(
     dataset : the images.
     prior : for LS+, the record of its class accuracies; `prior["class_accuracy"]` is (K,).
     start_from : a `.keras` model whose weights replace the initial ones.
+    teacher : the `.keras` model that self-training learns from.
     on_epoch : called with the 0-based epoch and the logs after every epoch.
 
     Raises
@@ -71,8 +75,8 @@ def train_run(
             )
             if start_from is not None:
                 model.set_weights(keras.models.load_model(start_from, compile=False).get_weights())
-            history, soft_labels = _fit(
-                model, partial, method, protocol, seed, dataset, prior, on_epoch
+            history, adapting = _fit(
+                model, partial, method, protocol, seed, dataset, prior, teacher, on_epoch
             )
             predictions = {
                 "validation": _predict(model, dataset.validation, protocol.batch_size),
@@ -91,10 +95,17 @@ def train_run(
             for split, p in predictions.items():
                 run_folder.write_predictions(partial, split, p)
             run_folder.write_json(partial / run_folder.METRICS, measured)
+            if isinstance(adapting, callbacks.PriorRefresh):
+                assert prior is not None
+                prior["refreshed"] = [
+                    {"epoch": epoch, "class_accuracy": values.tolist()}
+                    for epoch, values in adapting.history
+                ]
+            elif isinstance(adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)):
+                matrices = np.stack(adapting.history)
+                np.savez_compressed(partial / run_folder.SOFT_LABELS, soft_labels=matrices)
             if prior is not None:
                 run_folder.write_json(partial / run_folder.PRIOR, prior)
-            if soft_labels is not None:
-                np.savez_compressed(partial / run_folder.SOFT_LABELS, soft_labels=soft_labels)
             model.save(partial / run_folder.MODEL)
             run_folder.write_json(
                 partial / run_folder.SUMMARY,
@@ -118,14 +129,17 @@ def _fit(
     seed: int,
     dataset: ImageDataset,
     prior: dict[str, Any] | None,
+    teacher: Path | None,
     on_epoch: OnEpoch | None,
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """Train `model`, leave it with the chosen checkpoint's weights; history and OLS matrices."""
+) -> tuple[pd.DataFrame, keras.callbacks.Callback | None]:
+    """Train `model`, leave it with the chosen checkpoint's weights; its history and callback."""
     steps = -(-len(dataset.train.labels) // protocol.batch_size)
+    counts = priors.class_counts(dataset.train.labels, dataset.num_classes)
+    accuracy = keras.metrics.CategoricalAccuracy if method.mixup else _SPARSE_ACCURACY
     model.compile(
         optimizer=build_optimizer(protocol, steps),
-        loss=_loss(method, dataset.num_classes, prior),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        loss=build_loss(method, counts, None if prior is None else prior["class_accuracy"]),
+        metrics=[accuracy(name="accuracy")],
         # XLA makes these networks slower on a CPU.
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
     )
@@ -135,11 +149,10 @@ def _fit(
         keras.callbacks.LambdaCallback(on_epoch_end=_epoch_hook(on_epoch)),
         keras.callbacks.TerminateOnNaN(),
     ]
-    online = None
-    if isinstance(method, config.OnlineLabelSmoothing):
+    adapting = build_callback(method, teacher)
+    if adapting is not None:
         # Before the checkpoint, which then holds the soft labels of its epoch.
-        online = callbacks.OnlineLabelSmoothing()
-        used.append(online)
+        used.append(adapting)
     checkpoint = folder / "checkpoint.weights.h5"
     if protocol.checkpoint == "best_validation_accuracy":
         # Strictly better only: of equal accuracies the earlier epoch stays.
@@ -159,10 +172,16 @@ def _fit(
             epochs=protocol.epochs,
             seed=seed,
             augmentation=protocol.augmentation,
+            mixup=method.mixup,
+            num_classes=dataset.num_classes,
         ),
         epochs=protocol.epochs,
         steps_per_epoch=steps,
-        validation_data=evaluation_batches(dataset.validation, batch_size=protocol.batch_size),
+        validation_data=evaluation_batches(
+            dataset.validation,
+            batch_size=protocol.batch_size,
+            num_classes=dataset.num_classes if method.mixup else None,
+        ),
         callbacks=used,
         shuffle=False,  # the batches come shuffled
         verbose=0,
@@ -176,27 +195,7 @@ def _fit(
         model.load_weights(checkpoint)
         checkpoint.unlink()
     frame = pd.DataFrame({"epoch": np.arange(len(history["loss"])), **history})
-    return frame, None if online is None else np.stack(online.history)
-
-
-def _loss(
-    method: config.Method, num_classes: int, prior: dict[str, Any] | None
-) -> keras.losses.Loss:
-    """The Keras loss of a method's settings."""
-    match method:
-        case config.HardLabels():
-            return losses.HardLabelLoss(from_logits=True)
-        case config.LabelSmoothing(alpha=alpha):
-            return losses.LabelSmoothingLoss(alpha, from_logits=True)
-        case config.LSPlus(alpha=alpha):
-            if prior is None:
-                raise InputError("prior: expected class accuracies for LS+, received None")
-            matrix = priors.informed_prior(prior["class_accuracy"])
-            return losses.LSPlusLoss(matrix, alpha, from_logits=True)
-        case config.OnlineLabelSmoothing(alpha=alpha, empty_class=empty_class):
-            return losses.OnlineLabelSmoothingLoss(
-                num_classes, alpha, from_logits=True, empty_class=empty_class
-            )
+    return frame, adapting
 
 
 def _predict(model: keras.Model, split: Split, batch_size: int) -> Predictions:

@@ -1,0 +1,259 @@
+"""Callbacks that learn from the validation that `fit` does after an epoch."""
+
+from __future__ import annotations
+
+import abc
+import warnings
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lsplus_tf.callbacks._compute_loss import ComputeLossCallback
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import check_number
+from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
+from lsplus_tf.losses.online import flat_samples
+from lsplus_tf.losses.smoothing import LSPlusLoss
+from lsplus_tf.priors import informed_prior, shrink_class_accuracy
+
+
+class _ValidationCallback(ComputeLossCallback):
+    """Counts true and predicted classes in the forward passes of `fit`'s own validation.
+
+    `fit` calls the test hooks of its callbacks around its validation. An `evaluate` from within
+    another callback does not, so that what it counts is forgotten when the validation begins.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: tf.Variable | None = None
+        self._confusion: NDArray[np.int64] | None = None
+        self._validated: bool | None = None  # None in the first epoch
+
+    @abc.abstractmethod
+    def num_classes(self) -> int:
+        """K of the loss."""
+
+    @abc.abstractmethod
+    def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
+        """Use the confusion matrix (K, K), None where the epoch had no validation."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        self._confusion, self._validated = None, None
+        num_classes = self.num_classes()
+        with self.model.distribute_strategy.scope():
+            # Every replica counts its own part; the parts are summed when they are read.
+            self._counts = tf.Variable(
+                tf.zeros([num_classes, num_classes], tf.int64),
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+                name="confusion",
+            )
+        self.model.make_test_function(force=True)
+
+    def see(self, y_true: Any, y_pred: Any, *, training: bool) -> None:
+        if training or self._counts is None:
+            return
+        num_classes = self._counts.shape[0]
+        labels, outputs = flat_samples(y_true, y_pred)
+        true = tf.cast(labels, tf.int32)
+        # A cast makes a class of NaN, and a number that is equal to it of no class.
+        known = (tf.cast(true, labels.dtype) == labels) & (true >= 0) & (true < num_classes)
+        known &= ~tf.reduce_any(tf.math.is_nan(outputs), axis=-1)
+        predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        cells = tf.where(known, true * num_classes + predicted, -1)  # segment sums leave out -1
+        ones = tf.ones_like(cells, tf.float32)  # GPUs have no such sum of integers
+        counts = tf.math.unsorted_segment_sum(ones, cells, num_classes**2)
+        self._counts.assign_add(tf.cast(tf.reshape(counts, self._counts.shape), tf.int64))
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._counts is not None:
+            self._counts.assign(tf.zeros(self._counts.shape, tf.int64))
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._counts is not None:
+            self._confusion = tf.convert_to_tensor(self._counts).numpy()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        confusion, self._confusion = self._confusion, None
+        if confusion is None and self._validated is None:
+            # Keras does not tell a callback what `fit` was given; with validation_freq it may come.
+            warnings.warn(f"{self._expected()} in the first epoch", stacklevel=2)
+        self._validated = self._validated or confusion is not None
+        self.after_epoch(epoch, confusion)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_end(logs)
+        self._counts = None
+        self.model.test_function = None
+        if self._validated is False:
+            raise InputError(f"{self._expected()} in all epochs")
+
+    def _expected(self) -> str:
+        return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
+
+
+class ConfusionPenalty(_ValidationCallback):
+    """Give `ConfusionPenaltyLoss` the confusion matrix of every epoch's validation.
+
+    The matrix is counted in the validation's own forward passes: nothing is predicted twice, and no
+    nested `evaluate()` enters. The soft labels change at the end of an epoch, after its validation,
+    so that an epoch's `loss` and `val_loss` have the same targets. In an epoch without validation
+    (`validation_freq` > 1) they stay.
+
+    Attributes
+    ----------
+    soft_labels : (K, K) float32 array, the rows in use, rows = true classes.
+    history : list of (K, K) float32 arrays, the rows after each epoch of the last `fit`.
+
+    Raises
+    ------
+    InputError : when training begins, if the model was not compiled with a `ConfusionPenaltyLoss`,
+        or overrides `compute_loss` without the `training` argument; when it ends, if there was no
+        validation, of which the first epoch warns.
+
+    Notes
+    -----
+    Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
+    a `ConfusionPenaltyLoss`, or a penalty added to it. Every validation sample counts once,
+    whatever its weight, and a soft label under its largest entry. Rows with NaN, and labels outside
+    0..K-1, do not count.
+    Source: Kuiry et al., arXiv 2403.10881, as interpreted in `ConfusionPenaltyLoss`.
+
+    Examples
+    --------
+    >>> import keras, numpy as np, lsplus_tf as lsp
+    >>> model = keras.Sequential([keras.Input([4]), keras.layers.Dense(2)])
+    >>> model.compile("sgd", lsp.losses.ConfusionPenaltyLoss(2, from_logits=True))
+    >>> penalty = lsp.callbacks.ConfusionPenalty()
+    >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> _ = model.fit(x, y, validation_data=(x, y), callbacks=[penalty], epochs=3, verbose=0)
+    >>> len(penalty.history), penalty.soft_labels.tolist()
+    (3, [[0.0, 1.0], [1.0, 0.0]])
+    """
+
+    loss_class = ConfusionPenaltyLoss
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.history: list[NDArray[np.float32]] = []
+
+    @property
+    def soft_labels(self) -> NDArray[np.float32]:
+        if self._loss is None:
+            raise InputError("soft_labels: expected after training has begun, fit was not called")
+        return self._loss.soft_labels.numpy()
+
+    def num_classes(self) -> int:
+        return self._loss.num_classes
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        self.history = []
+        self._loss.is_fed = True
+
+    def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
+        if confusion is not None:
+            self._loss.update_from_confusion(confusion)
+        self.history.append(self.soft_labels)
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._loss.is_fed = False
+        self.model.train_function = None  # in which the loss does not warn
+        super().on_train_end(logs)
+
+
+class PriorRefresh(_ValidationCallback):
+    """Estimate the prior of `LSPlusLoss` anew, from the validation after every so many epochs.
+
+    LS+ has the prior of a network that was trained with hard labels before. With this callback it
+    comes from the network in training: its class accuracies on the validation data give, by
+    `lsplus_tf.priors.informed_prior`, the prior for the epochs that follow. It starts with the
+    prior that the loss was made with. The predictions are those of the validation itself.
+
+    Parameters
+    ----------
+    every : epochs from one estimate to the next, >= 1; where the epoch that is due has no
+        validation, the next one that has.
+    shrinkage : samples' worth of the overall accuracy that each class accuracy is drawn towards,
+        >= 0; see `lsplus_tf.priors.shrink_class_accuracy`. Worth having where a class has few
+        samples, or where V may become 0 or 1 in early epochs.
+
+    Attributes
+    ----------
+    history : list of (epoch, class accuracies (K,)), one for each estimate in the last `fit`,
+        epochs counted from 0, accuracies as shrunk.
+
+    Raises
+    ------
+    InputError : an argument out of range. When training begins, if the model was not compiled with
+        an `LSPlusLoss`, or overrides `compute_loss` without the `training` argument; when it ends,
+        if there was no validation, of which the first epoch warns; after a validation without
+        samples of some class.
+
+    Notes
+    -----
+    Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
+    an `LSPlusLoss`, or a penalty added to it. Samples count as in `ConfusionPenalty`. After `fit`
+    the last prior is `loss.prior`, and saved with the model.
+    The paper estimates the prior once; this is our own.
+
+    Examples
+    --------
+    >>> import keras, numpy as np, lsplus_tf as lsp
+    >>> model = keras.Sequential([keras.Input([4]), keras.layers.Dense(2)])
+    >>> loss = lsp.losses.LSPlusLoss(lsp.priors.uniform_prior(2), from_logits=True)
+    >>> model.compile("sgd", loss)
+    >>> refresh = lsp.callbacks.PriorRefresh(every=2, shrinkage=1.0)
+    >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> _ = model.fit(x, y, validation_data=(x, y), callbacks=[refresh], epochs=5, verbose=0)
+    >>> [epoch for epoch, _ in refresh.history]
+    [1, 3]
+    >>> bool(np.all(loss.prior.diagonal() == refresh.history[-1][1]))
+    True
+    """
+
+    loss_class = LSPlusLoss
+
+    def __init__(self, every: int = 1, shrinkage: float = 0.0) -> None:
+        super().__init__()
+        if check_number("every", every, least=1) != int(every):
+            raise InputError(f"every: expected a whole number of epochs, received {every}")
+        self.every = int(every)
+        self.shrinkage = check_number("shrinkage", shrinkage)
+        self.history: list[tuple[int, NDArray[np.float64]]] = []
+        self._epochs_since = 0
+
+    def num_classes(self) -> int:
+        return len(self._loss.prior)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        self.history, self._epochs_since = [], 0
+        with self.model.distribute_strategy.scope():
+            self._loss.hold_prior(in_variables=True)
+        self.model.make_train_function(force=True)
+
+    def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
+        self._epochs_since += 1
+        if confusion is None or self._epochs_since < self.every:
+            return
+        counts = confusion.sum(axis=1)
+        if not counts.all():
+            raise InputError(
+                "validation_data: expected samples of every class, found none of "
+                f"{np.flatnonzero(counts == 0).tolist()}"
+            )
+        accuracy = shrink_class_accuracy(confusion.diagonal() / counts, counts, self.shrinkage)
+        self._loss.set_prior(informed_prior(accuracy))
+        self.history.append((epoch, accuracy))
+        self._epochs_since = 0
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._loss.hold_prior(in_variables=False)
+        self.model.train_function = None
+        super().on_train_end(logs)

@@ -1,0 +1,49 @@
+"""The Brier score as a training loss."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from lsplus_tf.losses.base import Batch, ClassificationLoss
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class BrierLoss(ClassificationLoss):
+    """Brier score: sum_k (p_k - t_k)^2, t the one-hot row of the class.
+
+    Summed over the classes as in `lsplus_tf.metrics`, so that it lies in 0..2. Its gradient for
+    the logits vanishes where the network is sure, of a wrong class too.
+
+    Parameters
+    ----------
+    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : as in `LabelSmoothingLoss`.
+
+    Notes
+    -----
+    `y_true` is as in `LabelSmoothingLoss`; a soft label is t itself.
+    Source: Brier, Monthly Weather Review 1950; as a training loss in Mukhoti et al., NeurIPS 2020.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> loss = lsp.losses.BrierLoss()
+    >>> round(float(loss([0], [[0.8, 0.2]])), 4)
+    0.08
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str = "brier",
+    ) -> None:
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        return tf.reduce_sum(tf.square(batch.probabilities - batch.rows), axis=-1)

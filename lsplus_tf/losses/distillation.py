@@ -1,0 +1,329 @@
+"""Teacher-free knowledge distillation (Tf-KD): a designed teacher, or the network's own past."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import replace
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from scipy.special import softmax, xlogy
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import (
+    Batch,
+    ClassificationLoss,
+    check_alpha,
+    check_choice,
+    check_number,
+)
+
+Form = Literal["paper", "released_code"]
+
+
+class DistillationLoss(ClassificationLoss):
+    """(1 - alpha) CE(y, p) + weight * KL(q || p softened); subclasses give the teacher's q.
+
+    Parameters
+    ----------
+    alpha, temperature, multiplier, form : as in `TfKDRegularizationLoss`.
+    from_logits, reduction, name : as in `ClassificationLoss`.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float,
+        temperature: float,
+        multiplier: float,
+        form: Form,
+        from_logits: bool,
+        reduction: str,
+        name: str,
+    ) -> None:
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        self.alpha = check_alpha(alpha)
+        self.temperature = _positive("temperature", temperature)
+        self.multiplier = check_number("multiplier", multiplier)
+        self.form = check_choice("form", form, "paper", "released_code")
+
+    @abc.abstractmethod
+    def teacher(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, bool]:
+        """q (..., K), sum_k q_k log q_k (...) or (), and whether the rows of q sum to 1."""
+
+    def student_temperature(self) -> float:
+        """What divides the logits in the KL term."""
+        return self.temperature
+
+    def divergence_weight(self, num_classes: int) -> float:
+        """What the KL term, summed over classes, is multiplied by."""
+        # PyTorch's mean, which the released code takes, is over classes as well as samples.
+        released = self.form == "released_code"
+        return self.alpha * self.multiplier / (num_classes if released else 1)
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        weight = self.divergence_weight(batch.num_classes)
+        if not weight:
+            return (1.0 - self.alpha) * batch.cross_entropy
+        logits = batch.values if batch.from_logits else batch.log_probabilities
+        values = _softened(logits, self.student_temperature())
+        softened = replace(batch, values=values, from_logits=True)
+        targets, negative_entropy, unit_rows = self.teacher(batch)
+        divergence = softened.cross_entropy_with(targets, unit_rows=unit_rows) + negative_entropy
+        return (1.0 - self.alpha) * batch.cross_entropy + weight * divergence
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "alpha": self.alpha,
+            "temperature": self.temperature,
+            "multiplier": self.multiplier,
+            "form": self.form,
+        }
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class TfKDRegularizationLoss(DistillationLoss):
+    """Tf-KD with a virtual teacher: (1 - alpha) CE(y, p) + alpha KL(p^d_T || p_T).
+
+    The virtual teacher p^d gives the true class `correct_probability` and the others the rest
+    evenly. p^d_T is softmax(log p^d / T), p_T the student's softmax(z / T); KL is summed over
+    classes. There is no T^2, so that the KL term's gradient falls with the temperature.
+
+    Parameters
+    ----------
+    alpha : weight of the teacher in [0, 1]; 0 gives cross-entropy.
+    temperature : T > 0.
+    correct_probability : what the virtual teacher gives the true class, in (0, 1].
+    multiplier : of the KL term, >= 0; the paper has none.
+    form : "paper", or "released_code": the authors' program, which divides KL by K, does not
+        soften the student, and takes softmax(p^d / T) for the teacher, nearly uniform at any T.
+    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
+        logarithms are softened.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : an argument out of range; otherwise as in `LabelSmoothingLoss`.
+
+    Notes
+    -----
+    `y_true` is as in `LabelSmoothingLoss`; a soft label (B, K) takes the matching mixture of the
+    classes' losses. The authors' program ran with form="released_code" and, for ResNet-18,
+    alpha 0.1, temperature 20, multiplier 100; for MobileNetV2 0.95, 40 and 1.
+    Source: Yuan et al., CVPR 2020, "Revisiting Knowledge Distillation via Label Smoothing
+    Regularization", section 5.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> loss = lsp.losses.TfKDRegularizationLoss(alpha=0.5, temperature=2.0, from_logits=True)
+    >>> round(float(loss([0], [[2.0, 0.0]])), 4)
+    0.113
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        temperature: float = 20.0,
+        correct_probability: float = 0.99,
+        multiplier: float = 1.0,
+        form: Form = "paper",
+        from_logits: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str = "tf_kd_regularization",
+    ) -> None:
+        super().__init__(
+            alpha=alpha,
+            temperature=temperature,
+            multiplier=multiplier,
+            form=form,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+        )
+        self.correct_probability = _positive("correct_probability", correct_probability, most=1.0)
+
+    def student_temperature(self) -> float:
+        return self.temperature if self.form == "paper" else 1.0
+
+    def virtual_teacher(self, num_classes: int) -> NDArray[np.float64]:
+        """The softened teacher's row (K,) of class 0; other classes' have the first entry moved."""
+        row = np.full(num_classes, (1.0 - self.correct_probability) / (num_classes - 1))
+        row[0] = self.correct_probability
+        with np.errstate(divide="ignore"):  # a class without probability keeps none
+            scores = np.log(row) if self.form == "paper" else row
+        return softmax(scores / self.temperature)
+
+    def teacher(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, bool]:
+        row = self.virtual_teacher(batch.num_classes)
+        true, other = row[:2].tolist()
+        negative_entropy = float(xlogy(row, row).sum())
+        if batch.given_rows is None:
+            targets = tf.one_hot(batch.labels, batch.num_classes, on_value=true, off_value=other)
+            return targets, negative_entropy, True
+        total = tf.reduce_sum(batch.given_rows, axis=-1)  # rows from elsewhere need not sum to 1
+        targets = (true - other) * batch.given_rows + other * total[..., None]
+        return targets, negative_entropy * total, False
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "correct_probability": self.correct_probability}
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class TfKDSelfTrainingLoss(DistillationLoss):
+    """Tf-KD by self-training: (1 - alpha) CE(y, p) + alpha KL(p^t_T || p_T).
+
+    The teacher p^t is a network of the same kind, trained with hard labels. p^t_T and p_T are the
+    softmaxes of the teacher's and the student's logits over T; KL is summed over classes. The
+    teacher's logits come with the labels: `lsplus_tf.callbacks.TeacherLogits` adds them to every
+    step of `fit`, and `with_teacher_logits` to labels of your own.
+
+    Parameters
+    ----------
+    alpha : weight of the teacher in [0, 1]; 0 gives cross-entropy.
+    temperature : T > 0.
+    multiplier : of the KL term, >= 0; the paper has none. The term's gradient falls with T^2;
+        multiplier=T**2 makes up for it, which is plain knowledge distillation.
+    form : "paper", or "released_code": the authors' program, which multiplies KL by T^2 and divides
+        it by K.
+    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
+        logarithms are softened.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : an argument out of range; labels without teacher's logits; otherwise as in
+        `LabelSmoothingLoss`.
+
+    Notes
+    -----
+    `y_true` is (B, 1 + K), a class id and the teacher's logits, or (B, 2K), a one-hot or soft label
+    and the teacher's logits. No gradient flows to the teacher. Keras's metrics and `class_weight`
+    know nothing of this packing; with the callback they see the labels as they were given.
+    The authors' program ran with form="released_code" and, for ResNet-18, alpha 0.95,
+    temperature 6, multiplier 50; for MobileNetV2 0.95, 20 and 1.
+    Source: Yuan et al., CVPR 2020, "Revisiting Knowledge Distillation via Label Smoothing
+    Regularization", section 5.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> loss = lsp.losses.TfKDSelfTrainingLoss(alpha=0.5, temperature=2.0, from_logits=True)
+    >>> y_true = lsp.losses.with_teacher_logits([0], [[3.0, 0.0]])
+    >>> round(float(loss(y_true, [[2.0, 0.0]])), 4)
+    0.0738
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        temperature: float = 20.0,
+        multiplier: float = 1.0,
+        form: Form = "paper",
+        from_logits: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str = "tf_kd_self_training",
+    ) -> None:
+        super().__init__(
+            alpha=alpha,
+            temperature=temperature,
+            multiplier=multiplier,
+            form=form,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+        )
+
+    def divergence_weight(self, num_classes: int) -> float:
+        weight = super().divergence_weight(num_classes)
+        return weight * self.temperature**2 if self.form == "released_code" else weight
+
+    def split_labels(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        num_classes = y_pred.shape[-1]
+        if num_classes is None or num_classes < 2:
+            return y_true, None  # `class_ids` refuses such outputs
+        widths = (1 + num_classes, 2 * num_classes)
+        if y_true.shape.rank != y_pred.shape.rank or y_true.shape[-1] not in widths:
+            raise InputError(
+                f"y_true: expected labels beside a teacher's logits, of shape (batch, {widths[0]}) "
+                f"or (batch, {widths[1]}), received shape {tuple(y_true.shape)}. Give fit or "
+                "evaluate callbacks=[lsplus_tf.callbacks.TeacherLogits(teacher)], or make y_true "
+                "with lsplus_tf.losses.with_teacher_logits(labels, teacher_logits); to evaluate "
+                "without a teacher, compile the model with another loss"
+            )
+        return y_true[..., :-num_classes], tf.stop_gradient(y_true[..., -num_classes:])
+
+    def teacher(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, bool]:
+        if batch.teacher_logits is None:
+            raise InputError(
+                f"{self.name}: expected labels with teacher's logits, which another loss that "
+                "contains this one does not pass on"
+            )
+        log_q = tf.nn.log_softmax(_softened(batch.teacher_logits, self.temperature))
+        q = tf.exp(log_q)
+        return q, tf.reduce_sum(q * log_q, axis=-1), True
+
+
+def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
+    """What `TfKDSelfTrainingLoss` takes as `y_true`: the labels, then the teacher's logits.
+
+    Parameters
+    ----------
+    labels : (...) or (..., 1) class ids, or (..., K) one-hot or soft labels.
+    teacher_logits : (..., K) of the same samples. Of probabilities take the logarithm before.
+
+    Returns
+    -------
+    (..., 1 + K) or (..., 2K) float32: a tensor if one of the arguments is one, as in the map of a
+    `tf.data.Dataset`, otherwise an array.
+
+    Raises
+    ------
+    InputError : shapes that do not fit.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> lsp.losses.with_teacher_logits([1], [[0.5, 2.0]]).tolist()
+    [[1.0, 0.5, 2.0]]
+    """
+    is_tensor = tf.is_tensor(labels) or tf.is_tensor(teacher_logits)
+    labels = tf.cast(labels, tf.float32)
+    logits = tf.cast(teacher_logits, tf.float32)
+    rank = logits.shape.rank
+    columns = labels[..., None] if labels.shape.rank == rank - 1 else labels
+    if (
+        rank == 0
+        or columns.shape.rank != rank
+        or columns.shape[-1] not in (1, logits.shape[-1])
+        or not columns.shape[:-1].is_compatible_with(logits.shape[:-1])
+    ):
+        raise InputError(
+            "labels: expected class ids of shape (batch,) or (batch, 1), or rows like the "
+            f"teacher's logits, of shape {tuple(logits.shape)}; received shape "
+            f"{tuple(labels.shape)}"
+        )
+    packed = tf.concat([columns, logits], axis=-1)
+    return packed if is_tensor else packed.numpy()
+
+
+def _softened(logits: tf.Tensor, temperature: float) -> tf.Tensor:
+    """`logits` (..., K) over the temperature, less a constant that no softmax sees."""
+    if temperature == 1.0:
+        return logits
+    # Differences of large logits are exact before the division and rounded after it.
+    largest = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
+    return (logits - largest) / temperature
+
+
+def _positive(name: str, value: Any, most: float = np.inf) -> float:
+    number = check_number(name, value, most=most)
+    if number == 0.0:
+        raise InputError(f"{name}: expected a number > 0, received {value}")
+    return number

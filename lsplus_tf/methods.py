@@ -1,0 +1,297 @@
+"""What a method of a comparison is: its settings in a config, a class per loss.
+
+Nothing here imports TensorFlow. `lsplus_tf.training.methods` makes losses and callbacks of them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from lsplus_tf.settings import Count, NotNegative, Positive, Settings, Weight
+
+ReleasedCode = Literal["paper", "released_code"]
+_RELEASED: Any = Field(
+    default="paper",
+    description="the method as published, or what the LS+ authors' code optimised in its name",
+)
+_FORM: Any = Field(default="paper", description="as in its paper, or as in its authors' code")
+
+
+class MethodSettings(Settings):
+    """What all methods have; a subclass's fields are its loss's arguments, by the same names."""
+
+    short_name: ClassVar[str]  # in tables and figures
+    loss_class: ClassVar[str]  # in lsplus_tf.losses
+    from_data: ClassVar[tuple[str, ...]] = ()  # the loss's arguments that the images decide
+    not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup", "protocol"})
+
+    mixup: NotNegative = Field(
+        default=0.0,
+        description="each batch is mixed with itself, lambda ~ Beta(mixup, mixup); 0 is off",
+    )
+
+    @property
+    def title(self) -> str:
+        """What the method is called in tables."""
+        released = ", released code" if getattr(self, "protocol", "paper") != "paper" else ""
+        return self.short_name + released + (" + mixup" if self.mixup else "")
+
+
+class ClassAccuracy(Settings):
+    """Where LS+ takes the class accuracies V from: validation predictions of hard-label runs."""
+
+    seeds: Literal["same", "all"] = Field(
+        default="same",
+        description="the hard-label run of the same seed, or the mean over all (the authors' way)",
+    )
+    shrinkage: NotNegative = Field(
+        default=0.0, description="samples' worth of pull towards the overall accuracy; 0 is Eq. 3"
+    )
+
+
+class NeedsClassAccuracy(MethodSettings):
+    """A method whose prior comes from hard-label runs."""
+
+    from_data: ClassVar[tuple[str, ...]] = ("prior",)
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {
+        "class_accuracy",
+        "start_from",
+        "refresh_every",
+    }
+
+    class_accuracy: ClassAccuracy = ClassAccuracy()
+
+
+class HardLabels(MethodSettings):
+    """Cross-entropy."""
+
+    short_name, loss_class = "HL", "HardLabelLoss"
+    loss: Literal["hard_labels"]
+    protocol: ReleasedCode = _RELEASED
+
+
+class LabelSmoothing(MethodSettings):
+    """Cross-entropy against (1 - alpha) one-hot + alpha / K."""
+
+    short_name, loss_class = "LS", "LabelSmoothingLoss"
+    loss: Literal["label_smoothing"]
+    alpha: Weight = 0.1
+
+
+class LSPlus(NeedsClassAccuracy):
+    """LS+: (1 - alpha) CE + alpha KL(v^k || p)."""
+
+    short_name, loss_class = "LS+", "LSPlusLoss"
+    loss: Literal["ls_plus"]
+    alpha: Weight = 0.5
+    start_from: Literal["initial_weights", "hard_labels"] = Field(
+        default="initial_weights", description="as the hard-label run did, or where it ended"
+    )
+    refresh_every: Count | None = Field(
+        default=None,
+        description="epochs after which the class accuracies are estimated anew, of this network",
+    )
+
+    @property
+    def title(self) -> str:
+        return super().title + (", refreshed" if self.refresh_every else "")
+
+
+class OnlineLabelSmoothing(MethodSettings):
+    """OLS: alpha CE + soft_weight CE against the mean correct softmax of the epoch before."""
+
+    short_name, loss_class = "OLS", "OnlineLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["online_label_smoothing"]
+    alpha: Weight = 0.5
+    soft_weight: NotNegative | None = Field(default=None, description="null is 1 - alpha")
+    initial: Literal["uniform", "zeros", "label_smoothed"] = "uniform"
+    freeze_above: Weight | None = Field(
+        default=None, description="a class whose largest soft label got there keeps its row"
+    )
+    empty_class: Literal["uniform", "keep", "zeros"] = "uniform"
+
+
+class LSPlusOnline(NeedsClassAccuracy):
+    """LS+ and OLS as one matrix: a mixture of the informed prior and the mean correct softmax."""
+
+    short_name, loss_class = "LS+ with OLS", "OnlineLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes", "prior")
+    loss: Literal["ls_plus_online"]
+    alpha: Weight = 0.5
+    prior_weight: Weight = 0.5
+
+
+class Focal(MethodSettings):
+    """Focal loss: (1 - p_y)^gamma CE."""
+
+    short_name, loss_class = "FL", "FocalLoss"
+    loss: Literal["focal"]
+    gamma: NotNegative = 3.0
+    protocol: ReleasedCode = _RELEASED
+
+
+class SampleDependentFocal(MethodSettings):
+    """FLSD-53: focal loss with gamma 5 where p_y < 0.2."""
+
+    short_name, loss_class = "FLSD", "SampleDependentFocalLoss"
+    loss: Literal["sample_dependent_focal"]
+    gamma: NotNegative = 3.0
+
+
+class ConfidencePenalty(MethodSettings):
+    """ECP: CE - weight * entropy."""
+
+    short_name, loss_class = "ECP", "ConfidencePenaltyLoss"
+    loss: Literal["confidence_penalty"]
+    weight: NotNegative = 0.1
+
+
+class DCA(MethodSettings):
+    """DCA: CE + weight * |confidence - accuracy| of the batch."""
+
+    short_name, loss_class = "DCA", "DCALoss"
+    loss: Literal["dca"]
+    weight: NotNegative = 10.0
+    protocol: ReleasedCode = _RELEASED
+
+
+class MDCA(MethodSettings):
+    """MDCA: base + weight * the mean over classes of |confidence - frequency| of the batch."""
+
+    short_name, loss_class = "MDCA", "MDCALoss"
+    loss: Literal["mdca"]
+    weight: NotNegative = 1.0
+    base: Literal["hard_labels", "label_smoothing", "focal"] = "hard_labels"
+    protocol: ReleasedCode = _RELEASED
+
+    @property
+    def title(self) -> str:
+        on = {"hard_labels": "", "label_smoothing": "LS + ", "focal": "FL + "}[self.base]
+        return on + super().title
+
+
+class MarginLabelSmoothing(MethodSettings):
+    """MbLS: CE + weight * what the logits' distances to the largest exceed the margin by."""
+
+    short_name, loss_class = "MbLS", "MarginLabelSmoothingLoss"
+    loss: Literal["margin_label_smoothing"]
+    margin: NotNegative = 10.0
+    weight: NotNegative = 0.1
+
+
+class UniformPenalty(MethodSettings):
+    """CE + weight * the L1 distance of the probabilities from uniform."""
+
+    short_name, loss_class = "L1", "UniformPenaltyLoss"
+    loss: Literal["uniform_penalty"]
+    weight: NotNegative = 1.0
+
+
+class MMCE(MethodSettings):
+    """MMCE: CE + weight * a kernel distance between confidence and correctness in the batch."""
+
+    short_name, loss_class = "MMCE", "MMCELoss"
+    loss: Literal["mmce"]
+    weight: NotNegative = 2.0
+    weighted: bool = False
+
+
+class Brier(MethodSettings):
+    """Brier score: the squared distance of the probabilities from the label."""
+
+    short_name, loss_class = "Brier", "BrierLoss"
+    loss: Literal["brier"]
+
+
+class ErroneousEntropy(MethodSettings):
+    """MEEP: CE - weight * the mean entropy of misclassified samples, or MEEP-KL."""
+
+    short_name, loss_class = "MEEP", "ErroneousEntropyLoss"
+    loss: Literal["erroneous_entropy"]
+    weight: NotNegative = 0.3
+    divergence: Literal["entropy", "kl"] = "entropy"
+
+    @property
+    def title(self) -> str:
+        return super().title + ("-KL" if self.divergence == "kl" else "")
+
+
+class DifferentiableECE(MethodSettings):
+    """DECE: CE + weight * a differentiable expected calibration error of the batch."""
+
+    short_name, loss_class = "DECE", "DifferentiableECELoss"
+    loss: Literal["differentiable_ece"]
+    weight: NotNegative = 0.5
+    num_bins: Count = 15
+
+
+class ClassDistributionLabelSmoothing(MethodSettings):
+    """Label smoothing that grows with the class's frequency in training."""
+
+    short_name, loss_class = "CDA-LS", "ClassDistributionLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("class_counts",)
+    loss: Literal["class_distribution_label_smoothing"]
+    alpha: Weight = 0.1
+    gamma: Weight = 0.01
+
+
+class ConfusionPenalty(MethodSettings):
+    """CPLS: label smoothing towards what the validation confuses the class with."""
+
+    short_name, loss_class = "CPLS", "ConfusionPenaltyLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["confusion_penalty"]
+    alpha: Weight = 0.1
+
+
+class TfKDRegularization(MethodSettings):
+    """Tf-KD with a virtual teacher."""
+
+    short_name, loss_class = "Tf-KD reg", "TfKDRegularizationLoss"
+    loss: Literal["tf_kd_regularization"]
+    alpha: Weight = 0.1
+    temperature: Positive = 20.0
+    correct_probability: Weight = 0.99
+    multiplier: NotNegative = 1.0
+    form: ReleasedCode = _FORM
+
+
+class TfKDSelfTraining(MethodSettings):
+    """Tf-KD whose teacher is the hard-label run of the same seed."""
+
+    short_name, loss_class = "Tf-KD self", "TfKDSelfTrainingLoss"
+    loss: Literal["tf_kd_self_training"]
+    alpha: Weight = 0.1
+    temperature: Positive = 20.0
+    multiplier: NotNegative = Field(
+        default=1.0, description="of the KL term; its authors' code has temperature squared here"
+    )
+    form: ReleasedCode = _FORM
+
+
+Method = Annotated[
+    HardLabels
+    | LabelSmoothing
+    | LSPlus
+    | OnlineLabelSmoothing
+    | LSPlusOnline
+    | Focal
+    | SampleDependentFocal
+    | ConfidencePenalty
+    | DCA
+    | MDCA
+    | MarginLabelSmoothing
+    | UniformPenalty
+    | MMCE
+    | Brier
+    | ErroneousEntropy
+    | DifferentiableECE
+    | ClassDistributionLabelSmoothing
+    | ConfusionPenalty
+    | TfKDRegularization
+    | TfKDSelfTraining,
+    Field(discriminator="loss"),
+]

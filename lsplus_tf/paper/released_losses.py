@@ -1,0 +1,344 @@
+"""The losses that the LS+ authors' released code minimised for its baselines, mistakes included.
+
+They are here to repeat the published runs, not to train with: the methods as their own papers
+define them are `lsplus_tf.losses.HardLabelLoss`, `FocalLoss`, `DCALoss` and `MDCALoss`.
+
+The released networks have two outputs, the logits z and p = softmax(z), and Keras applied the loss
+to each and added the two. The softmax has no weights, so the sum is a function of z, and a network
+whose one output is z, trained with a loss below, is the released network in training. Three of the
+four losses expect probabilities. For p that is so; the logits were taken for probabilities all the
+same, as q = z / sum(z), clipped to [1e-7, 1 - 1e-7]. This head contradicts the other: where sum(z)
+is negative, it pulls the true class's logit down.
+
+Source: Sambyal et al., MICCAI 2024, code github.com/abhisheksambyal/lsplus @6618d89.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import Batch, ClassificationLoss, check_choice, check_number
+
+_CLIP = 1e-7  # Keras' default epsilon
+
+
+class _ReleasedLoss(ClassificationLoss):
+    """The sum of a loss over the released networks' two outputs; subclasses give both terms.
+
+    Parameters
+    ----------
+    heads : "both" as released, or "softmax", which leaves out the output of logits.
+    reduction, name : as in `keras.losses.Loss`.
+    """
+
+    def __init__(self, *, heads: str, reduction: str, name: str) -> None:
+        super().__init__(from_logits=True, reduction=reduction, name=name)
+        self.heads = check_choice("heads", heads, "both", "softmax")
+
+    @abc.abstractmethod
+    def softmax_head(self, batch: Batch) -> tf.Tensor:
+        """The losses (...) of the output p."""
+
+    @abc.abstractmethod
+    def logits_head(self, batch: Batch) -> tf.Tensor:
+        """The losses (...) of the output z."""
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        losses = self.softmax_head(batch)
+        return losses + self.logits_head(batch) if self.heads == "both" else losses
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "heads": self.heads}
+        del config["from_logits"]  # always so, and no argument
+        return config
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class ReleasedHardLabelLoss(_ReleasedLoss):
+    """The released hard-label baseline: twice the cross-entropy.
+
+    Told `from_logits=True`, Keras took the second output's logits, so both terms are the
+    cross-entropy of the logits. Nothing is wrong but the factor 2, which Adam hardly notices. For
+    plain cross-entropy use `lsplus_tf.losses.HardLabelLoss`.
+
+    Parameters
+    ----------
+    heads : "both", as released, or "softmax" for the second output alone.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : another `heads`; labels as in `lsplus_tf.losses.LabelSmoothingLoss`; a `y_pred`
+        that is known to be a softmax's output.
+
+    Notes
+    -----
+    `y_pred` holds logits (B, K), always. `y_true` is (B,) or (B, 1) class ids, or (B, K) one-hot
+    rows or soft labels.
+    Source: `baseline.py` of the LS+ authors' code.
+
+    Examples
+    --------
+    >>> from lsplus_tf.paper import ReleasedHardLabelLoss
+    >>> round(float(ReleasedHardLabelLoss()([0], [[2.0, 0.0]])), 4)
+    0.2539
+    """
+
+    def __init__(
+        self,
+        heads: str = "both",
+        reduction: str = "sum_over_batch_size",
+        name: str = "released_hard_labels",
+    ) -> None:
+        super().__init__(heads=heads, reduction=reduction, name=name)
+
+    def softmax_head(self, batch: Batch) -> tf.Tensor:
+        return batch.cross_entropy
+
+    def logits_head(self, batch: Batch) -> tf.Tensor:
+        return batch.cross_entropy
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class ReleasedFocalLoss(_ReleasedLoss):
+    """The released focal loss: alpha (1 - q_y)^gamma (-log q_y) of the softmax, and of z / sum(z).
+
+    Wrong are the second term, in which logits pass for probabilities, and the factor alpha, which
+    Keras' focal loss has and the paper's has not. q is clipped to [1e-7, 1 - 1e-7], so that the
+    gradient of a confident error vanishes. For the focal loss use `lsplus_tf.losses.FocalLoss`.
+
+    Parameters
+    ----------
+    gamma : focusing exponent, >= 0.
+    alpha : factor of the whole loss, >= 0.
+    heads : "both", as released, or "softmax", which leaves out the term of z / sum(z).
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : a negative gamma or alpha; otherwise as in `ReleasedHardLabelLoss`.
+
+    Notes
+    -----
+    `y_pred` holds logits (B, K), always. With soft labels t the loss is that of every class,
+    weighted with t. Logits that sum to 0 are NaN in the original; here all their q are 1e-7, and
+    have no gradient. With a sum near 0 the second term is ill-conditioned, as in the original.
+    Source: `baseline_fl.py` of the LS+ authors' code, run in TensorFlow 2.14.
+
+    Examples
+    --------
+    >>> from lsplus_tf.paper import ReleasedFocalLoss
+    >>> round(float(ReleasedFocalLoss()([0], [[1.0, 3.0]])), 4)
+    0.5096
+    >>> round(float(ReleasedFocalLoss(heads="softmax")([0], [[1.0, 3.0]])), 4)
+    0.3633
+    """
+
+    def __init__(
+        self,
+        gamma: float = 3.0,
+        alpha: float = 0.25,
+        heads: str = "both",
+        reduction: str = "sum_over_batch_size",
+        name: str = "released_focal",
+    ) -> None:
+        super().__init__(heads=heads, reduction=reduction, name=name)
+        self.gamma = check_number("gamma", gamma)
+        self.alpha = check_number("alpha", alpha)
+
+    def softmax_head(self, batch: Batch) -> tf.Tensor:
+        return self._focal(batch, tf.nn.softmax(batch.values))
+
+    def logits_head(self, batch: Batch) -> tf.Tensor:
+        return self._focal(batch, batch.values)
+
+    def _focal(self, batch: Batch, outputs: tf.Tensor) -> tf.Tensor:
+        q = _taken_for_probabilities(outputs)
+        weights = self.alpha * tf.pow(1.0 - q, self.gamma)
+        return -tf.reduce_sum(weights * batch.rows * tf.math.log(q), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
+
+
+class _SwappedLoss(_ReleasedLoss):
+    """alpha CE + weight * a calibration term that was given labels for predictions and vice versa.
+
+    Keras calls a loss with (y_true, y_pred), the released functions take (logits, labels). The
+    network enters the calibration term through its predicted classes only, so the term has a
+    value, but no gradient. Subclasses give the term.
+    """
+
+    def __init__(
+        self, *, alpha: float, weight: float, heads: str, reduction: str, name: str
+    ) -> None:
+        super().__init__(heads=heads, reduction=reduction, name=name)
+        self.alpha = check_number("alpha", alpha)
+        self.weight = check_number("weight", weight)
+
+    @abc.abstractmethod
+    def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
+        """The calibration term () of the classes (...) that an output predicts."""
+
+    def softmax_head(self, batch: Batch) -> tf.Tensor:
+        # Not the logits' classes: a softmax rounds nearly equal logits to equal probabilities.
+        predicted = tf.argmax(tf.nn.softmax(batch.values), axis=-1, output_type=tf.int32)
+        return self.alpha * batch.cross_entropy + self.weight * self.term(batch, predicted)
+
+    def logits_head(self, batch: Batch) -> tf.Tensor:
+        q = _taken_for_probabilities(batch.values)
+        cross_entropy = -tf.reduce_sum(batch.rows * tf.math.log(q), axis=-1)
+        return self.alpha * cross_entropy + self.weight * self.term(batch, batch.predicted)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "alpha": self.alpha, "weight": self.weight}
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class ReleasedDCALoss(_SwappedLoss):
+    """The released DCA: cross-entropy of the softmax, and of z / sum(z); no calibration gradient.
+
+    DCA's term is the gap between mean confidence and accuracy. With labels and predictions
+    swapped it is |e / (e + K - 1) - accuracy| for hard labels, whose softmax is the same in every
+    row; its gradient is zero. What differs from cross-entropy in training is the second term, in
+    which logits pass for probabilities. For DCA use `lsplus_tf.losses.DCALoss`.
+
+    Parameters
+    ----------
+    alpha : weight of the cross-entropies, >= 0.
+    weight : of the calibration term, >= 0; the authors' beta. It changes the value only.
+    heads : "both", as released, or "softmax", which leaves out the output of logits.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : a negative alpha or weight; otherwise as in `ReleasedHardLabelLoss`.
+
+    Notes
+    -----
+    As in `ReleasedFocalLoss`, for logits whose sum is 0 or near it too. The calibration term is
+    that of the batch, added to every sample's loss; sample weights weigh its means.
+    Source: `baseline_dca.py` and `metrics.py` of the LS+ authors' code.
+
+    Examples
+    --------
+    >>> from lsplus_tf.paper import ReleasedDCALoss
+    >>> round(float(ReleasedDCALoss()([0], [[3.0, 1.0]])), 4)
+    5.7934
+    >>> round(float(ReleasedDCALoss(heads="softmax")([0], [[3.0, 1.0]])), 4)
+    2.8163
+    """
+
+    def __init__(
+        self,
+        alpha: float = 1.0,
+        weight: float = 10.0,
+        heads: str = "both",
+        reduction: str = "sum_over_batch_size",
+        name: str = "released_dca",
+    ) -> None:
+        super().__init__(alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name)
+
+    def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
+        confidence = tf.reduce_max(tf.nn.softmax(batch.rows), axis=-1)
+        correct = tf.cast(predicted == batch.classes, tf.float32)
+        return tf.abs(batch.mean(confidence) - batch.mean(correct))
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class ReleasedMDCALoss(_SwappedLoss):
+    """The released MDCA: a tenth of the cross-entropies as in `ReleasedDCALoss`, nothing else.
+
+    MDCA's term is the mean over classes of the gap between mean probability and frequency. With
+    labels and predictions swapped it compares the softmax of the one-hot labels with how often a
+    class is predicted; its gradient is zero. alpha, in MDCA's own code a label smoothing weight,
+    multiplies the cross-entropies. For MDCA use `lsplus_tf.losses.MDCALoss`.
+
+    Parameters
+    ----------
+    alpha : weight of the cross-entropies, >= 0.
+    weight : of the calibration term, >= 0; the authors' beta. It changes the value only.
+    heads : "both", as released, or "softmax", which leaves out the output of logits.
+    reduction, name : as in `keras.losses.Loss`.
+
+    Raises
+    ------
+    InputError : as in `ReleasedDCALoss`.
+
+    Notes
+    -----
+    As in `ReleasedDCALoss`.
+    Source: `baseline_mdca.py` and `metrics.py` of the LS+ authors' code.
+
+    Examples
+    --------
+    >>> from lsplus_tf.paper import ReleasedMDCALoss
+    >>> round(float(ReleasedMDCALoss()([0], [[3.0, 1.0]])), 4)
+    0.5793
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        weight: float = 1.0,
+        heads: str = "both",
+        reduction: str = "sum_over_batch_size",
+        name: str = "released_mdca",
+    ) -> None:
+        super().__init__(alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name)
+
+    def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
+        mean_rows = batch.mean(tf.nn.softmax(batch.rows))
+        frequencies = batch.mean(tf.one_hot(predicted, batch.num_classes))
+        return tf.reduce_mean(tf.abs(mean_rows - frequencies))
+
+
+def two_headed(model: keras.Model) -> keras.Model:
+    """The released form of a network of logits: outputs "logits" and "softmax", shared layers.
+
+    To train as released, train `model` with a loss of this module; this form is for looking at
+    what the authors' networks returned, and for showing that the two train alike.
+
+    Parameters
+    ----------
+    model : a functional or built sequential model with one output, logits (B, K).
+
+    Returns
+    -------
+    keras.Model with the inputs, layers and weights of `model` and the outputs
+        {"logits": (B, K), "softmax": (B, K)}.
+
+    Raises
+    ------
+    InputError : a model that is not built, or has more than one output.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from lsplus_tf.paper import two_headed
+    >>> model = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
+    >>> sorted(two_headed(model).output)
+    ['logits', 'softmax']
+    """
+    try:
+        outputs = model.outputs
+    except (AttributeError, ValueError):
+        outputs = []  # a subclassed model, or a sequential one that has seen no input
+    if not outputs or len(outputs) != 1:
+        raise InputError(
+            f"model: expected a functional or built sequential model with one output, received "
+            f"{type(model).__name__} '{model.name}' with {len(outputs or [])}"
+        )
+    softmax = keras.layers.Softmax(dtype="float32")(outputs[0])
+    return keras.Model(model.inputs, {"logits": outputs[0], "softmax": softmax})
+
+
+def _taken_for_probabilities(outputs: tf.Tensor) -> tf.Tensor:
+    """What Keras makes of outputs (..., K) that it is told are probabilities."""
+    q = tf.math.divide_no_nan(outputs, tf.reduce_sum(outputs, axis=-1, keepdims=True))
+    return tf.clip_by_value(q, _CLIP, 1.0 - _CLIP)

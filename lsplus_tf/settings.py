@@ -1,0 +1,22 @@
+"""What the parts of a config are made of: strict numbers, and a base class without spare keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Strict, so that neither `yes` nor a quoted "3" passes for a number.
+Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Weight = Annotated[float, Field(ge=0, le=1, strict=True)]
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
+BelowOne = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Count = Annotated[int, Field(gt=0, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what NumPy's generator takes
+
+
+class Settings(BaseModel):
+    """A part of a config: frozen, and without room for a key that nobody reads."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -1,0 +1,80 @@
+"""From a method's settings to its Keras loss and callbacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from lsplus_tf import callbacks, losses, methods, paper, priors
+from lsplus_tf.errors import InputError
+
+
+def build_loss(
+    method: methods.MethodSettings,
+    class_counts: np.ndarray,
+    class_accuracy: np.ndarray | None = None,
+) -> keras.losses.Loss:
+    """The loss of a network that gives logits.
+
+    Parameters
+    ----------
+    method : its settings.
+    class_counts : (K,) training samples per class.
+    class_accuracy : (K,) in [0, 1], for the methods whose prior comes from hard-label runs.
+
+    Raises
+    ------
+    InputError : class accuracies are needed and missing.
+    """
+    arguments = method.model_dump(exclude=set(method.not_of_the_loss))
+    if getattr(method, "protocol", "paper") == "released_code":
+        released = getattr(paper, f"Released{method.loss_class}")
+        return released(**{k: v for k, v in arguments.items() if k != "base"})
+    for name in method.from_data:
+        match name:
+            case "num_classes":
+                arguments[name] = len(class_counts)
+            case "class_counts":
+                arguments[name] = class_counts
+            case "prior":
+                if class_accuracy is None:
+                    raise InputError(
+                        f"class_accuracy: expected (K,) for {method.title}, received None"
+                    )
+                arguments[name] = priors.informed_prior(class_accuracy)
+    if isinstance(method, methods.MDCA):
+        bases: dict[str, Any] = {
+            "label_smoothing": losses.LabelSmoothingLoss(),
+            "focal": losses.FocalLoss(),
+        }
+        arguments["base"] = bases.get(method.base, method.base)
+    return getattr(losses, method.loss_class)(**arguments, from_logits=True)
+
+
+def build_callback(
+    method: methods.MethodSettings, teacher: Path | None
+) -> keras.callbacks.Callback | None:
+    """What changes the loss during training, None for most methods.
+
+    Parameters
+    ----------
+    method : its settings.
+    teacher : the `.keras` model of the hard-label run, for self-training.
+    """
+    match method:
+        case methods.OnlineLabelSmoothing() | methods.LSPlusOnline():
+            return callbacks.OnlineLabelSmoothing()
+        case methods.ConfusionPenalty():
+            return callbacks.ConfusionPenalty()
+        case methods.LSPlus(refresh_every=int(every), class_accuracy=source):
+            return callbacks.PriorRefresh(every, shrinkage=source.shrinkage)
+        case methods.TfKDSelfTraining():
+            if teacher is None:
+                raise InputError(
+                    f"teacher: expected a .keras file for {method.title}, received None"
+                )
+            return callbacks.TeacherLogits(keras.models.load_model(teacher, compile=False))
+    return None

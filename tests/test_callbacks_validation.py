@@ -1,0 +1,464 @@
+"""What is learnt from fit's validation, against a NumPy replay of a linear softmax classifier."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.special import softmax
+from tensorflow.python.framework import config as tf_config
+
+import lsplus_tf as lsp
+from lsplus_tf.callbacks import ConfusionPenalty, PriorRefresh
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses import ConfidencePenaltyLoss, ConfusionPenaltyLoss
+
+SAMPLES, VALIDATION, FEATURES, CLASSES = 70, 53, 4, 3
+BATCH, EPOCHS, RATE, ALPHA, SHRINKAGE = 16, 4, 0.5, 0.4, 2.0
+PRIOR = np.array([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.3, 0.4]])
+
+
+@pytest.fixture(autouse=True)
+def nondeterministic() -> None:
+    """Without what earlier tests of the process may have left: deterministic Keras refuses XLA."""
+    tf_config.disable_op_determinism()
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(0, 1.0, (CLASSES, FEATURES))
+    found = {"kernel": rng.normal(0, 0.3, (FEATURES, CLASSES)).astype(np.float32)}
+    for part, samples in (("", SAMPLES), ("val_", VALIDATION)):
+        y = rng.integers(0, CLASSES, samples)
+        found[part + "y"] = y
+        found[part + "x"] = (centres[y] + rng.normal(size=(samples, FEATURES))).astype(np.float32)
+    return found
+
+
+class Method:
+    """A loss with its callback, and both restated: rows of targets from a confusion matrix."""
+
+    def __init__(self, name: str, every: int = 1) -> None:
+        self.name, self.every = name, every
+        self.callback: Any = (
+            ConfusionPenalty()
+            if name == "confusion"
+            else PriorRefresh(every=every, shrinkage=SHRINKAGE)
+        )
+
+    def loss(self, **options: Any) -> Any:
+        options = {"alpha": ALPHA, "from_logits": True, **options}
+        if self.name == "confusion":
+            return ConfusionPenaltyLoss(CLASSES, **options)
+        return lsp.LSPlusLoss(PRIOR, **options)
+
+    def first(self) -> np.ndarray:
+        return PRIOR if self.name == "prior" else (1 - np.eye(CLASSES)) / (CLASSES - 1)
+
+    def rows(self, confusion: np.ndarray) -> np.ndarray:
+        counts = confusion.sum(axis=1)
+        rows = np.empty((CLASSES, CLASSES))
+        for k in range(CLASSES):
+            if self.name == "prior":
+                overall = np.trace(confusion) / confusion.sum()
+                v = (confusion[k, k] + SHRINKAGE * overall) / (counts[k] + SHRINKAGE)
+                rows[k] = (1 - v) / (CLASSES - 1)
+                rows[k, k] = v
+            else:
+                errors = np.where(np.arange(CLASSES) == k, 0, confusion[k])
+                rows[k] = errors / errors.sum() if errors.any() else self.first()[k]
+        return rows
+
+    def history(self) -> np.ndarray:
+        """The rows after every change."""
+        if self.name == "confusion":
+            return np.array(self.callback.history)
+        return np.array([lsp.informed_prior(v) for _, v in self.callback.history])
+
+
+METHODS = ["confusion", "prior"]
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    counts = np.zeros((CLASSES, CLASSES), int)
+    np.add.at(counts, (labels, predicted), 1)
+    return counts
+
+
+def replay(
+    data: dict[str, np.ndarray], method: Method, validated: set[int] | None = None
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """SGD in float64: the rows after every change (every epoch for CPLS), and the kernel."""
+    kernel, rows, history, since = data["kernel"].astype(np.float64), method.first(), [], 0
+    for epoch in range(EPOCHS):
+        for start in range(0, SAMPLES, BATCH):
+            part = slice(start, start + BATCH)
+            x, y = data["x"][part].astype(np.float64), data["y"][part]
+            targets = (1 - ALPHA) * np.eye(CLASSES)[y] + ALPHA * rows[y]
+            kernel -= RATE * x.T @ (softmax(x @ kernel, axis=1) - targets) / len(y)
+        since += 1
+        changes = (validated is None or epoch in validated) and since >= method.every
+        if changes:
+            predicted = (data["val_x"] @ kernel).argmax(axis=1)
+            rows, since = method.rows(confusion_matrix(data["val_y"], predicted)), 0
+        if changes or method.name == "confusion":
+            history.append(rows)
+    return history, kernel
+
+
+def build(data: dict[str, np.ndarray], loss: Any, **options: Any) -> keras.Model:
+    model = keras.Sequential([keras.Input([FEATURES]), keras.layers.Dense(CLASSES, use_bias=False)])
+    model.set_weights([data["kernel"]])
+    model.compile(keras.optimizers.SGD(RATE), loss, **options)
+    return model
+
+
+def fit(model: keras.Model, data: dict[str, np.ndarray], callbacks: list[Any], **more: Any) -> None:
+    options = {
+        "validation_data": (data["val_x"], data["val_y"]),
+        "batch_size": BATCH,
+        "epochs": EPOCHS,
+        "shuffle": False,
+        "verbose": 0,
+    }
+    model.fit(data["x"], data["y"], callbacks=callbacks, **{**options, **more})
+
+
+class NestedEvaluate(keras.callbacks.Callback):
+    """On other data than those of the validation."""
+
+    def __init__(self, data: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.data = data
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.model.evaluate(self.data["x"], self.data["y"], verbose=0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.model.evaluate(self.data["x"], self.data["y"], verbose=0)
+
+
+class Predictions(keras.callbacks.Callback):
+    """The confusion matrix by `predict`, after every epoch."""
+
+    def __init__(self, data: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.data, self.found = data, []
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        predicted = self.model.predict(self.data["val_x"], verbose=0).argmax(axis=1)
+        self.found.append(confusion_matrix(self.data["val_y"], predicted))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("compile_options", "kind"),
+    [
+        pytest.param({"jit_compile": False}, "arrays", id="graph"),
+        pytest.param({"run_eagerly": True}, "arrays", id="eager"),
+        pytest.param({"jit_compile": True}, "arrays", id="xla"),
+        pytest.param({"steps_per_execution": 4}, "nested", id="steps-per-execution"),
+        pytest.param({"run_eagerly": True}, "nested", id="nested-evaluate"),
+        pytest.param({}, "dataset", id="tf-data"),
+        pytest.param({}, "weights", id="sample-weight"),
+        pytest.param({}, "one-hot", id="one-hot"),
+        pytest.param({}, "soft", id="soft-labels"),
+        pytest.param({}, "column", id="labels-in-a-column"),
+        pytest.param({"jit_compile": True}, "bad", id="nan-and-no-class"),
+    ],
+)
+def test_fit_gives_the_rows_of_a_replay(data, name, compile_options, kind):
+    method, predictions = Method(name), Predictions(data)
+    model = build(data, method.loss(), **compile_options)
+    callbacks: list[Any] = [method.callback, predictions]
+    x, y = data["val_x"], data["val_y"]
+    validation: Any = (x, y)
+    if kind == "nested":
+        # On both sides of the callback, since each order hides other mistakes.
+        callbacks = [NestedEvaluate(data), *callbacks, NestedEvaluate(data)]
+    elif kind == "dataset":
+        validation = tf.data.Dataset.from_tensor_slices(validation).batch(7)
+    elif kind == "weights":
+        validation = (x, y, np.linspace(0, 2, VALIDATION))
+    elif kind == "one-hot":
+        validation = (x, np.eye(CLASSES)[y])
+    elif kind == "soft":
+        validation = (x, 0.6 * np.eye(CLASSES)[y] + 0.4 / CLASSES)
+    elif kind == "column":
+        validation = (x, y[:, None].astype(np.uint8))
+    elif kind == "bad":
+        # Only XLA, which cannot refuse what is no class, lets the last three reach the counts.
+        x = np.concatenate([x, np.full((2, FEATURES), np.nan), x[:3]]).astype(np.float32)
+        validation = (x, np.concatenate([y, [0, 1, 3, -1, 99]]))
+    model.evaluate(data["x"], data["y"], verbose=0)  # traces the test step without the callback
+    fit(model, data, callbacks, validation_data=validation)
+
+    history, kernel = replay(data, method)
+    np.testing.assert_allclose(method.history(), history, rtol=1e-6)
+    np.testing.assert_allclose(
+        method.history(), [method.rows(c) for c in predictions.found], rtol=1e-6
+    )
+    np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
+    assert "compute_loss" not in vars(model)
+    model.evaluate(data["x"], data["y"], verbose=0, callbacks=[method.callback])
+    np.testing.assert_allclose(method.history()[-1], history[-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_epochs_without_validation_keep_the_rows(data, name):
+    method = Method(name)
+    with pytest.warns(UserWarning, match="received no validation in the first epoch"):
+        fit(build(data, method.loss()), data, [method.callback], validation_freq=2)
+    history, _ = replay(data, method, validated={1, 3})
+    np.testing.assert_allclose(method.history(), history, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("every", "frequency", "epochs"), [(2, 1, [1, 3]), (3, 1, [2]), (2, 3, [2]), (1, 3, [2])]
+)
+def test_the_prior_is_refreshed_every_so_many_epochs(data, every, frequency, epochs):
+    method = Method("prior", every=every)
+    model = build(data, method.loss())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(model, data, [method.callback], validation_freq=frequency)
+    assert [epoch for epoch, _ in method.callback.history] == epochs
+    validated = set(range(frequency - 1, EPOCHS, frequency))
+    history, kernel = replay(data, method, validated)
+    np.testing.assert_allclose(method.history(), history, rtol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_validation_split_will_do(data, name):
+    method = Method(name)
+    predictions = Predictions({"val_x": data["x"][56:], "val_y": data["y"][56:]})
+    model = build(data, method.loss())
+    fit(model, data, [method.callback, predictions], validation_data=None, validation_split=0.2)
+    expected = [method.rows(c) for c in predictions.found]
+    np.testing.assert_allclose(method.history(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_two_fits_and_one_that_was_interrupted(data, name):
+    class Interrupt(keras.callbacks.Callback):
+        def on_test_end(self, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    method, stale = Method(name), Method(name)
+    model = build(data, method.loss())
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, [stale.callback, Interrupt()])
+    for _ in range(2):
+        model = build(data, model.loss)
+        if name == "confusion":
+            model.loss.update_from_confusion(np.eye(CLASSES))
+        else:
+            model.loss.set_prior(PRIOR)
+        fit(model, data, [method.callback])
+        history, kernel = replay(data, method)
+        np.testing.assert_allclose(method.history(), history, rtol=1e-6)
+        np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
+    assert not stale.callback.history
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_model_after_an_interruption(data, name):
+    """The wrapper that the first training left does not count twice, nor for its own callback."""
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_test_end(self, logs: Any = None) -> None:
+            raise KeyboardInterrupt
+
+    method, stale = Method(name), Method(name)
+    model = build(data, method.loss())
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, [stale.callback, Interrupt()])
+    model.set_weights([data["kernel"]])
+    fit(model, data, [method.callback])
+    np.testing.assert_allclose(method.history(), replay(data, method)[0], rtol=1e-6)
+    assert "compute_loss" not in vars(model)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_loss_is_found_inside_a_penalty_and_among_outputs(data, name):
+    """Inside a penalty, whose weight is 0 so that the replay holds, and beside another callback."""
+    method = Method(name)
+    inner = method.loss(from_logits=False)  # plays no part
+    inputs = keras.Input([FEATURES])
+    a, b = (keras.layers.Dense(CLASSES, use_bias=False, name=n) for n in "ab")
+    model = keras.Model(inputs, {"a": a(inputs), "b": b(inputs)})
+    model.set_weights([data["kernel"], data["kernel"]])
+    online = ConfidencePenaltyLoss(
+        0.0, base=lsp.OnlineLabelSmoothingLoss(CLASSES), from_logits=True
+    )
+    losses = {"a": ConfidencePenaltyLoss(0.0, base=inner, from_logits=True), "b": online}
+    model.compile(keras.optimizers.SGD(RATE), losses)
+    smoothing = lsp.OnlineLabelSmoothing()
+    model.fit(
+        data["x"], {"a": data["y"], "b": data["y"]}, BATCH, EPOCHS, shuffle=False, verbose=0,
+        validation_data=(data["val_x"], {"a": data["val_y"], "b": data["val_y"]}),
+        callbacks=[smoothing, method.callback],
+    )  # fmt: skip
+    history, kernel = replay(data, method)
+    np.testing.assert_allclose(method.history(), history, rtol=1e-6)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
+
+    alone = lsp.OnlineLabelSmoothing()
+    fit(build(data, lsp.OnlineLabelSmoothingLoss(CLASSES, from_logits=True)), data, [alone])
+    np.testing.assert_allclose(smoothing.history, alone.history, atol=1e-6)
+    assert "compute_loss" not in vars(model)
+
+
+def test_the_last_prior_is_in_constants_and_saved(data, tmp_path):
+    method = Method("prior")
+    model = build(data, method.loss())
+    fit(model, data, [method.callback])
+    loss = model.loss
+    np.testing.assert_allclose(loss.prior, method.history()[-1])
+    assert not isinstance(loss._rows, tf.Variable)
+    assert not isinstance(loss._constants, tf.Variable)
+    fresh = lsp.LSPlusLoss(loss.prior, ALPHA, from_logits=True)
+    x, y = data["val_x"], data["val_y"]
+    expected = float(fresh(y, model.predict(x, verbose=0)))
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-6)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(copy.loss.prior, loss.prior)
+    assert copy.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_model_that_is_saved_in_training_has_the_prior_of_the_epoch(data, tmp_path):
+    method = Method("prior")
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    fit(build(data, method.loss()), data, [method.callback, checkpoint])
+    for epoch, expected in enumerate(method.history(), start=1):
+        model = keras.models.load_model(tmp_path / f"{epoch}.keras")
+        np.testing.assert_allclose(model.loss.prior, expected)
+
+
+def test_set_prior_in_a_loop_of_ones_own():
+    loss = lsp.LSPlusLoss(PRIOR, ALPHA, from_logits=True)
+    other = PRIOR[::-1, ::-1]
+    fresh = lsp.LSPlusLoss(other, ALPHA, from_logits=True)
+    y, z = np.array([0, 2, 1]), np.random.default_rng(0).normal(size=(3, 3))
+    mixed = np.random.default_rng(1).dirichlet(np.ones(3), 3)
+    for in_variables in (False, True):
+        loss.hold_prior(in_variables=in_variables)
+        loss.set_prior(other)
+        for labels in (y, mixed):
+            np.testing.assert_allclose(loss(labels, z), fresh(labels, z), rtol=1e-6)
+    with pytest.raises(InputError, match=r"prior: expected shape \(3, 3\), received shape \(2, 2"):
+        loss.set_prior(np.eye(2))
+
+
+def test_priors_and_confusion_under_a_strategy_of_two_devices():
+    """In a process of its own, since one has one set of devices."""
+    script = """
+        import keras, numpy as np, tensorflow as tf
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+        )
+        import lsplus_tf as lsp
+
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(64, 4)).astype("float32"), rng.integers(0, 3, 64)
+        kernel = rng.normal(size=(4, 3))
+
+        def train(name):
+            model = keras.Sequential([keras.Input([4]), keras.layers.Dense(3, use_bias=False)])
+            model.set_weights([kernel])
+            if name == "confusion":
+                callback = lsp.callbacks.ConfusionPenalty()
+                loss = lsp.losses.ConfusionPenaltyLoss(3, 0.4, from_logits=True)
+            else:
+                callback = lsp.callbacks.PriorRefresh(shrinkage=1)
+                loss = lsp.losses.LSPlusLoss(lsp.priors.uniform_prior(3), from_logits=True)
+            model.compile(keras.optimizers.SGD(0.5), loss, jit_compile=False)
+            # The last batch of the validation has one sample, so that a device has none.
+            targets = np.eye(3)[y] if name == "prior" else y
+            model.fit(x, targets, 16, 3, callbacks=[callback], shuffle=False, verbose=0,
+                      validation_data=(x[:49], targets[:49]))
+            found = callback.history
+            return (np.array([v for _, v in found] if name == "prior" else found),
+                    model.get_weights()[0])
+
+        for name in ("confusion", "prior"):
+            alone = train(name)
+            with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+                together = train(name)
+            np.testing.assert_allclose(together[0], alone[0], rtol=1e-5)
+            np.testing.assert_allclose(together[1], alone[1], atol=1e-5)
+        print("the same")
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "the same" in result.stdout
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("options", [{}, {"validation_freq": 9}], ids=["none", "too-seldom"])
+def test_no_validation_is_said_in_the_first_epoch_and_refused_at_the_end(data, name, options):
+    method = Method(name)
+    model = build(data, method.loss())
+    if not options:
+        options = {"validation_data": None}
+    with (
+        pytest.warns(UserWarning, match=r"validation_data: expected by .* in the first epoch"),
+        pytest.raises(InputError, match=r"validation_data: expected by .* received no validation"),
+    ):
+        fit(model, data, [method.callback], epochs=2, **options)
+    assert "compute_loss" not in vars(model)
+
+
+def test_a_class_without_validation_samples(data):
+    keep = data["val_y"] != 1
+    method = Method("prior")
+    with pytest.raises(InputError, match=r"validation_data: expected .* found none of \[1\]"):
+        fit(
+            build(data, method.loss()), data, [method.callback],
+            validation_data=(data["val_x"][keep], data["val_y"][keep]),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_another_loss_or_two_callbacks(data, name):
+    method = Method(name)
+    for loss in (lsp.HardLabelLoss(from_logits=True), "mse"):
+        with pytest.raises(
+            InputError, match=r"expected a model compiled with one .*received loss="
+        ):
+            fit(build(data, loss), data, [method.callback])
+    with pytest.raises(InputError, match=r"callbacks: expected one .*, received two"):
+        fit(build(data, method.loss()), data, [method.callback, Method(name).callback])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "every: expected a number >= 1, received 0"),
+        ({"every": 1.5}, "every: expected a whole number of epochs, received 1.5"),
+        ({"shrinkage": -1}, "shrinkage: expected a number >= 0, received -1"),
+    ],
+)
+def test_arguments_of_prior_refresh(options, message):
+    with pytest.raises(InputError, match=message):
+        PriorRefresh(**options)
+
+
+def test_soft_labels_before_training():
+    with pytest.raises(InputError, match="soft_labels: expected after training has begun"):
+        _ = ConfusionPenalty().soft_labels

@@ -1,0 +1,400 @@
+"""What every loss of the package must hold, whatever it computes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.special import log_softmax
+
+import lsplus_tf as lsp
+from lsplus_tf import losses
+from lsplus_tf.errors import InputError
+
+CLASSES = 3
+
+
+def prior(order: np.ndarray) -> np.ndarray:
+    """A prior whose classes are those of a fixed one in another order."""
+    matrix = np.random.default_rng(0).dirichlet(np.ones(CLASSES), CLASSES)
+    return matrix[np.ix_(order, order)]
+
+
+def online(order: np.ndarray, options: dict[str, Any], **arguments: Any) -> keras.losses.Loss:
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES, **arguments, **options)
+    loss.soft_labels.assign(prior(order))
+    loss.is_fed = True  # no warning: here nothing is trained
+    return loss
+
+
+def confusion(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
+    loss = losses.ConfusionPenaltyLoss(CLASSES, alpha=0.3, **options)
+    loss.update_from_confusion(np.array([[5, 2, 1], [0, 4, 0], [3, 3, 9]])[np.ix_(order, order)])
+    loss.is_fed = True
+    return loss
+
+
+Factory = Callable[[np.ndarray, dict[str, Any]], keras.losses.Loss]
+
+# With arguments that are not the defaults; `order` permutes what belongs to classes.
+LOSSES: dict[str, Factory] = {
+    "HardLabelLoss": lambda order, o: losses.HardLabelLoss(**o),
+    "LabelSmoothingLoss": lambda order, o: losses.LabelSmoothingLoss(0.2, **o),
+    "LSPlusLoss": lambda order, o: losses.LSPlusLoss(prior(order), 0.4, **o),
+    "OnlineLabelSmoothingLoss": lambda order, o: online(
+        order, o, alpha=0.3, soft_weight=0.9, freeze_above=0.8, empty_class="keep"
+    ),
+    "OnlineLabelSmoothingLoss, zeros": lambda order, o: online(
+        order, o, initial="zeros", empty_class="zeros"
+    ),
+    "OnlineLabelSmoothingLoss, prior": lambda order, o: online(
+        order, o, prior=prior(order), prior_weight=0.3
+    ),
+    "ConfusionPenaltyLoss": confusion,
+    "ClassDistributionLabelSmoothingLoss": lambda order, o: (
+        losses.ClassDistributionLabelSmoothingLoss(np.array([5, 20, 80])[order], 0.2, 0.3, **o)
+    ),
+    "FocalLoss": lambda order, o: losses.FocalLoss(2.0, **o),
+    "FocalLoss, small gamma": lambda order, o: losses.FocalLoss(0.3, **o),
+    "SampleDependentFocalLoss": lambda order, o: losses.SampleDependentFocalLoss(2.0, **o),
+    "BrierLoss": lambda order, o: losses.BrierLoss(**o),
+    "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),
+    "UniformPenaltyLoss": lambda order, o: losses.UniformPenaltyLoss(0.4, **o),
+    "MarginLabelSmoothingLoss": lambda order, o: losses.MarginLabelSmoothingLoss(2.0, 0.4, **o),
+    "DCALoss": lambda order, o: losses.DCALoss(2.0, **o),
+    "MDCALoss": lambda order, o: losses.MDCALoss(2.0, base=losses.FocalLoss(2.0), **o),
+    "MDCALoss, alone": lambda order, o: losses.MDCALoss(2.0, base="none", **o),
+    "MMCELoss": lambda order, o: losses.MMCELoss(3.0, **o),
+    "MMCELoss, weighted": lambda order, o: losses.MMCELoss(3.0, weighted=True, **o),
+    "DifferentiableECELoss": lambda order, o: losses.DifferentiableECELoss(2.0, num_bins=7, **o),
+    "ErroneousEntropyLoss": lambda order, o: losses.ErroneousEntropyLoss(0.5, **o),
+    "ErroneousEntropyLoss, KL": lambda order, o: losses.ErroneousEntropyLoss(
+        0.5, divergence="kl", **o
+    ),
+    "TfKDRegularizationLoss": lambda order, o: losses.TfKDRegularizationLoss(
+        0.7, 5.0, correct_probability=0.9, **o
+    ),
+    "TfKDSelfTrainingLoss": lambda order, o: losses.TfKDSelfTrainingLoss(0.7, 5.0, **o),
+}
+NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def make(name: str, order: Any = None, **options: Any) -> Callable[..., Any]:
+    """The loss, as a function of labels, logits, (teacher's logits) and sample weights."""
+    options = {"from_logits": True, **options}
+    loss = LOSSES[name](np.arange(CLASSES) if order is None else order, options)
+
+    def call(labels: Any, outputs: Any, sample_weight: Any = None) -> tf.Tensor:
+        if name in NEEDS_TEACHER:
+            labels = losses.with_teacher_logits(labels, teacher(np.shape(outputs), order))
+        return loss(labels, outputs, sample_weight)
+
+    call.loss = loss  # type: ignore[attr-defined]
+    return call
+
+
+def teacher(shape: tuple[int, ...], order: Any = None) -> np.ndarray:
+    logits = np.random.default_rng(1).normal(0, 2, (64, CLASSES)).astype(np.float32)
+    logits = logits if order is None else logits[:, order]
+    return logits[: int(np.prod(shape[:-1]))].reshape(shape)
+
+
+def value_and_gradient(loss: Any, labels: Any, outputs: Any) -> tuple[float, np.ndarray]:
+    z = tf.Variable(outputs)
+    with tf.GradientTape() as tape:
+        value = loss(labels, z)
+    return float(value), tape.gradient(value, z).numpy()
+
+
+def samples(count: int = 9, seed: int = 0, scale: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, scale, (count, CLASSES)).astype(np.float32)
+    return rng.integers(0, CLASSES, count), logits
+
+
+def test_every_loss_is_here():
+    classes = {name for name in losses.__all__ if name.endswith("Loss")}
+    assert classes == {name.split(",")[0] for name in LOSSES}
+
+
+@every_loss
+@settings(max_examples=25, deadline=None)
+@given(
+    logits=hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 6), st.just(CLASSES)),
+        elements=st.one_of(
+            st.floats(-30, 30, width=16),
+            st.floats(-6e4, 6e4, width=16),
+            st.sampled_from([0.0, 1e30, -1e30]),
+        ),
+    ),
+    seed=st.integers(0, 2**16),
+)
+def test_any_finite_logits_give_finite_values(name, logits, seed):
+    labels = np.random.default_rng(seed).integers(0, CLASSES, len(logits))
+    loss = make(name)
+    for dtype in (tf.float32, tf.bfloat16, tf.float16):
+        given_logits = np.clip(logits, -6e4, 6e4) if dtype == tf.float16 else logits
+        value, gradient = value_and_gradient(loss, labels, tf.cast(given_logits, dtype))
+        assert np.isfinite(value)
+        assert np.isfinite(gradient.astype(np.float32)).all()
+
+
+@every_loss
+def test_class_ids_and_onehot_rows_agree(name):
+    labels, logits = samples()
+    loss = make(name)
+    value, gradient = value_and_gradient(loss, labels, logits)
+    for same in (labels[:, None], np.eye(CLASSES)[labels].astype(np.float32)):
+        other_value, other_gradient = value_and_gradient(loss, same, logits)
+        np.testing.assert_allclose(other_value, value, rtol=1e-5)
+        np.testing.assert_allclose(other_gradient, gradient, rtol=1e-4, atol=1e-6)
+
+
+@every_loss
+def test_soft_labels_are_taken(name):
+    """Near one-hot rows the loss is near that of the one-hot rows, and mixing is smooth."""
+    labels, logits = samples()
+    loss, onehot = make(name), np.eye(CLASSES, dtype=np.float32)[labels]
+    hard = float(loss(onehot, logits))
+    near = float(loss(0.999 * onehot + 0.001 / CLASSES, logits))
+    half = float(loss(0.5 * onehot + 0.5 * np.roll(onehot, 1, axis=1), logits))
+    assert near == pytest.approx(hard, rel=0.02, abs=0.02)
+    assert np.isfinite(half)
+
+
+@every_loss
+@pytest.mark.parametrize("order", [[2, 0, 1], [1, 0, 2]])
+def test_permuted_classes_permute_everything(name, order):
+    labels, logits = samples()
+    order = np.array(order)
+    value, gradient = value_and_gradient(make(name), labels, logits)
+    permuted = make(name, order)
+    other_value, other_gradient = value_and_gradient(
+        permuted, np.argsort(order)[labels], logits[:, order]
+    )
+    np.testing.assert_allclose(other_value, value, rtol=1e-5)
+    np.testing.assert_allclose(other_gradient, gradient[:, order], rtol=1e-4, atol=1e-6)
+
+
+@every_loss
+def test_a_sample_without_weight_is_not_there(name):
+    labels, logits = samples(8)
+    keep = np.array([1, 1, 1, 1, 1, 0, 0, 0], np.float32)
+    logits[keep == 0] = [1e6, 0, 0]
+    summed = make(name, reduction="sum")
+    expected = summed(labels[:5], logits[:5])
+    for weights in (keep, keep[:, None]):
+        np.testing.assert_allclose(summed(labels, logits, weights), expected, rtol=1e-5)
+    z = tf.Variable(logits)
+    with tf.GradientTape() as tape:
+        value = summed(labels, z, keep)
+    gradient = tape.gradient(value, z).numpy()
+    np.testing.assert_allclose(
+        gradient[:5], value_and_gradient(summed, labels[:5], logits[:5])[1], rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_array_equal(gradient[5:], 0)
+
+
+@every_loss
+def test_reductions_agree(name):
+    labels, logits = samples()
+    each = make(name, reduction="none")(labels, logits).numpy()
+    assert each.shape == (9,)
+    assert each.dtype == np.float32
+    np.testing.assert_allclose(make(name, reduction="sum")(labels, logits), each.sum(), rtol=1e-5)
+    np.testing.assert_allclose(make(name)(labels, logits), each.mean(), rtol=1e-5)
+
+
+@every_loss
+def test_pixels_are_samples(name):
+    labels, logits = samples(24)
+    loss = make(name)
+    flat, flat_gradient = value_and_gradient(loss, labels, logits)
+    image = logits.reshape(2, 3, 4, CLASSES)
+    for pixels in (labels.reshape(2, 3, 4), np.eye(CLASSES)[labels.reshape(2, 3, 4)]):
+        value, gradient = value_and_gradient(loss, pixels.astype(np.float32), image)
+        np.testing.assert_allclose(value, flat, rtol=1e-5)
+        np.testing.assert_allclose(
+            gradient.reshape(24, CLASSES), flat_gradient, rtol=1e-4, atol=1e-6
+        )
+
+
+@every_loss
+def test_probabilities_and_a_softmax_give_the_same_as_logits(name):
+    labels, logits = samples()
+    expected, expected_gradient = value_and_gradient(make(name), labels, logits)
+    from_probabilities = make(name, from_logits=False)
+    probabilities = np.exp(log_softmax(logits, axis=1))
+    np.testing.assert_allclose(from_probabilities(labels, probabilities), expected, rtol=1e-4)
+    z = tf.Variable(logits)
+    with tf.GradientTape() as tape:
+        value = from_probabilities(labels, keras.activations.softmax(z))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(tape.gradient(value, z), expected_gradient, rtol=1e-4, atol=1e-6)
+
+
+WITHOUT_SMOOTHING = {
+    "LabelSmoothingLoss": lambda o: losses.LabelSmoothingLoss(0.0, **o),
+    "LSPlusLoss": lambda o: losses.LSPlusLoss(prior(np.arange(CLASSES)), 0.0, **o),
+    "OnlineLabelSmoothingLoss": lambda o: losses.OnlineLabelSmoothingLoss(CLASSES, 1.0, **o),
+    "ConfusionPenaltyLoss": lambda o: losses.ConfusionPenaltyLoss(CLASSES, 0.0, **o),
+    "ClassDistributionLabelSmoothingLoss": lambda o: losses.ClassDistributionLabelSmoothingLoss(
+        [1, 2, 3], 0.0, 0.0, **o
+    ),
+    "FocalLoss": lambda o: losses.FocalLoss(0.0, **o),
+    "ConfidencePenaltyLoss": lambda o: losses.ConfidencePenaltyLoss(0.0, **o),
+    "UniformPenaltyLoss": lambda o: losses.UniformPenaltyLoss(0.0, **o),
+    "MarginLabelSmoothingLoss": lambda o: losses.MarginLabelSmoothingLoss(weight=0.0, **o),
+    "DCALoss": lambda o: losses.DCALoss(0.0, **o),
+    "MDCALoss": lambda o: losses.MDCALoss(0.0, **o),
+    "MMCELoss": lambda o: losses.MMCELoss(0.0, **o),
+    "DifferentiableECELoss": lambda o: losses.DifferentiableECELoss(0.0, **o),
+    "ErroneousEntropyLoss": lambda o: losses.ErroneousEntropyLoss(0.0, **o),
+    "TfKDRegularizationLoss": lambda o: losses.TfKDRegularizationLoss(0.0, **o),
+    "TfKDSelfTrainingLoss": lambda o: losses.TfKDSelfTrainingLoss(0.0, **o),
+}
+
+
+def test_every_loss_with_a_weight_is_among_those_without_smoothing():
+    plain = {"HardLabelLoss", "BrierLoss", "SampleDependentFocalLoss"}
+    assert {name.split(",")[0] for name in LOSSES} - plain == set(WITHOUT_SMOOTHING)
+
+
+@pytest.mark.parametrize("name", WITHOUT_SMOOTHING)
+def test_weight_zero_is_cross_entropy(name):
+    """To the last bit: nothing is added and nothing rescaled."""
+    labels, logits = samples(64, scale=5.0)
+    y = losses.with_teacher_logits(labels, teacher(logits.shape)) if "Self" in name else labels
+    expected = value_and_gradient(losses.HardLabelLoss(from_logits=True), labels, logits)
+    value, gradient = value_and_gradient(WITHOUT_SMOOTHING[name]({"from_logits": True}), y, logits)
+    assert value == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+
+
+@every_loss
+def test_a_config_round_trip_keeps_every_argument(name):
+    loss = make(name, reduction="sum", name="mine").loss
+    copy = keras.losses.deserialize(json.loads(json.dumps(keras.losses.serialize(loss))))
+    assert type(copy) is type(loss)
+    assert copy.get_config() == loss.get_config()
+    assert (copy.from_logits, copy.reduction, copy.name) == (True, "sum", "mine")
+
+
+def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
+    """Weights, arguments and the matrices that training changed, of all losses at once."""
+    labels, x = samples(40)
+    here = {}
+    for i, name in enumerate(LOSSES):
+        model = keras.Sequential([keras.Input([CLASSES]), keras.layers.Dense(CLASSES)])
+        loss = make(name).loss
+        model.compile("sgd", loss)
+        y = losses.with_teacher_logits(labels, teacher((40, CLASSES))) if "Self" in name else labels
+        here[str(i)] = model.evaluate(x, y, verbose=0)
+        model.save(tmp_path / f"{i}.keras")
+        np.savez(tmp_path / f"{i}.npz", x=x, y=y)
+    script = f"""
+        import json, keras, numpy as np, lsplus_tf.losses
+        values = {{}}
+        for i in range({len(LOSSES)}):
+            data = np.load({str(tmp_path)!r} + f"/{{i}}.npz")
+            model = keras.models.load_model({str(tmp_path)!r} + f"/{{i}}.keras")
+            values[i] = model.evaluate(data["x"], data["y"], verbose=0)
+        print(json.dumps(values))
+    """
+    output = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    ).stdout
+    assert json.loads(output.splitlines()[-1]) == pytest.approx(here, rel=1e-6)
+
+
+@every_loss
+def test_graph_mode_and_xla_give_the_same(name):
+    labels, logits = samples()
+    loss = make(name)
+    expected, expected_gradient = value_and_gradient(loss, labels, logits)
+    for options in ({}, {"jit_compile": True}):
+
+        @tf.function(**options)
+        def compiled(z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(z)
+                value = loss(labels, z)
+            return value, tape.gradient(value, z)
+
+        value, gradient = compiled(tf.constant(logits))
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
+
+
+@every_loss
+def test_labels_out_of_range(name):
+    """Eager and graph mode raise; XLA cannot, and makes the loss NaN: never a plausible value."""
+    loss, logits = make(name), np.zeros((2, CLASSES), np.float32)
+    for bad in ([0, CLASSES], [-1, 0], [0.0, np.nan]):
+        labels = np.array(bad)
+        with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received"):
+            loss(labels, logits)
+        # The lookup's own error may come before the named one.
+        message = r"class ids in 0\.\.2|is not in \[0, 3\)"
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            tf.function(loss)(labels, logits)
+        assert np.isnan(tf.function(loss, jit_compile=True)(labels, logits))
+
+
+@every_loss
+def test_logits_that_were_not_declared(name):
+    loss = make(name, from_logits=False)
+    outputs, labels = np.array([[2.0, -0.1, 0.1]], np.float32), np.array([0])
+    with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
+        loss(labels, outputs)
+    assert np.isnan(tf.function(loss, jit_compile=True)(labels, outputs))
+
+
+@every_loss
+def test_shapes_that_do_not_fit(name):
+    if name in NEEDS_TEACHER:
+        pytest.skip("takes other shapes; see test_distillation.py")
+    with pytest.raises(InputError, match=r"y_true: expected class ids of shape \(batch,\)"):
+        make(name)(np.zeros((2, 4)), np.zeros((2, CLASSES)))
+
+
+def test_ls_plus_with_the_accuracy_of_chance_is_label_smoothing():
+    labels, logits = samples()
+    smooth = value_and_gradient(losses.LabelSmoothingLoss(0.3, from_logits=True), labels, logits)
+    chance = lsp.informed_prior([1 / CLASSES] * CLASSES)
+    plus = value_and_gradient(losses.LSPlusLoss(chance, 0.3, from_logits=True), labels, logits)
+    np.testing.assert_allclose(smooth[0] - 0.3 * np.log(CLASSES), plus[0], rtol=1e-5)
+    np.testing.assert_allclose(smooth[1], plus[1], atol=1e-7)
+
+
+def test_every_entry_of_the_golden_file_is_compared(shared):
+    """Each entry is in the table of one of the test files, and no table names another."""
+    import test_distillation
+    import test_losses
+    import test_losses_batch
+    import test_losses_pointwise
+    import test_released_losses
+
+    facts = json.loads((shared / "golden" / "golden_losses.json").read_text())
+    compared = [
+        *{entry for entry, _ in test_losses.LS_PLUS_CASES},
+        *test_losses_pointwise.GOLDEN,
+        *test_losses_batch.GOLDEN,
+        *test_distillation.GOLDEN,
+        *test_released_losses.GOLDEN,
+    ]
+    assert sorted(compared) == sorted(facts["losses"])
