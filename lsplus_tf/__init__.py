@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lsplus_tf import backbones, callbacks, datasets, losses, metrics, plots, priors
+    from lsplus_tf import (
+        backbones,
+        callbacks,
+        datasets,
+        geodesic,
+        losses,
+        metrics,
+        paper,
+        plots,
+        priors,
+    )
     from lsplus_tf.callbacks import OnlineLabelSmoothing
     from lsplus_tf.losses import (
         HardLabelLoss,
@@ -23,7 +33,17 @@ if TYPE_CHECKING:
     from lsplus_tf.metrics import evaluate
     from lsplus_tf.priors import class_accuracy, informed_prior
 
-_SUBPACKAGES = ("backbones", "callbacks", "datasets", "losses", "metrics", "plots", "priors")
+_SUBPACKAGES = (
+    "backbones",
+    "callbacks",
+    "datasets",
+    "geodesic",
+    "losses",
+    "metrics",
+    "paper",
+    "plots",
+    "priors",
+)
 _MODULE_OF = {
     "OnlineLabelSmoothing": "callbacks",
     "HardLabelLoss": "losses",
@@ -45,9 +65,11 @@ __all__ = [
     "class_accuracy",
     "datasets",
     "evaluate",
+    "geodesic",
     "informed_prior",
     "losses",
     "metrics",
+    "paper",
     "plots",
     "priors",
 ]

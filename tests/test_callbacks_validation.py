@@ -336,6 +336,21 @@ def test_the_last_prior_is_in_constants_and_saved(data, tmp_path):
     assert copy.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
+def test_nothing_of_the_callback_is_left_in_the_steps(data):
+    """They read the loss's constants again."""
+    method = Method("prior")
+    model = build(data, method.loss())
+    fit(model, data, [method.callback])
+    model.loss.set_prior(PRIOR)
+    fresh = build(data, method.loss())
+    fresh.set_weights(model.get_weights())
+    x, y = data["x"], data["y"]
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(fresh.evaluate(x, y, verbose=0))
+    for one in (model, fresh):
+        fit(one, data, [])
+    np.testing.assert_allclose(model.get_weights()[0], fresh.get_weights()[0], rtol=1e-6)
+
+
 def test_a_model_that_is_saved_in_training_has_the_prior_of_the_epoch(data, tmp_path):
     method = Method("prior")
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")

@@ -31,18 +31,22 @@ def prior(order: np.ndarray) -> np.ndarray:
     return matrix[np.ix_(order, order)]
 
 
+def fed(loss: Any) -> Any:
+    """Without its warning that nothing renews the soft labels: here nothing is trained."""
+    loss.is_fed = True
+    return loss
+
+
 def online(order: np.ndarray, options: dict[str, Any], **arguments: Any) -> keras.losses.Loss:
     loss = losses.OnlineLabelSmoothingLoss(CLASSES, **arguments, **options)
     loss.soft_labels.assign(prior(order))
-    loss.is_fed = True  # no warning: here nothing is trained
-    return loss
+    return fed(loss)
 
 
 def confusion(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
     loss = losses.ConfusionPenaltyLoss(CLASSES, alpha=0.3, **options)
     loss.update_from_confusion(np.array([[5, 2, 1], [0, 4, 0], [3, 3, 9]])[np.ix_(order, order)])
-    loss.is_fed = True
-    return loss
+    return fed(loss)
 
 
 Factory = Callable[[np.ndarray, dict[str, Any]], keras.losses.Loss]
@@ -91,13 +95,13 @@ NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
-def make(name: str, order: Any = None, **options: Any) -> Callable[..., Any]:
-    """The loss, as a function of labels, logits, (teacher's logits) and sample weights."""
+def make(kind: str, order: Any = None, **options: Any) -> Callable[..., Any]:
+    """The loss, as a function of labels, outputs and sample weights; a teacher is given to it."""
     options = {"from_logits": True, **options}
-    loss = LOSSES[name](np.arange(CLASSES) if order is None else order, options)
+    loss = LOSSES[kind](np.arange(CLASSES) if order is None else order, options)
 
     def call(labels: Any, outputs: Any, sample_weight: Any = None) -> tf.Tensor:
-        if name in NEEDS_TEACHER:
+        if kind in NEEDS_TEACHER:
             labels = losses.with_teacher_logits(labels, teacher(np.shape(outputs), order))
         return loss(labels, outputs, sample_weight)
 
@@ -250,8 +254,8 @@ def test_probabilities_and_a_softmax_give_the_same_as_logits(name):
 WITHOUT_SMOOTHING = {
     "LabelSmoothingLoss": lambda o: losses.LabelSmoothingLoss(0.0, **o),
     "LSPlusLoss": lambda o: losses.LSPlusLoss(prior(np.arange(CLASSES)), 0.0, **o),
-    "OnlineLabelSmoothingLoss": lambda o: losses.OnlineLabelSmoothingLoss(CLASSES, 1.0, **o),
-    "ConfusionPenaltyLoss": lambda o: losses.ConfusionPenaltyLoss(CLASSES, 0.0, **o),
+    "OnlineLabelSmoothingLoss": lambda o: fed(losses.OnlineLabelSmoothingLoss(CLASSES, 1.0, **o)),
+    "ConfusionPenaltyLoss": lambda o: fed(losses.ConfusionPenaltyLoss(CLASSES, 0.0, **o)),
     "ClassDistributionLabelSmoothingLoss": lambda o: losses.ClassDistributionLabelSmoothingLoss(
         [1, 2, 3], 0.0, 0.0, **o
     ),

@@ -178,7 +178,7 @@ def top(p: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def over_pairs(r: np.ndarray, v: np.ndarray) -> float:
-    return float(v @ np.exp(-np.abs(r[:, None] - r) / 0.4) @ v)
+    return max(0.0, float(v @ np.exp(-np.abs(r[:, None] - r) / 0.4) @ v))
 
 
 ALONE = {"base": "none", "from_logits": True, "reduction": "sum"}
@@ -382,7 +382,7 @@ losses = {
     "mmce": MMCELoss(20.0, from_logits=True),
     "mmce_weighted": MMCELoss(20.0, weighted=True, from_logits=True),
     # The default temperatures are so steep that rounding errors grow from step to step.
-    "dece": DifferentiableECELoss(5, 5.0, 0.1, weight=5.0, from_logits=True),
+    "dece": DifferentiableECELoss(5.0, 5, 5.0, 0.1, from_logits=True),
     "meep": ErroneousEntropyLoss(1.0, from_logits=True),
     "meep_kl": ErroneousEntropyLoss(1.0, "kl", form="released_code", from_logits=True),
 }

@@ -61,12 +61,12 @@ class _ValidationCallback(ComputeLossCallback):
         num_classes = self._counts.shape[0]
         labels, outputs = flat_samples(y_true, y_pred)
         true = tf.cast(labels, tf.int32)
-        # A cast makes a class of NaN, and a number that is equal to it of no class.
+        # Compared with what it was cast from: the cast makes a class of a NaN label.
         known = (tf.cast(true, labels.dtype) == labels) & (true >= 0) & (true < num_classes)
         known &= ~tf.reduce_any(tf.math.is_nan(outputs), axis=-1)
         predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
         cells = tf.where(known, true * num_classes + predicted, -1)  # segment sums leave out -1
-        ones = tf.ones_like(cells, tf.float32)  # GPUs have no such sum of integers
+        ones = tf.ones_like(cells, tf.float32)  # exact up to 2^24 in a batch's cell
         counts = tf.math.unsorted_segment_sum(ones, cells, num_classes**2)
         self._counts.assign_add(tf.cast(tf.reshape(counts, self._counts.shape), tf.int64))
 

@@ -33,6 +33,13 @@ def check_number(name: str, value: Any, least: float = 0.0, most: float = np.inf
     return float(value)
 
 
+def check_positive(name: str, value: Any, most: float = np.inf) -> float:
+    """Return `value` as a float; raise `InputError` unless it is a number in (0, most]."""
+    if check_number(name, value, most=most) == 0.0:
+        raise InputError(f"{name}: expected a number > 0, received {value}")
+    return float(value)
+
+
 def check_alpha(alpha: Any) -> float:
     """Return `alpha` as a float; raise `InputError` unless it lies in [0, 1]."""
     return check_number("alpha", alpha, most=1.0)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, check_choice, check_number, sum_over_replicas
+from lsplus_tf.losses.base import Batch, check_choice, check_positive, sum_over_replicas
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 # The authors' width of the Laplacian kernel between confidences.
@@ -36,7 +36,8 @@ class DCALoss(PenaltyLoss):
     The difference belongs to the batch, and every sample's loss contains it whole. Small batches
     mostly penalise chance: of a calibrated model whose confidence is always 0.8 its expected value
     is 0.12 at batch size 8 and 0.020 at 256. On several devices that train together it is that of
-    the global batch. Sample weights weigh both means. A soft label counts as right by what it gives the predicted class.
+    the global batch. Sample weights weigh both means. A soft label counts as right by what it gives
+    the predicted class.
 
     The gradient flows through the confidence, which belongs to the predicted class (of equals the
     first), and not through the accuracy; a difference of 0 has none.
@@ -86,8 +87,9 @@ class MDCALoss(PenaltyLoss):
     -----
     The differences belong to the batch, and every sample's loss contains their mean whole. Small
     batches mostly penalise chance: of a calibrated model that always gives four classes 0.7, 0.1,
-    0.1 and 0.1 the expected mean is 0.098 at batch size 8 and 0.017 at 256. On several devices that train together they are those of the global batch. Sample
-    weights weigh both means. Soft labels are averaged as they are.
+    0.1 and 0.1 the expected mean is 0.098 at batch size 8 and 0.017 at 256. On several
+    devices that train together they are those of the global batch. Sample weights weigh both means.
+    Soft labels are averaged as they are.
     Source: Hebbalaguppe et al., CVPR 2022, and the authors' code.
 
     Examples
@@ -150,10 +152,11 @@ class MMCELoss(PenaltyLoss):
     The penalty belongs to the batch, and every sample's loss contains it whole. A sample's pair
     with itself counts, so that small batches mostly penalise chance: of a calibrated model whose
     confidence is always 0.8 the sum's expected value is 0.020 at batch size 8 and 0.0006 at 256,
-    and 0.12 and 0.020 that of its root. On several devices that train together the penalty is that of the global batch;
-    confidences are gathered from all of them. Sample weights count a sample so many times, in B, m
-    and n too. A soft label counts as right by what it gives the predicted class. Pairs are never
-    formed, so that time grows as B log B and a batch of pixels is no trouble.
+    and 0.12 and 0.020 that of its root. On several devices that train together the penalty is that
+    of the global batch; confidences are gathered from all of them. Sample weights count a sample so
+    many times, in B, m and n too. A soft label counts as right by what it gives the predicted
+    class. Pairs are never formed, so that time grows as B log B and a batch of pixels is no
+    trouble.
     Source: Kumar et al., ICML 2018, and the code of its authors and of Mukhoti et al.,
     NeurIPS 2020, which agree.
 
@@ -219,10 +222,10 @@ class DifferentiableECELoss(PenaltyLoss):
 
     Parameters
     ----------
+    weight : of the penalty, >= 0.
     num_bins : bins of equal width on [0, 1].
     accuracy_temperature : how sharply ranks are told apart, > 0; more is sharper.
     bin_temperature : how far a sample's membership reaches beyond its bin, > 0; less is sharper.
-    weight : of the penalty, >= 0.
     base : what it is added to; see `PenaltyLoss`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
@@ -254,10 +257,10 @@ class DifferentiableECELoss(PenaltyLoss):
 
     def __init__(
         self,
+        weight: float = 0.5,
         num_bins: int = 15,
         accuracy_temperature: float = 100.0,
         bin_temperature: float = 0.01,
-        weight: float = 0.5,
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -269,8 +272,8 @@ class DifferentiableECELoss(PenaltyLoss):
         if not isinstance(num_bins, (int, np.integer)) or num_bins < 1:
             raise InputError(f"num_bins: expected an integer >= 1, received {num_bins!r}")
         self.num_bins = int(num_bins)
-        self.accuracy_temperature = _positive("accuracy_temperature", accuracy_temperature)
-        self.bin_temperature = _positive("bin_temperature", bin_temperature)
+        self.accuracy_temperature = check_positive("accuracy_temperature", accuracy_temperature)
+        self.bin_temperature = check_positive("bin_temperature", bin_temperature)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         p, bins = batch.probabilities, self.num_bins
@@ -294,12 +297,6 @@ class DifferentiableECELoss(PenaltyLoss):
             "accuracy_temperature": self.accuracy_temperature,
             "bin_temperature": self.bin_temperature,
         }
-
-
-def _positive(name: str, value: Any) -> float:
-    if check_number(name, value) == 0.0:
-        raise InputError(f"{name}: expected a number > 0, received {value}")
-    return float(value)
 
 
 def _flat(values: tf.Tensor) -> tf.Tensor:

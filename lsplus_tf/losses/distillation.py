@@ -19,6 +19,7 @@ from lsplus_tf.losses.base import (
     check_alpha,
     check_choice,
     check_number,
+    check_positive,
 )
 
 Form = Literal["paper", "released_code"]
@@ -46,7 +47,7 @@ class DistillationLoss(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits=from_logits, reduction=reduction, name=name)
         self.alpha = check_alpha(alpha)
-        self.temperature = _positive("temperature", temperature)
+        self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
         self.form = check_choice("form", form, "paper", "released_code")
 
@@ -145,7 +146,9 @@ class TfKDRegularizationLoss(DistillationLoss):
             reduction=reduction,
             name=name,
         )
-        self.correct_probability = _positive("correct_probability", correct_probability, most=1.0)
+        self.correct_probability = check_positive(
+            "correct_probability", correct_probability, most=1.0
+        )
 
     def student_temperature(self) -> float:
         return self.temperature if self.form == "paper" else 1.0
@@ -310,7 +313,7 @@ def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
             f"{tuple(labels.shape)}"
         )
     packed = tf.concat([columns, logits], axis=-1)
-    return packed if is_tensor else packed.numpy()
+    return packed if is_tensor or not tf.executing_eagerly() else packed.numpy()
 
 
 def _softened(logits: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -320,10 +323,3 @@ def _softened(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     # Differences of large logits are exact before the division and rounded after it.
     largest = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
     return (logits - largest) / temperature
-
-
-def _positive(name: str, value: Any, most: float = np.inf) -> float:
-    number = check_number(name, value, most=most)
-    if number == 0.0:
-        raise InputError(f"{name}: expected a number > 0, received {value}")
-    return number

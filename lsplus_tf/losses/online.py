@@ -196,12 +196,7 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
         prior_weight: float = 0.5,
     ) -> None:
         self.alpha = check_alpha(alpha)
-        if empty_class not in ("uniform", "keep", "zeros"):
-            raise InputError(
-                f"empty_class: expected 'uniform' or 'keep', received {empty_class!r}; 'zeros' is "
-                "possible too"
-            )
-        self.empty_class = empty_class
+        self.empty_class = check_choice("empty_class", empty_class, "uniform", "keep", "zeros")
         self.soft_weight = soft_weight
         soft = 1.0 - self.alpha if soft_weight is None else check_number("soft_weight", soft_weight)
         if freeze_above is not None:
@@ -235,6 +230,8 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
             reduction=reduction,
             name=name,
         )
+        # Then it is cross-entropy, to the last bit.
+        self.rows_sum_to_one = self.alpha == 1.0 and soft == 0.0
         self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(np.float32)
         # Every replica accumulates its own part, without communication in the step; the parts are
         # summed when they are read, once an epoch.
