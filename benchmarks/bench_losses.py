@@ -113,7 +113,7 @@ def main() -> None:
     cases = [(k, jit_compile) for k in CLASSES for jit_compile in (False, True)]
     ratios: dict[tuple[int, bool], dict[str, float]] = {}
     headings = ["Loss"]
-    for num_classes, jit_compile in track(cases, "Measuring", Console(stderr=True)):
+    for num_classes, jit_compile in track(cases, "Measuring", console=Console(stderr=True)):
         steps = {
             name: make_step(name, loss, num_classes, options.batch, jit_compile)
             for name, loss in make_losses(num_classes).items()

@@ -101,7 +101,7 @@ def _figures(results: Results) -> dict[str, Figure]:
     comparison = tables.compare(results)
     main = comparison.only(tables.MAIN).columns
     first = comparison.names[0]
-    figures["comparison"], axes = _panels(len(main), 2.9, 0.9 + 0.24 * len(comparison.names))
+    figures["comparison"], axes = _panels(len(main), 2.9, 1.4 + 0.24 * len(comparison.names))
     for ax, column in zip(axes, main, strict=True):
         plots.metric_comparison(
             comparison.names,

@@ -21,7 +21,7 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the users of a fixture that trains on one worker, which then trains it once."""
     for item in items:
-        for expensive in ("reproduced", "variants"):
+        for expensive in ("reproduced", "variants", "everything"):
             if expensive in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.xdist_group(expensive))
                 break
