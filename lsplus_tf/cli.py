@@ -6,11 +6,12 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from lsplus_tf import __version__
@@ -124,6 +125,33 @@ def report(
     Example: lsplus-tf report runs/digits
     """
     _report(runs, methods, seeds)
+
+
+@app.command("methods")
+def list_methods() -> None:
+    """List the methods that a config can name, with their settings and defaults.
+
+    Example: lsplus-tf methods
+    """
+    from lsplus_tf.methods import METHODS, MethodSettings
+
+    console = Console()
+    for name, kind in METHODS.items():
+        console.print(f"[bold]{name}[/]  {escape(str(kind.__doc__))}", highlight=False)
+        settings = Table.grid(padding=(0, 2))
+        for key, field in kind.model_fields.items():
+            if key not in ("loss", *MethodSettings.model_fields):
+                default = "null" if field.default is None else escape(str(field.default))
+                choices = (
+                    get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+                )
+                notes = [" or ".join(choices), field.description or ""]
+                settings.add_row(key, default, escape("; ".join(filter(None, notes))))
+        console.print(Padding(settings, (0, 0, 1, 4)))
+    mixup = MethodSettings.model_fields["mixup"]
+    console.print(
+        f"All take [bold]mixup[/] ({mixup.default}): {mixup.description}", highlight=False
+    )
 
 
 @app.command()

@@ -5,9 +5,9 @@ Nothing here imports TensorFlow. `lsplus_tf.training.methods` makes losses and c
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lsplus_tf.settings import Count, NotNegative, Positive, Settings, Weight
 
@@ -167,6 +167,12 @@ class MDCA(MethodSettings):
     base: Literal["hard_labels", "label_smoothing", "focal"] = "hard_labels"
     protocol: ReleasedCode = _RELEASED
 
+    @model_validator(mode="after")
+    def _released_on_cross_entropy_only(self) -> MDCA:
+        if self.protocol == "released_code" and self.base != "hard_labels":
+            raise ValueError(f"base: the released code has hard_labels only, received {self.base}")
+        return self
+
     @property
     def title(self) -> str:
         on = {"hard_labels": "", "label_smoothing": "LS + ", "focal": "FL + "}[self.base]
@@ -237,6 +243,12 @@ class ClassDistributionLabelSmoothing(MethodSettings):
     alpha: Weight = 0.1
     gamma: Weight = 0.01
 
+    @model_validator(mode="after")
+    def _at_most_all(self) -> ClassDistributionLabelSmoothing:
+        if self.alpha + self.gamma > 1:
+            raise ValueError(f"gamma: expected alpha + gamma <= 1, received {self.gamma}")
+        return self
+
 
 class ConfusionPenalty(MethodSettings):
     """CPLS: label smoothing towards what the validation confuses the class with."""
@@ -254,7 +266,7 @@ class TfKDRegularization(MethodSettings):
     loss: Literal["tf_kd_regularization"]
     alpha: Weight = 0.1
     temperature: Positive = 20.0
-    correct_probability: Weight = 0.99
+    correct_probability: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.99
     multiplier: NotNegative = 1.0
     form: ReleasedCode = _FORM
 
@@ -295,3 +307,8 @@ Method = Annotated[
     | TfKDSelfTraining,
     Field(discriminator="loss"),
 ]
+# By their names in configs.
+METHODS: dict[str, type[MethodSettings]] = {
+    get_args(kind.model_fields["loss"].annotation)[0]: kind
+    for kind in get_args(get_args(Method)[0])
+}

@@ -193,6 +193,8 @@ def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     >>> uniform_prior(2).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
+    if not isinstance(num_classes, (int, np.integer)):
+        raise InputError(f"num_classes: expected an integer, received {num_classes!r}")
     if num_classes < 2:
         raise InputError(f"num_classes: expected at least 2, received {num_classes}")
     return np.full((num_classes, num_classes), 1.0 / num_classes)

@@ -17,10 +17,8 @@ from lsplus_tf.training import run_folder
 
 REPORT = "report"
 PANELS_IN_A_ROW = 6
-POOLED = (
-    "Test split, the predictions of all seeds together, whose errors partly cancel: "
-    "the ECE is below the table's mean over seeds"
-)
+POOLED = "Test split, the predictions of all seeds together"
+CANCEL = "; their errors partly cancel, so that an ECE here may lie below the table's mean over seeds"
 
 
 def write_report(results: Results, name: str = REPORT) -> list[Path]:
@@ -63,8 +61,8 @@ def _figures(results: Results) -> dict[str, Figure]:
 
     figures["reliability"], axes = _panels(len(pooled), 3.4, 4.4)
     figures["density"], density_axes = _panels(len(pooled), 3.4, 3.0)
-    for name in ("reliability", "density"):
-        figures[name].suptitle(POOLED, fontsize=10)
+    figures["reliability"].suptitle(POOLED + CANCEL, fontsize=10)
+    figures["density"].suptitle(POOLED, fontsize=10)
     for ax, density_ax, (title, (probabilities, labels)) in zip(
         axes, density_axes, pooled.items(), strict=True
     ):
@@ -102,14 +100,15 @@ def _figures(results: Results) -> dict[str, Figure]:
     main = comparison.only(tables.MAIN).columns
     first = comparison.names[0]
     figures["comparison"], axes = _panels(len(main), 2.9, 1.4 + 0.24 * len(comparison.names))
-    for ax, column in zip(axes, main, strict=True):
+    headings = comparison.only(tables.MAIN).headings()[2:]
+    for ax, column, heading in zip(axes, main, headings, strict=True):
         plots.metric_comparison(
             comparison.names,
             comparison.mean[column.key],
             comparison.sd[column.key],
             ax=ax,
             better=column.better,
-        ).set_title(f"{column.heading} (x100)", fontsize=10)
+        ).set_title(f"{heading} (x100)", fontsize=10)
         ax.tick_params(labelleft=ax is axes[0])
     figures["comparison"].suptitle(
         f"Mean and SD over seeds; dashed the mean of {first}, in orange the best mean", fontsize=10
@@ -148,6 +147,7 @@ def _beside_the_first(
         figure.supylabel(axes[0].get_ylabel(), fontsize=10)
         limits = [ax.get_ylim() for ax in axes]
         for ax in axes:
+            ax.legend(fontsize=7, loc="lower left")
             ax.set(xlabel="", ylabel="", ylim=(min(limits)[0], max(high for _, high in limits)))
     return figures
 

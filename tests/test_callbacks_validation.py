@@ -426,14 +426,14 @@ def test_priors_and_confusion_under_a_strategy_of_two_devices():
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("options", [{}, {"validation_freq": 9}], ids=["none", "too-seldom"])
-def test_no_validation_is_said_in_the_first_epoch_and_refused_at_the_end(data, name, options):
+def test_no_validation_is_said_in_the_first_epoch_and_at_the_end(data, name, options):
     method = Method(name)
     model = build(data, method.loss())
     if not options:
         options = {"validation_data": None}
     with (
         pytest.warns(UserWarning, match=r"validation_data: expected by .* in the first epoch"),
-        pytest.raises(InputError, match=r"validation_data: expected by .* received no validation"),
+        pytest.warns(UserWarning, match=r"validation_data: .* in all epochs: nothing changed"),
     ):
         fit(model, data, [method.callback], epochs=2, **options)
     assert "compute_loss" not in vars(model)
@@ -441,12 +441,28 @@ def test_no_validation_is_said_in_the_first_epoch_and_refused_at_the_end(data, n
 
 def test_a_class_without_validation_samples(data):
     keep = data["val_y"] != 1
-    method = Method("prior")
     with pytest.raises(InputError, match=r"validation_data: expected .* found none of \[1\]"):
         fit(
-            build(data, method.loss()), data, [method.callback],
+            build(data, Method("prior").loss()), data, [PriorRefresh()],
             validation_data=(data["val_x"][keep], data["val_y"][keep]),
         )  # fmt: skip
+
+
+def test_shrinkage_covers_a_class_without_validation_samples(data):
+    keep = data["val_y"] != 1
+    model = build(data, Method("prior").loss())
+    refresh = lsp.callbacks.PriorRefresh(shrinkage=2.0)
+    x, y = data["val_x"][keep], data["val_y"][keep]
+    fit(model, data, [refresh], validation_data=(x, y))
+    overall = np.mean(model.predict(x, verbose=0).argmax(axis=1) == y)
+    assert refresh.history[-1][1][1] == pytest.approx(overall)
+
+
+def test_a_fit_of_too_few_epochs_to_refresh(data):
+    refresh = lsp.callbacks.PriorRefresh(every=9)
+    with pytest.warns(UserWarning, match="every=9.* fewer epochs, the prior stayed"):
+        fit(build(data, Method("prior").loss()), data, [refresh], epochs=2)
+    assert refresh.history == []
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -454,7 +470,7 @@ def test_another_loss_or_two_callbacks(data, name):
     method = Method(name)
     for loss in (lsp.HardLabelLoss(from_logits=True), "mse"):
         with pytest.raises(
-            InputError, match=r"expected a model compiled with one .*received loss="
+            InputError, match=r"expected a model compiled with one .*received loss: "
         ):
             fit(build(data, loss), data, [method.callback])
     with pytest.raises(InputError, match=r"callbacks: expected one .*, received two"):

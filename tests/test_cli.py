@@ -48,6 +48,18 @@ def refused(call):
     return run
 
 
+def test_methods_are_listed_with_their_settings(call):
+    from lsplus_tf.methods import METHODS
+
+    code, stdout, stderr = call("methods", columns=80)
+    assert (code, stderr) == (0, "")
+    for name in METHODS:
+        assert f"\n{name}  " in f"\n{stdout}"
+    assert "refresh_every" in stdout
+    assert "uniform or zeros or label_smoothed" in " ".join(stdout.split())
+    assert max(len(line) for line in stdout.splitlines()) <= 80
+
+
 # --- help -----------------------------------------------------------------------------------------
 
 
@@ -62,6 +74,7 @@ def test_help_and_early_errors_do_without_tensorflow():
             (["report", "--help"], 0),
             (["datasets", "--help"], 0),
             (["datasets"], 0),
+            (["methods"], 0),
             (["train", {DIGITS!r}, "--set", "protocol.epoch=3"], 2),
             (["train", {DIGITS!r}, "--methods", "none"], 2),
             (["report", "/nowhere"], 2),

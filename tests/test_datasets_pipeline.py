@@ -409,7 +409,32 @@ def test_evaluation_labels_as_rows():
     np.testing.assert_array_equal(labels, np.eye(3)[[0, 1, 2, 0]])
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [-1, 0, 0, 0], [0.0, 0.5, 1.0, 2.0]])
+def test_class_ids_that_mixup_does_not_know(labels):
+    images, seed = np.ones((4, 2, 2, 1), np.uint8), [0, 0]
+    with pytest.raises(InputError, match=r"labels: expected class ids in 0\.\.2, received"):
+        mixup_batch(images, np.array(labels), 3, 1.0, seed)
+    batches = tf.data.Dataset.from_tensors((images, np.array(labels)))
+    mixed = batches.map(lambda x, y: mixup_batch(x, y, 3, 1.0, seed))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"expected class ids in 0\.\.2"):
+        list(mixed)
+
+
+def test_mixup_of_usual_forms():
+    """uint8 images, class ids in a column and one-hot rows: the same blend."""
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((2, 2, 1), np.uint8)
+    ids, seed = np.array([0, 1, 2, 0]), [3, 4]
+    expected = mixup_batch(tf.cast(images, tf.float32), tf.constant(ids), 3, 1.0, seed)
+    for labels in (ids[:, None], np.eye(3)[ids], ids.tolist(), ids.astype(np.float32)):
+        for one, other in zip(mixup_batch(images, labels, 3, 1.0, seed), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_mixup_that_cannot_be():
+    with pytest.raises(InputError, match="seed: expected two integers"):
+        mixup_batch(tf.ones((1, 2, 2, 1)), tf.constant([0]), 2, 1.0, 7)
+    with pytest.raises(InputError, match=r"labels: expected shape \(batch,\) or \(batch, 3\)"):
+        mixup_batch(tf.ones((1, 2, 2, 1)), tf.eye(2)[:1], 3, 1.0, [0, 0])
     with pytest.raises(InputError, match="mixup: expected a number >= 0, received -1"):
         mixed_batches(numbered(4), mixup=-1)
     with pytest.raises(InputError, match="alpha: expected a number above 0, received 0"):

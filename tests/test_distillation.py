@@ -18,7 +18,7 @@ from tensorflow.python.framework import config as tf_config
 from lsplus_tf.callbacks import OnlineLabelSmoothing, TeacherLogits
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import (
-    ConfidencePenaltyLoss,
+    DCALoss,
     HardLabelLoss,
     OnlineLabelSmoothingLoss,
     TfKDRegularizationLoss,
@@ -378,12 +378,6 @@ def test_labels_without_teacher(shape):
 def test_one_sigmoid_output():
     with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
         TfKDSelfTrainingLoss()(np.zeros((2, 2)), np.array([[0.2], [0.9]], np.float32))
-
-
-def test_the_base_of_a_penalty_has_no_teacher():
-    loss = ConfidencePenaltyLoss(base=TfKDSelfTrainingLoss(), from_logits=True)
-    with pytest.raises(InputError, match="tf_kd_self_training: expected labels with teacher's"):
-        loss(np.zeros(2, int), np.zeros((2, 3), np.float32))
 
 
 def test_no_gradient_reaches_the_teacher():
@@ -768,3 +762,44 @@ def test_a_compute_loss_that_something_else_replaced_is_refused(data):
         fit(model, data, TeacherLogits(linear(data["teacher"])))
     with pytest.raises(InputError, match="expected a model compiled with one OnlineLabelSmoothing"):
         fit(build(data), data, OnlineLabelSmoothing())
+
+
+@pytest.mark.parametrize("form", ["paper", "released_code"])
+@pytest.mark.parametrize("temperature", [1.0, 6.0, 20.0, 40.0])
+def test_a_student_near_its_teacher_keeps_its_digits(form, temperature):
+    """At high temperatures KL is 1e-4 of the entropies that it is the difference of."""
+    rng = np.random.default_rng(0)
+    for num_classes in (2, 3, 7):
+        logits = rng.normal(0, 1.5, (5, num_classes)).astype(np.float32)
+        teacher = (logits + rng.normal(0, 0.3, logits.shape)).astype(np.float32)
+        labels = rng.integers(0, num_classes, 5)
+        loss = TfKDSelfTrainingLoss(
+            1.0, temperature, 50.0, form=form, from_logits=True, reduction="sum"
+        )
+        value, gradient = value_and_gradient(loss, with_teacher_logits(labels, teacher), logits)
+        q, p = softened(teacher, temperature), softened(logits, temperature)
+        scale = 50.0 * (temperature**2 / num_classes if form == "released_code" else 1.0)
+        np.testing.assert_allclose(value, scale * rel_entr(q, p).sum(), rtol=2e-6)
+        expected = scale * (p - q) / temperature
+        np.testing.assert_allclose(
+            gradient, expected, rtol=2e-6, atol=2e-6 * np.abs(expected).max()
+        )
+
+
+def test_a_penalty_on_top_of_self_training():
+    """The teacher's logits reach the base, and the callback finds it."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 4)).astype(np.float32), rng.integers(0, 3, 24)
+    teacher = keras.Sequential([keras.Input([4]), keras.layers.Dense(3)])
+    student = keras.models.clone_model(teacher)
+    plain = TfKDSelfTrainingLoss(0.5, 2.0, from_logits=True)
+    both = DCALoss(2.0, base=TfKDSelfTrainingLoss(0.5, 2.0), from_logits=True)
+    alone = DCALoss(2.0, base="none", from_logits=True)
+    packed = with_teacher_logits(y, teacher(x))
+    logits = student(x)
+    np.testing.assert_allclose(
+        both(packed, logits), plain(packed, logits) + alone(y, logits), rtol=1e-6
+    )
+    student.compile("sgd", both)
+    history = student.fit(x, y, callbacks=[TeacherLogits(teacher)], verbose=0)
+    assert np.isfinite(history.history["loss"]).all()

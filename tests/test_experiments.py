@@ -532,7 +532,9 @@ def test_doubtful_class_accuracies_are_told(reproduced):
 
 
 def test_ls_plus_needs_class_accuracies(tmp_path):
-    with pytest.raises(InputError, match=r"class_accuracy: expected \(K,\) for LS\+, received None"):
+    with pytest.raises(
+        InputError, match=r"class_accuracy: expected \(K,\) for LS\+, received None"
+    ):
         train.train_run(tmp_path / "run", experiment_with(), "ls_plus", 0, load_dataset("digits"))
     assert list(tmp_path.iterdir()) == []
 

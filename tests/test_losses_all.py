@@ -238,6 +238,21 @@ def test_pixels_are_samples(name):
 
 
 @every_loss
+def test_a_weight_of_an_image_is_that_of_its_pixels(name):
+    """Keras alone would weigh along the last axis, and say nothing where it has the same length."""
+    labels, logits = samples(18)
+    labels, logits = labels.reshape(3, 2, 3), logits.reshape(3, 2, 3, CLASSES)
+    weights = np.array([0.0, 1.0, 2.0], np.float32)
+    summed = make(name, reduction="sum")
+    each_pixel = np.broadcast_to(weights[:, None, None], labels.shape)
+    np.testing.assert_allclose(
+        summed(labels, logits, weights), summed(labels, logits, each_pixel), rtol=1e-6
+    )
+    flat = summed(labels.reshape(-1), logits.reshape(-1, CLASSES), each_pixel.reshape(-1))
+    np.testing.assert_allclose(summed(labels, logits, weights), flat, rtol=1e-5)
+
+
+@every_loss
 def test_probabilities_and_a_softmax_give_the_same_as_logits(name):
     labels, logits = samples()
     expected, expected_gradient = value_and_gradient(make(name), labels, logits)
@@ -348,7 +363,7 @@ def test_graph_mode_and_xla_give_the_same(name):
 def test_labels_out_of_range(name):
     """Eager and graph mode raise; XLA cannot, and makes the loss NaN: never a plausible value."""
     loss, logits = make(name), np.zeros((2, CLASSES), np.float32)
-    for bad in ([0, CLASSES], [-1, 0], [0.0, np.nan]):
+    for bad in ([0, CLASSES], [-1, 0], [0.0, np.nan], [0.0, 1.5]):
         labels = np.array(bad)
         with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received"):
             loss(labels, logits)
@@ -374,6 +389,8 @@ def test_shapes_that_do_not_fit(name):
         pytest.skip("takes other shapes; see test_distillation.py")
     with pytest.raises(InputError, match=r"y_true: expected class ids of shape \(batch,\)"):
         make(name)(np.zeros((2, 4)), np.zeros((2, CLASSES)))
+    with pytest.raises(InputError, match=r"received shape \(3,\)"):
+        make(name)(np.zeros(3), np.zeros((2, CLASSES)))
 
 
 def test_ls_plus_with_the_accuracy_of_chance_is_label_smoothing():

@@ -468,3 +468,22 @@ def test_two_devices_train_as_one():
 def test_bad_arguments(make, options, message):
     with pytest.raises(InputError, match=message):
         make(**options)
+
+
+def test_the_released_weighted_mmce_with_one_wrong_sample():
+    """Restated from the code of Kumar et al.: every sum over its pairs, twice, and 1e-5 more."""
+    logits = np.array([[2, 0, 0], [2, 0, 0], [0, 1, 0]], np.float64)
+    labels = np.array([0, 0, 2])
+    p = softmax(logits, axis=1)
+    r, c = p.max(axis=1), p.argmax(axis=1) == labels
+    kernel = np.exp(-np.abs(r[:, None] - r[None, :]) / 0.4)
+    right, wrong = c * (1 - r), ~c * r
+    m, n = c.sum(), (~c).sum()
+    sums = [
+        (right @ kernel @ right, m * m, 1),
+        (wrong @ kernel @ wrong, n * n, 1),
+        (right @ kernel @ wrong, m * n, -2),
+    ]
+    expected = np.sqrt(sum(k * t / (b * (b + 1e-5)) for t, b, k in sums) + 1e-10)
+    loss = MMCELoss(1.0, weighted=True, base="none", from_logits=True)
+    np.testing.assert_allclose(loss(labels, logits.astype(np.float32)), expected, rtol=1e-6)

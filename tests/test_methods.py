@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,14 +14,13 @@ from lsplus_tf import callbacks, losses, metrics, paper, tables
 from lsplus_tf.config import load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, gather, plan_runs
-from lsplus_tf.methods import Method
+from lsplus_tf.methods import METHODS
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.methods import build_callback, build_loss
 
 ALL = Path(__file__).resolve().parents[1] / "configs" / "pneumoniamnist_all.yaml"
-KINDS = get_args(get_args(Method)[0])
-TAGS = [get_args(kind.model_fields["loss"].annotation)[0] for kind in KINDS]
+TAGS, KINDS = list(METHODS), list(METHODS.values())
 COUNTS, ACCURACY = np.array([30, 50, 20]), np.array([0.9, 0.8, 0.6])
 
 RELEASED = {
@@ -41,7 +40,7 @@ def method(**settings: Any) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS, ids=TAGS)
 def test_every_method_gets_its_loss_with_its_settings(kind):
-    settings = kind(loss=get_args(kind.model_fields["loss"].annotation)[0])
+    settings = kind(loss=TAGS[KINDS.index(kind)])
     loss = build_loss(settings, COUNTS, ACCURACY)
     assert type(loss) is getattr(losses, kind.loss_class)
     config = loss.get_config()
@@ -52,7 +51,7 @@ def test_every_method_gets_its_loss_with_its_settings(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=TAGS)
 def test_the_defaults_of_configs_and_of_losses_agree(kind):
-    settings = kind(loss=get_args(kind.model_fields["loss"].annotation)[0])
+    settings = kind(loss=TAGS[KINDS.index(kind)])
     made = build_loss(settings, COUNTS, ACCURACY).get_config()
     needed = {
         "num_classes": len(COUNTS),
@@ -85,6 +84,25 @@ def test_the_released_baselines():
     assert (made["dca_released"].weight, made["dca_released"].alpha) == (10, 1)
     assert (made["mdca_released"].weight, made["mdca_released"].alpha) == (1, 0.1)
     assert method(**RELEASED["dca_released"]).title == "DCA, released code"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"loss": "mdca", "base": "focal", "protocol": "released_code"},
+            "base: the released code has hard_labels only, received focal",
+        ),
+        (
+            {"loss": "class_distribution_label_smoothing", "alpha": 0.9, "gamma": 0.2},
+            r"gamma: expected alpha \+ gamma <= 1, received 0.2",
+        ),
+        ({"loss": "tf_kd_regularization", "correct_probability": 0.0}, "greater than 0"),
+    ],
+)
+def test_settings_that_no_loss_could_have(settings, message):
+    with pytest.raises(ValueError, match=message):
+        method(**settings)
 
 
 def test_what_a_loss_needs_and_did_not_get():

@@ -218,8 +218,10 @@ def test_finite_where_the_original_divides_by_zero_or_overflows(make, row):
     if sum(row) == 0 and make is ReleasedDCALoss:
         alone = float(make(heads="softmax")([0], [row]))
         term = 10 * abs(np.e / (np.e + 1) - 1.0)
+        # z / 0 is infinite, and clipped by its sign; 0 / 0, NaN there, counts as the lower clip.
+        q = 1 - 1e-7 if row[0] > 0 else 1e-7
         np.testing.assert_allclose(
-            float(make()([0], [row])) - alone, term - np.log(1e-7), rtol=1e-5
+            float(make()([0], [row])) - alone, term - np.log(q), rtol=1e-5, atol=1e-6
         )
 
 

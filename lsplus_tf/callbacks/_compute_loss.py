@@ -65,13 +65,13 @@ class ComputeLossCallback(keras.callbacks.Callback, abc.ABC):
         found = [
             (key, compiled, loss)
             for key, compiled in _entries(losses)
-            for loss in _with_bases(compiled)
+            for loss in with_bases(compiled)
             if isinstance(loss, self.loss_class)
         ]
         if len(found) != 1:
             raise InputError(
                 f"{type(self).__name__}: expected a model compiled with one "
-                f"{self.loss_class.__name__}, received loss={losses!r}"
+                f"{self.loss_class.__name__}, received {described(losses)}"
             )
         return found[0]
 
@@ -114,8 +114,17 @@ def _entries(losses: Any) -> Iterator[tuple[Any, Any]]:
         yield None, losses
 
 
-def _with_bases(loss: Any) -> Iterator[Any]:
+def with_bases(loss: Any) -> Iterator[Any]:
     """A loss, and those that it adds a penalty to."""
     while isinstance(loss, ClassificationLoss):
         yield loss
         loss = getattr(loss, "base", None)
+
+
+def described(losses: Any) -> str:
+    """What a model was compiled with, in words."""
+    named = (
+        loss if isinstance(loss, str) or loss is None else type(loss).__name__
+        for _, loss in _entries(losses)
+    )
+    return f"loss: {', '.join(map(str, named))}"

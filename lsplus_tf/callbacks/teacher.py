@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from lsplus_tf.callbacks._compute_loss import described, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import Batch, refuse
 from lsplus_tf.losses.distillation import TfKDSelfTrainingLoss, with_teacher_logits
@@ -97,10 +98,10 @@ class TeacherLogits(keras.callbacks.Callback):
 
     def _wrap(self) -> None:
         model, loss = self.model, self.model.loss
-        if not isinstance(loss, TfKDSelfTrainingLoss):
+        if not any(isinstance(part, TfKDSelfTrainingLoss) for part in with_bases(loss)):
             raise InputError(
                 "TeacherLogits: expected a model compiled with one TfKDSelfTrainingLoss, "
-                f"received loss={loss!r}"
+                f"received {described(loss)}"
             )
         taught, teacher = (getattr(x, "output_shape", None) for x in (model, self.teacher))
         if taught is not None and teacher is not None:

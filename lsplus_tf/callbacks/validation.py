@@ -91,7 +91,7 @@ class _ValidationCallback(ComputeLossCallback):
         self._counts = None
         self.model.test_function = None
         if self._validated is False:
-            raise InputError(f"{self._expected()} in all epochs")
+            warnings.warn(f"{self._expected()} in all epochs: nothing changed", stacklevel=2)
 
     def _expected(self) -> str:
         return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
@@ -113,8 +113,11 @@ class ConfusionPenalty(_ValidationCallback):
     Raises
     ------
     InputError : when training begins, if the model was not compiled with a `ConfusionPenaltyLoss`,
-        or overrides `compute_loss` without the `training` argument; when it ends, if there was no
-        validation, of which the first epoch warns.
+        or overrides `compute_loss` without the `training` argument.
+
+    Warns
+    -----
+    UserWarning : after the first epoch, and after the last, if there was no validation.
 
     Notes
     -----
@@ -191,16 +194,22 @@ class PriorRefresh(_ValidationCallback):
     Raises
     ------
     InputError : an argument out of range. When training begins, if the model was not compiled with
-        an `LSPlusLoss`, or overrides `compute_loss` without the `training` argument; when it ends,
-        if there was no validation, of which the first epoch warns; after a validation without
-        samples of some class.
+        an `LSPlusLoss`, or overrides `compute_loss` without the `training` argument. After a
+        validation without samples of some class, if there is no `shrinkage`, with which the class
+        takes the overall accuracy.
+
+    Warns
+    -----
+    UserWarning : after the first epoch, and after the last, if there was no validation; after a
+        `fit` of fewer epochs than `every`.
 
     Notes
     -----
     Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
     an `LSPlusLoss`, or a penalty added to it. Samples count as in `ConfusionPenalty`. After `fit`
     the last prior is `loss.prior`, and saved with the model.
-    The paper estimates the prior once; this is our own.
+    The targets change with the prior, and with them the scale of the loss: choose checkpoints by
+    another measure than `val_loss`. The paper estimates the prior once; this is our own.
 
     Examples
     --------
@@ -240,20 +249,29 @@ class PriorRefresh(_ValidationCallback):
 
     def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
         self._epochs_since += 1
-        if confusion is None or self._epochs_since < self.every:
+        # Nothing is counted where all outputs were NaN: then it is not the data that is wrong.
+        if confusion is None or self._epochs_since < self.every or not confusion.any():
             return
         counts = confusion.sum(axis=1)
-        if not counts.all():
+        if not counts.all() and not self.shrinkage:
             raise InputError(
                 "validation_data: expected samples of every class, found none of "
-                f"{np.flatnonzero(counts == 0).tolist()}"
+                f"{np.flatnonzero(counts == 0).tolist()}; with shrinkage > 0 such classes take the "
+                "overall accuracy"
             )
-        accuracy = shrink_class_accuracy(confusion.diagonal() / counts, counts, self.shrinkage)
+        accuracy = shrink_class_accuracy(
+            confusion.diagonal() / np.maximum(counts, 1), counts, self.shrinkage
+        )
         self._loss.set_prior(informed_prior(accuracy))
         self.history.append((epoch, accuracy))
         self._epochs_since = 0
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if not self.history and self._validated:
+            warnings.warn(
+                f"PriorRefresh(every={self.every}): fit had fewer epochs, the prior stayed",
+                stacklevel=2,
+            )
         self._loss.hold_prior(in_variables=False)
         self.model.train_function = None
         super().on_train_end(logs)

@@ -61,12 +61,13 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
             f"y_pred: expected a column for each of two or more classes, received shape "
             f"{tuple(y_pred.shape)}; in place of one sigmoid output use two"
         )
-    if y_true.shape.rank == rank:
+    samples = y_pred.shape[:-1]
+    if y_true.shape.rank == rank and y_true.shape[:-1].is_compatible_with(samples):
         if y_true.shape[-1] == num_classes:
             return None
         if y_true.shape[-1] == 1:
             return tf.squeeze(y_true, axis=-1)
-    elif y_true.shape.rank == rank - 1:
+    elif y_true.shape.rank == rank - 1 and y_true.shape.is_compatible_with(samples):
         return y_true
     raise InputError(
         f"y_true: expected class ids of shape (batch,) or (batch, 1), or rows of shape "
@@ -85,7 +86,7 @@ def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
 def refuse(valid: tf.Tensor, message: str, values: tf.Tensor) -> None:
     """Raise where samples are not valid and an exception can be raised: XLA drops assertions."""
     if not tf.executing_eagerly():
-        tf.debugging.Assert(tf.reduce_all(valid), [message, "received:", values], summarize=8)
+        tf.debugging.Assert(tf.reduce_all(valid), [message, "received:", values], summarize=64)
     elif not np.all(valid):
         raise InputError(f"{message}, received {values.numpy()[~valid.numpy()][0]}")
 
@@ -243,8 +244,10 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             y_pred = tf.cast(y_pred, tf.float32)
             y_pred._keras_logits = tf.cast(logits, tf.float32)
         if sample_weight is not None:
-            # Keras does not give the weights to `call`, where a batch's statistics need them.
-            y_true = _Weighed(tf.convert_to_tensor(y_true), tf.convert_to_tensor(sample_weight))
+            # Keras would weigh pixels (B, H, W) by sample weights (B,) along the last axis.
+            sample_weight = _one_per_sample(tf.cast(sample_weight, tf.float32), y_pred)
+            # And it does not give the weights to `call`, where a batch's statistics need them.
+            y_true = _Weighed(tf.convert_to_tensor(y_true), sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: tf.Tensor) -> tf.Tensor:
@@ -275,11 +278,12 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
                 clip_value_min=tf.constant(0, labels.dtype),
                 clip_value_max=tf.constant(num_classes - 1, labels.dtype),
             )
-            known = clipped == labels  # false for NaN too, which a cast would make a class
+            ids = tf.cast(clipped, tf.int32)
+            # False for NaN and fractions too, which a cast makes a class.
+            known = tf.cast(ids, labels.dtype) == labels
             refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
-            labels = tf.cast(clipped, tf.int32)
+            labels = ids
             valid = known if valid is None else known & valid
-        weights = None if weights is None else _one_per_sample(weights, values)
         batch = Batch(labels, rows, values, from_logits, weights, teacher_logits)
         losses = self.sample_losses(batch)
         # Where nothing could be raised, a wrong value must not pass for a plausible loss.
@@ -294,8 +298,9 @@ def _replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def _one_per_sample(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+def _one_per_sample(weights: tf.Tensor, y_pred: Any) -> tf.Tensor:
     """Sample weights (B,), (B, 1), () or (...) in the shape (...) of the samples."""
+    values = tf.convert_to_tensor(y_pred)
     rank = values.shape.rank - 1
     if weights.shape.rank == rank + 1:
         weights = tf.squeeze(weights, axis=-1)

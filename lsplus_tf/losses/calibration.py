@@ -14,6 +14,8 @@ from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 # The authors' width of the Laplacian kernel between confidences.
 _KERNEL_WIDTH = 0.4
+# What the released weighted MMCE adds to the number of pairs when it divides by it again.
+_MORE_PAIRS = 1e-5
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -23,7 +25,7 @@ class DCALoss(PenaltyLoss):
     Parameters
     ----------
     weight : of the difference, >= 0. The authors' code has 10.
-    base : what it is added to; see `PenaltyLoss`.
+    base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
@@ -74,8 +76,8 @@ class MDCALoss(PenaltyLoss):
     Parameters
     ----------
     weight : of the differences, >= 0. The authors used 1.
-    base : what they are added to; see `PenaltyLoss`. "none" gives the differences alone; the
-        authors also used a `FocalLoss` and a `LabelSmoothingLoss`.
+    base : what they are added to; see `lsplus_tf.losses.penalty`. "none" gives the differences
+        alone; the authors also used a `FocalLoss` and a `LabelSmoothingLoss`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
@@ -128,9 +130,11 @@ class MMCELoss(PenaltyLoss):
     ======================= ================ ================ =======
     MMCE, released code     (1 - r) / B      -r / B           no
     MMCE, paper             (1 - r) / B      -r / B           yes
-    weighted, released code (1 - r) / m^2    -r / n^2         yes
+    weighted, released code (1 - r) / m^2 *  -r / n^2 *       yes
     weighted, paper         (1 - r) / m      -r / n           yes
     ======================= ================ ================ =======
+
+    * with 1e-5 added to each number of pairs the second time that it divides.
 
     Parameters
     ----------
@@ -138,7 +142,7 @@ class MMCELoss(PenaltyLoss):
     weighted : whether right and wrong samples have the same say; 0 if all are right or all wrong.
     form : "released_code" or "paper". The released code of the weighted penalty divides by the
         number of pairs twice, so that the penalty vanishes as batches grow.
-    base : what it is added to; see `PenaltyLoss`.
+    base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
@@ -192,17 +196,17 @@ class MMCELoss(PenaltyLoss):
             right, wrong = weights * right, weights * wrong
         counts = sum_over_replicas(tf.stack([tf.reduce_sum(right), tf.reduce_sum(wrong)]))
         m, n = tf.unstack(counts)
-        released = self.form == "released_code"
-        if self.weighted:
-            enough = tf.minimum(m, n)
-            per_right, per_wrong = (m * m, n * n) if released else (m, n)
+        gaps = tf.stack([right * (1.0 - confidence), -wrong * confidence], axis=-1)
+        rr, rw, ww = _over_pairs(confidence, gaps)
+        if not self.weighted:
+            total = tf.math.divide_no_nan(rr + ww + 2.0 * rw, (m + n) ** 2)
+            if self.form == "released_code":
+                return total
+            enough = m + n
         else:
-            per_right = per_wrong = enough = m + n
-        signed = tf.math.divide_no_nan(right * (1.0 - confidence), per_right)
-        signed -= tf.math.divide_no_nan(wrong * confidence, per_wrong)
-        total = _over_pairs(confidence, signed)
-        if released and not self.weighted:
-            return total
+            more = _MORE_PAIRS if self.form == "released_code" else None
+            total = _mean(rr, m * m, more) + _mean(ww, n * n, more) + 2.0 * _mean(rw, m * n, more)
+            enough = tf.minimum(m, n)
         # A root has no gradient at 0; the authors add the same constant.
         return tf.where(enough > 0.0, tf.sqrt(tf.maximum(total, 0.0) + 1e-10), 0.0)
 
@@ -226,7 +230,7 @@ class DifferentiableECELoss(PenaltyLoss):
     num_bins : bins of equal width on [0, 1].
     accuracy_temperature : how sharply ranks are told apart, > 0; more is sharper.
     bin_temperature : how far a sample's membership reaches beyond its bin, > 0; less is sharper.
-    base : what it is added to; see `PenaltyLoss`.
+    base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
@@ -303,8 +307,17 @@ def _flat(values: tf.Tensor) -> tf.Tensor:
     return tf.reshape(values, [-1])
 
 
-def _over_pairs(confidence: tf.Tensor, signed: tf.Tensor) -> tf.Tensor:
-    """The sum over all pairs, of all devices, of signed_i signed_j exp(-|r_i - r_j| / 0.4).
+def _mean(total: tf.Tensor, pairs: tf.Tensor, more: float | None) -> tf.Tensor:
+    """`total` over the number of `pairs`; in the released code a second time over a little more."""
+    mean = tf.math.divide_no_nan(total, pairs)
+    return mean if more is None else mean / (pairs + more)
+
+
+def _over_pairs(confidence: tf.Tensor, gaps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Sums over all pairs of samples, of all devices, of gap_i gap_j exp(-|r_i - r_j| / 0.4).
+
+    `gaps` (B, 2) has the right samples' in its first column and the wrong ones' in its second; the
+    sums are those of right with right, right with wrong, and wrong with wrong.
 
     In order of confidence r, the kernel of i < j is exp(r_i / 0.4) exp(-r_j / 0.4), and a
     cumulative sum takes all pairs.
@@ -312,16 +325,18 @@ def _over_pairs(confidence: tf.Tensor, signed: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if context is not None and context.num_replicas_in_sync > 1:
         # As one tensor, since the gradient of `all_gather` takes none of `tf.gather`'s slices.
-        both = context.all_gather(tf.stack([confidence, signed], axis=-1), axis=0)
-        confidence, signed = both[:, 0], both[:, 1]
+        both = context.all_gather(tf.concat([confidence[:, None], gaps], axis=-1), axis=0)
+        confidence, gaps = both[:, 0], both[:, 1:]
     order = tf.argsort(confidence)
-    confidence, signed = tf.gather(confidence, order), tf.gather(signed, order)
+    confidence, gaps = tf.gather(confidence, order), tf.gather(gaps, order)
     # Equal confidences are one place: none of them comes first, so they do not pull on each other.
     steps = tf.cast(confidence[1:] > confidence[:-1], tf.int32)
     place = tf.pad(tf.cumsum(steps), [[1, 0]])
-    growth = tf.exp(confidence / _KERNEL_WIDTH)
+    growth = tf.exp(confidence / _KERNEL_WIDTH)[:, None]
     here, up, down = (
         tf.math.unsorted_segment_sum(values, place, tf.size(place))
-        for values in (signed, signed * growth, signed / growth)
+        for values in (gaps, gaps * growth, gaps / growth)
     )
-    return tf.reduce_sum(here * here + 2.0 * down * tf.cumsum(up, exclusive=True))
+    ordered = tf.matmul(down, tf.cumsum(up, exclusive=True), transpose_a=True)
+    sums = tf.matmul(here, here, transpose_a=True) + ordered + tf.transpose(ordered)
+    return sums[0, 0], sums[0, 1], sums[1, 1]

@@ -22,7 +22,8 @@ class ConfidencePenaltyLoss(PenaltyLoss):
     Parameters
     ----------
     weight : of the entropy, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to, "hard_labels" for cross-entropy; see `PenaltyLoss`.
+    base : what the penalty is added to, "hard_labels" for cross-entropy; see
+        `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
@@ -68,7 +69,8 @@ class UniformPenaltyLoss(PenaltyLoss):
     Parameters
     ----------
     weight : of the distance, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to, "hard_labels" for cross-entropy; see `PenaltyLoss`.
+    base : what the penalty is added to, "hard_labels" for cross-entropy; see
+        `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import replace
+import math
 from typing import Any, Literal
 
 import keras
@@ -52,8 +52,8 @@ class DistillationLoss(ClassificationLoss):
         self.form = check_choice("form", form, "paper", "released_code")
 
     @abc.abstractmethod
-    def teacher(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, bool]:
-        """q (..., K), sum_k q_k log q_k (...) or (), and whether the rows of q sum to 1."""
+    def divergence(self, batch: Batch, student: tf.Tensor) -> tf.Tensor:
+        """KL(q || p) (...) from the teacher's q to the softmax p of the softened `student`."""
 
     def student_temperature(self) -> float:
         """What divides the logits in the KL term."""
@@ -70,10 +70,7 @@ class DistillationLoss(ClassificationLoss):
         if not weight:
             return (1.0 - self.alpha) * batch.cross_entropy
         logits = batch.values if batch.from_logits else batch.log_probabilities
-        values = _softened(logits, self.student_temperature())
-        softened = replace(batch, values=values, from_logits=True)
-        targets, negative_entropy, unit_rows = self.teacher(batch)
-        divergence = softened.cross_entropy_with(targets, unit_rows=unit_rows) + negative_entropy
+        divergence = self.divergence(batch, _softened(logits, self.student_temperature()))
         return (1.0 - self.alpha) * batch.cross_entropy + weight * divergence
 
     def get_config(self) -> dict[str, Any]:
@@ -161,16 +158,20 @@ class TfKDRegularizationLoss(DistillationLoss):
             scores = np.log(row) if self.form == "paper" else row
         return softmax(scores / self.temperature)
 
-    def teacher(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, bool]:
+    def divergence(self, batch: Batch, student: tf.Tensor) -> tf.Tensor:
         row = self.virtual_teacher(batch.num_classes)
         true, other = row[:2].tolist()
-        negative_entropy = float(xlogy(row, row).sum())
-        if batch.given_rows is None:
-            targets = tf.one_hot(batch.labels, batch.num_classes, on_value=true, off_value=other)
-            return targets, negative_entropy, True
-        total = tf.reduce_sum(batch.given_rows, axis=-1)  # rows from elsewhere need not sum to 1
-        targets = (true - other) * batch.given_rows + other * total[..., None]
-        return targets, negative_entropy * total, False
+        if batch.labels is not None and other > 0.0:
+            teacher = tf.one_hot(
+                batch.labels, batch.num_classes, on_value=math.log(true), off_value=math.log(other)
+            )
+            return _divergence(teacher, student)
+        # Of a mixture of classes, whose rows need not sum to 1, or a teacher without doubt.
+        rows = batch.rows
+        total = tf.reduce_sum(rows, axis=-1)
+        targets = (true - other) * rows + other * total[..., None]
+        cross_entropy = -tf.reduce_sum(targets * tf.nn.log_softmax(student), axis=-1)
+        return cross_entropy + float(xlogy(row, row).sum()) * total
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "correct_probability": self.correct_probability}
@@ -262,15 +263,13 @@ class TfKDSelfTrainingLoss(DistillationLoss):
             )
         return y_true[..., :-num_classes], tf.stop_gradient(y_true[..., -num_classes:])
 
-    def teacher(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor, bool]:
+    def divergence(self, batch: Batch, student: tf.Tensor) -> tf.Tensor:
         if batch.teacher_logits is None:
             raise InputError(
                 f"{self.name}: expected labels with teacher's logits, which another loss that "
                 "contains this one does not pass on"
             )
-        log_q = tf.nn.log_softmax(_softened(batch.teacher_logits, self.temperature))
-        q = tf.exp(log_q)
-        return q, tf.reduce_sum(q * log_q, axis=-1), True
+        return _divergence(_softened(batch.teacher_logits, self.temperature), student)
 
 
 def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
@@ -318,8 +317,39 @@ def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
 
 def _softened(logits: tf.Tensor, temperature: float) -> tf.Tensor:
     """`logits` (..., K) over the temperature, less a constant that no softmax sees."""
-    if temperature == 1.0:
-        return logits
     # Differences of large logits are exact before the division and rounded after it.
     largest = tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True))
     return (logits - largest) / temperature
+
+
+@tf.custom_gradient
+def _divergence(teacher: tf.Tensor, student: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """KL(q || p) (...) of the softmaxes of two logits (..., K), exact where they are close too.
+
+    At high temperatures both are nearly uniform: cross-entropy and entropy are then near log K, and
+    float32 keeps nothing of their difference. With d the difference of the logits less its mean
+    under q, it is log sum q e^d = log1p sum q (e^d - 1 - d), whose terms are all small.
+    """
+    log_q, log_p = tf.nn.log_softmax(teacher), tf.nn.log_softmax(student)
+    q = tf.exp(log_q)
+    d = student - teacher
+    d -= tf.reduce_sum(q * d, axis=-1, keepdims=True)
+    # e^d - 1 - d by its series where the difference would be lost.
+    series = d * d * (1 / 2 + d * (1 / 6 + d * (1 / 24 + d * (1 / 120 + d / 720))))
+    excess = tf.where(tf.abs(d) < 0.25, series, tf.math.expm1(d) - d)
+    close = tf.reduce_max(tf.abs(d), axis=-1) < 1.0
+    divergence = tf.where(
+        close,
+        tf.math.log1p(tf.reduce_sum(q * excess, axis=-1)),
+        tf.reduce_sum(q * (log_q - log_p), axis=-1),
+    )
+
+    def gradient(upstream: tf.Tensor) -> tuple[None, tf.Tensor]:
+        difference = tf.where(
+            close[..., None],
+            q * tf.math.expm1(d - divergence[..., None]),
+            tf.exp(log_p) - q,
+        )
+        return None, upstream[..., None] * difference
+
+    return divergence, gradient

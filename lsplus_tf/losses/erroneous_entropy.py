@@ -28,8 +28,8 @@ class ErroneousEntropyLoss(PenaltyLoss):
     form : "paper", or "released_code" for the authors' numbers: cross-entropy and entropy are then
         binary, of every class for itself, and averaged over the classes, probabilities are clipped
         at 1e-7, where gradients vanish, and the constant log K of KL(u || p) is left out.
-    base : what it is added to; see `PenaltyLoss`. In the form "released_code", "hard_labels" is
-        the binary cross-entropy.
+    base : what it is added to; see `lsplus_tf.losses.penalty`. In the form "released_code",
+        "hard_labels" is the binary cross-entropy.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 

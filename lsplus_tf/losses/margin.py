@@ -22,7 +22,8 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
     ----------
     margin : distance between logits that costs nothing, >= 0.
     weight : of the penalty, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to, "hard_labels" for cross-entropy; see `PenaltyLoss`.
+    base : what the penalty is added to, "hard_labels" for cross-entropy; see
+        `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, whose logarithms
         lie as far apart as the logits. One below 1.2e-38 counts as 1.2e-38.
     reduction, name : as in `keras.losses.Loss`.

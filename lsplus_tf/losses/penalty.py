@@ -1,4 +1,10 @@
-"""Losses that add a penalty, times a weight, to another loss."""
+"""Losses that add a penalty, times a weight, to another loss, their `base`.
+
+The base is "hard_labels" (cross-entropy), "none" (the penalty alone), or a loss of this package,
+also one with a penalty itself: `DCALoss(base=FocalLoss())`. Its own `from_logits` and `reduction`
+play no part. Callbacks such as `OnlineLabelSmoothing` find their loss inside. In a config only
+`mdca` has a choice of bases.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +45,13 @@ class PenaltyLoss(ClassificationLoss):
     @abc.abstractmethod
     def penalty(self, batch: Batch) -> tf.Tensor:
         """The penalty of every sample (...), or of the whole batch ()."""
+
+    def split_labels(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        if isinstance(self.base, ClassificationLoss):
+            return self.base.split_labels(y_true, y_pred)
+        return super().split_labels(y_true, y_pred)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         if isinstance(self.base, ClassificationLoss):

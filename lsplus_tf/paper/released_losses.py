@@ -126,8 +126,9 @@ class ReleasedFocalLoss(_ReleasedLoss):
     Notes
     -----
     `y_pred` holds logits (B, K), always. With soft labels t the loss is that of every class,
-    weighted with t. Logits that sum to 0 are NaN in the original; here all their q are 1e-7, and
-    have no gradient. With a sum near 0 the second term is ill-conditioned, as in the original.
+    weighted with t. Of logits that sum to 0 the positive have q = 1 - 1e-7 and the others 1e-7, as
+    in the original (where 0 / 0 is NaN), and here no gradient, which is NaN there. With a sum near
+    0 the second term is ill-conditioned, as in the original.
     Source: `baseline_fl.py` of the LS+ authors' code, run in TensorFlow 2.14.
 
     Examples
@@ -340,5 +341,8 @@ def two_headed(model: keras.Model) -> keras.Model:
 
 def _taken_for_probabilities(outputs: tf.Tensor) -> tf.Tensor:
     """What Keras makes of outputs (..., K) that it is told are probabilities."""
-    q = tf.math.divide_no_nan(outputs, tf.reduce_sum(outputs, axis=-1, keepdims=True))
+    total = tf.reduce_sum(outputs, axis=-1, keepdims=True)
+    q = tf.math.divide_no_nan(outputs, total)
+    # Over a sum of 0 they become infinite, and are clipped by their sign.
+    q = tf.where((total == 0.0) & (outputs > 0.0), 1.0, q)
     return tf.clip_by_value(q, _CLIP, 1.0 - _CLIP)
