@@ -18,7 +18,9 @@ from lsplus_tf.training import run_folder
 REPORT = "report"
 PANELS_IN_A_ROW = 6
 POOLED = "Test split, the predictions of all seeds together"
-CANCEL = "; their errors partly cancel, so that an ECE here may lie below the table's mean over seeds"
+CANCEL = (
+    "; their errors partly cancel, so that an ECE here may lie below the table's mean over seeds"
+)
 
 
 def write_report(results: Results, name: str = REPORT) -> list[Path]:
@@ -66,7 +68,8 @@ def _figures(results: Results) -> dict[str, Figure]:
     for ax, density_ax, (title, (probabilities, labels)) in zip(
         axes, density_axes, pooled.items(), strict=True
     ):
-        plots.reliability_diagram(probabilities, labels, ax=ax, title=title)
+        # No intervals: seeds share their samples, which would count several times.
+        plots.reliability_diagram(probabilities, labels, interval=None, ax=ax, title=title)
         plots.confidence_density(probabilities, labels, ax=density_ax).set_title(title)
         density_ax.set_xlim(0, 1)
 
@@ -111,7 +114,7 @@ def _figures(results: Results) -> dict[str, Figure]:
         ).set_title(f"{heading} (x100)", fontsize=10)
         ax.tick_params(labelleft=ax is axes[0])
     figures["comparison"].suptitle(
-        f"Mean and SD over seeds; dashed the mean of {first}, in orange the best mean", fontsize=10
+        f"Mean and SD over seeds; dashed the mean of {first}, a diamond the best mean", fontsize=10
     )
 
     for method in methods:

@@ -209,6 +209,18 @@ def test_values_equal_scikit_learn(classes):
         )
 
 
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_balanced_accuracy_equals_scikit_learn(classes):
+    probabilities, labels = random_predictions(100, classes)
+    predicted = probabilities.argmax(1)
+    expected = sk.balanced_accuracy_score(labels, predicted)
+    assert metrics.balanced_accuracy(probabilities, labels) == pytest.approx(expected)
+    # A class without samples is left out, predicted or not.
+    labels[labels == 1] = 0
+    expected = np.mean([np.mean(predicted[labels == j] == j) for j in np.unique(labels)])
+    assert metrics.balanced_accuracy(probabilities, labels) == pytest.approx(expected)
+
+
 def test_auroc_with_ties_equals_scikit_learn():
     probabilities, labels = random_predictions(200, 3)
     coarse = np.round(probabilities[:, :2] * 5) / 5
@@ -381,58 +393,23 @@ def test_published_probabilities_give_the_published_table_row():
         assert f"{result[ours]:.4f}".rstrip("0") == row[theirs].rstrip("0"), ours
 
 
-@pytest.mark.parametrize("name", SYNTHETIC[:4])
-def test_standard_convention_equals_other_libraries(golden, name):
+def test_libraries_that_leave_out_zeros_or_flush_them(golden):
+    """The saturated set's values that tests/test_calibration_errors.py leaves out."""
+    name = "k4_n500_saturated"
     theirs = golden[0]["other_packages"][name]
     probabilities, labels = golden_synthetic(golden, name)
-    result = metrics.evaluate(probabilities, labels)
-    mce = metrics.maximum_calibration_error(probabilities, labels)
-    ece10 = metrics.expected_calibration_error(probabilities, labels, num_bins=10)
-    expected = {
-        "torrvision.ECELoss(15)": result["ece"],
-        "gpleiss._ECELoss(15)": result["ece"],
-        "mdca.calibration_library.ECELoss(15)": result["ece"],
-        "markus93.ECE(1/15)": result["ece"],
-        "torchmetrics.multiclass_calibration_error(15,l1)": result["ece"],
-        "uncertainty_calibration.get_ece(15)": result["ece"],
-        "torrvision.expected_calibration_error(10)": ece10,
-        "torrvision.ClasswiseECELoss(15)": result["sce"],
-        "mdca.calibration_library.SCELoss(15)": result["sce"],
-        "mdca.calibration_library.MCELoss(15)": mce,
-        "markus93.MCE(1/15)": mce,
-        "torchmetrics.multiclass_calibration_error(15,max)": mce,
-        "mdca.calibration_library.BrierScore": result["brier"],
-        "torchmetrics.multiclass_auroc(macro)": result["auroc"],
-        "torchmetrics.multiclass_precision(macro)": result["precision"],
-        "torchmetrics.multiclass_recall(macro)": result["recall"],
-        "torchmetrics.multiclass_f1(macro)": result["f1"],
-    }
-    if name == "k4_n500_saturated":
-        # 840 of the 2000 probabilities are 0, which those libraries leave out of every bin, and
-        # torchmetrics flushes the 114 subnormal ones to 0 before it ranks.
-        lost = ("torrvision.ClasswiseECELoss(15)", "mdca.calibration_library.SCELoss(15)")
-        edges = (np.arange(16) / 15).astype(np.float32)
-        without_zeros = slow_sce(probabilities, labels, edges, zero_in_first=False)
-        expected.update(dict.fromkeys(lost, without_zeros))
-        flushed = np.where(probabilities < np.finfo(np.float32).tiny, 0, probabilities)
-        expected["torchmetrics.multiclass_auroc(macro)"] = metrics.auroc(flushed, labels)
-    if name == "k7_n1512":
-        expected["torchmetrics.multiclass_accuracy(micro,top5)"] = 1 - result["top5_error"]
-        # With two classes netcal takes P(class 1) and measures another thing.
-        expected["netcal.ECE(15)"] = result["ece"]
-    assert expected == pytest.approx({key: theirs[key] for key in expected}, abs=3e-6)
-
-
-def test_bin_edges_set_agrees_with_the_libraries_of_the_same_edge_convention(golden):
-    theirs = golden[0]["other_packages"]["k2_bin_edges"]
-    probabilities, labels = golden_synthetic(golden, "k2_bin_edges")
-    ece = metrics.expected_calibration_error(probabilities, labels)
-    for key in (
-        "torrvision.ECELoss(15)",
-        "gpleiss._ECELoss(15)",
-        "mdca.calibration_library.ECELoss(15)",
-    ):
-        assert ece == pytest.approx(theirs[key], abs=1e-6), key
+    # 840 of the 2000 probabilities are 0, which these leave out of every bin.
+    edges = (np.arange(16) / 15).astype(np.float32)
+    without_zeros = slow_sce(probabilities, labels, edges, zero_in_first=False)
+    for key in ("torrvision.ClasswiseECELoss(15)", "mdca.calibration_library.SCELoss(15)"):
+        assert without_zeros == pytest.approx(theirs[key], abs=1e-6), key
+    # The paper's convention and CDA flush the 114 subnormal ones as well, and torchmetrics does
+    # before it ranks.
+    paper = metrics.static_calibration_error(probabilities, labels, convention="paper")
+    assert paper == pytest.approx(theirs["cda.get_sce(15)"], abs=1e-6)
+    flushed = np.where(probabilities < np.finfo(np.float32).tiny, 0, probabilities)
+    auroc = metrics.auroc(flushed, labels)
+    assert auroc == pytest.approx(theirs["torchmetrics.multiclass_auroc(macro)"], abs=3e-6)
 
 
 # Properties ---------------------------------------------------------------------------------------
@@ -577,3 +554,19 @@ def test_labels_may_stand_in_a_column():
 def test_logits_are_recognised_in_the_message():
     with pytest.raises(InputError, match="for logits, take the softmax first"):
         metrics.evaluate([[-1.0, 2.0], [0.5, 0.5]], [0, 1])
+
+
+def test_probabilities_in_16_bits():
+    """Rounded softmaxes are taken as they are, also in the dtype that TensorFlow gives."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    rng = np.random.default_rng(0)
+    exact = scipy_softmax(rng.normal(0, 2, (500, 10)), axis=1)
+    labels = rng.integers(0, 10, 500)
+    for dtype in (np.float16, ml_dtypes.bfloat16):
+        rounded = exact.astype(dtype)
+        assert np.abs(rounded.astype(np.float64).sum(axis=1) - 1).max() > 1e-4
+        measured = metrics.evaluate(rounded, labels)
+        expected = metrics.evaluate(exact, labels)
+        assert measured["brier"] == pytest.approx(expected["brier"], rel=0.01)
+    with pytest.raises(InputError, match=r"make the last layer float32\), received 0\.99"):
+        metrics.evaluate(np.float32([[0.5, 0.497]]), [0])

@@ -1,10 +1,14 @@
 """What each figure draws, read back from its artists."""
 
+import subprocess
+import sys
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
+from scipy.stats import binomtest
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -52,6 +56,186 @@ def test_reliability_diagram_draws_the_bins():
     assert f"ECE {ece:.1%}" in ax.texts[0].get_text()
     assert ax.get_title() == "HL"
     assert ax.get_aspect() == 1
+
+
+def interval_ends(container):
+    """Lower and upper ends of an error bar container's bars."""
+    (bars,) = container.lines[2]
+    return np.array([segment[:, 1] for segment in bars.get_segments()]).T
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_reliability_diagram_draws_wilson_intervals(level):
+    probabilities, labels = predictions()
+    ax = plots.reliability_diagram(probabilities, labels, num_bins=10, interval=level)
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    bins = np.ceil(confidence * 10)
+    expected = []
+    for b in np.unique(bins):
+        test = binomtest(int(correct[bins == b].sum()), int((bins == b).sum()))
+        expected.append(test.proportion_ci(level, method="wilson"))
+    np.testing.assert_allclose(interval_ends(ax.containers[2]), np.transpose(expected), atol=1e-12)
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert f"{100 * level:g}% interval (Wilson)" in texts
+
+
+def test_reliability_diagram_without_intervals():
+    ax = plots.reliability_diagram(*predictions(), interval=None)
+    assert len(ax.containers) == 2
+    assert len(ax.get_legend().get_texts()) == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_sample():
+    one = [[0.9, 0.1]], [0]
+    ax = plots.reliability_diagram(*one)
+    assert [len(container) for container in ax.containers[:2]] == [1, 1]
+    expected = binomtest(1, 1).proportion_ci(0.95, method="wilson")
+    np.testing.assert_allclose(interval_ends(ax.containers[2])[:, 0], expected)
+    panels = plots.classwise_reliability(*one).child_axes
+    drawn = [panel.containers[0].lines[0].get_xydata().tolist() for panel in panels]
+    assert drawn == [[[0.9, 1.0]], [[0.1, 0.0]]]
+    assert plots.risk_coverage_curves({"HL": one}).get_lines()[0].get_ydata().tolist() == [0] * 201
+    assert plots.retention_curves({"HL": one}).get_lines()[0].get_ydata().tolist() == [1] * 201
+    for recipe in ("paper", "plain"):
+        plots.confidence_density(*one, recipe=recipe).figure.canvas.draw()
+    for number in plt.get_fignums():
+        plt.figure(number).canvas.draw()
+
+
+def class_curve(probabilities, labels, j, num_bins):
+    """Mean probability of class j and share of it in every bin that has samples, and its ECE."""
+    index = np.ceil(probabilities[:, j] * num_bins).clip(1)
+    means, shares, error = [], [], 0.0
+    for b in np.unique(index):
+        inside = index == b
+        means.append(probabilities[inside, j].mean())
+        shares.append((labels[inside] == j).mean())
+        error += inside.mean() * abs(means[-1] - shares[-1])
+    return means, shares, error
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7, 12])
+def test_classwise_reliability_draws_a_panel_per_class(classes):
+    probabilities, labels = predictions(300, classes)
+    names = [f"class of index {j}" for j in range(classes)]
+    ax = plots.classwise_reliability(probabilities, labels, num_bins=10, class_names=names)
+    assert len(ax.child_axes) == classes
+    errors = []
+    for j, panel in enumerate(ax.child_axes):
+        means, shares, error = class_curve(probabilities, labels, j, 10)
+        line = panel.containers[0].lines[0]
+        np.testing.assert_allclose(line.get_xdata(), means)
+        np.testing.assert_allclose(line.get_ydata(), shares)
+        assert panel.get_title() == (
+            f"class of index {j}\nECE {error:.1%}, n = {(labels == j).sum()}"
+        )
+        low, high = interval_ends(panel.containers[0])
+        assert (low <= np.array(shares) + 1e-12).all()
+        assert (high >= np.array(shares) - 1e-12).all()
+        errors.append(error)
+    sce = metrics.static_calibration_error(probabilities, labels, num_bins=10)
+    assert np.mean(errors) == pytest.approx(sce)
+    assert ax.get_title() == f"SCE {sce:.1%}, the mean of {classes} classes"
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_classwise_reliability_has_the_bins_of_the_sce_on_exact_edges(dtype):
+    column = (np.arange(11) / 10).astype(dtype)
+    probabilities, labels = np.stack([column, 1 - column], axis=1), np.arange(11) % 2
+    ax = plots.classwise_reliability(probabilities, labels, num_bins=10)
+    line = ax.child_axes[0].containers[0].lines[0]
+    np.testing.assert_allclose(line.get_xdata(), [0.05, *column[2:]])  # 0 is in the first bin
+    np.testing.assert_allclose(line.get_ydata(), [0.5, 1, 0, 1, 0, 1, 0, 1, 0, 1])
+    sce = metrics.static_calibration_error(probabilities, labels, num_bins=10)
+    assert ax.get_title().startswith(f"SCE {sce:.1%}")
+
+
+def test_classwise_reliability_of_many_classes_names_the_worst():
+    probabilities, labels = predictions(2000, 165)
+    labels[labels == 7] = 3  # a class that is predicted and never true
+    names = [f"finding {j}" for j in range(165)]
+    ax = plots.classwise_reliability(probabilities, labels, class_names=names)
+    assert not ax.child_axes
+    curves = [class_curve(probabilities, labels, j, 15) for j in range(165)]
+    errors = np.array([error for _, _, error in curves])
+    worst = np.argsort(-errors)[:5]
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert list(lines)[2:] == [f"finding {j} (ECE {errors[j]:.2%})" for j in worst]
+    for j, line in zip(worst, list(lines.values())[2:], strict=True):
+        np.testing.assert_allclose(line.get_xdata(), curves[j][0])
+        np.testing.assert_allclose(line.get_ydata(), curves[j][1])
+    dots = ax.collections[0].get_offsets()
+    np.testing.assert_allclose(dots, np.concatenate([np.transpose(c[:2]) for c in curves]))
+    every = np.ceil(probabilities * 15).clip(1)
+    hits = np.eye(165)[labels]
+    together = [[v[every == b].mean() for b in np.unique(every)] for v in (probabilities, hits)]
+    np.testing.assert_allclose(lines["All classes"].get_data(), together)
+    ax.figure.canvas.draw()
+
+
+def test_classwise_reliability_cuts_long_names():
+    names = ["actinic keratoses and intraepithelial carcinoma", "pneumonoultramicroscopic"]
+    ax = plots.classwise_reliability([[0.9, 0.1]], [0], class_names=names)
+    titles = [panel.get_title().splitlines() for panel in ax.child_axes]
+    assert titles[0][:2] == ["actinic keratoses and", "intraepithelial…"]
+    assert all(len(line) <= 22 for title in titles for line in title)
+
+
+def boxes_overlap(first, second):
+    return first.overlaps(second) and not (
+        first.x1 - 0.5 <= second.x0
+        or second.x1 - 0.5 <= first.x0
+        or first.y1 - 0.5 <= second.y0
+        or second.y1 - 0.5 <= first.y0
+    )
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 12])
+def test_no_text_of_the_class_panels_overlaps(classes):
+    names = ["actinic keratoses and intraepithelial carcinoma"] * classes
+    ax = plots.classwise_reliability(*predictions(100, classes), class_names=names)
+    ax.figure.canvas.draw()
+    texts = [ax.title, ax.xaxis.label, ax.yaxis.label]
+    for panel in ax.child_axes:
+        texts += [panel.title, *panel.get_xticklabels(), *panel.get_yticklabels()]
+    boxes = [text.get_window_extent() for text in texts if text.get_visible() and text.get_text()]
+    frame = ax.figure.bbox
+    for i, box in enumerate(boxes):
+        assert frame.x0 <= box.x0 <= box.x1 <= frame.x1
+        assert frame.y0 <= box.y0 <= box.y1 <= frame.y1
+        for other in boxes[:i]:
+            assert not boxes_overlap(box, other)
+
+
+def test_risk_coverage_curves_draw_mean_and_band_over_seeds():
+    runs = [predictions(200, seed=seed) for seed in range(3)]
+    ax = plots.risk_coverage_curves({"HL": runs[0], "LS+": runs})
+    single, mean = ax.get_lines()
+    curves = [metrics.risk_coverage_curve(*run) for run in runs]
+    # 201 coverages from 0: those after the first are the curve's own.
+    np.testing.assert_allclose(single.get_xdata()[1:], curves[0][0])
+    np.testing.assert_allclose(single.get_ydata()[1:], curves[0][1])
+    assert single.get_ydata()[0] == curves[0][1][0]
+    risks = np.array([risk for _, risk in curves])
+    np.testing.assert_allclose(mean.get_ydata()[1:], risks.mean(axis=0))
+    areas = [100 * metrics.aurc(*run) for run in runs]
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == [f"HL (AURC {areas[0]:.2f})", f"LS+ (AURC {np.mean(areas):.2f})"]
+    (band,) = ax.collections
+    vertices = band.get_paths()[0].vertices
+    at_end = vertices[vertices[:, 0] == 1][:, 1]
+    assert at_end.min() == pytest.approx(risks[:, -1].min())
+    assert at_end.max() == pytest.approx(risks[:, -1].max())
+
+
+def test_risk_coverage_curves_of_seeds_of_other_sizes_and_many_classes():
+    runs = [predictions(samples, 165, seed=1) for samples in (50, 777)]
+    (line,) = plots.risk_coverage_curves({"HL": runs}).get_lines()
+    errors = [1 - metrics.accuracy(*run) for run in runs]
+    assert line.get_ydata()[-1] == pytest.approx(np.mean(errors))
 
 
 def test_retention_curves_draw_mean_and_band_over_seeds():
@@ -106,6 +290,34 @@ def test_confidence_density_of_degenerate_groups(rows, labels, bars, lines):
     ax.figure.canvas.draw()
 
 
+@pytest.mark.parametrize("classes", [2, 3, 165])
+def test_plain_confidence_density_has_the_same_bins_for_both_groups(classes):
+    probabilities, labels = predictions(classes=classes)
+    ax = plots.confidence_density(probabilities, labels, recipe="plain")
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    edges = np.linspace(1 / classes, 1, 21)
+    for stairs, group in zip(ax.patches, (correct, ~correct), strict=True):
+        heights, _ = np.histogram(confidence[group], edges, density=True)
+        np.testing.assert_allclose(stairs.get_data().values, heights)
+        np.testing.assert_allclose(stairs.get_data().edges, edges)
+        assert (stairs.get_data().values * np.diff(edges)).sum() == pytest.approx(1)
+    assert ax.get_xlim() == (1 / classes, 1)
+    first, second = ax.patches
+    assert first.get_linestyle() != second.get_linestyle()  # told apart in grey
+
+
+@pytest.mark.filterwarnings("error")
+def test_plain_confidence_density_of_degenerate_groups():
+    rows = np.float32([[1, 0], [1, 0], [0.5, 0.5], [0.4998, 0.4998]])  # sums to 1 within 1e-3
+    ax = plots.confidence_density(rows, [0, 0, 0, 0], recipe="plain")
+    (stairs,) = ax.patches
+    heights = stairs.get_data().values
+    np.testing.assert_allclose(heights[[0, -1]], 20)
+    assert not heights[1:-1].any()
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["Correct (n = 4)", "Incorrect (n = 0)"]
+
+
 def test_soft_label_matrix_draws_and_prints_the_values():
     matrix = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.25, 0.25, 0.5]])
     ax = plots.soft_label_matrix(matrix, ["normal", "serrated", "adenoma"])
@@ -146,17 +358,138 @@ def test_training_curves_average_the_seeds_that_reached_an_epoch():
     assert loss.get_ylabel() == "Validation loss (nats)"
 
 
+def confidence_history(accuracy, confidence):
+    return {
+        "epoch": list(range(len(accuracy))),
+        "val_accuracy": accuracy,
+        "val_mean_confidence": confidence,
+    }
+
+
+def test_confidence_against_accuracy_draws_the_gap_over_epochs():
+    histories = {
+        "HL": [
+            confidence_history([0.5, 0.6, 0.7], [0.5, 0.9, 0.95]),
+            confidence_history([0.5, 0.8], [0.7, np.nan]),
+        ],
+        "LS": pd.DataFrame(confidence_history([0.5, 0.6], [0.4, 0.5])),
+    }
+    ax = plots.confidence_against_accuracy(histories)
+    calibrated, first, second = ax.get_lines()
+    assert list(calibrated.get_ydata()) == [0, 0]
+    np.testing.assert_allclose(first.get_xdata(), [0, 1, 2])
+    np.testing.assert_allclose(first.get_ydata(), [0.1, 0.3, 0.25])
+    np.testing.assert_allclose(second.get_ydata(), [-0.1, -0.1])
+    (band,) = ax.collections
+    vertices = band.get_paths()[0].vertices
+    np.testing.assert_allclose(np.unique(vertices[vertices[:, 0] == 0][:, 1]), [0, 0.2], atol=1e-12)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["HL", "LS"]
+    assert ax.get_ylabel().startswith("Validation confidence - accuracy (fraction)")
+
+
+def test_confidence_against_accuracy_draws_the_path_beside_the_diagonal():
+    histories = {
+        "HL": [
+            confidence_history([0.5, 0.6, 0.7], [0.5, 0.9, 0.95]),
+            confidence_history([0.7, 0.8], [0.7, np.nan]),
+        ]
+    }
+    ax = plots.confidence_against_accuracy(histories, view="path")
+    calibrated, path, start, end = ax.get_lines()
+    np.testing.assert_array_equal(*calibrated.get_data())
+    np.testing.assert_allclose(path.get_xydata(), [[0.6, 0.6], [0.6, 0.9], [0.7, 0.95]])
+    np.testing.assert_allclose(start.get_xydata(), [[0.6, 0.6]])
+    np.testing.assert_allclose(end.get_xydata(), [[0.7, 0.95]])
+    assert start.get_markerfacecolor() != end.get_markerfacecolor()
+    assert ax.get_xlim() == ax.get_ylim()
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["Calibrated", "HL", "First epoch", "Last epoch"]
+
+
+@pytest.mark.parametrize("view", ["gap", "path"])
+@pytest.mark.parametrize("confidence", [[0.6], [np.nan]])
+@pytest.mark.filterwarnings("error")
+def test_confidence_against_accuracy_of_one_epoch_or_none(view, confidence):
+    history = {"epoch": [3], "accuracy": [0.5], "sure": confidence}
+    ax = plots.confidence_against_accuracy(
+        {"HL": history}, accuracy="accuracy", confidence="sure", view=view
+    )
+    assert ax.get_ylabel().startswith("Training ")
+    ax.figure.canvas.draw()
+
+
+def test_one_epoch_has_one_tick():
+    ax = plots.training_curves({"HL": {"epoch": [0], "val_accuracy": [0.5]}})
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [0]
+
+
+@pytest.mark.parametrize(("better", "best"), [(-1, 2), (0, None), (1, 0)])
+def test_metric_comparison_draws_means_spreads_and_the_best(better, best):
+    names, mean, spread = ["HL", "LS", "LS+", "OLS"], [3.9, 2.5, 2.2, np.nan], [0.1, np.nan, 0.7, 1]
+    ax = plots.metric_comparison(names, mean, spread, better=better, xlabel="ECE (%)")
+    bars, dots, best_bars, best_dots = ax.collections
+    rows = [row for row in range(4) if row != best]
+    offsets = [(mean[row], row) for row in rows if row != 3]
+    np.testing.assert_allclose(dots.get_offsets()[: len(offsets)], offsets)
+    assert not np.isfinite(dots.get_offsets()[len(offsets) :].filled(np.nan)).any()
+    half = np.nan_to_num(spread)
+    drawn = [segment[:, 0] for segment in bars.get_segments() if len(segment)]
+    expected = [(mean[r] - half[r], mean[r] + half[r]) for r in rows if r != 3]
+    np.testing.assert_allclose([d for d in drawn if np.isfinite(d).all()], expected)
+    if best is None:
+        assert len(best_dots.get_offsets()) == 0
+    else:
+        np.testing.assert_allclose(best_dots.get_offsets(), [(mean[best], best)])
+        (segment,) = best_bars.get_segments()
+        np.testing.assert_allclose(
+            segment[:, 0], [mean[best] - half[best], mean[best] + half[best]]
+        )
+        colour = mpl.colors.to_rgba(plots.METHOD_COLOURS[1])
+        np.testing.assert_allclose(best_dots.get_facecolor(), [colour])
+    (reference,) = ax.get_lines()
+    assert set(reference.get_xdata()) == {3.9}
+    assert [label.get_text() for label in ax.get_yticklabels()] == names
+    assert ax.yaxis_inverted()
+    assert ax.get_xlabel() == "ECE (%)"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("mean", [[1.0], [np.nan]])
+def test_metric_comparison_of_one_method(mean):
+    plots.metric_comparison(["HL"], mean, [np.nan], better=1).figure.canvas.draw()
+
+
+def test_metric_comparison_marks_all_that_tie():
+    ax = plots.metric_comparison(["HL", "LS", "LS+"], [1, 2, 2], [0, 0, 0], better=1)
+    np.testing.assert_allclose(ax.collections[-1].get_offsets(), [(2, 1), (2, 2)])
+
+
+def test_import_without_tensorflow():
+    script = "import sys, lsplus_tf.plots; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_each_function_draws_on_the_axes_given_and_opens_no_figure():
     probabilities, labels = predictions(20, 2)
     history = {"epoch": [0, 1], "loss": [1.0, 0.5]}
+    confidences = {"HL": confidence_history([0.5, 0.6], [0.6, 0.9])}
+    many = predictions(50, 20)
     calls = [
+        lambda ax: plots.classwise_reliability(probabilities, labels, ax=ax),
+        lambda ax: plots.classwise_reliability(*many, ax=ax),
+        lambda ax: plots.risk_coverage_curves({"HL": (probabilities, labels)}, ax=ax),
+        lambda ax: plots.confidence_density(probabilities, labels, recipe="plain", ax=ax),
+        lambda ax: plots.confidence_against_accuracy(confidences, ax=ax),
+        lambda ax: plots.confidence_against_accuracy(confidences, view="path", ax=ax),
         lambda ax: plots.reliability_diagram(probabilities, labels, ax=ax),
         lambda ax: plots.retention_curves({"HL": (probabilities, labels)}, ax=ax),
         lambda ax: plots.confidence_density(probabilities, labels, ax=ax),
         lambda ax: plots.soft_label_matrix(np.eye(2), ["a", "b"], ax=ax),
         lambda ax: plots.training_curves({"HL": [history]}, metric="loss", ax=ax),
     ]
-    figure, axes = plt.subplots(1, len(calls), figsize=(20, 4))
+    figure, axes = plt.subplots(1, len(calls), figsize=(44, 4))
     for call, ax in zip(calls, axes, strict=True):
         assert call(ax) is ax
         assert ax.get_ylabel()
@@ -164,22 +497,78 @@ def test_each_function_draws_on_the_axes_given_and_opens_no_figure():
     figure.canvas.draw()
 
 
-def test_bad_input():
-    with pytest.raises(InputError, match=r"matrix: expected shape \(K, K\), received \(2, 3\)"):
-        plots.soft_label_matrix(np.ones((2, 3)), ["a", "b"])
-    with pytest.raises(InputError, match=r"matrix: expected numbers in \[0, 1\]"):
-        plots.soft_label_matrix([[np.nan, 1], [0, 1]], ["a", "b"])
-    with pytest.raises(InputError, match="class_names: expected 2 names, received 1"):
-        plots.soft_label_matrix(np.eye(2), ["a"])
-    with pytest.raises(InputError, match=r"predictions: .*'HL', received none"):
-        plots.retention_curves({"HL": []})
-    with pytest.raises(InputError, match=r"histories: .*'HL', received none"):
-        plots.training_curves({"HL": []})
-    with pytest.raises(
-        InputError, match=r"histories: .*'val_accuracy'.*'HL', received epoch, loss"
-    ):
-        plots.training_curves({"HL": [{"epoch": [0], "loss": [1.0]}]})
-    with pytest.raises(InputError, match="labels: "):
-        plots.reliability_diagram([[0.8, 0.2]], [2])
-    with pytest.raises(InputError, match="num_bins: "):
-        plots.reliability_diagram([[0.8, 0.2]], [0], num_bins=0)
+HISTORY = confidence_history([0.5], [0.6])
+ONE = ([[0.8, 0.2]], [0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: plots.soft_label_matrix(np.ones((2, 3)), ["a", "b"]),
+            r"matrix: expected shape \(K, K\), received \(2, 3\)",
+        ),
+        (
+            lambda: plots.soft_label_matrix([[np.nan, 1], [0, 1]], ["a", "b"]),
+            r"matrix: expected numbers in \[0, 1\]",
+        ),
+        (
+            lambda: plots.soft_label_matrix(np.eye(2), ["a"]),
+            "class_names: expected 2 names, received 1",
+        ),
+        (lambda: plots.retention_curves({"HL": []}), "predictions: .*'HL', received none"),
+        (lambda: plots.risk_coverage_curves({"HL": []}), "predictions: .*'HL', received none"),
+        (lambda: plots.risk_coverage_curves({}), "predictions: expected .*, received none"),
+        (lambda: plots.risk_coverage_curves(ONE), "predictions: expected a mapping.*tuple"),
+        (
+            lambda: plots.risk_coverage_curves({"HL": [np.eye(2), np.eye(2)[0]]}),
+            r"predictions: expected a pair \(probabilities, labels\).*'HL', received a ndarray",
+        ),
+        (lambda: plots.training_curves({"HL": []}), "histories: .*'HL', received none"),
+        (lambda: plots.training_curves({}), "histories: expected .*, received none"),
+        (lambda: plots.training_curves([HISTORY]), "histories: expected a mapping.*list"),
+        (
+            lambda: plots.training_curves({"HL": [{"epoch": [0], "loss": [1.0]}]}),
+            "histories: .*'val_accuracy'.*'HL', received epoch, loss",
+        ),
+        (
+            lambda: plots.confidence_against_accuracy({"HL": HISTORY}, confidence="sure"),
+            "histories: .*'sure'.*'HL', received epoch, val_accuracy, val_mean_confidence",
+        ),
+        (
+            lambda: plots.confidence_against_accuracy({"HL": confidence_history([50.0], [0.6])}),
+            r"histories: expected .*\[0, 1\] in column 'val_accuracy' of 'HL', received 50",
+        ),
+        (
+            lambda: plots.confidence_against_accuracy({"HL": HISTORY}, view="both"),
+            "view: expected 'gap' or 'path', received 'both'",
+        ),
+        (lambda: plots.reliability_diagram([[0.8, 0.2]], [2]), "labels: "),
+        (lambda: plots.reliability_diagram(*ONE, num_bins=0), "num_bins: "),
+        (lambda: plots.reliability_diagram(*ONE, interval=95), "interval: .*, received 95"),
+        (lambda: plots.reliability_diagram(*ONE, interval=np.nan), "interval: .*, received nan"),
+        (lambda: plots.reliability_diagram(*ONE, interval="95%"), "interval: .*, received '95%'"),
+        (lambda: plots.classwise_reliability([[1.2, -0.2]], [0]), "probabilities: "),
+        (lambda: plots.classwise_reliability(*ONE, num_bins=0.5), "num_bins: .*, received 0.5"),
+        (lambda: plots.classwise_reliability(*ONE, interval=0), "interval: .*, received 0"),
+        (
+            lambda: plots.classwise_reliability(*ONE, class_names=["a"]),
+            "class_names: expected 2 names, received 1",
+        ),
+        (
+            lambda: plots.confidence_density(*ONE, recipe="kde"),
+            "recipe: expected 'paper' or 'plain', received 'kde'",
+        ),
+        (
+            lambda: plots.metric_comparison(["HL"], [1, 2], [1]),
+            r"mean, spread: expected shape \(1,\), .*received \(2,\) and \(1,\)",
+        ),
+        (lambda: plots.metric_comparison([], [], []), "names: .*, received none"),
+        (lambda: plots.metric_comparison(["HL"], [1], [-1]), "spread: .*, received -1"),
+        (lambda: plots.metric_comparison(["HL"], [1], [1], better=2), "better: .*, received 2"),
+    ],
+)
+def test_bad_input_is_named_and_opens_no_figure(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+    assert not plt.get_fignums()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
+from sklearn.metrics import roc_auc_score
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
@@ -203,6 +204,116 @@ def test_properties(samples, classes, seed, spread):
     assert shuffled == pytest.approx(metrics.aurc(probabilities, labels), abs=1e-12)
 
 
+def tied_predictions():
+    probabilities = np.array(
+        [[0.9, 0.1], [0.7, 0.3], [0.3, 0.7], [0.7, 0.3], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]]
+    )
+    return probabilities, np.array([0, 0, 0, 1, 1, 0, 1])
+
+
+def test_areas_equal_the_mean_over_all_orders_of_ties():
+    probabilities, labels = tied_predictions()
+    errors = np.array(
+        [
+            np.cumsum(1 - np.array(correct_in_order(probabilities, labels, order)))
+            for order in orders_by_confidence(probabilities)
+        ]
+    )
+    assert len(errors) == 12
+    samples, wrong = len(labels), errors[0, -1]
+    answered = np.arange(1, samples + 1)
+    risk = errors / answered
+    best = np.maximum(0, answered - (samples - wrong)) / answered
+    excess = metrics.excess_aurc(probabilities, labels)
+    assert excess == pytest.approx(np.mean(risk.mean(1) - best.mean()))
+    generalised = np.concatenate([np.zeros((12, 1)), errors / samples], axis=1)
+    areas = (generalised[:, 1:] + generalised[:, :-1]).sum(1) / 2 / samples
+    assert metrics.augrc(probabilities, labels) == pytest.approx(areas.mean())
+    for i in range(1, samples + 1):
+        at_coverage = metrics.risk_at_coverage(probabilities, labels, coverage=i / samples)
+        assert at_coverage == pytest.approx(risk.mean(0)[i - 1])
+    for target in (0, 0.2, 0.25, 1 / 3, 0.4, 0.5, 1):
+        allowed = [i for i in answered if risk.mean(0)[i - 1] <= target + 1e-12]
+        coverage = metrics.coverage_at_risk(probabilities, labels, risk=target)
+        assert coverage == pytest.approx(max(allowed, default=0) / samples)
+
+
+@pytest.mark.parametrize("samples", [1, 3, 49, 98, 107])
+def test_a_coverage_of_i_of_n_answers_i(samples):
+    probabilities, labels = random_predictions(samples, 3)
+    _, risk = metrics.risk_coverage_curve(probabilities, labels)
+    for i in range(1, samples + 1):
+        assert metrics.risk_at_coverage(probabilities, labels, coverage=i / samples) == risk[i - 1]
+        # A little more needs one more sample.
+        more = min(i, samples - 1)
+        coverage = min(1, (i + 1e-3) / samples)
+        assert metrics.risk_at_coverage(probabilities, labels, coverage=coverage) == risk[more]
+    assert metrics.risk_at_coverage(probabilities, labels, coverage=0) == risk[0]
+
+
+def test_best_and_worst_order():
+    confidence = np.array([0.95, 0.9, 0.85, 0.8, 0.75])
+    probabilities = np.column_stack([confidence, 1 - confidence])
+    good, bad = [0, 0, 0, 1, 1], [1, 1, 0, 0, 0]
+    assert metrics.excess_aurc(probabilities, good) == 0
+    assert metrics.excess_aurc(probabilities, bad) == pytest.approx(
+        metrics.aurc(probabilities, bad) - metrics.aurc(probabilities, good)
+    )
+    # Generalised risk: 0 up to coverage 3/5, then up to 2/5; or up to 2/5 first.
+    assert metrics.augrc(probabilities, good) == pytest.approx(0.4 * 0.4 / 2)
+    assert metrics.augrc(probabilities, bad) == pytest.approx(0.4 * 0.4 / 2 + 0.6 * 0.4)
+    assert metrics.coverage_at_risk(probabilities, good, risk=0) == pytest.approx(0.6)
+    assert metrics.coverage_at_risk(probabilities, bad, risk=0.39) == 0
+    # The risk comes down again: the last coverage counts.
+    assert metrics.coverage_at_risk(probabilities, bad, risk=0.4) == 1
+    perfect = metrics.augrc(np.eye(2), [0, 1]), metrics.excess_aurc(np.eye(2), [0, 1])
+    assert perfect == (0, 0)
+    wrong = metrics.augrc(np.eye(2), [1, 0]), metrics.excess_aurc(np.eye(2), [1, 0])
+    assert wrong == (0.5, 0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 60), st.integers(2, 5), st.integers(0, 2**32 - 1))
+def test_relations_of_the_areas(samples, classes, seed):
+    rng = np.random.default_rng(seed)
+    probabilities = softmax(np.round(rng.normal(size=(samples, classes)) * 2), axis=1)
+    labels = rng.integers(classes, size=samples)
+    area = metrics.augrc(probabilities, labels)
+    assert 0 <= area <= 0.5
+    assert area == pytest.approx(1 - metrics.retention_auc(probabilities, labels), abs=1e-12)
+    # Traub et al.: it is made of the accuracy and of the AUROC of telling hits from errors.
+    correct = probabilities.argmax(1) == labels
+    accuracy = correct.mean()
+    if 0 < accuracy < 1:
+        auroc = roc_auc_score(correct, probabilities.max(1))
+        expected = (1 - auroc) * accuracy * (1 - accuracy) + (1 - accuracy) ** 2 / 2
+        assert area == pytest.approx(expected, abs=1e-12)
+    excess = metrics.excess_aurc(probabilities, labels)
+    assert 0 <= excess <= metrics.aurc(probabilities, labels) + 1e-12
+    order = rng.permutation(samples)
+    for function in (metrics.augrc, metrics.excess_aurc):
+        shuffled = function(probabilities[order], labels[order])
+        assert shuffled == pytest.approx(function(probabilities, labels), abs=1e-12)
+    error = 1 - accuracy
+    assert metrics.risk_at_coverage(probabilities, labels, 1) == pytest.approx(error, abs=1e-12)
+    assert metrics.coverage_at_risk(probabilities, labels, min(1, error + 1e-9)) == 1
+    for target in (0, 0.1, 0.5):
+        coverage = metrics.coverage_at_risk(probabilities, labels, target)
+        assert 0 <= coverage <= 1
+        if coverage:
+            risk = metrics.risk_at_coverage(probabilities, labels, coverage)
+            assert risk <= target + 1e-11
+
+
+def test_bad_levels():
+    good = [[0.8, 0.2], [0.3, 0.7]]
+    for bad in (-0.1, 1.5, np.nan, "half", True):
+        with pytest.raises(InputError, match=r"coverage: expected a number in \[0, 1\], received"):
+            metrics.risk_at_coverage(good, [0, 1], bad)
+        with pytest.raises(InputError, match=r"risk: expected a number in \[0, 1\], received"):
+            metrics.coverage_at_risk(good, [0, 1], bad)
+
+
 def test_bad_input():
     good = [[0.8, 0.2], [0.3, 0.7]]
     with pytest.raises(InputError, match=r"fractions: .*\[0, 1\], received 1\.5 at position 1"):
@@ -212,6 +323,18 @@ def test_bad_input():
     for wrong in (0.5, [[0.5]], []):
         with pytest.raises(InputError, match=r"fractions: expected shape \(M,\)"):
             metrics.retention_curve(good, [0, 1], fractions=wrong)
-    for function in (metrics.retention_auc, metrics.risk_coverage_curve, metrics.aurc):
+    for function in (
+        metrics.retention_auc,
+        metrics.risk_coverage_curve,
+        metrics.aurc,
+        metrics.excess_aurc,
+        metrics.augrc,
+        lambda p, y: metrics.risk_at_coverage(p, y, 0.5),
+        lambda p, y: metrics.coverage_at_risk(p, y, 0.5),
+    ):
+        with pytest.raises(InputError, match=r"probabilities: expected at least one row"):
+            function(np.zeros((0, 2)), [])
+        with pytest.raises(InputError, match=r"probabilities: .*finite.* at row 0"):
+            function([[np.nan, 1], [0.3, 0.7]], [0, 1])
         with pytest.raises(InputError, match=r"labels: .*received 2 at row 1"):
             function(good, [0, 2])

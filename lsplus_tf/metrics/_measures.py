@@ -1,17 +1,32 @@
 """The computations behind the metrics, on predictions that have been checked."""
 
 import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
-from scipy.stats import rankdata
 from sklearn.metrics import precision_recall_fscore_support
 
-from lsplus_tf.metrics._predictions import Convention, FloatArray, Predictions, check_count
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics._predictions import (
+    Binning,
+    Closed,
+    Convention,
+    FloatArray,
+    Norm,
+    Predictions,
+    check_choice,
+    check_count,
+    check_norm,
+    row_blocks,
+)
 
 PAPER_BINS = 15
+
+# Elements of the columns that are sorted at a time: 16 MB in float32.
+_SORTED_BLOCK = 2**22
 
 
 class BinTotals(NamedTuple):
@@ -22,10 +37,83 @@ class BinTotals(NamedTuple):
     correct: npt.NDArray[np.float64]
 
 
-def top_label_bins(predictions: Predictions, num_bins: int) -> BinTotals:
+def top_label_bins(
+    predictions: Predictions, num_bins: int, *, closed: Closed = "right"
+) -> BinTotals:
     """What the B bins of equal width hold when samples are binned by confidence."""
+    edges = equal_width_edges(num_bins, predictions.confidence.dtype)
+    _check_closed(closed, predictions.convention)
+    return width_totals(
+        predictions.confidence, predictions.correct, edges, predictions.convention, closed
+    )
+
+
+def equal_mass_bins(predictions: Predictions, num_bins: int) -> BinTotals:
+    """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
     check_count("num_bins", num_bins)
-    return _bin_totals(predictions, _equal_width_edges(num_bins, predictions.confidence.dtype))
+    ranked = predictions.confidence[predictions.ranking]
+    if predictions.convention == "paper":
+        samples = ranked.size
+        positions = np.linspace(0, samples, num_bins + 1)
+        quantiles = np.interp(positions, np.arange(samples), ranked[::-1]).astype(np.float32)
+        return width_totals(predictions.confidence, predictions.correct, quantiles, "paper")
+    return mass_totals(ranked, predictions.cumulative_correct, num_bins)
+
+
+def label_bins(
+    predictions: Predictions, num_bins: int, binning: Binning, closed: Closed
+) -> BinTotals:
+    """The top label's bins in either binning."""
+    check_choice("binning", binning, Binning)
+    _check_closed(closed, predictions.convention)
+    if binning == "equal_mass":
+        return equal_mass_bins(predictions, num_bins)
+    return top_label_bins(predictions, num_bins, closed=closed)
+
+
+def width_totals(
+    confidence: FloatArray,
+    hits: npt.NDArray[Any],
+    edges: FloatArray,
+    convention: Convention = "standard",
+    closed: Closed = "right",
+) -> BinTotals:
+    """Totals of the bins between the edges."""
+    index = _bin_index(confidence, edges, convention, closed)
+    samples, total, correct = (
+        np.bincount(index, weight, minlength=edges.size + 1)[1:-1].astype(np.float64)
+        for weight in (None, confidence, hits)
+    )
+    return BinTotals(samples, total, correct)
+
+
+def mass_totals(
+    ranked: FloatArray, cumulative_hits: npt.NDArray[np.float64], num_bins: int
+) -> BinTotals:
+    """Totals of bins whose sizes differ by at most one, of confidences in descending order."""
+    ends = np.arange(num_bins + 1) * ranked.size // num_bins
+    cumulative = np.concatenate(([0.0], np.cumsum(ranked, dtype=np.float64)))
+    return BinTotals(
+        np.diff(ends).astype(np.float64),
+        np.diff(cumulative[ends]),
+        np.diff(cumulative_hits[ends]),
+    )
+
+
+def gap_norm(totals: BinTotals, samples: int, norm: Norm = 1) -> float:
+    """The p-norm of the bins' gaps under their shares of the samples."""
+    exponent = check_norm(norm)
+    gaps = np.abs(totals.confidence - totals.correct)
+    if exponent == 1:
+        return float(gaps.sum() / samples)
+    filled = totals.samples > 0
+    gaps, sizes = gaps[filled] / totals.samples[filled], totals.samples[filled]
+    largest = gaps.max(initial=0.0)
+    if np.isinf(exponent) or largest == 0:
+        return float(largest)
+    # Relative to the largest gap, so that a high power does not underflow.
+    share = np.sum(sizes / samples * (gaps / largest) ** exponent)
+    return float(largest * share ** (1 / exponent))
 
 
 def accuracy(predictions: Predictions) -> float:
@@ -37,13 +125,26 @@ def accuracy(predictions: Predictions) -> float:
     return float(correct.mean())
 
 
+def balanced_accuracy(predictions: Predictions) -> float:
+    """Mean over the classes with samples of the share of them that is correct."""
+    samples = np.bincount(predictions.labels)
+    hits = np.bincount(predictions.labels, predictions.correct)
+    present = samples > 0
+    return float(np.mean(hits[present] / samples[present]))
+
+
 def top_k_error(predictions: Predictions, k: int) -> float:
     """Share of samples whose true class has k or more classes before it."""
-    true = predictions.true_probability[:, np.newaxis]
-    above = np.count_nonzero(predictions.probabilities > true, axis=1)
-    earlier = np.arange(predictions.probabilities.shape[1]) < predictions.labels[:, np.newaxis]
-    tied_before = np.count_nonzero((predictions.probabilities == true) & earlier, axis=1)
-    return float(np.mean(above + tied_before >= k))
+    classes = np.arange(predictions.probabilities.shape[1])
+    errors = 0
+    for rows in row_blocks(predictions.probabilities):
+        block = predictions.probabilities[rows]
+        true = predictions.true_probability[rows, np.newaxis]
+        before = block == true
+        before &= classes < predictions.labels[rows, np.newaxis]
+        before |= block > true
+        errors += int(np.count_nonzero(np.count_nonzero(before, axis=1) >= k))
+    return errors / predictions.labels.size
 
 
 def auroc(predictions: Predictions) -> float:
@@ -57,9 +158,12 @@ def auroc(predictions: Predictions) -> float:
         )
         return float("nan")
     # Mann-Whitney: the rank sum of a class's own samples in its column gives its area directly.
-    ranks = rankdata(predictions.probabilities, axis=0)
-    own_ranks = ranks[np.arange(samples), predictions.labels]
-    rank_sums = np.bincount(predictions.labels, own_ranks, minlength=classes)
+    rank_sums = np.array(
+        [
+            np.sum(column.searchsorted(own, "left") + column.searchsorted(own, "right") + 1) / 2
+            for column, own in _sorted_columns(predictions)
+        ]
+    )
     wins = rank_sums - positives * (positives + 1) / 2
     return float(np.mean(wins / (positives * (samples - positives))))
 
@@ -74,48 +178,85 @@ def precision_recall_f1(predictions: Predictions) -> tuple[float, float, float]:
 
 def ece(predictions: Predictions, num_bins: int) -> float:
     """Top-label calibration error over bins of equal width."""
-    return _weighted_gap(top_label_bins(predictions, num_bins), predictions.labels.size)
+    return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size)
 
 
 def mce(predictions: Predictions, num_bins: int) -> float:
     """Largest top-label gap in a bin of equal width that is not empty."""
-    totals = top_label_bins(predictions, num_bins)
-    filled = totals.samples > 0
-    gaps = np.abs(totals.confidence - totals.correct)[filled] / totals.samples[filled]
-    return float(gaps.max())
+    return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size, "max")
 
 
 def ace(predictions: Predictions, num_bins: int) -> float:
     """Top-label calibration error over bins of equal mass."""
-    check_count("num_bins", num_bins)
-    samples = predictions.labels.size
-    ranked = predictions.confidence[predictions.ranking]
-    if predictions.convention == "paper":
-        positions = np.linspace(0, samples, num_bins + 1)
-        quantiles = np.interp(positions, np.arange(samples), ranked[::-1])
-        return _weighted_gap(_bin_totals(predictions, quantiles.astype(np.float32)), samples)
-    ends = np.arange(num_bins + 1) * samples // num_bins
-    cumulative_confidence = np.concatenate(([0.0], np.cumsum(ranked, dtype=np.float64)))
-    gaps = np.diff(cumulative_confidence[ends] - predictions.cumulative_correct[ends])
-    return float(np.abs(gaps).sum() / samples)
+    return gap_norm(equal_mass_bins(predictions, num_bins), predictions.labels.size)
 
 
-def sce(predictions: Predictions, num_bins: int) -> float:
+def sce(predictions: Predictions, num_bins: int, *, closed: Closed = "right") -> float:
     """Calibration error of each class's probability over bins of equal width, mean over classes."""
-    check_count("num_bins", num_bins)
-    probabilities, labels = predictions.probabilities, predictions.labels
-    samples, classes = probabilities.shape
-    edges = _equal_width_edges(num_bins, probabilities.dtype)
-    slots = num_bins + 2
-    # One histogram over (class, bin) pairs for all classes.
-    index = _bin_index(probabilities, edges, predictions.convention)
-    index += np.arange(classes) * slots
-    gaps = np.bincount(index.ravel(), probabilities.ravel(), minlength=classes * slots)
-    gaps -= np.bincount(index[np.arange(samples), labels], minlength=classes * slots)
-    class_errors = np.abs(gaps.reshape(classes, slots)[:, 1:-1]).sum(axis=1) / samples
+    _check_closed(closed, predictions.convention)
+    gaps = class_bin_sums(predictions, num_bins, (1,), closed)[0]
+    gaps -= class_bin_hits(predictions, num_bins, closed)
+    class_errors = np.abs(gaps).sum(axis=1) / predictions.labels.size
     if predictions.convention == "paper":
-        class_errors = class_errors[: labels.max() + 1]
+        class_errors = class_errors[: predictions.labels.max() + 1]
     return float(class_errors.mean())
+
+
+def class_bin_sums(
+    predictions: Predictions, num_bins: int, powers: tuple[int, ...], closed: Closed
+) -> npt.NDArray[np.float64]:
+    """Sums of powers of each class's probabilities in its bins of equal width, (P, K, B)."""
+    probabilities = predictions.probabilities
+    classes = probabilities.shape[1]
+    edges = equal_width_edges(num_bins, probabilities.dtype)
+    slots = num_bins + 2
+    totals = np.zeros((len(powers), classes))
+    sums = np.zeros((len(powers), classes * slots))
+    for rows in row_blocks(probabilities):
+        block = probabilities[rows]
+        # With many classes nearly every probability is in the first bin, which is what the others
+        # leave of a class's total.
+        beyond = np.flatnonzero(block > edges[1] if closed == "right" else block >= edges[1])
+        values = block.ravel()[beyond]
+        index = _bin_index(values, edges, predictions.convention, closed)
+        index += beyond % classes * slots
+        for i, power in enumerate(powers):
+            totals[i] += _column_sums(block, power)
+            sums[i] += np.bincount(
+                index, values.astype(np.float64) ** power, minlength=classes * slots
+            )
+    binned = sums.reshape(len(powers), classes, slots)
+    binned[:, :, 1] = totals - binned[:, :, 2:].sum(axis=2)
+    return binned[:, :, 1:-1]
+
+
+def class_bin_hits(
+    predictions: Predictions,
+    num_bins: int,
+    closed: Closed,
+    weights: npt.NDArray[Any] | None = None,
+) -> npt.NDArray[np.float64]:
+    """How many samples of each class have its probability in a bin, or their weights, (K, B)."""
+    true = predictions.true_probability
+    edges = equal_width_edges(num_bins, true.dtype)
+    classes, slots = predictions.probabilities.shape[1], num_bins + 2
+    index = _bin_index(true, edges, predictions.convention, closed) + predictions.labels * slots
+    hits = np.bincount(index, weights, minlength=classes * slots).astype(np.float64)
+    return hits.reshape(classes, slots)[:, 1:-1]
+
+
+def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> float:
+    """Calibration error of each class's probability over bins of equal mass, mean over classes."""
+    check_count("num_bins", num_bins)
+    lowest = predictions.probabilities.dtype.type(threshold)
+    errors = []
+    for column, own in _sorted_columns(predictions):
+        kept, hits = column[column.searchsorted(lowest) :], own[own.searchsorted(lowest) :]
+        if kept.size:
+            errors.append(_ranked_gap(kept, hits, num_bins))
+    if not errors:
+        raise InputError(f"threshold: received {threshold}, which no probability reaches")
+    return float(np.mean(errors))
 
 
 def nll(predictions: Predictions) -> float:
@@ -164,27 +305,65 @@ def retention_auc(predictions: Predictions) -> float:
     return float(trapezoid(curve, fractions))
 
 
-def _equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
+def selective_risk(predictions: Predictions) -> npt.NDArray[np.float64]:
+    """Error rate of the i most confident samples, i = 1..N."""
+    answered = np.arange(1, predictions.labels.size + 1)
+    return 1 - predictions.cumulative_correct[1:] / answered
+
+
+def equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
+    """The B + 1 edges of bins of equal width, rounded to the dtype of what they bin."""
+    check_count("num_bins", num_bins)
     return (np.arange(num_bins + 1) / num_bins).astype(dtype)
 
 
+def _check_closed(closed: Closed, convention: Convention) -> None:
+    check_choice("closed", closed, Closed)
+    if closed == "left" and convention == "paper":
+        raise InputError("closed: expected 'right', which the paper's bins are, received 'left'")
+
+
 def _bin_index(
-    values: FloatArray, edges: FloatArray, convention: Convention
+    values: FloatArray, edges: FloatArray, convention: Convention, closed: Closed
 ) -> npt.NDArray[np.intp]:
     """Bins 1..B; in the paper's convention also 0, not above the first edge, and B + 1."""
-    index = np.searchsorted(edges, values, side="left")
+    index = np.searchsorted(edges, values, side="left" if closed == "right" else "right")
     return index if convention == "paper" else index.clip(1, edges.size - 1, out=index)
 
 
-def _bin_totals(predictions: Predictions, edges: FloatArray) -> BinTotals:
-    index = _bin_index(predictions.confidence, edges, predictions.convention)
-    weights = (None, predictions.confidence, predictions.correct)
-    samples, confidence, correct = (
-        np.bincount(index, weight, minlength=edges.size + 1)[1:-1].astype(np.float64)
-        for weight in weights
-    )
-    return BinTotals(samples, confidence, correct)
+def _column_sums(block: FloatArray, power: int) -> npt.NDArray[np.float64]:
+    if power == 0:
+        return np.full(block.shape[1], float(block.shape[0]))
+    if power == 1:
+        return block.sum(axis=0, dtype=np.float64)
+    return np.sum(block.astype(np.float64) ** power, axis=0)
 
 
-def _weighted_gap(totals: BinTotals, samples: int) -> float:
-    return float(np.abs(totals.confidence - totals.correct).sum() / samples)
+def _sorted_columns(predictions: Predictions) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """For each class its probabilities (N,) and those of its own samples, both ascending."""
+    probabilities = predictions.probabilities
+    samples, classes = probabilities.shape
+    by_class = np.lexsort((predictions.true_probability, predictions.labels))
+    own = predictions.true_probability[by_class]
+    ends = np.concatenate(([0], np.cumsum(np.bincount(predictions.labels, minlength=classes))))
+    # A single column of a row-major array touches all of its memory; several at once do not cost
+    # more. Two blocks are held at a time, so that each is a small part of the whole.
+    step = max(1, min(classes // 12, _SORTED_BLOCK // samples))
+    for first in range(0, classes, step):
+        columns = probabilities[:, first : first + step].T.copy(order="C")
+        columns.sort(axis=1)
+        for j, column in enumerate(columns, start=first):
+            yield column, own[ends[j] : ends[j + 1]]
+
+
+def _ranked_gap(column: FloatArray, own: FloatArray, num_bins: int) -> float:
+    """Mean gap of ascending values cut into bins of equal mass, ties in expectation."""
+    ends = np.unique(-(-np.arange(num_bins + 1) * column.size // num_bins))
+    confidence = np.add.reduceat(column, ends[:-1], dtype=np.float64)
+    # Where a cut goes through equal values, its side takes a proportional share of their hits.
+    at_cut = column[ends[1:-1]]
+    first, last = column.searchsorted(at_cut, "left"), column.searchsorted(at_cut, "right")
+    below, up_to = own.searchsorted(at_cut, "left"), own.searchsorted(at_cut, "right")
+    cumulative = below + (ends[1:-1] - first) / (last - first) * (up_to - below)
+    hits = np.diff(np.concatenate(([0.0], cumulative, [float(own.size)])))
+    return float(np.abs(confidence - hits).sum() / column.size)

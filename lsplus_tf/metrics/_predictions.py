@@ -1,5 +1,6 @@
 """What every metric starts from: checked predictions, and what several metrics derive from them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -10,14 +11,21 @@ import numpy.typing as npt
 from lsplus_tf.errors import InputError
 
 Convention = Literal["standard", "paper"]
+Binning = Literal["equal_width", "equal_mass"]
+Closed = Literal["right", "left"]
+Norm = float | Literal["max"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-# A float16 softmax rounds each probability by up to 4.9e-4 of itself, so that a row's sum can be
-# off by as much; float32 stays within 1e-5. Logits and percentages are off by far more.
+# float32 softmaxes stay within 1e-5 of a sum of 1; those of 16 bits were seen to be off by 2e-3
+# (float16) and 6e-3 (bfloat16). Logits and percentages are off by far more.
 _ROW_SUM_TOLERANCE = 1e-3
+_ROW_SUM_TOLERANCE_16_BITS = 1e-2
 
 _NEGATIVE = "probabilities: expected no negative numbers (for logits, take the softmax first)"
+
+# Elements that are worked on at a time: 1 to 2 MB, which stays in a core's cache.
+_BLOCK = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +71,7 @@ class Predictions:
         correct = np.concatenate(([0.0], np.cumsum(self.correct[self.ranking])))
         if self.convention == "paper":
             return correct
-        group_ends = np.flatnonzero(np.diff(self.confidence[self.ranking])) + 1
-        ends = np.concatenate(([0], group_ends, [self.labels.size]))
-        return np.interp(np.arange(self.labels.size + 1), ends, correct[ends])
+        return average_ties(correct, self.confidence[self.ranking])
 
 
 def check_predictions(
@@ -76,8 +82,8 @@ def check_predictions(
     Parameters
     ----------
     probabilities : array_like, shape (N, K)
-        N >= 1, K >= 2; not negative, every row sums to 1 within 1e-3 (so that the softmax of a
-        float32 or float16 model passes). Any real dtype; a floating one is kept, not copied.
+        N >= 1, K >= 2; not negative, every row sums to 1 within 1e-3, in 16 bits within 1e-2. Any
+        real dtype; a floating one is kept, not copied.
     labels : array_like of int, shape (N,)
         True classes in [0, K).
     convention : {"standard", "paper"}
@@ -89,14 +95,39 @@ def check_predictions(
     InputError
         If something is not as above; the message names the argument and the first bad row.
     """
-    if convention not in get_args(Convention):
-        raise InputError(f"convention: expected 'standard' or 'paper', received {convention!r}")
-    checked = _check_probabilities(np.asarray(probabilities))
+    check_choice("convention", convention, Convention)
+    checked = check_probabilities(probabilities)
     true_classes = _check_labels(np.asarray(labels), *checked.shape)
     if convention == "paper":
         checked = checked.astype(np.float32, copy=False)
         checked = np.where(checked < np.finfo(np.float32).tiny, np.float32(0), checked)
     return Predictions(checked, true_classes, convention)
+
+
+def check_votes(
+    probabilities: npt.ArrayLike, votes: npt.ArrayLike
+) -> tuple[FloatArray, npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Probabilities (N, K), votes (N, K) and the votes of each row (N,), safe to measure.
+
+    The votes are finite, not negative and not all 0 in any row; they are not divided here.
+    """
+    checked = check_probabilities(probabilities)
+    array = np.asarray(votes)
+    if array.shape != checked.shape:
+        raise InputError(
+            f"votes: expected shape {checked.shape}, as the probabilities have, "
+            f"received {array.shape}"
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"votes: expected real numbers, received dtype {array.dtype}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        row_sums: npt.NDArray[np.float64] = array.sum(axis=1, dtype=np.float64)
+    _refuse_rows(~np.isfinite(row_sums), array, "votes: expected finite numbers")
+    if array.min() < 0:
+        negative = np.asarray((array < 0).any(axis=1))
+        _refuse_rows(negative, array, "votes: expected no negative numbers")
+    _refuse_rows(row_sums == 0, array, "votes: expected a vote in every row")
+    return checked, array, row_sums
 
 
 def check_count(name: str, value: int) -> None:
@@ -105,7 +136,53 @@ def check_count(name: str, value: int) -> None:
         raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
 
 
-def _check_probabilities(array: npt.NDArray[Any]) -> FloatArray:
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise InputError unless the value is one of a Literal's strings."""
+    allowed = get_args(choices)
+    if value not in allowed:
+        listed = " or ".join(map(repr, allowed))
+        raise InputError(f"{name}: expected {listed}, received {value!r}")
+
+
+def check_norm(norm: Norm) -> float:
+    """The exponent of a norm: at least 1, infinity for "max"; InputError for anything else."""
+    if norm == "max":
+        return np.inf
+    number = isinstance(norm, (int, float, np.number)) and not isinstance(norm, bool)
+    if not number or not norm >= 1:
+        raise InputError(f"norm: expected a number of at least 1 or 'max', received {norm!r}")
+    return float(norm)
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise InputError unless the value is a number in [0, 1]."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise InputError(f"{name}: expected a number in [0, 1], received {value!r}")
+
+
+def average_ties(
+    cumulative: npt.NDArray[np.float64], ranked: FloatArray
+) -> npt.NDArray[np.float64]:
+    """Cumulative sums (N + 1,) over ranked values (N,), in expectation over the orders of ties.
+
+    That is a straight line between the ends of each group of equal values.
+    """
+    group_ends = np.flatnonzero(np.diff(ranked)) + 1
+    ends = np.concatenate(([0], group_ends, [ranked.size]))
+    return np.interp(np.arange(ranked.size + 1), ends, cumulative[ends])
+
+
+def row_blocks(array: npt.NDArray[Any]) -> Iterator[slice]:
+    """Slices that walk over the rows of an array (N, K), so that temporaries stay small."""
+    rows, columns = array.shape
+    step = max(1, _BLOCK // columns)
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def check_probabilities(probabilities: npt.ArrayLike) -> FloatArray:
+    """Probabilities (N, K) as :func:`check_predictions` wants them."""
+    array = np.asarray(probabilities)
     if array.ndim != 2:
         raise InputError(f"probabilities: expected shape (N, K), received {array.shape}")
     if array.shape[0] == 0:
@@ -115,6 +192,9 @@ def _check_probabilities(array: npt.NDArray[Any]) -> FloatArray:
             "probabilities: expected one column per class, at least two, "
             f"received shape {array.shape}"
         )
+    tolerance = _ROW_SUM_TOLERANCE_16_BITS if array.dtype.itemsize == 2 else _ROW_SUM_TOLERANCE
+    if array.dtype.name == "bfloat16":  # what TensorFlow gives, of no kind that NumPy knows
+        array = array.astype(np.float32)
     if array.dtype.kind not in "fiub":
         raise InputError(f"probabilities: expected real numbers, received dtype {array.dtype}")
     if array.dtype.kind != "f":
@@ -127,10 +207,10 @@ def _check_probabilities(array: npt.NDArray[Any]) -> FloatArray:
         negative = np.asarray((array < 0).any(axis=1))
         _refuse_rows(negative, array, _NEGATIVE)
     _refuse_rows(
-        np.abs(row_sums - 1) > _ROW_SUM_TOLERANCE,
+        np.abs(row_sums - 1) > tolerance,
         row_sums,
-        f"probabilities: expected rows that sum to 1 (within {_ROW_SUM_TOLERANCE:g}; for logits, "
-        "take the softmax first)",
+        f"probabilities: expected rows that sum to 1 (within {tolerance:g}; for logits, take the "
+        "softmax first; of a model that computes in 16 bits, make the last layer float32)",
     )
     return array
 

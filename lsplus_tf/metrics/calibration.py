@@ -4,11 +4,19 @@ The arguments, the errors raised and the two conventions are those of
 :mod:`lsplus_tf.metrics.functional`.
 """
 
+import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.metrics import _measures
 from lsplus_tf.metrics._measures import PAPER_BINS
-from lsplus_tf.metrics._predictions import Convention, check_predictions
+from lsplus_tf.metrics._predictions import (
+    Binning,
+    Closed,
+    Convention,
+    Norm,
+    check_fraction,
+    check_predictions,
+)
 
 
 def expected_calibration_error(
@@ -17,11 +25,15 @@ def expected_calibration_error(
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
+    binning: Binning = "equal_width",
+    norm: Norm = 1,
+    closed: Closed = "right",
 ) -> float:
     """ECE: mean distance between confidence and accuracy over bins of equal width.
 
     Bin b = 1..B holds the confidences in ((b-1)/B, b/B]. The edges are rounded to the dtype of the
-    probabilities, so that a float32 0.2 ends a bin at 0.2 as a float64 one does.
+    probabilities, so that a float32 0.2 ends a bin at 0.2 as a float64 one does. With n_b of the N
+    samples in bin b, the error is the p-norm (sum_b n_b/N gap_b^p)^(1/p) of the bins' gaps.
 
     Parameters
     ----------
@@ -31,22 +43,52 @@ def expected_calibration_error(
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
+    binning : {"equal_width", "equal_mass"}
+        Bins of equal width, or those of :func:`adaptive_calibration_error`, which have no edges.
+    norm : float or "max"
+        The power p, at least 1: 1 for the ECE, 2 for the root mean square gap, which weighs large
+        gaps more, "max" for the MCE.
+    closed : {"right", "left"}
+        The side of a bin of equal width that belongs to it: (lower, upper] with 0 in the first, or
+        [lower, upper) with 1 in the last.
 
     Returns
     -------
     float
         In [0, 1]; 0 is calibrated.
 
+    Raises
+    ------
+    InputError
+        If the predictions or an option are not valid; also for the paper's convention with bins
+        closed on the left.
+
     References
     ----------
-    Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017, Eq. 3; LS+ paper, ECE.
+    Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017, Eq. 3; Kumar, Liang and Ma,
+    NeurIPS 2019 (the norms); LS+ paper, ECE.
 
     Examples
     --------
-    >>> round(expected_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> P, y = [[0.9, 0.1], [0.3, 0.7]], [0, 0]
+    >>> round(expected_calibration_error(P, y), 4)
     0.4
+    >>> round(expected_calibration_error(P, y, norm=2), 4)
+    0.5
+    >>> round(expected_calibration_error(P, y, num_bins=1, binning="equal_mass"), 4)
+    0.3
+
+    0.5 ends a bin or begins one:
+
+    >>> P, y = [[0.5, 0.5], [0.9, 0.1]], [1, 0]
+    >>> round(expected_calibration_error(P, y, num_bins=2, closed="right"), 4)
+    0.3
+    >>> round(expected_calibration_error(P, y, num_bins=2, closed="left"), 4)
+    0.2
     """
-    return _measures.ece(check_predictions(probabilities, labels, convention), num_bins)
+    predictions = check_predictions(probabilities, labels, convention)
+    bins = _measures.label_bins(predictions, num_bins, binning, closed)
+    return _measures.gap_norm(bins, predictions.labels.size, norm)
 
 
 def maximum_calibration_error(
@@ -118,12 +160,68 @@ def adaptive_calibration_error(
     return _measures.ace(check_predictions(probabilities, labels, convention), num_bins)
 
 
+def classwise_adaptive_calibration_error(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    threshold: float = 0.0,
+) -> float:
+    """The ACE and TACE of Nixon et al.: classwise calibration error over bins of equal mass.
+
+    For class j the samples are ranked by their probability of j and cut into bins whose sizes
+    differ by at most one; a bin's gap is the distance between its mean probability and its share
+    of samples labelled j. The error is the mean gap over a class's samples, averaged over classes.
+    Where a cut goes through equal probabilities, each part takes its share of their hits.
+
+    With many classes nearly all probabilities are close to 0, and so are their gaps. A threshold
+    above 0 gives the TACE: a class is measured on the samples whose probability of it is at least
+    the threshold, and a class that has none is left out. The weights are shares of these samples,
+    as in the paper; some released code divides by all N, which shrinks the error again.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Number of bins B, at least 1; a class with fewer samples has that many.
+    threshold : float
+        Smallest probability that counts, in [0, 1], rounded to the dtype of the probabilities.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is calibrated.
+
+    Raises
+    ------
+    InputError
+        If the predictions or an option are not valid, or no probability reaches the threshold.
+
+    References
+    ----------
+    Nixon et al., "Measuring calibration in deep learning", CVPR Workshops 2019.
+
+    Examples
+    --------
+    >>> P = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]
+    >>> round(classwise_adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2), 4)
+    0.3
+    >>> round(classwise_adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2, threshold=0.5), 4)
+    0.35
+    """
+    check_fraction("threshold", threshold)
+    predictions = check_predictions(probabilities, labels)
+    return _measures.classwise_ace(predictions, num_bins, threshold)
+
+
 def static_calibration_error(
     probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
+    closed: Closed = "right",
 ) -> float:
     """SCE, or classwise ECE: the ECE of each class's probability, averaged over classes.
 
@@ -137,6 +235,8 @@ def static_calibration_error(
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
+    closed : {"right", "left"}
+        The side of a bin that belongs to it, as in :func:`expected_calibration_error`.
 
     Returns
     -------
@@ -152,4 +252,78 @@ def static_calibration_error(
     >>> round(static_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
     0.4
     """
-    return _measures.sce(check_predictions(probabilities, labels, convention), num_bins)
+    predictions = check_predictions(probabilities, labels, convention)
+    return _measures.sce(predictions, num_bins, closed=closed)
+
+
+def overconfidence_error(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    confidence_weighted: bool = False,
+) -> float:
+    """The part of the ECE that is due to bins whose confidence is above their accuracy.
+
+    This and :func:`underconfidence_error` add up to :func:`expected_calibration_error`.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Number of bins B of equal width, at least 1.
+    confidence_weighted : bool
+        Multiply each bin's gap by its mean confidence, as Thulasidasan et al. define the
+        overconfidence error: gaps among sure predictions then count most.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where no bin is overconfident.
+
+    References
+    ----------
+    Thulasidasan et al., "On mixup training", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> P, y = [[0.9, 0.1], [0.3, 0.7]], [0, 0]
+    >>> round(overconfidence_error(P, y), 4), round(underconfidence_error(P, y), 4)
+    (0.35, 0.05)
+    >>> round(overconfidence_error(P, y, confidence_weighted=True), 4)
+    0.245
+    """
+    predictions = check_predictions(probabilities, labels)
+    bins = _measures.top_label_bins(predictions, num_bins)
+    excess = (bins.confidence - bins.correct).clip(0)
+    if confidence_weighted:
+        excess *= bins.confidence / bins.samples.clip(1)
+    return float(np.sum(excess) / predictions.labels.size)
+
+
+def underconfidence_error(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, num_bins: int = PAPER_BINS
+) -> float:
+    """The part of the ECE that is due to bins whose confidence is below their accuracy.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Number of bins B of equal width, at least 1.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where no bin is underconfident.
+
+    Examples
+    --------
+    >>> round(underconfidence_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    0.05
+    """
+    predictions = check_predictions(probabilities, labels)
+    bins = _measures.top_label_bins(predictions, num_bins)
+    return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)

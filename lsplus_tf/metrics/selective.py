@@ -7,10 +7,11 @@ NumPy arrays or anything that becomes one, ranks the samples by the largest prob
 
 import numpy as np
 import numpy.typing as npt
+from scipy.integrate import trapezoid
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._predictions import Convention, check_predictions
+from lsplus_tf.metrics._predictions import Convention, check_fraction, check_predictions
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -134,9 +135,8 @@ def risk_coverage_curve(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> 
     ([0.5, 1.0], [0.0, 0.5])
     """
     predictions = check_predictions(probabilities, labels)
-    answered = np.arange(1, predictions.labels.size + 1)
-    risk = 1 - predictions.cumulative_correct[1:] / answered
-    return answered / predictions.labels.size, risk
+    coverage = np.arange(1, predictions.labels.size + 1) / predictions.labels.size
+    return coverage, _measures.selective_risk(predictions)
 
 
 def aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -167,3 +167,151 @@ def aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     0.25
     """
     return float(risk_coverage_curve(probabilities, labels)[1].mean())
+
+
+def excess_aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """E-AURC: the AURC less that of the best order of the same predictions.
+
+    The best order has every error after every hit. Its AURC is computed exactly for the N samples;
+    Geifman et al. approximate it by r + (1 - r) log(1 - r) for the error rate r.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where confidence ranks all hits before all errors.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid.
+
+    References
+    ----------
+    Geifman, Uziel and El-Yaniv, "Bias-reduced uncertainty estimation", ICLR 2019.
+
+    Examples
+    --------
+    >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    0.0
+    >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [1, 1])
+    0.5
+    """
+    predictions = check_predictions(probabilities, labels)
+    answered = np.arange(1, predictions.labels.size + 1)
+    hits = np.count_nonzero(predictions.correct)
+    best = (answered - hits).clip(0) / answered
+    # Rounding may leave -1e-17 of a zero.
+    return max(0.0, float(np.mean(_measures.selective_risk(predictions) - best)))
+
+
+def augrc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Area under the generalised risk-coverage curve: the mean risk of undetected failures.
+
+    The generalised risk at a coverage is the share of all N samples that are answered and wrong.
+    Unlike the AURC it gives the errors at small coverage no extra weight. The area is that of the
+    trapezoid rule from coverage 0 on, equal confidences by expectation. Samples that the
+    retention curve hands to an expert are never wrong, so that this is 1 -
+    :func:`retention_auc` in its standard convention.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1/2]; lower is better. A model that is always right has 0.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid.
+
+    References
+    ----------
+    Traub et al., "Overcoming common flaws in the evaluation of selective classification systems",
+    NeurIPS 2024.
+
+    Examples
+    --------
+    >>> augrc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    0.125
+    """
+    predictions = check_predictions(probabilities, labels)
+    samples = predictions.labels.size
+    errors = np.arange(samples + 1) - predictions.cumulative_correct
+    return float(trapezoid(errors) / samples**2)
+
+
+def risk_at_coverage(probabilities: npt.ArrayLike, labels: npt.ArrayLike, coverage: float) -> float:
+    """Error rate when the model answers at least this share of the samples, the most confident.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    coverage : float
+        In [0, 1]. ceil(N coverage) samples are answered, at least one.
+
+    Returns
+    -------
+    float
+        In [0, 1], a point of :func:`risk_coverage_curve`.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid or the coverage lies outside [0, 1].
+
+    Examples
+    --------
+    >>> P, y = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], [0, 0, 1, 0]
+    >>> [risk_at_coverage(P, y, coverage=c) for c in (0.5, 0.75, 1)]
+    [0.0, 0.33333333333333337, 0.25]
+    """
+    check_fraction("coverage", coverage)
+    predictions = check_predictions(probabilities, labels)
+    # N * (i / N) can exceed i by an ulp, which would answer one sample too many.
+    wanted = predictions.labels.size * coverage * (1 - 2 * np.finfo(np.float64).eps)
+    answered = max(1, int(np.ceil(wanted)))
+    return float(_measures.selective_risk(predictions)[answered - 1])
+
+
+def coverage_at_risk(probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: float) -> float:
+    """Largest share of samples, the most confident, that is answered at no more than this risk.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    risk : float
+        Error rate that is accepted, in [0, 1].
+
+    Returns
+    -------
+    float
+        In [0, 1], the last coverage of :func:`risk_coverage_curve` whose risk is not above
+        ``risk``; 0 if there is none.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid or the risk lies outside [0, 1].
+
+    Examples
+    --------
+    >>> P, y = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], [0, 0, 1, 0]
+    >>> [coverage_at_risk(P, y, risk=r) for r in (0.1, 0.25)]
+    [0.5, 1.0]
+    """
+    check_fraction("risk", risk)
+    predictions = check_predictions(probabilities, labels)
+    # 1 - 0.9 is a little above 0.1.
+    accepted = np.flatnonzero(_measures.selective_risk(predictions) <= risk + 1e-12)
+    return float(accepted[-1] + 1) / predictions.labels.size if accepted.size else 0.0

@@ -1,0 +1,359 @@
+"""Estimators of the calibration error that do without a fixed binning, or correct its bias.
+
+The binned ECE depends on the number of bins and is biased upwards: a calibrated model has a
+positive ECE on any finite sample. The arguments and the errors raised are those of
+:mod:`lsplus_tf.metrics.functional`.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import dct, idct
+from scipy.optimize import brentq
+from scipy.special import erf, gammaln
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import _measures
+from lsplus_tf.metrics._measures import PAPER_BINS
+from lsplus_tf.metrics._predictions import (
+    Binning,
+    Closed,
+    FloatArray,
+    Norm,
+    Predictions,
+    check_choice,
+    check_norm,
+    check_predictions,
+)
+
+KdeKind = Literal["canonical", "marginal", "top_label"]
+
+# Kernel values that are held at a time: 16 MB.
+_KERNEL_BLOCK = 2**21
+_SMOOTH_CELLS = 2**13
+
+
+def debiased_calibration_error(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    norm: Literal[1, 2] = 2,
+    binning: Binning = "equal_mass",
+    closed: Closed = "right",
+) -> float:
+    """Top-label calibration error without the bias that the bins' sampling noise adds.
+
+    With norm 2 each bin's squared gap loses a (1 - a) / (n - 1), the unbiased estimate of the
+    variance of its accuracy a over n samples, as Kumar et al. do; Bröcker, and Ferro and Fricker,
+    correct the Brier score's reliability in the same way. A bin of one sample counts 0. The square
+    of the error is then unbiased, unless it is negative: the error of that is 0.
+
+    With norm 1 the bias is estimated, as the ECE that is expected if each bin's gap had the normal
+    noise of its accuracy added, less the ECE. Kumar et al. draw that noise; its mean has a closed
+    form. Of a calibrated model's ECE this leaves 2 - sqrt(2), 59%, so that norm 2 is to be
+    preferred.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Number of bins B, at least 1.
+    norm : {1, 2}
+        1 for the ECE, 2 for the root mean square gap.
+    binning : {"equal_mass", "equal_width"}
+        As in :func:`~lsplus_tf.metrics.expected_calibration_error`.
+    closed : {"right", "left"}
+        The side of a bin of equal width that belongs to it.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 where the gaps are no larger than chance makes them.
+
+    References
+    ----------
+    Kumar, Liang and Ma, "Verified uncertainty calibration", NeurIPS 2019; Bröcker, "Estimating
+    reliability and resolution of probability forecasts", Climate Dynamics 39, 2012; Ferro and
+    Fricker, "A bias-corrected decomposition of the Brier score", Q. J. R. Meteorol. Soc. 138, 2012.
+
+    Examples
+    --------
+    >>> P, y = [[0.8, 0.2]] * 5, [0, 0, 0, 1, 1]
+    >>> debiased_calibration_error(P, y, num_bins=1)
+    0.0
+    >>> P, y = [[0.8, 0.2]] * 50, [0] * 30 + [1] * 20
+    >>> round(debiased_calibration_error(P, y, num_bins=1), 4)
+    0.1874
+    """
+    if norm not in (1, 2):
+        raise InputError(f"norm: expected 1 or 2, received {norm!r}")
+    predictions = check_predictions(probabilities, labels)
+    bins = _measures.label_bins(predictions, num_bins, binning, closed)
+    bins = _measures.BinTotals(*(total[bins.samples > 0] for total in bins))
+    shares = bins.samples / predictions.labels.size
+    accuracy = (bins.correct / bins.samples).clip(0, 1)
+    gaps = np.abs(bins.confidence / bins.samples - accuracy)
+    variance = accuracy * (1 - accuracy)
+    if norm == 2:
+        several = bins.samples > 1
+        squares = gaps**2 - variance / (bins.samples - 1).clip(1)
+        return float(np.sqrt(max(0.0, np.sum((shares * squares)[several]))))
+    noise = np.sqrt(variance / bins.samples)
+    # In units of the noise; where there is none the gap stays as it is.
+    relative = np.divide(gaps, noise * np.sqrt(2), out=np.full_like(gaps, np.inf), where=noise > 0)
+    noisy = noise * np.sqrt(2 / np.pi) * np.exp(-(relative**2)) + gaps * erf(relative)
+    return float(max(0.0, np.sum(shares * (2 * gaps - noisy))))
+
+
+def sweep_calibration_error(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, norm: Norm = 1
+) -> float:
+    """ECE over the most bins of equal mass that keep accuracy rising with confidence.
+
+    The number of bins grows from 1 until for the next one the accuracy falls from some bin to the
+    following one. The bins are those of :func:`~lsplus_tf.metrics.adaptive_calibration_error`.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    norm : float or "max"
+        As in :func:`~lsplus_tf.metrics.expected_calibration_error`. The authors' released code
+        takes 2 unless told otherwise.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is calibrated.
+
+    References
+    ----------
+    Roelofs, Cain, Shlens and Mozer, "Mitigating bias in calibration error estimation", AISTATS
+    2022.
+
+    Examples
+    --------
+    >>> P = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]
+    >>> round(sweep_calibration_error(P, [0, 0, 1, 1]), 4)  # 4 bins
+    0.4
+    >>> round(sweep_calibration_error(P, [1, 0, 0, 1]), 4)  # 3 bins
+    0.25
+    """
+    check_norm(norm)
+    predictions = check_predictions(probabilities, labels)
+    bins = _measures.equal_mass_bins(predictions, _monotone_bins(predictions))
+    return _measures.gap_norm(bins, predictions.labels.size, norm)
+
+
+def smooth_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Smooth ECE of the top label: a kernel instead of bins, whose width the data decide.
+
+    At width s, the differences between hit and confidence, as a function of confidence, are
+    smoothed by a Gaussian that is reflected at 0 and 1, and the mean size of the result is the
+    error. The width is the one that equals its error, so that there is nothing to choose, and the
+    error changes continuously with the predictions.
+
+    The confidences are spread over 8192 cells and smoothed by a cosine transform.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is calibrated.
+
+    References
+    ----------
+    Błasiok and Nakkiran, "Smooth ECE: principled reliability diagrams via kernel smoothing", ICLR
+    2024.
+
+    Examples
+    --------
+    >>> round(smooth_calibration_error([[0.8, 0.2]] * 10, [0] * 6 + [1] * 4), 3)
+    0.2
+    """
+    predictions = check_predictions(probabilities, labels)
+    confidence = predictions.confidence.astype(np.float64).clip(0, 1)
+    residual = (predictions.correct - confidence) / confidence.size
+    # Each sample is shared by the two cells whose centres are on either side of it.
+    position = (confidence * _SMOOTH_CELLS - 0.5).clip(0, _SMOOTH_CELLS - 1)
+    cell = np.minimum(position.astype(np.intp), _SMOOTH_CELLS - 2)
+    upper = position - cell
+    mass = np.bincount(cell, residual * (1 - upper), _SMOOTH_CELLS)
+    mass += np.bincount(cell + 1, residual * upper, _SMOOTH_CELLS)
+    # Cosines are symmetric about 0 and 1: damping them is the reflected Gaussian.
+    spectrum = dct(mass, type=2, norm="ortho")
+    frequency = np.pi * np.arange(_SMOOTH_CELLS)
+
+    def excess(width: float) -> float:
+        smoothed = idct(spectrum * np.exp(-((frequency * width) ** 2) / 2), type=2, norm="ortho")
+        return float(np.abs(smoothed).sum()) - width
+
+    if excess(0.0) <= 0:
+        return 0.0
+    # The error is at most 1 and falls with the width, so that they meet once.
+    return float(brentq(excess, 0.0, 1.0 + 1e-9, xtol=1e-9))
+
+
+def kde_calibration_error(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    bandwidth: float | None = None,
+    norm: float = 1,
+    kind: KdeKind = "canonical",
+) -> float:
+    """ECE-KDE: the frequency of the classes near each prediction, by a kernel, against itself.
+
+    The kernel is a Dirichlet density (two classes: beta) of concentration p / bandwidth + 1 around
+    each other sample's prediction p. The frequency of the classes near a sample is the mean of the
+    other samples' labels under it, and the error is the mean over samples of the distances |
+    frequency - prediction|^norm, without a root:
+
+    * "canonical" compares whole rows, and sums the distances over the classes. It is the strictest
+      notion of calibration, and the one of the LS+ paper, which has bandwidth 0.001;
+    * "marginal" compares each class's probability on its own, and sums over the classes;
+    * "top_label" compares the confidence with the accuracy.
+
+    The authors' code is the same, in float32: probabilities of exactly 0 or 1 give NaN there in
+    the last two kinds, and samples far from all others the frequency 0. Here both have the value
+    of the formula. The time is that of N^2 K multiplications (N^2 for the top label), times 21 for
+    the choice of a bandwidth; the memory does not grow with N^2.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+        N >= 2.
+    labels : array_like of int, shape (N,)
+    bandwidth : float, optional
+        Positive. Default: of 21 from 1e-5 to 1, the one with the largest leave-one-out likelihood
+        of the predictions (for "top_label" of the confidences).
+    norm : float
+        At least 1.
+    kind : {"canonical", "marginal", "top_label"}
+
+    Returns
+    -------
+    float
+        In [0, 2], [0, K] or [0, 1] for the three kinds; 0 is calibrated.
+
+    Raises
+    ------
+    InputError
+        If the predictions or an option are not valid, or N is 1.
+
+    References
+    ----------
+    Popordanoska, Sayer and Blaschko, "A consistent and differentiable Lp canonical calibration
+    error estimator", NeurIPS 2022; LS+ paper, ECE-KDE.
+
+    Examples
+    --------
+    >>> P, y = [[0.8, 0.2]] * 10, [0] * 6 + [1] * 4
+    >>> round(kde_calibration_error(P, y, bandwidth=0.1), 4)  # 5/9 or 6/9, without the sample
+    0.4
+    >>> round(kde_calibration_error(P, y, bandwidth=0.1, kind="top_label"), 4)
+    0.2
+    """
+    check_choice("kind", kind, KdeKind)
+    exponent = check_norm(norm)
+    if np.isinf(exponent):
+        raise InputError(f"norm: expected a finite number of at least 1, received {norm!r}")
+    if bandwidth is not None and not 0 < bandwidth < np.inf:
+        raise InputError(f"bandwidth: expected a positive number, received {bandwidth!r}")
+    predictions = check_predictions(probabilities, labels)
+    samples, classes = predictions.probabilities.shape
+    if samples < 2:
+        raise InputError("probabilities: expected at least two rows, received 1")
+    rows = predictions.probabilities.astype(np.float64).clip(0, 1)
+    confidence = predictions.confidence.astype(np.float64).clip(0, 1)
+    chosen = bandwidth or _likeliest_bandwidth(_binary(confidence) if kind == "top_label" else rows)
+
+    def distance(points: FloatArray, hits: npt.NDArray[Any], expected: FloatArray) -> float:
+        frequency = _kernel_frequencies(points, hits, chosen)
+        return float(np.sum(np.abs(frequency - expected) ** exponent) / samples)
+
+    if kind == "top_label":
+        hits = predictions.correct[:, np.newaxis]
+        return distance(_binary(confidence), hits, confidence[:, np.newaxis])
+    one_hot = predictions.labels[:, np.newaxis] == np.arange(classes)
+    if kind == "canonical":
+        return distance(rows, one_hot, rows)
+    return sum(
+        distance(_binary(rows[:, j]), one_hot[:, j : j + 1], rows[:, j : j + 1])
+        for j in range(classes)
+    )
+
+
+def _monotone_bins(predictions: Predictions) -> int:
+    """Number of bins before the first one for which accuracy is not monotone."""
+    samples = predictions.labels.size
+    # From the least confident sample on.
+    hits = predictions.cumulative_correct[-1] - predictions.cumulative_correct[::-1]
+    shares = np.diff(hits)
+    # Below the first hit every bin's accuracy is 0 and above the last error it is 1: only bins
+    # between them can break the order.
+    some, missed = np.flatnonzero(shares > 0), np.flatnonzero(shares < 1)
+    if not some.size or not missed.size or some[0] > missed[-1]:
+        return samples
+    first, last = int(some[0]), int(missed[-1])
+    for bins in range(2, samples + 1):
+        cuts = np.arange(first * bins // samples - 1, last * bins // samples + 3).clip(0, bins)
+        ends = -(-np.unique(cuts) * samples // bins)
+        accuracy = np.diff(hits[ends]) / np.diff(ends)
+        if np.any(np.diff(accuracy) < -1e-12):
+            return bins - 1
+    return samples
+
+
+def _binary(values: FloatArray) -> FloatArray:
+    return np.column_stack((values, 1 - values))
+
+
+def _log_kernels(points: FloatArray, bandwidth: float) -> Any:
+    """Blocks of rows of the log kernel, -inf on the diagonal, with the slice that each covers."""
+    samples, classes = points.shape
+    weights = points / bandwidth
+    log_normaliser = gammaln(weights + 1).sum(axis=1) - gammaln(weights.sum(axis=1) + classes)
+    # 0 log 0 is 0: a sample at a corner is under the kernel of another at the same corner.
+    logs = np.log(points.clip(np.finfo(np.float64).tiny))
+    step = max(1, _KERNEL_BLOCK // samples)
+    for start in range(0, samples, step):
+        rows = slice(start, min(start + step, samples))
+        kernel = logs[rows] @ weights.T
+        kernel -= log_normaliser
+        kernel[np.arange(rows.stop - start), np.arange(start, rows.stop)] = -np.inf
+        yield rows, kernel
+
+
+def _kernel_frequencies(
+    points: FloatArray, hits: npt.NDArray[Any], bandwidth: float
+) -> npt.NDArray[np.float64]:
+    """Mean of the other samples' hits (N, T) under the kernel at each point."""
+    outcomes = hits.astype(np.float64)
+    frequencies = np.empty_like(outcomes)
+    for rows, kernel in _log_kernels(points, bandwidth):
+        kernel -= kernel.max(axis=1, keepdims=True)
+        np.exp(kernel, out=kernel)
+        frequencies[rows] = kernel @ outcomes / kernel.sum(axis=1, keepdims=True)
+    return frequencies
+
+
+def _likeliest_bandwidth(points: FloatArray) -> float:
+    """Of a grid, the bandwidth with the largest leave-one-out likelihood of the points."""
+
+    def log_likelihood(bandwidth: float) -> float:
+        total = 0.0
+        for _, kernel in _log_kernels(points, bandwidth):
+            largest = kernel.max(axis=1, keepdims=True)
+            total += float(np.sum(np.log(np.exp(kernel - largest).sum(axis=1)) + largest[:, 0]))
+        return total
+
+    grid = np.logspace(-5, 0, 21)
+    return float(grid[np.argmax([log_likelihood(float(b)) for b in grid])])

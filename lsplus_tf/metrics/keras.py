@@ -1,0 +1,540 @@
+"""Streaming metrics for `compile(metrics=[...])`, equal to the NumPy functions of the same name.
+
+    import lsplus_tf as lsp
+
+    ece = lsp.metrics.keras.ExpectedCalibrationError()
+    model.compile("adam", "sparse_categorical_crossentropy", weighted_metrics=[ece])
+
+puts `expected_calibration_error` and `val_expected_calibration_error` into the training log, where
+`ModelCheckpoint(monitor=...)` finds them. For all of them:
+
+- `y_true` is class ids (B,) or (B, 1), or one-hot or soft labels (B, K); `y_pred` is probabilities
+  (B, K), or logits with `from_logits=True`. Further axes, as in dense prediction, count as samples.
+  A soft label counts as the expectation over its classes, and is q in q - p where the score is one
+  of distributions (Brier, classwise calibration).
+- The state is float64 whatever the precision policy, so that counts are exact up to 9e15 samples,
+  and as large as the bins whatever the data. On several devices each keeps its own until it is
+  read: the value at an epoch's end is that of all samples, and the progress bar's between steps
+  the mean of the devices' values.
+- Results equal those of `lsplus_tf.metrics` on the same probabilities, whatever the batches, but
+  for the order in which float64 numbers are summed. Softmax of logits is taken in float64 as in
+  `lsplus_tf.metrics.softmax`; the last bit may differ, which matters on a bin's edge alone.
+- `sample_weight` weighs samples; those of weight 0 count as if they were not there, even if NaN.
+  Keras gives it to `weighted_metrics`, not to `metrics`.
+- NaN in predictions, soft labels or weights makes the result NaN until the state is reset, and so
+  does having no sample. Class ids that are none, negative weights, and rows that do not sum to 1
+  (within 1e-3; 1e-2 in 16 bits) raise: `InputError` eagerly, `tf.errors.InvalidArgumentError` in
+  graph mode. XLA cannot raise, and there the result is NaN.
+- The result is float64 unless `dtype` asks for another.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import Batch, _one_per_sample, class_ids, refuse
+from lsplus_tf.metrics._predictions import check_count
+
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+class _StreamingMetric(keras.metrics.Metric, abc.ABC):
+    """Reads and checks batches; subclasses add them up.
+
+    In the `Batch` that they get, `...` is (N,), `values` are probabilities in the dtype in which
+    they were given, and the weights float64: NaN for a sample that is not valid.
+    """
+
+    def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
+        super().__init__(name=name, dtype=dtype or "float64")
+        self.from_logits = bool(from_logits)
+
+    @abc.abstractmethod
+    def add(self, batch: Batch) -> None:
+        """Add the samples to the state."""
+
+    @abc.abstractmethod
+    def value(self) -> tf.Tensor:
+        """The metric () float64 of the state."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: labels (B,), (B, 1) or (B, K), predictions (B, K), weights (B,) or None."""
+        if self.from_logits and getattr(y_pred, "_keras_logits", None) is not None:
+            raise InputError(
+                f"{self.name}: from_logits=True, but y_pred is the output of a softmax. "
+                "Use from_logits=False, or give the model an output without activation."
+            )
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        labels, rows = class_ids(y_true, y_pred), None
+        num_classes = y_pred.shape[-1]
+        values = tf.reshape(y_pred, [-1, num_classes])
+        if self.from_logits:
+            values = tf.nn.softmax(tf.cast(values, tf.float64))
+        elif not values.dtype.is_floating:
+            values = tf.cast(values, tf.float64)
+
+        removed = tf.constant(False)
+        weights = tf.ones_like(values[:, 0], tf.float64)
+        if sample_weight is not None:
+            weights = _one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
+            weights = tf.reshape(weights, [-1])
+            removed = weights == 0.0
+            values = tf.where(removed[:, None], tf.zeros_like(values), values)
+            positive = weights >= 0.0
+            refuse(
+                # Not ~(weights < 0): Grappler makes that weights >= 0, which NaN is not.
+                positive | tf.math.is_nan(weights),
+                "sample_weight: expected numbers that are not negative",
+                weights,
+            )
+            weights = tf.where(positive, weights, np.nan)
+
+        valid = removed | _are_distributions(values)
+        if not self.from_logits:
+            refuse(
+                valid | _hold_nan(values),
+                "y_pred: expected probabilities that sum to 1 in every row; if these are logits, "
+                "make the metric with from_logits=True",
+                values,
+            )
+        if values.dtype == tf.bfloat16:
+            values = tf.cast(values, tf.float32)  # as the NumPy functions do, before they bin
+        if labels is None:
+            rows = tf.reshape(y_true, [-1, num_classes])
+            known = removed | _are_distributions(rows)
+            refuse(
+                known | _hold_nan(rows),
+                "y_true: expected rows of numbers that are not negative and sum to 1",
+                rows,
+            )
+            rows = tf.where((valid & known & ~removed)[:, None], tf.cast(rows, tf.float64), 0.0)
+        else:
+            labels = tf.reshape(labels, [-1])
+            ids = tf.cast(labels, tf.int32)
+            # Compared in the labels' type: NaN and 1.5 equal nothing, and casts make them classes.
+            known = (tf.cast(ids, labels.dtype) == labels) & (ids >= 0) & (ids < num_classes)
+            known |= removed
+            refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
+            labels = tf.clip_by_value(ids, 0, num_classes - 1)
+        weights = tf.where(valid & known, weights, np.nan)
+        self.add(Batch(labels, rows, values, from_logits=False, weights=weights))
+
+    def result(self) -> tf.Tensor:
+        """The metric () of all samples since the last `reset_state`; NaN if there are none."""
+        return tf.cast(self.value(), self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "from_logits": self.from_logits}
+
+    def _zeros(self, name: str, *shape: int) -> keras.Variable:
+        """A variable of which every device has its own, and which reads as their sum."""
+        # `add_weight` gives one that inside a layer with a mixed policy reads as float16.
+        return keras.Variable(
+            "zeros",
+            shape=shape,
+            dtype="float64",
+            trainable=False,
+            autocast=False,
+            synchronization="on_read",
+            aggregation="sum",
+            name=name,
+        )
+
+
+class _SampleMean(_StreamingMetric):
+    """The weighted mean of one number per sample."""
+
+    def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
+        super().__init__(from_logits, name, dtype)
+        self.totals = self._zeros("totals", 2)  # of the weights, and of the weighed numbers
+
+    @abc.abstractmethod
+    def sample_values(self, batch: Batch) -> tf.Tensor:
+        """The samples' numbers (N,) float64, finite."""
+
+    def add(self, batch: Batch) -> None:
+        weighed = tf.stack([batch.weights, batch.weights * self.sample_values(batch)])
+        self.totals.assign_add(tf.reduce_sum(weighed, axis=1))
+
+    def value(self) -> tf.Tensor:
+        weights, values = tf.unstack(tf.convert_to_tensor(self.totals))
+        return values / weights
+
+
+class _BinnedMetric(_StreamingMetric):
+    """A metric of probabilities that are sorted into bins of equal width."""
+
+    def __init__(self, num_bins: int, from_logits: bool, name: str | None, dtype: Any) -> None:
+        check_count("num_bins", num_bins)
+        super().__init__(from_logits, name, dtype)
+        self.num_bins = int(num_bins)
+
+    def bins(self, values: tf.Tensor) -> tf.Tensor:
+        """The bins 0..B-1 of `values`: (b/B, (b+1)/B], 0 in the first, above 1 in the last."""
+        edges = (np.arange(1, self.num_bins) / self.num_bins).astype(values.dtype.as_numpy_dtype)
+        # What `tf.searchsorted` calls, which fails on a device whose part of a batch is empty.
+        index = tf.raw_ops.LowerBound(
+            sorted_inputs=edges[np.newaxis], values=tf.reshape(values, [1, -1])
+        )
+        return tf.reshape(index, tf.shape(values))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_bins": self.num_bins}
+
+
+class _TopLabelMetric(_BinnedMetric):
+    """A metric of the confidence and accuracy of the predicted class in each bin."""
+
+    def __init__(self, num_bins: int, from_logits: bool, name: str | None, dtype: Any) -> None:
+        super().__init__(num_bins, from_logits, name, dtype)
+        # Of the weights, and weighed of the confidences and of the correct predictions.
+        self.totals = self._zeros("totals", self.num_bins, 3)
+
+    def add(self, batch: Batch) -> None:
+        weights = batch.weights
+        confidence = tf.cast(batch.confidence, tf.float64)
+        correct = tf.cast(batch.correct, tf.float64)
+        weighed = tf.stack([weights, weights * confidence, weights * correct], axis=1)
+        index = self.bins(batch.confidence)
+        self.totals.assign_add(tf.math.unsorted_segment_sum(weighed, index, self.num_bins))
+
+    def weights_and_gaps(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of every bin (B,): the weights' sum W, and W times |mean confidence - accuracy|."""
+        weights, confidence, correct = tf.unstack(tf.convert_to_tensor(self.totals), axis=1)
+        return weights, tf.abs(confidence - correct)
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class ExpectedCalibrationError(_TopLabelMetric):
+    """ECE: mean distance between confidence and accuracy over bins of equal width, in [0, 1].
+
+    `lsplus_tf.metrics.expected_calibration_error` of a stream; see the head of this module.
+
+    Parameters
+    ----------
+    num_bins : number of bins B >= 1; bin b = 1..B is ((b-1)/B, b/B], its edges rounded to the
+        dtype of the probabilities, and 0 is in the first.
+    from_logits : whether `y_pred` holds logits; otherwise probabilities.
+    name, dtype : as in `keras.metrics.Metric`; the dtype is the result's, None for float64.
+
+    Raises
+    ------
+    InputError : `num_bins` is not an integer >= 1; a shape does not fit, or one sigmoid output
+        stands in place of two columns; labels, weights or probabilities that are none.
+
+    Notes
+    -----
+    Sources: Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017, Eq. 3.
+
+    Examples
+    --------
+    >>> metric = ExpectedCalibrationError()
+    >>> metric.update_state([0], [[0.9, 0.1]])
+    >>> metric.update_state([0], [[0.3, 0.7]])
+    >>> round(float(metric.result()), 4)
+    0.4
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        from_logits: bool = False,
+        name: str | None = "expected_calibration_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_bins, from_logits, name, dtype)
+
+    def value(self) -> tf.Tensor:
+        weights, gaps = self.weights_and_gaps()
+        return tf.reduce_sum(gaps) / tf.reduce_sum(weights)
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class MaximumCalibrationError(_TopLabelMetric):
+    """MCE: the largest distance between confidence and accuracy in a bin of the ECE, in [0, 1].
+
+    `lsplus_tf.metrics.maximum_calibration_error` of a stream; see the head of this module.
+
+    Parameters
+    ----------
+    num_bins, from_logits, name, dtype : as in `ExpectedCalibrationError`.
+
+    Raises
+    ------
+    InputError : as in `ExpectedCalibrationError`.
+
+    Notes
+    -----
+    Source: Naeini, Cooper and Hauskrecht, AAAI 2015.
+
+    Examples
+    --------
+    >>> metric = MaximumCalibrationError()
+    >>> metric.update_state([0, 0], [[0.9, 0.1], [0.3, 0.7]])
+    >>> round(float(metric.result()), 4)
+    0.7
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        from_logits: bool = False,
+        name: str | None = "maximum_calibration_error",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(num_bins, from_logits, name, dtype)
+
+    def value(self) -> tf.Tensor:
+        weights, gaps = self.weights_and_gaps()
+        largest = tf.reduce_max(tf.math.divide_no_nan(gaps, weights))
+        # Of NaN and of no samples the maximum would be a plausible number.
+        return tf.where(tf.reduce_sum(weights) > 0.0, largest, np.nan)
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class StaticCalibrationError(_BinnedMetric):
+    """SCE, or classwise ECE: the ECE of each class's probability, mean over classes, in [0, 1].
+
+    `lsplus_tf.metrics.static_calibration_error` of a stream; see the head of this module.
+
+    Parameters
+    ----------
+    num_bins, from_logits, name, dtype : as in `ExpectedCalibrationError`.
+    num_classes : K >= 2; None takes it from the first batch. Needed where a training loop of your
+        own makes that batch inside `strategy.run`.
+
+    Raises
+    ------
+    InputError : as in `ExpectedCalibrationError`; another K than before.
+
+    Notes
+    -----
+    For class k every sample counts: its probability of k is compared with whether its label is k.
+    Sources: Nixon et al., CVPR Workshops 2019, Eq. 3; Kull et al., NeurIPS 2019.
+
+    Examples
+    --------
+    >>> metric = StaticCalibrationError()
+    >>> metric.update_state([0, 0], [[0.9, 0.1], [0.3, 0.7]])
+    >>> round(float(metric.result()), 4)
+    0.4
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 15,
+        from_logits: bool = False,
+        name: str | None = "static_calibration_error",
+        dtype: Any = None,
+        num_classes: int | None = None,
+    ) -> None:
+        super().__init__(num_bins, from_logits, name, dtype)
+        self.num_classes = num_classes
+        self.weight = self._zeros("weight")
+        self.gaps: Any = None  # (K, B), the bins' sums of p_k - q_k
+        if num_classes is not None:
+            check_count("num_classes", num_classes)
+            self.gaps = self._zeros("gaps", num_classes, self.num_bins)
+
+    def add(self, batch: Batch) -> None:
+        num_classes = batch.num_classes
+        if self.gaps is None:
+            self.gaps = self._zeros("gaps", num_classes, self.num_bins)
+        if self.gaps.shape[0] != num_classes:
+            raise InputError(
+                f"y_pred: expected num_classes={self.gaps.shape[0]} columns, received {num_classes}"
+            )
+        gaps = tf.cast(batch.values, tf.float64) - tf.cast(batch.rows, tf.float64)
+        # One histogram over (class, bin) pairs for all classes.
+        index = self.bins(batch.values) + np.arange(num_classes, dtype=np.int32) * self.num_bins
+        sums = tf.math.unsorted_segment_sum(
+            tf.expand_dims(batch.weights, axis=1) * gaps, index, num_classes * self.num_bins
+        )
+        self.gaps.assign_add(tf.reshape(sums, [num_classes, self.num_bins]))
+        self.weight.assign_add(tf.reduce_sum(batch.weights))
+
+    def value(self) -> tf.Tensor:
+        if self.gaps is None:
+            return tf.constant(np.nan, tf.float64)
+        gaps, weight = tf.convert_to_tensor(self.gaps), tf.convert_to_tensor(self.weight)
+        return tf.reduce_mean(tf.reduce_sum(tf.abs(gaps), axis=1)) / weight
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_classes": self.num_classes}
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class BrierScore(_SampleMean):
+    """Mean over samples of sum_k (p_k - q_k)^2, q the one-hot or soft label; in [0, 2].
+
+    `lsplus_tf.metrics.brier_score` of a stream; see the head of this module.
+
+    Parameters
+    ----------
+    from_logits, name, dtype : as in `ExpectedCalibrationError`.
+
+    Raises
+    ------
+    InputError : as in `ExpectedCalibrationError`.
+
+    Notes
+    -----
+    Source: Brier, Monthly Weather Review 78, 1950.
+
+    Examples
+    --------
+    >>> metric = BrierScore()
+    >>> metric.update_state([0, 1], [[0.8, 0.2], [0.5, 0.5]])
+    >>> round(float(metric.result()), 4)
+    0.29
+    """
+
+    def __init__(
+        self, from_logits: bool = False, name: str | None = "brier_score", dtype: Any = None
+    ) -> None:
+        super().__init__(from_logits, name, dtype)
+
+    def sample_values(self, batch: Batch) -> tf.Tensor:
+        gaps = tf.cast(batch.values, tf.float64) - tf.cast(batch.rows, tf.float64)
+        return tf.reduce_sum(tf.square(gaps), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class NegativeLogLikelihood(_SampleMean):
+    """Mean of -log p(true class), the cross-entropy in nats, in [0, 708.4].
+
+    `lsplus_tf.metrics.negative_log_likelihood` of a stream; see the head of this module. Unlike a
+    loss in the log it is not clipped at 1e-7, and has no penalty and no smoothed target in it.
+
+    Parameters
+    ----------
+    from_logits, name, dtype : as in `ExpectedCalibrationError`.
+
+    Raises
+    ------
+    InputError : as in `ExpectedCalibrationError`.
+
+    Notes
+    -----
+    A probability of 0 counts as the smallest normal float64, 2.2e-308. float32 probabilities are 0
+    below 1e-45: a model that is so sure had better give logits.
+
+    Examples
+    --------
+    >>> metric = NegativeLogLikelihood()
+    >>> metric.update_state([0, 1], [[0.8, 0.2], [0.5, 0.5]])
+    >>> round(float(metric.result()), 4)
+    0.4581
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = False,
+        name: str | None = "negative_log_likelihood",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(from_logits, name, dtype)
+
+    def sample_values(self, batch: Batch) -> tf.Tensor:
+        if batch.labels is not None:
+            return -_log(batch.at(batch.values, batch.labels))
+        return -tf.reduce_sum(batch.rows * _log(batch.values), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class MeanConfidence(_SampleMean):
+    """Mean of the largest probability, in [1/K, 1]; minus the accuracy it is the overconfidence.
+
+    `lsplus_tf.metrics.mean_confidence` of a stream; see the head of this module.
+
+    Parameters
+    ----------
+    from_logits, name, dtype : as in `ExpectedCalibrationError`.
+
+    Raises
+    ------
+    InputError : as in `ExpectedCalibrationError`.
+
+    Examples
+    --------
+    >>> metric = MeanConfidence()
+    >>> metric.update_state([0, 1], [[0.75, 0.25], [0.5, 0.5]])
+    >>> float(metric.result())
+    0.625
+    """
+
+    def __init__(
+        self, from_logits: bool = False, name: str | None = "mean_confidence", dtype: Any = None
+    ) -> None:
+        super().__init__(from_logits, name, dtype)
+
+    def sample_values(self, batch: Batch) -> tf.Tensor:
+        return tf.cast(tf.reduce_max(batch.values, axis=-1), tf.float64)
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class TopKError(_SampleMean):
+    """Share of samples whose true class is not among the k most probable ones, in [0, 1].
+
+    `lsplus_tf.metrics.top_k_error` of a stream; see the head of this module. Of equally probable
+    classes those with the lower index come first, so that k = 1 is the complement of accuracy.
+
+    Parameters
+    ----------
+    k : at least 1; from K on the error is 0.
+    from_logits, dtype : as in `ExpectedCalibrationError`.
+    name : as in `keras.metrics.Metric`; None means "top{k}_error".
+
+    Raises
+    ------
+    InputError : `k` is not an integer >= 1; otherwise as in `ExpectedCalibrationError`.
+
+    Examples
+    --------
+    >>> metric = TopKError(k=2)
+    >>> metric.update_state([1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(
+        self, k: int, from_logits: bool = False, name: str | None = None, dtype: Any = None
+    ) -> None:
+        check_count("k", k)
+        super().__init__(from_logits, name or f"top{k}_error", dtype)
+        self.k = int(k)
+
+    def sample_values(self, batch: Batch) -> tf.Tensor:
+        top = tf.math.top_k(batch.values, min(self.k, batch.num_classes)).indices
+        if batch.labels is not None:
+            return tf.cast(tf.reduce_all(top != batch.labels[:, None], axis=-1), tf.float64)
+        inside = tf.gather(batch.rows, top, batch_dims=1)
+        return tf.maximum(tf.reduce_sum(batch.rows, axis=-1) - tf.reduce_sum(inside, axis=-1), 0.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "k": self.k}
+
+
+def _log(values: tf.Tensor) -> tf.Tensor:
+    """log p in float64, finite and not above 0."""
+    values = tf.cast(values, tf.float64)
+    return tf.math.log(tf.clip_by_value(values, _TINY, 1.0))
+
+
+def _are_distributions(rows: tf.Tensor) -> tf.Tensor:
+    """Whether the rows (N, K) are not negative and sum to 1, but for their dtype's rounding."""
+    # Softmaxes of float16 were seen to be off by 2e-3 on CPUs, of bfloat16 by 6e-3 under XLA.
+    tolerance = 1e-2 if rows.dtype in (tf.float16, tf.bfloat16) else 1e-3
+    sums = tf.reduce_sum(tf.cast(rows, tf.float32), axis=-1)
+    return tf.reduce_all(rows >= 0, axis=-1) & (tf.abs(sums - 1.0) <= tolerance)
+
+
+def _hold_nan(rows: tf.Tensor) -> tf.Tensor:
+    """Whether the rows (N, K) hold NaN, which the result tells of by itself."""
+    return tf.math.is_nan(tf.reduce_sum(tf.cast(rows, tf.float32), axis=-1))

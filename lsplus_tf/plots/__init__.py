@@ -1,0 +1,33 @@
+"""Figures of calibration, selective prediction, soft labels and training, from plain arrays.
+
+Every function draws on the ``ax`` given, or on a new figure of a fitting size, and returns the
+axes; nothing is shown, saved or changed globally. Predictions are softmax outputs (N, K) and true
+classes (N,) as in :mod:`lsplus_tf.metrics`, and :class:`~lsplus_tf.errors.InputError` says what is
+wrong with any that are not. The colours are Okabe and Ito's, and whatever a colour tells, a line
+style, a marker or a hatch tells too.
+"""
+
+from lsplus_tf.plots._shared import METHOD_COLOURS, History, Prediction
+from lsplus_tf.plots.calibration import (
+    classwise_reliability,
+    confidence_density,
+    reliability_diagram,
+)
+from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
+from lsplus_tf.plots.selective import retention_curves, risk_coverage_curves
+from lsplus_tf.plots.training import confidence_against_accuracy, training_curves
+
+__all__ = [
+    "METHOD_COLOURS",
+    "History",
+    "Prediction",
+    "classwise_reliability",
+    "confidence_against_accuracy",
+    "confidence_density",
+    "metric_comparison",
+    "reliability_diagram",
+    "retention_curves",
+    "risk_coverage_curves",
+    "soft_label_matrix",
+    "training_curves",
+]

@@ -1,0 +1,65 @@
+"""What the figures share: the colours, how runs are told apart, checks of what was given."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+
+from lsplus_tf.errors import InputError
+
+Prediction = tuple[npt.ArrayLike, npt.ArrayLike]
+History = Mapping[str, npt.ArrayLike] | pd.DataFrame
+Given = TypeVar("Given")
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that
+# vanishes on white. The i-th method has the i-th colour in every figure; the line styles tell
+# methods apart in a black and white print, and beyond the seventh.
+METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
+LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)))
+
+
+def new_axes(width: float, height: float) -> Axes:
+    """The axes of a new figure of a size in inches."""
+    ax: Axes = plt.subplots(figsize=(width, height), layout="constrained")[1]
+    return ax
+
+
+def check_methods(argument: str, given: Mapping[str, Given]) -> None:
+    """Raise InputError unless there is a mapping of at least one method."""
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"{argument}: expected a mapping with an entry per method, "
+            f"received {type(given).__name__}"
+        )
+    if not given:
+        raise InputError(f"{argument}: expected at least one method, received none")
+
+
+def check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
+    """Raise InputError unless the value is one of the choices."""
+    if value not in choices:
+        expected = " or ".join(map(repr, choices))
+        raise InputError(f"{argument}: expected {expected}, received {value!r}")
+
+
+def look(position: int) -> dict[str, Any]:
+    """Colour and line style of the method at a position."""
+    return {
+        "color": METHOD_COLOURS[position % len(METHOD_COLOURS)],
+        "linestyle": LINE_STYLES[position % len(LINE_STYLES)],
+    }
+
+
+def line_with_band(
+    ax: Axes, position: int, label: str, x: npt.NDArray[Any], y: tuple[npt.NDArray[Any], ...]
+) -> None:
+    """The line of the method at a position: its mean, and a band from its low to its high."""
+    mean, low, high = y
+    # A single point makes no line.
+    ax.plot(x, mean, label=label, marker="o" if np.size(x) == 1 else "", **look(position))
+    if (low < high).any():
+        ax.fill_between(x, low, high, color=look(position)["color"], alpha=0.15, linewidth=0)

@@ -1,0 +1,462 @@
+"""Figures of how far confidence is from accuracy."""
+
+import textwrap
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+from scipy.special import ndtri
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import _measures
+from lsplus_tf.metrics._predictions import Predictions, check_predictions
+from lsplus_tf.plots import _shared
+from lsplus_tf.plots._shared import METHOD_COLOURS
+
+DensityRecipe = Literal["paper", "plain"]
+FloatArray = npt.NDArray[np.float64]
+
+_CORRECT_COLOUR = "#037804"
+_INCORRECT_COLOUR = "#aa0504"
+_PLAIN_BINS = 20
+
+# Up to this many classes each has a panel; beyond, all are in one and the worst have a name.
+_MOST_PANELS = 12
+_NAMED_CLASSES = 5
+_MARKERS = "os^Dv"
+
+
+def reliability_diagram(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = 15,
+    interval: float | None = 0.95,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Accuracy per confidence bin, its gap to the diagonal, and the share of samples per bin.
+
+    A bar stands on each bin that has samples; the hatched part is the gap between the bin's
+    accuracy and its mean confidence, the quantity that the ECE averages. The strip below, which is
+    the last of ``ax.child_axes``, shows how many samples each bin has.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Bins of equal width, as in
+        :func:`~lsplus_tf.metrics.expected_calibration_error`.
+    interval : float or None
+        Level of Wilson's interval of each bin's accuracy, or None for no interval. It takes the
+        samples as independent: where several seeds predict the same samples, or patients have
+        several, it is too short.
+    ax : matplotlib.axes.Axes, optional
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The containers are the accuracy bars, the gaps and the intervals, each with one entry per
+        bin that has samples.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid, or `interval` is not between 0 and 1.
+
+    References
+    ----------
+    Niculescu-Mizil and Caruana, ICML 2005; Guo et al., ICML 2017, Fig. 1. Wilson, JASA 1927.
+
+    Examples
+    --------
+    >>> ax = reliability_diagram([[0.9, 0.1], [0.3, 0.7]], [0, 0])
+    >>> ax.get_ylabel()
+    'Accuracy (fraction)'
+    """
+    predictions = check_predictions(probabilities, labels)
+    _check_interval(interval)
+    bins = _measures.top_label_bins(predictions, num_bins)
+    filled = bins.samples > 0
+    samples = bins.samples[filled]
+    accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
+    left, width = np.flatnonzero(filled) / num_bins, 1 / num_bins
+
+    ax = ax or _shared.new_axes(4.8, 5.6)
+    ax.bar(
+        left, accuracy, width, align="edge", color="#56B4E9", edgecolor="black", label="Accuracy"
+    )
+    ax.bar(
+        left,
+        confidence - accuracy,
+        width,
+        bottom=accuracy,
+        align="edge",
+        color="none",
+        edgecolor="#D55E00",
+        hatch="////",
+        label="Gap to confidence",
+    )
+    ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="Calibrated")
+    if interval is not None:
+        ax.errorbar(
+            left + width / 2,
+            accuracy,
+            _wilson_bars(bins.correct[filled], samples, interval),
+            fmt="none",
+            ecolor="black",
+            elinewidth=1.2,
+            capsize=2,
+            label=_interval_label(interval),
+        )
+    # Outside the square, which bars may fill anywhere.
+    ax.text(
+        0.5,
+        1.02,
+        f"ECE {_measures.ece(predictions, num_bins):.1%}, "
+        f"accuracy {_measures.accuracy(predictions):.1%}, "
+        f"confidence {_measures.mean_confidence(predictions):.1%}",
+        transform=ax.transAxes,
+        ha="center",
+        va="bottom",
+        fontsize="small",
+    )
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.42), ncols=2, fontsize="small", frameon=False
+    )
+    ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy (fraction)", aspect="equal")
+    if title is not None:
+        ax.set_title(title, pad=20)
+
+    strip = ax.inset_axes((0, -0.25, 1, 0.2), sharex=ax)
+    share = samples / samples.sum()
+    strip.bar(left, share, width, align="edge", color="0.7", edgecolor="black")
+    strip.set(xlabel="Confidence (largest probability)", ylabel="Share of\nsamples")
+    ax.tick_params(labelbottom=False)
+    # Where a panel is taller than the square, the room it leaves is needed by the strip.
+    ax.set_anchor("N")
+    return ax
+
+
+def classwise_reliability(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = 15,
+    class_names: Sequence[str] | None = None,
+    interval: float | None = 0.95,
+    ax: Axes | None = None,
+) -> Axes:
+    """How often a sample is of a class against the probability that the model gave the class.
+
+    Every sample counts for every class, in bins of equal width of the class's probability: what
+    the SCE averages. Up to 12 classes have a panel each. More classes share one: a grey dot for
+    each bin of a class, larger where it has more samples, a black line for all classes together,
+    and lines for the five classes of largest calibration error.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Bins of equal width, as in :func:`~lsplus_tf.metrics.static_calibration_error`.
+    class_names : sequence of str, length K, optional
+        Default: "Class 0" and so on. A name of more than two lines is cut short.
+    interval : float or None
+        Level of Wilson's intervals in the panels, or None for none; see
+        :func:`reliability_diagram`.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Where K <= 12 it is an empty frame with the labels, and ``ax.child_axes[j]`` is the panel of
+        class j. ECE in a title is the class's calibration error, n its samples.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid, the names are not K, or `interval` is not between 0 and 1.
+
+    References
+    ----------
+    Nixon et al., CVPR Workshops 2019; Kull et al., NeurIPS 2019, Fig. 1.
+
+    Examples
+    --------
+    >>> ax = classwise_reliability([[0.9, 0.1], [0.3, 0.7]], [0, 0], class_names=["HP", "SSA"])
+    >>> [panel.get_title() for panel in ax.child_axes]
+    ['HP\\nECE 40.0%, n = 2', 'SSA\\nECE 40.0%, n = 0']
+    """
+    predictions = check_predictions(probabilities, labels)
+    _check_interval(interval)
+    classes = predictions.probabilities.shape[1]
+    names = [f"Class {j}" for j in range(classes)] if class_names is None else list(class_names)
+    if len(names) != classes:
+        raise InputError(f"class_names: expected {classes} names, received {len(names)}")
+    bins = _class_bins(predictions, num_bins)
+    errors = np.abs(bins.probability - bins.hits).sum(axis=1) / predictions.labels.size
+
+    if classes <= _MOST_PANELS:
+        ax = _class_panels(bins, errors, names, interval, ax)
+    else:
+        ax = ax or _shared.new_axes(8.4, 5.2)
+        _all_classes(ax, bins, errors, names)
+    ax.set(
+        xlabel="Predicted probability of the class",
+        ylabel="Observed share of the class",
+    )
+    # With many classes most probabilities are near 0, and so is the mean error.
+    digits = 1 if classes <= _MOST_PANELS else 2
+    ax.set_title(
+        f"SCE {errors.mean():.{digits}%}, the mean of {classes} classes", fontsize="medium"
+    )
+    return ax
+
+
+def confidence_density(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    recipe: DensityRecipe = "paper",
+    ax: Axes | None = None,
+) -> Axes:
+    """Density of the largest probability, of correct and of incorrect samples apart.
+
+    "paper" draws 15 bins over each group's own range, each group's area 1, and seaborn's kernel
+    density estimate, as in the LS+ paper's density figures. A group of one value has no density: it
+    is a vertical line. "plain" draws both groups in the same 20 bins from 1/K, the least that a
+    largest probability can be, to 1, each group's area 1, and no estimate, which would smooth over
+    the ends: heights and places of the two groups can be compared. An empty group shows in the
+    legend only.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    recipe : {"paper", "plain"}
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid or the recipe is another.
+
+    Examples
+    --------
+    >>> ax = confidence_density([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]], [0, 0, 0])
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['Correct (n = 2)', 'Incorrect (n = 1)']
+    """
+    checked = check_predictions(probabilities, labels)
+    _shared.check_choice("recipe", recipe, get_args(DensityRecipe))
+    ax = ax or _shared.new_axes(5.2, 3.6)
+    confidence = checked.confidence.astype(np.float64)
+    groups = {"Correct": confidence[checked.correct], "Incorrect": confidence[~checked.correct]}
+    if recipe == "paper":
+        looks = _densities_of_the_paper(ax, groups)
+    else:
+        looks = _densities_in_equal_bins(ax, groups, checked.probabilities.shape[1])
+    # A legend built from what was drawn would put lines before bars.
+    keys = [
+        Patch(label=f"{name} (n = {groups[name].size})", linewidth=1.5, **look)
+        for name, look in looks.items()
+    ]
+    ax.set(xlabel="Confidence (largest probability)", ylabel="Density")
+    ax.legend(handles=keys)
+    return ax
+
+
+def _densities_of_the_paper(ax: Axes, groups: dict[str, FloatArray]) -> dict[str, dict[str, Any]]:
+    looks: dict[str, dict[str, Any]] = {}
+    for (name, group), colour, style in zip(
+        groups.items(), (_CORRECT_COLOUR, _INCORRECT_COLOUR), ("-", "--"), strict=True
+    ):
+        looks[name] = {"facecolor": (colour, 0.3), "edgecolor": colour, "linestyle": style}
+        # Within 1e-6, fifteen bins run into the precision of float32 confidences.
+        if group.size and np.ptp(group) > 1e-6:
+            sns.histplot(
+                x=group,
+                bins=15,
+                kde=True,
+                stat="density",
+                common_norm=False,
+                color=colour,
+                alpha=0.15,
+                linewidth=0.3,
+                line_kws={"linestyle": style},
+                ax=ax,
+            )
+        elif group.size:
+            ax.axvline(group[0], color=colour, linestyle=style)
+    return looks
+
+
+def _densities_in_equal_bins(
+    ax: Axes, groups: dict[str, FloatArray], classes: int
+) -> dict[str, dict[str, Any]]:
+    edges = np.linspace(1 / classes, 1, _PLAIN_BINS + 1)
+    looks: dict[str, dict[str, Any]] = {}
+    for position, (name, group) in enumerate(groups.items()):
+        colour = METHOD_COLOURS[position]
+        looks[name] = {
+            "facecolor": (colour, 0.25),
+            "edgecolor": colour,
+            "linestyle": _shared.LINE_STYLES[position],
+            "hatch": ("", "////")[position],
+        }
+        if group.size:
+            # Rounding may put a probability a little outside.
+            heights, _ = np.histogram(group.clip(edges[0], 1), edges, density=True)
+            ax.stairs(heights, edges, fill=True, linewidth=1.5, **looks[name])
+    ax.set_xlim(edges[0], 1)
+    return looks
+
+
+class _ClassBins(NamedTuple):
+    """Sums over the samples in each bin of each class's probability, float64 (K, B) or (B,)."""
+
+    samples: FloatArray
+    probability: FloatArray
+    hits: FloatArray
+
+    def means(self) -> tuple[FloatArray, FloatArray]:
+        """Mean probability and share of hits, NaN in an empty bin."""
+        samples = np.where(self.samples > 0, self.samples, np.nan)
+        return self.probability / samples, self.hits / samples
+
+
+def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
+    """What the bins of the SCE hold."""
+    samples, probability = _measures.class_bin_sums(predictions, num_bins, (0, 1), "right")
+    return _ClassBins(
+        samples, probability, _measures.class_bin_hits(predictions, num_bins, "right")
+    )
+
+
+def _class_panels(
+    bins: _ClassBins,
+    errors: FloatArray,
+    names: Sequence[str],
+    interval: float | None,
+    ax: Axes | None,
+) -> Axes:
+    classes = len(names)
+    columns = int(np.ceil(np.sqrt(classes)))
+    rows = -(-classes // columns)
+    titles = [
+        "\n".join(
+            [
+                *textwrap.wrap(name, 22, max_lines=2, placeholder="…"),
+                f"ECE {error:.1%}, n = {hits:.0f}",
+            ]
+        )
+        for name, error, hits in zip(names, errors, bins.hits.sum(axis=1), strict=True)
+    ]
+    ax = ax or _shared.new_axes(2.2 * columns + 0.7, 2.5 * rows + 0.9)
+    # The frame's own tick labels are unseen and keep its labels off those of the panels.
+    ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0.5], yticks=[0.5])
+    ax.tick_params(color="none", labelcolor="none")
+    ax.spines[:].set_visible(False)
+    ax.patch.set_visible(False)
+    lines = 1 + max(title.count("\n") for title in titles)
+    width, height = 1 / (columns + 0.15 * (columns - 1)), 1 - 0.08 * lines
+    for j, (title, probability, share) in enumerate(zip(titles, *bins.means(), strict=True)):
+        row, column = divmod(j, columns)
+        panel = ax.inset_axes(
+            (column * 1.15 * width, 1 - (row + 1) / rows, width, height / rows), aspect="equal"
+        )
+        panel.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=1)
+        filled = bins.samples[j] > 0
+        bars = None
+        if interval is not None:
+            bars = _wilson_bars(bins.hits[j, filled], bins.samples[j, filled], interval)
+        panel.errorbar(
+            probability[filled],
+            share[filled],
+            bars,
+            color=METHOD_COLOURS[0],
+            ecolor="0.45",
+            elinewidth=1,
+            marker="o",
+            markersize=3.5,
+            linewidth=1.2,
+        )
+        panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        panel.set_title(title, fontsize="small")
+        panel.tick_params(
+            labelsize="small", labelleft=column == 0, labelbottom=j + columns >= classes
+        )
+        panel.grid(alpha=0.3)
+    return ax
+
+
+def _all_classes(ax: Axes, bins: _ClassBins, errors: FloatArray, names: Sequence[str]) -> None:
+    probability, share = bins.means()
+    ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", linewidth=1, label="Calibrated")
+    filled = bins.samples > 0
+    ax.scatter(
+        probability[filled],
+        share[filled],
+        # Nearly all samples lie in the first bin of a class; the others set the scale.
+        s=(60 * bins.samples / max(1, bins.samples[:, 1:].max()))[filled].clip(3, 60),
+        color="0.4",
+        alpha=0.5,
+        linewidths=0,
+        label="A class in a bin",
+    )
+    together = _ClassBins(*(total.sum(axis=0) for total in bins))
+    held = together.samples > 0
+    mean_probability, mean_share = together.means()
+    ax.plot(
+        mean_probability[held], mean_share[held], color="black", linewidth=2, label="All classes"
+    )
+    for position, j in enumerate(np.argsort(-errors, kind="stable")[:_NAMED_CLASSES]):
+        ax.plot(
+            probability[j][filled[j]],
+            share[j][filled[j]],
+            marker=_MARKERS[position],
+            markersize=4,
+            linewidth=1.2,
+            label=f"{textwrap.shorten(names[j], 24, placeholder='…')} (ECE {errors[j]:.2%})",
+            **_shared.look(position),
+        )
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    ax.grid(alpha=0.3)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize="small", frameon=False)
+
+
+def _check_interval(interval: float | None) -> None:
+    if interval is None:
+        return
+    if not isinstance(interval, Real) or not 0 < interval < 1:
+        raise InputError(
+            f"interval: expected a level between 0 and 1, such as 0.95, or None, "
+            f"received {interval!r}"
+        )
+
+
+def _interval_label(interval: float) -> str:
+    return f"{100 * interval:g}% interval (Wilson)"
+
+
+def _wilson_bars(hits: FloatArray, samples: FloatArray, level: float) -> FloatArray:
+    """Distances (2, B) from each share of hits down and up to the ends of Wilson's interval."""
+    z = ndtri((1 + level) / 2)
+    centre = (hits + z**2 / 2) / (samples + z**2)
+    half = z * np.sqrt(hits * (samples - hits) / samples + z**2 / 4) / (samples + z**2)
+    share = hits / samples
+    # Rounding may put an end an ulp inside the share 0 or 1.
+    bars: FloatArray = np.stack([share - (centre - half), centre + half - share]).clip(min=0)
+    return bars

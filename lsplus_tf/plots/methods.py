@@ -1,0 +1,151 @@
+"""Figures of the methods themselves: their soft labels, and one metric of many of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.plots import _shared
+from lsplus_tf.plots._shared import METHOD_COLOURS
+
+# Above this many classes the printed values would overlap, and above the second the names too.
+_MOST_PRINTED_VALUES = 12
+_MOST_CLASS_NAMES = 40
+
+
+def soft_label_matrix(
+    matrix: npt.ArrayLike, class_names: Sequence[str], *, ax: Axes | None = None
+) -> Axes:
+    """Heat map of a (K, K) matrix of soft labels: row k is what class k is trained towards.
+
+    Parameters
+    ----------
+    matrix : array_like, shape (K, K)
+        In [0, 1]. The values are printed where K <= 12.
+    class_names : sequence of str, length K
+        Written at the ticks where K <= 40.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        ``ax.images[0]`` holds the matrix.
+
+    Raises
+    ------
+    InputError
+        If the matrix is not square, not finite or not in [0, 1], or the names are not K.
+
+    Examples
+    --------
+    >>> ax = soft_label_matrix([[0.9, 0.1], [0.3, 0.7]], ["HP", "SSA"])
+    >>> [text.get_text() for text in ax.texts]
+    ['0.90', '0.10', '0.30', '0.70']
+    """
+    values = np.asarray(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1]:
+        raise InputError(f"matrix: expected shape (K, K), received {values.shape}")
+    classes = values.shape[0]
+    if not ((values >= 0) & (values <= 1)).all():
+        raise InputError("matrix: expected numbers in [0, 1], received others")
+    if len(class_names) != classes:
+        raise InputError(f"class_names: expected {classes} names, received {len(class_names)}")
+
+    if ax is None:
+        side = 3.2 + 0.35 * min(classes, _MOST_PRINTED_VALUES)
+        ax = _shared.new_axes(side + 0.8, side)
+    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label="Soft label (probability)", shrink=0.8)
+    if classes <= _MOST_PRINTED_VALUES:
+        for (row, column), value in np.ndenumerate(values):
+            colour = "white" if value > 0.6 else "black"
+            ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+    if classes <= _MOST_CLASS_NAMES:
+        angle = 45 if classes <= _MOST_PRINTED_VALUES else 90
+        ax.set_xticks(
+            range(classes),
+            class_names,
+            rotation=angle,
+            ha="right",
+            va="center",
+            rotation_mode="anchor",
+        )
+        ax.set_yticks(range(classes), class_names)
+    ax.set(xlabel="Class in the soft label", ylabel="True class")
+    return ax
+
+
+def metric_comparison(
+    names: Sequence[str],
+    mean: npt.ArrayLike,
+    spread: npt.ArrayLike,
+    *,
+    better: int = 0,
+    xlabel: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One metric of many methods: a row a method, its mean a dot and its spread a bar.
+
+    Parameters
+    ----------
+    names : sequence of str
+        M methods, the first of which is the reference, marked by a dashed line.
+    mean, spread : array_like, shape (M,)
+        Such as mean and standard deviation over seeds. A mean of NaN leaves its row empty; a spread
+        of NaN has no bar.
+    better : {-1, 0, 1}
+        Whether lower (-1) or higher (1) values are better: the best mean is an orange diamond.
+    xlabel : str, optional
+        The metric and its unit, and what the bars are, such as "ECE (%), mean and SD of 5 seeds".
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    InputError
+        If there is no name, there are not as many means and spreads as names, a spread is negative,
+        or `better` is another number.
+
+    Examples
+    --------
+    >>> ax = metric_comparison(["HL", "LS+"], [3.9, 2.2], [0.1, 0.7], better=-1)
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['HL', 'LS+']
+    """
+    values, bars = np.asarray(mean, np.float64), np.nan_to_num(np.asarray(spread, np.float64))
+    if len(names) == 0:
+        raise InputError("names: expected at least one method, received none")
+    if not values.shape == bars.shape == (len(names),):
+        raise InputError(
+            f"mean, spread: expected shape ({len(names)},), one per name, "
+            f"received {values.shape} and {bars.shape}"
+        )
+    if (bars < 0).any():
+        raise InputError(f"spread: expected no negative numbers, received {bars.min():g}")
+    if better not in (-1, 0, 1):
+        raise InputError(f"better: expected -1, 0 or 1, received {better!r}")
+    ax = ax or _shared.new_axes(4.2, 0.9 + 0.24 * len(names))
+    rows = np.arange(len(names))
+    # fmax passes over a mean of NaN.
+    best = (better * values == np.fmax.reduce(better * values)) & (better != 0)
+    ax.axvline(values[0], color="grey", linestyle="--", linewidth=0.8, zorder=0)
+    for group, colour, marker, size in (
+        (~best, METHOD_COLOURS[0], "o", 22),
+        (best, METHOD_COLOURS[1], "D", 26),
+    ):
+        low, high = (values - bars)[group], (values + bars)[group]
+        ax.hlines(rows[group], low, high, colors=colour, linewidth=1.5)
+        ax.scatter(values[group], rows[group], color=colour, marker=marker, s=size, zorder=3)
+    ax.set_yticks(rows, list(names), fontsize=9)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.grid(axis="x", alpha=0.3)
+    if xlabel is not None:
+        ax.set_xlabel(xlabel)
+    return ax
