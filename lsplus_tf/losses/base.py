@@ -245,7 +245,7 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             y_pred._keras_logits = tf.cast(logits, tf.float32)
         if sample_weight is not None:
             # Keras would weigh pixels (B, H, W) by sample weights (B,) along the last axis.
-            sample_weight = _one_per_sample(tf.cast(sample_weight, tf.float32), y_pred)
+            sample_weight = one_per_sample(tf.cast(sample_weight, tf.float32), y_pred)
             # And it does not give the weights to `call`, where a batch's statistics need them.
             y_true = _Weighed(tf.convert_to_tensor(y_true), sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
@@ -298,7 +298,7 @@ def _replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def _one_per_sample(weights: tf.Tensor, y_pred: Any) -> tf.Tensor:
+def one_per_sample(weights: tf.Tensor, y_pred: Any) -> tf.Tensor:
     """Sample weights (B,), (B, 1), () or (...) in the shape (...) of the samples."""
     values = tf.convert_to_tensor(y_pred)
     rank = values.shape.rank - 1

@@ -38,7 +38,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, _one_per_sample, class_ids, refuse
+from lsplus_tf.losses.base import Batch, class_ids, one_per_sample, refuse
 from lsplus_tf.metrics._predictions import check_count
 
 _TINY = float(np.finfo(np.float64).tiny)
@@ -48,7 +48,8 @@ class _StreamingMetric(keras.metrics.Metric, abc.ABC):
     """Reads and checks batches; subclasses add them up.
 
     In the `Batch` that they get, `...` is (N,), `values` are probabilities in the dtype in which
-    they were given, and the weights float64: NaN for a sample that is not valid.
+    they were given (bfloat16 as float32), and the weights float64: NaN for a sample that is not
+    valid.
     """
 
     def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
@@ -82,7 +83,7 @@ class _StreamingMetric(keras.metrics.Metric, abc.ABC):
         removed = tf.constant(False)
         weights = tf.ones_like(values[:, 0], tf.float64)
         if sample_weight is not None:
-            weights = _one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
+            weights = one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
             weights = tf.reshape(weights, [-1])
             removed = weights == 0.0
             values = tf.where(removed[:, None], tf.zeros_like(values), values)
@@ -219,7 +220,7 @@ class ExpectedCalibrationError(_TopLabelMetric):
     Parameters
     ----------
     num_bins : number of bins B >= 1; bin b = 1..B is ((b-1)/B, b/B], its edges rounded to the
-        dtype of the probabilities, and 0 is in the first.
+        dtype of the probabilities (float32 for bfloat16), and 0 is in the first.
     from_logits : whether `y_pred` holds logits; otherwise probabilities.
     name, dtype : as in `keras.metrics.Metric`; the dtype is the result's, None for float64.
 
