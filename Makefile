@@ -24,6 +24,7 @@ types: $(VENV)/installed-test
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_losses.py
 	$(BIN)/python benchmarks/bench_cpu_kernels.py
+	$(BIN)/python benchmarks/bench_metrics.py
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else \

@@ -44,7 +44,8 @@ NUM_BINS = 15
 RESAMPLES = 1_000
 TORCHMETRICS_RESAMPLES = 10
 BATCH, BATCHES = 256, 100
-ROUNDS_SECONDS = 3.0  # for all rounds of a row
+ROUNDS_SECONDS = 4.0  # for all rounds of a row; one that takes longer is not repeated
+REPEATED_BELOW = 20.0  # seconds of a first call that does not count
 PEER_LIMIT = 60.0  # seconds beyond which a peer is left out of the largest size
 OURS = "ours"
 PEERS = ("torchmetrics", "netcal", "scikit-learn", "NumPy, SciPy", "Keras")
@@ -360,13 +361,14 @@ def timed(call: Callable[[], float]) -> float:
 
 
 def medians(calls: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Median seconds of a call, all measured in turn; one of more than ROUNDS_SECONDS runs once."""
+    """Median seconds of a call, all measured in turn after one that loads, traces and allocates."""
     seconds = {name: [timed(call)] for name, call in calls.items()}
-    repeated = [name for name in calls if seconds[name][0] < ROUNDS_SECONDS]
-    for name in repeated:  # the first call also loads and traces
+    repeated = [name for name in calls if seconds[name][0] < REPEATED_BELOW]
+    for name in repeated:
         seconds[name] = [timed(calls[name])]
     one_round = sum(seconds[name][0] for name in repeated)
-    for _ in range(int(np.clip(ROUNDS_SECONDS / max(one_round, 1e-9), 2, 200))):
+    rounds = min(200, int(ROUNDS_SECONDS / max(one_round, 1e-9)))
+    for _ in range(rounds if one_round > ROUNDS_SECONDS else max(2, rounds)):
         for name in repeated:
             seconds[name].append(timed(calls[name]))
     return {name: float(np.median(values)) for name, values in seconds.items()}
@@ -419,6 +421,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out the largest size")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    if "torchmetrics" not in MISSING:
+        import torch
+
+        # On a machine with other work, a second thread made it up to twenty times slower.
+        torch.set_num_threads(1)
     progress = Console(stderr=True)
     sizes = list(SIZES)
     if not options.quick:
