@@ -40,14 +40,14 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
         (partial / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
         tables.csv_table(comparison).to_csv(partial / "table.csv", index_label="method")
         results.metrics().to_csv(partial / "runs.csv", index=False)
-        for title, figure in _figures(results).items():
+        for title, figure in _figures(results, comparison).items():
             figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
             plt.close(figure)
         written = sorted(path.name for path in partial.iterdir())
     return [results.folder / name / file for file in written]
 
 
-def _figures(results: Results) -> dict[str, Figure]:
+def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figure]:
     titles = tables.short_names(results.experiment.methods)
     methods = results.methods
     predictions = {
@@ -99,16 +99,14 @@ def _figures(results: Results) -> dict[str, Figure]:
         for ax, curve in zip(axes, curves, strict=True):
             plots.training_curves(histories, metric=curve, ax=ax)
 
-    comparison = tables.compare(results)
-    main = comparison.only(tables.MAIN).columns
-    first = comparison.names[0]
-    figures["comparison"], axes = _panels(len(main), 2.9, 1.4 + 0.24 * len(comparison.names))
-    headings = comparison.only(tables.MAIN).headings()[2:]
-    for ax, column, heading in zip(axes, main, headings, strict=True):
+    main, first = comparison.only(tables.MAIN), comparison.names[0]
+    height = 1.4 + 0.24 * len(main.names)
+    figures["comparison"], axes = _panels(len(main.columns), 2.9, height)
+    for ax, column, heading in zip(axes, main.columns, main.headings()[2:], strict=True):
         plots.metric_comparison(
-            comparison.names,
-            comparison.mean[column.key],
-            comparison.sd[column.key],
+            main.names,
+            main.mean[column.key],
+            main.sd[column.key],
             ax=ax,
             better=column.better,
         ).set_title(f"{heading} (x100)", fontsize=10)
