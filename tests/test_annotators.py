@@ -14,6 +14,7 @@ FUNCTIONS = (
     metrics.annotator_cross_entropy,
     metrics.annotator_brier_score,
     metrics.annotator_calibration_error,
+    metrics.annotator_static_calibration_error,
 )
 
 
@@ -43,6 +44,20 @@ def test_votes_that_agree_are_labels():
         error = metrics.annotator_calibration_error(probabilities, votes, **options)
         plain = metrics.expected_calibration_error(probabilities, labels, **options)
         assert error == pytest.approx(plain, abs=1e-12)
+    for static_options in ({}, {"num_bins": 4, "closed": "left"}):
+        error = metrics.annotator_static_calibration_error(probabilities, votes, **static_options)
+        plain = metrics.static_calibration_error(probabilities, labels, **static_options)
+        assert error == pytest.approx(plain, abs=1e-12)
+
+
+def test_static_error_equals_a_loop_over_classes_and_bins():
+    probabilities, votes = random_votes(200, 3)
+    shares, errors = votes / votes.sum(1, keepdims=True), []
+    for p, v in zip(probabilities.T, shares.T, strict=True):
+        bins = np.ceil(p * 15)
+        errors.append(sum(abs((p - v)[bins == b].sum()) for b in range(1, 16)) / 200)
+    error = metrics.annotator_static_calibration_error(probabilities, votes)
+    assert error == pytest.approx(np.mean(errors), abs=1e-12)
 
 
 def test_values_equal_the_expectation_over_annotators():

@@ -552,7 +552,7 @@ def test_labels_may_stand_in_a_column():
 
 
 def test_logits_are_recognised_in_the_message():
-    with pytest.raises(InputError, match="for logits, take the softmax first"):
+    with pytest.raises(InputError, match="from_logits=True"):
         metrics.evaluate([[-1.0, 2.0], [0.5, 0.5]], [0, 1])
 
 

@@ -7,10 +7,12 @@ TensorFlow.
 import importlib
 from types import ModuleType
 
+from lsplus_tf.metrics._predictions import softmax
 from lsplus_tf.metrics.annotators import (
     annotator_brier_score,
     annotator_calibration_error,
     annotator_cross_entropy,
+    annotator_static_calibration_error,
 )
 from lsplus_tf.metrics.calibration import (
     adaptive_calibration_error,
@@ -40,7 +42,6 @@ from lsplus_tf.metrics.functional import (
     negative_log_likelihood,
     precision,
     recall,
-    softmax,
     top_k_error,
 )
 from lsplus_tf.metrics.selective import (
@@ -76,6 +77,7 @@ __all__ = [
     "annotator_brier_score",
     "annotator_calibration_error",
     "annotator_cross_entropy",
+    "annotator_static_calibration_error",
     "augrc",
     "aurc",
     "auroc",

@@ -79,7 +79,7 @@ def width_totals(
     closed: Closed = "right",
 ) -> BinTotals:
     """Totals of the bins between the edges."""
-    index = _bin_index(confidence, edges, convention, closed)
+    index = bin_index(confidence, edges, convention, closed)
     samples, total, correct = (
         np.bincount(index, weight, minlength=edges.size + 1)[1:-1].astype(np.float64)
         for weight in (None, confidence, hits)
@@ -218,7 +218,7 @@ def class_bin_sums(
         # leave of a class's total.
         beyond = np.flatnonzero(block > edges[1] if closed == "right" else block >= edges[1])
         values = block.ravel()[beyond]
-        index = _bin_index(values, edges, predictions.convention, closed)
+        index = bin_index(values, edges, predictions.convention, closed)
         index += beyond % classes * slots
         for i, power in enumerate(powers):
             totals[i] += _column_sums(block, power)
@@ -240,7 +240,7 @@ def class_bin_hits(
     true = predictions.true_probability
     edges = equal_width_edges(num_bins, true.dtype)
     classes, slots = predictions.probabilities.shape[1], num_bins + 2
-    index = _bin_index(true, edges, predictions.convention, closed) + predictions.labels * slots
+    index = bin_index(true, edges, predictions.convention, closed) + predictions.labels * slots
     hits = np.bincount(index, weights, minlength=classes * slots).astype(np.float64)
     return hits.reshape(classes, slots)[:, 1:-1]
 
@@ -323,7 +323,7 @@ def _check_closed(closed: Closed, convention: Convention) -> None:
         raise InputError("closed: expected 'right', which the paper's bins are, received 'left'")
 
 
-def _bin_index(
+def bin_index(
     values: FloatArray, edges: FloatArray, convention: Convention, closed: Closed
 ) -> npt.NDArray[np.intp]:
     """Bins 1..B; in the paper's convention also 0, not above the first edge, and B + 1."""

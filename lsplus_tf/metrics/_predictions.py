@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _ROW_SUM_TOLERANCE = 1e-3
 _ROW_SUM_TOLERANCE_16_BITS = 1e-2
 
-_NEGATIVE = "probabilities: expected no negative numbers (for logits, take the softmax first)"
+_NEGATIVE = "probabilities: expected no negative numbers (are they logits? give from_logits=True)"
 
 # Elements that are worked on at a time: 1 to 2 MB, which stays in a core's cache.
 _BLOCK = 2**18
@@ -75,7 +75,11 @@ class Predictions:
 
 
 def check_predictions(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, convention: Convention = "standard"
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    convention: Convention = "standard",
+    *,
+    from_logits: bool = False,
 ) -> Predictions:
     """Predictions that are safe to measure.
 
@@ -89,6 +93,8 @@ def check_predictions(
     convention : {"standard", "paper"}
         "paper" casts the probabilities to float32 and flushes subnormals to zero, as the
         TensorFlow 2.4 of the LS+ authors did.
+    from_logits : bool
+        The rows are finite logits instead, whose softmax is taken in float64.
 
     Raises
     ------
@@ -96,7 +102,7 @@ def check_predictions(
         If something is not as above; the message names the argument and the first bad row.
     """
     check_choice("convention", convention, Convention)
-    checked = check_probabilities(probabilities)
+    checked = check_probabilities(probabilities, from_logits=from_logits)
     true_classes = _check_labels(np.asarray(labels), *checked.shape)
     if convention == "paper":
         checked = checked.astype(np.float32, copy=False)
@@ -105,13 +111,13 @@ def check_predictions(
 
 
 def check_votes(
-    probabilities: npt.ArrayLike, votes: npt.ArrayLike
+    probabilities: npt.ArrayLike, votes: npt.ArrayLike, *, from_logits: bool
 ) -> tuple[FloatArray, npt.NDArray[Any], npt.NDArray[np.float64]]:
     """Probabilities (N, K), votes (N, K) and the votes of each row (N,), safe to measure.
 
     The votes are finite, not negative and not all 0 in any row; they are not divided here.
     """
-    checked = check_probabilities(probabilities)
+    checked = check_probabilities(probabilities, from_logits=from_logits)
     array = np.asarray(votes)
     if array.shape != checked.shape:
         raise InputError(
@@ -134,6 +140,12 @@ def check_count(name: str, value: int) -> None:
     """Raise InputError unless the value is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Raise InputError unless the value is a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"{name}: expected True or False, received {value!r}")
 
 
 def check_choice(name: str, value: str, choices: Any) -> None:
@@ -180,8 +192,43 @@ def row_blocks(array: npt.NDArray[Any]) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
-def check_probabilities(probabilities: npt.ArrayLike) -> FloatArray:
+def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Softmax over the last axis, in float64 and without overflow.
+
+    Parameters
+    ----------
+    logits : array_like, shape (..., K)
+        Finite numbers.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., K)
+        Rows in [0, 1] that sum to 1.
+
+    Raises
+    ------
+    InputError
+        If a logit is NaN or infinite.
+
+    Examples
+    --------
+    >>> softmax([[0.0, 0.0], [1000.0, 0.0]]).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
+    rows = np.array(logits, dtype=np.float64)  # a copy, in which all is done
+    finite = np.isfinite(rows)
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise InputError(f"logits: expected finite numbers, received {rows[where]} at {where}")
+    rows -= rows.max(axis=-1, keepdims=True)
+    np.exp(rows, out=rows)
+    rows /= rows.sum(axis=-1, keepdims=True)
+    return rows
+
+
+def check_probabilities(probabilities: npt.ArrayLike, *, from_logits: bool = False) -> FloatArray:
     """Probabilities (N, K) as :func:`check_predictions` wants them."""
+    check_flag("from_logits", from_logits)
     array = np.asarray(probabilities)
     if array.ndim != 2:
         raise InputError(f"probabilities: expected shape (N, K), received {array.shape}")
@@ -197,6 +244,8 @@ def check_probabilities(probabilities: npt.ArrayLike) -> FloatArray:
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiub":
         raise InputError(f"probabilities: expected real numbers, received dtype {array.dtype}")
+    if from_logits:
+        return softmax(array)
     if array.dtype.kind != "f":
         array = array.astype(np.float64)
     # NaN and infinity survive summation, so that one (N,) array finds them without a mask of N x K.
@@ -209,8 +258,8 @@ def check_probabilities(probabilities: npt.ArrayLike) -> FloatArray:
     _refuse_rows(
         np.abs(row_sums - 1) > tolerance,
         row_sums,
-        f"probabilities: expected rows that sum to 1 (within {tolerance:g}; for logits, take the "
-        "softmax first; of a model that computes in 16 bits, make the last layer float32)",
+        f"probabilities: expected rows that sum to 1 (within {tolerance:g}; of logits, give "
+        "from_logits=True; of a model that computes in 16 bits, make the last layer float32)",
     )
     return array
 

@@ -306,6 +306,7 @@ def statistic_of(
     models: dict[str, npt.ArrayLike],
     labels: npt.ArrayLike,
     groups: npt.ArrayLike | None,
+    from_logits: bool,
 ) -> Statistic:
     """The metric of one model, or of two, whose names are those of the arguments."""
     named = SUMMED.keys() | LOOPED.keys()
@@ -313,7 +314,7 @@ def statistic_of(
         raise InputError(
             f"metric: expected a function or one of {', '.join(sorted(named))}, received {metric!r}"
         )
-    checked = [_check_model(name, model, labels) for name, model in models.items()]
+    checked = [_check_model(name, model, labels, from_logits) for name, model in models.items()]
     first, last = checked[0], checked[-1]
     if first.probabilities.shape != last.probabilities.shape:
         raise InputError(
@@ -344,9 +345,11 @@ def _checked_function(metric: Callable[[FloatArray, Labels], Any]) -> Measure:
     return measure
 
 
-def _check_model(name: str, model: npt.ArrayLike, labels: npt.ArrayLike) -> Predictions:
+def _check_model(
+    name: str, model: npt.ArrayLike, labels: npt.ArrayLike, from_logits: bool
+) -> Predictions:
     try:
-        return check_predictions(model, labels)
+        return check_predictions(model, labels, from_logits=from_logits)
     except InputError as error:
         raise InputError(str(error).replace("probabilities:", f"{name}:", 1)) from None
 

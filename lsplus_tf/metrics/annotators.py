@@ -1,9 +1,10 @@
 """Agreement with several annotators: predictions against a distribution of votes.
 
-Every function takes softmax outputs ``probabilities`` (N, K) and ``votes`` (N, K): how many
-annotators chose each class for each sample, or the shares that they are. Each row of votes is
-divided by its sum, so that every sample counts the same however many annotators it had. With all of
-a row's votes on one class the functions are those of :mod:`lsplus_tf.metrics.functional`.
+Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``,
+and ``votes`` (N, K): how many annotators chose each class for each sample, or the shares that they
+are. Each row of votes is divided by its sum, so that every sample counts the same however many
+annotators it had. With all of a row's votes on one class the functions are those of
+:mod:`lsplus_tf.metrics.functional`.
 :class:`~lsplus_tf.errors.InputError` names the first row of votes that is negative, not finite or
 without a vote.
 """
@@ -26,7 +27,9 @@ from lsplus_tf.metrics._predictions import (
 from lsplus_tf.metrics.functional import BrierScale, brier_factor
 
 
-def annotator_cross_entropy(probabilities: npt.ArrayLike, votes: npt.ArrayLike) -> float:
+def annotator_cross_entropy(
+    probabilities: npt.ArrayLike, votes: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Mean over samples of - sum_k v_k log p_k for the shares v of votes.
 
     It is the expected negative log-likelihood of one annotator's label. The smallest that is
@@ -38,6 +41,8 @@ def annotator_cross_entropy(probabilities: npt.ArrayLike, votes: npt.ArrayLike) 
     probabilities : array_like, shape (N, K)
     votes : array_like, shape (N, K)
         Counts or shares, not negative.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def annotator_cross_entropy(probabilities: npt.ArrayLike, votes: npt.ArrayLike) 
     >>> round(annotator_cross_entropy([[0.5, 0.5], [0.8, 0.2]], [[3, 1], [4, 0]]), 4)
     0.4581
     """
-    checked, array, row_sums = check_votes(probabilities, votes)
+    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
     total = 0.0
     for rows in row_blocks(checked):
         logs = np.log(checked[rows].astype(np.float64).clip(np.finfo(np.float64).tiny, 1))
@@ -67,7 +72,11 @@ def annotator_cross_entropy(probabilities: npt.ArrayLike, votes: npt.ArrayLike) 
 
 
 def annotator_brier_score(
-    probabilities: npt.ArrayLike, votes: npt.ArrayLike, *, scale: BrierScale = "sum"
+    probabilities: npt.ArrayLike,
+    votes: npt.ArrayLike,
+    *,
+    scale: BrierScale = "sum",
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of the squared distance to the shares of votes, 0 where they are met.
 
@@ -81,6 +90,8 @@ def annotator_brier_score(
         Counts or shares, not negative.
     scale : {"sum", "half", "mean"}
         That of :func:`~lsplus_tf.metrics.brier_score`.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -98,7 +109,7 @@ def annotator_brier_score(
     0.1025
     """
     check_choice("scale", scale, BrierScale)
-    checked, array, row_sums = check_votes(probabilities, votes)
+    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
     total = 0.0
     for rows in row_blocks(checked):
         distances = checked[rows] - array[rows] / row_sums[rows, np.newaxis]
@@ -114,6 +125,7 @@ def annotator_calibration_error(
     binning: Binning = "equal_width",
     norm: Norm = 1,
     closed: Closed = "right",
+    from_logits: bool = False,
 ) -> float:
     """ECE against annotators: confidence against the share of votes for the predicted class.
 
@@ -132,6 +144,8 @@ def annotator_calibration_error(
     norm : float or "max"
     closed : {"right", "left"}
         All as in :func:`~lsplus_tf.metrics.expected_calibration_error`.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -154,7 +168,7 @@ def annotator_calibration_error(
     check_count("num_bins", num_bins)
     check_choice("binning", binning, Binning)
     check_choice("closed", closed, Closed)
-    checked, array, row_sums = check_votes(probabilities, votes)
+    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
     samples = np.arange(len(checked))
     predicted = checked.argmax(axis=1)
     confidence = checked[samples, predicted]
@@ -168,3 +182,59 @@ def annotator_calibration_error(
         cumulative = np.concatenate(([0.0], np.cumsum(agreement[ranking])))
         bins = _measures.mass_totals(ranked, average_ties(cumulative, ranked), num_bins)
     return _measures.gap_norm(bins, samples.size, norm)
+
+
+def annotator_static_calibration_error(
+    probabilities: npt.ArrayLike,
+    votes: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    closed: Closed = "right",
+    from_logits: bool = False,
+) -> float:
+    """SCE against annotators: each class's probability against its share of votes, over classes.
+
+    For class j every sample counts: its probability of j is compared, within bins of equal width,
+    with the share of annotators who chose j.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    votes : array_like, shape (N, K)
+        Counts or shares, not negative.
+    num_bins : int
+        Number of bins B, at least 1.
+    closed : {"right", "left"}
+        As in :func:`~lsplus_tf.metrics.static_calibration_error`.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 is calibrated.
+
+    Raises
+    ------
+    InputError
+        If the predictions, the votes or an option are not valid.
+
+    Examples
+    --------
+    >>> P = [[0.75, 0.25], [0.75, 0.25]]
+    >>> annotator_static_calibration_error(P, [[3, 1], [3, 1]])
+    0.0
+    >>> annotator_static_calibration_error(P, [[1, 0], [0, 1]])
+    0.25
+    """
+    check_choice("closed", closed, Closed)
+    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
+    samples, classes = checked.shape
+    edges = _measures.equal_width_edges(num_bins, checked.dtype)
+    first_slots = np.arange(classes) * (num_bins + 1)
+    gaps = np.zeros(classes * (num_bins + 1))
+    for rows in row_blocks(checked):
+        slots = _measures.bin_index(checked[rows], edges, "standard", closed) + first_slots
+        differences = checked[rows] - array[rows] / row_sums[rows, np.newaxis]
+        gaps += np.bincount(slots.ravel(), differences.ravel(), minlength=gaps.size)
+    return float(np.abs(gaps).sum() / (samples * classes))

@@ -28,6 +28,7 @@ def expected_calibration_error(
     binning: Binning = "equal_width",
     norm: Norm = 1,
     closed: Closed = "right",
+    from_logits: bool = False,
 ) -> float:
     """ECE: mean distance between confidence and accuracy over bins of equal width.
 
@@ -51,6 +52,8 @@ def expected_calibration_error(
     closed : {"right", "left"}
         The side of a bin of equal width that belongs to it: (lower, upper] with 0 in the first, or
         [lower, upper) with 1 in the last.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -86,13 +89,17 @@ def expected_calibration_error(
     >>> round(expected_calibration_error(P, y, num_bins=2, closed="left"), 4)
     0.2
     """
-    predictions = check_predictions(probabilities, labels, convention)
+    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
     bins = _measures.label_bins(predictions, num_bins, binning, closed)
     return _measures.gap_norm(bins, predictions.labels.size, norm)
 
 
 def maximum_calibration_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, num_bins: int = PAPER_BINS
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    from_logits: bool = False,
 ) -> float:
     """MCE: the largest distance between confidence and accuracy in a bin of the ECE.
 
@@ -102,6 +109,8 @@ def maximum_calibration_error(
     labels : array_like of int, shape (N,)
     num_bins : int
         Number of bins B, at least 1.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -117,7 +126,9 @@ def maximum_calibration_error(
     >>> round(maximum_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
     0.7
     """
-    return _measures.mce(check_predictions(probabilities, labels), num_bins)
+    return _measures.mce(
+        check_predictions(probabilities, labels, from_logits=from_logits), num_bins
+    )
 
 
 def adaptive_calibration_error(
@@ -126,6 +137,7 @@ def adaptive_calibration_error(
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
+    from_logits: bool = False,
 ) -> float:
     """The LS+ paper's ACE: the ECE of the top label over bins of equal mass.
 
@@ -141,6 +153,8 @@ def adaptive_calibration_error(
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -157,7 +171,9 @@ def adaptive_calibration_error(
     >>> round(adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2), 4)
     0.15
     """
-    return _measures.ace(check_predictions(probabilities, labels, convention), num_bins)
+    return _measures.ace(
+        check_predictions(probabilities, labels, convention, from_logits=from_logits), num_bins
+    )
 
 
 def classwise_adaptive_calibration_error(
@@ -166,6 +182,7 @@ def classwise_adaptive_calibration_error(
     *,
     num_bins: int = PAPER_BINS,
     threshold: float = 0.0,
+    from_logits: bool = False,
 ) -> float:
     """The ACE and TACE of Nixon et al.: classwise calibration error over bins of equal mass.
 
@@ -187,6 +204,8 @@ def classwise_adaptive_calibration_error(
         Number of bins B, at least 1; a class with fewer samples has that many.
     threshold : float
         Smallest probability that counts, in [0, 1], rounded to the dtype of the probabilities.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -211,7 +230,7 @@ def classwise_adaptive_calibration_error(
     0.35
     """
     check_fraction("threshold", threshold)
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     return _measures.classwise_ace(predictions, num_bins, threshold)
 
 
@@ -222,6 +241,7 @@ def static_calibration_error(
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
     closed: Closed = "right",
+    from_logits: bool = False,
 ) -> float:
     """SCE, or classwise ECE: the ECE of each class's probability, averaged over classes.
 
@@ -237,6 +257,8 @@ def static_calibration_error(
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
     closed : {"right", "left"}
         The side of a bin that belongs to it, as in :func:`expected_calibration_error`.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -252,7 +274,7 @@ def static_calibration_error(
     >>> round(static_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
     0.4
     """
-    predictions = check_predictions(probabilities, labels, convention)
+    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
     return _measures.sce(predictions, num_bins, closed=closed)
 
 
@@ -262,6 +284,7 @@ def overconfidence_error(
     *,
     num_bins: int = PAPER_BINS,
     confidence_weighted: bool = False,
+    from_logits: bool = False,
 ) -> float:
     """The part of the ECE that is due to bins whose confidence is above their accuracy.
 
@@ -276,6 +299,8 @@ def overconfidence_error(
     confidence_weighted : bool
         Multiply each bin's gap by its mean confidence, as Thulasidasan et al. define the
         overconfidence error: gaps among sure predictions then count most.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -294,7 +319,7 @@ def overconfidence_error(
     >>> round(overconfidence_error(P, y, confidence_weighted=True), 4)
     0.245
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     bins = _measures.top_label_bins(predictions, num_bins)
     excess = (bins.confidence - bins.correct).clip(0)
     if confidence_weighted:
@@ -303,7 +328,11 @@ def overconfidence_error(
 
 
 def underconfidence_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, num_bins: int = PAPER_BINS
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    from_logits: bool = False,
 ) -> float:
     """The part of the ECE that is due to bins whose confidence is below their accuracy.
 
@@ -313,6 +342,8 @@ def underconfidence_error(
     labels : array_like of int, shape (N,)
     num_bins : int
         Number of bins B of equal width, at least 1.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -324,6 +355,6 @@ def underconfidence_error(
     >>> round(underconfidence_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
     0.05
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     bins = _measures.top_label_bins(predictions, num_bins)
     return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)

@@ -42,6 +42,7 @@ def debiased_calibration_error(
     norm: Literal[1, 2] = 2,
     binning: Binning = "equal_mass",
     closed: Closed = "right",
+    from_logits: bool = False,
 ) -> float:
     """Top-label calibration error without the bias that the bins' sampling noise adds.
 
@@ -67,6 +68,8 @@ def debiased_calibration_error(
         As in :func:`~lsplus_tf.metrics.expected_calibration_error`.
     closed : {"right", "left"}
         The side of a bin of equal width that belongs to it.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def debiased_calibration_error(
     """
     if norm not in (1, 2):
         raise InputError(f"norm: expected 1 or 2, received {norm!r}")
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     bins = _measures.label_bins(predictions, num_bins, binning, closed)
     bins = _measures.BinTotals(*(total[bins.samples > 0] for total in bins))
     shares = bins.samples / predictions.labels.size
@@ -109,7 +112,11 @@ def debiased_calibration_error(
 
 
 def sweep_calibration_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, norm: Norm = 1
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    norm: Norm = 1,
+    from_logits: bool = False,
 ) -> float:
     """ECE over the most bins of equal mass that keep accuracy rising with confidence.
 
@@ -123,6 +130,8 @@ def sweep_calibration_error(
     norm : float or "max"
         As in :func:`~lsplus_tf.metrics.expected_calibration_error`. The authors' released code
         takes 2 unless told otherwise.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -143,12 +152,14 @@ def sweep_calibration_error(
     0.25
     """
     check_norm(norm)
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     bins = _measures.equal_mass_bins(predictions, _monotone_bins(predictions))
     return _measures.gap_norm(bins, predictions.labels.size, norm)
 
 
-def smooth_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def smooth_calibration_error(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Smooth ECE of the top label: a kernel instead of bins, whose width the data decide.
 
     At width s, the differences between hit and confidence, as a function of confidence, are
@@ -162,6 +173,8 @@ def smooth_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -178,7 +191,7 @@ def smooth_calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike
     >>> round(smooth_calibration_error([[0.8, 0.2]] * 10, [0] * 6 + [1] * 4), 3)
     0.2
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)
     residual = (predictions.correct - confidence) / confidence.size
     # Each sample is shared by the two cells whose centres are on either side of it.
@@ -208,6 +221,7 @@ def kde_calibration_error(
     bandwidth: float | None = None,
     norm: float = 1,
     kind: KdeKind = "canonical",
+    from_logits: bool = False,
 ) -> float:
     """ECE-KDE: the frequency of the classes near each prediction, by a kernel, against itself.
 
@@ -237,6 +251,8 @@ def kde_calibration_error(
     norm : float
         At least 1.
     kind : {"canonical", "marginal", "top_label"}
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -267,7 +283,7 @@ def kde_calibration_error(
         raise InputError(f"norm: expected a finite number of at least 1, received {norm!r}")
     if bandwidth is not None and not 0 < bandwidth < np.inf:
         raise InputError(f"bandwidth: expected a positive number, received {bandwidth!r}")
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     samples, classes = predictions.probabilities.shape
     if samples < 2:
         raise InputError("probabilities: expected at least two rows, received 1")

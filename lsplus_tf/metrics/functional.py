@@ -1,11 +1,11 @@
 """Exact metrics of classification, and :func:`evaluate` for all at once, in NumPy.
 
-Every function takes softmax outputs ``probabilities`` (N, K) and true classes ``labels`` (N,) as
-NumPy arrays or anything that becomes one, returns a Python float (a fraction, not a percentage),
-and raises :class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad row,
-where the probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits
-1e-2), or the labels are not integers in [0, K). Logits are never guessed from their values: pass
-``softmax(logits)``.
+Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``
+(never guessed from their values), and true classes ``labels`` (N,) as NumPy arrays or anything that
+becomes one, returns a Python float (a fraction, not a percentage), and raises
+:class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad row, where the
+probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
+labels are not integers in [0, K).
 
 Where the LS+ paper's released code departs from the sound definition, ``convention="paper"``
 follows the code, so that its tables can be reproduced:
@@ -27,11 +27,8 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 
 from typing import Literal, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
-import scipy.special
 
-from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import _measures
 from lsplus_tf.metrics._measures import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
@@ -66,39 +63,12 @@ class BrierDecomposition(NamedTuple):
         return self.resolution - self.within_bin_variance + self.within_bin_covariance
 
 
-def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Softmax over the last axis, in float64 and without overflow.
-
-    Parameters
-    ----------
-    logits : array_like, shape (..., K)
-        Finite numbers.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., K)
-        Rows in [0, 1] that sum to 1.
-
-    Raises
-    ------
-    InputError
-        If a logit is NaN or infinite.
-
-    Examples
-    --------
-    >>> softmax([[0.0, 0.0], [1000.0, 0.0]]).tolist()
-    [[0.5, 0.5], [1.0, 0.0]]
-    """
-    scores = np.asarray(logits, dtype=np.float64)
-    finite = np.isfinite(scores)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise InputError(f"logits: expected finite numbers, received {scores[where]} at {where}")
-    return np.asarray(scipy.special.softmax(scores, axis=-1))
-
-
 def accuracy(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    convention: Convention = "standard",
+    from_logits: bool = False,
 ) -> float:
     """Share of samples whose most probable class is the true one.
 
@@ -111,6 +81,8 @@ def accuracy(
     labels : array_like of int, shape (N,)
     convention : {"standard", "paper"}
         See the table at the head of this module.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -124,10 +96,14 @@ def accuracy(
     >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0], convention="paper")
     0.5
     """
-    return _measures.accuracy(check_predictions(probabilities, labels, convention))
+    return _measures.accuracy(
+        check_predictions(probabilities, labels, convention, from_logits=from_logits)
+    )
 
 
-def balanced_accuracy(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def balanced_accuracy(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
     Equals scikit-learn's ``balanced_accuracy_score``: a class without samples is left out, unlike
@@ -137,6 +113,8 @@ def balanced_accuracy(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> fl
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -148,10 +126,14 @@ def balanced_accuracy(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> fl
     >>> balanced_accuracy([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
     0.75
     """
-    return _measures.balanced_accuracy(check_predictions(probabilities, labels))
+    return _measures.balanced_accuracy(
+        check_predictions(probabilities, labels, from_logits=from_logits)
+    )
 
 
-def top_k_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> float:
+def top_k_error(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int, *, from_logits: bool = False
+) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
     Of equally probable classes those with the lower index come first, so that k = 1 is the
@@ -163,6 +145,8 @@ def top_k_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> 
     labels : array_like of int, shape (N,)
     k : int
         At least 1.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -175,10 +159,14 @@ def top_k_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int) -> 
     0.5
     """
     check_count("k", k)
-    return _measures.top_k_error(check_predictions(probabilities, labels), k)
+    return _measures.top_k_error(
+        check_predictions(probabilities, labels, from_logits=from_logits), k
+    )
 
 
-def auroc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def auroc(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
     Equals scikit-learn's ``roc_auc_score(one_hot, probabilities, average="macro")``. Where a
@@ -189,6 +177,8 @@ def auroc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -200,10 +190,12 @@ def auroc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> auroc([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]], [0, 1, 0])
     1.0
     """
-    return _measures.auroc(check_predictions(probabilities, labels))
+    return _measures.auroc(check_predictions(probabilities, labels, from_logits=from_logits))
 
 
-def precision(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def precision(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
     As there, the mean is over the classes that are in the labels or in the predictions.
@@ -212,6 +204,8 @@ def precision(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -223,10 +217,14 @@ def precision(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> precision([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
     0.75
     """
-    return _measures.precision_recall_f1(check_predictions(probabilities, labels))[0]
+    return _measures.precision_recall_f1(
+        check_predictions(probabilities, labels, from_logits=from_logits)
+    )[0]
 
 
-def recall(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def recall(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
     As there, the mean is over the classes that are in the labels or in the predictions.
@@ -235,6 +233,8 @@ def recall(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -246,10 +246,12 @@ def recall(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> recall([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
     0.75
     """
-    return _measures.precision_recall_f1(check_predictions(probabilities, labels))[1]
+    return _measures.precision_recall_f1(
+        check_predictions(probabilities, labels, from_logits=from_logits)
+    )[1]
 
 
-def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
     As there, the mean is over the classes that are in the labels or in the predictions.
@@ -258,6 +260,8 @@ def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -269,11 +273,17 @@ def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> round(f1([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1]), 4)
     0.6667
     """
-    return _measures.precision_recall_f1(check_predictions(probabilities, labels))[2]
+    return _measures.precision_recall_f1(
+        check_predictions(probabilities, labels, from_logits=from_logits)
+    )[2]
 
 
 def negative_log_likelihood(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    convention: Convention = "standard",
+    from_logits: bool = False,
 ) -> float:
     """Mean of -log p(true class), the cross-entropy in nats.
 
@@ -287,6 +297,8 @@ def negative_log_likelihood(
     labels : array_like of int, shape (N,)
     convention : {"standard", "paper"}
         See the table at the head of this module.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -298,11 +310,17 @@ def negative_log_likelihood(
     >>> round(negative_log_likelihood([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
     0.4581
     """
-    return _measures.nll(check_predictions(probabilities, labels, convention))
+    return _measures.nll(
+        check_predictions(probabilities, labels, convention, from_logits=from_logits)
+    )
 
 
 def brier_score(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, scale: BrierScale = "sum"
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    scale: BrierScale = "sum",
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of the squared distance to the one-hot label.
 
@@ -316,6 +334,8 @@ def brier_score(
     scale : {"sum", "half", "mean"}
         Brier's original sum over the K classes, in [0, 2]; half of it, in [0, 1]; or the mean over
         the classes, in [0, 2/K].
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -334,7 +354,7 @@ def brier_score(
     0.145
     """
     check_choice("scale", scale, BrierScale)
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     return _measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
 
 
@@ -345,6 +365,7 @@ def brier_decomposition(
     num_bins: int = PAPER_BINS,
     scale: BrierScale = "sum",
     closed: Closed = "right",
+    from_logits: bool = False,
 ) -> BrierDecomposition:
     """What a Brier score is made of: calibration, discrimination and the difficulty of the task.
 
@@ -371,6 +392,8 @@ def brier_decomposition(
         That of :func:`brier_score`.
     closed : {"right", "left"}
         The side of a bin that belongs to it.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -394,7 +417,7 @@ def brier_decomposition(
     """
     check_choice("scale", scale, BrierScale)
     check_choice("closed", closed, Closed)
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     samples, classes = predictions.probabilities.shape
     bins = _measures.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
     hits = _measures.class_bin_hits(predictions, num_bins, closed)
@@ -413,13 +436,17 @@ def brier_decomposition(
     return BrierDecomposition(*(float(term.sum()) * factor for term in terms))
 
 
-def mean_confidence(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def mean_confidence(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
     Parameters
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -431,23 +458,31 @@ def mean_confidence(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> floa
     >>> mean_confidence([[0.75, 0.25], [0.5, 0.5]], [0, 1])
     0.625
     """
-    return _measures.mean_confidence(check_predictions(probabilities, labels))
+    return _measures.mean_confidence(
+        check_predictions(probabilities, labels, from_logits=from_logits)
+    )
 
 
 def evaluate(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    convention: Convention = "standard",
+    from_logits: bool = False,
 ) -> dict[str, float]:
     """All metrics of one set of predictions, as fractions.
 
     Parameters
     ----------
     probabilities : array_like, shape (N, K)
-        Softmax outputs.
+        Softmax outputs, or logits.
     labels : array_like of int, shape (N,)
         True classes in [0, K).
     convention : {"standard", "paper"}
         Sound definitions, or those of the LS+ paper's released code; the table at the head of this
         module says how they differ.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -471,7 +506,7 @@ def evaluate(
     >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
     (1.0, 0.2, 0.1)
     """
-    predictions = check_predictions(probabilities, labels, convention)
+    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
     share_correct = _measures.accuracy(predictions)
     macro_precision, macro_recall, macro_f1 = _measures.precision_recall_f1(predictions)
     return {

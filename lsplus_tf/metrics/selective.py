@@ -1,8 +1,9 @@
 """How well confidence ranks right predictions before wrong ones: retention, risk and coverage.
 
-Every function takes softmax outputs ``probabilities`` (N, K) and true classes ``labels`` (N,) as
-NumPy arrays or anything that becomes one, ranks the samples by the largest probability, and raises
-:class:`~lsplus_tf.errors.InputError` for anything that is not that.
+Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``,
+and true classes ``labels`` (N,) as NumPy arrays or anything that becomes one, ranks the samples by
+the largest probability, and raises :class:`~lsplus_tf.errors.InputError` for anything that is not
+that.
 """
 
 import numpy as np
@@ -22,6 +23,7 @@ def retention_curve(
     *,
     fractions: npt.ArrayLike | None = None,
     convention: Convention = "standard",
+    from_logits: bool = False,
 ) -> Curve:
     """Accuracy when the model decides the cases it is sure of and an expert decides the others.
 
@@ -39,6 +41,8 @@ def retention_curve(
         Samples of equal confidence count by expectation over their orders ("standard"), or in the
         order in which they come, in float32 ("paper": NumPy's unstable sort, used there, leaves
         their order to the machine). Both rank by confidence; the published curves do not.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def retention_curve(
     >>> fractions.tolist(), accuracy.tolist()
     ([0.0, 0.5, 1.0], [1.0, 1.0, 0.5])
     """
-    predictions = check_predictions(probabilities, labels, convention)
+    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
     if fractions is None:
         return _measures.retention(predictions)
     chosen = np.asarray(fractions, dtype=np.float64)
@@ -76,7 +80,11 @@ def retention_curve(
 
 
 def retention_auc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, convention: Convention = "standard"
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    convention: Convention = "standard",
+    from_logits: bool = False,
 ) -> float:
     """Area under the retention curve at its default fractions, by the trapezoid rule.
 
@@ -86,6 +94,8 @@ def retention_auc(
     labels : array_like of int, shape (N,)
     convention : {"standard", "paper"}
         See :func:`retention_curve`.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -102,16 +112,22 @@ def retention_auc(
     >>> retention_auc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
     0.875
     """
-    return _measures.retention_auc(check_predictions(probabilities, labels, convention))
+    return _measures.retention_auc(
+        check_predictions(probabilities, labels, convention, from_logits=from_logits)
+    )
 
 
-def risk_coverage_curve(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> Curve:
+def risk_coverage_curve(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> Curve:
     """Error rate among the samples that a model answers when it abstains on the least confident.
 
     Parameters
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -134,18 +150,22 @@ def risk_coverage_curve(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> 
     >>> coverage.tolist(), risk.tolist()
     ([0.5, 1.0], [0.0, 0.5])
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     coverage = np.arange(1, predictions.labels.size + 1) / predictions.labels.size
     return coverage, _measures.selective_risk(predictions)
 
 
-def aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def aurc(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Area under the risk-coverage curve: the mean of its N risks.
 
     Parameters
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -166,10 +186,12 @@ def aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> aurc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
     0.25
     """
-    return float(risk_coverage_curve(probabilities, labels)[1].mean())
+    return float(risk_coverage_curve(probabilities, labels, from_logits=from_logits)[1].mean())
 
 
-def excess_aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def excess_aurc(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """E-AURC: the AURC less that of the best order of the same predictions.
 
     The best order has every error after every hit. Its AURC is computed exactly for the N samples;
@@ -179,6 +201,8 @@ def excess_aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -201,7 +225,7 @@ def excess_aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [1, 1])
     0.5
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     answered = np.arange(1, predictions.labels.size + 1)
     hits = np.count_nonzero(predictions.correct)
     best = (answered - hits).clip(0) / answered
@@ -209,7 +233,9 @@ def excess_aurc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     return max(0.0, float(np.mean(_measures.selective_risk(predictions) - best)))
 
 
-def augrc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+def augrc(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> float:
     """Area under the generalised risk-coverage curve: the mean risk of undetected failures.
 
     The generalised risk at a coverage is the share of all N samples that are answered and wrong.
@@ -222,6 +248,8 @@ def augrc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     ----------
     probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -243,13 +271,19 @@ def augrc(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     >>> augrc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
     0.125
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     samples = predictions.labels.size
     errors = np.arange(samples + 1) - predictions.cumulative_correct
     return float(trapezoid(errors) / samples**2)
 
 
-def risk_at_coverage(probabilities: npt.ArrayLike, labels: npt.ArrayLike, coverage: float) -> float:
+def risk_at_coverage(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    coverage: float,
+    *,
+    from_logits: bool = False,
+) -> float:
     """Error rate when the model answers at least this share of the samples, the most confident.
 
     Parameters
@@ -258,6 +292,8 @@ def risk_at_coverage(probabilities: npt.ArrayLike, labels: npt.ArrayLike, covera
     labels : array_like of int, shape (N,)
     coverage : float
         In [0, 1]. ceil(N coverage) samples are answered, at least one.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -276,14 +312,16 @@ def risk_at_coverage(probabilities: npt.ArrayLike, labels: npt.ArrayLike, covera
     [0.0, 0.33333333333333337, 0.25]
     """
     check_fraction("coverage", coverage)
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     # N * (i / N) can exceed i by an ulp, which would answer one sample too many.
     wanted = predictions.labels.size * coverage * (1 - 2 * np.finfo(np.float64).eps)
     answered = max(1, int(np.ceil(wanted)))
     return float(_measures.selective_risk(predictions)[answered - 1])
 
 
-def coverage_at_risk(probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: float) -> float:
+def coverage_at_risk(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: float, *, from_logits: bool = False
+) -> float:
     """Largest share of samples, the most confident, that is answered at no more than this risk.
 
     Parameters
@@ -292,6 +330,8 @@ def coverage_at_risk(probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: 
     labels : array_like of int, shape (N,)
     risk : float
         Error rate that is accepted, in [0, 1].
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -311,7 +351,7 @@ def coverage_at_risk(probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: 
     [0.5, 1.0]
     """
     check_fraction("risk", risk)
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     # 1 - 0.9 is a little above 0.1.
     accepted = np.flatnonzero(_measures.selective_risk(predictions) <= risk + 1e-12)
     return float(accepted[-1] + 1) / predictions.labels.size if accepted.size else 0.0

@@ -102,6 +102,7 @@ def bootstrap_interval(
     num_resamples: int = 1000,
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
+    from_logits: bool = False,
 ) -> Interval:
     """Bootstrap confidence interval of a metric.
 
@@ -134,6 +135,8 @@ def bootstrap_interval(
         would be too narrow.
     seed : int
         The same seed gives the same interval.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -166,7 +169,7 @@ def bootstrap_interval(
     (0.75, 0.67, 0.84)
     """
     _check_options(confidence_level, method, num_resamples, seed)
-    statistic = statistic_of(metric, {"probabilities": probabilities}, labels, groups)
+    statistic = statistic_of(metric, {"probabilities": probabilities}, labels, groups, from_logits)
     (value,) = statistic.values()
     return _bootstrap(statistic, value, confidence_level, method, num_resamples, seed)[0]
 
@@ -182,6 +185,7 @@ def paired_bootstrap(
     num_resamples: int = 1000,
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
+    from_logits: bool = False,
 ) -> PairedDifference:
     """Difference of a metric between two models, each resample drawn for both.
 
@@ -198,6 +202,8 @@ def paired_bootstrap(
     labels : array_like of int, shape (N,)
     confidence_level, method, num_resamples, groups, seed
         As :func:`bootstrap_interval` takes them.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -227,7 +233,7 @@ def paired_bootstrap(
     """
     _check_options(confidence_level, method, num_resamples, seed)
     models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
-    statistic = statistic_of(metric, models, labels, groups)
+    statistic = statistic_of(metric, models, labels, groups, from_logits)
     a, b = statistic.values()
     result = _bootstrap(statistic, a - b, confidence_level, method, num_resamples, seed)
     return PairedDifference(a, b, *result)
@@ -242,6 +248,7 @@ def permutation_test(
     num_permutations: int = 1000,
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
+    from_logits: bool = False,
 ) -> HypothesisTest:
     """Test whether two models are exchangeable, by a metric's difference on the same samples.
 
@@ -262,6 +269,8 @@ def permutation_test(
         A patient or lesion for each sample, whose samples are exchanged together.
     seed : int
         The same seed gives the same p value.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -288,7 +297,7 @@ def permutation_test(
     check_count("num_permutations", num_permutations)
     _check_seed(seed)
     models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
-    statistic = statistic_of(metric, models, labels, groups)
+    statistic = statistic_of(metric, models, labels, groups, from_logits)
     a, b = statistic.values()
     observed = a - b
     if np.isnan(observed):
@@ -302,7 +311,9 @@ def permutation_test(
     return HypothesisTest(observed, float((1 + larger) / (1 + num_permutations)))
 
 
-def spiegelhalter_test(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> HypothesisTest:
+def spiegelhalter_test(
+    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+) -> HypothesisTest:
     """Spiegelhalter's z test of calibration: is the Brier score what the probabilities promise?
 
     Under the null hypothesis each label is drawn from its row p, so that the sample's squared
@@ -319,6 +330,8 @@ def spiegelhalter_test(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> H
     probabilities : array_like, shape (N, K)
         Rows are rescaled to sum to 1 exactly.
     labels : array_like of int, shape (N,)
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
 
     Returns
     -------
@@ -348,7 +361,7 @@ def spiegelhalter_test(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> H
     >>> round(result.statistic, 4), round(result.p_value, 4)
     (3.75, 0.0002)
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
     rows = predictions.probabilities
     first = rows.sum(axis=1, dtype=np.float64)
     second = np.einsum("nk,nk->n", rows, rows, dtype=np.float64)

@@ -83,7 +83,7 @@ def train_run(
                 "test": _predict(model, dataset.test, protocol.batch_size),
             }
             measured = {
-                split: metrics.evaluate(metrics.softmax(p.logits), p.labels, convention="paper")
+                split: metrics.evaluate(p.logits, p.labels, convention="paper", from_logits=True)
                 for split, p in predictions.items()
             }
             _log.info("test: %s", measured["test"])

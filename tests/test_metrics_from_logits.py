@@ -1,0 +1,92 @@
+"""Every metric takes logits where that is declared, and equals itself on their softmax."""
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from lsplus_tf import metrics
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import statistics
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 3, (60, 3))
+OTHER_LOGITS = RNG.normal(0, 3, (60, 3))
+LABELS = np.arange(60) % 3
+VOTES = RNG.multinomial(5, [0.5, 0.3, 0.2], 60)
+
+FUNCTIONS = {
+    name: function
+    for module in (metrics, statistics)
+    for name in module.__all__
+    if inspect.isfunction(function := getattr(module, name))
+    and next(iter(inspect.signature(function).parameters)) != "logits"
+    and any(p.startswith("probabilities") for p in inspect.signature(function).parameters)
+}
+NEEDED = {
+    "metric": "accuracy",
+    "votes": VOTES,
+    "labels": LABELS,
+    "k": 2,
+    "coverage": 0.5,
+    "risk": 0.2,
+}
+
+
+def call(function, logits, other, **options):
+    given = {"probabilities": logits, "probabilities_a": logits, "probabilities_b": other}
+    given |= NEEDED
+    needed = [
+        given[name]
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    result = function(*needed, **options)
+    return dataclasses.astuple(result) if dataclasses.is_dataclass(result) else result
+
+
+def numbers(result):
+    """All numbers in a float, an array, a dict or nested tuples of them."""
+    if isinstance(result, str):
+        return []
+    if isinstance(result, dict):
+        result = tuple(result.values())
+    parts = map(numbers, result) if isinstance(result, tuple) else [np.ravel(result)]
+    return np.concatenate(list(parts))
+
+
+def test_all_are_tested():
+    assert len(FUNCTIONS) > 35
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_declared_logits_are_the_softmax(name):
+    function = FUNCTIONS[name]
+    rows = softmax(LOGITS, axis=1), softmax(OTHER_LOGITS, axis=1)
+    expected = call(function, *rows)
+    result = call(function, LOGITS, OTHER_LOGITS, from_logits=True)
+    np.testing.assert_allclose(numbers(result), numbers(expected), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_logits_are_never_guessed(name):
+    with pytest.raises(InputError, match="from_logits=True"):
+        call(FUNCTIONS[name], LOGITS, OTHER_LOGITS)
+    with pytest.raises(InputError, match="from_logits: expected True or False, received 'yes'"):
+        call(FUNCTIONS[name], LOGITS, OTHER_LOGITS, from_logits="yes")
+
+
+def test_logits_that_are_not_finite():
+    bad = LOGITS.copy()
+    bad[4, 1] = np.inf
+    with pytest.raises(InputError, match=r"logits: expected finite numbers, received inf at \(4"):
+        metrics.evaluate(bad, LABELS, from_logits=True)
+
+
+def test_large_logits_do_not_overflow():
+    logits = np.array([[5000.0, 0.0], [0.0, 5000.0]], np.float32)
+    assert metrics.accuracy(logits, [0, 1], from_logits=True) == 1
+    assert metrics.negative_log_likelihood(logits, [0, 1], from_logits=True) == 0
+    np.testing.assert_array_equal(logits, [[5000.0, 0.0], [0.0, 5000.0]])
