@@ -30,6 +30,51 @@ from lsplus_tf.settings import (
 )
 
 
+class Phantom(Settings):
+    """Synthetic images with an exact posterior; see `lsplus_tf.datasets.phantom`."""
+
+    seed: Seed = 0
+    classes: Annotated[int, Field(ge=2, strict=True)] = 6
+    separation: tuple[Positive, ...] = Field(
+        default=(2.0, 3.0),
+        min_length=1,
+        description="one number for each group of look-alikes, which share the classes evenly: the "
+        "length of the part that is a class's own, in SDs of the noise",
+    )
+    prior: tuple[Positive, ...] | None = Field(
+        default=None, description="relative frequencies of the classes; null makes them equal"
+    )
+    image_size: Annotated[int, Field(ge=4, strict=True)] = 16
+    shift: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=1, description="largest shift in pixels, along each axis"
+    )
+    rotations: Count = Field(default=4, description="orientations, evenly over the circle")
+    noise: Annotated[float, Field(ge=0.1, le=1000, strict=True)] = Field(
+        default=25.0, description="SD of the noise in grey levels"
+    )
+    train: Count = 4000
+    validation: Count = 1000
+    test: Count = 4000
+
+    @model_validator(mode="after")
+    def _fits_the_classes(self) -> Phantom:
+        if len(self.separation) > self.classes:
+            raise ValueError(
+                f"separation: expected at most {self.classes} groups (classes), "
+                f"received {len(self.separation)}"
+            )
+        if self.prior is not None and len(self.prior) != self.classes:
+            raise ValueError(
+                f"prior: expected {self.classes} numbers (classes), received {len(self.prior)}"
+            )
+        if self.shift >= self.image_size / 2:
+            raise ValueError(
+                f"shift: expected less than half of image_size {self.image_size}, "
+                f"received {self.shift}"
+            )
+        return self
+
+
 class Dataset(Settings):
     """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
 
@@ -42,6 +87,31 @@ class Dataset(Settings):
     test_fraction: Fraction = 0.2
     unreadable: Literal["fail", "skip"] = "fail"
     download: bool = False
+    interpolation: Literal["bilinear", "nearest"] = "bilinear"
+    cache: Literal["memory", "disk", "none"] = "memory"
+    cache_dir: Path | None = None
+    group_pattern: str | None = None
+    samples_per_class: Count | None = None
+    phantom: Phantom | None = Field(
+        default=None, description="what the data set named phantom is, and of no other"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phantom_in_full(cls, values: Any) -> Any:
+        # So that the settings of a run hold the defaults that it had.
+        if isinstance(values, dict) and values.get("name") == "phantom":
+            return {**values, "phantom": values.get("phantom") or {}}
+        return values
+
+    @model_validator(mode="after")
+    def _phantom_alone(self) -> Dataset:
+        if self.name != "phantom" and self.phantom is not None:
+            raise ValueError(f"phantom: only the data set phantom has it, not {self.name}")
+        if self.name == "phantom" and self.image_size is not None:
+            # Resized images would have another posterior.
+            raise ValueError("image_size: set phantom.image_size, at which the images are made")
+        return self
 
 
 class Backbone(Settings):
@@ -142,6 +212,10 @@ class Protocol(Settings):
         default=None, description="epochs without a better validation accuracy"
     )
     augmentation: Augmentation = Augmentation()
+    class_balanced: bool = Field(
+        default=False,
+        description="every training sample is of a class drawn evenly, and drawn from it evenly",
+    )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = Field(default=True, description="the same seed gives the same bits")
 
@@ -195,7 +269,8 @@ class Experiment(Settings):
     def shared_settings(self) -> dict[str, Any]:
         """What all runs have in common, as plain values. Where the data lie is not part of it."""
         values = self.model_dump(mode="json", exclude={"methods", "seeds", "ensembles"})
-        del values["dataset"]["data_dir"], values["dataset"]["download"]
+        for key in ("data_dir", "download", "cache", "cache_dir"):
+            del values["dataset"][key]
         return values
 
     def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:

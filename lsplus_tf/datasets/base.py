@@ -1,4 +1,4 @@
-"""A data set in memory: splits of uint8 images, labels and ids, checked when they are made."""
+"""A data set: splits of uint8 images, labels and ids, checked when they are made."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.datasets.image_files import ImageFiles
 from lsplus_tf.errors import InputError
 
 
@@ -15,12 +16,19 @@ class Split:
 
     Parameters
     ----------
-    images : numpy.ndarray
-        uint8, shape (N, H, W, C), C 1 or 3, values 0..255.
+    images : numpy.ndarray or ImageFiles
+        uint8, shape (N, H, W, C), C 1 or 3, values 0..255; in memory, mapped from a file
+        (numpy.memmap), or decoded whenever they are asked for.
     labels : numpy.ndarray
         int64, shape (N,), values 0..K-1.
     ids : numpy.ndarray
         str, shape (N,); says which sample a row is, unique within the split.
+    groups : numpy.ndarray or None
+        str, shape (N,): the patient, lesion or slide of each sample.
+    votes : numpy.ndarray or None
+        int64, shape (N, K): how many annotators chose each class.
+    posterior : numpy.ndarray or None
+        float64, shape (N, K): the exact p(y | x), where it is known.
 
     Raises
     ------
@@ -35,9 +43,12 @@ class Split:
     2
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | ImageFiles
     labels: npt.NDArray[np.int64]
     ids: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.str_] | None = None
+    votes: npt.NDArray[np.int64] | None = None
+    posterior: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         images, labels, ids = self.images, self.labels, self.ids
@@ -63,13 +74,29 @@ class Split:
         values, counts = np.unique(ids, return_counts=True)
         if len(values) != len(ids):
             raise InputError(f"ids: {str(values[counts > 1][0])!r} occurs more than once")
+        if self.groups is not None and self.groups.shape != (len(images),):
+            raise InputError(
+                f"groups: expected shape ({len(images)},), received {self.groups.shape}"
+            )
+        for name, rows in (("votes", self.votes), ("posterior", self.posterior)):
+            if rows is not None and (rows.ndim != 2 or len(rows) != len(images)):
+                raise InputError(
+                    f"{name}: expected shape ({len(images)}, K), received {rows.shape}"
+                )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: npt.NDArray[np.intp]) -> "Split":
         """Return the samples at `indices` (int, shape (M,)), in that order, as a new split."""
-        return Split(self.images[indices], self.labels[indices], self.ids[indices])
+        return Split(
+            self.images[indices],
+            self.labels[indices],
+            self.ids[indices],
+            None if self.groups is None else self.groups[indices],
+            None if self.votes is None else self.votes[indices],
+            None if self.posterior is None else self.posterior[indices],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +112,7 @@ class ImageDataset:
     train, validation, test : Split
         All with the same image shape. Every class occurs in `train`.
     skipped : tuple of str
-        Ids of unreadable files that were left out.
+        Ids of files that were left out: unreadable, duplicates or blank, where that was asked for.
 
     Raises
     ------
@@ -139,7 +166,7 @@ class ImageDataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of every image."""
-        height, width, channels = self.train.images.shape[1:]
+        _, height, width, channels = self.train.images.shape
         return height, width, channels
 
     def counts(self) -> dict[str, npt.NDArray[np.int64]]:

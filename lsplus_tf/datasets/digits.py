@@ -3,7 +3,7 @@
 import numpy as np
 
 from lsplus_tf.datasets.base import ImageDataset, Split
-from lsplus_tf.datasets.images import fit_images
+from lsplus_tf.datasets.images import Interpolation, fit_images
 from lsplus_tf.datasets.splitting import complete_splits
 
 CLASSES = tuple("0123456789")
@@ -13,6 +13,7 @@ def load_digits(
     *,
     image_size: int | None,
     channels: int | None,
+    interpolation: Interpolation,
     split_seed: int,
     validation_fraction: float,
     test_fraction: float,
@@ -28,7 +29,13 @@ def load_digits(
     bunch = datasets.load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     whole = Split(
-        fit_images(images, image_size=image_size, channels=channels, name="digits"),
+        fit_images(
+            images,
+            image_size=image_size,
+            channels=channels,
+            interpolation=interpolation,
+            name="digits",
+        ),
         bunch.target.astype(np.int64),
         np.array([f"digits-{index:04d}" for index in range(len(images))]),
     )

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lsplus_tf.errors import InputError
+
+Interpolation = Literal["bilinear", "nearest"]
 
 MEMORY_SHARE = 0.8
 
@@ -37,7 +40,7 @@ def check_memory(count: int, height: int, width: int, channels: int, name: str) 
         raise InputError(
             f"{name}: {count} images of {height}x{width}x{channels} need {needed / 2**30:.1f} GiB, "
             f"more than {MEMORY_SHARE:.0%} of this machine's {memory / 2**30:.1f} GiB; "
-            "set a smaller dataset.image_size"
+            "set a smaller dataset.image_size, or for files dataset.cache to disk or none"
         )
 
 
@@ -47,23 +50,32 @@ def to_pillow(image: npt.NDArray[np.uint8]) -> Image.Image:
 
 
 def to_array(
-    image: Image.Image, *, channels: int, image_size: int | None = None
+    image: Image.Image,
+    *,
+    channels: int,
+    image_size: int | None = None,
+    interpolation: Interpolation = "bilinear",
 ) -> npt.NDArray[np.uint8]:
     """Return a Pillow image as uint8, shape (H, W, channels), values 0..255.
 
     Colour becomes grey by ITU-R 601 luma, grey is repeated over three channels, and an alpha
     channel is dropped. With `image_size` the image is stretched to that square by Pillow's
-    bilinear filter, which antialiases.
+    bilinear filter, which antialiases, or takes the nearest pixels.
     """
     image = image.convert("L" if channels == 1 else "RGB")
     if image_size is not None and image.size != (image_size, image_size):
-        image = image.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        image = image.resize((image_size, image_size), Image.Resampling[interpolation.upper()])
     array = np.asarray(image)
     return array[..., None] if channels == 1 else array
 
 
 def fit_images(
-    images: npt.NDArray[np.uint8], *, image_size: int | None, channels: int | None, name: str
+    images: npt.NDArray[np.uint8],
+    *,
+    image_size: int | None,
+    channels: int | None,
+    interpolation: Interpolation,
+    name: str,
 ) -> npt.NDArray[np.uint8]:
     """Bring an array of images to a square size and a number of channels, as `to_array` does.
 
@@ -75,6 +87,8 @@ def fit_images(
         Height and width of the result; None leaves them.
     channels : {1, 3} or None
         Channels of the result; None leaves them.
+    interpolation : {"bilinear", "nearest"}
+        How images are stretched.
     name : str
         The data set, for the message when it cannot fit in memory.
 
@@ -94,7 +108,10 @@ def fit_images(
 
     def fit(index: int) -> None:
         fitted[index] = to_array(
-            to_pillow(images[index]), channels=target[2], image_size=image_size
+            to_pillow(images[index]),
+            channels=target[2],
+            image_size=image_size,
+            interpolation=interpolation,
         )
 
     for_each(fit, count)

@@ -1,15 +1,23 @@
 """One door to every data set."""
 
+import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lsplus_tf.datasets import medmnist
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.catalogue import FOLDER_PREFIX, TFDS_PREFIX, reject_name
 from lsplus_tf.datasets.digits import load_digits
-from lsplus_tf.datasets.folder import load_folder
+from lsplus_tf.datasets.file_list import Cache, FileList, FileOptions, load_files
+from lsplus_tf.datasets.folder import list_folder
+from lsplus_tf.datasets.images import Interpolation
+from lsplus_tf.datasets.phantom import load_phantom
+from lsplus_tf.datasets.splitting import sample_per_class
 from lsplus_tf.datasets.tfds import load_tfds
 from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from lsplus_tf.config import Phantom
 
 # The largest seed that scikit-learn takes.
 MAX_SPLIT_SEED = 2**32 - 1
@@ -26,8 +34,14 @@ def load_dataset(
     test_fraction: float = 0.2,
     unreadable: Literal["fail", "skip"] = "fail",
     download: bool = False,
+    interpolation: Interpolation = "bilinear",
+    cache: Cache = "memory",
+    cache_dir: Path | str | None = None,
+    group_pattern: str | None = None,
+    samples_per_class: int | None = None,
+    phantom: "Phantom | None" = None,
 ) -> ImageDataset:
-    """Load a data set into memory, as uint8 images of one shape.
+    """Load a data set as uint8 images of one shape.
 
     Parameters
     ----------
@@ -35,16 +49,18 @@ def load_dataset(
         - "digits": 1,797 scans of 8x8 pixels that come with scikit-learn.
         - "pneumoniamnist" and the other single-label MedMNIST sets, also as "..._64", "..._128"
           and "..._224": read from `data_dir`/`name`.npz.
+        - "phantom": synthetic images whose exact p(y | x) is known, see
+          `lsplus_tf.datasets.phantom`.
         - "tfds:NAME": a TensorFlow Datasets set with features 'image' and 'label'.
         - "folder:PATH": files PATH/split/class/*.png, .jpg or .jpeg, in any case of letters.
           Splits are called train or training, val, valid or validation, test or testing. A
           relative PATH starts at the current folder. Every class must be in train. EXIF
-          orientation is followed. Files that start with a dot are ignored.
+          orientation is followed. Files that start with a dot are ignored. PATH/class/* without
+          split folders is a training split, from which the others are carved.
     data_dir : Path, str or None
         Where MedMNIST files or prepared TFDS sets are.
     image_size : int or None
-        Stretch every image to this height and width (bilinear with antialiasing). None: all
-        images must have one size already.
+        Stretch every image to this height and width. None: all images must have one size already.
     channels : {1, 3} or None
         1 converts colour to ITU-R 601 luma, 3 repeats grey; both drop an alpha channel. None
         keeps what the files have: all grey or all colour, without alpha. Palette images count as
@@ -53,12 +69,30 @@ def load_dataset(
         Which samples a carved split takes, 0..2**32-1.
     validation_fraction, test_fraction : float
         Size of a split that the data set does not have, as a share of its training split before
-        anything is carved from it, rounded up; stratified by class. In (0, 1), sum below 1.
+        anything is carved from it, rounded up; stratified by class. In (0, 1), sum below 1. Where
+        samples have groups (patients, lesions, slides) a group is never in two splits, and the
+        share is only about what is asked for.
     unreadable : {"fail", "skip"}
         Whether image files in a folder that cannot be read are an error, or are left out with a
         warning and listed in `skipped`.
     download : bool
         Let TFDS download and prepare the set. Without it the network is never used.
+    interpolation : {"bilinear", "nearest"}
+        How images are stretched: antialiased, where JPEGs of twice the size or more are first
+        reduced while they are decoded; or the nearest pixel, as the LS+ authors did.
+    cache : {"memory", "disk", "none"}
+        Image files are decoded once into memory, once into a file under `cache_dir` from which
+        tf.data reads (which is used again as long as the images do not change), or every time.
+        The pixels are the same.
+    cache_dir : Path, str or None
+        Default ~/.cache/lsplus_tf/images.
+    group_pattern : str or None
+        For "folder:PATH", a regular expression whose first parenthesis (or all of it), as found
+        in the path of a file below PATH, names its group: "([^/]*)-IMG" for SLIDE-IMG001.JPG.
+    samples_per_class : int or None
+        Train on a random sample of that many of each class, drawn with `split_seed`.
+    phantom : lsplus_tf.config.Phantom or None
+        What the synthetic images of "phantom" are; None is the default phantom.
 
     Returns
     -------
@@ -85,45 +119,101 @@ def load_dataset(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         unreadable=unreadable,
+        interpolation=interpolation,
+        cache=cache,
+        samples_per_class=samples_per_class,
     )
     folder = None if data_dir is None else Path(data_dir).expanduser()
-    if name.startswith(FOLDER_PREFIX):
-        return load_folder(
-            name.removeprefix(FOLDER_PREFIX),
+    files = list_files(name, folder, group_pattern=group_pattern)
+    if files is not None:
+        options = FileOptions(
             image_size=image_size,
             channels=channels,
+            interpolation=interpolation,
+            cache=cache,
+            cache_dir=None if cache_dir is None else Path(cache_dir),
             split_seed=split_seed,
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
+            samples_per_class=samples_per_class,
             unreadable=unreadable,
         )
+        return load_files(files, options)
+    if cache != "memory":
+        raise InputError(f"cache: expected 'memory' for {name!r}, which is no list of image files")
+    if name == "phantom":
+        if image_size is not None:
+            raise InputError("image_size: expected none for 'phantom'; set phantom.image_size")
+        from lsplus_tf.config import Phantom
+
+        return load_phantom(phantom or Phantom(), channels=channels)
+    dataset = _load_arrays(
+        name,
+        folder,
+        download,
+        {"image_size": image_size, "channels": channels, "interpolation": interpolation},
+        {
+            "split_seed": split_seed,
+            "validation_fraction": validation_fraction,
+            "test_fraction": test_fraction,
+        },
+    )
+    if samples_per_class is None:
+        return dataset
+    train = sample_per_class(
+        dataset.train, dataset.class_names, samples_per_class, seed=split_seed, name=name
+    )
+    return dataclasses.replace(dataset, train=train)
+
+
+def list_files(
+    name: str, data_dir: Path | None, *, group_pattern: str | None = None
+) -> FileList | None:
+    """List the image files of a data set; None for those that are no image files.
+
+    Parameters
+    ----------
+    name, data_dir, group_pattern
+        As in `load_dataset`.
+
+    Raises
+    ------
+    MissingDataError
+        If the data is not there.
+    InputError
+        If its layout or labels do not fit; the message names what.
+    """
+    if name.startswith(FOLDER_PREFIX):
+        return list_folder(name.removeprefix(FOLDER_PREFIX), group_pattern)
+    if group_pattern is not None:
+        raise InputError(f"group_pattern: expected none for {name!r}, which is no folder:PATH")
+    return None
+
+
+def _load_arrays(
+    name: str,
+    folder: Path | None,
+    download: bool,
+    shape: dict[str, Any],
+    carving: dict[str, Any],
+) -> ImageDataset:
+    """Load a data set that is no list of image files."""
     if name.startswith(TFDS_PREFIX):
         return load_tfds(
             name.removeprefix(TFDS_PREFIX),
             data_dir=folder,
-            image_size=image_size,
-            channels=channels,
-            split_seed=split_seed,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
             download=download,
+            **shape,
+            **carving,
         )
     if name == "digits":
-        return load_digits(
-            image_size=image_size,
-            channels=channels,
-            split_seed=split_seed,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
-        )
+        return load_digits(**shape, **carving)
     medmnist_name = medmnist.NAME_PATTERN.fullmatch(name)
     if medmnist_name is not None:
         known = medmnist_name["base"] in medmnist.SETS
         # A misspelt name gets a suggestion, while the file of a set not listed here is read.
         if known or (folder is not None and (folder / f"{name}.npz").is_file()):
-            return medmnist.load_medmnist(
-                name, data_dir=folder, image_size=image_size, channels=channels
-            )
+            return medmnist.load_medmnist(name, data_dir=folder, **shape)
     raise reject_name(name)
 
 
@@ -135,6 +225,9 @@ def _check_arguments(
     validation_fraction: float,
     test_fraction: float,
     unreadable: str,
+    interpolation: str,
+    cache: str,
+    samples_per_class: int | None,
 ) -> None:
     """Refuse arguments of `load_dataset` that no data set takes."""
     if image_size is not None and image_size < 1:
@@ -152,5 +245,14 @@ def _check_arguments(
             "validation_fraction + test_fraction: expected less than 1, received "
             f"{validation_fraction} + {test_fraction}"
         )
-    if unreadable not in ("fail", "skip"):
-        raise InputError(f"unreadable: expected 'fail' or 'skip', received {unreadable!r}")
+    choices = {
+        "unreadable": (unreadable, ("fail", "skip")),
+        "interpolation": (interpolation, get_args(Interpolation)),
+        "cache": (cache, get_args(Cache)),
+    }
+    for argument, (value, allowed) in choices.items():
+        if value not in allowed:
+            expected = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
+            raise InputError(f"{argument}: expected {expected}, received {value!r}")
+    if samples_per_class is not None and samples_per_class < 1:
+        raise InputError(f"samples_per_class: expected at least 1, received {samples_per_class}")

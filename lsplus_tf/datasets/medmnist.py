@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.datasets.base import ImageDataset, Split
-from lsplus_tf.datasets.images import fit_images
+from lsplus_tf.datasets.images import Interpolation, fit_images
 from lsplus_tf.errors import InputError, MissingDataError
 
 HOMEPAGE = "https://medmnist.com"
@@ -111,7 +111,12 @@ SETS = {
 
 
 def load_medmnist(
-    name: str, *, data_dir: Path | None, image_size: int | None, channels: int | None
+    name: str,
+    *,
+    data_dir: Path | None,
+    image_size: int | None,
+    channels: int | None,
+    interpolation: Interpolation,
 ) -> ImageDataset:
     """Load `data_dir`/`name`.npz with the splits that it has.
 
@@ -120,7 +125,7 @@ def load_medmnist(
     name : str
         Such as "pneumoniamnist" or "dermamnist_64". For a set that `SETS` does not know the
         classes are "0", "1" and so on up to the largest label.
-    data_dir, image_size, channels
+    data_dir, image_size, channels, interpolation
         As in `load_dataset`.
 
     Raises
@@ -146,7 +151,13 @@ def load_medmnist(
     for part, key in SPLIT_KEYS.items():
         images, labels = _check_split(path, key, arrays)
         splits[part] = Split(
-            fit_images(images, image_size=image_size, channels=channels, name=name),
+            fit_images(
+                images,
+                image_size=image_size,
+                channels=channels,
+                interpolation=interpolation,
+                name=name,
+            ),
             labels,
             np.array([f"{key}-{index:06d}" for index in range(len(labels))]),
         )

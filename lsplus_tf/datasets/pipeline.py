@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.datasets.augment import augment_batch
 from lsplus_tf.datasets.base import Split
+from lsplus_tf.datasets.image_files import ImageFiles
 from lsplus_tf.datasets.mixup import mixup_batch
 from lsplus_tf.errors import InputError
 
@@ -26,6 +28,7 @@ def training_batches(
     augmentation: "Augmentation",
     mixup: float = 0.0,
     num_classes: int | None = None,
+    class_balanced: bool = False,
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
     """Return all training batches of a run, one epoch after the other.
@@ -47,6 +50,9 @@ def training_batches(
         does not.
     num_classes : int or None
         K, which only mixup needs.
+    class_balanced : bool
+        Draw every sample of an epoch from a class drawn evenly among those of the split, instead
+        of a permutation of all.
     first_epoch : int
         Start at this epoch, 0..epochs: what comes is exactly what an uninterrupted run gives
         from there on.
@@ -56,7 +62,8 @@ def training_batches(
     tf.data.Dataset
         (epochs - first_epoch) * ceil(N / batch_size) pairs of images, float32 (B, H, W, C),
         0..255, and labels, int32 (B,), or with mixup soft labels, float32 (B, K). Every epoch is
-        a permutation of all samples. Give `model.fit` steps_per_epoch=ceil(N / batch_size).
+        a permutation of all samples, or N class-balanced draws. Give `model.fit`
+        steps_per_epoch=ceil(N / batch_size).
 
     Raises
     ------
@@ -86,19 +93,16 @@ def training_batches(
         raise InputError("num_classes: expected the number of classes for mixup, received None")
     count = len(split)
 
-    def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
+    order_of = _balanced_order(split) if class_balanced else _permutation
+
+    def run_batches(fetch: Fetch, labels: tf.Tensor) -> tf.data.Dataset:
         def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
             epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
-            # Sorting random keys is a permutation that depends on nothing but the seed. Stable,
-            # so that equal keys do not leave the order to chance.
-            keys = tf.random.stateless_uniform(
-                (count,), epoch_seed, minval=None, maxval=None, dtype=tf.int64
-            )
-            order = tf.argsort(keys, stable=True)
+            order = order_of(count, epoch_seed)
 
             def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 chosen = order[start : start + batch_size]
-                batch_images = tf.cast(tf.gather(images, chosen), tf.float32)
+                batch_images = tf.cast(fetch(chosen), tf.float32)
                 batch_labels = tf.gather(labels, chosen)
                 batch_seed = tf.random.fold_in(epoch_seed, start)
                 augmented = augment_batch(batch_images, augmentation, batch_seed)
@@ -112,7 +116,7 @@ def training_batches(
 
         return tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)
 
-    return _from_memory(
+    return _from_source(
         split, run_batches, length=(epochs - first_epoch) * math.ceil(count / batch_size)
     )
 
@@ -151,38 +155,82 @@ def evaluation_batches(
     _check_at_least("batch_size", batch_size, 1)
     count = len(split)
 
-    def run_batches(images: tf.Tensor, labels: tf.Tensor) -> tf.data.Dataset:
+    def run_batches(fetch: Fetch, labels: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            stop = start + batch_size
-            ids = labels[start:stop]
+            chosen = tf.range(start, tf.minimum(start + batch_size, count))
+            ids = tf.gather(labels, chosen)
             shown = ids if num_classes is None else tf.one_hot(ids, num_classes)
-            return tf.cast(images[start:stop], tf.float32), shown
+            return tf.cast(fetch(chosen), tf.float32), shown
 
         starts = tf.data.Dataset.range(0, count, batch_size)
         return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
-    return _from_memory(split, run_batches, length=math.ceil(count / batch_size))
+    return _from_source(split, run_batches, length=math.ceil(count / batch_size))
 
 
-def _from_memory(
+def _permutation(count: int, seed: tf.Tensor) -> tf.Tensor:
+    """All samples in random order, int32 (N,).
+
+    Sorting random keys is a permutation that depends on nothing but the seed. Stable, so that
+    equal keys do not leave the order to chance.
+    """
+    keys = tf.random.stateless_uniform((count,), seed, minval=None, maxval=None, dtype=tf.int64)
+    return tf.argsort(keys, stable=True)
+
+
+def _balanced_order(split: Split) -> Callable[[int, tf.Tensor], tf.Tensor]:
+    """N draws: a class evenly among those present, then one of its samples."""
+    _, counts = np.unique(split.labels, return_counts=True)
+    by_class = np.argsort(split.labels, kind="stable").astype(np.int32)
+    first = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int32)
+
+    def order(count: int, seed: tf.Tensor) -> tf.Tensor:
+        class_seed, sample_seed = tf.unstack(tf.random.split(seed))
+        drawn = tf.random.stateless_uniform((count,), class_seed, 0, len(counts), tf.int32)
+        size = tf.gather(tf.constant(counts, tf.float64), drawn)
+        within = tf.random.stateless_uniform((count,), sample_seed, dtype=tf.float64) * size
+        return tf.gather(by_class, tf.gather(first, drawn) + tf.cast(within, tf.int32))
+
+    return order
+
+
+Fetch = Callable[[tf.Tensor], tf.Tensor]  # indices (B,) to images, uint8 (B, H, W, C)
+
+
+def _from_source(
     split: Split,
-    run_batches: Callable[[tf.Tensor, tf.Tensor], tf.data.Dataset],
+    run_batches: Callable[[Fetch, tf.Tensor], tf.data.Dataset],
     *,
     length: int,
 ) -> tf.data.Dataset:
     """Return the `length` batches that `run_batches` makes of all images and labels.
 
-    These are uint8 and int32 tensors in main memory, where tf.data runs, and are passed on by
-    reference: neither a batch nor the graph copies them. They come as the one element of a data
-    set and not as captured variables, since captured ones live in reference cycles, so that
-    every run of a process would leave its images behind until Python collects garbage.
+    Images in memory are a uint8 tensor where tf.data runs, and are passed on by reference:
+    neither a batch nor the graph copies them. They come as the one element of a data set and not
+    as captured variables, since captured ones live in reference cycles, so that every run of a
+    process would leave its images behind until Python collects garbage. Others are read a batch
+    at a time, by Python: Pillow and NumPy work without holding the interpreter's lock.
     """
+    images, shape = split.images, split.images.shape[1:]
     with tf.device("CPU:0"):
-        # A tensor fresh from NumPy drags a second copy along; identity lets go of it.
-        images = tf.identity(tf.constant(split.images))
         labels = tf.constant(split.labels, tf.int32)
-        whole = tf.data.Dataset.from_tensors((images, labels))
-    batches = whole.flat_map(run_batches)
+        if isinstance(images, (ImageFiles, np.memmap)):
+            read = images.read if isinstance(images, ImageFiles) else images.__getitem__
+
+            def fetch(chosen: tf.Tensor) -> tf.Tensor:
+                return tf.ensure_shape(tf.numpy_function(read, [chosen], tf.uint8), (None, *shape))
+
+            batches = tf.data.Dataset.from_tensors(labels).flat_map(
+                lambda all_labels: run_batches(fetch, all_labels)
+            )
+        else:
+            # A tensor fresh from NumPy drags a second copy along; identity lets go of it.
+            whole = tf.data.Dataset.from_tensors((tf.identity(tf.constant(images)), labels))
+            batches = whole.flat_map(
+                lambda all_images, all_labels: run_batches(
+                    lambda chosen: tf.gather(all_images, chosen), all_labels
+                )
+            )
     batches = batches.apply(tf.data.experimental.assert_cardinality(length))
     options = tf.data.Options()
     options.deterministic = True

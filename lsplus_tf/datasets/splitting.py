@@ -85,12 +85,13 @@ def complete_splits(
     -------
     dict of str to Split
         "train", "validation" and "test"; carved ones are stratified and keep the order of
-        samples.
+        samples. Where the training split has groups, whole groups are taken, of 1/fraction
+        (rounded) folds of them one, so that the size is only about what was asked for.
 
     Raises
     ------
     InputError
-        If a class has too few samples to be in every part.
+        If a class has too few samples, or groups, to be in every part.
     """
     complete = dict(splits)
     total = len(splits["train"])
@@ -104,6 +105,7 @@ def complete_splits(
             class_names,
             seed=split_seed,
             purpose=f"{name}: {part}_fraction={fraction}",
+            groups=pool.groups,
         )
         complete["train"], complete[part] = pool.take(rest), pool.take(taken)
     return complete
@@ -116,10 +118,11 @@ def _stratified_indices(
     *,
     seed: int,
     purpose: str,
+    groups: npt.NDArray[np.str_] | None,
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Return sorted indices of the rest and of `size` samples, both with every class present."""
     # Imported here: it costs a second, and listing the data sets does not need it.
-    from sklearn.model_selection import train_test_split
+    from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
     counts = np.bincount(labels, minlength=len(class_names))
     present = np.flatnonzero(counts)
@@ -134,14 +137,68 @@ def _stratified_indices(
             f"{purpose}: splits {len(labels)} samples into {len(labels) - size} and {size}, "
             f"expected at least one of each of {len(present)} classes in both"
         )
-    rest, taken = train_test_split(
-        np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
-    )
+    if groups is None:
+        rest, taken = train_test_split(
+            np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
+        )
+    else:
+        distinct = len(np.unique(groups))
+        folds = max(2, round(len(labels) / size))
+        if distinct < folds:
+            raise InputError(
+                f"{purpose}: expected at least {folds} groups to split, received {distinct}"
+            )
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        rest, taken = next(splitter.split(labels, labels, groups))
     for part in (rest, taken):
         absent = np.setdiff1d(present, labels[part])
         if absent.size:
             raise InputError(
                 f"{purpose}: class {class_names[absent[0]]!r} has too few samples "
-                f"({counts[absent[0]]}) to be in both parts"
+                f"({counts[absent[0]]}){' or groups' if groups is not None else ''} "
+                "to be in both parts"
             )
     return np.sort(rest), np.sort(taken)
+
+
+def sample_per_class(
+    split: Split, class_names: tuple[str, ...], count: int, *, seed: int, name: str
+) -> Split:
+    """Draw the same number of samples of every class, without replacement.
+
+    Parameters
+    ----------
+    split : Split
+        N samples.
+    class_names : tuple of str
+        The K classes, for the message.
+    count : int
+        Samples of each class.
+    seed : int
+        The same seed draws the same ones.
+    name : str
+        The data set, for the message.
+
+    Returns
+    -------
+    Split
+        K * count samples, in their order.
+
+    Raises
+    ------
+    InputError
+        If a class has fewer.
+    """
+    counts = np.bincount(split.labels, minlength=len(class_names))
+    scarce = np.flatnonzero(counts < count)
+    if scarce.size:
+        raise InputError(
+            f"{name}: dataset.samples_per_class={count}, but class {class_names[scarce[0]]!r} has "
+            f"{counts[scarce[0]]} training samples ({scarce.size} such classes)"
+        )
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(split))
+    by_class = shuffled[np.argsort(split.labels[shuffled], kind="stable")]
+    first = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    drawn = by_class[(first[:, np.newaxis] + np.arange(count)).ravel()]
+    return split.take(np.sort(drawn))

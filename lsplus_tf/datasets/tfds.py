@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lsplus_tf.datasets.base import ImageDataset, Split
-from lsplus_tf.datasets.images import check_memory, to_array, to_pillow
+from lsplus_tf.datasets.images import Interpolation, check_memory, to_array, to_pillow
 from lsplus_tf.datasets.splitting import complete_splits, match_splits
 from lsplus_tf.errors import InputError, MissingDataError
 
@@ -18,6 +18,7 @@ def load_tfds(
     data_dir: Path | None,
     image_size: int | None,
     channels: int | None,
+    interpolation: Interpolation,
     split_seed: int,
     validation_fraction: float,
     test_fraction: float,
@@ -33,7 +34,7 @@ def load_tfds(
         TFDS's data folder; None is TFDS's default.
     download : bool
         Download and prepare the set if it is not there. Without it no network is used.
-    image_size, channels, split_seed, validation_fraction, test_fraction
+    image_size, channels, interpolation, split_seed, validation_fraction, test_fraction
         As in `load_dataset`.
 
     Raises
@@ -55,7 +56,9 @@ def load_tfds(
     class_names = _check_features(builder.info.features, name)
     parts = match_splits(list(builder.info.splits), name)
     splits = {
-        part: _read_split(builder, found, image_size, channels, len(class_names), name)
+        part: _read_split(
+            builder, found, image_size, channels, interpolation, len(class_names), name
+        )
         for part, found in parts.items()
     }
     splits = complete_splits(
@@ -121,6 +124,7 @@ def _read_split(
     tfds_split: str,
     image_size: int | None,
     channels: int | None,
+    interpolation: Interpolation,
     num_classes: int,
     name: str,
 ) -> Split:
@@ -163,6 +167,9 @@ def _read_split(
                 f"{ids[-1]!r} is {shape}); set dataset.image_size and dataset.channels"
             )
         images[index] = to_array(
-            to_pillow(example["image"]), channels=shape[2], image_size=image_size
+            to_pillow(example["image"]),
+            channels=shape[2],
+            image_size=image_size,
+            interpolation=interpolation,
         )
     return Split(images, labels, np.array(ids))

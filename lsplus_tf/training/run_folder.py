@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from lsplus_tf.atomic import written_whole as written_whole
 from lsplus_tf.errors import InputError
 
 SETTINGS = "config.yaml"
@@ -38,31 +37,6 @@ class Predictions:
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
     ids: NDArray[np.str_]
-
-
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file or folder name beside `path`, renamed to `path` if the block succeeds.
-
-    What a killed process left under the temporary name is removed by the next that comes.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove(partial)
-    try:
-        yield partial
-        if path.is_dir() or partial.is_dir():  # only a file replaces a file in one step
-            _remove(path)
-        os.replace(partial, path)
-    finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Any) -> None:

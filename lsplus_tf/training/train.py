@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,11 @@ def train_run(
     method, protocol = experiment.methods[method_name], experiment.protocol
     with run_folder.written_whole(folder) as partial:
         partial.mkdir()
-        with _logging_to(partial / run_folder.LOG), settled_process(protocol, seed):
+        with (
+            _logging_to(partial / run_folder.LOG),
+            settled_process(protocol, seed),
+            _told_which_file(),
+        ):
             _log.info("%s: %s, seed %d", experiment.name, method_name, seed)
             started = time.perf_counter()
             model = build_classifier(
@@ -174,6 +179,7 @@ def _fit(
             augmentation=protocol.augmentation,
             mixup=method.mixup,
             num_classes=dataset.num_classes,
+            class_balanced=protocol.class_balanced,
         ),
         epochs=protocol.epochs,
         steps_per_epoch=steps,
@@ -211,6 +217,18 @@ def _epoch_hook(on_epoch: OnEpoch | None) -> Callable[[int, dict[str, float]], N
             on_epoch(epoch, logs)
 
     return hook
+
+
+@contextmanager
+def _told_which_file() -> Iterator[None]:
+    """Raise again what the input pipeline raised in Python, which TensorFlow makes a traceback."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(rf"{InputError.__name__}: (.*)", str(error))
+        if found is None:
+            raise
+        raise InputError(found[1]) from error
 
 
 @contextmanager

@@ -1,0 +1,356 @@
+"""From a list of image files to a data set: one shape, complete splits, and decoded or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import warnings
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lsplus_tf.atomic import written_whole
+from lsplus_tf.datasets.base import ImageDataset, Split
+from lsplus_tf.datasets.image_files import (
+    READ_ERRORS,
+    Header,
+    ImageFiles,
+    one_line,
+    read_header,
+)
+from lsplus_tf.datasets.images import Interpolation, check_memory, for_each
+from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_class
+from lsplus_tf.errors import InputError
+
+Cache = Literal["memory", "disk", "none"]
+
+_CACHE_DIR = Path("~/.cache/lsplus_tf/images")
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files become arrays and splits; the fields are those of `load_dataset`."""
+
+    image_size: int | None = None
+    channels: Literal[1, 3] | None = None
+    interpolation: Interpolation = "bilinear"
+    cache: Cache = "memory"
+    cache_dir: Path | None = None
+    split_seed: int = 0
+    validation_fraction: float = 0.2
+    test_fraction: float = 0.2
+    samples_per_class: int | None = None
+    unreadable: Literal["fail", "skip"] = "fail"
+
+
+@dataclass(frozen=True, eq=False)
+class FileList:
+    """The image files of a data set, with what its labels files or folders say of them.
+
+    Parameters
+    ----------
+    name : str
+        The name it was asked for by.
+    root : Path
+        The folder.
+    class_names : tuple of str
+        The K classes.
+    ids : numpy.ndarray
+        str, shape (N,): the files' paths below `root`, with "/", each once.
+    labels : numpy.ndarray
+        int64, shape (N,), values 0..K-1.
+    parts : numpy.ndarray
+        str, shape (N,): "train", "validation" or "test". A split that no file has is carved from
+        "train", whole groups at a time where there are groups.
+    groups : numpy.ndarray or None
+        str, shape (N,): patient, lesion or slide.
+    votes : numpy.ndarray or None
+        int64, shape (N, K): how many annotators chose each class.
+    """
+
+    name: str
+    root: Path
+    class_names: tuple[str, ...]
+    ids: npt.NDArray[np.str_]
+    labels: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.str_]
+    groups: npt.NDArray[np.str_] | None = None
+    votes: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def load_files(files: FileList, options: FileOptions) -> ImageDataset:
+    """Check the files' headers, complete the splits, and decode what is to be cached.
+
+    Raises
+    ------
+    InputError
+        If the files do not fit each other or the options; the message names which.
+    """
+    broken: dict[str, str] = {}
+    headers: dict[str, Header] = {}
+    # A million headers take minutes: they are read where they decide something, or where all
+    # pixels are read anyway.
+    if options.cache != "none" or options.image_size is None or options.channels is None:
+        headers, broken = _read_headers(files, sizes_matter=options.image_size is None)
+    images = ImageFiles(
+        files.root,
+        files.ids,
+        _decide_shape(files.name, headers, options),
+        resize=options.image_size is not None,
+        interpolation=options.interpolation,
+    )
+    if broken and options.unreadable == "fail":
+        # All of them at once, also those whose header is whole.
+        _decode(images, _Nowhere(), broken)
+        raise _unreadable(broken, files.name)
+    splits = complete_splits(
+        _splits(files, images, broken),
+        files.class_names,
+        validation_fraction=options.validation_fraction,
+        test_fraction=options.test_fraction,
+        split_seed=options.split_seed,
+        name=files.name,
+    )
+    if options.samples_per_class is not None:
+        splits["train"] = sample_per_class(
+            splits["train"],
+            files.class_names,
+            options.samples_per_class,
+            seed=options.split_seed,
+            name=files.name,
+        )
+    if options.cache != "none":
+        splits = _cached(splits, options, broken, files.name)
+    if broken:
+        warnings.warn(
+            f"{files.name}: skipped {len(broken)} unreadable images: {', '.join(broken)}",
+            stacklevel=3,
+        )
+    return ImageDataset(files.name, files.class_names, **splits, skipped=tuple(broken))
+
+
+def _splits(files: FileList, images: ImageFiles, broken: dict[str, str]) -> dict[str, Split]:
+    """The splits that the list has, without what is broken."""
+    good = np.isin(files.ids, list(broken), invert=True)
+    splits = {}
+    for part in PARTS:
+        listed = files.parts == part
+        rows = np.flatnonzero(listed & good)
+        if rows.size:
+            splits[part] = Split(
+                images[rows],
+                files.labels[rows],
+                files.ids[rows],
+                None if files.groups is None else files.groups[rows],
+                None if files.votes is None else files.votes[rows],
+            )
+        elif listed.any():
+            raise _no_image(files.name, part, broken)
+    return splits
+
+
+def _read_headers(
+    files: FileList, *, sizes_matter: bool
+) -> tuple[dict[str, Header], dict[str, str]]:
+    """Read every file's header: what could be read, by id, and why the others could not."""
+    results: list[Header | str] = [""] * len(files)
+
+    def read(index: int) -> None:
+        try:
+            results[index] = read_header(
+                files.root / str(files.ids[index]), size_matters=sizes_matter
+            )
+        except READ_ERRORS as error:
+            results[index] = one_line(error)
+
+    for_each(read, len(files))
+    headers: dict[str, Header] = {}
+    broken: dict[str, str] = {}
+    for key, result in zip(files.ids.tolist(), results, strict=True):
+        if isinstance(result, str):
+            broken[key] = result
+        else:
+            headers[key] = result
+    return headers, broken
+
+
+def _decide_shape(
+    name: str, headers: dict[str, Header], options: FileOptions
+) -> tuple[int, int, int]:
+    """Return the height, width and number of channels that all images will have."""
+    deep = [key for key, header in headers.items() if header.deep]
+    if deep:
+        raise InputError(
+            f"{name}: expected 8 bits per channel, {deep[0]} has more ({len(deep)} such files); "
+            "rescale them to 8 bits first"
+        )
+    channels: int
+    if options.channels is not None:
+        channels = options.channels
+    else:
+        alpha = [key for key, header in headers.items() if header.alpha]
+        if alpha:
+            raise InputError(
+                f"{name}: {alpha[0]} has an alpha channel ({len(alpha)} such files); "
+                "set dataset.channels to 1 or 3 to drop it"
+            )
+        grey = [key for key, header in headers.items() if header.grey]
+        colour = [key for key, header in headers.items() if not header.grey]
+        if grey and colour:
+            raise InputError(
+                f"{name}: {len(grey)} grey images ({grey[0]}) and {len(colour)} colour images "
+                f"({colour[0]}); set dataset.channels to 1 or 3"
+            )
+        channels = 3 if colour else 1
+    if options.image_size is not None:
+        return options.image_size, options.image_size, channels
+    # The commonest size first, so that the example of the other size is an odd one out.
+    sizes = Counter(header.size for header in headers.values()).most_common()
+    if len(sizes) > 1:
+        one, two = (
+            next(f"{key} is {w}x{h}" for key, header in headers.items() if header.size == (w, h))
+            for (w, h), _ in sizes[:2]
+        )
+        raise InputError(
+            f"{name}: images have {len(sizes)} sizes ({one}, {two}); set dataset.image_size"
+        )
+    width, height = sizes[0][0] if sizes else (1, 1)
+    return height, width, channels
+
+
+# Decoding all of them ----------------------------------------------------------------------------
+
+
+class _Nowhere:
+    """Takes images without keeping them."""
+
+    def __setitem__(self, index: int, image: npt.NDArray[np.uint8]) -> None:
+        pass
+
+
+def _decode(
+    images: ImageFiles, into: npt.NDArray[np.uint8] | _Nowhere, broken: dict[str, str]
+) -> npt.NDArray[np.bool_]:
+    """Decode all files into an array (N, H, W, C); which could be read, (N,).
+
+    Those that could not are added to `broken`, their rows unset; those in it are not tried.
+    """
+    failures: dict[int, str] = {}
+    names = images.names.tolist()
+
+    def decode(index: int) -> None:
+        if names[index] not in broken:
+            try:
+                into[index] = images.decode_one(index)
+            except READ_ERRORS as error:
+                failures[index] = one_line(error)
+
+    for_each(decode, len(images))
+    broken.update((names[index], failures[index]) for index in sorted(failures))
+    return np.array([name not in broken for name in names])
+
+
+def _cached(
+    splits: dict[str, Split], options: FileOptions, broken: dict[str, str], name: str
+) -> dict[str, Split]:
+    """The splits with their images in memory or mapped from a file, without those that fail."""
+    if options.cache == "memory":
+        _, height, width, channels = splits["train"].images.shape
+        check_memory(sum(map(len, splits.values())), height, width, channels, name)
+    cached = {}
+    for part, split in splits.items():
+        assert isinstance(split.images, ImageFiles)
+        if options.cache == "memory":
+            images = np.empty(split.images.shape, np.uint8)
+            good = _decode(split.images, images, broken)
+            images = images if good.all() else images[good]
+        else:
+            images, good = _on_disk(split.images, options, broken, name)
+        if good.any():
+            kept = split if good.all() else split.take(np.flatnonzero(good))
+            cached[part] = replace(kept, images=images)
+    if broken and options.unreadable == "fail":
+        raise _unreadable(broken, name)
+    for part in splits:
+        if part not in cached:
+            raise _no_image(name, part, broken)
+    return cached
+
+
+def _on_disk(
+    images: ImageFiles, options: FileOptions, broken: dict[str, str], name: str
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """The readable images, mapped from a file that is made if there is none; and which those are.
+
+    What could not be read is added to `broken`.
+    """
+    cache = (options.cache_dir or _CACHE_DIR).expanduser() / _fingerprint(images)
+    if not cache.exists():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        needed, free = int(np.prod(images.shape)), shutil.disk_usage(cache.parent).free
+        if needed > free:
+            raise InputError(
+                f"{name}: dataset.cache: disk needs {needed / 2**30:.1f} GiB in {cache.parent}, "
+                f"which has {free / 2**30:.1f} GiB; set dataset.cache_dir, a smaller "
+                "dataset.image_size or dataset.cache=none"
+            )
+        failed: dict[str, str] = {}
+        with written_whole(cache) as partial:
+            partial.mkdir()
+            array = _mapped(partial / "all.npy", images.shape)
+            good = _decode(images, array, failed)
+            if failed:
+                whole, array = (
+                    array,
+                    _mapped(partial / "images.npy", (good.sum(), *array.shape[1:])),
+                )
+                for row, index in enumerate(np.flatnonzero(good)):
+                    array[row] = whole[index]
+                (partial / "all.npy").unlink()
+            else:
+                (partial / "all.npy").rename(partial / "images.npy")
+            array.flush()
+            (partial / "unreadable.json").write_text(json.dumps(failed), encoding="utf-8")
+    failed = json.loads((cache / "unreadable.json").read_text(encoding="utf-8"))
+    broken.update(failed)
+    good = np.isin(images.names, list(failed), invert=True)
+    return np.load(cache / "images.npy", mmap_mode="r"), good
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new file that holds a uint8 array."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+def _fingerprint(images: ImageFiles) -> str:
+    """Changes with the files, their sizes and times, and with how they are decoded."""
+    digest = hashlib.sha256(repr((images.shape, images.resize, images.interpolation)).encode())
+    for name in images.names.tolist():
+        path = images.root.resolve() / name
+        stat = path.stat()
+        digest.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _unreadable(broken: dict[str, str], name: str) -> InputError:
+    named = "; ".join(f"{key} ({reason})" for key, reason in list(broken.items())[:_NAMED])
+    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return InputError(
+        f"{name}: {len(broken)} unreadable images: {named}{more}; "
+        "mend them or set dataset.unreadable=skip"
+    )
+
+
+def _no_image(name: str, part: str, broken: dict[str, str]) -> InputError:
+    return InputError(
+        f"{name}: no readable image in the {part} split; unreadable: {', '.join(broken)}"
+    )
