@@ -19,6 +19,10 @@ from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
+    from lsplus_tf.datasets.base import ImageDataset
+    from lsplus_tf.datasets.check import CheckReport
+    from lsplus_tf.datasets.file_list import FileList
+    from lsplus_tf.datasets.table import Unlisted
     from lsplus_tf.experiments.gather import Results
 
 app = typer.Typer(
@@ -33,6 +37,18 @@ ConfigFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", 
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the data files lie, for data sets that are not embedded."),
+]
+DatasetName = Annotated[
+    str,
+    typer.Argument(help="As in a config: a name, folder:PATH or csv:PATH.", metavar="NAME"),
+]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
+        "below PATH, is the file's group.",
+        metavar="REGEX",
+    ),
 ]
 Out = Annotated[
     Path | None, typer.Option(help="The experiment's folder.", show_default="runs/NAME")
@@ -58,6 +74,10 @@ def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(__version__)
         raise typer.Exit
+
+
+datasets = typer.Typer(rich_markup_mode="markdown")
+app.add_typer(datasets, name="datasets")
 
 
 @app.callback()
@@ -127,6 +147,75 @@ def report(
     _report(runs, methods, seeds)
 
 
+@app.command()
+def paper(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A clone of github.com/abhisheksambyal/lsplus, or a part of one.", metavar="DIR"
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The report's folder.")] = Path("paper_report"),
+) -> None:
+    """Recompute the LS+ paper's numbers and figures from what its authors published in DIR.
+
+    Nothing is trained. The published predictions, metrics of the runs, retention curves and
+    confidences give Table 1, Figures 1 and 2, the temperature-scaling and ECE-KDE tables and V,
+    each beside what is printed; and, beyond the paper, intervals, paired tests and agreement with
+    MHIST's annotators. The report is OUT/report.md, with a CSV of every table and the figures.
+
+    A file that is missing is reported and its numbers are left out; MHIST/annotations.csv, the
+    annotators' votes, comes with MHIST itself.
+
+    The exit code is 0 where every number that could be compared matched, but for the known
+    exceptions that the report names; 1 where one did not, or a file is damaged; 2 for a folder
+    that is not the authors'.
+
+    Example: git clone https://github.com/abhisheksambyal/lsplus; lsplus-tf paper lsplus
+    """
+    from lsplus_tf.paper import report as paper_report
+    from lsplus_tf.paper.artifacts import Artifacts
+
+    artifacts = Artifacts(folder)
+    paper_report.check_output(out)
+    console = Console()
+    sections = []
+    for title, make in paper_report.SECTIONS.items():
+        with console.status(f"{title} ..."):
+            section = make(artifacts)
+        sections.append(section)
+        style = "green" if section.passed else "bold red"
+        console.print(f"[bold]{escape(title)}:[/] [{style}]{section.tally}[/]", highlight=False)
+    paper_report.write_report(sections, artifacts.problems, folder, out)
+    for section in sections:
+        for check in section.checks:
+            if not check.passed:
+                console.print(
+                    f"[bold red]not matched:[/] {escape(check.name)}: {check.matched} of "
+                    f"{check.total}, expected {check.expected}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+    for problem in artifacts.problems:
+        if problem.kind == "damaged":
+            console.print(
+                f"[bold red]damaged:[/] {escape(problem.path)}: {escape(problem.message)}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    missing = paper_report.missing_by_folder(artifacts.problems)
+    if missing:
+        console.print(
+            f"missing: {sum(missing.values())} files in {len(missing)} folders, listed in the "
+            "report; their numbers were not compared",
+            highlight=False,
+            soft_wrap=True,
+        )
+    console.print(f"Written: {escape(str(out / paper_report.REPORT))}", highlight=False)
+    if not paper_report.verdict(sections, artifacts.problems):
+        raise typer.Exit(1)
+
+
 @app.command("methods")
 def list_methods() -> None:
     """List the methods that a config can name, with their settings and defaults.
@@ -154,14 +243,18 @@ def list_methods() -> None:
     )
 
 
-@app.command()
-def datasets(data_dir: DataDir = None) -> None:
+@datasets.callback(invoke_without_command=True)
+def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
     """List the data sets: what they hold, whether they are here, and where to get them.
 
     Example: lsplus-tf datasets --data-dir ~/data
     """
     from lsplus_tf.datasets import available_datasets
 
+    if context.invoked_subcommand is not None:
+        if data_dir is not None:
+            raise InputError(f"--data-dir: expected after {context.invoked_subcommand!r}")
+        return
     console = Console()
     for info in available_datasets(data_dir):
         here = {True: "[green]here[/]", False: "[yellow]not here[/]", None: ""}[info.present]
@@ -176,6 +269,144 @@ def datasets(data_dir: DataDir = None) -> None:
             details.add_row(what, escape(getattr(info, what)))
         console.print(details)
         console.print()
+
+
+@datasets.command("check")
+def check_dataset(
+    name: DatasetName,
+    data_dir: DataDir = None,
+    group_pattern: GroupPattern = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
+    ] = None,
+) -> None:
+    """Look through all images of NAME for what makes results wrong.
+
+    Every image is decoded. Told are the images of each class and split, beside the official
+    numbers where they are known; files that cannot be read, with an alpha channel or more than
+    8 bits; blank images; identical ones, and how many of them are in several splits or classes;
+    groups, such as patients, that are in several splits; and images without a label.
+
+    The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
+    cannot be listed.
+
+    Example: lsplus-tf datasets check folder:~/mri --out problems.csv
+    """
+    from rich.progress import Progress
+
+    from lsplus_tf.atomic import written_whole
+    from lsplus_tf.datasets import check
+
+    console = Console()
+    dataset = _list_or_load(name, data_dir, group_pattern)
+    official = _official_sizes(name, data_dir)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("looking at images", total=len(dataset))
+        report = check.check_dataset(
+            dataset, official=official, on_image=lambda: progress.advance(task)
+        )
+    _print_check(console, name, report, official)
+    if out is not None:
+        with written_whole(out) as partial:
+            report.table.to_csv(partial, index=False)
+        console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@datasets.command("show")
+def show_dataset(
+    name: DatasetName,
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("contact_sheet.png"),
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    count: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Which are drawn.")] = 0,
+) -> None:
+    """Draw a contact sheet of NAME: random images of every class, as a PNG.
+
+    Example: lsplus-tf datasets show folder:~/mri --out sheet.png
+    """
+    import matplotlib.pyplot as plt
+
+    from lsplus_tf.atomic import written_whole
+    from lsplus_tf.datasets.examples import choose_examples
+    from lsplus_tf.plots import contact_sheet
+
+    dataset = _list_or_load(name, data_dir)
+    examples = choose_examples(dataset, split=split, count=count, seed=seed)
+    contact_sheet(examples)
+    with written_whole(out) as partial:
+        plt.savefig(partial, format="png", dpi="figure", bbox_inches="tight")
+    plt.close()
+    Console().print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+
+
+def _list_or_load(
+    name: str, data_dir: Path | None, group_pattern: str | None = None
+) -> FileList | ImageDataset:
+    """The list of a data set's files; without files, its images."""
+    from lsplus_tf.datasets import load_dataset
+    from lsplus_tf.datasets.catalogue import CSV_PREFIX
+    from lsplus_tf.datasets.loading import list_files
+
+    folder = None if data_dir is None else data_dir.expanduser()
+    # What a table leaves out is told by the check, and nothing against showing the rest.
+    unlisted: Unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
+    files = list_files(name, folder, group_pattern=group_pattern, unlisted=unlisted)
+    return load_dataset(name, data_dir=folder) if files is None else files
+
+
+def _official_sizes(name: str, data_dir: Path | None) -> dict[str, int]:
+    from lsplus_tf.datasets import available_datasets
+
+    return next((i.sizes for i in available_datasets(data_dir) if i.name == name), {})
+
+
+def _print_check(
+    console: Console, name: str, report: CheckReport, official: dict[str, int]
+) -> None:
+    from lsplus_tf.datasets import check
+
+    counts = report.counts
+    console.print(
+        f"[bold]{escape(name)}[/]  {len(report.images)} images", highlight=False, soft_wrap=True
+    )
+    table = Table()
+    table.add_column("class")
+    for split in counts.columns:
+        table.add_column(split, justify="right")
+    for class_name, row in counts.iterrows():
+        table.add_row(escape(str(class_name)), *map(str, row))
+    table.add_section()
+    table.add_row("all", *map(str, counts.sum()))
+    console.print(table)
+    if official:
+        expected = ", ".join(f"{number} {split}" for split, number in official.items())
+        console.print(f"official: {expected}", highlight=False)
+    carved = [part for part in ("validation", "test") if part not in counts.columns]
+    if carved:
+        console.print(f"carved from train when loaded: {', '.join(carved)}", highlight=False)
+    sizes = report.sizes.most_common()
+    shown = ", ".join(f"{w}x{h} ({count})" for (w, h), count in sizes[:3])
+    more = f" and {len(sizes) - 3} others" if len(sizes) > 3 else ""
+    console.print(f"width x height: {shown}{more}\n", highlight=False)
+    for kind in check.KINDS:
+        found = [problem for problem in report.problems if problem.problem == kind]
+        count = f"[red]{len(found)}[/]" if found else "[green]none[/]"
+        console.print(f"{kind}: {count}", highlight=False)
+        if kind == check.IDENTICAL and found:
+            console.print(
+                f"  {len(report.identical)} groups of identical images, "
+                f"{report.identical_across('split')} of them across splits, "
+                f"{report.identical_across('class_name')} across classes",
+                highlight=False,
+            )
+        for problem in found[:3]:
+            where = f"{problem.file}: " if problem.file else ""
+            console.print(f"  {escape(where + problem.detail)}", highlight=False, soft_wrap=True)
+        if len(found) > 3:
+            console.print(f"  and {len(found) - 3} more", highlight=False)
 
 
 def _read(
@@ -207,6 +438,7 @@ def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str
 
 def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
     from lsplus_tf.experiments import gather
+    from lsplus_tf.paper import comparison
     from lsplus_tf.report import REPORT, write_report
     from lsplus_tf.tables import compare, rich_table
 
@@ -221,6 +453,9 @@ def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
     name = REPORT if methods is None and seeds is None else f"{REPORT}_selected"
     written = write_report(results, name)
     console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
+    beside = comparison.beside_printed(results)
+    if beside is not None:
+        console.print(comparison.rich_table(beside))
     console.print("Written:", highlight=False)
     for path in written:
         console.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)

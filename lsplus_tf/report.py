@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from lsplus_tf import plots, tables
+from lsplus_tf.experiments import truth
 from lsplus_tf.experiments.gather import Results
+from lsplus_tf.paper import comparison as paper
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
@@ -29,7 +31,8 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
-    run), and the figures as PNG.
+    run), the figures as PNG, and `paper.md` and `paper.csv` where a paper has the same table.
+    Where the images' exact posterior is known, also `truth.md`, `truth.csv` and `truth_runs.csv`.
     """
     with run_folder.written_whole(results.folder / name) as partial:
         partial.mkdir()
@@ -40,7 +43,19 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
         (partial / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
         tables.csv_table(comparison).to_csv(partial / "table.csv", index_label="method")
         results.metrics().to_csv(partial / "runs.csv", index=False)
-        for title, figure in _figures(results, comparison).items():
+        beside = paper.beside_printed(results)
+        if beside is not None:
+            (partial / "paper.md").write_text(paper.markdown_text(beside), encoding="utf-8")
+            beside.rows.to_csv(partial / "paper.csv", index=False)
+        figures = _figures(results, comparison)
+        exact = truth.compare_with_truth(results)
+        if exact is not None:
+            text = truth.markdown_text(exact, results.experiment.name)
+            (partial / "truth.md").write_text(text, encoding="utf-8")
+            tables.csv_table(exact.comparison).to_csv(partial / "truth.csv", index_label="method")
+            exact.runs.to_csv(partial / "truth_runs.csv", index=False)
+            figures |= _truth_figures(results, exact)
+        for title, figure in figures.items():
             figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
             plt.close(figure)
         written = sorted(path.name for path in partial.iterdir())
@@ -123,6 +138,36 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
             figures[name], (ax,) = _panels(1, 5.0, 4.2)
             plots.soft_label_matrix(matrix, tables.class_names(results), ax=ax)
             ax.set_title(f"{titles[method]}: soft labels after the last epoch, seed {run.seed}")
+    return figures
+
+
+def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
+    titles = tables.short_names(results.experiment.methods)
+    predictions = {
+        titles[m]: [
+            (results.probabilities(run)[0], exact.posterior) for run in results.of_method(m)
+        ]
+        for m in results.methods
+    }
+    figures = {}
+    first = next(iter(predictions))
+    # So many lines in one panel cannot be told apart.
+    panels = (
+        [predictions]
+        if len(predictions) <= PANELS_IN_A_ROW
+        else [{first: predictions[first], title: runs} for title, runs in predictions.items()]
+    )
+    figures["truth"], axes = _panels(len(panels), 4.6, 4.6)
+    figures["truth"].suptitle("Test split, all seeds together, no labels", fontsize=10)
+    for ax, shown in zip(axes, panels, strict=True):
+        plots.true_reliability(shown, ax=ax)
+    distances = truth.soft_label_distances(results, exact.posterior)
+    if distances:
+        figures["soft_labels_truth"], (ax,) = _panels(1, 6.0, 4.0)
+        plots.training_curves(distances, metric="distance", ax=ax)
+        ax.set_ylabel("Total variation, mean over classes")
+        ax.set_title("Soft labels against the exact mean posterior of a class", fontsize=10)
+        ax.set_ylim(bottom=0)
     return figures
 
 

@@ -110,13 +110,19 @@ def compare(results: Results) -> Comparison:
         mean.loc[row], sd.loc[row] = [measured[key] for key in keys], np.nan
         seeds[row] = seeds[method]
     mean, sd = 100 * mean, 100 * sd
-    best = pd.DataFrame(False, index=mean.index, columns=keys)
+    names = [titles[row] for row in mean.index]
+    return Comparison(columns, names, seeds.tolist(), mean, sd, best_means(mean, columns))
+
+
+def best_means(mean: pd.DataFrame, columns: Collection[Column]) -> pd.DataFrame:
+    """Which rows have the best mean of a column as printed, with two decimals; alone none has."""
+    best = pd.DataFrame(False, index=mean.index, columns=[column.key for column in columns])
     if len(mean) > 1:
         for column in columns:
             if column.better:
                 printed = (column.better * mean[column.key]).round(2)
                 best[column.key] = printed == printed.max()
-    return Comparison(columns, [titles[row] for row in mean.index], seeds.tolist(), mean, sd, best)
+    return best
 
 
 def rich_table(comparison: Comparison, title: str) -> Table:

@@ -1,0 +1,218 @@
+"""An experiment's measured table beside the one that its paper prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from lsplus_tf import tables
+from lsplus_tf.config import Experiment
+from lsplus_tf.experiments.gather import Results
+from lsplus_tf.methods import MethodSettings
+from lsplus_tf.paper import printed
+from lsplus_tf.paper.cells import HEADINGS, markdown, title
+
+# What decides that a method of a config is one of the LS+ paper's.
+LS_PLUS_PAPER: dict[str, dict[str, Any]] = {
+    "hard_labels": {},
+    "label_smoothing": {"alpha": 0.1},
+    "focal": {"gamma": 3.0},
+    "dca": {"weight": 10.0},
+    "mdca": {"weight": 1.0, "base": "hard_labels"},
+    "ls_plus": {"alpha": 0.5, "start_from": "initial_weights", "refresh_every": None},
+}
+# The other paper gives no settings: any will do.
+RADIMAGENET_PAPER = {
+    "hard_labels": "hard_labels",
+    "label_smoothing": "label_smoothing",
+    "tf_kd_regularization": "tf_kd",
+    "tf_kd_self_training": "tf_kd",
+    "online_label_smoothing": "online_label_smoothing",
+}
+ON_THE_TERMINAL = (("accuracy", "ece"), ("top1_error", "top5_error"))
+MEASURED_SD = "†"
+COLUMNS = ["method", "name", "printed_method", "metric", "mean_printed", "sd_printed"]
+COLUMNS += ["mean_measured", "sd_measured", "seeds", "difference", "in_sd", "sd_of"]
+
+
+@dataclass(frozen=True)
+class BesidePrinted:
+    """Measured and printed numbers, in percent.
+
+    Attributes
+    ----------
+    title : the data set and network.
+    rows : columns method (as in the config), name (in tables), printed_method, metric,
+        mean_printed, sd_printed (NaN where none is), mean_measured, sd_measured (NaN with one
+        seed), seeds, difference (measured - printed), in_sd (NaN where there is no SD at all) and
+        sd_of ("printed", else "measured", else "").
+    notes : what a reader of the numbers must know.
+    """
+
+    title: str
+    rows: pd.DataFrame
+    notes: tuple[str, ...]
+
+    @property
+    def headings(self) -> dict[str, str]:
+        return {metric: HEADINGS[metric] for metric in dict.fromkeys(self.rows["metric"])}
+
+
+def beside_printed(results: Results) -> BesidePrinted | None:
+    """The measured table beside the printed one; None where no paper has the data and network."""
+    experiment = results.experiment
+    dataset = _dataset(experiment)
+    expected = _printed(dataset, experiment.backbone.name)
+    names = {
+        m: n for m in results.methods if (n := _printed_method(experiment.methods[m], dataset))
+    }
+    if expected.empty or not names:
+        return None
+    comparison, titles = tables.compare(results), tables.short_names(experiment.methods)
+    methods = pd.DataFrame(
+        [(m, titles[m], name, len(results.of_method(m))) for m, name in names.items()],
+        columns=["method", "name", "printed_method", "seeds"],
+    )
+    renamed = {"method": "printed_method", "mean": "mean_printed", "sd": "sd_printed"}
+    table = methods.merge(expected.rename(columns=renamed), on="printed_method")
+    for value, frame in (("mean", comparison.mean), ("sd", comparison.sd)):
+        frame = frame.rename_axis("method").reset_index()
+        long = frame.melt("method", var_name="metric", value_name=f"{value}_measured")
+        table = table.merge(long, on=["method", "metric"])
+    table["difference"] = table["mean_measured"] - table["mean_printed"]
+    has_printed = table["sd_printed"].notna()
+    # A measured SD of 0, of runs that are all alike, is no unit.
+    measured = table["sd_measured"].where(table["sd_measured"] > 0)
+    sd = table["sd_printed"].where(has_printed, measured)
+    table["in_sd"] = table["difference"] / sd
+    table["sd_of"] = np.where(has_printed, "printed", np.where(sd.notna(), "measured", ""))
+    return BesidePrinted(
+        title(dataset, experiment.backbone.name), table[COLUMNS], tuple(_notes(experiment, table))
+    )
+
+
+def markdown_text(beside: BesidePrinted) -> str:
+    """Three lines a method: printed, measured, and the difference, with how many SDs it is."""
+    lines = []
+    for _, group in beside.rows.groupby("method", sort=False):
+        cells = [group[group["metric"] == metric] for metric in beside.headings]
+        first = group.iloc[0]
+        lines += [
+            [first["name"], "printed", *(_mean(cell, "printed") for cell in cells)],
+            ["", _seeds(first["seeds"]), *(_mean(cell, "measured") for cell in cells)],
+            ["", "difference", *map(_difference, cells)],
+        ]
+    table = markdown(["Method", "", *beside.headings.values()], lines)
+    notes = "\n".join(f"- {note}" for note in beside.notes)
+    return f"# {beside.title}: measured beside the paper's table\n\n{table}\n\n{notes}\n"
+
+
+def rich_table(beside: BesidePrinted) -> Table:
+    """Two of the metrics, for a terminal of 80 characters."""
+    metrics = next(pair for pair in ON_THE_TERMINAL if pair[0] in beside.headings)
+    table = Table(
+        title=f"{beside.title}: the paper's means, those here, and the difference in SDs",
+        caption="The other metrics, and what to know of the numbers: paper.md",
+        caption_justify="left",
+    )
+    table.add_column("Method")
+    for metric in metrics:
+        for heading in (f"{beside.headings[metric]} paper", "here", "in SDs"):
+            table.add_column(heading, justify="right")
+    for _, group in beside.rows.groupby("method", sort=False):
+        row = []
+        for metric in metrics:
+            for cell in group[group["metric"] == metric].itertuples():
+                row += [f"{cell.mean_printed:.2f}", f"{cell.mean_measured:.2f}", _in_sd(cell)]
+        table.add_row(group.iloc[0]["name"], *row)
+    return table
+
+
+def _dataset(experiment: Experiment) -> str:
+    """The data set's name; of images in a folder, the experiment's name tells which they are."""
+    name = experiment.dataset.name
+    return experiment.name if name.startswith("folder:") else name
+
+
+def _printed(dataset: str, backbone: str) -> pd.DataFrame:
+    """The printed cells of a data set and network in percent: method, metric, mean, sd, note."""
+    confidence = printed.radimagenet_confidence()
+    confidence["mean"] *= 100
+    both = pd.concat([printed.table_1(), printed.radimagenet_errors(), confidence])
+    return both[(both["dataset"] == dataset) & (both["backbone"] == backbone)]
+
+
+def _printed_method(method: MethodSettings, dataset: str) -> str | None:
+    """The printed method that a config's method is; None where its settings are others."""
+    settings = method.model_dump()
+    loss = settings["loss"]
+    if settings["mixup"] or settings.get("class_accuracy", {}).get("shrinkage"):
+        return None
+    if dataset == "radimagenet":
+        return RADIMAGENET_PAPER.get(loss)
+    wanted = LS_PLUS_PAPER.get(loss)
+    if wanted is None or any(settings[key] != value for key, value in wanted.items()):
+        return None
+    return str(loss)
+
+
+def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+    notes = []
+    if experiment.dataset.name.startswith("folder:"):
+        notes.append(
+            f"The images are those of a folder; the name {experiment.name} chose the table."
+        )
+    if _dataset(experiment) == "radimagenet":
+        notes.append(
+            "Printed: arXiv 2510.20011, Table 1 (the second block of numbers; the first is "
+            "impossible) and Table 2. It prints no SDs and gives no settings of the losses."
+        )
+    else:
+        notes.append(
+            "Printed: the LS+ paper's Table 1, mean and SD of three runs, both rounded up. The "
+            "SD of a difference is the printed one."
+        )
+    if (table["sd_of"] == "measured").any():
+        notes.append(f"{MEASURED_SD}: the measured SD, as none is printed.")
+    if table["printed_method"].isin(["focal", "dca", "mdca"]).any():
+        notes.append(
+            "The paper's FL, DCA and MDCA come from its released code, which optimised something "
+            "else in their names: a method marked 'released code' repeats that, and the others "
+            "are the methods as published (see docs/errata.md)."
+        )
+    noted = table[table["note"] != ""].drop_duplicates(["printed_method", "metric"])
+    notes += [
+        f"{method}, {HEADINGS[metric]}: {note}."
+        for method, metric, note in zip(noted["name"], noted["metric"], noted["note"], strict=True)
+    ]
+    return notes
+
+
+def _seeds(number: int) -> str:
+    return "1 seed" if number == 1 else f"{number} seeds"
+
+
+def _mean(cell: pd.DataFrame, side: str) -> str:
+    """The mean and SD of a cell, a table of one row, or of none where nothing is printed."""
+    if cell.empty:
+        return ""
+    mean, sd = cell.iloc[0][[f"mean_{side}", f"sd_{side}"]]
+    return f"{mean:.2f}" if np.isnan(sd) else f"{mean:.2f} ± {sd:.1f}"
+
+
+def _difference(cell: pd.DataFrame) -> str:
+    if cell.empty:
+        return ""
+    row = cell.iloc[0]
+    text = _in_sd(row)
+    return f"{row.difference:+.2f} ({text} SD)" if text else f"{row.difference:+.2f}"
+
+
+def _in_sd(cell: Any) -> str:
+    if np.isnan(cell.in_sd):
+        return ""
+    return f"{cell.in_sd:+.1f}" + (MEASURED_SD if cell.sd_of == "measured" else "")

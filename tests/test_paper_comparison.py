@@ -1,0 +1,241 @@
+"""A measured table beside the printed one: which numbers, in which units, for which methods."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from lsplus_tf import cli, tables
+from lsplus_tf.config import load_config
+from lsplus_tf.experiments import Results, Run, gather
+from lsplus_tf.paper import comparison
+from lsplus_tf.report import write_report
+from lsplus_tf.training import run_folder
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+KEYS = [column.key for column in tables.COLUMNS]
+
+
+def finished(folder: Path, config: str, *changes: str, num_classes: int = 2) -> Results:
+    """An experiment of a config of ours, with made-up metrics of finished runs."""
+    experiment = load_config(CONFIGS / f"{config}.yaml", changes)
+    settings = experiment.model_dump(mode="json")
+    folder.mkdir(exist_ok=True)
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+    rng = np.random.default_rng(0)
+    for method in experiment.methods:
+        for seed in experiment.seeds:
+            run = Run(method, seed).folder(folder)
+            run.mkdir(parents=True)
+            measured = dict(zip(KEYS, rng.uniform(0.1, 0.9, len(KEYS)), strict=True))
+            run_folder.write_json(run / run_folder.METRICS, {"test": measured, "validation": {}})
+            names = [f"c{k}" for k in range(num_classes)]
+            run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})
+            labels = np.arange(10) % num_classes
+            logits = rng.normal(size=(10, num_classes)).astype(np.float32)
+            ids = np.arange(10).astype(str)
+            predictions = run_folder.Predictions(logits, labels, ids)
+            run_folder.write_predictions(run, "test", predictions)
+    return gather(folder)
+
+
+def cell(beside: comparison.BesidePrinted, method: str, metric: str) -> pd.Series:
+    rows = beside.rows
+    return rows[(rows["method"] == method) & (rows["metric"] == metric)].iloc[0]
+
+
+def test_the_difference_in_printed_sds(tmp_path):
+    results = finished(tmp_path, "mhist")
+    beside = comparison.beside_printed(results)
+    assert beside.title == "MHIST, ResNet-50"
+    found = cell(beside, "hard_labels", "accuracy")
+    runs = results.metrics()
+    accuracy = 100 * runs[runs["method"] == "hard_labels"]["accuracy"]
+    assert (found["mean_printed"], found["sd_printed"]) == (77.21, 4.5)
+    assert found["mean_measured"] == pytest.approx(accuracy.mean())
+    assert found["sd_measured"] == pytest.approx(accuracy.std())
+    assert found["difference"] == pytest.approx(accuracy.mean() - 77.21)
+    assert found["in_sd"] == pytest.approx((accuracy.mean() - 77.21) / 4.5)
+    assert (found["sd_of"], found["seeds"]) == ("printed", 3)
+
+
+def test_released_and_true_methods_are_both_beside_the_printed_ones(tmp_path):
+    beside = comparison.beside_printed(finished(tmp_path, "isic2018"))
+    printed = beside.rows.drop_duplicates("method").set_index("method")["printed_method"]
+    assert printed.to_dict() == {
+        "hard_labels": "hard_labels",
+        "label_smoothing": "label_smoothing",
+        "focal": "focal",
+        "dca": "dca",
+        "mdca": "mdca",
+        "focal_released": "focal",
+        "dca_released": "dca",
+        "mdca_released": "mdca",
+        "ls_plus": "ls_plus",
+    }
+    assert len(beside.rows) == 9 * 10
+    for method in ("focal", "dca", "mdca"):
+        plain, released = (cell(beside, name, "ece") for name in (method, f"{method}_released"))
+        assert plain["mean_printed"] == released["mean_printed"]
+        assert plain["mean_measured"] != released["mean_measured"]
+    assert any("released code" in note for note in beside.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        ("methods.label_smoothing.alpha=0.05", "label_smoothing"),
+        ("methods.focal.gamma=2.0", "focal"),
+        ("methods.dca_released.weight=1.0", "dca_released"),
+        ("methods.mdca.base=focal", "mdca"),
+        ("methods.ls_plus.alpha=0.3", "ls_plus"),
+        ("methods.ls_plus.refresh_every=5", "ls_plus"),
+        ("methods.ls_plus.class_accuracy.shrinkage=1.0", "ls_plus"),
+        ("methods.hard_labels.mixup=0.2", "hard_labels"),
+    ],
+)
+def test_a_method_with_other_settings_is_not_the_papers(tmp_path, change, gone):
+    settings = [change, "seeds=[1]"]
+    if gone == "hard_labels":  # LS+ needs a hard-label method on images as they are
+        settings.append("methods.plain={loss: hard_labels}")
+    beside = comparison.beside_printed(finished(tmp_path, "mhist", *settings))
+    assert gone not in set(beside.rows["method"])
+    kept = 9 if gone == "hard_labels" else 8
+    assert beside.rows["method"].nunique() == kept
+
+
+def test_other_data_and_networks_are_in_no_paper(tmp_path):
+    assert comparison.beside_printed(finished(tmp_path / "a", "digits")) is None
+    other = finished(tmp_path / "b", "mhist", "backbone.name=vgg19", "seeds=[1]")
+    assert comparison.beside_printed(other) is None
+    name = finished(tmp_path / "c", "digits", "name=mhist", "backbone.width=0.1")
+    assert comparison.beside_printed(name) is None
+
+
+def test_images_of_a_folder_are_what_the_config_is_called(tmp_path):
+    results = finished(tmp_path, "chaoyang", "dataset.name=folder:/data/chaoyang", "seeds=[1,2]")
+    beside = comparison.beside_printed(results)
+    assert beside.title == "Chaoyang, ResNet-50"
+    assert "name chaoyang chose the table" in beside.notes[0]
+    assert cell(beside, "ls_plus", "ece")["mean_printed"] == 3.33
+
+
+def test_radimagenet_has_measured_sds_or_none(tmp_path):
+    several = comparison.beside_printed(
+        finished(tmp_path / "a", "radimagenet", "seeds=[1,2,3]", num_classes=165)
+    )
+    found = cell(several, "online_label_smoothing", "top1_error")
+    assert found["mean_printed"] == 23.8
+    assert found["sd_of"] == "measured"
+    assert found["in_sd"] == pytest.approx(found["difference"] / found["sd_measured"])
+    # Table 2 prints fractions.
+    assert cell(several, "hard_labels", "mean_confidence")["mean_printed"] == pytest.approx(87.83)
+    assert set(several.rows["method"]) == {
+        "hard_labels",
+        "label_smoothing",
+        "tf_kd_regularization",
+        "online_label_smoothing",
+    }
+    text = comparison.markdown_text(several)
+    assert f"{comparison.MEASURED_SD} SD)" in text
+    assert "impossible beside the second block" in text
+
+    once = comparison.beside_printed(finished(tmp_path / "b", "radimagenet", num_classes=165))
+    assert once.rows["in_sd"].isna().all()
+    assert set(once.rows["sd_of"]) == {""}
+    text = comparison.markdown_text(once)
+    assert "nan" not in text
+    assert "1 seed " in text
+
+
+def test_runs_that_are_all_alike_give_no_unit(tmp_path):
+    results = finished(tmp_path, "radimagenet", "seeds=[1,2]", num_classes=165)
+    for run in results.of_method("hard_labels"):
+        measured = dict.fromkeys(KEYS, 0.25)
+        file = run.folder(tmp_path) / run_folder.METRICS
+        run_folder.write_json(file.parent / file.name, {"test": measured, "validation": {}})
+    beside = comparison.beside_printed(gather(tmp_path))
+    found = cell(beside, "hard_labels", "top1_error")
+    assert found["difference"] == pytest.approx(25 - 24.27)
+    assert np.isnan(found["in_sd"])
+    assert found["sd_of"] == ""
+
+
+def test_the_markdown_holds_the_numbers(tmp_path):
+    beside = comparison.beside_printed(finished(tmp_path, "mhist"))
+    text = comparison.markdown_text(beside)
+    assert text.startswith("# MHIST, ResNet-50: measured beside the paper's table\n")
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
+    assert rows[0][2:] == [
+        "ACC",
+        "AUROC",
+        "Precision",
+        "Recall",
+        "F1",
+        "ECE",
+        "ACE",
+        "SCE",
+        "CE",
+        "Brier",
+    ]
+    assert len(rows) == 2 + 3 * 9
+    printed, measured, difference = rows[2:5]
+    assert printed[:3] == ["HL", "printed", "77.21 ± 4.5"]
+    found = cell(beside, "hard_labels", "accuracy")
+    assert measured[1:3] == [
+        "3 seeds",
+        f"{found['mean_measured']:.2f} ± {found['sd_measured']:.1f}",
+    ]
+    assert difference[1:3] == [
+        "difference",
+        f"{found['difference']:+.2f} ({found['in_sd']:+.1f} SD)",
+    ]
+
+
+def test_the_terminals_table_fits(tmp_path):
+    beside = comparison.beside_printed(finished(tmp_path, "mhist"))
+    console = Console(width=80, file=io.StringIO())
+    console.print(comparison.rich_table(beside))
+    text = console.file.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 80
+    found = cell(beside, "ls_plus", "ece")
+    line = next(line for line in text.splitlines() if line.startswith("│ LS+ "))
+    cells = [part.strip() for part in line.strip("│").split("│")]
+    assert cells[4:] == [
+        "4.03",
+        f"{found['mean_measured']:.2f}",
+        f"{found['in_sd']:+.1f}",
+    ]
+
+
+def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsys):
+    """With the figures left out, which need the predictions of real runs."""
+    finished(tmp_path / "runs", "mhist")
+    monkeypatch.setattr("lsplus_tf.report._figures", lambda *_: {})
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    stdout = capsys.readouterr().out
+    assert "the paper's means, those here, and the difference in SDs" in stdout
+    assert "paper.md" in stdout
+    report = tmp_path / "runs" / "report"
+    beside = comparison.beside_printed(gather(tmp_path / "runs"))
+    assert (report / "paper.md").read_text(encoding="utf-8") == comparison.markdown_text(beside)
+    table = pd.read_csv(report / "paper.csv", keep_default_na=False)
+    assert len(table) == 90
+    assert table["difference"].to_numpy() == pytest.approx(beside.rows["difference"].to_numpy())
+
+
+def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
+    monkeypatch.setattr("lsplus_tf.report._figures", lambda *_: {})
+    written = write_report(finished(tmp_path, "digits"))
+    assert not {"paper.md", "paper.csv"} & {path.name for path in written}

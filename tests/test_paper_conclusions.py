@@ -1,0 +1,440 @@
+"""Intervals, paired tests and annotators on the published predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import warnings
+from collections.abc import Mapping
+from itertools import pairwise
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from scipy import stats
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+
+from lsplus_tf import metrics
+from lsplus_tf.paper import annotators, conclusions, resampling
+from lsplus_tf.paper.artifacts import METHODS, Artifacts, Published
+
+IMAGES = 400
+# Cross-entropy clips at other places in the paper, ACE leaves out a sample: see `conclusions`.
+PRINTED_WITHIN = {"ce": 0.7, "ace": 0.1}
+
+
+class Made:
+    """Artefacts of made-up predictions: every method has a sharpness and a noise."""
+
+    def __init__(
+        self, methods: Mapping[str, tuple[float, float]], backbones=("resnet34",), without=()
+    ):
+        rng = np.random.default_rng(1)
+        self.latent = rng.normal(scale=1.5, size=IMAGES)
+        self.labels = (rng.random(IMAGES) < 1 / (1 + np.exp(-self.latent))).astype(np.int64)
+        self.methods, self.backbones, self.without = methods, backbones, without
+        votes = rng.binomial(7, 1 / (1 + np.exp(-self.latent)))
+        self.ssa = np.where(self.labels == 1, np.maximum(votes, 4), np.minimum(votes, 3))
+
+    def predictions(self, backbone, method, run):
+        if backbone not in self.backbones or method not in self.methods:
+            return None
+        if (method, run) in self.without:
+            return None
+        sharpness, noise = self.methods[method]
+        rng = np.random.default_rng(10 * METHODS.index(method) + run)
+        logit = sharpness * (self.latent + rng.normal(scale=noise, size=IMAGES))
+        logits = np.column_stack([np.zeros(IMAGES), logit])
+        probabilities = metrics.softmax(logits).astype(np.float32)
+        return Published(logits.astype(np.float32), probabilities, self.labels)
+
+    def votes(self):
+        return np.column_stack([7 - self.ssa, self.ssa])
+
+
+@pytest.fixture(scope="module")
+def published(shared) -> Artifacts:
+    return Artifacts(shared / "lsplus-artifacts")
+
+
+@pytest.fixture(scope="module")
+def found(published) -> conclusions.Conclusions:
+    return conclusions.conclude(published, resamples=500)
+
+
+@pytest.fixture(scope="module")
+def agreement(published) -> annotators.Agreement:
+    return annotators.agree(published, resamples=500)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def drawn_counts(size, resamples=5, seed=0):
+    """Resamples as rows of indices, and as counts (size, resamples)."""
+    drawn = np.random.default_rng(seed).integers(size, size=(resamples, size))
+    counts = np.stack([np.bincount(row, minlength=size) for row in drawn], axis=1)
+    return drawn, counts.astype(np.float64)
+
+
+# --- measures -------------------------------------------------------------------------------------
+
+
+def sklearn_metric(metric, probabilities, labels):
+    predicted, true = probabilities.argmax(axis=1), labels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if metric == "accuracy":
+            return sklearn.metrics.accuracy_score(true, predicted)
+        if metric == "auroc":
+            return sklearn.metrics.roc_auc_score(true, probabilities[:, 1])
+        if metric in ("precision", "recall", "f1"):
+            score = getattr(sklearn.metrics, f"{metric}_score")
+            return score(true, predicted, average="macro")
+        if metric == "ce":
+            return -np.log(probabilities[np.arange(len(true)), true].astype(np.float64)).mean()
+        if metric == "brier":
+            return 2 * sklearn.metrics.brier_score_loss(true, probabilities[:, 1])
+    confidence, correct = probabilities.max(axis=1).astype(np.float64), predicted == true
+    if metric == "ace":
+        # Ties in the order of their index; the resamples' ties are of copies of the same image.
+        order = np.argsort(-confidence, kind="stable")
+        ends = [b * len(true) // 15 for b in range(16)]
+        gaps = (confidence - correct)[order]
+        return sum(abs(gaps[a:b].sum()) for a, b in pairwise(ends)) / len(true)
+    scores = [(confidence, correct)]
+    if metric == "sce":
+        scores = [(probabilities[:, k].astype(np.float64), true == k) for k in (0, 1)]
+    total = 0.0
+    for score, hit in scores:
+        for b in range(15):
+            inside = (score > np.float32(b / 15)) & (score <= np.float32((b + 1) / 15))
+            total += abs((score - hit)[inside].sum())
+    return total / len(true) / len(scores)
+
+
+@pytest.mark.parametrize("metric", conclusions.METRICS)
+def test_measures_of_resamples(metric):
+    run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
+    drawn, counts = drawn_counts(IMAGES)
+    values = conclusions._measure(metric, run)(counts)
+    expected = [sklearn_metric(metric, run.probabilities[row], run.labels[row]) for row in drawn]
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("metric", ["auroc", "ace"])
+def test_measures_with_ties(metric):
+    run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
+    coarse = run.probabilities.round(1)
+    values = conclusions._measure(metric, Published(run.logits, coarse, run.labels))(
+        drawn_counts(IMAGES)[1]
+    )
+    for value, row in zip(values, drawn_counts(IMAGES)[0], strict=True):
+        exact = metrics.evaluate(coarse[row], run.labels[row])[metric]
+        assert value == pytest.approx(exact, rel=1e-5)
+    everyone = conclusions._measure(metric, Published(run.logits, coarse, run.labels))
+    if metric == "auroc":
+        expected = sklearn.metrics.roc_auc_score(run.labels, coarse[:, 1])
+        assert everyone(np.ones((IMAGES, 1)))[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_rank_correlation_is_scipys():
+    rng = np.random.default_rng(2)
+    first, second = rng.random(300).round(2), rng.integers(4, 8, size=300) / 7
+    drawn, counts = drawn_counts(300)
+    values = resampling.rank_correlation(first, second)(counts)
+    expected = [stats.spearmanr(first[row], second[row]).statistic for row in drawn]
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+
+
+def test_annotator_measures_of_a_hand_made_case():
+    probabilities = np.array([[0.75, 0.25], [0.75, 0.25], [0.4, 0.6]], np.float32)
+    run = Published(np.log(probabilities), probabilities, np.array([0, 0, 1]))
+    shares = np.array([[3, 4], [7, 0], [0, 7]]) / 7
+    once = np.ones((3, 1))
+    value = {
+        metric: annotators._measure(metric, run, shares)(once)[0] for metric in annotators.METRICS
+    }
+    logs = np.log([0.75, 0.25, 0.6])
+    assert value["cross_entropy"] == pytest.approx(
+        -(3 / 7 * logs[0] + 4 / 7 * logs[1] + logs[0] + logs[2]) / 3
+    )
+    assert value["brier"] == pytest.approx(
+        2 * ((0.75 - 3 / 7) ** 2 + 0.25**2 + 0.4**2) / 3, rel=1e-6
+    )
+    # 0.75 twice, with shares 3/7 and 1, and 0.6 with a share of 1.
+    assert value["calibration_error"] == pytest.approx((abs(1.5 - 10 / 7) + 0.4) / 3, rel=1e-6)
+    assert value["agreement"] == pytest.approx(
+        stats.spearmanr([0.75, 0.75, 0.6], [4 / 7, 1, 1]).statistic
+    )
+
+
+# --- resampling -----------------------------------------------------------------------------------
+
+
+def test_hand_made_p_values_and_intervals():
+    assert resampling.two_sided_p(np.array([1.0, 2, 3, 4])) == pytest.approx(2 / 5)
+    assert resampling.two_sided_p(np.array([-1.0, 2, 3, 4, 5, 6, 7])) == pytest.approx(4 / 8)
+    assert resampling.two_sided_p(np.zeros(9)) == 1
+    assert resampling.percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
+    result = resampling.Resampled(np.array([49.0, 51.0]), np.arange(101.0) + 10)
+    assert result.value == 50
+    assert result.interval() == pytest.approx((100 - 107.5, 100 - 12.5))
+
+
+def test_intervals_are_scipys():
+    rng = np.random.default_rng(3)
+    runs = rng.random((3, IMAGES))
+    measures = {("m", "a"): [resampling.mean_of(run) for run in runs]}
+    found = resampling.intervals(resampling.resample(measures, IMAGES, 4000, seed=0)).iloc[0]
+    # The mean over runs of an image is a single number of it.
+    expected = stats.bootstrap(
+        (runs.mean(axis=0),), np.mean, n_resamples=4000, method="basic", rng=0
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert found["value"] == pytest.approx(runs.mean())
+    assert found["low"] == pytest.approx(expected.low, abs=0.05 * width)
+    assert found["high"] == pytest.approx(expected.high, abs=0.05 * width)
+    assert found["sd"] == pytest.approx(np.std(runs.mean(axis=1), ddof=1))
+
+
+def test_paired_test_of_one_run_is_the_packages():
+    made = Made({"ls_plus": (1.0, 0.3), "focal": (0.85, 0.9)})
+    a, b = (made.predictions("resnet34", method, 1) for method in ("ls_plus", "focal"))
+    measures = {
+        ("brier", "ls_plus"): [conclusions._measure("brier", a)],
+        ("brier", "focal"): [conclusions._measure("brier", b)],
+    }
+    drawn = resampling.resample(measures, IMAGES, 4000, seed=0)
+    row = resampling.compare(drawn, "ls_plus", {"brier": -1}).iloc[0]
+    expected = metrics.paired_bootstrap(
+        "brier", a.probabilities, b.probabilities, a.labels, num_resamples=4000, seed=1
+    )
+    assert row["difference"] == pytest.approx(expected.difference.value, rel=1e-6)
+    assert row["p"] == pytest.approx(expected.p_value, abs=0.02)
+    assert 0.005 < row["p"] < 0.5
+    for bound in ("low", "high"):
+        assert row[bound] == pytest.approx(
+            getattr(expected.difference, bound), abs=0.25 * expected.difference.standard_error
+        )
+
+
+def test_reflected_intervals_of_the_ece_cover_it_better():
+    """Calibrated logits made 10% too small, three runs; the true ECE from a million images."""
+
+    def sample(size, rng):
+        latent = rng.normal(scale=1.6, size=size)
+        labels = rng.random(size) < 1 / (1 + np.exp(-latent))
+        for _ in range(3):
+            logit = latent + rng.normal(scale=0.8, size=size)
+            confidence = 1 / (1 + np.exp(-0.9 * np.abs(logit)))
+            yield confidence, ((logit > 0) == labels).astype(float)
+
+    rng = np.random.default_rng(0)
+    confidence, correct = next(sample(1_000_000, rng))
+    bins = np.ceil(15 * confidence).clip(1, 15)
+    true = np.abs(pd.Series(confidence - correct).groupby(bins).sum()).sum() / correct.size
+    covered = np.zeros(2)
+    for repeat in range(60):
+        runs = [resampling.equal_width_gap(*run) for run in sample(977, rng)]
+        drawn = resampling.resample({"a": runs}, 977, 250, seed=repeat)["a"]
+        for i, (low, high) in enumerate(
+            (drawn.interval(), resampling.percentile_interval(drawn.drawn))
+        ):
+            covered[i] += low <= true <= high
+    reflected, percentile = covered / 60
+    assert reflected > 0.75
+    assert percentile < 0.4
+
+
+def test_verdicts():
+    tests = pd.DataFrame(
+        {
+            "p": [0.001, 0.001, 0.03, 0.5],
+            "difference": [-1.0, 1.0, -1.0, -1.0],
+            "better": [-1, -1, -1, 1],
+        }
+    )
+    result = resampling.corrected(tests)
+    assert result["p_holm"].tolist() == [0.004, 0.004, 0.06, 0.5]
+    assert result["verdict"].tolist() == ["better", "worse", "undecided", "undecided"]
+
+
+# --- conclusions ----------------------------------------------------------------------------------
+
+
+def test_a_clear_difference_is_found_and_none_is_not():
+    # The same runs under two names, and hard labels four times as sharp.
+    made = Made({"ls_plus": (0.9, 0.3), "hard_labels": (4.0, 0.3)})
+    whole = conclusions.conclude(made, resamples=2000)
+    verdicts = whole.tests.set_index("metric")["verdict"]
+    assert verdicts[["ece", "ace", "sce", "ce", "brier"]].tolist() == ["better"] * 5
+    assert whole.tests["runs_better"].between(0, 9).all()
+    assert set(whole.tests.loc[whole.tests["metric"] == "ce", "runs_better"]) == {9}
+    claims = whole.survivors.set_index("metric")
+    assert claims.loc["ce", "survives"]
+    assert claims.loc["ce", "better_than"] == "HL"
+    text = conclusions.in_words(whole)
+    assert "over all 6 tests" in text
+    assert "ResNet-50" not in text
+
+    twin = Made({"ls_plus": (0.9, 0.3)})
+    one = twin.predictions("resnet34", "ls_plus", 1)
+    measures = {("ce", name): [conclusions._measure("ce", one)] for name in ("ls_plus", "focal")}
+    drawn = resampling.resample(measures, IMAGES, 100, seed=0)
+    row = resampling.compare(drawn, "ls_plus", {"ce": -1}).iloc[0]
+    assert (row["p"], row["difference"], row["runs_better"]) == (1, 0, 0)
+
+
+def test_worse_is_said():
+    made = Made({"ls_plus": (4.0, 0.3), "focal": (0.9, 0.3)}, backbones=("resnet50",))
+    whole = conclusions.conclude(made, resamples=1000)
+    claims = whole.survivors.set_index("metric")
+    assert set(whole.tests["backbone"]) == {"resnet50"}
+    assert claims.loc["ce", ["best", "worse_than", "survives"]].tolist() == ["focal", "FL", False]
+
+
+def test_incomplete_methods_are_left_out():
+    methods = {"ls_plus": (0.9, 0.3), "focal": (0.8, 0.3), "dca": (0.8, 0.3)}
+    whole = conclusions.conclude(Made(methods, without={("focal", 2)}), resamples=50)
+    assert set(whole.intervals["method"]) == {"ls_plus", "dca"}
+    alone = conclusions.conclude(Made({"dca": (0.8, 0.3)}), resamples=50)
+    assert alone.tests.empty
+    assert "### MHIST, ResNet-34" in conclusions.in_words(alone)
+    assert conclusions.conclude(Made({}), resamples=50) is None
+
+
+def test_two_networks_are_one_family():
+    made = Made({"ls_plus": (0.9, 0.3), "dca": (0.85, 0.4)}, backbones=("resnet34", "resnet50"))
+    tests = conclusions.conclude(made, resamples=200).tests
+    assert len(tests) == 12
+    np.testing.assert_allclose(tests["p_holm"], metrics.holm(tests["p"]))
+
+
+def test_means_are_the_printed_ones(found, shared):
+    printed = pd.read_csv(shared / "reference" / "printed_tables.csv")
+    chosen = (printed["table"] == "table_1") & (printed["dataset"] == "mhist")
+    chosen &= printed["paper"] == "ls_plus"
+    printed = printed[chosen].replace({"metric": {"acc": "accuracy"}})
+    both = found.intervals.merge(printed, on=["backbone", "method", "metric"])
+    assert len(both) == len(found.intervals) == 60 * found.intervals["backbone"].nunique()
+    within = both["metric"].map(PRINTED_WITHIN).fillna(0.02)
+    assert (np.abs(100 * both["value"] - both["mean"]) < within).all()
+    # The paper's claim that is tested, in the printed table itself.
+    for row in found.survivors.to_dict("records"):
+        cells = both[(both["backbone"] == row["backbone"]) & (both["metric"] == row["metric"])]
+        best = cells.set_index("method")["mean"] * conclusions.CLAIMED[row["metric"]]
+        assert best.idxmax() == row["best"]
+
+
+def test_same_seed_same_result(published, found):
+    again = conclusions.conclude(published, resamples=500)
+    pd.testing.assert_frame_equal(again.tests, found.tests)
+    assert conclusions.in_words(again) == conclusions.in_words(found)
+
+
+# --- annotators -----------------------------------------------------------------------------------
+
+
+def test_values_against_the_votes(published, agreement):
+    votes = published.votes()
+    majority = votes.max(axis=1) / 7
+    values = agreement.intervals.set_index(["backbone", "metric", "method"])
+    for method in METHODS:
+        runs = [published.predictions("resnet34", method, run) for run in (1, 2, 3)]
+        assert all(np.array_equal(run.labels, votes.argmax(axis=1)) for run in runs)
+        expected = {
+            "cross_entropy": [
+                metrics.annotator_cross_entropy(r.probabilities, votes) for r in runs
+            ],
+            "brier": [metrics.annotator_brier_score(r.probabilities, votes) for r in runs],
+            "calibration_error": [
+                metrics.annotator_calibration_error(r.probabilities, votes) for r in runs
+            ],
+            "agreement": [
+                stats.spearmanr(r.probabilities.max(axis=1), majority).statistic for r in runs
+            ],
+        }
+        for metric, of_runs in expected.items():
+            row = values.loc["resnet34", metric, method]
+            assert row["value"] == pytest.approx(np.mean(of_runs), rel=1e-6)
+            assert row["sd"] == pytest.approx(np.std(of_runs, ddof=1), rel=1e-5)
+            assert row["low"] < row["high"]
+
+
+def test_votes_of_the_file(agreement, shared):
+    file = pd.read_csv(shared / "lsplus-artifacts" / "MHIST" / "annotations.csv")
+    ssa = file.loc[file["Partition"] == "test", file.columns[2]]
+    assert agreement.votes["images"].tolist() == [(ssa == n).sum() for n in range(8)]
+    entropy = stats.entropy(np.stack([ssa / 7, 1 - ssa / 7]), axis=0).mean()
+    assert agreement.best_cross_entropy == pytest.approx(entropy)
+
+
+def test_means_by_votes(agreement, published):
+    ssa = published.votes()[:, 1]
+    runs = [published.predictions("resnet34", "focal", run) for run in (1, 2, 3)]
+    table = agreement.by_votes.query("backbone == 'resnet34' and method == 'focal'")
+    table = table.set_index("ssa_votes")
+    for number in range(8):
+        chosen = [run.probabilities[ssa == number] for run in runs]
+        assert table.loc[number, "confidence"] == pytest.approx(
+            np.mean([p.max(axis=1).mean() for p in chosen]), rel=1e-5
+        )
+        assert table.loc[number, "ssa_probability"] == pytest.approx(
+            np.mean([p[:, 1].mean() for p in chosen]), rel=1e-5
+        )
+
+
+def test_votes_figure(agreement):
+    figure = annotators.votes_figure(agreement)
+    networks = agreement.by_votes["backbone"].nunique()
+    assert len(figure.axes) == 2 * networks
+    left, right = figure.axes[:2]
+    dots, *lines = right.get_lines()
+    np.testing.assert_allclose(dots.get_ydata(), np.arange(8) / 7)
+    np.testing.assert_allclose(
+        left.get_lines()[0].get_ydata(), np.array([7, 6, 5, 4, 4, 5, 6, 7]) / 7
+    )
+    assert [line.get_label() for line in lines] == ["HL", "LS", "FL", "DCA", "MDCA", "LS+"]
+    focal = agreement.by_votes[
+        (agreement.by_votes["backbone"] == "resnet34") & (agreement.by_votes["method"] == "focal")
+    ]
+    np.testing.assert_allclose(lines[2].get_ydata(), focal["ssa_probability"])
+    assert left.get_xticklabels()[0].get_text() == "0\n186"
+
+
+def test_in_words_follows_the_numbers(agreement):
+    text = annotators.in_words(agreement)
+    assert "agree on 323 and are split 4 to 3 on 164" in text
+    assert "HL 0.959 and 0.915" in text
+    line = "- ResNet-34, cross-entropy: LS+ is "
+    for verdict, phrase in (("better", "better than"), ("undecided", "not told apart from")):
+        tests = agreement.tests.assign(verdict=verdict)
+        other = annotators.in_words(dataclasses.replace(agreement, tests=tests))
+        assert f"{line}{phrase} HL, LS, FL, DCA, MDCA." in other
+
+
+def test_doubt_that_is_known():
+    # Noise in the logits of LS+ only: its confidence tells less of the votes.
+    made = Made({"ls_plus": (1.0, 3.0), "dca": (1.0, 0.1)})
+    result = annotators.agree(made, resamples=1000)
+    row = result.tests.set_index("metric").loc["agreement"]
+    assert row["verdict"] == "worse"
+    assert row["difference"] < 0
+
+
+def test_without_votes_or_predictions(shared, tmp_path):
+    (tmp_path / "MHIST").mkdir()
+    labels = "MHIST/test_labels.csv"
+    shutil.copyfile(shared / "lsplus-artifacts" / labels, tmp_path / labels)
+    artifacts = Artifacts(tmp_path)
+    assert annotators.agree(artifacts) is None
+    assert conclusions.conclude(artifacts) is None
+    assert "MHIST/annotations.csv" in {problem.path for problem in artifacts.problems}
