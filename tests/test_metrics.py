@@ -507,6 +507,30 @@ def test_bad_input_is_named_in_one_line(probabilities, labels, message):
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([np.nan, 1], "finite"),
+        ([-0.01, 1.01], "no negative"),
+        ([0.5, 0.501001], "sum to 1"),
+        ([0.5, 0.498999], "sum to 1"),
+    ],
+)
+def test_a_bad_row_is_found_behind_many_good_ones(row, message):
+    for dtype in (np.float32, np.float64):
+        probabilities = np.full((20_000, 2), 0.5, dtype)
+        probabilities[12_345] = row
+        with pytest.raises(InputError, match=f"{message}.* at row 12345"):
+            metrics.accuracy(probabilities, np.zeros(20_000, int))
+
+
+def test_rows_may_be_a_thousandth_off():
+    for off in (-0.00099, 0.0006, 0.00099):
+        probabilities = np.array([[0.5, 0.5], [0.7, 0.3 + off]])
+        for dtype in (np.float32, np.float64):
+            assert metrics.accuracy(probabilities.astype(dtype), [0, 0]) == 1
+
+
 def test_a_bad_row_of_many_classes_still_makes_a_short_message():
     probabilities = np.full((2, 1000), np.nan)
     with pytest.raises(InputError, match="row 0") as caught:

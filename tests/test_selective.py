@@ -77,6 +77,16 @@ def test_retention_equals_a_loop_without_ties(convention):
     np.testing.assert_allclose(accuracy, expected, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", ">f8", np.longdouble])
+def test_ranks_do_not_depend_on_the_dtype(dtype):
+    confidence = np.array([0.5, 0.75, 1.0, 0.625, 0.9375, 0.75])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1).astype(dtype)
+    # From the top: 1.0 and .9375 right, of the two of .75 one, .625 wrong, .5 right.
+    labels = [0, 1, 0, 1, 0, 0]
+    risk = metrics.risk_coverage_curve(probabilities, labels)[1]
+    np.testing.assert_allclose(risk, [0, 0, 0.5 / 3, 1 / 4, 2 / 5, 2 / 6])
+
+
 def test_ties_are_averaged_over_all_orders():
     probabilities = np.array(
         [[0.9, 0.1], [0.7, 0.3], [0.3, 0.7], [0.7, 0.3], [0.6, 0.4], [0.6, 0.4]]

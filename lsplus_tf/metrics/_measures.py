@@ -25,8 +25,12 @@ from lsplus_tf.metrics._predictions import (
 
 PAPER_BINS = 15
 
-# Elements of the columns that are sorted at a time: 16 MB in float32.
-_SORTED_BLOCK = 2**22
+# Elements of the columns that are copied at a time: 16 MB in float32.
+_COLUMNS_BLOCK = 2**22
+# Buckets of values that share exponent and first six binary places in float32; of values below 2
+# the last one is empty.
+_BUCKETS = 2**13
+_SORTED_BELOW = 2**13  # so few values are rather sorted as they are
 
 
 class BinTotals(NamedTuple):
@@ -51,7 +55,7 @@ def top_label_bins(
 def equal_mass_bins(predictions: Predictions, num_bins: int) -> BinTotals:
     """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
     check_count("num_bins", num_bins)
-    ranked = predictions.confidence[predictions.ranking]
+    ranked = predictions.ranked[0]
     if predictions.convention == "paper":
         samples = ranked.size
         positions = np.linspace(0, samples, num_bins + 1)
@@ -79,12 +83,12 @@ def width_totals(
     closed: Closed = "right",
 ) -> BinTotals:
     """Totals of the bins between the edges."""
-    index = bin_index(confidence, edges, convention, closed)
-    samples, total, correct = (
-        np.bincount(index, weight, minlength=edges.size + 1)[1:-1].astype(np.float64)
-        for weight in (None, confidence, hits)
-    )
-    return BinTotals(samples, total, correct)
+    totals = np.zeros((3, edges.size + 1))
+    for rows in row_blocks(confidence):
+        index = bin_index(confidence[rows], edges, convention, closed)
+        for total, weights in zip(totals, (None, confidence[rows], hits[rows]), strict=True):
+            total += np.bincount(index, weights, minlength=edges.size + 1)
+    return BinTotals(*totals[:, 1:-1])
 
 
 def mass_totals(
@@ -98,6 +102,13 @@ def mass_totals(
         np.diff(cumulative[ends]),
         np.diff(cumulative_hits[ends]),
     )
+
+
+def equal_mass_gap(
+    ranked: FloatArray, cumulative_hits: npt.NDArray[np.float64], num_bins: int
+) -> float:
+    """Mean gap of bins of equal mass, of confidences in descending order."""
+    return gap_norm(mass_totals(ranked, cumulative_hits, num_bins), ranked.size)
 
 
 def gap_norm(totals: BinTotals, samples: int, norm: Norm = 1) -> float:
@@ -135,16 +146,20 @@ def balanced_accuracy(predictions: Predictions) -> float:
 
 def top_k_error(predictions: Predictions, k: int) -> float:
     """Share of samples whose true class has k or more classes before it."""
+    misses = sum(int(block.sum()) for block in top_k_misses(predictions, k))
+    return misses / predictions.labels.size
+
+
+def top_k_misses(predictions: Predictions, k: int) -> Iterator[npt.NDArray[np.bool_]]:
+    """Whether k or more classes come before each sample's true one, for blocks of samples."""
     classes = np.arange(predictions.probabilities.shape[1])
-    errors = 0
     for rows in row_blocks(predictions.probabilities):
         block = predictions.probabilities[rows]
         true = predictions.true_probability[rows, np.newaxis]
         before = block == true
         before &= classes < predictions.labels[rows, np.newaxis]
         before |= block > true
-        errors += int(np.count_nonzero(np.count_nonzero(before, axis=1) >= k))
-    return errors / predictions.labels.size
+        yield np.count_nonzero(before, axis=1) >= k
 
 
 def auroc(predictions: Predictions) -> float:
@@ -158,12 +173,11 @@ def auroc(predictions: Predictions) -> float:
         )
         return float("nan")
     # Mann-Whitney: the rank sum of a class's own samples in its column gives its area directly.
-    rank_sums = np.array(
-        [
-            np.sum(column.searchsorted(own, "left") + column.searchsorted(own, "right") + 1) / 2
-            for column, own in _sorted_columns(predictions)
-        ]
-    )
+    rank_sums = np.empty(classes)
+    for k, (column, own) in enumerate(_columns(predictions)):
+        column.sort()
+        ranks = column.searchsorted(own, "left") + column.searchsorted(own, "right") + 1
+        rank_sums[k] = ranks.sum() / 2
     wins = rank_sums - positives * (positives + 1) / 2
     return float(np.mean(wins / (positives * (samples - positives))))
 
@@ -240,8 +254,11 @@ def class_bin_hits(
     true = predictions.true_probability
     edges = equal_width_edges(num_bins, true.dtype)
     classes, slots = predictions.probabilities.shape[1], num_bins + 2
-    index = bin_index(true, edges, predictions.convention, closed) + predictions.labels * slots
-    hits = np.bincount(index, weights, minlength=classes * slots).astype(np.float64)
+    hits = np.zeros(classes * slots)
+    for rows in row_blocks(true):
+        index = bin_index(true[rows], edges, predictions.convention, closed)
+        index += predictions.labels[rows] * slots
+        hits += np.bincount(index, None if weights is None else weights[rows], hits.size)
     return hits.reshape(classes, slots)[:, 1:-1]
 
 
@@ -250,10 +267,11 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
     check_count("num_bins", num_bins)
     lowest = predictions.probabilities.dtype.type(threshold)
     errors = []
-    for column, own in _sorted_columns(predictions):
-        kept, hits = column[column.searchsorted(lowest) :], own[own.searchsorted(lowest) :]
-        if kept.size:
-            errors.append(_ranked_gap(kept, hits, num_bins))
+    for column, own in _columns(predictions):
+        if lowest > 0:
+            column, own = column[column >= lowest], own[own.searchsorted(lowest) :]
+        if column.size:
+            errors.append(_classwise_gap(column, own, num_bins))
     if not errors:
         raise InputError(f"threshold: received {threshold}, which no probability reaches")
     return float(np.mean(errors))
@@ -261,22 +279,37 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
 
 def nll(predictions: Predictions) -> float:
     """Mean of -log p(true class)."""
-    true = predictions.true_probability
-    if predictions.convention == "paper":
-        # In float32, where 1 - 1e-7 is 0.99999988.
-        clipped = true.clip(np.float32(1e-7), np.float32(1 - 1e-7)).astype(np.float64)
-    else:
-        clipped = true.astype(np.float64).clip(np.finfo(np.float64).tiny, 1)
-    return float(np.abs(np.log(clipped)).mean())
+    return _mean_of_blocks(log_losses(predictions), predictions)
+
+
+def log_losses(predictions: Predictions) -> Iterator[npt.NDArray[np.float64]]:
+    """-log p(true class) of each sample, for blocks of samples."""
+    for rows in row_blocks(predictions.labels):
+        true = predictions.true_probability[rows]
+        if predictions.convention == "paper":
+            # In float32, where 1 - 1e-7 is 0.99999988.
+            clipped = true.clip(np.float32(1e-7), np.float32(1 - 1e-7)).astype(np.float64)
+        else:
+            clipped = true.astype(np.float64).clip(np.finfo(np.float64).tiny, 1)
+        yield np.abs(np.log(clipped))
 
 
 def brier(predictions: Predictions) -> float:
     """Mean squared distance to the one-hot label, summed over classes."""
-    probabilities = predictions.probabilities
-    true = predictions.true_probability.astype(np.float64)
-    squares = np.einsum("nk,nk->n", probabilities, probabilities, dtype=np.float64)
-    # sum_k (p_k - 1[k = y])^2 without the one-hot matrix; rounding may leave -1e-17 of a zero.
-    return max(0.0, float(np.mean(squares - 2 * true + 1)))
+    return _mean_of_blocks(squared_distances(predictions), predictions)
+
+
+def squared_distances(predictions: Predictions) -> Iterator[npt.NDArray[np.float64]]:
+    """Squared distance of each sample to its one-hot label, for blocks of samples."""
+    for rows in row_blocks(predictions.probabilities):
+        block = predictions.probabilities[rows].astype(np.float64)
+        true = predictions.true_probability[rows].astype(np.float64)
+        # sum_k (p_k - 1[k = y])^2 without the one-hot matrix; rounding may leave -1e-17 of a zero.
+        yield (np.vecdot(block, block) - 2 * true + 1).clip(0)
+
+
+def _mean_of_blocks(blocks: Iterator[npt.NDArray[np.float64]], predictions: Predictions) -> float:
+    return sum(float(block.sum()) for block in blocks) / predictions.labels.size
 
 
 def mean_confidence(predictions: Predictions) -> float:
@@ -295,8 +328,7 @@ def retention(
         fractions = np.arange(samples + 1) / samples
     # N * (i / N) can fall an ulp short of i, which would retain one sample too few.
     retained = (samples * fractions * (1 + 2 * np.finfo(np.float64).eps)).astype(np.intp)
-    decided_by_expert = samples - retained
-    return fractions, (predictions.cumulative_correct[retained] + decided_by_expert) / samples
+    return fractions, _retention(predictions.cumulative_correct, retained)
 
 
 def retention_auc(predictions: Predictions) -> float:
@@ -305,10 +337,33 @@ def retention_auc(predictions: Predictions) -> float:
     return float(trapezoid(curve, fractions))
 
 
+def retention_area(cumulative_correct: npt.NDArray[np.float64]) -> float:
+    """Area under the standard retention curve, of the hits among the i most confident, (N + 1,)."""
+    retained = np.arange(cumulative_correct.size)
+    return float(trapezoid(_retention(cumulative_correct, retained)) / retained[-1])
+
+
+def _retention(
+    cumulative_correct: npt.NDArray[np.float64], retained: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Accuracy where the most confident samples are retained and an expert decides the others."""
+    samples = cumulative_correct.size - 1
+    return (cumulative_correct[retained] + samples - retained) / samples
+
+
 def selective_risk(predictions: Predictions) -> npt.NDArray[np.float64]:
     """Error rate of the i most confident samples, i = 1..N."""
-    answered = np.arange(1, predictions.labels.size + 1)
-    return 1 - predictions.cumulative_correct[1:] / answered
+    return risks(predictions.cumulative_correct)
+
+
+def risks(cumulative_correct: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Error rate of the i most confident samples, i = 1..N, of the hits among them, (N + 1,)."""
+    return 1 - cumulative_correct[1:] / np.arange(1, cumulative_correct.size)
+
+
+def aurc(predictions: Predictions) -> float:
+    """Mean of the selective risk."""
+    return float(selective_risk(predictions).mean())
 
 
 def equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
@@ -327,43 +382,81 @@ def bin_index(
     values: FloatArray, edges: FloatArray, convention: Convention, closed: Closed
 ) -> npt.NDArray[np.intp]:
     """Bins 1..B; in the paper's convention also 0, not above the first edge, and B + 1."""
-    index = np.searchsorted(edges, values, side="left" if closed == "right" else "right")
+    if values.size < 256 * edges.size or edges.size > 32:
+        index = np.searchsorted(edges, values, side="left" if closed == "right" else "right")
+    else:  # for few edges it is faster to count those below each value
+        is_above = np.greater if closed == "right" else np.greater_equal
+        counts = np.zeros(values.shape, np.uint8)
+        for edge in edges:
+            counts += is_above(values, edge)
+        index = counts.astype(np.intp)
     return index if convention == "paper" else index.clip(1, edges.size - 1, out=index)
 
 
 def _column_sums(block: FloatArray, power: int) -> npt.NDArray[np.float64]:
     if power == 0:
         return np.full(block.shape[1], float(block.shape[0]))
-    if power == 1:
-        return block.sum(axis=0, dtype=np.float64)
-    return np.sum(block.astype(np.float64) ** power, axis=0)
+    values = block.astype(np.float64)
+    return np.einsum("nk->k", values if power == 1 else values**power)
 
 
-def _sorted_columns(predictions: Predictions) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """For each class its probabilities (N,) and those of its own samples, both ascending."""
+def _columns(predictions: Predictions) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """For each class its probabilities (N,), to be changed at will, and those of its own samples.
+
+    Those of its own samples are in ascending order.
+    """
     probabilities = predictions.probabilities
     samples, classes = probabilities.shape
-    by_class = np.lexsort((predictions.true_probability, predictions.labels))
-    own = predictions.true_probability[by_class]
+    # Of integers in few bits NumPy's stable sort is a radix sort.
+    labels = predictions.labels.astype(np.min_scalar_type(classes - 1))
+    own = predictions.true_probability[np.argsort(labels, kind="stable")]
     ends = np.concatenate(([0], np.cumsum(np.bincount(predictions.labels, minlength=classes))))
     # A single column of a row-major array touches all of its memory; several at once do not cost
     # more. Two blocks are held at a time, so that each is a small part of the whole.
-    step = max(1, min(classes // 12, _SORTED_BLOCK // samples))
+    step = max(1, min(classes // 12, _COLUMNS_BLOCK // samples))
     for first in range(0, classes, step):
         columns = probabilities[:, first : first + step].T.copy(order="C")
-        columns.sort(axis=1)
         for j, column in enumerate(columns, start=first):
-            yield column, own[ends[j] : ends[j + 1]]
+            yield column, np.sort(own[ends[j] : ends[j + 1]])
 
 
-def _ranked_gap(column: FloatArray, own: FloatArray, num_bins: int) -> float:
-    """Mean gap of ascending values cut into bins of equal mass, ties in expectation."""
-    ends = np.unique(-(-np.arange(num_bins + 1) * column.size // num_bins))
-    confidence = np.add.reduceat(column, ends[:-1], dtype=np.float64)
+def _classwise_gap(column: FloatArray, own: FloatArray, num_bins: int) -> float:
+    """Mean gap of values (N,) in bins of equal mass, ties in expectation; `own` are ascending."""
+    num_bins = min(num_bins, column.size)  # which leaves out those without a value
+    ends = -(-np.arange(num_bins + 1) * column.size // num_bins)
+    values, left_out, total_left_out = _around_ranks(column, ends[1:])
+    places = ends[1:] - left_out
+    cumulative = np.zeros(values.size + 1)
+    np.cumsum(values, dtype=np.float64, out=cumulative[1:])
+    confidence = cumulative[places] + total_left_out
     # Where a cut goes through equal values, its side takes a proportional share of their hits.
-    at_cut = column[ends[1:-1]]
-    first, last = column.searchsorted(at_cut, "left"), column.searchsorted(at_cut, "right")
+    cuts = places[:-1]
+    at_cut = values[cuts]
+    first, last = values.searchsorted(at_cut, "left"), values.searchsorted(at_cut, "right")
     below, up_to = own.searchsorted(at_cut, "left"), own.searchsorted(at_cut, "right")
-    cumulative = below + (ends[1:-1] - first) / (last - first) * (up_to - below)
-    hits = np.diff(np.concatenate(([0.0], cumulative, [float(own.size)])))
-    return float(np.abs(confidence - hits).sum() / column.size)
+    hits = below + (cuts - first) / (last - first) * (up_to - below)
+    gaps = np.concatenate(([0.0], confidence - np.concatenate((hits, [own.size]))))
+    return float(np.abs(gaps[1:] - gaps[:-1]).sum() / column.size)
+
+
+def _around_ranks(
+    column: FloatArray, ranks: npt.NDArray[np.intp]
+) -> tuple[FloatArray, npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Values in ascending order, without most that are far from the ranks 1..N.
+
+    Also how many are left out below each rank, and their sum.
+    """
+    if column.size < _SORTED_BELOW:
+        return np.sort(column), np.zeros_like(ranks), np.zeros(ranks.size)
+    # Positive floats are ordered as the integers of the same bits. Counting buckets of them and
+    # sorting those with a rank takes a seventh of the time of sorting all.
+    bits = column.astype(np.float32, copy=False).view(np.uint32)
+    bucket = (bits << 1 >> 18).astype(np.intp)
+    sizes = np.bincount(bucket, minlength=_BUCKETS)
+    totals = np.bincount(bucket, column, minlength=_BUCKETS)
+    of_rank = np.searchsorted(np.cumsum(sizes[:-1]), ranks, side="right")
+    kept = np.zeros(_BUCKETS, bool)
+    kept[of_rank] = True
+    sizes[kept], totals[kept] = 0, 0
+    total_left_out = np.cumsum(totals, dtype=np.float64)[of_rank]
+    return np.sort(column[kept[bucket]]), np.cumsum(sizes)[of_rank], total_left_out

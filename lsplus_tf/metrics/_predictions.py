@@ -21,11 +21,14 @@ FloatArray = npt.NDArray[np.floating[Any]]
 # (float16) and 6e-3 (bfloat16). Logits and percentages are off by far more.
 _ROW_SUM_TOLERANCE = 1e-3
 _ROW_SUM_TOLERANCE_16_BITS = 1e-2
+_POSTERIOR_SUM_TOLERANCE = 1e-6  # it is computed, in float64
 
 _NEGATIVE = "probabilities: expected no negative numbers (are they logits? give from_logits=True)"
 
-# Elements that are worked on at a time: 1 to 2 MB, which stays in a core's cache.
-_BLOCK = 2**18
+# What is worked on at a time: 1 to 2 MB, which stays in a core's cache; with few classes less, so
+# that it is a small part of the predictions.
+_BLOCK = 2**18  # elements
+_BLOCK_ROWS = 2**12
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,19 +40,23 @@ class Predictions:
     convention: Convention
 
     @cached_property
-    def predicted(self) -> npt.NDArray[np.intp]:
-        """Most probable class (N,); the first one where several tie."""
-        return self.probabilities.argmax(axis=1)
+    def predicted(self) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """Most probable class (N,), the first one where several tie; in as few bits as hold it."""
+        samples, classes = self.probabilities.shape
+        predicted = np.empty(samples, np.min_scalar_type(classes - 1))
+        for rows in row_blocks(self.probabilities):
+            predicted[rows] = self.probabilities[rows].argmax(axis=1)
+        return predicted
 
     @cached_property
     def confidence(self) -> FloatArray:
         """Probability of the predicted class (N,), in the dtype of the probabilities."""
-        return self.probabilities[np.arange(self.labels.size), self.predicted]
+        return self._probability_of(self.predicted)
 
     @cached_property
     def true_probability(self) -> FloatArray:
         """Probability of the true class (N,), in the dtype of the probabilities."""
-        return self.probabilities[np.arange(self.labels.size), self.labels]
+        return self._probability_of(self.labels)
 
     @cached_property
     def correct(self) -> npt.NDArray[np.bool_]:
@@ -57,9 +64,24 @@ class Predictions:
         return self.predicted == self.labels
 
     @cached_property
-    def ranking(self) -> npt.NDArray[np.intp]:
-        """Sample indices from the most to the least confident (N,)."""
-        return np.argsort(-self.confidence, kind="stable")
+    def ranked(self) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Confidence and correctness from the most to the least confident sample, both (N,).
+
+        Equally confident samples are in no particular order, in the paper's convention in theirs.
+        """
+        if self.convention == "paper":
+            ranking = np.argsort(-self.confidence, kind="stable")
+            return self.confidence[ranking], self.correct[ranking]
+        # Positive floats are ordered as the integers of the same bits, and leave the sign's bit for
+        # the correctness: sorting these is several times as fast as sorting indices.
+        unsigned = np.dtype(f"u{self.confidence.itemsize}")
+        keys = self.confidence.view(unsigned) << 1
+        keys |= self.correct
+        keys.sort()
+        keys = keys[::-1]
+        correct = (keys & 1).astype(bool)
+        keys >>= 1
+        return keys.view(self.confidence.dtype), correct
 
     @cached_property
     def cumulative_correct(self) -> npt.NDArray[np.float64]:
@@ -68,10 +90,18 @@ class Predictions:
         Inside a group of equal confidence the order means nothing, so the standard convention
         takes the expectation over all orders: a straight line between the group's ends.
         """
-        correct = np.concatenate(([0.0], np.cumsum(self.correct[self.ranking])))
-        if self.convention == "paper":
-            return correct
-        return average_ties(correct, self.confidence[self.ranking])
+        ranked, correct = self.ranked
+        cumulative = np.zeros(ranked.size + 1)
+        np.cumsum(correct, dtype=np.float64, out=cumulative[1:])
+        return cumulative if self.convention == "paper" else average_ties(cumulative, ranked)
+
+    def _probability_of(self, classes: npt.NDArray[np.integer[Any]]) -> FloatArray:
+        """Probability (N,) of one class in each row."""
+        picked = np.empty(classes.size, self.probabilities.dtype)
+        for rows in row_blocks(classes):
+            block = self.probabilities[rows]
+            picked[rows] = block[np.arange(len(block)), classes[rows]]
+        return picked
 
 
 def check_predictions(
@@ -87,7 +117,7 @@ def check_predictions(
     ----------
     probabilities : array_like, shape (N, K)
         N >= 1, K >= 2; not negative, every row sums to 1 within 1e-3, in 16 bits within 1e-2. Any
-        real dtype; a floating one is kept, not copied.
+        real dtype; 16, 32 and 64 bit floats are kept, not copied.
     labels : array_like of int, shape (N,)
         True classes in [0, K).
     convention : {"standard", "paper"}
@@ -136,6 +166,33 @@ def check_votes(
     return checked, array, row_sums
 
 
+def check_posterior(
+    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+    """Probabilities and the exact posterior, both (N, K), safe to measure.
+
+    The posterior is finite and not negative, and its rows sum to 1 within 1e-6.
+    """
+    checked = check_probabilities(probabilities, from_logits=from_logits)
+    array = np.asarray(posterior)
+    if array.shape != checked.shape:
+        raise InputError(
+            f"posterior: expected shape {checked.shape}, as the probabilities have, "
+            f"received {array.shape}"
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"posterior: expected real numbers, received dtype {array.dtype}")
+    exact = array.astype(np.float64, copy=False)
+    with np.errstate(invalid="ignore"):
+        row_sums: npt.NDArray[np.float64] = exact.sum(axis=1)
+    _refuse_rows(~np.isfinite(row_sums), exact, "posterior: expected finite numbers")
+    negative = np.asarray((exact < 0).any(axis=1))
+    _refuse_rows(negative, exact, "posterior: expected no negative numbers")
+    wrong = np.abs(row_sums - 1) > _POSTERIOR_SUM_TOLERANCE
+    _refuse_rows(wrong, row_sums, "posterior: expected rows that sum to 1 (within 1e-6)")
+    return checked, exact
+
+
 def check_count(name: str, value: int) -> None:
     """Raise InputError unless the value is an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
@@ -178,17 +235,20 @@ def average_ties(
 ) -> npt.NDArray[np.float64]:
     """Cumulative sums (N + 1,) over ranked values (N,), in expectation over the orders of ties.
 
-    That is a straight line between the ends of each group of equal values.
+    That is a straight line between the ends of each group of equal values. Changed in place.
     """
-    group_ends = np.flatnonzero(np.diff(ranked)) + 1
-    ends = np.concatenate(([0], group_ends, [ranked.size]))
-    return np.interp(np.arange(ranked.size + 1), ends, cumulative[ends])
+    tied = ranked[1:] == ranked[:-1]
+    inside = np.flatnonzero(tied) + 1
+    if inside.size:
+        ends = np.concatenate(([0], np.flatnonzero(~tied) + 1, [ranked.size]))
+        cumulative[inside] = np.interp(inside, ends, cumulative[ends])
+    return cumulative
 
 
 def row_blocks(array: npt.NDArray[Any]) -> Iterator[slice]:
-    """Slices that walk over the rows of an array (N, K), so that temporaries stay small."""
-    rows, columns = array.shape
-    step = max(1, _BLOCK // columns)
+    """Slices that walk over an array (N,) or (N, K), so that temporaries stay small."""
+    rows = len(array)
+    step = max(1, min(_BLOCK_ROWS, _BLOCK * rows // array.size))
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
@@ -246,9 +306,31 @@ def check_probabilities(probabilities: npt.ArrayLike, *, from_logits: bool = Fal
         raise InputError(f"probabilities: expected real numbers, received dtype {array.dtype}")
     if from_logits:
         return softmax(array)
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    # NaN and infinity survive summation, so that one (N,) array finds them without a mask of N x K.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # ranked by its bits
+    if not _are_surely_distributions(array, tolerance):
+        _refuse_other_than_distributions(array, tolerance)
+    return array
+
+
+def _are_surely_distributions(array: FloatArray, tolerance: float) -> bool:
+    """Whether no number is negative and all rows sum to 1 within half the tolerance.
+
+    Sums in float32 are exact enough for that; NaN and infinity survive them.
+    """
+    for rows in row_blocks(array):
+        block = array[rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = np.einsum("nk->n", block, dtype=np.promote_types(array.dtype, np.float32))
+            close = np.abs(sums - 1) <= tolerance / 2
+        if not close.all() or block.min() < 0:
+            return False
+    return True
+
+
+def _refuse_other_than_distributions(array: FloatArray, tolerance: float) -> None:
+    # One sum per row finds NaN and infinity without a mask of N x K.
     with np.errstate(invalid="ignore"):
         row_sums: npt.NDArray[np.float64] = array.sum(axis=1, dtype=np.float64)
     _refuse_rows(~np.isfinite(row_sums), array, "probabilities: expected finite numbers")
@@ -261,7 +343,6 @@ def check_probabilities(probabilities: npt.ArrayLike, *, from_logits: bool = Fal
         f"probabilities: expected rows that sum to 1 (within {tolerance:g}; of logits, give "
         "from_logits=True; of a model that computes in 16 bits, make the last layer float32)",
     )
-    return array
 
 
 def _check_labels(array: npt.NDArray[Any], rows: int, classes: int) -> npt.NDArray[np.int64]:
@@ -276,8 +357,9 @@ def _check_labels(array: npt.NDArray[Any], rows: int, classes: int) -> npt.NDArr
         raise InputError(
             f"labels: expected integers, received dtype {array.dtype} ({array[0]!r} at row 0)"
         )
-    outside = np.asarray((array < 0) | (array >= classes))
-    _refuse_rows(outside, array, f"labels: expected integers from 0 to {classes - 1}")
+    if array.min() < 0 or array.max() >= classes:
+        outside = np.asarray((array < 0) | (array >= classes))
+        _refuse_rows(outside, array, f"labels: expected integers from 0 to {classes - 1}")
     return array.astype(np.int64, copy=False)
 
 

@@ -4,9 +4,9 @@ The units that are drawn, left out or swapped are single samples or, given group
 of a group at once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,19 @@ from scipy.sparse import csr_array
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import _measures
 from lsplus_tf.metrics._measures import PAPER_BINS, equal_width_edges
-from lsplus_tf.metrics._predictions import FloatArray, Predictions, check_predictions
+from lsplus_tf.metrics._predictions import (
+    FloatArray,
+    Predictions,
+    average_ties,
+    check_predictions,
+)
 
 Values = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 Measure = Callable[[FloatArray, Labels], float]
 Metric = str | Measure
 
-_CACHED = 2**18  # resampled units in a block that stays in the processor's cache
-_AT_MOST = 2**21  # and where eight resamples need more: a block of 50 MB
+_CACHED = 2**18  # resampled units, or sums, in a block that stays in the processor's cache
 
 
 class Statistic(Protocol):
@@ -45,33 +49,45 @@ class Statistic(Protocol):
         """Statistic (repetitions,) after the two models have exchanged half of the units."""
 
 
+class RankMeasure(NamedTuple):
+    """A metric that depends on the order of the samples.
+
+    `of_weights` sorts them, and returns the metric of how often each is there (N,).
+    """
+
+    of_all: Callable[[Predictions], float]
+    of_weights: Callable[[Predictions], Callable[[Labels], float]]
+
+
 @dataclass(frozen=True)
 class Sums:
     """A metric that depends on the samples through sums only.
 
-    `terms` (N, D) holds what each sample adds, its first column ones; `finish` makes the metric
-    (M,) of M columns of sums (D, M).
+    `terms` (N, D) holds what each sample adds; `finish` makes the metric (M,) of the numbers of
+    samples (M,) and the sums (D, M).
     """
 
     terms: csr_array
-    finish: Callable[[Values], Values]
+    finish: Callable[[Values, Values], Values]
 
 
 class SummedStatistic:
-    """All resamples of a block by one product of the units' terms with how often each is drawn."""
+    """Each resample by one product of the units' terms with how often each is drawn."""
 
     def __init__(self, models: list[Sums], groups: npt.NDArray[np.intp] | None) -> None:
         self.finish = models[0].finish
         self.terms = [model.terms for model in models]
+        self.sizes = np.ones(self.terms[0].shape[0])  # how many samples each unit is
         if groups is not None:
-            ones, samples = np.ones(groups.size), np.arange(groups.size)
-            members = csr_array((ones, (groups, samples)))
+            members = csr_array((self.sizes, (groups, np.arange(groups.size))))
+            self.sizes = members.sum(axis=1)
             self.terms = [members @ terms for terms in self.terms]
-        self.units: int = self.terms[0].shape[0]
-        self.totals = [terms.sum(axis=0)[:, np.newaxis] for terms in self.terms]
+        self.units: int = self.sizes.size
+        self.totals = [terms.sum(axis=0) for terms in self.terms]
 
     def values(self) -> list[float]:
-        return [float(self.finish(totals)[0]) for totals in self.totals]
+        samples = self.sizes.sum(keepdims=True)
+        return [float(self.finish(samples, totals[:, np.newaxis])[0]) for totals in self.totals]
 
     def resampled(self, rng: np.random.Generator, repetitions: int) -> Values:
         blocks = []
@@ -80,40 +96,92 @@ class SummedStatistic:
             drawn *= size
             drawn += np.arange(size)[:, np.newaxis]
             counts = np.bincount(drawn.ravel(), minlength=self.units * size)
+            del drawn
             weights = counts.reshape(self.units, size).astype(np.float64)
-            blocks.append(self._statistic([terms.T @ weights for terms in self.terms]))
+            sums = [terms.T @ weights for terms in self.terms]
+            samples = np.einsum("u,um->m", self.sizes, weights)
+            blocks.append(self._statistic(samples, sums))
         return np.concatenate(blocks)
 
     def without_one(self) -> Values:
-        rows = max(1, _CACHED // self.terms[0].shape[1])
+        rows = max(1, _CACHED // self.totals[0].size)
         blocks = []
         for start in range(0, self.units, rows):
-            left_out = [terms[start : start + rows].toarray().T for terms in self.terms]
-            rest = [totals - one for totals, one in zip(self.totals, left_out, strict=True)]
-            blocks.append(self._statistic(rest))
+            block = slice(start, start + rows)
+            rest = [
+                totals[:, np.newaxis] - terms[block].toarray().T
+                for totals, terms in zip(self.totals, self.terms, strict=True)
+            ]
+            blocks.append(self._statistic(self.sizes.sum() - self.sizes[block], rest))
         return np.concatenate(blocks)
 
     def swapped(self, rng: np.random.Generator, repetitions: int) -> Values:
         difference = (self.terms[1] - self.terms[0]).T
+        totals = [total[:, np.newaxis] for total in self.totals]
+        samples = self.sizes.sum(keepdims=True)
         blocks = []
         for size in self._blocks(repetitions):
             swap = rng.integers(2, size=(size, self.units)).astype(np.float64)
             change = difference @ np.ascontiguousarray(swap.T)
-            blocks.append(self._statistic([self.totals[0] + change, self.totals[1] - change]))
+            blocks.append(self._statistic(samples, [totals[0] + change, totals[1] - change]))
         return np.concatenate(blocks)
 
-    def _statistic(self, totals: list[Values]) -> Values:
-        first, *second = (self.finish(total) for total in totals)
+    def _statistic(self, samples: Values, sums: list[Values]) -> Values:
+        first, *second = (self.finish(samples, model) for model in sums)
         return first - second[0] if second else first
 
     def _blocks(self, repetitions: int) -> Iterator[int]:
-        size = max(_CACHED // self.units, min(8, _AT_MOST // self.units), 1)
+        size = max(_CACHED // self.units, 1)
         for start in range(0, repetitions, size):
             yield min(size, repetitions - start)
 
 
+class WeightedStatistic:
+    """Each resample from how often each sample is drawn, of samples that are sorted once."""
+
+    def __init__(
+        self,
+        measure: RankMeasure,
+        models: list[Predictions],
+        groups: npt.NDArray[np.intp] | None,
+    ) -> None:
+        self.measure, self.models = measure, models
+        self.weighted = [measure.of_weights(model) for model in models]
+        self.codes = np.arange(models[0].labels.size) if groups is None else groups
+        self.units = int(self.codes.max()) + 1
+
+    def values(self) -> list[float]:
+        return [self.measure.of_all(model) for model in self.models]
+
+    def resampled(self, rng: np.random.Generator, repetitions: int) -> Values:
+        def draw() -> float:
+            drawn = rng.integers(self.units, size=self.units)
+            return self._statistic(np.bincount(drawn, minlength=self.units)[self.codes])
+
+        return np.array([draw() for _ in range(repetitions)])
+
+    def without_one(self) -> Values:
+        return np.array([self._statistic(1 * (self.codes != unit)) for unit in range(self.units)])
+
+    def swapped(self, rng: np.random.Generator, repetitions: int) -> Values:
+        rows = np.concatenate([model.probabilities for model in self.models])
+        labels = np.tile(self.models[0].labels, 2)
+        weighted = self.measure.of_weights(Predictions(rows, labels, "standard"))
+
+        def draw() -> float:
+            swap = rng.integers(2, size=self.units)[self.codes]
+            stay = 1 - swap
+            return weighted(np.concatenate((stay, swap))) - weighted(np.concatenate((swap, stay)))
+
+        return np.array([draw() for _ in range(repetitions)])
+
+    def _statistic(self, weights: Labels) -> float:
+        first, *second = (measure(weights) for measure in self.weighted)
+        return first - second[0] if second else first
+
+
 class LoopedStatistic:
-    """One evaluation of the metric for each resample, from the same draws as the sums."""
+    """One evaluation of a function for each resample, from the same draws as the others."""
 
     def __init__(
         self,
@@ -168,18 +236,11 @@ def _sums(
     width: int,
     finish: Callable[[Values, Values], Values],
 ) -> Sums:
-    """What adds `values` (N, T), by default ones, to the sums `columns` (N, T) of `width` many.
-
-    `finish` receives the number of samples (M,) and the sums (width, M).
-    """
+    """What adds `values` (N, T), by default ones, to the sums `columns` (N, T) of `width` many."""
     samples, terms = columns.shape
-    data, places = np.ones((samples, terms + 1)), np.zeros((samples, terms + 1), np.intp)
-    places[:, 1:] = columns + 1
-    if values is not None:
-        data[:, 1:] = values
-    starts = np.arange(samples + 1) * (terms + 1)
-    matrix = csr_array((data.ravel(), places.ravel(), starts), shape=(samples, width + 1))
-    return Sums(matrix, lambda totals: finish(totals[0], totals[1:]))
+    data = np.ones(columns.size) if values is None else values.astype(np.float64).ravel()
+    starts = np.arange(samples + 1) * terms
+    return Sums(csr_array((data, columns.ravel(), starts), shape=(samples, width)), finish)
 
 
 def _mean(values: npt.NDArray[Any]) -> Sums:
@@ -187,21 +248,10 @@ def _mean(values: npt.NDArray[Any]) -> Sums:
     return _sums(columns, values[:, np.newaxis], 1, lambda samples, sums: sums[0] / samples)
 
 
-def _log_loss(predictions: Predictions) -> Sums:
-    true = predictions.true_probability.astype(np.float64)
-    return _mean(np.abs(np.log(true.clip(np.finfo(np.float64).tiny, 1))))
-
-
-def _brier(predictions: Predictions) -> Sums:
-    squares = np.einsum("nk,nk->n", *[predictions.probabilities] * 2, dtype=np.float64)
-    return _mean((squares - 2 * predictions.true_probability.astype(np.float64) + 1).clip(0))
-
-
-def _top5_error(predictions: Predictions) -> Sums:
-    true = predictions.true_probability[:, np.newaxis]
-    earlier = np.arange(predictions.probabilities.shape[1]) < predictions.labels[:, np.newaxis]
-    before = (predictions.probabilities > true) | ((predictions.probabilities == true) & earlier)
-    return _mean(np.count_nonzero(before, axis=1) >= 5)
+def _mean_of_blocks(
+    measure: Callable[[Predictions], Iterable[npt.NDArray[Any]]],
+) -> Callable[[Predictions], Sums]:
+    return lambda predictions: _mean(np.concatenate(list(measure(predictions))))
 
 
 def _bins(values: FloatArray) -> npt.NDArray[np.intp]:
@@ -260,7 +310,7 @@ def _by_class(
         columns = [
             np.where(predictions.correct, predictions.labels, misses),
             predictions.labels + classes,
-            predictions.predicted + 2 * classes,
+            predictions.predicted.astype(np.intp) + 2 * classes,
         ]
 
         def mean(_: Values, sums: Values) -> Values:
@@ -286,18 +336,77 @@ SUMMED: dict[str, Callable[[Predictions], Sums]] = {
     "ece": _ece,
     "mce": _mce,
     "sce": _sce,
-    "ce": _log_loss,
-    "brier": _brier,
+    "ce": _mean_of_blocks(_measures.log_losses),
+    "brier": _mean_of_blocks(_measures.squared_distances),
     "top1_error": lambda predictions: _mean(~predictions.correct),
-    "top5_error": _top5_error,
+    "top5_error": _mean_of_blocks(lambda predictions: _measures.top_k_misses(predictions, 5)),
     "mean_confidence": lambda predictions: _mean(predictions.confidence),
 }
-LOOPED: dict[str, Callable[[Predictions], float]] = {
-    "auroc": _measures.auroc,
-    "ace": lambda predictions: _measures.ace(predictions, PAPER_BINS),
-    "retention_auc": _measures.retention_auc,
-    "aurc": lambda predictions: float(_measures.selective_risk(predictions).mean()),
+
+
+# Metrics of ranked samples -----------------------------------------------------------------------
+
+
+def _auroc_of_weights(predictions: Predictions) -> Callable[[Labels], float]:
+    classes = []
+    for k, column in enumerate(predictions.probabilities.T):
+        order = np.argsort(column)
+        own = np.flatnonzero(predictions.labels == k)
+        below, up_to = (
+            np.searchsorted(column[order], column[own], side) for side in ("left", "right")
+        )
+        classes.append((order.astype(np.int32), own, below, up_to))
+
+    def auroc(weights: Labels) -> float:
+        positives, wins = np.empty(len(classes)), np.empty(len(classes))
+        for k, (order, own, below, up_to) in enumerate(classes):
+            cumulative = np.concatenate(([0], np.cumsum(weights[order])))
+            positives[k] = weights[own].sum()
+            # Against each other, a class's own samples win half of all their pairs.
+            all_wins = weights[own] @ (cumulative[below] + cumulative[up_to])
+            wins[k] = (all_wins - positives[k] ** 2) / 2
+        if not positives.all():
+            return float("nan")
+        return float(np.mean(wins / (positives * (weights.sum() - positives))))
+
+    return auroc
+
+
+def _by_confidence(
+    measure: Callable[[FloatArray, Values], float],
+) -> Callable[[Predictions], Callable[[Labels], float]]:
+    """`measure` receives confidences in descending order (N,), and how many are hits, (N + 1,)."""
+
+    def prepared(predictions: Predictions) -> Callable[[Labels], float]:
+        ranking = np.argsort(-predictions.confidence)
+        confidence, correct = predictions.confidence[ranking], predictions.correct[ranking]
+
+        def of_weights(weights: Labels) -> float:
+            drawn = weights[ranking]
+            ranked = confidence.repeat(drawn)
+            hits = np.concatenate(([0.0], np.cumsum(correct.repeat(drawn))))
+            return measure(ranked, average_ties(hits, ranked))
+
+        return of_weights
+
+    return prepared
+
+
+WEIGHTED: dict[str, RankMeasure] = {
+    "auroc": RankMeasure(_measures.auroc, _auroc_of_weights),
+    "ace": RankMeasure(
+        lambda predictions: _measures.ace(predictions, PAPER_BINS),
+        _by_confidence(lambda ranked, hits: _measures.equal_mass_gap(ranked, hits, PAPER_BINS)),
+    ),
+    "retention_auc": RankMeasure(
+        _measures.retention_auc, _by_confidence(lambda _, hits: _measures.retention_area(hits))
+    ),
+    "aurc": RankMeasure(
+        _measures.aurc, _by_confidence(lambda _, hits: float(_measures.risks(hits).mean()))
+    ),
 }
+
+
 # The statistic of what the user gave -------------------------------------------------------------
 
 
@@ -309,7 +418,7 @@ def statistic_of(
     from_logits: bool,
 ) -> Statistic:
     """The metric of one model, or of two, whose names are those of the arguments."""
-    named = SUMMED.keys() | LOOPED.keys()
+    named = SUMMED.keys() | WEIGHTED.keys()
     if not callable(metric) and not (isinstance(metric, str) and metric in named):
         raise InputError(
             f"metric: expected a function or one of {', '.join(sorted(named))}, received {metric!r}"
@@ -326,13 +435,10 @@ def statistic_of(
     codes = None if groups is None else _check_groups(groups, first.labels.size)
     if not callable(metric) and metric in SUMMED:
         return SummedStatistic([SUMMED[metric](predictions) for predictions in checked], codes)
-    measure = _checked_function(metric) if callable(metric) else _named(LOOPED[metric])
+    if not callable(metric):
+        return WeightedStatistic(WEIGHTED[metric], checked, codes)
     arrays = [predictions.probabilities for predictions in checked]
-    return LoopedStatistic(measure, arrays, first.labels, codes)
-
-
-def _named(measure: Callable[[Predictions], float]) -> Measure:
-    return lambda probabilities, labels: measure(Predictions(probabilities, labels, "standard"))
+    return LoopedStatistic(_checked_function(metric), arrays, first.labels, codes)
 
 
 def _checked_function(metric: Callable[[FloatArray, Labels], Any]) -> Measure:
