@@ -1,4 +1,4 @@
-"""Figures of calibration, selective prediction, soft labels and training, from plain arrays.
+"""Figures of calibration, selective prediction, soft labels, features and training, from arrays.
 
 Every function draws on the ``ax`` given, or on a new figure of a fitting size, and returns the
 axes; nothing is shown, saved or changed globally. Predictions are softmax outputs (N, K) and true
@@ -13,9 +13,12 @@ from lsplus_tf.plots.calibration import (
     confidence_density,
     reliability_diagram,
 )
+from lsplus_tf.plots.features import feature_map
+from lsplus_tf.plots.images import contact_sheet
 from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
 from lsplus_tf.plots.selective import retention_curves, risk_coverage_curves
 from lsplus_tf.plots.training import confidence_against_accuracy, training_curves
+from lsplus_tf.plots.truth import true_reliability
 
 __all__ = [
     "METHOD_COLOURS",
@@ -24,10 +27,13 @@ __all__ = [
     "classwise_reliability",
     "confidence_against_accuracy",
     "confidence_density",
+    "contact_sheet",
+    "feature_map",
     "metric_comparison",
     "reliability_diagram",
     "retention_curves",
     "risk_coverage_curves",
     "soft_label_matrix",
     "training_curves",
+    "true_reliability",
 ]

@@ -1,0 +1,125 @@
+"""A figure of what a network makes of its images before the last layer tells the classes apart."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from threadpoolctl import threadpool_limits
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.plots import _shared
+
+# For each round of the seven colours a marker, every other one hollow: 28 classes before a look
+# repeats, and each has its name beside it as well.
+_MARKERS = "o^sD"
+
+
+def feature_map(
+    features: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    class_names: Sequence[str],
+    *,
+    perplexity: float = 30.0,
+    seed: int = 0,
+    ax: Axes | None = None,
+) -> Axes:
+    """t-SNE of features: a point a sample, a colour and marker a class, its name in the middle.
+
+    Which points are neighbours can be read from it. Distances between clusters, and their sizes,
+    cannot: t-SNE evens them out, and another seed or perplexity moves them. To say that classes are
+    more compact, measure it on the features themselves, such as by scikit-learn's
+    `silhouette_score`.
+
+    Parameters
+    ----------
+    features : array_like, shape (N, D)
+        Such as the outputs of a network's penultimate layer.
+    labels : array_like of int, shape (N,)
+        True classes in [0, K).
+    class_names : sequence of str, length K
+        A class without a sample is left out.
+    perplexity : float
+        How many neighbours a sample is to keep, roughly; above 0 and below N.
+    seed : int
+        The same seed gives the same map on the same machine.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        One collection per class that has samples, labelled with the class's name.
+
+    Raises
+    ------
+    InputError
+        If features and labels are not as above, or the perplexity is not between 0 and N.
+
+    References
+    ----------
+    van der Maaten and Hinton, JMLR 9, 2008. Zhang et al., IEEE TIP 2021, show the penultimate
+    features of networks trained with hard labels, label smoothing and OLS so.
+
+    Examples
+    --------
+    >>> ax = feature_map([[0.0, 0.1], [0.1, 0.0], [5.0, 5.1]], [0, 0, 1], ["HP", "SSA"],
+    ...                  perplexity=1)
+    >>> [text.get_text() for text in ax.texts]
+    ['HP', 'SSA']
+    """
+    points, classes = np.asarray(features, dtype=np.float64), np.asarray(labels)
+    if points.ndim != 2 or 0 in points.shape or not np.isfinite(points).all():
+        raise InputError(
+            f"features: expected finite numbers of shape (N, D), received shape {points.shape}"
+            + ("" if np.isfinite(points).all() else " with NaN or infinity")
+        )
+    if classes.shape != (len(points),) or not np.issubdtype(classes.dtype, np.integer):
+        raise InputError(
+            f"labels: expected integers of shape ({len(points)},), "
+            f"received {classes.dtype} of shape {classes.shape}"
+        )
+    if classes.min() < 0 or classes.max() >= len(class_names):
+        raise InputError(
+            f"labels: expected 0..{len(class_names) - 1}, as class_names has {len(class_names)}, "
+            f"received {classes.min()}..{classes.max()}"
+        )
+    if not 0 < perplexity < len(points):
+        raise InputError(
+            f"perplexity: expected more than 0 and less than the {len(points)} samples, "
+            f"received {perplexity}"
+        )
+    # Imported here: it costs a second, and no other figure needs it.
+    from sklearn.manifold import TSNE
+
+    # On some thousand points more threads than one wait for each other: 2 busy cores took 5 to 14
+    # times as long.
+    with threadpool_limits(1):
+        places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
+    ax = ax or _shared.new_axes(5.2, 5.2)
+    for k in np.unique(classes):
+        of_class = places[classes == k]
+        colour, turn = _shared.look(k)["color"], k // len(_shared.METHOD_COLOURS)
+        ax.scatter(
+            of_class[:, 0],
+            of_class[:, 1],
+            s=12,
+            linewidths=0.8,
+            alpha=0.8,
+            edgecolors=colour,
+            facecolors="none" if turn % 2 else colour,
+            marker=_MARKERS[turn % len(_MARKERS)],
+            label=class_names[k],
+        )
+        x, y = np.median(of_class, axis=0)
+        ax.text(
+            x,
+            y,
+            class_names[k],
+            ha="center",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+        )
+    # The coordinates have neither a unit nor a meaning.
+    ax.set(xticks=[], yticks=[], xlabel="t-SNE of the features")
+    ax.set_aspect("equal", adjustable="datalim")
+    return ax
