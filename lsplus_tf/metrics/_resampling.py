@@ -15,7 +15,7 @@ from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._measures import PAPER_BINS, equal_width_edges
+from lsplus_tf.metrics._measures import PAPER_BINS, bin_index, equal_width_edges
 from lsplus_tf.metrics._predictions import (
     FloatArray,
     Predictions,
@@ -256,7 +256,7 @@ def _mean_of_blocks(
 
 def _bins(values: FloatArray) -> npt.NDArray[np.intp]:
     edges = equal_width_edges(PAPER_BINS, values.dtype)
-    return np.searchsorted(edges, values, side="left").clip(1, PAPER_BINS) - 1
+    return bin_index(values, edges, "standard", "right") - 1
 
 
 def _ece(predictions: Predictions) -> Sums:
@@ -362,7 +362,7 @@ def _auroc_of_weights(predictions: Predictions) -> Callable[[Labels], float]:
         for k, (order, own, below, up_to) in enumerate(classes):
             cumulative = np.concatenate(([0], np.cumsum(weights[order])))
             positives[k] = weights[own].sum()
-            # Against each other, a class's own samples win half of all their pairs.
+            # Against each other and themselves, a class's own samples win half of all pairs.
             all_wins = weights[own] @ (cumulative[below] + cumulative[up_to])
             wins[k] = (all_wins - positives[k] ** 2) / 2
         if not positives.all():

@@ -9,7 +9,8 @@ brier, top1_error, top5_error, mean_confidence, auroc, retention_auc and aurc, i
 convention and with 15 bins, or a function of probabilities (N, K) and labels (N,) that returns a
 number, such as ``partial(expected_calibration_error, num_bins=10)``. All named ones but ace,
 auroc, retention_auc and aurc are functions of sums over samples, so that a product of matrices
-gives all resamples; those four, and functions, are evaluated once for each.
+gives all resamples; those four are evaluated once for each, on samples that are sorted only once,
+and functions once for each, on its rows.
 
 A class may be absent from a resample. balanced_accuracy, precision, recall and f1 are then means
 over the classes present, as always. auroc is undefined: such resamples are left out, a warning and
