@@ -261,8 +261,8 @@ def test_unknown_names(tmp_path):
         load_dataset("pneumonamnist", data_dir=tmp_path)
     with pytest.raises(InputError, match=r"'zzzzzz': unknown name; known are digits, .*tfds:NAME"):
         load_dataset("zzzzzz")
-    with pytest.raises(InputError, match=r"'mhist': its builder comes in a later version.*folder:"):
-        load_dataset("mhist")
+    with pytest.raises(InputError, match=r"'mhits': unknown name; did you mean 'mhist'"):
+        load_dataset("mhits")
 
 
 def test_memory_guard(monkeypatch):

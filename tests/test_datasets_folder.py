@@ -60,6 +60,58 @@ def test_missing_splits_are_carved_from_train(tmp_path):
     assert sorted(every) == sorted(f"train/{c}/{i}.png" for c in ("cat", "dog") for i in range(10))
 
 
+def test_classes_without_splits(tmp_path):
+    for class_name, count in (("cat", 10), ("dog", 20)):
+        for i in range(count):
+            save(tmp_path / class_name / f"{i:02}.png", value=i)
+    dataset = load_dataset(f"folder:{tmp_path}", split_seed=3)
+    assert {part: list(c) for part, c in dataset.counts().items()} == {
+        "train": [6, 12],
+        "validation": [2, 4],
+        "test": [2, 4],
+    }
+    every = {str(i) for _, split in dataset.splits() for i in split.ids}
+    assert every == {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png")}
+    again = load_dataset(f"folder:{tmp_path}", split_seed=3)
+    other = load_dataset(f"folder:{tmp_path}", split_seed=4)
+    assert again.test.ids.tolist() == dataset.test.ids.tolist() != other.test.ids.tolist()
+    (tmp_path / "eel").mkdir()
+    with pytest.raises(InputError, match=r"class folder eel holds no \.png, \.jpg, \.jpeg file"):
+        load_dataset(f"folder:{tmp_path}")
+    save(tmp_path / "eel/1.png")
+    with pytest.raises(InputError, match="class 'eel' has 1 sample to split, expected at least 2"):
+        load_dataset(f"folder:{tmp_path}")
+
+
+def test_groups_from_the_names(tmp_path):
+    for i in range(60):
+        save(tmp_path / f"{'ab'[i % 2]}/slide{i // 4}-IMG{i:03}.png", value=i)
+    name = f"folder:{tmp_path}"
+    dataset = load_dataset(name, group_pattern="([^/]*)-IMG")
+    groups = [set(split.groups.tolist()) for _, split in dataset.splits()]
+    assert set.union(*groups) == {f"slide{i}" for i in range(15)}
+    assert sum(map(len, groups)) == 15
+    assert dataset.test.groups[0] == dataset.test.ids[0].split("/")[1].split("-")[0]
+    whole = load_dataset(name, group_pattern=r"slide\d+").train.groups
+    assert set(whole) < {f"slide{i}" for i in range(15)}
+    save(tmp_path / "a/IMG7.png")
+    for pattern in ("slide", "(slide)?IMG7|(IMG)", "(s?)[l-m]*IMG"):
+        with pytest.raises(InputError, match=r"group_pattern=.* is not found in a/.* such files\)"):
+            load_dataset(name, group_pattern=pattern)
+    with pytest.raises(InputError, match=r"group_pattern='\(': missing \)"):
+        load_dataset(name, group_pattern="(")
+
+
+def test_duplicates_in_a_folder_are_dropped(tmp_path):
+    for i in range(8):
+        for class_name in ("cat", "dog"):
+            save(tmp_path / class_name / f"{i}.png", value=20 * i + (class_name == "dog"))
+    (tmp_path / "dog/9.png").write_bytes((tmp_path / "dog/3.png").read_bytes())
+    with pytest.warns(UserWarning, match=r"skipped 1 duplicates: dog/9\.png"):
+        dataset = load_dataset(f"folder:{tmp_path}", drop=["duplicates"])
+    assert len(dataset) == 16
+
+
 def test_resized_images_are_pillows(tmp_path):
     fill(tmp_path, mode="RGB")
     pixels = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -148,7 +200,9 @@ def test_unreadable_files(tmp_path):
     broken = break_files(fill(tmp_path))
     with pytest.raises(InputError, match=r"6 unreadable images: .*and 3 more.*unreadable=skip"):
         load_dataset(f"folder:{tmp_path}")
-    with pytest.warns(UserWarning, match="skipped 6 unreadable images: .*test/cat/1.png") as record:
+    with pytest.warns(
+        UserWarning, match="skipped 6 unreadable images: train/dog/2.png, .* and 3 more"
+    ) as record:
         dataset = load_dataset(f"folder:{tmp_path}", unreadable="skip")
     assert record[0].filename == __file__
     assert sorted(dataset.skipped) == sorted(broken)
@@ -215,8 +269,15 @@ def test_what_is_ignored_is_said(tmp_path):
     (tmp_path / "train/cat/notes.txt").touch()
     with (
         pytest.warns(UserWarning, match=r"no split are ignored: \['Validate'\]"),
-        pytest.warns(UserWarning, match=r"1 files that are no .*train/cat/notes\.txt"),
+        pytest.warns(
+            UserWarning, match=r"1 files that are no .* in a class folder .*train/cat/notes\.txt"
+        ),
     ):
+        load_dataset(f"folder:{tmp_path}")
+    save(tmp_path / "train/cat/deeper/1.png")
+    save(tmp_path / "train/1.png")
+    save(tmp_path / "0.png")
+    with pytest.warns(UserWarning, match=r"4 files that are no .* ignored, such as 0\.png"):
         load_dataset(f"folder:{tmp_path}")
 
 

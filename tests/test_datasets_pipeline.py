@@ -122,6 +122,44 @@ def test_more_epochs_do_not_change_the_earlier_ones():
     assert same(run(epochs=2), run()[:6])
 
 
+def imbalanced():
+    """300 images of class 0, 60 of class 2, 12 of class 5; image i is made of pixels i."""
+    index = np.arange(372)
+    labels = np.repeat([0, 2, 5], [300, 60, 12])[np.random.default_rng(0).permutation(372)]
+    pixels = np.stack([index // 256, index % 256, index], axis=1).astype(np.uint8)
+    return Split(pixels[:, None, None, :], labels, index.astype(np.str_))
+
+
+def drawn(split, **changes):
+    """The samples of each epoch, (epochs, N), with class-balanced sampling."""
+    options = {"batch_size": 100, "epochs": 30, "seed": 7, "augmentation": Augmentation()}
+    batches = training_batches(split, class_balanced=True, **(options | changes))
+    pixels, labels = (np.concatenate(part) for part in zip(*collect(batches), strict=True))
+    index = (256 * pixels[:, 0, 0, 0] + pixels[:, 0, 0, 1]).astype(int)
+    np.testing.assert_array_equal(labels, split.labels[index])
+    return index.reshape(-1, len(split))
+
+
+def test_class_balanced_draws_are_even_over_classes_and_within_each():
+    split = imbalanced()
+    index = drawn(split)
+    counts = np.bincount(index.ravel(), minlength=len(split))
+    by_class = [counts[split.labels == k] for k in (0, 2, 5)]
+    assert scipy.stats.chisquare([c.sum() for c in by_class]).pvalue > 1e-3
+    for within in by_class:
+        assert scipy.stats.chisquare(within).pvalue > 1e-3
+
+
+def test_class_balanced_draws_depend_on_seed_and_epoch_alone():
+    split = imbalanced()
+    index = drawn(split)
+    np.testing.assert_array_equal(index, drawn(split, batch_size=37))
+    np.testing.assert_array_equal(index[20:], drawn(split, first_epoch=20))
+    np.testing.assert_array_equal(index[:5], drawn(split, epochs=5))
+    assert len(np.unique(index, axis=0)) == 30
+    assert not np.array_equal(index, drawn(split, seed=8))
+
+
 def test_seed_decides():
     assert same(run(), run())
     assert not same(run(), run(seed=6))

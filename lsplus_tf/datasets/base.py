@@ -152,6 +152,9 @@ class ImageDataset:
         if missing:
             raise InputError(f"{self.name}: no training sample of class {', '.join(missing)}")
 
+    def __len__(self) -> int:
+        return sum(len(split) for _, split in self.splits())
+
     def splits(self) -> Iterator[tuple[str, Split]]:
         """Yield ("train", ...), ("validation", ...) and ("test", ...)."""
         yield "train", self.train

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lsplus_tf.datasets import medmnist
+from lsplus_tf.datasets.official import chaoyang, isic2018, mhist
+from lsplus_tf.datasets.official.folders import find_folder, origin
 from lsplus_tf.errors import InputError
 
 FOLDER_PREFIX = "folder:"
+CSV_PREFIX = "csv:"
 TFDS_PREFIX = "tfds:"
-LATER = "a builder comes in a later version; until then lay the images out as folder:PATH"
-ASK_PUBLISHER = "its publisher's terms"
 
 
 @dataclass(frozen=True)
@@ -64,47 +65,40 @@ DIGITS = DatasetInfo(
     present=True,
 )
 
-# Known from the two papers. Sizes are those of the splits that the LS+ authors published.
-ANNOUNCED = (
-    DatasetInfo(
-        name="mhist",
-        source="colorectal polyps, histology, colour (LS+ paper)",
-        licence=ASK_PUBLISHER,
-        get="https://bmirds.github.io/MHIST/",
-        put=LATER,
-        classes=("HP", "SSA"),
-        sizes=_sizes(1740, 435, 977),
-        present=False,
+
+@dataclass(frozen=True)
+class OfficialSet:
+    """What is in a data set of the papers; `official.folders` knows where it comes from."""
+
+    source: str
+    classes: tuple[str, ...] = ()
+    sizes: dict[str, int] = field(default_factory=dict)
+
+
+# Sizes are those of the splits that the LS+ authors published.
+OFFICIAL = {
+    "mhist": OfficialSet(
+        "colorectal polyps, histology, 224x224 colour, votes of 7 pathologists (LS+ paper)",
+        mhist.CLASSES,
+        _sizes(1740, 435, 977),
     ),
-    DatasetInfo(
-        name="chaoyang",
-        source="colon tissue patches, histology, colour (LS+ paper)",
-        licence=ASK_PUBLISHER,
-        get="https://bupt-ai-cz.github.io/HSA-NRL/",
-        put=LATER,
-        classes=("normal", "serrated", "adenocarcinoma", "adenoma"),
-        sizes=_sizes(3618, 403, 2139),
-        present=False,
+    "chaoyang": OfficialSet(
+        "colon tissue, histology, 512x512 colour (LS+ paper)",
+        chaoyang.CLASSES,
+        _sizes(3618, 403, 2139),
     ),
-    DatasetInfo(
-        name="isic2018",
-        source="skin lesions, dermoscopy, colour, ISIC 2018 task 3 (LS+ paper)",
-        licence=ASK_PUBLISHER,
-        get="https://challenge.isic-archive.com/data/#2018",
-        put=LATER,
-        classes=("AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC"),
-        sizes=_sizes(10015, 193, 1512),
-        present=False,
+    "chaoyang/grouped": OfficialSet(
+        "chaoyang, with no slide in both training and validation", chaoyang.CLASSES, {"all": 6160}
     ),
-    DatasetInfo(
-        name="radimagenet",
-        source="CT, MRI and ultrasound (online label smoothing paper)",
-        licence=ASK_PUBLISHER,
-        get="https://www.radimagenet.com",
-        put=LATER,
-        present=False,
+    "isic2018": OfficialSet(
+        "skin lesions, dermoscopy, colour, ISIC 2018 task 3 (LS+ paper)",
+        isic2018.CLASSES,
+        _sizes(10015, 193, 1512),
     ),
-)
+    "radimagenet": OfficialSet(
+        "1.35 million CT, MRI and ultrasound images, 165 classes (online label smoothing paper)"
+    ),
+}
 
 BY_PREFIX = (
     DatasetInfo(
@@ -119,7 +113,15 @@ BY_PREFIX = (
         source="your own .png, .jpg and .jpeg files",
         licence="yours",
         get="yours",
-        put="PATH/{train,validation,test}/CLASS/; only train is required",
+        put="PATH/{train,validation,test}/CLASS/, only train is required; or PATH/CLASS/",
+    ),
+    DatasetInfo(
+        name=f"{CSV_PREFIX}PATH",
+        source="your own .png, .jpg and .jpeg files, listed in a table",
+        licence="yours",
+        get="yours",
+        put="PATH has columns path (below PATH's folder) and label, perhaps split, group, "
+        "votes_CLASS",
     ),
 )
 
@@ -163,16 +165,25 @@ def available_datasets(data_dir: Path | str | None) -> list[DatasetInfo]:
                     present=present,
                 )
             )
-    return [*known, *ANNOUNCED, *BY_PREFIX]
+    return [*known, *(_official(name, folder) for name in OFFICIAL), *BY_PREFIX]
+
+
+def _official(name: str, folder: Path | None) -> DatasetInfo:
+    known, contents = origin(name), OFFICIAL[name]
+    return DatasetInfo(
+        name=name,
+        source=contents.source,
+        licence=known.licence,
+        get=known.get,
+        put=f"{folder or 'DATA_DIR'}/{known.names[0]}: {known.contents}",
+        classes=contents.classes,
+        sizes=contents.sizes,
+        present=find_folder(name, folder) is not None,
+    )
 
 
 def reject_name(name: str) -> InputError:
-    """Return the error for a name that cannot be loaded: announced only, or unknown."""
-    if name in {info.name for info in ANNOUNCED}:
-        return InputError(
-            f"dataset {name!r}: its builder comes in a later version; today its images can be "
-            "loaded as folder:PATH (PATH/train/CLASS/*.png)"
-        )
+    """Return the error for an unknown name."""
     known = [info.name for info in available_datasets(None)]
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 
 from lsplus_tf.atomic import written_whole
 from lsplus_tf.datasets.base import ImageDataset, Split
+from lsplus_tf.datasets.defects import Defect, drop_defects
 from lsplus_tf.datasets.image_files import (
     READ_ERRORS,
     Header,
@@ -30,7 +34,10 @@ from lsplus_tf.errors import InputError
 Cache = Literal["memory", "disk", "none"]
 
 _CACHE_DIR = Path("~/.cache/lsplus_tf/images")
+_PIXELS, _FAILED = "images.npy", "unreadable.json"
 _NAMED = 3
+# What is skipped, in words.
+_SAID = {"blank": "blank images", "duplicates": "duplicates", "unreadable": "unreadable images"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class FileOptions:
     test_fraction: float = 0.2
     samples_per_class: int | None = None
     unreadable: Literal["fail", "skip"] = "fail"
+    drop: tuple[Defect, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +94,21 @@ class FileList:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def path(self, index: int) -> Path:
+        """Where a file is."""
+        return self.root / str(self.ids[index])
+
+    def take(self, indices: npt.NDArray[np.intp]) -> FileList:
+        """The files at `indices` (int, shape (M,)), in that order, as a new list."""
+        return replace(
+            self,
+            ids=self.ids[indices],
+            labels=self.labels[indices],
+            parts=self.parts[indices],
+            groups=None if self.groups is None else self.groups[indices],
+            votes=None if self.votes is None else self.votes[indices],
+        )
+
 
 def load_files(files: FileList, options: FileOptions) -> ImageDataset:
     """Check the files' headers, complete the splits, and decode what is to be cached.
@@ -95,11 +118,12 @@ def load_files(files: FileList, options: FileOptions) -> ImageDataset:
     InputError
         If the files do not fit each other or the options; the message names which.
     """
+    files, dropped = drop_defects(files, options.drop)
     broken: dict[str, str] = {}
     headers: dict[str, Header] = {}
-    # A million headers take minutes: they are read where they decide something, or where all
-    # pixels are read anyway.
-    if options.cache != "none" or options.image_size is None or options.channels is None:
+    skip = options.unreadable == "skip"
+    # A million headers take minutes: they are read where they decide something.
+    if skip or options.image_size is None or options.channels is None:
         headers, broken = _read_headers(files, sizes_matter=options.image_size is None)
     images = ImageFiles(
         files.root,
@@ -108,9 +132,9 @@ def load_files(files: FileList, options: FileOptions) -> ImageDataset:
         resize=options.image_size is not None,
         interpolation=options.interpolation,
     )
-    if broken and options.unreadable == "fail":
-        # All of them at once, also those whose header is whole.
-        _decode(images, _Nowhere(), broken)
+    if broken and not skip:
+        if options.cache != "none":  # all of them at once, also those whose header is whole
+            _decode(images, _Nowhere(), broken)
         raise _unreadable(broken, files.name)
     splits = complete_splits(
         _splits(files, images, broken),
@@ -128,14 +152,18 @@ def load_files(files: FileList, options: FileOptions) -> ImageDataset:
             seed=options.split_seed,
             name=files.name,
         )
-    if options.cache != "none":
-        splits = _cached(splits, options, broken, files.name)
-    if broken:
-        warnings.warn(
-            f"{files.name}: skipped {len(broken)} unreadable images: {', '.join(broken)}",
-            stacklevel=3,
-        )
-    return ImageDataset(files.name, files.class_names, **splits, skipped=tuple(broken))
+    if options.cache != "none" or skip:
+        splits = _readable(splits, options, broken, files.name)
+    for what, names in (*dropped.items(), ("unreadable", list(broken))):
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            warnings.warn(
+                f"{files.name}: skipped {len(names)} {_SAID[what]}: "
+                f"{', '.join(names[:_NAMED])}{more}",
+                stacklevel=3,
+            )
+    skipped = (*(name for names in dropped.values() for name in names), *broken)
+    return ImageDataset(files.name, files.class_names, **splits, skipped=skipped)
 
 
 def _splits(files: FileList, images: ImageFiles, broken: dict[str, str]) -> dict[str, Split]:
@@ -146,10 +174,11 @@ def _splits(files: FileList, images: ImageFiles, broken: dict[str, str]) -> dict
         listed = files.parts == part
         rows = np.flatnonzero(listed & good)
         if rows.size:
+            taken = images[rows]
             splits[part] = Split(
-                images[rows],
+                taken,
                 files.labels[rows],
-                files.ids[rows],
+                taken.names,  # not a second copy of what may be a million
                 None if files.groups is None else files.groups[rows],
                 None if files.votes is None else files.votes[rows],
             )
@@ -259,85 +288,129 @@ def _decode(
     return np.array([name not in broken for name in names])
 
 
-def _cached(
+def _readable(
     splits: dict[str, Split], options: FileOptions, broken: dict[str, str], name: str
 ) -> dict[str, Split]:
-    """The splits with their images in memory or mapped from a file, without those that fail."""
-    if options.cache == "memory":
-        _, height, width, channels = splits["train"].images.shape
-        check_memory(sum(map(len, splits.values())), height, width, channels, name)
-    cached = {}
-    for part, split in splits.items():
-        assert isinstance(split.images, ImageFiles)
-        if options.cache == "memory":
-            images = np.empty(split.images.shape, np.uint8)
-            good = _decode(split.images, images, broken)
-            images = images if good.all() else images[good]
-        else:
-            images, good = _on_disk(split.images, options, broken, name)
-        if good.any():
-            kept = split if good.all() else split.take(np.flatnonzero(good))
-            cached[part] = replace(kept, images=images)
-    if broken and options.unreadable == "fail":
-        raise _unreadable(broken, name)
-    for part in splits:
-        if part not in cached:
-            raise _no_image(name, part, broken)
-    return cached
-
-
-def _on_disk(
-    images: ImageFiles, options: FileOptions, broken: dict[str, str], name: str
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """The readable images, mapped from a file that is made if there is none; and which those are.
+    """The splits, their images where they are to be cached, without those that fail.
 
     What could not be read is added to `broken`.
     """
-    cache = (options.cache_dir or _CACHE_DIR).expanduser() / _fingerprint(images)
-    if not cache.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        needed, free = int(np.prod(images.shape)), shutil.disk_usage(cache.parent).free
-        if needed > free:
-            raise InputError(
-                f"{name}: dataset.cache: disk needs {needed / 2**30:.1f} GiB in {cache.parent}, "
-                f"which has {free / 2**30:.1f} GiB; set dataset.cache_dir, a smaller "
-                "dataset.image_size or dataset.cache=none"
-            )
-        failed: dict[str, str] = {}
-        with written_whole(cache) as partial:
-            partial.mkdir()
-            array = _mapped(partial / "all.npy", images.shape)
-            good = _decode(images, array, failed)
-            if failed:
-                whole, array = (
-                    array,
-                    _mapped(partial / "images.npy", (good.sum(), *array.shape[1:])),
-                )
-                for row, index in enumerate(np.flatnonzero(good)):
-                    array[row] = whole[index]
-                (partial / "all.npy").unlink()
-            else:
-                (partial / "all.npy").rename(partial / "images.npy")
-            array.flush()
-            (partial / "unreadable.json").write_text(json.dumps(failed), encoding="utf-8")
-    failed = json.loads((cache / "unreadable.json").read_text(encoding="utf-8"))
+    if options.cache == "memory":
+        _, height, width, channels = splits["train"].images.shape
+        check_memory(sum(map(len, splits.values())), height, width, channels, name)
+    folder = (options.cache_dir or _CACHE_DIR).expanduser()
+    caches: dict[str, Path] = {}
+    if options.cache == "disk":
+        caches = {part: folder / _fingerprint(_files(split)) for part, split in splits.items()}
+        _check_disk([splits[p] for p, cache in caches.items() if not cache.exists()], folder, name)
+    readable = {}
+    for part, split in splits.items():
+        files = _files(split)
+        images: npt.NDArray[np.uint8] | ImageFiles
+        if options.cache == "memory":
+            images = np.empty(files.shape, np.uint8)
+            good = _decode(files, images, broken)
+            images = images if good.all() else images[good]
+        elif options.cache == "disk":
+            images, good = _on_disk(files, caches[part], broken)
+        else:
+            good = _decode(files, _Nowhere(), broken)
+            images = files[np.flatnonzero(good)]
+        if good.any():
+            kept = split if good.all() else split.take(np.flatnonzero(good))
+            readable[part] = replace(kept, images=images)
+    if broken and options.unreadable == "fail":
+        raise _unreadable(broken, name)
+    for part in splits:
+        if part not in readable:
+            raise _no_image(name, part, broken)
+    return readable
+
+
+def _files(split: Split) -> ImageFiles:
+    assert isinstance(split.images, ImageFiles)
+    return split.images
+
+
+def _check_disk(splits: list[Split], folder: Path, name: str) -> None:
+    """Refuse to cache the images of the splits where there is no room for them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"dataset.cache_dir: no folder can be there ({error})") from error
+    needed = sum(int(np.prod(split.images.shape)) for split in splits)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{name}: dataset.cache: disk needs {needed / 2**30:.1f} GiB in {folder}, "
+            f"which has {free / 2**30:.1f} GiB; set dataset.cache_dir, a smaller "
+            "dataset.image_size or dataset.cache=none"
+        )
+
+
+def _on_disk(
+    images: ImageFiles, cache: Path, broken: dict[str, str]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """The readable images, mapped from the folder `cache`, which is made if there is none.
+
+    Also which those are. What could not be read is added to `broken`.
+    """
+    with _one_process_at_a_time(cache):
+        if not cache.exists():
+            with written_whole(cache) as partial:
+                partial.mkdir()
+                _write_cache(images, partial)
+    try:
+        failed = json.loads((cache / _FAILED).read_text(encoding="utf-8"))
+        pixels = np.load(cache / _PIXELS, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{cache}: damaged image cache ({one_line(error)}); delete this folder"
+        ) from error
     broken.update(failed)
-    good = np.isin(images.names, list(failed), invert=True)
-    return np.load(cache / "images.npy", mmap_mode="r"), good
+    return pixels, np.isin(images.names, list(failed), invert=True)
 
 
-def _mapped(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """A new file that holds a uint8 array."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+@contextlib.contextmanager
+def _one_process_at_a_time(cache: Path) -> Iterator[None]:
+    """Let a second process that wants the same cache wait, and then find it."""
+    try:
+        import fcntl
+    except ImportError as error:
+        raise InputError(
+            "dataset.cache: 'disk' needs file locks as on Linux and macOS; set memory or none"
+        ) from error
+    with cache.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed, be it by a crash
+        yield
+
+
+def _write_cache(images: ImageFiles, folder: Path) -> None:
+    failed: dict[str, str] = {}
+    good = _decode(images, _mapped(folder, images), failed)
+    if failed:  # rarely: once more, without them
+        readable = images[np.flatnonzero(good)]
+        _decode(readable, _mapped(folder, readable), {})
+    (folder / _FAILED).write_text(json.dumps(failed), encoding="utf-8")
+
+
+def _mapped(folder: Path, images: ImageFiles) -> npt.NDArray[np.uint8]:
+    """An array for the images that is a file."""
+    return np.lib.format.open_memmap(folder / _PIXELS, "w+", np.uint8, images.shape)
 
 
 def _fingerprint(images: ImageFiles) -> str:
     """Changes with the files, their sizes and times, and with how they are decoded."""
-    digest = hashlib.sha256(repr((images.shape, images.resize, images.interpolation)).encode())
+    how = (images.shape, images.resize, images.interpolation, PIL.__version__)
+    digest = hashlib.sha256(repr(how).encode())
     for name in images.names.tolist():
         path = images.root.resolve() / name
-        stat = path.stat()
-        digest.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        try:
+            stat = path.stat()
+            state = f"{stat.st_size}|{stat.st_mtime_ns}"
+        except OSError:  # told with all that cannot be decoded
+            state = "missing"
+        digest.update(f"{path}|{state}\n".encode())
     return digest.hexdigest()[:32]
 
 

@@ -47,17 +47,18 @@ def list_folder(folder: str, group_pattern: str | None = None) -> FileList:
     ids: list[str] = []
     labels: list[int] = []
     split_names: list[str] = []
-    others: list[str] = []
+    others = [p for p in root.iterdir() if _is_image(p)]
     for part, by_class in parts.items():
         before = len(ids)
+        if part_folders[part] != root:
+            others += [p for p in part_folders[part].iterdir() if _is_image(p)]
         for class_name, class_folder in by_class.items():
-            found = [p for p in sorted(class_folder.iterdir()) if p.is_file() and p.name[0] != "."]
-            usable = [p for p in found if p.suffix.lower() in SUFFIXES]
-            others += [p.relative_to(root).as_posix() for p in found if p not in usable]
+            usable, ignored = _image_files(class_folder)
+            others += ignored
             if part == "train" and not usable:
                 raise InputError(
                     f"{name}: class folder {class_folder.relative_to(root).as_posix()} holds no "
-                    f"{', '.join(SUFFIXES)} file ({len(found)} other files)"
+                    f"{', '.join(SUFFIXES)} file ({len(ignored)} others)"
                 )
             ids += [p.relative_to(root).as_posix() for p in usable]
             labels += [class_names.index(class_name)] * len(usable)
@@ -70,8 +71,8 @@ def list_folder(folder: str, group_pattern: str | None = None) -> FileList:
         split_names += [part] * (len(ids) - before)
     if others:
         warnings.warn(
-            f"{name}: {len(others)} files that are no {', '.join(SUFFIXES)} are ignored, such as "
-            f"{others[0]}",
+            f"{name}: {len(others)} files that are no {', '.join(SUFFIXES)} in a class folder are "
+            f"ignored, such as {min(others).relative_to(root).as_posix()}",
             stacklevel=4,
         )
     return FileList(
@@ -101,17 +102,33 @@ def _subfolders(folder: Path) -> dict[str, Path]:
     return {p.name: p for p in sorted(folder.iterdir()) if p.is_dir() and p.name[0] != "."}
 
 
+def _image_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The images directly in a folder, and what else is there that is not hidden."""
+    images: list[Path] = []
+    others: list[Path] = []
+    for found in sorted(folder.iterdir()):
+        if found.name[0] != ".":
+            (images if _is_image(found) else others).append(found)
+    return images, others
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
+
+
 def _groups(ids: list[str], pattern: str, name: str) -> np.ndarray:
     """The group of every file, from its path."""
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(f"{name}: dataset.group_pattern={pattern!r}: {error}") from error
-    found = [compiled.search(file) for file in ids]
-    missing = [file for file, match in zip(ids, found, strict=True) if match is None]
+    matches = [compiled.search(file) for file in ids]
+    # A parenthesis that takes no part in the match, or matches nothing, names no group.
+    groups = [match[min(1, compiled.groups)] if match else None for match in matches]
+    missing = [file for file, group in zip(ids, groups, strict=True) if not group]
     if missing:
         raise InputError(
             f"{name}: dataset.group_pattern={pattern!r} is not found in {missing[0]} "
             f"({len(missing)} such files)"
         )
-    return np.array([match[min(1, compiled.groups)] for match in found if match is not None])
+    return np.array(groups, np.str_)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 
 from lsplus_tf.datasets.images import Interpolation, to_array
 from lsplus_tf.errors import InputError
@@ -15,12 +15,12 @@ from lsplus_tf.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # What Pillow raises for a file that is cut short, damaged, no image or implausibly large.
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_GREY_MODES = ("1", "L", "LA", "La")
+GREY_MODES = ("1", "L", "LA", "La")
 # EXIF orientations that turn the image by a quarter, so that width and height change places.
 _QUARTER_TURNS = (5, 6, 7, 8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Header:
     """What a file says of itself: (width, height), and what keeps it from being used as it is."""
 
@@ -38,7 +38,7 @@ def read_header(path: Path, *, size_matters: bool) -> Header:
         turned = size_matters and image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         return Header(
             size=image.size[::-1] if turned else image.size,
-            grey=image.mode in _GREY_MODES,
+            grey=image.mode in GREY_MODES,
             alpha=image.has_transparency_data,
             deep=deep,
         )
@@ -59,10 +59,17 @@ def decode(
     with Image.open(path) as image:
         if _is_deep(image):
             raise ValueError("more than 8 bits per channel")
+        reduced = None
         if image_size is not None and interpolation == "bilinear":
-            image.draft(None, (image_size, image_size))
-        upright = ImageOps.exif_transpose(image)
-    return to_array(upright, channels=channels, image_size=image_size, interpolation=interpolation)
+            reduced = image.draft(None, (image_size, image_size))
+        return to_array(
+            image,
+            channels=channels,
+            image_size=image_size,
+            interpolation=interpolation,
+            # A side of odd length ends within the last pixel of the reduced image.
+            box=None if reduced is None else reduced[1],
+        )
 
 
 class ImageFiles:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lsplus_tf.errors import InputError
 
@@ -55,16 +55,20 @@ def to_array(
     channels: int,
     image_size: int | None = None,
     interpolation: Interpolation = "bilinear",
+    box: tuple[float, float, float, float] | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Return a Pillow image as uint8, shape (H, W, channels), values 0..255.
 
     Colour becomes grey by ITU-R 601 luma, grey is repeated over three channels, and an alpha
-    channel is dropped. With `image_size` the image is stretched to that square by Pillow's
-    bilinear filter, which antialiases, or takes the nearest pixels.
+    channel is dropped. With `image_size` the image, or the part of it in `box` (left, upper, right,
+    lower), is stretched to that square by Pillow's bilinear filter, which antialiases, or takes the
+    nearest pixels. EXIF orientation is followed.
     """
     image = image.convert("L" if channels == 1 else "RGB")
-    if image_size is not None and image.size != (image_size, image_size):
-        image = image.resize((image_size, image_size), Image.Resampling[interpolation.upper()])
+    if image_size is not None:
+        method = Image.Resampling[interpolation.upper()]
+        image = image.resize((image_size, image_size), method, box)
+    ImageOps.exif_transpose(image, in_place=True)  # last, when there are fewest pixels to move
     array = np.asarray(image)
     return array[..., None] if channels == 1 else array
 
@@ -125,13 +129,14 @@ def for_each(function: Callable[[int], None], count: int) -> None:
     first exception that a call raises is raised here.
     """
     workers = os.cpu_count() or 1
-    # A few runs of indices per worker: one task per tiny image would cost more than the image.
-    bounds = np.linspace(0, count, min(count, 8 * workers) + 1, dtype=int)
+    # A run of indices per task, since a task of one tiny image would cost more than the image; not
+    # a long one, since those under way are finished when the user interrupts.
+    step = max(1, min(256, count // (8 * workers)))
 
-    def run(start: int, stop: int) -> None:
-        for index in range(start, stop):
+    def run(start: int) -> None:
+        for index in range(start, min(start + step, count)):
             function(index)
 
     with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(run, bounds[:-1].tolist(), bounds[1:].tolist()):
+        for _ in pool.map(run, range(0, count, step)):
             pass

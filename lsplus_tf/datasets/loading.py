@@ -1,18 +1,22 @@
 """One door to every data set."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from lsplus_tf.datasets import medmnist
 from lsplus_tf.datasets.base import ImageDataset
-from lsplus_tf.datasets.catalogue import FOLDER_PREFIX, TFDS_PREFIX, reject_name
+from lsplus_tf.datasets.catalogue import CSV_PREFIX, FOLDER_PREFIX, TFDS_PREFIX, reject_name
+from lsplus_tf.datasets.defects import Defect
 from lsplus_tf.datasets.digits import load_digits
 from lsplus_tf.datasets.file_list import Cache, FileList, FileOptions, load_files
 from lsplus_tf.datasets.folder import list_folder
 from lsplus_tf.datasets.images import Interpolation
+from lsplus_tf.datasets.official import LISTERS, list_official
 from lsplus_tf.datasets.phantom import load_phantom
 from lsplus_tf.datasets.splitting import sample_per_class
+from lsplus_tf.datasets.table import Unlisted, list_table
 from lsplus_tf.datasets.tfds import load_tfds
 from lsplus_tf.errors import InputError
 
@@ -39,6 +43,8 @@ def load_dataset(
     cache_dir: Path | str | None = None,
     group_pattern: str | None = None,
     samples_per_class: int | None = None,
+    drop: Sequence[Defect] = (),
+    unlisted: Unlisted = "fail",
     phantom: "Phantom | None" = None,
 ) -> ImageDataset:
     """Load a data set as uint8 images of one shape.
@@ -49,6 +55,10 @@ def load_dataset(
         - "digits": 1,797 scans of 8x8 pixels that come with scikit-learn.
         - "pneumoniamnist" and the other single-label MedMNIST sets, also as "..._64", "..._128"
           and "..._224": read from `data_dir`/`name`.npz.
+        - "mhist", "chaoyang", "chaoyang/grouped", "isic2018" and "radimagenet": the papers' sets in
+          their publishers' layouts, with the splits of the papers, see
+          `lsplus_tf.datasets.official`. `data_dir` is the set's own folder, or the one it is in
+          under one of its usual names, which `lsplus-tf datasets` shows.
         - "phantom": synthetic images whose exact p(y | x) is known, see
           `lsplus_tf.datasets.phantom`.
         - "tfds:NAME": a TensorFlow Datasets set with features 'image' and 'label'.
@@ -57,8 +67,9 @@ def load_dataset(
           relative PATH starts at the current folder. Every class must be in train. EXIF
           orientation is followed. Files that start with a dot are ignored. PATH/class/* without
           split folders is a training split, from which the others are carved.
+        - "csv:PATH": the image files that a table names, see `lsplus_tf.datasets.table`.
     data_dir : Path, str or None
-        Where MedMNIST files or prepared TFDS sets are.
+        Where MedMNIST files, the papers' sets or prepared TFDS sets are.
     image_size : int or None
         Stretch every image to this height and width. None: all images must have one size already.
     channels : {1, 3} or None
@@ -91,6 +102,14 @@ def load_dataset(
         in the path of a file below PATH, names its group: "([^/]*)-IMG" for SLIDE-IMG001.JPG.
     samples_per_class : int or None
         Train on a random sample of that many of each class, drawn with `split_seed`.
+    drop : sequence of {"duplicates", "blank"}
+        What to leave out, with a warning, before anything is carved; listed in `skipped`.
+        "blank" images have an SD below one grey level over the pixels of every channel. Of files
+        with the same bytes one stays: in the test split if it is there, else in validation, else
+        in train; none stays where their labels differ.
+    unlisted : {"fail", "ignore"}
+        For "csv:PATH", whether images without a row, in the folders of those that have one, are
+        an error.
     phantom : lsplus_tf.config.Phantom or None
         What the synthetic images of "phantom" are; None is the default phantom.
 
@@ -122,9 +141,11 @@ def load_dataset(
         interpolation=interpolation,
         cache=cache,
         samples_per_class=samples_per_class,
+        drop=drop,
+        unlisted=unlisted,
     )
     folder = None if data_dir is None else Path(data_dir).expanduser()
-    files = list_files(name, folder, group_pattern=group_pattern)
+    files = list_files(name, folder, group_pattern=group_pattern, unlisted=unlisted)
     if files is not None:
         options = FileOptions(
             image_size=image_size,
@@ -137,10 +158,13 @@ def load_dataset(
             test_fraction=test_fraction,
             samples_per_class=samples_per_class,
             unreadable=unreadable,
+            drop=tuple(drop),
         )
         return load_files(files, options)
     if cache != "memory":
         raise InputError(f"cache: expected 'memory' for {name!r}, which is no list of image files")
+    if drop:
+        raise InputError(f"drop: expected none for {name!r}, which is no list of image files")
     if name == "phantom":
         if image_size is not None:
             raise InputError("image_size: expected none for 'phantom'; set phantom.image_size")
@@ -167,13 +191,17 @@ def load_dataset(
 
 
 def list_files(
-    name: str, data_dir: Path | None, *, group_pattern: str | None = None
+    name: str,
+    data_dir: Path | None,
+    *,
+    group_pattern: str | None = None,
+    unlisted: Unlisted = "fail",
 ) -> FileList | None:
     """List the image files of a data set; None for those that are no image files.
 
     Parameters
     ----------
-    name, data_dir, group_pattern
+    name, data_dir, group_pattern, unlisted
         As in `load_dataset`.
 
     Raises
@@ -183,10 +211,16 @@ def list_files(
     InputError
         If its layout or labels do not fit; the message names what.
     """
+    if group_pattern is not None and not name.startswith(FOLDER_PREFIX):
+        raise InputError(f"group_pattern: expected none for {name!r}, which is no folder:PATH")
+    if unlisted != "fail" and not name.startswith(CSV_PREFIX):
+        raise InputError(f"unlisted: expected 'fail' for {name!r}, which is no csv:PATH")
     if name.startswith(FOLDER_PREFIX):
         return list_folder(name.removeprefix(FOLDER_PREFIX), group_pattern)
-    if group_pattern is not None:
-        raise InputError(f"group_pattern: expected none for {name!r}, which is no folder:PATH")
+    if name.startswith(CSV_PREFIX):
+        return list_table(name.removeprefix(CSV_PREFIX), unlisted)
+    if name in LISTERS:
+        return list_official(name, data_dir)
     return None
 
 
@@ -228,6 +262,8 @@ def _check_arguments(
     interpolation: str,
     cache: str,
     samples_per_class: int | None,
+    drop: Sequence[str],
+    unlisted: str,
 ) -> None:
     """Refuse arguments of `load_dataset` that no data set takes."""
     if image_size is not None and image_size < 1:
@@ -245,12 +281,14 @@ def _check_arguments(
             "validation_fraction + test_fraction: expected less than 1, received "
             f"{validation_fraction} + {test_fraction}"
         )
-    choices = {
-        "unreadable": (unreadable, ("fail", "skip")),
-        "interpolation": (interpolation, get_args(Interpolation)),
-        "cache": (cache, get_args(Cache)),
-    }
-    for argument, (value, allowed) in choices.items():
+    choices: list[tuple[str, str, tuple[str, ...]]] = [
+        ("unreadable", unreadable, ("fail", "skip")),
+        ("interpolation", interpolation, get_args(Interpolation)),
+        ("cache", cache, get_args(Cache)),
+        ("unlisted", unlisted, get_args(Unlisted)),
+        *(("drop", defect, get_args(Defect)) for defect in drop),
+    ]
+    for argument, value, allowed in choices:
         if value not in allowed:
             expected = ", ".join(map(repr, allowed[:-1])) + f" or {allowed[-1]!r}"
             raise InputError(f"{argument}: expected {expected}, received {value!r}")

@@ -40,7 +40,7 @@ _SHARED_CONTRAST = 90.0  # grey levels, the farthest that the shared blobs are f
 _MIDDLE = 127.5
 # In halves of the image's side.
 _SHARED_WIDTHS = (0.2, 0.4)
-_OWN_WIDTH = 0.18
+_OWN_WIDTH = 0.22
 _OWN_RADII = (0.3, 0.55)
 
 
@@ -78,7 +78,7 @@ class PhantomDistribution:
     --------
     >>> phantom = PhantomDistribution(Phantom(classes=4, separation=[2.0, 3.0]))
     >>> phantom.class_names, phantom.templates.shape
-    (('1.1', '1.2', '2.1', '2.2'), (4, 36, 16, 16))
+    (('1.1', '1.2', '2.1', '2.2'), (4, 9, 16, 16))
     >>> images, labels = phantom.sample("test", 3)
     >>> phantom.posterior(images).sum(axis=1).round(12).tolist()
     [1.0, 1.0, 1.0]
@@ -161,7 +161,7 @@ class PhantomDistribution:
     def posterior(self, images: npt.NDArray[np.uint8]) -> FloatArray:
         """Return the exact p(y | x), float64, shape (N, K), of uint8 images (N, S, S, 1).
 
-        The time grows with N times the number of templates times the number of pixels: about a
+        The time grows with N times the number of templates times the number of pixels: about half a
         second for 10,000 images of the default settings.
         """
         size = self.settings.image_size

@@ -30,6 +30,7 @@ def training_batches(
     num_classes: int | None = None,
     class_balanced: bool = False,
     first_epoch: int = 0,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Return all training batches of a run, one epoch after the other.
 
@@ -56,13 +57,15 @@ def training_batches(
     first_epoch : int
         Start at this epoch, 0..epochs: what comes is exactly what an uninterrupted run gives
         from there on.
+    first_step : int
+        Leave out so many batches of the first epoch, 0..ceil(N / batch_size); they are not read.
 
     Returns
     -------
     tf.data.Dataset
-        (epochs - first_epoch) * ceil(N / batch_size) pairs of images, float32 (B, H, W, C),
-        0..255, and labels, int32 (B,), or with mixup soft labels, float32 (B, K). Every epoch is
-        a permutation of all samples, or N class-balanced draws. Give `model.fit`
+        (epochs - first_epoch) * ceil(N / batch_size) - first_step pairs of images, float32
+        (B, H, W, C), 0..255, and labels, int32 (B,), or with mixup soft labels, float32 (B, K).
+        Every epoch is a permutation of all samples, or N class-balanced draws. Give `model.fit`
         steps_per_epoch=ceil(N / batch_size).
 
     Raises
@@ -92,6 +95,10 @@ def training_batches(
     if mixup and num_classes is None:
         raise InputError("num_classes: expected the number of classes for mixup, received None")
     count = len(split)
+    steps = math.ceil(count / batch_size)
+    most = steps if first_epoch < epochs else 0
+    if not 0 <= first_step <= most:
+        raise InputError(f"first_step: expected 0..{most} (steps), received {first_step}")
 
     order_of = _balanced_order(split) if class_balanced else _permutation
 
@@ -111,14 +118,13 @@ def training_batches(
                 mixup_seed = tf.random.fold_in(batch_seed, _MIXUP_STREAM)
                 return mixup_batch(augmented, batch_labels, num_classes, mixup, mixup_seed)
 
-            starts = tf.data.Dataset.range(0, count, batch_size)
+            skipped = tf.where(epoch == first_epoch, first_step * batch_size, 0)
+            starts = tf.data.Dataset.range(tf.cast(skipped, tf.int64), count, batch_size)
             return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
         return tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)
 
-    return _from_source(
-        split, run_batches, length=(epochs - first_epoch) * math.ceil(count / batch_size)
-    )
+    return _from_source(split, run_batches, length=(epochs - first_epoch) * steps - first_step)
 
 
 def evaluation_batches(
@@ -218,7 +224,9 @@ def _from_source(
             read = images.read if isinstance(images, ImageFiles) else images.__getitem__
 
             def fetch(chosen: tf.Tensor) -> tf.Tensor:
-                return tf.ensure_shape(tf.numpy_function(read, [chosen], tf.uint8), (None, *shape))
+                # Of what calls itself stateful, deterministic TensorFlow reads one batch at a time.
+                read_images = tf.numpy_function(read, [chosen], tf.uint8, stateful=False)
+                return tf.ensure_shape(read_images, (None, *shape))
 
             batches = tf.data.Dataset.from_tensors(labels).flat_map(
                 lambda all_labels: run_batches(fetch, all_labels)

@@ -99,7 +99,7 @@ def complete_splits(
         if part in complete:
             continue
         pool = complete["train"]
-        rest, taken = _stratified_indices(
+        rest, taken = stratified_indices(
             pool.labels,
             math.ceil(fraction * total),
             class_names,
@@ -111,7 +111,7 @@ def complete_splits(
     return complete
 
 
-def _stratified_indices(
+def stratified_indices(
     labels: npt.NDArray[np.int64],
     size: int,
     class_names: tuple[str, ...],
@@ -137,6 +137,10 @@ def _stratified_indices(
             f"{purpose}: splits {len(labels)} samples into {len(labels) - size} and {size}, "
             f"expected at least one of each of {len(present)} classes in both"
         )
+
+    def lacking(part: npt.NDArray[np.intp]) -> npt.NDArray[np.int64]:
+        return np.setdiff1d(present, labels[part])
+
     if groups is None:
         rest, taken = train_test_split(
             np.arange(len(labels)), test_size=size, random_state=seed, stratify=labels
@@ -149,9 +153,12 @@ def _stratified_indices(
                 f"{purpose}: expected at least {folds} groups to split, received {distinct}"
             )
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        rest, taken = next(splitter.split(labels, labels, groups))
+        candidates = list(splitter.split(labels, labels, groups))
+        # A rare class is not in every fold.
+        complete = (pair for pair in candidates if not any(lacking(part).size for part in pair))
+        rest, taken = next(complete, candidates[0])
     for part in (rest, taken):
-        absent = np.setdiff1d(present, labels[part])
+        absent = lacking(part)
         if absent.size:
             raise InputError(
                 f"{purpose}: class {class_names[absent[0]]!r} has too few samples "

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lsplus_tf import tables
 from lsplus_tf.config import Experiment
+from lsplus_tf.datasets.catalogue import CSV_PREFIX, FOLDER_PREFIX
 from lsplus_tf.experiments.gather import Results
 from lsplus_tf.methods import MethodSettings
 from lsplus_tf.paper import printed
@@ -135,7 +136,7 @@ def rich_table(beside: BesidePrinted) -> Table:
 def _dataset(experiment: Experiment) -> str:
     """The data set's name; of images in a folder, the experiment's name tells which they are."""
     name = experiment.dataset.name
-    return experiment.name if name.startswith("folder:") else name
+    return experiment.name if name.startswith((FOLDER_PREFIX, CSV_PREFIX)) else name
 
 
 def _printed(dataset: str, backbone: str) -> pd.DataFrame:
@@ -162,7 +163,7 @@ def _printed_method(method: MethodSettings, dataset: str) -> str | None:
 
 def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
     notes = []
-    if experiment.dataset.name.startswith("folder:"):
+    if experiment.dataset.name.startswith((FOLDER_PREFIX, CSV_PREFIX)):
         notes.append(
             f"The images are those of a folder; the name {experiment.name} chose the table."
         )

@@ -1,0 +1,69 @@
+"""A few images of every class, to look at."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lsplus_tf.datasets.base import ImageDataset
+from lsplus_tf.datasets.file_list import FileList
+from lsplus_tf.datasets.image_files import READ_ERRORS, decode, one_line
+from lsplus_tf.errors import InputError
+
+Images = list[npt.NDArray[np.uint8]]
+
+
+def choose_examples(
+    dataset: FileList | ImageDataset, *, split: str, count: int, seed: int
+) -> dict[str, Images]:
+    """Draw images of every class, as they are: not resized.
+
+    Parameters
+    ----------
+    dataset : FileList or ImageDataset
+        Of a list only the files that are drawn are decoded, in colour.
+    split : str
+        One that the data set has.
+    count : int
+        Images of each class; of a class with fewer, all.
+    seed : int
+        The same seed draws the same ones.
+
+    Returns
+    -------
+    dict of str to list of numpy.ndarray
+        By class name: uint8, shape (H, W, C), in the data set's order.
+
+    Raises
+    ------
+    InputError
+        If there is no such split, or a file cannot be read.
+    """
+    if isinstance(dataset, FileList):
+        places = np.flatnonzero(dataset.parts == split)
+        labels = dataset.labels[places]
+        have = sorted(set(dataset.parts.tolist()))
+    else:
+        splits = dict(dataset.splits())
+        labels = splits[split].labels if split in splits else np.array([], np.int64)
+        places, have = np.arange(len(labels)), list(splits)
+    if not len(places):
+        raise InputError(f"{dataset.name}: split: expected one of {have}, received {split!r}")
+    rng = np.random.default_rng(seed)
+    examples: dict[str, Images] = {}
+    for label, class_name in enumerate(dataset.class_names):
+        members = places[labels == label]
+        drawn = np.sort(rng.permutation(members)[:count])
+        examples[class_name] = [_image(dataset, split, int(index)) for index in drawn]
+    return examples
+
+
+def _image(dataset: FileList | ImageDataset, split: str, index: int) -> npt.NDArray[np.uint8]:
+    if isinstance(dataset, ImageDataset):
+        images = dict(dataset.splits())[split].images
+        assert isinstance(images, np.ndarray)
+        return images[index]
+    try:
+        return decode(dataset.path(index), channels=3)
+    except READ_ERRORS as error:
+        raise InputError(f"{dataset.path(index)}: cannot be read ({one_line(error)})") from error
