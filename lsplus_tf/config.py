@@ -36,7 +36,7 @@ class Phantom(Settings):
     seed: Seed = 0
     classes: Annotated[int, Field(ge=2, strict=True)] = 6
     separation: tuple[Positive, ...] = Field(
-        default=(2.0, 3.0),
+        default=(1.8, 2.8),
         min_length=1,
         description="one number for each group of look-alikes, which share the classes evenly: the "
         "length of the part that is a class's own, in SDs of the noise",
@@ -48,7 +48,7 @@ class Phantom(Settings):
     shift: Annotated[int, Field(ge=0, strict=True)] = Field(
         default=1, description="largest shift in pixels, along each axis"
     )
-    rotations: Count = Field(default=4, description="orientations, evenly over the circle")
+    rotations: Count = Field(default=1, description="orientations, evenly over the circle")
     noise: Annotated[float, Field(ge=0.1, le=1000, strict=True)] = Field(
         default=25.0, description="SD of the noise in grey levels"
     )
@@ -92,6 +92,8 @@ class Dataset(Settings):
     cache_dir: Path | None = None
     group_pattern: str | None = None
     samples_per_class: Count | None = None
+    drop: tuple[Literal["duplicates", "blank"], ...] = ()
+    unlisted: Literal["fail", "ignore"] = "fail"
     phantom: Phantom | None = Field(
         default=None, description="what the data set named phantom is, and of no other"
     )
@@ -218,6 +220,11 @@ class Protocol(Settings):
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     deterministic: bool = Field(default=True, description="the same seed gives the same bits")
+    save_every_minutes: Positive = Field(
+        default=10.0,
+        description="how long an epoch goes on before the training is saved within it, to go on "
+        "from there if it is interrupted; after an epoch it is always saved",
+    )
 
 
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -267,10 +274,14 @@ class Experiment(Settings):
         return None
 
     def shared_settings(self) -> dict[str, Any]:
-        """What all runs have in common, as plain values. Where the data lie is not part of it."""
+        """What all runs have in common and their results depend on, as plain values.
+
+        Where the data lie is not part of it, nor how often a training is saved.
+        """
         values = self.model_dump(mode="json", exclude={"methods", "seeds", "ensembles"})
         for key in ("data_dir", "download", "cache", "cache_dir"):
             del values["dataset"][key]
+        del values["protocol"]["save_every_minutes"]
         return values
 
     def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:

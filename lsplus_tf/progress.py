@@ -32,6 +32,7 @@ class TerminalProgress:
         )
         self._task = self._progress.add_task("", total=None, visible=False)
         self._epochs = self._number = self._count = 0
+        self._made_before = 0  # epochs that another process made, which tell nothing of the speed
         self._last = ""
 
     def __enter__(self) -> TerminalProgress:
@@ -70,19 +71,38 @@ class TerminalProgress:
         self._number += 1
         self._describe(run, 0)
 
+    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
+        self._console.print(
+            f"run {self._number} of {self._count}: {run.method}, seed {run.seed} goes on after "
+            f"{epochs} of {self._epochs} epochs",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if logs:
+            self._note(logs)
+        self._made_before += epochs
+        self._progress.update(self._task, total=self._count * self._epochs - self._made_before)
+        self._describe(run, epochs)
+
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
-        self._last = f"validation accuracy {logs['val_accuracy']:.4f}"
+        self._note(logs)
         self._describe(run, epoch + 1)
-        self._progress.update(self._task, completed=(self._number - 1) * self._epochs + epoch + 1)
+        self._show_completed((self._number - 1) * self._epochs + epoch + 1)
 
     def run_finished(self, run: Run) -> None:
-        self._progress.update(self._task, completed=self._number * self._epochs)
+        self._show_completed(self._number * self._epochs)
         self._console.print(
             f"run {self._number} of {self._count}: {run.method}, seed {run.seed} finished, "
             f"{self._last} in its last epoch",
             highlight=False,
             soft_wrap=True,
         )
+
+    def _note(self, logs: dict[str, float]) -> None:
+        self._last = f"validation accuracy {logs['val_accuracy']:.4f}"
+
+    def _show_completed(self, epochs: int) -> None:
+        self._progress.update(self._task, completed=epochs - self._made_before)
 
     def _describe(self, run: Run, epoch: int) -> None:
         self._progress.update(

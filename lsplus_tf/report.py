@@ -158,7 +158,7 @@ def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
         else [{first: predictions[first], title: runs} for title, runs in predictions.items()]
     )
     figures["truth"], axes = _panels(len(panels), 4.6, 4.6)
-    figures["truth"].suptitle("Test split, all seeds together, no labels", fontsize=10)
+    figures["truth"].suptitle("Test split, all seeds together, without labels", fontsize=10)
     for ax, shown in zip(axes, panels, strict=True):
         plots.true_reliability(shown, ax=ax)
     distances = truth.soft_label_distances(results, exact.posterior)

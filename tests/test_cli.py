@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lsplus_tf import cli
 from lsplus_tf.errors import InputError
@@ -74,6 +75,8 @@ def test_help_and_early_errors_do_without_tensorflow():
             (["report", "--help"], 0),
             (["datasets", "--help"], 0),
             (["datasets"], 0),
+            (["datasets", "check", "--help"], 0),
+            (["datasets", "check", "digits"], 0),
             (["methods"], 0),
             (["train", {DIGITS!r}, "--set", "protocol.epoch=3"], 2),
             (["train", {DIGITS!r}, "--methods", "none"], 2),
@@ -261,6 +264,67 @@ def test_datasets_lists_what_is_here(call, tmp_path):
     assert said["pathmnist"] == "not here"
     for text in ("folder:PATH", "tfds:NAME", "CC BY 4.0", "1797 all"):
         assert text in stdout
+
+
+def write_image(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def test_datasets_check(call, refused, tmp_path):
+    for seed in range(8):
+        part, class_name = ("train", "test")[seed // 4], "ab"[seed % 2]
+        write_image(tmp_path / f"set/{part}/{class_name}/{seed}.png", seed)
+    name, out = f"folder:{tmp_path / 'set'}", tmp_path / "problems.csv"
+    code, stdout, stderr = call("datasets", "check", name, "--out", str(out), columns=80)
+    assert (code, stderr) == (0, "")
+    assert "carved from train when loaded: validation" in stdout
+    assert "width x height: 8x8 (8)" in stdout
+    assert "identical to another: none" in stdout
+    assert out.read_text() == "problem,split,class,file,detail\n"
+    write_image(tmp_path / "set/test/b/7.png", 0)
+    code, stdout, _ = call("datasets", "check", name, "--out", str(out), columns=80)
+    assert code == 1
+    assert "identical to another: 1" in stdout
+    assert "1 groups of identical images, 1 of them across splits, 1 across classes" in stdout
+    assert out.read_text().splitlines()[1:] == [
+        'identical to another,test,b,test/b/7.png,"same as train/a/0.png (train, a)"'
+    ]
+    code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[0-9]")
+    assert "group in several splits: none" in stdout
+    code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/")
+    assert "  a/: 2 in train, 2 in test" in stdout
+    code, stdout, _ = call("datasets", "check", "digits")
+    assert code == 0
+    assert "official: 1797 all" in stdout
+    assert "expected a folder" in refused("datasets", "check", "folder:nowhere")
+    assert "expected after 'check'" in refused("datasets", "--data-dir", ".", "check", "digits")
+
+
+def test_datasets_show(call, refused, tmp_path):
+    out = tmp_path / "sheets" / "digits.png"
+    code, stdout, stderr = call("datasets", "show", "digits", "--out", str(out), "--count", "3")
+    assert (code, stderr) == (0, "")
+    assert "digits.png" in stdout
+    with Image.open(out) as image:
+        assert image.format == "PNG"
+        # 10 rows of 3 tiles of 100 pixels, and the names.
+        assert 1000 <= image.height < 1100
+        assert 300 <= image.width < 600
+    assert "split: expected one of" in refused("datasets", "show", "digits", "--split", "dev")
+
+
+def test_datasets_of_a_table_that_leaves_images_out(call, tmp_path):
+    for seed in range(5):
+        write_image(tmp_path / f"{seed}.png", seed)
+    table = tmp_path / "some.csv"
+    table.write_text("path,label\n1.png,a\n2.png,b\n3.png,a\n4.png,b\n", encoding="utf-8")
+    code, stdout, _ = call("datasets", "check", f"csv:{table}")
+    assert code == 1
+    assert "not in the list: 1\n  0.png: has no label" in stdout
+    code, _, _ = call("datasets", "show", f"csv:{table}", "--out", str(tmp_path / "sheet.png"))
+    assert code == 0
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(call, tmp_path, monkeypatch):

@@ -28,6 +28,7 @@ FUNCTIONS = {
 NEEDED = {
     "metric": "accuracy",
     "votes": VOTES,
+    "posterior": VOTES / 5,
     "labels": LABELS,
     "k": 2,
     "coverage": 0.5,

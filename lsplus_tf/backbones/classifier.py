@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
+from lsplus_tf.backbones.resnet34 import resnet34, resnet34_preact
 from lsplus_tf.backbones.small_residual_cnn import small_residual_cnn
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.backbones.weights import download_imagenet, load_weights
+from lsplus_tf.errors import InputError
 
-BackboneName = Literal["small_residual_cnn", "mobilenet_v2", "resnet50", "vgg19"]
-_KERAS_MODES = {"symmetric": "tf", "caffe": "caffe"}
+BackboneName = Literal[
+    "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
+]
+Scaling = Literal["unit", "raw", "symmetric", "caffe", "torch"]
+_KERAS_MODES = {"symmetric": "tf", "caffe": "caffe", "torch": "torch"}
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -24,16 +29,19 @@ class PixelScaling(layers.Layer):
 
     Parameters
     ----------
-    mode : "unit" ([0, 1]), "symmetric" ([-1, 1]) or "caffe" (BGR minus the ImageNet mean).
+    mode : "unit" ([0, 1]), "raw" (0..255), "symmetric" ([-1, 1]), "caffe" (BGR minus the ImageNet
+        mean) or "torch" ([0, 1], minus the ImageNet mean, divided by its SD).
     """
 
-    def __init__(self, mode: Literal["unit", "symmetric", "caffe"], **kwargs: Any) -> None:
+    def __init__(self, mode: Scaling, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if mode not in ("unit", *_KERAS_MODES):
-            raise InputError(f"mode: expected 'unit', 'symmetric' or 'caffe', received {mode!r}")
+        if mode not in get_args(Scaling):
+            raise InputError(f"mode: expected one of {get_args(Scaling)}, received {mode!r}")
         self.mode = mode
 
     def call(self, pixels: Any) -> Any:
+        if self.mode == "raw":
+            return pixels
         if self.mode == "unit":
             return pixels / 255.0
         return imagenet_utils.preprocess_input(
@@ -55,7 +63,7 @@ def build_classifier(
     weights: str | Path | None = None,
     width: float = 1.0,
     head: Sequence[int] = (),
-    scaling: Literal["unit", "symmetric", "caffe"] = "unit",
+    scaling: Scaling = "unit",
     batch_norm_momentum: float | None = None,
 ) -> keras.Model:
     """A classifier of images: pixels 0..255 (B, H, W, C) in, float32 logits (B, K) out.
@@ -63,11 +71,11 @@ def build_classifier(
     Parameters
     ----------
     name : the backbone; its features are averaged over the image (global average pooling).
-    image_shape : (H, W, C). Networks of `keras.applications` need H and W of at least 32.
+    image_shape : (H, W, C). All networks but the small one need H and W of at least 32.
     num_classes : K >= 2.
     weights : None (random, drawn from the global seed), "imagenet" (downloaded by Keras), or the
-        path of a `.weights.h5` file of the backbone without its head. Pretrained weights take
-        three channels: grey images are repeated.
+        path of a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take three
+        channels: grey images are repeated.
     width : multiplier of the channel counts (MobileNetV2's alpha).
     head : units of hidden ReLU layers before the logits; the LS+ authors used (1024, 512).
     scaling : how pixels are scaled, see `PixelScaling`.
@@ -96,8 +104,10 @@ def build_classifier(
     x = inputs
     if weights is not None and channels == 1:
         x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
-    if scaling == "caffe" and x.shape[-1] != 3:
-        raise InputError("backbone.scaling: 'caffe' needs three channels; set dataset.channels: 3")
+    if scaling in ("caffe", "torch") and x.shape[-1] != 3:
+        raise InputError(
+            f"backbone.scaling: {scaling!r} needs three channels; set dataset.channels: 3"
+        )
     x = PixelScaling(scaling, name="pixel_scaling")(x)
     backbone = _backbone(name, x.shape[1:], weights, width)
     if batch_norm_momentum is not None:
@@ -116,47 +126,38 @@ def _backbone(
     name: BackboneName, shape: Sequence[int], weights: str | Path | None, width: float
 ) -> keras.Model:
     """The feature extractor as a nested model, so that its weights load and save by themselves."""
-    if name == "small_residual_cnn":
-        inputs = keras.Input(tuple(shape))
-        model = keras.Model(inputs, small_residual_cnn(inputs, width=width), name="backbone")
-    else:
-        builder, options = {
-            "mobilenet_v2": (keras.applications.MobileNetV2, {"alpha": width}),
-            "resnet50": (keras.applications.ResNet50, {}),
-            "vgg19": (keras.applications.VGG19, {}),
-        }[name]
-        imagenet = "imagenet" if weights == "imagenet" else None
-        try:
+    ours: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+        "small_residual_cnn": partial(small_residual_cnn, width=width),
+        "resnet34": resnet34,
+        "resnet34_preact": resnet34_preact,
+    }
+    imagenet = weights == "imagenet"
+    try:
+        if name in ours:
+            inputs = keras.Input(tuple(shape))
+            model = keras.Model(inputs, ours[name](inputs), name="backbone")
+            file = download_imagenet(name) if imagenet else weights
+        else:
+            builder, options = {
+                "mobilenet_v2": (keras.applications.MobileNetV2, {"alpha": width}),
+                "resnet50": (keras.applications.ResNet50, {}),
+                "vgg19": (keras.applications.VGG19, {}),
+            }[name]
             model = builder(
                 include_top=False,
-                weights=imagenet,
+                weights="imagenet" if imagenet else None,
                 input_shape=tuple(shape),
                 name="backbone",
                 **options,
             )
-        except Exception as error:  # what Keras raises where a download fails
-            if imagenet is None:
-                raise
-            why = " ".join(str(error).split())
-            raise InputError(
-                f"backbone.weights: the ImageNet weights of {name} could not be had: {why}"
-            ) from error
-    if weights is not None and weights != "imagenet":
-        _load_weights(model, Path(weights))
-    return model
-
-
-def _load_weights(model: keras.Model, path: Path) -> None:
-    if not path.is_file():
-        raise MissingDataError(f"backbone.weights: no such file {path}")
-    try:
-        with warnings.catch_warnings():
-            # Keras also looks for the layers under its private containers, and says so 160 times
-            # where a file names them under `layers` alone. A layer that is missing raises.
-            warnings.filterwarnings("ignore", "Skipping nested container")
-            model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        first_line = str(error).strip().splitlines()[0]
+            file = None if imagenet else weights
+    except Exception as error:  # what Keras raises where a download fails
+        if not imagenet:
+            raise
+        why = " ".join(str(error).split())
         raise InputError(
-            f"backbone.weights: {path} does not fit the backbone: {first_line}"
+            f"backbone.weights: the ImageNet weights of {name} could not be had: {why}"
         ) from error
+    if file is not None:
+        load_weights(model, Path(file))
+    return model

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import ClassificationLoss
@@ -40,6 +41,14 @@ class ComputeLossCallback(keras.callbacks.Callback, abc.ABC):
     @abc.abstractmethod
     def see(self, y_true: Any, y_pred: Any, *, training: bool) -> None:
         """Look at a step of training or evaluation; called where the step is traced."""
+
+    @abc.abstractmethod
+    def training_state(self) -> dict[str, NDArray]:
+        """What the callback holds between two epochs, beside the loss's own variables."""
+
+    @abc.abstractmethod
+    def resume(self, state: dict[str, NDArray]) -> None:
+        """Go on from a `training_state`; for use after `on_train_begin`, which starts anew."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         key, compiled, self._loss = self._find_loss()

@@ -66,6 +66,12 @@ class OnlineLabelSmoothing(ComputeLossCallback):
         self._loss.is_fed = True
         self.model.make_train_function(force=True)
 
+    def training_state(self) -> dict[str, NDArray]:
+        return {"history": np.array(self.history)}
+
+    def resume(self, state: dict[str, NDArray]) -> None:
+        self.history = list(state["history"])
+
     def see(self, y_true: Any, y_pred: Any, *, training: bool) -> None:
         if training:
             self._loss.accumulate(y_true, y_pred, self._from_logits)

@@ -159,6 +159,12 @@ class ConfusionPenalty(_ValidationCallback):
         self.history = []
         self._loss.is_fed = True
 
+    def training_state(self) -> dict[str, NDArray]:
+        return {"history": np.array(self.history)}
+
+    def resume(self, state: dict[str, NDArray]) -> None:
+        self.history = list(state["history"])
+
     def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
         if confusion is not None:
             self._loss.update_from_confusion(confusion)
@@ -246,6 +252,19 @@ class PriorRefresh(_ValidationCallback):
         with self.model.distribute_strategy.scope():
             self._loss.hold_prior(in_variables=True)
         self.model.make_train_function(force=True)
+
+    def training_state(self) -> dict[str, NDArray]:
+        return {
+            "prior": self._loss.prior,
+            "epochs": np.array([epoch for epoch, _ in self.history], np.int64),
+            "class_accuracy": np.array([accuracy for _, accuracy in self.history]),
+            "epochs_since": np.array(self._epochs_since),
+        }
+
+    def resume(self, state: dict[str, NDArray]) -> None:
+        self._loss.set_prior(state["prior"])
+        self.history = list(zip(state["epochs"].tolist(), state["class_accuracy"], strict=True))
+        self._epochs_since = int(state["epochs_since"])
 
     def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
         self._epochs_since += 1

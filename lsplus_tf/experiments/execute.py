@@ -27,6 +27,7 @@ class Observer(Protocol):
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None: ...
     def data_loaded(self, dataset: ImageDataset) -> None: ...
     def run_started(self, run: Run) -> None: ...
+    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None: ...
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None: ...
     def run_finished(self, run: Run) -> None: ...
 
@@ -41,6 +42,8 @@ def run_experiment(
 ) -> None:
     """Train what is missing in `out`; finished runs of the same settings are kept.
 
+    A run that was interrupted goes on from its last epoch.
+
     Parameters
     ----------
     experiment : the config.
@@ -50,7 +53,8 @@ def run_experiment(
 
     Raises
     ------
-    InputError : `out` holds something else, a run with other settings, or data that cannot be used.
+    InputError : `out` holds something else, a run with other settings, or data that cannot be used;
+        another process is training one of the runs.
     """
     runs = plan_runs(experiment, methods, seeds)
     check_folder(experiment, out, runs)
@@ -60,11 +64,13 @@ def run_experiment(
     if missing:
         if experiment.dataset.name.startswith(TFDS_PREFIX):  # reads with TensorFlow
             import_tensorflow(experiment.backbone, experiment.dataset.image_size)
-        dataset = load_dataset(**experiment.dataset.model_dump())
+        dataset = load_dataset(**dict(experiment.dataset))
         observer.data_loaded(dataset)
         import_tensorflow(experiment.backbone, dataset.image_shape[0])
     with run_folder.written_whole(out / EXPERIMENT) as partial:
         partial.write_text(config.to_yaml(experiment), encoding="utf-8")
+    for run in finished:
+        run_folder.discard_training(run.folder(out))  # of a process that died just before it did
     for run in missing:
         observer.run_started(run)
         _train(experiment, out, run, dataset, observer)
@@ -75,7 +81,8 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
     """Raise `InputError` unless `out` is new, or holds runs of this experiment."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: expected a folder, {out} is a file")
-    if not out.exists() or not any(out.iterdir()):
+    # A process may have been killed when there was nothing but a temporary file.
+    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
         return
     if not (out / EXPERIMENT).exists():
         raise InputError(f"--out: {out} holds something that is not an experiment; name another")
@@ -84,9 +91,14 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
         _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
     for run in runs:
         folder = run.folder(out)
-        if folder.exists():
-            here = experiment.run_settings(run.method, run.seed)
-            _refuse_difference(folder, run_folder.read_yaml(folder, run_folder.SETTINGS), here)
+        training = run_folder.unfinished(folder)
+        for there_is, place in (
+            (folder.exists(), folder),
+            (run_folder.has_checkpoints(training), training),
+        ):
+            if there_is:
+                before = run_folder.read_yaml(place, run_folder.SETTINGS)
+                _refuse_difference(place, before, experiment.run_settings(run.method, run.seed))
 
 
 def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
@@ -121,6 +133,7 @@ def _train(
         prior=prior,
         start_from=start_from,
         teacher=teacher,
+        on_resume=lambda epochs, logs: observer.run_resumed(run, epochs, logs),
         on_epoch=lambda epoch, logs: observer.epoch_ended(run, epoch, logs),
     )
 

@@ -66,6 +66,14 @@ from lsplus_tf.metrics.statistics import (
     permutation_test,
     spiegelhalter_test,
 )
+from lsplus_tf.metrics.truth import (
+    excess_log_loss,
+    total_variation,
+    true_accuracy,
+    true_calibration_error,
+    true_class_confusion,
+    true_static_calibration_error,
+)
 
 __all__ = [
     "BrierDecomposition",
@@ -91,6 +99,7 @@ __all__ = [
     "debiased_calibration_error",
     "evaluate",
     "excess_aurc",
+    "excess_log_loss",
     "expected_calibration_error",
     "f1",
     "friedman_test",
@@ -114,6 +123,11 @@ __all__ = [
     "static_calibration_error",
     "sweep_calibration_error",
     "top_k_error",
+    "total_variation",
+    "true_accuracy",
+    "true_calibration_error",
+    "true_class_confusion",
+    "true_static_calibration_error",
     "underconfidence_error",
 ]
 

@@ -73,13 +73,18 @@ def settled_process(protocol: Protocol, seed: int) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that results depend on."""
+    return {name: version(name) for name in _REPORTED_PACKAGES}
+
+
 def describe_environment() -> dict[str, Any]:
     """Versions and hardware, for a run's record."""
     import tensorflow as tf
 
     return {
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in _REPORTED_PACKAGES},
+        "packages": package_versions(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lsplus_tf.atomic import written_whole as written_whole
@@ -28,15 +30,65 @@ PRIOR = "prior.json"
 SOFT_LABELS = "soft_labels.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
+CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
+_LOCK = "lock"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A model's `logits` (N, K) float32 of a split, with `labels` (N,) int64 and `ids` (N,) str."""
+    """A model's `logits` (N, K) float32 of a split, with `labels` (N,) int64 and `ids` (N,) str.
+
+    `posterior` (N, K) float64 is the exact p(y | x), None where it is not known.
+    """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
     ids: NDArray[np.str_]
+    posterior: NDArray[np.float64] | None = None
+
+
+def unfinished(folder: Path) -> Path:
+    """Where the training of a run is kept until the run is whole."""
+    return folder.with_name(f".{folder.name}.training")
+
+
+def has_checkpoints(training: Path) -> bool:
+    return any(training.glob(CHECKPOINTS))
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[Path]:
+    """The `unfinished` folder of a run, for this process alone.
+
+    It stays if the block ends before the run is whole, and something was saved to go on from.
+
+    Raises
+    ------
+    InputError : another process has it.
+    """
+    training = unfinished(folder)
+    training.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(training / _LOCK, timeout=0)
+    try:
+        # The system lets go of the lock when a process dies, however it does.
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"--out: another process is training {folder}; wait until it has ended, or name "
+            "another --out"
+        ) from error
+    try:
+        yield training
+    finally:
+        lock.release()
+        if folder.exists() or not has_checkpoints(training):
+            discard_training(folder)
+
+
+def discard_training(folder: Path) -> None:
+    """Remove the `unfinished` folder of a run, if there is one."""
+    # What cannot be removed does no harm, and another process may be removing it too.
+    shutil.rmtree(unfinished(folder), ignore_errors=True)
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -44,12 +96,14 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def write_predictions(folder: Path, split: str, predictions: Predictions) -> None:
-    np.savez_compressed(
-        _predictions_file(folder, split),
-        logits=predictions.logits,
-        labels=predictions.labels,
-        ids=predictions.ids,
-    )
+    arrays: dict[str, Any] = {
+        "logits": predictions.logits,
+        "labels": predictions.labels,
+        "ids": predictions.ids,
+    }
+    if predictions.posterior is not None:
+        arrays["posterior"] = predictions.posterior
+    np.savez_compressed(_predictions_file(folder, split), **arrays)
 
 
 _UNREADABLE = (
@@ -57,6 +111,7 @@ _UNREADABLE = (
     ValueError,
     KeyError,
     EOFError,
+    TypeError,
     zipfile.BadZipFile,
     zlib.error,
     yaml.YAMLError,
@@ -64,29 +119,31 @@ _UNREADABLE = (
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path, expected: str = "the file of a finished run") -> Iterator[None]:
     """Say which file of a run could not be read."""
     try:
         yield
     except _UNREADABLE as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{path}: not the file of a finished run ({why})") from error
+        raise InputError(f"{path}: not {expected} ({why})") from error
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:
     """The predictions of a finished run for "validation" or "test"."""
     path = _predictions_file(folder, split)
-    with _reading(path), np.load(path, allow_pickle=False) as arrays:
-        return Predictions(arrays["logits"], arrays["labels"], arrays["ids"])
+    with reading(path), np.load(path, allow_pickle=False) as arrays:
+        return Predictions(
+            arrays["logits"], arrays["labels"], arrays["ids"], arrays.get("posterior")
+        )
 
 
 def read_json(folder: Path, name: str) -> Any:
-    with _reading(folder / name):
+    with reading(folder / name):
         return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
 def read_yaml(folder: Path, name: str) -> dict[str, Any]:
-    with _reading(folder / name):
+    with reading(folder / name):
         values = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError("it has no keys")
@@ -94,14 +151,14 @@ def read_yaml(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    with _reading(folder / HISTORY):
+    with reading(folder / HISTORY):
         return pd.read_csv(folder / HISTORY)
 
 
 def read_soft_labels(folder: Path) -> NDArray[np.float32]:
     """The soft labels after every epoch, (epochs, K, K)."""
     path = folder / SOFT_LABELS
-    with _reading(path), np.load(path, allow_pickle=False) as arrays:
+    with reading(path), np.load(path, allow_pickle=False) as arrays:
         return arrays["soft_labels"]
 
 
