@@ -65,6 +65,15 @@ DIGITS = DatasetInfo(
     present=True,
 )
 
+PHANTOM = DatasetInfo(
+    name="phantom",
+    source="synthetic, grey, of any size and number, with exact class probabilities",
+    licence="none, made by this package",
+    get="made on the fly, as dataset.phantom says",
+    put="nowhere, always there",
+    present=True,
+)
+
 
 @dataclass(frozen=True)
 class OfficialSet:
@@ -145,7 +154,7 @@ def available_datasets(data_dir: Path | str | None) -> list[DatasetInfo]:
     'digits'
     """
     folder = None if data_dir is None else Path(data_dir)
-    known = [DIGITS]
+    known = [DIGITS, PHANTOM]
     for base, entry in medmnist.SETS.items():
         for suffix in ("", *medmnist.LARGER_SIZES):
             file_name = f"{base}{suffix}.npz"

@@ -84,8 +84,10 @@ def load_dataset(
         samples have groups (patients, lesions, slides) a group is never in two splits, and the
         share is only about what is asked for.
     unreadable : {"fail", "skip"}
-        Whether image files in a folder that cannot be read are an error, or are left out with a
-        warning and listed in `skipped`.
+        Whether image files that cannot be read are an error, or are left out with a warning and
+        listed in `skipped`: before splits are carved and `samples_per_class` are drawn if it is
+        their header, and after if it is their pixels. With `cache` "none" an error comes when the
+        file is used, and "skip" decodes all files once to find out.
     download : bool
         Let TFDS download and prepare the set. Without it the network is never used.
     interpolation : {"bilinear", "nearest"}
@@ -94,7 +96,7 @@ def load_dataset(
     cache : {"memory", "disk", "none"}
         Image files are decoded once into memory, once into a file under `cache_dir` from which
         tf.data reads (which is used again as long as the images do not change), or every time.
-        The pixels are the same.
+        The pixels are the same. On disk needs the file locks of Linux and macOS.
     cache_dir : Path, str or None
         Default ~/.cache/lsplus_tf/images.
     group_pattern : str or None
@@ -168,6 +170,8 @@ def load_dataset(
     if name == "phantom":
         if image_size is not None:
             raise InputError("image_size: expected none for 'phantom'; set phantom.image_size")
+        if samples_per_class is not None:  # which would change the classes' prior
+            raise InputError("samples_per_class: expected none for 'phantom'; set phantom.train")
         from lsplus_tf.config import Phantom
 
         return load_phantom(phantom or Phantom(), channels=channels)
