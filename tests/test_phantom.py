@@ -261,6 +261,10 @@ def test_what_cannot_be_is_refused():
         distribution.posterior(np.zeros((2, 6, 6, 3), np.uint8))
     with pytest.raises(InputError, match="samples: expected at least 2"):
         distribution.bayes_accuracy(1)
+    with pytest.raises(InputError, match=r"image_size: .* set phantom\.image_size"):
+        load_dataset("phantom", image_size=8)
+    with pytest.raises(InputError, match=r"samples_per_class: .* set phantom\.train"):
+        load_dataset("phantom", samples_per_class=8)
 
 
 # --- networks -------------------------------------------------------------------------------------
