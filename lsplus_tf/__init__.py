@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from lsplus_tf import (
         backbones,
+        calibrators,
         callbacks,
         datasets,
         geodesic,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _SUBPACKAGES = (
     "backbones",
+    "calibrators",
     "callbacks",
     "datasets",
     "geodesic",
@@ -61,6 +63,7 @@ __all__ = [
     "OnlineLabelSmoothing",
     "OnlineLabelSmoothingLoss",
     "backbones",
+    "calibrators",
     "callbacks",
     "class_accuracy",
     "datasets",

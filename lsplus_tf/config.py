@@ -119,17 +119,22 @@ class Dataset(Settings):
 class Backbone(Settings):
     """The network; see `lsplus_tf.backbones.build_classifier`."""
 
-    name: Literal["small_residual_cnn", "mobilenet_v2", "resnet50", "vgg19"] = "small_residual_cnn"
+    name: Literal[
+        "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
+    ] = "small_residual_cnn"
     weights: str | None = Field(
-        default=None, description="null, 'imagenet', or the path of a .weights.h5 file"
+        default=None,
+        description="null, 'imagenet', or the path of a .weights.h5, .keras, .h5 or .safetensors "
+        "file",
     )
     width: Positive = Field(default=1.0, description="multiplier of the channel counts")
     head: tuple[Count, ...] = Field(
         default=(), description="units of hidden ReLU layers between pooling and the logits"
     )
-    scaling: Literal["unit", "symmetric", "caffe"] = Field(
+    scaling: Literal["unit", "raw", "symmetric", "caffe", "torch"] = Field(
         default="unit",
-        description="pixels to [0, 1], to [-1, 1], or BGR minus the ImageNet mean",
+        description="pixels to [0, 1], 0..255, to [-1, 1], BGR minus the ImageNet mean, or [0, 1] "
+        "minus the ImageNet mean over its SD",
     )
     batch_norm_momentum: Fraction | None = Field(
         default=None, description="null keeps the architecture's own"
@@ -137,10 +142,15 @@ class Backbone(Settings):
 
     @model_validator(mode="after")
     def _only_what_the_network_has(self) -> Backbone:
-        if self.width != 1.0 and self.name in ("resnet50", "vgg19"):
+        if self.width != 1.0 and self.name not in ("small_residual_cnn", "mobilenet_v2"):
             raise ValueError(f"width: {self.name} has one width, expected 1.0")
         if self.weights == "imagenet" and self.name == "small_residual_cnn":
             raise ValueError("weights: small_residual_cnn has no ImageNet weights")
+        if self.weights == "imagenet" and self.name == "resnet34":
+            raise ValueError(
+                "weights: resnet34 takes its ImageNet weights from a .safetensors file with "
+                "torchvision's names; 'imagenet' is for resnet34_preact"
+            )
         return self
 
 
@@ -200,6 +210,37 @@ class StepSchedule(Settings):
         return self
 
 
+class FineTuning(Settings):
+    """Which pretrained weights of the backbone are trained, and from when on.
+
+    A frozen layer keeps its weights, and its BatchNormalization the statistics, which it then
+    normalises with in training too.
+    """
+
+    freeze: Literal["none", "batch_norm", "backbone"] = Field(
+        default="none", description="what stays frozen: the BatchNormalizations, or all"
+    )
+    frozen_epochs: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=0, description="first epochs in which the head alone is trained"
+    )
+    learning_rate: Positive | None = Field(
+        default=None,
+        description="after the frozen epochs, before the schedule's factors; null keeps the "
+        "optimizer's",
+    )
+
+    @model_validator(mode="after")
+    def _two_stages(self) -> FineTuning:
+        if self.frozen_epochs and self.freeze == "backbone":
+            raise ValueError("frozen_epochs: expected 0 where freeze is backbone, for all epochs")
+        if self.learning_rate is not None and not self.frozen_epochs:
+            raise ValueError(
+                "learning_rate: set frozen_epochs, after which it holds; before and without them "
+                "it is protocol.optimizer.learning_rate"
+            )
+        return self
+
+
 class Protocol(Settings):
     """How every method of the comparison is trained."""
 
@@ -214,6 +255,7 @@ class Protocol(Settings):
         default=None, description="epochs without a better validation accuracy"
     )
     augmentation: Augmentation = Augmentation()
+    fine_tuning: FineTuning = FineTuning()
     class_balanced: bool = Field(
         default=False,
         description="every training sample is of a class drawn evenly, and drawn from it evenly",
@@ -225,6 +267,15 @@ class Protocol(Settings):
         description="how long an epoch goes on before the training is saved within it, to go on "
         "from there if it is interrupted; after an epoch it is always saved",
     )
+
+    @model_validator(mode="after")
+    def _fine_tuning_fits(self) -> Protocol:
+        if self.fine_tuning.frozen_epochs >= self.epochs:
+            raise ValueError(
+                f"fine_tuning.frozen_epochs: expected fewer than epochs, {self.epochs}, received "
+                f"{self.fine_tuning.frozen_epochs}; fine_tuning.freeze: backbone is for all epochs"
+            )
+        return self
 
 
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -248,6 +299,10 @@ class Experiment(Settings):
     def _what_depends_on_what(self) -> Experiment:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: expected different numbers, received {list(self.seeds)}")
+        if self.backbone.weights is None and self.protocol.fine_tuning != FineTuning():
+            raise ValueError(
+                "protocol.fine_tuning: frozen weights would be random; set backbone.weights"
+            )
         if self.hard_label_method is None:
             for name, method in self.methods.items():
                 takes = {NeedsClassAccuracy: "class accuracies", TfKDSelfTraining: "teacher"}

@@ -87,7 +87,51 @@ def test_the_momentum_of_batch_normalization():
     assert momenta(batch_norm_momentum=0.9) == {0.9}
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "vgg19"])
+@pytest.mark.parametrize(
+    ("name", "backbone", "totals"),
+    [
+        ("resnet34", 21_301_696, [22_352_834, 22_353_860, 22_355_399]),
+        ("resnet34_preact", 21_302_473, [22_353_611, 22_354_637, 22_356_176]),
+        ("resnet50", 23_587_712, [26_211_714, 26_212_740, 26_214_279]),
+    ],
+)
+def test_the_ls_plus_authors_networks_have_the_published_sizes(name, backbone, totals):
+    """Of the pre-activation form and ResNet-50 for 2, 4 and 7 classes, as their code prints them.
+
+    The standard ResNet-34 has torchvision's 21,797,672 less the 513,000 of its layer `fc`, and the
+    17,024 moving statistics, which PyTorch does not count.
+    """
+    assert 21_797_672 - 513_000 + 17_024 == 21_301_696
+    models = [build_classifier(name, (32, 32, 3), k, head=(1024, 512)) for k in (2, 4, 7)]
+    assert [model.count_params() for model in models] == totals
+    assert {model.get_layer("backbone").count_params() for model in models} == {backbone}
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet34_preact"])
+def test_the_feature_maps_of_resnet34(name):
+    model = build_classifier(name, (224, 224, 3), 2).get_layer("backbone")
+    sums = [layer.output.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    assert sums == (
+        [(56, 56, 64)] * 3 + [(28, 28, 128)] * 4 + [(14, 14, 256)] * 6 + [(7, 7, 512)] * 3
+    )
+    assert model.output_shape == (None, 7, 7, 512)
+    odd = build_classifier(name, (33, 65, 1), 2).get_layer("backbone")
+    assert odd.output_shape == (None, 2, 3, 512)
+
+
+def test_how_the_resnet34s_normalise():
+    def settings(name: str) -> set[tuple[float, float]]:
+        layers = build_classifier(name, (32, 32, 3), 2).get_layer("backbone").layers
+        found = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
+        return {(layer.epsilon, layer.momentum) for layer in found}
+
+    assert settings("resnet34") == {(1e-5, 0.9)}
+    assert settings("resnet34_preact") == {(2e-5, 0.99)}
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"]
+)
 def test_images_that_are_too_small(name):
     with pytest.raises(InputError, match=f"image_size: {name} needs .* 32x32 .* received 40x31"):
         build_classifier(name, (40, 31, 3), num_classes=2)
@@ -99,10 +143,12 @@ def test_images_that_are_too_small(name):
 def test_pixel_scaling_is_keras_preprocessing():
     images = pixels(2, 4, 5, 3)
     np.testing.assert_array_equal(PixelScaling("unit")(images), images / np.float32(255))
+    np.testing.assert_array_equal(PixelScaling("raw")(images), images)
     for mode, theirs in (
         ("symmetric", applications.mobilenet_v2.preprocess_input),
         ("caffe", applications.resnet50.preprocess_input),
         ("caffe", applications.vgg19.preprocess_input),
+        ("torch", applications.densenet.preprocess_input),
     ):
         np.testing.assert_allclose(PixelScaling(mode)(images), theirs(images.copy()), atol=1e-5)
     grey = pixels(2, 4, 5, 1)
@@ -110,13 +156,15 @@ def test_pixel_scaling_is_keras_preprocessing():
 
 
 def test_pixel_scaling_refuses():
-    with pytest.raises(InputError, match="mode: expected 'unit', 'symmetric' or 'caffe'"):
-        PixelScaling("torch")
-    with pytest.raises(InputError, match=r"scaling: 'caffe' needs three channels; set dataset\.ch"):
-        tiny(image_shape=(8, 8, 1), scaling="caffe")
+    with pytest.raises(InputError, match=r"mode: expected one of \('unit', .*\), received 'bgr'"):
+        PixelScaling("bgr")
+    for mode in ("caffe", "torch"):
+        message = rf"scaling: '{mode}' needs three channels; set dataset\.channels"
+        with pytest.raises(InputError, match=message):
+            tiny(image_shape=(8, 8, 1), scaling=mode)
 
 
-@pytest.mark.parametrize("scaling", ["unit", "symmetric", "caffe"])
+@pytest.mark.parametrize("scaling", ["unit", "raw", "symmetric", "caffe", "torch"])
 def test_scaling_is_part_of_the_saved_model(tmp_path, scaling):
     model = tiny(scaling=scaling)
     model.save(tmp_path / "model.keras")
@@ -188,7 +236,7 @@ def test_weights_that_do_not_fit(colour_weights, tmp_path):
     text.write_text("no HDF5")
     with pytest.raises(InputError, match=message):
         tiny(weights=text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"weights: expected a \.weights\.h5 file .*\.txt"):
         tiny(weights=shutil.copy(path, tmp_path / "wrong_ending.txt"))
 
 
@@ -199,15 +247,16 @@ def test_weights_that_are_not_there(tmp_path):
         tiny(weights=tmp_path / "no.weights.h5")
 
 
-def test_imagenet_weights_without_a_network(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet34_preact"])
+def test_imagenet_weights_without_a_network(monkeypatch, tmp_path, name):
     def unreachable(*_):
         raise urllib.error.URLError("no network\nat all")
 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", unreachable)
-    with pytest.raises(InputError, match=r"^backbone\.weights: .*mobilenet_v2.*no network at all$"):
-        build_classifier("mobilenet_v2", (32, 32, 3), 2, weights="imagenet", width=0.35)
+    with pytest.raises(InputError, match=rf"^backbone\.weights: .*{name}.*no network at all$"):
+        build_classifier(name, (32, 32, 3), 2, weights="imagenet", width=0.35)
 
 
 def test_the_small_network_trains_on_an_odd_batch_of_few_channels():

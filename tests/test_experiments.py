@@ -46,6 +46,7 @@ class Recorder:
         self.fail_after = fail_after
         self.started: list[Run] = []
         self.ended: list[Run] = []
+        self.resumed: list[tuple[Run, int]] = []
         self.on_epoch: Callable[[Run, int], None] = lambda run, epoch: None
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
@@ -56,6 +57,9 @@ class Recorder:
 
     def run_started(self, run: Run) -> None:
         self.started.append(run)
+
+    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
+        self.resumed.append((run, epochs))
 
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
         assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(logs)
@@ -402,14 +406,16 @@ def interrupted(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
     return out, {"left": left, "then": linear.run(experiment, out, **narrow)}
 
 
-def test_an_exception_leaves_no_run_folder(interrupted):
-    assert interrupted[1]["left"] == ["hard/seed_1"]
+def test_an_exception_leaves_no_run_folder_but_what_was_saved(interrupted):
+    assert interrupted[1]["left"] == ["hard/seed_1", "warm/.seed_1.training"]
+    assert not list(interrupted[0].rglob(".seed*"))  # when the run was finished
 
 
 def test_a_later_call_makes_what_is_missing(interrupted):
     then = interrupted[1]["then"]
     assert then.finished == [Run("hard", 1)]
     assert then.missing == then.started == then.ended == [Run("warm", 1)]
+    assert then.resumed == [(Run("warm", 1), 2)]
 
 
 @pytest.mark.parametrize("method", ["hard", "warm"])

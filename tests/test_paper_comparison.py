@@ -118,6 +118,15 @@ def test_other_data_and_networks_are_in_no_paper(tmp_path):
     assert comparison.beside_printed(name) is None
 
 
+@pytest.mark.parametrize("form", ["resnet34", "resnet34_preact"])
+def test_the_papers_resnet34_is_the_preactivation_form(tmp_path, form):
+    settings = (f"backbone.name={form}", "backbone.weights=null", "seeds=[1]")
+    beside = comparison.beside_printed(finished(tmp_path, "mhist", *settings))
+    assert beside.title == "MHIST, ResNet-34"
+    assert cell(beside, "hard_labels", "accuracy")["mean_printed"] == 77.14
+    assert any("standard ResNet-34" in note for note in beside.notes) == (form == "resnet34")
+
+
 def test_images_of_a_folder_are_what_the_config_is_called(tmp_path):
     results = finished(tmp_path, "chaoyang", "dataset.name=folder:/data/chaoyang", "seeds=[1,2]")
     beside = comparison.beside_printed(results)

@@ -66,8 +66,8 @@ class BesidePrinted:
 def beside_printed(results: Results) -> BesidePrinted | None:
     """The measured table beside the printed one; None where no paper has the data and network."""
     experiment = results.experiment
-    dataset = _dataset(experiment)
-    expected = _printed(dataset, experiment.backbone.name)
+    dataset, network = _dataset(experiment), _network(experiment)
+    expected = _printed(dataset, network)
     names = {
         m: n for m in results.methods if (n := _printed_method(experiment.methods[m], dataset))
     }
@@ -91,9 +91,7 @@ def beside_printed(results: Results) -> BesidePrinted | None:
     sd = table["sd_printed"].where(has_printed, measured)
     table["in_sd"] = table["difference"] / sd
     table["sd_of"] = np.where(has_printed, "printed", np.where(sd.notna(), "measured", ""))
-    return BesidePrinted(
-        title(dataset, experiment.backbone.name), table[COLUMNS], tuple(_notes(experiment, table))
-    )
+    return BesidePrinted(title(dataset, network), table[COLUMNS], tuple(_notes(experiment, table)))
 
 
 def markdown_text(beside: BesidePrinted) -> str:
@@ -139,6 +137,11 @@ def _dataset(experiment: Experiment) -> str:
     return experiment.name if name.startswith((FOLDER_PREFIX, CSV_PREFIX)) else name
 
 
+def _network(experiment: Experiment) -> str:
+    """The network's name in the papers, whose ResNet-34 is the pre-activation form."""
+    return experiment.backbone.name.removesuffix("_preact")
+
+
 def _printed(dataset: str, backbone: str) -> pd.DataFrame:
     """The printed cells of a data set and network in percent: method, metric, mean, sd, note."""
     confidence = printed.radimagenet_confidence()
@@ -176,6 +179,11 @@ def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
         notes.append(
             "Printed: the LS+ paper's Table 1, mean and SD of three runs, both rounded up. The "
             "SD of a difference is the printed one."
+        )
+    if experiment.backbone.name == "resnet34":
+        notes.append(
+            "The network here is the standard ResNet-34; the paper's is its pre-activation form, "
+            "`backbone.name: resnet34_preact`."
         )
     if (table["sd_of"] == "measured").any():
         notes.append(f"{MEASURED_SD}: the measured SD, as none is printed.")

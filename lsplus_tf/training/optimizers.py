@@ -59,8 +59,8 @@ def _learning_rate(
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     start = protocol.optimizer.learning_rate
     schedule = protocol.schedule
-    if schedule is None or not schedule.epochs:
-        return start
+    if schedule is None or not schedule.epochs or protocol.fine_tuning.frozen_epochs:
+        return start  # with frozen epochs `FrozenEpochs` sets it for each epoch
     return keras.optimizers.schedules.PiecewiseConstantDecay(
         # The old value holds up to and including its boundary: the last step of the epoch before.
         boundaries=[epoch * steps_per_epoch - 1 for epoch in schedule.epochs],

@@ -27,6 +27,7 @@ from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import describe_environment, settled_process
+from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
 from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
@@ -107,10 +108,12 @@ def train_run(
                 _identity(settings, prior, dataset),
                 keeps_best=protocol.checkpoint == "best_validation_accuracy",
             )
-            saved = SavedTraining(protocol, checkpoints, adapting, started)
+            kind = keras.metrics.CategoricalAccuracy if method.mixup else _SPARSE_ACCURACY
+            accuracy = kind(name="accuracy")
+            saved = SavedTraining(protocol, checkpoints, adapting, [accuracy], started)
             if saved.progress.epochs or saved.progress.step:
                 _tell_resumed(saved.progress, on_resume)
-            _fit(model, saved, method, protocol, seed, dataset, prior, adapting, on_epoch)
+            _fit(model, saved, method, protocol, seed, dataset, prior, adapting, accuracy, on_epoch)
             progress = saved.progress
             if not math.isfinite(progress.history[-1]["loss"]):
                 checkpoints.discard()  # the same would come of them
@@ -181,21 +184,24 @@ def _fit(
     dataset: ImageDataset,
     prior: dict[str, Any] | None,
     adapting: keras.callbacks.Callback | None,
+    accuracy: keras.metrics.Metric,
     on_epoch: OnEpoch | None,
 ) -> None:
     """Train `model` from where it was saved to the end, or until its loss is not finite."""
     steps = -(-len(dataset.train.labels) // protocol.batch_size)
     counts = priors.class_counts(dataset.train.labels, dataset.num_classes)
-    accuracy = keras.metrics.CategoricalAccuracy if method.mixup else _SPARSE_ACCURACY
+    if protocol.fine_tuning.freeze != "none":
+        freeze(model, protocol.fine_tuning.freeze)
     model.compile(
         optimizer=build_optimizer(protocol, steps),
         loss=build_loss(method, counts, None if prior is None else prior["class_accuracy"]),
-        metrics=[accuracy(name="accuracy")],
+        metrics=[accuracy],
         # XLA makes these networks slower on a CPU.
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
     )
     # Variables made inside the first step would make TensorFlow trace that step twice.
     model.optimizer.build(model.trainable_variables)
+    two_stages = protocol.fine_tuning.frozen_epochs > 0
     progress = saved.progress
     over = progress.is_over(protocol)  # then `fit` only gives the callbacks what was saved
     batches = training_batches(
@@ -225,6 +231,7 @@ def _fit(
             keras.callbacks.TerminateOnNaN(),
             # Before it is saved, so that its state is that after the epoch.
             *([] if adapting is None else [adapting]),
+            *([FrozenEpochs(protocol, progress.epochs)] if two_stages else []),
             saved,
             keras.callbacks.LambdaCallback(on_epoch_end=_epoch_hook(on_epoch)),
         ],
@@ -237,7 +244,7 @@ def _identity(settings: dict[str, Any], prior: dict[str, Any] | None, dataset: I
     """A digest of what a training depends on."""
     digest = hashlib.sha256(json.dumps([settings, prior, dataset.image_shape]).encode())
     for _, split in dataset.splits():
-        digest.update(np.ascontiguousarray(split.labels))
+        digest.update(split.labels.tobytes())
         digest.update("\n".join(split.ids).encode())
     return digest.hexdigest()
 

@@ -1,0 +1,260 @@
+"""Weights of a backbone from a file: Keras's three formats, and safetensors in PyTorch's names.
+
+A file is matched layer by layer and weight by weight, by name, except Keras 3's `.weights.h5`,
+which counts the layers of each class and which Keras itself reads.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from lsplus_tf.errors import InputError, MissingDataError
+
+# The arrays of a file: by layer, then by weight.
+Layers = dict[str, dict[str, NDArray[np.generic]]]
+
+_SHOWN = 5
+_PUBLISHED = {
+    # Converted from MXNet by the authors of image-classifiers; for pixels 0..255.
+    "resnet34_preact": (
+        "https://github.com/qubvel/classification_models/releases/download/0.0.1/"
+        "resnet34_imagenet_1000_no_top.h5",
+        "8caaa0ad39d927cb8ba5385bf945d582",
+    ),
+}
+
+
+def download_imagenet(name: str) -> Path:
+    """The file of published ImageNet weights for a network that Keras has none for."""
+    url, md5 = _PUBLISHED[name]
+    file = url.rpartition("/")[2]
+    return Path(keras.utils.get_file(file, url, cache_subdir="models", file_hash=md5))
+
+
+def load_weights(backbone: keras.Model, path: Path) -> None:
+    """Give every layer of `backbone` the weights that a file has for it.
+
+    Parameters
+    ----------
+    backbone : a network without its head.
+    path : a `.weights.h5` file of the backbone; a `.keras` model; an `.h5` or `.hdf5` file that
+        Keras 2 wrote, with weights or a whole model, such as those of RadImageNet and of
+        image-classifiers; a `.safetensors` file with torchvision's names. Dense layers of the file
+        that the backbone does not have are its head, and are left.
+
+    Raises
+    ------
+    MissingDataError : no such file.
+    InputError : the file cannot be read; or it lacks weights, has others, or of other shapes, each
+        of which is named.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"backbone.weights: no such file {path}")
+    if path.name.endswith(".weights.h5") and not _is_of_keras_2(path):
+        _load_keras_3(backbone, path)
+        return
+    readers = {
+        ".keras": _read_keras,
+        ".h5": _read_keras_2,
+        ".hdf5": _read_keras_2,
+        ".safetensors": _read_safetensors,
+    }
+    if path.suffix not in readers:
+        raise InputError(
+            f"backbone.weights: expected a .weights.h5 file or one of {', '.join(readers)}, "
+            f"received {path}"
+        )
+    try:
+        found = readers[path.suffix](path)
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"backbone.weights: {path} cannot be read: {_line(error)}") from error
+    _assign(backbone, found, path)
+
+
+def _assign(backbone: keras.Model, found: Layers, path: Path) -> None:
+    pairs, misfits = [], []
+    for layer in backbone.layers:
+        if not layer.weights:
+            continue
+        arrays = found.pop(layer.name, None)
+        if arrays is None:
+            misfits.append(f"{layer.name} is not in the file")
+            continue
+        for variable in layer.weights:
+            array = arrays.pop(variable.name, None)
+            if array is None:
+                misfits.append(f"{layer.name} has no {variable.name} in the file")
+            elif array.shape != tuple(variable.shape):
+                misfits.append(
+                    f"{layer.name}: {variable.name} of shape {tuple(variable.shape)} expected, "
+                    f"received {array.shape}"
+                )
+            else:
+                pairs.append((variable, array))
+        misfits += [f"{layer.name} has a {weight} in the file only" for weight in arrays]
+    misfits += [f"{name} is in the file only" for name in found if not _is_dense(found[name])]
+    if misfits:
+        raise _misfit(path, misfits)
+    for variable, array in pairs:
+        variable.assign(array)
+
+
+def _is_dense(arrays: dict[str, NDArray[np.generic]]) -> bool:
+    return {array.ndim for array in arrays.values()} in ({2}, {1, 2})
+
+
+def _misfit(path: Path, misfits: list[str]) -> InputError:
+    shown = "; ".join(misfits[:_SHOWN])
+    more = f"; and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
+    return InputError(f"backbone.weights: {path} does not fit the backbone: {shown}{more}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+# --- Keras 3 --------------------------------------------------------------------------------------
+
+
+def _load_keras_3(backbone: keras.Model, path: Path) -> None:
+    try:
+        with warnings.catch_warnings():
+            # Keras also looks for the layers under its private containers, and says so 160 times
+            # where a file names them under `layers` alone. A layer that is missing raises.
+            warnings.filterwarnings("ignore", "Skipping nested container")
+            backbone.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise _misfit(path, _keras_3_misfits(str(error)) or [_line(error)]) from error
+
+
+def _keras_3_misfits(message: str) -> list[str]:
+    """The layers that Keras's error names, the first with what is wrong with it."""
+    layers = re.findall(r"<\w+ name=([^,>]+)", message.rpartition("could not be loaded:")[2])
+    first = re.search(r"for object <\w+ name=([^,>]+)", message)
+    if first is None:
+        return []
+    shapes = re.search(r"variable\.shape=(\(.*?\)), Received: value\.shape=(\(.*?\))", message)
+    counts = re.search(r"expected (\d+) variables, but received (\d+)", message)
+    if shapes:
+        why = f"shape {shapes[1]} expected, received {shapes[2]}"
+    elif counts:
+        why = f"{counts[1]} weights expected, received {counts[2]}"
+    else:
+        why = "it does not fit"
+    return [
+        f"{first[1]}: {why}",
+        *(f"{name} does not fit either" for name in layers if name != first[1]),
+    ]
+
+
+def _read_keras(path: Path) -> Layers:
+    found: Layers = {}
+    for layer in _leaves(keras.models.load_model(path, compile=False)):
+        if layer.weights:
+            if layer.name in found:
+                raise ValueError(f"it has two layers {layer.name}")
+            found[layer.name] = {weight.name: weight.numpy() for weight in layer.weights}
+    return found
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+# --- Keras 2 --------------------------------------------------------------------------------------
+
+
+def _is_of_keras_2(path: Path) -> bool:
+    try:
+        with h5py.File(path) as file:
+            return _names_layers(file.get("model_weights", file))
+    except OSError:
+        return False
+
+
+def _names_layers(group: h5py.Group) -> bool:
+    # The attribute is split into layer_names0, layer_names1, ... where it is too long.
+    return "layer_names" in group.attrs or "layer_names0" in group.attrs
+
+
+def _read_keras_2(path: Path) -> Layers:
+    with h5py.File(path) as file:
+        group = file.get("model_weights", file)  # of a file with a whole model
+        if not _names_layers(group):
+            raise ValueError("it is no file of Keras 2; those of Keras 3 end in .weights.h5")
+        found: dict[str, dict[str, NDArray[np.generic]]] = defaultdict(dict)
+        for name, layer in group.items():
+            arrays = {tuple(place.split("/")[-2:]): item[()] for place, item in _datasets(layer)}
+            # A model in the model is one group with all its layers. Else the group's name counts:
+            # Keras 2 numbered names inside that occurred in another model of the process.
+            nested = len({inner for inner, _ in arrays}) > 1
+            for (inner, weight), array in arrays.items():
+                # The kernel of a depthwise convolution had a name of its own.
+                weight = weight.removesuffix(":0").removeprefix("depthwise_")
+                found[inner if nested else name][weight] = array
+        return dict(found)
+
+
+def _datasets(group: h5py.Group) -> list[tuple[str, h5py.Dataset]]:
+    """All arrays below a group, with their paths from the root."""
+    found: list[tuple[str, h5py.Dataset]] = []
+
+    def collect(_: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found.append((item.name, item))
+
+    group.visititems(collect)
+    return found
+
+
+# --- PyTorch --------------------------------------------------------------------------------------
+
+_OF_PYTORCH = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
+
+
+def _read_safetensors(path: Path) -> Layers:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise InputError(
+            "backbone.weights: a .safetensors file needs the package safetensors: "
+            "pip install 'lsplus_tf[safetensors]'"
+        ) from error
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    found: dict[str, dict[str, NDArray[np.generic]]] = defaultdict(dict)
+    for key, tensor in tensors.items():
+        layer, _, weight = key.rpartition(".")
+        arrays = found[layer.replace(".", "_")]
+        match tensor.ndim:
+            case 4:  # (out, in, height, width)
+                arrays["kernel"] = tensor.transpose(2, 3, 1, 0)
+            case 2:
+                arrays["kernel"] = tensor.T
+            case 1:
+                arrays[_OF_PYTORCH[weight]] = tensor
+            case 0:  # num_batches_tracked, which nothing depends on
+                pass
+    return dict(found)

@@ -1,0 +1,205 @@
+"""Calibrators that are linear in the logits, or in the logarithms of the probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsplus_tf.calibrators._arrays import log_softmax, softmax
+from lsplus_tf.calibrators._optimise import minimise
+from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
+from lsplus_tf.calibrators.temperature import check_not_negative, typical_size
+
+
+class VectorScaling(Calibrator):
+    """p = softmax(w * z + b), with a weight and a bias for each class, by maximum likelihood.
+
+    Attributes
+    ----------
+    scale_, bias_ : ndarray, shape (K,)
+        w, and b, which sums to 0.
+    n_classes_ : int
+        K.
+
+    Notes
+    -----
+    The predicted class can change. Adding a constant to a row, which softmax does not see, changes
+    the probabilities: give logits of one kind to `fit` and `predict_proba`.
+
+    Of classes that are told apart perfectly the likelihood has no maximum; the search then stops
+    where it is flat, with a warning. Weights times the logits' size, and biases, stay within 100.
+
+    Source: Guo et al., ICML 2017, section 4.2.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import VectorScaling
+    >>> logits = [[2, 0], [2, 0], [0, 2], [0, 2], [0, 2], [2, 0]]
+    >>> scaling = VectorScaling().fit(logits, [0, 0, 1, 1, 0, 1])
+    >>> scaling.predict_proba([[2, 0], [0, 2]]).round(4).tolist()
+    [[0.6667, 0.3333], [0.3333, 0.6667]]
+    """
+
+    name: ClassVar = "vector"
+    _fitted: ClassVar = {"scale_": as_array, "bias_": as_array}
+    _needs_every_class: ClassVar = True
+
+    scale_: Floats
+    bias_: Floats
+
+    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+        num_classes = logits.shape[1]
+        size = typical_size(logits)
+        unit = logits / size
+
+        def objective(parameters: Floats) -> tuple[float, Floats]:
+            scale, bias = np.split(parameters, 2)
+            loss, residual = _log_loss(unit * scale + bias, labels)
+            return loss, np.concatenate([(residual * unit).sum(axis=0), residual.sum(axis=0)])
+
+        start = np.concatenate([np.full(num_classes, size), np.zeros(num_classes)])
+        scale, bias = np.split(minimise(objective, start, type(self).__name__), 2)
+        self.scale_, self.bias_ = scale / size, bias - bias.mean()
+
+    def _probabilities(self, logits: Any, xp: Any) -> Any:
+        return softmax(logits * self.scale_ + self.bias_, xp)
+
+    def _samples_needed(self, num_classes: int) -> int:
+        return 2 * num_classes
+
+
+class MatrixScaling(Calibrator):
+    """p = softmax(W z + b), with penalties on what is not on the diagonal of W, and on b.
+
+    Minimises NLL + off_diagonal_penalty mean_{i != j} W_ij^2 + bias_penalty mean_j b_j^2, with the
+    negative log-likelihood's mean over the samples.
+
+    Parameters
+    ----------
+    off_diagonal_penalty, bias_penalty : float
+        lambda and mu, >= 0. Large ones give VectorScaling without its biases. What is best depends
+        on the data: choose by cross-validation, as
+        `sklearn.model_selection.GridSearchCV(..., scoring="neg_log_loss")` does.
+
+    Attributes
+    ----------
+    weights_ : ndarray, shape (K, K)
+        W; row k gives the new logit of class k.
+    bias_ : ndarray, shape (K,)
+        b, which sums to 0.
+    n_classes_ : int
+        K.
+
+    Notes
+    -----
+    With `VectorScaling`'s reservations.
+
+    Source: Guo et al., ICML 2017, section 4.2; the penalties (ODIR) are of Kull et al., NeurIPS
+    2019, who chose both by cross-validation.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import MatrixScaling
+    >>> logits = [[2, 0], [2, 0], [0, 2], [0, 2], [0, 2], [2, 0]]
+    >>> scaling = MatrixScaling().fit(logits, [0, 0, 1, 1, 0, 1])
+    >>> scaling.predict_proba([[2, 0], [0, 2]]).round(4).tolist()
+    [[0.6667, 0.3333], [0.3333, 0.6667]]
+    """
+
+    name: ClassVar = "matrix"
+    _fitted: ClassVar = {"weights_": as_array, "bias_": as_array}
+    _needs_every_class: ClassVar = True
+
+    weights_: Floats
+    bias_: Floats
+
+    def __init__(self, off_diagonal_penalty: float = 0.01, bias_penalty: float = 0.01) -> None:
+        self.off_diagonal_penalty = off_diagonal_penalty
+        self.bias_penalty = bias_penalty
+
+    def _features(self, logits: Any, xp: Any) -> Any:
+        return logits
+
+    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+        num_classes = logits.shape[1]
+        size = typical_size(logits)
+        unit = self._features(logits, np) / size
+        off_diagonal = 1 - np.eye(num_classes)
+        # On the weights of the unit features, which are larger by the size.
+        weight_penalty = self.off_diagonal_penalty / off_diagonal.sum() / size**2
+        bias_penalty = self.bias_penalty / num_classes
+
+        def objective(parameters: Floats) -> tuple[float, Floats]:
+            weights, bias = _unpack(parameters, num_classes)
+            outside = weights * off_diagonal
+            loss, residual = _log_loss(unit @ weights.T + bias, labels)
+            loss += weight_penalty * (outside**2).sum() + bias_penalty * (bias**2).sum()
+            weights_slope = residual.T @ unit + 2 * weight_penalty * outside
+            bias_slope = residual.sum(axis=0) + 2 * bias_penalty * bias
+            return loss, np.concatenate([weights_slope.ravel(), bias_slope])
+
+        start = np.concatenate([(np.eye(num_classes) * size).ravel(), np.zeros(num_classes)])
+        parameters = minimise(objective, start, type(self).__name__)
+        weights, bias = _unpack(parameters, num_classes)
+        self.weights_, self.bias_ = weights / size, bias - bias.mean()
+
+    def _probabilities(self, logits: Any, xp: Any) -> Any:
+        features = self._features(logits, xp)
+        return softmax(xp.matmul(features, self.weights_.T) + self.bias_, xp)
+
+    def _samples_needed(self, num_classes: int) -> int:
+        check_not_negative("off_diagonal_penalty", self.off_diagonal_penalty)
+        check_not_negative("bias_penalty", self.bias_penalty)
+        # Penalties hold what is not on the diagonal.
+        free = 2 if self.off_diagonal_penalty > 0 else num_classes + 1
+        return num_classes * free
+
+
+class DirichletCalibration(MatrixScaling):
+    """p = softmax(W log q + b), q = softmax(z): `MatrixScaling` of the log-probabilities.
+
+    That is the form that calibrated probabilities have where q is Dirichlet distributed in every
+    class. A function of q alone: a constant added to a row of logits changes nothing.
+
+    Parameters, attributes and penalties are those of `MatrixScaling`.
+
+    Notes
+    -----
+    Source: Kull et al., NeurIPS 2019, with ODIR regularisation. Their code clips q before the
+    logarithm; log-softmax needs no clipping.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import DirichletCalibration
+    >>> logits = [[2, 0], [2, 0], [0, 2], [0, 2], [0, 2], [2, 0]]
+    >>> calibration = DirichletCalibration().fit(logits, [0, 0, 1, 1, 0, 1])
+    >>> calibration.predict_proba([[2, 0], [0, 2]]).round(4).tolist()
+    [[0.6667, 0.3333], [0.3333, 0.6667]]
+    """
+
+    name: ClassVar = "dirichlet"
+
+    def _features(self, logits: Any, xp: Any) -> Any:
+        return log_softmax(logits, xp)
+
+
+def _unpack(parameters: Floats, num_classes: int) -> tuple[Floats, Floats]:
+    """Weights (K, K) and biases (K,)."""
+    return (
+        parameters[: num_classes**2].reshape(num_classes, num_classes),
+        parameters[num_classes**2 :],
+    )
+
+
+def _log_loss(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, Floats]:
+    """The mean negative log-likelihood, and its slope against the scores (N, K)."""
+    rows = np.arange(len(labels))
+    below = scores - scores.max(axis=1, keepdims=True)
+    powers = np.exp(below)
+    totals = powers.sum(axis=1)
+    loss = float((np.log(totals) - below[rows, labels]).mean())
+    residual = powers / totals[:, None]
+    residual[rows, labels] -= 1
+    return loss, residual / len(labels)

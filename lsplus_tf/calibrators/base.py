@@ -1,0 +1,253 @@
+"""What all calibrators are: fitted on logits and labels, used on logits, kept as JSON."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from lsplus_tf.atomic import written_whole
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics._predictions import check_predictions
+
+if TYPE_CHECKING:
+    import keras
+
+Floats = NDArray[np.float64]
+
+CALIBRATORS: dict[str, type[Calibrator]] = {}
+"""Every calibrator by its short name, as configs and the command line have it."""
+
+_FORMAT = "lsplus_tf calibrator"
+_VERSION = 1
+_ROW_SUM_TOLERANCE = 1e-3
+
+
+class Calibrator(ClassifierMixin, BaseEstimator):
+    """A map from a classifier's logits to calibrated probabilities, in scikit-learn's manner.
+
+    Attributes
+    ----------
+    n_classes_ : int
+        K of the logits that it was fitted on.
+    classes_ : ndarray of int, shape (K,)
+        0..K-1.
+    """
+
+    name: ClassVar[str]
+    """Short name, in configs and files."""
+
+    _fitted: ClassVar[dict[str, Callable[[Any], Any]]]
+    """Attributes that `_fit` sets, and what makes them of their JSON."""
+
+    _needs_every_class: ClassVar[bool] = False
+    """Whether something is estimated class by class, so that each must be among the labels."""
+
+    n_classes_: int
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in vars(cls):
+            CALIBRATORS[cls.name] = cls
+
+    @abstractmethod
+    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+        """Set the attributes of `_fitted`, given valid logits (N, K) and labels (N,)."""
+
+    @abstractmethod
+    def _probabilities(self, logits: Any, xp: Any) -> Any:
+        """Probabilities (N, K) of float64 logits (N, K), in `numpy` or `keras.ops`."""
+
+    @abstractmethod
+    def _samples_needed(self, num_classes: int) -> int:
+        """How many samples `fit` asks for: the numbers that nothing but the data holds."""
+
+    def fit(self, logits: ArrayLike, labels: ArrayLike) -> Self:
+        """Fit to held-out predictions; never to those that the result is judged on.
+
+        Parameters
+        ----------
+        logits : array_like, shape (N, K)
+            Finite numbers; of probabilities, their logarithms.
+        labels : array_like of int, shape (N,) or (N, 1)
+            True classes in [0, K).
+
+        Raises
+        ------
+        InputError
+            Shapes that do not fit, NaN, infinities, what looks like probabilities, labels out of
+            range, fewer samples than free parameters, or a class without samples where the method
+            estimates something for each class.
+        """
+        checked = check_logits(logits)
+        true_classes = check_predictions(checked, labels, from_logits=True).labels
+        samples, num_classes = checked.shape
+        needed = self._samples_needed(num_classes)
+        if samples < needed:
+            raise InputError(
+                f"logits: {type(self).__name__} needs at least {needed} samples for {num_classes} "
+                f"classes, received {samples}; TemperatureScaling needs one"
+            )
+        if self._needs_every_class:
+            self._refuse_absent_classes(true_classes, num_classes)
+        self._fit(checked, true_classes)
+        self.n_classes_ = num_classes
+        self.classes_ = np.arange(num_classes)
+        return self
+
+    def predict_proba(self, logits: ArrayLike) -> Floats:
+        """Calibrated probabilities.
+
+        Parameters
+        ----------
+        logits : array_like, shape (N, K)
+            Of the classes that it was fitted on.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, K)
+            In [0, 1]; every row sums to 1.
+
+        Raises
+        ------
+        InputError
+            Another K than in `fit`, or what `fit` refuses in logits.
+        """
+        return self._probabilities(self._check_fitting_logits(logits), np)
+
+    def predict(self, logits: ArrayLike) -> NDArray[np.int64]:
+        """The most probable classes (N,) after calibration."""
+        return self.predict_proba(logits).argmax(axis=1)
+
+    def to_layer(self) -> keras.layers.Layer:
+        """A Keras layer that takes logits (B, K) and gives the same probabilities, in float32."""
+        from lsplus_tf.calibrators.keras import CalibrationLayer
+
+        return CalibrationLayer(self.to_json())
+
+    def to_json(self) -> str:
+        """All that makes this fitted calibrator, for :meth:`from_json`; the floats are exact."""
+        check_is_fitted(self)
+        document = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "calibrator": self.name,
+            "settings": self.get_params(),
+            "n_classes": self.n_classes_,
+            "fitted": {name: getattr(self, name) for name in self._fitted},
+        }
+        return json.dumps(document, default=lambda array: array.tolist(), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The fitted calibrator of :meth:`to_json`; `Calibrator.from_json` takes any kind.
+
+        Raises
+        ------
+        InputError
+            Not such a text, or one of another kind of calibrator.
+        """
+        try:
+            document = json.loads(text)
+            if document["format"] != _FORMAT or document["version"] != _VERSION:
+                raise ValueError(f"its format is not {_FORMAT!r}, version {_VERSION}")
+            calibrator = CALIBRATORS[document["calibrator"]](**document["settings"])
+            for name, restore in calibrator._fitted.items():
+                setattr(calibrator, name, restore(document["fitted"][name]))
+            calibrator.n_classes_ = int(document["n_classes"])
+            calibrator.classes_ = np.arange(calibrator.n_classes_)
+            # What was cut or edited has shapes that do not go together, or no probabilities.
+            with np.errstate(all="ignore"):
+                probabilities = calibrator._probabilities(np.eye(calibrator.n_classes_), np)
+            if probabilities.shape != (calibrator.n_classes_, calibrator.n_classes_):
+                raise ValueError(f"it is not of {calibrator.n_classes_} classes")
+            check_predictions(probabilities, calibrator.classes_)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            why = " ".join(str(error).split())
+            raise InputError(f"not a calibrator saved by lsplus_tf ({why})") from error
+        if not isinstance(calibrator, cls):
+            raise InputError(f"expected a {cls.__name__}, it is a {type(calibrator).__name__}")
+        return calibrator
+
+    def save(self, path: str | Path) -> None:
+        """Write :meth:`to_json` to a file, whole or not at all."""
+        with written_whole(Path(path)) as partial:
+            partial.write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The calibrator that :meth:`save` wrote; `Calibrator.load` takes any kind.
+
+        Raises
+        ------
+        InputError
+            No such file, or not such a file.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: {error}") from error
+
+    def _check_fitting_logits(self, logits: ArrayLike) -> Floats:
+        check_is_fitted(self)
+        checked = check_logits(logits)
+        if checked.shape[1] != self.n_classes_:
+            raise InputError(
+                f"logits: expected {self.n_classes_} columns, one for each class that "
+                f"{type(self).__name__} was fitted on, received shape {checked.shape}"
+            )
+        return checked
+
+    def _refuse_absent_classes(self, labels: NDArray[np.int64], num_classes: int) -> None:
+        absent = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
+        if absent.size:
+            classes = "class" if absent.size == 1 else "classes"
+            listed = ", ".join(map(str, absent[:8])) + (", ..." if absent.size > 8 else "")
+            raise InputError(
+                f"labels: {type(self).__name__} needs samples of every class, received none of "
+                f"{classes} {listed}; TemperatureScaling does not"
+            )
+
+
+def check_logits(logits: ArrayLike) -> Floats:
+    """Logits (N, K) as float64, or `InputError` with what is wrong with them."""
+    array = np.asarray(logits)
+    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
+        raise InputError(
+            "logits: expected shape (N, K), a row for each sample and a column for each class, at "
+            f"least two, received shape {array.shape}"
+        )
+    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise InputError(f"logits: expected real numbers, received dtype {array.dtype}")
+    rows = array.astype(np.float64)
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise InputError(
+            f"logits: expected finite numbers, received {rows[row, column]} at [{row}, {column}]"
+        )
+    if len(rows) > 1 and rows.min() >= 0 and rows.max() <= 1:
+        sums = rows.sum(axis=1)
+        if np.abs(sums - 1).max() <= _ROW_SUM_TOLERANCE:
+            raise InputError(
+                "logits: expected logits, received rows of numbers in [0, 1] that sum to 1; "
+                "of probabilities, give their logarithms"
+            )
+    return rows
+
+
+def as_array(values: Any) -> Floats:
+    """A fitted array from its JSON."""
+    return np.asarray(values, dtype=np.float64)
+
+
+def as_arrays(values: Any) -> list[Floats]:
+    """Fitted arrays of different lengths from their JSON."""
+    return [as_array(row) for row in values]

@@ -1,0 +1,329 @@
+"""Going on with a training whose process died: its state after every epoch, in whole files.
+
+A file holds all that the rest of the training depends on and that is not a pure function of the
+seed and the position, as the batches are: the network's variables, among them the state of its
+dropout, the optimizer's, with the loss scale and the number of steps, the loss's, the method's
+callback's, and the history.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from lsplus_tf import config
+from lsplus_tf.callbacks._compute_loss import ComputeLossCallback, with_bases
+from lsplus_tf.errors import InputError
+from lsplus_tf.training import run_folder
+from lsplus_tf.training.environment import package_versions
+
+MONITOR = "val_accuracy"
+_ABOUT = "about"
+
+Arrays = dict[str, NDArray]
+
+
+@dataclass
+class Progress:
+    """How far a training is.
+
+    `history` holds the logs of every finished epoch, `step` counts the finished steps of the next,
+    `seconds` what all processes together have spent.
+    """
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        """Finished epochs."""
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best validation accuracy, of equals the first."""
+        return int(np.argmax([logs[MONITOR] for logs in self.history]))
+
+    def is_over(self, protocol: config.Protocol) -> bool:
+        """Whether all epochs are done, or there was no better one for too long."""
+        if self.epochs in (0, protocol.epochs):
+            return self.epochs > 0
+        patience = protocol.early_stopping
+        # A backbone that is frozen at first has the same patience once it is trained.
+        waits_from = max(self.best_epoch, protocol.fine_tuning.frozen_epochs - 1)
+        return patience is not None and self.epochs - 1 - waits_from >= patience
+
+
+class Checkpoints:
+    """The saved states of one training, a file each: the last two, and those of their best epochs.
+
+    Parameters
+    ----------
+    folder : where they lie.
+    identity : of what the training depends on. States of another identity are not used.
+    keeps_best : whether the network of the best epoch will be asked for.
+    """
+
+    def __init__(self, folder: Path, identity: str, *, keeps_best: bool) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._keeps_best = keeps_best
+        self._packages = package_versions()
+        self._kept: list[Path] = []  # of the last state that was saved or loaded
+
+    def load(self) -> tuple[Progress, Arrays] | None:
+        """The last state that is whole, None without one.
+
+        Warns
+        -----
+        UserWarning : for every file that cannot be used.
+        """
+        for path in sorted(self._files(), reverse=True):
+            try:
+                progress, arrays = self._read(path)
+                if self._keeps_best and progress.history:
+                    self._read(self._after(progress.best_epoch))
+            except InputError as error:
+                warnings.warn(
+                    f"{error}; the training goes on from what was saved before, or from its "
+                    "beginning",
+                    stacklevel=2,
+                )
+                continue
+            self._kept = self._needed(path, progress)
+            return progress, arrays
+        return None
+
+    def save(self, progress: Progress, arrays: Arrays) -> None:
+        """Add a state, then remove those that are needed no more.
+
+        Raises
+        ------
+        OSError : it could not be written. The states before it are still there.
+        """
+        path = self._path(progress.epochs, progress.step)
+        about = json.dumps(
+            {
+                "identity": self._identity,
+                "packages": self._packages,
+                "progress": asdict(progress),
+            }
+        )
+        contents: dict[str, Any] = {_ABOUT: np.array(about), **arrays}
+        try:
+            with run_folder.written_whole(path) as partial, partial.open("wb") as file:
+                np.savez(file, **contents)
+        except OSError as error:
+            raise OSError(
+                f"{path}: the training could not be saved ({error.strerror or error}); what was "
+                "saved before is kept, and the same command goes on from there"
+            ) from error
+        kept = self._needed(path, progress)
+        for old in set(self._files()) - {*kept, *self._kept}:
+            old.unlink()
+        self._kept = kept
+
+    def arrays_after(self, epoch: int) -> Arrays:
+        """The state after a 0-based epoch that was among the best."""
+        return self._read(self._after(epoch))[1]
+
+    def discard(self) -> None:
+        for path in self._files():
+            path.unlink()
+
+    def _needed(self, path: Path, progress: Progress) -> list[Path]:
+        if self._keeps_best and progress.history:
+            return [path, self._after(progress.best_epoch)]
+        return [path]
+
+    def _files(self) -> Iterator[Path]:
+        return self._folder.glob(run_folder.CHECKPOINTS)
+
+    def _path(self, epochs: int, step: int) -> Path:
+        return self._folder / f"after_{epochs:06d}_epochs_{step:09d}_steps.npz"
+
+    def _after(self, epoch: int) -> Path:
+        return self._path(epoch + 1, 0)
+
+    def _read(self, path: Path) -> tuple[Progress, Arrays]:
+        """A state of this training; `InputError` unless the file is one, and whole."""
+        with run_folder.reading(path, "a saved training"), np.load(path) as file:
+            arrays = dict(file)  # to the last byte, with their checksums
+            about = json.loads(str(arrays.pop(_ABOUT)))
+            identity, packages = about["identity"], about["packages"]
+            progress = Progress(**about["progress"])
+        if identity != self._identity:
+            raise InputError(
+                f"{path}: expected a training on these images, with these settings and class "
+                "accuracies, found another"
+            )
+        if packages != self._packages:
+            warnings.warn(
+                f"{path}: saved with {_listed(packages)}; with {_listed(self._packages)} the "
+                "training may not give the bits that it would have given uninterrupted",
+                stacklevel=3,
+            )
+        return progress, arrays
+
+
+class SavedTraining(keras.callbacks.Callback):
+    """Saves the training after every epoch, and within long ones; begins where it was saved.
+
+    Comes after the callbacks whose state it saves, and ends the training when it is over. A `fit`
+    that goes on within an epoch gets batches from there on; the steps before are passed over.
+
+    Parameters
+    ----------
+    protocol : when to save and when to stop.
+    checkpoints : where the states are kept.
+    adapting : the method's callback, which is of the same `fit`.
+    metrics : those that the model is compiled with.
+    started : when the process began with the run, by `time.monotonic`.
+
+    Attributes
+    ----------
+    progress : how far the training is.
+    """
+
+    def __init__(
+        self,
+        protocol: config.Protocol,
+        checkpoints: Checkpoints,
+        adapting: keras.callbacks.Callback | None,
+        metrics: Sequence[keras.metrics.Metric],
+        started: float,
+    ) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._checkpoints = checkpoints
+        self._adapting = adapting if isinstance(adapting, ComputeLossCallback) else None
+        self._metrics = metrics
+        self.progress = Progress()
+        self._saved: Arrays | None = None
+        found = checkpoints.load()
+        if found is not None:
+            self.progress, self._saved = found
+        self._resumed_at = self.progress.step
+        self._begun = started - self.progress.seconds
+        self._last_save = time.monotonic()
+
+    def seconds(self) -> float:
+        """What the run has taken until now, in all processes."""
+        return time.monotonic() - self._begun
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self._saved is None:
+            return
+        restore(self.model, self._saved)
+        if self._adapting is not None:
+            self._adapting.resume(_part(self._saved, "callback"))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._saved is not None and self._resumed_at:
+            # Not before: `fit` resets the metrics, and callbacks may have made a new step.
+            _assign(self._metrics_variables(), _part(self._saved, "metrics"))
+            self._pass_over(self._resumed_at)
+        self._saved = None
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        step = batch + 1
+        if step <= self._resumed_at or step >= self.params["steps"]:
+            return
+        if time.monotonic() - self._last_save >= 60 * self._protocol.save_every_minutes:
+            self.progress.step = step
+            self._save()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = {name: float(value) for name, value in (logs or {}).items()}
+        self.progress.history.append(logs)
+        self.progress.step = self._resumed_at = 0
+        if not math.isfinite(logs["loss"]):
+            return  # nothing can come of it
+        self._save()
+        if self.progress.is_over(self._protocol):
+            self.model.stop_training = True
+
+    def _save(self) -> None:
+        self.progress.seconds = self.seconds()
+        arrays = _arrays(self.model) | _values("metrics", self._metrics_variables())
+        if self._adapting is not None:
+            arrays |= _named("callback", self._adapting.training_state())
+        self._checkpoints.save(self.progress, arrays)
+        self._last_save = time.monotonic()
+
+    def _metrics_variables(self) -> list[Any]:
+        # The model lists those it was compiled with when it has seen a batch, and not before.
+        return [
+            *self.model.metrics[0].variables,  # of the loss
+            *(variable for metric in self._metrics for variable in metric.variables),
+        ]
+
+    def _pass_over(self, steps: int) -> None:
+        """Do nothing in the first steps: `fit` has no way to begin within an epoch."""
+        train: Callable[[Any], Any] = self.model.train_function
+        passed = 0
+
+        def train_function(iterator: Any) -> Any:
+            nonlocal passed
+            if passed < steps:
+                passed += self.model.steps_per_execution
+                return {}
+            return train(iterator)
+
+        self.model.train_function = train_function
+
+
+def _listed(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def restore(model: keras.Model, arrays: Arrays) -> None:
+    """Give a compiled model what was saved: network, optimizer and loss."""
+    _assign(model.variables, _part(arrays, "model"))
+    _assign(model.optimizer.variables, _part(arrays, "optimizer"))
+    for i, loss in enumerate(_losses(model)):
+        loss.load_own_variables(_part(arrays, f"loss_{i}"))
+
+
+def _arrays(model: keras.Model) -> Arrays:
+    arrays = _values("model", model.variables) | _values("optimizer", model.optimizer.variables)
+    for i, loss in enumerate(_losses(model)):
+        store: Arrays = {}
+        loss.save_own_variables(store)
+        arrays |= _named(f"loss_{i}", store)
+    return arrays
+
+
+def _values(prefix: str, variables: list[Any]) -> Arrays:
+    values = (keras.ops.convert_to_numpy(variable) for variable in variables)
+    return _named(prefix, {str(i): value for i, value in enumerate(values)})
+
+
+def _losses(model: keras.Model) -> list[Any]:
+    """The losses that hold variables, those that a penalty is added to among them."""
+    return [loss for loss in with_bases(model.loss) if hasattr(loss, "save_own_variables")]
+
+
+def _assign(variables: list[Any], arrays: Arrays) -> None:
+    for i, variable in enumerate(variables):
+        variable.assign(arrays[str(i)])
+
+
+def _named(prefix: str, arrays: Arrays) -> Arrays:
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _part(arrays: Arrays, prefix: str) -> Arrays:
+    start = f"{prefix}/"
+    return {name[len(start) :]: a for name, a in arrays.items() if name.startswith(start)}
