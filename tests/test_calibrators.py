@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from itertools import pairwise
 from pathlib import Path
 
@@ -223,6 +224,16 @@ def test_classes_told_apart_perfectly_give_finite_parameters_and_a_warning(calib
     probabilities = fitted.predict_proba(logits * size)
     assert np.isfinite(np.log(probabilities)).all()
     assert (probabilities.argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("samples", [19, 20])
+def test_fewer_samples_than_parameters_are_told(samples):
+    logits, labels = overconfident(4, samples=samples, seed=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        MatrixScaling(1.0, 1.0).fit(logits, labels)
+    told = [w for w in caught if "estimates 20 numbers from 19 samples" in str(w.message)]
+    assert len(told) == (samples == 19)
 
 
 def test_a_search_that_ends_too_early_is_told(monkeypatch):

@@ -34,10 +34,11 @@ def test_the_python_blocks_run_one_after_the_other(tmp_path, monkeypatch):
     for split in ("train", "val", "test"):
         names[f"x_{split}"], names[f"y_{split}"] = samples(30)
     names["run"], names["other_model"] = tmp_path, build_model()
+    names["logits_model"] = keras.Sequential([keras.Input([6]), keras.layers.Dense(3)])
     network = lsp.backbones.build_classifier("small_residual_cnn", (8, 8, 1), 3, width=0.1)
     network.save(tmp_path / "model.keras")
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)
     assert (tmp_path / "reliability.png").stat().st_size > 0

@@ -36,7 +36,7 @@ def minimise(
         jac=True,
         method="L-BFGS-B",
         bounds=[(-LIMIT, LIMIT)] * len(start),
-        options={"maxiter": 20_000, "maxfun": 50_000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-8},
+        options={"maxiter": 1000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-8},
     )
     at_limit = np.abs(result.x) >= LIMIT
     if result.fun < _PERFECT or at_limit.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -94,7 +95,9 @@ class MatrixScaling(Calibrator):
 
     Notes
     -----
-    With `VectorScaling`'s reservations.
+    With `VectorScaling`'s reservations. With many classes and fewer samples than the K^2 + K
+    parameters, which is told, it takes minutes and larger penalties: their mean over K^2 weights
+    thins out the default.
 
     Source: Guo et al., ICML 2017, section 4.2; the penalties (ODIR) are of Kull et al., NeurIPS
     2019, who chose both by cross-validation.
@@ -123,7 +126,13 @@ class MatrixScaling(Calibrator):
         return logits
 
     def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
-        num_classes = logits.shape[1]
+        samples, num_classes = logits.shape
+        if samples < num_classes * (num_classes + 1):
+            warnings.warn(
+                f"{type(self).__name__} estimates {num_classes * (num_classes + 1)} numbers from "
+                f"{samples} samples, held by its penalties alone; choose these by cross-validation",
+                stacklevel=3,
+            )
         size = typical_size(logits)
         unit = self._features(logits, np) / size
         off_diagonal = 1 - np.eye(num_classes)
