@@ -548,7 +548,7 @@ def test_ls_plus_needs_class_accuracies(tmp_path):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(precision, tmp_path, monkeypatch):
     def one_block(x: Any, *, width: float) -> Any:
-        return small_residual_cnn._residual_block(x, channels=4, stride=2)
+        return small_residual_cnn._residual_block(x, channels=4, stride=2, name="block")
 
     monkeypatch.setattr(classifier, "small_residual_cnn", one_block)
     experiment = experiment_with(
