@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lsplus_tf.atomic import written_whole
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.run_folder import Predictions, written_whole
+from lsplus_tf.training.run_folder import Predictions
 
 
 def write(path: Path, form: str, text: str) -> None:
@@ -71,7 +72,7 @@ def test_what_was_there_is_replaced(tmp_path, before, form):
 def test_what_a_killed_process_left_is_removed(tmp_path):
     script = f"""
 import os, pathlib
-from lsplus_tf.training.run_folder import written_whole
+from lsplus_tf.atomic import written_whole
 with written_whole(pathlib.Path({str(tmp_path / "result")!r})) as partial:
     partial.mkdir()
     (partial / "old").write_text("half")

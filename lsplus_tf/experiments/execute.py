@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lsplus_tf import config, priors
+from lsplus_tf.atomic import written_whole
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.catalogue import TFDS_PREFIX
 from lsplus_tf.errors import InputError
@@ -67,7 +68,7 @@ def run_experiment(
         dataset = load_dataset(**dict(experiment.dataset))
         observer.data_loaded(dataset)
         import_tensorflow(experiment.backbone, dataset.image_shape[0])
-    with run_folder.written_whole(out / EXPERIMENT) as partial:
+    with written_whole(out / EXPERIMENT) as partial:
         partial.write_text(config.to_yaml(experiment), encoding="utf-8")
     for run in finished:
         run_folder.discard_training(run.folder(out))  # of a process that died just before it did

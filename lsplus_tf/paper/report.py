@@ -15,6 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lsplus_tf.atomic import written_whole
 from lsplus_tf.errors import InputError
 from lsplus_tf.methods import METHODS as SETTINGS
 from lsplus_tf.paper import (
@@ -36,7 +37,6 @@ from lsplus_tf.paper.cells import (
     summarise,
 )
 from lsplus_tf.paper.checks import Check
-from lsplus_tf.training.run_folder import written_whole
 
 REPORT = "report.md"
 HEADING = "# The LS+ paper's numbers, recomputed from what was published"

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf import config
+from lsplus_tf.atomic import written_whole
 from lsplus_tf.callbacks._compute_loss import ComputeLossCallback, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
@@ -122,7 +123,7 @@ class Checkpoints:
         )
         contents: dict[str, Any] = {_ABOUT: np.array(about), **arrays}
         try:
-            with run_folder.written_whole(path) as partial, partial.open("wb") as file:
+            with written_whole(path) as partial, partial.open("wb") as file:
                 np.savez(file, **contents)
         except OSError as error:
             raise OSError(

@@ -18,7 +18,6 @@ import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from lsplus_tf.atomic import written_whole as written_whole
 from lsplus_tf.errors import InputError
 
 SETTINGS = "config.yaml"

@@ -21,6 +21,7 @@ import tensorflow as tf
 import yaml
 
 from lsplus_tf import callbacks, config, metrics, priors
+from lsplus_tf.atomic import written_whole
 from lsplus_tf.backbones import build_classifier
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
@@ -87,7 +88,7 @@ def train_run(
         if folder.exists():  # made by another process in the meantime
             return
         settings = experiment.run_settings(method_name, seed)
-        with run_folder.written_whole(training / run_folder.SETTINGS) as file:
+        with written_whole(training / run_folder.SETTINGS) as file:
             file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         with (
             _logging_to(training / run_folder.LOG),
@@ -136,7 +137,7 @@ def train_run(
             }
             _log.info("test: %s", measured["test"])
 
-            with run_folder.written_whole(folder) as partial:
+            with written_whole(folder) as partial:
                 partial.mkdir()
                 shutil.copy(training / run_folder.SETTINGS, partial)
                 run_folder.write_json(partial / run_folder.ENVIRONMENT, describe_environment())
