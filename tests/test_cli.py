@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from lsplus_tf import cli
+from lsplus_tf.cli import experiments
 from lsplus_tf.errors import InputError
 
 DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")
@@ -230,15 +231,15 @@ def test_report_narrows(call, reproduced, tmp_path):
 
 def test_the_default_folder_is_named_after_the_experiment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    experiment, out = cli._read(Path(DIGITS), None, None, ["name=mine"])
+    experiment, out = experiments._read(Path(DIGITS), None, None, ["name=mine"])
     assert out == Path("runs") / "mine"
-    assert cli._read(Path(DIGITS), None, tmp_path, None)[1] == tmp_path
+    assert experiments._read(Path(DIGITS), None, tmp_path, None)[1] == tmp_path
     assert experiment.dataset.data_dir is None
 
 
 @pytest.mark.parametrize("folder", ["data", "~", "3", "[a]", "a: b", "a=b", 'with "quotes"', "ä"])
 def test_any_data_dir_is_taken_as_it_is(folder):
-    experiment, _ = cli._read(Path(DIGITS), Path(folder), None, None)
+    experiment, _ = experiments._read(Path(DIGITS), Path(folder), None, None)
     assert experiment.dataset.data_dir == Path(folder)
 
 
@@ -331,7 +332,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(call, tmp_path, monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(cli, "_train", full)
+    monkeypatch.setattr(experiments, "_train", full)
     code, _, stderr = call("train", DIGITS, "--out", str(tmp_path))
     assert code == 1
     assert stderr.splitlines() == ["error: [Errno 28] No space left on device: 'somewhere'"]

@@ -1,0 +1,3 @@
+from lsplus_tf.cli import main
+
+main()

@@ -1,0 +1,201 @@
+"""The commands that look at data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lsplus_tf.cli.options import DataDir
+from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from lsplus_tf.datasets.base import ImageDataset
+    from lsplus_tf.datasets.check import CheckReport
+    from lsplus_tf.datasets.file_list import FileList
+    from lsplus_tf.datasets.table import Unlisted
+
+app = typer.Typer(rich_markup_mode="markdown")
+
+DatasetName = Annotated[
+    str,
+    typer.Argument(help="As in a config: a name, folder:PATH or csv:PATH.", metavar="NAME"),
+]
+GroupPattern = Annotated[
+    str | None,
+    typer.Option(
+        help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
+        "below PATH, is the file's group.",
+        metavar="REGEX",
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
+    """List the data sets: what they hold, whether they are here, and where to get them.
+
+    Example: lsplus-tf datasets --data-dir ~/data
+    """
+    from lsplus_tf.datasets import available_datasets
+
+    if context.invoked_subcommand is not None:
+        if data_dir is not None:
+            raise InputError(f"--data-dir: expected after {context.invoked_subcommand!r}")
+        return
+    console = Console()
+    for info in available_datasets(data_dir):
+        here = {True: "[green]here[/]", False: "[yellow]not here[/]", None: ""}[info.present]
+        console.print(f"[bold]{escape(info.name)}[/]  {here}", highlight=False)
+        details = Table.grid(padding=(0, 2, 0, 2))
+        details.add_row("images", info.source)
+        if info.sizes:
+            details.add_row("splits", ", ".join(f"{n} {split}" for split, n in info.sizes.items()))
+        if info.classes:
+            details.add_row("classes", "; ".join(info.classes))
+        for what in ("licence", "get", "put"):
+            details.add_row(what, escape(getattr(info, what)))
+        console.print(details)
+        console.print()
+
+
+@app.command("check")
+def check_dataset(
+    name: DatasetName,
+    data_dir: DataDir = None,
+    group_pattern: GroupPattern = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
+    ] = None,
+) -> None:
+    """Look through all images of NAME for what makes results wrong.
+
+    Every image is decoded. Told are the images of each class and split, beside the official
+    numbers where they are known; files that cannot be read, with an alpha channel or more than
+    8 bits; blank images; identical ones, and how many of them are in several splits or classes;
+    groups, such as patients, that are in several splits; and images without a label.
+
+    The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
+    cannot be listed.
+
+    Example: lsplus-tf datasets check folder:~/mri --out problems.csv
+    """
+    from rich.progress import Progress
+
+    from lsplus_tf.atomic import written_whole
+    from lsplus_tf.datasets import check
+
+    console = Console()
+    dataset = _list_or_load(name, data_dir, group_pattern)
+    official = _official_sizes(name, data_dir)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("looking at images", total=len(dataset))
+        report = check.check_dataset(
+            dataset, official=official, on_image=lambda: progress.advance(task)
+        )
+    _print_check(console, name, report, official)
+    if out is not None:
+        with written_whole(out) as partial:
+            report.table.to_csv(partial, index=False)
+        console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show_dataset(
+    name: DatasetName,
+    data_dir: DataDir = None,
+    out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("contact_sheet.png"),
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
+    count: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Which are drawn.")] = 0,
+) -> None:
+    """Draw a contact sheet of NAME: random images of every class, as a PNG.
+
+    Example: lsplus-tf datasets show folder:~/mri --out sheet.png
+    """
+    import matplotlib.pyplot as plt
+
+    from lsplus_tf.atomic import written_whole
+    from lsplus_tf.datasets.examples import choose_examples
+    from lsplus_tf.plots import contact_sheet
+
+    dataset = _list_or_load(name, data_dir)
+    examples = choose_examples(dataset, split=split, count=count, seed=seed)
+    contact_sheet(examples)
+    with written_whole(out) as partial:
+        plt.savefig(partial, format="png", dpi="figure", bbox_inches="tight")
+    plt.close()
+    Console().print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+
+
+def _list_or_load(
+    name: str, data_dir: Path | None, group_pattern: str | None = None
+) -> FileList | ImageDataset:
+    """The list of a data set's files; without files, its images."""
+    from lsplus_tf.datasets import load_dataset
+    from lsplus_tf.datasets.catalogue import CSV_PREFIX
+    from lsplus_tf.datasets.loading import list_files
+
+    folder = None if data_dir is None else data_dir.expanduser()
+    # What a table leaves out is told by the check, and nothing against showing the rest.
+    unlisted: Unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
+    files = list_files(name, folder, group_pattern=group_pattern, unlisted=unlisted)
+    return load_dataset(name, data_dir=folder) if files is None else files
+
+
+def _official_sizes(name: str, data_dir: Path | None) -> dict[str, int]:
+    from lsplus_tf.datasets import available_datasets
+
+    return next((i.sizes for i in available_datasets(data_dir) if i.name == name), {})
+
+
+def _print_check(
+    console: Console, name: str, report: CheckReport, official: dict[str, int]
+) -> None:
+    from lsplus_tf.datasets import check
+
+    counts = report.counts
+    console.print(
+        f"[bold]{escape(name)}[/]  {len(report.images)} images", highlight=False, soft_wrap=True
+    )
+    table = Table()
+    table.add_column("class")
+    for split in counts.columns:
+        table.add_column(split, justify="right")
+    for class_name, row in counts.iterrows():
+        table.add_row(escape(str(class_name)), *map(str, row))
+    table.add_section()
+    table.add_row("all", *map(str, counts.sum()))
+    console.print(table)
+    if official:
+        expected = ", ".join(f"{number} {split}" for split, number in official.items())
+        console.print(f"official: {expected}", highlight=False)
+    carved = [part for part in ("validation", "test") if part not in counts.columns]
+    if carved:
+        console.print(f"carved from train when loaded: {', '.join(carved)}", highlight=False)
+    sizes = report.sizes.most_common()
+    shown = ", ".join(f"{w}x{h} ({count})" for (w, h), count in sizes[:3])
+    more = f" and {len(sizes) - 3} others" if len(sizes) > 3 else ""
+    console.print(f"width x height: {shown}{more}\n", highlight=False)
+    for kind in check.KINDS:
+        found = [problem for problem in report.problems if problem.problem == kind]
+        count = f"[red]{len(found)}[/]" if found else "[green]none[/]"
+        console.print(f"{kind}: {count}", highlight=False)
+        if kind == check.IDENTICAL and found:
+            console.print(
+                f"  {len(report.identical)} groups of identical images, "
+                f"{report.identical_across('split')} of them across splits, "
+                f"{report.identical_across('class_name')} across classes",
+                highlight=False,
+            )
+        for problem in found[:3]:
+            where = f"{problem.file}: " if problem.file else ""
+            console.print(f"  {escape(where + problem.detail)}", highlight=False, soft_wrap=True)
+        if len(found) > 3:
+            console.print(f"  and {len(found) - 3} more", highlight=False)
