@@ -12,7 +12,7 @@ reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import tracemalloc
 from pathlib import Path
 
 import keras
@@ -482,11 +481,8 @@ def test_memory_stays_flat_over_a_million_files(tmp_path):
         next(batches)
     process = psutil.Process()
     before = process.memory_info().rss
-    tracemalloc.start()
-    for _ in range(200):
+    # Not by tracemalloc: starting or stopping it while TensorFlow's threads call Python can end the
+    # process (a race in CPython). Kept, the names, images and batches would be 75 MB.
+    for _ in range(400):
         next(batches)
-    allocated, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    # Their names, decoded images and batches would be tens of MB.
-    assert allocated < 2**20
     assert process.memory_info().rss - before < 20 * 2**20
