@@ -19,12 +19,17 @@ _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn
 def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
     """Import TensorFlow with the CPU kernels that suit the network, and without its notices.
 
+    GPU memory is taken as it is needed, so that processes can share a GPU and its peak tells what a
+    training needs, unless `TF_FORCE_GPU_ALLOW_GROWTH` in the environment says otherwise.
+
     oneDNN's kernels, which TensorFlow turns on by itself on some processors only, train the
     networks here 1.1 to 6 times as fast, except MobileNetV2 on images of about 32 px, whose
     depthwise convolutions they slow down to 0.7 (`benchmarks/bench_cpu_kernels.py`). If it is set
-    in the environment, `TF_ENABLE_ONEDNN_OPTS` decides. Nothing happens if TensorFlow is imported
+    in the environment, `TF_ENABLE_ONEDNN_OPTS` decides. It stays as it is if TensorFlow is imported
     already.
     """
+    # Holds until TensorFlow first touches a GPU, which importing it does not.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if "tensorflow" in sys.modules:
         return
     slower = backbone.name == "mobilenet_v2" and image_size is not None and image_size < 48

@@ -12,7 +12,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from lsplus_tf.callbacks._compute_loss import ComputeLossCallback, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
+from lsplus_tf.training.steps import Executions
 
 MONITOR = "val_accuracy"
 _ABOUT = "about"
@@ -232,10 +233,13 @@ class SavedTraining(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._saved is not None and self._resumed_at:
-            # Not before: `fit` resets the metrics, and callbacks may have made a new step.
+            # Not before: `fit` resets the metrics.
             _assign(self._metrics_variables(), _part(self._saved, "metrics"))
-            self._pass_over(self._resumed_at)
         self._saved = None
+        # Not once for all: callbacks make new train functions.
+        if not isinstance(self.model.train_function, Executions):
+            self.model.train_function = Executions(self.model, self.params["steps"])
+        self.model.train_function.begin_epoch(self._resumed_at)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         step = batch + 1
@@ -269,20 +273,6 @@ class SavedTraining(keras.callbacks.Callback):
             *self.model.metrics[0].variables,  # of the loss
             *(variable for metric in self._metrics for variable in metric.variables),
         ]
-
-    def _pass_over(self, steps: int) -> None:
-        """Do nothing in the first steps: `fit` has no way to begin within an epoch."""
-        train: Callable[[Any], Any] = self.model.train_function
-        passed = 0
-
-        def train_function(iterator: Any) -> Any:
-            nonlocal passed
-            if passed < steps:
-                passed += self.model.steps_per_execution
-                return {}
-            return train(iterator)
-
-        self.model.train_function = train_function
 
 
 def _listed(versions: dict[str, str]) -> str:

@@ -33,6 +33,7 @@ from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
 from lsplus_tf.training.run_folder import Predictions
+from lsplus_tf.training.steps import Speed
 
 _log = logging.getLogger(__name__)
 _SPARSE_ACCURACY = keras.metrics.SparseCategoricalAccuracy
@@ -114,7 +115,20 @@ def train_run(
             saved = SavedTraining(protocol, checkpoints, adapting, [accuracy], started)
             if saved.progress.epochs or saved.progress.step:
                 _tell_resumed(saved.progress, on_resume)
-            _fit(model, saved, method, protocol, seed, dataset, prior, adapting, accuracy, on_epoch)
+            speed = Speed(len(dataset.train.labels), protocol.batch_size)
+            _fit(
+                model,
+                saved,
+                method,
+                protocol,
+                seed,
+                dataset,
+                prior,
+                adapting,
+                accuracy,
+                speed,
+                on_epoch,
+            )
             progress = saved.progress
             if not math.isfinite(progress.history[-1]["loss"]):
                 checkpoints.discard()  # the same would come of them
@@ -171,6 +185,11 @@ def train_run(
                         "epochs": progress.epochs,
                         "best_epoch": progress.best_epoch,
                         "seconds": round(saved.seconds(), 2),
+                        "performance": {
+                            "jit_compile": model.jit_compile,
+                            "steps_per_execution": model.steps_per_execution,
+                            **speed.record(),
+                        },
                     },
                 )
                 shutil.copy(training / run_folder.LOG, partial)
@@ -186,6 +205,7 @@ def _fit(
     prior: dict[str, Any] | None,
     adapting: keras.callbacks.Callback | None,
     accuracy: keras.metrics.Metric,
+    speed: Speed,
     on_epoch: OnEpoch | None,
 ) -> None:
     """Train `model` from where it was saved to the end, or until its loss is not finite."""
@@ -197,8 +217,8 @@ def _fit(
         optimizer=build_optimizer(protocol, steps),
         loss=build_loss(method, counts, None if prior is None else prior["class_accuracy"]),
         metrics=[accuracy],
-        # XLA makes these networks slower on a CPU.
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
+        jit_compile=_jit_compile(protocol),
+        steps_per_execution=protocol.steps_per_execution,
     )
     # Variables made inside the first step would make TensorFlow trace that step twice.
     model.optimizer.build(model.trainable_variables)
@@ -229,6 +249,7 @@ def _fit(
             num_classes=dataset.num_classes if method.mixup else None,
         ),
         callbacks=[
+            speed,
             keras.callbacks.TerminateOnNaN(),
             # Before it is saved, so that its state is that after the epoch.
             *([] if adapting is None else [adapting]),
@@ -239,6 +260,12 @@ def _fit(
         shuffle=False,  # the batches come shuffled
         verbose=0,
     )
+
+
+def _jit_compile(protocol: config.Protocol) -> bool | str:
+    if protocol.jit_compile == "auto" and not tf.config.list_physical_devices("GPU"):
+        return False  # XLA makes these networks slower on a CPU
+    return protocol.jit_compile
 
 
 def _identity(settings: dict[str, Any], prior: dict[str, Any] | None, dataset: ImageDataset) -> str:
