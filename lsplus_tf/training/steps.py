@@ -90,7 +90,9 @@ class Speed(keras.callbacks.Callback):
             self._first_step = seconds
             return
         self._step_times.append(per_step)
-        ends = (min(step * self._batch_size, self._samples) for step in (self._begin_step, end_step))
+        ends = (
+            min(step * self._batch_size, self._samples) for step in (self._begin_step, end_step)
+        )
         begin, end = ends
         self._images += end - begin
         self._seconds += seconds
