@@ -73,9 +73,18 @@ def strategy_for(protocol: Protocol) -> tf.distribute.Strategy:
     return strategy
 
 
-@functools.cache
+_made: dict[tuple[str, ...], tf.distribute.Strategy] = {}
+
+
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    return tf.distribute.MirroredStrategy(list(devices))
+    if devices not in _made:
+        if _made:  # TensorFlow would name both groups of devices alike
+            raise InputError(
+                "protocol.devices: expected as many as this process has trained on before, "
+                f"received {len(devices)}; begin another process"
+            )
+        _made[devices] = tf.distribute.MirroredStrategy(list(devices))
+    return _made[devices]
 
 
 def replicated(model: keras.Model, strategy: tf.distribute.Strategy) -> keras.Model:
