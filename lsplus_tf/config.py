@@ -268,8 +268,7 @@ class Protocol(Settings):
     )
     jit_compile: Literal["auto", True, False] = Field(
         default="auto",
-        description="XLA; auto is true on one GPU without `deterministic`, which XLA does not "
-        "promise",
+        description="XLA; auto is true on one GPU where `deterministic` is false",
     )
     steps_per_execution: Count = Field(
         default=1, description="training steps that TensorFlow does in one go, on one device"
@@ -287,6 +286,14 @@ class Protocol(Settings):
             raise ValueError(
                 f"fine_tuning.frozen_epochs: expected fewer than epochs, {self.epochs}, received "
                 f"{self.fine_tuning.frozen_epochs}; fine_tuning.freeze: backbone is for all epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _xla_fits(self) -> Protocol:
+        if self.jit_compile is True and self.deterministic:  # Keras would train without it
+            raise ValueError(
+                "jit_compile: set deterministic: false, which TensorFlow does not promise with XLA"
             )
         return self
 

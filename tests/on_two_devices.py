@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def run(folder: Path, method: str, *overrides: str, cut_after: int | None = None
 def refusals() -> dict[str, str]:
     told = {}
     for settings in (
-        "devices=2,jit_compile=true",
+        "devices=2,jit_compile=true,deterministic=false",
         "devices=2,steps_per_execution=4",
         "devices=2,batch_size=1",
         "devices=4",
@@ -118,28 +119,29 @@ def step_with_an_infinite_gradient_on_the_second_device(kind: type) -> dict[str,
         optimizer = kind(keras.optimizers.SGD(0.5), initial_scale=4.0)
         optimizer.build([weight])
 
-    @tf.function
-    def step(value: float) -> None:
+    @tf.function(autograph=False)
+    def step(of_the_second: tf.Tensor) -> None:
         def on_a_device() -> None:
             context = tf.distribute.get_replica_context()
-            gradient = tf.constant([1.0, 1.0])
-            if context.replica_id_in_sync_group == 1:
-                gradient = tf.constant([1.0, value])
+            is_second = context.replica_id_in_sync_group == 1
+            gradient = tf.stack([1.0, tf.where(is_second, of_the_second, 1.0)])
             optimizer.apply_gradients([(gradient, weight)])
 
         strategy.run(on_a_device)
 
     def state() -> list[float]:
-        return [*weight.numpy().tolist(), float(optimizer.dynamic_scale)]
+        return [*weight.numpy().tolist(), float(optimizer.dynamic_scale.numpy())]
 
-    step(1.0)
+    step(tf.constant(1.0))
     finite = state()
-    step(np.inf)
-    return {"finite": finite, "infinite": state(), "iterations": int(optimizer.iterations)}
+    step(tf.constant(np.inf))
+    return {"finite": finite, "infinite": state(), "iterations": int(optimizer.iterations.numpy())}
 
 
 def main(out: Path) -> None:
     train.build_classifier = with_batch_norm
+    # First, since what makes TensorFlow deterministic stays, and then it has no XLA.
+    run(out / "xla_on_1", "online", "protocol.deterministic=false", "protocol.jit_compile=true")
     for devices in (1, 2):
         on = f"protocol.devices={devices}"
         run(out / f"online_on_{devices}", "online", on)
@@ -157,6 +159,9 @@ def main(out: Path) -> None:
             keras.optimizers.LossScaleOptimizer
         ),
     }
+    documented = (Path(__file__).resolve().parents[1] / "docs" / "multi_gpu.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", documented, re.DOTALL):
+        exec(compile(block, "multi_gpu.md", "exec"), {})
     (out / "told.json").write_text(json.dumps(told))
 
 

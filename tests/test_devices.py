@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,20 +13,22 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
-from lsplus_tf.config import Augmentation
+import lsplus_tf.training.train  # noqa: F401  registers what saved models are made of
+from lsplus_tf.config import Augmentation, Protocol, load_config
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.training import run_folder
+from lsplus_tf.training.devices import strategy_for
 
 # --- the parts of batches -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.3])
 def test_the_parts_of_batches_are_the_batches(mixup):
-    """Augmented as in the whole batch; of 40 the last has 3 samples, so that a part has none."""
+    """Augmented as in the whole batch; the last has so few samples that a part has none."""
     split = load_dataset("digits").test
-    assert len(split) % 40 == 0 or len(split) % 40 < 40
     augmentation = Augmentation(
         horizontal_flip=True, rotation=20.0, zoom=0.2, shift=0.2, channel_shift=20.0
     )
@@ -130,6 +133,13 @@ def test_a_training_on_two_devices_goes_on(trained):
     assert "goes on after 1 epochs and 3 steps" in log
 
 
+def test_xla_gives_what_the_kernels_give(trained):
+    """And is what a run had: Keras leaves it out where it cannot compile."""
+    summary = run_folder.read_json(trained / "xla_on_1", run_folder.SUMMARY)
+    assert summary["performance"]["jit_compile"] is True
+    assert_equal_runs(trained / "xla_on_1", trained / "online_on_1")
+
+
 def test_the_saved_model_is_of_one_device(trained):
     for folder in ("online_on_2", "half_on_2"):
         model = keras.models.load_model(trained / folder / run_folder.MODEL, compile=False)
@@ -156,7 +166,7 @@ def test_an_infinite_gradient_on_the_second_device_is_passed_over(told):
     ("settings", "message"),
     [
         (
-            "devices=2,jit_compile=true",
+            "devices=2,jit_compile=true,deterministic=false",
             "protocol.jit_compile: only on one device, expected the default on 2, received True; "
             "protocol.devices: 1 trains on one",
         ),
@@ -186,7 +196,29 @@ def test_what_several_devices_cannot_is_told(told, settings, message):
 
 
 def test_on_one_cpu_there_is_no_strategy():
-    from lsplus_tf.config import Protocol
-    from lsplus_tf.training.devices import strategy_for
-
     assert strategy_for(Protocol(epochs=1, batch_size=1)) is tf.distribute.get_strategy()
+
+
+# --- what the documentation shows -----------------------------------------------------------------
+
+DOCUMENTED = (Path(__file__).resolve().parents[1] / "docs" / "multi_gpu.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCUMENTED, re.DOTALL)
+
+
+def test_the_settings_that_it_shows_are_settings():
+    """Its Python is run by on_two_devices.py, its TF_CONFIG read by test_hosts.py."""
+    (shown,) = blocks("yaml")
+    changes = [
+        f"protocol.{k}={json.dumps(v)}" for k, v in yaml.safe_load(shown)["protocol"].items()
+    ]
+    assert len(changes) == 4
+    load_config(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml", changes)
+    assert len(blocks("python")) == 1
+
+
+def test_the_keys_of_the_summary_that_it_names_are_there(trained):
+    summary = run_folder.read_json(trained / "online_on_2", run_folder.SUMMARY)
+    assert summary["performance"].keys() <= set(re.findall(r"`(\w+)`", DOCUMENTED))

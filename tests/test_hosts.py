@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from lsplus_tf.training import run_folder
 from lsplus_tf.training.hosts import Hosts, chief_says, hosts
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = 400  # seconds, after which a process is killed
+LONGEST = 600  # seconds, after which a process is killed
 RUNS = [Run(method, 0) for method in ("hard", "online", "refreshed")]
 
 
@@ -168,6 +169,17 @@ def test_hosts_of_a_cluster(environment, cluster, task, expected):
     assert hosts() == expected
 
 
+def test_the_cluster_that_the_documentation_shows(environment):
+    documented = (ROOT / "docs" / "multi_gpu.md").read_text()
+    shown = re.findall(r"```json\n(.*?)```", documented, re.DOTALL)
+    shown += re.findall(r"TF_CONFIG='(.*)'", documented)
+    assert len(shown) == 2
+    for text in shown:
+        environment.setenv("TF_CONFIG", text)
+        hosts.cache_clear()
+        assert hosts() == Hosts(2, is_chief=True)
+
+
 def test_without_a_cluster_a_host_is_its_own_chief(environment):
     environment.delenv("TF_CONFIG", raising=False)
     assert hosts() == Hosts(1, is_chief=True)
@@ -192,7 +204,7 @@ def test_without_a_cluster_a_host_is_its_own_chief(environment):
 )
 def test_what_is_no_cluster_is_told(environment, text):
     environment.setenv("TF_CONFIG", text)
-    with pytest.raises(InputError, match='TF_CONFIG: expected {"cluster": .* received') as told:
+    with pytest.raises(InputError, match=r'TF_CONFIG: expected {"cluster": .* received') as told:
         hosts()
     assert "\n" not in str(told.value)
 

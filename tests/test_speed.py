@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import tensorflow as tf
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.base import Split
+from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder, steps, train
 from lsplus_tf.training.environment import import_tensorflow
 from lsplus_tf.training.steps import Speed, peak_process_bytes
@@ -59,7 +61,7 @@ def run(dataset, monkeypatch, tmp_path):
 # --- precision ------------------------------------------------------------------------------------
 
 
-def moved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> float:
+def moved(folder: Path) -> float:
     """How far the first layer is from where the same seed begins."""
     keras.utils.set_random_seed(0)
     fresh = network()(image_shape=(8, 8, 1), num_classes=10)
@@ -69,12 +71,13 @@ def moved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 def test_mixed_float16_scales_the_loss(run, monkeypatch):
-    """Gradients of 1e-8 are 0 in float16; Adam makes steps of them, whatever their size."""
+    """Gradients of 1e-9 are 0 in float16; Adam makes steps of them, whatever their size."""
     settings = ("protocol.precision=mixed_float16", "protocol.checkpoint=last")
-    assert moved(run(*settings, scale=1e-6), monkeypatch) > 1e-4
-    optimizer = keras.optimizers.LossScaleOptimizer
-    monkeypatch.setattr(optimizer, "scale_loss", lambda self, loss: loss)
-    assert moved(run(*settings, scale=1e-6), monkeypatch) == 0.0, "the test needs such gradients"
+    assert moved(run(*settings, scale=1e-6)) > 1e-5
+    kind = keras.optimizers.LossScaleOptimizer
+    unscaled = functools.partialmethod(kind.__init__, initial_scale=1.0)
+    monkeypatch.setattr(kind, "__init__", unscaled)
+    assert moved(run(*settings, scale=1e-6)) < 1e-7, "the test needs such gradients"
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
@@ -91,20 +94,25 @@ def test_precision_is_that_of_layers_and_not_of_weights(run, precision):
 # --- XLA ------------------------------------------------------------------------------------------
 
 
-def test_xla_by_config_and_not_by_itself_on_a_cpu(run):
-    plain, compiled = run(), run("protocol.jit_compile=true")
-    used = [
-        run_folder.read_json(folder, run_folder.SUMMARY)["performance"]["jit_compile"]
-        for folder in (plain, compiled)
-    ]
-    assert used == [False, True]
-    logits = [run_folder.read_predictions(folder, "test").logits for folder in (plain, compiled)]
-    np.testing.assert_allclose(*logits, atol=1e-4)
+def test_xla_is_not_there_by_itself_on_a_cpu(run):
+    """By config it is in test_devices.py, in a process that is not deterministic yet."""
+    performance = run_folder.read_json(run("protocol.epochs=1"), run_folder.SUMMARY)["performance"]
+    assert performance["jit_compile"] is False
+
+
+def test_xla_beside_determinism_is_refused():
+    with pytest.raises(InputError, match="jit_compile: set deterministic: false, which"):
+        experiment("protocol.jit_compile=true")
+
+
+@pytest.mark.parametrize("value", ["yes please", "1", "null"])
+def test_what_is_no_choice_of_xla_is_told(value):
+    with pytest.raises(InputError, match=r"protocol\.jit_compile: input should be 'auto', True or"):
+        experiment(f"protocol.jit_compile={value}")
 
 
 def test_what_changes_rounding_alone_is_no_setting_of_the_result():
-    changed = ("devices=2", "jit_compile=true", "steps_per_execution=8")
-    for setting in changed:
+    for setting in ("devices=2", "jit_compile=false", "steps_per_execution=8"):
         settings = experiment(f"protocol.{setting}").run_settings("hard_labels", 0)
         assert settings == experiment().run_settings("hard_labels", 0)
     half = experiment("protocol.precision=mixed_float16").run_settings("hard_labels", 0)

@@ -56,7 +56,7 @@ class Executions:
 
 
 class Speed(keras.callbacks.Callback):
-    """Times the steps of a training, of those that this process does.
+    """Times the steps that this process does of a training.
 
     Comes before the other callbacks, whose time is not the steps'. Keras has waited for the loss of
     an execution when it calls the callbacks, so that nothing waits on its account.
@@ -73,7 +73,7 @@ class Speed(keras.callbacks.Callback):
         self._first_step: float | None = None
         self._step_times: deque[float] = deque(maxlen=_REMEMBERED)
         self._images, self._seconds = 0, 0.0
-        self._begun = 0.0
+        self._begin_step, self._begun = 0, 0.0  # of the execution that is going on
         for gpu in _gpus():
             tf.config.experimental.reset_memory_stats(gpu)
 
@@ -84,17 +84,12 @@ class Speed(keras.callbacks.Callback):
         if not logs:  # passed over
             return
         seconds = time.perf_counter() - self._begun
-        end_step = min(batch + 1, self.params["steps"])
-        per_step = seconds / (end_step - self._begin_step)
         if self._first_step is None:
             self._first_step = seconds
             return
-        self._step_times.append(per_step)
-        ends = (
-            min(step * self._batch_size, self._samples) for step in (self._begin_step, end_step)
-        )
-        begin, end = ends
-        self._images += end - begin
+        begin, end = self._begin_step, min(batch + 1, self.params["steps"])
+        self._step_times.append(seconds / (end - begin))
+        self._images += min(end * self._batch_size, self._samples) - begin * self._batch_size
         self._seconds += seconds
 
     def record(self) -> dict[str, Any]:

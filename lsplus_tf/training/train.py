@@ -39,7 +39,6 @@ from lsplus_tf.training.run_folder import Predictions
 from lsplus_tf.training.steps import Speed
 
 _log = logging.getLogger(__name__)
-_SPARSE_ACCURACY = keras.metrics.SparseCategoricalAccuracy
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -62,6 +61,7 @@ def train_run(
     A training that was interrupted, however that happened, goes on from where it was saved, to the
     same result. What is saved lies beside `folder` until the run is whole; a training that fails
     before its first epoch is done leaves nothing. Nothing happens if `folder` is there already.
+    Hosts that train together, see `lsplus_tf.training.hosts`, call it alike, and see one `folder`.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def train_run(
     ------
     InputError : a setting that does not fit the images, a training that diverged, or another
         process that trains the same run.
-    OSError : the training or the run could not be saved.
+    OSError : the training or the run could not be saved, or another of several hosts has stopped.
 
     Warns
     -----
@@ -102,6 +102,8 @@ def train_run(
             _told_which_file(),
         ):
             _log.info("%s: %s, seed %d", experiment.name, method_name, seed)
+            strategy = strategy_for(protocol)
+            several = strategy.num_replicas_in_sync > 1
             model = build_classifier(
                 image_shape=dataset.image_shape,
                 num_classes=dataset.num_classes,
@@ -109,7 +111,6 @@ def train_run(
             )
             if start_from is not None:
                 model.set_weights(keras.models.load_model(start_from, compile=False).get_weights())
-            strategy = strategy_for(protocol)
             with strategy.scope():
                 adapting = build_callback(method, teacher)
                 accuracy = _accuracy(method)
@@ -122,7 +123,6 @@ def train_run(
             if saved.progress.epochs or saved.progress.step:
                 _tell_resumed(saved.progress, on_resume)
             speed = Speed(len(dataset.train.labels), protocol.batch_size)
-            several = strategy.num_replicas_in_sync > 1
             _fit(
                 replicated(model, strategy) if several else model,
                 saved,
@@ -327,8 +327,9 @@ def _steps(split: Split, protocol: config.Protocol) -> int:
 
 
 def _accuracy(method: config.Method) -> keras.metrics.Metric:
-    kind = keras.metrics.CategoricalAccuracy if method.mixup else _SPARSE_ACCURACY
-    return kind(name="accuracy")
+    if method.mixup:
+        return keras.metrics.CategoricalAccuracy(name="accuracy")
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
 
 def _identity(settings: dict[str, Any], prior: dict[str, Any] | None, dataset: ImageDataset) -> str:
