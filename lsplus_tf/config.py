@@ -261,6 +261,18 @@ class Protocol(Settings):
         description="every training sample is of a class drawn evenly, and drawn from it evenly",
     )
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    devices: Count | None = Field(
+        default=None,
+        description="how many GPUs train together, or CPU devices where there is no GPU; null "
+        "takes all visible GPUs, or one CPU",
+    )
+    jit_compile: Literal["auto", True, False] = Field(
+        default="auto",
+        description="XLA; auto is true on one GPU where `deterministic` is false",
+    )
+    steps_per_execution: Count = Field(
+        default=1, description="training steps that TensorFlow does in one go, on one device"
+    )
     deterministic: bool = Field(default=True, description="the same seed gives the same bits")
     save_every_minutes: Positive = Field(
         default=10.0,
@@ -274,6 +286,14 @@ class Protocol(Settings):
             raise ValueError(
                 f"fine_tuning.frozen_epochs: expected fewer than epochs, {self.epochs}, received "
                 f"{self.fine_tuning.frozen_epochs}; fine_tuning.freeze: backbone is for all epochs"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _xla_fits(self) -> Protocol:
+        if self.jit_compile is True and self.deterministic:  # Keras would train without it
+            raise ValueError(
+                "jit_compile: set deterministic: false, which TensorFlow does not promise with XLA"
             )
         return self
 
@@ -331,12 +351,14 @@ class Experiment(Settings):
     def shared_settings(self) -> dict[str, Any]:
         """What all runs have in common and their results depend on, as plain values.
 
-        Where the data lie is not part of it, nor how often a training is saved.
+        Where the data lie is not part of it, nor how often a training is saved, nor what makes it
+        fast and changes its results by rounding alone.
         """
         values = self.model_dump(mode="json", exclude={"methods", "seeds", "ensembles"})
         for key in ("data_dir", "download", "cache", "cache_dir"):
             del values["dataset"][key]
-        del values["protocol"]["save_every_minutes"]
+        for key in ("save_every_minutes", "devices", "jit_compile", "steps_per_execution"):
+            del values["protocol"][key]
         return values
 
     def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
     summaries = [run_folder.read_json(folder, run_folder.SUMMARY) for folder in (ours, theirs)]
     for summary in summaries:
-        del summary["seconds"]
+        del summary["seconds"], summary["performance"]
     assert summaries[0] == summaries[1]
     models = [keras.models.load_model(folder / run_folder.MODEL) for folder in (ours, theirs)]
     for ours_of, theirs_of in (
@@ -271,6 +271,29 @@ def test_the_loss_scale_is_saved(session, tmp_path):
     with np.load(path) as file:
         scalars = {float(file[n]) for n in file.files if file[n].shape == () and n != "about"}
     assert {2.0**15, 2.0**14, 2.0**13} & scalars
+
+
+@pytest.mark.parametrize("at_once", [2, 7])
+def test_several_steps_in_an_execution(session, undisturbed, tmp_path, at_once):
+    """Which neither divide nor fit an epoch's, and of which another number goes on."""
+    whole = undisturbed(experiment(), "online")
+    several = experiment(f"protocol.steps_per_execution={at_once}")
+    session.train(tmp_path / "whole", several, "online")
+    assert_same_run(tmp_path / "whole", whole)
+
+    often = "protocol.save_every_minutes=1e-9"
+    session.train(tmp_path / "run", experiment(often), "online", cut_after=STEPS + 1)
+    assert last_saved(tmp_path / "run") == (1, 1)
+    session.train(
+        tmp_path / "run",
+        experiment(often, f"protocol.steps_per_execution={at_once}"),
+        "online",
+        cut_after=3,
+    )
+    # 2 of 3 steps at once: step 2, the end of the epoch, then 2 steps of the next.
+    assert last_saved(tmp_path / "run") == {2: (2, 2), 7: (4, 0)}[at_once]
+    session.train(tmp_path / "run", experiment(), "online")
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(session, tmp_path, monkeypatch):

@@ -56,8 +56,11 @@ def reproduce(
     Example: lsplus-tf reproduce configs/digits.yaml
     """
     experiment, folder = _read(config, data_dir, out, overrides)
+    from lsplus_tf.training.hosts import hosts
+
     _train(experiment, folder, methods, seeds)
-    _report(folder, methods, seeds)
+    if hosts().is_chief:
+        _report(folder, methods, seeds)
 
 
 def train(

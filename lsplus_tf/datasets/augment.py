@@ -22,7 +22,14 @@ _STREAMS = (
 )
 
 
-def augment_batch(images: tf.Tensor, augmentation: "Augmentation", seed: tf.Tensor) -> tf.Tensor:
+def augment_batch(
+    images: tf.Tensor,
+    augmentation: "Augmentation",
+    seed: tf.Tensor,
+    *,
+    first: tf.Tensor | int = 0,
+    whole: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Augment each image of a batch on its own.
 
     Parameters
@@ -33,6 +40,9 @@ def augment_batch(images: tf.Tensor, augmentation: "Augmentation", seed: tf.Tens
         What to do, and how strongly.
     seed : tf.Tensor
         int32 or int64, shape (2,). The result is a function of the arguments alone.
+    first, whole : tf.Tensor or int, tf.Tensor or None
+        The images are those from `first` on of a batch of `whole`, and are changed as they are
+        there; by default they are the whole batch.
 
     Returns
     -------
@@ -56,7 +66,9 @@ def augment_batch(images: tf.Tensor, augmentation: "Augmentation", seed: tf.Tens
     """
     streams = tf.unstack(tf.random.split(seed, num=len(_STREAMS)))
     seeds = dict(zip(_STREAMS, streams, strict=True))
-    size, channels = tf.shape(images)[:3], images.shape[3]
+    count, channels = tf.shape(images)[0], images.shape[3]
+    batch = count if whole is None else whole
+    size = tf.concat([[batch], tf.shape(images)[1:3]], axis=0)
     geometric = (
         augmentation.horizontal_flip,
         augmentation.vertical_flip,
@@ -70,7 +82,7 @@ def augment_batch(images: tf.Tensor, augmentation: "Augmentation", seed: tf.Tens
         shape = images.shape
         images = tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
-            transforms=random_transforms(size, augmentation, seeds),
+            transforms=random_transforms(size, augmentation, seeds)[first : first + count],
             output_shape=size[1:],
             fill_value=0.0,
             interpolation="BILINEAR",
@@ -79,9 +91,9 @@ def augment_batch(images: tf.Tensor, augmentation: "Augmentation", seed: tf.Tens
         images = tf.ensure_shape(images, shape)
     if augmentation.channel_shift:
         offsets = _symmetric(
-            (size[0], 1, 1, channels), augmentation.channel_shift, seeds["channel_shift"]
+            (batch, 1, 1, channels), augmentation.channel_shift, seeds["channel_shift"]
         )
-        images = tf.clip_by_value(images + offsets, 0.0, 255.0)
+        images = tf.clip_by_value(images + offsets[first : first + count], 0.0, 255.0)
     return images
 
 

@@ -31,6 +31,8 @@ def training_batches(
     class_balanced: bool = False,
     first_epoch: int = 0,
     first_step: int = 0,
+    part: int = 0,
+    parts: int = 1,
 ) -> tf.data.Dataset:
     """Return all training batches of a run, one epoch after the other.
 
@@ -59,6 +61,9 @@ def training_batches(
         from there on.
     first_step : int
         Leave out so many batches of the first epoch, 0..ceil(N / batch_size); they are not read.
+    part, parts : int
+        Of every batch the `part`-th, from 0, of `parts` slices of equal size, the last of which may
+        be smaller or empty. Other images are not read, but with mixup all are.
 
     Returns
     -------
@@ -109,14 +114,23 @@ def training_batches(
 
             def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
                 chosen = order[start : start + batch_size]
-                batch_images = tf.cast(fetch(chosen), tf.float32)
-                batch_labels = tf.gather(labels, chosen)
+                whole = tf.size(chosen)
+                first, end = _slice(whole, part, parts)
                 batch_seed = tf.random.fold_in(epoch_seed, start)
-                augmented = augment_batch(batch_images, augmentation, batch_seed)
                 if not mixup or num_classes is None:
-                    return augmented, batch_labels
+                    chosen = chosen[first:end]
+                    images = tf.cast(fetch(chosen), tf.float32)
+                    augmented = augment_batch(
+                        images, augmentation, batch_seed, first=first, whole=whole
+                    )
+                    return augmented, tf.gather(labels, chosen)
+                images = tf.cast(fetch(chosen), tf.float32)
+                augmented = augment_batch(images, augmentation, batch_seed)
                 mixup_seed = tf.random.fold_in(batch_seed, _MIXUP_STREAM)
-                return mixup_batch(augmented, batch_labels, num_classes, mixup, mixup_seed)
+                mixed, rows = mixup_batch(
+                    augmented, tf.gather(labels, chosen), num_classes, mixup, mixup_seed
+                )
+                return mixed[first:end], rows[first:end]
 
             skipped = tf.where(epoch == first_epoch, first_step * batch_size, 0)
             starts = tf.data.Dataset.range(tf.cast(skipped, tf.int64), count, batch_size)
@@ -128,7 +142,12 @@ def training_batches(
 
 
 def evaluation_batches(
-    split: Split, *, batch_size: int, num_classes: int | None = None
+    split: Split,
+    *,
+    batch_size: int,
+    num_classes: int | None = None,
+    part: int = 0,
+    parts: int = 1,
 ) -> tf.data.Dataset:
     """Return the samples of a split in order, without augmentation.
 
@@ -140,6 +159,8 @@ def evaluation_batches(
         Samples in a batch, at least 1; the last batch has what is left.
     num_classes : int or None
         K for labels as one-hot rows, None for class ids.
+    part, parts : int
+        As in `training_batches`.
 
     Returns
     -------
@@ -163,7 +184,8 @@ def evaluation_batches(
 
     def run_batches(fetch: Fetch, labels: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chosen = tf.range(start, tf.minimum(start + batch_size, count))
+            first, end = _slice(tf.minimum(count - start, batch_size), part, parts)
+            chosen = tf.range(start + first, start + end)
             ids = tf.gather(labels, chosen)
             shown = ids if num_classes is None else tf.one_hot(ids, num_classes)
             return tf.cast(fetch(chosen), tf.float32), shown
@@ -172,6 +194,12 @@ def evaluation_batches(
         return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
     return _from_source(split, run_batches, length=math.ceil(count / batch_size))
+
+
+def _slice(whole: tf.Tensor, part: int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where the `part`-th of `parts` slices of a batch of `whole` samples begins and ends."""
+    size = -(-whole // parts)
+    return tf.minimum(part * size, whole), tf.minimum((part + 1) * size, whole)
 
 
 def _permutation(count: int, seed: tf.Tensor) -> tf.Tensor:

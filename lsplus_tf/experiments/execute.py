@@ -18,6 +18,7 @@ from lsplus_tf.experiments.plan import Run, needed_runs, plan_runs
 from lsplus_tf.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
+from lsplus_tf.training.hosts import hosts
 
 EXPERIMENT = "experiment.yaml"
 
@@ -63,15 +64,18 @@ def run_experiment(
     finished = [run for run in runs if run not in missing]
     observer.planned(missing, finished, experiment.protocol.epochs)
     if missing:
-        if experiment.dataset.name.startswith(TFDS_PREFIX):  # reads with TensorFlow
+        # TFDS reads with TensorFlow; hosts meet before they read, which may take one of them long.
+        if experiment.dataset.name.startswith(TFDS_PREFIX) or hosts().count > 1:
             import_tensorflow(experiment.backbone, experiment.dataset.image_size)
         dataset = load_dataset(**dict(experiment.dataset))
         observer.data_loaded(dataset)
         import_tensorflow(experiment.backbone, dataset.image_shape[0])
-    with written_whole(out / EXPERIMENT) as partial:
-        partial.write_text(config.to_yaml(experiment), encoding="utf-8")
-    for run in finished:
-        run_folder.discard_training(run.folder(out))  # of a process that died just before it did
+    if hosts().is_chief:
+        with written_whole(out / EXPERIMENT) as partial:
+            partial.write_text(config.to_yaml(experiment), encoding="utf-8")
+        for run in finished:
+            # Of a process that died just before it did.
+            run_folder.discard_training(run.folder(out))
     for run in missing:
         observer.run_started(run)
         _train(experiment, out, run, dataset, observer)

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from lsplus_tf.config import Backbone, Protocol
+from lsplus_tf.training.hosts import connected, hosts
 
 _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn", "scipy")
 
@@ -19,14 +20,26 @@ _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn
 def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
     """Import TensorFlow with the CPU kernels that suit the network, and without its notices.
 
+    GPU memory is taken as it is needed, so that processes can share a GPU and its peak tells what a
+    training needs, unless `TF_FORCE_GPU_ALLOW_GROWTH` in the environment says otherwise.
+
     oneDNN's kernels, which TensorFlow turns on by itself on some processors only, train the
     networks here 1.1 to 6 times as fast, except MobileNetV2 on images of about 32 px, whose
     depthwise convolutions they slow down to 0.7 (`benchmarks/bench_cpu_kernels.py`). If it is set
-    in the environment, `TF_ENABLE_ONEDNN_OPTS` decides. Nothing happens if TensorFlow is imported
-    already.
+    in the environment, `TF_ENABLE_ONEDNN_OPTS` decides. The kernels stay as they are if TensorFlow
+    is imported already.
+
+    Several hosts are connected then, see `lsplus_tf.training.hosts`.
     """
-    if "tensorflow" in sys.modules:
-        return
+    # Holds until TensorFlow first touches a GPU, which importing it does not.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if "tensorflow" not in sys.modules:
+        _import_quietly(backbone, image_size)
+    if hosts().count > 1:
+        connected()
+
+
+def _import_quietly(backbone: Backbone, image_size: int | None) -> None:
     slower = backbone.name == "mobilenet_v2" and image_size is not None and image_size < 48
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0" if slower else "1")
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:

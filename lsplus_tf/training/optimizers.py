@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from lsplus_tf.config import SGD, Adam, Protocol
+from lsplus_tf.losses.base import sum_over_replicas
 
 
 class _CoupledWeightDecay:
@@ -37,6 +39,19 @@ class CoupledSGD(_CoupledWeightDecay, keras.optimizers.SGD):
 @keras.saving.register_keras_serializable(package="lsplus_tf")
 class CoupledAdam(_CoupledWeightDecay, keras.optimizers.Adam):
     """Adam whose weight decay is part of the gradient."""
+
+
+@keras.saving.register_keras_serializable(package="lsplus_tf")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Loss scaling that passes over a step in which any device has a gradient that is not finite.
+
+    Keras's looks at the first device's gradients, before they are summed: those of another reach
+    the weights.
+    """
+
+    def check_finite(self, grads: Any) -> Any:
+        finite = super().check_finite(grads)
+        return sum_over_replicas(tf.cast(~finite, tf.float32)) == 0.0
 
 
 def build_optimizer(protocol: Protocol, steps_per_epoch: int) -> keras.optimizers.Optimizer:

@@ -12,7 +12,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,11 @@ from lsplus_tf.callbacks._compute_loss import ComputeLossCallback, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
+from lsplus_tf.training.hosts import chief_says, hosts
+from lsplus_tf.training.steps import Executions
 
 MONITOR = "val_accuracy"
+ASK_EVERY_STEPS = 20  # on several hosts, whether it is time to save
 _ABOUT = "about"
 
 Arrays = dict[str, NDArray]
@@ -105,6 +108,15 @@ class Checkpoints:
             self._kept = self._needed(path, progress)
             return progress, arrays
         return None
+
+    def load_of_the_chief(self) -> tuple[Progress, Arrays] | None:
+        """As `load`, on several hosts that which the chief finds."""
+        found = self.load() if hosts().is_chief else None
+        position = (-1, 0) if found is None else (found[0].epochs, found[0].step)
+        epochs, step = chief_says(position)
+        if hosts().is_chief or epochs < 0:
+            return found
+        return self._read(self._path(epochs, step))
 
     def save(self, progress: Progress, arrays: Arrays) -> None:
         """Add a state, then remove those that are needed no more.
@@ -212,7 +224,7 @@ class SavedTraining(keras.callbacks.Callback):
         self._metrics = metrics
         self.progress = Progress()
         self._saved: Arrays | None = None
-        found = checkpoints.load()
+        found = checkpoints.load_of_the_chief()
         if found is not None:
             self.progress, self._saved = found
         self._resumed_at = self.progress.step
@@ -232,16 +244,19 @@ class SavedTraining(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._saved is not None and self._resumed_at:
-            # Not before: `fit` resets the metrics, and callbacks may have made a new step.
+            # Not before: `fit` resets the metrics.
             _assign(self._metrics_variables(), _part(self._saved, "metrics"))
-            self._pass_over(self._resumed_at)
         self._saved = None
+        # Not once for all: callbacks make new train functions.
+        if not isinstance(self.model.train_function, Executions):
+            self.model.train_function = Executions(self.model, self.params["steps"])
+        self.model.train_function.begin_epoch(self._resumed_at)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         step = batch + 1
         if step <= self._resumed_at or step >= self.params["steps"]:
             return
-        if time.monotonic() - self._last_save >= 60 * self._protocol.save_every_minutes:
+        if self._is_due(step):
             self.progress.step = step
             self._save()
 
@@ -255,12 +270,20 @@ class SavedTraining(keras.callbacks.Callback):
         if self.progress.is_over(self._protocol):
             self.model.stop_training = True
 
+    def _is_due(self, step: int) -> bool:
+        due = time.monotonic() - self._last_save >= 60 * self._protocol.save_every_minutes
+        if hosts().count == 1:
+            return due
+        # All read the state together, when the chief's clock says so. Asking costs a little.
+        return step % ASK_EVERY_STEPS == 0 and chief_says([due]) == [True]
+
     def _save(self) -> None:
         self.progress.seconds = self.seconds()
         arrays = _arrays(self.model) | _values("metrics", self._metrics_variables())
         if self._adapting is not None:
             arrays |= _named("callback", self._adapting.training_state())
-        self._checkpoints.save(self.progress, arrays)
+        if hosts().is_chief:
+            self._checkpoints.save(self.progress, arrays)
         self._last_save = time.monotonic()
 
     def _metrics_variables(self) -> list[Any]:
@@ -269,20 +292,6 @@ class SavedTraining(keras.callbacks.Callback):
             *self.model.metrics[0].variables,  # of the loss
             *(variable for metric in self._metrics for variable in metric.variables),
         ]
-
-    def _pass_over(self, steps: int) -> None:
-        """Do nothing in the first steps: `fit` has no way to begin within an epoch."""
-        train: Callable[[Any], Any] = self.model.train_function
-        passed = 0
-
-        def train_function(iterator: Any) -> Any:
-            nonlocal passed
-            if passed < steps:
-                passed += self.model.steps_per_execution
-                return {}
-            return train(iterator)
-
-        self.model.train_function = train_function
 
 
 def _listed(versions: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.training.hosts import hosts
 
 SETTINGS = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -57,7 +58,7 @@ def has_checkpoints(training: Path) -> bool:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[Path]:
-    """The `unfinished` folder of a run, for this process alone.
+    """The `unfinished` folder of a run, for this process alone, or for several hosts together.
 
     It stays if the block ends before the run is whole, and something was saved to go on from.
 
@@ -66,6 +67,9 @@ def claimed(folder: Path) -> Iterator[Path]:
     InputError : another process has it.
     """
     training = unfinished(folder)
+    if not hosts().is_chief:
+        yield training
+        return
     training.mkdir(parents=True, exist_ok=True)
     lock = FileLock(training / _LOCK, timeout=0)
     try:

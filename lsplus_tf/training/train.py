@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,18 @@ from lsplus_tf.backbones import build_classifier
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
-from lsplus_tf.training import run_folder
+from lsplus_tf.training import devices, run_folder
+from lsplus_tf.training.devices import replicated, strategy_for
 from lsplus_tf.training.environment import describe_environment, settled_process
 from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
+from lsplus_tf.training.hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.methods import build_callback, build_loss
-from lsplus_tf.training.optimizers import build_optimizer
+from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
 from lsplus_tf.training.run_folder import Predictions
+from lsplus_tf.training.steps import Speed
 
 _log = logging.getLogger(__name__)
-_SPARSE_ACCURACY = keras.metrics.SparseCategoricalAccuracy
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -58,6 +61,7 @@ def train_run(
     A training that was interrupted, however that happened, goes on from where it was saved, to the
     same result. What is saved lies beside `folder` until the run is whole; a training that fails
     before its first epoch is done leaves nothing. Nothing happens if `folder` is there already.
+    Hosts that train together, see `lsplus_tf.training.hosts`, call it alike, and see one `folder`.
 
     Parameters
     ----------
@@ -76,7 +80,7 @@ def train_run(
     ------
     InputError : a setting that does not fit the images, a training that diverged, or another
         process that trains the same run.
-    OSError : the training or the run could not be saved.
+    OSError : the training or the run could not be saved, or another of several hosts has stopped.
 
     Warns
     -----
@@ -84,18 +88,22 @@ def train_run(
     """
     method, protocol = experiment.methods[method_name], experiment.protocol
     started = time.monotonic()
-    with run_folder.claimed(folder) as training:
-        if folder.exists():  # made by another process in the meantime
+    with told_who_is_missing(), run_folder.claimed(folder) as training:
+        # Made by another process in the meantime.
+        if chief_says([folder.exists()]) == [True]:
             return
         settings = experiment.run_settings(method_name, seed)
-        with written_whole(training / run_folder.SETTINGS) as file:
-            file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+        if hosts().is_chief:
+            with written_whole(training / run_folder.SETTINGS) as file:
+                file.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         with (
             _logging_to(training / run_folder.LOG),
             settled_process(protocol, seed),
             _told_which_file(),
         ):
             _log.info("%s: %s, seed %d", experiment.name, method_name, seed)
+            strategy = strategy_for(protocol)
+            several = strategy.num_replicas_in_sync > 1
             model = build_classifier(
                 image_shape=dataset.image_shape,
                 num_classes=dataset.num_classes,
@@ -103,77 +111,116 @@ def train_run(
             )
             if start_from is not None:
                 model.set_weights(keras.models.load_model(start_from, compile=False).get_weights())
-            adapting = build_callback(method, teacher)
+            with strategy.scope():
+                adapting = build_callback(method, teacher)
+                accuracy = _accuracy(method)
             checkpoints = Checkpoints(
                 training,
                 _identity(settings, prior, dataset),
                 keeps_best=protocol.checkpoint == "best_validation_accuracy",
             )
-            kind = keras.metrics.CategoricalAccuracy if method.mixup else _SPARSE_ACCURACY
-            accuracy = kind(name="accuracy")
             saved = SavedTraining(protocol, checkpoints, adapting, [accuracy], started)
             if saved.progress.epochs or saved.progress.step:
                 _tell_resumed(saved.progress, on_resume)
-            _fit(model, saved, method, protocol, seed, dataset, prior, adapting, accuracy, on_epoch)
+            speed = Speed(len(dataset.train.labels), protocol.batch_size)
+            _fit(
+                replicated(model, strategy) if several else model,
+                saved,
+                method,
+                protocol,
+                seed,
+                dataset,
+                prior,
+                adapting,
+                accuracy,
+                speed,
+                on_epoch,
+            )
             progress = saved.progress
             if not math.isfinite(progress.history[-1]["loss"]):
-                checkpoints.discard()  # the same would come of them
+                if hosts().is_chief:
+                    checkpoints.discard()  # the same would come of them
                 raise InputError(
                     f"protocol: the training loss became {progress.history[-1]['loss']} in epoch "
                     f"{progress.epochs}; lower protocol.optimizer.learning_rate"
                 )
-            if (
-                protocol.checkpoint == "best_validation_accuracy"
-                and progress.best_epoch != progress.epochs - 1
-            ):
-                restore(model, checkpoints.arrays_after(progress.best_epoch))
-            predictions = {
-                "validation": _predict(model, dataset.validation, protocol.batch_size),
-                "test": _predict(model, dataset.test, protocol.batch_size),
-            }
-            measured = {
-                split: metrics.evaluate(p.logits, p.labels, convention="paper", from_logits=True)
-                for split, p in predictions.items()
-            }
-            _log.info("test: %s", measured["test"])
+            if hosts().is_chief:
+                last = chosen = progress.epochs - 1
+                if protocol.checkpoint == "best_validation_accuracy":
+                    chosen = progress.best_epoch
+                if several:
+                    _compile(model, method, protocol, dataset, prior, _accuracy(method))
+                if several or chosen != last:
+                    restore(model, checkpoints.arrays_after(chosen))
+                performance = {
+                    "devices": strategy.num_replicas_in_sync,
+                    "hosts": hosts().count,
+                    "jit_compile": model.jit_compile,
+                    "steps_per_execution": model.steps_per_execution,
+                    **speed.record(),
+                }
+                _write(folder, model, protocol, dataset, prior, adapting, saved, performance)
+            chief_says([0])  # the others go on when the run is whole
 
-            with written_whole(folder) as partial:
-                partial.mkdir()
-                shutil.copy(training / run_folder.SETTINGS, partial)
-                run_folder.write_json(partial / run_folder.ENVIRONMENT, describe_environment())
-                history = pd.DataFrame(progress.history)
-                history.insert(0, "epoch", np.arange(progress.epochs))
-                history.to_csv(partial / run_folder.HISTORY, index=False)
-                for split, p in predictions.items():
-                    run_folder.write_predictions(partial, split, p)
-                run_folder.write_json(partial / run_folder.METRICS, measured)
-                if isinstance(adapting, callbacks.PriorRefresh):
-                    assert prior is not None
-                    prior["refreshed"] = [
-                        {"epoch": epoch, "class_accuracy": values.tolist()}
-                        for epoch, values in adapting.history
-                    ]
-                elif isinstance(
-                    adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)
-                ):
-                    matrices = np.stack(adapting.history)
-                    np.savez_compressed(partial / run_folder.SOFT_LABELS, soft_labels=matrices)
-                if prior is not None:
-                    run_folder.write_json(partial / run_folder.PRIOR, prior)
-                model.save(partial / run_folder.MODEL)
-                run_folder.write_json(
-                    partial / run_folder.SUMMARY,
-                    {
-                        "class_names": list(dataset.class_names),
-                        "samples": {split: c.tolist() for split, c in dataset.counts().items()},
-                        "skipped_images": list(dataset.skipped),
-                        "parameters": model.count_params(),
-                        "epochs": progress.epochs,
-                        "best_epoch": progress.best_epoch,
-                        "seconds": round(saved.seconds(), 2),
-                    },
-                )
-                shutil.copy(training / run_folder.LOG, partial)
+
+def _write(
+    folder: Path,
+    model: keras.Model,
+    protocol: config.Protocol,
+    dataset: ImageDataset,
+    prior: dict[str, Any] | None,
+    adapting: keras.callbacks.Callback | None,
+    saved: SavedTraining,
+    performance: dict[str, Any],
+) -> None:
+    """Predict, measure, and put the run in its folder."""
+    training, progress = run_folder.unfinished(folder), saved.progress
+    predictions = {
+        "validation": _predict(model, dataset.validation, protocol.batch_size),
+        "test": _predict(model, dataset.test, protocol.batch_size),
+    }
+    measured = {
+        split: metrics.evaluate(p.logits, p.labels, convention="paper", from_logits=True)
+        for split, p in predictions.items()
+    }
+    _log.info("test: %s", measured["test"])
+
+    with written_whole(folder) as new:
+        new.mkdir()
+        shutil.copy(training / run_folder.SETTINGS, new)
+        run_folder.write_json(new / run_folder.ENVIRONMENT, describe_environment())
+        history = pd.DataFrame(progress.history)
+        history.insert(0, "epoch", np.arange(progress.epochs))
+        history.to_csv(new / run_folder.HISTORY, index=False)
+        for split, p in predictions.items():
+            run_folder.write_predictions(new, split, p)
+        run_folder.write_json(new / run_folder.METRICS, measured)
+        if isinstance(adapting, callbacks.PriorRefresh):
+            assert prior is not None
+            prior["refreshed"] = [
+                {"epoch": epoch, "class_accuracy": values.tolist()}
+                for epoch, values in adapting.history
+            ]
+        elif isinstance(adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)):
+            matrices = np.stack(adapting.history)
+            np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)
+        if prior is not None:
+            run_folder.write_json(new / run_folder.PRIOR, prior)
+        model.save(new / run_folder.MODEL)
+        run_folder.write_json(
+            new / run_folder.SUMMARY,
+            {
+                "class_names": list(dataset.class_names),
+                "samples": {split: c.tolist() for split, c in dataset.counts().items()},
+                "skipped_images": list(dataset.skipped),
+                "parameters": model.count_params(),
+                "epochs": progress.epochs,
+                "best_epoch": progress.best_epoch,
+                "seconds": round(saved.seconds(), 2),
+                "performance": performance,
+            },
+        )
+        shutil.copy(training / run_folder.LOG, new)
 
 
 def _fit(
@@ -186,26 +233,16 @@ def _fit(
     prior: dict[str, Any] | None,
     adapting: keras.callbacks.Callback | None,
     accuracy: keras.metrics.Metric,
+    speed: Speed,
     on_epoch: OnEpoch | None,
 ) -> None:
     """Train `model` from where it was saved to the end, or until its loss is not finite."""
-    steps = -(-len(dataset.train.labels) // protocol.batch_size)
-    counts = priors.class_counts(dataset.train.labels, dataset.num_classes)
-    if protocol.fine_tuning.freeze != "none":
-        freeze(model, protocol.fine_tuning.freeze)
-    model.compile(
-        optimizer=build_optimizer(protocol, steps),
-        loss=build_loss(method, counts, None if prior is None else prior["class_accuracy"]),
-        metrics=[accuracy],
-        # XLA makes these networks slower on a CPU.
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
-    )
-    # Variables made inside the first step would make TensorFlow trace that step twice.
-    model.optimizer.build(model.trainable_variables)
+    _compile(model, method, protocol, dataset, prior, accuracy)
     two_stages = protocol.fine_tuning.frozen_epochs > 0
     progress = saved.progress
     over = progress.is_over(protocol)  # then `fit` only gives the callbacks what was saved
-    batches = training_batches(
+    training = partial(
+        training_batches,
         dataset.train,
         batch_size=protocol.batch_size,
         epochs=protocol.epochs,
@@ -217,18 +254,18 @@ def _fit(
         first_epoch=progress.epochs - over,
         first_step=progress.step,
     )
-    model.fit(
-        # Without an end, since Keras counts the steps that are passed over among the batches.
-        batches.repeat(),
-        initial_epoch=progress.epochs,
-        epochs=progress.epochs if over else protocol.epochs,
-        steps_per_epoch=steps,
-        validation_data=evaluation_batches(
-            dataset.validation,
-            batch_size=protocol.batch_size,
-            num_classes=dataset.num_classes if method.mixup else None,
-        ),
-        callbacks=[
+    validation = partial(
+        evaluation_batches,
+        dataset.validation,
+        batch_size=protocol.batch_size,
+        num_classes=dataset.num_classes if method.mixup else None,
+    )
+    epochs: dict[str, Any] = {
+        "initial_epoch": progress.epochs,
+        "epochs": progress.epochs if over else protocol.epochs,
+        "steps_per_epoch": _steps(dataset.train, protocol),
+        "callbacks": [
+            speed,
             keras.callbacks.TerminateOnNaN(),
             # Before it is saved, so that its state is that after the epoch.
             *([] if adapting is None else [adapting]),
@@ -236,9 +273,63 @@ def _fit(
             saved,
             keras.callbacks.LambdaCallback(on_epoch_end=_epoch_hook(on_epoch)),
         ],
+    }
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        devices.fit(
+            model,
+            training,
+            validation,
+            validation_steps=_steps(dataset.validation, protocol),
+            **epochs,
+        )
+        return
+    model.fit(
+        # Without an end, since Keras counts the steps that are passed over among the batches.
+        training().repeat(),
+        validation_data=validation(),
         shuffle=False,  # the batches come shuffled
         verbose=0,
+        **epochs,
     )
+
+
+def _compile(
+    model: keras.Model,
+    method: config.Method,
+    protocol: config.Protocol,
+    dataset: ImageDataset,
+    prior: dict[str, Any] | None,
+    accuracy: keras.metrics.Metric,
+) -> None:
+    if protocol.fine_tuning.freeze != "none":
+        freeze(model, protocol.fine_tuning.freeze)
+    several = model.distribute_strategy.num_replicas_in_sync > 1
+    counts = priors.class_counts(dataset.train.labels, dataset.num_classes)
+    # XLA makes these networks slower on a CPU.
+    without_xla = several or not tf.config.list_physical_devices("GPU")
+    with model.distribute_strategy.scope():
+        optimizer = build_optimizer(protocol, _steps(dataset.train, protocol))
+        if several and protocol.precision == "mixed_float16":
+            optimizer = LossScaleOptimizer(optimizer)  # on one device Keras adds its own
+        model.compile(
+            optimizer=optimizer,
+            loss=build_loss(method, counts, None if prior is None else prior["class_accuracy"]),
+            metrics=[accuracy],
+            jit_compile=protocol.jit_compile is True if without_xla else protocol.jit_compile,
+            steps_per_execution=protocol.steps_per_execution,
+        )
+        # Variables made inside the first step would make TensorFlow trace that step twice.
+        model.optimizer.build(model.trainable_variables)
+
+
+def _steps(split: Split, protocol: config.Protocol) -> int:
+    return math.ceil(len(split) / protocol.batch_size)
+
+
+def _accuracy(method: config.Method) -> keras.metrics.Metric:
+    if method.mixup:
+        return keras.metrics.CategoricalAccuracy(name="accuracy")
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
 
 def _identity(settings: dict[str, Any], prior: dict[str, Any] | None, dataset: ImageDataset) -> str:
@@ -286,7 +377,10 @@ def _told_which_file() -> Iterator[None]:
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """Send what the package logs to a file as well."""
+    """Send what the package logs to a file as well, if this is the chief."""
+    if not hosts().is_chief:
+        yield
+        return
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     package = logging.getLogger("lsplus_tf")

@@ -1,0 +1,169 @@
+"""Trains on one and on two CPU devices; run by test_devices.py, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 3
+)
+
+from lsplus_tf.backbones import PixelScaling  # noqa: E402
+from lsplus_tf.config import Experiment, load_config  # noqa: E402
+from lsplus_tf.datasets import ImageDataset, load_dataset  # noqa: E402
+from lsplus_tf.datasets.base import Split  # noqa: E402
+from lsplus_tf.errors import InputError  # noqa: E402
+from lsplus_tf.training import train  # noqa: E402
+from lsplus_tf.training.devices import strategy_for  # noqa: E402
+from lsplus_tf.training.optimizers import LossScaleOptimizer  # noqa: E402
+from lsplus_tf.training.resume import Checkpoints  # noqa: E402
+
+METHODS = {
+    "online": {"loss": "online_label_smoothing"},
+    "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
+    "hard": {"loss": "hard_labels"},
+    "self": {"loss": "tf_kd_self_training"},
+}
+TWO_STAGES = (
+    "protocol.optimizer={name: sgd, learning_rate: 0.1, weight_decay: 0.001}",
+    "backbone.weights=mine.weights.h5",
+    "protocol.fine_tuning.frozen_epochs=1",
+    "protocol.checkpoint=last",
+)
+
+
+def experiment(*overrides: str) -> Experiment:
+    """Batches of 30 of 121 images: the last one has a single image, so that a device has none."""
+    config = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
+    common = ["protocol.epochs=3", "protocol.schedule=null", "protocol.batch_size=30"]
+    common += ["protocol.augmentation={shift: 0.1, channel_shift: 5}", "seeds=[0]"]
+    values = load_config(config, [*common, *overrides]).model_dump(mode="json")
+    return Experiment.model_validate({**values, "methods": METHODS})
+
+
+def images() -> ImageDataset:
+    whole = load_dataset("digits")
+    counts = {"train": 121, "validation": 91, "test": 60}
+    splits = (
+        Split(s.images[: counts[n]], s.labels[: counts[n]], s.ids[: counts[n]])
+        for n, s in whole.splits()
+    )
+    return ImageDataset(whole.name, whole.class_names, *splits)
+
+
+def with_batch_norm(*, image_shape: tuple[int, ...], num_classes: int, **_: Any) -> keras.Model:
+    inputs = keras.Input(image_shape)
+    x = keras.layers.Flatten()(PixelScaling("unit")(inputs))
+    layers = [
+        keras.Input(x.shape[1:]),
+        keras.layers.Dense(16, activation="relu"),
+        keras.layers.BatchNormalization(),
+    ]
+    x = keras.Sequential(layers, name="backbone")(x)
+    return keras.Model(inputs, keras.layers.Dense(num_classes, dtype="float32")(x))
+
+
+class PowerCut(BaseException):
+    """What nothing catches."""
+
+
+def run(folder: Path, method: str, *overrides: str, cut_after: int | None = None) -> None:
+    teacher = folder.parent / "online_on_1" / "model.keras" if method == "self" else None
+    save, saves = Checkpoints.save, 0
+
+    def counting_save(checkpoints: Checkpoints, *arguments: Any) -> None:
+        nonlocal saves
+        save(checkpoints, *arguments)
+        saves += 1
+        if saves == cut_after:
+            raise PowerCut
+
+    Checkpoints.save = counting_save  # type: ignore[method-assign]
+    try:
+        train.train_run(folder, experiment(*overrides), method, 0, images(), teacher=teacher)
+    except PowerCut:
+        assert cut_after is not None
+    finally:
+        Checkpoints.save = save  # type: ignore[method-assign]
+
+
+def refusals() -> dict[str, str]:
+    told = {}
+    for settings in (
+        "devices=2,jit_compile=true,deterministic=false",
+        "devices=2,steps_per_execution=4",
+        "devices=2,batch_size=1",
+        "devices=4",
+        "devices=3",
+    ):
+        overrides = [f"protocol.{setting}" for setting in settings.split(",")]
+        try:
+            strategy_for(experiment(*overrides).protocol)
+        except InputError as error:
+            told[settings] = str(error)
+    return told
+
+
+def step_with_an_infinite_gradient_on_the_second_device(kind: type) -> dict[str, Any]:
+    strategy = strategy_for(experiment("protocol.devices=2").protocol)
+    with strategy.scope():
+        weight = keras.Variable(np.ones(2, np.float32))
+        optimizer = kind(keras.optimizers.SGD(0.5), initial_scale=4.0)
+        optimizer.build([weight])
+
+    @tf.function(autograph=False)
+    def step(of_the_second: tf.Tensor) -> None:
+        def on_a_device() -> None:
+            context = tf.distribute.get_replica_context()
+            is_second = context.replica_id_in_sync_group == 1
+            gradient = tf.stack([1.0, tf.where(is_second, of_the_second, 1.0)])
+            optimizer.apply_gradients([(gradient, weight)])
+
+        strategy.run(on_a_device)
+
+    def state() -> list[float]:
+        return [*weight.numpy().tolist(), float(optimizer.dynamic_scale.numpy())]
+
+    step(tf.constant(1.0))
+    finite = state()
+    step(tf.constant(np.inf))
+    return {"finite": finite, "infinite": state(), "iterations": int(optimizer.iterations.numpy())}
+
+
+def main(out: Path) -> None:
+    train.build_classifier = with_batch_norm
+    # First, since what makes TensorFlow deterministic stays, and then it has no XLA.
+    run(out / "xla_on_1", "online", "protocol.deterministic=false", "protocol.jit_compile=true")
+    for devices in (1, 2):
+        on = f"protocol.devices={devices}"
+        run(out / f"online_on_{devices}", "online", on)
+        run(out / f"confusion_on_{devices}", "confusion", on)
+        run(out / f"self_on_{devices}", "self", on, *TWO_STAGES)
+    often = ("protocol.devices=2", "protocol.save_every_minutes=1e-9")
+    for cut_after in (4, 4, None):  # before the batch of one image; within the second epoch
+        run(out / "online_resumed", "online", *often, cut_after=cut_after)
+    half = ("protocol.precision=mixed_float16", "protocol.epochs=1", "protocol.devices=2")
+    run(out / "half_on_2", "hard", *half)
+    told = {
+        "refusals": refusals(),
+        "ours": step_with_an_infinite_gradient_on_the_second_device(LossScaleOptimizer),
+        "keras": step_with_an_infinite_gradient_on_the_second_device(
+            keras.optimizers.LossScaleOptimizer
+        ),
+    }
+    documented = (Path(__file__).resolve().parents[1] / "docs" / "multi_gpu.md").read_text()
+    for block in re.findall(r"```python\n(.*?)```", documented, re.DOTALL):
+        exec(compile(block, "multi_gpu.md", "exec"), {})
+    (out / "told.json").write_text(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
