@@ -29,7 +29,6 @@ from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
 
 MONITOR = "val_accuracy"
-_ABOUT = "about"
 
 Arrays = dict[str, NDArray]
 
@@ -121,7 +120,7 @@ class Checkpoints:
                 "progress": asdict(progress),
             }
         )
-        contents: dict[str, Any] = {_ABOUT: np.array(about), **arrays}
+        contents: dict[str, Any] = {run_folder.ABOUT: np.array(about), **arrays}
         try:
             with written_whole(path) as partial, partial.open("wb") as file:
                 np.savez(file, **contents)
@@ -161,7 +160,7 @@ class Checkpoints:
         """A state of this training; `InputError` unless the file is one, and whole."""
         with run_folder.reading(path, "a saved training"), np.load(path) as file:
             arrays = dict(file)  # to the last byte, with their checksums
-            about = json.loads(str(arrays.pop(_ABOUT)))
+            about = json.loads(str(arrays.pop(run_folder.ABOUT)))
             identity, packages = about["identity"], about["packages"]
             progress = Progress(**about["progress"])
         if identity != self._identity:
