@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from lsplus_tf.datasets.augment import augment_batch
@@ -128,7 +129,11 @@ def training_batches(
 
 
 def evaluation_batches(
-    split: Split, *, batch_size: int, num_classes: int | None = None
+    split: Split,
+    *,
+    batch_size: int,
+    num_classes: int | None = None,
+    steps: int | None = None,
 ) -> tf.data.Dataset:
     """Return the samples of a split in order, without augmentation.
 
@@ -140,17 +145,20 @@ def evaluation_batches(
         Samples in a batch, at least 1; the last batch has what is left.
     num_classes : int or None
         K for labels as one-hot rows, None for class ids.
+    steps : int or None
+        Only so many batches, of samples drawn at random from all of the split, each time the same;
+        None, and more than there are, gives all.
 
     Returns
     -------
     tf.data.Dataset
-        ceil(N / batch_size) pairs of images, float32 (B, H, W, C), 0..255, and labels, int32
-        (B,) or float32 (B, K).
+        ceil(N / batch_size), or `steps`, pairs of images, float32 (B, H, W, C), 0..255, and labels,
+        int32 (B,) or float32 (B, K).
 
     Raises
     ------
     InputError
-        If `batch_size` is less than 1.
+        If `batch_size` or `steps` is less than 1.
 
     Examples
     --------
@@ -160,10 +168,20 @@ def evaluation_batches(
     """
     _check_at_least("batch_size", batch_size, 1)
     count = len(split)
+    drawn: npt.NDArray[np.int32] | None = None
+    if steps is not None:
+        _check_at_least("steps", steps, 1)
+        if steps * batch_size < count:
+            order = np.random.default_rng(0).permutation(count)
+            count = steps * batch_size
+            # In order, which is faster to read from a file.
+            drawn = np.sort(order[:count]).astype(np.int32)
 
     def run_batches(fetch: Fetch, labels: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             chosen = tf.range(start, tf.minimum(start + batch_size, count))
+            if drawn is not None:
+                chosen = tf.gather(drawn, chosen)
             ids = tf.gather(labels, chosen)
             shown = ids if num_classes is None else tf.one_hot(ids, num_classes)
             return tf.cast(fetch(chosen), tf.float32), shown

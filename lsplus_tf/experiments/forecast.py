@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,10 @@ def forecast(
         planned,
         protocol.epochs,
         math.ceil(len(dataset.train) / protocol.batch_size),
-        math.ceil(len(dataset.validation) / protocol.batch_size),
+        min(
+            math.ceil(len(dataset.validation) / protocol.batch_size),
+            protocol.validation_steps or sys.maxsize,
+        ),
         parameters,
         _host(experiment, dataset),
         device,

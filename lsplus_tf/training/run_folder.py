@@ -118,7 +118,7 @@ def claimed(folder: Path, patience: float = _PATIENCE) -> Iterator[Path]:
 
 def is_being_made(folder: Path) -> bool:
     """Whether a process is training a run just now."""
-    if not unfinished(folder).exists():
+    if not (unfinished(folder) / _LOCK).exists():
         return False
     try:
         with claimed(folder, patience=0):

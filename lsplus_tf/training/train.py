@@ -227,6 +227,7 @@ def _fit(
             dataset.validation,
             batch_size=protocol.batch_size,
             num_classes=dataset.num_classes if method.mixup else None,
+            steps=protocol.validation_steps,
         ),
         callbacks=[
             keras.callbacks.TerminateOnNaN(),
