@@ -254,6 +254,11 @@ class Protocol(Settings):
     early_stopping: Count | None = Field(
         default=None, description="epochs without a better validation accuracy"
     )
+    validation_steps: Count | None = Field(
+        default=None,
+        description="batches of validation images that are measured after every epoch, drawn once, "
+        "the same for all runs; null takes all. What is predicted at the end is the whole split",
+    )
     augmentation: Augmentation = Augmentation()
     fine_tuning: FineTuning = FineTuning()
     class_balanced: bool = Field(

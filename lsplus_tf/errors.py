@@ -1,4 +1,4 @@
-"""The exceptions that mean "what you gave is wrong", which the command line tells in a line."""
+"""The exceptions that the command line tells in a line, such as "what you gave is wrong"."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,14 @@ class MissingDataError(InputError, FileNotFoundError):
     def __str__(self) -> str:
         # FileNotFoundError would otherwise format its arguments as an errno and a file name.
         return str(self.args[0])
+
+
+class FailedRunsError(RuntimeError):
+    """Some runs of an experiment could not be made; the message, of one line, says which and why.
+
+    All others are made.
+    """
+
+
+class RefusedRunsError(FailedRunsError, InputError):
+    """The same, where all of them failed of what the user gave: another call changes nothing."""

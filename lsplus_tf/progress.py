@@ -11,6 +11,16 @@ from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.experiments.plan import Run
 
 
+def describe_data(dataset: ImageDataset) -> str:
+    """How many images of which shape and how many classes, on one line."""
+    sizes = ", ".join(f"{len(split)} {part}" for part, split in dataset.splits())
+    height, width, channels = dataset.image_shape
+    return (
+        f"{dataset.name}: {sizes} images of {height}x{width}x{channels}, "
+        f"{dataset.num_classes} classes."
+    )
+
+
 class TerminalProgress:
     """A progress bar over all epochs of the missing runs, and a line for every finished run.
 
@@ -31,9 +41,12 @@ class TerminalProgress:
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=None, visible=False)
-        self._epochs = self._number = self._count = 0
-        self._made_before = 0  # epochs that another process made, which tell nothing of the speed
-        self._last = ""
+        self._epochs = 0
+        self._numbers: dict[Run, int] = {}  # of the missing runs, from 1
+        self._done: dict[Run, int] = {}  # epochs
+        self._made_before: dict[Run, int] = {}  # by other processes: no measure of the speed
+        self._under_way: dict[Run, None] = {}
+        self._last: dict[Run, str] = {}
 
     def __enter__(self) -> TerminalProgress:
         self._progress.start()
@@ -50,63 +63,81 @@ class TerminalProgress:
             self._console.print("Stopped. The same command makes the runs that are not finished.")
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
-        self._epochs, self._count = epochs, len(missing)
+        self._epochs = epochs
+        self._numbers = {run: i + 1 for i, run in enumerate(missing)}
         self._console.print(
             f"{len(missing)} runs to make, {len(finished)} already finished.", highlight=False
         )
-        self._progress.update(self._task, total=len(missing) * epochs, visible=bool(missing))
+        self._progress.update(self._task, visible=bool(missing))
+        self._show()
 
     def data_loaded(self, dataset: ImageDataset) -> None:
-        sizes = ", ".join(f"{len(split)} {part}" for part, split in dataset.splits())
-        height, width, channels = dataset.image_shape
+        self._console.print(describe_data(dataset), highlight=False, markup=False, soft_wrap=True)
+
+    def run_started(self, run: Run) -> None:
+        self._under_way[run] = None
+        self._done[run] = 0
+        self._show()
+
+    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
+        self._tell(run, f"goes on after {epochs} of {self._epochs} epochs")
+        if logs:
+            self._note(run, logs)
+        self._made_before.setdefault(run, epochs)
+        self._done[run] = epochs
+        self._show()
+
+    def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
+        self._made_before.setdefault(run, 0)
+        self._note(run, logs)
+        self._done[run] = epoch + 1
+        self._show()
+
+    def run_finished(self, run: Run) -> None:
+        self._under_way.pop(run, None)
+        if run in self._done:
+            self._tell(run, f"finished, {self._last.get(run, 'saved before')} in its last epoch")
+        else:
+            self._tell(run, "was finished by another process")
+            self._made_before[run] = self._epochs
+        self._done[run] = self._epochs
+        self._show()
+
+    def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None:
+        self._under_way.pop(run, None)
+        if trace:
+            self._console.print(trace, highlight=False, markup=False, soft_wrap=True, style="dim")
+        self._tell(run, f"failed: {error}{'; it is begun again' if again else ''}")
+        self._show()
+
+    def run_waited_for(self, run: Run) -> None:
+        self._tell(run, "is being made by another process, and waited for")
+
+    def _tell(self, run: Run, what: str) -> None:
         self._console.print(
-            f"{dataset.name}: {sizes} images of {height}x{width}x{channels}, "
-            f"{dataset.num_classes} classes.",
+            f"run {self._numbers[run]} of {len(self._numbers)}: {run.method}, seed {run.seed} "
+            f"{what}",
             highlight=False,
             markup=False,
             soft_wrap=True,
         )
 
-    def run_started(self, run: Run) -> None:
-        self._number += 1
-        self._describe(run, 0)
+    def _note(self, run: Run, logs: dict[str, float]) -> None:
+        self._last[run] = f"validation accuracy {logs['val_accuracy']:.4f}"
 
-    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
-        self._console.print(
-            f"run {self._number} of {self._count}: {run.method}, seed {run.seed} goes on after "
-            f"{epochs} of {self._epochs} epochs",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if logs:
-            self._note(logs)
-        self._made_before += epochs
-        self._progress.update(self._task, total=self._count * self._epochs - self._made_before)
-        self._describe(run, epochs)
-
-    def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
-        self._note(logs)
-        self._describe(run, epoch + 1)
-        self._show_completed((self._number - 1) * self._epochs + epoch + 1)
-
-    def run_finished(self, run: Run) -> None:
-        self._show_completed(self._number * self._epochs)
-        self._console.print(
-            f"run {self._number} of {self._count}: {run.method}, seed {run.seed} finished, "
-            f"{self._last} in its last epoch",
-            highlight=False,
-            soft_wrap=True,
-        )
-
-    def _note(self, logs: dict[str, float]) -> None:
-        self._last = f"validation accuracy {logs['val_accuracy']:.4f}"
-
-    def _show_completed(self, epochs: int) -> None:
-        self._progress.update(self._task, completed=epochs - self._made_before)
-
-    def _describe(self, run: Run, epoch: int) -> None:
+    def _show(self) -> None:
+        made_before = sum(self._made_before.values())
+        runs, count = list(self._under_way), len(self._numbers)
+        if len(runs) == 1:
+            (run,) = runs
+            shown = f"run {self._numbers[run]} of {count}: {run.method}, seed {run.seed}, epoch "
+            shown += f"{self._done[run]}/{self._epochs}"
+        else:
+            finished = sum(done == self._epochs for done in self._done.values())
+            shown = f"{finished} of {count} runs finished, {len(runs)} under way"
         self._progress.update(
             self._task,
-            description=f"run {self._number} of {self._count}: {run.method}, seed {run.seed}, "
-            f"epoch {epoch}/{self._epochs}",
+            description=shown,
+            total=count * self._epochs - made_before,
+            completed=sum(self._done.values()) - made_before,
         )

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 from lsplus_tf import plots, tables
-from lsplus_tf.atomic import written_whole
+from lsplus_tf.atomic import locked, written_whole
 from lsplus_tf.experiments import truth
 from lsplus_tf.experiments.gather import Results
 from lsplus_tf.paper import comparison as paper
@@ -35,7 +35,7 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
     run), the figures as PNG, and `paper.md` and `paper.csv` where a paper has the same table.
     Where the images' exact posterior is known, also `truth.md`, `truth.csv` and `truth_runs.csv`.
     """
-    with written_whole(results.folder / name) as partial:
+    with locked(results.folder / name), written_whole(results.folder / name) as partial:
         partial.mkdir()
         comparison = tables.compare(results)
         heading = f"# {results.experiment.name}: test split\n\n"

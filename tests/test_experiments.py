@@ -47,6 +47,8 @@ class Recorder:
         self.started: list[Run] = []
         self.ended: list[Run] = []
         self.resumed: list[tuple[Run, int]] = []
+        self.failed: list[tuple[Run, str, bool]] = []
+        self.waited_for: list[Run] = []
         self.on_epoch: Callable[[Run, int], None] = lambda run, epoch: None
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
@@ -69,6 +71,12 @@ class Recorder:
 
     def run_finished(self, run: Run) -> None:
         self.ended.append(run)
+
+    def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None:
+        self.failed.append((run, error, again))
+
+    def run_waited_for(self, run: Run) -> None:
+        self.waited_for.append(run)
 
 
 def same_predictions(a: Path, b: Path) -> bool:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from lsplus_tf import __version__
 from lsplus_tf.cli import datasets, experiments, paper
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import FailedRunsError, InputError
 
 app = typer.Typer(
     name="lsplus-tf",
@@ -56,11 +56,18 @@ def _print_warning(message: Warning | str, category: type[Warning], *_: object) 
 
 
 def main() -> None:
-    """Run the command line; mistakes are told on one line, with exit code 2."""
+    """Run the command line.
+
+    What went wrong is told on one line, with exit code 2 if it was the user's mistake, else 1.
+    """
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         app()
-    except (InputError, OSError) as error:  # OSError: a read-only folder, a full disk
+    except (
+        InputError,
+        OSError,
+        FailedRunsError,
+    ) as error:  # OSError: a read-only folder, a full disk
         Console(stderr=True).print(
             f"[bold red]error:[/] {escape(' '.join(str(error).split()))}",
             highlight=False,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
@@ -12,12 +15,23 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from lsplus_tf.cli.forecast import show_forecast
 from lsplus_tf.cli.options import DataDir
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import FailedRunsError, InputError
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
+    from lsplus_tf.experiments.engines import Engine
     from lsplus_tf.experiments.gather import Results
+    from lsplus_tf.experiments.plan import Shard
+
+
+class Executor(StrEnum):
+    """Where runs are made."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
 
 ConfigFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="CONFIG")]
 Out = Annotated[
@@ -38,6 +52,44 @@ Methods = Annotated[
 Seeds = Annotated[
     str | None, typer.Option(help="Only these seeds, separated by commas.", metavar="0,1")
 ]
+RunsBy = Annotated[
+    Executor, typer.Option("--executor", help="Make the runs on this machine, or on a Ray cluster.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="So many runs at once on this machine, each in a process and on a GPU of its own.",
+        show_default="1, in this process",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster.", metavar="HOST:PORT", show_default="auto"),
+]
+CpusPerRun = Annotated[
+    int | None,
+    typer.Option(help="Cores that a run asks the Ray cluster for.", show_default="1"),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(
+        help="How often a run that failed is begun again, from where it was saved. Wrong settings "
+        "or data are not tried again.",
+        show_default="2; 0 in this process",
+    ),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Only the I-th of N parts of the runs, for N calls beside each other.",
+        metavar="I/N",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show the runs, steps, memory and disk space; train nothing."),
+]
 
 
 def reproduce(
@@ -47,20 +99,37 @@ def reproduce(
     overrides: Overrides = None,
     methods: Methods = None,
     seeds: Seeds = None,
+    executor: RunsBy = Executor.LOCAL,
+    workers: Workers = None,
+    address: Address = None,
+    cpus_per_run: CpusPerRun = None,
+    retries: Retries = None,
+    shard: ShardOf = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train every method and seed of CONFIG, then print the table and draw the figures.
 
     Runs that are already finished in the folder are kept, so a second call takes seconds and an
-    interrupted one goes on where it was.
+    interrupted one goes on where it was. Several calls may share the runs of a folder. With
+    --shard, the call that ends last prints the table.
 
     Example: lsplus-tf reproduce configs/digits.yaml
     """
     experiment, folder = _read(config, data_dir, out, overrides)
+    engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
+    if dry_run:
+        show_forecast(experiment, folder, _names(methods), _numbers(seeds), part, workers or 1)
+        return
+    try:
+        _train(experiment, folder, methods, seeds, part, engine, retries)
+    except FailedRunsError:
+        with contextlib.suppress(InputError):  # no run is finished
+            _report(folder, methods, seeds)
+        raise
     from lsplus_tf.training.hosts import hosts
 
-    _train(experiment, folder, methods, seeds)
     if hosts().is_chief:
-        _report(folder, methods, seeds)
+        _report(folder, methods, seeds, whole=part is not None)
 
 
 def train(
@@ -70,6 +139,13 @@ def train(
     overrides: Overrides = None,
     methods: Methods = None,
     seeds: Seeds = None,
+    executor: RunsBy = Executor.LOCAL,
+    workers: Workers = None,
+    address: Address = None,
+    cpus_per_run: CpusPerRun = None,
+    retries: Retries = None,
+    shard: ShardOf = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train like reproduce, without the report.
 
@@ -78,7 +154,11 @@ def train(
     Example: lsplus-tf train configs/digits.yaml --methods ls_plus --seeds 0
     """
     experiment, folder = _read(config, data_dir, out, overrides)
-    _train(experiment, folder, methods, seeds)
+    engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
+    if dry_run:
+        show_forecast(experiment, folder, _names(methods), _numbers(seeds), part, workers or 1)
+        return
+    _train(experiment, folder, methods, seeds, part, engine, retries)
 
 
 def report(
@@ -134,10 +214,53 @@ def _read(
     return experiment, out if out is not None else Path("runs") / experiment.name
 
 
-def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str | None) -> None:
+def _engine(
+    executor: Executor, workers: int | None, address: str | None, cpus_per_run: int | None
+) -> Engine | None:
+    """What makes the runs; None is this process."""
+    if executor is Executor.RAY:
+        if workers is not None:
+            raise InputError("--workers: the Ray cluster decides how many runs it makes at once")
+        from lsplus_tf.experiments.ray_cluster import RayCluster
+
+        return RayCluster(address or "auto", 1 if cpus_per_run is None else cpus_per_run)
+    for option, value in (("--address", address), ("--cpus-per-run", cpus_per_run)):
+        if value is not None:
+            raise InputError(f"{option}: only --executor ray takes it")
+    if workers in (None, 1):
+        return None
+    from lsplus_tf.experiments import LocalProcesses
+
+    return LocalProcesses(workers)
+
+
+def _shard(text: str | None) -> Shard | None:
+    from lsplus_tf.experiments import Shard
+
+    if text is None:
+        return None
+    numbers = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if numbers is None:
+        raise InputError(f"--shard: expected I/N such as 1/4, received {text!r}")
+    return Shard(int(numbers[1]), int(numbers[2]))
+
+
+def _train(
+    experiment: Experiment,
+    folder: Path,
+    methods: str | None,
+    seeds: str | None,
+    shard: Shard | None,
+    engine: Engine | None,
+    retries: int | None,
+) -> None:
     from lsplus_tf.experiments import run_experiment
     from lsplus_tf.progress import TerminalProgress
 
+    if retries is None:
+        retries = 0 if engine is None else 2
+    elif retries < 0:
+        raise InputError(f"--retries: expected at least 0, received {retries}")
     with TerminalProgress(Console()) as observer:
         run_experiment(
             experiment,
@@ -145,10 +268,14 @@ def _train(experiment: Experiment, folder: Path, methods: str | None, seeds: str
             observer=observer,
             methods=_names(methods),
             seeds=_numbers(seeds),
+            shard=shard,
+            engine=engine,
+            retries=retries,
         )
 
 
-def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
+def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool = False) -> None:
+    """The report of what is finished; with `whole` only if that is all."""
     from lsplus_tf.experiments import gather
     from lsplus_tf.paper import comparison
     from lsplus_tf.report import REPORT, write_report
@@ -156,6 +283,14 @@ def _report(folder: Path, methods: str | None, seeds: str | None) -> None:
 
     results: Results = gather(folder, _names(methods), _numbers(seeds))
     console = Console()
+    if whole and results.missing:
+        console.print(
+            f"{len(results.missing)} runs of other shards are not finished; the last shard prints "
+            f"the table, and lsplus-tf report {escape(str(folder))} what there is.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
     if results.missing:
         names = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
         console.print(

@@ -33,7 +33,7 @@ from lsplus_tf.errors import InputError
 
 Cache = Literal["memory", "disk", "none"]
 
-_CACHE_DIR = Path("~/.cache/lsplus_tf/images")
+CACHE_DIR = Path("~/.cache/lsplus_tf/images")
 _PIXELS, _FAILED = "images.npy", "unreadable.json"
 _NAMED = 3
 # What is skipped, in words.
@@ -55,6 +55,7 @@ class FileOptions:
     samples_per_class: int | None = None
     unreadable: Literal["fail", "skip"] = "fail"
     drop: tuple[Defect, ...] = ()
+    decode: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +153,7 @@ def load_files(files: FileList, options: FileOptions) -> ImageDataset:
             seed=options.split_seed,
             name=files.name,
         )
-    if options.cache != "none" or skip:
+    if (options.cache != "none" or skip) and options.decode:
         splits = _readable(splits, options, broken, files.name)
     for what, names in (*dropped.items(), ("unreadable", list(broken))):
         if names:
@@ -298,7 +299,7 @@ def _readable(
     if options.cache == "memory":
         _, height, width, channels = splits["train"].images.shape
         check_memory(sum(map(len, splits.values())), height, width, channels, name)
-    folder = (options.cache_dir or _CACHE_DIR).expanduser()
+    folder = (options.cache_dir or CACHE_DIR).expanduser()
     caches: dict[str, Path] = {}
     if options.cache == "disk":
         caches = {part: folder / _fingerprint(_files(split)) for part, split in splits.items()}

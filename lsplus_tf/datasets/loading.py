@@ -46,6 +46,7 @@ def load_dataset(
     drop: Sequence[Defect] = (),
     unlisted: Unlisted = "fail",
     phantom: "Phantom | None" = None,
+    decode: bool = True,
 ) -> ImageDataset:
     """Load a data set as uint8 images of one shape.
 
@@ -114,6 +115,9 @@ def load_dataset(
         an error.
     phantom : lsplus_tf.config.Phantom or None
         What the synthetic images of "phantom" are; None is the default phantom.
+    decode : bool
+        False only lists image files: they are decoded when they are asked for, whatever `cache`
+        says, `drop` is passed over, and of unreadable ones those are found whose header is needed.
 
     Returns
     -------
@@ -153,14 +157,15 @@ def load_dataset(
             image_size=image_size,
             channels=channels,
             interpolation=interpolation,
-            cache=cache,
+            cache=cache if decode else "none",
             cache_dir=None if cache_dir is None else Path(cache_dir),
             split_seed=split_seed,
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
             samples_per_class=samples_per_class,
             unreadable=unreadable,
-            drop=tuple(drop),
+            drop=tuple(drop) if decode else (),
+            decode=decode,
         )
         return load_files(files, options)
     if cache != "memory":

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from lsplus_tf.datasets.augment import augment_batch
@@ -148,6 +149,7 @@ def evaluation_batches(
     num_classes: int | None = None,
     part: int = 0,
     parts: int = 1,
+    steps: int | None = None,
 ) -> tf.data.Dataset:
     """Return the samples of a split in order, without augmentation.
 
@@ -161,17 +163,20 @@ def evaluation_batches(
         K for labels as one-hot rows, None for class ids.
     part, parts : int
         As in `training_batches`.
+    steps : int or None
+        Only so many batches, of samples drawn at random from all of the split, each time the same;
+        None, and more than there are, gives all.
 
     Returns
     -------
     tf.data.Dataset
-        ceil(N / batch_size) pairs of images, float32 (B, H, W, C), 0..255, and labels, int32
-        (B,) or float32 (B, K).
+        ceil(N / batch_size), or `steps`, pairs of images, float32 (B, H, W, C), 0..255, and labels,
+        int32 (B,) or float32 (B, K).
 
     Raises
     ------
     InputError
-        If `batch_size` is less than 1.
+        If `batch_size` or `steps` is less than 1.
 
     Examples
     --------
@@ -181,11 +186,21 @@ def evaluation_batches(
     """
     _check_at_least("batch_size", batch_size, 1)
     count = len(split)
+    drawn: npt.NDArray[np.int32] | None = None
+    if steps is not None:
+        _check_at_least("steps", steps, 1)
+        if steps * batch_size < count:
+            order = np.random.default_rng(0).permutation(count)
+            count = steps * batch_size
+            # In order, which is faster to read from a file.
+            drawn = np.sort(order[:count]).astype(np.int32)
 
     def run_batches(fetch: Fetch, labels: tf.Tensor) -> tf.data.Dataset:
         def batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             first, end = _slice(tf.minimum(count - start, batch_size), part, parts)
             chosen = tf.range(start + first, start + end)
+            if drawn is not None:
+                chosen = tf.gather(drawn, chosen)
             ids = tf.gather(labels, chosen)
             shown = ids if num_classes is None else tf.one_hot(ids, num_classes)
             return tf.cast(fetch(chosen), tf.float32), shown

@@ -1,7 +1,16 @@
-"""Many runs: what to train and in which order, resuming, and gathering the results."""
+"""Many runs: what to train, in which order and where, resuming, and gathering the results."""
 
+from lsplus_tf.experiments.engines import LocalProcesses
 from lsplus_tf.experiments.execute import run_experiment
 from lsplus_tf.experiments.gather import Results, gather
-from lsplus_tf.experiments.plan import Run, plan_runs
+from lsplus_tf.experiments.plan import Run, Shard, plan_runs
 
-__all__ = ["Results", "Run", "gather", "plan_runs", "run_experiment"]
+__all__ = [
+    "LocalProcesses",
+    "Results",
+    "Run",
+    "Shard",
+    "gather",
+    "plan_runs",
+    "run_experiment",
+]

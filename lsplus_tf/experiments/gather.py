@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lsplus_tf import metrics
 from lsplus_tf.config import Experiment
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments.execute import read_experiment
+from lsplus_tf.experiments.folder import read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.training import run_folder
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,29 @@ class Run:
         """Where the run lies in the experiment's folder."""
         return out / self.method / f"seed_{self.seed}"
 
+    def __str__(self) -> str:
+        return f"{self.method} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The `index`-th of `count` parts of an experiment's runs, counted from 1."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.count:
+            raise InputError(
+                f"--shard: expected I/N with I from 1 to N, received {self.index}/{self.count}"
+            )
+
 
 def plan_runs(
     experiment: Experiment,
     methods: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
+    shard: Shard | None = None,
 ) -> list[Run]:
     """The runs in an order in which every run comes after those it needs.
 
@@ -34,6 +52,9 @@ def plan_runs(
     experiment : the config.
     methods, seeds : narrow the runs; None takes all. Runs that are needed are added: LS+ takes its
         class accuracies from hard-label runs, self-training its teacher.
+    shard : of these runs, a part. The runs that need no others are dealt out first, one to each
+        shard in turn, then the others. A shard begins with its runs of the first kind; what the
+        others need comes before them, if another shard has it too.
 
     Raises
     ------
@@ -47,8 +68,16 @@ def plan_runs(
         for seed in experiment.seeds
         if (methods is None or method in methods) and (seeds is None or seed in seeds)
     ]
+    runs = _after_what_they_need(experiment, wanted)
+    if shard is None:
+        return runs
+    dealt = sorted(runs, key=lambda run: bool(needed_runs(experiment, run)))
+    return _after_what_they_need(experiment, dealt[shard.index - 1 :: shard.count])
+
+
+def _after_what_they_need(experiment: Experiment, runs: Sequence[Run]) -> list[Run]:
     ordered: dict[Run, None] = {}
-    for run in wanted:
+    for run in runs:
         ordered |= dict.fromkeys([*needed_runs(experiment, run), run])
     return list(ordered)
 

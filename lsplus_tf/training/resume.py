@@ -32,7 +32,6 @@ from lsplus_tf.training.steps import Executions
 
 MONITOR = "val_accuracy"
 ASK_EVERY_STEPS = 20  # on several hosts, whether it is time to save
-_ABOUT = "about"
 
 Arrays = dict[str, NDArray]
 
@@ -133,7 +132,7 @@ class Checkpoints:
                 "progress": asdict(progress),
             }
         )
-        contents: dict[str, Any] = {_ABOUT: np.array(about), **arrays}
+        contents: dict[str, Any] = {run_folder.ABOUT: np.array(about), **arrays}
         try:
             with written_whole(path) as partial, partial.open("wb") as file:
                 np.savez(file, **contents)
@@ -173,7 +172,7 @@ class Checkpoints:
         """A state of this training; `InputError` unless the file is one, and whole."""
         with run_folder.reading(path, "a saved training"), np.load(path) as file:
             arrays = dict(file)  # to the last byte, with their checksums
-            about = json.loads(str(arrays.pop(_ABOUT)))
+            about = json.loads(str(arrays.pop(run_folder.ABOUT)))
             identity, packages = about["identity"], about["packages"]
             progress = Progress(**about["progress"])
         if identity != self._identity:

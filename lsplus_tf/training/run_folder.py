@@ -31,7 +31,24 @@ SOFT_LABELS = "soft_labels.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
 CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
+ABOUT = "about"  # the array of a checkpoint that says in JSON what it is
 _LOCK = "lock"
+_PATIENCE = 1.0  # seconds, within which a process that only asks has let go of a lock
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    yaml.YAMLError,
+)
+
+
+class BeingMadeError(InputError):
+    """Another process is training a run."""
 
 
 @dataclass(frozen=True)
@@ -56,36 +73,62 @@ def has_checkpoints(training: Path) -> bool:
     return any(training.glob(CHECKPOINTS))
 
 
+def saved_history(folder: Path) -> list[dict[str, float]]:
+    """The logs of the epochs that the unfinished training of a run has saved, none without any."""
+    for path in sorted(unfinished(folder).glob(CHECKPOINTS), reverse=True):
+        # Another process may be replacing the file, or it is damaged, which `resume.py` tells.
+        with contextlib.suppress(*_UNREADABLE), np.load(path, allow_pickle=False) as arrays:
+            return json.loads(str(arrays[ABOUT]))["progress"]["history"]
+    return []
+
+
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator[Path]:
+def claimed(folder: Path, patience: float = _PATIENCE) -> Iterator[Path]:
     """The `unfinished` folder of a run, for this process alone, or for several hosts together.
 
     It stays if the block ends before the run is whole, and something was saved to go on from.
+    Between hosts it holds where their shared file system has file locks.
 
     Raises
     ------
-    InputError : another process has it.
+    BeingMadeError : another process has it.
     """
     training = unfinished(folder)
     if not hosts().is_chief:
         yield training
         return
-    training.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(training / _LOCK, timeout=0)
-    try:
-        # The system lets go of the lock when a process dies, however it does.
-        lock.acquire()
-    except Timeout as error:
-        raise InputError(
-            f"--out: another process is training {folder}; wait until it has ended, or name "
-            "another --out"
-        ) from error
+    lock = FileLock(training / _LOCK, timeout=patience)
+    while not lock.is_locked:
+        training.mkdir(parents=True, exist_ok=True)
+        # The process that had it may remove the folder just now.
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                # The system lets go of the lock when a process dies, however it does.
+                lock.acquire()
+            except Timeout as error:
+                raise BeingMadeError(
+                    f"--out: another process is training {folder}; wait until it has ended, or "
+                    "name another --out"
+                ) from error
     try:
         yield training
     finally:
-        lock.release()
         if folder.exists() or not has_checkpoints(training):
-            discard_training(folder)
+            discard_training(folder)  # while it is this process's
+        lock.release()
+        with contextlib.suppress(OSError):  # NFS keeps a folder with an open file in it
+            training.rmdir()
+
+
+def is_being_made(folder: Path) -> bool:
+    """Whether a process is training a run just now."""
+    if not (unfinished(folder) / _LOCK).exists():
+        return False
+    try:
+        with claimed(folder, patience=0):
+            return False
+    except BeingMadeError:
+        return True
 
 
 def discard_training(folder: Path) -> None:
@@ -107,18 +150,6 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
     if predictions.posterior is not None:
         arrays["posterior"] = predictions.posterior
     np.savez_compressed(_predictions_file(folder, split), **arrays)
-
-
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    yaml.YAMLError,
-)
 
 
 @contextlib.contextmanager

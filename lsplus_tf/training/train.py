@@ -8,6 +8,7 @@ import logging
 import math
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -259,6 +260,7 @@ def _fit(
         dataset.validation,
         batch_size=protocol.batch_size,
         num_classes=dataset.num_classes if method.mixup else None,
+        steps=protocol.validation_steps,
     )
     epochs: dict[str, Any] = {
         "initial_epoch": progress.epochs,
@@ -279,7 +281,9 @@ def _fit(
             model,
             training,
             validation,
-            validation_steps=_steps(dataset.validation, protocol),
+            validation_steps=min(
+                _steps(dataset.validation, protocol), protocol.validation_steps or sys.maxsize
+            ),
             **epochs,
         )
         return

@@ -1,0 +1,100 @@
+"""What `--dry-run` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from lsplus_tf.config import Experiment
+    from lsplus_tf.experiments.forecast import Forecast, Planned, Size
+    from lsplus_tf.experiments.plan import Shard
+
+
+def show_forecast(
+    experiment: Experiment,
+    out: Path,
+    methods: Collection[str] | None,
+    seeds: Collection[int] | None,
+    shard: Shard | None,
+    at_once: int,
+) -> None:
+    """Print what the runs of an experiment will take, beside what there is."""
+    from lsplus_tf.experiments import forecast as reckon
+    from lsplus_tf.progress import describe_data
+
+    found = reckon.forecast(experiment, out, methods, seeds, shard, at_once)
+    console = Console()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    say(describe_data(found.dataset))
+    if experiment.dataset.drop or experiment.dataset.unreadable == "skip":
+        say("Counted before images that cannot be used are left out, which decodes them.")
+    console.print(_runs(found))
+    say(
+        f"{len(found.missing)} of {len(found.runs)} runs to make, {found.at_once} at once: "
+        f"{found.steps_per_epoch:,} steps of {experiment.protocol.batch_size} images in an epoch, "
+        f"{found.epochs} epochs, {found.steps:,} steps in all; "
+        f"{found.validation_steps:,} steps of validation after every epoch."
+    )
+    say(f"{experiment.backbone.name}: {found.parameters:,} parameters.")
+    gpus = reckon.free_gpu_memory()
+    host = [*found.host] if gpus else [*found.host, *found.device]
+    free = reckon.free_memory()
+    console.print(
+        _sizes("Memory of one process", host, found.at_once, None if free is None else [free])
+    )
+    if gpus:
+        console.print(_sizes("Memory of one GPU", found.device, 1, gpus))
+    console.print(_sizes(f"Disk, {out}", found.disk, 1, [reckon.free_disk(out)]))
+    cache = reckon.image_cache(experiment, found.dataset)
+    if cache is not None:
+        folder = reckon.cache_folder(experiment)
+        console.print(_sizes(f"Disk, {folder}", [cache], 1, [reckon.free_disk(folder)]))
+    say("Estimates; nothing was trained or written.")
+
+
+def _runs(found: Forecast) -> Table:
+    table = Table()
+    for heading in ("", "run", "after", "state"):
+        table.add_column(heading, justify="right" if not heading else "left")
+    for number, planned in enumerate(found.runs, start=1):
+        needs = ", ".join(map(str, planned.needs))
+        table.add_row(str(number), str(planned.run), needs, _state(planned, found.epochs))
+    return table
+
+
+def _state(planned: Planned, epochs: int) -> str:
+    if planned.finished:
+        return "finished"
+    return f"goes on after {planned.saved} of {epochs} epochs" if planned.saved else ""
+
+
+def _sizes(title: str, sizes: Sequence[Size], times: int, free: Sequence[int] | None) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("for")
+    table.add_column("needed", justify="right")
+    table.add_column("reckoned as")
+    for size in sizes:
+        table.add_row(size.what, _readable(size.bytes), size.how)
+    table.add_section()
+    total = sum(size.bytes for size in sizes)
+    table.add_row("all", _readable(total))
+    if times > 1:
+        table.add_row(f"of {times} processes", _readable(times * total))
+    if free is not None:
+        table.add_row("free", ", ".join(map(_readable, free)))
+    return table
+
+
+def _readable(count: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 2**10:.1f} KiB"

@@ -1,0 +1,280 @@
+"""What an experiment will take: runs, steps, memory and disk space, without training."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lsplus_tf import config
+from lsplus_tf.datasets import ImageDataset, Split
+from lsplus_tf.datasets.file_list import CACHE_DIR
+from lsplus_tf.experiments.folder import check_folder
+from lsplus_tf.experiments.make import load_data
+from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs
+from lsplus_tf.training import run_folder
+from lsplus_tf.training.environment import import_tensorflow
+
+if TYPE_CHECKING:
+    import keras
+
+# What a process takes before it has any images or network, measured: 0.55 GiB.
+TENSORFLOW = 600 * 2**20
+# States of an unfinished training that may be on the disk at once: the last two, the best, and the
+# one that is being written.
+STATES = 4
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of the plan: `saved` of its epochs are made, all of them if it is `finished`."""
+
+    run: Run
+    needs: tuple[Run, ...]
+    saved: int
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Size:
+    """So many bytes of something, and how they are reckoned."""
+
+    what: str
+    bytes: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the runs of an experiment will take.
+
+    Attributes
+    ----------
+    dataset : the images, without those decoded that lie in files.
+    runs : in the order in which they are begun.
+    epochs, steps_per_epoch, validation_steps : of each.
+    parameters : of the network.
+    host : memory that one process takes in the machine.
+    device : memory that training takes on the GPU, or in the machine where there is none.
+    disk : room that is needed in the experiment's folder until all is finished.
+    at_once : how many runs are made at once, on one machine.
+    """
+
+    dataset: ImageDataset
+    runs: list[Planned]
+    epochs: int
+    steps_per_epoch: int
+    validation_steps: int
+    parameters: int
+    host: list[Size]
+    device: list[Size]
+    disk: list[Size]
+    at_once: int
+
+    @property
+    def missing(self) -> list[Planned]:
+        return [planned for planned in self.runs if not planned.finished]
+
+    @property
+    def steps(self) -> int:
+        """Training steps of all runs that are left, whole epochs of those that are begun."""
+        return sum(self.epochs - planned.saved for planned in self.missing) * self.steps_per_epoch
+
+
+def forecast(
+    experiment: config.Experiment,
+    out: Path,
+    methods: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+    shard: Shard | None = None,
+    at_once: int = 1,
+) -> Forecast:
+    """Reckon what `run_experiment` with these arguments would take; nothing is written.
+
+    Raises
+    ------
+    InputError : as `run_experiment`, but for what is found only when images are decoded.
+    """
+    runs = plan_runs(experiment, methods, seeds, shard)
+    check_folder(experiment, out, runs)
+    planned = [
+        Planned(
+            run,
+            tuple(needed_runs(experiment, run)),
+            saved=len(run_folder.saved_history(run.folder(out))),
+            finished=run.folder(out).exists(),
+        )
+        for run in runs
+    ]
+    dataset = load_data(experiment, decode=False)
+    protocol = experiment.protocol
+    parameters, state, device = _network(experiment, dataset)
+    missing = sum(not each.finished for each in planned)
+    at_once = min(at_once, max(missing, 1))
+    return Forecast(
+        dataset,
+        planned,
+        protocol.epochs,
+        math.ceil(len(dataset.train) / protocol.batch_size),
+        min(
+            math.ceil(len(dataset.validation) / protocol.batch_size),
+            protocol.validation_steps or sys.maxsize,
+        ),
+        parameters,
+        _host(experiment, dataset),
+        device,
+        _disk(experiment, dataset, state, missing, at_once),
+        at_once,
+    )
+
+
+def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int, int, list[Size]]:
+    """Parameters, bytes of a saved state, and what training takes on the device."""
+    import_tensorflow(experiment.backbone, dataset.image_shape[0])
+    import keras
+
+    from lsplus_tf.backbones import build_classifier
+    from lsplus_tf.training.environment import settled_process
+    from lsplus_tf.training.optimizers import build_optimizer
+
+    height, width, channels = dataset.image_shape
+    backbone = experiment.backbone.model_dump()
+    if backbone["weights"] is not None:  # they need not be here, and take three channels
+        backbone["weights"], channels = None, 3
+    protocol = experiment.protocol
+    with settled_process(protocol, seed=0):
+        model = build_classifier(
+            image_shape=(height, width, channels), num_classes=dataset.num_classes, **backbone
+        )
+        optimizer = build_optimizer(protocol, steps_per_epoch=1)
+        optimizer.build(model.trainable_variables)
+        weights, trained, slots = (
+            sum(math.prod(v.shape) * _item_bytes(v.dtype) for v in variables)
+            for variables in (model.variables, model.trainable_variables, optimizer.variables)
+        )
+        outputs = protocol.batch_size * sum(
+            math.prod(tensor.shape[1:]) * _item_bytes(layer.compute_dtype)
+            for layer in _leaves(model)
+            for tensor in keras.tree.flatten(layer.output)
+        )
+    sizes = [
+        Size("network", weights, "weights"),
+        Size("gradients", trained, "as large as what is trained"),
+        Size("optimizer", slots, f"{protocol.optimizer.name}'s own variables"),
+        Size(
+            "activations",
+            outputs,
+            f"all layers' outputs for a batch of {protocol.batch_size}; what is kept at once "
+            "depends on TensorFlow",
+        ),
+    ]
+    return model.count_params(), weights + slots, sizes
+
+
+def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model, those of the models in it among them."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _leaves(layer)
+        else:
+            yield layer
+
+
+def _item_bytes(dtype: str) -> int:
+    return 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize  # which NumPy does not know
+
+
+def _host(experiment: config.Experiment, dataset: ImageDataset) -> list[Size]:
+    splits = [split for _, split in dataset.splits()]
+    batch = 4 * experiment.protocol.batch_size * math.prod(dataset.image_shape)
+    cores = os.cpu_count() or 1
+    sizes = [
+        Size("TensorFlow", TENSORFLOW, "a process without images"),
+        Size("names", sum(map(_names_bytes, splits)), "labels and ids of all images"),
+        Size("batches", cores * batch, f"float32, one for each of {cores} cores"),
+        Size(
+            "predictions",
+            4 * dataset.num_classes * (len(dataset.validation) + len(dataset.test)),
+            "logits of validation and test",
+        ),
+    ]
+    if experiment.dataset.cache == "memory":
+        pixels = [math.prod(split.images.shape) for split in splits]
+        sizes.insert(
+            1,
+            Size("images", 2 * sum(pixels), "decoded, and TensorFlow's copy of what it reads"),
+        )
+    return sizes
+
+
+def _names_bytes(split: Split) -> int:
+    return split.ids.nbytes + split.labels.nbytes
+
+
+def _disk(
+    experiment: config.Experiment, dataset: ImageDataset, state: int, missing: int, at_once: int
+) -> list[Size]:
+    evaluated = (dataset.validation, dataset.test)
+    predictions = sum(
+        _names_bytes(split) + 4 * dataset.num_classes * len(split) for split in evaluated
+    )
+    return [
+        Size(
+            "unfinished trainings",
+            STATES * state * at_once,
+            f"at most {STATES} states of {at_once} at once",
+        ),
+        Size("finished runs", (state + predictions) * missing, "models and predictions"),
+    ]
+
+
+def image_cache(experiment: config.Experiment, dataset: ImageDataset) -> Size | None:
+    """What the decoded images take in `dataset.cache_dir`, where they are cached on disk."""
+    if experiment.dataset.cache != "disk":
+        return None
+    pixels = sum(math.prod(split.images.shape) for _, split in dataset.splits())
+    return Size("decoded images", pixels, "once for all runs, unless they are there already")
+
+
+def cache_folder(experiment: config.Experiment) -> Path:
+    """Where decoded images are cached on disk."""
+    return (experiment.dataset.cache_dir or CACHE_DIR).expanduser()
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where the folder is, or will be."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that are free on this machine; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if "MemAvailable" in line), None)
+
+
+def free_gpu_memory() -> list[int]:
+    """Bytes that are free on each GPU, as the driver says; none without one."""
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [2**20 * int(number) for number in listed.stdout.split()]

@@ -1,0 +1,149 @@
+"""Make one run of an experiment, in this process."""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsplus_tf import config, priors
+from lsplus_tf.datasets import ImageDataset, load_dataset
+from lsplus_tf.datasets.catalogue import TFDS_PREFIX
+from lsplus_tf.errors import InputError
+from lsplus_tf.experiments.folder import check_folder
+from lsplus_tf.experiments.plan import Run, needed_runs
+from lsplus_tf.methods import NeedsClassAccuracy, TfKDSelfTraining
+from lsplus_tf.training import run_folder
+from lsplus_tf.training.environment import import_tensorflow
+from lsplus_tf.training.hosts import hosts
+
+_LONGEST = 500  # characters of an error that are told in its line
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt at a run ended: the run is made, unless `taken` or `error` says otherwise.
+
+    Attributes
+    ----------
+    taken : another process is making the run.
+    error : why it failed, on one line.
+    refused : the same would come of another attempt, as what the user gave cannot be used.
+    trace : where in the code it failed, for the errors that are no user's.
+    warnings : what was warned of, if another process made the attempt.
+    """
+
+    taken: bool = False
+    error: str | None = None
+    refused: bool = False
+    trace: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def attempt(make: Callable[[], None]) -> Outcome:
+    """What comes of calling `make`, whatever it raises."""
+    try:
+        make()
+    except run_folder.BeingMadeError:
+        return Outcome(taken=True)
+    except InputError as error:
+        return Outcome(error=_one_line(error), refused=True)
+    except OSError as error:  # a full disk, a folder that cannot be written
+        return Outcome(error=_one_line(error))
+    except Exception as error:
+        line = f"{type(error).__name__}: {_one_line(error)}"
+        return Outcome(error=line, trace=traceback.format_exc())
+    return Outcome()
+
+
+def _one_line(error: Exception) -> str:
+    line = " ".join(str(error).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
+
+
+def load_data(experiment: config.Experiment, *, decode: bool = True) -> ImageDataset:
+    """The data set of an experiment; `decode` is that of `load_dataset`."""
+    # TFDS reads with TensorFlow; hosts meet before they read, which may take one of them long.
+    if experiment.dataset.name.startswith(TFDS_PREFIX) or hosts().count > 1:
+        import_tensorflow(experiment.backbone, experiment.dataset.image_size)
+    return load_dataset(**dict(experiment.dataset), decode=decode)
+
+
+def make_run(
+    experiment: config.Experiment,
+    out: Path,
+    run: Run,
+    dataset: ImageDataset,
+    *,
+    on_resume: OnEpoch | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> None:
+    """Train a run whose needed runs are finished; see `train_run`, also for what it raises."""
+    check_folder(experiment, out, [run])  # which another process may have made its own
+    # Imports TensorFlow, which a second call that finds everything finished does not need.
+    from lsplus_tf.training.train import train_run
+
+    method = experiment.methods[run.method]
+    prior = start_from = teacher = None
+    hard_labels = Run(str(experiment.hard_label_method), run.seed).folder(out) / run_folder.MODEL
+    if isinstance(method, NeedsClassAccuracy):
+        prior = _prior_record(experiment, method, out, run, dataset.class_names)
+    if getattr(method, "start_from", None) == "hard_labels":
+        start_from = hard_labels
+    if isinstance(method, TfKDSelfTraining):
+        teacher = hard_labels
+    train_run(
+        run.folder(out),
+        experiment,
+        run.method,
+        run.seed,
+        dataset,
+        prior=prior,
+        start_from=start_from,
+        teacher=teacher,
+        on_resume=on_resume,
+        on_epoch=on_epoch,
+    )
+
+
+def _prior_record(
+    experiment: config.Experiment,
+    method: NeedsClassAccuracy,
+    out: Path,
+    run: Run,
+    class_names: tuple[str, ...],
+) -> dict[str, Any]:
+    """The class accuracies of the hard-label runs, how they were had, and what is doubtful."""
+    num_classes = len(class_names)
+    sources = needed_runs(experiment, run)
+    estimates = []
+    for source in sources:
+        p = run_folder.read_predictions(source.folder(out), "validation")
+        estimates.append(priors.class_accuracy(p.labels, p.logits, num_classes))
+        counts = priors.class_counts(p.labels, num_classes)
+    measured = np.mean(estimates, axis=0)
+    used = priors.shrink_class_accuracy(measured, counts, method.class_accuracy.shrinkage)
+    doubts = priors.doubtful_estimates(used, counts)
+    if doubts:
+        warnings.warn(
+            f"{run.method}, seed {run.seed}: the class accuracies behind its prior are doubtful "
+            f"({'; '.join(doubts)}). To draw them towards the overall accuracy, add "
+            f"--set methods.{run.method}.class_accuracy.shrinkage=5",
+            stacklevel=2,
+        )
+    return {
+        "class_names": list(class_names),
+        "class_accuracy": used.tolist(),
+        "measured_class_accuracy": measured.tolist(),
+        "validation_samples": counts.tolist(),
+        "from": [f"{source.method}/seed_{source.seed}" for source in sources],
+        "shrinkage": method.class_accuracy.shrinkage,
+        "doubts": doubts,
+    }

@@ -1,0 +1,173 @@
+"""Make runs that depend on each other, several at once, whatever happens to some of them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from pathlib import Path
+
+from lsplus_tf.config import Experiment
+from lsplus_tf.errors import FailedRunsError, RefusedRunsError
+from lsplus_tf.experiments.engines import Pool
+from lsplus_tf.experiments.make import Outcome
+from lsplus_tf.experiments.observer import Observer
+from lsplus_tf.experiments.plan import Run, needed_runs
+from lsplus_tf.training import run_folder
+
+POLL = 1.0  # seconds between looks at what other processes have done
+
+
+class Schedule:
+    """Makes the runs of an experiment that are missing.
+
+    A run is begun when those it needs are finished. One that another process is making is left to
+    it, and waited for when nothing else is left; if that process dies, the run is made here.
+
+    Parameters
+    ----------
+    experiment, out : the experiment and its folder.
+    missing : the runs to make, in an order of which nothing but preference depends.
+    pool : what makes them.
+    observer : is told.
+    retries : how often a run that failed is begun again, from where it was saved. Those that
+        raised an `InputError` are not.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        out: Path,
+        missing: Sequence[Run],
+        pool: Pool,
+        observer: Observer,
+        retries: int,
+    ) -> None:
+        self._experiment, self._out = experiment, out
+        self._pool, self._observer, self._retries = pool, observer, retries
+        self._waiting, self._count = list(missing), len(missing)
+        self._under_way: dict[Future[Outcome], Run] = {}
+        self._failures: Counter[Run] = Counter()
+        self._failed: dict[Run, Outcome] = {}
+        self._not_made: list[Run] = []
+        self._told: set[Run | str] = set()  # runs that are waited for, warnings
+        self._followers: dict[Run, _Follower] = {}
+
+    def make_all(self) -> None:
+        """Make the runs.
+
+        Raises
+        ------
+        FailedRunsError : when all is done that could be, if some failed.
+        """
+        while self._waiting or self._under_way:
+            self._begin_runs()
+            if self._under_way:
+                done, _ = wait(self._under_way, timeout=POLL, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._ended(self._under_way.pop(future), future)
+            elif self._waiting:  # for other processes
+                time.sleep(POLL)
+            for run in self._under_way.values():
+                self._follow(run)
+        if self._failed:
+            refused = all(outcome.refused for outcome in self._failed.values())
+            raise (RefusedRunsError if refused else FailedRunsError)(self._what_failed())
+
+    def _begin_runs(self) -> None:
+        unfinished = {*self._waiting, *self._under_way.values()}
+        for run in list(self._waiting):
+            if len(self._under_way) >= self._pool.at_once:
+                return
+            if not unfinished.isdisjoint(needed_runs(self._experiment, run)):
+                continue
+            folder = run.folder(self._out)
+            if folder.exists():  # made by another process
+                self._waiting.remove(run)
+                self._observer.run_finished(run)
+            elif run_folder.is_being_made(folder):
+                self._wait_for(run)
+            else:
+                self._waiting.remove(run)
+                if not self._pool.tells_epochs:
+                    self._followers[run] = _Follower(run, self._out, self._observer)
+                self._under_way[self._pool.submit(run)] = run
+
+    def _wait_for(self, run: Run) -> None:
+        if run not in self._told:
+            self._told.add(run)
+            self._observer.run_waited_for(run)
+
+    def _ended(self, run: Run, future: Future[Outcome]) -> None:
+        try:
+            outcome = future.result()
+        except Exception as error:  # what made it died
+            outcome = Outcome(error=" ".join(str(error).split()) or type(error).__name__)
+        for text in outcome.warnings:
+            if text not in self._told:
+                self._told.add(text)
+                warnings.warn(text, stacklevel=2)
+        if outcome.taken:
+            self._waiting.append(run)
+            self._wait_for(run)
+        elif outcome.error is None:
+            self._follow(run)
+            self._observer.run_finished(run)
+        else:
+            again = not outcome.refused and self._failures[run] < self._retries
+            self._failures[run] += 1
+            self._observer.run_failed(run, outcome.error, outcome.trace, again)
+            if again:
+                self._waiting.insert(0, run)
+            else:
+                self._failed[run] = outcome
+                self._give_up_those_that_need(run)
+
+    def _follow(self, run: Run) -> None:
+        if run in self._followers:
+            self._followers[run].tell()
+
+    def _give_up_those_that_need(self, failed: Run) -> None:
+        for run in list(self._waiting):
+            if failed in needed_runs(self._experiment, run):
+                self._waiting.remove(run)
+                self._not_made.append(run)
+
+    def _what_failed(self) -> str:
+        by_reason: dict[str | None, list[str]] = {}
+        for run, outcome in self._failed.items():
+            by_reason.setdefault(outcome.error, []).append(str(run))
+        said = "; ".join(f"{', '.join(runs)} ({reason})" for reason, runs in by_reason.items())
+        without = ", ".join(map(str, self._not_made))
+        return f"{len(self._failed)} of {self._count} runs failed: {said}" + (
+            f"; not made, as they need these: {without}" if without else ""
+        )
+
+
+class _Follower:
+    """Tells the observer of a run that another process makes, by what is saved of it."""
+
+    def __init__(self, run: Run, out: Path, observer: Observer) -> None:
+        self._run, self._folder, self._observer = run, run.folder(out), observer
+        self._saved = run_folder.saved_history(self._folder)
+        self._begun = False
+        self._epochs = len(self._saved)  # that the observer knows of
+
+    def tell(self) -> None:
+        """Tell what is new."""
+        finished = self._folder.exists()
+        if not self._begun and (finished or run_folder.unfinished(self._folder).exists()):
+            self._begun = True
+            self._observer.run_started(self._run)
+            if self._saved:
+                self._observer.run_resumed(self._run, len(self._saved), self._saved[-1])
+        if finished:
+            frame = run_folder.read_history(self._folder).drop(columns="epoch")
+            history = frame.to_dict("records")
+        else:
+            history = run_folder.saved_history(self._folder)
+        for epoch in range(self._epochs, len(history)):
+            self._observer.epoch_ended(self._run, epoch, history[epoch])
+        self._epochs = max(self._epochs, len(history))
