@@ -1,10 +1,10 @@
 """Training step of the package's runs over that of a bare Keras `fit` on the same network.
 
-A run of the package counts and checks labels, keeps the accuracy, saves its state after every epoch
-and, with OLS, accumulates soft labels; the bare `fit` takes Keras's cross-entropy on the same images.
-Where torch is installed, a plain PyTorch loop with a network of the same number of weights is beside
-them. Every training has a process of its own; they take turns, and of each the fastest epoch of all
-rounds counts.
+A run of the package counts and checks labels, keeps the accuracy, saves its state after every
+epoch and, with OLS, accumulates soft labels; the bare `fit` takes Keras's cross-entropy on the same
+images. Where torch is installed, a plain PyTorch loop with a network of the same number of weights is
+beside them. Every training has a process of its own; they take turns, and of each the fastest epoch
+of all rounds counts.
 
     python benchmarks/bench_train.py
 """

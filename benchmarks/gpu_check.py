@@ -1,7 +1,7 @@
-"""The papers' networks at 224 pixels on a GPU: step time, images per second and memory, one table.
+"""The papers' networks at 224 pixels on a GPU: step time, images per second and memory.
 
-For each network and precision a bare Keras `fit` with cross-entropy, and the package's runs with LS+
-and OLS as a ratio to it. It runs wherever TensorFlow sees a GPU, and takes some ten minutes there.
+For each network and precision a bare Keras `fit` with cross-entropy, and the package's runs with
+LS+ and OLS as a ratio to it, in one table. It runs wherever TensorFlow sees a GPU.
 
     python benchmarks/gpu_check.py
 """
