@@ -2,9 +2,9 @@
 
 A run of the package counts and checks labels, keeps the accuracy, saves its state after every
 epoch and, with OLS, accumulates soft labels; the bare `fit` takes Keras's cross-entropy on the same
-images. Where torch is installed, a plain PyTorch loop with a network of the same number of weights is
-beside them. Every training has a process of its own; they take turns, and of each the fastest epoch
-of all rounds counts.
+images. Where torch is installed, a plain PyTorch loop with a network of as many weights is beside
+them. Every training has a process of its own; they take turns, and of each the fastest epoch of all
+rounds counts.
 
     python benchmarks/bench_train.py
 """
