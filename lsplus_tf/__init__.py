@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lsplus_tf import (
+        auditing,
         backbones,
         calibrators,
         callbacks,
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
         metrics,
         paper,
         plots,
+        predictions,
         priors,
     )
+    from lsplus_tf.auditing import audit
     from lsplus_tf.callbacks import OnlineLabelSmoothing
     from lsplus_tf.losses import (
         HardLabelLoss,
@@ -32,9 +35,11 @@ if TYPE_CHECKING:
         OnlineLabelSmoothingLoss,
     )
     from lsplus_tf.metrics import evaluate
+    from lsplus_tf.predictions import label_predictions, read_predictions
     from lsplus_tf.priors import class_accuracy, informed_prior
 
 _SUBPACKAGES = (
+    "auditing",
     "backbones",
     "calibrators",
     "callbacks",
@@ -44,15 +49,19 @@ _SUBPACKAGES = (
     "metrics",
     "paper",
     "plots",
+    "predictions",
     "priors",
 )
 _MODULE_OF = {
+    "audit": "auditing",
     "OnlineLabelSmoothing": "callbacks",
     "HardLabelLoss": "losses",
     "LabelSmoothingLoss": "losses",
     "LSPlusLoss": "losses",
     "OnlineLabelSmoothingLoss": "losses",
     "evaluate": "metrics",
+    "label_predictions": "predictions",
+    "read_predictions": "predictions",
     "class_accuracy": "priors",
     "informed_prior": "priors",
 }
@@ -62,6 +71,8 @@ __all__ = [
     "LabelSmoothingLoss",
     "OnlineLabelSmoothing",
     "OnlineLabelSmoothingLoss",
+    "audit",
+    "auditing",
     "backbones",
     "calibrators",
     "callbacks",
@@ -70,11 +81,14 @@ __all__ = [
     "evaluate",
     "geodesic",
     "informed_prior",
+    "label_predictions",
     "losses",
     "metrics",
     "paper",
     "plots",
+    "predictions",
     "priors",
+    "read_predictions",
 ]
 
 

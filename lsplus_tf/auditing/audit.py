@@ -1,0 +1,240 @@
+"""The audit of a model's predictions: everything that is measured, as numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lsplus_tf import metrics
+from lsplus_tf.auditing.automatic import Automatic, automatic_share
+from lsplus_tf.auditing.chance import Chance, ece_by_chance
+from lsplus_tf.auditing.comparison import Comparison, compare
+from lsplus_tf.auditing.cross_fit import CrossFit, cross_fit
+from lsplus_tf.auditing.gaps import (
+    Estimate,
+    accuracy_estimate,
+    gap_estimate,
+    gaps_by_part,
+)
+from lsplus_tf.auditing.intervals import bootstrap_bounds
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics._predictions import check_count, check_predictions
+from lsplus_tf.predictions import LabelledPredictions
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Agreement with several annotators.
+
+    Attributes
+    ----------
+    gap : Estimate
+        Mean confidence less the mean share of annotators who agree with the prediction.
+    agreement : float
+        That share.
+    ece, ce, brier : float
+        Against the shares of votes, as in :mod:`lsplus_tf.metrics.annotators`.
+    """
+
+    gap: Estimate
+    agreement: float
+    ece: float
+    ce: float
+    brier: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found; :mod:`lsplus_tf.auditing` says how each number is made.
+
+    Attributes
+    ----------
+    predictions : LabelledPredictions
+    metrics : DataFrame
+        value, low and high, as fractions, of "gap" (mean confidence less accuracy), the metrics of
+        :func:`lsplus_tf.evaluate` in the standard convention, and "coverage" at the error rate.
+    paper_metrics : dict or None
+        Those of :func:`lsplus_tf.evaluate` in the paper's convention, if they were asked for.
+    gap : Estimate
+    chance : Chance
+    parts : DataFrame
+        The gap by predicted class and subgroup.
+    automatic : Automatic
+    calibrators : CrossFit or None
+        None where there are too few cases.
+    votes : Votes or None
+    comparison : Comparison or None
+    second : LabelledPredictions or None
+        What it was compared with.
+    settings : dict of str to str
+    notes : list of str
+        Warnings.
+    """
+
+    predictions: LabelledPredictions
+    metrics: pd.DataFrame
+    paper_metrics: dict[str, float] | None
+    gap: Estimate
+    chance: Chance
+    parts: pd.DataFrame
+    automatic: Automatic
+    calibrators: CrossFit | None
+    votes: Votes | None
+    comparison: Comparison | None
+    second: LabelledPredictions | None
+    settings: dict[str, str]
+    notes: list[str]
+
+
+def audit(
+    predictions: LabelledPredictions,
+    second: LabelledPredictions | None = None,
+    *,
+    error_rate: float = 0.05,
+    paper: bool = False,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Audit:
+    """Measure how far a model's confidence can be relied on, and how sure that is.
+
+    Parameters
+    ----------
+    predictions : LabelledPredictions
+        Of cases that the model was not trained or tuned on; from
+        :func:`lsplus_tf.read_predictions` or :func:`lsplus_tf.label_predictions`.
+    second : LabelledPredictions, optional
+        Another model's predictions of the same cases, to compare with.
+    error_rate : float
+        That is accepted among cases that are decided automatically, in (0, 1).
+    paper : bool
+        Compute the metrics also as the LS+ paper's released code does.
+    num_resamples : int
+        Of each bootstrap interval, and permutations of each test.
+    seed : int
+        The same seed gives the same audit.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    InputError
+        If an argument is not as above, or the two do not belong together.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions)
+    >>> result.metrics.loc["gap"].round(2).tolist()
+    [0.4, 0.29, 0.48]
+    """
+    check_count("num_resamples", num_resamples)
+    if not 0 < error_rate < 1:
+        raise InputError(f"error_rate: expected a number between 0 and 1, received {error_rate}")
+    settings = {
+        "predictions": predictions.source or "arrays",
+        **_digest(predictions),
+        "given as": predictions.kind,
+        "accepted error rate": f"{error_rate:g}",
+        "bootstrap resamples": str(num_resamples),
+        "seed": str(seed),
+    }
+    comparison = None
+    if second is not None:
+        comparison = compare(predictions, second, num_resamples=num_resamples, seed=seed)
+        settings |= {"second": second.source or "arrays"}
+    checked = check_predictions(predictions.probabilities, predictions.labels)
+    confidence, correct = checked.confidence.astype(np.float64), checked.correct.astype(np.float64)
+    gap = gap_estimate(confidence, correct, predictions.groups)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        table = _metrics(predictions, gap, correct, num_resamples, seed)
+    automatic = automatic_share(checked, predictions.groups, error_rate)
+    table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # told once, by the metrics
+        paper_metrics = (
+            metrics.evaluate(predictions.probabilities, predictions.labels, convention="paper")
+            if paper
+            else None
+        )
+    return Audit(
+        predictions,
+        table,
+        paper_metrics,
+        gap,
+        ece_by_chance(checked, predictions.groups, seed),
+        gaps_by_part(predictions, confidence, correct, checked.predicted),
+        automatic,
+        cross_fit(predictions, num_resamples=num_resamples, seed=seed),
+        _votes(predictions, confidence, checked.predicted),
+        comparison,
+        second,
+        settings,
+        list(dict.fromkeys(str(w.message) for w in caught)),
+    )
+
+
+def _metrics(
+    predictions: LabelledPredictions,
+    gap: Estimate,
+    correct: npt.NDArray[np.float64],
+    num_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """value, low and high of the gap and all metrics."""
+    values = metrics.evaluate(predictions.probabilities, predictions.labels)
+    bounds = bootstrap_bounds(
+        {name: value for name, value in values.items() if name != "top1_error"},
+        predictions.probabilities,
+        predictions.labels,
+        predictions.groups,
+        num_resamples=num_resamples,
+        seed=seed,
+    )
+    right = accuracy_estimate(correct, predictions.groups)
+    bounds |= {
+        "accuracy": (right.low, right.high),
+        "top1_error": (1 - right.high, 1 - right.low),
+    }
+    rows = {"gap": (gap.value, gap.low, gap.high)}
+    rows |= {name: (value, *bounds[name]) for name, value in values.items()}
+    columns = ["value", "low", "high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _votes(
+    predictions: LabelledPredictions,
+    confidence: npt.NDArray[np.float64],
+    predicted: npt.NDArray[np.integer[Any]],
+) -> Votes | None:
+    if predictions.votes is None:
+        return None
+    votes = predictions.votes.astype(np.float64)
+    chosen = votes[np.arange(len(votes)), predicted] / votes.sum(axis=1)
+    given = predictions.probabilities, predictions.votes
+    return Votes(
+        gap_estimate(confidence, chosen, predictions.groups),
+        float(chosen.mean()),
+        metrics.annotator_calibration_error(*given),
+        metrics.annotator_cross_entropy(*given),
+        metrics.annotator_brier_score(*given),
+    )
+
+
+def _digest(predictions: LabelledPredictions) -> dict[str, str]:
+    """What tells the file that was read from every other."""
+    path = Path(predictions.source)
+    if not predictions.source or not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        return {"SHA-256": hashlib.file_digest(file, "sha256").hexdigest()}

@@ -1,0 +1,88 @@
+"""What share of the cases a model could decide alone at an error rate that is accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from lsplus_tf.auditing.gaps import LEVEL, design_effect
+from lsplus_tf.metrics._predictions import Predictions, check_fraction
+from lsplus_tf.metrics.selective import coverage_at_risk
+
+_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Automatic:
+    """The share of cases that could be decided automatically, the most confident.
+
+    Attributes
+    ----------
+    error_rate : float
+        That is accepted among them.
+    observed : float
+        The largest share whose error rate in this sample is no larger.
+    low, high : float
+        95% interval of what it is beyond the sample, in steps of 5%: the largest share whose error
+        rate is shown to be accepted, and the largest for which it is not shown to be too high.
+    threshold : float
+        The confidence from which on a case is among `low`; NaN where that is 0.
+    steps : DataFrame
+        coverage, threshold, cases, error_rate, low and high of each step.
+    """
+
+    error_rate: float
+    observed: float
+    low: float
+    high: float
+    threshold: float
+    steps: pd.DataFrame
+
+
+def automatic_share(
+    predictions: Predictions, groups: npt.NDArray[np.intp] | None, error_rate: float
+) -> Automatic:
+    """Clopper and Pearson's intervals of the error rate at 20 coverages, which hold together.
+
+    The coverage is chosen after the errors were seen, so that each interval has the level
+    1 - 0.05 / 20 (Bonferroni). Cases of equal confidence are answered together. With groups, the
+    intervals are those of as many independent cases as have the same variance.
+    """
+    check_fraction("error_rate", error_rate)
+    order = np.argsort(-predictions.confidence, kind="stable")
+    confidence = predictions.confidence[order].astype(np.float64)
+    wrong = ~predictions.correct[order]
+    samples = wrong.size
+    errors_until = np.cumsum(wrong)
+    rows = []
+    for step in range(1, _STEPS + 1):
+        threshold = confidence[-(-step * samples // _STEPS) - 1]
+        cases = int(np.searchsorted(-confidence, -threshold, side="right"))
+        answered = wrong[:cases].astype(np.float64)
+        effect = design_effect(answered, None if groups is None else groups[order[:cases]])
+        errors = int(errors_until[cases - 1])
+        bounds = _clopper_pearson(errors / effect, cases / effect, 1 - (1 - LEVEL) / _STEPS)
+        rows.append((cases / samples, threshold, cases, errors / cases, *bounds))
+    columns = ["coverage", "threshold", "cases", "error_rate", "low", "high"]
+    steps = pd.DataFrame(rows, columns=columns).drop_duplicates("cases", ignore_index=True)
+    shown = steps[steps["high"] <= error_rate]
+    possible = steps[steps["low"] <= error_rate]
+    return Automatic(
+        error_rate,
+        coverage_at_risk(predictions.probabilities, predictions.labels, error_rate),
+        float(shown["coverage"].max()) if len(shown) else 0.0,
+        float(possible["coverage"].max()) if len(possible) else 0.0,
+        float(shown["threshold"].min()) if len(shown) else float("nan"),
+        steps,
+    )
+
+
+def _clopper_pearson(errors: float, cases: float, level: float) -> tuple[float, float]:
+    tail = (1 - level) / 2
+    low = stats.beta.ppf(tail, errors, cases - errors + 1) if errors > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, errors + 1, cases - errors) if errors < cases else 1.0
+    return float(low), float(high)

@@ -1,0 +1,90 @@
+"""What calibration error chance alone makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lsplus_tf.metrics import _measures, _resampling
+from lsplus_tf.metrics._predictions import Predictions
+
+_DRAWS = 10**8  # of single cases, so that a million of them take seconds
+_FEWEST, _MOST = 200, 1000
+_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The ECE of a calibrated model of the same confidences.
+
+    Attributes
+    ----------
+    mean : float
+        What it has on average in a sample of this size.
+    upper : float
+        What it stays below in 95% of samples.
+    p_value : float
+        How often it is at least the ECE that was observed.
+    """
+
+    mean: float
+    upper: float
+    p_value: float
+
+
+def ece_by_chance(
+    predictions: Predictions, groups: npt.NDArray[np.intp] | None, seed: int
+) -> Chance:
+    """The ECE, with 15 bins of equal width, that chance makes.
+
+    Without groups each case is drawn right with its confidence, 200 to 1000 times over. With
+    groups, whose cases are right or wrong together in a way that confidences do not tell, the bins'
+    gaps are those of resampled groups about the observed ones.
+    """
+    rng = np.random.default_rng(seed)
+    samples = predictions.labels.size
+    repetitions = int(np.clip(_DRAWS // samples, _FEWEST, _MOST))
+    if groups is None:
+        errors = _drawn(predictions, rng, repetitions)
+    else:
+        terms = _resampling.SUMMED["ece"](predictions).terms
+        totals = terms.sum(axis=0)[:, np.newaxis]
+
+        def about_observed(
+            drawn: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]
+        ) -> npt.NDArray[np.float64]:
+            return np.abs(sums - totals * drawn / samples).sum(axis=0) / drawn
+
+        noise = _resampling.SummedStatistic([_resampling.Sums(terms, about_observed)], groups)
+        errors = noise.resampled(rng, repetitions)
+    observed = _measures.ece(predictions, _measures.PAPER_BINS)
+    # Sums in another order may differ by rounding.
+    larger = np.count_nonzero(errors >= observed - 1e-9)
+    return Chance(
+        float(errors.mean()),
+        float(np.quantile(errors, 0.95)),
+        float((1 + larger) / (1 + repetitions)),
+    )
+
+
+def _drawn(
+    predictions: Predictions, rng: np.random.Generator, repetitions: int
+) -> npt.NDArray[np.float64]:
+    """The ECE (repetitions,) of labels drawn from the confidences."""
+    confidence = np.sort(predictions.confidence.astype(np.float64))
+    edges = _measures.equal_width_edges(_measures.PAPER_BINS, predictions.confidence.dtype)
+    # Bins of sorted confidences are slices.
+    ends = np.searchsorted(confidence, edges[1:-1].astype(np.float64), side="right")
+    starts = np.unique(np.concatenate(([0], ends[ends < confidence.size])))
+    expected = np.add.reduceat(confidence, starts)
+    chances = confidence.astype(np.float32)
+    errors = []
+    size = max(1, _BLOCK // confidence.size)
+    for start in range(0, repetitions, size):
+        shape = min(size, repetitions - start), confidence.size
+        right = rng.random(shape, np.float32) < chances
+        hits = np.add.reduceat(right, starts, axis=1, dtype=np.int64)
+        errors.append(np.abs(hits - expected).sum(axis=1) / confidence.size)
+    return np.concatenate(errors)

@@ -1,0 +1,156 @@
+"""Two models on the same cases."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import _resampling, holm, paired_bootstrap, permutation_test
+from lsplus_tf.predictions import LabelledPredictions
+
+METRICS = ("accuracy", "auroc", "brier", "ce", "ece", "retention_auc")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The second model's predictions beside the first's.
+
+    Attributes
+    ----------
+    source : str
+        Of the second.
+    table : DataFrame
+        metric, first, second, difference (first less second), low, high, p and p_holm.
+    cases : int
+        That both have.
+    left_out : int
+        Cases of either that the other lacks.
+    by : {"id", "order"}
+        How cases were matched.
+    """
+
+    source: str
+    table: pd.DataFrame
+    cases: int
+    left_out: int
+    by: str
+
+
+class Matched(NamedTuple):
+    """Two models' predictions of the same cases in the same order."""
+
+    first: LabelledPredictions
+    second: LabelledPredictions
+    left_out: int
+    by: str
+
+
+def match(first: LabelledPredictions, second: LabelledPredictions) -> Matched:
+    """The cases that both have, in the order of the first.
+
+    Raises
+    ------
+    InputError
+        If the classes differ, no case is shared, a label differs, or, without ids in both, the
+        numbers of cases do.
+    """
+    second = _same_classes(first, second)
+    left_out, by = 0, "order"
+    if first.ids is not None and second.ids is not None:
+        positions = second.ids.get_indexer(pd.Index(first.ids))
+        there = np.flatnonzero(positions >= 0)
+        if not there.size:
+            raise InputError(
+                f"{second.source}: expected cases of {first.source}; no id is in both, such as "
+                f"{first.ids[0]!r} and {second.ids[0]!r}"
+            )
+        left_out, by = len(first) + len(second) - 2 * there.size, "id"
+        if there.size < len(first):
+            first = first.take(there)
+        second = second.take(positions[there])
+    elif len(first) != len(second):
+        raise InputError(
+            f"{second.source}: expected {len(first)} cases, as {first.source} has, received "
+            f"{len(second)}; give both files a column id to match them by"
+        )
+    different = np.flatnonzero(first.labels != second.labels)
+    if different.size:
+        row = int(different[0])
+        case = f"row {row}" if by == "order" or first.ids is None else f"id {first.ids[row]!r}"
+        raise InputError(
+            f"{second.source}: expected the labels of {first.source}, received others for "
+            f"{different.size} of {len(first)} cases: {case} is "
+            f"{first.class_names[first.labels[row]]!r} there, "
+            f"{first.class_names[second.labels[row]]!r} here"
+        )
+    return Matched(first, second, left_out, by)
+
+
+def _same_classes(first: LabelledPredictions, second: LabelledPredictions) -> LabelledPredictions:
+    """The second with its classes in the order of the first."""
+    names = first.class_names
+    unnamed = tuple(map(str, range(len(names))))
+    if second.class_names == names or (
+        len(second.class_names) == len(names) and unnamed in (names, second.class_names)
+    ):
+        return second
+    if set(second.class_names) != set(names):
+        raise InputError(
+            f"{second.source}: expected the classes of {first.source}, {', '.join(names)}; "
+            f"received {', '.join(second.class_names)}"
+        )
+    order = np.array([second.class_names.index(name) for name in names])
+    return LabelledPredictions(
+        second.kind,
+        second.scores[:, order],
+        np.argsort(order)[second.labels],
+        names,
+        second.ids,
+        second.groups,
+        second.subgroups,
+        None if second.votes is None else second.votes[:, order],
+        second.source,
+    )
+
+
+def compare(
+    first: LabelledPredictions, second: LabelledPredictions, *, num_resamples: int, seed: int
+) -> Comparison:
+    """Paired differences with bootstrap intervals, and permutation tests with Holm's correction.
+
+    Metrics that need the cases sorted are compared on a random part of more than 20,000.
+    """
+    first, second, left_out, by = match(first, second)
+    part = rows_to_rank(*first.scores.shape, first.groups, seed)
+    part_groups = None if first.groups is None else first.groups[part]
+    units = units_to_draw(len(first), first.groups, seed)
+    rows = []
+    for metric in METRICS:
+        if metric in _resampling.WEIGHTED:
+            pair = first.probabilities[part], second.probabilities[part], first.labels[part]
+            groups = part_groups
+        else:
+            pair = first.probabilities, second.probabilities, first.labels
+            groups = units
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
+            paired = paired_bootstrap(
+                metric, *pair, groups=groups, num_resamples=num_resamples, seed=seed
+            )
+            test = permutation_test(
+                metric, *pair, groups=groups, num_permutations=num_resamples, seed=seed
+            )
+        change = paired.difference
+        bounds = change.value, change.low, change.high
+        rows.append((metric, paired.value_a, paired.value_b, *bounds, test.p_value))
+    columns = ["metric", "first", "second", "difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    tested = table["p"].notna()
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    return Comparison(second.source, table, len(first), left_out, by)

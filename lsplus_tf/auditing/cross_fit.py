@@ -1,0 +1,191 @@
+"""Which calibrator helps, judged on folds that it was not fitted on."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+from lsplus_tf.auditing.gaps import Groups, mean_estimate
+from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
+from lsplus_tf.calibrators import CALIBRATORS
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import _measures, holm, paired_bootstrap
+from lsplus_tf.metrics._predictions import check_predictions
+from lsplus_tf.predictions import LabelledPredictions
+
+FOLDS = 5
+FEWEST = 50
+# Those that change probabilities, without the one that needs the training set's counts; matrices
+# grow with the square of the number of classes.
+_METHODS = ("temperature", "vector", "platt", "isotonic", "histogram", "weight")
+_MATRICES = ("matrix", "dirichlet")
+_MOST_CLASSES_OF_MATRICES = 20
+
+COLUMNS = (
+    "method",
+    "brier_change",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "ece_change",
+    "ece_low",
+    "ece_high",
+    "brier",
+    "ece",
+    "ce",
+    "accuracy",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class CrossFit:
+    """Calibrators, each fitted on the other folds of the cases that it is judged on.
+
+    Attributes
+    ----------
+    table : DataFrame
+        A row for each method, "none" first: brier, ece, ce and accuracy after it; brier_change and
+        ece_change against none with 95% intervals, the p value of the former and Holm's. The note
+        says why one could not be fitted, or what its fit warned of.
+    cases : int
+        How many were used, a random choice of more than 20,000.
+    best : str or None
+        The method of smallest Brier score among those that are shown to lower it.
+    """
+
+    table: pd.DataFrame
+    cases: int
+    best: str | None
+
+
+def cross_fit(
+    predictions: LabelledPredictions, *, num_resamples: int, seed: int
+) -> CrossFit | None:
+    """Compare calibrators by five-fold cross-fitting; None for fewer than 50 cases or 5 groups.
+
+    Folds are stratified by class or, where there are groups, made of whole groups. The Brier score
+    decides: it is proper, and finite where a method gives probabilities of 0.
+    """
+    rows = rows_to_rank(*predictions.scores.shape, predictions.groups, seed)
+    part = predictions if rows.size == len(predictions) else predictions.take(rows)
+    if len(part) < FEWEST or (part.groups is not None and part.groups.max() + 1 < FOLDS):
+        return None
+    folds = _folds(part, seed)
+    losses, probabilities, notes = {}, {}, {}
+    losses["none"], probabilities["none"], notes["none"] = *_judged(part, part.probabilities), ""
+    classes = len(part.class_names)
+    for method in (*_METHODS, *(_MATRICES if classes <= _MOST_CLASSES_OF_MATRICES else ())):
+        calibrated, notes[method] = _out_of_fold(method, part, folds)
+        if calibrated is not None:
+            losses[method], probabilities[method] = _judged(part, calibrated)
+    units = units_to_draw(len(part), part.groups, seed)
+    found = []
+    for method, note in notes.items():
+        row: dict[str, float | str] = {"method": method, "note": note}
+        if method in losses:
+            row |= _measured(probabilities[method], part.labels, losses[method])
+        if method in losses and method != "none":
+            row |= _changes(losses, method, part.groups)
+            row |= _ece_change(probabilities, method, part.labels, units, num_resamples, seed)
+        found.append(row)
+    table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
+    tested = table["p"].notna()
+    table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
+    helps = table[(table["p_holm"] < 0.05) & (table["high"] < 0)]
+    best = None if helps.empty else str(helps.loc[helps["brier"].idxmin(), "method"])
+    return CrossFit(table, len(part), best)
+
+
+def _folds(
+    part: LabelledPredictions, seed: int
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    unused = np.zeros(len(part))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer samples than folds
+        if part.groups is not None:
+            return list(
+                GroupKFold(FOLDS, shuffle=True, random_state=seed).split(unused, None, part.groups)
+            )
+        folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+        return list(folds.split(unused, part.labels))
+
+
+def _out_of_fold(
+    method: str,
+    part: LabelledPredictions,
+    folds: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]],
+) -> tuple[npt.NDArray[np.float64] | None, str]:
+    """Calibrated probabilities (N, K), each from a fit without its fold, and what to note."""
+    calibrated = np.empty(part.scores.shape)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for fitted, judged in folds:
+            try:
+                calibrator = CALIBRATORS[method]().fit(part.logits[fitted], part.labels[fitted])
+            except InputError as error:
+                return None, f"not fitted: {error}"
+            calibrated[judged] = calibrator.predict_proba(part.logits[judged])
+    return calibrated, str(caught[0].message) if caught else ""
+
+
+def _judged(
+    part: LabelledPredictions, probabilities: npt.NDArray[np.floating]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floating]]:
+    """Each case's squared distance to its label, and the probabilities."""
+    checked = check_predictions(probabilities, part.labels)
+    return np.concatenate(list(_measures.squared_distances(checked))), probabilities
+
+
+def _measured(
+    probabilities: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.int64],
+    losses: npt.NDArray[np.float64],
+) -> dict[str, float | str]:
+    checked = check_predictions(probabilities, labels)
+    return {
+        "brier": float(losses.mean()),
+        "ece": _measures.ece(checked, _measures.PAPER_BINS),
+        "ce": _measures.nll(checked),
+        "accuracy": _measures.accuracy(checked),
+    }
+
+
+def _changes(
+    losses: dict[str, npt.NDArray[np.float64]], method: str, groups: Groups
+) -> dict[str, float | str]:
+    change = mean_estimate(losses[method] - losses["none"], groups)
+    return {
+        "brier_change": change.value,
+        "low": change.low,
+        "high": change.high,
+        "p": change.p_value,
+    }
+
+
+def _ece_change(
+    probabilities: dict[str, npt.NDArray[np.floating]],
+    method: str,
+    labels: npt.NDArray[np.int64],
+    units: Groups,
+    num_resamples: int,
+    seed: int,
+) -> dict[str, float | str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        change = paired_bootstrap(
+            "ece",
+            probabilities[method],
+            probabilities["none"],
+            labels,
+            groups=units,
+            num_resamples=num_resamples,
+            seed=seed,
+        ).difference
+    return {"ece_change": change.value, "ece_low": change.low, "ece_high": change.high}

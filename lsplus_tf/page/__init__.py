@@ -1,0 +1,201 @@
+"""A page to show to others: one HTML file that needs nothing else, for screens, phones and print.
+
+A page is a title and sections of blocks::
+
+    page = Page("Audit of model.csv", [Section("Verdict", [Text("Overconfident.", "bad")])])
+    write_page(page, Path("audit.html"))
+
+Everything that is shown is escaped; blocks hold plain text, no HTML. Nothing is loaded from a
+network, which the page's own content security policy forbids too.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from lsplus_tf import __version__
+from lsplus_tf.atomic import written_whole
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Facts",
+    "Page",
+    "Picture",
+    "Pictures",
+    "Section",
+    "Table",
+    "Text",
+    "Tone",
+    "draw",
+    "render",
+    "write_page",
+]
+
+Tone = Literal["plain", "good", "bad", "unsure", "note"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; its tone is shown by a colour and, except of a note, told by a sign."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell of a table shows, and the number that the column is sorted by."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that the reader can sort by any column.
+
+    Parameters
+    ----------
+    caption : str
+    headings : sequence of str, length M
+    rows : sequence of sequences of str or Cell, length M each
+        The first cell names the row. A column with a `Cell` that has a value is one of numbers.
+    """
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+
+    @property
+    def cells(self) -> list[list[Cell]]:
+        """All rows, with a `Cell` in each column."""
+        return [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in self.rows]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns are of numbers, (M,)."""
+        rows = self.cells
+        return [
+            any(row[column].value is not None for row in rows)
+            for column in range(len(self.headings))
+        ]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a data URI, and in words for who cannot see it; :func:`draw` makes one."""
+
+    uri: str
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures side by side where there is room."""
+
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with values, such as settings and versions, folded away until asked for."""
+
+    title: str
+    facts: Mapping[str, str]
+
+
+Block = Text | Table | Picture | Pictures | Facts
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what is below it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def anchor(self) -> str:
+        """What links within the page call it."""
+        return re.sub(r"\W+", "-", self.title.lower()).strip("-")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What :func:`render` makes HTML of."""
+
+    title: str
+    sections: Sequence[Section]
+    subtitle: str = ""
+
+
+def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -> Picture:
+    """The picture of a figure, which is closed.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    alt : str
+        What it shows, in words.
+    caption : str
+        Below it.
+    raster : bool
+        PNG in place of SVG, for figures of many thousand marks.
+    """
+    file = io.BytesIO()
+    if raster:
+        figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+    else:
+        # The same figure gives the same bytes: no date, no random names.
+        with plt.rc_context({"svg.hashsalt": "lsplus_tf"}):
+            figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+    plt.close(figure)
+    kind = "png" if raster else "svg+xml"
+    data = base64.b64encode(file.getvalue()).decode("ascii")
+    return Picture(f"data:image/{kind};base64,{data}", alt, caption)
+
+
+def render(page: Page) -> str:
+    """The page as HTML.
+
+    Examples
+    --------
+    >>> html = render(Page("A < B", [Section("Verdict", [Text("Nothing found.", "unsure")])]))
+    >>> "<h1>A &lt; B</h1>" in html
+    True
+    """
+    return _template().render(page=page, version=__version__)
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write the page to a file, whole or not at all."""
+    text = render(page)
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lsplus_tf", "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # A block is told by the name of its class.
+    environment.filters["kind"] = lambda block: type(block).__name__
+    return environment.get_template("page.html.jinja")

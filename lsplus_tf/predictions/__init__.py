@@ -1,0 +1,23 @@
+"""Predictions of any model with their labels: read from a file or made of arrays, and checked.
+
+A CSV or Parquet file has a row for each case and these columns, in any order:
+
+- label: the true class, by name or as 0..K-1 in the order of the classes.
+- probability_CLASS or logit_CLASS, one for each class.
+- id: what the case is called, each once; optional.
+- group: the patient, lesion or slide that the case is of; optional. Cases of one group are no
+  independent evidence.
+- votes_CLASS: how many annotators chose the class; optional.
+- split: such as test; optional. One of several must be chosen.
+
+An NPZ file has the arrays labels (N,), probabilities or logits (N, K), and as it needs ids, groups,
+votes (N, K), split and class_names (K,). `predictions_test.npz` in a run's folder is one.
+
+Other names are declared with :class:`Columns`. Whether numbers are probabilities or logits is never
+guessed from their values.
+"""
+
+from lsplus_tf.predictions.files import Columns, read_predictions
+from lsplus_tf.predictions.labelled import LabelledPredictions, label_predictions
+
+__all__ = ["Columns", "LabelledPredictions", "label_predictions", "read_predictions"]

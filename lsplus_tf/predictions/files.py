@@ -1,0 +1,370 @@
+"""Reading predictions from CSV, Parquet and NPZ files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lsplus_tf.datasets.splitting import SPLIT_NAMES
+from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.predictions.labelled import LabelledPredictions, label_predictions
+from lsplus_tf.predictions.rows import Rows
+from lsplus_tf.predictions.tables import Table, open_table
+
+_READABLE = ".csv, .tsv, .txt, .parquet or .npz"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table, or the arrays of an NPZ file, are called; None: as usual.
+
+    Parameters
+    ----------
+    probabilities, logits : str, optional
+        In a table either a name with a star, which stands for the class ("probability_*",
+        "logit_*" as usual), or all names, separated by commas ("HP,SSA"), which are then those of
+        the classes. A single column is of the second of two classes. In an NPZ file the array's
+        name ("probabilities", "logits").
+    label, id, group, split : str, optional
+        As usual "label", "id", "group", "split", or their plurals.
+    votes : str, optional
+        As the probabilities; as usual "votes_*", in an NPZ file "votes".
+    subgroups : sequence of str
+        Columns by which results are told apart.
+    take_split : str, optional
+        Keep only these rows, such as "test".
+    class_names : sequence of str, optional
+        The classes, in the order of the columns; in place of what the file calls them.
+    """
+
+    probabilities: str | None = None
+    logits: str | None = None
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    split: str | None = None
+    votes: str | None = None
+    subgroups: Sequence[str] = ()
+    take_split: str | None = None
+    class_names: Sequence[str] | None = None
+
+
+def read_predictions(path: str | Path, columns: Columns | None = None) -> LabelledPredictions:
+    """Read predictions and labels from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A CSV (comma, semicolon or tab; UTF-8 with or without a byte-order mark), Parquet or NPZ
+        file; see the head of :mod:`lsplus_tf.predictions`.
+    columns : Columns, optional
+        Names that are not as usual.
+
+    Returns
+    -------
+    LabelledPredictions
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    InputError
+        If it does not hold what it should; the message names the first lines that do not.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "predictions.csv"
+    >>> _ = path.write_text("label,p_HP,p_SSA\\nSSA,0.9,0.1\\nHP,0.7,0.3\\n")
+    >>> predictions = read_predictions(path, Columns(probabilities="p_*"))
+    >>> predictions.class_names, predictions.labels.tolist()
+    (('HP', 'SSA'), [1, 0])
+    """
+    path, columns = Path(path).expanduser(), columns or Columns()
+    if columns.probabilities is not None and columns.logits is not None:
+        raise InputError("expected probabilities or logits to be declared, received both")
+    if path.is_dir():
+        raise InputError(
+            f"{path}: expected a file, received a folder (of a run: its predictions_test.npz)"
+        )
+    if not path.is_file():
+        raise MissingDataError(f"{path}: expected a file of predictions, there is none")
+    if path.suffix.lower() == ".npz":
+        return _read_npz(path, columns)
+    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet"):
+        return _read_table(path, columns)
+    raise InputError(f"{path}: expected a name that ends in {_READABLE}")
+
+
+# Tables ------------------------------------------------------------------------------------------
+
+
+def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
+    table = open_table(path)
+    kind, scores = _score_columns(table, columns)
+    names = {
+        role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
+        for role in ("label", "id", "group", "split")
+    }
+    votes = _votes_columns(table, columns.votes, scores)
+    wanted = [*scores.values(), *votes, *columns.subgroups, *filter(None, names.values())]
+    table.read(wanted, text={n for n in (*names.values(), *columns.subgroups) if n})
+
+    matrix = table.numbers(list(scores.values()))
+    labels = table.values(names["label"])
+    class_names = list(scores)
+    if len(scores) == 1:
+        class_names = _two_classes(class_names[0], labels, table.rows)
+    if columns.class_names is not None:
+        class_names = list(columns.class_names)
+    optional = {
+        "ids": names["id"] and table.values(names["id"]),
+        "groups": names["group"] and table.values(names["group"]),
+        "votes": table.numbers(votes) if votes else None,
+    }
+    return _labelled(
+        kind,
+        matrix,
+        labels,
+        class_names,
+        optional,
+        {name: table.values(name) for name in columns.subgroups},
+        names["split"] and table.values(names["split"]),
+        columns,
+        table.rows,
+    )
+
+
+def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]:
+    """What the scores are, and the column of each class."""
+    for kind in ("probabilities", "logits"):
+        declared = getattr(columns, kind)
+        if declared is not None:
+            found = _matching(table, declared)
+            if not found:
+                raise table.rows.error(
+                    f"{kind}: expected columns {declared!r}, found {_listed(table.names)}"
+                )
+            return kind, found
+    usual = {"probabilities": "probability_*", "logits": "logit_*"}
+    found_of = {kind: _matching(table, pattern) for kind, pattern in usual.items()}
+    there = [kind for kind, found in found_of.items() if found]
+    if len(there) == 2:
+        raise table.rows.error(
+            "holds columns probability_* and logit_*: declare which to take, with "
+            "--probabilities 'probability_*' or --logits 'logit_*'"
+        )
+    if not there:
+        raise table.rows.error(
+            "expected columns probability_CLASS or logit_CLASS, found "
+            f"{_listed(table.names)}; declare others with --probabilities or --logits, such as "
+            "'p_*', where the star stands for the class, or HP,SSA"
+        )
+    return there[0], found_of[there[0]]
+
+
+def _matching(table: Table, pattern: str) -> dict[str, str]:
+    """The column of each class that a name with a star, or a list of names, declares."""
+    if "*" in pattern:
+        before, _, after = pattern.partition("*")
+        return {
+            name[len(before) : len(name) - len(after)]: name
+            for name in table.names
+            if len(name) > len(before) + len(after)
+            and name.startswith(before)
+            and name.endswith(after)
+        }
+    listed = [name.strip() for name in pattern.split(",")]
+    return {name: _need(table.names, name, table.rows) for name in listed}
+
+
+def _votes_columns(table: Table, declared: str | None, scores: dict[str, str]) -> list[str]:
+    """The columns of the votes, in the order of the classes; none where there are none."""
+    found = _matching(table, declared or "votes_*")
+    if not found:
+        if declared is not None:
+            raise table.rows.error(
+                f"votes: expected columns {declared!r}, found {_listed(table.names)}"
+            )
+        return []
+    if declared is not None and "*" not in declared and len(found) == len(scores):
+        return list(found.values())
+    if set(found) != set(scores):
+        raise table.rows.error(
+            f"votes: expected a column for each class, {_listed(list(scores))}, found those of "
+            f"{_listed(list(found))}"
+        )
+    return [found[name] for name in scores]
+
+
+def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
+    """The two classes where a single column gives the scores of one."""
+    distinct = [str(value) for value in pd.unique(pd.Series(labels).dropna())]
+    others = [value for value in distinct if value != name]
+    if name in distinct and len(distinct) == 2:
+        return [others[0], name]
+    if set(distinct) <= {"0", "1", "0.0", "1.0", "True", "False", "true", "false", "TRUE", "FALSE"}:
+        return [f"not {name}", name]
+    raise rows.error(
+        f"found a single column of scores, of class {name!r}: expected the labels {name!r} and one "
+        f"other, or 0 and 1, received {_listed(distinct)}; with more classes every one needs a "
+        "column"
+    )
+
+
+# NPZ ---------------------------------------------------------------------------------------------
+
+
+def _read_npz(path: Path, columns: Columns) -> LabelledPredictions:
+    rows = Rows(str(path))
+    arrays = _load_npz(path, rows)
+    kinds = ("probabilities", "logits")
+    declared = {kind: getattr(columns, kind) for kind in kinds if getattr(columns, kind)}
+    found = {kind: _need(list(arrays), name, rows) for kind, name in declared.items()} or {
+        kind: kind for kind in kinds if kind in arrays
+    }
+    if len(found) != 1:
+        what = "both" if found else _listed(list(arrays))
+        raise rows.error(
+            f"expected an array probabilities or logits, found {what}; declare which with "
+            "--probabilities NAME or --logits NAME"
+        )
+    ((kind, name),) = found.items()
+    names = {
+        role: _find(list(arrays), role, getattr(columns, role), rows, needed=role == "label")
+        for role in ("label", "id", "group", "split", "votes")
+    }
+    given = {role: arrays[name] for role, name in names.items() if name is not None}
+    return _labelled(
+        kind,
+        arrays[name],
+        given["label"],
+        columns.class_names or _npz_class_names(path, arrays),
+        {"ids": given.get("id"), "groups": given.get("group"), "votes": given.get("votes")},
+        {name: arrays[_need(list(arrays), name, rows)] for name in columns.subgroups},
+        given.get("split"),
+        columns,
+        rows,
+    )
+
+
+def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if "allow_pickle" in str(error):
+            raise rows.error(
+                "an array holds Python objects, as of rows of different lengths or strings of "
+                "dtype object; make it an array of numbers, or of dtype str"
+            ) from error
+        raise rows.error(f"cannot be read as NPZ ({' '.join(str(error).split())})") from error
+
+
+def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[str] | None:
+    """Those in the file; of a run's predictions, those in its summary."""
+    if "class_names" in arrays:
+        return [str(name) for name in arrays["class_names"].ravel()]
+    summary = path.with_name("summary.json")
+    if path.name.startswith("predictions_") and summary.is_file():
+        try:
+            return list(json.loads(summary.read_text(encoding="utf-8"))["class_names"])
+        except (ValueError, KeyError, TypeError):
+            return None
+    return None
+
+
+# Both --------------------------------------------------------------------------------------------
+
+
+def _labelled(
+    kind: str,
+    scores: npt.NDArray[Any],
+    labels: Any,
+    class_names: Sequence[str] | None,
+    optional: dict[str, Any],
+    subgroups: dict[str, Any],
+    split: Any,
+    columns: Columns,
+    rows: Rows,
+) -> LabelledPredictions:
+    chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
+    if chosen is not None:
+        for what, values in (*optional.items(), *subgroups.items(), ("labels", labels)):
+            if values is not None and len(values) != len(scores):
+                raise rows.error(f"{what}: expected {len(scores)} rows, received {len(values)}")
+        scores, labels, rows = scores[chosen], labels[chosen], rows.take(chosen)
+        optional = {k: None if v is None else v[chosen] for k, v in optional.items()}
+        subgroups = {k: v[chosen] for k, v in subgroups.items()}
+    return label_predictions(
+        labels,
+        **{kind: scores},
+        class_names=class_names,
+        subgroups=subgroups,
+        rows=rows,
+        **optional,
+    )
+
+
+def _rows_of_split(
+    split: Any, wanted: str | None, samples: int, rows: Rows
+) -> npt.NDArray[np.intp] | None:
+    """The rows of a split, None for all."""
+    if split is None:
+        if wanted is not None:
+            raise rows.error(f"expected a column of splits, to take {wanted!r} of; found none")
+        return None
+    if len(split) != samples:
+        raise rows.error(f"split: expected {samples} rows, received {len(split)}")
+    codes, distinct = pd.factorize(split)
+    found = [_split_name(str(value)) for value in distinct]
+    if wanted is None:
+        if len(set(found)) > 1:
+            raise rows.error(
+                f"split: holds {_listed(sorted(set(found)))}: choose one with --take-split"
+            )
+        return None
+    if _split_name(wanted) not in found:
+        raise rows.error(f"split: expected {wanted!r}, found {_listed(sorted(set(found)))}")
+    taken = [i for i, name in enumerate(found) if name == _split_name(wanted)]
+    return np.flatnonzero(np.isin(codes, taken))
+
+
+def _split_name(text: str) -> str:
+    text = text.strip().lower()
+    return SPLIT_NAMES.get(text, text)
+
+
+def _find(
+    names: list[str], role: str, declared: str | None, rows: Rows, *, needed: bool
+) -> str | None:
+    """The name of what plays a role: as declared, or as usual."""
+    if declared is not None:
+        return _need(names, declared, rows)
+    for usual in (role, f"{role}s"):
+        if usual in names:
+            return usual
+    if needed:
+        raise rows.error(
+            f"expected {role!r}, found {_listed(names)}; declare another name with --{role}"
+        )
+    return None
+
+
+def _need(names: list[str], name: str, rows: Rows) -> str:
+    if name not in names:
+        raise rows.error(f"expected {name!r}, found {_listed(names)}")
+    return name
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
