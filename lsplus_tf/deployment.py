@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -68,11 +68,12 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """Probabilities (M, K) of the files that could be read, and why the others could not."""
+    """Probabilities (M, K) of M files that could be read, and why others of `size` could not."""
 
     files: list[Path]
     probabilities: Floats
-    unreadable: dict[Path, str] = field(default_factory=dict)
+    unreadable: dict[Path, str]
+    size: int
 
 
 def open_model(
@@ -105,8 +106,7 @@ def open_model(
     InputError
         Not a model of images with one output of K classes, or an option that does not fit it.
     """
-    path = Path(path).expanduser()
-    run, file = _find_model(path)
+    run, file = find_model(Path(path))
     settings: dict[str, Any] = {}
     if run is not None:
         settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
@@ -183,6 +183,11 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
             f"calibrator: expected one of {num_classes} classes, as the model has, received one "
             f"of {calibrator.n_classes_}"
         )
+    if trained.gives_probabilities and not calibrator.ignores_constants:
+        raise InputError(
+            f"calibrator: {calibrator.name} is a function of the logits, which the model, that "
+            "gives probabilities, does not tell; take temperature or dirichlet"
+        )
 
 
 def predict_files(
@@ -218,7 +223,8 @@ def predict_files(
         if read and not failed:
             outputs = trained.model.predict_on_batch(pixels.astype(np.float32))
             probabilities = _probabilities(np.asarray(outputs), trained, calibrator)
-        yield PredictedBatch([] if failed else read, probabilities, unreadable)
+        size = len(read) + len(unreadable)
+        yield PredictedBatch([] if failed else read, probabilities, unreadable, size)
 
 
 def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> None:
@@ -267,8 +273,15 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
         )
 
 
-def _find_model(path: Path) -> tuple[Path | None, Path]:
-    """The run that a model is of, if it is of one, and the model's file."""
+def find_model(path: Path) -> tuple[Path | None, Path]:
+    """The run's folder, or None for a model that is not of a run, and the model's file.
+
+    Raises
+    ------
+    InputError
+        Neither a run's folder nor a `.keras` file.
+    """
+    path = path.expanduser()
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
         hint = ""
