@@ -19,7 +19,6 @@ from scipy.special import softmax
 from lsplus_tf import cli, metrics
 from lsplus_tf.backbones import build_classifier
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling, VectorScaling, attach
-from lsplus_tf.csv_text import as_text
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.images import to_pillow
 from lsplus_tf.deployment import find_images, open_model, predict_files
@@ -342,12 +341,6 @@ def test_files_are_found_once_and_in_order(scans):
     assert len(files) == 360
     assert files[:2] == [scans / "0003.png", scans / "0000.png"]
     assert others == 1
-
-
-def test_cells_that_spreadsheets_would_compute():
-    assert [as_text(x) for x in ("=1", "+1", "-1", "@A1", "\t=1", "a=1", "")] == [
-        "'=1", "'+1", "'-1", "'@A1", "'\t=1", "a=1", "",
-    ]  # fmt: skip
 
 
 # --- export ---------------------------------------------------------------------------------------

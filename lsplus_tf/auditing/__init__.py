@@ -1,5 +1,40 @@
-"""audit"""
+"""The audit of any model: can its confidence be relied on, where not, and how sure is that?
+
+:func:`audit` measures, :func:`verdict` says in words what the intervals support, and
+:func:`write_audit` makes a page, JSON and CSV of it; `lsplus-tf audit` is the same on the command
+line::
+
+    result = lsp.audit(lsp.read_predictions("predictions.csv"))
+    for finding in lsp.auditing.verdict(result):
+        print(finding.text)
+
+How each number is made:
+
+- the gap, mean confidence less accuracy, also by predicted class and subgroup:
+  `auditing.gaps`, with the interval of Agresti and Coull and Holm's correction;
+- what chance makes of the ECE: `auditing.chance`;
+- intervals of metrics: `auditing.intervals`, by the bootstrap;
+- the share of cases that could be decided automatically: `auditing.automatic`;
+- calibrators on folds that they were not fitted on: `auditing.cross_fit`;
+- two models on the same cases: `auditing.comparison`.
+"""
 
 from lsplus_tf.auditing.audit import Audit, audit
+from lsplus_tf.auditing.conditions import Condition, parse_condition
+from lsplus_tf.auditing.output import as_document, tables, write_audit
+from lsplus_tf.auditing.page import audit_page
+from lsplus_tf.auditing.verdict import Finding, is_too_small, verdict
 
-__all__ = ["Audit", "audit"]
+__all__ = [
+    "Audit",
+    "Condition",
+    "Finding",
+    "as_document",
+    "audit",
+    "audit_page",
+    "is_too_small",
+    "parse_condition",
+    "tables",
+    "verdict",
+    "write_audit",
+]

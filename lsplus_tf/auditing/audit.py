@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from lsplus_tf import metrics
 from lsplus_tf.auditing.automatic import Automatic, automatic_share
@@ -137,6 +138,19 @@ def audit(
     >>> result.metrics.loc["gap"].round(2).tolist()
     [0.4, 0.29, 0.48]
     """
+    # The matrices are small: threads would wait for each other longer than they work.
+    with threadpool_limits(1):
+        return _audit(predictions, second, error_rate, paper, num_resamples, seed)
+
+
+def _audit(
+    predictions: LabelledPredictions,
+    second: LabelledPredictions | None,
+    error_rate: float,
+    paper: bool,
+    num_resamples: int,
+    seed: int,
+) -> Audit:
     check_count("num_resamples", num_resamples)
     if not 0 < error_rate < 1:
         raise InputError(f"error_rate: expected a number between 0 and 1, received {error_rate}")

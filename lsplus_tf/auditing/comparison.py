@@ -124,10 +124,10 @@ def compare(
 ) -> Comparison:
     """Paired differences with bootstrap intervals, and permutation tests with Holm's correction.
 
-    Metrics that need the cases sorted are compared on a random part of more than 20,000.
+    Metrics that need the cases sorted are compared on a random part of more than 10,000.
     """
     first, second, left_out, by = match(first, second)
-    part = rows_to_rank(*first.scores.shape, first.groups, seed)
+    part = rows_to_rank(len(first), len(first.class_names), first.groups, seed)
     part_groups = None if first.groups is None else first.groups[part]
     units = units_to_draw(len(first), first.groups, seed)
     rows = []

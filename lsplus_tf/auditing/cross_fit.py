@@ -21,9 +21,9 @@ from lsplus_tf.predictions import LabelledPredictions
 
 FOLDS = 5
 FEWEST = 50
-# Those that change probabilities, without the one that needs the training set's counts; matrices
-# grow with the square of the number of classes.
-_METHODS = ("temperature", "vector", "platt", "isotonic", "histogram", "weight")
+# The simplest first. Without the one that needs the training set's counts and the one that is for
+# ranking; matrices grow with the square of the number of classes.
+_METHODS = ("temperature", "weight", "vector", "platt", "isotonic", "histogram")
 _MATRICES = ("matrix", "dirichlet")
 _MOST_CLASSES_OF_MATRICES = 20
 
@@ -56,14 +56,18 @@ class CrossFit:
         ece_change against none with 95% intervals, the p value of the former and Holm's. The note
         says why one could not be fitted, or what its fit warned of.
     cases : int
-        How many were used, a random choice of more than 20,000.
-    best : str or None
-        The method of smallest Brier score among those that are shown to lower it.
+        How many were used, a random choice of more than 10,000.
+    recommended : str or None
+        The simplest method that is shown to lower the Brier score, and not shown to have a higher
+        one than the next.
+    lowest : str or None
+        The method of lowest Brier score among those that are shown to lower it.
     """
 
     table: pd.DataFrame
     cases: int
-    best: str | None
+    recommended: str | None
+    lowest: str | None
 
 
 def cross_fit(
@@ -79,7 +83,7 @@ def cross_fit(
     decides: it is proper, and finite where a method gives probabilities of 0. `methods` are short
     names of `CALIBRATORS`; None takes those that can be expected to help.
     """
-    rows = rows_to_rank(*predictions.scores.shape, predictions.groups, seed)
+    rows = rows_to_rank(len(predictions), len(predictions.class_names), predictions.groups, seed)
     part = predictions if rows.size == len(predictions) else predictions.take(rows)
     if len(part) < FEWEST or (part.groups is not None and part.groups.max() + 1 < FOLDS):
         return None
@@ -106,9 +110,18 @@ def cross_fit(
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
     tested = table["p"].notna()
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
-    helps = table[(table["p_holm"] < 0.05) & (table["high"] < 0)]
-    best = None if helps.empty else str(helps.loc[helps["brier"].idxmin(), "method"])
-    return CrossFit(table, len(part), best)
+    shown = table[(table["p_holm"] < 0.05) & (table["high"] < 0)]
+    helping = [str(method) for method in shown["method"]]  # in the order of _METHODS
+    lowest = min(helping, key=lambda method: losses[method].mean(), default=None)
+    recommended = None
+    if lowest is not None:
+        recommended = next(
+            method
+            for method in helping
+            if method == lowest
+            or mean_estimate(losses[method] - losses[lowest], part.groups).low <= 0
+        )
+    return CrossFit(table, len(part), recommended, lowest)
 
 
 def _folds(

@@ -75,7 +75,7 @@ def _estimate(
     freedom = residuals.size + len(added) - 1
     if groups is not None:
         codes, _ = pd.factorize(groups)
-        totals = np.bincount(codes, residuals)
+        totals = np.bincount(codes, residuals).astype(np.float64)
         freedom = totals.size - 1
     if freedom < 1:
         return Estimate(value, *[float("nan")] * 3)
@@ -99,7 +99,10 @@ def design_effect(values: Values, groups: Groups) -> float:
 
 
 def gaps_by_part(
-    predictions: LabelledPredictions, confidence: Values, correct: Values, predicted: Any
+    predictions: LabelledPredictions,
+    confidence: Values,
+    correct: Values,
+    predicted: npt.NDArray[np.integer[Any]],
 ) -> pd.DataFrame:
     """The gap among the cases predicted as each class, and in each subgroup.
 
@@ -109,9 +112,10 @@ def gaps_by_part(
         by ("predicted class" or the subgroup's name), part, cases, confidence, accuracy, gap, low,
         high, p, and p_holm, corrected for all rows together. Parts without a case have no row.
     """
-    classes = pd.Categorical.from_codes(predicted, list(predictions.class_names))
+    classes = pd.Categorical.from_codes(predicted, pd.Index(predictions.class_names))
     rows = []
-    for by, parts in {"predicted class": classes, **predictions.subgroups}.items():
+    all_parts: list[tuple[str, Any]] = [("predicted class", classes)]
+    for by, parts in [*all_parts, *predictions.subgroups.items()]:
         if len(parts.categories) < 2:
             continue
         for part, members in _members(parts):

@@ -13,15 +13,15 @@ from lsplus_tf.auditing.gaps import Groups
 from lsplus_tf.metrics import _resampling, bootstrap_interval
 from lsplus_tf.metrics._predictions import FloatArray
 
-BLOCKS = 10_000
-RANKED = 20_000
-_RANKED_VALUES = 400_000  # cases times classes
+BLOCKS = 5_000
+RANKED = 10_000
+_RANKED_VALUES = 200_000  # cases times classes
 
 Bounds = tuple[float, float]
 
 
 def units_to_draw(samples: int, groups: Groups, seed: int) -> Groups:
-    """What the bootstrap draws: the groups, or 10,000 random blocks of cases or groups if more.
+    """What the bootstrap draws: the groups, or 5,000 random blocks of cases or groups if more.
 
     The sum over a random block varies as those of its cases do together, so that resampled blocks
     give a mean the same standard error, known to 1% as there are so many.
@@ -35,7 +35,7 @@ def units_to_draw(samples: int, groups: Groups, seed: int) -> Groups:
 
 def rows_to_rank(samples: int, classes: int, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
     """A random choice of the cases, of whole groups, that is small enough to be sorted often."""
-    most = min(RANKED, max(2000, _RANKED_VALUES // classes))
+    most = min(RANKED, max(1000, _RANKED_VALUES // classes))
     if samples <= most:
         return np.arange(samples)
     rng = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def bootstrap_bounds(
     """95% bounds of metrics, given by name with their values.
 
     They are those of :func:`~lsplus_tf.metrics.bootstrap_interval`. Metrics that are not made of
-    sums over the cases are resampled on a random part of more than 20,000 (fewer with many
+    sums over the cases are resampled on a random part of more than 10,000 (fewer with many
     classes), and the interval is narrowed by the square root of that part's share of the units.
     Bounds are NaN where all resamples are alike, or the metric is undefined on too many.
     """

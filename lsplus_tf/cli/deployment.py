@@ -310,7 +310,7 @@ class _Written:
         return ["file", "predicted", "confidence", "abstained", *each]
 
     def rows(self, files: Sequence[Path], probabilities: Any) -> list[list[str]]:
-        from lsplus_tf.csv_text import as_text
+        from lsplus_tf.csv_files import neutral
 
         rows = []
         for file, row in zip(files, probabilities, strict=True):
@@ -318,7 +318,7 @@ class _Written:
             abstained = confidence < self.abstain_below
             self.predicted[name] += 1
             self.abstained += bool(abstained)
-            cells = [as_text(str(file)), as_text(name), f"{confidence:.8g}"]
+            cells = [neutral(str(file)), neutral(name), f"{confidence:.8g}"]
             cells.append("yes" if abstained else "no")
             rows.append([*cells, *(f"{probability:.8g}" for probability in row)])
         return rows

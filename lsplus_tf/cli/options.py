@@ -81,6 +81,16 @@ SplitColumn = Annotated[
         rich_help_panel=_COLUMNS,
     ),
 ]
+VotesColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--votes",
+        help="Annotators' votes for each class, as the probabilities.",
+        metavar="COLUMNS",
+        show_default="votes_*, if there",
+        rich_help_panel=_COLUMNS,
+    ),
+]
 TakeSplit = Annotated[
     str | None,
     typer.Option(help="Only the cases of this split.", metavar="NAME", rich_help_panel=_COLUMNS),

@@ -95,9 +95,7 @@ def _interval(found: Resampled | None) -> tuple[float, float]:
     return max(low, 0.0), high
 
 
-def _tests(
-    first: str, metric: str, resampled: dict[tuple[str, str], Resampled]
-) -> pd.DataFrame:
+def _tests(first: str, metric: str, resampled: dict[tuple[str, str], Resampled]) -> pd.DataFrame:
     rows = []
     control = resampled[metric, first]
     for (measured, row), found in resampled.items():

@@ -1,0 +1,68 @@
+"""Conditions on an audit that make a pipeline fail, such as "ece>0.05"."""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.verdict import METRIC_NAMES
+from lsplus_tf.errors import InputError
+
+_OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_WRITTEN = re.compile(r"\s*([a-z0-9_]+)(?:\.(low|high))?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A metric, or a bound of its interval, compared with a number."""
+
+    text: str
+    metric: str
+    bound: str
+    compare: str
+    number: float
+
+    def holds(self, audit: Audit) -> bool:
+        """Whether it holds of an audit; also where the metric is not defined, to be safe."""
+        value = self.value(audit)
+        return bool(np.isnan(value) or _OPERATORS[self.compare](value, self.number))
+
+    def value(self, audit: Audit) -> float:
+        """What is compared."""
+        return float(audit.metrics[self.bound][self.metric])
+
+
+def parse_condition(text: str) -> Condition:
+    """A condition as it is written: METRIC>NUMBER, or METRIC.low, METRIC.high of its interval.
+
+    Raises
+    ------
+    InputError
+        If it is not written so, or there is no such metric.
+
+    Examples
+    --------
+    >>> parse_condition("ece.low > 0.05").bound
+    'low'
+    """
+    match = _WRITTEN.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        metric, bound, compare, number = match.groups()
+        condition = Condition(text.strip(), metric, bound or "value", compare, float(number))
+    except ValueError:
+        raise InputError(
+            "--fail-if: expected a condition such as 'ece>0.05' or 'accuracy.low<0.9', received "
+            f"{text!r}"
+        ) from None
+    if condition.metric not in METRIC_NAMES:
+        raise InputError(
+            f"--fail-if: expected a metric, one of {', '.join(METRIC_NAMES)}, received "
+            f"{condition.metric!r}"
+        )
+    return condition

@@ -1,0 +1,99 @@
+"""An audit as files: JSON for machines, CSV tables, and a page."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lsplus_tf import __version__
+from lsplus_tf.atomic import written_whole
+from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.page import audit_page
+from lsplus_tf.auditing.verdict import is_too_small, verdict
+from lsplus_tf.csv_files import write_csv
+from lsplus_tf.page import write_page
+
+_FORMAT = "lsplus_tf audit"
+_VERSION = 1
+
+
+def write_audit(audit: Audit, folder: Path) -> list[Path]:
+    """Write `audit.html`, `audit.json` and a CSV of each table into a folder, which may exist.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    page, document = folder / "audit.html", folder / "audit.json"
+    write_page(audit_page(audit), page)
+    text = json.dumps(as_document(audit), indent=2, allow_nan=False)
+    with written_whole(document) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+    written = [page, document]
+    for name, table in tables(audit).items():
+        path = folder / f"{name}.csv"
+        write_csv(table, path)
+        written.append(path)
+    return written
+
+
+def tables(audit: Audit) -> dict[str, pd.DataFrame]:
+    """The tables of an audit by name."""
+    found = {
+        "metrics": audit.metrics.rename_axis("metric").reset_index(),
+        "parts": audit.parts,
+        "automatic": audit.automatic.steps,
+    }
+    if audit.calibrators is not None:
+        found["calibrators"] = audit.calibrators.table
+    if audit.comparison is not None:
+        found["comparison"] = audit.comparison.table
+    return found
+
+
+def as_document(audit: Audit) -> dict[str, Any]:
+    """Everything in an audit as what JSON can hold; NaN is null."""
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "lsplus_tf": __version__,
+        "settings": audit.settings,
+        "cases": len(audit.predictions),
+        "groups": (
+            None if audit.predictions.groups is None else int(audit.predictions.groups.max()) + 1
+        ),
+        "class_names": list(audit.predictions.class_names),
+        "too_small": is_too_small(audit),
+        "verdict": [vars(finding) for finding in verdict(audit)],
+        "ece_by_chance": vars(audit.chance),
+        "paper_metrics": audit.paper_metrics,
+        "votes": (
+            None if audit.votes is None else {**vars(audit.votes), "gap": vars(audit.votes.gap)}
+        ),
+        "recommended_calibrator": (
+            None if audit.calibrators is None else audit.calibrators.recommended
+        ),
+        "notes": audit.notes,
+        "tables": {
+            name: table.replace({np.nan: None}).to_dict(orient="records")
+            for name, table in tables(audit).items()
+        },
+    }
+    return _without_nan(document)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,255 @@
+"""The page of an audit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lsplus_tf import plots
+from lsplus_tf.auditing import shown
+from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.comparison import Comparison
+from lsplus_tf.auditing.cross_fit import CrossFit
+from lsplus_tf.auditing.verdict import percent, verdict
+from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
+from lsplus_tf.predictions import LabelledPredictions
+
+_MOST_PARTS_DRAWN = 40
+
+
+def audit_page(audit: Audit) -> Page:
+    """The page that shows an audit."""
+    predictions = audit.predictions
+    told = [Text(finding.text, finding.tone) for finding in verdict(audit)]
+    groups = "" if predictions.groups is None else f" of {predictions.groups.max() + 1:,} groups"
+    sections = [
+        Section("Verdict", [*told, *(Text(note, "note") for note in audit.notes)]),
+        _metrics(audit),
+        _reliability(audit),
+        _parts(audit),
+        _automatic(audit),
+    ]
+    if audit.calibrators is not None:
+        sections.append(_calibrators(audit.calibrators))
+    if audit.comparison is not None:
+        sections.append(_comparison(audit, audit.comparison))
+    sections.append(_method(audit))
+    return Page(
+        f"Audit of {_title(predictions, 'predictions')}",
+        sections,
+        f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
+        f"{_shortened(predictions.class_names)}",
+    )
+
+
+def _metrics(audit: Audit) -> Section:
+    blocks: list[Block] = [shown.metrics_table(audit), Text(shown.ABOUT_METRICS, "note")]
+    if audit.votes is not None:
+        blocks.append(shown.votes_table(audit.votes))
+    if audit.paper_metrics is not None:
+        blocks.append(shown.paper_table(audit.paper_metrics))
+    return Section("Metrics", blocks)
+
+
+def _reliability(audit: Audit) -> Section:
+    predictions = audit.predictions
+    models = _models(audit)
+    diagrams, densities = [], []
+    for title, model in models.items():
+        given = model.probabilities, model.labels
+        ax = plots.reliability_diagram(*given, title=title if len(models) > 1 else None)
+        diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
+        ax = plots.confidence_density(*given, recipe="plain")
+        if len(models) > 1:
+            ax.set_title(title)
+        densities.append(
+            draw(
+                _figure(ax),
+                f"Histogram of the confidence of {title} in right and in wrong predictions.",
+            )
+        )
+    ax = plots.classwise_reliability(
+        predictions.probabilities, predictions.labels, class_names=predictions.class_names
+    )
+    by_class = draw(
+        _figure(ax),
+        "Observed share of each class against the probability that it was given.",
+        "Class by class, over all cases: how often a case is of the class, against the "
+        "probability that it was given.",
+    )
+    blocks: list[Block] = [
+        Text(
+            "Bars are the accuracy of cases of similar confidence, hatched is what is missing to "
+            "(or beyond) their mean confidence; on the diagonal the two agree. Read the intervals "
+            "before the bars."
+        ),
+        Pictures([*diagrams, *densities]),
+        by_class,
+    ]
+    return Section("Confidence and accuracy", blocks)
+
+
+def _in_words(model: LabelledPredictions) -> str:
+    """Mean confidence and accuracy of three ranges, for who cannot see the diagram."""
+    confidence = model.probabilities.max(axis=1).astype(np.float64)
+    correct = model.probabilities.argmax(axis=1) == model.labels
+    texts = []
+    for low, high in ((0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0)):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            texts.append(
+                f"confidence {low:g} to {high:g}: {inside.sum():,} cases, mean "
+                f"{percent(confidence[inside].mean())}, accuracy {percent(correct[inside].mean())}"
+            )
+    return "; ".join(texts) + "."
+
+
+def _parts(audit: Audit) -> Section:
+    blocks: list[Block] = [
+        Text(
+            "The gap is mean confidence less accuracy in percentage points: above 0 the model is "
+            "overconfident there. By class means among the cases that the model says are of the "
+            "class. The intervals are of each part alone; p is corrected for all of them."
+        ),
+        shown.parts_table(audit),
+    ]
+    if 1 < len(audit.parts) <= _MOST_PARTS_DRAWN:
+        blocks.insert(1, _gap_picture(audit.parts))
+    return Section("Classes and subgroups", blocks)
+
+
+def _gap_picture(table: pd.DataFrame) -> Picture:
+    figure, ax = plt.subplots(figsize=(7, 1.1 + 0.32 * len(table)), layout="constrained")
+    places = np.arange(len(table))
+    gaps, low, high = (
+        100 * table[column].to_numpy(np.float64) for column in ("gap", "low", "high")
+    )
+    shown = (table["p_holm"] < 0.05).to_numpy()
+    for chosen, marker, label in ((shown, "D", "shown (Holm)"), (~shown, "o", "not shown")):
+        if chosen.any():
+            ax.hlines(places[chosen], low[chosen], high[chosen], color="0.4", linewidth=1.5)
+            ax.plot(
+                gaps[chosen],
+                places[chosen],
+                marker,
+                color=plots.METHOD_COLOURS[1 if chosen is shown else 0],
+                label=label,
+            )
+    ax.axvline(0, color="black", linewidth=1)
+    names = [
+        part if by == "predicted class" else f"{by}: {part}"
+        for by, part in zip(table["by"], table["part"], strict=True)
+    ]
+    ax.set_yticks(places, [name if len(name) <= 32 else f"{name[:31]}…" for name in names])
+    ax.invert_yaxis()
+    ax.set_xlabel("Confidence less accuracy (points): underconfident below 0, over above")
+    ax.grid(axis="x", alpha=0.3)
+    ax.legend(fontsize="small", loc="best")
+    return draw(figure, "The gaps of the table below with their 95% intervals.")
+
+
+def _automatic(audit: Audit) -> Section:
+    automatic = audit.automatic
+    ax = plots.risk_coverage_curves(
+        {name: (model.probabilities, model.labels) for name, model in _models(audit).items()}
+    )
+    rate = f"{100 * automatic.error_rate:g}%"
+    ax.axhline(automatic.error_rate, color="0.3", linestyle=":", label=f"{rate} accepted")
+    ax.legend()
+    return Section(
+        "Automatic decisions",
+        [
+            Text(
+                "If the model decides its most confident cases alone and passes the others to a "
+                "person: how many errors it makes among those that it decides. The intervals hold "
+                "for all rows together at 95%, as the share is chosen after looking."
+            ),
+            draw(
+                _figure(ax),
+                f"Error rate among the cases decided against their share. At most {rate} is "
+                f"accepted, which {percent(automatic.observed, 0)} of these cases meet.",
+            ),
+            shown.automatic_table(audit),
+        ],
+    )
+
+
+def _calibrators(fit: CrossFit) -> Section:
+    return Section(
+        "Calibrators",
+        [
+            Text(
+                f"Each was fitted on four fifths of {fit.cases:,} cases and judged on the fifth "
+                "that it had not seen, five times over; with groups, no group is on both sides. "
+                "Changes are against no calibrator, negative is better, with 95% intervals. "
+                "The best of several looks a little better than it is."
+            ),
+            shown.calibrators_table(fit),
+        ],
+    )
+
+
+def _comparison(audit: Audit, found: Comparison) -> Section:
+    matched = f"{found.cases:,} cases, matched by {found.by}"
+    if found.left_out:
+        matched += f"; {found.left_out:,} that only one of the two has are left out"
+    first, second = _models(audit)
+    return Section(
+        "Comparison",
+        [
+            Text(
+                f"First {first}, second {second}: {matched}. Differences are first less second, "
+                "with paired bootstrap intervals; p is of permutation tests."
+            ),
+            shown.comparison_table(found),
+        ],
+    )
+
+
+def _method(audit: Audit) -> Section:
+    unit = "cases" if audit.predictions.groups is None else "groups"
+    chance = (
+        "draws each case right with its confidence"
+        if audit.predictions.groups is None
+        else "takes the bins' gaps of resampled groups about the observed ones"
+    )
+    return Section(
+        "How it was made",
+        [
+            Text(
+                f"Intervals draw {unit} with replacement, or use the variance between them. Those "
+                "of accuracy and of gaps are Agresti and Coull's, as if two more cases had been "
+                "right and two wrong. What chance makes of the ECE is from a simulation that "
+                f"{chance}. The cases must be ones that the model was neither trained nor tuned "
+                "on, and the verdict is of cases like these: this hospital, this prevalence."
+            ),
+            Facts("Settings", audit.settings),
+        ],
+    )
+
+
+def _models(audit: Audit) -> dict[str, LabelledPredictions]:
+    """The one or two that are shown, by the names of their files."""
+    first = _title(audit.predictions, "predictions")
+    if audit.second is None:
+        return {first: audit.predictions}
+    second = _title(audit.second, "other predictions")
+    if second == first:  # in two folders
+        first, second = audit.predictions.source, audit.second.source
+    return {first: audit.predictions, second: audit.second}
+
+
+def _title(predictions: LabelledPredictions, otherwise: str) -> str:
+    return predictions.source.replace("\\", "/").rsplit("/", 1)[-1] or otherwise
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+def _figure(ax: Any) -> Figure:
+    return ax.figure

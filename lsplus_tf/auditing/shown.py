@@ -1,0 +1,168 @@
+"""The tables of an audit as they are shown, on its page and in a terminal."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from lsplus_tf.auditing.audit import Audit, Votes
+from lsplus_tf.auditing.comparison import Comparison
+from lsplus_tf.auditing.cross_fit import CrossFit
+from lsplus_tf.auditing.verdict import METRIC_NAMES, percent
+from lsplus_tf.page import Cell, Table
+
+_NOT_FRACTIONS = ("brier", "ce")
+ABOUT_METRICS = (
+    "ECE, ACE and SCE with 15 bins; Brier score summed over classes; cross-entropy in nats; R-AUC "
+    "is the area under the retention curve. The intervals of the ECE, ACE and SCE are bootstrap "
+    "intervals, which lie too high where the error is not far above what chance makes."
+)
+
+
+def metrics_table(audit: Audit) -> Table:
+    """All metrics with their intervals, and what chance makes of the ECE."""
+    rows: list[list[str | Cell]] = []
+    for name, value, low, high in audit.metrics.itertuples():
+        if name == "top1_error" or (
+            name == "top5_error" and len(audit.predictions.class_names) <= 5
+        ):
+            continue  # what the accuracy tells, or always 0
+        label = METRIC_NAMES[name]
+        if name == "coverage":
+            label += f" at {100 * audit.automatic.error_rate:g}% errors"
+        chance = audit.chance.mean if name == "ece" else None
+        rows.append(
+            [
+                label,
+                Cell(_metric(name, value), value),
+                Cell(_interval(name, low, high), low),
+                Cell("" if chance is None else percent(chance), chance),
+            ]
+        )
+    return Table("Metrics", ["Metric", "Value", "95% interval", "By chance"], rows)
+
+
+def paper_table(metrics: dict[str, float]) -> Table:
+    """Metrics in the paper's convention."""
+    return Table(
+        "As the LS+ paper's released code computes them",
+        ["Metric", "Value"],
+        [[METRIC_NAMES[name], Cell(_metric(name, v), v)] for name, v in metrics.items()],
+    )
+
+
+def votes_table(votes: Votes) -> Table:
+    """Agreement with annotators."""
+    return Table(
+        "Against the annotators' votes",
+        ["Metric", "Value"],
+        [
+            ["Annotators who agree", Cell(percent(votes.agreement), votes.agreement)],
+            [
+                "Confidence less agreement",
+                Cell(f"{100 * votes.gap.value:+.1f} points", votes.gap.value),
+            ],
+            ["ECE", Cell(percent(votes.ece), votes.ece)],
+            ["Cross-entropy", Cell(f"{votes.ce:.4f}", votes.ce)],
+            ["Brier score", Cell(f"{votes.brier:.4f}", votes.brier)],
+        ],
+    )
+
+
+def parts_table(audit: Audit) -> Table:
+    """The gap by predicted class and subgroup."""
+    rows = [
+        [
+            part,
+            by,
+            Cell(f"{cases:,}", cases),
+            Cell(percent(confidence), confidence),
+            Cell(percent(accuracy), accuracy),
+            Cell(f"{100 * gap:+.1f}", gap),
+            Cell("-" if pd.isna(low) else f"{100 * low:+.1f} to {100 * high:+.1f}", low),
+            Cell(_p(p_holm), p_holm),
+        ]
+        for by, part, cases, confidence, accuracy, gap, low, high, _, p_holm in (
+            audit.parts.itertuples(index=False)
+        )
+    ]
+    headings = ["Part", "By", "Cases", "Confidence", "Accuracy", "Gap", "95% interval", "p (Holm)"]
+    return Table("Parts of the cases", headings, rows)
+
+
+def automatic_table(audit: Audit) -> Table:
+    """The error rate among the most confident cases, for shares of them."""
+    automatic = audit.automatic
+    rows: list[list[str | Cell]] = [
+        [
+            Cell(percent(coverage, 0), coverage),
+            Cell(f"{threshold:.4g}", threshold),
+            Cell(f"{cases:,}", cases),
+            Cell(percent(error), error),
+            Cell(f"{percent(low)} to {percent(high)}", low),
+            "yes" if high <= automatic.error_rate else "not shown",
+        ]
+        for coverage, threshold, cases, error, low, high in automatic.steps.itertuples(index=False)
+    ]
+    within = f"At most {100 * automatic.error_rate:g}%"
+    headings = ["Decided", "Confidence from", "Cases", "Error rate", "Interval", within]
+    return Table("Error rates of the most confident cases", headings, rows)
+
+
+def calibrators_table(fit: CrossFit) -> Table:
+    """Calibrators on held-out folds; the first five columns are the main ones."""
+    rows: list[list[str | Cell]] = [
+        [
+            str(row["method"]),
+            _change(row["brier_change"], row["low"], row["high"]),
+            Cell(_p(row["p_holm"]), row["p_holm"]),
+            _change(row["ece_change"], row["ece_low"], row["ece_high"]),
+            *(Cell(_metric(m, row[m]), row[m]) for m in ("ece", "brier", "ce", "accuracy")),
+            str(row["note"]),
+        ]
+        for row in fit.table.to_dict(orient="records")
+    ]
+    headings = ["Method", "Brier change", "p (Holm)", "ECE change", "ECE", "Brier"]
+    headings += ["Cross-entropy", "Accuracy", "Note"]
+    return Table("Calibrators on held-out folds", headings, rows)
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """Two models on the same cases."""
+    rows: list[list[str | Cell]] = [
+        [
+            METRIC_NAMES[metric],
+            Cell(_metric(metric, first), first),
+            Cell(_metric(metric, second), second),
+            _change(difference, low, high),
+            Cell(_p(p), p),
+            Cell(_p(p_holm), p_holm),
+        ]
+        for metric, first, second, difference, low, high, p, p_holm in (
+            comparison.table.itertuples(index=False)
+        )
+    ]
+    headings = ["Metric", "First", "Second", "First less second", "p", "p (Holm)"]
+    return Table("Two models on the same cases", headings, rows)
+
+
+def _metric(name: str, value: float) -> str:
+    if pd.isna(value):
+        return "-"
+    return f"{value:.4f}" if name in _NOT_FRACTIONS else percent(value)
+
+
+def _interval(name: str, low: float, high: float) -> str:
+    return "-" if pd.isna(low) else f"{_metric(name, low)} to {_metric(name, high)}"
+
+
+def _change(value: float, low: float, high: float) -> Cell:
+    if pd.isna(value):
+        return Cell("-", value)
+    bounds = "" if pd.isna(low) else f" ({low:+.4f} to {high:+.4f})"
+    return Cell(f"{value:+.4f}{bounds}", value)
+
+
+def _p(p_value: float) -> str:
+    if pd.isna(p_value):
+        return "-"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -1,0 +1,295 @@
+"""The verdict in words, which claims what the intervals and tests support and nothing more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.gaps import Estimate
+from lsplus_tf.page import Tone
+
+FEWEST_CASES = 30
+_TOO_WIDE = 0.10  # of the gap's interval, from the middle to an end
+_CLOSE = 0.02  # a gap of which no more is possible is small
+_WANTED = 0.05
+_NAMED = 4
+_ALPHA = 0.05
+
+METRIC_NAMES = {
+    "gap": "Confidence less accuracy",
+    "accuracy": "Accuracy",
+    "mean_confidence": "Mean confidence",
+    "ece": "ECE",
+    "ace": "ACE",
+    "sce": "SCE",
+    "brier": "Brier score",
+    "ce": "Cross-entropy",
+    "auroc": "AUROC",
+    "retention_auc": "R-AUC",
+    "coverage": "Decided automatically",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "top1_error": "Top-1 error",
+    "top5_error": "Top-5 error",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A sentence of the verdict, and whether it is good news, bad news, or that nothing is known.
+
+    `topic` is "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
+    """
+
+    topic: str
+    tone: Tone
+    text: str
+
+
+def verdict(audit: Audit) -> list[Finding]:
+    """What can be said, the most important first."""
+    if is_too_small(audit):
+        findings = [_too_small(audit)]
+    else:
+        findings = [_gap(audit), _ece(audit), _parts(audit), _automatic(audit), _calibrator(audit)]
+        if audit.votes is not None:
+            findings.append(_votes(audit, audit.votes.gap))
+    if audit.comparison is not None:
+        findings.append(_comparison(audit))
+    return findings
+
+
+def is_too_small(audit: Audit) -> bool:
+    """Whether there are too few cases for a verdict."""
+    return len(audit.predictions) < FEWEST_CASES or not _half_width(audit.gap) <= _TOO_WIDE
+
+
+def percent(value: Any, digits: int = 1) -> str:
+    """A fraction in percent; a dash where there is none."""
+    return "-" if pd.isna(value) else f"{100 * value:.{digits}f}%"
+
+
+def points(estimate: Estimate) -> str:
+    """A difference of fractions in percentage points, with its interval."""
+    if pd.isna(estimate.low):
+        return f"{100 * estimate.value:+.1f} points (no interval)"
+    return (
+        f"{100 * estimate.value:+.1f} points (95% interval {100 * estimate.low:+.1f} to "
+        f"{100 * estimate.high:+.1f})"
+    )
+
+
+def _half_width(estimate: Estimate) -> float:
+    return (estimate.high - estimate.low) / 2
+
+
+def _too_small(audit: Audit) -> Finding:
+    cases, chance = len(audit.predictions), audit.chance
+    accuracy = audit.metrics.loc["accuracy"]
+    half = _half_width(audit.gap)
+    text = (
+        f"Too small: {_counted(audit)} do not tell whether confidence can be relied on. Accuracy "
+        f"may be anything from {percent(accuracy['low'], 0)} to {percent(accuracy['high'], 0)}, "
+        f"and a perfectly calibrated model with these confidences would show an ECE of "
+        f"{percent(chance.mean)} on average by chance alone."
+    )
+    if half > _WANTED:
+        needed = cases * (half / _WANTED) ** 2
+        rounded = int(float(f"{needed:.1g}"))
+        text += f" About {max(rounded, 100):,} cases like these would tell it within 5 points."
+    return Finding("size", "unsure", text)
+
+
+def _gap(audit: Audit) -> Finding:
+    gap = audit.gap
+    means = audit.metrics["value"]
+    against = (
+        f"mean confidence is {percent(means['mean_confidence'])}, accuracy "
+        f"{percent(means['accuracy'])}, {points(gap)}, over {_counted(audit)}"
+    )
+    if gap.low > 0:
+        return Finding("gap", "bad", f"Overconfident: {against}.")
+    if gap.high < 0:
+        return Finding("gap", "bad", f"Underconfident: {against}.")
+    largest = max(abs(gap.low), abs(gap.high))
+    if largest <= _CLOSE:
+        return Finding(
+            "gap",
+            "good",
+            f"On average confidence agrees with accuracy within {100 * largest:.1f} points: "
+            f"{against}.",
+        )
+    return Finding(
+        "gap",
+        "unsure",
+        f"Neither over- nor underconfidence is shown on average: {against}. The samples do not "
+        f"rule out a gap within that interval.",
+    )
+
+
+def _ece(audit: Audit) -> Finding:
+    value, chance = audit.metrics.loc["ece", "value"], audit.chance
+    by_chance = (
+        f"a calibrated model with these confidences would show {percent(chance.mean)} on average "
+        f"by chance, and less than {percent(chance.upper)} in 95 of 100 samples"
+    )
+    if chance.p_value < _ALPHA:
+        text = (
+            f"Miscalibrated: the ECE of {percent(value)} is more than chance explains; {by_chance}."
+        )
+        if audit.gap.low <= 0 <= audit.gap.high:
+            text += (
+                " On average over all cases no gap is shown, so that confidence is too high in "
+                "some places and too low in others."
+            )
+        return Finding("ece", "bad", text)
+    return Finding(
+        "ece",
+        "unsure",
+        f"No miscalibration is shown: the ECE of {percent(value)} is what chance makes; "
+        f"{by_chance}. That is no proof of calibration.",
+    )
+
+
+def _parts(audit: Audit) -> Finding:
+    table = audit.parts
+    tests = int(table["p"].notna().sum())
+    wrong = table[(table["p_holm"] < _ALPHA) & ((table["low"] > 0) | (table["high"] < 0))]
+    kinds = ", ".join(dict.fromkeys(table["by"]))
+    if wrong.empty:
+        return Finding(
+            "parts",
+            "unsure",
+            f"By {kinds}, no part of the cases is shown to be over- or underconfident, after "
+            f"Holm's correction for {tests} tests.",
+        )
+    sentences = []
+    for word, found in (
+        ("overconfident", wrong[wrong["gap"] > 0].sort_values("gap", ascending=False)),
+        ("underconfident", wrong[wrong["gap"] < 0].sort_values("gap")),
+    ):
+        named = [
+            f"{f'predictions of {part}' if by == 'predicted class' else f'{by} {part}'} "
+            f"({100 * gap:+.1f} points)"
+            for by, part, gap in found[["by", "part", "gap"]].head(_NAMED).itertuples(index=False)
+        ]
+        if named:
+            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            sentences.append(f"{word} {', '.join(named)}{more}")
+    return Finding(
+        "parts",
+        "bad",
+        f"By {kinds}: {'; '.join(sentences)} (Holm's correction for {tests} tests).",
+    )
+
+
+def _automatic(audit: Audit) -> Finding:
+    automatic = audit.automatic
+    rate = f"{100 * automatic.error_rate:g}%"
+    seen = f"{percent(automatic.observed, 0)} of these cases"
+    if automatic.low == 0:
+        return Finding(
+            "automatic",
+            "unsure",
+            f"At an error rate of at most {rate}, {seen} could have been decided automatically, "
+            f"but no share of future cases is shown to stay within it.",
+        )
+    which = (
+        "all of them"
+        if automatic.low == 1
+        else f"{percent(automatic.low, 0)}, those with a confidence of at least "
+        f"{automatic.threshold:.3g}"
+    )
+    return Finding(
+        "automatic",
+        "good",
+        f"At an error rate of at most {rate}, {seen} could have been decided automatically; of "
+        f"future cases of the same kind it is shown, at 95% confidence, for {which}.",
+    )
+
+
+def _calibrator(audit: Audit) -> Finding:
+    fit = audit.calibrators
+    if fit is None:
+        return Finding(
+            "calibrator",
+            "unsure",
+            "Too few cases or groups to fit calibrators on some and judge them on others.",
+        )
+    tried = int(fit.table["p"].notna().sum())
+    on = (
+        "on held-out folds"
+        if fit.cases == len(audit.predictions)
+        else f"on held-out folds of {fit.cases:,} cases chosen at random"
+    )
+    if fit.recommended is None:
+        return Finding(
+            "calibrator",
+            "unsure",
+            f"None of {tried} calibrators is shown to lower the Brier score {on} (Holm's "
+            "correction).",
+        )
+    table = fit.table.set_index("method")
+    chosen, none = table.loc[fit.recommended], table.loc["none"]
+    which = (
+        f"the best of {tried} tried"
+        if fit.recommended == fit.lowest
+        else f"of {tried} tried {fit.lowest} had the lowest, but is not shown to be better"
+    )
+    return Finding(
+        "calibrator",
+        "good",
+        f"{fit.recommended.capitalize()} calibration helps: {on} it changes the Brier score by "
+        f"{chosen['brier_change']:+.4f} (95% interval {chosen['low']:+.4f} to "
+        f"{chosen['high']:+.4f}; {which}), and the ECE from {percent(none['ece'])} to "
+        f"{percent(chosen['ece'])}. To make it: lsplus-tf calibrate FILE --method "
+        f"{fit.recommended}.",
+    )
+
+
+def _votes(audit: Audit, gap: Estimate) -> Finding:
+    assert audit.votes is not None
+    against = (
+        f"mean confidence {percent(audit.metrics.loc['mean_confidence', 'value'])}, annotators "
+        f"agree with {percent(audit.votes.agreement)} of the predictions, {points(gap)}"
+    )
+    if gap.low > 0:
+        return Finding("votes", "bad", f"Surer than the annotators: {against}.")
+    if gap.high < 0:
+        return Finding("votes", "bad", f"Less sure than the annotators: {against}.")
+    return Finding("votes", "unsure", f"No surer or less sure than the annotators: {against}.")
+
+
+def _comparison(audit: Audit) -> Finding:
+    assert audit.comparison is not None
+    table = audit.comparison.table
+    shown = table[table["p_holm"] < _ALPHA]
+    second = audit.comparison.source or "the second"
+    how = f"on the same {audit.comparison.cases:,} cases"
+    if shown.empty:
+        return Finding(
+            "comparison",
+            "unsure",
+            f"Against {second}, {how}: no difference is shown in any of {len(table)} metrics "
+            "(permutation tests, Holm's correction). That does not make the two equal.",
+        )
+    listed = ", ".join(
+        f"{METRIC_NAMES[metric]} {first:.4f} against {other:.4f}"
+        for metric, first, other, *_ in shown.itertuples(index=False)
+    )
+    return Finding(
+        "comparison",
+        "plain",
+        f"Against {second}, {how}, these differ: {listed} (permutation tests, Holm's correction "
+        f"for {len(table)} metrics).",
+    )
+
+
+def _counted(audit: Audit) -> str:
+    cases = f"{len(audit.predictions):,} cases"
+    groups = audit.predictions.groups
+    return cases if groups is None else f"{cases} of {int(groups.max()) + 1:,} groups"

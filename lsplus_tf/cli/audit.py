@@ -1,0 +1,176 @@
+"""The command that audits predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from lsplus_tf.cli.options import (
+    ClassNames,
+    GroupColumn,
+    IdColumn,
+    LabelColumn,
+    Logits,
+    PredictionsFile,
+    Probabilities,
+    SplitColumn,
+    TakeSplit,
+    VotesColumns,
+    names,
+)
+
+if TYPE_CHECKING:
+    from lsplus_tf.auditing import Audit
+    from lsplus_tf.page import Table as PageTable
+
+_SIGNS = {"good": "[green]✓[/]", "bad": "[red]![/]", "unsure": "[yellow]?[/]", "plain": " "}
+_MOST_ROWS = 20
+
+
+def audit(
+    file: PredictionsFile,
+    second: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Another model's predictions of the same cases, with the same columns.",
+            metavar="[FILE2]",
+            show_default=False,
+        ),
+    ] = None,
+    error_rate: Annotated[
+        float, typer.Option(help="Accepted among cases that are decided automatically.")
+    ] = 0.05,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write audit.html, audit.json and CSV tables here.", metavar="DIR"),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="End with exit code 1 where this holds, such as 'ece>0.05' or, of a bound of "
+            "the interval, 'accuracy.low<0.9'; repeat for more.",
+            metavar="CONDITION",
+        ),
+    ] = None,
+    paper: Annotated[
+        bool, typer.Option("--paper", help="The metrics also as the LS+ paper's code has them.")
+    ] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Of each bootstrap interval.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    probabilities: Probabilities = None,
+    logits: Logits = None,
+    label: LabelColumn = None,
+    id_column: IdColumn = None,
+    group: GroupColumn = None,
+    subgroup: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Tell the results apart by this, such as site or sex; repeat for more.",
+            metavar="COLUMN",
+            rich_help_panel="Columns of the file",
+        ),
+    ] = None,
+    votes: VotesColumns = None,
+    split: SplitColumn = None,
+    take_split: TakeSplit = None,
+    class_names: ClassNames = None,
+) -> None:
+    """Say how far the confidence in FILE can be relied on, and how sure that is.
+
+    FILE has the true label and the probabilities or logits of any model, from any framework, a
+    row for each case. Told are the gap between confidence and accuracy, over all, by class and by
+    subgroup, beside what chance makes of it; the share of cases that could be decided
+    automatically; and which calibrator helps on held-out folds; all with 95% intervals. With
+    FILE2, the two are compared on the same cases.
+
+    The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
+    be used.
+
+    Example: lsplus-tf audit predictions.csv --subgroup site --fail-if 'ece>0.05' --out audit
+    """
+    from lsplus_tf import auditing
+    from lsplus_tf.predictions import Columns, read_predictions
+
+    conditions = [auditing.parse_condition(text) for text in fail_if or ()]
+    columns = Columns(
+        probabilities=probabilities,
+        logits=logits,
+        label=label,
+        id=id_column,
+        group=group,
+        split=split,
+        votes=votes,
+        subgroups=subgroup or (),
+        take_split=take_split,
+        class_names=names(class_names),
+    )
+    console = Console()
+    with console.status("reading ..."):
+        predictions = read_predictions(file, columns)
+        other = None if second is None else read_predictions(second, columns)
+    with console.status("measuring ..."):
+        result = auditing.audit(
+            predictions,
+            other,
+            error_rate=error_rate,
+            paper=paper,
+            num_resamples=resamples,
+            seed=seed,
+        )
+    _print(console, result)
+    if out is not None:
+        for path in auditing.write_audit(result, out):
+            console.print(f"Written: {escape(str(path))}", highlight=False, soft_wrap=True)
+    failed = [condition for condition in conditions if condition.holds(result)]
+    for condition in failed:
+        console.print(
+            f"[bold red]failed:[/] {escape(condition.text)}: it is {condition.value(result):.4g}",
+            highlight=False,
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+def _print(console: Console, result: Audit) -> None:
+    from lsplus_tf import auditing
+    from lsplus_tf.auditing import shown
+
+    for finding in auditing.verdict(result):
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(_SIGNS[finding.tone], escape(finding.text))
+        console.print(Padding(grid, (0, 0, 1, 0)), highlight=False)
+    console.print(_rich(shown.metrics_table(result)))
+    if result.votes is not None:
+        console.print(_rich(shown.votes_table(result.votes)))
+    if result.paper_metrics is not None:
+        console.print(_rich(shown.paper_table(result.paper_metrics)))
+    console.print(_rich(shown.parts_table(result)))
+    if result.calibrators is not None:
+        console.print(_rich(shown.calibrators_table(result.calibrators), columns=5))
+    if result.comparison is not None:
+        console.print(_rich(shown.comparison_table(result.comparison)))
+    console.print(shown.ABOUT_METRICS, highlight=False, style="dim")
+    for note in result.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
+
+
+def _rich(table: PageTable, columns: int | None = None) -> Table:
+    """The first columns and rows of a table for the terminal."""
+    more = len(table.rows) - _MOST_ROWS
+    drawn = Table(
+        title=table.caption,
+        title_justify="left",
+        caption=f"and {more} more: see --out" if more > 0 else None,
+        caption_justify="left",
+    )
+    for heading, numeric in zip(table.headings[:columns], table.numeric, strict=False):
+        drawn.add_column(heading, justify="right" if numeric else "left")
+    for row in table.cells[:_MOST_ROWS]:
+        drawn.add_row(*(escape(cell.text) for cell in row[:columns]))
+    return drawn
