@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -15,11 +14,15 @@ from lsplus_tf import plots, tables
 from lsplus_tf.atomic import written_whole
 from lsplus_tf.experiments import truth
 from lsplus_tf.experiments.gather import Prediction, Results
+from lsplus_tf.experiments.uncertainty import measure_uncertainty
 from lsplus_tf.methods import short_names
+from lsplus_tf.page import write_page
 from lsplus_tf.paper import comparison as paper
+from lsplus_tf.report_page import experiment_page, pooled
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
+PAGE = "report.html"
 CALIBRATORS = "calibrators"
 PANELS_IN_A_ROW = 6
 POOLED = "Test split, the predictions of all seeds together"
@@ -34,9 +37,10 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
-    run), the figures as PNG, and `paper.md` and `paper.csv` where a paper has the same table.
-    `calibrators` holds the fitted ones of the table as JSON, for `Calibrator.load`.
-    Where the images' exact posterior is known, also `truth.md`, `truth.csv` and `truth_runs.csv`.
+    run), `intervals.csv` (intervals, and tests against the first row), the figures as PNG, and
+    `report.html` with all of it on one page. `calibrators` holds the fitted ones of the table, for
+    `Calibrator.load`. `paper.md` and `paper.csv` are there where a paper has the same table, and
+    `truth.md`, `truth.csv` and `truth_runs.csv` where the images' exact posterior is known.
     """
     with written_whole(results.folder / name) as partial:
         partial.mkdir()
@@ -62,6 +66,11 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
             figures |= _truth_figures(results, exact)
         for title, figure in figures.items():
             figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
+        uncertainty = measure_uncertainty(results)
+        uncertainty.frame().to_csv(partial / "intervals.csv", index=False)
+        page = experiment_page(results, comparison, uncertainty, figures, exact)
+        write_page(page, partial / PAGE)
+        for figure in figures.values():
             plt.close(figure)
         written = sorted(path.name for path in partial.iterdir())
     return [results.folder / name / file for file in written]
@@ -93,7 +102,7 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
     figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
     figures["density"].suptitle(POOLED, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
-        plots.confidence_density(*_pooled(runs), ax=ax).set_title(title)
+        plots.confidence_density(*pooled(runs), ax=ax).set_title(title)
         ax.set_xlim(0, 1)
 
     histories = {
@@ -146,7 +155,7 @@ def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
     figure.suptitle(POOLED + CANCEL, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
         # No intervals: seeds share their samples, which would count several times.
-        plots.reliability_diagram(*_pooled(runs), interval=None, ax=ax, title=title)
+        plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=title)
     handles, names = axes[0].get_legend_handles_labels()
     for legend in figure.findobj(Legend):
         legend.remove()
@@ -154,10 +163,6 @@ def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
         handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False
     )
     return figure
-
-
-def _pooled(runs: Sequence[Prediction]) -> Prediction:
-    return np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs])
 
 
 def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:

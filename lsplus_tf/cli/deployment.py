@@ -243,9 +243,11 @@ def _parameters(calibrator: Calibrator) -> list[str]:
     for name in calibrator._fitted:
         value = getattr(calibrator, name)
         what = name.removesuffix("_").replace("_", " ")
-        if value is None or isinstance(value, float):
-            shown = "none" if value is None else f"{value:.4g}"
-            if name == "temperature_" and calibrator.name == "temperature":
+        if value is None:
+            shown = "none"
+        elif isinstance(value, float):
+            shown = f"{value:.4g}"
+            if calibrator.name == "temperature":
                 shown += ", above 1: overconfident" if value > 1 else ", below 1: underconfident"
         else:
             array = np.concatenate([np.ravel(part) for part in value])

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lsplus_tf import resampling, tables
-from lsplus_tf.experiments.gather import Prediction, Results
+from lsplus_tf.experiments.gather import Results
 from lsplus_tf.metrics import holm
 from lsplus_tf.resampling import Measure, Resampled
 
@@ -22,6 +22,26 @@ _MOST_UNDEFINED = 0.05
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A metric of a row less the first row's.
+
+    Attributes
+    ----------
+    value, low, high : with the 95% percentile interval.
+    p : two-sided.
+    p_holm : corrected over the rows, metric by metric.
+    verdict : of the row: better, worse or undecided.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Uncertainty:
     """Intervals of the main metrics of every row, and paired tests against the first row.
 
@@ -30,19 +50,27 @@ class Uncertainty:
 
     Attributes
     ----------
-    intervals : columns row (its key), metric, low and high: 95%, as fractions, reflected. NaN where
-        a class is absent from more than 5% of the resamples, or the AUROC would take minutes.
-    tests : columns row, metric, difference (of the row less the first), low and high: 95%
-        percentiles; p, two-sided; p_holm, corrected over the rows, metric by metric; verdict, of
-        the row: better, worse or undecided.
+    intervals : low and high by row (its key) and metric: 95%, as fractions, reflected. Without a
+        metric where a class is absent from more than 5% of the resamples, and without the AUROC
+        where it would take minutes.
+    differences : by row and metric, as fractions, of all rows but the first.
     resamples : how many were drawn.
     images : how many there are.
     """
 
-    intervals: pd.DataFrame
-    tests: pd.DataFrame
+    intervals: dict[tuple[str, str], tuple[float, float]]
+    differences: dict[tuple[str, str], Difference]
     resamples: int
     images: int
+
+    def frame(self) -> pd.DataFrame:
+        """One line for each row and metric, for a CSV file."""
+        lines = []
+        for (row, metric), (low, high) in self.intervals.items():
+            found = self.differences.get((row, metric))
+            against = {f"difference_{k}": v for k, v in vars(found).items()} if found else {}
+            lines.append({"method": row, "metric": metric, "low": low, "high": high, **against})
+        return pd.DataFrame(lines)
 
 
 def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
@@ -63,14 +91,18 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     # A class may be absent from a resample, whose AUROC is then not a number.
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = resampling.resample(measures, images, resamples, seed)
-    intervals = [
-        (row, metric, *_interval(resampled.get((metric, row))))
-        for row in predictions
-        for metric in METRICS
-    ]
-    frame = pd.DataFrame(intervals, columns=["row", "metric", "low", "high"])
-    tests = [_tests(results.rows[0].key, metric, resampled) for metric in keys]
-    return Uncertainty(frame, pd.concat(tests, ignore_index=True), resamples, images)
+    intervals = {}
+    differences = {}
+    for metric in keys:
+        found = {row: resampled[metric, row] for row in predictions}
+        if any(np.isnan(each.drawn).mean() > _MOST_UNDEFINED for each in found.values()):
+            continue
+        for row, each in found.items():
+            low, high = Resampled(each.values, each.drawn[~np.isnan(each.drawn)]).interval()
+            intervals[row, metric] = max(low, 0.0), high
+        for row, difference in _differences(metric, found).items():
+            differences[row, metric] = difference
+    return Uncertainty(intervals, differences, resamples, images)
 
 
 def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Measure:
@@ -87,29 +119,17 @@ def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np
     return resampling.measure_of(metric, single, labels)
 
 
-def _interval(found: Resampled | None) -> tuple[float, float]:
-    if found is None or np.isnan(found.drawn).mean() > _MOST_UNDEFINED:
-        return float("nan"), float("nan")
-    defined = Resampled(found.values, found.drawn[~np.isnan(found.drawn)])
-    low, high = defined.interval()
-    return max(low, 0.0), high
-
-
-def _tests(first: str, metric: str, resampled: dict[tuple[str, str], Resampled]) -> pd.DataFrame:
-    rows = []
-    control = resampled[metric, first]
-    for (measured, row), found in resampled.items():
-        if measured == metric and row != first:
-            drawn = found.drawn - control.drawn
-            defined = drawn[~np.isnan(drawn)]
-            if defined.size >= (1 - _MOST_UNDEFINED) * drawn.size:
-                difference = found.value - control.value
-                bounds = resampling.percentile_interval(defined)
-                rows.append((row, metric, difference, *bounds, resampling.two_sided_p(defined)))
-    table = pd.DataFrame(rows, columns=["row", "metric", "difference", "low", "high", "p"])
-    table["p_holm"] = holm(table["p"])
-    better = METRICS[metric].better * table["difference"] > 0
-    table["verdict"] = np.where(
-        table["p_holm"] < resampling.SIGNIFICANCE, np.where(better, "better", "worse"), "undecided"
-    )
-    return table
+def _differences(metric: str, found: dict[str, Resampled]) -> dict[str, Difference]:
+    (_, first), *others = found.items()
+    drawn = {row: each.drawn - first.drawn for row, each in others}
+    defined = {row: differences[~np.isnan(differences)] for row, differences in drawn.items()}
+    p_values = [resampling.two_sided_p(differences) for differences in defined.values()]
+    tested = {}
+    for (row, each), p, p_holm in zip(others, p_values, holm(p_values), strict=True):
+        value = each.value - first.value
+        verdict = "undecided"
+        if p_holm < resampling.SIGNIFICANCE:
+            verdict = "better" if METRICS[metric].better * value > 0 else "worse"
+        bounds = resampling.percentile_interval(defined[row])
+        tested[row] = Difference(value, *bounds, p, float(p_holm), verdict)
+    return tested
