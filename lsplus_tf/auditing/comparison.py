@@ -23,8 +23,6 @@ class Comparison:
 
     Attributes
     ----------
-    source : str
-        Of the second.
     table : DataFrame
         metric, first, second, difference (first less second), low, high, p and p_holm.
     cases : int
@@ -35,7 +33,6 @@ class Comparison:
         How cases were matched.
     """
 
-    source: str
     table: pd.DataFrame
     cases: int
     left_out: int
@@ -153,4 +150,4 @@ def compare(
     table = pd.DataFrame(rows, columns=columns)
     tested = table["p"].notna()
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
-    return Comparison(second.source, table, len(first), left_out, by)
+    return Comparison(table, len(first), left_out, by)

@@ -39,7 +39,7 @@ def audit_page(audit: Audit) -> Page:
         sections.append(_comparison(audit, audit.comparison))
     sections.append(_method(audit))
     return Page(
-        f"Audit of {_title(predictions, 'predictions')}",
+        f"Audit of {predictions.name}",
         sections,
         f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
         f"{_shortened(predictions.class_names)}",
@@ -123,7 +123,7 @@ def _parts(audit: Audit) -> Section:
 
 
 def _gap_picture(table: pd.DataFrame) -> Picture:
-    figure, ax = plt.subplots(figsize=(7, 1.1 + 0.32 * len(table)), layout="constrained")
+    figure, ax = plt.subplots(figsize=(6.2, 1.1 + 0.32 * len(table)), layout="constrained")
     places = np.arange(len(table))
     gaps, low, high = (
         100 * table[column].to_numpy(np.float64) for column in ("gap", "low", "high")
@@ -148,7 +148,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
     ax.invert_yaxis()
     ax.set_xlabel("Confidence less accuracy (points): underconfident below 0, over above")
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(fontsize="small", loc="best")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize="small", frameon=False)
     return draw(figure, "The gaps of the table below with their 95% intervals.")
 
 
@@ -234,17 +234,13 @@ def _method(audit: Audit) -> Section:
 
 def _models(audit: Audit) -> dict[str, LabelledPredictions]:
     """The one or two that are shown, by the names of their files."""
-    first = _title(audit.predictions, "predictions")
+    first = audit.predictions.name
     if audit.second is None:
         return {first: audit.predictions}
-    second = _title(audit.second, "other predictions")
+    second = audit.second.name
     if second == first:  # in two folders
-        first, second = audit.predictions.source, audit.second.source
+        first, second = f"{first} (first)", f"{second} (second)"
     return {first: audit.predictions, second: audit.second}
-
-
-def _title(predictions: LabelledPredictions, otherwise: str) -> str:
-    return predictions.source.replace("\\", "/").rsplit("/", 1)[-1] or otherwise
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -7,10 +7,9 @@ import pandas as pd
 from lsplus_tf.auditing.audit import Audit, Votes
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fit import CrossFit
-from lsplus_tf.auditing.verdict import METRIC_NAMES, percent
+from lsplus_tf.auditing.verdict import METRIC_NAMES, metric_text, percent
 from lsplus_tf.page import Cell, Table
 
-_NOT_FRACTIONS = ("brier", "ce")
 ABOUT_METRICS = (
     "ECE, ACE and SCE with 15 bins; Brier score summed over classes; cross-entropy in nats; R-AUC "
     "is the area under the retention curve. The intervals of the ECE, ACE and SCE are bootstrap "
@@ -33,12 +32,14 @@ def metrics_table(audit: Audit) -> Table:
         rows.append(
             [
                 label,
-                Cell(_metric(name, value), value),
+                Cell(metric_text(name, value), value),
                 Cell(_interval(name, low, high), low),
                 Cell("" if chance is None else percent(chance), chance),
             ]
         )
-    return Table("Metrics", ["Metric", "Value", "95% interval", "By chance"], rows)
+    return Table(
+        "Metrics with their intervals", ["Metric", "Value", "95% interval", "By chance"], rows
+    )
 
 
 def paper_table(metrics: dict[str, float]) -> Table:
@@ -46,7 +47,7 @@ def paper_table(metrics: dict[str, float]) -> Table:
     return Table(
         "As the LS+ paper's released code computes them",
         ["Metric", "Value"],
-        [[METRIC_NAMES[name], Cell(_metric(name, v), v)] for name, v in metrics.items()],
+        [[METRIC_NAMES[name], Cell(metric_text(name, v), v)] for name, v in metrics.items()],
     )
 
 
@@ -116,13 +117,15 @@ def calibrators_table(fit: CrossFit) -> Table:
             _change(row["brier_change"], row["low"], row["high"]),
             Cell(_p(row["p_holm"]), row["p_holm"]),
             _change(row["ece_change"], row["ece_low"], row["ece_high"]),
-            *(Cell(_metric(m, row[m]), row[m]) for m in ("ece", "brier", "ce", "accuracy")),
+            *(Cell(metric_text(m, row[m]), row[m]) for m in ("ece", "brier", "ce", "accuracy")),
             str(row["note"]),
         ]
         for row in fit.table.to_dict(orient="records")
     ]
     headings = ["Method", "Brier change", "p (Holm)", "ECE change", "ECE", "Brier"]
     headings += ["Cross-entropy", "Accuracy", "Note"]
+    if not any(row[-1] for row in rows):
+        headings, rows = headings[:-1], [row[:-1] for row in rows]
     return Table("Calibrators on held-out folds", headings, rows)
 
 
@@ -131,8 +134,8 @@ def comparison_table(comparison: Comparison) -> Table:
     rows: list[list[str | Cell]] = [
         [
             METRIC_NAMES[metric],
-            Cell(_metric(metric, first), first),
-            Cell(_metric(metric, second), second),
+            Cell(metric_text(metric, first), first),
+            Cell(metric_text(metric, second), second),
             _change(difference, low, high),
             Cell(_p(p), p),
             Cell(_p(p_holm), p_holm),
@@ -145,14 +148,8 @@ def comparison_table(comparison: Comparison) -> Table:
     return Table("Two models on the same cases", headings, rows)
 
 
-def _metric(name: str, value: float) -> str:
-    if pd.isna(value):
-        return "-"
-    return f"{value:.4f}" if name in _NOT_FRACTIONS else percent(value)
-
-
 def _interval(name: str, low: float, high: float) -> str:
-    return "-" if pd.isna(low) else f"{_metric(name, low)} to {_metric(name, high)}"
+    return "-" if pd.isna(low) else f"{metric_text(name, low)} to {metric_text(name, high)}"
 
 
 def _change(value: float, low: float, high: float) -> Cell:

@@ -40,7 +40,7 @@ METRIC_NAMES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence of the verdict, and whether it is good news, bad news, or that nothing is known.
+    """A sentence of the verdict, and its tone: good or bad news, a fact, or that nothing is shown.
 
     `topic` is "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
     """
@@ -71,6 +71,13 @@ def is_too_small(audit: Audit) -> bool:
 def percent(value: Any, digits: int = 1) -> str:
     """A fraction in percent; a dash where there is none."""
     return "-" if pd.isna(value) else f"{100 * value:.{digits}f}%"
+
+
+def metric_text(metric: str, value: Any) -> str:
+    """A metric as it is shown: in percent, unless it is no fraction."""
+    if metric in ("brier", "ce") and not pd.isna(value):
+        return f"{value:.4f}"
+    return percent(value)
 
 
 def points(estimate: Estimate) -> str:
@@ -183,7 +190,8 @@ def _parts(audit: Audit) -> Finding:
     return Finding(
         "parts",
         "bad",
-        f"By {kinds}: {'; '.join(sentences)} (Holm's correction for {tests} tests).",
+        f"By {kinds}, {len(wrong)} of {tests} parts: {'; '.join(sentences)} (Holm's correction "
+        f"for {tests} tests).",
     )
 
 
@@ -206,7 +214,7 @@ def _automatic(audit: Audit) -> Finding:
     )
     return Finding(
         "automatic",
-        "good",
+        "fact",
         f"At an error rate of at most {rate}, {seen} could have been decided automatically; of "
         f"future cases of the same kind it is shown, at 95% confidence, for {which}.",
     )
@@ -268,7 +276,8 @@ def _comparison(audit: Audit) -> Finding:
     assert audit.comparison is not None
     table = audit.comparison.table
     shown = table[table["p_holm"] < _ALPHA]
-    second = audit.comparison.source or "the second"
+    assert audit.second is not None
+    second = audit.second.name if audit.second.source else "the other predictions"
     how = f"on the same {audit.comparison.cases:,} cases"
     if shown.empty:
         return Finding(
@@ -278,12 +287,12 @@ def _comparison(audit: Audit) -> Finding:
             "(permutation tests, Holm's correction). That does not make the two equal.",
         )
     listed = ", ".join(
-        f"{METRIC_NAMES[metric]} {first:.4f} against {other:.4f}"
+        f"{METRIC_NAMES[metric]} {metric_text(metric, first)} against {metric_text(metric, other)}"
         for metric, first, other, *_ in shown.itertuples(index=False)
     )
     return Finding(
         "comparison",
-        "plain",
+        "fact",
         f"Against {second}, {how}, these differ: {listed} (permutation tests, Holm's correction "
         f"for {len(table)} metrics).",
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lsplus_tf.auditing import Audit
     from lsplus_tf.page import Table as PageTable
 
-_SIGNS = {"good": "[green]✓[/]", "bad": "[red]![/]", "unsure": "[yellow]?[/]", "plain": " "}
+_SIGNS = {"good": "[green]✓[/]", "bad": "[red]![/]", "unsure": "[yellow]?[/]", "fact": "[blue]i[/]"}
 _MOST_ROWS = 20
 
 
@@ -123,10 +123,10 @@ def audit(
             num_resamples=resamples,
             seed=seed,
         )
+    written = [] if out is None else auditing.write_audit(result, out)
     _print(console, result)
-    if out is not None:
-        for path in auditing.write_audit(result, out):
-            console.print(f"Written: {escape(str(path))}", highlight=False, soft_wrap=True)
+    for path in written:
+        console.print(f"Written: {escape(str(path))}", highlight=False, soft_wrap=True)
     failed = [condition for condition in conditions if condition.holds(result)]
     for condition in failed:
         console.print(

@@ -43,12 +43,12 @@ __all__ = [
     "write_page",
 ]
 
-Tone = Literal["plain", "good", "bad", "unsure", "note"]
+Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; its tone is shown by a colour and, except of a note, told by a sign."""
+    """A paragraph: plain, in small print ("note"), or one of a list of findings with a sign."""
 
     text: str
     tone: Tone = "plain"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,11 @@ class LabelledPredictions:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder, or "predictions"."""
+        return Path(self.source).name or "predictions"
 
     @cached_property
     def probabilities(self) -> FloatArray:
