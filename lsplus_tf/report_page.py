@@ -137,15 +137,20 @@ def _metrics(
             cells.append(Cell(text, value))
         rows.append(cells)
     headings = ["Method", "Seeds", *(_heading(metric) for metric in METRICS)]
+    drawn = "the test images"
+    independent = (
+        ", and take images as independent: where patients have several, they are too narrow"
+    )
+    if uncertainty.groups is not None:
+        drawn, independent = f"the test split's {uncertainty.groups:,} groups of images", ""
     return [
         Table("Test split, times 100: mean over seeds and 95% interval", headings, rows),
         Text(
-            f"The intervals: {uncertainty.resamples:,} bootstrap resamples of the test images, "
-            "the same for all seeds and methods, of the mean over the seeds. They are reflected "
-            "(value less the resamples' deviations), because a calibration error of few images "
-            "is too large and that of their resamples larger still; such an interval may lie "
-            "below the value. They are about these trained networks, and take images as "
-            "independent: where patients have several, they are too narrow.",
+            f"The intervals: {uncertainty.resamples:,} bootstrap resamples of {drawn}, the same "
+            "for all seeds and methods, of the mean over the seeds. They are reflected (value less "
+            "the resamples' deviations), because a calibration error of few images is too large, "
+            "and that of their resamples larger still; such an interval may lie below the value. "
+            f"They are about these trained networks{independent}.",
             "note",
         ),
         draw(

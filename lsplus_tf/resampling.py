@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,11 @@ class Resampled:
 
 
 def resample(
-    measures: Mapping[Key, Sequence[Measure]], images: int, resamples: int, seed: int
+    measures: Mapping[Key, Sequence[Measure]],
+    images: int,
+    resamples: int,
+    seed: int,
+    groups: NDArray[Any] | None = None,
 ) -> dict[Key, Resampled]:
     """Each metric's mean over runs on the same resamples of the images.
 
@@ -70,11 +74,14 @@ def resample(
     ----------
     measures : for each metric of each method, one measure a run.
     images : how many there are, and are drawn.
+    groups : the patient or the like of each image (images,), of which whole ones are then drawn, as
+        many as there are. Not for `equal_mass_gap`, whose bins need resamples of one size.
     """
+    codes = np.arange(images) if groups is None else pd.factorize(groups)[0]
     rng = np.random.default_rng(seed)
     drawn: dict[Key, list[FloatArray]] = {key: [] for key in measures}
     for start in range(0, resamples, _BLOCK):
-        counts = _draw(rng, min(_BLOCK, resamples - start), images)
+        counts = _draw(rng, min(_BLOCK, resamples - start), int(codes.max()) + 1)[codes]
         for key, runs in measures.items():
             drawn[key].append(np.mean([measure(counts) for measure in runs], axis=0))
     once = np.ones((images, 1))

@@ -12,6 +12,7 @@ from lsplus_tf import resampling, tables
 from lsplus_tf.experiments.gather import Results
 from lsplus_tf.metrics import holm
 from lsplus_tf.resampling import Measure, Resampled
+from lsplus_tf.training import run_folder
 
 METRICS = {column.key: column for column in tables.COLUMNS if column.key in tables.MAIN}
 # Resamples times images times predictions that take about half a minute on one core; the AUROC of
@@ -56,12 +57,15 @@ class Uncertainty:
     differences : by row and metric, as fractions, of all rows but the first.
     resamples : how many were drawn.
     images : how many there are.
+    groups : of how many patients or the like they are, which are then drawn as a whole; None where
+        that is not known.
     """
 
     intervals: dict[tuple[str, str], tuple[float, float]]
     differences: dict[tuple[str, str], Difference]
     resamples: int
     images: int
+    groups: int | None
 
     def frame(self) -> pd.DataFrame:
         """One line for each row and metric, for a CSV file."""
@@ -79,6 +83,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     count = sum(map(len, predictions.values()))
     first = predictions[results.rows[0].key]
     images, classes = first[0][0].shape
+    groups = _groups(results)
     resamples = int(np.clip(_WORK / (images * count), _FEWEST, _MOST))
     keys = list(METRICS)
     if images * count * resamples * classes > _AUROC_WORK * 10:
@@ -90,7 +95,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     }
     # A class may be absent from a resample, whose AUROC is then not a number.
     with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = resampling.resample(measures, images, resamples, seed)
+        resampled = resampling.resample(measures, images, resamples, seed, groups)
     intervals = {}
     differences = {}
     for metric in keys:
@@ -102,7 +107,17 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
             intervals[row, metric] = max(low, 0.0), high
         for row, difference in _differences(metric, found).items():
             differences[row, metric] = difference
-    return Uncertainty(intervals, differences, resamples, images)
+    number = None if groups is None else np.unique(groups).size
+    return Uncertainty(intervals, differences, resamples, images, number)
+
+
+def _groups(results: Results) -> NDArray[np.str_] | None:
+    """The groups of the test images, if a run says them; those of older versions do not."""
+    for run in results.runs:
+        groups = run_folder.read_predictions(run.folder(results.folder), "test").groups
+        if groups is not None and np.unique(groups).size > 1:
+            return groups
+    return None
 
 
 def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Measure:
