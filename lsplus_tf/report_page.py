@@ -32,6 +32,8 @@ from lsplus_tf.tables import Comparison
 from lsplus_tf.training import run_folder
 
 _EPOCHS_SHOWN = 4
+_MOST_LINES = 6
+_MOST_PICTURES = 30  # of one kind, of which each takes some tenths of a second
 _CLAIMS = {"accuracy": "accuracy", "ece": "ECE", "brier": "Brier score"}
 
 
@@ -53,7 +55,7 @@ def experiment_page(
     experiment = results.experiment
     sections = [
         Section("Summary", _summary(results, uncertainty)),
-        Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
+        Section("Methods and metrics", _metrics(results, comparison, uncertainty)),
     ]
     if uncertainty.differences:
         sections.append(Section("Differences", _differences(results, uncertainty)))
@@ -119,15 +121,10 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
     return blocks or [Text("One row: there is nothing to compare it with.")]
 
 
-def _metrics(
-    results: Results,
-    comparison: Comparison,
-    uncertainty: Uncertainty,
-    figures: Mapping[str, Figure],
-) -> list[Block]:
+def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty) -> list[Block]:
     rows: list[list[str | Cell]] = []
-    for row, seeds in zip(results.rows, comparison.seeds, strict=True):
-        cells: list[str | Cell] = [row.name, Cell(str(seeds), seeds)]
+    for row in results.rows:
+        cells: list[str | Cell] = [row.name]
         for metric in METRICS:
             value = float(comparison.mean[metric][row.key])
             text = f"{value:.2f}"
@@ -136,7 +133,7 @@ def _metrics(
                 text += f" [{100 * low:.1f}, {100 * high:.1f}]"
             cells.append(Cell(text, value))
         rows.append(cells)
-    headings = ["Method", "Seeds", *(_heading(metric) for metric in METRICS)]
+    headings = ["Method", *(_heading(metric) for metric in METRICS)]
     drawn = "the test images"
     independent = (
         ", and take images as independent: where patients have several, they are too narrow"
@@ -153,14 +150,18 @@ def _metrics(
             f"They are about these trained networks{independent}.",
             "note",
         ),
-        draw(
-            figures["comparison"],
-            "Five metrics of every method as dots with bars: the numbers of the table below.",
-            "Mean and SD over seeds.",
-        ),
+        Text(f"Mean and SD over seeds; dashed is {results.rows[0].name}, a diamond the best mean."),
+        Pictures([_metric_picture(comparison, metric) for metric in METRICS]),
         _comparison_table("All metrics times 100, mean and SD over seeds", comparison),
         Text(comparison.caption, "note"),
     ]
+
+
+def _metric_picture(comparison: Comparison, metric: str) -> Picture:
+    mean, sd = comparison.mean[metric], comparison.sd[metric]
+    ax = plots.metric_comparison(comparison.names, mean, sd, better=METRICS[metric].better)
+    ax.set_title(f"{_heading(metric)} (x100)", fontsize=10)
+    return draw(_figure(ax), f"{METRICS[metric].heading} of every row, as in the table below.")
 
 
 def _comparison_table(caption: str, comparison: Comparison) -> Table:
@@ -221,9 +222,12 @@ def _truth(truth: Truth, figures: Mapping[str, Figure]) -> list[Block]:
 
 
 def _reliability(results: Results) -> list[Block]:
-    """A diagram of every row, each method's calibrations beside it."""
+    """A diagram of every row, each method's calibrations after it."""
     pictures = []
-    for row in results.rows:
+    rows = results.rows
+    if len(rows) > _MOST_PICTURES:
+        rows = [row for row in rows if not row.calibrators]
+    for row in rows:
         probabilities, labels = pooled(results.predictions(row))
         # No intervals: seeds share their images, which would count several times.
         ax = plots.reliability_diagram(probabilities, labels, interval=None, title=row.name)
@@ -234,6 +238,7 @@ def _reliability(results: Results) -> list[Block]:
             "confidence; hatched is what is missing to, or beyond, their mean confidence. The "
             "errors of different seeds partly cancel here, so that an ECE may lie below the "
             "table's mean over seeds."
+            + ("" if rows == results.rows else " Calibrated rows are in the PNG files beside this.")
         ),
         Pictures(pictures),
     ]
@@ -241,12 +246,11 @@ def _reliability(results: Results) -> list[Block]:
 
 def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
     densities = []
-    for row in results.rows:
-        if not row.calibrators:
-            ax = plots.confidence_density(*pooled(results.predictions(row)), recipe="plain")
-            ax.set_title(row.name)
-            alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
-            densities.append(draw(_figure(ax), alt))
+    for row in [row for row in results.rows if not row.calibrators][:_MOST_PICTURES]:
+        ax = plots.confidence_density(*pooled(results.predictions(row)), recipe="plain")
+        ax.set_title(row.name)
+        alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
+        densities.append(draw(_figure(ax), alt))
     return [
         Text(
             "How accurate model and expert are together where the model decides its most "
@@ -310,13 +314,26 @@ def _training(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
     headings = ["Method", "Seed", "Epochs", "Best epoch", "Minutes"]
     headings += ["Validation accuracy", "Test accuracy"]
     return [
-        draw(
-            figures["training_curves"],
-            "Training curves of every method: validation accuracy against the epoch.",
-            "Mean and range over seeds; the losses of different methods cannot be compared.",
-        ),
+        Text("Mean and range over seeds; the losses of different methods cannot be compared."),
+        _curves(results, figures),
         Table("The runs; epochs are counted from 0", headings, rows),
     ]
+
+
+def _curves(results: Results, figures: Mapping[str, Figure]) -> Block:
+    if len(results.methods) > _MOST_LINES:
+        alt = "Validation accuracy against the epoch, of each method beside the first."
+        return draw(figures["training_curves"], alt)
+    titles = short_names(results.experiment.methods)
+    histories = {
+        titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
+        for m in results.methods
+    }
+    pictures = []
+    for curve in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        ax = plots.training_curves(histories, metric=curve)
+        pictures.append(draw(_figure(ax), f"{ax.get_ylabel()} of every method, by epoch."))
+    return Pictures(pictures)
 
 
 def _settings(results: Results) -> list[Block]:
