@@ -303,6 +303,18 @@ class Protocol(Settings):
         return self
 
 
+CalibratorName = Literal[
+    "temperature",
+    "class_distribution_temperature",
+    "vector",
+    "matrix",
+    "dirichlet",
+    "platt",
+    "isotonic",
+    "histogram",
+    "weight",
+    "logit_normalization",
+]
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -318,6 +330,10 @@ class Experiment(Settings):
     ensembles: tuple[MethodName, ...] = Field(
         default=(),
         description="methods whose seeds' mean probabilities are one more row of the table",
+    )
+    calibrators: tuple[CalibratorName, ...] = Field(
+        default=(),
+        description="post-hoc steps, fitted to validation; each is one more row for every method",
     )
 
     @model_validator(mode="after")
@@ -341,8 +357,10 @@ class Experiment(Settings):
             if name not in self.methods:
                 known = ", ".join(self.methods)
                 raise ValueError(f"ensembles: expected methods ({known}), received {name}")
-        if len(set(self.ensembles)) != len(self.ensembles):
-            raise ValueError(f"ensembles: expected different names, received {self.ensembles}")
+        for key in ("ensembles", "calibrators"):
+            names = getattr(self, key)
+            if len(set(names)) != len(names):
+                raise ValueError(f"{key}: expected different names, received {names}")
         return self
 
     @property
@@ -359,7 +377,8 @@ class Experiment(Settings):
         Where the data lie is not part of it, nor how often a training is saved, nor what makes it
         fast and changes its results by rounding alone.
         """
-        values = self.model_dump(mode="json", exclude={"methods", "seeds", "ensembles"})
+        of_the_table = {"methods", "seeds", "ensembles", "calibrators"}
+        values = self.model_dump(mode="json", exclude=of_the_table)
         for key in ("data_dir", "download", "cache", "cache_dir"):
             del values["dataset"][key]
         for key in ("save_every_minutes", "devices", "jit_compile", "steps_per_execution"):

@@ -19,12 +19,19 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     Text that a spreadsheet would take for a formula, such as a class called "=cmd()", gets an
     apostrophe in front, in cells and headings. Numbers stay as they are.
     """
-    safe = table.rename(columns=_neutral)
+    safe = table.rename(columns=neutral)
     for column in safe.select_dtypes(exclude="number"):
-        safe[column] = safe[column].map(_neutral, na_action="ignore")
+        safe[column] = safe[column].map(neutral, na_action="ignore")
     with written_whole(path) as partial:
         safe.to_csv(partial, index=False)
 
 
-def _neutral(value: Any) -> Any:
+def neutral(value: Any) -> Any:
+    """Text with an apostrophe in front where it would be a formula; anything else as it is.
+
+    Examples
+    --------
+    >>> neutral("=1+2"), neutral("scan_1.png"), neutral(-1)
+    ("'=1+2", 'scan_1.png', -1)
+    """
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

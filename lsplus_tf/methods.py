@@ -312,3 +312,12 @@ METHODS: dict[str, type[MethodSettings]] = {
     get_args(kind.model_fields["loss"].annotation)[0]: kind
     for kind in get_args(get_args(Method)[0])
 }
+
+
+def short_names(methods: dict[str, Method]) -> dict[str, str]:
+    """What a method is called in tables: HL, LS, LS+, OLS ... where only one has that title."""
+    titles = [method.title for method in methods.values()]
+    return {
+        name: method.title if titles.count(method.title) == 1 else name
+        for name, method in methods.items()
+    }

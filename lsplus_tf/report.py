@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
@@ -14,11 +13,17 @@ from matplotlib.legend import Legend
 from lsplus_tf import plots, tables
 from lsplus_tf.atomic import locked, written_whole
 from lsplus_tf.experiments import truth
-from lsplus_tf.experiments.gather import Results
+from lsplus_tf.experiments.gather import Prediction, Results
+from lsplus_tf.experiments.uncertainty import measure_uncertainty
+from lsplus_tf.methods import short_names
+from lsplus_tf.page import write_page
 from lsplus_tf.paper import comparison as paper
+from lsplus_tf.report_page import experiment_page, pooled
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
+PAGE = "report.html"
+CALIBRATORS = "calibrators"
 PANELS_IN_A_ROW = 6
 POOLED = "Test split, the predictions of all seeds together"
 CANCEL = (
@@ -32,18 +37,21 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
-    run), the figures as PNG, and `paper.md` and `paper.csv` where a paper has the same table.
-    Where the images' exact posterior is known, also `truth.md`, `truth.csv` and `truth_runs.csv`.
+    run), `intervals.csv` (intervals, and tests against the first row), the figures as PNG, and
+    `report.html` with all of it on one page. `calibrators` holds the fitted ones of the table, for
+    `Calibrator.load`. `paper.md` and `paper.csv` are there where a paper has the same table, and
+    `truth.md`, `truth.csv` and `truth_runs.csv` where the images' exact posterior is known.
     """
     with locked(results.folder / name), written_whole(results.folder / name) as partial:
         partial.mkdir()
         comparison = tables.compare(results)
         heading = f"# {results.experiment.name}: test split\n\n"
-        text = f"{heading}{tables.markdown_table(comparison)}\n\n{tables.CAPTION}\n"
+        text = f"{heading}{tables.markdown_table(comparison)}\n\n{comparison.caption}\n"
         (partial / "table.md").write_text(text, encoding="utf-8")
         (partial / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
         tables.csv_table(comparison).to_csv(partial / "table.csv", index_label="method")
         results.metrics().to_csv(partial / "runs.csv", index=False)
+        _save_calibrators(results, partial / CALIBRATORS)
         beside = paper.beside_printed(results)
         if beside is not None:
             (partial / "paper.md").write_text(paper.markdown_text(beside), encoding="utf-8")
@@ -58,50 +66,50 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
             figures |= _truth_figures(results, exact)
         for title, figure in figures.items():
             figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
+        uncertainty = measure_uncertainty(results)
+        uncertainty.frame().to_csv(partial / "intervals.csv", index=False)
+        page = experiment_page(results, comparison, uncertainty, figures, exact)
+        write_page(page, partial / PAGE)
+        for figure in figures.values():
             plt.close(figure)
         written = sorted(path.name for path in partial.iterdir())
     return [results.folder / name / file for file in written]
 
 
+def _save_calibrators(results: Results, folder: Path) -> None:
+    for row in results.rows:
+        seeds = [""] if row.ensemble else [f"_seed_{seed}" for seed in row.seeds]
+        for seed, calibrator in zip(seeds, row.calibrators, strict=bool(row.calibrators)):
+            calibrator.save(folder / f"{row.key}{seed}.json")
+
+
 def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figure]:
-    titles = tables.short_names(results.experiment.methods)
+    titles = short_names(results.experiment.methods)
     methods = results.methods
-    predictions = {
-        titles[m]: [results.probabilities(run) for run in results.of_method(m)] for m in methods
-    }
-    for m in results.ensembles:
-        predictions[f"{titles[m]} ensemble"] = [results.ensemble(m)]
-    pooled = {
-        title: (np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs]))
-        for title, runs in predictions.items()
-    }
+    plain = [row for row in results.rows if not row.calibrators]
+    predictions = {row.name: results.predictions(row) for row in plain}
     figures = {}
 
-    figures["reliability"], axes = _panels(len(pooled), 3.4, 4.4)
-    figures["density"], density_axes = _panels(len(pooled), 3.4, 3.0)
-    figures["reliability"].suptitle(POOLED + CANCEL, fontsize=10)
+    figures["reliability"] = _reliability(predictions)
+    for name in results.experiment.calibrators:
+        calibrated = {
+            row.name: results.predictions(row)
+            for row in results.rows
+            if row.calibrators and row.calibrators[0].name == name
+        }
+        if calibrated:
+            figures[f"reliability_{name}"] = _reliability(calibrated)
+    figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
     figures["density"].suptitle(POOLED, fontsize=10)
-    for ax, density_ax, (title, (probabilities, labels)) in zip(
-        axes, density_axes, pooled.items(), strict=True
-    ):
-        # No intervals: seeds share their samples, which would count several times.
-        plots.reliability_diagram(probabilities, labels, interval=None, ax=ax, title=title)
-        plots.confidence_density(probabilities, labels, ax=density_ax).set_title(title)
-        density_ax.set_xlim(0, 1)
-
-    # One legend for all panels.
-    handles, names = axes[0].get_legend_handles_labels()
-    for legend in figures["reliability"].findobj(Legend):
-        legend.remove()
-    figures["reliability"].legend(
-        handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False
-    )
+    for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
+        plots.confidence_density(*pooled(runs), ax=ax).set_title(title)
+        ax.set_xlim(0, 1)
 
     histories = {
         titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
         for m in methods
     }
-    if len(pooled) > PANELS_IN_A_ROW:  # so many lines in one panel cannot be told apart
+    if len(predictions) > PANELS_IN_A_ROW:  # so many lines in one panel cannot be told apart
         figures |= _beside_the_first(predictions, histories)
     else:
         figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
@@ -135,20 +143,33 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
         run = results.of_method(method)[0]
         if (run.folder(results.folder) / run_folder.SOFT_LABELS).exists():
             matrix = run_folder.read_soft_labels(run.folder(results.folder))[-1]
-            name = f"soft_labels_{method}"
-            figures[name], (ax,) = _panels(1, 5.0, 4.2)
+            figures[f"soft_labels_{method}"], (ax,) = _panels(1, 5.0, 4.2)
             plots.soft_label_matrix(matrix, tables.class_names(results), ax=ax)
             ax.set_title(f"{titles[method]}: soft labels after the last epoch, seed {run.seed}")
     return figures
 
 
+def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
+    """A reliability diagram of each, with one legend for all."""
+    figure, axes = _panels(len(predictions), 3.4, 4.4)
+    figure.suptitle(POOLED + CANCEL, fontsize=10)
+    for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
+        # No intervals: seeds share their samples, which would count several times.
+        plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=title)
+    handles, names = axes[0].get_legend_handles_labels()
+    for legend in figure.findobj(Legend):
+        legend.remove()
+    figure.legend(
+        handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False
+    )
+    return figure
+
+
 def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
-    titles = tables.short_names(results.experiment.methods)
     predictions = {
-        titles[m]: [
-            (results.probabilities(run)[0], exact.posterior) for run in results.of_method(m)
-        ]
-        for m in results.methods
+        row.name: [(p, exact.posterior) for p, _ in results.predictions(row)]
+        for row in results.rows
+        if not row.ensemble
     }
     figures = {}
     first = next(iter(predictions))

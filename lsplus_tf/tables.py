@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,7 @@ import pandas as pd
 from rich.table import Table
 from tabulate import tabulate
 
-from lsplus_tf import metrics
-from lsplus_tf.experiments.gather import Results
-from lsplus_tf.methods import Method
+from lsplus_tf.experiments.gather import Results, Row
 from lsplus_tf.training import run_folder
 
 SIDE_BY_SIDE = 6  # methods; more are rows, since so many columns fit no page
@@ -50,18 +48,12 @@ CAPTION = (
 )
 
 
-def short_names(methods: dict[str, Method]) -> dict[str, str]:
-    """What a method is called in tables: HL, LS, LS+, OLS ... where only one has that title."""
-    titles = [method.title for method in methods.values()]
-    return {
-        name: method.title if titles.count(method.title) == 1 else name
-        for name, method in methods.items()
-    }
-
-
 @dataclass(frozen=True)
 class Comparison:
-    """Mean and sample SD over seeds, in percent; `best` marks the best mean of a column."""
+    """Mean and sample SD over seeds, in percent; `best` marks the best mean of a column.
+
+    `caption` says what the numbers are.
+    """
 
     columns: tuple[Column, ...]
     names: list[str]
@@ -69,6 +61,7 @@ class Comparison:
     mean: pd.DataFrame
     sd: pd.DataFrame
     best: pd.DataFrame
+    caption: str
 
     def cells(self, bold: str, plus_minus: str, decimals: int = 2) -> list[list[str]]:
         """The rows of the table; `bold` is a pattern with one {} for the best values."""
@@ -94,24 +87,44 @@ class Comparison:
 
 
 def compare(results: Results) -> Comparison:
-    """Mean and sample SD (n - 1) over the seeds of every method, and the ensembles after them."""
-    frame = results.metrics()
+    """Mean and sample SD (n - 1) over the seeds of every row of the results."""
     num_classes = len(class_names(results))
     # Among at most five classes the true one is always in the top five.
     columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and num_classes <= 5))
+    return summarise(results, columns, results.measured, caption(results, CAPTION))
+
+
+def summarise(
+    results: Results,
+    columns: tuple[Column, ...],
+    measure: Callable[[Row], Sequence[Mapping[str, float]]],
+    text: str,
+) -> Comparison:
+    """Mean and sample SD of what `measure` gives for each prediction of a row, as fractions."""
     keys = [column.key for column in columns]
-    groups = frame.groupby("method", sort=False)
-    mean, sd, seeds = groups[keys].mean(), groups[keys].std(ddof=1), groups.size()
-    titles = short_names(results.experiment.methods)
-    for method in results.ensembles:
-        row = f"{method}_ensemble"
-        titles[row] = f"{titles[method]} ensemble"
-        measured = metrics.evaluate(*results.ensemble(method), convention="paper")
-        mean.loc[row], sd.loc[row] = [measured[key] for key in keys], np.nan
-        seeds[row] = seeds[method]
-    mean, sd = 100 * mean, 100 * sd
-    names = [titles[row] for row in mean.index]
-    return Comparison(columns, names, seeds.tolist(), mean, sd, best_means(mean, columns))
+    frames = {row.key: pd.DataFrame(measure(row))[keys] for row in results.rows}
+    mean = pd.DataFrame({key: 100 * frame.mean() for key, frame in frames.items()}).T
+    # An ensemble is one prediction, which has no SD.
+    sd = pd.DataFrame({key: 100 * frame.std(ddof=1) for key, frame in frames.items()}).T
+    names, seeds = [row.name for row in results.rows], [len(row.seeds) for row in results.rows]
+    return Comparison(columns, names, seeds, mean, sd, best_means(mean, columns), text)
+
+
+def caption(results: Results, text: str) -> str:
+    """The text, and what to know of calibrated rows where there are some."""
+    if not any(row.calibrators for row in results.rows):
+        return text
+    text += (
+        " METHOD + CALIBRATOR: the same runs, each with the calibrator fitted to its validation "
+        "split alone."
+    )
+    protocol = results.experiment.protocol
+    if protocol.checkpoint == "best_validation_accuracy" or protocol.early_stopping:
+        text += (
+            " That split also chose the epoch of each run, which therefore looks a little better "
+            "on it than on new images: a calibrator fitted there may leave some overconfidence."
+        )
+    return text
 
 
 def best_means(mean: pd.DataFrame, columns: Collection[Column]) -> pd.DataFrame:
@@ -132,7 +145,7 @@ def rich_table(comparison: Comparison, title: str) -> Table:
     """
     bold = "[bold green]{}[/]"
     if len(comparison.names) <= SIDE_BY_SIDE:
-        table = Table(title=title, caption=CAPTION, caption_justify="left")
+        table = Table(title=title, caption=comparison.caption, caption_justify="left")
         table.add_column("Metric (x100)")
         for name in comparison.names:
             table.add_column(name, justify="right")
@@ -140,7 +153,7 @@ def rich_table(comparison: Comparison, title: str) -> Table:
             table.add_row(*row)
         return table
     more = " Seeds and the other metrics are in table.md and table.csv."
-    table = Table(title=title, caption=CAPTION + more, caption_justify="left")
+    table = Table(title=title, caption=comparison.caption + more, caption_justify="left")
     main = comparison.only(MAIN)
     (name, _, *headings) = main.headings()
     table.add_column(name)

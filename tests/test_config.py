@@ -167,7 +167,7 @@ print(sorted({{"tensorflow", "keras", "lsplus_tf.config"}} & set(sys.modules)))
         (
             "foo=3",
             "foo: unknown key (known: name, dataset, backbone, protocol, methods, seeds, "
-            "ensembles)",
+            "ensembles, calibrators)",
         ),
     ],
 )

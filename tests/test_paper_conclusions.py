@@ -18,13 +18,17 @@ from scipy import stats
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
-from lsplus_tf import metrics
-from lsplus_tf.paper import annotators, conclusions, resampling
+from lsplus_tf import metrics, resampling
+from lsplus_tf.paper import annotators, conclusions
 from lsplus_tf.paper.artifacts import METHODS, Artifacts, Published
 
 IMAGES = 400
 # Cross-entropy clips at other places in the paper, ACE leaves out a sample: see `conclusions`.
 PRINTED_WITHIN = {"ce": 0.7, "ace": 0.1}
+
+
+def measure_of(metric, run):
+    return resampling.measure_of(metric, run.probabilities, run.labels)
 
 
 class Made:
@@ -124,7 +128,7 @@ def sklearn_metric(metric, probabilities, labels):
 def test_measures_of_resamples(metric):
     run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
     drawn, counts = drawn_counts(IMAGES)
-    values = conclusions._measure(metric, run)(counts)
+    values = measure_of(metric, run)(counts)
     expected = [sklearn_metric(metric, run.probabilities[row], run.labels[row]) for row in drawn]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
 
@@ -133,13 +137,11 @@ def test_measures_of_resamples(metric):
 def test_measures_with_ties(metric):
     run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
     coarse = run.probabilities.round(1)
-    values = conclusions._measure(metric, Published(run.logits, coarse, run.labels))(
-        drawn_counts(IMAGES)[1]
-    )
+    values = measure_of(metric, Published(run.logits, coarse, run.labels))(drawn_counts(IMAGES)[1])
     for value, row in zip(values, drawn_counts(IMAGES)[0], strict=True):
         exact = metrics.evaluate(coarse[row], run.labels[row])[metric]
         assert value == pytest.approx(exact, rel=1e-5)
-    everyone = conclusions._measure(metric, Published(run.logits, coarse, run.labels))
+    everyone = measure_of(metric, Published(run.logits, coarse, run.labels))
     if metric == "auroc":
         expected = sklearn.metrics.roc_auc_score(run.labels, coarse[:, 1])
         assert everyone(np.ones((IMAGES, 1)))[0] == pytest.approx(expected, rel=1e-6)
@@ -209,8 +211,8 @@ def test_paired_test_of_one_run_is_the_packages():
     made = Made({"ls_plus": (1.0, 0.3), "focal": (0.85, 0.9)})
     a, b = (made.predictions("resnet34", method, 1) for method in ("ls_plus", "focal"))
     measures = {
-        ("brier", "ls_plus"): [conclusions._measure("brier", a)],
-        ("brier", "focal"): [conclusions._measure("brier", b)],
+        ("brier", "ls_plus"): [measure_of("brier", a)],
+        ("brier", "focal"): [measure_of("brier", b)],
     }
     drawn = resampling.resample(measures, IMAGES, 4000, seed=0)
     row = resampling.compare(drawn, "ls_plus", {"brier": -1}).iloc[0]
@@ -287,7 +289,7 @@ def test_a_clear_difference_is_found_and_none_is_not():
 
     twin = Made({"ls_plus": (0.9, 0.3)})
     one = twin.predictions("resnet34", "ls_plus", 1)
-    measures = {("ce", name): [conclusions._measure("ce", one)] for name in ("ls_plus", "focal")}
+    measures = {("ce", name): [measure_of("ce", one)] for name in ("ls_plus", "focal")}
     drawn = resampling.resample(measures, IMAGES, 100, seed=0)
     row = resampling.compare(drawn, "ls_plus", {"ce": -1}).iloc[0]
     assert (row["p"], row["difference"], row["runs_better"]) == (1, 0, 0)

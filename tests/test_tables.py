@@ -17,6 +17,7 @@ from rich.console import Console
 from lsplus_tf import tables
 from lsplus_tf.config import parse_config
 from lsplus_tf.experiments import Results, Run, gather
+from lsplus_tf.methods import short_names
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
@@ -88,7 +89,7 @@ def test_mean_and_sample_sd_by_hand(results, numbers):
 def test_methods_are_called_by_their_loss_where_only_one_has_it(results):
     assert tables.compare(results).names == ["HL", "ls_weak", "LS+"]
     experiment = results.experiment
-    assert tables.short_names(experiment.methods) == {
+    assert short_names(experiment.methods) == {
         "hard_labels": "HL",
         "ls_weak": "ls_weak",
         "ls_strong": "ls_strong",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,14 +74,19 @@ class CrossFit:
 
 
 def cross_fit(
-    predictions: LabelledPredictions, *, num_resamples: int, seed: int
+    predictions: LabelledPredictions,
+    *,
+    num_resamples: int,
+    seed: int,
+    methods: Sequence[str] | None = None,
 ) -> CrossFit | None:
     """Compare calibrators by five-fold cross-fitting.
 
     None for fewer than 50 cases, 5 groups, or 10 predictions that are right or wrong.
 
     Folds are stratified by class or, where there are groups, made of whole groups. The Brier score
-    decides: it is proper, and finite where a method gives probabilities of 0.
+    decides: it is proper, and finite where a method gives probabilities of 0. `methods` are short
+    names of `CALIBRATORS`; None takes those that can be expected to help.
     """
     rows = rows_to_rank(len(predictions), len(predictions.class_names), predictions.groups, seed)
     part = predictions if rows.size == len(predictions) else predictions.take(rows)
@@ -94,7 +100,7 @@ def cross_fit(
     folds = _folds(part, seed)
     losses, probabilities, notes = {}, {}, {}
     losses["none"], probabilities["none"], notes["none"] = *_judged(part, part.probabilities), ""
-    for method in _methods(len(part.class_names)):
+    for method in methods or _methods(len(part.class_names)):
         calibrated, notes[method] = _out_of_fold(method, part, folds)
         if calibrated is not None:
             losses[method], probabilities[method] = _judged(part, calibrated)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from lsplus_tf.calibrators.base import Floats
 
@@ -15,6 +16,7 @@ LIMIT = 100.0
 """How far parameters go, in units of the logits' own size: a typical margin of 100 leaves 1e-43 for
 the other classes."""
 
+_MANY = 2500  # parameters, those of matrices of fifty classes
 _PERFECT = 1e-6  # a mean negative log-likelihood that goes to 0 if it is let
 _FLAT = 1e-5  # a slope of a mean log-likelihood that is no slope
 
@@ -30,14 +32,16 @@ def minimise(
     start : where to begin, (P,).
     method : what warnings call it.
     """
-    result = minimize(
-        objective,
-        np.clip(start, -LIMIT, LIMIT),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(-LIMIT, LIMIT)] * len(start),
-        options={"maxiter": 1000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-8},
-    )
+    # Products of small matrices take many times as long while the threads of a BLAS wait.
+    with threadpool_limits(1 if len(start) < _MANY else None):
+        result = minimize(
+            objective,
+            np.clip(start, -LIMIT, LIMIT),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-LIMIT, LIMIT)] * len(start),
+            options={"maxiter": 1000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-8},
+        )
     at_limit = np.abs(result.x) >= LIMIT
     if result.fun < _PERFECT or at_limit.any():
         warnings.warn(

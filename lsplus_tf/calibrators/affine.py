@@ -44,6 +44,7 @@ class VectorScaling(Calibrator):
     """
 
     name: ClassVar = "vector"
+    ignores_constants: ClassVar = False
     _fitted: ClassVar = {"scale_": as_array, "bias_": as_array}
     _needs_every_class: ClassVar = True
 
@@ -112,6 +113,7 @@ class MatrixScaling(Calibrator):
     """
 
     name: ClassVar = "matrix"
+    ignores_constants: ClassVar = False
     _fitted: ClassVar = {"weights_": as_array, "bias_": as_array}
     _needs_every_class: ClassVar = True
 
@@ -189,6 +191,7 @@ class DirichletCalibration(MatrixScaling):
     """
 
     name: ClassVar = "dirichlet"
+    ignores_constants: ClassVar = True
 
     def _features(self, logits: Any, xp: Any) -> Any:
         return log_softmax(logits, xp)

@@ -50,6 +50,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     _needs_every_class: ClassVar[bool] = False
     """Whether something is estimated class by class, so that each must be among the labels."""
 
+    ignores_constants: ClassVar[bool] = True
+    """Whether a constant added to a row of logits changes nothing, so that log p is as good."""
+
     n_classes_: int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -84,6 +84,16 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
     >>> calibrated(np.array([[2.0, 0.0]])).numpy().round(4).tolist()
     [[0.75, 0.25]]
     """
+    (outputs,) = known_outputs(model)
+    if gives_probabilities(model):
+        raise InputError(f"model: expected logits, {model.name} ends in probabilities")
+    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
+    probabilities = calibrator.to_layer()(outputs)
+    return keras.Model(inputs, probabilities, name=f"{model.name}_calibrated")
+
+
+def known_outputs(model: keras.Model) -> list[keras.KerasTensor]:
+    """The one output (B, K) of a model that is made of known layers; `InputError` for others."""
     try:
         outputs = model.outputs
     except AttributeError:
@@ -95,10 +105,21 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
         )
     if len(outputs) != 1:
         raise InputError(f"model: expected one output, {model.name} has {len(outputs)}")
-    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax or isinstance(
-        model.layers[-1], (layers.Softmax, CalibrationLayer)
-    ):
-        raise InputError(f"model: expected logits, {model.name} ends in probabilities")
-    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
-    probabilities = calibrator.to_layer()(outputs[0])
-    return keras.Model(inputs, probabilities, name=f"{model.name}_calibrated")
+    shape = outputs[0].shape
+    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+        raise InputError(
+            f"model: expected an output (B, K) of two classes or more, {model.name} gives {shape}"
+        )
+    if getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid:
+        raise InputError(
+            f"model: expected logits or a softmax, {model.name} ends in a sigmoid for each class"
+        )
+    return list(outputs)
+
+
+def gives_probabilities(model: keras.Model) -> bool:
+    """Whether a model's last layer is one that gives probabilities."""
+    last = model.layers[-1]
+    return getattr(last, "activation", None) is keras.activations.softmax or isinstance(
+        last, (layers.Softmax, CalibrationLayer)
+    )

@@ -100,6 +100,7 @@ class ClassDistributionTemperature(Calibrator):
     """
 
     name: ClassVar = "class_distribution_temperature"
+    ignores_constants: ClassVar = False
     _fitted: ClassVar = {"temperatures_": as_array}
 
     temperatures_: Floats

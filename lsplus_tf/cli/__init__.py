@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lsplus_tf import __version__
-from lsplus_tf.cli import audit, datasets, experiments, paper
+from lsplus_tf.cli import audit, datasets, deployment, experiments, paper
 from lsplus_tf.errors import FailedRunsError, InputError
 
 app = typer.Typer(
@@ -45,6 +45,9 @@ app.command()(experiments.reproduce)
 app.command()(experiments.train)
 app.command()(experiments.report)
 app.command()(audit.audit)
+app.command()(deployment.calibrate)
+app.command()(deployment.predict)
+app.command()(deployment.export)
 app.command()(paper.paper)
 app.command("methods")(experiments.list_methods)
 app.add_typer(datasets.app, name="datasets")

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from lsplus_tf import metrics
+from lsplus_tf.calibrators import CALIBRATORS, Calibrator
 from lsplus_tf.config import Experiment
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
+from lsplus_tf.methods import short_names
 from lsplus_tf.training import run_folder
+
+Prediction = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table has a line for: a method, the ensemble of its runs, or either calibrated.
+
+    Attributes
+    ----------
+    key : in CSV files: METHOD, METHOD_ensemble, METHOD+CALIBRATOR.
+    name : in tables and figures.
+    method : its name in the config.
+    seeds : of its runs.
+    ensemble : whether the runs' mean probabilities are the prediction, and not each run's.
+    calibrators : one for each prediction, fitted to its validation split; none where it is as it
+        came from the network.
+    """
+
+    key: str
+    name: str
+    method: str
+    seeds: tuple[int, ...]
+    ensemble: bool = False
+    calibrators: tuple[Calibrator, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,40 +74,114 @@ class Results:
     def of_method(self, method: str) -> list[Run]:
         return [run for run in self.runs if run.method == method]
 
-    @property
-    def ensembles(self) -> list[str]:
-        """The config's ensembles of which at least two runs are finished."""
-        return [m for m in self.experiment.ensembles if len(self.of_method(m)) > 1]
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The methods, then the ensembles of at least two runs, each followed by its calibrations.
 
-    def probabilities(
-        self, run: Run, split: str = "test"
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The probabilities (N, K) that a run gave the samples of a split, and labels (N,)."""
-        predictions = run_folder.read_predictions(run.folder(self.folder), split)
-        return metrics.softmax(predictions.logits), predictions.labels
-
-    def ensemble(
-        self, method: str, split: str = "test"
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """The mean probabilities (N, K) of a method's runs, a deep ensemble, and labels (N,).
-
-        Source: Lakshminarayanan et al., NeurIPS 2017.
+        Warns
+        -----
+        UserWarning
+            What a calibrator said when it was fitted, or that one could not be, and has no row.
         """
-        each = [self.probabilities(run, split) for run in self.of_method(method)]
-        return np.mean([p for p, _ in each], axis=0), each[0][1]
+        titles = short_names(self.experiment.methods)
+        seeds = {m: tuple(run.seed for run in self.of_method(m)) for m in self.methods}
+        plain = [Row(m, titles[m], m, seeds[m]) for m in self.methods] + [
+            Row(f"{m}_ensemble", f"{titles[m]} ensemble", m, seeds[m], ensemble=True)
+            for m in self.experiment.ensembles
+            if len(seeds.get(m, ())) > 1
+        ]
+        rows, failures = [], defaultdict(list)
+        for row in plain:
+            rows.append(row)
+            for name in self.experiment.calibrators:
+                try:
+                    rows.append(self._calibrated(row, name))
+                except InputError as error:
+                    failures[name, str(error)].append(row.name)
+        for (name, why), left_out in failures.items():
+            warnings.warn(
+                f"calibrators: {name} cannot be fitted to the validation split, and is left out "
+                f"of {', '.join(left_out)}: {why}",
+                stacklevel=2,
+            )
+        return rows
+
+    def predictions(self, row: Row) -> list[Prediction]:
+        """Test probabilities (N, K) and labels (N,): a pair for each run, one for an ensemble."""
+        scores = self._scores(row, "test")
+        if row.calibrators:
+            return [
+                (calibrator.predict_proba(logits), labels)
+                for calibrator, (logits, labels) in zip(row.calibrators, scores, strict=True)
+            ]
+        return [(metrics.softmax(logits), labels) for logits, labels in scores]
+
+    def measured(self, row: Row) -> list[dict[str, float]]:
+        """The test metrics of each of a row's predictions, as fractions."""
+        return self._measured[row.key]
 
     def metrics(self, split: str = "test") -> pd.DataFrame:
-        """One row a run: method, seed, and the metrics as fractions."""
-        return pd.DataFrame(
-            [
-                {
-                    "method": run.method,
-                    "seed": run.seed,
-                    **run_folder.read_json(run.folder(self.folder), run_folder.METRICS)[split],
-                }
-                for run in self.runs
+        """One row a run: method, seed, and the metrics as fractions.
+
+        Of the test split also of each run calibrated, with method METHOD+CALIBRATOR; validation
+        is what calibrators are fitted to.
+        """
+        rows: list[dict[str, Any]] = []
+        for row in self.rows:
+            if not row.ensemble and (split == "test" or not row.calibrators):
+                measured = self.measured(row) if split == "test" else self._saved(row, split)
+                rows += [
+                    {"method": row.key, "seed": seed, **values}
+                    for seed, values in zip(row.seeds, measured, strict=True)
+                ]
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def _measured(self) -> dict[str, list[dict[str, float]]]:
+        return {
+            row.key: [
+                metrics.evaluate(probabilities, labels, convention="paper")
+                for probabilities, labels in self.predictions(row)
             ]
-        )
+            if row.ensemble or row.calibrators
+            else self._saved(row, "test")
+            for row in self.rows
+        }
+
+    def _saved(self, row: Row, split: str) -> list[dict[str, float]]:
+        """The metrics of each run of a row, as they were measured after training."""
+        return [
+            run_folder.read_json(run.folder(self.folder), run_folder.METRICS)[split]
+            for run in self._runs(row)
+        ]
+
+    def _scores(self, row: Row, split: str) -> list[Prediction]:
+        """Logits (N, K) and labels (N,) of each run; of an ensemble the logarithm of its mean.
+
+        Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
+        since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
+        2021).
+        """
+        each = [run_folder.read_predictions(r.folder(self.folder), split) for r in self._runs(row)]
+        if not row.ensemble:
+            return [(p.logits.astype(np.float64), p.labels) for p in each]
+        mean = np.mean([metrics.softmax(p.logits) for p in each], axis=0)
+        return [(np.log(mean.clip(np.finfo(np.float64).tiny)), each[0].labels)]
+
+    def _calibrated(self, row: Row, name: str) -> Row:
+        """The row with a calibrator for each of its predictions, fitted to validation alone."""
+        title = f"{row.name} + {name.replace('_', ' ')}"
+        fitted = []
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for logits, labels in self._scores(row, "validation"):
+                fitted.append(CALIBRATORS[name]().fit(logits, labels))
+        for message in dict.fromkeys(str(warning.message) for warning in caught):
+            warnings.warn(f"{title}: {message}", stacklevel=3)
+        return replace(row, key=f"{row.key}+{name}", name=title, calibrators=tuple(fitted))
+
+    def _runs(self, row: Row) -> list[Run]:
+        return [Run(row.method, seed) for seed in row.seeds]
 
 
 def gather(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf import metrics, tables
 from lsplus_tf.experiments.gather import Results
-from lsplus_tf.methods import LSPlusOnline, OnlineLabelSmoothing
+from lsplus_tf.methods import LSPlusOnline, OnlineLabelSmoothing, short_names
 from lsplus_tf.tables import Column, Comparison
 from lsplus_tf.training import run_folder
 
@@ -66,31 +66,26 @@ def compare_with_truth(results: Results) -> Truth | None:
     posterior = first.posterior
     if posterior is None:
         return None
-    rows = [
-        {
-            "method": run.method,
-            "seed": run.seed,
-            **_measure(*results.probabilities(run), posterior),
-        }
-        for run in results.runs
-    ]
-    frame = pd.DataFrame(rows)
-    keys = [column.key for column in COLUMNS]
-    groups = frame.groupby("method", sort=False)
-    mean, sd, seeds = groups[keys].mean(), groups[keys].std(ddof=1), groups.size()
-    titles = tables.short_names(results.experiment.methods)
-    for method in results.ensembles:
-        row = f"{method}_ensemble"
-        titles[row] = f"{titles[method]} ensemble"
-        mean.loc[row] = _measure(*results.ensemble(method), posterior)
-        sd.loc[row], seeds[row] = np.nan, seeds[method]
-    best = tables.best_means(100 * mean, COLUMNS)
-    titles[POSTERIOR] = "Posterior"
-    mean.loc[POSTERIOR] = _measure(posterior, first.labels, posterior)
-    sd.loc[POSTERIOR], seeds[POSTERIOR], best.loc[POSTERIOR] = np.nan, 0, False
-    names = [titles[row] for row in mean.index]
-    comparison = Comparison(COLUMNS, names, seeds.tolist(), 100 * mean, 100 * sd, best)
-    return Truth(comparison, frame, posterior)
+    measured = {
+        row.key: [_measure(p, posterior, labels) for p, labels in results.predictions(row)]
+        for row in results.rows
+    }
+    runs = pd.DataFrame(
+        [
+            {"method": row.key, "seed": seed, **values}
+            for row in results.rows
+            if not row.ensemble
+            for seed, values in zip(row.seeds, measured[row.key], strict=True)
+        ]
+    )
+    text = tables.caption(results, CAPTION)
+    comparison = tables.summarise(results, COLUMNS, lambda row: measured[row.key], text)
+    itself = _measure(posterior, posterior, first.labels)
+    comparison.mean.loc[POSTERIOR] = [100 * itself[column.key] for column in COLUMNS]
+    comparison.sd.loc[POSTERIOR], comparison.best.loc[POSTERIOR] = np.nan, False
+    comparison.names.append("Posterior")
+    comparison.seeds.append(0)
+    return Truth(comparison, runs, posterior)
 
 
 def markdown_text(truth: Truth, name: str) -> str:
@@ -98,7 +93,7 @@ def markdown_text(truth: Truth, name: str) -> str:
     accuracy, error = truth.bayes_accuracy
     return (
         f"# {name}: test split against the exact posterior\n\n"
-        f"{tables.markdown_table(truth.comparison)}\n\n{CAPTION}\n\n"
+        f"{tables.markdown_table(truth.comparison)}\n\n{truth.comparison.caption}\n\n"
         f"Bayes accuracy, estimated from these {len(truth.posterior):,} images: "
         f"{100 * accuracy:.2f} ± {100 * error:.2f} (standard error).\n"
     )
@@ -121,7 +116,7 @@ def soft_label_distances(
     distance between the rows. Beside them how far one-hot labels are, which do not change. Empty
     without such a method.
     """
-    titles = tables.short_names(results.experiment.methods)
+    titles = short_names(results.experiment.methods)
     kinds = (OnlineLabelSmoothing, LSPlusOnline)
     online = [m for m in results.methods if isinstance(results.experiment.methods[m], kinds)]
     confusions = {
@@ -151,7 +146,7 @@ def _distances(soft_labels: NDArray[np.floating], confusion: NDArray[np.float64]
 
 
 def _measure(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], posterior: NDArray[np.float64]
+    probabilities: NDArray[np.float64], posterior: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> dict[str, float]:
     return {
         "true_accuracy": metrics.true_accuracy(probabilities, posterior),

@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from lsplus_tf.paper import resampling
+from lsplus_tf import resampling
 from lsplus_tf.paper.artifacts import ANNOTATORS, BACKBONES, METHODS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, title
 from lsplus_tf.paper.conclusions import CONTROL, complete_runs, interval_tables
 from lsplus_tf.paper.figures import METHOD_TITLES
-from lsplus_tf.paper.resampling import FloatArray, Measure
 from lsplus_tf.plots import _shared
+from lsplus_tf.resampling import FloatArray, Measure
 
 # By which way is better, and the family of tests of Holm's correction: these times five baselines
 # times the networks that are there.

@@ -13,7 +13,7 @@ from lsplus_tf import tables
 from lsplus_tf.config import Experiment
 from lsplus_tf.datasets.catalogue import CSV_PREFIX, FOLDER_PREFIX
 from lsplus_tf.experiments.gather import Results
-from lsplus_tf.methods import MethodSettings
+from lsplus_tf.methods import MethodSettings, short_names
 from lsplus_tf.paper import printed
 from lsplus_tf.paper.cells import HEADINGS, markdown, title
 
@@ -73,7 +73,7 @@ def beside_printed(results: Results) -> BesidePrinted | None:
     }
     if expected.empty or not names:
         return None
-    comparison, titles = tables.compare(results), tables.short_names(experiment.methods)
+    comparison, titles = tables.compare(results), short_names(experiment.methods)
     methods = pd.DataFrame(
         [(m, titles[m], name, len(results.of_method(m))) for m, name in names.items()],
         columns=["method", "name", "printed_method", "seeds"],

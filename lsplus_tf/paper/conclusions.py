@@ -9,19 +9,15 @@ On ResNet-34 that moves a run's ACE by 0.0005 and the CE of hard labels by up to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
-from lsplus_tf.paper import resampling
+from lsplus_tf import resampling
 from lsplus_tf.paper.artifacts import BACKBONES, METHODS, RUNS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, HEADINGS, markdown, title
 from lsplus_tf.paper.figures import METHOD_TITLES
-from lsplus_tf.paper.resampling import FloatArray, Measure
 from lsplus_tf.paper.table_1 import METRICS
 
 CONTROL = "ls_plus"
@@ -66,7 +62,9 @@ def conclude(
         if not runs:
             continue
         measures = {
-            (metric, method): [_measure(metric, run) for run in given]
+            (metric, method): [
+                resampling.measure_of(metric, run.probabilities, run.labels) for run in given
+            ]
             for metric in METRICS
             for method, given in runs.items()
         }
@@ -175,56 +173,3 @@ def interval_tables(
 
 def _backbone_first(table: pd.DataFrame) -> pd.DataFrame:
     return table[["backbone", *table.columns.drop("backbone")]]
-
-
-def _measure(metric: str, run: Published) -> Measure:
-    """A metric of Table 1 of one run, for any number of times that each image is drawn."""
-    probabilities = run.probabilities.astype(np.float64)
-    one_hot = np.eye(probabilities.shape[1])[run.labels]
-    predicted = run.probabilities.argmax(axis=1)
-    confidence, correct = run.probabilities.max(axis=1), (predicted == run.labels).astype(float)
-    match metric:
-        case "accuracy":
-            return resampling.mean_of(correct)
-        case "ce":
-            true = probabilities[one_hot == 1]
-            return resampling.mean_of(-np.log(true.clip(np.finfo(np.float64).tiny)))
-        case "brier":
-            return resampling.mean_of(((probabilities - one_hot) ** 2).sum(axis=1))
-        case "ece":
-            return resampling.equal_width_gap(confidence, correct)
-        case "ace":
-            return resampling.equal_mass_gap(confidence, correct)
-        case "sce":
-            return _mean_over_classes(resampling.equal_width_gap, run, one_hot)
-        case "auroc":
-            return _mean_over_classes(resampling.area_under_roc, run, one_hot)
-    return _macro(metric, one_hot, np.eye(probabilities.shape[1])[predicted])
-
-
-def _mean_over_classes(
-    measure: Callable[[NDArray[np.floating], FloatArray], Measure],
-    run: Published,
-    one_hot: FloatArray,
-) -> Measure:
-    of_classes = [
-        measure(scores, true) for scores, true in zip(run.probabilities.T, one_hot.T, strict=True)
-    ]
-    return lambda counts: np.mean([of_class(counts) for of_class in of_classes], axis=0)
-
-
-def _macro(metric: str, true: FloatArray, predicted: FloatArray) -> Measure:
-    """Macro precision, recall or F1 of one-hot classes (N, K); 0 where a class has none.
-
-    Both classes of MHIST are in every resample that can be expected.
-    """
-    # How much a class's true and its predicted images weigh in the denominator.
-    weights = {"precision": (0, 1), "recall": (1, 0), "f1": (0.5, 0.5)}[metric]
-    hits, whole = csr_array((true * predicted).T), weights[0] * true + weights[1] * predicted
-    denominators = csr_array(whole.T)
-
-    def measure(counts: FloatArray) -> FloatArray:
-        scores = (hits @ counts) / (denominators @ counts).clip(min=0.5)
-        return np.asarray(scores.mean(axis=0))
-
-    return measure

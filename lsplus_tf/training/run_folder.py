@@ -55,13 +55,15 @@ class BeingMadeError(InputError):
 class Predictions:
     """A model's `logits` (N, K) float32 of a split, with `labels` (N,) int64 and `ids` (N,) str.
 
-    `posterior` (N, K) float64 is the exact p(y | x), None where it is not known.
+    `posterior` (N, K) float64 is the exact p(y | x), and `groups` (N,) str the patient, lesion or
+    slide of each sample; None where they are not known.
     """
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
     ids: NDArray[np.str_]
     posterior: NDArray[np.float64] | None = None
+    groups: NDArray[np.str_] | None = None
 
 
 def unfinished(folder: Path) -> Path:
@@ -147,8 +149,9 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
         "labels": predictions.labels,
         "ids": predictions.ids,
     }
-    if predictions.posterior is not None:
-        arrays["posterior"] = predictions.posterior
+    for name in ("posterior", "groups"):
+        if getattr(predictions, name) is not None:
+            arrays[name] = getattr(predictions, name)
     np.savez_compressed(_predictions_file(folder, split), **arrays)
 
 
@@ -167,7 +170,11 @@ def read_predictions(folder: Path, split: str) -> Predictions:
     path = _predictions_file(folder, split)
     with reading(path), np.load(path, allow_pickle=False) as arrays:
         return Predictions(
-            arrays["logits"], arrays["labels"], arrays["ids"], arrays.get("posterior")
+            arrays["logits"],
+            arrays["labels"],
+            arrays["ids"],
+            arrays.get("posterior"),
+            arrays.get("groups"),
         )
 
 

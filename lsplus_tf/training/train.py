@@ -354,7 +354,9 @@ def _tell_resumed(progress: Progress, on_resume: OnEpoch | None) -> None:
 
 def _predict(model: keras.Model, split: Split, batch_size: int) -> Predictions:
     logits = model.predict(evaluation_batches(split, batch_size=batch_size), verbose=0)
-    return Predictions(logits.astype(np.float32), split.labels, split.ids, split.posterior)
+    return Predictions(
+        logits.astype(np.float32), split.labels, split.ids, split.posterior, split.groups
+    )
 
 
 def _epoch_hook(on_epoch: OnEpoch | None) -> Callable[[int, dict[str, float]], None]:

@@ -1,10 +1,10 @@
-"""How far the published predictions can tell methods apart: intervals and paired tests.
+"""How far predictions of the same images can tell methods apart: intervals and paired tests.
 
-Each method was trained three times and tested on the same images. What is estimated is the mean
-over the three trained networks of a metric on new images of the same kind: each resample draws the
-images with replacement, the same ones for every method and run, and takes the mean over the runs
-again. That is how sure one can be about these networks; how much training anew would change is
-another question, to which three runs say little. `runs_better` gives them at least a voice.
+Each method was trained several times and tested on the same images. What is estimated is the mean
+over the trained networks of a metric on new images of the same kind: each resample draws the images
+with replacement, the same ones for every method and run, and takes the mean over the runs again.
+That is how sure one can be about these networks; how much training anew would change is another
+question, to which three runs say little. `runs_better` gives them at least a voice.
 
 A calibration error of a finite sample is too large, the more so the smaller it is, and that of a
 resample larger still. An interval of a metric is therefore the reflected one ("basic": the value
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,11 @@ class Resampled:
 
 
 def resample(
-    measures: Mapping[Key, Sequence[Measure]], images: int, resamples: int, seed: int
+    measures: Mapping[Key, Sequence[Measure]],
+    images: int,
+    resamples: int,
+    seed: int,
+    groups: NDArray[Any] | None = None,
 ) -> dict[Key, Resampled]:
     """Each metric's mean over runs on the same resamples of the images.
 
@@ -70,11 +74,14 @@ def resample(
     ----------
     measures : for each metric of each method, one measure a run.
     images : how many there are, and are drawn.
+    groups : the patient or the like of each image (images,), of which whole ones are then drawn, as
+        many as there are. Not for `equal_mass_gap`, whose bins need resamples of one size.
     """
+    codes = np.arange(images) if groups is None else pd.factorize(groups)[0]
     rng = np.random.default_rng(seed)
     drawn: dict[Key, list[FloatArray]] = {key: [] for key in measures}
     for start in range(0, resamples, _BLOCK):
-        counts = _draw(rng, min(_BLOCK, resamples - start), images)
+        counts = _draw(rng, min(_BLOCK, resamples - start), int(codes.max()) + 1)[codes]
         for key, runs in measures.items():
             drawn[key].append(np.mean([measure(counts) for measure in runs], axis=0))
     once = np.ones((images, 1))
@@ -265,5 +272,67 @@ def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) 
         x, y = (centred_ranks(ranking, counts) for ranking in rankings)
         products = [np.einsum("nm,nm,nm->m", counts, a, b) for a, b in ((x, y), (x, x), (y, y))]
         return np.asarray(products[0] / np.sqrt(products[1] * products[2]))
+
+    return measure
+
+
+def measure_of(
+    metric: str, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+) -> Measure:
+    """A metric of Table 1 of one run, for any number of times that each image is drawn.
+
+    Parameters
+    ----------
+    metric : accuracy, auroc, precision, recall, f1, ece, ace, sce, ce or brier.
+    probabilities : (N, K).
+    labels : (N,).
+    """
+    rows = probabilities.astype(np.float64)
+    one_hot = np.eye(rows.shape[1])[labels]
+    predicted = probabilities.argmax(axis=1)
+    confidence, correct = probabilities.max(axis=1), (predicted == labels).astype(float)
+    match metric:
+        case "accuracy":
+            return mean_of(correct)
+        case "ce":
+            true = rows[one_hot == 1]
+            return mean_of(-np.log(true.clip(np.finfo(np.float64).tiny)))
+        case "brier":
+            return mean_of(((rows - one_hot) ** 2).sum(axis=1))
+        case "ece":
+            return equal_width_gap(confidence, correct)
+        case "ace":
+            return equal_mass_gap(confidence, correct)
+        case "sce":
+            return _mean_over_classes(equal_width_gap, probabilities, one_hot)
+        case "auroc":
+            return _mean_over_classes(area_under_roc, probabilities, one_hot)
+    return _macro(metric, one_hot, np.eye(rows.shape[1])[predicted])
+
+
+def _mean_over_classes(
+    measure: Callable[[NDArray[np.floating], FloatArray], Measure],
+    probabilities: NDArray[np.floating],
+    one_hot: FloatArray,
+) -> Measure:
+    of_classes = [
+        measure(scores, true) for scores, true in zip(probabilities.T, one_hot.T, strict=True)
+    ]
+    return lambda counts: np.mean([of_class(counts) for of_class in of_classes], axis=0)
+
+
+def _macro(metric: str, true: FloatArray, predicted: FloatArray) -> Measure:
+    """Macro precision, recall or F1 of one-hot classes (N, K); 0 where a class has none.
+
+    A class is expected to be in every resample.
+    """
+    # How much a class's true and its predicted images weigh in the denominator.
+    weights = {"precision": (0, 1), "recall": (1, 0), "f1": (0.5, 0.5)}[metric]
+    hits, whole = csr_array((true * predicted).T), weights[0] * true + weights[1] * predicted
+    denominators = csr_array(whole.T)
+
+    def measure(counts: FloatArray) -> FloatArray:
+        scores = (hits @ counts) / (denominators @ counts).clip(min=0.5)
+        return np.asarray(scores.mean(axis=0))
 
     return measure

@@ -1,0 +1,397 @@
+"""The commands that calibrate a trained model and put it to use."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lsplus_tf.cli.options import (
+    ClassNames,
+    GroupColumn,
+    IdColumn,
+    LabelColumn,
+    Logits,
+    PredictionsFile,
+    Probabilities,
+    SplitColumn,
+    TakeSplit,
+    names,
+)
+from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lsplus_tf.auditing.cross_fit import CrossFit
+    from lsplus_tf.calibrators import Calibrator
+    from lsplus_tf.deployment import TrainedModel
+
+_NAMED = 3
+_SHOWN = 12  # numbers of a calibrator that are printed; more are in its file
+
+ModelPath = Annotated[
+    Path,
+    typer.Argument(help="The folder of a finished run, or a .keras file.", metavar="MODEL"),
+]
+
+
+def calibrate(
+    file: PredictionsFile,
+    method: Annotated[
+        str, typer.Option(help="temperature, dirichlet, vector, isotonic, ...", metavar="NAME")
+    ] = "temperature",
+    out: Annotated[Path, typer.Option(help="The calibrator's file.")] = Path("calibrator.json"),
+    probabilities: Probabilities = None,
+    logits: Logits = None,
+    label: LabelColumn = None,
+    case_id: IdColumn = None,
+    group: GroupColumn = None,
+    split: SplitColumn = None,
+    take_split: TakeSplit = None,
+    classes: ClassNames = None,
+) -> None:
+    """Fit a calibrator to the predictions in FILE, and say what it changes on held-out folds.
+
+    FILE holds predictions of cases that the model was not trained on, with their labels: a
+    validation split, never the cases on which the result is then reported. The effect is measured
+    by cross-fitting: each fifth of the cases is judged by a calibrator fitted to the others. The
+    one that is written is fitted to all of FILE.
+
+    Example: lsplus-tf calibrate runs/digits/hard_labels/seed_0/predictions_validation.npz
+    """
+    from lsplus_tf.auditing.cross_fit import cross_fit
+    from lsplus_tf.calibrators import CALIBRATORS
+    from lsplus_tf.predictions import Columns, read_predictions
+
+    if method not in CALIBRATORS:
+        raise InputError(f"--method: expected one of {', '.join(CALIBRATORS)}, received {method!r}")
+    columns = Columns(
+        probabilities=probabilities,
+        logits=logits,
+        label=label,
+        id=case_id,
+        group=group,
+        split=split,
+        take_split=take_split,
+        class_names=names(classes),
+    )
+    predictions = read_predictions(file, columns)
+    kind = CALIBRATORS[method]
+    if predictions.kind == "probabilities" and not kind.ignores_constants:
+        raise InputError(
+            f"--method: {method} needs logits, which a constant added to a row would change; of "
+            "probabilities take temperature or dirichlet"
+        )
+    calibrator = kind().fit(predictions.logits, predictions.labels)
+    console = Console()
+    console.print(
+        f"[bold]{escape(str(file))}[/]  {len(predictions)} cases, "
+        f"{len(predictions.class_names)} classes",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"{method}, fitted to all of them:", highlight=False)
+    for line in _parameters(calibrator):
+        console.print(f"  {line}", highlight=False, soft_wrap=True)
+    judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
+    _print_effect(console, method, judged)
+    calibrator.save(out)
+    console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+
+
+def predict(
+    model: ModelPath,
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Image files, or folders of them.", metavar="IMAGES..."),
+    ],
+    calibrator: Annotated[
+        Path | None,
+        typer.Option(help="From calibrate, or from a report's calibrators.", metavar="FILE.json"),
+    ] = None,
+    abstain_below: Annotated[
+        float, typer.Option(min=0, max=1, help="Abstain from cases of less confidence.")
+    ] = 0.0,
+    out: Annotated[Path, typer.Option(help="The CSV file.")] = Path("predictions.csv"),
+    unreadable: Annotated[
+        str,
+        typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
+    ] = "fail",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="The model's classes, separated by commas.",
+            metavar="A,B",
+            show_default="those of the run",
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Stretch images to this size, the model's.",
+            show_default="as in the run's training; of another model, yes",
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            help="Convert images to 1 (grey) or 3 (colour) channels, as many as the model takes.",
+            show_default="as in the run's training; of another model, yes",
+        ),
+    ] = None,
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            help="How images are stretched.",
+            metavar="bilinear|nearest",
+            show_default="as in the run's training; of another model bilinear",
+        ),
+    ] = None,
+) -> None:
+    """Predict image files with a trained MODEL, and abstain where it is not sure.
+
+    Images are read and stretched as in the training of the run; of other .keras files the options
+    say how. The CSV has a row for each file: the predicted class, its probability, whether the
+    model abstains, and the probability of each class. Without --calibrator the probabilities are
+    the model's own.
+
+    Example: lsplus-tf predict runs/digits/ls_plus/seed_0 scans --calibrator calibrator.json
+    --abstain-below 0.8
+    """
+    from lsplus_tf.calibrators import Calibrator
+
+    for option, value, allowed in (
+        ("--unreadable", unreadable, ("fail", "skip")),
+        ("--interpolation", interpolation, ("bilinear", "nearest", None)),
+        ("--channels", channels, (1, 3, None)),
+    ):
+        if value not in allowed:
+            expected = " or ".join(str(choice) for choice in allowed if choice is not None)
+            raise InputError(f"{option}: expected {expected}, received {value}")
+    from lsplus_tf import deployment
+
+    files, others = deployment.find_images(images)
+    fitted = None if calibrator is None else Calibrator.load(calibrator)
+    trained = _open(
+        model,
+        class_names=names(classes),
+        image_size=image_size,
+        channels=channels,
+        interpolation=interpolation,
+    )
+    if fitted is not None:
+        deployment.check_calibrator(trained, fitted)
+    console = Console()
+    if others:
+        console.print(f"{others} files that are no images are left out", highlight=False)
+    written = _Written(trained.class_names, abstain_below)
+    _write_predictions(trained, files, fitted, out, written, batch_size, unreadable, console)
+    console.print(written.summary(), highlight=False, soft_wrap=True, markup=False)
+    console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+
+
+def export(
+    model: ModelPath,
+    calibrator: Annotated[
+        Path,
+        typer.Option(help="From calibrate, or from a report's calibrators.", metavar="FILE.json"),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="A folder for a SavedModel, or NAME.keras.", metavar="PATH")
+    ],
+) -> None:
+    """Write MODEL and a calibrator as one model that gives calibrated probabilities.
+
+    It takes pixels 0..255 (B, H, W, C). A SavedModel needs TensorFlow alone; its
+    assets.extra/lsplus_tf.json has the class names and how images were read.
+
+    Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json --out served
+    """
+    from lsplus_tf import deployment
+    from lsplus_tf.calibrators import Calibrator
+
+    fitted = Calibrator.load(calibrator)
+    trained = _open(model)
+    deployment.export(trained, fitted, out)
+    height, width, channels = trained.image_shape
+    Console().print(
+        f"{width}x{height} pixels of {channels} channels, 0..255, to probabilities of "
+        f"{', '.join(trained.class_names)}\nWritten: {out}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+# calibrate ---------------------------------------------------------------------------------------
+
+
+def _parameters(calibrator: Calibrator) -> list[str]:
+    """What was fitted, a line for each kind of number."""
+    import numpy as np
+
+    lines = []
+    for name in calibrator._fitted:
+        value = getattr(calibrator, name)
+        what = name.removesuffix("_").replace("_", " ")
+        if value is None:
+            shown = "none"
+        elif isinstance(value, float):
+            shown = f"{value:.4g}"
+            if calibrator.name == "temperature":
+                shown += ", above 1: overconfident" if value > 1 else ", below 1: underconfident"
+        else:
+            array = np.concatenate([np.ravel(part) for part in value])
+            shown = (
+                " ".join(f"{number:.4g}" for number in array)
+                if array.size <= _SHOWN
+                else f"{array.size} numbers"
+            )
+        lines.append(f"{what} {shown}")
+    return lines
+
+
+def _print_effect(console: Console, method: str, judged: CrossFit | None) -> None:
+    from lsplus_tf.auditing.cross_fit import FEWEST, FOLDS
+
+    if judged is None:
+        console.print(
+            f"Its effect cannot be measured: that takes at least {FEWEST} cases, and where there "
+            f"are groups {FOLDS} of them.",
+            highlight=False,
+        )
+        return
+    rows = judged.table.set_index("method")
+    before, after = rows.loc["none"], rows.loc[method]
+    if after["note"]:
+        console.print(f"On held-out folds: {escape(after['note'])}", highlight=False)
+    if after["note"].startswith("not fitted"):
+        return
+    table = Table(
+        title=f"On held-out folds, of {judged.cases} cases",
+        caption="Each case is judged by a fit to the other folds. 95% intervals.",
+        caption_justify="left",
+    )
+    for heading in ("x100", "before", "after", "change"):
+        table.add_column(heading, justify="left" if heading == "x100" else "right")
+    intervals = {"brier": ("low", "high"), "ece": ("ece_low", "ece_high")}
+    for metric, heading in (("brier", "Brier"), ("ece", "ECE"), ("ce", "CE"), ("accuracy", "ACC")):
+        change = 100 * (after[metric] - before[metric])
+        text = f"{change:+.2f}"
+        if metric in intervals:
+            low, high = (100 * after[bound] for bound in intervals[metric])
+            text += f" [{low:+.2f}, {high:+.2f}]"
+        table.add_row(heading, f"{100 * before[metric]:.2f}", f"{100 * after[metric]:.2f}", text)
+    console.print(table)
+
+
+# predict -----------------------------------------------------------------------------------------
+
+
+class _Written:
+    """Rows of the CSV, and what they come to."""
+
+    def __init__(self, class_names: tuple[str, ...], abstain_below: float) -> None:
+        self.class_names, self.abstain_below = class_names, abstain_below
+        self.predicted: Counter[str] = Counter()
+        self.abstained = 0
+        self.unreadable: dict[Path, str] = {}
+
+    @property
+    def headings(self) -> list[str]:
+        each = [f"probability_{name}" for name in self.class_names]
+        return ["file", "predicted", "confidence", "abstained", *each]
+
+    def rows(self, files: Sequence[Path], probabilities: Any) -> list[list[str]]:
+        from lsplus_tf.csv_files import neutral
+
+        rows = []
+        for file, row in zip(files, probabilities, strict=True):
+            name, confidence = self.class_names[row.argmax()], row.max()
+            abstained = confidence < self.abstain_below
+            self.predicted[name] += 1
+            self.abstained += bool(abstained)
+            cells = [neutral(str(file)), neutral(name), f"{confidence:.8g}"]
+            cells.append("yes" if abstained else "no")
+            rows.append([*cells, *(f"{probability:.8g}" for probability in row)])
+        return rows
+
+    def summary(self) -> str:
+        total = self.predicted.total()
+        each = ", ".join(f"{self.predicted[name]} {name}" for name in self.class_names)
+        lines = [f"{total} images: {each}"]
+        if self.abstain_below > 0:
+            share = self.abstained / total if total else 0.0
+            lines.append(
+                f"{self.abstained} abstained ({share:.1%}), of confidence below "
+                f"{self.abstain_below:g}"
+            )
+        if self.unreadable:
+            lines.append(f"skipped {self.named_unreadable()}")
+        return "\n".join(lines)
+
+    def named_unreadable(self) -> str:
+        shown = [f"{file} ({why})" for file, why in list(self.unreadable.items())[:_NAMED]]
+        more = len(self.unreadable) - len(shown)
+        listed = "; ".join(shown) + (f"; and {more} more" if more else "")
+        return f"{len(self.unreadable)} unreadable images: {listed}"
+
+
+def _write_predictions(
+    trained: TrainedModel,
+    files: list[Path],
+    calibrator: Calibrator | None,
+    out: Path,
+    written: _Written,
+    batch_size: int,
+    unreadable: str,
+    console: Console,
+) -> None:
+    from rich.progress import Progress
+
+    from lsplus_tf.atomic import written_whole
+    from lsplus_tf.deployment import predict_files
+
+    with (
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
+        written_whole(out) as partial,
+    ):
+        task = progress.add_task("predicting", total=len(files))
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(written.headings)
+            for batch in predict_files(
+                trained,
+                files,
+                calibrator=calibrator,
+                batch_size=batch_size,
+                stop_at_unreadable=unreadable == "fail",
+            ):
+                writer.writerows(written.rows(batch.files, batch.probabilities))
+                written.unreadable |= batch.unreadable
+                progress.advance(task, batch.size)
+        if written.unreadable and unreadable == "fail":
+            raise InputError(
+                f"images: {written.named_unreadable()}; mend them or give --unreadable skip"
+            )
+        if not written.predicted:
+            raise InputError(f"images: none can be read, {written.named_unreadable()}")
+
+
+def _open(model: Path, **options: Any) -> TrainedModel:
+    from lsplus_tf import deployment
+    from lsplus_tf.config import Backbone
+    from lsplus_tf.training.environment import import_tensorflow
+
+    deployment.find_model(model)  # before TensorFlow is imported, which takes seconds
+    import_tensorflow(Backbone(), None)
+    return deployment.open_model(model, **options)

@@ -1,0 +1,150 @@
+"""How sure the rows of an experiment's table are: intervals, and tests against the first row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lsplus_tf import resampling, tables
+from lsplus_tf.experiments.gather import Results
+from lsplus_tf.metrics import holm
+from lsplus_tf.resampling import Measure, Resampled
+from lsplus_tf.training import run_folder
+
+METRICS = {column.key: column for column in tables.COLUMNS if column.key in tables.MAIN}
+# Resamples times images times predictions that take about half a minute on one core; the AUROC of
+# every class, which sorts them, takes some ten times as long.
+_WORK, _AUROC_WORK = 2e9, 2e8
+_FEWEST, _MOST = 400, 2000
+_MOST_UNDEFINED = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of a row less the first row's.
+
+    Attributes
+    ----------
+    value, low, high : with the 95% percentile interval.
+    p : two-sided.
+    p_holm : corrected over the rows, metric by metric.
+    verdict : of the row: better, worse or undecided.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Intervals of the main metrics of every row, and paired tests against the first row.
+
+    The images of the test split are resampled, for all rows and seeds at once, and the mean over
+    the seeds is taken anew; see `lsplus_tf.resampling`. The trained networks stay as they are.
+
+    Attributes
+    ----------
+    intervals : low and high by row (its key) and metric: 95%, as fractions, reflected. Without a
+        metric where a class is absent from more than 5% of the resamples, and without the AUROC
+        where it would take minutes.
+    differences : by row and metric, as fractions, of all rows but the first.
+    resamples : how many were drawn.
+    images : how many there are.
+    groups : of how many patients or the like they are, which are then drawn as a whole; None where
+        that is not known.
+    """
+
+    intervals: dict[tuple[str, str], tuple[float, float]]
+    differences: dict[tuple[str, str], Difference]
+    resamples: int
+    images: int
+    groups: int | None
+
+    def frame(self) -> pd.DataFrame:
+        """One line for each row and metric, for a CSV file."""
+        lines = []
+        for (row, metric), (low, high) in self.intervals.items():
+            found = self.differences.get((row, metric))
+            against = {f"difference_{k}": v for k, v in vars(found).items()} if found else {}
+            lines.append({"method": row, "metric": metric, "low": low, "high": high, **against})
+        return pd.DataFrame(lines)
+
+
+def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
+    """Resample the test split; with so many images and runs fewer times, to take half a minute."""
+    predictions = {row.key: results.predictions(row) for row in results.rows}
+    count = sum(map(len, predictions.values()))
+    first = predictions[results.rows[0].key]
+    images, classes = first[0][0].shape
+    groups = _groups(results)
+    resamples = int(np.clip(_WORK / (images * count), _FEWEST, _MOST))
+    keys = list(METRICS)
+    if images * count * resamples * classes > _AUROC_WORK * 10:
+        keys.remove("auroc")
+    measures = {
+        (metric, row): [_measure(metric, *prediction) for prediction in each]
+        for metric in keys
+        for row, each in predictions.items()
+    }
+    # A class may be absent from a resample, whose AUROC is then not a number.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        resampled = resampling.resample(measures, images, resamples, seed, groups)
+    intervals = {}
+    differences = {}
+    for metric in keys:
+        found = {row: resampled[metric, row] for row in predictions}
+        if any(np.isnan(each.drawn).mean() > _MOST_UNDEFINED for each in found.values()):
+            continue
+        for row, each in found.items():
+            low, high = Resampled(each.values, each.drawn[~np.isnan(each.drawn)]).interval()
+            intervals[row, metric] = max(low, 0.0), high
+        for row, difference in _differences(metric, found).items():
+            differences[row, metric] = difference
+    number = None if groups is None else np.unique(groups).size
+    return Uncertainty(intervals, differences, resamples, images, number)
+
+
+def _groups(results: Results) -> NDArray[np.str_] | None:
+    """The groups of the test images, if a run says them; those of older versions do not."""
+    for run in results.runs:
+        groups = run_folder.read_predictions(run.folder(results.folder), "test").groups
+        if groups is not None and np.unique(groups).size > 1:
+            return groups
+    return None
+
+
+def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Measure:
+    """A metric as the table has it, in the LS+ paper's convention."""
+    single = probabilities.astype(np.float32)
+    match metric:
+        case "accuracy":
+            largest = single == single.max(axis=1, keepdims=True)
+            right = largest[np.arange(labels.size), labels] & (largest.sum(axis=1) == 1)
+            return resampling.mean_of(right.astype(np.float64))
+        case "ce":
+            true = probabilities[np.arange(labels.size), labels]
+            return resampling.mean_of(-np.log(true.clip(1e-7, 1 - 1e-7)))
+    return resampling.measure_of(metric, single, labels)
+
+
+def _differences(metric: str, found: dict[str, Resampled]) -> dict[str, Difference]:
+    (_, first), *others = found.items()
+    drawn = {row: each.drawn - first.drawn for row, each in others}
+    defined = {row: differences[~np.isnan(differences)] for row, differences in drawn.items()}
+    p_values = [resampling.two_sided_p(differences) for differences in defined.values()]
+    tested = {}
+    for (row, each), p, p_holm in zip(others, p_values, holm(p_values), strict=True):
+        value = each.value - first.value
+        verdict = "undecided"
+        if p_holm < resampling.SIGNIFICANCE:
+            verdict = "better" if METRICS[metric].better * value > 0 else "worse"
+        bounds = resampling.percentile_interval(defined[row])
+        tested[row] = Difference(value, *bounds, p, float(p_holm), verdict)
+    return tested

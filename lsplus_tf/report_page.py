@@ -1,0 +1,397 @@
+"""The page of an experiment: its tables and figures in one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+
+from lsplus_tf import plots, resampling, tables
+from lsplus_tf.experiments.gather import Prediction, Results
+from lsplus_tf.experiments.truth import Truth
+from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty
+from lsplus_tf.methods import short_names
+from lsplus_tf.page import (
+    Block,
+    Cell,
+    Facts,
+    Page,
+    Picture,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    Tone,
+    draw,
+)
+from lsplus_tf.tables import Comparison
+from lsplus_tf.training import run_folder
+
+_EPOCHS_SHOWN = 4
+_MOST_LINES = 6
+_MOST_PICTURES = 30  # of one kind, of which each takes some tenths of a second
+_CLAIMS = {"accuracy": "accuracy", "ece": "ECE", "brier": "Brier score"}
+
+
+def experiment_page(
+    results: Results,
+    comparison: Comparison,
+    uncertainty: Uncertainty,
+    figures: Mapping[str, Figure],
+    truth: Truth | None,
+) -> Page:
+    """The page of a report.
+
+    Parameters
+    ----------
+    results, comparison, uncertainty : the rows, and what is known of them.
+    figures : of the report, by the names of their files; those that are shown are closed.
+    truth : the comparison with the exact posterior, where that is known.
+    """
+    experiment = results.experiment
+    sections = [
+        Section("Summary", _summary(results, uncertainty)),
+        Section("Methods and metrics", _metrics(results, comparison, uncertainty)),
+    ]
+    if uncertainty.differences:
+        sections.append(Section("Differences", _differences(results, uncertainty)))
+    if truth is not None:
+        sections.append(Section("Against the truth", _truth(truth, figures)))
+    sections += [
+        Section("Reliability", _reliability(results)),
+        Section("Selective prediction", _selective(results, figures)),
+    ]
+    soft_labels = _soft_labels(results)
+    if soft_labels:
+        sections.append(Section("Soft labels", soft_labels))
+    sections += [
+        Section("Training", _training(results, figures)),
+        Section("Settings and versions", _settings(results)),
+    ]
+    classes = tables.class_names(results)
+    subtitle = (
+        f"{experiment.dataset.name}, {len(classes)} classes, {uncertainty.images:,} test images; "
+        f"{experiment.backbone.name}; {len(results.methods)} methods, {len(results.runs)} runs"
+    )
+    return Page(f"Experiment {experiment.name}", sections, subtitle)
+
+
+def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
+    blocks: list[Block] = []
+    if results.missing:
+        missing = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
+        blocks.append(Text(f"Not finished, and not on this page: {missing}.", "unsure"))
+    first = results.rows[0].name
+    names = {row.key: row.name for row in results.rows}
+    for metric, title in _CLAIMS.items():
+        verdicts = {
+            names[row]: difference.verdict
+            for (row, measured), difference in uncertainty.differences.items()
+            if measured == metric
+        }
+        if not verdicts:
+            continue
+        shown = {
+            verdict: [name for name, found in verdicts.items() if found == verdict]
+            for verdict in ("better", "worse")
+        }
+        parts = [f"better are {_listed(n)}" for n in [shown["better"]] if n]
+        parts += [f"worse are {_listed(n)}" for n in [shown["worse"]] if n]
+        undecided = list(verdicts.values()).count("undecided")
+        if undecided:
+            parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
+        tone: Tone = "unsure" if undecided == len(verdicts) else "plain"
+        blocks.append(
+            Text(f"{title[0].upper()}{title[1:]}, beside {first}: {'; '.join(parts)}.", tone)
+        )
+    if uncertainty.differences:
+        blocks.append(
+            Text(
+                f"Told apart is what has p < {resampling.SIGNIFICANCE:g} on these test images "
+                "after Holm's correction over the rows. It is about the networks that were "
+                f"trained here, {_seeds(results)}; that training anew would give the same order "
+                "is not tested.",
+                "note",
+            )
+        )
+    return blocks or [Text("One row: there is nothing to compare it with.")]
+
+
+def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty) -> list[Block]:
+    rows: list[list[str | Cell]] = []
+    for row in results.rows:
+        cells: list[str | Cell] = [row.name]
+        for metric in METRICS:
+            value = float(comparison.mean[metric][row.key])
+            text = f"{value:.2f}"
+            if (row.key, metric) in uncertainty.intervals:
+                low, high = uncertainty.intervals[row.key, metric]
+                text += f" [{100 * low:.1f}, {100 * high:.1f}]"
+            cells.append(Cell(text, value))
+        rows.append(cells)
+    headings = ["Method", *(_heading(metric) for metric in METRICS)]
+    drawn = "the test images"
+    independent = (
+        ", and take images as independent: where patients have several, they are too narrow"
+    )
+    if uncertainty.groups is not None:
+        drawn, independent = f"the test split's {uncertainty.groups:,} groups of images", ""
+    return [
+        Table("Test split, times 100: mean over seeds and 95% interval", headings, rows),
+        Text(
+            f"The intervals: {uncertainty.resamples:,} bootstrap resamples of {drawn}, the same "
+            "for all seeds and methods, of the mean over the seeds. They are reflected (value less "
+            "the resamples' deviations), because a calibration error of few images is too large, "
+            "and that of their resamples larger still; such an interval may lie below the value. "
+            f"They are about these trained networks{independent}.",
+            "note",
+        ),
+        Text(f"Mean and SD over seeds; dashed is {results.rows[0].name}, a diamond the best mean."),
+        Pictures([_metric_picture(comparison, metric) for metric in METRICS]),
+        _comparison_table("All metrics times 100, mean and SD over seeds", comparison),
+        Text(comparison.caption, "note"),
+    ]
+
+
+def _metric_picture(comparison: Comparison, metric: str) -> Picture:
+    mean, sd = comparison.mean[metric], comparison.sd[metric]
+    ax = plots.metric_comparison(comparison.names, mean, sd, better=METRICS[metric].better)
+    ax.set_title(f"{_heading(metric)} (x100)", fontsize=10)
+    return draw(_figure(ax), f"{METRICS[metric].heading} of every row, as in the table below.")
+
+
+def _comparison_table(caption: str, comparison: Comparison) -> Table:
+    rows: list[list[str | Cell]] = []
+    for i, (name, seeds, *cells) in enumerate(comparison.cells("{}", " ± ")):
+        means = [float(comparison.mean[column.key].iloc[i]) for column in comparison.columns]
+        rows.append([name, Cell(seeds, int(seeds)), *map(Cell, cells, means)])
+    return Table(caption, comparison.headings(), rows)
+
+
+def _differences(results: Results, uncertainty: Uncertainty) -> list[Block]:
+    first = results.rows[0].name
+    tests = uncertainty.differences
+    metrics = [metric for metric in METRICS if (results.rows[1].key, metric) in tests]
+    signs = {"better": "✓ ", "worse": "✗ ", "undecided": ""}
+    rows: list[list[str | Cell]] = []
+    for row in results.rows[1:]:
+        cells: list[str | Cell] = [row.name]
+        for metric in metrics:
+            test = tests[row.key, metric]
+            p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
+            text = (
+                f"{signs[test.verdict]}{100 * test.value:+.2f} "
+                f"[{100 * test.low:+.1f}, {100 * test.high:+.1f}] p {p}"
+            )
+            cells.append(Cell(text, test.value))
+        rows.append(cells)
+    return [
+        Table(
+            f"Each row less {first}, times 100, on the same resamples of the test images",
+            ["Method", *(_heading(metric) for metric in metrics)],
+            rows,
+        ),
+        Text(
+            "95% percentile intervals; p two-sided, after Holm's correction over the rows, metric "
+            f"by metric. ✓ is shown to be better than {first}, ✗ worse (p < "
+            f"{resampling.SIGNIFICANCE:g}); the others may be either.",
+            "note",
+        ),
+    ]
+
+
+def _truth(truth: Truth, figures: Mapping[str, Figure]) -> list[Block]:
+    comparison = truth.comparison
+    blocks: list[Block] = [
+        _comparison_table("Against the exact posterior, times 100", comparison),
+        Text(comparison.caption, "note"),
+        draw(figures["truth"], "Mean exact probability against confidence, of every method."),
+    ]
+    if "soft_labels_truth" in figures:
+        blocks.append(
+            draw(
+                figures["soft_labels_truth"],
+                "Distance of the soft labels from the true confusion, by epoch.",
+            )
+        )
+    return blocks
+
+
+def _reliability(results: Results) -> list[Block]:
+    """A diagram of every row, each method's calibrations after it."""
+    pictures = []
+    rows = results.rows
+    if len(rows) > _MOST_PICTURES:
+        rows = [row for row in rows if not row.calibrators]
+    for row in rows:
+        probabilities, labels = pooled(results.predictions(row))
+        # No intervals: seeds share their images, which would count several times.
+        ax = plots.reliability_diagram(probabilities, labels, interval=None, title=row.name)
+        pictures.append(draw(_figure(ax), f"Reliability diagram of {row.name}."))
+    return [
+        Text(
+            "The predictions of all seeds together. Bars are the accuracy of images of similar "
+            "confidence; hatched is what is missing to, or beyond, their mean confidence. The "
+            "errors of different seeds partly cancel here, so that an ECE may lie below the "
+            "table's mean over seeds."
+            + ("" if rows == results.rows else " Calibrated rows are in the PNG files beside this.")
+        ),
+        Pictures(pictures),
+    ]
+
+
+def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
+    densities = []
+    for row in [row for row in results.rows if not row.calibrators][:_MOST_PICTURES]:
+        ax = plots.confidence_density(*pooled(results.predictions(row)), recipe="plain")
+        ax.set_title(row.name)
+        alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
+        densities.append(draw(_figure(ax), alt))
+    return [
+        Text(
+            "How accurate model and expert are together where the model decides its most "
+            "confident images and an expert, who is always right, the others."
+        ),
+        draw(
+            figures["retention"],
+            "Accuracy against the fraction of images that the model decides, of every method.",
+            "Mean and range over seeds; R-AUC, the area under the curve, times 100.",
+        ),
+        Text("Confidence in right and in wrong predictions; the two should differ."),
+        Pictures(densities),
+    ]
+
+
+def _soft_labels(results: Results) -> list[Block]:
+    """A few epochs' matrices of the first run of each method that has them."""
+    titles = short_names(results.experiment.methods)
+    blocks: list[Block] = []
+    for method in results.methods:
+        run = results.of_method(method)[0]
+        folder = run.folder(results.folder)
+        if not (folder / run_folder.SOFT_LABELS).exists():
+            continue
+        matrices = run_folder.read_soft_labels(folder)
+        chosen = np.unique(np.linspace(0, len(matrices) - 1, _EPOCHS_SHOWN).astype(int))
+        pictures: list[Picture] = []
+        for epoch in chosen:
+            ax = plots.soft_label_matrix(matrices[epoch], tables.class_names(results))
+            ax.set_title(f"{titles[method]}, after epoch {epoch}")
+            own = matrices[epoch].diagonal().mean()
+            alt = (
+                f"Soft labels of {titles[method]} after epoch {epoch}: {own:.2f} of a row's "
+                "probability is its own class's, on average."
+            )
+            pictures.append(draw(_figure(ax), alt))
+        blocks += [
+            Text(f"{titles[method]}, seed {run.seed}: the target of each class, a row, by epoch."),
+            Pictures(pictures),
+        ]
+    return blocks
+
+
+def _training(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
+    rows: list[list[str | Cell]] = []
+    for run in results.runs:
+        folder = run.folder(results.folder)
+        summary = run_folder.read_json(folder, run_folder.SUMMARY)
+        measured = run_folder.read_json(folder, run_folder.METRICS)
+        minutes = summary["seconds"] / 60
+        whole = [run.seed, summary["epochs"], summary["best_epoch"]]
+        accuracies = [measured[split]["accuracy"] for split in ("validation", "test")]
+        rows.append(
+            [
+                run.method,
+                *(Cell(str(number), number) for number in whole),
+                Cell(f"{minutes:.1f}", minutes),
+                *(Cell(f"{accuracy:.4f}", accuracy) for accuracy in accuracies),
+            ]
+        )
+    headings = ["Method", "Seed", "Epochs", "Best epoch", "Minutes"]
+    headings += ["Validation accuracy", "Test accuracy"]
+    return [
+        Text("Mean and range over seeds; the losses of different methods cannot be compared."),
+        _curves(results, figures),
+        Table("The runs; epochs are counted from 0", headings, rows),
+    ]
+
+
+def _curves(results: Results, figures: Mapping[str, Figure]) -> Block:
+    if len(results.methods) > _MOST_LINES:
+        alt = "Validation accuracy against the epoch, of each method beside the first."
+        return draw(figures["training_curves"], alt)
+    titles = short_names(results.experiment.methods)
+    histories = {
+        titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
+        for m in results.methods
+    }
+    pictures = []
+    for curve in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        ax = plots.training_curves(histories, metric=curve)
+        pictures.append(draw(_figure(ax), f"{ax.get_ylabel()} of every method, by epoch."))
+    return Pictures(pictures)
+
+
+def _settings(results: Results) -> list[Block]:
+    experiment = results.experiment
+    settings = experiment.model_dump(mode="json")
+    of_the_table = {key: settings[key] for key in ("seeds", "ensembles", "calibrators")}
+    environments = [
+        run_folder.read_json(run.folder(results.folder), run_folder.ENVIRONMENT)
+        for run in results.runs
+    ]
+    blocks: list[Block] = [
+        Facts("Config", _flat(experiment.shared_settings() | of_the_table)),
+        Facts("Methods", {name: _inline(value) for name, value in settings["methods"].items()}),
+        Facts("Versions and machine, of the first run", _flat(environments[0])),
+    ]
+    if any(environment != environments[0] for environment in environments):
+        blocks.append(Text("Not all runs were made with the same versions and machine.", "unsure"))
+    return blocks
+
+
+def pooled(runs: Sequence[Prediction]) -> Prediction:
+    """The predictions of all seeds together."""
+    return np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs])
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one level of names with dots."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = _inline(value)
+    return flat
+
+
+def _inline(value: Any) -> str:
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    )
+
+
+def _heading(metric: str) -> str:
+    column = METRICS[metric]
+    return f"{column.heading} {'↑' if column.better > 0 else '↓'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _seeds(results: Results) -> str:
+    seeds = sorted({len(results.of_method(method)) for method in results.methods})
+    number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"{number} seed{'' if seeds == [1] else 's'} of each method"
+
+
+def _figure(ax: plt.Axes) -> Figure:
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    return figure

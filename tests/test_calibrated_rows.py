@@ -1,0 +1,202 @@
+"""Calibrators as rows of an experiment: fitted to validation alone, and added without training."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import logsumexp, softmax
+
+from lsplus_tf import metrics, tables
+from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling
+from lsplus_tf.config import CalibratorName, load_config
+from lsplus_tf.errors import InputError
+from lsplus_tf.experiments import Results, gather
+from lsplus_tf.report import write_report
+from lsplus_tf.training import run_folder
+
+DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
+
+
+def with_calibrators(folder: Path, *names: str, ensembles: tuple[str, ...] = ()) -> Results:
+    """The results of an experiment whose config names these calibrators."""
+    results = gather(folder)
+    changed = results.experiment.model_copy(update={"calibrators": names, "ensembles": ensembles})
+    return dataclasses.replace(results, experiment=changed)
+
+
+@pytest.fixture(scope="module")
+def calibrated(reproduced) -> Results:
+    ensembles = ("ls_plus",)
+    return with_calibrators(reproduced.folder, "temperature", "weight", ensembles=ensembles)
+
+
+def test_a_config_names_every_calibrator():
+    assert set(get_args(CalibratorName)) == set(CALIBRATORS)
+    experiment = load_config(DIGITS, ["calibrators=[temperature,dirichlet]"])
+    assert experiment.calibrators == ("temperature", "dirichlet")
+    plain = load_config(DIGITS)
+    assert experiment.run_settings("ls_plus", 0) == plain.run_settings("ls_plus", 0)
+    with pytest.raises(InputError, match=r"calibrators\.0: input should be 'temperature'"):
+        load_config(DIGITS, ["calibrators=[platts]"])
+    with pytest.raises(InputError, match="calibrators: expected different names"):
+        load_config(DIGITS, ["calibrators=[weight,weight]"])
+
+
+def test_each_method_is_followed_by_what_calibrators_make_of_it(calibrated):
+    comparison = tables.compare(calibrated)
+    assert comparison.names[:4] == ["HL", "HL + temperature", "HL + weight", "LS"]
+    assert comparison.names[-3:] == [
+        "LS+ ensemble",
+        "LS+ ensemble + temperature",
+        "LS+ ensemble + weight",
+    ]
+    assert list(comparison.mean.index[-3:]) == [
+        "ls_plus_ensemble",
+        "ls_plus_ensemble+temperature",
+        "ls_plus_ensemble+weight",
+    ]
+    assert set(comparison.seeds) == {2}
+    assert "fitted to its validation split alone" in comparison.caption
+    assert "That split also chose the epoch" in comparison.caption
+    bare = tables.compare(with_calibrators(calibrated.folder))
+    assert bare.names == ["HL", "LS", "LS+", "OLS"]
+    assert bare.caption == tables.CAPTION
+    pd.testing.assert_frame_equal(bare.mean, comparison.mean.loc[bare.mean.index])
+
+
+def test_a_last_epoch_is_not_chosen_on_validation(calibrated):
+    protocol = calibrated.experiment.protocol.model_copy(update={"checkpoint": "last"})
+    experiment = calibrated.experiment.model_copy(update={"protocol": protocol})
+    caption = tables.compare(dataclasses.replace(calibrated, experiment=experiment)).caption
+    assert "fitted to its validation split alone" in caption
+    assert "chose the epoch" not in caption
+
+
+def test_numbers_are_those_of_a_temperature_fitted_by_hand(calibrated):
+    """Restated: the temperature that a grid finds on validation, used on test."""
+    comparison = tables.compare(calibrated)
+    values = []
+    for seed in (0, 1):
+        folder = calibrated.folder / "label_smoothing" / f"seed_{seed}"
+        validation = run_folder.read_predictions(folder, "validation")
+        logits = validation.logits.astype(float)
+        rows = np.arange(len(logits))
+        grid = np.geomspace(0.02, 20, 20_001)
+        nll = [
+            (logsumexp(logits / t, axis=1) - logits[rows, validation.labels] / t).mean()
+            for t in grid[::100]
+        ]
+        coarse = int(np.argmin(nll)) * 100
+        near = grid[max(coarse - 100, 0) : coarse + 100]
+        fine = [
+            (logsumexp(logits / t, axis=1) - logits[rows, validation.labels] / t).mean()
+            for t in near
+        ]
+        test = run_folder.read_predictions(folder, "test")
+        probabilities = softmax(test.logits.astype(float) / near[np.argmin(fine)], axis=1)
+        values.append(metrics.negative_log_likelihood(probabilities, test.labels))
+    row = comparison.mean.index.get_loc("label_smoothing+temperature")
+    assert comparison.mean["ce"].iloc[row] == pytest.approx(50 * sum(values), rel=1e-5)
+    sd = 100 * abs(values[0] - values[1]) / np.sqrt(2)
+    assert comparison.sd["ce"].iloc[row] == pytest.approx(sd, rel=1e-3)
+    before = comparison.mean["ce"].loc["label_smoothing"]
+    assert comparison.mean["ce"].iloc[row] < before
+
+
+def test_an_ensemble_is_calibrated_as_a_whole(calibrated):
+    row = next(row for row in calibrated.rows if row.key == "ls_plus_ensemble+temperature")
+    folders = [calibrated.folder / "ls_plus" / f"seed_{seed}" for seed in (0, 1)]
+    mean = {}
+    for split in ("validation", "test"):
+        each = [run_folder.read_predictions(folder, split) for folder in folders]
+        mean[split] = sum(softmax(p.logits.astype(float), axis=1) for p in each) / 2
+        labels = each[0].labels
+        if split == "validation":
+            fitted = TemperatureScaling().fit(np.log(mean[split]), labels)
+    ((probabilities, test_labels),) = calibrated.predictions(row)
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(np.log(mean["test"])))
+    np.testing.assert_array_equal(test_labels, labels)
+
+
+def test_the_test_split_decides_nothing(calibrated, tmp_path):
+    """Other test labels and logits leave every calibrator as it is."""
+    copy = tmp_path / "copy"
+    shutil.copytree(calibrated.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report"))
+    for path in copy.glob("*/*/predictions_test.npz"):
+        p = run_folder.read_predictions(path.parent, "test")
+        wrong = dataclasses.replace(p, logits=-p.logits, labels=(p.labels + 1) % 10)
+        run_folder.write_predictions(path.parent, "test", wrong)
+    changed = with_calibrators(copy, "temperature", "weight", ensembles=("ls_plus",))
+    fitted = [c.to_json() for row in changed.rows for c in row.calibrators]
+    assert fitted == [c.to_json() for row in calibrated.rows for c in row.calibrators]
+    assert len(fitted) == 2 * (4 * 2 + 1)
+
+
+def test_what_cannot_be_fitted_is_told_and_left_out(calibrated, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(calibrated.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report"))
+    for path in copy.glob("*/*/predictions_validation.npz"):
+        p = run_folder.read_predictions(path.parent, "validation")
+        kept = p.labels != 3
+        without = dataclasses.replace(
+            p, logits=p.logits[kept], labels=p.labels[kept], ids=p.ids[kept]
+        )
+        run_folder.write_predictions(path.parent, "validation", without)
+    results = with_calibrators(copy, "platt", "temperature")
+    message = (
+        "calibrators: platt cannot be fitted to the validation split, and is left out of HL, LS, "
+        r"LS\+, OLS: labels: PlattScaling needs samples of every class, received none of class 3"
+    )
+    with pytest.warns(UserWarning, match=message):
+        names = [row.name for row in results.rows]
+    assert names[:3] == ["HL", "HL + temperature", "LS"]
+
+
+def test_runs_and_fitted_calibrators_are_written(calibrated):
+    name = "report_of_calibrated"
+    try:
+        written = write_report(calibrated, name)
+        folder = calibrated.folder / name
+        names = {path.name for path in written}
+        assert {"reliability.png", "reliability_temperature.png", "calibrators"} <= names
+        runs = pd.read_csv(folder / "runs.csv")
+        pd.testing.assert_frame_equal(runs, calibrated.metrics())
+        assert len(runs) == 4 * 2 * 3  # methods, seeds, and without, temperature, weight
+        assert not calibrated.metrics("validation")["method"].str.contains("+", regex=False).any()
+        saved = Calibrator.load(folder / "calibrators" / "ls_plus+temperature_seed_1.json")
+        row = next(row for row in calibrated.rows if row.key == "ls_plus+temperature")
+        assert saved.to_json() == row.calibrators[1].to_json()
+        assert (folder / "calibrators" / "ls_plus_ensemble+weight.json").is_file()
+        table = pd.read_csv(folder / "table.csv", index_col="method")
+        assert "online_label_smoothing+weight" in table.index
+    finally:
+        shutil.rmtree(calibrated.folder / name, ignore_errors=True)
+
+
+def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tmp_path):
+    copy = tmp_path / "digits"
+    shutil.copytree(reproduced.folder, copy, ignore=shutil.ignore_patterns("*.keras"))
+    arguments = [str(copy) if x == str(reproduced.folder) else x for x in reproduced.arguments]
+    script = (
+        "import sys; from lsplus_tf import cli; sys.argv = ['lsplus-tf', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit('tensorflow' in sys.modules or code)"
+    )
+    command = [sys.executable, "-c", script]
+    added = [*command, "reproduce", *arguments, "--set", "calibrators=[temperature]"]
+    first = subprocess.run(added, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    assert "0 runs to make, 8 already finished" in first.stdout
+    assert "HL + temperature" in first.stdout
+    TemperatureScaling.load(copy / "report/calibrators/hard_labels+temperature_seed_0.json")
+    # From now on `report` has them too.
+    assert gather(copy).experiment.calibrators == ("temperature",)

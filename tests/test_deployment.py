@@ -1,0 +1,410 @@
+"""From a trained model to calibrated probabilities of image files: calibrate, predict, export."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import softmax
+
+from lsplus_tf import cli, metrics
+from lsplus_tf.backbones import build_classifier
+from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling, VectorScaling, attach
+from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.images import to_pillow
+from lsplus_tf.deployment import find_images, open_model, predict_files
+from lsplus_tf.errors import InputError
+from lsplus_tf.training import run_folder
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lsplus-tf", *map(str, arguments)])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
+        monkeypatch.setenv("COLUMNS", "100")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(reproduced) -> Path:
+    """A finished run on 8x8 grey images."""
+    return reproduced.folder / "label_smoothing" / "seed_1"
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    """The test split as PNG files, in two folders, with a hidden and another file beside them."""
+    folder = tmp_path_factory.mktemp("files") / "scans"
+    test = load_dataset("digits").test
+    (folder / "b").mkdir(parents=True)
+    for index, image in enumerate(test.images):
+        to_pillow(image).save(folder / ("b" if index >= 200 else "") / f"{index:04d}.png")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def temperature(run, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("calibrator") / "temperature.json"
+    p = run_folder.read_predictions(run, "validation")
+    TemperatureScaling().fit(p.logits, p.labels).save(path)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def probabilities_of(rows: list[dict[str, str]]) -> np.ndarray:
+    names = [name for name in rows[0] if name.startswith("probability_")]
+    return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+# --- calibrate ------------------------------------------------------------------------------------
+
+
+def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run, tmp_path):
+    file, out = run / "predictions_validation.npz", tmp_path / "calibrator.json"
+    code, stdout, stderr = call("calibrate", file, "--out", out)
+    assert (code, stderr) == (0, "")
+    p = run_folder.read_predictions(run, "validation")
+    fitted = TemperatureScaling.load(out)
+    assert fitted.to_json() == TemperatureScaling().fit(p.logits, p.labels).to_json()
+    assert f"temperature {fitted.temperature_:.4g}, below 1: underconfident" in stdout
+    brier = next(line for line in stdout.splitlines() if "Brier" in line)
+    before, after = (float(cell) for cell in brier.split("│")[2:4])
+    own = metrics.brier_score(p.logits, p.labels, from_logits=True)
+    assert before == pytest.approx(100 * own, abs=0.0051)
+    # Restated: each fifth judged by a fit to the others, on any folds about the same.
+    judged = np.empty(p.logits.shape)
+    for fold in range(5):
+        held_out = np.arange(len(p.labels)) % 5 == fold
+        fit = TemperatureScaling().fit(p.logits[~held_out], p.labels[~held_out])
+        judged[held_out] = fit.predict_proba(p.logits[held_out])
+    assert after == pytest.approx(100 * metrics.brier_score(judged, p.labels), abs=0.3)
+    # On the data it was fitted to it looks better than that.
+    assert after > 100 * metrics.brier_score(fitted.predict_proba(p.logits), p.labels)
+
+
+@pytest.mark.parametrize("method", CALIBRATORS)
+def test_every_method_can_be_fitted_to_a_file_of_logits(call, tmp_path, method):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 3)) * 3
+    labels = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    np.savez(tmp_path / "logits.npz", logits=logits, labels=labels)
+    out = tmp_path / "fitted.json"
+    code, stdout, _ = call("calibrate", tmp_path / "logits.npz", "--method", method, "--out", out)
+    assert code == 0
+    assert "On held-out folds, of 300 cases" in stdout
+    assert Calibrator.load(out).name == method
+
+
+def test_a_csv_of_probabilities(call, tmp_path):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(40, 2)) * 3
+    labels = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    probabilities = softmax(logits, axis=1)
+    lines = ["truth,p_HP,p_SSA"]
+    lines += [
+        f"{['HP', 'SSA'][y]},{a:.9f},{b:.9f}"
+        for y, (a, b) in zip(labels, probabilities, strict=True)
+    ]
+    (tmp_path / "file.csv").write_text("\n".join(lines))
+    out = tmp_path / "fitted.json"
+    arguments = (tmp_path / "file.csv", "--probabilities", "p_*", "--label", "truth", "--out", out)
+    code, stdout, _ = call("calibrate", *arguments)
+    assert code == 0
+    assert "Its effect cannot be measured: that takes at least 50 cases" in stdout
+    exact = TemperatureScaling().fit(logits, labels).temperature_
+    assert TemperatureScaling.load(out).temperature_ == pytest.approx(exact, rel=1e-5)
+    out.unlink()
+    code, _, stderr = call("calibrate", *arguments, "--method", "vector")
+    assert code == 2
+    assert "vector needs logits" in stderr
+    code, _, stderr = call("calibrate", *arguments, "--method", "none")
+    assert code == 2
+    assert "--method: expected one of temperature, " in stderr
+    assert not out.exists()
+
+
+# --- predict --------------------------------------------------------------------------------------
+
+
+def test_files_get_the_probabilities_of_the_run(call, run, scans, tmp_path):
+    out = tmp_path / "new" / "predictions.csv"
+    code, stdout, stderr = call("predict", run, scans, "--out", out, "--batch-size", 50)
+    assert (code, stderr) == (0, "")
+    assert "1 files that are no images are left out" in stdout
+    test = run_folder.read_predictions(run, "test")
+    rows = rows_of(out)
+    assert [row["file"] for row in rows] == [
+        str(scans / ("b" if index >= 200 else "") / f"{index:04d}.png") for index in range(360)
+    ]
+    expected = softmax(test.logits.astype(float), axis=1)
+    np.testing.assert_allclose(probabilities_of(rows), expected, rtol=1e-4, atol=1e-6)
+    assert [row["predicted"] for row in rows] == [str(k) for k in expected.argmax(axis=1)]
+    assert {row["abstained"] for row in rows} == {"no"}
+    assert f"360 images: {np.sum(expected.argmax(axis=1) == 0)} 0, " in stdout
+    assert [path.name for path in out.parent.iterdir()] == ["predictions.csv"]
+
+
+def test_calibrated_and_abstaining(call, run, scans, temperature, tmp_path):
+    out = tmp_path / "predictions.csv"
+    code, stdout, _ = call(
+        "predict", run / "model.keras", scans / "b", "--calibrator", temperature,
+        "--abstain-below", "0.8", "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    test = run_folder.read_predictions(run, "test")
+    expected = TemperatureScaling.load(temperature).predict_proba(test.logits[200:])
+    rows = rows_of(out)
+    np.testing.assert_allclose(probabilities_of(rows), expected, rtol=1e-4, atol=1e-6)
+    confidence = np.array([float(row["confidence"]) for row in rows])
+    np.testing.assert_allclose(confidence, expected.max(axis=1), rtol=1e-4)
+    abstained = np.array([row["abstained"] for row in rows])
+    np.testing.assert_array_equal(abstained == "yes", confidence < 0.8)
+    assert set(abstained) == {"yes", "no"}
+    assert f"{np.sum(confidence < 0.8)} abstained" in stdout
+
+
+def test_unreadable_files_are_named_and_refused_or_skipped(call, run, scans, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    good = (scans / "0000.png").read_bytes()
+    (folder / "good.png").write_bytes(good)
+    (folder / "cut.png").write_bytes(good[:-30])
+    (folder / "text.jpg").write_text("no image")
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "colour.png")
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(folder / "larger.png")
+    Image.fromarray(np.zeros((8, 8), np.uint16)).save(folder / "deep.png")
+    out = tmp_path / "predictions.csv"
+    code, stdout, stderr = call("predict", run, folder, "--out", out)
+    assert (code, stdout) == (2, "")
+    assert "5 unreadable images: " in stderr
+    assert "colour.png (it is colour, not grey; channels=1 converts it)" in stderr
+    assert "and 2 more; mend them or give --unreadable skip" in stderr
+    assert not out.exists()
+    arguments = ("predict", run, folder, "--out", out, "--unreadable", "skip")
+    code, stdout, _ = call(*arguments)
+    assert code == 0
+    assert "skipped 5 unreadable images" in stdout
+    assert [Path(row["file"]).name for row in rows_of(out)] == ["good.png"]
+    code, stdout, _ = call(*arguments, "--image-size", 8, "--channels", 1)
+    assert [Path(row["file"]).name for row in rows_of(out)] == [
+        "colour.png",
+        "good.png",
+        "larger.png",
+    ]
+    (folder / "good.png").unlink()
+    code, _, stderr = call(*arguments)
+    assert code == 2
+    assert "none can be read, 5 unreadable images" in stderr
+
+
+def test_images_are_stretched_as_in_training(tmp_path):
+    """A run trained on resized files: the pixels that the model gets are those of its data set."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "validation", "test"):
+        for name in ("a", "b"):
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            for index in range(2):
+                pixels = rng.integers(0, 256, (70, 50, 3), dtype=np.uint8)
+                file = tmp_path / "set" / split / name / f"{index}.jpg"
+                Image.fromarray(pixels).save(file)
+    for interpolation in ("bilinear", "nearest"):
+        run = tmp_path / interpolation
+        run.mkdir()
+        inputs = keras.Input((20, 20, 1))
+        keras.Model(inputs, keras.layers.Flatten()(inputs)).save(run / run_folder.MODEL)
+        settings = {"image_size": 20, "channels": 1, "interpolation": interpolation}
+        (run / run_folder.SETTINGS).write_text(json.dumps({"dataset": settings}))
+        names = [f"pixel {k}" for k in range(400)]
+        run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})
+        dataset = load_dataset(f"folder:{tmp_path / 'set'}", **settings)
+        trained = open_model(run)
+        assert trained.class_names == tuple(names)
+        files = [tmp_path / "set" / str(name) for name in dataset.test.ids]
+        (batch,) = predict_files(trained, files)
+        expected = softmax(dataset.test.images.reshape(4, 400).astype(float), axis=1)
+        np.testing.assert_allclose(batch.probabilities, expected, atol=1e-12)
+
+
+def test_any_keras_model(call, scans, tmp_path):
+    """A softmax model of another size, without a run: stretched, converted, and calibrated."""
+    inputs = keras.Input((6, 6, 3))
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    keras.utils.set_random_seed(1)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(flat))
+    model.save(tmp_path / "mine.keras")
+    arguments = (tmp_path / "mine.keras", scans / "0000.png", scans / "0001.png")
+    out = tmp_path / "out.csv"
+    assert call("predict", *arguments, "--out", out)[0] == 0
+    rows = rows_of(out)
+    assert set(rows[0]) >= {"probability_class_0", "probability_class_1"}
+    pixels = np.stack(
+        [
+            np.asarray(Image.open(path).convert("RGB").resize((6, 6), Image.Resampling.BILINEAR))
+            for path in arguments[1:]
+        ]
+    )
+    own = model(pixels.astype(np.float32)).numpy()
+    np.testing.assert_allclose(probabilities_of(rows), own, rtol=1e-5)
+    fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    fitted.save(tmp_path / "t.json")
+    code, _, _ = call(
+        "predict", *arguments, "--out", out, "--classes", "=HP,SSA", "--calibrator",
+        tmp_path / "t.json",
+    )  # fmt: skip
+    assert code == 0
+    rows = rows_of(out)
+    assert {row["predicted"] for row in rows} <= {"'=HP", "SSA"}
+    np.testing.assert_allclose(
+        probabilities_of(rows), fitted.predict_proba(np.log(own.astype(float))), rtol=1e-5
+    )
+
+
+def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
+    def refused(*arguments: object) -> str:
+        code, stdout, stderr = call("predict", *arguments, "--out", tmp_path / "out.csv")
+        assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+        assert not (tmp_path / "out.csv").exists()
+        return stderr
+
+    one = scans / "0000.png"
+    three = tmp_path / "three.json"
+    TemperatureScaling().fit([[1.0, 0, 0], [0, 2, 0], [1, 0, 0]], [0, 1, 1]).save(three)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.keras").write_text("no model")
+    assert "there is no" in refused(run, tmp_path / "nowhere")
+    assert "no .png, .jpg, .jpeg file" in refused(run, tmp_path / "empty")
+    assert "the folder of a finished run or a .keras file" in refused(tmp_path, one)
+    assert "it is an experiment: name one of its runs" in refused(run.parents[1], one)
+    assert "expected a .keras file" in refused(one, one)
+    assert "cannot be loaded as a Keras model" in refused(tmp_path / "text.keras", one)
+    assert "one of 10 classes, as the model has" in refused(run, one, "--calibrator", three)
+    assert "not a calibrator" in refused(run, one, "--calibrator", run / "summary.json")
+    assert "image_size: expected 8" in refused(run, one, "--image-size", 9)
+    assert "channels: expected 1" in refused(run, one, "--channels", 3)
+    assert "--channels: expected 1 or 3" in refused(run, one, "--channels", 2)
+    assert "--unreadable: expected fail or skip" in refused(run, one, "--unreadable", "ask")
+    assert "10 different names" in refused(run, one, "--classes", "a,b")
+
+
+def test_models_that_cannot_be_used(tmp_path):
+    inputs = keras.Input((6, 6, 3))
+    flat = keras.layers.Flatten()(inputs)
+
+    def refused(model: keras.Model) -> str:
+        model.save(tmp_path / "model.keras")
+        with pytest.raises(InputError) as error:
+            open_model(tmp_path / "model.keras")
+        return str(error.value)
+
+    sigmoid = keras.layers.Dense(2, activation="sigmoid")(flat)
+    assert "ends in a sigmoid" in refused(keras.Model(inputs, sigmoid))
+    assert "two classes or more" in refused(keras.Model(inputs, keras.layers.Dense(1)(flat)))
+    vector = keras.Input((5,))
+    assert "a model of images" in refused(keras.Model(vector, keras.layers.Dense(2)(vector)))
+    # A calibrator of logits is no use where there are none, and one is enough.
+    logits, labels = [[1.0, 0], [0, 1], [1, 0], [0, 1], [1, 0]], [0, 1, 0, 1, 1]
+    for calibrator, last, message in (
+        (VectorScaling(), keras.layers.Dense(2, activation="softmax"), "function of the logits"),
+        (TemperatureScaling(), TemperatureScaling().fit(logits, labels).to_layer(), "calibrated"),
+    ):
+        before = keras.layers.Dense(2)(flat)
+        keras.Model(inputs, last(before)).save(tmp_path / "model.keras")
+        trained = open_model(tmp_path / "model.keras")
+        with pytest.raises(InputError, match=message):
+            list(predict_files(trained, [], calibrator=calibrator.fit(logits, labels)))
+
+
+def test_files_are_found_once_and_in_order(scans):
+    files, others = find_images([scans / "0003.png", scans, scans / "b" / "0200.png"])
+    assert len(files) == 360
+    assert files[:2] == [scans / "0003.png", scans / "0000.png"]
+    assert others == 1
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def test_one_model_that_gives_calibrated_probabilities(call, run, temperature, tmp_path):
+    """As a SavedModel without this package, and as a Keras file; each in a new process."""
+    for out in (tmp_path / "served", tmp_path / "one.keras"):
+        code, stdout, _ = call("export", run, "--calibrator", temperature, "--out", out)
+        assert code == 0
+        assert "8x8 pixels of 1 channels, 0..255, to probabilities of 0, 1, " in stdout
+    description = json.loads((tmp_path / "served/assets.extra/lsplus_tf.json").read_text())
+    assert description["class_names"] == [str(k) for k in range(10)]
+    assert description["image_shape"] == [8, 8, 1]
+    test = load_dataset("digits").test
+    np.save(tmp_path / "pixels.npy", test.images.astype(np.float32))
+    logits = run_folder.read_predictions(run, "test").logits
+    expected = TemperatureScaling.load(temperature).predict_proba(logits)
+    np.save(tmp_path / "expected.npy", expected)
+    script = """
+        import sys
+        from pathlib import Path
+        import numpy as np
+        import tensorflow as tf
+        folder = Path(sys.argv[1])
+        pixels, expected = np.load(folder / "pixels.npy"), np.load(folder / "expected.npy")
+        module = tf.saved_model.load(folder / "served")
+        served = module.serve(pixels)
+        np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-6)
+        assert "lsplus_tf" not in sys.modules
+        import keras
+        import lsplus_tf.calibrators.keras, lsplus_tf.backbones
+        model = keras.models.load_model(folder / "one.keras")
+        np.testing.assert_allclose(model(pixels), expected, rtol=1e-4, atol=1e-6)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    # The Keras file predicts files like any other.
+    (tmp_path / "images").mkdir()
+    to_pillow(test.images[0]).save(tmp_path / "images" / "0.png")
+    code, _, _ = call(
+        "predict", tmp_path / "one.keras", tmp_path / "images", "--out", tmp_path / "p"
+    )
+    assert code == 0
+    np.testing.assert_allclose(
+        probabilities_of(rows_of(tmp_path / "p"))[0], expected[0], rtol=1e-4, atol=1e-6
+    )
+
+
+def test_export_replaces_nothing_but_a_saved_model(call, run, temperature, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("mine")
+    code, _, stderr = call("export", run, "--calibrator", temperature, "--out", tmp_path / "notes")
+    assert code == 2
+    assert "holds something that is not a SavedModel" in stderr
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
+
+
+def test_a_softmax_model_is_not_exported(tmp_path):
+    model = build_classifier("small_residual_cnn", (8, 8, 1), 2, width=0.1)
+    calibrator = TemperatureScaling().fit([[2, 0], [0, 2], [2, 0]], [0, 1, 1])
+    attach(model, calibrator).save(tmp_path / "model.keras")
+    from lsplus_tf.deployment import export
+
+    with pytest.raises(InputError, match="gives calibrated probabilities"):
+        export(open_model(tmp_path / "model.keras"), calibrator, tmp_path / "out")

@@ -1,0 +1,221 @@
+"""The page of an experiment, and how sure its rows are."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lsplus_tf import metrics, resampling, tables
+from lsplus_tf.experiments import Results, gather
+from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty, measure_uncertainty
+from lsplus_tf.report import write_report
+from lsplus_tf.training import run_folder
+
+
+@pytest.fixture(scope="module")
+def results(reproduced) -> Results:
+    found = gather(reproduced.folder)
+    changed = found.experiment.model_copy(update={"calibrators": ("temperature",)})
+    return dataclasses.replace(found, experiment=changed)
+
+
+@pytest.fixture(scope="module")
+def uncertainty(results) -> Uncertainty:
+    return measure_uncertainty(results)
+
+
+# --- intervals and tests --------------------------------------------------------------------------
+
+
+def test_values_are_those_of_the_table(results):
+    """What is resampled is, on the images themselves, the table's metric."""
+    from lsplus_tf.experiments.uncertainty import _measure
+
+    comparison = tables.compare(results)
+    for row in results.rows:
+        for metric in METRICS:
+            once = [
+                _measure(metric, p, y)(np.ones((len(y), 1)))[0] for p, y in results.predictions(row)
+            ]
+            expected = comparison.mean[metric][row.key]
+            assert 100 * np.mean(once) == pytest.approx(expected, abs=2e-4), (row.key, metric)
+
+
+def test_intervals_of_means_are_those_of_the_normal_distribution(results, uncertainty):
+    """Accuracy, cross-entropy and Brier are means: the standard error is known."""
+    for row in results.rows:
+        predictions = results.predictions(row)
+        labels = predictions[0][1]
+        each = {
+            "accuracy": [p.argmax(axis=1) == y for p, y in predictions],
+            "ce": [-np.log(p[np.arange(len(y)), y].clip(1e-7)) for p, y in predictions],
+            "brier": [((p - np.eye(10)[y]) ** 2).sum(axis=1) for p, y in predictions],
+        }
+        for metric, values in each.items():
+            mean = np.mean(values, axis=0)  # over the seeds, of each image
+            error = mean.std() / np.sqrt(len(labels))
+            low, high = uncertainty.intervals[row.key, metric]
+            assert low == pytest.approx(mean.mean() - 1.96 * error, abs=0.25 * error)
+            assert high == pytest.approx(mean.mean() + 1.96 * error, abs=0.25 * error)
+
+
+def test_differences_are_paired(results, uncertainty):
+    """Against a t test of the images' differences, and Holm's correction over the rows."""
+    brier = {
+        row.key: np.mean(
+            [((p - np.eye(10)[y]) ** 2).sum(axis=1) for p, y in results.predictions(row)], axis=0
+        )
+        for row in results.rows
+    }
+    first, *others = [row.key for row in results.rows]
+    found = {row: uncertainty.differences[row, "brier"] for row in others}
+    for row, difference in found.items():
+        gaps = brier[row] - brier[first]
+        assert difference.value == pytest.approx(gaps.mean(), abs=1e-6)
+        error = gaps.std() / np.sqrt(gaps.size)
+        assert difference.low == pytest.approx(gaps.mean() - 1.96 * error, abs=0.3 * error)
+        assert difference.high == pytest.approx(gaps.mean() + 1.96 * error, abs=0.3 * error)
+        expected = stats.ttest_1samp(gaps, 0).pvalue
+        assert difference.p == pytest.approx(expected, abs=0.03)
+        better = difference.p_holm < 0.05 and difference.value < 0
+        assert (difference.verdict == "better") == better
+    corrected = metrics.holm([difference.p for difference in found.values()])
+    np.testing.assert_allclose(corrected, [difference.p_holm for difference in found.values()])
+    # A temperature changes no prediction.
+    same = uncertainty.differences[f"{first}+temperature", "accuracy"]
+    assert (same.value, same.low, same.high, same.p, same.verdict) == (0, 0, 0, 1, "undecided")
+
+
+def test_the_interval_of_the_auroc_is_that_of_one_model(results, uncertainty):
+    """Of one seed the bootstrap of `lsplus_tf.metrics`, reflected."""
+    alone = dataclasses.replace(results, runs=tuple(r for r in results.runs if r.seed == 0))
+    found = measure_uncertainty(alone)
+    probabilities, labels = alone.predictions(alone.rows[0])[0]
+    one = metrics.bootstrap_interval("auroc", probabilities, labels, num_resamples=2000)
+    low, high = found.intervals[alone.rows[0].key, "auroc"]
+    assert low == pytest.approx(2 * one.value - one.high, abs=0.2 * one.standard_error)
+    assert high == pytest.approx(2 * one.value - one.low, abs=0.2 * one.standard_error)
+
+
+def test_whole_groups_are_drawn():
+    """Ten copies of each of forty values: the interval is that of forty, not of four hundred."""
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.random(40), 10)
+    groups = np.repeat([f"patient {i}" for i in range(40)], 10)
+    measures = {"mean": [resampling.mean_of(values)]}
+    by_group = resampling.resample(measures, 400, 2000, 0, groups)["mean"].drawn.std()
+    assert by_group == pytest.approx(values.std() / np.sqrt(40), rel=0.08)
+    by_image = resampling.resample(measures, 400, 2000, 0)["mean"].drawn.std()
+    assert by_image == pytest.approx(values.std() / np.sqrt(400), rel=0.08)
+
+
+def test_groups_of_the_runs_are_used(results, uncertainty, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    for path in copy.glob("*/*/predictions_test.npz"):
+        p = run_folder.read_predictions(path.parent, "test")
+        assert p.groups is None
+        groups = np.array([f"patient {i // 20}" for i in range(len(p.labels))])
+        run_folder.write_predictions(path.parent, "test", dataclasses.replace(p, groups=groups))
+        again = run_folder.read_predictions(path.parent, "test")
+        np.testing.assert_array_equal(again.groups, groups)
+    grouped = measure_uncertainty(gather(copy))
+    assert (uncertainty.groups, grouped.groups) == (None, 18)
+    assert (
+        grouped.intervals["hard_labels", "brier"] != uncertainty.intervals["hard_labels", "brier"]
+    )
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+class Seen(HTMLParser):
+    """Headings, rows of tables, and pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sections: list[str] = []
+        self.rows: list[list[str]] = []
+        self.pictures: list[str] = []
+        self._into: str | None = None
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("th", "td"):
+            self.rows[-1].append("")
+        if tag == "img":
+            assert given["src"].startswith("data:image/")
+            self.pictures.append(given["alt"])
+        self._into = tag if tag in ("th", "td", "h2") else self._into
+        if tag == "h2":
+            self.sections.append("")
+
+    def handle_endtag(self, tag):
+        if tag == self._into:
+            self._into = None
+
+    def handle_data(self, data):
+        if self._into == "h2":
+            self.sections[-1] += data
+        elif self._into:
+            self.rows[-1][-1] += data.strip()
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    import shutil
+
+    name = "report_page"
+    write_report(results, name)
+    path = results.folder / name / "report.html"
+    yield path
+    shutil.rmtree(path.parent)
+
+
+def test_the_page_has_the_experiments_numbers(page, results, uncertainty):
+    text = page.read_text(encoding="utf-8")
+    seen = Seen()
+    seen.feed(text)
+    assert seen.sections == [
+        "Summary",
+        "Methods and metrics",
+        "Differences",
+        "Reliability",
+        "Selective prediction",
+        "Soft labels",
+        "Training",
+        "Settings and versions",
+    ]
+    comparison = tables.compare(results)
+    table = {row[0]: row[1:] for row in seen.rows[1 : 1 + len(results.rows)]}
+    assert list(table) == comparison.names
+    for row in results.rows:
+        low, high = (100 * bound for bound in uncertainty.intervals[row.key, "ece"])
+        ece = comparison.mean["ece"][row.key]
+        assert table[row.name][2] == f"{ece:.2f} [{low:.1f}, {high:.1f}]"
+        assert f"Reliability diagram of {row.name}." in seen.pictures
+    assert sum("Soft labels of OLS after epoch" in alt for alt in seen.pictures) >= 2
+    assert "protocol.batch_size" in text
+    assert "tensorflow" in text
+    assert str(results.folder) not in text
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    write_report(gather(copy, methods=["hard_labels"], seeds=[1]))
+    text = (copy / "report" / "report.html").read_text(encoding="utf-8")
+    assert "One row: there is nothing to compare it with." in text
+    assert ">Differences<" not in text
