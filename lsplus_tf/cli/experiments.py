@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
     from lsplus_tf.experiments.gather import Results
 
-ConfigFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="CONFIG")]
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        help="The experiment's YAML file, or the name of a packaged one, such as digits.",
+        metavar="CONFIG",
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option(help="The experiment's folder.", show_default="runs/NAME")
 ]
