@@ -30,6 +30,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests run the notebooks; the site shows what is stored
 nb_merge_streams = True
 
+autodoc_inherit_docstrings = False  # those of Keras and scikit-learn are theirs
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say more: shapes, ranges, units
 default_role = "py:obj"  # `name` links to what it names, where that is documented

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 
 from sphinx.application import Sphinx
 
-ENTRIES = ("Parameters", "Attributes", "Returns", "Yields", "Raises")
-TEXTS = ("Notes", "References", "Examples", "See Also", "Warnings")
+ENTRIES = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
 FULL = 85  # of 100 columns, less the deepest indentation of a docstring
 
 Lines = list[str]
@@ -25,7 +24,7 @@ def sections(lines: Lines) -> Iterator[tuple[str, Lines]]:
     """The title and the lines of each section; the first has no title."""
     title, begin = "", 0
     for number, (line, below) in enumerate(itertools.pairwise(lines)):
-        if line in ENTRIES + TEXTS and below == "-" * len(line):
+        if line and below == "-" * len(line):
             yield title, lines[begin:number]
             title, begin = line, number + 2
     yield title, lines[begin:]
