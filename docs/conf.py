@@ -15,6 +15,7 @@ project = "lsplus_tf"
 author = "the lsplus_tf authors"
 release = version = lsplus_tf.__version__
 
+smartquotes = False  # `--set` and "quotes" are as they are typed
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
