@@ -1,17 +1,23 @@
 # make reproduce   train and compare the methods on digits, from nothing, in minutes
-# make test        lint, types and tests
+# make test        lint, types, the documentation and the tests
+# make docs        the documentation, in build/docs
+# make build       a wheel and an sdist, in dist
+# make bench       what losses, metrics and the input pipeline cost
 PYTHON ?= python3
+REQUIREMENTS ?= requirements.txt
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help reproduce test lint types bench clean
+.PHONY: help reproduce test lint types pytest docs build bench clean
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
 reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
-test: lint types
+test: lint types docs pytest
+
+pytest: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 lint: $(VENV)/installed-test
@@ -20,6 +26,13 @@ lint: $(VENV)/installed-test
 
 types: $(VENV)/installed-test
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-test
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/doctrees docs build/docs
+	@echo "Written: build/docs/index.html"
+
+build: $(VENV)/installed-test
+	$(BIN)/python -m build
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_losses.py
@@ -32,8 +45,8 @@ $(VENV)/bin/pip:
 	"lsplus_tf needs Python 3.11 to 3.13, $(PYTHON) is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/pip requirements.txt setup.cfg
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/installed: $(VENV)/bin/pip $(REQUIREMENTS) setup.cfg setup.py
+	$(BIN)/pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . \
 		--config-settings editable_mode=compat
 	@touch $@
@@ -43,4 +56,4 @@ $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What an experiment is: the schema of the YAML files under `configs/`.
+"""What an experiment is: the schema of the YAML files in `configs/`.
 
 Nothing here imports TensorFlow, so that a wrong key is told in a second.
 """
@@ -33,8 +33,10 @@ from lsplus_tf.settings import (
 class Phantom(Settings):
     """Synthetic images with an exact posterior; see `lsplus_tf.datasets.phantom`."""
 
-    seed: Seed = 0
-    classes: Annotated[int, Field(ge=2, strict=True)] = 6
+    seed: Seed = Field(default=0, description="of the templates and of all images")
+    classes: Annotated[int, Field(ge=2, strict=True)] = Field(
+        default=6, description="the number of classes"
+    )
     separation: tuple[Positive, ...] = Field(
         default=(1.8, 2.8),
         min_length=1,
@@ -44,7 +46,9 @@ class Phantom(Settings):
     prior: tuple[Positive, ...] | None = Field(
         default=None, description="relative frequencies of the classes; null makes them equal"
     )
-    image_size: Annotated[int, Field(ge=4, strict=True)] = 16
+    image_size: Annotated[int, Field(ge=4, strict=True)] = Field(
+        default=16, description="height and width in pixels"
+    )
     shift: Annotated[int, Field(ge=0, strict=True)] = Field(
         default=1, description="largest shift in pixels, along each axis"
     )
@@ -52,9 +56,9 @@ class Phantom(Settings):
     noise: Annotated[float, Field(ge=0.1, le=1000, strict=True)] = Field(
         default=25.0, description="SD of the noise in grey levels"
     )
-    train: Count = 4000
-    validation: Count = 1000
-    test: Count = 4000
+    train: Count = Field(default=4000, description="training images")
+    validation: Count = Field(default=1000, description="validation images")
+    test: Count = Field(default=4000, description="test images")
 
     @model_validator(mode="after")
     def _fits_the_classes(self) -> Phantom:
@@ -78,22 +82,54 @@ class Phantom(Settings):
 class Dataset(Settings):
     """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
 
-    name: str
-    data_dir: Path | None = None
-    image_size: Annotated[int, Field(ge=4, strict=True)] | None = None
-    channels: Literal[1, 3] | None = None
-    split_seed: Seed = 0
-    validation_fraction: Fraction = 0.2
-    test_fraction: Fraction = 0.2
-    unreadable: Literal["fail", "skip"] = "fail"
-    download: bool = False
-    interpolation: Literal["bilinear", "nearest"] = "bilinear"
-    cache: Literal["memory", "disk", "none"] = "memory"
-    cache_dir: Path | None = None
-    group_pattern: str | None = None
-    samples_per_class: Count | None = None
-    drop: tuple[Literal["duplicates", "blank"], ...] = ()
-    unlisted: Literal["fail", "ignore"] = "fail"
+    name: str = Field(
+        description="'digits', 'phantom', a MedMNIST or MedMNIST+ name, 'mhist', 'chaoyang', "
+        "'chaoyang/grouped', 'isic2018', 'radimagenet', 'folder:PATH', 'csv:PATH' or 'tfds:NAME'"
+    )
+    data_dir: Path | None = Field(
+        default=None, description="where the files of a data set with a name of its own lie"
+    )
+    image_size: Annotated[int, Field(ge=4, strict=True)] | None = Field(
+        default=None,
+        description="height and width that images are stretched to; null: all have one size",
+    )
+    channels: Literal[1, 3] | None = Field(
+        default=None, description="1 makes grey, 3 makes colour; null: as the files are"
+    )
+    split_seed: Seed = Field(default=0, description="which images a carved split takes")
+    validation_fraction: Fraction = Field(
+        default=0.2, description="carved from training where there is no validation split"
+    )
+    test_fraction: Fraction = Field(
+        default=0.2, description="carved from training where there is no test split"
+    )
+    unreadable: Literal["fail", "skip"] = Field(
+        default="fail", description="whether files that cannot be read are an error or left out"
+    )
+    download: bool = Field(default=False, description="let TensorFlow Datasets use the network")
+    interpolation: Literal["bilinear", "nearest"] = Field(
+        default="bilinear", description="how images are stretched"
+    )
+    cache: Literal["memory", "disk", "none"] = Field(
+        default="memory", description="where decoded image files are kept"
+    )
+    cache_dir: Path | None = Field(
+        default=None, description="for cache: disk; null is ~/.cache/lsplus_tf/images"
+    )
+    group_pattern: str | None = Field(
+        default=None,
+        description="for folder:PATH, a regular expression whose first parenthesis, in a file's "
+        "path, is its group, such as the patient: groups are not split",
+    )
+    samples_per_class: Count | None = Field(
+        default=None, description="train on a random sample of so many of each class"
+    )
+    drop: tuple[Literal["duplicates", "blank"], ...] = Field(
+        default=(), description="images to leave out before splits are carved"
+    )
+    unlisted: Literal["fail", "ignore"] = Field(
+        default="fail", description="for csv:PATH, whether images without a row are an error"
+    )
     phantom: Phantom | None = Field(
         default=None, description="what the data set named phantom is, and of no other"
     )
@@ -121,7 +157,7 @@ class Backbone(Settings):
 
     name: Literal[
         "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
-    ] = "small_residual_cnn"
+    ] = Field(default="small_residual_cnn", description="the architecture")
     weights: str | None = Field(
         default=None,
         description="null, 'imagenet', or the path of a .weights.h5, .keras, .h5 or .safetensors "
@@ -157,8 +193,8 @@ class Backbone(Settings):
 class Augmentation(Settings):
     """Random changes of the training images, new in every epoch. All are off by default."""
 
-    horizontal_flip: bool = False
-    vertical_flip: bool = False
+    horizontal_flip: bool = Field(default=False, description="with probability 0.5")
+    vertical_flip: bool = Field(default=False, description="with probability 0.5")
     rotation: Annotated[float, Field(ge=0, le=180, strict=True)] = Field(
         default=0.0, description="+- degrees"
     )
@@ -200,8 +236,8 @@ class SGD(Settings):
 class StepSchedule(Settings):
     """The learning rate is multiplied by `factor` when each of `epochs` (0-based) begins."""
 
-    epochs: tuple[Count, ...]
-    factor: Fraction = 0.1
+    epochs: tuple[Count, ...] = Field(description="increasing")
+    factor: Fraction = Field(default=0.1, description="what the learning rate is multiplied by")
 
     @model_validator(mode="after")
     def _increasing(self) -> StepSchedule:
@@ -245,9 +281,9 @@ class Protocol(Settings):
     """How every method of the comparison is trained."""
 
     optimizer: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
-    schedule: StepSchedule | None = None
-    epochs: Count
-    batch_size: Count
+    schedule: StepSchedule | None = Field(default=None, description="null keeps the learning rate")
+    epochs: Count = Field(description="how often the training images are passed, at most")
+    batch_size: Count = Field(description="training images of a step")
     checkpoint: Literal["best_validation_accuracy", "last"] = Field(
         default="best_validation_accuracy", description="of equal accuracies the earlier epoch"
     )
@@ -265,7 +301,9 @@ class Protocol(Settings):
         default=False,
         description="every training sample is of a class drawn evenly, and drawn from it evenly",
     )
-    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
+        default="float32", description="of the layers' computations, as Keras's dtype policy"
+    )
     devices: Count | None = Field(
         default=None,
         description="how many GPUs train together, or CPU devices where there is no GPU; null "
@@ -321,12 +359,18 @@ MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 class Experiment(Settings):
     """One comparison: the same network on the same images, trained with several methods."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
+        description="of the experiment; its folder is runs/NAME unless --out says otherwise"
+    )
     dataset: Dataset
     backbone: Backbone = Backbone()
     protocol: Protocol
-    methods: dict[MethodName, Method] = Field(min_length=1)
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    methods: dict[MethodName, Method] = Field(
+        min_length=1, description="what is compared, in the order of the tables"
+    )
+    seeds: tuple[Seed, ...] = Field(
+        min_length=1, description="every method is trained once with each"
+    )
     ensembles: tuple[MethodName, ...] = Field(
         default=(),
         description="methods whose seeds' mean probabilities are one more row of the table",
@@ -412,16 +456,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Parameters
     ----------
-    path : the YAML file.
+    path : the YAML file, or the name of one that comes with the package, such as "digits".
     overrides : such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
 
     Raises
     ------
     InputError : no such file, not YAML, an unknown key, or a wrong value; every one is named.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"config: no such file {path}")
+    path = _config_file(Path(path))
     with _wrong_yaml_in(str(path)):
         values: Any = OmegaConf.load(path)
     if not isinstance(values, DictConfig):
@@ -434,6 +476,32 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     with _wrong_yaml_in(str(path)):
         plain = OmegaConf.to_container(values, resolve=True)
     return parse_config(plain, str(path))
+
+
+def packaged_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import packaged_configs
+    >>> "digits" in packaged_configs()
+    True
+    """
+    package = Path(__file__).parent
+    # In a clone they lie beside the package.
+    folders = (package / "configs", package.parent / "configs")
+    folder = next(filter(Path.is_dir, folders), folders[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _config_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    packaged = packaged_configs()
+    if str(path) in packaged:
+        return packaged[str(path)]
+    names = "" if path.suffix else f"; the package's own are {', '.join(packaged)}"
+    raise MissingDataError(f"config: no such file {path}{names}")
 
 
 @contextlib.contextmanager

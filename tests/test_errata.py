@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ERRATA = (ROOT / "docs" / "errata.md").read_text(encoding="utf-8")
 SECTIONS = {
-    text.partition("\n")[0]: text for text in re.split(r"^## ", ERRATA, flags=re.MULTILINE)[1:]
+    text.partition("\n")[0]: text for text in re.split(r"^##+ ", ERRATA, flags=re.MULTILINE)[1:]
 }
 SET_UP = SECTIONS["Set-up"]
 ENTRIES = [heading for heading in SECTIONS if re.match(r"\d+\. ", heading)]

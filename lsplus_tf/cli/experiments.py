@@ -33,7 +33,13 @@ class Executor(StrEnum):
     RAY = "ray"
 
 
-ConfigFile = Annotated[Path, typer.Argument(help="The experiment's YAML file.", metavar="CONFIG")]
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        help="The experiment's YAML file, or the name of a packaged one, such as digits.",
+        metavar="CONFIG",
+    ),
+]
 Out = Annotated[
     Path | None, typer.Option(help="The experiment's folder.", show_default="runs/NAME")
 ]

@@ -12,13 +12,16 @@ from matplotlib.axes import Axes
 from lsplus_tf.errors import InputError
 
 Prediction = tuple[npt.ArrayLike, npt.ArrayLike]
+"""Probabilities (N, K) and labels (N,)."""
 History = Mapping[str, npt.ArrayLike] | pd.DataFrame
+"""Columns by name, such as "epoch" and "val_loss": a run's history.csv, or Keras's history."""
 Given = TypeVar("Given")
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that
 # vanishes on white. The i-th method has the i-th colour in every figure; the line styles tell
 # methods apart in a black and white print, and beyond the seventh.
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#000000", "#56B4E9")
+"""The colours of the methods, in turn."""
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1)))
 
 

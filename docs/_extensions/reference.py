@@ -1,0 +1,172 @@
+"""Reference pages from what they describe: the schema of the configs, and the configs."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from docutils import nodes
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from lsplus_tf.config import Experiment, packaged_configs
+from lsplus_tf.methods import MethodSettings
+from lsplus_tf.settings import Settings
+
+NAMES = {
+    bool: "true or false",
+    dict: "keys with values",
+    float: "number",
+    int: "integer",
+    str: "text",
+    Path: "path",
+    type(None): "null",
+}
+BOUNDS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}"}
+
+
+def config_reference() -> str:
+    """The schema as Markdown: a heading and a table for each section of a config."""
+    return "\n".join(_sections("", (Experiment,)))
+
+
+def _sections(path: str, kinds: tuple[type[Settings], ...]) -> Iterator[str]:
+    """A section of the schema and those below it; of several kinds, each by its own name."""
+    for kind in kinds:
+        tag = _tag(kind) if len(kinds) > 1 else ""
+        title = f"`{path}`" if path else "The whole"
+        yield f"## {title}{f' with `{tag}`' if tag else ''}\n\n{_text(kind)}\n"
+        yield from _table(kind)
+    for kind in kinds:
+        for key, field in kind.model_fields.items():
+            below = tuple(_settings_in(field.annotation))
+            named = get_origin(field.annotation) is dict
+            inner = f"{path}.{key}".lstrip(".") + (".NAME" if named else "")
+            if below:
+                yield from _sections(inner, below)
+
+
+def _table(kind: type[Settings]) -> Iterator[str]:
+    yield "| key | values | default | |\n|:--|:--|:--|:--|"
+    for key, field in kind.model_fields.items():
+        cells = (f"`{key}`", _values(field), _default(field), field.description or "")
+        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    yield ""
+
+
+def _values(field: FieldInfo) -> str:
+    return _type(field.annotation, field.metadata)
+
+
+def _type(annotation: Any, metadata: list[Any]) -> str:
+    """A type and its bounds in words."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return _type(inner, [*more, *metadata])
+    bounds = ", ".join(_bounds(metadata))
+    return f"{_name(annotation)}{f' {bounds}' if bounds else ''}"
+
+
+def _name(annotation: Any) -> str:
+    arguments, origin = get_args(annotation), get_origin(annotation)
+    if origin in (types.UnionType, Union):
+        if set(_settings_in(annotation)):
+            return "a section or null" if type(None) in arguments else "a section"
+        return " or ".join(_type(argument, []) for argument in arguments)
+    if origin is Literal:
+        return ", ".join(f"`{_yaml(choice)}`" for choice in arguments)
+    if origin is tuple:
+        return f"list of {_type(arguments[0], [])}"
+    if origin is dict:
+        return "sections, by names of your choice"
+    if issubclass(annotation, Settings):
+        return "a section"
+    return NAMES[annotation]
+
+
+def _bounds(metadata: list[Any]) -> Iterator[str]:
+    for entry in metadata:
+        if isinstance(entry, FieldInfo):
+            yield from _bounds(entry.metadata)
+        for bound, text in BOUNDS.items():
+            if (value := getattr(entry, bound, None)) is not None:
+                yield text.format(value if value < 2**31 else f"2^{value.bit_length() - 1}")
+        if getattr(entry, "min_length", None):
+            yield "(at least one)"
+        if getattr(entry, "pattern", None):
+            yield f"like `{entry.pattern}`"
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if default is PydanticUndefined:
+        return "*required*"
+    return "see there" if isinstance(default, Settings) else f"`{_yaml(default)}`"
+
+
+def _yaml(value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return f"[{', '.join(map(_yaml, value))}]"
+    return str(value)
+
+
+def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
+    """The sections that a key can hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _settings_in(argument)
+
+
+def _tag(kind: type[Settings]) -> str:
+    """What names the kind where there are several: its literal key."""
+    key = "loss" if issubclass(kind, MethodSettings) else "name"
+    return f"{key}: {get_args(kind.model_fields[key].annotation)[0]}"
+
+
+def _text(kind: type[Settings]) -> str:
+    return re.sub(r"\s*\n\s*", " ", kind.__doc__ or "").replace("|", r"\|")
+
+
+def packaged_config_pages() -> str:
+    """Every packaged config as Markdown: its name, its first line, its text."""
+    parts = []
+    for name, path in packaged_configs().items():
+        text = path.read_text(encoding="utf-8")
+        parts.append(f"## {name}\n\n```yaml\n{text}```\n")
+    return "\n".join(parts)
+
+
+class _Generated(SphinxDirective):
+    """A directive whose content is Markdown that a function makes."""
+
+    def run(self) -> list[nodes.Node]:
+        return self.parse_text_to_nodes(self.make(), allow_section_headings=True)
+
+    @staticmethod
+    def make() -> str:
+        raise NotImplementedError
+
+
+class ConfigReference(_Generated):
+    make = staticmethod(config_reference)
+
+
+class PackagedConfigs(_Generated):
+    make = staticmethod(packaged_config_pages)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("config-reference", ConfigReference)
+    app.add_directive("packaged-configs", PackagedConfigs)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
