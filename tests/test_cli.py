@@ -15,7 +15,7 @@ from PIL import Image
 
 from lsplus_tf import cli
 from lsplus_tf.cli import experiments
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import FailedRunsError, InputError
 
 DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")
 
@@ -101,7 +101,15 @@ def test_help_names_the_options(call):
     for command in ("reproduce", "train"):
         code, stdout, _ = call(command, "--help")
         assert code == 0
-        for option in ("--data-dir", "--out", "--set", "--methods", "--seeds"):
+        for option in (
+            "--data-dir",
+            "--out",
+            "--set",
+            "--methods",
+            "--seeds",
+            "--shard",
+            "--dry-run",
+        ):
             assert option in stdout
         assert "Example: lsplus-tf" in stdout
 
@@ -131,6 +139,13 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
         (["--seeds", "7"], "--seeds: the config has 0, 1, 2; received 7"),
         (["--methods", "hard_labels,mixup"], "--methods: the config has hard_labels, "),
         (["--out", DIGITS], "--out: expected a folder"),
+        (["--workers", "0"], "--workers: expected at least 1, received 0"),
+        (["--retries", "-1"], "--retries: expected at least 0, received -1"),
+        (["--shard", "3"], "--shard: expected I/N such as 1/4, received '3'"),
+        (["--shard", "3/2"], "--shard: expected I/N with I from 1 to N, received 3/2"),
+        (["--address", "auto"], "--address: only --executor ray takes it"),
+        (["--cpus-per-run", "2"], "--cpus-per-run: only --executor ray takes it"),
+        (["--executor", "ray", "--workers", "2"], "--workers: the Ray cluster decides"),
     ],
 )
 def test_errors_are_one_line(refused, tmp_path, monkeypatch, command, arguments, message):
@@ -208,6 +223,43 @@ def test_train_finds_what_is_finished(call, reproduced):
 def test_train_refuses_other_settings(refused, reproduced):
     message = refused("train", *reproduced.arguments, "--set", "protocol.epochs=5")
     assert "protocol.epochs = 2 where the config says 5" in message
+
+
+def test_what_failed_is_told_at_the_end(call, reproduced, tmp_path):
+    code, stdout, stderr = call(
+        "reproduce",
+        *reproduced.arguments,
+        *("--out", str(tmp_path), "--seeds", "0", "--methods", "hard_labels,label_smoothing"),
+        *("--set", "protocol.optimizer.learning_rate=1e38"),
+    )
+    assert code == 2
+    assert "run 1 of 2: hard_labels, seed 0 failed: protocol: the training loss became" in stdout
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    assert line == stderr.splitlines()[-1]
+    assert "2 of 2 runs failed: hard_labels seed 0" in line
+    assert "lower protocol.optimizer.learning_rate" in line
+
+
+def test_the_report_of_what_is_finished_comes_before_the_error(call, reproduced, monkeypatch):
+    def fail(*_: object) -> None:
+        raise FailedRunsError("1 of 9 runs failed")
+
+    monkeypatch.setattr(experiments, "_train", fail)
+    code, stdout, stderr = call("reproduce", *reproduced.arguments, "--methods", "hard_labels")
+    assert code == 1
+    assert "digits, test split" in stdout
+    assert stderr == "error: 1 of 9 runs failed\n"
+    shutil.rmtree(reproduced.folder / "report_selected")
+
+
+def test_a_shard_that_is_not_the_last_prints_no_table(call, reproduced, tmp_path):
+    copy = shutil.copytree(reproduced.folder, tmp_path / "copy")
+    shutil.rmtree(copy / "ls_plus" / "seed_1")
+    arguments = ["reproduce", *reproduced.arguments, "--out", str(copy), "--shard", "1/2"]
+    code, stdout, _ = call(*arguments)
+    assert code == 0
+    assert "1 runs of other shards are not finished" in stdout
+    assert "test split" not in stdout
 
 
 def test_report_narrows(call, reproduced, tmp_path):

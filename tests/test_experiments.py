@@ -23,7 +23,7 @@ import lsplus_tf as lsp
 from lsplus_tf.backbones import PixelScaling, classifier, small_residual_cnn
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import FailedRunsError, InputError
 from lsplus_tf.experiments import Run, gather, plan_runs, run_experiment
 from lsplus_tf.training import run_folder, train
 from lsplus_tf.training.environment import import_tensorflow
@@ -509,6 +509,22 @@ def test_the_schedule_counts_the_last_short_batch(linear, variants, tmp_path):
     assert np.abs(without[2][0] - without[1][0]).max() > 1e-3
 
 
+def test_validation_by_steps(linear, variants, tmp_path):
+    """What is measured after an epoch is a part; nothing is trained or predicted otherwise."""
+    steps = ("protocol.validation_steps=2", "protocol.checkpoint=last", "seeds=[0]")
+    linear.run(linear_experiment(*steps), tmp_path)
+    run = Run("hard", 0)
+    assert_same_weights(linear.after[run][2], variants[1].after[run][2])
+    p = run_folder.read_predictions(run.folder(tmp_path), "validation")
+    assert len(p.labels) == 360
+    history = run_folder.read_history(run.folder(tmp_path))
+    seen = history["val_accuracy"].iloc[-1] * 200  # two batches of 100
+    assert seen == pytest.approx(round(seen), abs=1e-3)
+    drawn = np.sort(np.random.default_rng(0).permutation(360)[:200])
+    right = (p.logits.argmax(axis=1) == p.labels)[drawn].sum()
+    assert round(seen) == right
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 
@@ -521,6 +537,27 @@ def test_a_training_that_diverges_is_an_input_error(linear, tmp_path):
     linear.run(linear_experiment("protocol.epochs=1", "seeds=[0]"), tmp_path)
     assert Run("hard", 0).folder(tmp_path).is_dir()
     assert gather(tmp_path).experiment.protocol.epochs == 1
+
+
+def test_a_disk_that_is_full_when_a_run_is_written(linear, tmp_path, monkeypatch):
+    """The run's training is kept, and the others are made; with room again it is finished."""
+    write_json = run_folder.write_json
+
+    def full(path: Path, values: Any) -> None:
+        if path.name == run_folder.SUMMARY and "seed_0" in path.parent.name:
+            raise OSError(28, "No space left on device", str(path))
+        write_json(path, values)
+
+    experiment = linear_experiment("protocol.epochs=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "write_json", full)
+        with pytest.raises(FailedRunsError, match=r"1 of 2 runs failed: hard seed 0 .*No space"):
+            linear.run(experiment, tmp_path)
+    assert [path.name for path in (tmp_path / "hard").glob("seed*")] == ["seed_1"]
+    recorder = linear.run(experiment, tmp_path)
+    assert recorder.resumed == [(Run("hard", 0), 2)]
+    linear.run(experiment, tmp_path / "new")
+    assert same_predictions(*(Run("hard", 0).folder(out) for out in (tmp_path, tmp_path / "new")))
 
 
 def test_doubtful_class_accuracies_are_told(reproduced):

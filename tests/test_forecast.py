@@ -1,0 +1,134 @@
+"""The dry run: what it reckons is what training then takes, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import call  # noqa: F401
+from test_experiments import experiment_with
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.experiments import Run, Shard
+from lsplus_tf.experiments.folder import read_experiment
+from lsplus_tf.experiments.forecast import STATES, forecast, image_cache
+from lsplus_tf.training import run_folder
+
+
+def sizes(found: list) -> dict[str, int]:
+    return {size.what: size.bytes for size in found}
+
+
+def test_what_is_finished_and_what_is_left(reproduced, tmp_path):
+    experiment = read_experiment(reproduced.folder)
+    found = forecast(experiment, reproduced.folder)
+    assert [planned.finished for planned in found.runs] == [True] * 8
+    assert (found.steps, found.missing) == (0, [])
+    assert sizes(found.disk)["finished runs"] == 0
+    copy = shutil.copytree(reproduced.folder, tmp_path / "copy")
+    for method, seed in (("hard_labels", 1), ("ls_plus", 1)):
+        shutil.rmtree(Run(method, seed).folder(copy))
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    found = forecast(experiment, copy, at_once=5)
+    assert [planned.run for planned in found.missing] == [Run("hard_labels", 1), Run("ls_plus", 1)]
+    assert found.missing[1].needs == (Run("hard_labels", 1),)
+    assert found.at_once == 2
+    # ceil(1077 / 32), ceil(360 / 32), two epochs of two runs.
+    assert (found.steps_per_epoch, found.validation_steps, found.steps) == (34, 12, 4 * 34)
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_sizes_are_those_of_a_run(reproduced, tmp_path):
+    experiment = read_experiment(reproduced.folder)
+    found = forecast(experiment, tmp_path, ["hard_labels"], [0])
+    folder = Run("hard_labels", 0).folder(reproduced.folder)
+    summary = run_folder.read_json(folder, run_folder.SUMMARY)
+    assert found.parameters == summary["parameters"]
+    device, disk = sizes(found.device), sizes(found.disk)
+    assert device["network"] == 4 * found.parameters
+    assert 2 * device["gradients"] <= device["optimizer"] < 2 * device["gradients"] + 100  # Adam
+    state = device["network"] + device["optimizer"]
+    assert disk["unfinished trainings"] == STATES * state
+    files = [folder / run_folder.MODEL, *folder.glob("predictions_*")]
+    assert disk["finished runs"] == pytest.approx(sum(f.stat().st_size for f in files), rel=0.5)
+    assert sizes(found.host)["images"] == 2 * 1797 * 64
+    assert sizes(found.host)["predictions"] == 4 * 10 * 720
+
+
+def test_activations_are_the_outputs_of_all_layers(tmp_path):
+    """Half as large where they are of half the precision, but for the logits."""
+    from lsplus_tf.backbones import build_classifier
+
+    model = build_classifier("small_residual_cnn", (8, 8, 1), 10, width=0.5)
+    backbone = model.get_layer("backbone")
+    layers = [layer for layer in model.layers if layer is not backbone] + backbone.layers
+    elements = sum(np.prod(layer.output.shape[1:]) for layer in layers)
+    for precision, size in (("float32", 4 * elements), ("mixed_bfloat16", 2 * elements + 2 * 10)):
+        experiment = experiment_with("protocol.batch_size=7", f"protocol.precision={precision}")
+        found = forecast(experiment, tmp_path, ["hard_labels"], [0])
+        assert sizes(found.device)["activations"] == 7 * size
+
+
+def test_what_else_is_told_of_the_plan(tmp_path):
+    experiment = experiment_with("protocol.validation_steps=5", "seeds=[0,1]")
+    found = forecast(experiment, tmp_path / "new", shard=Shard(1, 8))
+    assert [planned.run for planned in found.runs] == [Run("hard_labels", 0)]
+    assert found.validation_steps == 5
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(InputError, match="--methods"):
+        forecast(experiment, tmp_path, ["none"])
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="not an experiment"):
+        forecast(experiment, tmp_path)
+
+
+def test_images_are_not_decoded(tmp_path, monkeypatch):
+    for part, count in (("train", 6), ("validation", 2), ("test", 4)):
+        for i in range(count):
+            path = tmp_path / "images" / part / "ab"[i % 2] / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((40, 40), 10 * i, np.uint8)).save(path)
+
+    def decode(*_, **__):
+        raise AssertionError("an image was decoded")
+
+    monkeypatch.setattr("lsplus_tf.datasets.image_files.decode", decode)
+    experiment = experiment_with(
+        f"dataset.name=folder:{tmp_path / 'images'}",
+        "dataset.cache=disk",
+        f"dataset.cache_dir={tmp_path / 'cache'}",
+        "dataset.unreadable=skip",
+        "dataset.drop=[blank,duplicates]",
+        "dataset.image_size=20",
+    )
+    found = forecast(experiment, tmp_path / "out", ["hard_labels"], [0])
+    assert len(found.dataset) == 12
+    assert found.dataset.image_shape == (20, 20, 1)
+    assert "images" not in sizes(found.host)
+    assert image_cache(experiment, found.dataset).bytes == 12 * 400
+    assert not (tmp_path / "cache").exists()
+
+
+def test_weights_need_not_be_there(tmp_path):
+    """A pretrained network takes three channels."""
+    experiment = experiment_with(
+        "backbone={name: mobilenet_v2, width: 0.35, weights: nowhere.h5}", "dataset.image_size=32"
+    )
+    found = forecast(experiment, tmp_path, ["hard_labels"], [0])
+    assert found.parameters == 410_208 + 1280 * 10 + 10  # docs/networks.md, and the logits
+
+
+def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):  # noqa: F811
+    out = tmp_path / "out"
+    arguments = [*reproduced.arguments, "--out", str(out), "--dry-run", "--workers", "3"]
+    for command in ("reproduce", "train"):
+        code, stdout, stderr = call(command, *arguments, columns=120)
+        assert (code, stderr) == (0, "")
+        lines = stdout.splitlines()
+        assert lines[0].startswith("digits: 1077 train, 360 validation, 360 test images of 8x8x1")
+        assert "8 of 8 runs to make, 3 at once: 34 steps of 32 images in an epoch, 2 ep" in stdout
+        for row in ("ls_plus seed 1", "activations", "of 3 processes", "finished runs", "free"):
+            assert row in stdout
+    assert not out.exists()
