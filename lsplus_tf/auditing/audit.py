@@ -26,7 +26,7 @@ from lsplus_tf.auditing.gaps import (
 )
 from lsplus_tf.auditing.intervals import bootstrap_bounds
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._predictions import check_count, check_predictions
+from lsplus_tf.metrics._predictions import Predictions, check_count, check_predictions
 from lsplus_tf.predictions import LabelledPredictions
 
 
@@ -76,7 +76,7 @@ class Audit:
         What it was compared with.
     settings : dict of str to str
     notes : list of str
-        Warnings.
+        What the reader should know of the cases.
     """
 
     predictions: LabelledPredictions
@@ -169,18 +169,16 @@ def _audit(
     checked = check_predictions(predictions.probabilities, predictions.labels)
     confidence, correct = checked.confidence.astype(np.float64), checked.correct.astype(np.float64)
     gap = gap_estimate(confidence, correct, predictions.groups)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        table = _metrics(predictions, gap, correct, num_resamples, seed)
-    automatic = automatic_share(checked, predictions.groups, error_rate)
-    table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # told once, by the metrics
+        warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
+        table = _metrics(predictions, checked, gap, num_resamples, seed)
         paper_metrics = (
             metrics.evaluate(predictions.probabilities, predictions.labels, convention="paper")
             if paper
             else None
         )
+    automatic = automatic_share(checked, predictions.groups, error_rate)
+    table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(
         predictions,
         table,
@@ -194,28 +192,27 @@ def _audit(
         comparison,
         second,
         settings,
-        list(dict.fromkeys(str(w.message) for w in caught)),
+        _notes(predictions),
     )
 
 
 def _metrics(
     predictions: LabelledPredictions,
+    checked: Predictions,
     gap: Estimate,
-    correct: npt.NDArray[np.float64],
     num_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
     values = metrics.evaluate(predictions.probabilities, predictions.labels)
     bounds = bootstrap_bounds(
-        {name: value for name, value in values.items() if name != "top1_error"},
-        predictions.probabilities,
-        predictions.labels,
+        {name: v for name, v in values.items() if name not in ("accuracy", "top1_error")},
+        checked,
         predictions.groups,
         num_resamples=num_resamples,
         seed=seed,
     )
-    right = accuracy_estimate(correct, predictions.groups)
+    right = accuracy_estimate(checked.correct.astype(np.float64), predictions.groups)
     bounds |= {
         "accuracy": (right.low, right.high),
         "top1_error": (1 - right.high, 1 - right.low),
@@ -224,6 +221,21 @@ def _metrics(
     rows |= {name: (value, *bounds[name]) for name, value in values.items()}
     columns = ["value", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _notes(predictions: LabelledPredictions) -> list[str]:
+    """What the reader should know of the cases."""
+    counts = np.bincount(predictions.labels, minlength=len(predictions.class_names))
+    absent = [
+        name for name, count in zip(predictions.class_names, counts, strict=True) if not count
+    ]
+    if not absent:
+        return []
+    listed = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
+    return [
+        f"No case is of {'class' if len(absent) == 1 else 'the classes'} {listed}: the AUROC is "
+        "not defined, and some calibrators cannot be fitted."
+    ]
 
 
 def _votes(

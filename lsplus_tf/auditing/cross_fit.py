@@ -20,11 +20,14 @@ from lsplus_tf.metrics._predictions import check_predictions
 from lsplus_tf.predictions import LabelledPredictions
 
 FOLDS = 5
-FEWEST = 50
+FEWEST_CASES = 50
+FEWEST_WRONG = 10  # of wrong and of right predictions: the loss of a few tells little
 # The simplest first. Without the one that needs the training set's counts and the one that is for
-# ranking; matrices grow with the square of the number of classes.
-_METHODS = ("temperature", "weight", "vector", "platt", "isotonic", "histogram")
+# ranking.
+_METHODS = ("temperature", "weight", "vector")
+_ONE_AGAINST_REST = ("platt", "isotonic", "histogram")
 _MATRICES = ("matrix", "dirichlet")
+_MOST_CLASSES_ONE_BY_ONE = 100
 _MOST_CLASSES_OF_MATRICES = 20
 
 COLUMNS = (
@@ -77,7 +80,9 @@ def cross_fit(
     seed: int,
     methods: Sequence[str] | None = None,
 ) -> CrossFit | None:
-    """Compare calibrators by five-fold cross-fitting; None for fewer than 50 cases or 5 groups.
+    """Compare calibrators by five-fold cross-fitting.
+
+    None for fewer than 50 cases, 5 groups, or 10 predictions that are right or wrong.
 
     Folds are stratified by class or, where there are groups, made of whole groups. The Brier score
     decides: it is proper, and finite where a method gives probabilities of 0. `methods` are short
@@ -85,15 +90,17 @@ def cross_fit(
     """
     rows = rows_to_rank(len(predictions), len(predictions.class_names), predictions.groups, seed)
     part = predictions if rows.size == len(predictions) else predictions.take(rows)
-    if len(part) < FEWEST or (part.groups is not None and part.groups.max() + 1 < FOLDS):
+    wrong = np.count_nonzero(part.scores.argmax(axis=1) != part.labels)
+    if (
+        len(part) < FEWEST_CASES
+        or min(wrong, len(part) - wrong) < FEWEST_WRONG
+        or (part.groups is not None and part.groups.max() + 1 < FOLDS)
+    ):
         return None
     folds = _folds(part, seed)
     losses, probabilities, notes = {}, {}, {}
     losses["none"], probabilities["none"], notes["none"] = *_judged(part, part.probabilities), ""
-    if methods is None:
-        few = len(part.class_names) <= _MOST_CLASSES_OF_MATRICES
-        methods = (*_METHODS, *_MATRICES) if few else _METHODS
-    for method in methods:
+    for method in methods or _methods(len(part.class_names)):
         calibrated, notes[method] = _out_of_fold(method, part, folds)
         if calibrated is not None:
             losses[method], probabilities[method] = _judged(part, calibrated)
@@ -111,7 +118,7 @@ def cross_fit(
     tested = table["p"].notna()
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
     shown = table[(table["p_holm"] < 0.05) & (table["high"] < 0)]
-    helping = [str(method) for method in shown["method"]]  # in the order of _METHODS
+    helping = [str(method) for method in shown["method"]]  # the simplest first
     lowest = min(helping, key=lambda method: losses[method].mean(), default=None)
     recommended = None
     if lowest is not None:
@@ -122,6 +129,16 @@ def cross_fit(
             or mean_estimate(losses[method] - losses[lowest], part.groups).low <= 0
         )
     return CrossFit(table, len(part), recommended, lowest)
+
+
+def _methods(classes: int) -> list[str]:
+    """Those that take seconds with so many classes."""
+    methods = list(_METHODS)
+    if classes <= _MOST_CLASSES_ONE_BY_ONE:
+        methods += _ONE_AGAINST_REST
+    if classes <= _MOST_CLASSES_OF_MATRICES:
+        methods += _MATRICES
+    return methods
 
 
 def _folds(

@@ -23,7 +23,10 @@ COLUMNS = ("cases", "confidence", "accuracy", "gap", "low", "high", "p")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its 95% interval, and the p value of its being 0; NaN where they do not exist."""
+    """A mean, its 95% interval, and the p value of its being 0.
+
+    NaN where they do not exist: of a single unit, or of values that are all alike.
+    """
 
     value: float
     low: float
@@ -82,9 +85,10 @@ def _estimate(
     units = freedom + 1
     squares = np.sum(totals**2) + np.sum(np.square(added))
     error = np.sqrt(squares * units / freedom) / samples
+    if error <= 1e-9 * abs(centre):  # but for rounding all are alike, which shows nothing
+        return Estimate(value, *[float("nan")] * 3)
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
-    # Without any variation, as of differences that are all 0, nothing is shown.
-    p_value = 2 * stats.t.sf(abs(centre) / error, freedom) if error > 0 else 1.0
+    p_value = 2 * stats.t.sf(abs(centre) / error, freedom)
     return Estimate(value, float(centre - half), float(centre + half), float(p_value))
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.auditing.gaps import Groups
-from lsplus_tf.metrics import _resampling, bootstrap_interval
-from lsplus_tf.metrics._predictions import FloatArray
+from lsplus_tf.auditing.gaps import LEVEL, Groups
+from lsplus_tf.metrics._predictions import Predictions
+from lsplus_tf.metrics._resampling import (
+    SUMMED,
+    WEIGHTED,
+    Statistic,
+    SummedStatistic,
+    WeightedStatistic,
+)
 
 BLOCKS = 5_000
 RANKED = 10_000
@@ -49,8 +54,7 @@ def rows_to_rank(samples: int, classes: int, groups: Groups, seed: int) -> npt.N
 
 def bootstrap_bounds(
     values: Mapping[str, float],
-    probabilities: FloatArray,
-    labels: npt.NDArray[np.int64],
+    predictions: Predictions,
     groups: Groups,
     *,
     num_resamples: int,
@@ -58,39 +62,38 @@ def bootstrap_bounds(
 ) -> dict[str, Bounds]:
     """95% bounds of metrics, given by name with their values.
 
-    They are those of :func:`~lsplus_tf.metrics.bootstrap_interval`. Metrics that are not made of
-    sums over the cases are resampled on a random part of more than 10,000 (fewer with many
-    classes), and the interval is narrowed by the square root of that part's share of the units.
-    Bounds are NaN where all resamples are alike, or the metric is undefined on too many.
+    They are the percentile bounds of :func:`~lsplus_tf.metrics.bootstrap_interval`, without its
+    warnings. Metrics that are not made of sums over the cases are resampled on a random part of
+    more than 10,000 (fewer with many classes), and the interval is narrowed by the square root of
+    that part's share of the units. Bounds are NaN where all resamples are alike, or the metric is
+    undefined on more than 5% of them.
     """
-    samples, classes = probabilities.shape
+    samples, classes = predictions.probabilities.shape
     bounds = dict.fromkeys(values, (float("nan"), float("nan")))
     if samples < 2:
         return bounds
-    everything: tuple[Any, Groups, float] = (
-        slice(None),
-        units_to_draw(samples, groups, seed),
-        1.0,
-    )
+    units = units_to_draw(samples, groups, seed)
     part = rows_to_rank(samples, classes, groups, seed)
     part_groups = None if groups is None else groups[part]
+    ranked = Predictions(
+        predictions.probabilities[part], predictions.labels[part], predictions.convention
+    )
     narrower = float(np.sqrt(_units(part.size, part_groups) / _units(samples, groups)))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # what they say is in the audit's notes
-        for metric, value in values.items():
-            ranked = metric in _resampling.WEIGHTED
-            rows, units, factor = (part, part_groups, narrower) if ranked else everything
-            interval = bootstrap_interval(
-                metric,
-                probabilities[rows],
-                labels[rows],
-                groups=units,
-                num_resamples=num_resamples,
-                seed=seed,
-            )
-            if interval.low < interval.high:
-                low, high = interval.low - interval.value, interval.high - interval.value
-                bounds[metric] = value + factor * low, value + factor * high
+    for metric, value in values.items():
+        statistic: Statistic
+        if metric in WEIGHTED:
+            statistic, factor = WeightedStatistic(WEIGHTED[metric], [ranked], part_groups), narrower
+        else:
+            statistic, factor = SummedStatistic([SUMMED[metric](predictions)], units), 1.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of classes that are absent
+            (centre,) = statistic.values()
+            drawn = statistic.resampled(np.random.default_rng(seed), num_resamples)
+        drawn = drawn[~np.isnan(drawn)]
+        if drawn.size < LEVEL * num_resamples or np.ptp(drawn) == 0:
+            continue
+        low, high = np.quantile(drawn - centre, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+        bounds[metric] = float(value + factor * low), float(value + factor * high)
     return bounds
 
 

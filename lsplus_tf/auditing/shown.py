@@ -7,7 +7,7 @@ import pandas as pd
 from lsplus_tf.auditing.audit import Audit, Votes
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fit import CrossFit
-from lsplus_tf.auditing.verdict import METRIC_NAMES, metric_text, percent
+from lsplus_tf.auditing.verdict import METRIC_NAMES, metric_text, p_text, percent
 from lsplus_tf.page import Cell, Table
 
 ABOUT_METRICS = (
@@ -80,7 +80,7 @@ def parts_table(audit: Audit) -> Table:
             Cell(percent(accuracy), accuracy),
             Cell(f"{100 * gap:+.1f}", gap),
             Cell("-" if pd.isna(low) else f"{100 * low:+.1f} to {100 * high:+.1f}", low),
-            Cell(_p(p_holm), p_holm),
+            Cell(p_text(p_holm), p_holm),
         ]
         for by, part, cases, confidence, accuracy, gap, low, high, _, p_holm in (
             audit.parts.itertuples(index=False)
@@ -115,7 +115,7 @@ def calibrators_table(fit: CrossFit) -> Table:
         [
             str(row["method"]),
             _change(row["brier_change"], row["low"], row["high"]),
-            Cell(_p(row["p_holm"]), row["p_holm"]),
+            Cell(p_text(row["p_holm"]), row["p_holm"]),
             _change(row["ece_change"], row["ece_low"], row["ece_high"]),
             *(Cell(metric_text(m, row[m]), row[m]) for m in ("ece", "brier", "ce", "accuracy")),
             str(row["note"]),
@@ -137,8 +137,8 @@ def comparison_table(comparison: Comparison) -> Table:
             Cell(metric_text(metric, first), first),
             Cell(metric_text(metric, second), second),
             _change(difference, low, high),
-            Cell(_p(p), p),
-            Cell(_p(p_holm), p_holm),
+            Cell(p_text(p), p),
+            Cell(p_text(p_holm), p_holm),
         ]
         for metric, first, second, difference, low, high, p, p_holm in (
             comparison.table.itertuples(index=False)
@@ -157,9 +157,3 @@ def _change(value: float, low: float, high: float) -> Cell:
         return Cell("-", value)
     bounds = "" if pd.isna(low) else f" ({low:+.4f} to {high:+.4f})"
     return Cell(f"{value:+.4f}{bounds}", value)
-
-
-def _p(p_value: float) -> str:
-    if pd.isna(p_value):
-        return "-"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.cross_fit import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.page import Tone
 
-FEWEST_CASES = 30
+_FEWEST = 30
 _TOO_WIDE = 0.10  # of the gap's interval, from the middle to an end
 _CLOSE = 0.02  # a gap of which no more is possible is small
 _WANTED = 0.05
@@ -65,7 +66,7 @@ def verdict(audit: Audit) -> list[Finding]:
 
 def is_too_small(audit: Audit) -> bool:
     """Whether there are too few cases for a verdict."""
-    return len(audit.predictions) < FEWEST_CASES or not _half_width(audit.gap) <= _TOO_WIDE
+    return len(audit.predictions) < _FEWEST or not _half_width(audit.gap) <= _TOO_WIDE
 
 
 def percent(value: Any, digits: int = 1) -> str:
@@ -78,6 +79,13 @@ def metric_text(metric: str, value: Any) -> str:
     if metric in ("brier", "ce") and not pd.isna(value):
         return f"{value:.4f}"
     return percent(value)
+
+
+def p_text(p_value: Any) -> str:
+    """A p value; a dash where there is none."""
+    if pd.isna(p_value):
+        return "-"
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def points(estimate: Estimate) -> str:
@@ -95,19 +103,22 @@ def _half_width(estimate: Estimate) -> float:
 
 
 def _too_small(audit: Audit) -> Finding:
-    cases, chance = len(audit.predictions), audit.chance
+    chance = audit.chance
     accuracy = audit.metrics.loc["accuracy"]
     half = _half_width(audit.gap)
     text = (
-        f"Too small: {_counted(audit)} do not tell whether confidence can be relied on. Accuracy "
+        f"Too small: {_counted(audit)} cannot tell whether confidence can be relied on. Accuracy "
         f"may be anything from {percent(accuracy['low'], 0)} to {percent(accuracy['high'], 0)}, "
         f"and a perfectly calibrated model with these confidences would show an ECE of "
         f"{percent(chance.mean)} on average by chance alone."
     )
     if half > _WANTED:
-        needed = cases * (half / _WANTED) ** 2
+        groups = audit.predictions.groups
+        unit = "cases" if groups is None else "groups"
+        units = len(audit.predictions) if groups is None else int(groups.max()) + 1
+        needed = units * (half / _WANTED) ** 2
         rounded = int(float(f"{needed:.1g}"))
-        text += f" About {max(rounded, 100):,} cases like these would tell it within 5 points."
+        text += f" About {max(rounded, 100):,} {unit} like these would tell it within 5 points."
     return Finding("size", "unsure", text)
 
 
@@ -146,7 +157,8 @@ def _ece(audit: Audit) -> Finding:
     )
     if chance.p_value < _ALPHA:
         text = (
-            f"Miscalibrated: the ECE of {percent(value)} is more than chance explains; {by_chance}."
+            f"Miscalibrated: the ECE of {percent(value)} is more than chance explains "
+            f"(p {p_text(chance.p_value)}); {by_chance}."
         )
         if audit.gap.low <= 0 <= audit.gap.high:
             text += (
@@ -172,7 +184,7 @@ def _parts(audit: Audit) -> Finding:
             "parts",
             "unsure",
             f"By {kinds}, no part of the cases is shown to be over- or underconfident, after "
-            f"Holm's correction for {tests} tests.",
+            f"Holm's correction for {_several(tests, 'test')}.",
         )
     sentences = []
     for word, found in (
@@ -190,8 +202,8 @@ def _parts(audit: Audit) -> Finding:
     return Finding(
         "parts",
         "bad",
-        f"By {kinds}, {len(wrong)} of {tests} parts: {'; '.join(sentences)} (Holm's correction "
-        f"for {tests} tests).",
+        f"By {kinds}, {len(wrong)} of {_several(tests, 'part')}: {'; '.join(sentences)} (Holm's "
+        "correction).",
     )
 
 
@@ -226,9 +238,10 @@ def _calibrator(audit: Audit) -> Finding:
         return Finding(
             "calibrator",
             "unsure",
-            "Too few cases or groups to fit calibrators on some and judge them on others.",
+            f"Calibrators were not tried: that takes {FEWEST_CASES} cases, {FEWEST_WRONG} right "
+            f"and {FEWEST_WRONG} wrong predictions, and {FOLDS} groups where there are any.",
         )
-    tried = int(fit.table["p"].notna().sum())
+    tried = int(fit.table["brier"].notna().sum()) - 1  # none is in it too
     on = (
         "on held-out folds"
         if fit.cases == len(audit.predictions)
@@ -299,6 +312,10 @@ def _comparison(audit: Audit) -> Finding:
 
 
 def _counted(audit: Audit) -> str:
-    cases = f"{len(audit.predictions):,} cases"
+    cases = _several(len(audit.predictions), "case")
     groups = audit.predictions.groups
     return cases if groups is None else f"{cases} of {int(groups.max()) + 1:,} groups"
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
