@@ -324,7 +324,7 @@ def test_models_that_cannot_be_used(tmp_path):
     vector = keras.Input((5,))
     assert "a model of images" in refused(keras.Model(vector, keras.layers.Dense(2)(vector)))
     # A calibrator of logits is no use where there are none, and one is enough.
-    logits, labels = [[1.0, 0], [0, 1], [1, 0], [0, 1], [1, 0]], [0, 1, 0, 1, 1]
+    logits, labels = [[2.0, 0], [0, 2], [2, 0], [0, 2], [2, 0]], [0, 1, 0, 1, 1]
     for calibrator, last, message in (
         (VectorScaling(), keras.layers.Dense(2, activation="softmax"), "function of the logits"),
         (TemperatureScaling(), TemperatureScaling().fit(logits, labels).to_layer(), "calibrated"),

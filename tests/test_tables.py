@@ -255,7 +255,14 @@ FIGURES = {
 def test_the_report_of_a_real_experiment(reproduced):
     report = reproduced.folder / "report"
     names = {path.name for path in report.iterdir()}
-    assert names == FIGURES | {"table.md", "table.tex", "table.csv", "runs.csv"}
+    assert names == FIGURES | {
+        "intervals.csv",
+        "report.html",
+        "runs.csv",
+        "table.csv",
+        "table.md",
+        "table.tex",
+    }
     for name in FIGURES:
         with Image.open(report / name) as image:
             image.load()

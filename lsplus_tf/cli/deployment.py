@@ -261,13 +261,15 @@ def _parameters(calibrator: Calibrator) -> list[str]:
 
 
 def _print_effect(console: Console, method: str, judged: CrossFit | None) -> None:
-    from lsplus_tf.auditing.cross_fit import FEWEST, FOLDS
+    from lsplus_tf.auditing.cross_fit import FEWEST_CASES, FEWEST_WRONG, FOLDS
 
     if judged is None:
         console.print(
-            f"Its effect cannot be measured: that takes at least {FEWEST} cases, and where there "
-            f"are groups {FOLDS} of them.",
+            f"Its effect cannot be measured: that takes at least {FEWEST_CASES} cases, of which "
+            f"{FEWEST_WRONG} are predicted right and {FEWEST_WRONG} wrong, and where there are "
+            f"groups {FOLDS} of them.",
             highlight=False,
+            soft_wrap=True,
         )
         return
     rows = judged.table.set_index("method")
