@@ -42,13 +42,14 @@ def _sections(path: str, kinds: tuple[type[Settings], ...]) -> Iterator[str]:
         title = f"`{path}`" if path else "The whole"
         yield f"## {title}{f' with `{tag}`' if tag else ''}\n\n{_text(kind)}\n"
         yield from _table(kind)
+    below = {}  # of several kinds that have the same section, once
     for kind in kinds:
         for key, field in kind.model_fields.items():
-            below = tuple(_settings_in(field.annotation))
-            named = get_origin(field.annotation) is dict
-            inner = f"{path}.{key}".lstrip(".") + (".NAME" if named else "")
-            if below:
-                yield from _sections(inner, below)
+            if inside := tuple(_settings_in(field.annotation)):
+                name = ".NAME" if get_origin(field.annotation) is dict else ""
+                below[f"{path}.{key}".lstrip(".") + name] = inside
+    for inner, inside in below.items():
+        yield from _sections(inner, inside)
 
 
 def _table(kind: type[Settings]) -> Iterator[str]:

@@ -31,6 +31,13 @@ class PixelScaling(layers.Layer):
     ----------
     mode : "unit" ([0, 1]), "raw" (0..255), "symmetric" ([-1, 1]), "caffe" (BGR minus the ImageNet
         mean) or "torch" ([0, 1], minus the ImageNet mean, divided by its SD).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lsplus_tf.backbones import PixelScaling
+    >>> PixelScaling("symmetric")(np.array([0.0, 255.0])).numpy().tolist()
+    [-1.0, 1.0]
     """
 
     def __init__(self, mode: Scaling, **kwargs: Any) -> None:

@@ -57,6 +57,16 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
     MissingDataError : no such file.
     InputError : the file cannot be read; or it lacks weights, has others, or of other shapes, each
         of which is named.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from lsplus_tf.backbones import build_classifier, load_weights
+    >>> model = build_classifier("small_residual_cnn", (8, 8, 1), num_classes=3, width=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "mine.weights.h5"
+    ...     model.get_layer("backbone").save_weights(path)
+    ...     load_weights(model.get_layer("backbone"), path)
     """
     if not path.is_file():
         raise MissingDataError(f"backbone.weights: no such file {path}")

@@ -119,6 +119,13 @@ class ImageDataset:
     InputError
         If there are fewer than two classes, a label has no class, the image shapes differ or a
         class is missing from the training split.
+
+    Examples
+    --------
+    >>> from lsplus_tf.datasets import load_dataset
+    >>> digits = load_dataset("digits")
+    >>> digits.num_classes, digits.image_shape, digits.test.images.dtype.name
+    (10, (8, 8, 1), 'uint8')
     """
 
     name: str

@@ -38,6 +38,12 @@ class DatasetInfo:
     present : bool or None
         Whether it can be loaded from the data folder asked about; None where the name alone does
         not say.
+
+    Examples
+    --------
+    >>> from lsplus_tf.datasets import available_datasets
+    >>> [(info.name, info.sizes) for info in available_datasets(None) if info.name == "digits"]
+    [('digits', {'all': 1797})]
     """
 
     name: str

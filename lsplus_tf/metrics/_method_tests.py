@@ -19,7 +19,15 @@ PairedTest = Literal["wilcoxon", "t"]
 
 @dataclass(frozen=True)
 class HypothesisTest:
-    """A test's statistic and its p value."""
+    """A test's statistic and its p value.
+
+    Examples
+    --------
+    >>> from lsplus_tf.metrics import spiegelhalter_test
+    >>> test = spiegelhalter_test([[0.9, 0.1]] * 50, [0] * 25 + [1] * 25)
+    >>> test.statistic > 0, test.p_value < 0.01
+    (True, True)
+    """
 
     statistic: float
     p_value: float

@@ -43,7 +43,14 @@ BrierScale = Literal["sum", "half", "mean"]
 
 
 class BrierDecomposition(NamedTuple):
-    """The five terms of a Brier score, see :func:`brier_decomposition`."""
+    """The five terms of a Brier score, see :func:`brier_decomposition`.
+
+    Examples
+    --------
+    >>> terms = brier_decomposition([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])
+    >>> abs(terms.brier_score - brier_score([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])) < 1e-9
+    True
+    """
 
     reliability: float
     resolution: float

@@ -71,6 +71,12 @@ class Interval:
         Resamples drawn.
     num_undefined : int
         Those among them on which the metric is not defined.
+
+    Examples
+    --------
+    >>> interval = bootstrap_interval("accuracy", [[0.8, 0.2], [0.6, 0.4]] * 20, [0, 1] * 20)
+    >>> interval.value, interval.low < 0.5 < interval.high
+    (0.5, True)
     """
 
     value: float
@@ -85,7 +91,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Two models on the same samples: each one's metric, a's less b's, and a two-sided p value."""
+    """Two models on the same samples: each one's metric, a's less b's, and a two-sided p value.
+
+    Examples
+    --------
+    >>> a, b = [[0.8, 0.2], [0.3, 0.7]] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20
+    >>> paired = paired_bootstrap("accuracy", a, b, [0, 1] * 20)
+    >>> paired.value_a, paired.value_b, paired.difference.value, paired.p_value < 0.05
+    (1.0, 0.5, 0.5, True)
+    """
 
     value_a: float
     value_b: float
