@@ -10,14 +10,15 @@ import pandas as pd
 from lsplus_tf.atomic import written_whole
 
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table without its index, whole or not at all.
 
     Text that a spreadsheet would take for a formula, such as a class called "=cmd()", gets an
-    apostrophe in front, in cells and headings. Numbers stay as they are.
+    apostrophe in front, in cells and headings; a carriage return, which would end the row for some
+    readers, becomes a space. Numbers stay as they are.
     """
     safe = table.rename(columns=_neutral)
     for column in safe.select_dtypes(exclude="number"):
@@ -27,4 +28,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _neutral(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
