@@ -165,7 +165,9 @@ class _Follower:
                 self._observer.run_resumed(self._run, len(self._saved), self._saved[-1])
         if finished:
             frame = run_folder.read_history(self._folder).drop(columns="epoch")
-            history = frame.to_dict("records")
+            history = [
+                dict(zip(frame.columns, row, strict=True)) for row in frame.to_numpy(float).tolist()
+            ]
         else:
             history = run_folder.saved_history(self._folder)
         for epoch in range(self._epochs, len(history)):
