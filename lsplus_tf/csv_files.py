@@ -37,5 +37,5 @@ def neutral(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    text = value.replace("", " ")
+    text = value.replace("\r", " ")
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
