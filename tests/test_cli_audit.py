@@ -22,7 +22,7 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.paper.artifacts import Artifacts
 
 FORMULA = "=cmd()"
-QUICK = ("--resamples", "100")
+QUICK = ("--resamples", "200")
 
 
 @pytest.fixture
@@ -224,6 +224,20 @@ def test_the_page_escapes_what_the_file_holds(written):
     assert "http" not in html.replace("http-equiv", "")
 
 
+def test_the_page_in_a_browser(open_page, written):
+    tab, heard = open_page(written / "audit.html", viewport={"width": 390, "height": 844})
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.evaluate("[...document.images].every((i) => i.naturalWidth > 0 && i.alt)")
+    table = tab.get_by_role("table", name="Parts of the cases")
+    table.get_by_role("button", name="Gap").click()
+    cells = table.locator("tbody tr > :nth-child(6)").all_inner_texts()
+    assert [float(cell) for cell in cells] == sorted(float(cell) for cell in cells)
+    tab.get_by_role("link", name="Calibrators").click()
+    tab.get_by_text("Settings").click()
+    assert tab.get_by_text("SHA-256").is_visible()
+    assert heard == []
+
+
 def test_formulas_are_neutralised_in_csv(written, tmp_path):
     with (written / "parts.csv").open(newline="") as file:
         parts = [row["part"] for row in csv.DictReader(file)]
@@ -292,7 +306,7 @@ def test_a_published_run_has_the_papers_errors(call, shared, tmp_path, backbone,
 
 def test_tensorflow_is_not_imported(files):
     code = (
-        "import sys; sys.argv = ['lsplus-tf', 'audit', sys.argv[1], '--resamples', '100']\n"
+        "import sys; sys.argv = ['lsplus-tf', 'audit', sys.argv[1], '--resamples', '200']\n"
         "from lsplus_tf.cli import main\n"
         "try:\n    main()\nfinally:\n    assert 'tensorflow' not in sys.modules"
     )

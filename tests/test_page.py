@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import matplotlib.pyplot as plt
 import pytest
@@ -21,17 +20,6 @@ from lsplus_tf.page import (
     write_page,
 )
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-# Without the flags about the background, a closed network is asked for Google's hosts.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
@@ -94,47 +82,15 @@ def test_it_is_written_whole(page, tmp_path):
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == render(page)
 
 
-@pytest.fixture
-def browser():
-    """Headless Chromium, with no wait longer than 20 seconds."""
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium, which is not installed")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=30_000)
-        yield chromium
-        chromium.close()
-
-
-def opened(browser, path, **settings):
-    """A tab with the page, and what it asked of the network or complained of."""
-    context = browser.new_context(**settings)
-    context.set_default_timeout(20_000)
-    tab, heard = context.new_page(), []
-    tab.on("console", lambda message: heard.append(f"console: {message.text}"))
-    tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
-    tab.on(
-        "request",
-        lambda request: (
-            None
-            if request.url.startswith("data:") or request.url == path.as_uri()
-            else heard.append(f"request: {request.url}")
-        ),
-    )
-    tab.on("dialog", lambda dialog: (heard.append("dialog"), dialog.dismiss()))
-    tab.goto(path.as_uri())
-    return tab, heard
-
-
 def column(tab, number: int) -> list[str]:
     cells = tab.locator(f"tbody tr > :nth-child({number})")
     return cells.all_inner_texts()
 
 
-def test_in_a_browser(browser, page, tmp_path):
+def test_in_a_browser(open_page, page, tmp_path):
     path = tmp_path / "page.html"
     write_page(page, path)
-    tab, heard = opened(browser, path, viewport={"width": 390, "height": 844})
+    tab, heard = open_page(path, viewport={"width": 390, "height": 844})
 
     # Nothing is wider than a phone; all pictures are there.
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
@@ -156,7 +112,7 @@ def test_in_a_browser(browser, page, tmp_path):
     assert column(tab, 1) == [EVIL, "a", "b9", "b10"]
     assert sorted(column(tab, 1)) == sorted(names)
 
-    dark, more = opened(browser, path, color_scheme="dark")
+    dark, more = open_page(path, color_scheme="dark")
     colour = "getComputedStyle(document.body).backgroundColor"
     assert tab.evaluate(colour) == "rgb(255, 255, 255)"
     assert dark.evaluate(colour) == "rgb(23, 23, 23)"
