@@ -10,14 +10,15 @@ import pandas as pd
 from lsplus_tf.atomic import written_whole
 
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table without its index, whole or not at all.
 
     Text that a spreadsheet would take for a formula, such as a class called "=cmd()", gets an
-    apostrophe in front, in cells and headings. Numbers stay as they are.
+    apostrophe in front, in cells and headings; a carriage return, which would end the row for some
+    readers, becomes a space. Numbers stay as they are.
     """
     safe = table.rename(columns=neutral)
     for column in safe.select_dtypes(exclude="number"):
@@ -34,4 +35,7 @@ def neutral(value: Any) -> Any:
     >>> neutral("=1+2"), neutral("scan_1.png"), neutral(-1)
     ("'=1+2", 'scan_1.png', -1)
     """
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text

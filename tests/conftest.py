@@ -5,15 +5,29 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+# Without the flags about the background, a closed network is asked for Google's hosts.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
@@ -84,3 +98,36 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
     assert ended.value.code == 0, stderr.getvalue()
     result.stdout, result.stderr = stdout.getvalue(), stderr.getvalue()
     return result
+
+
+@pytest.fixture
+def open_page():
+    """Open a file in headless Chromium: a tab, and what it asked the network or complained of.
+
+    No wait is longer than 30 seconds.
+    """
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium, which is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=30_000)
+
+        def run(path: Path, **settings: Any) -> tuple[Any, list[str]]:
+            context = chromium.new_context(**settings)
+            context.set_default_timeout(20_000)
+            tab, heard = context.new_page(), []
+            own = ("data:", path.as_uri())
+            tab.on("console", lambda message: heard.append(f"console: {message.text}"))
+            tab.on("pageerror", lambda error: heard.append(f"error: {error}"))
+            tab.on("dialog", lambda dialog: (heard.append("dialog"), dialog.dismiss()))
+            tab.on(
+                "request",
+                lambda request: (
+                    request.url.startswith(own) or heard.append(f"request: {request.url}")
+                ),
+            )
+            tab.goto(path.as_uri())
+            return tab, heard
+
+        yield run
+        chromium.close()

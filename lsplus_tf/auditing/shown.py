@@ -45,7 +45,7 @@ def metrics_table(audit: Audit) -> Table:
 def paper_table(metrics: dict[str, float]) -> Table:
     """Metrics in the paper's convention."""
     return Table(
-        "As the LS+ paper's released code computes them",
+        "By the LS+ paper's code",
         ["Metric", "Value"],
         [[METRIC_NAMES[name], Cell(metric_text(name, v), v)] for name, v in metrics.items()],
     )

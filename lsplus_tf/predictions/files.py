@@ -262,7 +262,7 @@ def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
+        if "Object arrays" in str(error):
             raise rows.error(
                 "an array holds Python objects, as of rows of different lengths or strings of "
                 "dtype object; make it an array of numbers, or of dtype str"

@@ -284,8 +284,9 @@ def _labels(
     position = {name: k for k, name in enumerate(names)}
     by_name = np.array([position.get(text, -1) for text in texts], np.int64)
     by_index = np.array([_as_index(text, len(names)) for text in texts], np.int64)
-    # Names first, as classes may be called 1, 2 and 3.
-    classes = by_index if (by_name < 0).any() and (by_index >= 0).all() else by_name
+    # Names first: classes may be called 1, 2 and 3.
+    indexed = np.count_nonzero(by_index >= 0) > np.count_nonzero(by_name >= 0)
+    classes = by_index if indexed else by_name
     if (classes < 0).any():
         shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
         expected = f"one of the classes {shown}" + (

@@ -1,0 +1,405 @@
+"""What an audit measures, against other computations and simulated truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+import lsplus_tf as lsp
+from lsplus_tf.auditing import cross_fit as cross_fitting
+from lsplus_tf.auditing.automatic import automatic_share
+from lsplus_tf.auditing.chance import ece_by_chance
+from lsplus_tf.auditing.comparison import compare, match
+from lsplus_tf.auditing.gaps import (
+    accuracy_estimate,
+    design_effect,
+    gap_estimate,
+    gaps_by_part,
+    mean_estimate,
+)
+from lsplus_tf.auditing.intervals import bootstrap_bounds, rows_to_rank, units_to_draw
+from lsplus_tf.calibrators import CALIBRATORS, TemperatureScaling
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics._predictions import check_predictions
+
+
+def drawn(rng: np.random.Generator, samples: int, classes: int, sharper: float = 1.0, **more):
+    """Labels that are drawn from probabilities, and a model whose logits are times `sharper`."""
+    logits = 1.5 * rng.normal(size=(samples, classes))
+    probabilities = lsp.metrics.softmax(logits)
+    labels = (probabilities.cumsum(axis=1) < rng.random((samples, 1))).sum(axis=1)
+    labels = labels.clip(0, classes - 1)
+    return lsp.label_predictions(labels, logits=sharper * logits, **more)
+
+
+# Means and gaps -----------------------------------------------------------------------------------
+
+
+def test_a_mean_is_students():
+    values = np.random.default_rng(0).normal(0.3, 1, 40)
+    found, expected = mean_estimate(values, None), stats.ttest_1samp(values, 0)
+    interval = expected.confidence_interval(0.95)
+    assert found.value == pytest.approx(values.mean(), rel=1e-12)
+    assert (found.low, found.high) == pytest.approx(tuple(interval), rel=1e-9)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_groups_of_equal_size_are_their_means():
+    means = np.random.default_rng(0).normal(0.3, 1, 12)
+    values = (means[:, None] + [[-1.0, 0.0, 1.0]]).ravel()
+    found = mean_estimate(values, np.repeat(np.arange(12), 3))
+    expected = stats.ttest_1samp(means, 0)
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
+    assert found.p_value == pytest.approx(expected.pvalue)
+
+
+def test_a_gap_is_agresti_and_coulls():
+    correct = np.array([1.0] * 17 + [0.0] * 3)
+    found = gap_estimate(np.full(20, 0.9), correct, None)
+    share = 19 / 24
+    # As the sandwich variance has it, with 23 degrees of freedom.
+    half = stats.t.ppf(0.975, 23) * np.sqrt(share * (1 - share) / 23)
+    assert found.value == pytest.approx(0.05)
+    assert (found.low, found.high) == pytest.approx((0.9 - share - half, 0.9 - share + half))
+    right = accuracy_estimate(correct, None)
+    assert (right.value, right.low) == pytest.approx((0.85, share - half))
+    assert right.high == pytest.approx(share + half)
+
+
+@pytest.mark.parametrize("mean", [0.6, 0.9, 0.98])
+@pytest.mark.parametrize("samples", [20, 100, 500])
+def test_calibrated_models_are_rarely_called_otherwise(mean, samples):
+    rng = np.random.default_rng(int(100 * mean) + samples)
+    trials, found = 1500, 0
+    for _ in range(trials):
+        confidence = rng.beta(8 * mean, 8 * (1 - mean), samples)
+        correct = (rng.random(samples) < confidence).astype(float)
+        gap = gap_estimate(confidence, correct, None)
+        assert (gap.p_value < 0.05) == (gap.low > 0 or gap.high < 0)
+        found += gap.p_value < 0.05
+    assert found / trials < 0.07  # three standard errors above 5%
+
+
+def test_groups_widen_the_interval_as_they_should():
+    rng = np.random.default_rng(1)
+    covered = {"groups": 0, "cases": 0}
+    for _ in range(400):
+        # All ten cases of a patient are right or all are wrong.
+        correct = np.repeat(rng.random(60) < 0.8, 10).astype(float)
+        for name, groups in (("groups", np.repeat(np.arange(60), 10)), ("cases", None)):
+            gap = gap_estimate(np.full(600, 0.8), correct, groups)
+            covered[name] += gap.low <= 0 <= gap.high
+    assert covered["groups"] / 400 > 0.92
+    assert covered["cases"] / 400 < 0.6
+    assert design_effect(correct, np.repeat(np.arange(60), 10)) == pytest.approx(10)
+    assert design_effect(correct, None) == 1
+
+
+def test_nothing_is_shown_by_a_single_unit_or_values_that_are_alike():
+    for values, groups in (([0.3], None), ([0.3] * 9, None), ([0.1, 0.2], np.zeros(2, int))):
+        found = mean_estimate(np.array(values), groups)
+        assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
+def test_gaps_by_part():
+    rng = np.random.default_rng(2)
+    site = rng.choice(["A", "B"], 900)
+    model = drawn(rng, 900, 3, 1.5, subgroups={"site": site}, class_names=["x", "y", "z"])
+    checked = check_predictions(model.probabilities, model.labels)
+    confidence, correct = checked.confidence, checked.correct.astype(float)
+    table = gaps_by_part(model, confidence, correct, checked.predicted)
+    assert table["by"].tolist() == ["predicted class"] * 3 + ["site"] * 2
+    assert table["part"].tolist() == ["x", "y", "z", "A", "B"]
+    inside = {"x": checked.predicted == 0, "B": site == "B"}
+    for part, rows in inside.items():
+        row = table.set_index("part").loc[part]
+        assert row["cases"] == rows.sum()
+        assert row["gap"] == pytest.approx(confidence[rows].mean() - correct[rows].mean())
+    ordered = np.sort(table["p"])
+    expected = np.maximum.accumulate(ordered * np.arange(5, 0, -1)).clip(max=1)
+    np.testing.assert_allclose(np.sort(table["p_holm"]), expected)
+
+
+# Chance -------------------------------------------------------------------------------------------
+
+
+def test_chance_makes_the_mean_deviation_of_a_binomial():
+    checked = check_predictions([[0.7, 0.3]] * 50, [0] * 35 + [1] * 15)
+    found = ece_by_chance(checked, None, seed=0)
+    hits = np.arange(51)
+    errors, weights = np.abs(hits / 50 - 0.7), stats.binom.pmf(hits, 50, 0.7)
+    mean = np.sum(errors * weights)
+    spread = np.sqrt(np.sum(errors**2 * weights) - mean**2)
+    assert found.mean == pytest.approx(mean, abs=4 * spread / np.sqrt(1000))
+    assert found.p_value == 1.0  # the ECE is 0
+
+
+def test_the_p_value_of_a_calibrated_model_is_uniform():
+    rng = np.random.default_rng(3)
+    values = []
+    for trial in range(150):
+        model = drawn(rng, 120, 3)
+        checked = check_predictions(model.probabilities, model.labels)
+        values.append(ece_by_chance(checked, None, seed=trial).p_value)
+    assert stats.kstest(values, "uniform").pvalue > 0.001
+
+
+def test_with_groups_chance_makes_more():
+    rng = np.random.default_rng(4)
+    confidence = np.full(600, 0.8)
+    correct = np.repeat(rng.random(60) < 0.8, 10)
+    checked = check_predictions(np.stack([confidence, 1 - confidence], axis=1), ~correct)
+    alone = ece_by_chance(checked, None, seed=0)
+    together = ece_by_chance(checked, np.repeat(np.arange(60), 10), seed=0)
+    # The mean of |normal| with the standard error of 60 cases, not of 600.
+    expected = np.sqrt(2 / np.pi) * np.sqrt(correct.mean() * (1 - correct.mean()) / 60)
+    assert together.mean == pytest.approx(expected, rel=0.1)
+    assert together.mean > 2.5 * alone.mean
+    assert together.p_value > alone.p_value
+
+
+# Automatic decisions ------------------------------------------------------------------------------
+
+
+def test_bounds_are_clopper_and_pearsons():
+    model = drawn(np.random.default_rng(5), 400, 2, 1.2)
+    checked = check_predictions(model.probabilities, model.labels)
+    found = automatic_share(checked, None, 0.2)
+    order = np.argsort(-checked.confidence, kind="stable")
+    for coverage, threshold, cases, error, low, high in found.steps.itertuples(index=False):
+        wrong = int((~checked.correct[order[:cases]]).sum())
+        exact = stats.binomtest(wrong, cases).proportion_ci(1 - 0.05 / 20, "exact")
+        assert (low, high) == pytest.approx((exact.low, exact.high))
+        assert error == wrong / cases
+        assert coverage == cases / 400
+        assert (checked.confidence >= threshold).sum() == cases
+    assert found.observed == lsp.metrics.coverage_at_risk(model.probabilities, model.labels, 0.2)
+    within = found.steps[found.steps["high"] <= 0.2]
+    assert found.low == within["coverage"].max()
+    assert found.threshold == within["threshold"].min()
+    assert found.low <= found.observed <= found.high
+
+
+def test_what_is_shown_holds_for_future_cases():
+    rng = np.random.default_rng(6)
+    future = drawn(rng, 100_000, 2)
+    checked = check_predictions(future.probabilities, future.labels)
+    broken = shown = 0
+    for _ in range(100):
+        model = drawn(rng, 1500, 2)
+        found = automatic_share(check_predictions(model.probabilities, model.labels), None, 0.1)
+        if found.low > 0:
+            shown += 1
+            answered = checked.confidence >= found.threshold
+            broken += (~checked.correct[answered]).mean() > 0.1
+    assert shown > 75
+    assert broken / shown < 0.05
+
+
+def test_cases_of_equal_confidence_are_answered_together():
+    checked = check_predictions([[0.9, 0.1]] * 30 + [[0.6, 0.4]] * 70, [0] * 100)
+    steps = automatic_share(checked, None, 0.5).steps
+    assert steps["cases"].tolist() == [30, 100]
+
+
+# Intervals ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(300) // 3], ids=["cases", "groups"])
+def test_bounds_are_those_of_the_bootstrap(groups):
+    model = drawn(np.random.default_rng(7), 300, 3, 1.5)
+    checked = check_predictions(model.probabilities, model.labels)
+    values = lsp.evaluate(model.probabilities, model.labels)
+    values = {name: values[name] for name in ("ece", "brier", "f1", "auroc", "ace")}
+    found = bootstrap_bounds(values, checked, groups, num_resamples=200, seed=3)
+    for name in values:
+        expected = lsp.metrics.bootstrap_interval(
+            name, model.probabilities, model.labels, groups=groups, num_resamples=200, seed=3
+        )
+        assert found[name] == pytest.approx((expected.low, expected.high), rel=1e-9)
+
+
+def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
+    from lsplus_tf.auditing import intervals
+
+    model = drawn(np.random.default_rng(8), 6000, 2, 1.5)
+    checked = check_predictions(model.probabilities, model.labels)
+    names = ("brier", "ece", "auroc", "retention_auc")
+    evaluated = lsp.evaluate(model.probabilities, model.labels)
+    values = {name: evaluated[name] for name in names}
+    whole = bootstrap_bounds(values, checked, np.arange(6000), num_resamples=400, seed=0)
+    monkeypatch.setattr(intervals, "BLOCKS", 500)
+    monkeypatch.setattr(intervals, "RANKED", 1500)
+    quick = bootstrap_bounds(values, checked, None, num_resamples=400, seed=0)
+    for name in names:
+        assert np.diff(quick[name]) == pytest.approx(np.diff(whole[name]), rel=0.25)
+        assert np.mean(quick[name]) == pytest.approx(np.mean(whole[name]), rel=0.02)
+
+
+def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
+    from lsplus_tf.auditing import intervals
+
+    monkeypatch.setattr(intervals, "BLOCKS", 10)
+    monkeypatch.setattr(intervals, "RANKED", 1000)
+    groups = np.random.default_rng(0).integers(0, 500, 5000)
+    groups = np.unique(groups, return_inverse=True)[1]
+    blocks = units_to_draw(5000, groups, seed=0)
+    assert len(set(zip(groups, blocks, strict=True))) == groups.max() + 1
+    assert np.unique(blocks).size == 10
+    part = rows_to_rank(5000, 2, groups, seed=0)
+    assert 900 < part.size <= 1000
+    assert not set(groups[part]) & set(np.delete(groups, part))
+
+
+# Calibrators --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_none_is_fitted_on_what_it_is_judged_on(monkeypatch, grouped):
+    rng = np.random.default_rng(9)
+    groups = rng.integers(0, 40, 300) if grouped else None
+    model = drawn(rng, 300, 3, 2.0, groups=groups)
+    row_of = {logits.tobytes(): row for row, logits in enumerate(model.logits)}
+    fitted, judged = [], []
+    fit, predict = TemperatureScaling.fit, TemperatureScaling.predict_proba
+
+    def watched_fit(self, logits, labels):
+        fitted.append({row_of[row.tobytes()] for row in logits})
+        return fit(self, logits, labels)
+
+    def watched_predict(self, logits):
+        judged.append({row_of[row.tobytes()] for row in logits})
+        return predict(self, logits)
+
+    monkeypatch.setattr(TemperatureScaling, "fit", watched_fit)
+    monkeypatch.setattr(TemperatureScaling, "predict_proba", watched_predict)
+    assert cross_fitting.cross_fit(model, num_resamples=100, seed=0) is not None
+    assert len(fitted) == len(judged) == 5
+    for seen, held_out in zip(fitted, judged, strict=True):
+        assert not seen & held_out
+        assert seen | held_out == set(range(300))
+        if groups is not None:
+            assert not {groups[i] for i in seen} & {groups[i] for i in held_out}
+    assert sum(map(len, judged)) == 300
+
+
+def test_the_gain_of_temperature_scaling_is_that_of_scipy(monkeypatch):
+    model = drawn(np.random.default_rng(10), 400, 3, 2.0)
+    monkeypatch.setattr(cross_fitting, "_METHODS", ("temperature",))
+    monkeypatch.setattr(cross_fitting, "_ONE_AGAINST_REST", ())
+    monkeypatch.setattr(cross_fitting, "_MATRICES", ())
+    found = cross_fitting.cross_fit(model, num_resamples=100, seed=0)
+    onehot = np.eye(3)[model.labels]
+    before = ((lsp.metrics.softmax(model.logits) - onehot) ** 2).sum(axis=1)
+    after = np.empty(400)
+    for seen, held_out in cross_fitting._folds(model, seed=0):
+        best = optimize.minimize_scalar(
+            lambda log, seen=seen: lsp.metrics.negative_log_likelihood(
+                model.logits[seen] / np.exp(log), model.labels[seen], from_logits=True
+            ),
+            bounds=(-3, 3),
+            options={"xatol": 1e-10},
+            method="bounded",
+        )
+        calibrated = lsp.metrics.softmax(model.logits[held_out] / np.exp(best.x))
+        after[held_out] = ((calibrated - onehot[held_out]) ** 2).sum(axis=1)
+    row = found.table.set_index("method").loc["temperature"]
+    expected = stats.ttest_1samp(after - before, 0)
+    assert row["brier"] == pytest.approx(after.mean(), rel=1e-6)
+    assert row["brier_change"] == pytest.approx((after - before).mean(), rel=1e-4)
+    assert row["p_holm"] == pytest.approx(expected.pvalue, rel=1e-3)
+    assert found.recommended == found.lowest == "temperature"
+
+
+def test_a_calibrated_model_is_left_alone_and_the_simplest_is_recommended():
+    rng = np.random.default_rng(11)
+    calibrated = cross_fitting.cross_fit(drawn(rng, 500, 3), num_resamples=100, seed=0)
+    assert calibrated.recommended is None
+    overconfident = cross_fitting.cross_fit(drawn(rng, 500, 3, 2.5), num_resamples=100, seed=0)
+    assert overconfident.recommended == "temperature"
+    assert set(overconfident.table["method"]) == {
+        "none",
+        *set(CALIBRATORS) - {"class_distribution_temperature", "logit_normalization"},
+    }
+
+
+def test_too_little_to_calibrate():
+    rng = np.random.default_rng(12)
+    assert cross_fitting.cross_fit(drawn(rng, 49, 2), num_resamples=100, seed=0) is None
+    few_groups = drawn(rng, 200, 2, groups=np.arange(200) % 4)
+    assert cross_fitting.cross_fit(few_groups, num_resamples=100, seed=0) is None
+    right = lsp.label_predictions([0] * 200, logits=[[5.0, 0.0]] * 200)
+    assert cross_fitting.cross_fit(right, num_resamples=100, seed=0) is None
+    rare = drawn(rng, 200, 3)
+    rare.labels[rare.labels == 2] = 0
+    table = cross_fitting.cross_fit(rare, num_resamples=100, seed=0).table.set_index("method")
+    assert "samples of every class" in table.loc["platt", "note"]
+    assert np.isnan(table.loc["platt", "brier"])
+    assert table.loc["temperature", "brier"] > 0
+
+
+# Comparison ---------------------------------------------------------------------------------------
+
+
+def two_models(samples: int = 300):
+    rng = np.random.default_rng(13)
+    first = drawn(
+        rng, samples, 3, class_names=["a", "b", "c"], ids=[f"i{k}" for k in range(samples)]
+    )
+    order, columns = rng.permutation(samples), [2, 0, 1]
+    worse = first.logits + rng.normal(size=(samples, 3))
+    second = lsp.label_predictions(
+        np.array(["a", "b", "c"])[first.labels[order]],
+        logits=worse[order][:, columns],
+        class_names=["c", "a", "b"],
+        ids=first.ids[order],
+    )
+    return first, second, worse
+
+
+def test_cases_are_matched_by_id_and_classes_by_name():
+    first, second, worse = two_models()
+    matched = match(first, second)
+    np.testing.assert_array_equal(matched.second.logits, worse)
+    np.testing.assert_array_equal(matched.second.labels, first.labels)
+    assert (matched.left_out, matched.by) == (0, "id")
+    fewer = match(first.take(np.arange(0, 200)), second)
+    assert fewer.left_out == 100
+    np.testing.assert_array_equal(fewer.second.logits, worse[:200])
+
+
+def test_differences_are_those_of_the_metrics():
+    first, second, worse = two_models()
+    found = compare(first, second, num_resamples=200, seed=1)
+    better = lsp.evaluate(first.probabilities, first.labels)
+    other = lsp.evaluate(lsp.metrics.softmax(worse), first.labels)
+    for metric, a, b, difference, low, high, p, p_holm in found.table.itertuples(index=False):
+        assert (a, b) == pytest.approx((better[metric], other[metric]))
+        assert difference == pytest.approx(a - b)
+        assert low < high
+        assert p <= p_holm
+    row = found.table.set_index("metric").loc["brier"]
+    assert row["high"] < 0
+    assert row["p_holm"] < 0.05
+    same = compare(first, first, num_resamples=200, seed=1).table
+    assert (same["difference"] == 0).all()
+    assert (same["p_holm"] == 1).all()
+
+
+def test_what_does_not_belong_together_is_refused():
+    first, _, _ = two_models()
+    arrays = lsp.label_predictions(first.labels[:-1], logits=first.logits[:-1])
+    with pytest.raises(InputError, match=r"expected 300 cases.*give both files a column id"):
+        match(first, arrays)
+    other = lsp.label_predictions(
+        np.roll(first.labels, 1), logits=first.logits, class_names=["a", "b", "c"]
+    )
+    with pytest.raises(InputError, match="received others for"):
+        match(first, other)
+    renamed = lsp.label_predictions(first.labels, logits=first.logits, class_names=["a", "b", "d"])
+    with pytest.raises(InputError, match="expected the classes of"):
+        match(first, renamed)
+    unknown = lsp.label_predictions(first.labels, logits=first.logits, ids=np.arange(300))
+    with pytest.raises(InputError, match="no id is in both"):
+        match(first, unknown)

@@ -1,0 +1,313 @@
+"""`lsplus-tf audit`: what it says, writes and ends with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import lsplus_tf as lsp
+from lsplus_tf import auditing, cli
+from lsplus_tf.auditing.conditions import parse_condition
+from lsplus_tf.csv_files import write_csv
+from lsplus_tf.errors import InputError
+from lsplus_tf.paper.artifacts import Artifacts
+
+FORMULA = "=cmd()"
+QUICK = ("--resamples", "200")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["lsplus-tf", "audit", *map(str, arguments)])
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def table_of(samples: int, sharper: float = 1.0, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=(samples, 3))
+    probabilities = lsp.metrics.softmax(logits)
+    labels = (probabilities.cumsum(axis=1) < rng.random((samples, 1))).sum(axis=1).clip(0, 2)
+    names = np.array(["normal", "<b>serrated</b>", FORMULA])
+    given = lsp.metrics.softmax(sharper * logits)
+    votes = np.stack([rng.multinomial(7, row) for row in probabilities])
+    columns = {f"probability_{name}": given[:, k] for k, name in enumerate(names)}
+    columns |= {f"votes_{name}": votes[:, k] for k, name in enumerate(names)}
+    return pd.DataFrame(
+        {
+            "id": [f"case {k}" for k in range(samples)],
+            "label": names[labels],
+            "group": np.arange(samples) // 2,
+            "site": np.where(np.arange(samples) % 3, "York", "+Leeds"),
+            **columns,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("predictions")
+    table_of(400, 2.0).to_csv(folder / "sharp.csv", index=False)
+    table_of(400, 1.0).sample(frac=1, random_state=0).to_parquet(folder / "right.parquet")
+    table_of(10).to_csv(folder / "ten.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(files) -> Path:
+    """The folder of an audit with everything in it."""
+    out = files / "out"
+    columns = lsp.predictions.Columns(subgroups=("site",))
+    first, second = (
+        lsp.read_predictions(files / name, columns) for name in ("sharp.csv", "right.parquet")
+    )
+    auditing.write_audit(lsp.audit(first, second, paper=True, num_resamples=100), out)
+    return out
+
+
+def test_the_verdict_is_told_and_written(call, files, tmp_path):
+    arguments = (files / "sharp.csv", "--subgroup", "site", "--out", tmp_path / "new" / "out")
+    code, stdout, stderr = call(*arguments, *QUICK)
+    assert (code, stderr) == (0, "")
+    for said in (
+        "! Overconfident: mean confidence is",
+        "over 400 cases of 200 groups",
+        "! Miscalibrated: the ECE of",
+        "By predicted class, site,",
+        "Temperature calibration helps: on held-out folds",
+        "Surer than the annotators",
+        "At an error rate of at most 5%",
+        "Confidence less accuracy",
+        "<b>serrated</b>",
+    ):
+        assert said in stdout
+    written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
+    assert written == {
+        "audit.html",
+        "audit.json",
+        *(f"{t}.csv" for t in ("metrics", "parts", "automatic", "calibrators")),
+    }
+    assert all(f"Written: {tmp_path / 'new' / 'out' / name}" in stdout for name in written)
+
+
+def test_ten_rows_are_too_few(call, files):
+    code, stdout, _ = call(files / "ten.csv")
+    assert code == 0
+    said = stdout[: stdout.index("Metrics")]
+    assert "Too small: 10 cases of 5 groups cannot tell whether confidence can be relied on" in said
+    assert "groups like these would tell it within 5 points" in said
+    assert not re.search(r"confident:|calibration helps|Miscalibrated", stdout)
+
+
+def test_two_files_are_compared(call, files, written):
+    code, stdout, _ = call(files / "sharp.csv", files / "right.parquet", *QUICK)
+    assert code == 0
+    said = " ".join(stdout.split())
+    assert re.search(r"Against right.parquet, on the same 400 cases, these differ: .*ECE", said)
+    found = json.loads((written / "audit.json").read_text())["tables"]["comparison"]
+    table = {row["metric"]: row for row in found}
+    assert table["accuracy"]["difference"] == 0
+    assert table["ece"]["low"] > 0
+    # Paired tests: not what two intervals alone could tell.
+    assert table["brier"]["high"] > table["brier"]["low"] > 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [("ece>0.05", 1), ("ece<0.05", 0), ("gap.low > 0", 1), ("accuracy.high<=0.2", 0)],
+)
+def test_a_condition_gives_the_exit_code(call, files, condition, code):
+    ended, stdout, _ = call(files / "sharp.csv", *QUICK, "--fail-if", condition)
+    assert ended == code
+    assert (f"failed: {condition}: it is 0." in stdout) == bool(code)
+
+
+def test_a_metric_that_is_not_defined_fails(call, tmp_path):
+    path = tmp_path / "absent.csv"
+    path.write_text("label,logit_a,logit_b,logit_c\n" + "0,2,1,0\n1,1,3,0\n" * 40)
+    code, stdout, _ = call(path, *QUICK, "--fail-if", "auroc<0.1", "--fail-if", "ece>0.9")
+    assert code == 1
+    assert "failed: auroc<0.1: it is nan" in stdout
+    assert "ece>0.9" not in stdout
+    assert "No case is of class c: the AUROC is not defined" in stdout
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("ece>", "expected a condition such as 'ece>0.05'"),
+        ("ece=0.1", "expected a condition such as"),
+        ("ece>0.1.2", "expected a condition such as"),
+        ("kindness>1", "expected a metric, one of gap, accuracy"),
+    ],
+)
+def test_a_wrong_condition_is_a_usage_error(call, files, condition, message):
+    code, stdout, stderr = call(files / "sharp.csv", "--fail-if", condition)
+    assert (code, stdout) == (2, "")
+    assert message in stderr
+    with pytest.raises(InputError):
+        parse_condition(condition)
+
+
+def test_a_file_that_cannot_be_used_is_a_usage_error(call, tmp_path, files):
+    path = tmp_path / "p.csv"
+    path.write_text("label,probability_a,probability_b\na,90,10\n")
+    code, _, stderr = call(path)
+    assert code == 2
+    assert stderr.startswith(f"error: {path}: probabilities: expected rows that sum to 1")
+    assert stderr.count("\n") == 1
+    code, _, stderr = call(files / "sharp.csv", "--error-rate", "5")
+    assert code == 2
+    assert "error_rate: expected a number between 0 and 1, received 5" in stderr
+
+
+def test_other_columns_are_declared(call, tmp_path):
+    table = table_of(80).rename(columns={"label": "truth", "id": "name", "group": "patient"})
+    table.columns = [c.replace("probability_", "p_") for c in table.columns]
+    table["part"] = ["Validation", "test"] * 40
+    table.to_csv(tmp_path / "p.csv", index=False)
+    code, stdout, _ = call(
+        tmp_path / "p.csv",
+        *("--probabilities", "p_*", "--label", "truth", "--id", "name", "--group", "patient"),
+        *("--split", "part", "--take-split", "val", *QUICK),
+    )
+    assert code == 0
+    assert "40 cases of 40 groups" in stdout
+
+
+def test_json_is_strict_and_holds_everything(written):
+    text = (written / "audit.json").read_text(encoding="utf-8")
+    document = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+    assert document["cases"] == 400
+    assert document["groups"] == 200
+    assert document["class_names"] == ["normal", "<b>serrated</b>", FORMULA]
+    assert not document["too_small"]
+    assert {finding["topic"] for finding in document["verdict"]} == {
+        *("gap", "ece", "parts", "automatic", "calibrator", "votes", "comparison")
+    }
+    assert set(document["tables"]) == {
+        *("metrics", "parts", "automatic", "calibrators", "comparison")
+    }
+    assert len(document["settings"]["SHA-256"]) == 64
+    expected = lsp.evaluate(
+        *(lambda p: (p.probabilities, p.labels))(
+            lsp.read_predictions(document["settings"]["predictions"])
+        )
+    )
+    found = {row["metric"]: row["value"] for row in document["tables"]["metrics"]}
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-12)
+    assert found["gap"] == pytest.approx(expected["mean_confidence"] - expected["accuracy"])
+
+
+def test_the_page_escapes_what_the_file_holds(written):
+    html = (written / "audit.html").read_text(encoding="utf-8")
+    assert "<b>" not in html
+    assert "&lt;b&gt;serrated&lt;/b&gt;" in html
+    assert "http" not in html.replace("http-equiv", "")
+
+
+def test_the_page_in_a_browser(open_page, written):
+    tab, heard = open_page(written / "audit.html", viewport={"width": 390, "height": 844})
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.evaluate("[...document.images].every((i) => i.naturalWidth > 0 && i.alt)")
+    table = tab.get_by_role("table", name="Parts of the cases")
+    table.get_by_role("button", name="Gap").click()
+    cells = table.locator("tbody tr > :nth-child(6)").all_inner_texts()
+    assert [float(cell) for cell in cells] == sorted(float(cell) for cell in cells)
+    tab.get_by_role("link", name="Calibrators").click()
+    tab.get_by_text("Settings").click()
+    assert tab.get_by_text("SHA-256").is_visible()
+    assert heard == []
+
+
+def test_formulas_are_neutralised_in_csv(written, tmp_path):
+    with (written / "parts.csv").open(newline="") as file:
+        parts = [row["part"] for row in csv.DictReader(file)]
+    assert parts == ["normal", "<b>serrated</b>", "'=cmd()", "'+Leeds", "York"]
+    texts = ["=1+1", "+1", "-1", "@x", "\tx", "\r=x", "x=1", "", None]
+    table = pd.DataFrame({"=a": texts, "b": [-1.5] * 9, "c": pd.Categorical(["-x"] * 9)})
+    write_csv(table, tmp_path / "t.csv")
+    found = pd.read_csv(tmp_path / "t.csv", keep_default_na=False)
+    assert found.columns.tolist() == ["'=a", "b", "c"]
+    assert found["b"].tolist() == [-1.5] * 9
+    assert found["c"].tolist() == ["'-x"] * 9
+    assert found["'=a"].tolist() == ["'=1+1", "'+1", "'-1", "'@x", "'\tx", "' =x", "x=1", "", ""]
+
+
+def test_the_same_seed_gives_the_same_bytes(files, written, tmp_path):
+    columns = lsp.predictions.Columns(subgroups=("site",))
+    first, second = (
+        lsp.read_predictions(files / name, columns) for name in ("sharp.csv", "right.parquet")
+    )
+    auditing.write_audit(lsp.audit(first, second, paper=True, num_resamples=100), tmp_path)
+    for path in written.iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    ("backbone", "method", "run"), [("resnet34", "hard_labels", 1), ("resnet34", "ls_plus", 3)]
+)
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_a_published_run_has_the_papers_errors(call, shared, tmp_path, backbone, method, run, kind):
+    artifacts = Artifacts(shared / "lsplus-artifacts")
+    published = artifacts.predictions(backbone, method, run)
+    votes = artifacts.votes()
+    path = tmp_path / f"p.{kind}"
+    if kind == "npz":
+        np.savez(
+            path,
+            probabilities=published.probabilities,
+            labels=published.labels,
+            votes=votes,
+            class_names=["HP", "SSA"],
+        )
+    else:
+        names = np.array(["HP", "SSA"])
+        table = pd.DataFrame(published.probabilities, columns=["p HP", "p SSA"])
+        table.assign(label=names[published.labels]).to_csv(path, sep=";", index=False)
+    declared = ("--probabilities", "p *") if kind == "csv" else ()
+    code, stdout, _ = call(path, "--paper", "--out", tmp_path / "out", *QUICK, *declared)
+    assert code == 0
+    assert "By the LS+ paper's code" in stdout
+    document = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert (document["votes"] is None) == (kind == "csv")
+    table = artifacts.run_metrics("mhist", backbone)
+    row = table[(table["method"] == method) & (table["run"] == run)].iloc[0]
+    columns = {
+        "ece": "Tece",
+        "ace": "Taece",
+        "brier": "Tbrierloss",
+        "accuracy": "Tacc",
+        "auroc": "Tauc",
+        "sce": "Tsce",
+        "ce": "Tce",
+    }
+    for metric, name in columns.items():
+        assert document["paper_metrics"][metric] == pytest.approx(row[name], abs=5.1e-5), metric
+
+
+def test_tensorflow_is_not_imported(files):
+    code = (
+        "import sys; sys.argv = ['lsplus-tf', 'audit', sys.argv[1], '--resamples', '200']\n"
+        "from lsplus_tf.cli import main\n"
+        "try:\n    main()\nfinally:\n    assert 'tensorflow' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(files / "ten.csv")], check=True, timeout=120)

@@ -1,0 +1,122 @@
+"""The page: what is escaped, what it holds, and how it behaves in a browser."""
+
+from __future__ import annotations
+
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+
+from lsplus_tf.page import (
+    Cell,
+    Facts,
+    Page,
+    Pictures,
+    Section,
+    Table,
+    Text,
+    draw,
+    render,
+    write_page,
+)
+
+EVIL = "<img src=x onerror=alert(1)>\"'&"
+
+
+@pytest.fixture
+def page() -> Page:
+    figure, ax = plt.subplots(figsize=(2, 2))
+    ax.plot([0, 1])
+    photo, ax = plt.subplots(figsize=(1, 1))
+    ax.plot([0, 1])
+    pictures = [draw(figure, f"a line {EVIL}", EVIL), draw(photo, "in pixels", raster=True)]
+    rows = [
+        ["b10", Cell("2.5%", 0.025), "x"],
+        [EVIL, Cell("-", float("nan")), "z"],
+        ["b9", Cell("10%", 0.1), "y"],
+        ["a", Cell("-1%", -0.01), EVIL],
+    ]
+    return Page(
+        f"T {EVIL}",
+        [
+            Section("One & two", [Text(EVIL, "bad"), Text("quiet", "note")]),
+            Section("Table", [Table(EVIL, ["Name", "Value", EVIL], rows)]),
+            Section("Rest", [Pictures(pictures), pictures[0], Facts("Settings", {EVIL: EVIL})]),
+        ],
+        EVIL,
+    )
+
+
+def test_everything_is_escaped(page):
+    html = render(page)
+    assert "<img src=x" not in html
+    assert 'onerror=alert(1)>"' not in html
+    assert html.count("&lt;img src=x onerror=alert(1)&gt;") == 15
+
+
+def test_nothing_is_fetched(page):
+    html = render(page)
+    assert "default-src 'none'" in html
+    sources = re.findall(r'(?:src|href)="([^"]*)"', html)
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_pictures_have_words_and_the_same_bytes(page):
+    figures = [plt.subplots(figsize=(1, 1))[0] for _ in range(2)]
+    first, second = (draw(figure, "empty") for figure in figures)
+    assert first == second
+    assert first.uri.startswith("data:image/svg+xml;base64,")
+    assert not plt.fignum_exists(figures[0].number)
+    html = render(page)
+    images = re.findall(r"<img src=\"data:[^>]*>", html)
+    assert len(images) == 3
+    assert all(re.search(r' alt="[^"]+"', image) for image in images)
+
+
+def test_it_is_written_whole(page, tmp_path):
+    write_page(page, tmp_path / "new" / "page.html")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
+    assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == render(page)
+
+
+def column(tab, number: int) -> list[str]:
+    cells = tab.locator(f"tbody tr > :nth-child({number})")
+    return cells.all_inner_texts()
+
+
+def test_in_a_browser(open_page, page, tmp_path):
+    path = tmp_path / "page.html"
+    write_page(page, path)
+    tab, heard = open_page(path, viewport={"width": 390, "height": 844})
+
+    # Nothing is wider than a phone; all pictures are there.
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+
+    # By mouse and by keyboard; numbers by their value, those without one last.
+    names = column(tab, 1)
+    heading = tab.locator("thead th").nth(1)
+    assert heading.get_attribute("aria-sort") == "none"
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert column(tab, 2) == ["-1%", "2.5%", "10%", "-"]
+    heading.get_by_role("button").focus()
+    tab.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert column(tab, 2) == ["10%", "2.5%", "-1%", "-"]
+    tab.get_by_role("button", name="Name").click()
+    assert heading.get_attribute("aria-sort") == "none"
+    assert column(tab, 1) == [EVIL, "a", "b9", "b10"]
+    assert sorted(column(tab, 1)) == sorted(names)
+
+    dark, more = open_page(path, color_scheme="dark")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert tab.evaluate(colour) == "rgb(255, 255, 255)"
+    assert dark.evaluate(colour) == "rgb(23, 23, 23)"
+    dark.emulate_media(media="print")
+    assert dark.evaluate(colour) == "rgb(255, 255, 255)"
+    assert dark.evaluate("getComputedStyle(document.images[0]).filter") == "none"
+    assert heard + more == []
