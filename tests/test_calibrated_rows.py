@@ -19,7 +19,6 @@ from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling
 from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Results, gather
-from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
 DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
@@ -160,25 +159,14 @@ def test_what_cannot_be_fitted_is_told_and_left_out(calibrated, tmp_path):
     assert names[:3] == ["HL", "HL + temperature", "LS"]
 
 
-def test_runs_and_fitted_calibrators_are_written(calibrated):
-    name = "report_of_calibrated"
-    try:
-        written = write_report(calibrated, name)
-        folder = calibrated.folder / name
-        names = {path.name for path in written}
-        assert {"reliability.png", "reliability_temperature.png", "calibrators"} <= names
-        runs = pd.read_csv(folder / "runs.csv")
-        pd.testing.assert_frame_equal(runs, calibrated.metrics())
-        assert len(runs) == 4 * 2 * 3  # methods, seeds, and without, temperature, weight
-        assert not calibrated.metrics("validation")["method"].str.contains("+", regex=False).any()
-        saved = Calibrator.load(folder / "calibrators" / "ls_plus+temperature_seed_1.json")
-        row = next(row for row in calibrated.rows if row.key == "ls_plus+temperature")
-        assert saved.to_json() == row.calibrators[1].to_json()
-        assert (folder / "calibrators" / "ls_plus_ensemble+weight.json").is_file()
-        table = pd.read_csv(folder / "table.csv", index_col="method")
-        assert "online_label_smoothing+weight" in table.index
-    finally:
-        shutil.rmtree(calibrated.folder / name, ignore_errors=True)
+def test_runs_have_a_line_for_each_calibration(calibrated):
+    runs = calibrated.metrics()
+    assert len(runs) == 4 * 2 * 3  # methods, seeds, and without, temperature, weight
+    assert not calibrated.metrics("validation")["method"].str.contains("+", regex=False).any()
+    row = next(row for row in calibrated.rows if row.key == "ls_plus+weight")
+    (one,) = runs[(runs["method"] == row.key) & (runs["seed"] == 1)].to_dict("records")
+    probabilities, labels = calibrated.predictions(row)[1]
+    assert one["brier"] == pytest.approx(metrics.brier_score(probabilities, labels), rel=1e-6)
 
 
 def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tmp_path):
@@ -197,6 +185,14 @@ def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tm
     assert first.returncode == 0, first.stderr
     assert "0 runs to make, 8 already finished" in first.stdout
     assert "HL + temperature" in first.stdout
-    TemperatureScaling.load(copy / "report/calibrators/hard_labels+temperature_seed_0.json")
+    report = copy / "report"
+    assert (report / "reliability_temperature.png").is_file()
     # From now on `report` has them too.
-    assert gather(copy).experiment.calibrators == ("temperature",)
+    results = gather(copy)
+    assert results.experiment.calibrators == ("temperature",)
+    pd.testing.assert_frame_equal(pd.read_csv(report / "runs.csv"), results.metrics())
+    table = pd.read_csv(report / "table.csv", index_col="method")
+    assert "online_label_smoothing+temperature" in table.index
+    saved = Calibrator.load(report / "calibrators" / "ls_plus+temperature_seed_1.json")
+    row = next(row for row in results.rows if row.key == "ls_plus+temperature")
+    assert saved.to_json() == row.calibrators[1].to_json()

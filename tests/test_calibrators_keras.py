@@ -16,7 +16,8 @@ from lsplus_tf.errors import InputError
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
 CLASSES, INPUTS = 4, 6
-EXPORTED = ("dirichlet", "isotonic", "weight")  # all operations are in these
+# All operations are in these.
+EXPORTED = ("dirichlet", "isotonic", "weight", "platt", "logit_normalization")
 
 
 @pytest.fixture(autouse=True)

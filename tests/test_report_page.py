@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 
 from lsplus_tf import metrics, resampling, tables
 from lsplus_tf.experiments import Results, gather
-from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty, measure_uncertainty
+from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty, _measure, measure_uncertainty
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
@@ -34,8 +35,6 @@ def uncertainty(results) -> Uncertainty:
 
 def test_values_are_those_of_the_table(results):
     """What is resampled is, on the images themselves, the table's metric."""
-    from lsplus_tf.experiments.uncertainty import _measure
-
     comparison = tables.compare(results)
     for row in results.rows:
         for metric in METRICS:
@@ -115,8 +114,6 @@ def test_whole_groups_are_drawn():
 
 
 def test_groups_of_the_runs_are_used(results, uncertainty, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
     for path in copy.glob("*/*/predictions_test.npz"):
@@ -170,18 +167,9 @@ class Seen(HTMLParser):
             self.rows[-1][-1] += data.strip()
 
 
-@pytest.fixture(scope="module")
-def page(results):
-    import shutil
-
-    name = "report_page"
-    write_report(results, name)
-    path = results.folder / name / "report.html"
-    yield path
-    shutil.rmtree(path.parent)
-
-
-def test_the_page_has_the_experiments_numbers(page, results, uncertainty):
+def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
+    results = gather(reproduced.folder)
+    page = reproduced.folder / "report" / "report.html"
     text = page.read_text(encoding="utf-8")
     seen = Seen()
     seen.feed(text)
@@ -211,8 +199,6 @@ def test_the_page_has_the_experiments_numbers(page, results, uncertainty):
 
 
 def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
     write_report(gather(copy, methods=["hard_labels"], seeds=[1]))

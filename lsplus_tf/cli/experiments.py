@@ -182,10 +182,11 @@ def report(
 
 
 def list_methods() -> None:
-    """List the methods that a config can name, with their settings and defaults.
+    """List the methods that a config can name, with their settings and defaults, and calibrators.
 
     Example: lsplus-tf methods
     """
+    from lsplus_tf.config import CalibratorName
     from lsplus_tf.methods import METHODS, MethodSettings
 
     console = Console()
@@ -205,6 +206,8 @@ def list_methods() -> None:
     console.print(
         f"All take [bold]mixup[/] ({mixup.default}): {mixup.description}", highlight=False
     )
+    names = ", ".join(get_args(CalibratorName))
+    console.print(f"\n[bold]calibrators[/] takes: {names}", highlight=False)
 
 
 def _read(
