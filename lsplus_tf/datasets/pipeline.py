@@ -62,8 +62,8 @@ def training_batches(
     first_step : int
         Leave out so many batches of the first epoch, 0..ceil(N / batch_size); they are not read.
     part, parts : int
-        Of every batch the `part`-th, from 0, of `parts` slices of equal size, the last of which may
-        be smaller or empty. Other images are not read, but with mixup all are.
+        Of every batch the `part`-th, from 0, of `parts` slices, whose sizes differ by 1 at most.
+        Other images are not read, but with mixup all are.
 
     Returns
     -------
@@ -198,8 +198,7 @@ def evaluation_batches(
 
 def _slice(whole: tf.Tensor, part: int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Where the `part`-th of `parts` slices of a batch of `whole` samples begins and ends."""
-    size = -(-whole // parts)
-    return tf.minimum(part * size, whole), tf.minimum((part + 1) * size, whole)
+    return whole * part // parts, whole * (part + 1) // parts
 
 
 def _permutation(count: int, seed: tf.Tensor) -> tf.Tensor:
