@@ -5,20 +5,36 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any
 
 from lsplus_tf import cli
 from lsplus_tf.experiments import Run
 from lsplus_tf.progress import TerminalProgress
 
-dies, *sys.argv[1:] = sys.argv[1:]
-epoch_ended = TerminalProgress.epoch_ended
+dies_after, *sys.argv[1:] = sys.argv[1:]
+run_started = TerminalProgress.run_started
+left = int(dies_after)
 
 
-def dying(self: TerminalProgress, run: Run, epoch: int, logs: dict[str, float]) -> None:
-    epoch_ended(self, run, epoch, logs)
-    if f"{run.method} {epoch}" == dies:
-        os.kill(os.getpid(), signal.SIGKILL)
+def begins(self: TerminalProgress, run: Run) -> None:
+    """Not before, since the command line imports TensorFlow when it has read the config."""
+    from lsplus_tf.training import resume
+
+    TerminalProgress.run_started = run_started  # type: ignore[method-assign]
+    resume.ASK_EVERY_STEPS = 2
+    save = resume.SavedTraining._save
+
+    def dying(saved: Any) -> None:
+        """Of the chief and of the others, after so many states."""
+        global left
+        save(saved)
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    resume.SavedTraining._save = dying  # type: ignore[method-assign]
+    run_started(self, run)
 
 
-TerminalProgress.epoch_ended = dying  # type: ignore[method-assign]
+TerminalProgress.run_started = begins  # type: ignore[method-assign]
 cli.main()

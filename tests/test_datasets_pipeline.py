@@ -196,28 +196,28 @@ def test_evaluation_is_in_order():
     assert labels.dtype == np.int32
 
 
-def test_evaluation_by_steps():
+def test_evaluation_of_some_samples():
     """A sample of the whole split, which is in the order of its classes, and always the same."""
     index = np.arange(1000)
     pixels = np.stack([index // 256, index % 256, index * 0], -1).astype(np.uint8)
     split = Split(pixels[:, None, None], index // 500, index.astype(np.str_))
-    collected = collect(evaluation_batches(split, batch_size=64, steps=4))
+    collected = collect(evaluation_batches(split, batch_size=64, samples=256))
     assert [len(labels) for _, labels in collected] == [64] * 4
     images, labels = (np.concatenate(each) for each in zip(*collected, strict=True))
     drawn = (256 * images[:, 0, 0, 0] + images[:, 0, 0, 1]).astype(int)
     assert len(set(drawn)) == 256
     np.testing.assert_array_equal(labels, drawn // 500)
     assert 90 < labels.sum() < 166  # 5 SDs about the half
-    again = collect(evaluation_batches(split, batch_size=64, steps=4, num_classes=2))
+    again = collect(evaluation_batches(split, batch_size=64, samples=256, num_classes=2))
     np.testing.assert_array_equal(np.concatenate([x for x, _ in again]), images)
     np.testing.assert_array_equal(np.concatenate([y for _, y in again]), np.eye(2)[labels])
     whole = collect(evaluation_batches(split, batch_size=64))
-    for steps in (16, 99):  # no fewer than there are
-        every = collect(evaluation_batches(split, batch_size=64, steps=steps))
+    for samples in (1000, 9999):  # no fewer than there are
+        every = collect(evaluation_batches(split, batch_size=64, samples=samples))
         for ours, theirs in zip(every, whole, strict=True):
             np.testing.assert_array_equal(ours[0], theirs[0])
-    with pytest.raises(InputError, match="steps: expected at least 1, received 0"):
-        evaluation_batches(split, batch_size=64, steps=0)
+    with pytest.raises(InputError, match="samples: expected at least 1, received 0"):
+        evaluation_batches(split, batch_size=64, samples=0)
 
 
 def test_shapes_are_known_to_keras():

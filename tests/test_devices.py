@@ -19,15 +19,16 @@ import lsplus_tf.training.train  # noqa: F401  registers what saved models are m
 from lsplus_tf.config import Augmentation, Protocol, load_config
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
+from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.devices import strategy_for
+from lsplus_tf.training.devices import evaluation_batch_size, strategy_for
 
 # --- the parts of batches -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mixup", [0.0, 0.3])
 def test_the_parts_of_batches_are_the_batches(mixup):
-    """Augmented as in the whole batch; the last has so few samples that a part has none."""
+    """Augmented as in the whole batch, and of equal size but for one sample."""
     split = load_dataset("digits").test
     augmentation = Augmentation(
         horizontal_flip=True, rotation=20.0, zoom=0.2, shift=0.2, channel_shift=20.0
@@ -47,9 +48,9 @@ def test_the_parts_of_batches_are_the_batches(mixup):
         return list(made.as_numpy_iterator())
 
     whole, parts = batches(), [batches(part=part, parts=4) for part in range(4)]
-    sizes = [[len(labels) for _, labels in part] for part in parts]
     assert_parts(whole, parts)
-    assert min(min(size) for size in sizes) == 0, sizes
+    for sizes in zip(*([len(labels) for _, labels in part] for part in parts), strict=True):
+        assert max(sizes) - min(sizes) <= 1
 
 
 def test_the_parts_of_batches_for_evaluation():
@@ -115,7 +116,7 @@ def assert_equal_runs(two: Path, one: Path, atol: float = 2e-3) -> None:
 
 @pytest.mark.parametrize("run", ["online", "confusion", "self"])
 def test_two_devices_give_what_one_gives(trained, run):
-    """With BatchNormalization, an epoch's last batch of one image, mixup, and in two stages."""
+    """With BatchNormalization, batches that are split unevenly, mixup, and in two stages."""
     one, two = (trained / f"{run}_on_{devices}" for devices in (1, 2))
     assert_equal_runs(two, one)
     counts = [
@@ -126,7 +127,7 @@ def test_two_devices_give_what_one_gives(trained, run):
 
 
 def test_a_training_on_two_devices_goes_on(trained):
-    """From before the last batch, which has one image, and from within the epoch after."""
+    """From before the last batch, which is split unevenly, and from within the epoch after."""
     assert_equal_runs(trained / "online_resumed", trained / "online_on_2", atol=1e-4)
     log = (trained / "online_resumed" / run_folder.LOG).read_text()
     assert "goes on after 0 epochs and 4 steps" in log
@@ -177,8 +178,13 @@ def test_an_infinite_gradient_on_the_second_device_is_passed_over(told):
         ),
         (
             "devices=2,batch_size=1",
-            "protocol.batch_size: expected at least 2, one sample for each device, received 1; or "
-            "set protocol.devices",
+            "protocol.batch_size: expected batches of at least 2 images, one for each device, "
+            "received 1, with which the last batch of 127 training images has 1",
+        ),
+        (
+            "devices=2,batch_size=126",
+            "protocol.batch_size: expected batches of at least 2 images, one for each device, "
+            "received 126, with which the last batch of 127 training images has 1",
         ),
         (
             "devices=4",
@@ -195,8 +201,17 @@ def test_what_several_devices_cannot_is_told(told, settings, message):
     assert told["refusals"][settings] == message
 
 
+def test_batches_of_the_validation_have_a_sample_for_each_device():
+    sizes = [(100, 25, 4, 25), (101, 25, 1, 25), (101, 25, 4, 24), (9, 8, 2, 7), (5, 64, 4, 64)]
+    for samples, batch_size, devices, expected in sizes:
+        assert evaluation_batch_size(samples, batch_size, devices) == expected
+        assert samples % expected == 0 or samples % expected >= devices
+    with pytest.raises(InputError, match="devices: expected no more than the images of the valid"):
+        evaluation_batch_size(3, 64, 4)
+
+
 def test_on_one_cpu_there_is_no_strategy():
-    assert strategy_for(Protocol(epochs=1, batch_size=1)) is tf.distribute.get_strategy()
+    assert strategy_for(Protocol(epochs=1, batch_size=1), 3) is tf.distribute.get_strategy()
 
 
 # --- what the documentation shows -----------------------------------------------------------------

@@ -314,7 +314,11 @@ def test_what_is_imported_is_required():
         r"^([\w.-]+)", SETUP["options"]["install_requires"].replace("-", "_"), re.M
     )
     modules = {"pillow": "PIL", "pyyaml": "yaml", "scikit_learn": "sklearn"}
-    known = {modules.get(package, package) for package in required} | {"lsplus_tf", "ray", "safetensors"}
+    known = {modules.get(package, package) for package in required} | {
+        "lsplus_tf",
+        "ray",
+        "safetensors",
+    }
     imported = {
         (path.name, module)
         for path in (ROOT / "lsplus_tf").rglob("*.py")

@@ -63,8 +63,8 @@ def training_batches(
     first_step : int
         Leave out so many batches of the first epoch, 0..ceil(N / batch_size); they are not read.
     part, parts : int
-        Of every batch the `part`-th, from 0, of `parts` slices of equal size, the last of which may
-        be smaller or empty. Other images are not read, but with mixup all are.
+        Of every batch the `part`-th, from 0, of `parts` slices, whose sizes differ by 1 at most.
+        Other images are not read, but with mixup all are.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def evaluation_batches(
     num_classes: int | None = None,
     part: int = 0,
     parts: int = 1,
-    steps: int | None = None,
+    samples: int | None = None,
 ) -> tf.data.Dataset:
     """Return the samples of a split in order, without augmentation.
 
@@ -163,20 +163,20 @@ def evaluation_batches(
         K for labels as one-hot rows, None for class ids.
     part, parts : int
         As in `training_batches`.
-    steps : int or None
-        Only so many batches, of samples drawn at random from all of the split, each time the same;
-        None, and more than there are, gives all.
+    samples : int or None
+        Only so many, drawn at random from all of the split, each time the same; None, and more
+        than there are, gives all.
 
     Returns
     -------
     tf.data.Dataset
-        ceil(N / batch_size), or `steps`, pairs of images, float32 (B, H, W, C), 0..255, and labels,
+        ceil(N / batch_size), or of `samples`, pairs of images, float32 (B, H, W, C), 0..255, and labels,
         int32 (B,) or float32 (B, K).
 
     Raises
     ------
     InputError
-        If `batch_size` or `steps` is less than 1.
+        If `batch_size` or `samples` is less than 1.
 
     Examples
     --------
@@ -187,11 +187,11 @@ def evaluation_batches(
     _check_at_least("batch_size", batch_size, 1)
     count = len(split)
     drawn: npt.NDArray[np.int32] | None = None
-    if steps is not None:
-        _check_at_least("steps", steps, 1)
-        if steps * batch_size < count:
+    if samples is not None:
+        _check_at_least("samples", samples, 1)
+        if samples < count:
             order = np.random.default_rng(0).permutation(count)
-            count = steps * batch_size
+            count = samples
             # In order, which is faster to read from a file.
             drawn = np.sort(order[:count]).astype(np.int32)
 
@@ -213,8 +213,7 @@ def evaluation_batches(
 
 def _slice(whole: tf.Tensor, part: int, parts: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Where the `part`-th of `parts` slices of a batch of `whole` samples begins and ends."""
-    size = -(-whole // parts)
-    return tf.minimum(part * size, whole), tf.minimum((part + 1) * size, whole)
+    return whole * part // parts, whole * (part + 1) // parts
 
 
 def _permutation(count: int, seed: tf.Tensor) -> tf.Tensor:

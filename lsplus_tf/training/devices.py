@@ -1,9 +1,12 @@
 """Training on several devices: with the results of one, but for rounding.
 
 A batch is split among the devices. Every device's loss counts by its samples, so that an uneven
-split, or a device without samples, weighs none differently; BatchNormalization takes the statistics
-of the whole batch; sums over the batch and over the epoch are over all devices. What the network
-itself draws at random, such as Dropout, differs.
+split weighs none differently; BatchNormalization takes the statistics of the whole batch; sums over
+the batch and over the epoch are over all devices. What the network itself draws at random, such as
+Dropout, differs.
+
+A device must not be without samples: on CPUs with oneDNN a convolution of none has the channels of
+its input (TensorFlow 2.21), and BatchNormalization then sums what does not belong together.
 
 `keras.Model.fit` does not train on several hosts (keras issue 20585), and ends in an error on
 several devices where the first batch cannot be split evenly, which a training that goes on with the
@@ -28,8 +31,13 @@ from lsplus_tf.training.hosts import connected, hosts
 Batches = Callable[..., tf.data.Dataset]
 
 
-def strategy_for(protocol: Protocol) -> tf.distribute.Strategy:
+def strategy_for(protocol: Protocol, samples: int) -> tf.distribute.Strategy:
     """What trains on the devices of this host, or of all hosts; TensorFlow's default on one device.
+
+    Parameters
+    ----------
+    protocol : the devices, and what has to go with them.
+    samples : training images.
 
     Raises
     ------
@@ -65,12 +73,18 @@ def strategy_for(protocol: Protocol) -> tf.distribute.Strategy:
                 f"protocol.{key}: only on one device, expected the default on {replicas}, received "
                 f"{getattr(protocol, key)}; protocol.devices: 1 trains on one"
             )
-    if protocol.batch_size < replicas:
+    last = _last_batch(samples, protocol.batch_size)
+    if last < replicas:
         raise InputError(
-            f"protocol.batch_size: expected at least {replicas}, one sample for each device, "
-            f"received {protocol.batch_size}; or set protocol.devices"
+            f"protocol.batch_size: expected batches of at least {replicas} images, one for each "
+            f"device, received {protocol.batch_size}, with which the last batch of {samples} "
+            f"training images has {last}"
         )
     return strategy
+
+
+def _last_batch(samples: int, batch_size: int) -> int:
+    return samples % batch_size or batch_size
 
 
 _made: dict[tuple[str, ...], tf.distribute.Strategy] = {}
@@ -96,6 +110,22 @@ def replicated(model: keras.Model, strategy: tf.distribute.Strategy) -> keras.Mo
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
     return copy
+
+
+def evaluation_batch_size(samples: int, batch_size: int, devices: int) -> int:
+    """The largest size up to `batch_size` with which every batch has a sample for each device.
+
+    Raises
+    ------
+    InputError : there is none.
+    """
+    for size in range(batch_size, devices - 1, -1):
+        if _last_batch(samples, size) >= devices:
+            return size
+    raise InputError(
+        f"protocol.devices: expected no more than the images of the validation, {samples}, "
+        f"received {devices}"
+    )
 
 
 def _layers(model: keras.Model) -> Iterator[keras.Layer]:
@@ -177,9 +207,12 @@ def _distributed(strategy: tf.distribute.Strategy, batches: Batches) -> Any:
 
         def of_each_device(*whole: tf.Tensor) -> tf.data.Dataset:
             samples = tf.shape(whole[0], tf.int64)[0]
-            size = -(-samples // devices)
-            starts = tf.data.Dataset.range(devices).map(lambda device: device * size)
-            return starts.map(lambda start: tuple(x[start : start + size] for x in whole))
+
+            def of_a_device(device: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                first, end = (samples * place // devices for place in (device, device + 1))
+                return tuple(x[first:end] for x in whole)
+
+            return tf.data.Dataset.range(devices).map(of_a_device)
 
         mine = batches(part=host, parts=count)
         return (mine if devices == 1 else mine.flat_map(of_each_device)).repeat()

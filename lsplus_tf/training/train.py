@@ -8,7 +8,6 @@ import logging
 import math
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import devices, run_folder
-from lsplus_tf.training.devices import replicated, strategy_for
+from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import describe_environment, settled_process
 from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
 from lsplus_tf.training.hosts import chief_says, hosts, told_who_is_missing
@@ -103,7 +102,7 @@ def train_run(
             _told_which_file(),
         ):
             _log.info("%s: %s, seed %d", experiment.name, method_name, seed)
-            strategy = strategy_for(protocol)
+            strategy = strategy_for(protocol, len(dataset.train))
             several = strategy.num_replicas_in_sync > 1
             model = build_classifier(
                 image_shape=dataset.image_shape,
@@ -255,17 +254,22 @@ def _fit(
         first_epoch=progress.epochs - over,
         first_step=progress.step,
     )
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    validated = len(dataset.validation)
+    if protocol.validation_steps is not None:
+        validated = min(validated, protocol.validation_steps * protocol.batch_size)
+    batch_size = evaluation_batch_size(validated, protocol.batch_size, replicas)
     validation = partial(
         evaluation_batches,
         dataset.validation,
-        batch_size=protocol.batch_size,
+        batch_size=batch_size,
         num_classes=dataset.num_classes if method.mixup else None,
-        steps=protocol.validation_steps,
+        samples=validated,
     )
     epochs: dict[str, Any] = {
         "initial_epoch": progress.epochs,
         "epochs": progress.epochs if over else protocol.epochs,
-        "steps_per_epoch": _steps(dataset.train, protocol),
+        "steps_per_epoch": _steps_per_epoch(dataset, protocol),
         "callbacks": [
             speed,
             keras.callbacks.TerminateOnNaN(),
@@ -276,14 +280,12 @@ def _fit(
             keras.callbacks.LambdaCallback(on_epoch_end=_epoch_hook(on_epoch)),
         ],
     }
-    if model.distribute_strategy.num_replicas_in_sync > 1:
+    if replicas > 1:
         devices.fit(
             model,
             training,
             validation,
-            validation_steps=min(
-                _steps(dataset.validation, protocol), protocol.validation_steps or sys.maxsize
-            ),
+            validation_steps=math.ceil(validated / batch_size),
             **epochs,
         )
         return
@@ -312,7 +314,7 @@ def _compile(
     # XLA makes these networks slower on a CPU.
     without_xla = several or not tf.config.list_physical_devices("GPU")
     with model.distribute_strategy.scope():
-        optimizer = build_optimizer(protocol, _steps(dataset.train, protocol))
+        optimizer = build_optimizer(protocol, _steps_per_epoch(dataset, protocol))
         if several and protocol.precision == "mixed_float16":
             optimizer = LossScaleOptimizer(optimizer)  # on one device Keras adds its own
         model.compile(
@@ -326,8 +328,8 @@ def _compile(
         model.optimizer.build(model.trainable_variables)
 
 
-def _steps(split: Split, protocol: config.Protocol) -> int:
-    return math.ceil(len(split) / protocol.batch_size)
+def _steps_per_epoch(dataset: ImageDataset, protocol: config.Protocol) -> int:
+    return math.ceil(len(dataset.train) / protocol.batch_size)
 
 
 def _accuracy(method: config.Method) -> keras.metrics.Metric:
