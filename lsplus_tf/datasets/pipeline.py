@@ -170,8 +170,8 @@ def evaluation_batches(
     Returns
     -------
     tf.data.Dataset
-        ceil(N / batch_size), or of `samples`, pairs of images, float32 (B, H, W, C), 0..255, and labels,
-        int32 (B,) or float32 (B, K).
+        ceil(N / batch_size) pairs, or as `samples` needs, of images, float32 (B, H, W, C), 0..255,
+        and labels, int32 (B,) or float32 (B, K).
 
     Raises
     ------
