@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -59,7 +60,7 @@ class RayCluster:
                 address=self._address,
                 runtime_env={"env_vars": _environment()},
                 log_to_driver=False,  # what libraries print; a run has its own log
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
         except (ConnectionError, ValueError) as error:
             raise InputError(
