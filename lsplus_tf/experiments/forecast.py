@@ -171,9 +171,9 @@ def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int,
         Size("optimizer", slots, f"{protocol.optimizer.name}'s own variables"),
         Size(
             "activations",
-            outputs,
-            f"all layers' outputs for a batch of {protocol.batch_size}; what is kept at once "
-            "depends on TensorFlow",
+            2 * outputs,
+            f"all layers' outputs for a batch of {protocol.batch_size}, and their gradients; at "
+            "most, as not all are kept at once",
         ),
     ]
     return model.count_params(), weights + slots, sizes

@@ -54,16 +54,17 @@ def attempt(make: Callable[[], None]) -> Outcome:
     except run_folder.BeingMadeError:
         return Outcome(taken=True)
     except InputError as error:
-        return Outcome(error=_one_line(error), refused=True)
+        return Outcome(error=one_line(error), refused=True)
     except OSError as error:  # a full disk, a folder that cannot be written
-        return Outcome(error=_one_line(error))
+        return Outcome(error=one_line(error))
     except Exception as error:
-        line = f"{type(error).__name__}: {_one_line(error)}"
+        line = f"{type(error).__name__}: {one_line(error)}"
         return Outcome(error=line, trace=traceback.format_exc())
     return Outcome()
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, on a line that is not too long."""
     line = " ".join(str(error).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lsplus_tf.config import Experiment
 from lsplus_tf.errors import FailedRunsError, RefusedRunsError
 from lsplus_tf.experiments.engines import Pool
-from lsplus_tf.experiments.make import Outcome
+from lsplus_tf.experiments.make import Outcome, one_line
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, needed_runs
 from lsplus_tf.training import run_folder
@@ -104,7 +104,7 @@ class Schedule:
         try:
             outcome = future.result()
         except Exception as error:  # what made it died
-            outcome = Outcome(error=" ".join(str(error).split()) or type(error).__name__)
+            outcome = Outcome(error=one_line(error) or type(error).__name__)
         for text in outcome.warnings:
             if text not in self._told:
                 self._told.add(text)
@@ -165,9 +165,8 @@ class _Follower:
                 self._observer.run_resumed(self._run, len(self._saved), self._saved[-1])
         if finished:
             frame = run_folder.read_history(self._folder).drop(columns="epoch")
-            history = [
-                dict(zip(frame.columns, row, strict=True)) for row in frame.to_numpy(float).tolist()
-            ]
+            rows = frame.to_numpy(float).tolist()
+            history = [dict(zip(frame.columns, row, strict=True)) for row in rows]
         else:
             history = run_folder.saved_history(self._folder)
         for epoch in range(self._epochs, len(history)):
