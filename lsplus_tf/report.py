@@ -66,14 +66,24 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
             figures |= _truth_figures(results, exact)
         for title, figure in figures.items():
             figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
-        uncertainty = measure_uncertainty(results)
-        uncertainty.frame().to_csv(partial / "intervals.csv", index=False)
-        page = experiment_page(results, comparison, uncertainty, figures, exact)
-        write_page(page, partial / PAGE)
+        _write_page(results, comparison, figures, exact, partial)
         for figure in figures.values():
             plt.close(figure)
         written = sorted(path.name for path in partial.iterdir())
     return [results.folder / name / file for file in written]
+
+
+def _write_page(
+    results: Results,
+    comparison: tables.Comparison,
+    figures: dict[str, Figure],
+    exact: truth.Truth | None,
+    folder: Path,
+) -> None:
+    uncertainty = measure_uncertainty(results)
+    uncertainty.frame().to_csv(folder / "intervals.csv", index=False)
+    page = experiment_page(results, comparison, uncertainty, figures, exact)
+    write_page(page, folder / PAGE)
 
 
 def _save_calibrators(results: Results, folder: Path) -> None:

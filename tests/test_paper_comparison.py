@@ -225,9 +225,10 @@ def test_the_terminals_table_fits(tmp_path):
 
 
 def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsys):
-    """With the figures left out, which need the predictions of real runs."""
+    """With figures and page left out, which need the predictions of real runs."""
     finished(tmp_path / "runs", "mhist")
     monkeypatch.setattr("lsplus_tf.report._figures", lambda *_: {})
+    monkeypatch.setattr("lsplus_tf.report._write_page", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as ended:
@@ -246,5 +247,6 @@ def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsy
 
 def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
     monkeypatch.setattr("lsplus_tf.report._figures", lambda *_: {})
+    monkeypatch.setattr("lsplus_tf.report._write_page", lambda *_: None)
     written = write_report(finished(tmp_path, "digits"))
     assert not {"paper.md", "paper.csv"} & {path.name for path in written}

@@ -374,6 +374,7 @@ def live(out, moment, count, often):
     keras.Model.save = dying("writing", keras.Model.save)
     train._predict = dying("predicting", train._predict)
     report._figures = dying("gathering", lambda *_: {{}})
+    report._write_page = lambda *_: None
     values["protocol"]["save_every_minutes"] = 1e-9 if often else 10.0
     run_experiment(Experiment.model_validate(values), out, observer=Silent())
     if moment in (None, "gathering"):
