@@ -1,5 +1,6 @@
 # make reproduce   train and compare the methods on digits, from nothing, in minutes
 # make test        lint, types, the documentation and the tests
+# make slow        the papers' networks at their full size
 # make docs        the documentation, in build/docs
 # make build       a wheel and an sdist, in dist
 # make bench       what losses, metrics and the input pipeline cost
@@ -8,7 +9,7 @@ REQUIREMENTS ?= requirements.txt
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help reproduce test lint types pytest docs build bench clean
+.PHONY: help reproduce test lint types pytest slow docs build bench clean
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
@@ -19,6 +20,9 @@ test: lint types docs pytest
 
 pytest: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
+
+slow: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m slow tests/test_full_size.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
