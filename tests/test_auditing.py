@@ -237,6 +237,30 @@ def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
         assert np.mean(quick[name]) == pytest.approx(np.mean(whole[name]), rel=0.02)
 
 
+def test_metrics_that_sort_are_those_of_the_part(monkeypatch):
+    from lsplus_tf.auditing import intervals
+
+    monkeypatch.setattr(intervals, "RANKED", 1000)
+    model = drawn(np.random.default_rng(8), 4000, 2, 1.5)
+    groups = np.arange(4000) // 4
+    checked = check_predictions(model.probabilities, model.labels)
+    ((low, high),) = bootstrap_bounds(
+        {"auroc": 0.8}, checked, groups, num_resamples=100, seed=0
+    ).values()
+    part = rows_to_rank(4000, 2, groups, seed=0)
+    expected = lsp.metrics.bootstrap_interval(
+        "auroc",
+        model.probabilities[part],
+        model.labels[part],
+        groups=groups[part],
+        num_resamples=100,
+        seed=0,
+    )
+    narrower = np.sqrt(np.unique(groups[part]).size / 1000)
+    assert low == pytest.approx(0.8 + narrower * (expected.low - expected.value))
+    assert high == pytest.approx(0.8 + narrower * (expected.high - expected.value))
+
+
 def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
     from lsplus_tf.auditing import intervals
 

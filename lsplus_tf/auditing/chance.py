@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.auditing.intervals import units_to_draw
 from lsplus_tf.metrics import _measures, _resampling
 from lsplus_tf.metrics._predictions import Predictions
 
@@ -57,7 +58,8 @@ def ece_by_chance(
         ) -> npt.NDArray[np.float64]:
             return np.abs(sums - totals * drawn / samples).sum(axis=0) / drawn
 
-        noise = _resampling.SummedStatistic([_resampling.Sums(terms, about_observed)], groups)
+        units = units_to_draw(samples, groups, seed)
+        noise = _resampling.SummedStatistic([_resampling.Sums(terms, about_observed)], units)
         errors = noise.resampled(rng, repetitions)
     observed = _measures.ece(predictions, _measures.PAPER_BINS)
     # Sums in another order may differ by rounding.

@@ -98,8 +98,7 @@ def design_effect(values: Values, groups: Groups) -> float:
     alone = np.sum(residuals**2)
     if groups is None or alone == 0:
         return 1.0
-    codes, _ = pd.factorize(groups)
-    return float(max(1.0, np.sum(np.bincount(codes, residuals) ** 2) / alone))
+    return float(max(1.0, np.sum(np.bincount(groups, residuals) ** 2) / alone))
 
 
 def gaps_by_part(

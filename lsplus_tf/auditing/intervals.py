@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from lsplus_tf.auditing.gaps import LEVEL, Groups
 from lsplus_tf.metrics._predictions import Predictions
@@ -74,7 +75,7 @@ def bootstrap_bounds(
         return bounds
     units = units_to_draw(samples, groups, seed)
     part = rows_to_rank(samples, classes, groups, seed)
-    part_groups = None if groups is None else groups[part]
+    part_groups = None if groups is None else pd.factorize(groups[part])[0]
     ranked = Predictions(
         predictions.probabilities[part], predictions.labels[part], predictions.convention
     )
