@@ -364,6 +364,10 @@ def test_cases_are_matched_by_id_and_classes_by_name():
     np.testing.assert_array_equal(matched.second.logits, worse)
     np.testing.assert_array_equal(matched.second.labels, first.labels)
     assert (matched.left_out, matched.by) == (0, "id")
+    numbered = first.take(np.arange(9))
+    by_number = lsp.label_predictions(numbered.labels, logits=numbered.logits, ids=np.arange(9))
+    as_text = lsp.label_predictions(numbered.labels, logits=numbered.logits, ids=list("012345678"))
+    assert match(by_number, as_text).by == "id"
     fewer = match(first.take(np.arange(0, 200)), second)
     assert fewer.left_out == 100
     np.testing.assert_array_equal(fewer.second.logits, worse[:200])

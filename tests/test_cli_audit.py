@@ -178,6 +178,20 @@ def test_a_file_that_cannot_be_used_is_a_usage_error(call, tmp_path, files):
     assert "error_rate: expected a number between 0 and 1, received 5" in stderr
 
 
+def test_names_are_no_formulas_to_matplotlib_either(call, tmp_path):
+    table = table_of(60)
+    table.columns = [c.replace("normal", "$\\frac{$") for c in table.columns]
+    table["label"] = table["label"].replace("normal", "$\\frac{$")
+    table["site"] = table["site"].replace("York", "$a_{$")
+    path, other = tmp_path / "$_{$.csv", tmp_path / "b.csv"
+    table.to_csv(path, index=False)
+    table.to_csv(other, index=False)
+    code, stdout, _ = call(path, other, "--subgroup", "site", "--out", tmp_path / "out", *QUICK)
+    assert code == 0
+    assert "$a_{$" in stdout
+    assert (tmp_path / "out" / "audit.html").is_file()
+
+
 def test_other_columns_are_declared(call, tmp_path):
     table = table_of(80).rename(columns={"label": "truth", "id": "name", "group": "patient"})
     table.columns = [c.replace("probability_", "p_") for c in table.columns]

@@ -61,8 +61,8 @@ class CrossFit:
     cases : int
         How many were used, a random choice of more than 10,000.
     recommended : str or None
-        The simplest method that is shown to lower the Brier score, and not shown to have a higher
-        one than the next.
+        The simplest of those that are shown to lower the Brier score and not shown to have a higher
+        one than `lowest`.
     lowest : str or None
         The method of lowest Brier score among those that are shown to lower it.
     """

@@ -61,11 +61,11 @@ def _reliability(audit: Audit) -> Section:
     diagrams, densities = [], []
     for title, model in models.items():
         given = model.probabilities, model.labels
-        ax = plots.reliability_diagram(*given, title=title if len(models) > 1 else None)
+        ax = plots.reliability_diagram(*given, title=_literal(title) if len(models) > 1 else None)
         diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
         ax = plots.confidence_density(*given, recipe="plain")
         if len(models) > 1:
-            ax.set_title(title)
+            ax.set_title(_literal(title))
         densities.append(
             draw(
                 _figure(ax),
@@ -73,7 +73,9 @@ def _reliability(audit: Audit) -> Section:
             )
         )
     ax = plots.classwise_reliability(
-        predictions.probabilities, predictions.labels, class_names=predictions.class_names
+        predictions.probabilities,
+        predictions.labels,
+        class_names=[*map(_literal, predictions.class_names)],
     )
     by_class = draw(
         _figure(ax),
@@ -94,7 +96,7 @@ def _reliability(audit: Audit) -> Section:
 
 
 def _in_words(model: LabelledPredictions) -> str:
-    """Mean confidence and accuracy of three ranges, for who cannot see the diagram."""
+    """Mean confidence and accuracy of four ranges, for who cannot see the diagram."""
     confidence = model.probabilities.max(axis=1).astype(np.float64)
     correct = model.probabilities.argmax(axis=1) == model.labels
     texts = []
@@ -144,7 +146,9 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
         part if by == "predicted class" else f"{by}: {part}"
         for by, part in zip(table["by"], table["part"], strict=True)
     ]
-    ax.set_yticks(places, [name if len(name) <= 32 else f"{name[:31]}…" for name in names])
+    ax.set_yticks(
+        places, [_literal(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
+    )
     ax.invert_yaxis()
     ax.set_xlabel("Confidence less accuracy (points): underconfident below 0, over above")
     ax.grid(axis="x", alpha=0.3)
@@ -155,7 +159,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
 def _automatic(audit: Audit) -> Section:
     automatic = audit.automatic
     ax = plots.risk_coverage_curves(
-        {name: (model.probabilities, model.labels) for name, model in _models(audit).items()}
+        {_literal(n): (model.probabilities, model.labels) for n, model in _models(audit).items()}
     )
     rate = f"{100 * automatic.error_rate:g}%"
     ax.axhline(automatic.error_rate, color="0.3", linestyle=":", label=f"{rate} accepted")
@@ -241,6 +245,11 @@ def _models(audit: Audit) -> dict[str, LabelledPredictions]:
     if second == first:  # in two folders
         first, second = f"{first} (first)", f"{second} (second)"
     return {first: audit.predictions, second: audit.second}
+
+
+def _literal(text: str) -> str:
+    """Text that Matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
 
 
 def _shortened(names: tuple[str, ...]) -> str:

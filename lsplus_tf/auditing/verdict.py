@@ -162,8 +162,8 @@ def _ece(audit: Audit) -> Finding:
         )
         if audit.gap.low <= 0 <= audit.gap.high:
             text += (
-                " On average over all cases no gap is shown, so that confidence is too high in "
-                "some places and too low in others."
+                " On average over all cases no gap is shown: confidence may be too high in some "
+                "places and too low in others."
             )
         return Finding("ece", "bad", text)
     return Finding(
@@ -222,7 +222,7 @@ def _automatic(audit: Audit) -> Finding:
         "all of them"
         if automatic.low == 1
         else f"{percent(automatic.low, 0)}, those with a confidence of at least "
-        f"{automatic.threshold:.3g}"
+        f"{automatic.threshold:.6g}"
     )
     return Finding(
         "automatic",

@@ -41,7 +41,7 @@ class LabelledPredictions:
     class_names : tuple of str, length K
         All different.
     ids : pandas.Index or None
-        N different names of the cases.
+        N different names of the cases, as text.
     groups : ndarray of int, shape (N,), or None
         Patients or the like as numbers 0..G-1. Cases of a group are no independent evidence.
     subgroups : dict of str to pandas.Categorical
@@ -311,8 +311,9 @@ def _as_index(text: str, classes: int) -> int:
 
 
 def _ids(given: npt.ArrayLike, samples: int, rows: Rows) -> pd.Index:
-    ids = pd.Index(_column("ids", given, samples, rows))
-    rows.refuse(np.asarray(ids.isna()), "ids", "a value", _none)
+    values = pd.Series(_column("ids", given, samples, rows))
+    rows.refuse(values.isna().to_numpy(), "ids", "a value", _none)
+    ids = pd.Index(values.astype("str"))  # so that 7 in one file is "7" in another
     again = np.asarray(ids.duplicated(keep=False))
     if again.any():
         first = ids[int(again.argmax())]
