@@ -34,7 +34,7 @@ from lsplus_tf.training import run_folder
 _EPOCHS_SHOWN = 4
 _MOST_LINES = 6
 _MOST_PICTURES = 30  # of one kind, of which each takes some tenths of a second
-_CLAIMS = {"accuracy": "accuracy", "ece": "ECE", "brier": "Brier score"}
+_CLAIMS = {"accuracy": "Accuracy", "ece": "ECE", "brier": "Brier score"}
 
 
 def experiment_page(
@@ -95,19 +95,16 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
         }
         if not verdicts:
             continue
-        shown = {
-            verdict: [name for name, found in verdicts.items() if found == verdict]
-            for verdict in ("better", "worse")
-        }
-        parts = [f"better are {_listed(n)}" for n in [shown["better"]] if n]
-        parts += [f"worse are {_listed(n)}" for n in [shown["worse"]] if n]
+        parts = []
+        for verdict in ("better", "worse"):
+            rows = [name for name, found in verdicts.items() if found == verdict]
+            if rows:
+                parts.append(f"{verdict} are {_listed(rows)}")
         undecided = list(verdicts.values()).count("undecided")
         if undecided:
             parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
         tone: Tone = "unsure" if undecided == len(verdicts) else "plain"
-        blocks.append(
-            Text(f"{title[0].upper()}{title[1:]}, beside {first}: {'; '.join(parts)}.", tone)
-        )
+        blocks.append(Text(f"{title} compared with {first}: {'; '.join(parts)}.", tone))
     if uncertainty.differences:
         blocks.append(
             Text(
@@ -140,6 +137,13 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
     )
     if uncertainty.groups is not None:
         drawn, independent = f"the test split's {uncertainty.groups:,} groups of images", ""
+    measured = {metric for _, metric in uncertainty.intervals}
+    without = [METRICS[metric].heading for metric in METRICS if metric not in measured]
+    none = (
+        f" No intervals of {_listed(without)}: resamples lack a class, or it would take minutes."
+        if without
+        else ""
+    )
     return [
         Table("Test split, times 100: mean over seeds and 95% interval", headings, rows),
         Text(
@@ -147,7 +151,7 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
             "for all seeds and methods, of the mean over the seeds. They are reflected (value less "
             "the resamples' deviations), because a calibration error of few images is too large, "
             "and that of their resamples larger still; such an interval may lie below the value. "
-            f"They are about these trained networks{independent}.",
+            f"They are about these trained networks{independent}.{none}",
             "note",
         ),
         Text(f"Mean and SD over seeds; dashed is {results.rows[0].name}, a diamond the best mean."),

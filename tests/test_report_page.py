@@ -130,6 +130,21 @@ def test_groups_of_the_runs_are_used(results, uncertainty, tmp_path):
     )
 
 
+def test_a_class_that_resamples_lack_has_no_auroc(results, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    for path in copy.glob("*/*/predictions_test.npz"):
+        p = run_folder.read_predictions(path.parent, "test")
+        kept = (p.labels != 9) | (np.cumsum(p.labels == 9) == 1)
+        fewer = dataclasses.replace(
+            p, logits=p.logits[kept], labels=p.labels[kept], ids=p.ids[kept]
+        )
+        run_folder.write_predictions(path.parent, "test", fewer)
+    found = measure_uncertainty(gather(copy, methods=["hard_labels", "label_smoothing"]))
+    assert {metric for _, metric in found.intervals} == set(METRICS) - {"auroc"}
+    assert {metric for _, metric in found.differences} == set(METRICS) - {"auroc"}
+
+
 # --- the page -------------------------------------------------------------------------------------
 
 
