@@ -335,7 +335,7 @@ def test_in_the_training_log(options):
         x, y, batch_size=8, epochs=2, verbose=0, validation_data=(x, y, weights)
     ).history
     probabilities = model.predict(x, verbose=0)
-    tolerance = 1e-6 if "jit_compile" in options else 1e-13  # XLA's network differs in the last bit
+    tolerance = 1e-6  # the network's last bit depends on batch size, XLA and TensorFlow's version
     for name in chosen:
         key, expected = "val_" + make(name).name, METRICS[name][2](probabilities, y)
         assert log[key][-1] == pytest.approx(expected, rel=tolerance), key
