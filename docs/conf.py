@@ -1,7 +1,6 @@
 """The documentation's site: `make docs`. Nothing here or in the site needs a network."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -61,8 +60,9 @@ def _copy_notebooks():
         (copies / stale).unlink()
     for path in sources:
         copy = copies / path.name
-        if not copy.exists() or copy.read_bytes() != path.read_bytes():
-            shutil.copyfile(path, copy)
+        text = path.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        if not copy.exists() or copy.read_text(encoding="utf-8") != text:
+            copy.write_text(text, encoding="utf-8")
 
 
 def _tables_are_no_part_of_the_tree(app, docname, source):
