@@ -169,16 +169,18 @@ def test_steps_that_are_passed_over_are_not_timed():
 def test_memory_of_gpus_is_that_of_the_training(monkeypatch):
     """Which begins where it was reset."""
     reset: list[str] = []
-    device = tf.config.LogicalDevice("/device:GPU:1", "GPU")
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [device])
+    names = ["/device:GPU:0", "/job:worker/replica:0/task:0/device:GPU:1"]
+    names.append(names[-1].replace("task:0", "task:1"))  # another host's
+    gpus = [tf.config.LogicalDevice(name, "GPU") for name in names]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus)
     monkeypatch.setattr(tf.config.experimental, "reset_memory_stats", reset.append)
     monkeypatch.setattr(
         tf.config.experimental,
         "get_memory_info",
         lambda name: {"current": 1, "peak": int(name[-1])},
     )
-    assert Speed(120, 50).record()["peak_gpu_bytes"] == [1]
-    assert reset == ["GPU:1"]
+    assert Speed(120, 50).record()["peak_gpu_bytes"] == [0, 1]
+    assert reset == ["GPU:0", "GPU:1"]
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, "true"), ("false", "false")])

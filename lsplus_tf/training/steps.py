@@ -125,6 +125,6 @@ def peak_process_bytes() -> int | None:
 
 
 def _gpus() -> list[str]:
-    return [
-        device.name.removeprefix("/device:") for device in tf.config.list_logical_devices("GPU")
-    ]
+    """The GPUs of this host: among several hosts, a device's name begins with its host's."""
+    names = (device.name for device in tf.config.list_logical_devices("GPU"))
+    return list(dict.fromkeys(name.rpartition("device:")[2] for name in names))
