@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -51,7 +52,8 @@ def test_a_node_that_is_killed(reproduced, tmp_path):
             stdout, stderr = process.communicate(timeout=SECONDS)
         finally:
             # Ray's processes too, where they are left.
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 0, stderr[-3000:]
     # Ray may print what it has to say after it.
     (line,) = [line for line in stdout.splitlines() if line.startswith('{"killed"')]
