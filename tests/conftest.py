@@ -35,9 +35,12 @@ SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the users of a fixture that trains on one worker, which then trains it once."""
     for item in items:
-        for expensive in ("reproduced", "variants", "everything"):
-            if expensive in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(expensive))
+        names = getattr(item, "fixturenames", ())
+        for expensive in ("reproduced", "variants", "everything", "trained", "undisturbed"):
+            if expensive in names:
+                # Of those that are a module's own, others have the same name.
+                place = "" if expensive == "reproduced" else item.path.stem
+                item.add_marker(pytest.mark.xdist_group(f"{place} {expensive}".strip()))
                 break
 
 

@@ -102,14 +102,15 @@ def assert_equal_runs(two: Path, one: Path, atol: float = 2e-3) -> None:
         ours, theirs = (run_folder.read_predictions(folder, split) for folder in (two, one))
         np.testing.assert_allclose(ours.logits, theirs.logits, atol=atol)
         np.testing.assert_array_equal(ours.ids, theirs.ids)
-        assert theirs.logits.std() > 0.5
+        assert theirs.logits.std() > 0.2
     if (one / run_folder.SOFT_LABELS).exists():
         soft = [run_folder.read_soft_labels(folder) for folder in (two, one)]
         np.testing.assert_allclose(*soft, atol=atol / 10)
         assert np.abs(soft[0][-1] - soft[0][0]).max() > 0.01
     models = [keras.models.load_model(folder / run_folder.MODEL) for folder in (two, one)]
     for a, b in zip(*(m.weights + m.optimizer.variables for m in models), strict=True):
-        assert a.path == b.path
+        # But for the optimizer's own name, which counts those of the process.
+        assert a.path.split("/")[1:] == b.path.split("/")[1:]
         np.testing.assert_allclose(a.numpy(), b.numpy(), atol=atol, err_msg=a.path)
     assert models[0].get_config().keys() == models[1].get_config().keys()
 
