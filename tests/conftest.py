@@ -32,6 +32,7 @@ FLAGS = [
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the users of a fixture that trains on one worker, which then trains it once."""
     for item in items:
