@@ -19,7 +19,7 @@ reproduce: $(VENV)/installed
 test: lint types docs pytest
 
 pytest: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow tests/test_full_size.py

@@ -32,19 +32,6 @@ FLAGS = [
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the users of a fixture that trains on one worker, which then trains it once."""
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        for expensive in ("reproduced", "variants", "everything", "trained", "undisturbed"):
-            if expensive in names:
-                # Of those that are a module's own, others have the same name.
-                place = "" if expensive == "reproduced" else item.path.stem
-                item.add_marker(pytest.mark.xdist_group(f"{place} {expensive}".strip()))
-                break
-
-
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of golden values and data beside the project; not in a user's clone."""
