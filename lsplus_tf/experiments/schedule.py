@@ -84,11 +84,12 @@ class Schedule:
             if not unfinished.isdisjoint(needed_runs(self._experiment, run)):
                 continue
             folder = run.folder(self._out)
-            if folder.exists():  # made by another process
+            # In this order: a process that ends in between has made the folder by then.
+            if run_folder.is_being_made(folder):
+                self._wait_for(run)
+            elif folder.exists():  # made by another process
                 self._waiting.remove(run)
                 self._observer.run_finished(run)
-            elif run_folder.is_being_made(folder):
-                self._wait_for(run)
             else:
                 self._waiting.remove(run)
                 if not self._pool.tells_epochs:
