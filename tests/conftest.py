@@ -29,6 +29,9 @@ FLAGS = [
     "--disable-sync",
 ]
 
+# Programs that tests start.
+collect_ignore = ["on_two_hosts.py", "ray_grid.py"]
+
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 

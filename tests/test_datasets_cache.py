@@ -388,7 +388,7 @@ def test_the_command_line_names_it_on_one_line(tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "error:" in line]
-    assert line.startswith(f"error: {root}/dog/")
+    assert line.startswith(f"error: 1 of 1 runs failed: hard seed 0 ({root}/dog/")
     assert "cannot be read (" in line
 
 

@@ -220,3 +220,19 @@ def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "One row: there is nothing to compare it with." in text
     assert ">Differences<" not in text
+
+
+def test_in_a_browser(open_page, reproduced):
+    path = reproduced.folder / "report" / "report.html"
+    tab, heard = open_page(path, viewport={"width": 390, "height": 844})
+    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+    table = tab.locator("table").first
+    heading = table.locator("thead th", has_text="ECE")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    cells = table.locator("tbody td:nth-child(4)").all_inner_texts()
+    values = [float(cell.split()[0]) for cell in cells]
+    assert len(values) == 4
+    assert values == sorted(values)
+    assert heard == []
