@@ -11,7 +11,7 @@ from scipy import stats
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import statistics
-from lsplus_tf.metrics._resampling import SUMMED, WEIGHTED
+from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED
 from lsplus_tf.metrics.statistics import (
     bootstrap_interval,
     compare_methods,

@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.auditing.intervals import units_to_draw
-from lsplus_tf.metrics import _measures, _resampling
+from lsplus_tf.metrics import _bins, _measures
 from lsplus_tf.metrics._predictions import Predictions
+from lsplus_tf.metrics._resampled_measures import SUMMED, Sums
+from lsplus_tf.metrics._resampling import SummedStatistic
 
 _DRAWS = 10**8  # of single cases, so that a million of them take seconds
 _FEWEST, _MOST = 200, 1000
@@ -50,7 +52,7 @@ def ece_by_chance(
     if groups is None:
         errors = _drawn(predictions, rng, repetitions)
     else:
-        terms = _resampling.SUMMED["ece"](predictions).terms
+        terms = SUMMED["ece"](predictions).terms
         totals = terms.sum(axis=0)[:, np.newaxis]
 
         def about_observed(
@@ -59,9 +61,9 @@ def ece_by_chance(
             return np.abs(sums - totals * drawn / samples).sum(axis=0) / drawn
 
         units = units_to_draw(samples, groups, seed)
-        noise = _resampling.SummedStatistic([_resampling.Sums(terms, about_observed)], units)
+        noise = SummedStatistic([Sums(terms, about_observed)], units)
         errors = noise.resampled(rng, repetitions)
-    observed = _measures.ece(predictions, _measures.PAPER_BINS)
+    observed = _measures.ece(predictions, _bins.PAPER_BINS)
     # Sums in another order may differ by rounding.
     larger = np.count_nonzero(errors >= observed - 1e-9)
     return Chance(
@@ -76,7 +78,7 @@ def _drawn(
 ) -> npt.NDArray[np.float64]:
     """The ECE (repetitions,) of labels drawn from the confidences."""
     confidence = np.sort(predictions.confidence.astype(np.float64))
-    edges = _measures.equal_width_edges(_measures.PAPER_BINS, predictions.confidence.dtype)
+    edges = _bins.equal_width_edges(_bins.PAPER_BINS, predictions.confidence.dtype)
     # Bins of sorted confidences are slices.
     ends = np.searchsorted(confidence, edges[1:-1].astype(np.float64), side="right")
     starts = np.unique(np.concatenate(([0], ends[ends < confidence.size])))

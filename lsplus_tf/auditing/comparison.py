@@ -11,7 +11,8 @@ import pandas as pd
 
 from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _resampling, holm, paired_bootstrap, permutation_test
+from lsplus_tf.metrics import holm, paired_bootstrap, permutation_test
+from lsplus_tf.metrics._resampled_measures import WEIGHTED
 from lsplus_tf.predictions import LabelledPredictions
 
 METRICS = ("accuracy", "auroc", "brier", "ce", "ece", "retention_auc")
@@ -129,7 +130,7 @@ def compare(
     units = units_to_draw(len(first), first.groups, seed)
     rows = []
     for metric in METRICS:
-        if metric in _resampling.WEIGHTED:
+        if metric in WEIGHTED:
             pair = first.probabilities[part], second.probabilities[part], first.labels[part]
             groups = part_groups
         else:

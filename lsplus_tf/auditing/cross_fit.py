@@ -15,7 +15,7 @@ from lsplus_tf.auditing.gaps import Groups, mean_estimate
 from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
 from lsplus_tf.calibrators import CALIBRATORS
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _measures, holm, paired_bootstrap
+from lsplus_tf.metrics import _bins, _measures, holm, paired_bootstrap
 from lsplus_tf.metrics._predictions import check_predictions
 from lsplus_tf.predictions import LabelledPredictions
 
@@ -189,7 +189,7 @@ def _measured(
     checked = check_predictions(probabilities, labels)
     return {
         "brier": float(losses.mean()),
-        "ece": _measures.ece(checked, _measures.PAPER_BINS),
+        "ece": _measures.ece(checked, _bins.PAPER_BINS),
         "ce": _measures.nll(checked),
         "accuracy": _measures.accuracy(checked),
     }

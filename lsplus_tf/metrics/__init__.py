@@ -14,6 +14,7 @@ from lsplus_tf.metrics.annotators import (
     annotator_cross_entropy,
     annotator_static_calibration_error,
 )
+from lsplus_tf.metrics.brier import BrierDecomposition, brier_decomposition, brier_score
 from lsplus_tf.metrics.calibration import (
     adaptive_calibration_error,
     classwise_adaptive_calibration_error,
@@ -30,12 +31,9 @@ from lsplus_tf.metrics.estimators import (
     sweep_calibration_error,
 )
 from lsplus_tf.metrics.functional import (
-    BrierDecomposition,
     accuracy,
     auroc,
     balanced_accuracy,
-    brier_decomposition,
-    brier_score,
     evaluate,
     f1,
     mean_confidence,

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +9,21 @@ from scipy.integrate import trapezoid
 from sklearn.metrics import precision_recall_fscore_support
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics._bins import (
+    check_closed,
+    class_bin_hits,
+    class_bin_sums,
+    equal_mass_bins,
+    gap_norm,
+    top_label_bins,
+)
 from lsplus_tf.metrics._predictions import (
-    Binning,
     Closed,
-    Convention,
     FloatArray,
-    Norm,
     Predictions,
-    check_choice,
     check_count,
-    check_norm,
     row_blocks,
 )
-
-PAPER_BINS = 15
 
 # Elements of the columns that are copied at a time: 16 MB in float32.
 _COLUMNS_BLOCK = 2**22
@@ -31,100 +31,6 @@ _COLUMNS_BLOCK = 2**22
 # the last one is empty.
 _BUCKETS = 2**13
 _SORTED_BELOW = 2**13  # so few values are rather sorted as they are
-
-
-class BinTotals(NamedTuple):
-    """Sums over the samples of each bin, float64 (B,): how many, their confidence, the hits."""
-
-    samples: npt.NDArray[np.float64]
-    confidence: npt.NDArray[np.float64]
-    correct: npt.NDArray[np.float64]
-
-
-def top_label_bins(
-    predictions: Predictions, num_bins: int, *, closed: Closed = "right"
-) -> BinTotals:
-    """What the B bins of equal width hold when samples are binned by confidence."""
-    edges = equal_width_edges(num_bins, predictions.confidence.dtype)
-    _check_closed(closed, predictions.convention)
-    return width_totals(
-        predictions.confidence, predictions.correct, edges, predictions.convention, closed
-    )
-
-
-def equal_mass_bins(predictions: Predictions, num_bins: int) -> BinTotals:
-    """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
-    check_count("num_bins", num_bins)
-    ranked = predictions.ranked[0]
-    if predictions.convention == "paper":
-        samples = ranked.size
-        positions = np.linspace(0, samples, num_bins + 1)
-        quantiles = np.interp(positions, np.arange(samples), ranked[::-1]).astype(np.float32)
-        return width_totals(predictions.confidence, predictions.correct, quantiles, "paper")
-    return mass_totals(ranked, predictions.cumulative_correct, num_bins)
-
-
-def label_bins(
-    predictions: Predictions, num_bins: int, binning: Binning, closed: Closed
-) -> BinTotals:
-    """The top label's bins in either binning."""
-    check_choice("binning", binning, Binning)
-    _check_closed(closed, predictions.convention)
-    if binning == "equal_mass":
-        return equal_mass_bins(predictions, num_bins)
-    return top_label_bins(predictions, num_bins, closed=closed)
-
-
-def width_totals(
-    confidence: FloatArray,
-    hits: npt.NDArray[Any],
-    edges: FloatArray,
-    convention: Convention = "standard",
-    closed: Closed = "right",
-) -> BinTotals:
-    """Totals of the bins between the edges."""
-    totals = np.zeros((3, edges.size + 1))
-    for rows in row_blocks(confidence):
-        index = bin_index(confidence[rows], edges, convention, closed)
-        for total, weights in zip(totals, (None, confidence[rows], hits[rows]), strict=True):
-            total += np.bincount(index, weights, minlength=edges.size + 1)
-    return BinTotals(*totals[:, 1:-1])
-
-
-def mass_totals(
-    ranked: FloatArray, cumulative_hits: npt.NDArray[np.float64], num_bins: int
-) -> BinTotals:
-    """Totals of bins whose sizes differ by at most one, of confidences in descending order."""
-    ends = np.arange(num_bins + 1) * ranked.size // num_bins
-    cumulative = np.concatenate(([0.0], np.cumsum(ranked, dtype=np.float64)))
-    return BinTotals(
-        np.diff(ends).astype(np.float64),
-        np.diff(cumulative[ends]),
-        np.diff(cumulative_hits[ends]),
-    )
-
-
-def equal_mass_gap(
-    ranked: FloatArray, cumulative_hits: npt.NDArray[np.float64], num_bins: int
-) -> float:
-    """Mean gap of bins of equal mass, of confidences in descending order."""
-    return gap_norm(mass_totals(ranked, cumulative_hits, num_bins), ranked.size)
-
-
-def gap_norm(totals: BinTotals, samples: int, norm: Norm = 1) -> float:
-    """The p-norm of the bins' gaps under their shares of the samples."""
-    exponent = check_norm(norm)
-    gaps = np.abs(totals.confidence - totals.correct)
-    if exponent == 1:
-        return float(gaps.sum() / samples)
-    filled = totals.samples > 0
-    gaps, sizes = gaps[filled] / totals.samples[filled], totals.samples[filled]
-    largest = gaps.max(initial=0.0)
-    if np.isinf(exponent) or largest == 0:
-        return float(largest)
-    # Relative to the largest gap, so that a high power does not underflow.
-    share = np.sum(sizes / samples * (gaps / largest) ** exponent)
-    return float(largest * share ** (1 / exponent))
 
 
 def accuracy(predictions: Predictions) -> float:
@@ -207,59 +113,13 @@ def ace(predictions: Predictions, num_bins: int) -> float:
 
 def sce(predictions: Predictions, num_bins: int, *, closed: Closed = "right") -> float:
     """Calibration error of each class's probability over bins of equal width, mean over classes."""
-    _check_closed(closed, predictions.convention)
+    check_closed(closed, predictions.convention)
     gaps = class_bin_sums(predictions, num_bins, (1,), closed)[0]
     gaps -= class_bin_hits(predictions, num_bins, closed)
     class_errors = np.abs(gaps).sum(axis=1) / predictions.labels.size
     if predictions.convention == "paper":
         class_errors = class_errors[: predictions.labels.max() + 1]
     return float(class_errors.mean())
-
-
-def class_bin_sums(
-    predictions: Predictions, num_bins: int, powers: tuple[int, ...], closed: Closed
-) -> npt.NDArray[np.float64]:
-    """Sums of powers of each class's probabilities in its bins of equal width, (P, K, B)."""
-    probabilities = predictions.probabilities
-    classes = probabilities.shape[1]
-    edges = equal_width_edges(num_bins, probabilities.dtype)
-    slots = num_bins + 2
-    totals = np.zeros((len(powers), classes))
-    sums = np.zeros((len(powers), classes * slots))
-    for rows in row_blocks(probabilities):
-        block = probabilities[rows]
-        # With many classes nearly every probability is in the first bin, which is what the others
-        # leave of a class's total.
-        beyond = np.flatnonzero(block > edges[1] if closed == "right" else block >= edges[1])
-        values = block.ravel()[beyond]
-        index = bin_index(values, edges, predictions.convention, closed)
-        index += beyond % classes * slots
-        for i, power in enumerate(powers):
-            totals[i] += _column_sums(block, power)
-            sums[i] += np.bincount(
-                index, values.astype(np.float64) ** power, minlength=classes * slots
-            )
-    binned = sums.reshape(len(powers), classes, slots)
-    binned[:, :, 1] = totals - binned[:, :, 2:].sum(axis=2)
-    return binned[:, :, 1:-1]
-
-
-def class_bin_hits(
-    predictions: Predictions,
-    num_bins: int,
-    closed: Closed,
-    weights: npt.NDArray[Any] | None = None,
-) -> npt.NDArray[np.float64]:
-    """How many samples of each class have its probability in a bin, or their weights, (K, B)."""
-    true = predictions.true_probability
-    edges = equal_width_edges(num_bins, true.dtype)
-    classes, slots = predictions.probabilities.shape[1], num_bins + 2
-    hits = np.zeros(classes * slots)
-    for rows in row_blocks(true):
-        index = bin_index(true[rows], edges, predictions.convention, closed)
-        index += predictions.labels[rows] * slots
-        hits += np.bincount(index, None if weights is None else weights[rows], hits.size)
-    return hits.reshape(classes, slots)[:, 1:-1]
 
 
 def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> float:
@@ -364,40 +224,6 @@ def risks(cumulative_correct: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
 def aurc(predictions: Predictions) -> float:
     """Mean of the selective risk."""
     return float(selective_risk(predictions).mean())
-
-
-def equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
-    """The B + 1 edges of bins of equal width, rounded to the dtype of what they bin."""
-    check_count("num_bins", num_bins)
-    return (np.arange(num_bins + 1) / num_bins).astype(dtype)
-
-
-def _check_closed(closed: Closed, convention: Convention) -> None:
-    check_choice("closed", closed, Closed)
-    if closed == "left" and convention == "paper":
-        raise InputError("closed: expected 'right', which the paper's bins are, received 'left'")
-
-
-def bin_index(
-    values: FloatArray, edges: FloatArray, convention: Convention, closed: Closed
-) -> npt.NDArray[np.intp]:
-    """Bins 1..B; in the paper's convention also 0, not above the first edge, and B + 1."""
-    if values.size < 256 * edges.size or edges.size > 32:
-        index = np.searchsorted(edges, values, side="left" if closed == "right" else "right")
-    else:  # for few edges it is faster to count those below each value
-        is_above = np.greater if closed == "right" else np.greater_equal
-        counts = np.zeros(values.shape, np.uint8)
-        for edge in edges:
-            counts += is_above(values, edge)
-        index = counts.astype(np.intp)
-    return index if convention == "paper" else index.clip(1, edges.size - 1, out=index)
-
-
-def _column_sums(block: FloatArray, power: int) -> npt.NDArray[np.float64]:
-    if power == 0:
-        return np.full(block.shape[1], float(block.shape[0]))
-    values = block.astype(np.float64)
-    return np.einsum("nk->k", values if power == 1 else values**power)
 
 
 def _columns(predictions: Predictions) -> Iterator[tuple[FloatArray, FloatArray]]:

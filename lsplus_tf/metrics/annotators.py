@@ -12,8 +12,8 @@ without a vote.
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._measures import PAPER_BINS
+from lsplus_tf.metrics import _bins
+from lsplus_tf.metrics._bins import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
     Binning,
     Closed,
@@ -24,7 +24,7 @@ from lsplus_tf.metrics._predictions import (
     check_votes,
     row_blocks,
 )
-from lsplus_tf.metrics.functional import BrierScale, brier_factor
+from lsplus_tf.metrics.brier import BrierScale, brier_factor
 
 
 def annotator_cross_entropy(
@@ -174,14 +174,14 @@ def annotator_calibration_error(
     confidence = checked[samples, predicted]
     agreement = array[samples, predicted] / row_sums
     if binning == "equal_width":
-        edges = _measures.equal_width_edges(num_bins, confidence.dtype)
-        bins = _measures.width_totals(confidence, agreement, edges, closed=closed)
+        edges = _bins.equal_width_edges(num_bins, confidence.dtype)
+        bins = _bins.width_totals(confidence, agreement, edges, closed=closed)
     else:
         ranking = np.argsort(-confidence, kind="stable")
         ranked = confidence[ranking]
         cumulative = np.concatenate(([0.0], np.cumsum(agreement[ranking])))
-        bins = _measures.mass_totals(ranked, average_ties(cumulative, ranked), num_bins)
-    return _measures.gap_norm(bins, samples.size, norm)
+        bins = _bins.mass_totals(ranked, average_ties(cumulative, ranked), num_bins)
+    return _bins.gap_norm(bins, samples.size, norm)
 
 
 def annotator_static_calibration_error(
@@ -230,11 +230,11 @@ def annotator_static_calibration_error(
     check_choice("closed", closed, Closed)
     checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
     samples, classes = checked.shape
-    edges = _measures.equal_width_edges(num_bins, checked.dtype)
+    edges = _bins.equal_width_edges(num_bins, checked.dtype)
     first_slots = np.arange(classes) * (num_bins + 1)
     gaps = np.zeros(classes * (num_bins + 1))
     for rows in row_blocks(checked):
-        slots = _measures.bin_index(checked[rows], edges, "standard", closed) + first_slots
+        slots = _bins.bin_index(checked[rows], edges, "standard", closed) + first_slots
         differences = checked[rows] - array[rows] / row_sums[rows, np.newaxis]
         gaps += np.bincount(slots.ravel(), differences.ravel(), minlength=gaps.size)
     return float(np.abs(gaps).sum() / (samples * classes))

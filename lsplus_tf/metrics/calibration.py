@@ -7,8 +7,8 @@ The arguments, the errors raised and the two conventions are those of
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._measures import PAPER_BINS
+from lsplus_tf.metrics import _bins, _measures
+from lsplus_tf.metrics._bins import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
     Binning,
     Closed,
@@ -90,8 +90,8 @@ def expected_calibration_error(
     0.2
     """
     predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    bins = _measures.label_bins(predictions, num_bins, binning, closed)
-    return _measures.gap_norm(bins, predictions.labels.size, norm)
+    bins = _bins.label_bins(predictions, num_bins, binning, closed)
+    return _bins.gap_norm(bins, predictions.labels.size, norm)
 
 
 def maximum_calibration_error(
@@ -320,7 +320,7 @@ def overconfidence_error(
     0.245
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _measures.top_label_bins(predictions, num_bins)
+    bins = _bins.top_label_bins(predictions, num_bins)
     excess = (bins.confidence - bins.correct).clip(0)
     if confidence_weighted:
         excess *= bins.confidence / bins.samples.clip(1)
@@ -356,5 +356,5 @@ def underconfidence_error(
     0.05
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _measures.top_label_bins(predictions, num_bins)
+    bins = _bins.top_label_bins(predictions, num_bins)
     return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)

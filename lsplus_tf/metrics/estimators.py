@@ -14,8 +14,8 @@ from scipy.optimize import brentq
 from scipy.special import erf, gammaln
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._measures import PAPER_BINS
+from lsplus_tf.metrics import _bins
+from lsplus_tf.metrics._bins import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
     Binning,
     Closed,
@@ -94,8 +94,8 @@ def debiased_calibration_error(
     if norm not in (1, 2):
         raise InputError(f"norm: expected 1 or 2, received {norm!r}")
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _measures.label_bins(predictions, num_bins, binning, closed)
-    bins = _measures.BinTotals(*(total[bins.samples > 0] for total in bins))
+    bins = _bins.label_bins(predictions, num_bins, binning, closed)
+    bins = _bins.BinTotals(*(total[bins.samples > 0] for total in bins))
     shares = bins.samples / predictions.labels.size
     accuracy = (bins.correct / bins.samples).clip(0, 1)
     gaps = np.abs(bins.confidence / bins.samples - accuracy)
@@ -153,8 +153,8 @@ def sweep_calibration_error(
     """
     check_norm(norm)
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _measures.equal_mass_bins(predictions, _monotone_bins(predictions))
-    return _measures.gap_norm(bins, predictions.labels.size, norm)
+    bins = _bins.equal_mass_bins(predictions, _monotone_bins(predictions))
+    return _bins.gap_norm(bins, predictions.labels.size, norm)
 
 
 def smooth_calibration_error(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr
 
-from lsplus_tf.metrics._measures import PAPER_BINS
+from lsplus_tf.metrics._bins import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
     Binning,
     Closed,

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _measures
+from lsplus_tf.metrics import _bins, _measures
 from lsplus_tf.metrics._predictions import Predictions, check_predictions
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
@@ -83,7 +83,7 @@ def reliability_diagram(
     """
     predictions = check_predictions(probabilities, labels)
     _check_interval(interval)
-    bins = _measures.top_label_bins(predictions, num_bins)
+    bins = _bins.top_label_bins(predictions, num_bins)
     filled = bins.samples > 0
     samples = bins.samples[filled]
     accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
@@ -339,10 +339,8 @@ class _ClassBins(NamedTuple):
 
 def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
     """What the bins of the SCE hold."""
-    samples, probability = _measures.class_bin_sums(predictions, num_bins, (0, 1), "right")
-    return _ClassBins(
-        samples, probability, _measures.class_bin_hits(predictions, num_bins, "right")
-    )
+    samples, probability = _bins.class_bin_sums(predictions, num_bins, (0, 1), "right")
+    return _ClassBins(samples, probability, _bins.class_bin_hits(predictions, num_bins, "right"))
 
 
 def _class_panels(

@@ -27,6 +27,7 @@ from lsplus_tf.backbones import build_classifier
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
+from lsplus_tf.methods import Method
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import describe_environment, settled_process
@@ -226,7 +227,7 @@ def _write(
 def _fit(
     model: keras.Model,
     saved: SavedTraining,
-    method: config.Method,
+    method: Method,
     protocol: config.Protocol,
     seed: int,
     dataset: ImageDataset,
@@ -301,7 +302,7 @@ def _fit(
 
 def _compile(
     model: keras.Model,
-    method: config.Method,
+    method: Method,
     protocol: config.Protocol,
     dataset: ImageDataset,
     prior: dict[str, Any] | None,
@@ -332,7 +333,7 @@ def _steps_per_epoch(dataset: ImageDataset, protocol: config.Protocol) -> int:
     return math.ceil(len(dataset.train) / protocol.batch_size)
 
 
-def _accuracy(method: config.Method) -> keras.metrics.Metric:
+def _accuracy(method: Method) -> keras.metrics.Metric:
     if method.mixup:
         return keras.metrics.CategoricalAccuracy(name="accuracy")
     return keras.metrics.SparseCategoricalAccuracy(name="accuracy")

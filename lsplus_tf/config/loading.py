@@ -1,0 +1,160 @@
+"""From a YAML file and `key=value` overrides to an experiment, or to an error of one line."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from lsplus_tf.config.experiment import Experiment
+from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.settings import Settings
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment from YAML, with `key.subkey=value` overrides.
+
+    Parameters
+    ----------
+    path : the YAML file, or the name of one that comes with the package, such as "digits".
+    overrides : such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
+
+    Raises
+    ------
+    InputError : no such file, not YAML, an unknown key, or a wrong value; every one is named.
+    """
+    path = _config_file(Path(path))
+    with _wrong_yaml_in(str(path)):
+        values: Any = OmegaConf.load(path)
+    if not isinstance(values, DictConfig):
+        raise InputError(f"{path}: expected keys with values, received a list")
+    for override in overrides:
+        if "=" not in override.lstrip("="):
+            raise InputError(f"--set: expected key=value, received {override!r}")
+        with _wrong_yaml_in(f"--set {override}"):
+            values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
+    with _wrong_yaml_in(str(path)):
+        plain = OmegaConf.to_container(values, resolve=True)
+    return parse_config(plain, str(path))
+
+
+def packaged_configs() -> dict[str, Path]:
+    """The configs that come with the package, by name.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import packaged_configs
+    >>> "digits" in packaged_configs()
+    True
+    """
+    package = Path(__file__).parents[1]
+    # In a clone they lie beside the package.
+    folders = (package / "configs", package.parent / "configs")
+    folder = next(filter(Path.is_dir, folders), folders[0])
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _config_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    packaged = packaged_configs()
+    if str(path) in packaged:
+        return packaged[str(path)]
+    names = "" if path.suffix else f"; the package's own are {', '.join(packaged)}"
+    raise MissingDataError(f"config: no such file {path}{names}")
+
+
+@contextlib.contextmanager
+def _wrong_yaml_in(source: str) -> Iterator[None]:
+    """Turn what YAML and OmegaConf raise into an `InputError` of one line that names `source`."""
+    try:
+        yield
+    except (OmegaConfBaseException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
+        raise InputError(f"{source}: {' '.join(str(error).split())}") from error
+
+
+def parse_config(values: Any, source: str) -> Experiment:
+    """Validate an experiment's `values`; `source` is named in the error."""
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{source}: {'; '.join(_complaints(error))}") from error
+
+
+def to_yaml(settings: Settings) -> str:
+    """The settings as YAML, in the order of the schema."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _complaints(error: ValidationError) -> list[str]:
+    """One phrase per mistake: the key as written in the file, what was expected, what came."""
+    phrases = []
+    for mistake in error.errors():
+        keys = _keys_of(mistake["loc"])
+        where = ".".join(keys) or "config"
+        if mistake["type"] == "extra_forbidden":
+            known = _known_keys(mistake["loc"])
+            close = difflib.get_close_matches(keys[-1], known, n=1)
+            hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+            phrases.append(f"{where}: unknown key{hint}")
+        elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            tag = mistake["ctx"]["discriminator"].strip("'")
+            expected = mistake["ctx"].get("expected_tags")
+            if expected is None:
+                phrases.append(f"{where}.{tag}: field required")
+                continue
+            received = mistake["input"][tag]
+            close = difflib.get_close_matches(str(received), expected.replace("'", "").split(", "))
+            hint = f", did you mean {close[0]!r}?" if close else ""
+            phrases.append(
+                f"{where}.{tag}: received {received!r}{hint} (expected one of {expected})"
+            )
+        elif mistake["type"] == "value_error":
+            text = mistake["msg"].removeprefix("Value error, ")
+            phrases.append(text if where == "config" else f"{where}.{text}")
+        else:
+            message = mistake["msg"][0].lower() + mistake["msg"][1:]
+            received = "" if mistake["type"] == "missing" else f", received {mistake['input']!r}"
+            phrases.append(f"{where}: {message}{received}")
+    return phrases
+
+
+def _keys_of(location: tuple[int | str, ...]) -> list[str]:
+    """The path of a key in the file: pydantic adds the chosen member of a union after its key."""
+    keys = [str(part) for part in location]
+    if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
+        del keys[2]
+    return keys
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the schema has in the place where `location` has an unknown one."""
+    place: Any = Experiment
+    for part in location[:-1]:
+        place = _descend(place, part)
+    return list(place.model_fields)
+
+
+def _descend(annotation: Any, part: int | str) -> Any:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    if get_origin(annotation) is types.UnionType:
+        return next(
+            member
+            for member in get_args(annotation)
+            if any(part in get_args(field.annotation) for field in member.model_fields.values())
+        )
+    below = annotation.model_fields[part].annotation
+    if types.NoneType in get_args(below):  # `Section | None`: a key is unknown to the section
+        return get_args(below)[0]
+    return below

@@ -1,0 +1,194 @@
+"""How streaming metrics read and check batches, and what they add up."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import Batch, class_ids, one_per_sample, refuse
+from lsplus_tf.metrics._predictions import check_count
+
+
+class StreamingMetric(keras.metrics.Metric, abc.ABC):
+    """Reads and checks batches; subclasses add them up.
+
+    In the `Batch` that they get, `...` is (N,), `values` are probabilities in the dtype in which
+    they were given (bfloat16 as float32), and the weights float64: NaN for a sample that is not
+    valid.
+    """
+
+    def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
+        super().__init__(name=name, dtype=dtype or "float64")
+        self.from_logits = bool(from_logits)
+
+    @abc.abstractmethod
+    def add(self, batch: Batch) -> None:
+        """Add the samples to the state."""
+
+    @abc.abstractmethod
+    def value(self) -> tf.Tensor:
+        """The metric () float64 of the state."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch: labels (B,), (B, 1) or (B, K), predictions (B, K), weights (B,) or None."""
+        if self.from_logits and getattr(y_pred, "_keras_logits", None) is not None:
+            raise InputError(
+                f"{self.name}: from_logits=True, but y_pred is the output of a softmax. "
+                "Use from_logits=False, or give the model an output without activation."
+            )
+        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        labels, rows = class_ids(y_true, y_pred), None
+        num_classes = y_pred.shape[-1]
+        values = tf.reshape(y_pred, [-1, num_classes])
+        if self.from_logits:
+            values = tf.nn.softmax(tf.cast(values, tf.float64))
+        elif not values.dtype.is_floating:
+            values = tf.cast(values, tf.float64)
+
+        removed = tf.constant(False)
+        weights = tf.ones_like(values[:, 0], tf.float64)
+        if sample_weight is not None:
+            weights = one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
+            weights = tf.reshape(weights, [-1])
+            removed = weights == 0.0
+            values = tf.where(removed[:, None], tf.zeros_like(values), values)
+            positive = weights >= 0.0
+            refuse(
+                # Not ~(weights < 0): Grappler makes that weights >= 0, which NaN is not.
+                positive | tf.math.is_nan(weights),
+                "sample_weight: expected numbers that are not negative",
+                weights,
+            )
+            weights = tf.where(positive, weights, np.nan)
+
+        valid = removed | _are_distributions(values)
+        if not self.from_logits:
+            refuse(
+                valid | _hold_nan(values),
+                "y_pred: expected probabilities that sum to 1 in every row; if these are logits, "
+                "make the metric with from_logits=True",
+                values,
+            )
+        if values.dtype == tf.bfloat16:
+            values = tf.cast(values, tf.float32)  # as the NumPy functions do, before they bin
+        if labels is None:
+            rows = tf.reshape(y_true, [-1, num_classes])
+            known = removed | _are_distributions(rows)
+            refuse(
+                known | _hold_nan(rows),
+                "y_true: expected rows of numbers that are not negative and sum to 1",
+                rows,
+            )
+            rows = tf.where((valid & known & ~removed)[:, None], tf.cast(rows, tf.float64), 0.0)
+        else:
+            labels = tf.reshape(labels, [-1])
+            ids = tf.cast(labels, tf.int32)
+            # Compared in the labels' type: NaN and 1.5 equal nothing, and casts make them classes.
+            known = (tf.cast(ids, labels.dtype) == labels) & (ids >= 0) & (ids < num_classes)
+            known |= removed
+            refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
+            labels = tf.clip_by_value(ids, 0, num_classes - 1)
+        weights = tf.where(valid & known, weights, np.nan)
+        self.add(Batch(labels, rows, values, from_logits=False, weights=weights))
+
+    def result(self) -> tf.Tensor:
+        """The metric () of all samples since the last `reset_state`; NaN if there are none."""
+        return tf.cast(self.value(), self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "from_logits": self.from_logits}
+
+    def _zeros(self, name: str, *shape: int) -> keras.Variable:
+        """A variable of which every device has its own, and which reads as their sum."""
+        # `add_weight` gives one that inside a layer with a mixed policy reads as float16.
+        return keras.Variable(
+            "zeros",
+            shape=shape,
+            dtype="float64",
+            trainable=False,
+            autocast=False,
+            synchronization="on_read",
+            aggregation="sum",
+            name=name,
+        )
+
+
+class SampleMean(StreamingMetric):
+    """The weighted mean of one number per sample."""
+
+    def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
+        super().__init__(from_logits, name, dtype)
+        self.totals = self._zeros("totals", 2)  # of the weights, and of the weighed numbers
+
+    @abc.abstractmethod
+    def sample_values(self, batch: Batch) -> tf.Tensor:
+        """The samples' numbers (N,) float64, finite."""
+
+    def add(self, batch: Batch) -> None:
+        weighed = tf.stack([batch.weights, batch.weights * self.sample_values(batch)])
+        self.totals.assign_add(tf.reduce_sum(weighed, axis=1))
+
+    def value(self) -> tf.Tensor:
+        weights, values = tf.unstack(tf.convert_to_tensor(self.totals))
+        return values / weights
+
+
+class BinnedMetric(StreamingMetric):
+    """A metric of probabilities that are sorted into bins of equal width."""
+
+    def __init__(self, num_bins: int, from_logits: bool, name: str | None, dtype: Any) -> None:
+        check_count("num_bins", num_bins)
+        super().__init__(from_logits, name, dtype)
+        self.num_bins = int(num_bins)
+
+    def bins(self, values: tf.Tensor) -> tf.Tensor:
+        """The bins 0..B-1 of `values`: (b/B, (b+1)/B], 0 in the first, above 1 in the last."""
+        edges = (np.arange(1, self.num_bins) / self.num_bins).astype(values.dtype.as_numpy_dtype)
+        # What `tf.searchsorted` calls, which fails on a device whose part of a batch is empty.
+        index = tf.raw_ops.LowerBound(
+            sorted_inputs=edges[np.newaxis], values=tf.reshape(values, [1, -1])
+        )
+        return tf.reshape(index, tf.shape(values))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_bins": self.num_bins}
+
+
+class TopLabelMetric(BinnedMetric):
+    """A metric of the confidence and accuracy of the predicted class in each bin."""
+
+    def __init__(self, num_bins: int, from_logits: bool, name: str | None, dtype: Any) -> None:
+        super().__init__(num_bins, from_logits, name, dtype)
+        # Of the weights, and weighed of the confidences and of the correct predictions.
+        self.totals = self._zeros("totals", self.num_bins, 3)
+
+    def add(self, batch: Batch) -> None:
+        weights = batch.weights
+        confidence = tf.cast(batch.confidence, tf.float64)
+        correct = tf.cast(batch.correct, tf.float64)
+        weighed = tf.stack([weights, weights * confidence, weights * correct], axis=1)
+        index = self.bins(batch.confidence)
+        self.totals.assign_add(tf.math.unsorted_segment_sum(weighed, index, self.num_bins))
+
+    def weights_and_gaps(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of every bin (B,): the weights' sum W, and W times |mean confidence - accuracy|."""
+        weights, confidence, correct = tf.unstack(tf.convert_to_tensor(self.totals), axis=1)
+        return weights, tf.abs(confidence - correct)
+
+
+def _are_distributions(rows: tf.Tensor) -> tf.Tensor:
+    """Whether the rows (N, K) are not negative and sum to 1, but for their dtype's rounding."""
+    # Softmaxes of float16 were seen to be off by 2e-3 on CPUs, of bfloat16 by 6e-3 under XLA.
+    tolerance = 1e-2 if rows.dtype in (tf.float16, tf.bfloat16) else 1e-3
+    sums = tf.reduce_sum(tf.cast(rows, tf.float32), axis=-1)
+    return tf.reduce_all(rows >= 0, axis=-1) & (tf.abs(sums - 1.0) <= tolerance)
+
+
+def _hold_nan(rows: tf.Tensor) -> tf.Tensor:
+    """Whether the rows (N, K) hold NaN, which the result tells of by itself."""
+    return tf.math.is_nan(tf.reduce_sum(tf.cast(rows, tf.float32), axis=-1))

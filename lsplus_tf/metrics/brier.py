@@ -1,0 +1,168 @@
+"""The Brier score on its three scales, and what it is made of.
+
+Arguments are checked and errors raised as in :mod:`lsplus_tf.metrics.functional`.
+"""
+
+from typing import Literal, NamedTuple
+
+import numpy.typing as npt
+
+from lsplus_tf.metrics import _bins, _measures
+from lsplus_tf.metrics._bins import PAPER_BINS
+from lsplus_tf.metrics._predictions import Closed, check_choice, check_predictions
+
+BrierScale = Literal["sum", "half", "mean"]
+
+
+class BrierDecomposition(NamedTuple):
+    """The five terms of a Brier score, see :func:`brier_decomposition`.
+
+    Examples
+    --------
+    >>> terms = brier_decomposition([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])
+    >>> abs(terms.brier_score - brier_score([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])) < 1e-9
+    True
+    """
+
+    reliability: float
+    resolution: float
+    uncertainty: float
+    within_bin_variance: float
+    within_bin_covariance: float
+
+    @property
+    def brier_score(self) -> float:
+        """The score that the terms make up."""
+        within = self.within_bin_variance - self.within_bin_covariance
+        return self.reliability - self.resolution + self.uncertainty + within
+
+    @property
+    def generalised_resolution(self) -> float:
+        """Resolution less what is left within bins, so that three terms make up the score."""
+        return self.resolution - self.within_bin_variance + self.within_bin_covariance
+
+
+def brier_score(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    scale: BrierScale = "sum",
+    from_logits: bool = False,
+) -> float:
+    """Mean over samples of the squared distance to the one-hot label.
+
+    Three scales of this score are in use. scikit-learn's ``brier_score_loss`` of two classes is the
+    half, which is the mean there.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    scale : {"sum", "half", "mean"}
+        Brier's original sum over the K classes, in [0, 2]; half of it, in [0, 1]; or the mean over
+        the classes, in [0, 2/K].
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
+
+    Returns
+    -------
+    float
+        0 is perfect; the largest value is that of ``scale``.
+
+    References
+    ----------
+    Brier, Monthly Weather Review 78, 1950.
+
+    Examples
+    --------
+    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    0.29
+    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1], scale="half"), 4)
+    0.145
+    """
+    check_choice("scale", scale, BrierScale)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    return _measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
+
+
+def brier_decomposition(
+    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    num_bins: int = PAPER_BINS,
+    scale: BrierScale = "sum",
+    closed: Closed = "right",
+    from_logits: bool = False,
+) -> BrierDecomposition:
+    """What a Brier score is made of: calibration, discrimination and the difficulty of the task.
+
+    Each class's probability is binned by width as in the SCE. With the mean probability p and the
+    frequency o of the class in a bin, and its frequency q over all samples, the class has
+
+    * reliability, the mean of (p - o)^2 over samples: its squared calibration error,
+    * resolution, the mean of (o - q)^2: how far bins tell samples apart,
+    * uncertainty, q (1 - q): the score of always answering with q,
+    * within-bin variance and covariance, the mean of (f - p)^2 and of 2 (f - p) (y - o) for the
+      probability f and outcome y of each sample: what binning hides.
+
+    Murphy's identity, score = reliability - resolution + uncertainty, holds only where all of a
+    bin's probabilities are equal; the score is reliability - resolution + uncertainty + variance -
+    covariance exactly. All terms are summed over classes.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,)
+    num_bins : int
+        Number of bins B of equal width, at least 1.
+    scale : {"sum", "half", "mean"}
+        That of :func:`brier_score`.
+    closed : {"right", "left"}
+        The side of a bin that belongs to it.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
+
+    Returns
+    -------
+    BrierDecomposition
+        Named tuple of reliability, resolution, uncertainty, within_bin_variance and
+        within_bin_covariance, with the properties brier_score and generalised_resolution.
+
+    References
+    ----------
+    Murphy, J. Applied Meteorology 12, 1973; Stephenson, Coelho and Jolliffe, "Two extra components
+    in the Brier score decomposition", Weather and Forecasting 23, 2008.
+
+    Examples
+    --------
+    >>> P, y = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.3, 0.7]], [0, 1, 1, 1]
+    >>> terms = brier_decomposition(P, y)
+    >>> [round(term, 4) for term in terms]
+    [0.18, 0.125, 0.375, 0.0, 0.0]
+    >>> round(terms.brier_score, 4), round(brier_score(P, y), 4)
+    (0.43, 0.43)
+    """
+    check_choice("scale", scale, BrierScale)
+    check_choice("closed", closed, Closed)
+    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    samples, classes = predictions.probabilities.shape
+    bins = _bins.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
+    hits = _bins.class_bin_hits(predictions, num_bins, closed)
+    hit_sums = _bins.class_bin_hits(predictions, num_bins, closed, predictions.true_probability)
+    counts, sums, squares = bins
+    sizes = counts.clip(1)
+    overall = hits.sum(axis=1, keepdims=True) / samples
+    terms = (
+        (sums - hits) ** 2 / sizes,
+        counts * (hits / sizes - overall) ** 2,
+        samples * overall * (1 - overall),
+        (squares - sums**2 / sizes).clip(0),
+        2 * (hit_sums - sums * hits / sizes),
+    )
+    factor = brier_factor(scale, classes) / samples
+    return BrierDecomposition(*(float(term.sum()) * factor for term in terms))
+
+
+def brier_factor(scale: BrierScale, classes: int) -> float:
+    """What Brier's sum over the classes is multiplied by."""
+    return {"sum": 1.0, "half": 0.5, "mean": 1 / classes}[scale]
