@@ -16,7 +16,7 @@ import numpy as np
 
 from lsplus_tf import config
 from lsplus_tf.datasets import ImageDataset, Split
-from lsplus_tf.datasets.file_list import CACHE_DIR
+from lsplus_tf.datasets.image_cache import CACHE_DIR
 from lsplus_tf.experiments.folder import check_folder
 from lsplus_tf.experiments.make import load_data
 from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs

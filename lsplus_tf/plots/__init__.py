@@ -8,11 +8,8 @@ style, a marker or a hatch tells too.
 """
 
 from lsplus_tf.plots._shared import METHOD_COLOURS, History, Prediction
-from lsplus_tf.plots.calibration import (
-    classwise_reliability,
-    confidence_density,
-    reliability_diagram,
-)
+from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
+from lsplus_tf.plots.density import confidence_density
 from lsplus_tf.plots.features import feature_map
 from lsplus_tf.plots.images import contact_sheet
 from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
