@@ -350,6 +350,13 @@ def test_datasets_check(call, refused, tmp_path):
     assert out.read_text().splitlines()[1:] == [
         'identical to another,test,b,test/b/7.png,"same as train/a/0.png (train, a)"'
     ]
+    for file, seed in (("=b/1.png", 1), ("=b/2.png", 1), ("a/3.png", 2)):
+        write_image(tmp_path / "named" / file, seed)
+    call("datasets", "check", f"folder:{tmp_path / 'named'}", "--out", str(out))
+    # What users call folders and files is no formula to a spreadsheet.
+    assert [line.split(",")[2:4] for line in out.read_text().splitlines()[1:]] == [
+        ["'=b", "'=b/2.png"]
+    ]
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[0-9]")
     assert "group in several splits: none" in stdout
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/")

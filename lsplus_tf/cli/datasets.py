@@ -86,7 +86,7 @@ def check_dataset(
     """
     from rich.progress import Progress
 
-    from lsplus_tf.atomic import written_whole
+    from lsplus_tf.csv_files import write_csv
     from lsplus_tf.datasets import check
 
     console = Console()
@@ -99,8 +99,7 @@ def check_dataset(
         )
     _print_check(console, name, report, official)
     if out is not None:
-        with written_whole(out) as partial:
-            report.table.to_csv(partial, index=False)
+        write_csv(report.table, out)
         console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
     if report.problems:
         raise typer.Exit(1)

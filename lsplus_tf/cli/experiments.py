@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from lsplus_tf.cli.forecast import show_forecast
-from lsplus_tf.cli.options import DataDir
+from lsplus_tf.cli.options import DataDir, names
 from lsplus_tf.errors import FailedRunsError, InputError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def reproduce(
     experiment, folder = _read(config, data_dir, out, overrides)
     engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
     if dry_run:
-        show_forecast(experiment, folder, _names(methods), _numbers(seeds), part, workers or 1)
+        show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
         return
     try:
         _train(experiment, folder, methods, seeds, part, engine, retries)
@@ -162,7 +162,7 @@ def train(
     experiment, folder = _read(config, data_dir, out, overrides)
     engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
     if dry_run:
-        show_forecast(experiment, folder, _names(methods), _numbers(seeds), part, workers or 1)
+        show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
         return
     _train(experiment, folder, methods, seeds, part, engine, retries)
 
@@ -206,8 +206,8 @@ def list_methods() -> None:
     console.print(
         f"All take [bold]mixup[/] ({mixup.default}): {mixup.description}", highlight=False
     )
-    names = ", ".join(get_args(CalibratorName))
-    console.print(f"\n[bold]calibrators[/] takes: {names}", highlight=False)
+    calibrators = ", ".join(get_args(CalibratorName))
+    console.print(f"\n[bold]calibrators[/] takes: {calibrators}", highlight=False)
 
 
 def _read(
@@ -275,7 +275,7 @@ def _train(
             experiment,
             folder,
             observer=observer,
-            methods=_names(methods),
+            methods=names(methods),
             seeds=_numbers(seeds),
             shard=shard,
             engine=engine,
@@ -290,7 +290,7 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
     from lsplus_tf.report import REPORT, write_report
     from lsplus_tf.tables import compare, rich_table
 
-    results: Results = gather(folder, _names(methods), _numbers(seeds))
+    results: Results = gather(folder, names(methods), _numbers(seeds))
     console = Console()
     if whole and results.missing:
         console.print(
@@ -301,9 +301,9 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
         )
         return
     if results.missing:
-        names = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
+        missing = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
         console.print(
-            f"Not finished, and not in the table: {names}", highlight=False, soft_wrap=True
+            f"Not finished, and not in the table: {missing}", highlight=False, soft_wrap=True
         )
     # What was narrowed does not replace the whole.
     name = REPORT if methods is None and seeds is None else f"{REPORT}_selected"
@@ -315,10 +315,6 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
     console.print("Written:", highlight=False)
     for path in written:
         console.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part.strip() for part in text.split(",")]
 
 
 def _numbers(text: str | None) -> list[int] | None:
