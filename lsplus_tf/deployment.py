@@ -50,6 +50,18 @@ class TrainedModel:
     convert : whether colour becomes grey, grey is repeated, and alpha channels are dropped; else
         such images are refused.
     interpolation : how images are stretched, as `load_dataset` takes it.
+
+    Examples
+    --------
+    `open_model` makes it of a file.
+
+    >>> import keras
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    >>> names = ("HP", "SSA")
+    >>> trained = TrainedModel(model, names, False, True, True, "bilinear")
+    >>> trained.image_shape
+    (8, 8, 1)
     """
 
     model: keras.Model
@@ -68,7 +80,15 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """Probabilities (M, K) of M files that could be read, and why others of `size` could not."""
+    """Probabilities (M, K) of M files that could be read, and why others of `size` could not.
+
+    Examples
+    --------
+    >>> why = {Path("b.png"): "cannot identify image file"}
+    >>> batch = PredictedBatch([Path("a.png")], np.array([[0.9, 0.1]]), why, size=2)
+    >>> len(batch.files) + len(batch.unreadable) == batch.size
+    True
+    """
 
     files: list[Path]
     probabilities: Floats
@@ -105,6 +125,17 @@ def open_model(
     ------
     InputError
         Not a model of images with one output of K classes, or an option that does not fit it.
+
+    Examples
+    --------
+    >>> import keras, tempfile
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> keras.Model(inputs, outputs).save(file)
+    >>> trained = open_model(file, class_names=["HP", "SSA"])
+    >>> trained.class_names, trained.image_shape, trained.gives_probabilities
+    (('HP', 'SSA'), (8, 8, 1), False)
     """
     run, file = find_model(Path(path))
     settings: dict[str, Any] = {}
@@ -153,6 +184,16 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     ------
     InputError
         Nothing there, or no image in it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.jpg", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> files, others = find_images([folder])
+    >>> [file.name for file in files], others
+    (['a.jpg', 'b.png'], 1)
     """
     found: dict[Path, None] = {}
     others = 0
@@ -174,7 +215,21 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
 
 
 def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
-    """Raise `InputError` unless the calibrator is for a model like this."""
+    """Raise `InputError` unless the calibrator is for a model like this.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    >>> trained = TrainedModel(model, ("a", "b", "c"), False, True, True, "bilinear")
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> check_calibrator(trained, fitted)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: calibrator: expected one of 3 classes, as the model has, received
+    one of 2
+    """
     if _is_calibrated(trained.model):
         raise InputError("calibrator: expected none, the model gives calibrated probabilities")
     num_classes = len(trained.class_names)
@@ -213,6 +268,19 @@ def predict_files(
     ------
     InputError
         A calibrator of another number of classes, or outputs that are not finite.
+
+    Examples
+    --------
+    >>> import keras, tempfile
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> keras.Model(inputs, outputs).save(file)
+    >>> from PIL import Image
+    >>> Image.new("L", (20, 10)).save(file.with_name("black.png"))
+    >>> (batch,) = predict_files(open_model(file), [file.with_name("black.png")])
+    >>> batch.probabilities.tolist()  # of no light, and without biases, both classes are as likely
+    [[0.5, 0.5]]
     """
     if calibrator is not None:
         check_calibrator(trained, calibrator)
@@ -243,6 +311,19 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
     ------
     InputError
         The model gives probabilities, or the calibrator is of another number of classes.
+
+    Examples
+    --------
+    >>> import keras, tempfile
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> keras.Model(inputs, outputs).save(file)
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> export(open_model(file), fitted, file.with_name("calibrated.keras"))
+    >>> open_model(file.with_name("calibrated.keras")).gives_probabilities
+    True
     """
     from lsplus_tf.calibrators.keras import attach
 
@@ -280,6 +361,14 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
     ------
     InputError
         Neither a run's folder nor a `.keras` file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> file.touch()
+    >>> find_model(file) == (None, file)
+    True
     """
     path = path.expanduser()
     file = path / run_folder.MODEL if path.is_dir() else path

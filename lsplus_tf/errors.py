@@ -5,11 +5,28 @@ class InputError(ValueError):
     """Something that the user gave cannot be used.
 
     The message is one line: it names the argument or file, what was expected and what came.
+
+    Examples
+    --------
+    >>> from lsplus_tf import metrics
+    >>> metrics.accuracy([[0.9, 0.1]], [2])
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: labels: expected integers from 0 to 1, received 2 at row 0
     """
 
 
 class MissingDataError(InputError, FileNotFoundError):
-    """A data file is not where it was looked for; the message says where to get and put it."""
+    """A data file is not where it was looked for; the message says where to get and put it.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import load_config
+    >>> try:
+    ...     load_config("nowhere.yaml")
+    ... except FileNotFoundError as error:
+    ...     print(error)
+    config: no such file nowhere.yaml
+    """
 
     def __str__(self) -> str:
         # FileNotFoundError would otherwise format its arguments as an errno and a file name.
@@ -20,8 +37,19 @@ class FailedRunsError(RuntimeError):
     """Some runs of an experiment could not be made; the message, of one line, says which and why.
 
     All others are made.
+
+    Examples
+    --------
+    >>> issubclass(FailedRunsError, InputError)  # a second call may succeed
+    False
     """
 
 
 class RefusedRunsError(FailedRunsError, InputError):
-    """The same, where all of them failed of what the user gave: another call changes nothing."""
+    """The same, where all of them failed of what the user gave: another call changes nothing.
+
+    Examples
+    --------
+    >>> issubclass(RefusedRunsError, InputError)
+    True
+    """

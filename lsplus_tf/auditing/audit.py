@@ -77,6 +77,14 @@ class Audit:
     settings : dict of str to str
     notes : list of str
         What the reader should know of the cases.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> round(result.gap.value, 2), result.settings["bootstrap resamples"]
+    (0.4, '20')
     """
 
     predictions: LabelledPredictions

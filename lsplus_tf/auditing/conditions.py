@@ -18,7 +18,29 @@ _WRITTEN = re.compile(r"\s*([a-z0-9_]+)(?:\.(low|high))?\s*(>=|<=|>|<)\s*([-+.\d
 
 @dataclass(frozen=True)
 class Condition:
-    """A metric, or a bound of its interval, compared with a number."""
+    """A metric, or a bound of its interval, compared with a number.
+
+    Attributes
+    ----------
+    text : str
+        As it was written.
+    metric : str
+        A row of `Audit.metrics`.
+    bound : {"value", "low", "high"}
+        A column of it.
+    compare : {">=", "<=", ">", "<"}
+    number : float
+        A fraction, where the metric is one.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> condition = parse_condition("gap > 0.05")
+    >>> condition.holds(result), round(condition.value(result), 2)
+    (True, 0.4)
+    """
 
     text: str
     metric: str

@@ -29,6 +29,15 @@ def write_audit(audit: Audit, folder: Path) -> list[Path]:
     -------
     list of Path
         The files written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> [path.name for path in write_audit(result, Path(tempfile.mkdtemp()))]
+    ['audit.html', 'audit.json', 'metrics.csv', 'parts.csv', 'automatic.csv', 'calibrators.csv']
     """
     folder.mkdir(parents=True, exist_ok=True)
     page, document = folder / "audit.html", folder / "audit.json"
@@ -45,7 +54,22 @@ def write_audit(audit: Audit, folder: Path) -> list[Path]:
 
 
 def tables(audit: Audit) -> dict[str, pd.DataFrame]:
-    """The tables of an audit by name."""
+    """The tables of an audit by name.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        "metrics", "parts", "automatic", and where there are some "calibrators" and "comparison";
+        numbers are fractions.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> tables(result)["metrics"].columns.tolist()
+    ['metric', 'value', 'low', 'high']
+    """
     found = {
         "metrics": audit.metrics.rename_axis("metric").reset_index(),
         "parts": audit.parts,
@@ -59,7 +83,17 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
 
 
 def as_document(audit: Audit) -> dict[str, Any]:
-    """Everything in an audit as what JSON can hold; NaN is null."""
+    """Everything in an audit as what JSON can hold; NaN is null.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> document = as_document(result)
+    >>> document["cases"], document["too_small"], document["verdict"][0]["topic"]
+    (100, False, 'gap')
+    """
     document = {
         "format": _FORMAT,
         "version": _VERSION,

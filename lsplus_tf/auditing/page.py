@@ -22,7 +22,21 @@ _MOST_PARTS_DRAWN = 40
 
 
 def audit_page(audit: Audit) -> Page:
-    """The page that shows an audit."""
+    """The page that shows an audit.
+
+    Returns
+    -------
+    Page
+        For `lsplus_tf.page.write_page`; its pictures are in it.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> [section.title for section in audit_page(result).sections[:3]]
+    ['Verdict', 'Metrics', 'Confidence and accuracy']
+    """
     predictions = audit.predictions
     told = [Text(finding.text, finding.tone) for finding in verdict(audit)]
     groups = "" if predictions.groups is None else f" of {predictions.groups.max() + 1:,} groups"

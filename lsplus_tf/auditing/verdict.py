@@ -44,6 +44,15 @@ class Finding:
     """A sentence of the verdict, and its tone: good or bad news, a fact, or that nothing is shown.
 
     `topic` is "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> finding = verdict(result)[0]
+    >>> finding.topic, finding.tone, finding.text.partition(":")[0]
+    ('gap', 'bad', 'Overconfident')
     """
 
     topic: str
@@ -52,7 +61,21 @@ class Finding:
 
 
 def verdict(audit: Audit) -> list[Finding]:
-    """What can be said, the most important first."""
+    """What can be said, the most important first.
+
+    Returns
+    -------
+    list of Finding
+        Of too few cases only that, and how the comparison came out if there was one.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> result = lsp.audit(predictions, num_resamples=20)
+    >>> [finding.topic for finding in verdict(result)]
+    ['gap', 'ece', 'parts', 'automatic', 'calibrator']
+    """
     if is_too_small(audit):
         findings = [_too_small(audit)]
     else:
@@ -65,7 +88,17 @@ def verdict(audit: Audit) -> list[Finding]:
 
 
 def is_too_small(audit: Audit) -> bool:
-    """Whether there are too few cases for a verdict."""
+    """Whether there are too few cases for a verdict.
+
+    That is fewer than 30, or an interval of the gap that is wider than 10 points to either side.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> predictions = lsp.label_predictions([0, 1] * 10, probabilities=[[0.9, 0.1]] * 20)
+    >>> is_too_small(lsp.audit(predictions, num_resamples=20))
+    True
+    """
     return len(audit.predictions) < _FEWEST or not _half_width(audit.gap) <= _TOO_WIDE
 
 

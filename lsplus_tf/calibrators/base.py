@@ -33,12 +33,23 @@ _ROW_SUM_TOLERANCE = 1e-3
 class Calibrator(ClassifierMixin, BaseEstimator):
     """A map from a classifier's logits to calibrated probabilities, in scikit-learn's manner.
 
+    It is what all calibrators have in common: fit one of them, such as `TemperatureScaling`.
+
     Attributes
     ----------
     n_classes_ : int
         K of the logits that it was fitted on.
     classes_ : ndarray of int, shape (K,)
         0..K-1.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import Calibrator, TemperatureScaling
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> fitted.predict_proba([[2, 0]]).round(4).tolist()
+    [[0.75, 0.25]]
+    >>> Calibrator.from_json(fitted.to_json()).name  # of any kind
+    'temperature'
     """
 
     name: ClassVar[str]

@@ -22,6 +22,18 @@ class CalibrationLayer(layers.Layer):
     ----------
     calibrator : str
         `Calibrator.to_json()` of a fitted one.
+
+    Raises
+    ------
+    InputError
+        Not such a text, or logits of another number of classes than it was fitted on.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> CalibrationLayer(fitted.to_json())(ops.array([[2.0, 0.0]])).numpy().round(4).tolist()
+    [[0.75, 0.25]]
     """
 
     def __init__(self, calibrator: str, **kwargs: Any) -> None:

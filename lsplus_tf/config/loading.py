@@ -30,6 +30,16 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises
     ------
     InputError : no such file, not YAML, an unknown key, or a wrong value; every one is named.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import load_config
+    >>> experiment = load_config("digits", ["protocol.epochs=3", "seeds=[0, 1]"])
+    >>> experiment.protocol.epochs, experiment.seeds
+    (3, (0, 1))
+    >>> load_config("digits", ["protocol.epoch=3"])  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: ...digits.yaml: protocol.epoch: unknown key, did you mean 'epochs'?
     """
     path = _config_file(Path(path))
     with _wrong_yaml_in(str(path)):

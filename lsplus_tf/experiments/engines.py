@@ -104,6 +104,14 @@ class LocalProcesses:
     Raises
     ------
     InputError : less than one.
+
+    Examples
+    --------
+    `run_experiment` takes it, as ``run_experiment(..., engine=LocalProcesses(2))``.
+
+    >>> LocalProcesses(0)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: --workers: expected at least 1, received 0
     """
 
     def __init__(self, workers: int) -> None:

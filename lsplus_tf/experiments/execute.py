@@ -48,6 +48,20 @@ def run_experiment(
         an engine is given on one of several hosts.
     FailedRunsError : some runs could not be made; all others are.
     RefusedRunsError : which is both, if all of them failed of an `InputError`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from rich.console import Console
+    >>> from lsplus_tf.config import load_config
+    >>> from lsplus_tf.experiments import gather
+    >>> from lsplus_tf.progress import TerminalProgress
+    >>> changes = ["protocol.epochs=1", "dataset.samples_per_class=8", "backbone.width=0.125"]
+    >>> experiment, out = load_config("digits", changes), Path(tempfile.mkdtemp())
+    >>> with TerminalProgress(Console(quiet=True)) as observer:
+    ...     run_experiment(experiment, out, observer=observer, methods=["hard_labels"], seeds=[0])
+    >>> gather(out).metrics()[["method", "seed"]].values.tolist()
+    [['hard_labels', 0]]
     """
     if hosts().count > 1 and engine is not None:
         raise InputError(

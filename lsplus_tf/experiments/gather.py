@@ -59,6 +59,17 @@ class Results:
     folder : where the runs lie.
     runs : the finished ones, in the config's order of methods and seeds.
     missing : runs of the config that are not finished.
+
+    Examples
+    --------
+    `gather` makes it of a folder. Here of runs that are taken to be finished:
+
+    >>> from lsplus_tf.config import load_config
+    >>> experiment = load_config("digits")
+    >>> first, *others = plan_runs(experiment)
+    >>> results = Results(experiment, Path("runs/digits"), (first,), tuple(others))
+    >>> results.methods, len(results.missing) == len(others)
+    (['hard_labels'], True)
     """
 
     experiment: Experiment
@@ -194,6 +205,15 @@ def gather(
     Raises
     ------
     InputError : not the folder of an experiment, or no finished run in it.
+
+    Examples
+    --------
+    The example of `run_experiment` gathers what it trained.
+
+    >>> gather(Path("nowhere"))
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: nowhere: not the folder of an experiment, it has no
+    experiment.yaml
     """
     experiment = read_experiment(folder)
     planned = plan_runs(experiment, methods, seeds)

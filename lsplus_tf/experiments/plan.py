@@ -12,7 +12,14 @@ from lsplus_tf.errors import InputError
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a method and a seed."""
+    """One training: a method, by its name in the config, and a seed.
+
+    Examples
+    --------
+    >>> run = Run("ls_plus", 0)
+    >>> str(run), run.folder(Path("runs/digits")).as_posix()
+    ('ls_plus seed 0', 'runs/digits/ls_plus/seed_0')
+    """
 
     method: str
     seed: int
@@ -27,7 +34,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Shard:
-    """The `index`-th of `count` parts of an experiment's runs, counted from 1."""
+    """The `index`-th of `count` parts of an experiment's runs, counted from 1.
+
+    Raises
+    ------
+    InputError : `index` is not in 1..`count`.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import load_config
+    >>> experiment = load_config("digits")
+    >>> all_runs = plan_runs(experiment)
+    >>> parts = [plan_runs(experiment, shard=Shard(index, 4)) for index in (1, 2, 3, 4)]
+    >>> set(all_runs) == set().union(*parts)
+    True
+    """
 
     index: int
     count: int
@@ -59,6 +80,12 @@ def plan_runs(
     Raises
     ------
     InputError : a method or seed that the config does not have.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import load_config
+    >>> [str(run) for run in plan_runs(load_config("digits"), ["ls_plus"], [0])]
+    ['hard_labels seed 0', 'ls_plus seed 0']
     """
     _check("methods", methods, experiment.methods)
     _check("seeds", seeds, experiment.seeds)

@@ -44,6 +44,14 @@ class Columns:
         Keep only these rows, such as "test".
     class_names : sequence of str, optional
         The classes, in the order of the columns; in place of what the file calls them.
+
+    Examples
+    --------
+    Of a table with the columns truth, p_HP, p_SSA and hospital:
+
+    >>> columns = Columns(probabilities="p_*", label="truth", subgroups=("hospital",))
+    >>> columns.label
+    'truth'
     """
 
     probabilities: str | None = None

@@ -50,6 +50,17 @@ class LabelledPredictions:
         Annotators' votes for each class.
     source : str
         Where it was read, for messages.
+
+    Examples
+    --------
+    `label_predictions` and `read_predictions` check what they make it of.
+
+    >>> names = ["HP", "SSA"]
+    >>> predictions = label_predictions(["SSA", "HP"], logits=[1.5, -0.5], class_names=names)
+    >>> predictions.probabilities.round(3).tolist()
+    [[0.182, 0.818], [0.622, 0.378]]
+    >>> predictions.take(np.array([1])).labels.tolist()
+    [0]
     """
 
     kind: Kind
