@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -112,3 +113,13 @@ def test_a_name_without_a_page_is_found():
     missing = set(checks.undocumented(set()))
     assert {"lsplus_tf.losses.LSPlusLoss", "lsplus_tf.priors.informed_prior"} <= missing
     assert "lsplus_tf.priors.ArrayLike" not in missing
+
+
+def test_every_public_class_and_function_has_an_example():
+    described = {
+        name: inspect.getdoc(what) or ""
+        for name, what in checks.public_names()
+        if inspect.isclass(what) or inspect.isfunction(what)
+    }
+    assert len(described) > 100
+    assert [name for name, text in described.items() if ">>> " not in text] == []

@@ -30,13 +30,17 @@ def public_modules() -> dict[str, ModuleType]:
     return {name: importlib.import_module(name) for name in names}
 
 
-def undocumented(documented: set[str]) -> Iterator[str]:
-    """The public names that no page of the API reference has."""
+def public_names() -> Iterator[tuple[str, object]]:
+    """What the public modules offer, with the full names."""
     for module_name, module in public_modules().items():
         own = [n for n, value in vars(module).items() if _is_of(value, module) and n[0] != "_"]
         for name in getattr(module, "__all__", own):
-            if f"{module_name}.{name}" not in documented:
-                yield f"{module_name}.{name}"
+            yield f"{module_name}.{name}", getattr(module, name)
+
+
+def undocumented(documented: set[str]) -> Iterator[str]:
+    """The public names that no page of the API reference has."""
+    return (name for name, _ in public_names() if name not in documented)
 
 
 def _is_of(value: object, module: ModuleType) -> bool:
