@@ -1,7 +1,7 @@
 """Class priors: what the targets of a class are smoothed towards. NumPy in, (K, K) out.
 
 Row k of a prior is a distribution over the K classes, the v^k of the LS+ paper
-(Sambyal et al., MICCAI 2024).
+(Sambyal et al., MICCAI 2024). What cannot be used raises `InputError`, which names the argument.
 """
 
 from __future__ import annotations

@@ -17,11 +17,7 @@ from keras import applications
 from lsplus_tf.backbones import PixelScaling, build_classifier
 from lsplus_tf.errors import InputError, MissingDataError
 
-
-@pytest.fixture(autouse=True)
-def _float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
+pytestmark = pytest.mark.usefixtures("float32_afterwards")
 
 
 def pixels(*shape: int) -> np.ndarray:

@@ -20,10 +20,7 @@ CLASSES, INPUTS = 4, 6
 EXPORTED = ("dirichlet", "isotonic", "weight", "platt", "logit_normalization")
 
 
-@pytest.fixture(autouse=True)
-def _float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
+pytestmark = pytest.mark.usefixtures("float32_afterwards")
 
 
 @pytest.fixture(scope="module")

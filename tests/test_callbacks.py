@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
-from tensorflow.python.framework import config as tf_config
 
 import lsplus_tf as lsp
 from lsplus_tf.errors import InputError
@@ -18,10 +17,7 @@ from lsplus_tf.errors import InputError
 SAMPLES, FEATURES, CLASSES, BATCH, EPOCHS, RATE, ALPHA = 70, 4, 3, 16, 3, 0.5, 0.4
 
 
-@pytest.fixture(autouse=True)
-def nondeterministic() -> None:
-    """Without what earlier tests of the process may have left: deterministic Keras refuses XLA."""
-    tf_config.disable_op_determinism()
+pytestmark = pytest.mark.usefixtures("nondeterministic")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
-from tensorflow.python.framework import config as tf_config
 
 import lsplus_tf as lsp
 from lsplus_tf.callbacks import ConfusionPenalty, PriorRefresh
@@ -25,10 +24,7 @@ BATCH, EPOCHS, RATE, ALPHA, SHRINKAGE = 16, 4, 0.5, 0.4, 2.0
 PRIOR = np.array([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.3, 0.4]])
 
 
-@pytest.fixture(autouse=True)
-def nondeterministic() -> None:
-    """Without what earlier tests of the process may have left: deterministic Keras refuses XLA."""
-    tf_config.disable_op_determinism()
+pytestmark = pytest.mark.usefixtures("nondeterministic")
 
 
 @pytest.fixture(scope="module")

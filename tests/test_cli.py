@@ -21,21 +21,6 @@ DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: str, columns: int = 100) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lsplus-tf", *arguments])
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
-        monkeypatch.setenv("COLUMNS", str(columns))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def refused(call):
     """The one line on standard error of a call that ends with exit code 2."""
 

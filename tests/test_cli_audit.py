@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import lsplus_tf as lsp
-from lsplus_tf import auditing, cli
+from lsplus_tf import auditing
 from lsplus_tf.auditing.conditions import parse_condition
 from lsplus_tf.csv_files import write_csv
 from lsplus_tf.errors import InputError
@@ -26,18 +26,9 @@ QUICK = ("--resamples", "200")
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lsplus-tf", "audit", *map(str, arguments)])
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
+def call(call):
+    """Run `lsplus-tf audit`: exit code, standard output, standard error."""
+    return functools.partial(call, "audit", columns=200)
 
 
 def table_of(samples: int, sharper: float = 1.0, seed: int = 0) -> pd.DataFrame:

@@ -7,7 +7,6 @@ import json
 import subprocess
 import sys
 import textwrap
-import warnings
 from pathlib import Path
 
 import keras
@@ -16,7 +15,7 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from lsplus_tf import cli, metrics
+from lsplus_tf import metrics
 from lsplus_tf.backbones import build_classifier
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling, VectorScaling, attach
 from lsplus_tf.datasets import load_dataset
@@ -24,21 +23,6 @@ from lsplus_tf.datasets.images import to_pillow
 from lsplus_tf.deployment import find_images, open_model, predict_files
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["lsplus-tf", *map(str, arguments)])
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
-        monkeypatch.setenv("COLUMNS", "100")
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")

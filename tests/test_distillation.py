@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax, rel_entr, softmax
-from tensorflow.python.framework import config as tf_config
 
 from lsplus_tf.callbacks import OnlineLabelSmoothing, TeacherLogits
 from lsplus_tf.errors import InputError
@@ -26,11 +25,7 @@ from lsplus_tf.losses import (
     with_teacher_logits,
 )
 
-
-@pytest.fixture(autouse=True)
-def nondeterministic() -> None:
-    """Without what earlier tests of the process may have left: deterministic Keras refuses XLA."""
-    tf_config.disable_op_determinism()
+pytestmark = pytest.mark.usefixtures("nondeterministic")
 
 
 def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[float, np.ndarray]:

@@ -33,10 +33,7 @@ METHODS = ["hard_labels", "label_smoothing", "ls_plus", "online_label_smoothing"
 RUNS = [Run(method, seed) for method in METHODS for seed in (0, 1)]
 
 
-@pytest.fixture(autouse=True)
-def _float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
+pytestmark = pytest.mark.usefixtures("float32_afterwards")
 
 
 class Recorder:

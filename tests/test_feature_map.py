@@ -16,10 +16,7 @@ from lsplus_tf.errors import InputError
 NAMES = [f"class {k}" for k in range(9)]
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 def clusters(classes=(0, 1, 7, 8), samples=12):

@@ -29,10 +29,7 @@ OPTIMIZERS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
+pytestmark = pytest.mark.usefixtures("float32_afterwards")
 
 
 def protocol(**options: Any) -> Protocol:

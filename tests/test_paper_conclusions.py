@@ -16,7 +16,6 @@ import sklearn.metrics
 from scipy import stats
 
 mpl.use("agg")
-import matplotlib.pyplot as plt
 
 from lsplus_tf import metrics, resampling
 from lsplus_tf.paper import annotators, conclusions
@@ -75,10 +74,7 @@ def agreement(published) -> annotators.Agreement:
     return annotators.agree(published, resamples=500)
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 def drawn_counts(size, resamples=5, seed=0):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 mpl.use("agg")
-import matplotlib.pyplot as plt
 
 from lsplus_tf.paper import figures
 from lsplus_tf.paper.artifacts import DATASETS, METHODS, Artifacts, Published
@@ -52,10 +51,7 @@ def some(shared, tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("closed_figures")
 
 
 def by_name(found) -> dict[str, tuple[int, int, bool]]:

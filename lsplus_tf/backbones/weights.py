@@ -169,7 +169,7 @@ def _keras_3_misfits(message: str) -> list[str]:
 
 def _read_keras(path: Path) -> Layers:
     found: Layers = {}
-    for layer in _leaves(keras.models.load_model(path, compile=False)):
+    for layer in leaf_layers(keras.models.load_model(path, compile=False)):
         if layer.weights:
             if layer.name in found:
                 raise ValueError(f"it has two layers {layer.name}")
@@ -177,10 +177,11 @@ def _read_keras(path: Path) -> Layers:
     return found
 
 
-def _leaves(model: keras.Model) -> Iterator[keras.Layer]:
+def leaf_layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model that are no models themselves, those of models within it too."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
+            yield from leaf_layers(layer)
         else:
             yield layer
 

@@ -202,6 +202,11 @@ def gather(
 ) -> Results:
     """The results that lie in an experiment's folder.
 
+    Parameters
+    ----------
+    folder : of `run_experiment`.
+    methods, seeds : narrow the runs, as in `plan_runs`; None takes all.
+
     Raises
     ------
     InputError : not the folder of an experiment, or no finished run in it.

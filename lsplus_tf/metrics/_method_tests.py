@@ -21,6 +21,13 @@ PairedTest = Literal["wilcoxon", "t"]
 class HypothesisTest:
     """A test's statistic and its p value.
 
+    Attributes
+    ----------
+    statistic : float
+        What it is, the test says; NaN where it is not defined.
+    p_value : float
+        In [0, 1]; NaN where the statistic is.
+
     Examples
     --------
     >>> from lsplus_tf.metrics import spiegelhalter_test

@@ -148,14 +148,7 @@ def check_votes(
     The votes are finite, not negative and not all 0 in any row; they are not divided here.
     """
     checked = check_probabilities(probabilities, from_logits=from_logits)
-    array = np.asarray(votes)
-    if array.shape != checked.shape:
-        raise InputError(
-            f"votes: expected shape {checked.shape}, as the probabilities have, "
-            f"received {array.shape}"
-        )
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"votes: expected real numbers, received dtype {array.dtype}")
+    array = _numbers_beside("votes", votes, checked)
     with np.errstate(invalid="ignore", over="ignore"):
         row_sums: npt.NDArray[np.float64] = array.sum(axis=1, dtype=np.float64)
     _refuse_rows(~np.isfinite(row_sums), array, "votes: expected finite numbers")
@@ -174,14 +167,7 @@ def check_posterior(
     The posterior is finite and not negative, and its rows sum to 1 within 1e-6.
     """
     checked = check_probabilities(probabilities, from_logits=from_logits)
-    array = np.asarray(posterior)
-    if array.shape != checked.shape:
-        raise InputError(
-            f"posterior: expected shape {checked.shape}, as the probabilities have, "
-            f"received {array.shape}"
-        )
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"posterior: expected real numbers, received dtype {array.dtype}")
+    array = _numbers_beside("posterior", posterior, checked)
     exact = array.astype(np.float64, copy=False)
     with np.errstate(invalid="ignore"):
         row_sums: npt.NDArray[np.float64] = exact.sum(axis=1)
@@ -361,6 +347,20 @@ def _check_labels(array: npt.NDArray[Any], rows: int, classes: int) -> npt.NDArr
         outside = np.asarray((array < 0) | (array >= classes))
         _refuse_rows(outside, array, f"labels: expected integers from 0 to {classes - 1}")
     return array.astype(np.int64, copy=False)
+
+
+def _numbers_beside(
+    name: str, values: npt.ArrayLike, probabilities: FloatArray
+) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != probabilities.shape:
+        raise InputError(
+            f"{name}: expected shape {probabilities.shape}, as the probabilities have, "
+            f"received {array.shape}"
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name}: expected real numbers, received dtype {array.dtype}")
+    return array
 
 
 def _refuse_rows(bad: npt.NDArray[np.bool_], values: npt.NDArray[Any], expected: str) -> None:

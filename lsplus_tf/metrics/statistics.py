@@ -54,6 +54,15 @@ __all__ = [
 class PairedDifference:
     """Two models on the same samples: each one's metric, a's less b's, and a two-sided p value.
 
+    Attributes
+    ----------
+    value_a, value_b : float
+        The metric of each.
+    difference : Interval
+        Of a less b.
+    p_value : float
+        In (0, 1]; NaN where the interval does not exist.
+
     Examples
     --------
     >>> a, b = [[0.8, 0.2], [0.3, 0.7]] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20

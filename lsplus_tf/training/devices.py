@@ -16,12 +16,13 @@ last batch of an epoch meets. So the loop is here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from lsplus_tf.backbones.weights import leaf_layers
 from lsplus_tf.config import Protocol
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import sum_over_replicas
@@ -106,7 +107,7 @@ def replicated(model: keras.Model, strategy: tf.distribute.Strategy) -> keras.Mo
     with strategy.scope():
         copy = keras.models.clone_model(model)
         copy.set_weights(model.get_weights())
-    for layer in _layers(copy):
+    for layer in leaf_layers(copy):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = True
     return copy
@@ -126,14 +127,6 @@ def evaluation_batch_size(samples: int, batch_size: int, devices: int) -> int:
         f"protocol.devices: expected no more than the images of the validation, {samples}, "
         f"received {devices}"
     )
-
-
-def _layers(model: keras.Model) -> Iterator[keras.Layer]:
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _layers(layer)
-        else:
-            yield layer
 
 
 def fit(
