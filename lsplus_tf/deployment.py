@@ -20,11 +20,10 @@ from lsplus_tf.datasets.image_files import (
     READ_ERRORS,
     SUFFIXES,
     ImageFiles,
-    one_line,
     read_header,
 )
 from lsplus_tf.datasets.images import Interpolation
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.metrics import softmax
 from lsplus_tf.training import run_folder
 

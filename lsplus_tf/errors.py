@@ -53,3 +53,15 @@ class RefusedRunsError(FailedRunsError, InputError):
     >>> issubclass(RefusedRunsError, InputError)
     True
     """
+
+
+def one_line(error: BaseException, longest: int | None = None) -> str:
+    """What an error says, on one line, cut after `longest` characters; its kind if it says nothing.
+
+    Examples
+    --------
+    >>> one_line(ValueError("no\\nnumber")), one_line(KeyError())
+    ('no number', 'KeyError')
+    """
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if longest is None or len(line) <= longest else f"{line[:longest]} ..."

@@ -14,7 +14,7 @@ from keras.applications import imagenet_utils
 from lsplus_tf.backbones.resnet34 import resnet34, resnet34_preact
 from lsplus_tf.backbones.small_residual_cnn import small_residual_cnn
 from lsplus_tf.backbones.weights import download_imagenet, load_weights
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 
 BackboneName = Literal[
     "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
@@ -161,9 +161,8 @@ def _backbone(
     except Exception as error:  # what Keras raises where a download fails
         if not imagenet:
             raise
-        why = " ".join(str(error).split())
         raise InputError(
-            f"backbone.weights: the ImageNet weights of {name} could not be had: {why}"
+            f"backbone.weights: the ImageNet weights of {name} could not be had: {one_line(error)}"
         ) from error
     if file is not None:
         load_weights(model, Path(file))

@@ -18,11 +18,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 
 # The arrays of a file: by layer, then by weight.
 Layers = dict[str, dict[str, NDArray[np.generic]]]
 
+_LONGEST = 300  # characters of an error
 _SHOWN = 5
 _PUBLISHED = {
     # Converted from MXNet by the authors of image-classifiers; for pixels 0..255.
@@ -87,7 +88,9 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
     try:
         found = readers[path.suffix](path)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"backbone.weights: {path} cannot be read: {_line(error)}") from error
+        raise InputError(
+            f"backbone.weights: {path} cannot be read: {one_line(error, _LONGEST)}"
+        ) from error
     _assign(backbone, found, path)
 
 
@@ -129,10 +132,6 @@ def _misfit(path: Path, misfits: list[str]) -> InputError:
     return InputError(f"backbone.weights: {path} does not fit the backbone: {shown}{more}")
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
 # --- Keras 3 --------------------------------------------------------------------------------------
 
 
@@ -144,7 +143,7 @@ def _load_keras_3(backbone: keras.Model, path: Path) -> None:
             warnings.filterwarnings("ignore", "Skipping nested container")
             backbone.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        raise _misfit(path, _keras_3_misfits(str(error)) or [_line(error)]) from error
+        raise _misfit(path, _keras_3_misfits(str(error)) or [one_line(error, _LONGEST)]) from error
 
 
 def _keras_3_misfits(message: str) -> list[str]:

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.atomic import written_whole
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.metrics._predictions import check_predictions
 
 if TYPE_CHECKING:
@@ -184,8 +184,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
                 raise ValueError(f"it is not of {calibrator.n_classes_} classes")
             check_predictions(probabilities, calibrator.classes_)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            why = " ".join(str(error).split())
-            raise InputError(f"not a calibrator saved by lsplus_tf ({why})") from error
+            raise InputError(f"not a calibrator saved by lsplus_tf ({one_line(error)})") from error
         if not isinstance(calibrator, cls):
             raise InputError(f"expected a {cls.__name__}, it is a {type(calibrator).__name__}")
         return calibrator

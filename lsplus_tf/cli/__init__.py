@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from lsplus_tf import __version__
 from lsplus_tf.cli import audit, datasets, deployment, experiments, paper
-from lsplus_tf.errors import FailedRunsError, InputError
+from lsplus_tf.errors import FailedRunsError, InputError, one_line
 
 app = typer.Typer(
     name="lsplus-tf",
@@ -73,7 +73,7 @@ def main() -> None:
         FailedRunsError,
     ) as error:  # OSError: a read-only folder, a full disk
         Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(' '.join(str(error).split()))}",
+            f"[bold red]error:[/] {escape(one_line(error))}",
             highlight=False,
             soft_wrap=True,
         )

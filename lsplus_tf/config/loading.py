@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from lsplus_tf.config.experiment import Experiment
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.settings import Settings
 
 
@@ -88,7 +88,7 @@ def _wrong_yaml_in(source: str) -> Iterator[None]:
     try:
         yield
     except (OmegaConfBaseException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: {' '.join(str(error).split())}") from error
+        raise InputError(f"{source}: {one_line(error)}") from error
 
 
 def parse_config(values: Any, source: str) -> Experiment:

@@ -15,10 +15,11 @@ from PIL import Image
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.defects import equal_keys, identical_files, is_blank
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.image_files import READ_ERRORS, one_line, read_header
+from lsplus_tf.datasets.image_files import READ_ERRORS, read_header
 from lsplus_tf.datasets.images import for_each, to_pillow
 from lsplus_tf.datasets.labels_file import image_files_beside
 from lsplus_tf.datasets.splitting import PARTS
+from lsplus_tf.errors import one_line
 
 # What a check looks for, in the order of its report.
 UNREADABLE = "unreadable"

@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.image_files import READ_ERRORS, decode, one_line
-from lsplus_tf.errors import InputError
+from lsplus_tf.datasets.image_files import READ_ERRORS, decode
+from lsplus_tf.errors import InputError, one_line
 
 Images = list[npt.NDArray[np.uint8]]
 

@@ -25,12 +25,11 @@ from lsplus_tf.datasets.image_files import (
     READ_ERRORS,
     Header,
     ImageFiles,
-    one_line,
     read_header,
 )
 from lsplus_tf.datasets.images import Interpolation, check_memory, for_each
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_class
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 
 Cache = Literal["memory", "disk", "none"]
 

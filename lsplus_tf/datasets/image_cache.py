@@ -15,9 +15,9 @@ import PIL
 
 from lsplus_tf.atomic import written_whole
 from lsplus_tf.datasets.base import Split
-from lsplus_tf.datasets.image_files import READ_ERRORS, ImageFiles, one_line
+from lsplus_tf.datasets.image_files import READ_ERRORS, ImageFiles
 from lsplus_tf.datasets.images import for_each
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 
 CACHE_DIR = Path("~/.cache/lsplus_tf/images")
 _PIXELS, _FAILED = "images.npy", "unreadable.json"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
 from lsplus_tf.datasets.images import Interpolation, to_array
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # What Pillow raises for a file that is cut short, damaged, no image or implausibly large.
@@ -151,11 +151,6 @@ class ImageFiles:
                     f"{self.root / str(self.names[index])}: cannot be read ({one_line(error)})"
                 ) from error
         return images
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _is_deep(image: ImageFile.ImageFile) -> bool:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.datasets.image_files import SUFFIXES
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 
 # What pandas writes, or a person types, for a cell without a value.
 _EMPTY = ("", "nan", "NaN")
@@ -125,8 +125,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> LabelsFile:
         ).fillna("")
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(
-            f"{path}: cannot be read as comma-separated text in UTF-8 "
-            f"({' '.join(str(error).split())})"
+            f"{path}: cannot be read as comma-separated text in UTF-8 ({one_line(error)})"
         ) from error
     table = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1)
     table.index = pd.RangeIndex(2, 2 + len(table))

@@ -14,7 +14,7 @@ import numpy as np
 from lsplus_tf import config, priors
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.catalogue import TFDS_PREFIX
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.experiments.folder import check_folder
 from lsplus_tf.experiments.plan import Run, needed_runs
 from lsplus_tf.methods import NeedsClassAccuracy, TfKDSelfTraining
@@ -22,7 +22,7 @@ from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
 from lsplus_tf.training.hosts import hosts
 
-_LONGEST = 500  # characters of an error that are told in its line
+LONGEST = 500  # characters of an error that are told in its line
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -54,19 +54,13 @@ def attempt(make: Callable[[], None]) -> Outcome:
     except run_folder.BeingMadeError:
         return Outcome(taken=True)
     except InputError as error:
-        return Outcome(error=one_line(error), refused=True)
+        return Outcome(error=one_line(error, LONGEST), refused=True)
     except OSError as error:  # a full disk, a folder that cannot be written
-        return Outcome(error=one_line(error))
+        return Outcome(error=one_line(error, LONGEST))
     except Exception as error:
-        line = f"{type(error).__name__}: {one_line(error)}"
+        line = f"{type(error).__name__}: {one_line(error, LONGEST)}"
         return Outcome(error=line, trace=traceback.format_exc())
     return Outcome()
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, on a line that is not too long."""
-    line = " ".join(str(error).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 def load_data(experiment: config.Experiment, *, decode: bool = True) -> ImageDataset:

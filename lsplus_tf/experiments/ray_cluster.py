@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lsplus_tf import config
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.experiments.engines import Pool
 from lsplus_tf.experiments.make import Outcome, load_data
 from lsplus_tf.experiments.observer import Observer
@@ -64,7 +64,7 @@ class RayCluster:
             )
         except (ConnectionError, ValueError) as error:
             raise InputError(
-                f"--address: no Ray cluster at {self._address!r} ({' '.join(str(error).split())}); "
+                f"--address: no Ray cluster at {self._address!r} ({one_line(error)}); "
                 "begin one with ray start --head"
             ) from error
         try:

@@ -10,9 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from lsplus_tf.config import Experiment
-from lsplus_tf.errors import FailedRunsError, RefusedRunsError
+from lsplus_tf.errors import FailedRunsError, RefusedRunsError, one_line
 from lsplus_tf.experiments.engines import Pool
-from lsplus_tf.experiments.make import Outcome, one_line
+from lsplus_tf.experiments.make import LONGEST, Outcome
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, needed_runs
 from lsplus_tf.training import run_folder
@@ -105,7 +105,7 @@ class Schedule:
         try:
             outcome = future.result()
         except Exception as error:  # what made it died
-            outcome = Outcome(error=one_line(error) or type(error).__name__)
+            outcome = Outcome(error=one_line(error, LONGEST))
         for text in outcome.warnings:
             if text not in self._told:
                 self._told.add(text)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.metrics import softmax
 
 DATASETS = ("chaoyang", "mhist", "isic2018")
@@ -194,7 +194,7 @@ class Artifacts:
                 self._made[key] = make()
             except _UNREADABLE as error:
                 self._made[key] = None
-                self.problems.append(Problem(path, "damaged", " ".join(str(error).split())))
+                self.problems.append(Problem(path, "damaged", one_line(error)))
         return self._made[key]
 
 

@@ -1,6 +1,6 @@
 """What the figures share: the colours, how runs are told apart, checks of what was given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
@@ -40,13 +40,6 @@ def check_methods(argument: str, given: Mapping[str, Given]) -> None:
         )
     if not given:
         raise InputError(f"{argument}: expected at least one method, received none")
-
-
-def check_choice(argument: str, value: str, choices: Sequence[str]) -> None:
-    """Raise InputError unless the value is one of the choices."""
-    if value not in choices:
-        expected = " or ".join(map(repr, choices))
-        raise InputError(f"{argument}: expected {expected}, received {value!r}")
 
 
 def look(position: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Figures of how the confidences of correct and of incorrect samples are distributed."""
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from lsplus_tf.metrics._predictions import check_predictions
+from lsplus_tf.metrics._predictions import check_choice, check_predictions
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 
@@ -59,7 +59,7 @@ def confidence_density(
     ['Correct (n = 2)', 'Incorrect (n = 1)']
     """
     checked = check_predictions(probabilities, labels)
-    _shared.check_choice("recipe", recipe, get_args(DensityRecipe))
+    check_choice("recipe", recipe, DensityRecipe)
     ax = ax or _shared.new_axes(5.2, 3.6)
     confidence = checked.confidence.astype(np.float64)
     groups = {"Correct": confidence[checked.correct], "Incorrect": confidence[~checked.correct]}

@@ -1,7 +1,7 @@
 """Figures of how training went, from the columns of its logs."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics._predictions import check_choice
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import History
 
@@ -105,7 +106,7 @@ def confidence_against_accuracy(
     >>> ax.get_lines()[1].get_ydata().round(6).tolist()
     [0.0, 0.2]
     """
-    _shared.check_choice("view", view, get_args(ConfidenceView))
+    check_choice("view", view, ConfidenceView)
     logs = _logs(histories, [accuracy, confidence])
     for method, log in logs.items():
         for column in (accuracy, confidence):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.datasets.splitting import SPLIT_NAMES
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.predictions.labelled import LabelledPredictions, label_predictions
 from lsplus_tf.predictions.rows import Rows
 from lsplus_tf.predictions.tables import Table, open_table
@@ -275,7 +275,7 @@ def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
                 "an array holds Python objects, as of rows of different lengths or strings of "
                 "dtype object; make it an array of numbers, or of dtype str"
             ) from error
-        raise rows.error(f"cannot be read as NPZ ({' '.join(str(error).split())})") from error
+        raise rows.error(f"cannot be read as NPZ ({one_line(error)})") from error
 
 
 def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[str] | None:

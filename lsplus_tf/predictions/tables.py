@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from lsplus_tf.errors import one_line
 from lsplus_tf.predictions.rows import Rows
 
 _DELIMITERS = ",;\t"
@@ -106,7 +107,7 @@ class Table:
             )
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             ragged = _ragged(self._path, self._delimiter or ",", len(self.names))
-            why = ragged or " ".join(str(error).split())
+            why = ragged or one_line(error)
             raise self.rows.error(f"cannot be read as a table in UTF-8 ({why})") from error
 
 
@@ -117,9 +118,7 @@ def open_table(path: Path) -> Table:
         try:
             names = pyarrow.parquet.read_schema(path).names
         except (pa.ArrowInvalid, OSError) as error:
-            raise rows.error(
-                f"cannot be read as Parquet ({' '.join(str(error).split())})"
-            ) from error
+            raise rows.error(f"cannot be read as Parquet ({one_line(error)})") from error
         return Table(path, names, None)
     heading = _heading(path)
     return Table(path, heading.names, heading.delimiter)
@@ -129,7 +128,7 @@ def _read_parquet(path: Path, wanted: list[str], rows: Rows) -> pa.Table:
     try:
         return pyarrow.parquet.read_table(path, columns=wanted)
     except (pa.ArrowException, OSError) as error:
-        raise rows.error(f"cannot be read as Parquet ({' '.join(str(error).split())})") from error
+        raise rows.error(f"cannot be read as Parquet ({one_line(error)})") from error
 
 
 def _heading(path: Path) -> _Heading:

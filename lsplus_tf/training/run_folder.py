@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.training.hosts import hosts
 
 SETTINGS = "config.yaml"
@@ -161,8 +161,7 @@ def reading(path: Path, expected: str = "the file of a finished run") -> Iterato
     try:
         yield
     except _UNREADABLE as error:
-        why = " ".join(str(error).split())
-        raise InputError(f"{path}: not {expected} ({why})") from error
+        raise InputError(f"{path}: not {expected} ({one_line(error)})") from error
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:

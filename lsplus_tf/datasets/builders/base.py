@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.image_files import READ_ERRORS, decode, one_line
+from lsplus_tf.datasets.image_files import READ_ERRORS, decode
 from lsplus_tf.datasets.official import list_official
 from lsplus_tf.datasets.official.folders import ORIGINS
 from lsplus_tf.datasets.splitting import PARTS
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 
 
 def instructions(name: str) -> str:
