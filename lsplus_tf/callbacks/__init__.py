@@ -1,4 +1,4 @@
-"""What changes during training: Keras callbacks, one per file."""
+"""Keras callbacks for the losses that change during training, or need a teacher."""
 
 from lsplus_tf.callbacks.online_label_smoothing import OnlineLabelSmoothing
 from lsplus_tf.callbacks.teacher import TeacherLogits

@@ -67,14 +67,9 @@ def main() -> None:
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         app()
-    except (
-        InputError,
-        OSError,
-        FailedRunsError,
-    ) as error:  # OSError: a read-only folder, a full disk
+    # OSError: a read-only folder, a full disk.
+    except (InputError, OSError, FailedRunsError) as error:
         Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(one_line(error))}",
-            highlight=False,
-            soft_wrap=True,
+            f"[bold red]error:[/] {escape(one_line(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(2 if isinstance(error, InputError) else 1)

@@ -233,13 +233,18 @@ def visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+    return ask_gpu_driver("index")
+
+
+def ask_gpu_driver(query: str) -> list[str]:
+    """What NVIDIA's driver answers for each GPU, without units; nothing where there is none."""
     try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+        answer = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             check=True,
         )
-    except (OSError, subprocess.CalledProcessError):  # no driver, no GPU
+    except (OSError, subprocess.CalledProcessError):
         return []
-    return listed.stdout.split()
+    return answer.stdout.split()

@@ -5,26 +5,22 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lsplus_tf import config
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.image_cache import CACHE_DIR
+from lsplus_tf.experiments.engines import ask_gpu_driver
 from lsplus_tf.experiments.folder import check_folder
 from lsplus_tf.experiments.make import load_data
 from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
-
-if TYPE_CHECKING:
-    import keras
 
 # What a process takes before it has any images or network, measured: 0.55 GiB.
 TENSORFLOW = 600 * 2**20
@@ -142,6 +138,7 @@ def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int,
     import keras
 
     from lsplus_tf.backbones import build_classifier
+    from lsplus_tf.backbones.weights import leaf_layers
     from lsplus_tf.training.environment import settled_process
     from lsplus_tf.training.optimizers import build_optimizer
 
@@ -162,7 +159,7 @@ def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int,
         )
         outputs = protocol.batch_size * sum(
             math.prod(tensor.shape[1:]) * _item_bytes(layer.compute_dtype)
-            for layer in _leaves(model)
+            for layer in leaf_layers(model)
             for tensor in keras.tree.flatten(layer.output)
         )
     sizes = [
@@ -177,15 +174,6 @@ def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int,
         ),
     ]
     return model.count_params(), weights + slots, sizes
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model, those of the models in it among them."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from _leaves(layer)
-        else:
-            yield layer
 
 
 def _item_bytes(dtype: str) -> int:
@@ -268,13 +256,4 @@ def free_memory() -> int | None:
 
 def free_gpu_memory() -> list[int]:
     """Bytes that are free on each GPU, as the driver says; none without one."""
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return [2**20 * int(number) for number in listed.stdout.split()]
+    return [2**20 * int(number) for number in ask_gpu_driver("memory.free")]
