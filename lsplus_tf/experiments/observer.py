@@ -11,11 +11,26 @@ from lsplus_tf.experiments.plan import Run
 class Observer(Protocol):
     """Is told how an experiment goes, to show it."""
 
-    def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None: ...
-    def data_loaded(self, dataset: ImageDataset) -> None: ...
-    def run_started(self, run: Run) -> None: ...
-    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None: ...
-    def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None: ...
-    def run_finished(self, run: Run) -> None: ...
-    def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None: ...
-    def run_waited_for(self, run: Run) -> None: ...
+    def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
+        """What is to be made, what is there already, and the epochs of each run."""
+
+    def data_loaded(self, dataset: ImageDataset) -> None:
+        """The images, before the first run begins; those in files need not be decoded."""
+
+    def run_started(self, run: Run) -> None:
+        """A run begins, or begins again after it failed."""
+
+    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
+        """A run goes on after so many epochs; the logs are those of the last of them, if any."""
+
+    def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
+        """An epoch, counted from 0, has ended and is saved."""
+
+    def run_finished(self, run: Run) -> None:
+        """A run is in its folder, whoever made it."""
+
+    def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None:
+        """Why, on one line; where in the code, if no user's mistake; whether it is retried."""
+
+    def run_waited_for(self, run: Run) -> None:
+        """Another process is making a run; told once for each."""

@@ -1,0 +1,232 @@
+"""A trained model from its file, and how its images are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lsplus_tf.calibrators import Calibrator
+from lsplus_tf.datasets.images import Interpolation
+from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.training import run_folder
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A classifier, and how its images are read.
+
+    Attributes
+    ----------
+    model : takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K).
+    class_names : the K classes.
+    gives_probabilities : whether the outputs are probabilities.
+    resize : whether images are stretched to (H, W), which are then equal, or must have that size.
+    convert : whether colour becomes grey, grey is repeated, and alpha channels are dropped; else
+        such images are refused.
+    interpolation : how images are stretched, as `load_dataset` takes it.
+
+    Examples
+    --------
+    `open_model` makes it of a file.
+
+    >>> import keras
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    >>> names = ("HP", "SSA")
+    >>> trained = TrainedModel(model, names, False, True, True, "bilinear")
+    >>> trained.image_shape
+    (8, 8, 1)
+    """
+
+    model: keras.Model
+    class_names: tuple[str, ...]
+    gives_probabilities: bool
+    resize: bool
+    convert: bool
+    interpolation: Interpolation
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """H, W and C."""
+        height, width, channels = self.model.input_shape[1:]
+        return height, width, channels
+
+
+def open_model(
+    path: str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    channels: Literal[1, 3] | None = None,
+    interpolation: Interpolation | None = None,
+) -> TrainedModel:
+    """Load a model, and what is known of how its images were read.
+
+    Parameters
+    ----------
+    path : str or Path
+        A run's folder or its model.keras, of which everything is known; or any `.keras` file.
+    class_names : sequence of str, length K, optional
+        By default those of the run; of another model class_0 and so on.
+    image_size : int, optional
+        Stretch images to this height and width, which must be the model's. By default as in the
+        run; for another model of square images, images are stretched to its size.
+    channels : {1, 3}, optional
+        Convert images to the model's channels. By default as in the run: where its config names no
+        channels, images that have others are refused. For another model they are converted.
+    interpolation : {"bilinear", "nearest"}, optional
+        By default that of the run; of another model "bilinear".
+
+    Raises
+    ------
+    InputError
+        Not a model of images with one output of K classes, or an option that does not fit it.
+
+    Examples
+    --------
+    >>> import keras, tempfile
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> keras.Model(inputs, outputs).save(file)
+    >>> trained = open_model(file, class_names=["HP", "SSA"])
+    >>> trained.class_names, trained.image_shape, trained.gives_probabilities
+    (('HP', 'SSA'), (8, 8, 1), False)
+    """
+    run, file = find_model(Path(path))
+    settings: dict[str, Any] = {}
+    if run is not None:
+        settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
+        if class_names is None:
+            class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
+    model, gives_probabilities = _load(file)
+    height, width, depth = _image_shape(model, file)
+    if image_size is not None and (image_size, image_size) != (height, width):
+        raise InputError(
+            f"image_size: expected {height}, as {file} takes {width}x{height} pixels, "
+            f"received {image_size}"
+        )
+    if channels is not None and channels != depth:
+        raise InputError(
+            f"channels: expected {depth}, as {file} takes images of {depth}, received {channels}"
+        )
+    num_classes = model.output_shape[-1]
+    names = class_names or [f"class_{k}" for k in range(num_classes)]
+    if len(names) != num_classes or len(set(names)) != num_classes:
+        raise InputError(
+            f"class_names: expected {num_classes} different names, received {', '.join(names)}"
+        )
+    known = run is not None
+    return TrainedModel(
+        model,
+        tuple(names),
+        gives_probabilities,
+        resize=image_size is not None
+        or (settings["image_size"] is not None if known else height == width),
+        convert=channels is not None or not known or settings["channels"] is not None,
+        interpolation=interpolation or settings.get("interpolation", "bilinear"),
+    )
+
+
+def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
+    """Raise `InputError` unless the calibrator is for a model like this.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(inputs)))
+    >>> trained = TrainedModel(model, ("a", "b", "c"), False, True, True, "bilinear")
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> check_calibrator(trained, fitted)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: calibrator: expected one of 3 classes, as the model has, received
+    one of 2
+    """
+    if _is_calibrated(trained.model):
+        raise InputError("calibrator: expected none, the model gives calibrated probabilities")
+    num_classes = len(trained.class_names)
+    if calibrator.n_classes_ != num_classes:
+        raise InputError(
+            f"calibrator: expected one of {num_classes} classes, as the model has, received one "
+            f"of {calibrator.n_classes_}"
+        )
+    if trained.gives_probabilities and not calibrator.ignores_constants:
+        raise InputError(
+            f"calibrator: {calibrator.name} is a function of the logits, which the model, that "
+            "gives probabilities, does not tell; take temperature or dirichlet"
+        )
+
+
+def find_model(path: Path) -> tuple[Path | None, Path]:
+    """The run's folder, or None for a model that is not of a run, and the model's file.
+
+    Raises
+    ------
+    InputError
+        Neither a run's folder nor a `.keras` file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> file.touch()
+    >>> find_model(file) == (None, file)
+    True
+    """
+    path = path.expanduser()
+    file = path / run_folder.MODEL if path.is_dir() else path
+    if not file.is_file():
+        hint = ""
+        if path.is_dir() and any(path.glob(f"*/seed_*/{run_folder.MODEL}")):
+            one = min(path.glob(f"*/seed_*/{run_folder.MODEL}")).parent
+            hint = f"; it is an experiment: name one of its runs, such as {one}"
+        raise MissingDataError(
+            f"model: expected the folder of a finished run or a .keras file, received {path}{hint}"
+        )
+    if file.suffix != ".keras":
+        raise InputError(f"model: expected a .keras file, received {file}")
+    of_a_run = all(
+        (file.parent / name).is_file() for name in (run_folder.SETTINGS, run_folder.SUMMARY)
+    )
+    return (file.parent if of_a_run else None), file
+
+
+def _load(file: Path) -> tuple[keras.Model, bool]:
+    """The model, and whether it gives probabilities."""
+    import keras
+
+    import lsplus_tf.backbones
+    import lsplus_tf.losses  # noqa: F401  the classes that files name
+    from lsplus_tf.calibrators.keras import gives_probabilities, known_outputs
+
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise InputError(
+            f"{file}: cannot be loaded as a Keras model ({one_line(error)})"
+        ) from error
+    known_outputs(model)
+    return model, gives_probabilities(model)
+
+
+def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
+    shape = model.inputs[0].shape
+    if len(model.inputs) != 1 or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
+        raise InputError(
+            f"{file}: expected a model of images (B, H, W, C) of a known size with 1 or 3 "
+            f"channels, it takes {', '.join(str(tuple(x.shape)) for x in model.inputs)}"
+        )
+    return shape[1], shape[2], shape[3]
+
+
+def _is_calibrated(model: keras.Model) -> bool:
+    from lsplus_tf.calibrators.keras import CalibrationLayer
+
+    return isinstance(model.layers[-1], CalibrationLayer)

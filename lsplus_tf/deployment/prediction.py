@@ -1,0 +1,200 @@
+"""Image files to calibrated probabilities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsplus_tf.calibrators import Calibrator
+from lsplus_tf.calibrators.base import check_logits
+from lsplus_tf.datasets.image_files import READ_ERRORS, SUFFIXES, ImageFiles, read_header
+from lsplus_tf.deployment.model import TrainedModel, check_calibrator
+from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.metrics import softmax
+
+Floats = NDArray[np.float64]
+
+_PREPARED = 3  # batches that are decoded ahead, at most
+
+
+@dataclass(frozen=True)
+class PredictedBatch:
+    """Probabilities (M, K) of M files that could be read, and why others of `size` could not.
+
+    Examples
+    --------
+    >>> why = {Path("b.png"): "cannot identify image file"}
+    >>> batch = PredictedBatch([Path("a.png")], np.array([[0.9, 0.1]]), why, size=2)
+    >>> len(batch.files) + len(batch.unreadable) == batch.size
+    True
+    """
+
+    files: list[Path]
+    probabilities: Floats
+    unreadable: dict[Path, str]
+    size: int
+
+
+def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
+    """The image files of folders, with all below them, and of files, each once.
+
+    Returns
+    -------
+    The paths, those of a folder in alphabetical order, and how many other files were left out. What
+    starts with a dot is passed over.
+
+    Raises
+    ------
+    InputError
+        Nothing there, or no image in it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("b.png", "a.jpg", "notes.txt"):
+    ...     (folder / name).touch()
+    >>> files, others = find_images([folder])
+    >>> [file.name for file in files], others
+    (['a.jpg', 'b.png'], 1)
+    """
+    found: dict[Path, None] = {}
+    others = 0
+    for given in map(Path, inputs):
+        given = given.expanduser()
+        if given.is_dir():
+            below = [p for p in sorted(given.rglob("*")) if _is_shown(p, given) and p.is_file()]
+            images = [p for p in below if p.suffix.lower() in SUFFIXES]
+            others += len(below) - len(images)
+            found |= dict.fromkeys(images)
+        elif given.exists():
+            found[given] = None
+        else:
+            raise MissingDataError(f"images: expected files or folders, there is no {given}")
+    if not found:
+        where = ", ".join(map(str, inputs))
+        raise InputError(f"images: no {', '.join(SUFFIXES)} file in {where} ({others} others)")
+    return list(found), others
+
+
+def predict_files(
+    trained: TrainedModel,
+    files: Sequence[Path],
+    *,
+    calibrator: Calibrator | None = None,
+    batch_size: int = 32,
+    stop_at_unreadable: bool = False,
+) -> Iterator[PredictedBatch]:
+    """Predict image files, a batch at a time, so that any number of them fits in memory.
+
+    Parameters
+    ----------
+    trained : from `open_model`.
+    files : Pillow reads them; as in training, more than 8 bits per channel are refused.
+    calibrator : fitted to the model's logits, or to the logarithms of its probabilities.
+    batch_size : files in a batch.
+    stop_at_unreadable : predict nothing more once a file could not be read, but go on reading, so
+        that all such files are known.
+
+    Raises
+    ------
+    InputError
+        A calibrator of another number of classes, or outputs that are not finite.
+
+    Examples
+    --------
+    >>> import keras, tempfile
+    >>> from lsplus_tf.deployment import open_model
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> outputs = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    >>> file = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> keras.Model(inputs, outputs).save(file)
+    >>> from PIL import Image
+    >>> Image.new("L", (20, 10)).save(file.with_name("black.png"))
+    >>> (batch,) = predict_files(open_model(file), [file.with_name("black.png")])
+    >>> batch.probabilities.tolist()  # of no light, and without biases, both classes are as likely
+    [[0.5, 0.5]]
+    """
+    if calibrator is not None:
+        check_calibrator(trained, calibrator)
+    failed = False
+    for read, pixels, unreadable in _decoded(trained, files, batch_size):
+        failed = failed or (stop_at_unreadable and bool(unreadable))
+        probabilities = np.empty((0, len(trained.class_names)))
+        if read and not failed:
+            outputs = trained.model.predict_on_batch(pixels.astype(np.float32))
+            probabilities = _probabilities(np.asarray(outputs), trained, calibrator)
+        size = len(read) + len(unreadable)
+        yield PredictedBatch([] if failed else read, probabilities, unreadable, size)
+
+
+def _is_shown(path: Path, folder: Path) -> bool:
+    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _decoded(
+    trained: TrainedModel, files: Sequence[Path], batch_size: int
+) -> Iterator[tuple[list[Path], NDArray[np.uint8], dict[Path, str]]]:
+    """Batches of what could be read, its pixels (M, H, W, C), and why the rest could not."""
+    height, width, channels = trained.image_shape
+    images = ImageFiles(
+        Path(),
+        np.array([str(file) for file in files]),
+        (height, width, channels),
+        resize=trained.resize,
+        interpolation=trained.interpolation,
+    )
+
+    def decode(index: int) -> NDArray[np.uint8] | str:
+        try:
+            if not trained.convert:
+                _refuse_other_channels(files[index], channels)
+            return images.decode_one(index)
+        except READ_ERRORS as error:
+            return one_line(error)
+
+    starts = range(0, len(files), batch_size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        batches: dict[int, list[Future[NDArray[np.uint8] | str]]] = {}
+        for start in starts:
+            for ahead in starts[start // batch_size :][:_PREPARED]:
+                if ahead not in batches:
+                    stop = min(ahead + batch_size, len(files))
+                    batches[ahead] = [pool.submit(decode, i) for i in range(ahead, stop)]
+            results = [future.result() for future in batches.pop(start)]
+            of_batch = list(zip(files[start : start + batch_size], results, strict=True))
+            pixels = [image for _, image in of_batch if not isinstance(image, str)]
+            yield (
+                [file for file, image in of_batch if not isinstance(image, str)],
+                np.stack(pixels) if pixels else np.empty((0, height, width, channels), np.uint8),
+                {file: why for file, why in of_batch if isinstance(why, str)},
+            )
+
+
+def _refuse_other_channels(file: Path, channels: int) -> None:
+    """Raise ValueError for an image that the training, without a conversion, would not have had."""
+    header = read_header(file, size_matters=False)
+    if header.alpha:
+        raise ValueError(f"it has an alpha channel; channels={channels} drops it")
+    if header.grey != (channels == 1):
+        kinds = ("grey", "colour") if header.grey else ("colour", "grey")
+        raise ValueError(f"it is {kinds[0]}, not {kinds[1]}; channels={channels} converts it")
+
+
+def _probabilities(
+    outputs: NDArray[Any], trained: TrainedModel, calibrator: Calibrator | None
+) -> Floats:
+    scores = outputs.astype(np.float64)
+    if trained.gives_probabilities:
+        if calibrator is None:
+            return scores
+        scores = np.log(scores.clip(np.finfo(np.float64).tiny))
+    checked = check_logits(scores)
+    return softmax(checked) if calibrator is None else calibrator.predict_proba(checked)
