@@ -179,6 +179,27 @@ def test_bounds_are_clopper_and_pearsons():
     assert found.low == within["coverage"].max()
     assert found.threshold == within["threshold"].min()
     assert found.low <= found.observed <= found.high
+    assert found.high == 1.0  # even of all cases it is not shown that there are too many errors
+
+
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        # Six of a thousand right cases come first; even the first 50 have too many errors.
+        (slice(6, 1000), (0.0, 0.05)),
+        # All are right, and nothing speaks against deciding all.
+        (slice(0, 0), (1.0, 1.0)),
+    ],
+    ids=["hardly any", "all"],
+)
+def test_the_interval_holds_the_share_that_was_seen(wrong, expected):
+    labels = np.zeros(1000, dtype=int)
+    labels[wrong] = 1
+    confidence = np.linspace(0.99, 0.6, 1000)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    found = automatic_share(check_predictions(probabilities, labels), None, 0.05)
+    assert (found.low, found.high) == expected
+    assert found.low <= found.observed <= found.high
 
 
 def test_what_is_shown_holds_for_future_cases():

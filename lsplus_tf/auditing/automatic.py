@@ -28,7 +28,8 @@ class Automatic:
         The largest share whose error rate in this sample is no larger.
     low, high : float
         95% interval of what it is beyond the sample, in steps of 5%: the largest share whose error
-        rate is shown to be accepted, and the largest for which it is not shown to be too high.
+        rate is shown to be accepted, and the smallest from which on it is shown to be too high; 1
+        where it is not shown for all cases.
     threshold : float
         The confidence from which on a case is among `low`; NaN where that is 0.
     steps : DataFrame
@@ -70,12 +71,13 @@ def automatic_share(
     columns = ["coverage", "threshold", "cases", "error_rate", "low", "high"]
     steps = pd.DataFrame(rows, columns=columns).drop_duplicates("cases", ignore_index=True)
     shown = steps[steps["high"] <= error_rate]
-    possible = steps[steps["low"] <= error_rate]
+    possible = np.flatnonzero(steps["low"] <= error_rate)
+    beyond = int(possible[-1]) + 1 if possible.size else 0
     return Automatic(
         error_rate,
         coverage_at_risk(predictions.probabilities, predictions.labels, error_rate),
         float(shown["coverage"].max()) if len(shown) else 0.0,
-        float(possible["coverage"].max()) if len(possible) else 0.0,
+        float(steps["coverage"].iloc[beyond]) if beyond < len(steps) else 1.0,
         float(shown["threshold"].min()) if len(shown) else float("nan"),
         steps,
     )

@@ -20,6 +20,7 @@ METRICS = {column.key: column for column in tables.COLUMNS if column.key in tabl
 _WORK = _AUROC_WORK = 2e9
 _FEWEST, _MOST = 400, 2000
 _MOST_UNDEFINED = 0.05
+_LARGEST = {"ce": float("inf"), "brier": 2.0}  # of the others 1; reflected bounds may lie beyond
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
             continue
         for row, each in found.items():
             low, high = Resampled(each.values, each.drawn[~np.isnan(each.drawn)]).interval()
-            intervals[row, metric] = max(low, 0.0), high
+            intervals[row, metric] = max(low, 0.0), min(high, _LARGEST.get(metric, 1.0))
         for row, difference in _differences(metric, found).items():
             differences[row, metric] = difference
     number = None if groups is None else np.unique(groups).size
