@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import call  # noqa: F401
 from test_experiments import experiment_with
 
 from lsplus_tf.errors import InputError
@@ -123,7 +122,7 @@ def test_weights_need_not_be_there(tmp_path):
     assert found.parameters == 410_208 + 1280 * 10 + 10  # docs/networks.md, and the logits
 
 
-def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):  # noqa: F811
+def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):
     out = tmp_path / "out"
     arguments = [*reproduced.arguments, "--out", str(out), "--dry-run", "--workers", "3"]
     for command in ("reproduce", "train"):
