@@ -3,7 +3,7 @@
 # make slow        the papers' networks at their full size
 # make docs        the documentation, in build/docs
 # make build       a wheel and an sdist, in dist
-# make bench       what losses, metrics and the input pipeline cost
+# make bench       what losses, metrics, the input pipeline, audits and training cost
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 VENV := .venv
@@ -43,6 +43,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_cpu_kernels.py
 	$(BIN)/python benchmarks/bench_metrics.py
 	$(BIN)/python benchmarks/bench_input.py
+	$(BIN)/python benchmarks/bench_audit.py
 	$(BIN)/python benchmarks/bench_train.py
 
 $(VENV)/bin/pip:

@@ -31,12 +31,9 @@ class Case:
     channels: int
     batch: int
     steps: int
+    width: float = 1.0
     epochs: int = 3
     precision: str = "float32"
-
-    @property
-    def width(self) -> float:
-        return 0.35 if self.network == "mobilenet_v2" else 1.0
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,7 @@ def _pytorch(case: Case, variant: str, images: Any, labels: Any, timer: EpochTim
     # A process that TensorFlow shares the cores with has as many threads.
     torch.set_num_threads(os.cpu_count() or 1)
     network = {"small_residual_cnn": _small_residual_cnn, "resnet34": _resnet34}[case.network]
-    model = network(case.channels).train()
+    model = network(case.channels, case.width).train()
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     loss_of = torch.nn.CrossEntropyLoss()
     x = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
@@ -222,29 +219,31 @@ def _pytorch(case: Case, variant: str, images: Any, labels: Any, timer: EpochTim
         timer.end()
 
 
-def _small_residual_cnn(channels: int) -> Any:
+def _small_residual_cnn(channels: int, width: float) -> Any:
     from torch import nn
 
-    stages = [(channels, 32, 1), (32, 64, 2), (64, 128, 2)]
+    first, second, last = (round(width * filters) for filters in (32, 64, 128))
+    stages = [(channels, first, 1), (first, second, 2), (second, last, 2)]
     blocks = [_block(*stage, always_projects=True) for stage in stages]
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, CLASSES))
+    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, CLASSES))
 
 
-def _resnet34(channels: int) -> Any:
+def _resnet34(channels: int, width: float) -> Any:
     from torch import nn
 
+    stem, *stages = (round(width * filters) for filters in (64, 64, 128, 256, 512))
     layers: list[Any] = [
-        nn.Conv2d(channels, 64, 7, 2, 3, bias=False),
-        nn.BatchNorm2d(64),
+        nn.Conv2d(channels, stem, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(stem),
         nn.ReLU(),
         nn.MaxPool2d(3, 2, 1),
     ]
-    before = 64
-    for stage, (width, count) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+    before = stem
+    for stage, (after, count) in enumerate(zip(stages, (3, 4, 6, 3), strict=True)):
         for i in range(count):
-            layers.append(_block(before, width, 2 if stage and i == 0 else 1))
-            before = width
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, CLASSES)]
+            layers.append(_block(before, after, 2 if stage and i == 0 else 1))
+            before = after
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, CLASSES)]
     return nn.Sequential(*layers)
 
 

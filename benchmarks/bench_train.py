@@ -20,9 +20,9 @@ from rich.progress import track
 from rich.table import Table
 
 CASES = (
-    Case("small_residual_cnn", 28, 1, batch=64, steps=30),
-    Case("mobilenet_v2", 64, 3, batch=32, steps=30),
-    Case("resnet34", 32, 3, batch=32, steps=20),
+    Case("small_residual_cnn", 28, 1, batch=64, steps=20, width=0.5),
+    Case("mobilenet_v2", 64, 3, batch=32, steps=15, width=0.35),
+    Case("resnet34", 32, 3, batch=32, steps=5),
 )
 LIMIT = 1.02  # of a run of the package over the bare `fit`
 WITH_PYTORCH = ("small_residual_cnn", "resnet34")
