@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from lsplus_tf.datasets import ImageDataset
+from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run
 
 
@@ -21,7 +22,7 @@ def describe_data(dataset: ImageDataset) -> str:
     )
 
 
-class TerminalProgress:
+class TerminalProgress(Observer):
     """A progress bar over all epochs of the missing runs, and a line for every finished run.
 
     Use it as a context manager and as the `observer` of `run_experiment`. Without a terminal only

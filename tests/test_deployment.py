@@ -255,7 +255,7 @@ def test_any_keras_model(call, scans, tmp_path):
     fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
     fitted.save(tmp_path / "t.json")
     code, _, _ = call(
-        "predict", *arguments, "--out", out, "--classes", "=HP,SSA", "--calibrator",
+        "predict", *arguments, "--out", out, "--class-names", "=HP,SSA", "--calibrator",
         tmp_path / "t.json",
     )  # fmt: skip
     assert code == 0
@@ -290,7 +290,7 @@ def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
     assert "channels: expected 1" in refused(run, one, "--channels", 3)
     assert "--channels: expected 1 or 3" in refused(run, one, "--channels", 2)
     assert "--unreadable: expected fail or skip" in refused(run, one, "--unreadable", "ask")
-    assert "10 different names" in refused(run, one, "--classes", "a,b")
+    assert "10 different names" in refused(run, one, "--class-names", "a,b")
 
 
 def test_models_that_cannot_be_used(tmp_path):

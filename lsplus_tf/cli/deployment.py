@@ -55,7 +55,7 @@ def calibrate(
     group: GroupColumn = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
-    classes: ClassNames = None,
+    class_names: ClassNames = None,
 ) -> None:
     """Fit a calibrator to the predictions in FILE, and say what it changes on held-out folds.
 
@@ -80,7 +80,7 @@ def calibrate(
         group=group,
         split=split,
         take_split=take_split,
-        class_names=names(classes),
+        class_names=names(class_names),
     )
     predictions = read_predictions(file, columns)
     kind = CALIBRATORS[method]
@@ -125,7 +125,7 @@ def predict(
         typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
     ] = "fail",
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
-    classes: Annotated[
+    class_names: Annotated[
         str | None,
         typer.Option(
             help="The model's classes, separated by commas.",
@@ -183,7 +183,7 @@ def predict(
     fitted = None if calibrator is None else Calibrator.load(calibrator)
     trained = _open(
         model,
-        class_names=names(classes),
+        class_names=names(class_names),
         image_size=image_size,
         channels=channels,
         interpolation=interpolation,

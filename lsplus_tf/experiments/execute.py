@@ -20,7 +20,7 @@ def run_experiment(
     experiment: config.Experiment,
     out: Path,
     *,
-    observer: Observer,
+    observer: Observer | None = None,
     methods: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
     shard: Shard | None = None,
@@ -37,7 +37,7 @@ def run_experiment(
     ----------
     experiment : the config.
     out : the experiment's folder, made if needed.
-    observer : is told of runs and epochs.
+    observer : is told of runs and epochs, such as `lsplus_tf.progress.TerminalProgress`.
     methods, seeds, shard : narrow the runs, see `plan_runs`.
     engine : where the runs are made; None makes one after the other in this process.
     retries : how often a run that failed is begun again, from where it was saved.
@@ -52,14 +52,11 @@ def run_experiment(
     Examples
     --------
     >>> import tempfile
-    >>> from rich.console import Console
     >>> from lsplus_tf.config import load_config
     >>> from lsplus_tf.experiments import gather
-    >>> from lsplus_tf.progress import TerminalProgress
     >>> changes = ["protocol.epochs=1", "dataset.samples_per_class=8", "backbone.width=0.125"]
     >>> experiment, out = load_config("digits", changes), Path(tempfile.mkdtemp())
-    >>> with TerminalProgress(Console(quiet=True)) as observer:
-    ...     run_experiment(experiment, out, observer=observer, methods=["hard_labels"], seeds=[0])
+    >>> run_experiment(experiment, out, methods=["hard_labels"], seeds=[0])
     >>> gather(out).metrics()[["method", "seed"]].values.tolist()
     [['hard_labels', 0]]
     """
@@ -68,6 +65,7 @@ def run_experiment(
             "TF_CONFIG: the hosts make one run after the other together, without --executor ray or "
             "--workers"
         )
+    observer = observer or Observer()
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)
     missing = [run for run in runs if not run.folder(out).exists()]

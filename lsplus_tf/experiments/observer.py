@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.experiments.plan import Run
 
 
-class Observer(Protocol):
-    """Is told how an experiment goes, to show it."""
+class Observer:
+    """Is told how an experiment goes, and does nothing; subclasses show what they choose to.
+
+    Examples
+    --------
+    >>> from lsplus_tf.experiments import Observer, Run
+    >>> class Names(Observer):
+    ...     def run_finished(self, run):
+    ...         print("finished:", run)
+    >>> Names().run_finished(Run("ls_plus", 0))
+    finished: ls_plus seed 0
+    """
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         """What is to be made, what is there already, and the epochs of each run."""
