@@ -22,7 +22,7 @@ from rich.table import Table
 CASES = (
     Case("small_residual_cnn", 28, 1, batch=64, steps=20, width=0.5),
     Case("mobilenet_v2", 64, 3, batch=32, steps=15, width=0.35),
-    Case("resnet34", 32, 3, batch=32, steps=5),
+    Case("resnet34", 32, 3, batch=32, steps=20),
 )
 LIMIT = 1.02  # of a run of the package over the bare `fit`
 WITH_PYTORCH = ("small_residual_cnn", "resnet34")
