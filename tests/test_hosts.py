@@ -129,7 +129,7 @@ def test_the_same_command_goes_on_from_the_last_state(trained):
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.method)
 def test_two_hosts_give_what_one_gives(trained, run):
-    # Hard labels differ by 1e-4. Where rounding turns one image from wrong to right, the targets of
+    # Hard labels differ by 1e-4. If rounding turns one image from wrong to right, the targets of
     # the others change too: 0.02 in logits was seen. Two hosts repeat their own bits, and differ by
     # 1e-6 if interrupted.
     one, two = (run.folder(trained[out]) for out in ("one", "two"))
