@@ -144,7 +144,7 @@ def metric_comparison(
         ax.scatter(values[group], rows[group], color=colour, marker=marker, s=size, zorder=3)
     ax.set_yticks(rows, list(names), fontsize=9)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.ticklabel_format(axis="x", useOffset=False)  # 99.99, not 99.98 + 0.01
     ax.grid(axis="x", alpha=0.3)
     if xlabel is not None:
