@@ -1,5 +1,7 @@
 """The exceptions that the command line tells in a line, such as "what you gave is wrong"."""
 
+from typing import Any, get_args
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used.
@@ -65,3 +67,20 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
     """
     line = " ".join(str(error).split()) or type(error).__name__
     return line if longest is None or len(line) <= longest else f"{line[:longest]} ..."
+
+
+def check_choice(name: str, value: Any, choices: Any) -> Any:
+    """Return `value`; raise `InputError` unless it is one of the strings of a `Literal`.
+
+    Examples
+    --------
+    >>> from typing import Literal
+    >>> check_choice("samples", "some", Literal["erroneous", "all"])
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: samples: expected 'erroneous' or 'all', received 'some'
+    """
+    allowed = get_args(choices)
+    if value not in allowed:
+        listed = " or ".join(map(repr, allowed))
+        raise InputError(f"{name}: expected {listed}, received {value!r}")
+    return value

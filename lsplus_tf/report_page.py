@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from lsplus_tf import plots, resampling, tables
+from lsplus_tf import plots, run_comparison, tables
 from lsplus_tf.experiments.gather import Prediction, Results
 from lsplus_tf.experiments.truth import Truth
 from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty
@@ -108,7 +108,7 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
     if uncertainty.differences:
         blocks.append(
             Text(
-                f"Told apart is what has p < {resampling.SIGNIFICANCE:g} on these test images "
+                f"Told apart is what has p < {run_comparison.SIGNIFICANCE:g} on these test images "
                 "after Holm's correction over the rows. It is about the networks that were "
                 f"trained here, {_seeds(results)}; that training anew would give the same order "
                 "is not tested.",
@@ -202,7 +202,7 @@ def _differences(results: Results, uncertainty: Uncertainty) -> list[Block]:
         Text(
             "95% percentile intervals; p two-sided, after Holm's correction over the rows, metric "
             f"by metric. ✓ is shown to be better than {first}, ✗ worse (p < "
-            f"{resampling.SIGNIFICANCE:g}); the others may be either.",
+            f"{run_comparison.SIGNIFICANCE:g}); the others may be either.",
             "note",
         ),
     ]

@@ -454,7 +454,7 @@ def test_two_devices_train_as_one():
     [
         (DCALoss, {"weight": -1}, r"weight: expected a number >= 0, received -1"),
         (MDCALoss, {"base": "focal"}, r"base: expected .*, received 'focal'"),
-        (MMCELoss, {"form": "code"}, r"form: expected 'released_code' or 'paper', received 'code'"),
+        (MMCELoss, {"form": "code"}, r"form: expected 'paper' or 'released_code', received 'code'"),
         (DifferentiableECELoss, {"num_bins": 0}, r"num_bins: expected an integer >= 1, received 0"),
         (DifferentiableECELoss, {"num_bins": 1.5}, r"num_bins: .*, received 1.5"),
         (

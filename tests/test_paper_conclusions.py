@@ -17,7 +17,7 @@ from scipy import stats
 
 mpl.use("agg")
 
-from lsplus_tf import metrics, resampling
+from lsplus_tf import metrics, run_comparison
 from lsplus_tf.paper import annotators, conclusions
 from lsplus_tf.paper.artifacts import METHODS, Artifacts, Published
 
@@ -27,7 +27,7 @@ PRINTED_WITHIN = {"ce": 0.7, "ace": 0.1}
 
 
 def measure_of(metric, run):
-    return resampling.measure_of(metric, run.probabilities, run.labels)
+    return run_comparison.measure_of(metric, run.probabilities, run.labels)
 
 
 class Made:
@@ -147,7 +147,7 @@ def test_rank_correlation_is_scipys():
     rng = np.random.default_rng(2)
     first, second = rng.random(300).round(2), rng.integers(4, 8, size=300) / 7
     drawn, counts = drawn_counts(300)
-    values = resampling.rank_correlation(first, second)(counts)
+    values = run_comparison.rank_correlation(first, second)(counts)
     expected = [stats.spearmanr(first[row], second[row]).statistic for row in drawn]
     np.testing.assert_allclose(values, expected, rtol=1e-9)
 
@@ -178,11 +178,11 @@ def test_annotator_measures_of_a_hand_made_case():
 
 
 def test_hand_made_p_values_and_intervals():
-    assert resampling.two_sided_p(np.array([1.0, 2, 3, 4])) == pytest.approx(2 / 5)
-    assert resampling.two_sided_p(np.array([-1.0, 2, 3, 4, 5, 6, 7])) == pytest.approx(4 / 8)
-    assert resampling.two_sided_p(np.zeros(9)) == 1
-    assert resampling.percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
-    result = resampling.Resampled(np.array([49.0, 51.0]), np.arange(101.0) + 10)
+    assert run_comparison.two_sided_p(np.array([1.0, 2, 3, 4])) == pytest.approx(2 / 5)
+    assert run_comparison.two_sided_p(np.array([-1.0, 2, 3, 4, 5, 6, 7])) == pytest.approx(4 / 8)
+    assert run_comparison.two_sided_p(np.zeros(9)) == 1
+    assert run_comparison.percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
+    result = run_comparison.Resampled(np.array([49.0, 51.0]), np.arange(101.0) + 10)
     assert result.value == 50
     assert result.interval() == pytest.approx((100 - 107.5, 100 - 12.5))
 
@@ -190,8 +190,9 @@ def test_hand_made_p_values_and_intervals():
 def test_intervals_are_scipys():
     rng = np.random.default_rng(3)
     runs = rng.random((3, IMAGES))
-    measures = {("m", "a"): [resampling.mean_of(run) for run in runs]}
-    found = resampling.intervals(resampling.resample(measures, IMAGES, 4000, seed=0)).iloc[0]
+    measures = {("m", "a"): [run_comparison.mean_of(run) for run in runs]}
+    resampled = run_comparison.resample(measures, IMAGES, 4000, seed=0)
+    found = run_comparison.intervals(resampled).iloc[0]
     # The mean over runs of an image is a single number of it.
     expected = stats.bootstrap(
         (runs.mean(axis=0),), np.mean, n_resamples=4000, method="basic", rng=0
@@ -210,8 +211,8 @@ def test_paired_test_of_one_run_is_the_packages():
         ("brier", "ls_plus"): [measure_of("brier", a)],
         ("brier", "focal"): [measure_of("brier", b)],
     }
-    drawn = resampling.resample(measures, IMAGES, 4000, seed=0)
-    row = resampling.compare(drawn, "ls_plus", {"brier": -1}).iloc[0]
+    drawn = run_comparison.resample(measures, IMAGES, 4000, seed=0)
+    row = run_comparison.compare(drawn, "ls_plus", {"brier": -1}).iloc[0]
     expected = metrics.paired_bootstrap(
         "brier", a.probabilities, b.probabilities, a.labels, num_resamples=4000, seed=1
     )
@@ -241,10 +242,10 @@ def test_reflected_intervals_of_the_ece_cover_it_better():
     true = np.abs(pd.Series(confidence - correct).groupby(bins).sum()).sum() / correct.size
     covered = np.zeros(2)
     for repeat in range(60):
-        runs = [resampling.equal_width_gap(*run) for run in sample(977, rng)]
-        drawn = resampling.resample({"a": runs}, 977, 250, seed=repeat)["a"]
+        runs = [run_comparison.equal_width_gap(*run) for run in sample(977, rng)]
+        drawn = run_comparison.resample({"a": runs}, 977, 250, seed=repeat)["a"]
         for i, (low, high) in enumerate(
-            (drawn.interval(), resampling.percentile_interval(drawn.drawn))
+            (drawn.interval(), run_comparison.percentile_interval(drawn.drawn))
         ):
             covered[i] += low <= true <= high
     reflected, percentile = covered / 60
@@ -260,7 +261,7 @@ def test_verdicts():
             "better": [-1, -1, -1, 1],
         }
     )
-    result = resampling.corrected(tests)
+    result = run_comparison.corrected(tests)
     assert result["p_holm"].tolist() == [0.004, 0.004, 0.06, 0.5]
     assert result["verdict"].tolist() == ["better", "worse", "undecided", "undecided"]
 
@@ -286,8 +287,8 @@ def test_a_clear_difference_is_found_and_none_is_not():
     twin = Made({"ls_plus": (0.9, 0.3)})
     one = twin.predictions("resnet34", "ls_plus", 1)
     measures = {("ce", name): [measure_of("ce", one)] for name in ("ls_plus", "focal")}
-    drawn = resampling.resample(measures, IMAGES, 100, seed=0)
-    row = resampling.compare(drawn, "ls_plus", {"ce": -1}).iloc[0]
+    drawn = run_comparison.resample(measures, IMAGES, 100, seed=0)
+    row = run_comparison.compare(drawn, "ls_plus", {"ce": -1}).iloc[0]
     assert (row["p"], row["difference"], row["runs_better"]) == (1, 0, 0)
 
 

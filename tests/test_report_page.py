@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lsplus_tf import metrics, resampling, tables
+from lsplus_tf import metrics, run_comparison, tables
 from lsplus_tf.experiments import Results, gather
 from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty, _measure, measure_uncertainty
 from lsplus_tf.report import write_report
@@ -106,10 +106,10 @@ def test_whole_groups_are_drawn():
     rng = np.random.default_rng(0)
     values = np.repeat(rng.random(40), 10)
     groups = np.repeat([f"patient {i}" for i in range(40)], 10)
-    measures = {"mean": [resampling.mean_of(values)]}
-    by_group = resampling.resample(measures, 400, 2000, 0, groups)["mean"].drawn.std()
+    measures = {"mean": [run_comparison.mean_of(values)]}
+    by_group = run_comparison.resample(measures, 400, 2000, 0, groups)["mean"].drawn.std()
     assert by_group == pytest.approx(values.std() / np.sqrt(40), rel=0.08)
-    by_image = resampling.resample(measures, 400, 2000, 0)["mean"].drawn.std()
+    by_image = run_comparison.resample(measures, 400, 2000, 0)["mean"].drawn.std()
     assert by_image == pytest.approx(values.std() / np.sqrt(400), rel=0.08)
 
 

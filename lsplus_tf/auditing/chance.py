@@ -11,7 +11,7 @@ from lsplus_tf.auditing.intervals import units_to_draw
 from lsplus_tf.metrics import _bins, _measures
 from lsplus_tf.metrics._predictions import Predictions
 from lsplus_tf.metrics._resampled_measures import SUMMED, Sums
-from lsplus_tf.metrics._resampling import SummedStatistic
+from lsplus_tf.metrics._resampled_statistics import SummedStatistic
 
 _DRAWS = 10**8  # of single cases, so that a million of them take seconds
 _FEWEST, _MOST = 200, 1000

@@ -12,7 +12,7 @@ import pandas as pd
 from lsplus_tf.auditing.gaps import LEVEL, Groups
 from lsplus_tf.metrics._predictions import Predictions
 from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED
-from lsplus_tf.metrics._resampling import Statistic, SummedStatistic, WeightedStatistic
+from lsplus_tf.metrics._resampled_statistics import Statistic, SummedStatistic, WeightedStatistic
 
 BLOCKS = 5_000
 RANKED = 10_000

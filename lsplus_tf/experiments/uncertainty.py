@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lsplus_tf import resampling, tables
+from lsplus_tf import run_comparison, tables
 from lsplus_tf.experiments.gather import Results
 from lsplus_tf.metrics import holm
-from lsplus_tf.resampling import Measure, Resampled
+from lsplus_tf.run_comparison import Measure, Resampled
 from lsplus_tf.training import run_folder
 
 METRICS = {column.key: column for column in tables.COLUMNS if column.key in tables.MAIN}
@@ -48,7 +48,7 @@ class Uncertainty:
     """Intervals of the main metrics of every row, and paired tests against the first row.
 
     The images of the test split are resampled, for all rows and seeds at once, and the mean over
-    the seeds is taken anew; see `lsplus_tf.resampling`. The trained networks stay as they are.
+    the seeds is taken anew; see `lsplus_tf.run_comparison`. The trained networks stay as they are.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     }
     # A class may be absent from a resample, whose AUROC is then not a number.
     with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = resampling.resample(measures, images, resamples, seed, groups)
+        resampled = run_comparison.resample(measures, images, resamples, seed, groups)
     intervals = {}
     differences = {}
     for metric in keys:
@@ -128,24 +128,24 @@ def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np
         case "accuracy":
             largest = single == single.max(axis=1, keepdims=True)
             right = largest[np.arange(labels.size), labels] & (largest.sum(axis=1) == 1)
-            return resampling.mean_of(right.astype(np.float64))
+            return run_comparison.mean_of(right.astype(np.float64))
         case "ce":
             true = probabilities[np.arange(labels.size), labels]
-            return resampling.mean_of(-np.log(true.clip(1e-7, 1 - 1e-7)))
-    return resampling.measure_of(metric, single, labels)
+            return run_comparison.mean_of(-np.log(true.clip(1e-7, 1 - 1e-7)))
+    return run_comparison.measure_of(metric, single, labels)
 
 
 def _differences(metric: str, found: dict[str, Resampled]) -> dict[str, Difference]:
     (_, first), *others = found.items()
     drawn = {row: each.drawn - first.drawn for row, each in others}
     defined = {row: differences[~np.isnan(differences)] for row, differences in drawn.items()}
-    p_values = [resampling.two_sided_p(differences) for differences in defined.values()]
+    p_values = [run_comparison.two_sided_p(differences) for differences in defined.values()]
     tested = {}
     for (row, each), p, p_holm in zip(others, p_values, holm(p_values), strict=True):
         value = each.value - first.value
         verdict = "undecided"
-        if p_holm < resampling.SIGNIFICANCE:
+        if p_holm < run_comparison.SIGNIFICANCE:
             verdict = "better" if METRICS[metric].better * value > 0 else "worse"
-        bounds = resampling.percentile_interval(defined[row])
+        bounds = run_comparison.percentile_interval(defined[row])
         tested[row] = Difference(value, *bounds, p, float(p_holm), verdict)
     return tested

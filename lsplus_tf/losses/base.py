@@ -9,13 +9,16 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
+
+# As a paper defines a loss, or as its authors' program computes it.
+Form = Literal["paper", "released_code"]
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -43,14 +46,6 @@ def check_positive(name: str, value: Any, most: float = np.inf) -> float:
 def check_alpha(alpha: Any) -> float:
     """Return `alpha` as a float; raise `InputError` unless it lies in [0, 1]."""
     return check_number("alpha", alpha, most=1.0)
-
-
-def check_choice(name: str, value: Any, *choices: str) -> Any:
-    """Return `value`; raise `InputError` unless it is one of `choices`."""
-    if value not in choices:
-        expected = " or ".join(repr(choice) for choice in choices)
-        raise InputError(f"{name}: expected {expected}, received {value!r}")
-    return value
 
 
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:

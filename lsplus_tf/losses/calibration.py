@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, check_choice, check_positive, sum_over_replicas
+from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.losses.base import Batch, Form, check_positive, sum_over_replicas
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 # The authors' width of the Laplacian kernel between confidences.
@@ -176,7 +176,7 @@ class MMCELoss(PenaltyLoss):
         self,
         weight: float = 2.0,
         weighted: bool = False,
-        form: str = "released_code",
+        form: Form = "released_code",
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -186,7 +186,7 @@ class MMCELoss(PenaltyLoss):
             weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
         )
         self.weighted = bool(weighted)
-        self.form = check_choice("form", form, "released_code", "paper")
+        self.form = check_choice("form", form, Form)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         confidence, right = _flat(batch.confidence), _flat(batch.correct)

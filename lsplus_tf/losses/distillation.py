@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,17 +12,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.losses.base import (
     Batch,
     ClassificationLoss,
+    Form,
     check_alpha,
-    check_choice,
     check_number,
     check_positive,
 )
-
-Form = Literal["paper", "released_code"]
 
 
 class DistillationLoss(ClassificationLoss):
@@ -49,7 +47,7 @@ class DistillationLoss(ClassificationLoss):
         self.alpha = check_alpha(alpha)
         self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
-        self.form = check_choice("form", form, "paper", "released_code")
+        self.form = check_choice("form", form, Form)
 
     @abc.abstractmethod
     def divergence(self, batch: Batch, student: tf.Tensor) -> tf.Tensor:

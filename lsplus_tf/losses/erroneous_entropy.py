@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch, check_choice
+from lsplus_tf.errors import check_choice
+from lsplus_tf.losses.base import Batch, Form
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+
+Divergence = Literal["entropy", "kl"]
+Samples = Literal["erroneous", "all"]
 
 # Where Keras's binary cross-entropy, and with it the released code, clips probabilities.
 _CLIP = 1e-7
@@ -59,9 +63,9 @@ class ErroneousEntropyLoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 0.3,
-        divergence: str = "entropy",
-        samples: str = "erroneous",
-        form: str = "paper",
+        divergence: Divergence = "entropy",
+        samples: Samples = "erroneous",
+        form: Form = "paper",
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -70,9 +74,9 @@ class ErroneousEntropyLoss(PenaltyLoss):
         super().__init__(
             weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
         )
-        self.divergence = check_choice("divergence", divergence, "entropy", "kl")
-        self.samples = check_choice("samples", samples, "erroneous", "all")
-        self.form = check_choice("form", form, "paper", "released_code")
+        self.divergence = check_choice("divergence", divergence, Divergence)
+        self.samples = check_choice("samples", samples, Samples)
+        self.form = check_choice("form", form, Form)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         if self.form == "paper" or self.base != "hard_labels":

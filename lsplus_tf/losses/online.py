@@ -10,13 +10,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, check_alpha, check_choice, check_number, class_ids
+from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.losses.base import Batch, check_alpha, check_number, class_ids
 from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
 EmptyClass = Literal["uniform", "keep", "zeros"]
-Initial = Literal["uniform", "zeros", "label_smoothed"] | ArrayLike
+FirstMatrix = Literal["uniform", "zeros", "label_smoothed"]
+Initial = FirstMatrix | ArrayLike
 
 
 class SoftLabelLoss(ClassIndexedLoss):
@@ -196,7 +197,7 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
         prior_weight: float = 0.5,
     ) -> None:
         self.alpha = check_alpha(alpha)
-        self.empty_class = check_choice("empty_class", empty_class, "uniform", "keep", "zeros")
+        self.empty_class = check_choice("empty_class", empty_class, EmptyClass)
         self.soft_weight = soft_weight
         soft = 1.0 - self.alpha if soft_weight is None else check_number("soft_weight", soft_weight)
         if freeze_above is not None:
@@ -219,7 +220,7 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
                 "zeros": np.zeros_like(uniform),
                 "label_smoothed": _spread(len(uniform), 0.1),
             }
-            first = matrices[check_choice("initial", initial, *matrices)]
+            first = matrices[check_choice("initial", initial, FirstMatrix)]
         else:
             first = self.initial = _check_matrix("initial", initial, len(uniform))
         super().__init__(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.metrics._predictions import (
     Binning,
     Closed,
@@ -13,7 +13,6 @@ from lsplus_tf.metrics._predictions import (
     FloatArray,
     Norm,
     Predictions,
-    check_choice,
     check_count,
     check_norm,
     row_blocks,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lsplus_tf.metrics._resampled_measures import Values
-from lsplus_tf.metrics._resampling import Statistic
+from lsplus_tf.metrics._resampled_statistics import Statistic
 
 Method = Literal["percentile", "bca"]
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._predictions import check_choice
+from lsplus_tf.errors import InputError, check_choice
 
 PairedTest = Literal["wilcoxon", "t"]
 

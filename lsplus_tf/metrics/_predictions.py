@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice
 
 Convention = Literal["standard", "paper"]
 Binning = Literal["equal_width", "equal_mass"]
@@ -189,14 +189,6 @@ def check_flag(name: str, value: bool) -> None:
     """Raise InputError unless the value is a bool."""
     if not isinstance(value, (bool, np.bool_)):
         raise InputError(f"{name}: expected True or False, received {value!r}")
-
-
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise InputError unless the value is one of a Literal's strings."""
-    allowed = get_args(choices)
-    if value not in allowed:
-        listed = " or ".join(map(repr, allowed))
-        raise InputError(f"{name}: expected {listed}, received {value!r}")
 
 
 def check_norm(norm: Norm) -> float:

@@ -1,6 +1,6 @@
 """Metrics as functions of sums over the samples, or of the samples' order.
 
-`_resampling` evaluates them on many resamples at once.
+`_resampled_statistics` evaluates them on many resamples at once.
 """
 
 from collections.abc import Callable, Iterable

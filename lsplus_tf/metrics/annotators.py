@@ -12,6 +12,7 @@ without a vote.
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.errors import check_choice
 from lsplus_tf.metrics import _bins
 from lsplus_tf.metrics._bins import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
@@ -19,7 +20,6 @@ from lsplus_tf.metrics._predictions import (
     Closed,
     Norm,
     average_ties,
-    check_choice,
     check_count,
     check_votes,
     row_blocks,

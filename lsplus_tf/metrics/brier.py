@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 
 import numpy.typing as npt
 
+from lsplus_tf.errors import check_choice
 from lsplus_tf.metrics import _bins, _measures
 from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import Closed, check_choice, check_predictions
+from lsplus_tf.metrics._predictions import Closed, check_predictions
 
 BrierScale = Literal["sum", "half", "mean"]
 

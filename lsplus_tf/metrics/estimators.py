@@ -13,7 +13,7 @@ from scipy.fft import dct, idct
 from scipy.optimize import brentq
 from scipy.special import erf, gammaln
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.metrics import _bins
 from lsplus_tf.metrics._bins import PAPER_BINS
 from lsplus_tf.metrics._predictions import (
@@ -22,7 +22,6 @@ from lsplus_tf.metrics._predictions import (
     FloatArray,
     Norm,
     Predictions,
-    check_choice,
     check_norm,
     check_predictions,
 )

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.metrics._bootstrap import Interval, Method, bootstrap, rounding
 from lsplus_tf.metrics._method_tests import (
     HypothesisTest,
@@ -33,8 +33,8 @@ from lsplus_tf.metrics._method_tests import (
     friedman_test,
     holm,
 )
-from lsplus_tf.metrics._predictions import check_choice, check_count, check_predictions
-from lsplus_tf.metrics._resampling import Metric, statistic_of
+from lsplus_tf.metrics._predictions import check_count, check_predictions
+from lsplus_tf.metrics._resampled_statistics import Metric, statistic_of
 
 __all__ = [
     "HypothesisTest",

@@ -3,7 +3,7 @@
 The paper's labels are the majority of seven pathologists. Here every method is measured against
 the shares of their votes, as `lsplus_tf.metrics.annotators` defines it, and by Spearman's
 correlation of its confidence with their agreement (the majority's votes, 4 to 7). Intervals and
-tests are those of `resampling`.
+tests are those of `run_comparison`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from lsplus_tf import resampling
+from lsplus_tf import run_comparison
 from lsplus_tf.paper.artifacts import ANNOTATORS, BACKBONES, METHODS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, title
 from lsplus_tf.paper.conclusions import CONTROL, complete_runs, interval_tables
 from lsplus_tf.paper.figures import METHOD_TITLES
 from lsplus_tf.plots import _shared
-from lsplus_tf.resampling import FloatArray, Measure
+from lsplus_tf.run_comparison import FloatArray, Measure
 
 # By which way is better, and the family of tests of Holm's correction: these times five baselines
 # times the networks that are there.
@@ -62,7 +62,7 @@ class Agreement:
 
 
 def agree(
-    artifacts: Artifacts, *, resamples: int = resampling.RESAMPLES, seed: int = 0
+    artifacts: Artifacts, *, resamples: int = run_comparison.RESAMPLES, seed: int = 0
 ) -> Agreement | None:
     """Every network's methods of which all three runs are there, against the votes."""
     votes = artifacts.votes()
@@ -78,9 +78,9 @@ def agree(
             for metric in METRICS
             for method, given in runs.items()
         }
-        resampled = resampling.resample(measures, len(votes), resamples, seed)
-        intervals.append(_of(backbone, resampling.intervals(resampled)))
-        tests.append(_of(backbone, resampling.compare(resampled, CONTROL, METRICS)))
+        resampled = run_comparison.resample(measures, len(votes), resamples, seed)
+        intervals.append(_of(backbone, run_comparison.intervals(resampled)))
+        tests.append(_of(backbone, run_comparison.compare(resampled, CONTROL, METRICS)))
         by_votes += [
             _of(backbone, _means_by_votes(given, votes).assign(method=method))
             for method, given in runs.items()
@@ -91,7 +91,7 @@ def agree(
         pd.DataFrame({"ssa_votes": numbers, "images": images}),
         float(entr(shares).sum(axis=1).mean()),
         pd.concat(intervals, ignore_index=True),
-        resampling.corrected(pd.concat(tests, ignore_index=True)),
+        run_comparison.corrected(pd.concat(tests, ignore_index=True)),
         pd.concat(by_votes, ignore_index=True),
         resamples,
     )
@@ -134,14 +134,14 @@ def in_words(agreement: Agreement) -> str:
     lines = [
         f"Of {images.sum()} test images the seven pathologists agree on {images[[0, 7]].sum()} and "
         f"are split 4 to 3 on {images[[3, 4]].sum()}. Every method against the shares of their "
-        f"votes, mean over three runs with {resampling.CONFIDENCE_LEVEL:.0%} intervals: lower is "
-        "better but for the last column, Spearman's correlation of confidence with the majority's "
-        "share of votes. No model can have a cross-entropy below "
+        f"votes, mean over three runs with {run_comparison.CONFIDENCE_LEVEL:.0%} intervals: "
+        "lower is better but for the last column, Spearman's correlation of confidence with the "
+        "majority's share of votes. No model can have a cross-entropy below "
         f"{agreement.best_cross_entropy:.3f}, the mean entropy of the votes.",
         interval_tables(agreement.intervals, dict.fromkeys(METRICS, 1.0), HEADINGS),
         "LS+ against each baseline on the same resamples of the images, p < "
-        f"{resampling.SIGNIFICANCE:g} after Holm's correction over {len(agreement.tests)} tests, "
-        "and how much the methods doubt:",
+        f"{run_comparison.SIGNIFICANCE:g} after Holm's correction over {len(agreement.tests)} "
+        "tests, and how much the methods doubt:",
         "\n".join(_findings(agreement)),
     ]
     return "\n\n".join(lines)
@@ -208,11 +208,11 @@ def _measure(metric: str, run: Published, shares: FloatArray) -> Measure:
     probabilities = run.probabilities.astype(np.float64)
     if metric == "cross_entropy":
         logs = np.log(probabilities.clip(np.finfo(np.float64).tiny))
-        return resampling.mean_of(-(shares * logs).sum(axis=1))
+        return run_comparison.mean_of(-(shares * logs).sum(axis=1))
     if metric == "brier":
-        return resampling.mean_of(((probabilities - shares) ** 2).sum(axis=1))
+        return run_comparison.mean_of(((probabilities - shares) ** 2).sum(axis=1))
     confidence, predicted = run.probabilities.max(axis=1), run.probabilities.argmax(axis=1)
     if metric == "calibration_error":
         agreeing = shares[np.arange(len(shares)), predicted]
-        return resampling.equal_width_gap(confidence, agreeing)
-    return resampling.rank_correlation(confidence, shares.max(axis=1))
+        return run_comparison.equal_width_gap(confidence, agreeing)
+    return run_comparison.rank_correlation(confidence, shares.max(axis=1))

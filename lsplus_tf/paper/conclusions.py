@@ -1,8 +1,8 @@
 """Which of the LS+ paper's conclusions on MHIST its published predictions support.
 
 Table 1's metrics of every method and network, the mean over three runs, with intervals, and LS+
-against each baseline on the same images; `resampling` says what is resampled. The metrics are the
-sound ones of `lsplus_tf.metrics`: they differ from the printed ones in that the least confident
+against each baseline on the same images; `run_comparison` says what is resampled. The metrics are
+the sound ones of `lsplus_tf.metrics`: they differ from the printed ones in that the least confident
 image is in a bin of the ACE, and that the cross-entropy is not cut off at a probability of 1e-7.
 On ResNet-34 that moves a run's ACE by 0.0005 and the CE of hard labels by up to 0.009.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lsplus_tf import resampling
+from lsplus_tf import run_comparison
 from lsplus_tf.paper.artifacts import BACKBONES, METHODS, RUNS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, HEADINGS, markdown, title
 from lsplus_tf.paper.figures import METHOD_TITLES
@@ -53,7 +53,7 @@ class Conclusions:
 
 
 def conclude(
-    artifacts: Artifacts, *, resamples: int = resampling.RESAMPLES, seed: int = 0
+    artifacts: Artifacts, *, resamples: int = run_comparison.RESAMPLES, seed: int = 0
 ) -> Conclusions | None:
     """Intervals and tests of every network's methods of which all three runs are there."""
     intervals, tests = [], []
@@ -63,19 +63,19 @@ def conclude(
             continue
         measures = {
             (metric, method): [
-                resampling.measure_of(metric, run.probabilities, run.labels) for run in given
+                run_comparison.measure_of(metric, run.probabilities, run.labels) for run in given
             ]
             for metric in METRICS
             for method, given in runs.items()
         }
         images = next(iter(runs.values()))[0].labels.size
-        resampled = resampling.resample(measures, images, resamples, seed)
-        intervals.append(resampling.intervals(resampled).assign(backbone=backbone))
-        tests.append(resampling.compare(resampled, CONTROL, CLAIMED).assign(backbone=backbone))
+        resampled = run_comparison.resample(measures, images, resamples, seed)
+        intervals.append(run_comparison.intervals(resampled).assign(backbone=backbone))
+        tests.append(run_comparison.compare(resampled, CONTROL, CLAIMED).assign(backbone=backbone))
     if not intervals:
         return None
     every_interval = _backbone_first(pd.concat(intervals, ignore_index=True))
-    every_test = _backbone_first(resampling.corrected(pd.concat(tests, ignore_index=True)))
+    every_test = _backbone_first(run_comparison.corrected(pd.concat(tests, ignore_index=True)))
     return Conclusions(every_interval, every_test, survivors(every_interval, every_test), resamples)
 
 
@@ -120,7 +120,7 @@ def in_words(conclusions: Conclusions) -> str:
     tests, claims = conclusions.tests, conclusions.survivors
     lines = [
         "Metrics of Table 1 on MHIST in percent (CE times 100), mean over three runs, with "
-        f"{resampling.CONFIDENCE_LEVEL:.0%} bootstrap intervals: {conclusions.resamples:,} "
+        f"{run_comparison.CONFIDENCE_LEVEL:.0%} bootstrap intervals: {conclusions.resamples:,} "
         "resamples of the images, the same for all methods and runs. ECE, ACE and SCE of a finite "
         "sample are too large; their intervals, which take that off, may lie below the value. The "
         "trained networks are taken as they are: how much training anew would change is not in the "
@@ -131,9 +131,9 @@ def in_words(conclusions: Conclusions) -> str:
         return "\n\n".join(lines)
     lines.append(
         'LS+ against each baseline on the same resamples: "better" and "worse" are p < '
-        f"{resampling.SIGNIFICANCE:g} after Holm's correction over all {len(tests)} tests. LS+ has "
-        f"the best mean in {(claims['best'] == CONTROL).sum()} of {len(claims)} combinations of "
-        "network and metric; that it is better than every baseline is shown in "
+        f"{run_comparison.SIGNIFICANCE:g} after Holm's correction over all {len(tests)} tests. "
+        f"LS+ has the best mean in {(claims['best'] == CONTROL).sum()} of {len(claims)} "
+        "combinations of network and metric; that it is better than every baseline is shown in "
         f"{claims['survives'].sum()}."
     )
     rows = [

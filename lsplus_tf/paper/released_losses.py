@@ -16,13 +16,15 @@ Source: Sambyal et al., MICCAI 2024, code github.com/abhisheksambyal/lsplus @661
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, ClassificationLoss, check_choice, check_number
+from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.losses.base import Batch, ClassificationLoss, check_number
+
+Heads = Literal["both", "softmax"]
 
 _CLIP = 1e-7  # Keras' default epsilon
 
@@ -36,9 +38,9 @@ class _ReleasedLoss(ClassificationLoss):
     reduction, name : as in `keras.losses.Loss`.
     """
 
-    def __init__(self, *, heads: str, reduction: str, name: str) -> None:
+    def __init__(self, *, heads: Heads, reduction: str, name: str) -> None:
         super().__init__(from_logits=True, reduction=reduction, name=name)
-        self.heads = check_choice("heads", heads, "both", "softmax")
+        self.heads = check_choice("heads", heads, Heads)
 
     @abc.abstractmethod
     def softmax_head(self, batch: Batch) -> tf.Tensor:
@@ -91,7 +93,7 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
 
     def __init__(
         self,
-        heads: str = "both",
+        heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_hard_labels",
     ) -> None:
@@ -144,7 +146,7 @@ class ReleasedFocalLoss(_ReleasedLoss):
         self,
         gamma: float = 3.0,
         alpha: float = 0.25,
-        heads: str = "both",
+        heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_focal",
     ) -> None:
@@ -176,7 +178,7 @@ class _SwappedLoss(_ReleasedLoss):
     """
 
     def __init__(
-        self, *, alpha: float, weight: float, heads: str, reduction: str, name: str
+        self, *, alpha: float, weight: float, heads: Heads, reduction: str, name: str
     ) -> None:
         super().__init__(heads=heads, reduction=reduction, name=name)
         self.alpha = check_number("alpha", alpha)
@@ -239,7 +241,7 @@ class ReleasedDCALoss(_SwappedLoss):
         self,
         alpha: float = 1.0,
         weight: float = 10.0,
-        heads: str = "both",
+        heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_dca",
     ) -> None:
@@ -287,7 +289,7 @@ class ReleasedMDCALoss(_SwappedLoss):
         self,
         alpha: float = 0.1,
         weight: float = 1.0,
-        heads: str = "both",
+        heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_mdca",
     ) -> None:

@@ -8,7 +8,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from lsplus_tf.metrics._predictions import check_choice, check_predictions
+from lsplus_tf.errors import check_choice
+from lsplus_tf.metrics._predictions import check_predictions
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._predictions import check_choice
+from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import History
 
