@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run
+
+LINE_EVERY = 60.0  # seconds, where there is no terminal to draw a bar on
 
 
 def describe_data(dataset: ImageDataset) -> str:
@@ -25,20 +29,24 @@ def describe_data(dataset: ImageDataset) -> str:
 class TerminalProgress(Observer):
     """A progress bar over all epochs of the missing runs, and a line for every finished run.
 
-    Use it as a context manager and as the `observer` of `run_experiment`. Without a terminal only
-    the lines are printed.
+    Use it as a context manager and as the `observer` of `run_experiment`. Without a terminal, as
+    in a job's log, the bar is a line each minute.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            # On a narrow terminal the words and numbers are worth more than the bar.
+            TextColumn(
+                "{task.description}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+            *([BarColumn(bar_width=16), TimeElapsedColumn()] if console.width >= 100 else []),
             TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
+            expand=True,
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("", total=None, visible=False)
@@ -48,6 +56,7 @@ class TerminalProgress(Observer):
         self._made_before: dict[Run, int] = {}  # by other processes: no measure of the speed
         self._under_way: dict[Run, None] = {}
         self._last: dict[Run, str] = {}
+        self._next_line = monotonic() + LINE_EVERY
 
     def __enter__(self) -> TerminalProgress:
         self._progress.start()
@@ -142,3 +151,6 @@ class TerminalProgress(Observer):
             total=count * self._epochs - made_before,
             completed=sum(self._done.values()) - made_before,
         )
+        if not self._console.is_terminal and self._under_way and monotonic() >= self._next_line:
+            self._next_line = monotonic() + LINE_EVERY
+            self._console.print(shown, highlight=False, markup=False, soft_wrap=True)

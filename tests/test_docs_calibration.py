@@ -7,11 +7,15 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import ExifTags, Image, ImageOps
 
 from lsplus_tf import cli
 from lsplus_tf.calibrators import CALIBRATORS
 from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.image_files import decode
 from lsplus_tf.datasets.images import to_pillow
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,17 +39,6 @@ def place(reproduced, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", commands()[1:], ids=lambda command: command[1])
-def test_the_commands_run_one_after_the_other(place, monkeypatch, command):
-    monkeypatch.chdir(place)
-    assert command[0] == "lsplus-tf"
-    monkeypatch.setattr("sys.argv", command)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0
-    assert Path(command[command.index("--out") + 1]).exists()
-
-
 def test_the_experiments_config_is_valid():
     """Its run is tested in test_calibrated_rows, on a smaller network."""
     from lsplus_tf.config import load_config
@@ -55,15 +48,47 @@ def test_the_experiments_config_is_valid():
     load_config(ROOT / first[2], [first[4]])
 
 
-def test_the_python_runs(place, monkeypatch, capsys):
+def test_the_commands_and_then_the_python_run(place, monkeypatch, capsys):
     monkeypatch.chdir(place)
+    for command in commands()[1:]:
+        assert command[0] == "lsplus-tf"
+        monkeypatch.setattr("sys.argv", command)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 0, command
+        assert Path(command[command.index("--out") + 1]).exists()
+    predicted = pd.read_csv("predictions.csv")
     names: dict[str, object] = {"run": Path("runs/digits/hard_labels/seed_0")}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "calibration.md", "exec"), names)
+        if "served.serve" in block:  # without the package, the same numbers
+            assert [path.name for path in names["files"]] == list(predicted["file"])
+            np.testing.assert_allclose(names["probabilities"], predicted.iloc[:, -10:], atol=1e-6)
     assert "20 images, " in capsys.readouterr().out
     assert Path("calibrated.keras").is_file()
+
+
+def test_files_are_read_as_in_training(tmp_path):
+    """The page's function, which is for those who do not have this package."""
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (233, 210, 3), np.uint8)).resize((420, 466))
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    photo.save(tmp_path / "large.jpg")
+    photo.save(tmp_path / "turned.jpg", exif=turned)
+    photo.save(tmp_path / "whole.png")
+    photo.convert("LA").save(tmp_path / "grey_alpha.png")
+    (source,) = (b for b in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "draft" in b)
+    function = re.search(r"^def read_image.*?^    return [^\n]*", source, re.M | re.S)
+    for channels in (1, 3):
+        names = {"height": 64, "width": 64, "channels": channels}
+        names |= {"np": np, "Image": Image, "ImageOps": ImageOps}
+        exec(function[0], names)
+        for path in tmp_path.iterdir():
+            expected = decode(path, channels=channels, image_size=64)
+            np.testing.assert_array_equal(names["read_image"](path), expected)
 
 
 def test_every_calibrator_has_a_line():

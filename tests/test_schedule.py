@@ -278,6 +278,22 @@ def test_the_display_of_runs_beside_each_other():
     assert "run 3 of 4: hard, seed 2 was finished by another process" in text.getvalue()
 
 
+def test_a_log_has_a_line_each_minute(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("lsplus_tf.progress.monotonic", lambda: clock[0])
+    text = io.StringIO()
+    runs = [Run("hard", 0), Run("hard", 1)]
+    with TerminalProgress(Console(file=text, width=80)) as progress:
+        progress.planned(runs, [], epochs=100)
+        progress.run_started(runs[0])
+        for epoch in range(100):  # of 7 seconds
+            clock[0] += 7.0
+            progress.epoch_ended(runs[0], epoch, {"val_accuracy": 0.5})
+    lines = text.getvalue().splitlines()
+    assert lines[1:3] == [f"run 1 of 2: hard, seed 0, epoch {n}/100" for n in (9, 18)]
+    assert len(lines) == 1 + 100 // 9
+
+
 # --- what goes to another process -----------------------------------------------------------------
 
 
