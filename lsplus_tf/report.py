@@ -13,7 +13,7 @@ from matplotlib.legend import Legend
 from lsplus_tf import plots, tables
 from lsplus_tf.atomic import locked, written_whole
 from lsplus_tf.experiments import truth
-from lsplus_tf.experiments.gather import Prediction, Results
+from lsplus_tf.experiments.gather import Prediction, Results, Row
 from lsplus_tf.experiments.uncertainty import measure_uncertainty
 from lsplus_tf.methods import short_names
 from lsplus_tf.page import write_page
@@ -96,19 +96,14 @@ def _save_calibrators(results: Results, folder: Path) -> None:
 def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figure]:
     titles = short_names(results.experiment.methods)
     methods = results.methods
-    plain = [row for row in results.rows if not row.calibrators]
-    predictions = {row.name: results.predictions(row) for row in plain}
+    groups = _by_calibrator(results)
+    predictions = {row.name: results.predictions(row) for row in groups[""]}
     figures = {}
 
-    figures["reliability"] = _reliability(predictions)
-    for name in results.experiment.calibrators:
-        calibrated = {
-            row.name: results.predictions(row)
-            for row in results.rows
-            if row.calibrators and row.calibrators[0].name == name
-        }
-        if calibrated:
-            figures[f"reliability_{name}"] = _reliability(calibrated)
+    for name, rows in groups.items():
+        figures[f"reliability_{name}" if name else "reliability"] = _reliability(
+            {row.name: results.predictions(row) for row in rows}
+        )
     figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
     figures["density"].suptitle(POOLED, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
@@ -159,6 +154,14 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
     return figures
 
 
+def _by_calibrator(results: Results) -> dict[str, list[Row]]:
+    """The rows as they are, under "", and those of each calibrator."""
+    groups: dict[str, list[Row]] = {}
+    for row in results.rows:
+        groups.setdefault(row.calibrators[0].name if row.calibrators else "", []).append(row)
+    return groups
+
+
 def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
     """A reliability diagram of each, with one legend for all."""
     figure, axes = _panels(len(predictions), 3.4, 4.4)
@@ -176,19 +179,19 @@ def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
 
 
 def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
-    predictions = {
-        row.name: [(p, exact.posterior) for p, _ in results.predictions(row)]
-        for row in results.rows
-        if not row.ensemble
-    }
-    figures = {}
-    first = next(iter(predictions))
-    # So many lines in one panel cannot be told apart.
-    panels = (
-        [predictions]
-        if len(predictions) <= PANELS_IN_A_ROW
-        else [{first: predictions[first], title: runs} for title, runs in predictions.items()]
-    )
+    figures: dict[str, Figure] = {}
+    panels: list[Mapping[str, Sequence[plots.Prediction]]] = []
+    for rows in _by_calibrator(results).values():
+        predictions = {
+            row.name: [(p, exact.posterior) for p, _ in results.predictions(row)]
+            for row in rows
+            if not row.ensemble
+        }
+        if len(predictions) <= PANELS_IN_A_ROW:
+            panels.append(predictions)
+        else:  # so many lines in one panel cannot be told apart
+            first = next(iter(predictions))
+            panels += [{first: predictions[first], title: p} for title, p in predictions.items()]
     figures["truth"], axes = _panels(len(panels), 4.6, 4.6)
     figures["truth"].suptitle("Test split, all seeds together, without labels", fontsize=10)
     for ax, shown in zip(axes, panels, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -69,7 +70,7 @@ def settled_process(protocol: Protocol, seed: int) -> Iterator[None]:
     """Seeds, precision and determinism of a run; what earlier runs of the process left is dropped.
 
     The precision policy is put back afterwards; seeds and determinism, which TensorFlow cannot
-    unset, stay.
+    unset, stay. TensorFlow's advice on retracing is left out: each run has functions of its own.
     """
     import keras
     import tensorflow as tf
@@ -80,10 +81,16 @@ def settled_process(protocol: Protocol, seed: int) -> Iterator[None]:
         tf.config.experimental.enable_op_determinism()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(protocol.precision)
+    tf.get_logger().addFilter(_not_about_retracing)
     try:
         yield
     finally:
+        tf.get_logger().removeFilter(_not_about_retracing)
         keras.config.set_dtype_policy(before)
+
+
+def _not_about_retracing(record: logging.LogRecord) -> bool:
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def package_versions() -> dict[str, str]:
