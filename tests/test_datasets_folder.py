@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.image_files import read_header
 from lsplus_tf.errors import InputError, MissingDataError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -175,6 +176,30 @@ def test_more_than_8_bits_are_refused(tmp_path):
     write_16_bit_rgb(tmp_path / "val/cat/1.png")
     with pytest.raises(InputError, match=r"expected 8 bits per channel, val/cat/1\.png has more"):
         load_dataset(f"folder:{tmp_path}", channels=3)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_more_than_8_bits_are_refused_whatever_is_skipped(tmp_path, size):
+    """Also where all is told already, so that no header is read."""
+    name = f"folder:{fill(tmp_path)}"
+    save(tmp_path / "val/cat/1.png", mode="I;16", value=300)
+    options = {"image_size": size, "channels": 1}
+    remedy = r"val/cat/1\.png has more \(1 such files\); convert them to 8 bits$"
+    for unreadable in ("fail", "skip"):
+        with pytest.raises(InputError, match=remedy) as refusal:
+            load_dataset(name, unreadable=unreadable, **options)
+        assert "unreadable" not in str(refusal.value)
+    (tmp_path / "val/cat/0.png").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=rf"1 unreadable images: val/cat/0.*unreadable=skip; .*{remedy}"
+    ):
+        load_dataset(name, **options)
+    with pytest.raises(InputError, match=remedy) as refusal:
+        load_dataset(name, unreadable="skip", **options)
+    assert "unreadable" not in str(refusal.value)
+    with pytest.raises(InputError, match=remedy):
+        load_dataset(name, unreadable="skip", cache="none", **options)
+    assert read_header(tmp_path / "val/cat/1.png", size_matters=False).grey
 
 
 def test_sizes_must_agree(tmp_path):

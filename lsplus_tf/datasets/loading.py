@@ -88,7 +88,8 @@ def load_dataset(
         Whether image files that cannot be read are an error, or are left out with a warning and
         listed in `skipped`: before splits are carved and `samples_per_class` are drawn if it is
         their header, and after if it is their pixels. With `cache` "none" an error comes when the
-        file is used, and "skip" decodes all files once to find out.
+        file is used, and "skip" decodes all files once to find out. Files of more than 8 bits per
+        channel are an error in either case.
     download : bool
         Let TFDS download and prepare the set. Without it the network is never used.
     interpolation : {"bilinear", "nearest"}
