@@ -125,6 +125,7 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
     [
         (["--set", "protocol.epoch=3"], "protocol.epoch: unknown key, did you mean 'epochs'?"),
         (["--set", "epochs"], "--set: expected key=value, received 'epochs'"),
+        (["--set", "epochs", "3"], "--set: expected key=value, received 'epochs'"),
         (["--seeds", "abc"], "--seeds: expected numbers such as 0,1,2; received 'abc'"),
         (["--seeds", "0,"], "--seeds: expected numbers such as 0,1,2; received '0,'"),
         (["--seeds", "7"], "--seeds: the config has 0, 1, 2; received 7"),
@@ -393,6 +394,12 @@ def test_datasets_show(call, refused, tmp_path):
         assert 1000 <= image.height < 1100
         assert 300 <= image.width < 600
     assert "split: expected one of" in refused("datasets", "show", "digits", "--split", "dev")
+    for seed in range(6):
+        write_image(tmp_path / "set" / "ab"[seed % 2] / f"{seed}.png", seed)
+    (tmp_path / "set/a/2.png").write_bytes(b"")
+    code, _, stderr = call("datasets", "show", f"folder:{tmp_path / 'set'}", "--out", str(out))
+    assert code == 0
+    assert "left out 1 images that cannot be read: a/2.png (" in stderr
 
 
 def test_datasets_of_a_table_that_leaves_images_out(call, tmp_path):

@@ -190,8 +190,13 @@ def test_examples_are_drawn_by_the_seed(sound):
     ):
         choose_examples(files, split="validation", count=1, seed=0)
     (sound / "train/dog/p1-train.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"p1-train\.png: cannot be read"):
-        choose_examples(files, split="train", count=3, seed=0)
+    save(sound / "train/dog/p2-train.png", 60, mode="I;16")
+    with pytest.warns(
+        UserWarning,
+        match=r"left out 2 images .*/p1-train\.png \(.*/p2-train\.png \(more than 8 bits per ch",
+    ):
+        rest = choose_examples(files, split="train", count=3, seed=0)
+    assert [len(images) for images in rest.values()] == [3, 1]
 
 
 def test_examples_of_arrays():

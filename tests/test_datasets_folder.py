@@ -1,5 +1,6 @@
 """Folders of image files."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -259,8 +260,15 @@ def test_missing_folder(tmp_path):
 
 def test_layout_errors(tmp_path):
     name = f"folder:{tmp_path}"
-    with pytest.raises(InputError, match="expected a split 'train' or 'training', found none"):
+    layouts = r"as PATH/CLASS/\* or PATH/train/CLASS/\*"
+    with pytest.raises(InputError, match=f"{layouts}, found no folder and 0 images"):
         load_dataset(name)
+    save(tmp_path / "single/1.png")
+    with pytest.raises(
+        InputError, match=rf"{layouts}, found no folder and 1 images; .* \(csv:FILE"
+    ):
+        load_dataset(f"folder:{tmp_path / 'single'}")
+    shutil.rmtree(tmp_path / "single")
     fill(tmp_path, splits=("test",))
     with pytest.raises(InputError, match=r"expected a split 'train'.*found \['test'\]"):
         load_dataset(name)
@@ -299,6 +307,13 @@ def test_what_is_ignored_is_said(tmp_path):
         ),
     ):
         load_dataset(f"folder:{tmp_path}")
+    (tmp_path / "train/cat/notes.txt").rename(tmp_path / "train/cat/Thumbs.db")
+    (tmp_path / "Thumbs.db").touch()
+    (tmp_path / "train/dog/desktop.ini").touch()
+    with pytest.warns(UserWarning, match="no split are ignored") as record:
+        load_dataset(f"folder:{tmp_path}")
+    assert len(record) == 1
+    (tmp_path / "train/cat/notes.txt").touch()
     save(tmp_path / "train/cat/deeper/1.png")
     save(tmp_path / "train/1.png")
     save(tmp_path / "0.png")

@@ -222,7 +222,10 @@ def list_files(
         If its layout or labels do not fit; the message names what.
     """
     if group_pattern is not None and not name.startswith(FOLDER_PREFIX):
-        raise InputError(f"group_pattern: expected none for {name!r}, which is no folder:PATH")
+        hint = "; name the column `group`" if name.startswith(CSV_PREFIX) else ""
+        raise InputError(
+            f"group_pattern: expected none for {name!r}, which is no folder:PATH{hint}"
+        )
     if unlisted != "fail" and not name.startswith(CSV_PREFIX):
         raise InputError(f"unlisted: expected 'fail' for {name!r}, which is no csv:PATH")
     if name.startswith(FOLDER_PREFIX):
