@@ -13,6 +13,7 @@ import contextlib
 import doctest
 import importlib.util
 import io
+import json
 import re
 import shlex
 import sys
@@ -42,7 +43,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
     if COPIED not in path.parents
 )
-BLOCK = re.compile(r"^(?P<above>.*)\n+```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^(?P<above>[^\n]*)\n+```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
 NOT_RUN = re.compile(r"<!-- not run: .+ -->$")
 ELSEWHERE = {
     "audit.md": "test_docs_audit.py",
@@ -81,10 +82,14 @@ def pages_with(*languages: str) -> pytest.MarkDecorator:
 
 
 def test_every_block_is_dealt_with():
-    known = {"python", "pycon", "yaml"} | SHELL | SHOWN
+    known = {"python", "pycon", "yaml", "json"} | SHELL | SHOWN
     other = {(name(b.page), b.language) for b in BLOCKS if not b.language.startswith("{")}
     assert {(page, language) for page, language in other if language not in known} == set()
     assert len(PAGES) > 30
+    # None is taken for the text above another.
+    fences = sum(len(re.findall(r"^```", page.read_text(encoding="utf-8"), re.M)) for page in PAGES)
+    not_run = sum(len(re.findall(r"^<!-- not run", p.read_text("utf-8"), re.M)) for p in PAGES)
+    assert len(BLOCKS) == fences / 2 - not_run
 
 
 # --- Python --------------------------------------------------------------------------------------
@@ -166,9 +171,16 @@ def test_yaml_is_a_config_or_a_part_of_one(page: Path):
             parse_config(OmegaConf.to_container(values), name(page) or "")
 
 
+@pages_with("json")
+def test_json_is_json(page: Path):
+    for block in blocks_of(page):
+        if block.language == "json":
+            json.loads(block.text)
+
+
 # --- commands ------------------------------------------------------------------------------------
 
-HARMLESS = {"cd", "export", "flock", "git", "mkdir"}
+HARMLESS = {"cd", "export", "flock", "git", "mkdir", "ray", "source"}
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -194,6 +206,8 @@ def check_command(words: list[str]) -> None:
     program = program.rpartition("/")[2]
     if program == "lsplus-tf":
         check_lsplus_tf(arguments)
+    elif program == "srun":
+        check_command(arguments)
     elif program == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert set(filter(lambda word: "=" not in word, arguments)) <= set(targets), words
@@ -238,7 +252,7 @@ def check_lsplus_tf(arguments: list[str]) -> None:
     given = context.params
     if "overrides" in given and "config" in given:
         config = Path(given["config"])
-        if config.suffix and config.parts[0] != "configs":
+        if config == Path("CONFIG") or (config.suffix and config.parts[0] != "configs"):
             return  # the reader's own
         path = ROOT / config if config.suffix else config
         experiment = load_config(path, given["overrides"] or ())
