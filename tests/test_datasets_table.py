@@ -177,7 +177,7 @@ def test_the_csv_of_a_spreadsheet_in_another_country(tmp_path, delimiter):
     assert files.class_names == ("a, b", "c")
     assert files.groups.tolist() == [f"P{i}" for i in range(6)]
     table.write_text("path;label\n0.png;\u00e4\n", encoding="cp1252")
-    with pytest.raises(InputError, match=r"labels\.csv: cannot be read; save it as CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"labels\.csv: cannot be read as a CSV in UTF-8"):
         list_table(str(table))
 
 

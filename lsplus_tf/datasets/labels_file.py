@@ -130,9 +130,7 @@ def read_csv(path: Path, columns: Iterable[str]) -> LabelsFile:
             encoding="utf-8-sig",
         ).fillna("")
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(
-            f"{path}: cannot be read; save it as CSV in UTF-8 ({one_line(error)})"
-        ) from error
+        raise InputError(f"{path}: cannot be read as a CSV in UTF-8 ({one_line(error)})") from error
     table = cells.iloc[1:].set_axis(cells.iloc[0].str.strip().tolist(), axis=1)
     table.index = pd.RangeIndex(2, 2 + len(table))
     # Blank lines have been read so that they count.
