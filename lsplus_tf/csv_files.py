@@ -1,7 +1,8 @@
-"""CSV files that a spreadsheet opens without running what is in them."""
+"""CSV files as spreadsheets write them, and ones that they open without running what is in them."""
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,22 @@ from lsplus_tf.atomic import written_whole
 
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
 _FORMULA = ("=", "+", "-", "@", "\t")
+_DELIMITERS = ",;\t"
+
+
+def split_heading(line: str) -> tuple[list[str], str]:
+    """The cells of a CSV's first line, and what separates them: the mark that makes the most cells.
+
+    Spreadsheets write semicolons where the decimal sign is a comma.
+
+    Examples
+    --------
+    >>> split_heading('path;label;"group, or patient"')
+    (['path', 'label', 'group, or patient'], ';')
+    """
+    cells = {mark: next(csv.reader([line], delimiter=mark), [""]) for mark in _DELIMITERS}
+    delimiter = max(_DELIMITERS, key=lambda mark: len(cells[mark]))
+    return [name.strip() for name in cells[delimiter]], delimiter
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -17,12 +17,17 @@ LINE_EVERY = 60.0  # seconds, where there is no terminal to draw a bar on
 
 
 def describe_data(dataset: ImageDataset) -> str:
-    """How many images of which shape and how many classes, on one line."""
+    """How many images of which shape, classes and groups, on one line."""
     sizes = ", ".join(f"{len(split)} {part}" for part, split in dataset.splits())
     height, width, channels = dataset.image_shape
+    groups = ", ".join(
+        f"{len(set(split.groups.tolist()))} {part}"
+        for part, split in dataset.splits()
+        if split.groups is not None
+    )
     return (
         f"{dataset.name}: {sizes} images of {height}x{width}x{channels}, "
-        f"{dataset.num_classes} classes."
+        f"{dataset.num_classes} classes." + (f" Groups: {groups}." if groups else "")
     )
 
 

@@ -125,6 +125,7 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
     [
         (["--set", "protocol.epoch=3"], "protocol.epoch: unknown key, did you mean 'epochs'?"),
         (["--set", "epochs"], "--set: expected key=value, received 'epochs'"),
+        (["--set", "epochs", "3"], "--set: expected key=value, received 'epochs'"),
         (["--seeds", "abc"], "--seeds: expected numbers such as 0,1,2; received 'abc'"),
         (["--seeds", "0,"], "--seeds: expected numbers such as 0,1,2; received '0,'"),
         (["--seeds", "7"], "--seeds: the config has 0, 1, 2; received 7"),
@@ -323,8 +324,12 @@ def test_datasets_check(call, refused, tmp_path):
     name, out = f"folder:{tmp_path / 'set'}", tmp_path / "problems.csv"
     code, stdout, stderr = call("datasets", "check", name, "--out", str(out), columns=80)
     assert (code, stderr) == (0, "")
-    assert "carved from train when loaded: validation" in stdout
-    assert "width x height: 8x8 (8)" in stdout
+    assert "split off from train when the images are loaded: validation" in stdout
+    assert "groups, such as patients: none declared\n" in stdout
+    assert "width x height: 8x8 (8)\nchannels: grey (8)\n" in stdout
+    # Nothing is said of what a folder does not have.
+    for other in ("group in several splits", "without a row", "official"):
+        assert other not in stdout
     assert "identical to another: none" in stdout
     assert out.read_text() == "problem,split,class,file,detail\n"
     write_image(tmp_path / "set/test/b/7.png", 0)
@@ -343,14 +348,39 @@ def test_datasets_check(call, refused, tmp_path):
         ["'=b", "'=b/2.png"]
     ]
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[0-9]")
+    assert "groups, such as patients: 8, with 1 images each\n" in stdout
     assert "group in several splits: none" in stdout
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/")
+    assert "groups, such as patients: 2, with 4 images each\n" in stdout
     assert "  a/: 2 in train, 2 in test" in stdout
+    code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/0?")
+    assert "groups, such as patients: 3, with 1 to 4 images each\n" in stdout
     code, stdout, _ = call("datasets", "check", "digits")
     assert code == 0
     assert "official: 1797 all" in stdout
     assert "expected a folder" in refused("datasets", "check", "folder:nowhere")
     assert "expected after 'check'" in refused("datasets", "--data-dir", ".", "check", "digits")
+
+
+def test_datasets_check_says_what_stops_a_training(call, tmp_path):
+    for seed in range(8):
+        write_image(tmp_path / "ab"[seed % 2] / f"{seed}.png", seed)
+    (tmp_path / "a/0.png").write_bytes(b"")
+    (tmp_path / "a/2.png").write_bytes((tmp_path / "a/4.png").read_bytes())
+    Image.new("I;16", (8, 8), 300).save(tmp_path / "b/1.png")
+    Image.new("RGBA", (9, 8), "blue").save(tmp_path / "b/3.png")
+    code, stdout, _ = call("datasets", "check", f"folder:{tmp_path}")
+    assert code == 1
+    for line in (
+        "width x height: 8x8 (6), 9x8 (1) (training needs dataset.image_size)",
+        "channels: grey (6), colour (1) (training needs dataset.channels: 1 or 3)",
+        "unreadable: 1 (training stops: mend them or set dataset.unreadable=skip)",
+        "blank: 1 (used as they are, unless dataset.drop=[blank])",
+        "alpha channel: 1 (training needs dataset.channels: 1 or 3, which drops it)",
+        "more than 8 bits: 1 (training stops: convert them to 8 bits)",
+        "identical to another: 1 (used as they are, unless dataset.drop=[duplicates])",
+    ):
+        assert f"\n{line}\n" in stdout
 
 
 def test_datasets_show(call, refused, tmp_path):
@@ -364,6 +394,12 @@ def test_datasets_show(call, refused, tmp_path):
         assert 1000 <= image.height < 1100
         assert 300 <= image.width < 600
     assert "split: expected one of" in refused("datasets", "show", "digits", "--split", "dev")
+    for seed in range(6):
+        write_image(tmp_path / "set" / "ab"[seed % 2] / f"{seed}.png", seed)
+    (tmp_path / "set/a/2.png").write_bytes(b"")
+    code, _, stderr = call("datasets", "show", f"folder:{tmp_path / 'set'}", "--out", str(out))
+    assert code == 0
+    assert "left out 1 images that cannot be read: a/2.png (" in stderr
 
 
 def test_datasets_of_a_table_that_leaves_images_out(call, tmp_path):
@@ -373,7 +409,8 @@ def test_datasets_of_a_table_that_leaves_images_out(call, tmp_path):
     table.write_text("path,label\n1.png,a\n2.png,b\n3.png,a\n4.png,b\n", encoding="utf-8")
     code, stdout, _ = call("datasets", "check", f"csv:{table}")
     assert code == 1
-    assert "not in the list: 1\n  0.png: has no label" in stdout
+    advice = "(training stops: add them or set dataset.unlisted=ignore)"
+    assert f"image without a row: 1 {advice}\n  0.png: has no label" in stdout
     code, _, _ = call("datasets", "show", f"csv:{table}", "--out", str(tmp_path / "sheet.png"))
     assert code == 0
 

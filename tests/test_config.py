@@ -309,7 +309,10 @@ def test_files_that_are_not_configs(tmp_path, text, message):
 
 def test_a_missing_file(tmp_path):
     assert refusal(path=tmp_path / "no.yaml") == f"config: no such file {tmp_path / 'no.yaml'}"
-    assert "no such file" in refusal(path=tmp_path)
+    assert refusal(path=tmp_path).endswith(
+        f"{tmp_path} is a folder; for the images in it, take a config with "
+        f"dataset.name=folder:{tmp_path}"
+    )
     with pytest.raises(FileNotFoundError):
         load_config(tmp_path / "no.yaml")
 

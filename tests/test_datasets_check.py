@@ -52,6 +52,8 @@ def test_nothing_is_found_in_a_sound_folder(sound):
     assert report.table.empty
     assert report.identical == []
     assert report.sizes == Counter({(6, 5): 12})
+    assert report.colours == Counter({"grey": 12})
+    assert report.group_sizes.empty
     expected = pd.DataFrame({"train": [3, 3], "test": [3, 3]}, index=["cat", "dog"])
     pd.testing.assert_frame_equal(report.counts, expected, check_names=False)
 
@@ -98,15 +100,17 @@ def test_every_defect_is_found(sound):
         ("group in several splits", "", "p0: 2 in train, 2 in test"),
         ("group in several splits", "", "p1: 2 in train, 2 in test"),
         ("group in several splits", "", "p2: 2 in train, 2 in test"),
-        ("unofficial count", "", "6 images, officially 7"),
+        ("other than the official number", "", "6 images, officially 7"),
     ]
     assert list(map(len, report.identical)) == [3, 2]
     assert report.identical_across("split") == 1
     assert report.identical_across("class_name") == 1
     assert report.sizes == Counter({(6, 5): 8, (7, 5): 1})
+    assert report.colours == Counter({"grey": 8, "colour": 1})
+    assert report.group_sizes.to_dict() == {"p0": 4, "p1": 4, "p2": 4}
     assert report.table.columns.tolist() == ["problem", "split", "class", "file", "detail"]
     assert report.table.iloc[-1].tolist() == [
-        *("unofficial count", "test", "", "", "6 images, officially 7")
+        *("other than the official number", "test", "", "", "6 images, officially 7")
     ]
 
 
@@ -114,14 +118,14 @@ def test_sums_are_compared_where_a_split_is_carved(sound):
     files = list_folder(str(sound))
     assert not check_dataset(files, official={"train": 5, "validation": 1, "test": 6}).problems
     report = check_dataset(files, official={"all": 13})
-    assert problems(report) == [("unofficial count", "", "12 images, officially 13")]
+    assert problems(report) == [("other than the official number", "", "12 images, officially 13")]
 
 
 def test_images_that_a_table_leaves_out(sound):
     rows = [f"{path.relative_to(sound).as_posix()},a" for path in sorted(sound.rglob("*.png"))]
     (sound / "labels.csv").write_text("\n".join(["path,label", *rows[1:]]), encoding="utf-8")
     report = check_dataset(list_table(str(sound / "labels.csv"), "ignore"))
-    assert problems(report) == [("not in the list", rows[0].split(",")[0], "has no label")]
+    assert problems(report) == [("image without a row", rows[0].split(",")[0], "has no label")]
 
 
 def test_arrays(tmp_path):
@@ -137,11 +141,12 @@ def test_arrays(tmp_path):
     assert problems(report) == [
         ("blank", "val-000002", "an even area"),
         ("identical to another", "test-000001", "same as train-000004 (train, 0)"),
-        ("unofficial count", "", "16 images, officially 4"),
+        ("other than the official number", "", "16 images, officially 4"),
     ]
     assert report.problems[1].split == "test"
     assert report.problems[1].class_name == "1"
     assert report.sizes == Counter({(28, 28): 16})
+    assert report.colours == Counter({"grey": 16})
     assert report.counts.sum().to_dict() == {"train": 8, "validation": 4, "test": 4}
 
 
@@ -185,8 +190,13 @@ def test_examples_are_drawn_by_the_seed(sound):
     ):
         choose_examples(files, split="validation", count=1, seed=0)
     (sound / "train/dog/p1-train.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"p1-train\.png: cannot be read"):
-        choose_examples(files, split="train", count=3, seed=0)
+    save(sound / "train/dog/p2-train.png", 60, mode="I;16")
+    with pytest.warns(
+        UserWarning,
+        match=r"left out 2 images .*/p1-train\.png \(.*/p2-train\.png \(more than 8 bits per ch",
+    ):
+        rest = choose_examples(files, split="train", count=3, seed=0)
+    assert [len(images) for images in rest.values()] == [3, 1]
 
 
 def test_examples_of_arrays():

@@ -1,5 +1,6 @@
 """Folders of image files."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.image_files import read_header
 from lsplus_tf.errors import InputError, MissingDataError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -177,6 +179,30 @@ def test_more_than_8_bits_are_refused(tmp_path):
         load_dataset(f"folder:{tmp_path}", channels=3)
 
 
+@pytest.mark.parametrize("size", [None, 4])
+def test_more_than_8_bits_are_refused_whatever_is_skipped(tmp_path, size):
+    """Also where all is told already, so that no header is read."""
+    name = f"folder:{fill(tmp_path)}"
+    save(tmp_path / "val/cat/1.png", mode="I;16", value=300)
+    options = {"image_size": size, "channels": 1}
+    remedy = r"val/cat/1\.png has more \(1 such files\); convert them to 8 bits$"
+    for unreadable in ("fail", "skip"):
+        with pytest.raises(InputError, match=remedy) as refusal:
+            load_dataset(name, unreadable=unreadable, **options)
+        assert "unreadable" not in str(refusal.value)
+    (tmp_path / "val/cat/0.png").write_bytes(b"")
+    with pytest.raises(
+        InputError, match=rf"1 unreadable images: val/cat/0.*unreadable=skip; .*{remedy}"
+    ):
+        load_dataset(name, **options)
+    with pytest.raises(InputError, match=remedy) as refusal:
+        load_dataset(name, unreadable="skip", **options)
+    assert "unreadable" not in str(refusal.value)
+    with pytest.raises(InputError, match=remedy):
+        load_dataset(name, unreadable="skip", cache="none", **options)
+    assert read_header(tmp_path / "val/cat/1.png", size_matters=False).grey
+
+
 def test_sizes_must_agree(tmp_path):
     fill(tmp_path)
     save(tmp_path / "test/cat/0.png", size=(9, 4))
@@ -234,8 +260,15 @@ def test_missing_folder(tmp_path):
 
 def test_layout_errors(tmp_path):
     name = f"folder:{tmp_path}"
-    with pytest.raises(InputError, match="expected a split 'train' or 'training', found none"):
+    layouts = r"as PATH/CLASS/\* or PATH/train/CLASS/\*"
+    with pytest.raises(InputError, match=f"{layouts}, found no folder and 0 images"):
         load_dataset(name)
+    save(tmp_path / "single/1.png")
+    with pytest.raises(
+        InputError, match=rf"{layouts}, found no folder and 1 images; .* \(csv:FILE"
+    ):
+        load_dataset(f"folder:{tmp_path / 'single'}")
+    shutil.rmtree(tmp_path / "single")
     fill(tmp_path, splits=("test",))
     with pytest.raises(InputError, match=r"expected a split 'train'.*found \['test'\]"):
         load_dataset(name)
@@ -274,6 +307,13 @@ def test_what_is_ignored_is_said(tmp_path):
         ),
     ):
         load_dataset(f"folder:{tmp_path}")
+    (tmp_path / "train/cat/notes.txt").rename(tmp_path / "train/cat/Thumbs.db")
+    (tmp_path / "Thumbs.db").touch()
+    (tmp_path / "train/dog/desktop.ini").touch()
+    with pytest.warns(UserWarning, match="no split are ignored") as record:
+        load_dataset(f"folder:{tmp_path}")
+    assert len(record) == 1
+    (tmp_path / "train/cat/notes.txt").touch()
     save(tmp_path / "train/cat/deeper/1.png")
     save(tmp_path / "train/1.png")
     save(tmp_path / "0.png")

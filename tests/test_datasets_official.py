@@ -333,9 +333,9 @@ def test_defects_of_mhist(tmp_path, line, column, value, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read as comma-separated text"),
+        ("", "cannot be read as a CSV in UTF-8"),
         ("Image Name,Majority Vote Label\nx\n", "expected one column 'Number of"),
-        ('a,b\n1,2,3\n"', "cannot be read as comma-separated text"),
+        ('a,b\n1,2,3\n"', "cannot be read as a CSV in UTF-8"),
     ],
 )
 def test_a_damaged_csv(tmp_path, text, message):

@@ -158,15 +158,38 @@ def test_files_without_a_row(tmp_path):
         load_dataset("digits", unlisted="ignore")
     with pytest.raises(InputError, match="unlisted: expected 'fail' or 'ignore', received 'x'"):
         load_dataset(name, unlisted="x")
-    with pytest.raises(InputError, match="group_pattern: expected none"):
+    with pytest.raises(InputError, match=r"group_pattern: expected none .*name the column `group`"):
         load_dataset(name, group_pattern="x")
+    with pytest.raises(InputError, match=r"group_pattern: expected none .*no folder:PATH$"):
+        load_dataset("digits", group_pattern="x")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_the_csv_of_a_spreadsheet_in_another_country(tmp_path, delimiter):
+    rows = [["path", " label", "group"]]
+    rows += [[f"{i}.png", ("a, b", "c")[i % 2], f"P{i}"] for i in range(6)]
+    for path, *_ in rows[1:]:
+        save(tmp_path / path)
+    table = tmp_path / "labels.csv"
+    table.write_text("\r\n".join(map(delimiter.join, rows)), encoding="utf-8-sig")
+    files = list_table(str(table))
+    assert files.ids.tolist() == [row[0] for row in rows[1:]]
+    assert files.class_names == ("a, b", "c")
+    assert files.groups.tolist() == [f"P{i}" for i in range(6)]
+    table.write_text("path;label\n0.png;\u00e4\n", encoding="cp1252")
+    with pytest.raises(InputError, match=r"labels\.csv: cannot be read as a CSV in UTF-8"):
+        list_table(str(table))
 
 
 def test_other_columns_are_told(tmp_path):
     name = write(tmp_path, "path,label,age\n" + "\n".join(f"{i}.png,{i % 2},3" for i in range(10)))
-    with pytest.warns(UserWarning, match=r"other columns are ignored: age") as record:
+    hint = "; a column of patients has to be called group"
+    with pytest.warns(UserWarning, match=f"other columns are ignored: age{hint}$") as record:
         load_dataset(name)
     assert record[0].filename == __file__
+    name = write(tmp_path, "path,label,group,age\n0.png,0,a,3\n1.png,1,b,4", name="grouped.csv")
+    with pytest.warns(UserWarning, match="other columns are ignored: age$"):
+        list_table(name.removeprefix("csv:"), "ignore")
 
 
 def test_images_that_cannot_be_used(tmp_path):

@@ -13,6 +13,7 @@ import contextlib
 import doctest
 import importlib.util
 import io
+import json
 import re
 import shlex
 import sys
@@ -26,6 +27,7 @@ import numpy as np
 import pytest
 import typer
 from omegaconf import OmegaConf
+from PIL import Image
 
 import lsplus_tf as lsp
 from lsplus_tf import cli
@@ -41,7 +43,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
     if COPIED not in path.parents
 )
-BLOCK = re.compile(r"^(?P<above>.*)\n+```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^(?P<above>[^\n]*)\n+```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
 NOT_RUN = re.compile(r"<!-- not run: .+ -->$")
 ELSEWHERE = {
     "audit.md": "test_docs_audit.py",
@@ -80,10 +82,14 @@ def pages_with(*languages: str) -> pytest.MarkDecorator:
 
 
 def test_every_block_is_dealt_with():
-    known = {"python", "pycon", "yaml"} | SHELL | SHOWN
+    known = {"python", "pycon", "yaml", "json"} | SHELL | SHOWN
     other = {(name(b.page), b.language) for b in BLOCKS if not b.language.startswith("{")}
     assert {(page, language) for page, language in other if language not in known} == set()
     assert len(PAGES) > 30
+    # None is taken for the text above another.
+    fences = sum(len(re.findall(r"^```", page.read_text(encoding="utf-8"), re.M)) for page in PAGES)
+    not_run = sum(len(re.findall(r"^<!-- not run", p.read_text("utf-8"), re.M)) for p in PAGES)
+    assert len(BLOCKS) == fences / 2 - not_run
 
 
 # --- Python --------------------------------------------------------------------------------------
@@ -123,6 +129,22 @@ def test_python_runs_from_top_to_bottom(page: Path, names: dict[str, Any]):
     plt.close("all")
 
 
+def test_16_bit_images_become_8_bit_ones(names: dict[str, Any], tmp_path: Path):
+    folder = tmp_path / "copy_of_my_images" / "a"
+    folder.mkdir(parents=True)
+    deep, plain = np.array([[0, 100 * 257, 65535]], np.uint16), np.array([[3, 200]], np.uint8)
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(plain).save(folder / "plain.png")
+    (block,) = [
+        b.text for b in blocks_of(ROOT / "docs" / "own_data.md") if "copy_of_my_images" in b.text
+    ]
+    exec(block, names)
+    with Image.open(folder / "deep.png") as image:
+        assert (image.mode, np.asarray(image).tolist()) == ("L", [[0, 100, 255]])
+    with Image.open(folder / "plain.png") as image:
+        assert np.array_equal(image, plain)
+
+
 @pages_with("pycon")
 def test_examples_give_what_is_shown(page: Path):
     if page.name == "errata.md":
@@ -149,9 +171,16 @@ def test_yaml_is_a_config_or_a_part_of_one(page: Path):
             parse_config(OmegaConf.to_container(values), name(page) or "")
 
 
+@pages_with("json")
+def test_json_is_json(page: Path):
+    for block in blocks_of(page):
+        if block.language == "json":
+            json.loads(block.text)
+
+
 # --- commands ------------------------------------------------------------------------------------
 
-HARMLESS = {"cd", "export", "flock", "git", "mkdir"}
+HARMLESS = {"cd", "export", "flock", "git", "mkdir", "ray", "source"}
 
 
 def commands(text: str) -> Iterator[list[str]]:
@@ -177,6 +206,8 @@ def check_command(words: list[str]) -> None:
     program = program.rpartition("/")[2]
     if program == "lsplus-tf":
         check_lsplus_tf(arguments)
+    elif program == "srun":
+        check_command(arguments)
     elif program == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
         assert set(filter(lambda word: "=" not in word, arguments)) <= set(targets), words
@@ -221,7 +252,7 @@ def check_lsplus_tf(arguments: list[str]) -> None:
     given = context.params
     if "overrides" in given and "config" in given:
         config = Path(given["config"])
-        if config.suffix and config.parts[0] != "configs":
+        if config == Path("CONFIG") or (config.suffix and config.parts[0] != "configs"):
             return  # the reader's own
         path = ROOT / config if config.suffix else config
         experiment = load_config(path, given["overrides"] or ())

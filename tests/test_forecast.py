@@ -134,3 +134,24 @@ def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):
         for row in ("ls_plus seed 1", "activations", "of 3 processes", "finished runs", "free"):
             assert row in stdout
     assert not out.exists()
+
+
+def test_the_dry_run_says_which_images_and_groups_there_are(call, reproduced, tmp_path):
+    for i in range(30):
+        path = tmp_path / "images" / "ab"[i % 2] / f"P{i // 3}_{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 5 * i, np.uint8)).save(path)
+    name = f"folder:{tmp_path / 'images'}"
+    changes = {"name": name, "image_size": "8", "channels": "1", "group_pattern": "P[0-9]+"}
+    settings = [word for k, v in changes.items() for word in ("--set", f"dataset.{k}={v}")]
+    arguments = [*reproduced.arguments, "--out", str(tmp_path / "out"), "--dry-run", *settings]
+    code, stdout, stderr = call("reproduce", *arguments)
+    assert (code, stderr) == (0, "")
+    lines = stdout.splitlines()
+    assert lines[0] == (
+        f"{name}: 18 train, 6 validation, 6 test images of 8x8x1, 2 classes. "
+        "Groups: 6 train, 2 validation, 2 test."
+    )
+    assert lines[1].startswith(f"The images were not decoded: lsplus-tf datasets check '{name}' f")
+    _, stdout, _ = call("reproduce", *arguments, "--set", "dataset.unreadable=skip")
+    assert stdout.splitlines()[1].startswith("Counted before images that cannot be used are left o")

@@ -14,6 +14,8 @@ from lsplus_tf.cli.options import DataDir
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lsplus_tf.datasets.base import ImageDataset
     from lsplus_tf.datasets.check import CheckReport
     from lsplus_tf.datasets.file_list import FileList
@@ -77,7 +79,8 @@ def check_dataset(
     Every image is decoded. Told are the images of each class and split, beside the official
     numbers where they are known; files that cannot be read, with an alpha channel or more than
     8 bits; blank images; identical ones, and how many of them are in several splits or classes;
-    groups, such as patients, that are in several splits; and images without a label.
+    groups, such as patients, that are in several splits; and images without a row in the table.
+    Told is also which of it stops a training, and the key of the config that gets over it.
 
     The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
     cannot be listed.
@@ -97,7 +100,7 @@ def check_dataset(
         report = check.check_dataset(
             dataset, official=official, on_image=lambda: progress.advance(task)
         )
-    _print_check(console, name, report, official)
+    _print_check(console, dataset, report, official)
     if out is not None:
         write_csv(report.table, out)
         console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
@@ -155,13 +158,20 @@ def _official_sizes(name: str, data_dir: Path | None) -> dict[str, int]:
 
 
 def _print_check(
-    console: Console, name: str, report: CheckReport, official: dict[str, int]
+    console: Console,
+    dataset: FileList | ImageDataset,
+    report: CheckReport,
+    official: dict[str, int],
 ) -> None:
     from lsplus_tf.datasets import check
+    from lsplus_tf.datasets.catalogue import CSV_PREFIX
+    from lsplus_tf.datasets.file_list import FileList
 
     counts = report.counts
     console.print(
-        f"[bold]{escape(name)}[/]  {len(report.images)} images", highlight=False, soft_wrap=True
+        f"[bold]{escape(dataset.name)}[/]  {len(report.images)} images",
+        highlight=False,
+        soft_wrap=True,
     )
     table = Table()
     table.add_column("class")
@@ -177,15 +187,36 @@ def _print_check(
         console.print(f"official: {expected}", highlight=False)
     carved = [part for part in ("validation", "test") if part not in counts.columns]
     if carved:
-        console.print(f"carved from train when loaded: {', '.join(carved)}", highlight=False)
+        console.print(
+            f"split off from train when the images are loaded: {', '.join(carved)}",
+            highlight=False,
+        )
+    groups = report.group_sizes
+    console.print(_describe_groups(groups), highlight=False)
     sizes = report.sizes.most_common()
     shown = ", ".join(f"{w}x{h} ({count})" for (w, h), count in sizes[:3])
     more = f" and {len(sizes) - 3} others" if len(sizes) > 3 else ""
-    console.print(f"width x height: {shown}{more}\n", highlight=False)
+    needs = " (training needs dataset.image_size)" if len(sizes) > 1 else ""
+    console.print(f"width x height: {shown}{more}{needs}", highlight=False, soft_wrap=True)
+    colours = ", ".join(f"{kind} ({count})" for kind, count in report.colours.most_common())
+    needs = " (training needs dataset.channels: 1 or 3)" if len(report.colours) > 1 else ""
+    console.print(f"channels: {colours}{needs}\n", highlight=False, soft_wrap=True)
+    is_table = dataset.name.startswith(CSV_PREFIX)
+    applies = {
+        check.SHARED_GROUP: not groups.empty,
+        check.UNLISTED: is_table,
+        check.COUNT: bool(official),
+    }
     for kind in check.KINDS:
         found = [problem for problem in report.problems if problem.problem == kind]
+        if not found and not applies.get(kind, True):
+            continue
         count = f"[red]{len(found)}[/]" if found else "[green]none[/]"
-        console.print(f"{kind}: {count}", highlight=False)
+        consequence = ""
+        if found and isinstance(dataset, FileList) and (kind != check.UNLISTED or is_table):
+            consequence = check.CONSEQUENCES.get(kind, "")
+        said = f" ({escape(consequence)})" if consequence else ""
+        console.print(f"{kind}: {count}{said}", highlight=False, soft_wrap=True)
         if kind == check.IDENTICAL and found:
             console.print(
                 f"  {len(report.identical)} groups of identical images, "
@@ -198,3 +229,12 @@ def _print_check(
             console.print(f"  {escape(where + problem.detail)}", highlight=False, soft_wrap=True)
         if len(found) > 3:
             console.print(f"  and {len(found) - 3} more", highlight=False)
+
+
+def _describe_groups(sizes: pd.Series) -> str:
+    """How many groups, such as patients, there are, from the number of images of each."""
+    if sizes.empty:
+        return "groups, such as patients: none declared"
+    low, high = sizes.min(), sizes.max()
+    each = f"{low} to {high}" if low < high else f"{low}"
+    return f"groups, such as patients: {len(sizes)}, with {each} images each"

@@ -43,11 +43,23 @@ ConfigFile = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="The experiment's folder.", show_default="runs/NAME")
 ]
+
+
+def _check_overrides(overrides: list[str] | None) -> list[str] | None:
+    """Tell of `--set epochs 3` before the 3 is told to be one argument too many."""
+    from lsplus_tf.config.loading import check_override
+
+    for override in overrides or ():
+        check_override(override)
+    return overrides
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
+        callback=_check_overrides,
         help="Change a key of the config, such as protocol.epochs=3; repeat for more.",
     ),
 ]

@@ -24,6 +24,7 @@ def show_forecast(
     at_once: int,
 ) -> None:
     """Print what the runs of an experiment will take, beside what there is."""
+    from lsplus_tf.datasets.image_files import ImageFiles
     from lsplus_tf.experiments import forecast as reckon
     from lsplus_tf.progress import describe_data
 
@@ -36,6 +37,11 @@ def show_forecast(
     say(describe_data(found.dataset))
     if experiment.dataset.drop or experiment.dataset.unreadable == "skip":
         say("Counted before images that cannot be used are left out, which decodes them.")
+    elif isinstance(found.dataset.train.images, ImageFiles):
+        say(
+            f"The images were not decoded: lsplus-tf datasets check '{found.dataset.name}' finds "
+            "those that stop a training."
+        )
     console.print(_runs(found))
     say(
         f"{len(found.missing)} of {len(found.runs)} runs to make, {found.at_once} at once: "

@@ -47,13 +47,18 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     if not isinstance(values, DictConfig):
         raise InputError(f"{path}: expected keys with values, received a list")
     for override in overrides:
-        if "=" not in override.lstrip("="):
-            raise InputError(f"--set: expected key=value, received {override!r}")
+        check_override(override)
         with _wrong_yaml_in(f"--set {override}"):
             values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
     with _wrong_yaml_in(str(path)):
         plain = OmegaConf.to_container(values, resolve=True)
     return parse_config(plain, str(path))
+
+
+def check_override(override: str) -> None:
+    """Refuse what is no `key=value`."""
+    if "=" not in override.lstrip("="):
+        raise InputError(f"--set: expected key=value, received {override!r}")
 
 
 def packaged_configs() -> dict[str, Path]:
@@ -78,6 +83,11 @@ def _config_file(path: Path) -> Path:
     packaged = packaged_configs()
     if str(path) in packaged:
         return packaged[str(path)]
+    if path.is_dir():
+        raise InputError(
+            f"config: expected a YAML file, {path} is a folder; for the images in it, take a "
+            f"config with dataset.name=folder:{path}"
+        )
     names = "" if path.suffix else f"; the package's own are {', '.join(packaged)}"
     raise MissingDataError(f"config: no such file {path}{names}")
 

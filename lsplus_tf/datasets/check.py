@@ -28,9 +28,18 @@ ALPHA = "alpha channel"
 DEEP = "more than 8 bits"
 IDENTICAL = "identical to another"
 SHARED_GROUP = "group in several splits"
-UNLISTED = "not in the list"
-COUNT = "unofficial count"
+UNLISTED = "image without a row"
+COUNT = "other than the official number"
 KINDS = (UNREADABLE, BLANK, ALPHA, DEEP, IDENTICAL, SHARED_GROUP, UNLISTED, COUNT)
+# What a training with these image files does, and what to do about it.
+CONSEQUENCES = {
+    UNREADABLE: "training stops: mend them or set dataset.unreadable=skip",
+    BLANK: "used as they are, unless dataset.drop=[blank]",
+    ALPHA: "training needs dataset.channels: 1 or 3, which drops it",
+    DEEP: "training stops: convert them to 8 bits",
+    IDENTICAL: "used as they are, unless dataset.drop=[duplicates]",
+    UNLISTED: "training stops: add them or set dataset.unlisted=ignore",
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,8 @@ class CheckReport:
         Images of each class (rows) in each split that the data set has (columns).
     sizes : Counter
         How many images have a (width, height).
+    colours : Counter
+        How many images are "grey" and how many "colour".
     identical : list of list of int
         Groups of images with the same bytes, as rows of `images`.
     images : pandas.DataFrame
@@ -74,6 +85,7 @@ class CheckReport:
 
     counts: pd.DataFrame
     sizes: Counter[tuple[int, int]]
+    colours: Counter[str]
     identical: list[list[int]]
     images: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
@@ -84,6 +96,11 @@ class CheckReport:
         columns = ["problem", "split", "class_name", "file", "detail"]
         rows = [tuple(getattr(p, column) for column in columns) for p in self.problems]
         return pd.DataFrame(rows, columns=columns).rename(columns={"class_name": "class"})
+
+    @property
+    def group_sizes(self) -> pd.Series:
+        """How many images each group has; empty where no groups are known."""
+        return self.images.get("group", pd.Series(dtype=object)).value_counts()
 
     def identical_across(self, column: str) -> int:
         """How many groups of identical images have more than one "split" or "class_name"."""
@@ -96,6 +113,7 @@ class _Look:
     """What one image shows: (width, height), None where it cannot be read, and what is wrong."""
 
     size: tuple[int, int] | None
+    grey: bool = False
     wrong: tuple[tuple[str, str], ...] = ()
 
 
@@ -136,6 +154,7 @@ def check_dataset(
         .reindex(columns=[part for part in PARTS if part in set(images["split"])])
     )
     sizes = Counter(look.size for look in looks if look.size is not None)
+    colours = Counter("grey" if look.grey else "colour" for look in looks if look.size is not None)
     problems = [
         *_wrong_images(images, looks),
         *_copies(images, identical),
@@ -144,7 +163,7 @@ def check_dataset(
         *_wrong_counts(counts, official or {}),
     ]
     problems.sort(key=lambda problem: KINDS.index(problem.problem))
-    return CheckReport(counts, sizes, identical, images, problems)
+    return CheckReport(counts, sizes, colours, identical, images, problems)
 
 
 def _rows(
@@ -171,9 +190,9 @@ def _look_at_files(files: FileList, on_image: Callable[[], None]) -> list[_Look]
                     DEEP: "per channel" if header.deep else "",
                 }
             wrong = tuple((kind, detail) for kind, detail in found.items() if detail)
-            looks[index] = _Look(header.size, wrong)
+            looks[index] = _Look(header.size, header.grey, wrong)
         except READ_ERRORS as error:
-            looks[index] = _Look(None, ((UNREADABLE, one_line(error)),))
+            looks[index] = _Look(None, wrong=((UNREADABLE, one_line(error)),))
         on_image()
 
     for_each(look, len(files))
@@ -189,7 +208,7 @@ def _look_at_arrays(
         assert isinstance(split.images, np.ndarray)
         for image in split.images:
             wrong = ((BLANK, "an even area"),) if is_blank(to_pillow(image)) else ()
-            looks.append(_Look(image.shape[1::-1], wrong))
+            looks.append(_Look(image.shape[1::-1], image.shape[2] == 1, wrong))
             digests.append(hashlib.sha256(image.tobytes()).digest())
             on_image()
     return looks, equal_keys(digests)

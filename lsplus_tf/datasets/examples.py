@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,8 @@ from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.image_files import READ_ERRORS, decode
 from lsplus_tf.errors import InputError, one_line
+
+_NAMED = 3
 
 Images = list[npt.NDArray[np.uint8]]
 
@@ -32,12 +36,13 @@ def choose_examples(
     Returns
     -------
     dict of str to list of numpy.ndarray
-        By class name: uint8, shape (H, W, C), in the data set's order.
+        By class name: uint8, shape (H, W, C), in the data set's order; without the files that
+        were drawn and cannot be read, which a warning names.
 
     Raises
     ------
     InputError
-        If there is no such split, or a file cannot be read.
+        If there is no such split.
     """
     if isinstance(dataset, FileList):
         places = np.flatnonzero(dataset.parts == split)
@@ -51,19 +56,30 @@ def choose_examples(
         raise InputError(f"{dataset.name}: split: expected one of {have}, received {split!r}")
     rng = np.random.default_rng(seed)
     examples: dict[str, Images] = {}
+    unreadable: list[str] = []
     for label, class_name in enumerate(dataset.class_names):
         members = places[labels == label]
         drawn = np.sort(rng.permutation(members)[:count])
-        examples[class_name] = [_image(dataset, split, int(index)) for index in drawn]
+        examples[class_name] = []
+        for index in drawn.tolist():
+            try:
+                examples[class_name].append(_image(dataset, split, index))
+            except READ_ERRORS as error:
+                assert isinstance(dataset, FileList)
+                unreadable.append(f"{dataset.ids[index]} ({one_line(error)})")
+    if unreadable:
+        more = f"; and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
+        warnings.warn(
+            f"{dataset.name}: left out {len(unreadable)} images that cannot be read: "
+            f"{'; '.join(unreadable[:_NAMED])}{more}",
+            stacklevel=2,
+        )
     return examples
 
 
 def _image(dataset: FileList | ImageDataset, split: str, index: int) -> npt.NDArray[np.uint8]:
-    if isinstance(dataset, ImageDataset):
-        images = dict(dataset.splits())[split].images
-        assert isinstance(images, np.ndarray)
-        return images[index]
-    try:
+    if isinstance(dataset, FileList):
         return decode(dataset.path(index), channels=3)
-    except READ_ERRORS as error:
-        raise InputError(f"{dataset.path(index)}: cannot be read ({one_line(error)})") from error
+    images = dict(dataset.splits())[split].images
+    assert isinstance(images, np.ndarray)
+    return images[index]

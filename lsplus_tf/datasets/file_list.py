@@ -22,6 +22,7 @@ from lsplus_tf.datasets.image_cache import (
     on_disk,
 )
 from lsplus_tf.datasets.image_files import (
+    MORE_THAN_8_BITS,
     READ_ERRORS,
     Header,
     ImageFiles,
@@ -131,10 +132,10 @@ def load_files(files: FileList, options: FileOptions) -> ImageDataset:
         resize=options.image_size is not None,
         interpolation=options.interpolation,
     )
-    if broken and not skip:
-        if options.cache != "none":  # all of them at once, also those whose header is whole
-            decode_all(images, Nowhere(), broken)
-        raise _unreadable(broken, files.name)
+    # All of them at once, also those whose header is whole.
+    if broken and not skip and options.cache != "none":
+        decode_all(images, Nowhere(), broken)
+    _refuse(broken, options, files.name)
     splits = complete_splits(
         _splits(files, images, broken),
         files.class_names,
@@ -189,12 +190,13 @@ def _splits(files: FileList, images: ImageFiles, broken: dict[str, str]) -> dict
 def _read_headers(
     files: FileList, *, sizes_matter: bool
 ) -> tuple[dict[str, Header], dict[str, str]]:
-    """Read every file's header: what could be read, by id, and why the others could not."""
+    """Read every file's header: what can be used, by id, and why the others cannot."""
     results: list[Header | str] = [""] * len(files)
 
     def read(index: int) -> None:
         try:
-            results[index] = read_header(files.path(index), size_matters=sizes_matter)
+            header = read_header(files.path(index), size_matters=sizes_matter)
+            results[index] = MORE_THAN_8_BITS if header.deep else header
         except READ_ERRORS as error:
             results[index] = one_line(error)
 
@@ -213,12 +215,6 @@ def _decide_shape(
     name: str, headers: dict[str, Header], options: FileOptions
 ) -> tuple[int, int, int]:
     """Return the height, width and number of channels that all images will have."""
-    deep = [key for key, header in headers.items() if header.deep]
-    if deep:
-        raise InputError(
-            f"{name}: expected 8 bits per channel, {deep[0]} has more ({len(deep)} such files); "
-            "rescale them to 8 bits first"
-        )
     channels: int
     if options.channels is not None:
         channels = options.channels
@@ -284,8 +280,7 @@ def _readable(
         if good.any():
             kept = split if good.all() else split.take(np.flatnonzero(good))
             readable[part] = replace(kept, images=images)
-    if broken and options.unreadable == "fail":
-        raise _unreadable(broken, name)
+    _refuse(broken, options, name)
     for part in splits:
         if part not in readable:
             raise _no_image(name, part, broken)
@@ -297,13 +292,24 @@ def _files(split: Split) -> ImageFiles:
     return split.images
 
 
-def _unreadable(broken: dict[str, str], name: str) -> InputError:
-    named = "; ".join(f"{key} ({reason})" for key, reason in list(broken.items())[:_NAMED])
-    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
-    return InputError(
-        f"{name}: {len(broken)} unreadable images: {named}{more}; "
-        "mend them or set dataset.unreadable=skip"
-    )
+def _refuse(broken: dict[str, str], options: FileOptions, name: str) -> None:
+    """Raise an error for files that may not be left out."""
+    deep = [key for key, reason in broken.items() if reason == MORE_THAN_8_BITS]
+    damaged = [f"{key} ({why})" for key, why in broken.items() if why != MORE_THAN_8_BITS]
+    said = []
+    if damaged and options.unreadable == "fail":
+        more = f"; and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
+        said.append(
+            f"{len(damaged)} unreadable images: {'; '.join(damaged[:_NAMED])}{more}; "
+            "mend them or set dataset.unreadable=skip"
+        )
+    if deep:
+        said.append(
+            f"expected 8 bits per channel, {deep[0]} has more ({len(deep)} such files); "
+            "convert them to 8 bits"
+        )
+    if said:
+        raise InputError(f"{name}: {'; '.join(said)}")
 
 
 def _no_image(name: str, part: str, broken: dict[str, str]) -> InputError:

@@ -11,6 +11,8 @@ from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, match_splits
 from lsplus_tf.errors import InputError, MissingDataError
 
+_OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")  # Windows puts them into folders
+
 
 def list_folder(folder: str, group_pattern: str | None = None) -> FileList:
     """List a folder of image files; `load_dataset` says what is accepted.
@@ -89,7 +91,13 @@ def list_folder(folder: str, group_pattern: str | None = None) -> FileList:
 def _part_folders(root: Path, name: str) -> dict[str, Path]:
     """The folder of each split; without any, the whole is the training split."""
     folders = _subfolders(root)
-    if folders and not any(found.lower() in SPLIT_NAMES for found in folders):
+    if not folders:
+        count = sum(map(_is_image, root.iterdir()))
+        raise InputError(
+            f"{name}: expected one folder per class, as PATH/CLASS/* or PATH/train/CLASS/*, found "
+            f"no folder and {count} images; make such folders, or a table of the images (csv:FILE)"
+        )
+    if not any(found.lower() in SPLIT_NAMES for found in folders):
         return {"train": root}
     matched = match_splits(list(folders), name)
     ignored = sorted(set(folders) - set(matched.values()))
@@ -103,11 +111,11 @@ def _subfolders(folder: Path) -> dict[str, Path]:
 
 
 def _image_files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The images directly in a folder, and what else is there that is not hidden."""
+    """The images directly in a folder, and what else is there that a user put there."""
     images: list[Path] = []
     others: list[Path] = []
     for found in sorted(folder.iterdir()):
-        if found.name[0] != ".":
+        if found.name[0] != "." and found.name.lower() not in _OF_THE_SYSTEM:
             (images if _is_image(found) else others).append(found)
     return images, others
 

@@ -15,7 +15,10 @@ from lsplus_tf.errors import InputError, one_line
 SUFFIXES = (".png", ".jpg", ".jpeg")
 # What Pillow raises for a file that is cut short, damaged, no image or implausibly large.
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# Why such a file is not read. It is a sound image: dropping it would lose data.
+MORE_THAN_8_BITS = "more than 8 bits per channel"
 GREY_MODES = ("1", "L", "LA", "La")
+_DEEP_GREY = "IF"  # what the names of such modes begin with
 # EXIF orientations that turn the image by a quarter, so that width and height change places.
 _QUARTER_TURNS = (5, 6, 7, 8)
 
@@ -38,7 +41,7 @@ def read_header(path: Path, *, size_matters: bool) -> Header:
         turned = size_matters and image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
         return Header(
             size=image.size[::-1] if turned else image.size,
-            grey=image.mode in GREY_MODES,
+            grey=image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY,
             alpha=image.has_transparency_data,
             deep=deep,
         )
@@ -58,7 +61,7 @@ def decode(
     """
     with Image.open(path) as image:
         if _is_deep(image):
-            raise ValueError("more than 8 bits per channel")
+            raise ValueError(MORE_THAN_8_BITS)
         reduced = None
         if image_size is not None and interpolation == "bilinear":
             reduced = image.draft(None, (image_size, image_size))
@@ -159,4 +162,4 @@ def _is_deep(image: ImageFile.ImageFile) -> bool:
     Pillow reads 16-bit grey as mode I;16, and cuts 16-bit colour to 8 bits with no sign but the
     raw mode of the compressed tiles, which it forgets on decoding.
     """
-    return image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in image.tile)
+    return image.mode[0] in _DEEP_GREY or any(";16" in str(tile[3]) for tile in image.tile)

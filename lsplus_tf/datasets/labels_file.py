@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf.csv_files import split_heading
 from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 
@@ -102,7 +103,9 @@ class LabelsFile:
 
 
 def read_csv(path: Path, columns: Iterable[str]) -> LabelsFile:
-    """Read a comma-separated file in UTF-8 with a heading; other columns than these are kept too.
+    """Read a CSV in UTF-8 with a heading; other columns than these are kept too.
+
+    Commas, semicolons or tabs separate its cells, whichever the heading has.
 
     Raises
     ------
@@ -113,10 +116,13 @@ def read_csv(path: Path, columns: Iterable[str]) -> LabelsFile:
     """
     _check_is_file(path)
     try:
+        with path.open(encoding="utf-8-sig", newline="") as opened:
+            _, delimiter = split_heading(opened.readline())
         # The heading is read as a row: pandas would rename a column that is there twice, and
         # take the first one for an index where rows are longer than the heading.
         cells = pd.read_csv(
             path,
+            sep=delimiter,
             header=None,
             dtype=str,
             keep_default_na=False,
@@ -124,10 +130,8 @@ def read_csv(path: Path, columns: Iterable[str]) -> LabelsFile:
             encoding="utf-8-sig",
         ).fillna("")
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(
-            f"{path}: cannot be read as comma-separated text in UTF-8 ({one_line(error)})"
-        ) from error
-    table = cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis=1)
+        raise InputError(f"{path}: cannot be read as a CSV in UTF-8 ({one_line(error)})") from error
+    table = cells.iloc[1:].set_axis(cells.iloc[0].str.strip().tolist(), axis=1)
     table.index = pd.RangeIndex(2, 2 + len(table))
     # Blank lines have been read so that they count.
     return _checked(LabelsFile(path, table[(table != "").any(axis=1)], "line"), columns)

@@ -88,7 +88,8 @@ def load_dataset(
         Whether image files that cannot be read are an error, or are left out with a warning and
         listed in `skipped`: before splits are carved and `samples_per_class` are drawn if it is
         their header, and after if it is their pixels. With `cache` "none" an error comes when the
-        file is used, and "skip" decodes all files once to find out.
+        file is used, and "skip" decodes all files once to find out. Files of more than 8 bits per
+        channel are an error in either case.
     download : bool
         Let TFDS download and prepare the set. Without it the network is never used.
     interpolation : {"bilinear", "nearest"}
@@ -221,7 +222,10 @@ def list_files(
         If its layout or labels do not fit; the message names what.
     """
     if group_pattern is not None and not name.startswith(FOLDER_PREFIX):
-        raise InputError(f"group_pattern: expected none for {name!r}, which is no folder:PATH")
+        hint = "; name the column `group`" if name.startswith(CSV_PREFIX) else ""
+        raise InputError(
+            f"group_pattern: expected none for {name!r}, which is no folder:PATH{hint}"
+        )
     if unlisted != "fail" and not name.startswith(CSV_PREFIX):
         raise InputError(f"unlisted: expected 'fail' for {name!r}, which is no csv:PATH")
     if name.startswith(FOLDER_PREFIX):

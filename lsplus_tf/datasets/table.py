@@ -1,7 +1,7 @@
 """Image files listed in a table of your own.
 
-The table is a CSV in UTF-8 with a heading. Its columns, in any order, of which the first two are
-needed:
+The table is a CSV in UTF-8 with a heading; commas, semicolons or tabs separate its cells. Its
+columns, in any order, of which the first two are needed:
 
 - path: the .png, .jpg or .jpeg file, relative to the table's folder and below it, with "/".
 - label: the class. Classes are sorted as text, or as numbers if all are integers.
@@ -124,4 +124,5 @@ def _warn_of_other_columns(file: LabelsFile, class_names: tuple[str, ...], name:
     known = {"path", "label", "split", "group", *(f"{_VOTES}{c}" for c in class_names)}
     others = [column for column in file.table.columns if column not in known]
     if others:
-        warnings.warn(f"{name}: other columns are ignored: {', '.join(others)}", stacklevel=5)
+        hint = "" if "group" in file else "; a column of patients has to be called group"
+        warnings.warn(f"{name}: other columns are ignored: {', '.join(others)}{hint}", stacklevel=5)

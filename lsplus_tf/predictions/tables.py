@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from lsplus_tf.csv_files import split_heading
 from lsplus_tf.errors import one_line
 from lsplus_tf.predictions.rows import Rows
 
-_DELIMITERS = ",;\t"
 _RAGGED_NAMED = 3
 
 
@@ -141,9 +141,7 @@ def _heading(path: Path) -> _Heading:
         raise rows.error("cannot be read as UTF-8; save it as CSV in UTF-8") from error
     if not line.strip():
         raise rows.error("expected a heading with the names of the columns in line 1, it is empty")
-    cells = {mark: next(csv.reader([line], delimiter=mark)) for mark in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda mark: len(cells[mark]))
-    return _Heading([name.strip() for name in cells[delimiter]], delimiter)
+    return _Heading(*split_heading(line))
 
 
 def _line_numbers(path: Path, delimiter: str, rows: Sequence[int]) -> list[int]:
