@@ -72,7 +72,7 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
     p = run_folder.read_predictions(run, "validation")
     fitted = TemperatureScaling.load(out)
     assert fitted.to_json() == TemperatureScaling().fit(p.logits, p.labels).to_json()
-    assert f"temperature {fitted.temperature_:.4g}, below 1: underconfident" in stdout
+    assert f"temperature {fitted.temperature_:.4g}, below 1: raises all confidences" in stdout
     brier = next(line for line in stdout.splitlines() if "Brier" in line)
     before, after = (float(cell) for cell in brier.split("│")[2:4])
     own = metrics.brier_score(p.logits, p.labels, from_logits=True)
@@ -127,6 +127,48 @@ def test_a_csv_of_probabilities(call, tmp_path):
     assert code == 2
     assert "--method: expected one of temperature, " in stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "sharper", "said"),
+    [
+        ("temperature", 1.0, "It is not shown to help: the Brier score may be no lower"),
+        ("temperature", 3.0, "It is shown to help: the Brier score is lower on held-out folds"),
+        ("histogram", 1.0, "It is shown to harm: the Brier score is higher on held-out folds"),
+    ],
+)
+def test_calibrate_says_whether_it_is_shown_to_help(call, tmp_path, method, sharper, said):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 6)) * 2
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # as their softmax says
+    np.savez(tmp_path / "p.npz", logits=sharper * logits, labels=labels)
+    arguments = ("--method", method, "--out", tmp_path / "fitted.json")
+    code, stdout, stderr = call("calibrate", tmp_path / "p.npz", *arguments, columns=200)
+    assert (code, stderr) == (0, "")
+    assert said in stdout
+    change = next(line for line in stdout.splitlines() if "Brier" in line).split("│")[4]
+    low, high = (float(bound) for bound in change.split("[")[1].split("]")[0].split(","))
+    assert ("to help: the" in said, "harm" in said) == (
+        high < 0 or "not" in said,
+        low > 0,
+    )
+
+
+def test_calibrate_is_for_the_validation_split(call, run, tmp_path):
+    arguments = ("--out", tmp_path / "fitted.json")
+    code, _, stderr = call("calibrate", run / "predictions_test.npz", *arguments)
+    assert code == 0
+    assert "warning: " in stderr
+    assert "the test split, on which nothing can be reported" in stderr
+    assert "take predictions_validation.npz" in stderr
+    code, _, stderr = call("calibrate", run, *arguments)
+    assert code == 2
+    assert "of a run: its predictions_validation.npz to calibrate" in stderr
+    _, stdout, _ = call("calibrate", "--help", columns=200)
+    assert "a run's predictions_validation.npz" in stdout
+    assert "predictions_test" not in stdout
+    _, stdout, _ = call("predict", "--help", columns=200)
+    assert stdout.count("[default: (the model's)]") == 2
 
 
 # --- predict --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +14,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from lsplus_tf.cli.options import (
+    CalibrationFile,
     ClassNames,
     GroupColumn,
     IdColumn,
     LabelColumn,
     Logits,
-    PredictionsFile,
     Probabilities,
     SplitColumn,
     TakeSplit,
@@ -43,7 +44,7 @@ ModelPath = Annotated[
 
 
 def calibrate(
-    file: PredictionsFile,
+    file: CalibrationFile,
     method: Annotated[
         str, typer.Option(help="temperature, dirichlet, vector, isotonic, ...", metavar="NAME")
     ] = "temperature",
@@ -83,6 +84,12 @@ def calibrate(
         class_names=names(class_names),
     )
     predictions = read_predictions(file, columns)
+    if file.name == "predictions_test.npz":
+        warnings.warn(
+            f"{file}: the test split, on which nothing can be reported once a calibrator is fitted "
+            "to it; take predictions_validation.npz",
+            stacklevel=1,
+        )
     kind = CALIBRATORS[method]
     if predictions.kind == "probabilities" and not kind.ignores_constants:
         raise InputError(
@@ -137,15 +144,16 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Stretch images to this size, the model's.",
-            show_default="as in the run's training; of another model, yes",
+            help="Stretch images to this size, even where the run's config names none.",
+            show_default="the model's",
         ),
     ] = None,
     channels: Annotated[
         int | None,
         typer.Option(
-            help="Convert images to 1 (grey) or 3 (colour) channels, as many as the model takes.",
-            show_default="as in the run's training; of another model, yes",
+            help="Convert images to 1 (grey) or 3 (colour) channels, even where the run's config "
+            "names none.",
+            show_default="the model's",
         ),
     ] = None,
     interpolation: Annotated[
@@ -248,7 +256,8 @@ def _parameters(calibrator: Calibrator) -> list[str]:
         elif isinstance(value, float):
             shown = f"{value:.4g}"
             if calibrator.name == "temperature":
-                shown += ", above 1: overconfident" if value > 1 else ", below 1: underconfident"
+                shown += f", {'above' if value > 1 else 'below'} 1: "
+                shown += f"{'lowers' if value > 1 else 'raises'} all confidences"
         else:
             array = np.concatenate([np.ravel(part) for part in value])
             shown = (
@@ -294,6 +303,13 @@ def _print_effect(console: Console, method: str, judged: CrossFit | None) -> Non
             text += f" [{low:+.2f}, {high:+.2f}]"
         table.add_row(heading, f"{100 * before[metric]:.2f}", f"{100 * after[metric]:.2f}", text)
     console.print(table)
+    if judged.recommended == method:
+        said = "It is shown to help: the Brier score is lower on held-out folds."
+    elif after["low"] > 0:
+        said = "It is shown to harm: the Brier score is higher on held-out folds. Do not use it."
+    else:
+        said = "It is not shown to help: the Brier score may be no lower on new cases."
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 # predict -----------------------------------------------------------------------------------------

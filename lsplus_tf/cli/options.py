@@ -21,6 +21,14 @@ PredictionsFile = Annotated[
         metavar="FILE",
     ),
 ]
+CalibrationFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Predictions and labels: .csv, .parquet or .npz; also a run's "
+        "predictions_validation.npz.",
+        metavar="FILE",
+    ),
+]
 Probabilities = Annotated[
     str | None,
     typer.Option(

@@ -102,7 +102,8 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Labell
         raise InputError("expected probabilities or logits to be declared, received both")
     if path.is_dir():
         raise InputError(
-            f"{path}: expected a file, received a folder (of a run: its predictions_test.npz)"
+            f"{path}: expected a file, received a folder (of a run: its predictions_validation.npz "
+            "to calibrate, its predictions_test.npz to audit)"
         )
     if not path.is_file():
         raise MissingDataError(f"{path}: expected a file of predictions, there is none")
