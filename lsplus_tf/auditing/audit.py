@@ -233,17 +233,26 @@ def _metrics(
 
 def _notes(predictions: LabelledPredictions) -> list[str]:
     """What the reader should know of the cases."""
+    notes = []
+    if predictions.unused:
+        listed = ", ".join(predictions.unused[:8]) + (
+            ", ..." if len(predictions.unused) > 8 else ""
+        )
+        notes.append(
+            f"Columns not used: {listed}. One that says of which patient a case is, is declared "
+            "with --group; one to tell results apart by, such as a site, with --subgroup."
+        )
     counts = np.bincount(predictions.labels, minlength=len(predictions.class_names))
     absent = [
         name for name, count in zip(predictions.class_names, counts, strict=True) if not count
     ]
-    if not absent:
-        return []
-    listed = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
-    return [
-        f"No case is of {'class' if len(absent) == 1 else 'the classes'} {listed}: the AUROC is "
-        "not defined, and some calibrators cannot be fitted."
-    ]
+    if absent:
+        listed = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
+        notes.append(
+            f"No case is of {'class' if len(absent) == 1 else 'the classes'} {listed}: the AUROC "
+            "is not defined, and some calibrators cannot be fitted."
+        )
+    return notes
 
 
 def _votes(

@@ -20,6 +20,7 @@ from lsplus_tf.cli.options import (
     IdColumn,
     LabelColumn,
     Logits,
+    ModelClassNames,
     Probabilities,
     SplitColumn,
     TakeSplit,
@@ -132,14 +133,7 @@ def predict(
         typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
     ] = "fail",
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
-    class_names: Annotated[
-        str | None,
-        typer.Option(
-            help="The model's classes, separated by commas.",
-            metavar="A,B",
-            show_default="those of the run",
-        ),
-    ] = None,
+    class_names: ModelClassNames = None,
     image_size: Annotated[
         int | None,
         typer.Option(
@@ -167,8 +161,8 @@ def predict(
 ) -> None:
     """Predict image files with a trained MODEL, and abstain where it is not sure.
 
-    Images are read and stretched as in the training of the run; of other .keras files the options
-    say how. The CSV has a row for each file: the predicted class, its probability, whether the
+    Images are read and stretched as in the training of the run, also by what export made of it; of
+    other .keras files the options say how. The CSV has a row for each file: the predicted class, its probability, whether the
     model abstains, and the probability of each class. Without --calibrator the probabilities are
     the model's own.
 
@@ -216,11 +210,13 @@ def export(
     out: Annotated[
         Path, typer.Option(help="A folder for a SavedModel, or NAME.keras.", metavar="PATH")
     ],
+    class_names: ModelClassNames = None,
 ) -> None:
     """Write MODEL and a calibrator as one model that gives calibrated probabilities.
 
     It takes pixels 0..255 (B, H, W, C). A SavedModel needs TensorFlow alone; its
-    assets.extra/lsplus_tf.json has the class names and how images were read.
+    assets.extra/lsplus_tf.json has the class names and how images were read. A .keras file has
+    them inside, where predict finds them.
 
     Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json --out served
     """
@@ -228,7 +224,7 @@ def export(
     from lsplus_tf.calibrators import Calibrator
 
     fitted = Calibrator.load(calibrator)
-    trained = _open(model)
+    trained = _open(model, class_names=names(class_names))
     deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
     Console().print(
@@ -412,4 +408,9 @@ def _open(model: Path, **options: Any) -> TrainedModel:
 
     deployment.find_model(model)  # before TensorFlow is imported, which takes seconds
     import_tensorflow(Backbone(), None)
-    return deployment.open_model(model, **options)
+    trained = deployment.open_model(model, **options)
+    if trained.class_names == deployment.unnamed(len(trained.class_names)):
+        warnings.warn(
+            f"the classes of {model} have no names; give them with --class-names A,B", stacklevel=1
+        )
+    return trained

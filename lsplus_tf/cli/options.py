@@ -112,6 +112,14 @@ ClassNames = Annotated[
         rich_help_panel=_COLUMNS,
     ),
 ]
+ModelClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help="The model's classes, separated by commas.",
+        metavar="A,B",
+        show_default="those of the run, or of the export",
+    ),
+]
 
 
 def names(text: str | None) -> list[str] | None:
