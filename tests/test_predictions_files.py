@@ -262,6 +262,7 @@ def test_a_mistake_in_a_split_is_named_by_the_line_of_the_file(refused):
         ({"label": "truth"}, "--label: expected 'truth', found 'id', 'label'"),
         (
             {"probabilities": "probability_HP,probability SSA"},
+            "--probabilities: expected 'probability SSA', found 'id', 'label', 'probability_HP', "
             "'probability_SSA'; did you mean 'probability_SSA'?",
         ),
         (
@@ -294,8 +295,8 @@ def test_other_files_are_told(tmp_path):
     np.savez(tmp_path / "b.npz", logits=[[1, 2.0]], probabilities=[[0.5, 0.5]], labels=[0])
     with pytest.raises(InputError, match="found both; declare which"):
         read_predictions(tmp_path / "b.npz")
+    np.savez(tmp_path / "g.npz", logits=[[1, 2.0]], labels=[0], groups=[0])
     with pytest.raises(InputError, match=r"--group: expected 'patient', .*did you mean 'groups'\?"):
-        np.savez(tmp_path / "g.npz", logits=[[1, 2.0]], labels=[0], groups=[0])
         read_predictions(tmp_path / "g.npz", Columns(group="patient"))
     np.savez(tmp_path / "s.npz", logits=[[1, 2.0], [3, 4]], labels=[0, 1, 1])
     with pytest.raises(InputError, match=r"labels: expected 2 values, received shape \(3,\)"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,24 +236,26 @@ def _notes(predictions: LabelledPredictions) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
     if predictions.unused:
-        listed = ", ".join(predictions.unused[:8]) + (
-            ", ..." if len(predictions.unused) > 8 else ""
-        )
         notes.append(
-            f"Columns not used: {listed}. One that says of which patient a case is, is declared "
-            "with --group; one to tell results apart by, such as a site, with --subgroup."
+            f"Columns not used: {_shortened(predictions.unused)}. One that says of which patient a "
+            "case is, is declared with --group; one to tell results apart by, such as a site, with "
+            "--subgroup."
         )
     counts = np.bincount(predictions.labels, minlength=len(predictions.class_names))
     absent = [
         name for name, count in zip(predictions.class_names, counts, strict=True) if not count
     ]
     if absent:
-        listed = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
+        which = "class" if len(absent) == 1 else "the classes"
         notes.append(
-            f"No case is of {'class' if len(absent) == 1 else 'the classes'} {listed}: the AUROC "
-            "is not defined, and some calibrators cannot be fitted."
+            f"No case is of {which} {_shortened(absent)}: the AUROC is not defined, and some "
+            "calibrators cannot be fitted."
         )
     return notes
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _votes(

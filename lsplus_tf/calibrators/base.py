@@ -27,6 +27,7 @@ CALIBRATORS: dict[str, type[Calibrator]] = {}
 
 _FORMAT = "lsplus_tf calibrator"
 _VERSION = 1
+_NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
 _ROW_SUM_TOLERANCE = 1e-3
 
 
@@ -171,7 +172,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         try:
             document = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError("not a calibrator saved by lsplus_tf, which is JSON") from error
+            raise InputError(_NO_JSON) from error
         try:
             if document["format"] != _FORMAT or document["version"] != _VERSION:
                 raise ValueError(f"its format is not {_FORMAT!r}, version {_VERSION}")
@@ -209,13 +210,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise MissingDataError(
-                f"{path}: expected a calibrator's file, there is none"
-            ) from error
+            raise MissingDataError(f"{path}: expected a calibrator, there is no file") from error
         except UnicodeDecodeError as error:
-            raise InputError(
-                f"{path}: not a calibrator saved by lsplus_tf, which is JSON"
-            ) from error
+            raise InputError(f"{path}: {_NO_JSON}") from error
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         except InputError as error:

@@ -161,10 +161,10 @@ def predict(
 ) -> None:
     """Predict image files with a trained MODEL, and abstain where it is not sure.
 
-    Images are read and stretched as in the training of the run, also by what export made of it; of
-    other .keras files the options say how. The CSV has a row for each file: the predicted class, its probability, whether the
-    model abstains, and the probability of each class. Without --calibrator the probabilities are
-    the model's own.
+    Images are read and stretched as in the training of the run, also where export made a .keras
+    file of it; of other .keras files the options say how. The CSV has a row for each file: the
+    predicted class, its probability, whether the model abstains, and the probability of each
+    class. Without --calibrator the probabilities are the model's own.
 
     Example: lsplus-tf predict runs/digits/ls_plus/seed_0 scans --calibrator calibrator.json
     --abstain-below 0.8
@@ -409,7 +409,8 @@ def _open(model: Path, **options: Any) -> TrainedModel:
     deployment.find_model(model)  # before TensorFlow is imported, which takes seconds
     import_tensorflow(Backbone(), None)
     trained = deployment.open_model(model, **options)
-    if trained.class_names == deployment.unnamed(len(trained.class_names)):
+    unnamed = deployment.unnamed(len(trained.class_names))
+    if trained.class_names == unnamed and options["class_names"] is None:
         warnings.warn(
             f"the classes of {model} have no names; give them with --class-names A,B", stacklevel=1
         )

@@ -50,7 +50,7 @@ class Table:
         )
 
     def read(self, wanted: Collection[str], text: Collection[str]) -> None:
-        """Read the columns `wanted`, which are there; those in `text` stay as they are written, "007" not 7."""
+        """Read columns that are there; those in `text` stay as they are written, "007" not 7."""
         unique = list(dict.fromkeys(wanted))
         for name in unique:
             if self.names.count(name) > 1:
