@@ -236,11 +236,12 @@ def _notes(predictions: LabelledPredictions) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
     if predictions.unused:
-        notes.append(
-            f"Columns not used: {_shortened(predictions.unused)}. One that says of which patient a "
-            "case is, is declared with --group; one to tell results apart by, such as a site, with "
-            "--subgroup."
-        )
+        note = f"Columns not used: {_shortened(predictions.unused)}."
+        if predictions.groups is None:
+            note += " If one says of which patient or lesion a case is, declare it with --group."
+        if not predictions.subgroups:
+            note += " One to tell results apart by, such as a site, is declared with --subgroup."
+        notes.append(note)
     counts = np.bincount(predictions.labels, minlength=len(predictions.class_names))
     absent = [
         name for name, count in zip(predictions.class_names, counts, strict=True) if not count

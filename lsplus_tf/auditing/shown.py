@@ -18,15 +18,15 @@ _ABOUT_METRICS = (
     "high where the error is not far above what chance makes; a report's are reflected."
 )
 _ABOUT_OUTSIDE = (
-    " * The interval leaves out its own value: resampling makes the metric larger, or smaller, by "
-    "more than it varies. Do not rely on that interval."
+    "* The interval leaves out its own value: resampling makes the metric larger, or smaller, by "
+    "more than it varies. Do not rely on that interval. "
 )
 
 
 def about_metrics(audit: Audit) -> str:
     """What to know of the numbers in :func:`metrics_table`."""
     outside = any(_leaves_out(*row[1:]) for row in audit.metrics.itertuples())
-    return _ABOUT_METRICS + (_ABOUT_OUTSIDE if outside else "")
+    return (_ABOUT_OUTSIDE if outside else "") + _ABOUT_METRICS
 
 
 def _leaves_out(value: float, low: float, high: float) -> bool:
