@@ -331,7 +331,10 @@ def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
     assert "the folder of a finished run or a .keras file" in refused(tmp_path, one)
     assert "it is an experiment: name one of its runs" in refused(run.parents[1], one)
     of_a_method = refused(run.parent, one)
-    assert f"it is a method of one: name one of its runs, such as {run.parent}" in of_a_method
+    assert (
+        f"it is a method of an experiment: name one of its runs, such as {run.parent}"
+        in of_a_method
+    )
     none = refused(run, one, "--calibrator", tmp_path / "none.json")
     assert "none.json: expected a calibrator, there is no file" in none
     assert "expected a .keras file" in refused(one, one)

@@ -205,7 +205,7 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
         hint = ""
-        for runs, what in (("*/seed_*", "an experiment"), ("seed_*", "a method of one")):
+        for runs, what in (("*/seed_*", "an experiment"), ("seed_*", "a method of an experiment")):
             found = path.glob(f"{runs}/{run_folder.MODEL}") if path.is_dir() else iter(())
             one = min(found, default=None)
             if one is not None:
