@@ -25,7 +25,8 @@ REPORT = "report"
 PAGE = "report.html"
 CALIBRATORS = "calibrators"
 PANELS_IN_A_ROW = 6
-POOLED = "Test split, the predictions of all seeds together"
+TEST = "Test split"
+POOLED = f"{TEST}, the predictions of all seeds together"
 CANCEL = (
     "; their errors partly cancel, so that an ECE here may lie below the table's mean over seeds"
 )
@@ -105,7 +106,7 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
             {row.name: results.predictions(row) for row in rows}
         )
     figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
-    figures["density"].suptitle(POOLED, fontsize=10)
+    figures["density"].suptitle(TEST if results.one_seed else POOLED, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
         plots.confidence_density(*pooled(runs), ax=ax).set_title(title)
         ax.set_xlim(0, 1)
@@ -121,9 +122,9 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
         plots.retention_curves(predictions, convention="paper", ax=ax)  # as in the table
         curves = ("loss", "val_loss", "accuracy", "val_accuracy")
         figures["training_curves"], axes = _panels(len(curves), 4.0, 3.0)
+        seeds = "One seed" if results.one_seed else "Mean and range over seeds"
         figures["training_curves"].suptitle(
-            "Mean and range over seeds; the losses of different methods cannot be compared",
-            fontsize=10,
+            f"{seeds}; the losses of different methods cannot be compared", fontsize=10
         )
         for ax, curve in zip(axes, curves, strict=True):
             plots.training_curves(histories, metric=curve, ax=ax)
@@ -141,7 +142,10 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
         ).set_title(f"{heading} (x100)", fontsize=10)
         ax.tick_params(labelleft=ax is axes[0])
     figures["comparison"].suptitle(
-        f"Mean and SD over seeds; dashed the mean of {first}, a diamond the best mean", fontsize=10
+        f"One seed; dashed is {first}, a diamond the best"
+        if results.one_seed
+        else f"Mean and SD over seeds; dashed the mean of {first}, a diamond the best mean",
+        fontsize=10,
     )
 
     for method in methods:
@@ -165,7 +169,8 @@ def _by_calibrator(results: Results) -> dict[str, list[Row]]:
 def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
     """A reliability diagram of each, with one legend for all."""
     figure, axes = _panels(len(predictions), 3.4, 4.4)
-    figure.suptitle(POOLED + CANCEL, fontsize=10)
+    one_seed = all(len(runs) == 1 for runs in predictions.values())
+    figure.suptitle(TEST if one_seed else POOLED + CANCEL, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
         # No intervals: seeds share their samples, which would count several times.
         plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=title)
@@ -223,7 +228,9 @@ def _beside_the_first(
         plots.training_curves(shown_logs, metric="val_accuracy", ax=ax).set_title(title)
     for figure in figures.values():
         axes = figure.axes
-        figure.suptitle(f"Mean and range over seeds, beside {first}", fontsize=10)
+        one_seed = all(len(runs) == 1 for runs in predictions.values())
+        seeds = "One seed" if one_seed else "Mean and range over seeds"
+        figure.suptitle(f"{seeds}, beside {first}", fontsize=10)
         figure.supxlabel(axes[0].get_xlabel(), fontsize=10)
         figure.supylabel(axes[0].get_ylabel(), fontsize=10)
         limits = [ax.get_ylim() for ax in axes]

@@ -34,6 +34,10 @@ from lsplus_tf.training import run_folder
 _EPOCHS_SHOWN = 4
 _MOST_LINES = 6
 _MOST_PICTURES = 30  # of one kind, of which each takes some tenths of a second
+_CONVENTION = (
+    "These definitions are those of the paper's released code; lsplus_tf.evaluate and lsplus-tf "
+    "audit have the standard ones, mainly another ACE and R-AUC (docs/metrics.md, Conventions)."
+)
 _CLAIMS = {"accuracy": "Accuracy", "ece": "ECE", "brier": "Brier score"}
 
 
@@ -144,8 +148,10 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
         if without
         else ""
     )
+    one, first = results.one_seed, results.rows[0].name
+    mean = "one seed" if one else "mean over seeds"
     return [
-        Table("Test split, times 100: mean over seeds and 95% interval", headings, rows),
+        Table(f"Test split, times 100: {mean} and 95% interval", headings, rows),
         Text(
             f"The intervals: {uncertainty.resamples:,} bootstrap resamples of {drawn}, the same "
             "for all seeds and methods, of the mean over the seeds. They are reflected (value less "
@@ -154,10 +160,16 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
             f"They are about these trained networks{independent}.{none}",
             "note",
         ),
-        Text(f"Mean and SD over seeds; dashed is {results.rows[0].name}, a diamond the best mean."),
+        Text(
+            f"One seed; dashed is {first}, a diamond the best."
+            if one
+            else f"Mean and SD over seeds; dashed is {first}, a diamond the best mean."
+        ),
         Pictures([_metric_picture(comparison, metric) for metric in METRICS]),
-        _comparison_table("All metrics times 100, mean and SD over seeds", comparison),
-        Text(comparison.caption, "note"),
+        _comparison_table(
+            f"All metrics times 100, {'one seed' if one else 'mean and SD over seeds'}", comparison
+        ),
+        Text(f"{comparison.caption} {_CONVENTION}", "note"),
     ]
 
 
@@ -189,7 +201,7 @@ def _differences(results: Results, uncertainty: Uncertainty) -> list[Block]:
             p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
             text = (
                 f"{signs[test.verdict]}{100 * test.value:+.2f} "
-                f"[{100 * test.low:+.1f}, {100 * test.high:+.1f}] p {p}"
+                f"[{100 * test.low:+.1f}, {100 * test.high:+.1f}]\np {p}"
             )
             cells.append(Cell(text, test.value))
         rows.append(cells)
@@ -238,10 +250,14 @@ def _reliability(results: Results) -> list[Block]:
         pictures.append(draw(_figure(ax), f"Reliability diagram of {row.name}."))
     return [
         Text(
-            "The predictions of all seeds together. Bars are the accuracy of images of similar "
-            "confidence; hatched is what is missing to, or beyond, their mean confidence. The "
-            "errors of different seeds partly cancel here, so that an ECE may lie below the "
-            "table's mean over seeds."
+            "Bars are the accuracy of images of similar confidence; hatched is what is missing to, "
+            "or beyond, their mean confidence."
+            + (
+                ""
+                if results.one_seed
+                else " The predictions are those of all seeds together, whose errors partly cancel "
+                "here, so that an ECE may lie below the table's mean over seeds."
+            )
             + ("" if rows == results.rows else " Calibrated rows are in the PNG files beside this.")
         ),
         Pictures(pictures),
@@ -263,7 +279,7 @@ def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
         draw(
             figures["retention"],
             "Accuracy against the fraction of images that the model decides, of every method.",
-            "Mean and range over seeds; R-AUC, the area under the curve, times 100.",
+            f"{_range(results)}R-AUC, the area under the curve, times 100.",
         ),
         Text("Confidence in right and in wrong predictions; the two should differ."),
         Pictures(densities),
@@ -318,7 +334,7 @@ def _training(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
     headings = ["Method", "Seed", "Epochs", "Best epoch", "Minutes"]
     headings += ["Validation accuracy", "Test accuracy"]
     return [
-        Text("Mean and range over seeds; the losses of different methods cannot be compared."),
+        Text(f"{_range(results)}the losses of different methods cannot be compared."),
         _curves(results, figures),
         Table("The runs; epochs are counted from 0", headings, rows),
     ]
@@ -393,6 +409,10 @@ def _seeds(results: Results) -> str:
     seeds = sorted({len(results.of_method(method)) for method in results.methods})
     number = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     return f"{number} seed{'' if seeds == [1] else 's'} of each method"
+
+
+def _range(results: Results) -> str:
+    return f"{'One seed' if results.one_seed else 'Mean and range over seeds'}; "
 
 
 def _figure(ax: plt.Axes) -> Figure:

@@ -42,8 +42,9 @@ COLUMNS = (
     Column("retention_auc", "R-AUC", 1),
 )
 MAIN = ("accuracy", "auroc", "ece", "ce", "brier")
+_OVER_SEEDS = "mean and sample SD over seeds"
 CAPTION = (
-    "Test metrics times 100, mean and sample SD over seeds, as the LS+ paper defines them: ECE, "
+    f"Test metrics times 100, {_OVER_SEEDS}, as the LS+ paper defines them: ECE, "
     "ACE and SCE with 15 bins, CE the negative log-likelihood in nats, Brier summed over classes."
 )
 
@@ -111,7 +112,9 @@ def summarise(
 
 
 def caption(results: Results, text: str) -> str:
-    """The text, and what to know of calibrated rows where there are some."""
+    """The text as it is of so many seeds, and what to know of calibrated rows if there are some."""
+    if results.one_seed:
+        text = text.replace(_OVER_SEEDS, "of one seed")
     if not any(row.calibrators for row in results.rows):
         return text
     text += (

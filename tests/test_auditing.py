@@ -67,6 +67,16 @@ def test_a_gap_is_agresti_and_coulls():
     assert right.high == pytest.approx(share + half)
 
 
+def test_no_gap_is_beyond_one():
+    # Two groups: Student's t with one degree of freedom is wide.
+    found = gap_estimate(np.array([0.4, 0.5, 0.6]), np.array([1.0, 0, 1]), np.array([0, 0, 1]))
+    assert (found.low, found.high) == (-1, 1)
+    assert -1 < found.value < 1
+    assert found.p_value > 0.05
+    alone = gap_estimate(np.array([0.4]), np.array([1.0]), np.array([0]))
+    assert np.isnan([alone.low, alone.high]).all()
+
+
 @pytest.mark.parametrize("mean", [0.6, 0.9, 0.98])
 @pytest.mark.parametrize("samples", [20, 100, 500])
 def test_calibrated_models_are_rarely_called_otherwise(mean, samples):

@@ -40,7 +40,7 @@ from lsplus_tf.calibrators import (
     _arrays,
     _optimise,
 )
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, MissingDataError
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
 KEEP_THE_CLASS = ("temperature", "weight", "logit_normalization")
@@ -663,8 +663,14 @@ def test_a_file_of_another_kind_and_none_at_all(tmp_path):
     VectorScaling().fit(*overconfident(3)).save(tmp_path / "vector.json")
     with pytest.raises(InputError, match="expected a TemperatureScaling, it is a VectorScaling"):
         TemperatureScaling.load(tmp_path / "vector.json")
-    with pytest.raises(InputError, match=r"none\.json"):
+    with pytest.raises(MissingDataError, match=r"none\.json: expected a calibrator, there is no"):
         Calibrator.load(tmp_path / "none.json")
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        Calibrator.load(tmp_path)
+    for content in (b"name: mine", b"\xff\xfe"):
+        (tmp_path / "mine.yaml").write_bytes(content)
+        with pytest.raises(InputError, match=r"mine\.yaml: not a calibrator .*, which is JSON$"):
+            Calibrator.load(tmp_path / "mine.yaml")
 
 
 def test_calibrators_need_no_tensorflow():

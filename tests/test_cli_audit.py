@@ -17,6 +17,7 @@ import pytest
 import lsplus_tf as lsp
 from lsplus_tf import auditing
 from lsplus_tf.auditing.conditions import parse_condition
+from lsplus_tf.auditing.verdict import model_names
 from lsplus_tf.csv_files import write_csv
 from lsplus_tf.errors import InputError
 from lsplus_tf.paper.artifacts import Artifacts
@@ -96,6 +97,108 @@ def test_the_verdict_is_told_and_written(call, files, tmp_path):
         *(f"{t}.csv" for t in ("metrics", "parts", "automatic", "calibrators")),
     }
     assert all(f"Written: {tmp_path / 'new' / 'out' / name}" in stdout for name in written)
+
+
+def test_columns_that_were_not_used_are_named(call, tmp_path):
+    table = table_of(60).rename(columns={"group": "patient"})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    _, stdout, _ = call(tmp_path / "p.csv", *QUICK)
+    assert "note: Columns not used: patient, site." in stdout
+    assert "declare it with --group" in stdout
+    assert "is declared with --subgroup" in stdout
+    options = ("--group", "patient", "--subgroup", "site", *QUICK)
+    _, stdout, _ = call(tmp_path / "p.csv", *options)
+    assert "not used" not in stdout
+    code, _, stderr = call(tmp_path / "p.csv", "--group", "patients", *QUICK)
+    assert code == 2
+    assert "--group: expected 'patients', found 'id', " in stderr
+    assert stderr.endswith("; did you mean 'patient'?\n")
+
+
+def test_a_part_of_few_cases_has_no_absurd_gap(call, tmp_path, monkeypatch):
+    from lsplus_tf.auditing import page
+
+    rng = np.random.default_rng(0)
+    rare = np.arange(200) >= 198  # predictions of class b, of two patients
+    first = np.where(rare, [0.45, 0.4] * 100, rng.uniform(0.6, 0.9, 200))
+    labels = np.where(rare, [0, 1] * 100, rng.random(200) > first)
+    table = pd.DataFrame({"label": np.where(labels, "b", "a"), "group": np.arange(200)})
+    table = table.assign(probability_a=first, probability_b=1 - first)
+    table.to_csv(tmp_path / "p.csv", index=False)
+    drawn = {}
+    draw = page.draw
+
+    def kept(figure, alt, caption="", **options):
+        if alt.startswith("The gaps"):
+            drawn["limits"], drawn["caption"] = figure.axes[0].get_xlim(), caption
+            drawn["legend"] = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+        return draw(figure, alt, caption, **options)
+
+    monkeypatch.setattr(page, "draw", kept)
+    code, stdout, _ = call(tmp_path / "p.csv", "--out", tmp_path / "out", *QUICK)
+    assert code == 0
+    parts = pd.read_csv(tmp_path / "out" / "parts.csv").set_index("part")
+    assert parts.loc["b", "cases"] == 2
+    assert (parts.loc["b", "low"], parts.loc["b", "high"]) == (-1, 1)
+    assert "-100.0 to +100.0 (too few)" in stdout
+    # The axis is that of the other part's interval, and of both gaps.
+    low, high = drawn["limits"]
+    ends = 100 * np.append(parts["gap"], parts.loc["a", ["low", "high"]]).astype(float)
+    span = np.ptp(np.append(ends, 0))
+    assert low == pytest.approx(min(ends.min(), 0) - 0.05 * span)
+    assert high == pytest.approx(max(ends.max(), 0) + 0.05 * span)
+    assert drawn["caption"] == "Lines that leave the picture are of parts with too few cases."
+    assert drawn["legend"] == ["not significant"]
+    html = (tmp_path / "out" / "audit.html").read_text()
+    assert "not proven" in html
+    assert "not shown" not in html
+
+
+def test_an_interval_without_its_value_is_marked(call, tmp_path):
+    # As many classes as make the SCE of so few cases mostly noise, which resampling adds to.
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(8), 300)
+    labels = (probabilities.cumsum(axis=1) < rng.random((300, 1))).sum(axis=1).clip(0, 7)
+    np.savez(tmp_path / "p.npz", probabilities=probabilities, labels=labels)
+    _, stdout, _ = call(tmp_path / "p.npz", "--out", tmp_path / "out", *QUICK)
+    metrics = pd.read_csv(tmp_path / "out" / "metrics.csv").set_index("metric")
+    outside = (metrics["value"] < metrics["low"]) | (metrics["value"] > metrics["high"])
+    assert outside["sce"]
+    assert not outside["accuracy"]
+    rows = {line.split("│")[1].strip(): line for line in stdout.splitlines() if "│" in line}
+    assert "% *" in rows["SCE"]
+    assert "*" not in rows["Accuracy"]
+    for text in (" ".join(stdout.split()), (tmp_path / "out" / "audit.html").read_text()):
+        assert "* The interval leaves out its own value: resampling makes the metric" in text
+        assert "These are the standard definitions; the report of an experiment follows" in text
+
+
+def test_without_such_an_interval_there_is_no_mark(call, files):
+    _, stdout, _ = call(files / "sharp.csv", *QUICK)
+    assert "* The interval" not in stdout
+
+
+def test_files_of_the_same_name_are_told_by_their_folders(tmp_path):
+    def at(*folders: str):
+        path = tmp_path.joinpath(*folders) / "predictions_test.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, probabilities=[[0.9, 0.1]] * 20, labels=[0, 1] * 10)
+        return lsp.read_predictions(path)
+
+    def told(first, second) -> tuple[list[str], str]:
+        result = lsp.audit(first, second, num_resamples=20)
+        said = next(f.text for f in auditing.verdict(result) if f.topic == "comparison")
+        return model_names(result), said
+
+    names, said = told(at("x", "hl", "seed_0"), at("x", "ls", "seed_0"))
+    assert names == ["hl/seed_0", "ls/seed_0"]
+    assert said.startswith("Against ls/seed_0, on the same 20 cases")
+    assert told(at("x", "hl", "seed_0"), at("x", "hl", "seed_1"))[0] == ["hl/seed_0", "hl/seed_1"]
+    names, _ = told(at("x", "hl", "seed_0"), at("y", "hl", "seed_0"))
+    assert names == ["x/hl/seed_0", "y/hl/seed_0"]
+    same = at("x", "hl", "seed_0")
+    title = f"{same.name} (first)"
+    assert told(same, same)[0] == [title, f"{same.name} (second)"]
 
 
 def test_ten_rows_are_too_few(call, files):

@@ -20,7 +20,13 @@ from lsplus_tf.backbones import build_classifier
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling, VectorScaling, attach
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.images import to_pillow
-from lsplus_tf.deployment import find_images, open_model, predict_files
+from lsplus_tf.deployment import (
+    TrainedModel,
+    export,
+    find_images,
+    open_model,
+    predict_files,
+)
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
 
@@ -72,7 +78,7 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
     p = run_folder.read_predictions(run, "validation")
     fitted = TemperatureScaling.load(out)
     assert fitted.to_json() == TemperatureScaling().fit(p.logits, p.labels).to_json()
-    assert f"temperature {fitted.temperature_:.4g}, below 1: underconfident" in stdout
+    assert f"temperature {fitted.temperature_:.4g}, below 1: raises all confidences" in stdout
     brier = next(line for line in stdout.splitlines() if "Brier" in line)
     before, after = (float(cell) for cell in brier.split("│")[2:4])
     own = metrics.brier_score(p.logits, p.labels, from_logits=True)
@@ -127,6 +133,48 @@ def test_a_csv_of_probabilities(call, tmp_path):
     assert code == 2
     assert "--method: expected one of temperature, " in stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "sharper", "said"),
+    [
+        ("temperature", 1.0, "It is not shown to help: the Brier score may be no lower"),
+        ("temperature", 3.0, "It is shown to help: the Brier score is lower on held-out folds"),
+        ("histogram", 1.0, "It is shown to harm: the Brier score is higher on held-out folds"),
+    ],
+)
+def test_calibrate_says_whether_it_is_shown_to_help(call, tmp_path, method, sharper, said):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(300, 6)) * 2
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # as their softmax says
+    np.savez(tmp_path / "p.npz", logits=sharper * logits, labels=labels)
+    arguments = ("--method", method, "--out", tmp_path / "fitted.json")
+    code, stdout, stderr = call("calibrate", tmp_path / "p.npz", *arguments, columns=200)
+    assert (code, stderr) == (0, "")
+    assert said in stdout
+    change = next(line for line in stdout.splitlines() if "Brier" in line).split("│")[4]
+    low, high = (float(bound) for bound in change.split("[")[1].split("]")[0].split(","))
+    assert ("to help: the" in said, "harm" in said) == (
+        high < 0 or "not" in said,
+        low > 0,
+    )
+
+
+def test_calibrate_is_for_the_validation_split(call, run, tmp_path):
+    arguments = ("--out", tmp_path / "fitted.json")
+    code, _, stderr = call("calibrate", run / "predictions_test.npz", *arguments)
+    assert code == 0
+    assert "warning: " in stderr
+    assert "the test split, on which nothing can be reported" in stderr
+    assert "take predictions_validation.npz" in stderr
+    code, _, stderr = call("calibrate", run, *arguments)
+    assert code == 2
+    assert "of a run: its predictions_validation.npz to calibrate" in stderr
+    _, stdout, _ = call("calibrate", "--help", columns=200)
+    assert "a run's predictions_validation.npz" in stdout
+    assert "predictions_test" not in stdout
+    _, stdout, _ = call("predict", "--help", columns=200)
+    assert stdout.count("[default: (the model's)]") == 2
 
 
 # --- predict --------------------------------------------------------------------------------------
@@ -282,6 +330,13 @@ def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
     assert "no .png, .jpg, .jpeg file" in refused(run, tmp_path / "empty")
     assert "the folder of a finished run or a .keras file" in refused(tmp_path, one)
     assert "it is an experiment: name one of its runs" in refused(run.parents[1], one)
+    of_a_method = refused(run.parent, one)
+    assert (
+        f"it is a method of an experiment: name one of its runs, such as {run.parent}"
+        in of_a_method
+    )
+    none = refused(run, one, "--calibrator", tmp_path / "none.json")
+    assert "none.json: expected a calibrator, there is no file" in none
     assert "expected a .keras file" in refused(one, one)
     assert "cannot be loaded as a Keras model" in refused(tmp_path / "text.keras", one)
     assert "one of 10 classes, as the model has" in refused(run, one, "--calibrator", three)
@@ -376,6 +431,37 @@ def test_one_model_that_gives_calibrated_probabilities(call, run, temperature, t
     )
 
 
+def test_an_export_carries_class_names_and_how_images_are_read(call, tmp_path, scans):
+    inputs = keras.Input((6, 6, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    model.save(tmp_path / "mine.keras")
+    fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    fitted.save(tmp_path / "t.json")
+    one = tmp_path / "one.keras"
+    arguments = (tmp_path / "mine.keras", "--calibrator", tmp_path / "t.json", "--out")
+    code, _, stderr = call("export", *arguments, tmp_path / "unnamed")
+    assert code == 0
+    assert "the classes of" in stderr
+    assert "have no names; give them with --class-names A,B" in stderr
+    for out in (one, tmp_path / "served"):
+        code, stdout, stderr = call("export", *arguments, out, "--class-names", "HP,SSA")
+        assert (code, stderr) == (0, "")
+        assert "probabilities of HP, SSA" in stdout
+    description = json.loads((tmp_path / "served/assets.extra/lsplus_tf.json").read_text())
+    assert description["class_names"] == ["HP", "SSA"]
+    code, _, stderr = call("predict", one, scans / "0000.png", "--out", tmp_path / "p.csv")
+    assert (code, stderr) == (0, "")
+    assert {"probability_HP", "probability_SSA"} <= set(rows_of(tmp_path / "p.csv")[0])
+    keras.models.load_model(one)  # which Keras reads as any other
+    # Also what a run says of its images.
+    trained = TrainedModel(model, ("a", "b"), False, False, False, "nearest")
+    export(trained, fitted, one)
+    opened = open_model(one)
+    assert (opened.resize, opened.convert, opened.interpolation) == (False, False, "nearest")
+    asked = open_model(one, image_size=6, channels=1, interpolation="bilinear")
+    assert (asked.resize, asked.convert, asked.interpolation) == (True, True, "bilinear")
+
+
 def test_export_replaces_nothing_but_a_saved_model(call, run, temperature, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("mine")
@@ -389,7 +475,5 @@ def test_a_softmax_model_is_not_exported(tmp_path):
     model = build_classifier("small_residual_cnn", (8, 8, 1), 2, width=0.1)
     calibrator = TemperatureScaling().fit([[2, 0], [0, 2], [2, 0]], [0, 1, 1])
     attach(model, calibrator).save(tmp_path / "model.keras")
-    from lsplus_tf.deployment import export
-
     with pytest.raises(InputError, match="gives calibrated probabilities"):
         export(open_model(tmp_path / "model.keras"), calibrator, tmp_path / "out")

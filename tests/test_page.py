@@ -96,6 +96,17 @@ def test_in_a_browser(open_page, page, tmp_path):
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     assert tab.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 
+    # A table that goes on beyond an edge has a shadow there; what names its rows stays in view.
+    region = tab.locator(".scroll").first
+    assert region.evaluate("e => e.scrollWidth > e.clientWidth")
+    attachment = region.evaluate("e => getComputedStyle(e).backgroundAttachment")
+    assert attachment == "local, local, scroll, scroll"
+    first = [tab.locator(cell).first for cell in ("thead th", "tbody th", "caption")]
+    before = [cell.bounding_box()["x"] for cell in first]
+    region.evaluate("e => { e.scrollLeft = 60; }")
+    assert [cell.bounding_box()["x"] for cell in first] == before
+    region.evaluate("e => { e.scrollLeft = 0; }")
+
     # By mouse and by keyboard; numbers by their value, those without one last.
     names = column(tab, 1)
     heading = tab.locator("thead th").nth(1)

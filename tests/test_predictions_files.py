@@ -258,9 +258,18 @@ def test_a_mistake_in_a_split_is_named_by_the_line_of_the_file(refused):
     ("columns", "message"),
     [
         ({"probabilities": "p_*"}, "probabilities: expected columns 'p_*', found 'id', 'label'"),
-        ({"probabilities": "HP"}, "expected 'HP', found 'id', 'label'"),
-        ({"label": "truth"}, "expected 'truth', found 'id', 'label'"),
-        ({"subgroups": ("site",)}, "expected one column 'site', found none"),
+        ({"probabilities": "HP"}, "--probabilities: expected 'HP', found 'id', 'label'"),
+        ({"label": "truth"}, "--label: expected 'truth', found 'id', 'label'"),
+        (
+            {"probabilities": "probability_HP,probability SSA"},
+            "--probabilities: expected 'probability SSA', found 'id', 'label', 'probability_HP', "
+            "'probability_SSA'; did you mean 'probability_SSA'?",
+        ),
+        (
+            {"group": "patient"},
+            "--group: expected 'patient', found 'id', 'label', 'probability_HP'",
+        ),
+        ({"subgroups": ("site",)}, "--subgroup: expected 'site', found 'id', 'label'"),
         ({"class_names": ("a", "b", "c")}, "class_names: expected 2 different names"),
         ({"take_split": "test"}, "expected a column of splits, to take 'test' of; found none"),
     ],
@@ -272,7 +281,7 @@ def test_a_wrong_declaration_is_told(refused, columns, message):
 def test_other_files_are_told(tmp_path):
     with pytest.raises(MissingDataError, match="expected a file of predictions, there is none"):
         read_predictions(tmp_path / "none.csv")
-    with pytest.raises(InputError, match=r"received a folder \(of a run: its predictions_test"):
+    with pytest.raises(InputError, match=r"received a folder \(of a run: its predictions_vali"):
         read_predictions(tmp_path)
     with pytest.raises(InputError, match=r"ends in \.csv"):
         read_predictions(written(tmp_path, "x", "p.xlsx"))
@@ -286,6 +295,9 @@ def test_other_files_are_told(tmp_path):
     np.savez(tmp_path / "b.npz", logits=[[1, 2.0]], probabilities=[[0.5, 0.5]], labels=[0])
     with pytest.raises(InputError, match="found both; declare which"):
         read_predictions(tmp_path / "b.npz")
+    np.savez(tmp_path / "g.npz", logits=[[1, 2.0]], labels=[0], groups=[0])
+    with pytest.raises(InputError, match=r"--group: expected 'patient', .*did you mean 'groups'\?"):
+        read_predictions(tmp_path / "g.npz", Columns(group="patient"))
     np.savez(tmp_path / "s.npz", logits=[[1, 2.0], [3, 4]], labels=[0, 1, 1])
     with pytest.raises(InputError, match=r"labels: expected 2 values, received shape \(3,\)"):
         read_predictions(tmp_path / "s.npz")

@@ -208,6 +208,8 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
         assert f"Reliability diagram of {row.name}." in seen.pictures
     assert sum("Soft labels of OLS after epoch" in alt for alt in seen.pictures) >= 2
     assert "protocol.batch_size" in text
+    assert "mean and SD over seeds" in text
+    assert "These definitions are those of the paper&#39;s released code" in text
     assert "tensorflow" in text
     assert str(results.folder) not in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
@@ -220,6 +222,11 @@ def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "One row: there is nothing to compare it with." in text
     assert ">Differences<" not in text
+    assert "Test split, times 100: one seed and 95% interval" in text
+    assert "Test metrics times 100, of one seed, as the LS+ paper defines them" in text
+    assert "SD over seeds" not in text
+    assert "range over seeds" not in text
+    assert "all seeds together" not in text
 
 
 def test_in_a_browser(open_page, reproduced):

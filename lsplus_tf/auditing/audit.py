@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,17 +234,29 @@ def _metrics(
 
 def _notes(predictions: LabelledPredictions) -> list[str]:
     """What the reader should know of the cases."""
+    notes = []
+    if predictions.unused:
+        note = f"Columns not used: {_shortened(predictions.unused)}."
+        if predictions.groups is None:
+            note += " If one says of which patient or lesion a case is, declare it with --group."
+        if not predictions.subgroups:
+            note += " One to tell results apart by, such as a site, is declared with --subgroup."
+        notes.append(note)
     counts = np.bincount(predictions.labels, minlength=len(predictions.class_names))
     absent = [
         name for name, count in zip(predictions.class_names, counts, strict=True) if not count
     ]
-    if not absent:
-        return []
-    listed = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
-    return [
-        f"No case is of {'class' if len(absent) == 1 else 'the classes'} {listed}: the AUROC is "
-        "not defined, and some calibrators cannot be fitted."
-    ]
+    if absent:
+        which = "class" if len(absent) == 1 else "the classes"
+        notes.append(
+            f"No case is of {which} {_shortened(absent)}: the AUROC is not defined, and some "
+            "calibrators cannot be fitted."
+        )
+    return notes
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _votes(

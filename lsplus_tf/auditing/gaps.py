@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,8 @@ def gap_estimate(confidence: Values, correct: Values, groups: Groups) -> Estimat
 
     The interval and the p value are Agresti and Coull's: as if two more cases had been right and
     two more wrong, with the mean confidence. Twenty cases of which all are right have an interval
-    of some width then, which neither the bootstrap nor the plain standard error gives.
+    of some width then, which neither the bootstrap nor the plain standard error gives. It ends at
+    -1 and 1, which no gap is beyond.
 
     Parameters
     ----------
@@ -58,7 +59,9 @@ def gap_estimate(confidence: Values, correct: Values, groups: Groups) -> Estimat
     mean = confidence.mean()
     added = mean - np.array([0.0, 0.0, 1.0, 1.0])
     centre = (gaps.sum() + added.sum()) / (gaps.size + 4)
-    return _estimate(float(gaps.mean()), centre, gaps - centre, tuple(added - centre), groups)
+    found = _estimate(float(gaps.mean()), centre, gaps - centre, tuple(added - centre), groups)
+    low, high = np.clip((found.low, found.high), -1, 1)
+    return replace(found, low=float(low), high=float(high))
 
 
 def accuracy_estimate(correct: Values, groups: Groups) -> Estimate:

@@ -14,7 +14,7 @@ from lsplus_tf.auditing import shown
 from lsplus_tf.auditing.audit import Audit
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fit import CrossFit
-from lsplus_tf.auditing.verdict import percent, verdict
+from lsplus_tf.auditing.verdict import model_names, percent, verdict
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import LabelledPredictions
 
@@ -53,7 +53,7 @@ def audit_page(audit: Audit) -> Page:
         sections.append(_comparison(audit, audit.comparison))
     sections.append(_method(audit))
     return Page(
-        f"Audit of {predictions.name}",
+        f"Audit of {model_names(audit)[0]}",
         sections,
         f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
         f"{_shortened(predictions.class_names)}",
@@ -61,7 +61,7 @@ def audit_page(audit: Audit) -> Page:
 
 
 def _metrics(audit: Audit) -> Section:
-    blocks: list[Block] = [shown.metrics_table(audit), Text(shown.ABOUT_METRICS, "note")]
+    blocks: list[Block] = [shown.metrics_table(audit), Text(shown.about_metrics(audit), "note")]
     if audit.votes is not None:
         blocks.append(shown.votes_table(audit.votes))
     if audit.paper_metrics is not None:
@@ -144,18 +144,26 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
     gaps, low, high = (
         100 * table[column].to_numpy(np.float64) for column in ("gap", "low", "high")
     )
-    shown = (table["p_holm"] < 0.05).to_numpy()
-    for chosen, marker, label in ((shown, "D", "shown (Holm)"), (~shown, "o", "not shown")):
+    significant = (table["p_holm"] < 0.05).to_numpy()
+    for chosen, marker, label in (
+        (significant, "D", "significant (Holm)"),
+        (~significant, "o", "not significant"),
+    ):
         if chosen.any():
             ax.hlines(places[chosen], low[chosen], high[chosen], color="0.4", linewidth=1.5)
             ax.plot(
                 gaps[chosen],
                 places[chosen],
                 marker,
-                color=plots.METHOD_COLOURS[1 if chosen is shown else 0],
+                color=plots.METHOD_COLOURS[1 if chosen is significant else 0],
                 label=label,
             )
     ax.axvline(0, color="black", linewidth=1)
+    # The axis is that of intervals that tell something.
+    wide = np.array([*map(shown.is_too_wide, table["low"], table["high"])])
+    ends = np.concatenate([gaps, low[~wide], high[~wide], [0.0]])
+    margin = 0.05 * np.ptp(ends[~np.isnan(ends)]) or 1.0
+    ax.set_xlim(np.nanmin(ends) - margin, np.nanmax(ends) + margin)
     names = [
         part if by == "predicted class" else f"{by}: {part}"
         for by, part in zip(table["by"], table["part"], strict=True)
@@ -167,7 +175,11 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
     ax.set_xlabel("Confidence less accuracy (points): underconfident below 0, over above")
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize="small", frameon=False)
-    return draw(figure, "The gaps of the table below with their 95% intervals.")
+    return draw(
+        figure,
+        "The gaps of the table below with their 95% intervals.",
+        "Lines that leave the picture are of parts with too few cases." if wide.any() else "",
+    )
 
 
 def _automatic(audit: Audit) -> Section:
@@ -251,14 +263,9 @@ def _method(audit: Audit) -> Section:
 
 
 def _models(audit: Audit) -> dict[str, LabelledPredictions]:
-    """The one or two that are shown, by the names of their files."""
-    first = audit.predictions.name
-    if audit.second is None:
-        return {first: audit.predictions}
-    second = audit.second.name
-    if second == first:  # in two folders
-        first, second = f"{first} (first)", f"{second} (second)"
-    return {first: audit.predictions, second: audit.second}
+    """The one or two that are shown, by their names."""
+    models = [audit.predictions, *([] if audit.second is None else [audit.second])]
+    return dict(zip(model_names(audit), models, strict=True))
 
 
 def _literal(text: str) -> str:

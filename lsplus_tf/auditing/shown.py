@@ -10,11 +10,27 @@ from lsplus_tf.auditing.cross_fit import CrossFit
 from lsplus_tf.auditing.verdict import METRIC_NAMES, metric_text, p_text, percent
 from lsplus_tf.page import Cell, Table
 
-ABOUT_METRICS = (
+_ABOUT_METRICS = (
     "ECE, ACE and SCE with 15 bins; Brier score summed over classes; cross-entropy in nats; R-AUC "
-    "is the area under the retention curve. The intervals of the ECE, ACE and SCE are bootstrap "
-    "intervals, which lie too high where the error is not far above what chance makes."
+    "is the area under the retention curve. These are the standard definitions; the report of an "
+    "experiment follows the LS+ paper's code, mainly in another ACE and R-AUC (docs/metrics.md, "
+    "Conventions). The intervals of the ECE, ACE and SCE are bootstrap intervals, which lie too "
+    "high where the error is not far above what chance makes; a report's are reflected."
 )
+_ABOUT_OUTSIDE = (
+    "* The interval leaves out its own value: resampling makes the metric larger, or smaller, by "
+    "more than it varies. Do not rely on that interval. "
+)
+
+
+def about_metrics(audit: Audit) -> str:
+    """What to know of the numbers in :func:`metrics_table`."""
+    outside = any(_leaves_out(*row[1:]) for row in audit.metrics.itertuples())
+    return (_ABOUT_OUTSIDE if outside else "") + _ABOUT_METRICS
+
+
+def _leaves_out(value: float, low: float, high: float) -> bool:
+    return value < low or value > high
 
 
 def metrics_table(audit: Audit) -> Table:
@@ -33,7 +49,7 @@ def metrics_table(audit: Audit) -> Table:
             [
                 label,
                 Cell(metric_text(name, value), value),
-                Cell(_interval(name, low, high), low),
+                Cell(_interval(name, low, high) + " *" * _leaves_out(value, low, high), low),
                 Cell("" if chance is None else percent(chance), chance),
             ]
         )
@@ -79,7 +95,7 @@ def parts_table(audit: Audit) -> Table:
             Cell(percent(confidence), confidence),
             Cell(percent(accuracy), accuracy),
             Cell(f"{100 * gap:+.1f}", gap),
-            Cell("-" if pd.isna(low) else f"{100 * low:+.1f} to {100 * high:+.1f}", low),
+            Cell(_gap_interval(low, high), low),
             Cell(p_text(p_holm), p_holm),
         ]
         for by, part, cases, confidence, accuracy, gap, low, high, _, p_holm in (
@@ -100,7 +116,7 @@ def automatic_table(audit: Audit) -> Table:
             Cell(f"{cases:,}", cases),
             Cell(percent(error), error),
             Cell(f"{percent(low)} to {percent(high)}", low),
-            "yes" if high <= automatic.error_rate else "not shown",
+            "yes" if high <= automatic.error_rate else "not proven",
         ]
         for coverage, threshold, cases, error, low, high in automatic.steps.itertuples(index=False)
     ]
@@ -150,6 +166,18 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def _interval(name: str, low: float, high: float) -> str:
     return "-" if pd.isna(low) else f"{metric_text(name, low)} to {metric_text(name, high)}"
+
+
+def _gap_interval(low: float, high: float) -> str:
+    if pd.isna(low):
+        return "-"
+    few = " (too few)" if is_too_wide(low, high) else ""
+    return f"{100 * low:+.1f} to {100 * high:+.1f}{few}"
+
+
+def is_too_wide(low: float, high: float) -> bool:
+    """Whether a gap may be as large as any, since its part has too few cases or groups."""
+    return low <= -1 or high >= 1
 
 
 def _change(value: float, low: float, high: float) -> Cell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -100,6 +101,23 @@ def is_too_small(audit: Audit) -> bool:
     True
     """
     return len(audit.predictions) < _FEWEST or not _half_width(audit.gap) <= _TOO_WIDE
+
+
+def model_names(audit: Audit) -> list[str]:
+    """What the one or two models are called: their files, or where those are equal their folders.
+
+    Of the predictions of runs that is METHOD/seed_N.
+    """
+    models = [audit.predictions, *([] if audit.second is None else [audit.second])]
+    names = [model.name for model in models]
+    if len(set(names)) == len(names):
+        return names
+    folders = [Path(model.source).absolute().parent.parts for model in models]
+    for depth in range(2, max(map(len, folders)) + 1):
+        ends = ["/".join(parts[-depth:]) for parts in folders]
+        if ends[0] != ends[1]:
+            return ends
+    return [f"{names[0]} (first)", f"{names[1]} (second)"]
 
 
 def percent(value: Any, digits: int = 1) -> str:
@@ -323,7 +341,7 @@ def _comparison(audit: Audit) -> Finding:
     table = audit.comparison.table
     shown = table[table["p_holm"] < _ALPHA]
     assert audit.second is not None
-    second = audit.second.name if audit.second.source else "the other predictions"
+    second = model_names(audit)[1] if audit.second.source else "the other predictions"
     how = f"on the same {audit.comparison.cases:,} cases"
     if shown.empty:
         return Finding(

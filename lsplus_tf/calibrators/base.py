@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.atomic import written_whole
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.metrics._predictions import check_predictions
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ CALIBRATORS: dict[str, type[Calibrator]] = {}
 
 _FORMAT = "lsplus_tf calibrator"
 _VERSION = 1
+_NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
 _ROW_SUM_TOLERANCE = 1e-3
 
 
@@ -170,6 +171,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         """
         try:
             document = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(_NO_JSON) from error
+        try:
             if document["format"] != _FORMAT or document["version"] != _VERSION:
                 raise ValueError(f"its format is not {_FORMAT!r}, version {_VERSION}")
             calibrator = CALIBRATORS[document["calibrator"]](**document["settings"])
@@ -205,7 +209,13 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         """
         try:
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except FileNotFoundError as error:
+            raise MissingDataError(f"{path}: expected a calibrator, there is no file") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}: {_NO_JSON}") from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
     def _check_fitting_logits(self, logits: ArrayLike) -> Floats:

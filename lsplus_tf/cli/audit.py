@@ -155,7 +155,7 @@ def _print(console: Console, result: Audit) -> None:
         console.print(_rich(shown.calibrators_table(result.calibrators), columns=5))
     if result.comparison is not None:
         console.print(_rich(shown.comparison_table(result.comparison)))
-    console.print(shown.ABOUT_METRICS, highlight=False, style="dim")
+    console.print(shown.about_metrics(result), highlight=False, style="dim")
     for note in result.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
 

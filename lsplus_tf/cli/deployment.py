@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +14,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from lsplus_tf.cli.options import (
+    CalibrationFile,
     ClassNames,
     GroupColumn,
     IdColumn,
     LabelColumn,
     Logits,
-    PredictionsFile,
+    ModelClassNames,
     Probabilities,
     SplitColumn,
     TakeSplit,
@@ -43,7 +45,7 @@ ModelPath = Annotated[
 
 
 def calibrate(
-    file: PredictionsFile,
+    file: CalibrationFile,
     method: Annotated[
         str, typer.Option(help="temperature, dirichlet, vector, isotonic, ...", metavar="NAME")
     ] = "temperature",
@@ -83,6 +85,12 @@ def calibrate(
         class_names=names(class_names),
     )
     predictions = read_predictions(file, columns)
+    if file.name == "predictions_test.npz":
+        warnings.warn(
+            f"{file}: the test split, on which nothing can be reported once a calibrator is fitted "
+            "to it; take predictions_validation.npz",
+            stacklevel=1,
+        )
     kind = CALIBRATORS[method]
     if predictions.kind == "probabilities" and not kind.ignores_constants:
         raise InputError(
@@ -125,27 +133,21 @@ def predict(
         typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
     ] = "fail",
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
-    class_names: Annotated[
-        str | None,
-        typer.Option(
-            help="The model's classes, separated by commas.",
-            metavar="A,B",
-            show_default="those of the run",
-        ),
-    ] = None,
+    class_names: ModelClassNames = None,
     image_size: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Stretch images to this size, the model's.",
-            show_default="as in the run's training; of another model, yes",
+            help="Stretch images to this size, even where the run's config names none.",
+            show_default="the model's",
         ),
     ] = None,
     channels: Annotated[
         int | None,
         typer.Option(
-            help="Convert images to 1 (grey) or 3 (colour) channels, as many as the model takes.",
-            show_default="as in the run's training; of another model, yes",
+            help="Convert images to 1 (grey) or 3 (colour) channels, even where the run's config "
+            "names none.",
+            show_default="the model's",
         ),
     ] = None,
     interpolation: Annotated[
@@ -159,10 +161,10 @@ def predict(
 ) -> None:
     """Predict image files with a trained MODEL, and abstain where it is not sure.
 
-    Images are read and stretched as in the training of the run; of other .keras files the options
-    say how. The CSV has a row for each file: the predicted class, its probability, whether the
-    model abstains, and the probability of each class. Without --calibrator the probabilities are
-    the model's own.
+    Images are read and stretched as in the training of the run, also where export made a .keras
+    file of it; of other .keras files the options say how. The CSV has a row for each file: the
+    predicted class, its probability, whether the model abstains, and the probability of each
+    class. Without --calibrator the probabilities are the model's own.
 
     Example: lsplus-tf predict runs/digits/ls_plus/seed_0 scans --calibrator calibrator.json
     --abstain-below 0.8
@@ -208,11 +210,13 @@ def export(
     out: Annotated[
         Path, typer.Option(help="A folder for a SavedModel, or NAME.keras.", metavar="PATH")
     ],
+    class_names: ModelClassNames = None,
 ) -> None:
     """Write MODEL and a calibrator as one model that gives calibrated probabilities.
 
     It takes pixels 0..255 (B, H, W, C). A SavedModel needs TensorFlow alone; its
-    assets.extra/lsplus_tf.json has the class names and how images were read.
+    assets.extra/lsplus_tf.json has the class names and how images were read. A .keras file has
+    them inside, where predict finds them.
 
     Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json --out served
     """
@@ -220,7 +224,7 @@ def export(
     from lsplus_tf.calibrators import Calibrator
 
     fitted = Calibrator.load(calibrator)
-    trained = _open(model)
+    trained = _open(model, class_names=names(class_names))
     deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
     Console().print(
@@ -248,7 +252,8 @@ def _parameters(calibrator: Calibrator) -> list[str]:
         elif isinstance(value, float):
             shown = f"{value:.4g}"
             if calibrator.name == "temperature":
-                shown += ", above 1: overconfident" if value > 1 else ", below 1: underconfident"
+                shown += f", {'above' if value > 1 else 'below'} 1: "
+                shown += f"{'lowers' if value > 1 else 'raises'} all confidences"
         else:
             array = np.concatenate([np.ravel(part) for part in value])
             shown = (
@@ -294,6 +299,13 @@ def _print_effect(console: Console, method: str, judged: CrossFit | None) -> Non
             text += f" [{low:+.2f}, {high:+.2f}]"
         table.add_row(heading, f"{100 * before[metric]:.2f}", f"{100 * after[metric]:.2f}", text)
     console.print(table)
+    if judged.recommended == method:
+        said = "It is shown to help: the Brier score is lower on held-out folds."
+    elif after["low"] > 0:
+        said = "It is shown to harm: the Brier score is higher on held-out folds. Do not use it."
+    else:
+        said = "It is not shown to help: the Brier score may be no lower on new cases."
+    console.print(said, highlight=False, soft_wrap=True)
 
 
 # predict -----------------------------------------------------------------------------------------
@@ -396,4 +408,10 @@ def _open(model: Path, **options: Any) -> TrainedModel:
 
     deployment.find_model(model)  # before TensorFlow is imported, which takes seconds
     import_tensorflow(Backbone(), None)
-    return deployment.open_model(model, **options)
+    trained = deployment.open_model(model, **options)
+    unnamed = deployment.unnamed(len(trained.class_names))
+    if trained.class_names == unnamed and options["class_names"] is None:
+        warnings.warn(
+            f"the classes of {model} have no names; give them with --class-names A,B", stacklevel=1
+        )
+    return trained

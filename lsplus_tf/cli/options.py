@@ -21,6 +21,14 @@ PredictionsFile = Annotated[
         metavar="FILE",
     ),
 ]
+CalibrationFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Predictions and labels: .csv, .parquet or .npz; also a run's "
+        "predictions_validation.npz.",
+        metavar="FILE",
+    ),
+]
 Probabilities = Annotated[
     str | None,
     typer.Option(
@@ -102,6 +110,14 @@ ClassNames = Annotated[
         metavar="A,B",
         show_default="as the file calls them",
         rich_help_panel=_COLUMNS,
+    ),
+]
+ModelClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help="The model's classes, separated by commas.",
+        metavar="A,B",
+        show_default="those of the run, or of the export",
     ),
 ]
 

@@ -1,7 +1,13 @@
 """A trained model put to use: image files to calibrated probabilities, and one model to pass on."""
 
 from lsplus_tf.deployment.exporting import export
-from lsplus_tf.deployment.model import TrainedModel, check_calibrator, find_model, open_model
+from lsplus_tf.deployment.model import (
+    TrainedModel,
+    check_calibrator,
+    find_model,
+    open_model,
+    unnamed,
+)
 from lsplus_tf.deployment.prediction import PredictedBatch, find_images, predict_files
 
 __all__ = [
@@ -13,4 +19,5 @@ __all__ = [
     "find_model",
     "open_model",
     "predict_files",
+    "unnamed",
 ]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 from lsplus_tf.atomic import written_whole
 from lsplus_tf.calibrators import Calibrator
-from lsplus_tf.deployment.model import TrainedModel, check_calibrator
+from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
-
-DESCRIPTION = "lsplus_tf.json"
 
 
 def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> None:
@@ -23,8 +22,8 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
     calibrator : fitted to the model's logits.
     out : str or Path
         NAME.keras for a Keras file, which needs this package to be loaded; else a folder, which
-        becomes a SavedModel that needs TensorFlow alone. Its assets.extra/lsplus_tf.json has the
-        class names and how images are read.
+        becomes a SavedModel that needs TensorFlow alone. lsplus_tf.json, in the Keras file or in
+        the SavedModel's assets.extra, has the class names and how images are read.
 
     Raises
     ------
@@ -49,26 +48,26 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
 
     check_calibrator(trained, calibrator)
     calibrated, out = attach(trained.model, calibrator), Path(out).expanduser()
+    description = {
+        "class_names": list(trained.class_names),
+        "image_shape": list(trained.image_shape),
+        "resize": trained.resize,
+        "convert": trained.convert,
+        "interpolation": trained.interpolation,
+        "calibrator": json.loads(calibrator.to_json()),
+    }
     if out.suffix == ".keras":
         with written_whole(out) as partial:
             # Keras goes by the name's ending.
             temporary = partial.with_name(f"{partial.name}.keras")
             calibrated.save(temporary)
+            with zipfile.ZipFile(temporary, "a") as file:  # Keras reads past it
+                file.writestr(DESCRIPTION, json.dumps(description, indent=2))
             temporary.rename(partial)
         return
     if out.exists() and not (out / "saved_model.pb").exists():
         raise InputError(f"out: {out} holds something that is not a SavedModel; name another")
     with written_whole(out) as partial:
         calibrated.export(partial, verbose=False)
-        description = partial / "assets.extra" / DESCRIPTION
-        description.parent.mkdir()
-        run_folder.write_json(
-            description,
-            {
-                "class_names": list(trained.class_names),
-                "image_shape": list(trained.image_shape),
-                "resize": trained.resize,
-                "interpolation": trained.interpolation,
-                "calibrator": json.loads(calibrator.to_json()),
-            },
-        )
+        (partial / "assets.extra").mkdir()
+        run_folder.write_json(partial / "assets.extra" / DESCRIPTION, description)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,9 @@ from lsplus_tf.training import run_folder
 
 if TYPE_CHECKING:
     import keras
+
+
+DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,10 @@ def open_model(
     Parameters
     ----------
     path : str or Path
-        A run's folder or its model.keras, of which everything is known; or any `.keras` file.
+        A run's folder or its model.keras, or what `export` made of it, of which everything is
+        known; or any `.keras` file.
     class_names : sequence of str, length K, optional
-        By default those of the run; of another model class_0 and so on.
+        By default those of the run or export; of another model class_0 and so on.
     image_size : int, optional
         Stretch images to this height and width, which must be the model's. By default as in the
         run; for another model of square images, images are stretched to its size.
@@ -105,6 +111,7 @@ def open_model(
         if class_names is None:
             class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
     model, gives_probabilities = _load(file)
+    exported = _description(file)
     height, width, depth = _image_shape(model, file)
     if image_size is not None and (image_size, image_size) != (height, width):
         raise InputError(
@@ -116,21 +123,35 @@ def open_model(
             f"channels: expected {depth}, as {file} takes images of {depth}, received {channels}"
         )
     num_classes = model.output_shape[-1]
-    names = class_names or [f"class_{k}" for k in range(num_classes)]
+    names = class_names or exported.get("class_names") or unnamed(num_classes)
     if len(names) != num_classes or len(set(names)) != num_classes:
         raise InputError(
             f"class_names: expected {num_classes} different names, received {', '.join(names)}"
         )
-    known = run is not None
+    if run is not None:
+        resize, convert = (settings[key] is not None for key in ("image_size", "channels"))
+    else:
+        resize, convert = exported.get("resize", height == width), exported.get("convert", True)
+    usual = settings.get("interpolation") or exported.get("interpolation", "bilinear")
     return TrainedModel(
         model,
         tuple(names),
         gives_probabilities,
-        resize=image_size is not None
-        or (settings["image_size"] is not None if known else height == width),
-        convert=channels is not None or not known or settings["channels"] is not None,
-        interpolation=interpolation or settings.get("interpolation", "bilinear"),
+        resize=resize or image_size is not None,
+        convert=convert or channels is not None,
+        interpolation=interpolation or usual,
     )
+
+
+def unnamed(num_classes: int) -> tuple[str, ...]:
+    """What the classes of a model are called that does not name them.
+
+    Examples
+    --------
+    >>> unnamed(2)
+    ('class_0', 'class_1')
+    """
+    return tuple(f"class_{k}" for k in range(num_classes))
 
 
 def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
@@ -184,9 +205,11 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
         hint = ""
-        if path.is_dir() and any(path.glob(f"*/seed_*/{run_folder.MODEL}")):
-            one = min(path.glob(f"*/seed_*/{run_folder.MODEL}")).parent
-            hint = f"; it is an experiment: name one of its runs, such as {one}"
+        for runs, what in (("*/seed_*", "an experiment"), ("seed_*", "a method of an experiment")):
+            found = path.glob(f"{runs}/{run_folder.MODEL}") if path.is_dir() else iter(())
+            one = min(found, default=None)
+            if one is not None:
+                hint = f"; it is {what}: name one of its runs, such as {one.parent}"
         raise MissingDataError(
             f"model: expected the folder of a finished run or a .keras file, received {path}{hint}"
         )
@@ -214,6 +237,15 @@ def _load(file: Path) -> tuple[keras.Model, bool]:
         ) from error
     known_outputs(model)
     return model, gives_probabilities(model)
+
+
+def _description(file: Path) -> dict[str, Any]:
+    """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
+    with zipfile.ZipFile(file) as archive:
+        if DESCRIPTION not in archive.namelist():
+            return {}
+        description: dict[str, Any] = json.loads(archive.read(DESCRIPTION))
+        return description
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:

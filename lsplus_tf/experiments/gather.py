@@ -85,6 +85,11 @@ class Results:
     def of_method(self, method: str) -> list[Run]:
         return [run for run in self.runs if run.method == method]
 
+    @property
+    def one_seed(self) -> bool:
+        """Whether no method has several finished runs, of which there were a mean and an SD."""
+        return len(self.methods) == len(self.runs)
+
     @cached_property
     def rows(self) -> list[Row]:
         """The methods, then the ensembles of at least two runs, each followed by its calibrations.

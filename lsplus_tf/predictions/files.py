@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,8 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Labell
         raise InputError("expected probabilities or logits to be declared, received both")
     if path.is_dir():
         raise InputError(
-            f"{path}: expected a file, received a folder (of a run: its predictions_test.npz)"
+            f"{path}: expected a file, received a folder (of a run: its predictions_validation.npz "
+            "to calibrate, its predictions_test.npz to audit)"
         )
     if not path.is_file():
         raise MissingDataError(f"{path}: expected a file of predictions, there is none")
@@ -124,7 +126,8 @@ def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
         for role in ("label", "id", "group", "split")
     }
     votes = _votes_columns(table, columns.votes, scores)
-    wanted = [*scores.values(), *votes, *columns.subgroups, *filter(None, names.values())]
+    subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
+    wanted = [*scores.values(), *votes, *subgroups, *filter(None, names.values())]
     table.read(wanted, text={n for n in (*names.values(), *columns.subgroups) if n})
 
     matrix = table.numbers(list(scores.values()))
@@ -139,7 +142,7 @@ def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
         "groups": names["group"] and table.values(names["group"]),
         "votes": table.numbers(votes) if votes else None,
     }
-    return _labelled(
+    found = _labelled(
         kind,
         matrix,
         labels,
@@ -150,6 +153,7 @@ def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
         columns,
         table.rows,
     )
+    return replace(found, unused=tuple(name for name in table.names if name not in wanted))
 
 
 def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]:
@@ -157,14 +161,14 @@ def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]
     for kind in ("probabilities", "logits"):
         declared = getattr(columns, kind)
         if declared is not None:
-            found = _matching(table, declared)
+            found = _matching(table, declared, kind)
             if not found:
                 raise table.rows.error(
                     f"{kind}: expected columns {declared!r}, found {_listed(table.names)}"
                 )
             return kind, found
     usual = {"probabilities": "probability_*", "logits": "logit_*"}
-    found_of = {kind: _matching(table, pattern) for kind, pattern in usual.items()}
+    found_of = {kind: _matching(table, pattern, kind) for kind, pattern in usual.items()}
     there = [kind for kind, found in found_of.items() if found]
     if len(there) == 2:
         raise table.rows.error(
@@ -180,7 +184,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]
     return there[0], found_of[there[0]]
 
 
-def _matching(table: Table, pattern: str) -> dict[str, str]:
+def _matching(table: Table, pattern: str, role: str) -> dict[str, str]:
     """The column of each class that a name with a star, or a list of names, declares."""
     if "*" in pattern:
         before, _, after = pattern.partition("*")
@@ -192,12 +196,12 @@ def _matching(table: Table, pattern: str) -> dict[str, str]:
             and name.endswith(after)
         }
     listed = [name.strip() for name in pattern.split(",")]
-    return {name: _need(table.names, name, table.rows) for name in listed}
+    return {name: _need(table.names, name, role, table.rows) for name in listed}
 
 
 def _votes_columns(table: Table, declared: str | None, scores: dict[str, str]) -> list[str]:
     """The columns of the votes, in the order of the classes; none where there are none."""
-    found = _matching(table, declared or "votes_*")
+    found = _matching(table, declared or "votes_*", "votes")
     if not found:
         if declared is not None:
             raise table.rows.error(
@@ -237,7 +241,7 @@ def _read_npz(path: Path, columns: Columns) -> LabelledPredictions:
     arrays = _load_npz(path, rows)
     kinds = ("probabilities", "logits")
     declared = {kind: getattr(columns, kind) for kind in kinds if getattr(columns, kind)}
-    found = {kind: _need(list(arrays), name, rows) for kind, name in declared.items()} or {
+    found = {kind: _need(list(arrays), name, kind, rows) for kind, name in declared.items()} or {
         kind: kind for kind in kinds if kind in arrays
     }
     if len(found) != 1:
@@ -258,7 +262,7 @@ def _read_npz(path: Path, columns: Columns) -> LabelledPredictions:
         given["label"],
         columns.class_names or _npz_class_names(path, arrays),
         {"ids": given.get("id"), "groups": given.get("group"), "votes": given.get("votes")},
-        {name: arrays[_need(list(arrays), name, rows)] for name in columns.subgroups},
+        {name: arrays[_need(list(arrays), name, "subgroup", rows)] for name in columns.subgroups},
         given.get("split"),
         columns,
         rows,
@@ -357,7 +361,7 @@ def _find(
 ) -> str | None:
     """The name of what plays a role: as declared, or as usual."""
     if declared is not None:
-        return _need(names, declared, rows)
+        return _need(names, declared, role, rows)
     for usual in (role, f"{role}s"):
         if usual in names:
             return usual
@@ -368,9 +372,13 @@ def _find(
     return None
 
 
-def _need(names: list[str], name: str, rows: Rows) -> str:
+def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
+    """The name, which an option declares; `InputError` where there is none such."""
     if name not in names:
-        raise rows.error(f"expected {name!r}, found {_listed(names)}")
+        close = difflib.get_close_matches(name, names, n=1)
+        close = close or [usual for usual in (role, f"{role}s") if usual in names]
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise rows.error(f"--{role}: expected {name!r}, found {_listed(names)}{hint}")
     return name
 
 

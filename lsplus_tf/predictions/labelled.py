@@ -50,6 +50,8 @@ class LabelledPredictions:
         Annotators' votes for each class.
     source : str
         Where it was read, for messages.
+    unused : tuple of str
+        Columns of that file, if it is a table, that play no part.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class LabelledPredictions:
     subgroups: dict[str, pd.Categorical] = field(default_factory=dict)
     votes: npt.NDArray[Any] | None = None
     source: str = ""
+    unused: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,6 +107,7 @@ class LabelledPredictions:
             {name: values[rows] for name, values in self.subgroups.items()},
             None if self.votes is None else self.votes[rows],
             self.source,
+            self.unused,
         )
 
 

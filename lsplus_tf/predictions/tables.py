@@ -50,13 +50,12 @@ class Table:
         )
 
     def read(self, wanted: Collection[str], text: Collection[str]) -> None:
-        """Read the columns `wanted`; those in `text` stay as they are written, "007" not 7."""
+        """Read columns that are there; those in `text` stay as they are written, "007" not 7."""
         unique = list(dict.fromkeys(wanted))
         for name in unique:
-            if self.names.count(name) != 1:
-                found = "none" if name not in self.names else "several"
+            if self.names.count(name) > 1:
                 listed = ", ".join(map(repr, self.names[:20]))
-                raise self.rows.error(f"expected one column {name!r}, found {found} among {listed}")
+                raise self.rows.error(f"expected one column {name!r}, found several among {listed}")
         if self._delimiter is None:
             self._table = _read_parquet(self._path, unique, self.rows)
         else:
