@@ -89,6 +89,7 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
     if results.missing:
         missing = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
         blocks.append(Text(f"Not finished, and not on this page: {missing}.", "unsure"))
+    blocks += [Text(f"{doubt}.", "unsure") for doubt in results.doubts()]
     first = results.rows[0].name
     names = {row.key: row.name for row in results.rows}
     for metric, title in _CLAIMS.items():

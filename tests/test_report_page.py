@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -227,6 +228,27 @@ def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
     assert "SD over seeds" not in text
     assert "range over seeds" not in text
     assert "all seeds together" not in text
+
+
+def test_the_page_names_what_is_doubtful(results, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    for path in copy.glob("*/*/summary.json"):
+        skipped = ["a/<1>.png", "a/2.png", "b/3.png", "b/4.png"]
+        run_folder.write_json(path, json.loads(path.read_text()) | {"skipped_images": skipped})
+    path = copy / "ls_plus" / "seed_1" / "prior.json"
+    run_folder.write_json(path, json.loads(path.read_text()) | {"doubts": ["accuracy 0 of 3"]})
+    path = copy / "ls_plus" / "seed_0" / "prior.json"
+    run_folder.write_json(path, json.loads(path.read_text()) | {"doubts": []})
+    found = gather(copy, methods=["hard_labels", "ls_plus"], seeds=[0, 1])
+    assert found.doubts() == [
+        "4 images were left out: a/<1>.png, a/2.png, b/3.png ...",
+        "The prior of ls_plus seed 1 is doubtful: accuracy 0 of 3",
+    ]
+    write_report(found)
+    text = (copy / "report" / "report.html").read_text(encoding="utf-8")
+    assert "4 images were left out: a/&lt;1&gt;.png" in text
+    assert "The prior of ls_plus seed 1 is doubtful: accuracy 0 of 3." in text
 
 
 def test_in_a_browser(open_page, reproduced):

@@ -17,6 +17,10 @@ from lsplus_tf.metrics._resampled_statistics import Statistic, SummedStatistic, 
 BLOCKS = 5_000
 RANKED = 10_000
 _RANKED_VALUES = 200_000  # cases times classes
+# A binned error of few cases is too large, and that of a resample larger still. Reflected 95%
+# bounds of true ECEs of 0.02, 0.05 and 0.1 covered them in 83 to 93% of 200 samples of 100 to 5,000
+# cases, percentile bounds in 1 to 95%, fewest with few cases.
+_REFLECTED = ("ece", "ace", "sce")
 
 Bounds = tuple[float, float]
 
@@ -59,10 +63,11 @@ def bootstrap_bounds(
     """95% bounds of metrics, given by name with their values.
 
     They are the percentile bounds of :func:`~lsplus_tf.metrics.bootstrap_interval`, without its
-    warnings. Metrics that are not made of sums over the cases are resampled on a random part of
-    more than 10,000 (fewer with many classes), and the interval is narrowed by the square root of
-    that part's share of the units. Bounds are NaN where all resamples are alike, or the metric is
-    undefined on more than 5% of them.
+    warnings; of the ECE, ACE and SCE the reflected ones, the value less the resamples' deviations
+    from it, and not below 0. Metrics that are not made of sums over the cases are resampled on a
+    random part of more than 10,000 (fewer with many classes), and the interval is narrowed by the
+    square root of that part's share of the units. Bounds are NaN where all resamples are alike, or
+    the metric is undefined on more than 5% of them.
     """
     samples, classes = predictions.probabilities.shape
     bounds = dict.fromkeys(values, (float("nan"), float("nan")))
@@ -89,7 +94,10 @@ def bootstrap_bounds(
         if drawn.size < LEVEL * num_resamples or np.ptp(drawn) == 0:
             continue
         low, high = np.quantile(drawn - centre, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        bounds[metric] = float(value + factor * low), float(value + factor * high)
+        if metric in _REFLECTED:
+            bounds[metric] = max(0.0, value - factor * high), max(0.0, value - factor * low)
+        else:
+            bounds[metric] = float(value + factor * low), float(value + factor * high)
     return bounds
 
 

@@ -14,12 +14,13 @@ _ABOUT_METRICS = (
     "ECE, ACE and SCE with 15 bins; Brier score summed over classes; cross-entropy in nats; R-AUC "
     "is the area under the retention curve. These are the standard definitions; the report of an "
     "experiment follows the LS+ paper's code, mainly in another ACE and R-AUC (docs/metrics.md, "
-    "Conventions). The intervals of the ECE, ACE and SCE are bootstrap intervals, which lie too "
-    "high where the error is not far above what chance makes; a report's are reflected."
+    "Conventions). The intervals of the ECE, ACE and SCE are reflected, as a report's: the value "
+    "less the resamples' deviations, because a calibration error of few cases is too large, and "
+    "that of their resamples larger still."
 )
 _ABOUT_OUTSIDE = (
-    "* The interval leaves out its own value: resampling makes the metric larger, or smaller, by "
-    "more than it varies. Do not rely on that interval. "
+    "* The value is outside its interval: the metric of so few cases is biased by more than it "
+    "varies. Of the ECE, ACE and SCE the interval is the better guess. "
 )
 
 

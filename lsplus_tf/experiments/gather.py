@@ -90,6 +90,26 @@ class Results:
         """Whether no method has several finished runs, of which there were a mean and an SD."""
         return len(self.methods) == len(self.runs)
 
+    def doubts(self) -> list[str]:
+        """What the runs were made with that a reader has to know, a sentence each.
+
+        Images that were left out, and class accuracies that make a doubtful prior.
+        """
+        said: dict[str, None] = {}
+        for run in self.runs:
+            folder = run.folder(self.folder)
+            skipped = run_folder.read_json(folder, run_folder.SUMMARY)["skipped_images"]
+            if skipped:
+                named = f"{', '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"
+                said[f"{len(skipped)} images were left out: {named}"] = None
+        for run in self.runs:
+            folder = run.folder(self.folder)
+            if (folder / run_folder.PRIOR).exists():
+                doubts = run_folder.read_json(folder, run_folder.PRIOR).get("doubts")
+                if doubts:
+                    said[f"The prior of {run} is doubtful: {'; '.join(doubts)}"] = None
+        return list(said)
+
     @cached_property
     def rows(self) -> list[Row]:
         """The methods, then the ensembles of at least two runs, each followed by its calibrations.
