@@ -195,8 +195,10 @@ def test_reproduce_tells_of_runs_table_and_files(reproduced):
     assert lines[0] == "8 runs to make, 0 already finished."
     sizes = "digits: 1077 train, 360 validation, 360 test images of 8x8x1, 10 classes."
     assert lines[1] == sizes
-    assert lines[2].startswith("run 1 of 8: hard_labels, seed 0 finished, validation accuracy 0.")
-    assert sum(line.startswith("run ") for line in lines) == 8
+    (first, *_) = (line for line in lines if " finished, " in line)
+    assert first.startswith("run 1 of 8: hard_labels, seed 0 finished, validation accuracy 0.")
+    # On a slow machine there are lines of runs under way as well.
+    assert sum(line.startswith("run ") and " finished, " in line for line in lines) == 8
     assert any("digits, test split" in line for line in lines)
     assert any("ECE ↓" in line for line in lines)
     written = lines[lines.index("Written:") + 1 :]

@@ -169,13 +169,13 @@ def test_an_interval_without_its_value_is_marked(call, tmp_path):
     assert "% *" in rows["SCE"]
     assert "*" not in rows["Accuracy"]
     for text in (" ".join(stdout.split()), (tmp_path / "out" / "audit.html").read_text()):
-        assert "* The interval leaves out its own value: resampling makes the metric" in text
+        assert "* The value is outside its interval: the metric of so few cases" in text
         assert "These are the standard definitions; the report of an experiment follows" in text
 
 
 def test_without_such_an_interval_there_is_no_mark(call, files):
     _, stdout, _ = call(files / "sharp.csv", *QUICK)
-    assert "* The interval" not in stdout
+    assert "* The value" not in stdout
 
 
 def test_files_of_the_same_name_are_told_by_their_folders(tmp_path):

@@ -64,7 +64,7 @@ def test_the_commands_and_then_the_python_run(place, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block, "calibration.md", "exec"), names)
         if "served.serve" in block:  # without the package, the same numbers
-            assert [path.name for path in names["files"]] == list(predicted["file"])
+            assert [str(path) for path in names["files"]] == list(predicted["file"])
             np.testing.assert_allclose(names["probabilities"], predicted.iloc[:, -10:], atol=1e-6)
     assert "20 images, " in capsys.readouterr().out
     assert Path("calibrated.keras").is_file()

@@ -454,7 +454,8 @@ def test_two_replicas():
         twice = np.repeat(np.arange(49), weights)
         for cls, function in chosen.items():
             expected = function(p[twice], y[twice])
-            np.testing.assert_allclose(log["val_" + cls().name][-1], expected, rtol=1e-12)
+            # Not closer: the float32 outputs of batches of another size may differ in the last bit.
+            np.testing.assert_allclose(log["val_" + cls().name][-1], expected, rtol=1e-6)
 
         @tf.function
         def step(labels, outputs):
