@@ -18,7 +18,7 @@ from lsplus_tf.experiments.uncertainty import measure_uncertainty
 from lsplus_tf.methods import short_names
 from lsplus_tf.page import write_page
 from lsplus_tf.paper import comparison as paper
-from lsplus_tf.report_page import experiment_page, pooled
+from lsplus_tf.report_page import experiment_page, pooled, range_over_seeds
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
@@ -103,7 +103,8 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
 
     for name, rows in groups.items():
         figures[f"reliability_{name}" if name else "reliability"] = _reliability(
-            {row.name: results.predictions(row) for row in rows}
+            {row.name: results.predictions(row) for row in rows},
+            TEST if results.one_seed else POOLED + CANCEL,
         )
     figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
     figures["density"].suptitle(TEST if results.one_seed else POOLED, fontsize=10)
@@ -116,15 +117,15 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
         for m in methods
     }
     if len(predictions) > PANELS_IN_A_ROW:  # so many lines in one panel cannot be told apart
-        figures |= _beside_the_first(predictions, histories)
+        figures |= _beside_the_first(predictions, histories, range_over_seeds(results))
     else:
         figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
         plots.retention_curves(predictions, convention="paper", ax=ax)  # as in the table
         curves = ("loss", "val_loss", "accuracy", "val_accuracy")
         figures["training_curves"], axes = _panels(len(curves), 4.0, 3.0)
-        seeds = "One seed" if results.one_seed else "Mean and range over seeds"
         figures["training_curves"].suptitle(
-            f"{seeds}; the losses of different methods cannot be compared", fontsize=10
+            f"{range_over_seeds(results)}; the losses of different methods cannot be compared",
+            fontsize=10,
         )
         for ax, curve in zip(axes, curves, strict=True):
             plots.training_curves(histories, metric=curve, ax=ax)
@@ -166,14 +167,13 @@ def _by_calibrator(results: Results) -> dict[str, list[Row]]:
     return groups
 
 
-def _reliability(predictions: Mapping[str, Sequence[Prediction]]) -> Figure:
+def _reliability(predictions: Mapping[str, Sequence[Prediction]], title: str) -> Figure:
     """A reliability diagram of each, with one legend for all."""
     figure, axes = _panels(len(predictions), 3.4, 4.4)
-    one_seed = all(len(runs) == 1 for runs in predictions.values())
-    figure.suptitle(TEST if one_seed else POOLED + CANCEL, fontsize=10)
-    for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
+    figure.suptitle(title, fontsize=10)
+    for ax, (name, runs) in zip(axes, predictions.items(), strict=True):
         # No intervals: seeds share their samples, which would count several times.
-        plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=title)
+        plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=name)
     handles, names = axes[0].get_legend_handles_labels()
     for legend in figure.findobj(Legend):
         legend.remove()
@@ -198,7 +198,8 @@ def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
             first = next(iter(predictions))
             panels += [{first: predictions[first], title: p} for title, p in predictions.items()]
     figures["truth"], axes = _panels(len(panels), 4.6, 4.6)
-    figures["truth"].suptitle("Test split, all seeds together, without labels", fontsize=10)
+    seeds = "" if results.one_seed else ", all seeds together"
+    figures["truth"].suptitle(f"{TEST}{seeds}, without labels", fontsize=10)
     for ax, shown in zip(axes, panels, strict=True):
         plots.true_reliability(shown, ax=ax)
     distances = truth.soft_label_distances(results, exact.posterior)
@@ -214,6 +215,7 @@ def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
 def _beside_the_first(
     predictions: Mapping[str, Sequence[plots.Prediction]],
     histories: Mapping[str, Sequence[pd.DataFrame]],
+    seeds: str,
 ) -> dict[str, Figure]:
     """Retention and training curves, a panel a method, each beside the first method's."""
     first = next(iter(predictions))
@@ -228,8 +230,6 @@ def _beside_the_first(
         plots.training_curves(shown_logs, metric="val_accuracy", ax=ax).set_title(title)
     for figure in figures.values():
         axes = figure.axes
-        one_seed = all(len(runs) == 1 for runs in predictions.values())
-        seeds = "One seed" if one_seed else "Mean and range over seeds"
         figure.suptitle(f"{seeds}, beside {first}", fontsize=10)
         figure.supxlabel(axes[0].get_xlabel(), fontsize=10)
         figure.supylabel(axes[0].get_ylabel(), fontsize=10)

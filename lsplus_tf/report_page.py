@@ -280,7 +280,7 @@ def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
         draw(
             figures["retention"],
             "Accuracy against the fraction of images that the model decides, of every method.",
-            f"{_range(results)}R-AUC, the area under the curve, times 100.",
+            f"{range_over_seeds(results)}; R-AUC, the area under the curve, times 100.",
         ),
         Text("Confidence in right and in wrong predictions; the two should differ."),
         Pictures(densities),
@@ -335,7 +335,7 @@ def _training(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
     headings = ["Method", "Seed", "Epochs", "Best epoch", "Minutes"]
     headings += ["Validation accuracy", "Test accuracy"]
     return [
-        Text(f"{_range(results)}the losses of different methods cannot be compared."),
+        Text(f"{range_over_seeds(results)}; the losses of different methods cannot be compared."),
         _curves(results, figures),
         Table("The runs; epochs are counted from 0", headings, rows),
     ]
@@ -412,8 +412,9 @@ def _seeds(results: Results) -> str:
     return f"{number} seed{'' if seeds == [1] else 's'} of each method"
 
 
-def _range(results: Results) -> str:
-    return f"{'One seed' if results.one_seed else 'Mean and range over seeds'}; "
+def range_over_seeds(results: Results) -> str:
+    """What curves of these results show."""
+    return "One seed" if results.one_seed else "Mean and range over seeds"
 
 
 def _figure(ax: plt.Axes) -> Figure:

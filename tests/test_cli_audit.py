@@ -17,7 +17,7 @@ import pytest
 import lsplus_tf as lsp
 from lsplus_tf import auditing
 from lsplus_tf.auditing.conditions import parse_condition
-from lsplus_tf.auditing.verdict import model_names
+from lsplus_tf.auditing.verdict import models
 from lsplus_tf.csv_files import write_csv
 from lsplus_tf.errors import InputError
 from lsplus_tf.paper.artifacts import Artifacts
@@ -188,7 +188,7 @@ def test_files_of_the_same_name_are_told_by_their_folders(tmp_path):
     def told(first, second) -> tuple[list[str], str]:
         result = lsp.audit(first, second, num_resamples=20)
         said = next(f.text for f in auditing.verdict(result) if f.topic == "comparison")
-        return model_names(result), said
+        return list(models(result)), said
 
     names, said = told(at("x", "hl", "seed_0"), at("x", "ls", "seed_0"))
     assert names == ["hl/seed_0", "ls/seed_0"]

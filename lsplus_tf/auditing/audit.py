@@ -236,7 +236,7 @@ def _notes(predictions: LabelledPredictions) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
     if predictions.unused:
-        note = f"Columns not used: {_shortened(predictions.unused)}."
+        note = f"Columns not used: {shortened(predictions.unused)}."
         if predictions.groups is None:
             note += " If one says of which patient or lesion a case is, declare it with --group."
         if not predictions.subgroups:
@@ -249,13 +249,14 @@ def _notes(predictions: LabelledPredictions) -> list[str]:
     if absent:
         which = "class" if len(absent) == 1 else "the classes"
         notes.append(
-            f"No case is of {which} {_shortened(absent)}: the AUROC is not defined, and some "
+            f"No case is of {which} {shortened(absent)}: the AUROC is not defined, and some "
             "calibrators cannot be fitted."
         )
     return notes
 
 
-def _shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """The first eight, for a sentence."""
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 

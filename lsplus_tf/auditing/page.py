@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from lsplus_tf import plots
 from lsplus_tf.auditing import shown
-from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.audit import Audit, shortened
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fit import CrossFit
-from lsplus_tf.auditing.verdict import model_names, percent, verdict
+from lsplus_tf.auditing.verdict import models, percent, verdict
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import LabelledPredictions
 
@@ -53,10 +53,10 @@ def audit_page(audit: Audit) -> Page:
         sections.append(_comparison(audit, audit.comparison))
     sections.append(_method(audit))
     return Page(
-        f"Audit of {model_names(audit)[0]}",
+        f"Audit of {next(iter(models(audit)))}",
         sections,
         f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
-        f"{_shortened(predictions.class_names)}",
+        f"{shortened(predictions.class_names)}",
     )
 
 
@@ -71,14 +71,14 @@ def _metrics(audit: Audit) -> Section:
 
 def _reliability(audit: Audit) -> Section:
     predictions = audit.predictions
-    models = _models(audit)
+    both = models(audit)
     diagrams, densities = [], []
-    for title, model in models.items():
+    for title, model in both.items():
         given = model.probabilities, model.labels
-        ax = plots.reliability_diagram(*given, title=_literal(title) if len(models) > 1 else None)
+        ax = plots.reliability_diagram(*given, title=_literal(title) if len(both) > 1 else None)
         diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
         ax = plots.confidence_density(*given, recipe="plain")
-        if len(models) > 1:
+        if len(both) > 1:
             ax.set_title(_literal(title))
         densities.append(
             draw(
@@ -185,7 +185,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
 def _automatic(audit: Audit) -> Section:
     automatic = audit.automatic
     ax = plots.risk_coverage_curves(
-        {_literal(n): (model.probabilities, model.labels) for n, model in _models(audit).items()}
+        {_literal(n): (model.probabilities, model.labels) for n, model in models(audit).items()}
     )
     rate = f"{100 * automatic.error_rate:g}%"
     ax.axhline(automatic.error_rate, color="0.3", linestyle=":", label=f"{rate} accepted")
@@ -227,7 +227,7 @@ def _comparison(audit: Audit, found: Comparison) -> Section:
     matched = f"{found.cases:,} cases, matched by {found.by}"
     if found.left_out:
         matched += f"; {found.left_out:,} that only one of the two has are left out"
-    first, second = _models(audit)
+    first, second = models(audit)
     return Section(
         "Comparison",
         [
@@ -262,19 +262,9 @@ def _method(audit: Audit) -> Section:
     )
 
 
-def _models(audit: Audit) -> dict[str, LabelledPredictions]:
-    """The one or two that are shown, by their names."""
-    models = [audit.predictions, *([] if audit.second is None else [audit.second])]
-    return dict(zip(model_names(audit), models, strict=True))
-
-
 def _literal(text: str) -> str:
     """Text that Matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
-
-
-def _shortened(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _figure(ax: Any) -> Figure:

@@ -12,6 +12,7 @@ from lsplus_tf.auditing.audit import Audit
 from lsplus_tf.auditing.cross_fit import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.page import Tone
+from lsplus_tf.predictions import LabelledPredictions
 
 _FEWEST = 30
 _TOO_WIDE = 0.10  # of the gap's interval, from the middle to an end
@@ -103,21 +104,23 @@ def is_too_small(audit: Audit) -> bool:
     return len(audit.predictions) < _FEWEST or not _half_width(audit.gap) <= _TOO_WIDE
 
 
-def model_names(audit: Audit) -> list[str]:
-    """What the one or two models are called: their files, or where those are equal their folders.
+def models(audit: Audit) -> dict[str, LabelledPredictions]:
+    """The one or two by what they are called: their files, or their folders if those are equal.
 
     Of the predictions of runs that is METHOD/seed_N.
     """
-    models = [audit.predictions, *([] if audit.second is None else [audit.second])]
-    names = [model.name for model in models]
-    if len(set(names)) == len(names):
-        return names
-    folders = [Path(model.source).absolute().parent.parts for model in models]
-    for depth in range(2, max(map(len, folders)) + 1):
-        ends = ["/".join(parts[-depth:]) for parts in folders]
-        if ends[0] != ends[1]:
-            return ends
-    return [f"{names[0]} (first)", f"{names[1]} (second)"]
+    first, second = audit.predictions, audit.second
+    if second is None:
+        return {first.name: first}
+    names = first.name, second.name
+    if names[0] == names[1]:
+        names = f"{first.name} (first)", f"{second.name} (second)"
+        one, other = (Path(model.source).absolute().parent.parts for model in (first, second))
+        for depth in range(2, max(len(one), len(other)) + 1):
+            if one[-depth:] != other[-depth:]:
+                names = "/".join(one[-depth:]), "/".join(other[-depth:])
+                break
+    return {names[0]: first, names[1]: second}
 
 
 def percent(value: Any, digits: int = 1) -> str:
@@ -341,7 +344,7 @@ def _comparison(audit: Audit) -> Finding:
     table = audit.comparison.table
     shown = table[table["p_holm"] < _ALPHA]
     assert audit.second is not None
-    second = model_names(audit)[1] if audit.second.source else "the other predictions"
+    second = list(models(audit))[1] if audit.second.source else "the other predictions"
     how = f"on the same {audit.comparison.cases:,} cases"
     if shown.empty:
         return Finding(

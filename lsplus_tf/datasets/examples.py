@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.datasets.base import ImageDataset
-from lsplus_tf.datasets.file_list import FileList
+from lsplus_tf.datasets.file_list import FileList, first_few
 from lsplus_tf.datasets.image_files import READ_ERRORS, decode
 from lsplus_tf.errors import InputError, one_line
-
-_NAMED = 3
 
 Images = list[npt.NDArray[np.uint8]]
 
@@ -68,10 +66,9 @@ def choose_examples(
                 assert isinstance(dataset, FileList)
                 unreadable.append(f"{dataset.ids[index]} ({one_line(error)})")
     if unreadable:
-        more = f"; and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
         warnings.warn(
             f"{dataset.name}: left out {len(unreadable)} images that cannot be read: "
-            f"{'; '.join(unreadable[:_NAMED])}{more}",
+            f"{first_few(unreadable)}",
             stacklevel=2,
         )
     return examples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -292,15 +293,20 @@ def _files(split: Split) -> ImageFiles:
     return split.images
 
 
+def first_few(damaged: Sequence[str]) -> str:
+    """The first of many files with what is wrong with them, and how many more there are."""
+    more = [f"and {len(damaged) - _NAMED} more"] if len(damaged) > _NAMED else []
+    return "; ".join([*damaged[:_NAMED], *more])
+
+
 def _refuse(broken: dict[str, str], options: FileOptions, name: str) -> None:
     """Raise an error for files that may not be left out."""
     deep = [key for key, reason in broken.items() if reason == MORE_THAN_8_BITS]
     damaged = [f"{key} ({why})" for key, why in broken.items() if why != MORE_THAN_8_BITS]
     said = []
     if damaged and options.unreadable == "fail":
-        more = f"; and {len(damaged) - _NAMED} more" if len(damaged) > _NAMED else ""
         said.append(
-            f"{len(damaged)} unreadable images: {'; '.join(damaged[:_NAMED])}{more}; "
+            f"{len(damaged)} unreadable images: {first_few(damaged)}; "
             "mend them or set dataset.unreadable=skip"
         )
     if deep:

@@ -95,20 +95,19 @@ class Results:
 
         Images that were left out, and class accuracies that make a doubtful prior.
         """
-        said: dict[str, None] = {}
+        left_out: dict[str, None] = {}  # the same images of most runs
+        priors = []
         for run in self.runs:
             folder = run.folder(self.folder)
             skipped = run_folder.read_json(folder, run_folder.SUMMARY)["skipped_images"]
             if skipped:
                 named = f"{', '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"
-                said[f"{len(skipped)} images were left out: {named}"] = None
-        for run in self.runs:
-            folder = run.folder(self.folder)
+                left_out[f"{len(skipped)} images were left out: {named}"] = None
             if (folder / run_folder.PRIOR).exists():
                 doubts = run_folder.read_json(folder, run_folder.PRIOR).get("doubts")
                 if doubts:
-                    said[f"The prior of {run} is doubtful: {'; '.join(doubts)}"] = None
-        return list(said)
+                    priors.append(f"The prior of {run} is doubtful: {'; '.join(doubts)}")
+        return [*left_out, *priors]
 
     @cached_property
     def rows(self) -> list[Row]:
