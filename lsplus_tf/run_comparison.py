@@ -200,7 +200,7 @@ class Ranking:
 
     def __init__(self, scores: NDArray[np.floating]) -> None:
         # Images of equal score share a place; `place` (N,) is that of each image.
-        self.place = rankdata(scores, method="dense") - 1
+        self.place = rankdata(scores, method="dense").astype(np.intp) - 1  # SciPy 1.18: floats
         images = np.arange(scores.size)
         self._members = csr_array((np.ones(scores.size), (self.place, images)))
 

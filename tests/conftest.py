@@ -16,6 +16,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# On a GPU the tests' own networks are compared with NumPy, in float32.
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # Without the flags about the background, a closed network is asked for Google's hosts.

@@ -360,6 +360,32 @@ def test_graph_mode_and_xla_give_the_same(name):
 
 
 @every_loss
+@pytest.mark.parametrize("rows", [False, True], ids=["class-ids", "rows"])
+def test_nothing_that_a_gpu_computes_in_tf32(name, rows):
+    """On GPUs, products of matrices and convolutions keep 11 bits of float32, the rest all 24."""
+    labels, logits = samples()
+    loss, y_true = make(name), np.eye(CLASSES, dtype=np.float32)[labels] if rows else labels
+
+    @tf.function
+    def step(z: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(z)
+            value = loss(y_true, z)
+        return tape.gradient(value, z)
+
+    definition = step.get_concrete_function(tf.TensorSpec(logits.shape)).graph.as_graph_def()
+    functions = [function.node_def for function in definition.library.function]
+    found = {
+        node.op
+        for nodes in [definition.node, *functions]
+        for node in nodes
+        if any(word in node.op for word in ("MatMul", "Einsum", "Conv"))
+        and tf.as_dtype(node.attr["T"].type) != tf.float64
+    }
+    assert not found
+
+
+@every_loss
 def test_labels_out_of_range(name):
     """Eager and graph mode raise; XLA cannot, and makes the loss NaN: never a plausible value."""
     loss, logits = make(name), np.zeros((2, CLASSES), np.float32)

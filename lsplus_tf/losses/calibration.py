@@ -337,6 +337,14 @@ def _over_pairs(confidence: tf.Tensor, gaps: tf.Tensor) -> tuple[tf.Tensor, tf.T
         tf.math.unsorted_segment_sum(values, place, tf.size(place))
         for values in (gaps, gaps * growth, gaps / growth)
     )
-    ordered = tf.matmul(down, tf.cumsum(up, exclusive=True), transpose_a=True)
-    sums = tf.matmul(here, here, transpose_a=True) + ordered + tf.transpose(ordered)
+    ordered = _products(down, tf.cumsum(up, exclusive=True))
+    sums = _products(here, here) + ordered + tf.transpose(ordered)
     return sums[0, 0], sums[0, 1], sums[1, 1]
+
+
+def _products(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+    """The sums over samples of each column of `left` times each of `right`, both (B, 2): (2, 2).
+
+    No matrix product, which is TF32 on GPUs, see `mixture`: the sums here cancel each other.
+    """
+    return tf.reduce_sum(left[:, :, None] * right[:, None, :], axis=0)
