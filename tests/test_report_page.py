@@ -14,7 +14,13 @@ from scipy import stats
 
 from lsplus_tf import metrics, run_comparison, tables
 from lsplus_tf.experiments import Results, gather
-from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty, _measure, measure_uncertainty
+from lsplus_tf.experiments.uncertainty import (
+    METRICS,
+    Uncertainty,
+    _measure,
+    _number_of_resamples,
+    measure_uncertainty,
+)
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
@@ -89,6 +95,16 @@ def test_differences_are_paired(results, uncertainty):
     # A temperature changes no prediction.
     same = uncertainty.differences[f"{first}+temperature", "accuracy"]
     assert (same.value, same.low, same.high, same.p, same.verdict) == (0, 0, 0, 1, "undecided")
+
+
+@pytest.mark.parametrize("rows", [2, 9, 52, 300])
+@pytest.mark.parametrize("work", [1e3, 1e6, 1e9])
+def test_something_can_be_shown_however_many_rows_there_are(rows, work):
+    """Even if a difference that all resamples but one agree on is the only one of them."""
+    differences = np.ones(_number_of_resamples(work, rows))
+    differences[0] = -1
+    p = [run_comparison.two_sided_p(differences), *np.ones(rows - 2)]
+    assert metrics.holm(p)[0] < run_comparison.SIGNIFICANCE
 
 
 def test_the_interval_of_the_auroc_is_that_of_one_model(results, uncertainty):

@@ -19,6 +19,8 @@ METRICS = {column.key: column for column in tables.COLUMNS if column.key in tabl
 # for which each class is sorted, times classes, half a minute.
 _WORK = _AUROC_WORK = 2e9
 _FEWEST, _MOST = 400, 2000
+# The smallest p value is 2 / (1 + resamples), which Holm's correction multiplies by the tests.
+_FEWEST_PER_TEST = 100
 _MOST_UNDEFINED = 0.05
 _LARGEST = {"ce": float("inf"), "brier": 2.0}  # of the others 1; reflected bounds may lie beyond
 
@@ -79,13 +81,16 @@ class Uncertainty:
 
 
 def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
-    """Resample the test split 2,000 times; of many images and runs fewer times, at least 400."""
+    """Resample the test split 2,000 times; of many images and runs fewer times, at least 400.
+
+    Of more than 20 rows more often, or no difference could be shown after Holm's correction.
+    """
     predictions = {row.key: results.predictions(row) for row in results.rows}
     count = sum(map(len, predictions.values()))
     first = predictions[results.rows[0].key]
     images, classes = first[0][0].shape
     groups = _groups(results)
-    resamples = int(np.clip(_WORK / (images * count), _FEWEST, _MOST))
+    resamples = _number_of_resamples(images * count, len(predictions))
     keys = list(METRICS)
     if images * count * resamples * classes > _AUROC_WORK:
         keys.remove("auroc")
@@ -110,6 +115,10 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
             differences[row, metric] = difference
     number = None if groups is None else np.unique(groups).size
     return Uncertainty(intervals, differences, resamples, images, number)
+
+
+def _number_of_resamples(work: int, rows: int) -> int:
+    return max(int(np.clip(_WORK / work, _FEWEST, _MOST)), _FEWEST_PER_TEST * (rows - 1))
 
 
 def _groups(results: Results) -> NDArray[np.str_] | None:
