@@ -345,6 +345,7 @@ def _over_pairs(confidence: tf.Tensor, gaps: tf.Tensor) -> tuple[tf.Tensor, tf.T
 def _products(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """The sums over samples of each column of `left` times each of `right`, both (B, 2): (2, 2).
 
-    No matrix product, which is TF32 on GPUs, see `mixture`: the sums here cancel each other.
+    In float64 as in `mixture`, the more so since these sums cancel each other.
     """
-    return tf.reduce_sum(left[:, :, None] * right[:, None, :], axis=0)
+    left, right = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
+    return tf.cast(tf.matmul(left, right, transpose_a=True), tf.float32)
