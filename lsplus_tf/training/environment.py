@@ -112,8 +112,9 @@ def describe_environment() -> dict[str, Any]:
             tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
             for gpu in tf.config.list_physical_devices("GPU")
         ],
-        # Whether GPUs multiply float32 matrices with 11 significant bits, as TensorFlow lets them.
-        "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled(),
+        # Whether GPUs that can multiply float32 matrices with 11 significant bits.
+        "tensor_float_32": tf.config.experimental.tensor_float_32_execution_enabled()
+        and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0",
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's choice"),
     }
 
