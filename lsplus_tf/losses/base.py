@@ -71,6 +71,17 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     )
 
 
+def matrix_product(left: tf.Tensor, right: np.ndarray | tf.Tensor | tf.Variable) -> tf.Tensor:
+    """Of `left` (..., K) and `right` (K, M) or (K,), float32.
+
+    In float64, since on GPUs TensorFlow multiplies float32 matrices in TF32, with 11 significant
+    bits: on an H200 losses were off by up to 4e-4 of their value, and MMCE, whose terms cancel each
+    other, by up to 38%.
+    """
+    product = tf.tensordot(tf.cast(left, tf.float64), tf.cast(right, tf.float64), axes=1)
+    return tf.cast(product, tf.float32)
+
+
 def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     """The sum of `value` over the devices that train together; differentiable."""
     if _replicas() == 1:

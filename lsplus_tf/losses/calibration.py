@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import Batch, Form, check_positive, sum_over_replicas
+from lsplus_tf.losses.base import Batch, Form, check_positive, matrix_product, sum_over_replicas
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 # The authors' width of the Laplacian kernel between confidences.
@@ -337,15 +337,6 @@ def _over_pairs(confidence: tf.Tensor, gaps: tf.Tensor) -> tuple[tf.Tensor, tf.T
         tf.math.unsorted_segment_sum(values, place, tf.size(place))
         for values in (gaps, gaps * growth, gaps / growth)
     )
-    ordered = _products(down, tf.cumsum(up, exclusive=True))
-    sums = _products(here, here) + ordered + tf.transpose(ordered)
+    ordered = matrix_product(tf.transpose(down), tf.cumsum(up, exclusive=True))
+    sums = matrix_product(tf.transpose(here), here) + ordered + tf.transpose(ordered)
     return sums[0, 0], sums[0, 1], sums[1, 1]
-
-
-def _products(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-    """The sums over samples of each column of `left` times each of `right`, both (B, 2): (2, 2).
-
-    In float64 as in `mixture`, the more so since these sums cancel each other.
-    """
-    left, right = tf.cast(left, tf.float64), tf.cast(right, tf.float64)
-    return tf.cast(tf.matmul(left, right, transpose_a=True), tf.float32)

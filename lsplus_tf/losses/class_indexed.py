@@ -8,20 +8,9 @@ from __future__ import annotations
 
 import abc
 
-import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.losses.base import Batch, ClassificationLoss
-
-
-def mixture(weights: tf.Tensor, rows: np.ndarray | tf.Variable) -> tf.Tensor:
-    """The matrix product of `weights` (..., K) and `rows` (K, K) or (K,), float32.
-
-    In float64, since on GPUs TensorFlow multiplies float32 matrices in TF32, with 11 significant
-    bits: on an H200 losses were off by up to 4e-4 of their value.
-    """
-    product = tf.tensordot(tf.cast(weights, tf.float64), tf.cast(rows, tf.float64), axes=1)
-    return tf.cast(product, tf.float32)
 
 
 class ClassIndexedLoss(ClassificationLoss):

@@ -11,8 +11,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import Batch, check_alpha, check_number, class_ids
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss, mixture
+from lsplus_tf.losses.base import Batch, check_alpha, check_number, class_ids, matrix_product
+from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
 EmptyClass = Literal["uniform", "keep", "zeros"]
@@ -67,7 +67,7 @@ class SoftLabelLoss(ClassIndexedLoss):
 
     def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
         self._check_num_classes(soft_labels.shape[-1])
-        soft = mixture(soft_labels, self.soft_labels)
+        soft = matrix_product(soft_labels, self.soft_labels)
         return self._hard * soft_labels + self._soft * soft
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:

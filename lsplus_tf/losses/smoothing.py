@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import check_alpha, check_number
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss, mixture
+from lsplus_tf.losses.base import check_alpha, check_number, matrix_product
+from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import check_prior
 
 
@@ -118,7 +118,7 @@ class _MatrixLoss(ClassIndexedLoss):
 
     def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
         self._check_num_classes(soft_labels.shape[-1])
-        return mixture(soft_labels, self._rows)
+        return matrix_product(soft_labels, self._rows)
 
     def _check_num_classes(self, num_classes: int) -> None:
         expected = self._rows.shape[0]
@@ -218,7 +218,7 @@ class LSPlusLoss(_MatrixLoss):
 
     def constant(self, labels: tf.Tensor | None, soft_labels: tf.Tensor | None) -> tf.Tensor:
         if labels is None:
-            return mixture(soft_labels, self._constants)
+            return matrix_product(soft_labels, self._constants)
         return tf.gather(self._constants, labels)
 
     def get_config(self) -> dict[str, Any]:
