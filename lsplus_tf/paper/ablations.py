@@ -12,10 +12,13 @@ from lsplus_tf.paper import printed
 from lsplus_tf.paper.artifacts import BACKBONES, DATASETS, METHODS, RUNS, Artifacts, has_temperature
 from lsplus_tf.paper.cells import CELL, beside_printed, count_matches, panels, summarise, title
 from lsplus_tf.paper.checks import Check
-from lsplus_tf.paper.table_1 import COLUMNS, PER_RUN_TOLERANCE
+from lsplus_tf.paper.table_1 import COLUMNS
 
 TEMPERATURE_METRICS = ("ece", "ace", "sce", "ce", "brier")
 ECE_KDE_BANDWIDTH = 0.001
+# Half a unit of the file's last decimal, and the authors' rounding: at this bandwidth the logarithms
+# of the kernel are in the hundreds, so that their float32 sums are up to 1.2e-5 from ours in float64.
+ECE_KDE_TOLERANCE = 0.5e-4 + 2e-5
 
 
 def temperature_runs(artifacts: Artifacts) -> pd.DataFrame:
@@ -73,6 +76,6 @@ def checks(temperature: pd.DataFrame, ece_kde: pd.DataFrame) -> Iterator[Check]:
             yield check
     for backbone, group in ece_kde.dropna().groupby("backbone", sort=False):
         off = (group["published"] - group["measured"]).abs()
-        matched = int((off <= PER_RUN_TOLERANCE).sum())
+        matched = int((off <= ECE_KDE_TOLERANCE).sum())
         name = f"ECE-KDE of every run, {title('mhist', str(backbone))}, from predictions"
         yield Check(name, matched, len(group), len(group))
