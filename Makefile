@@ -1,15 +1,20 @@
 # make reproduce   train and compare the methods on digits, from nothing, in minutes
 # make test        lint, types, the documentation and the tests
+# make quick       lint, types, and the tests of the mathematics, in minutes
 # make slow        the papers' networks at their full size
 # make docs        the documentation, in build/docs
 # make build       a wheel and an sdist, in dist
 # make bench       what losses, metrics, the input pipeline, audits and training cost
+# make requirements   pin what setup.cfg asks for; PINS="--upgrade-package NAME" renews a pin
 PYTHON ?= python3
 REQUIREMENTS ?= requirements.txt
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help reproduce test lint types pytest slow docs build bench clean
+# requirements.txt pins everything, so that nothing comes unasked and pip check tells what is missing.
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: help reproduce test quick lint types pytest slow docs build bench requirements clean
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
@@ -17,6 +22,9 @@ reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
 test: lint types docs pytest
+
+quick: lint types
+	$(BIN)/python -m pytest -n 2 QUICK
 
 pytest: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
@@ -52,14 +60,29 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/pip $(REQUIREMENTS) setup.cfg setup.py
-	$(BIN)/pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . \
-		--config-settings editable_mode=compat
+	$(PIP_INSTALL) -r $(REQUIREMENTS)
+	$(PIP_INSTALL) --editable . --config-settings editable_mode=compat
+	$(BIN)/pip check
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	$(PIP_INSTALL) -r requirements-test.txt
+	$(BIN)/pip check
 	@touch $@
+
+PIN = build/uv/bin/uv pip compile setup.cfg --quiet --no-annotate $(PINS) \
+	--custom-compile-command "make requirements"
+UNIVERSAL := --universal --python-version 3.11 --fork-strategy fewest
+requirements:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet --disable-pip-version-check uv
+	$(PIN) $(UNIVERSAL) -o requirements.txt
+	cat requirements.txt requirements-test.txt > build/requirements-test.txt
+	$(PIN) $(UNIVERSAL) --extra test --extra docs -c requirements.txt -o build/requirements-test.txt
+	echo "# What make test needs beyond requirements.txt; made by make requirements." \
+		> requirements-test.txt
+	grep -vxFf requirements.txt build/requirements-test.txt >> requirements-test.txt
+	$(PIN) --upgrade --resolution lowest-direct --python-version 3.11 -o requirements-oldest.txt
 
 clean:
 	rm -rf $(VENV) build dist docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

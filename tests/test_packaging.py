@@ -1,8 +1,11 @@
-"""The wheel holds what the package needs, and works where the repository is not."""
+"""What is imported is required, what is required is pinned, and the wheel holds the package."""
 
 from __future__ import annotations
 
+import ast
+import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,12 +14,129 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import lsplus_tf
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("lsplus_tf", "configs", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in",
            "README.md", "CHANGELOG.md", "LICENSE")  # fmt: skip
+
+
+# --- requirements ---------------------------------------------------------------------------------
+
+# Of these extras, `make test` installs what the others bring for users.
+TESTED_EXTRAS = ("test", "docs", "ray", "safetensors")
+# Where the name of a module is not that of its distribution.
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "skimage": "scikit-image",
+    "pydantic_core": "pydantic",  # each pydantic pins its own
+}
+
+
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def required(section: str, key: str) -> dict[str, Requirement]:
+    """What setup.cfg asks for, by name."""
+    lines = [line.split("#")[0].strip() for line in setup_cfg()[section][key].splitlines()]
+    return {canonicalize_name(r.name): r for r in map(Requirement, filter(None, lines))}
+
+
+def pinned(*files: str) -> dict[str, Requirement]:
+    lines = [line.split("#")[0].strip() for f in files for line in (ROOT / f).open()]
+    return {canonicalize_name(r.name): r for r in map(Requirement, filter(None, lines))}
+
+
+@pytest.mark.parametrize(
+    ("files", "extras"),
+    [
+        (("requirements.txt",), ()),
+        (("requirements-oldest.txt",), ()),
+        (("requirements.txt", "requirements-test.txt"), TESTED_EXTRAS),
+    ],
+)
+def test_what_is_required_is_pinned_in_its_range(files: tuple[str, ...], extras: tuple[str, ...]):
+    asked = [required("options", "install_requires")]
+    asked += [required("options.extras_require", extra) for extra in extras]
+    pins = pinned(*files)
+    for requirements in asked:
+        missing = sorted(requirements.keys() - pins.keys())
+        assert not missing, f"in setup.cfg and not in {' or '.join(files)}: {missing}"
+        for name, requirement in requirements.items():
+            (pin,) = pins[name].specifier
+            assert pin.operator == "=="
+            assert requirement.specifier.contains(pin.version), (files, name)
+
+
+def test_the_oldest_pins_are_the_oldest_of_the_ranges():
+    pins = pinned("requirements-oldest.txt")
+    for name, requirement in required("options", "install_requires").items():
+        (lowest,), (pin,) = requirement.specifier, pins[name].specifier
+        assert lowest.operator == ">="
+        assert Version(pin.version) == Version(lowest.version), name
+
+
+def imported(folder: str) -> dict[str, str]:
+    """Distributions that a folder's Python imports, each with a file that does."""
+    paths = [*(ROOT / folder).rglob("*.py"), *(ROOT / "docs").rglob("*.py")]
+    ours = {path.stem for path in paths} | {"lsplus_tf"}
+    found = {}
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [str(node.module)]
+            for name in names:
+                top = name.split(".")[0]
+                if top not in sys.stdlib_module_names and top not in ours:
+                    found[canonicalize_name(DISTRIBUTIONS.get(top, top))] = path.name
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        ("lsplus_tf", ("ray", "safetensors")),
+        ("tests", TESTED_EXTRAS),
+        ("docs", TESTED_EXTRAS),
+    ],
+)
+def test_what_is_imported_is_required(folder: str, extras: tuple[str, ...]):
+    """The tests may not bring what the package needs: a user does not have it."""
+    declared = set(required("options", "install_requires"))
+    for extra in extras:
+        declared |= set(required("options.extras_require", extra))
+    files = imported(folder)
+    assert len(files) > 3
+    missing = {name: files[name] for name in sorted(files.keys() - declared)}
+    assert not missing, f"imported and not in setup.cfg: {missing}"
+
+
+def test_every_installation_of_the_makefile_is_checked():
+    """Nothing comes unasked (--no-deps), and pip check names what a requirements file lacks."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    recipes = re.findall(r"^\$\(VENV\)/installed\S*:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    assert len(recipes) == 2
+    for recipe in recipes:
+        commands = recipe.split("\n\t")
+        installs = [i for i, command in enumerate(commands) if "$(PIP_INSTALL)" in command]
+        assert installs
+        assert commands[max(installs) + 1].strip() == "$(BIN)/pip check"
+    assert re.search(r"^PIP_INSTALL := .*--no-deps$", makefile, re.MULTILINE)
+
+
+# --- the wheel ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
