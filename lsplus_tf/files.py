@@ -203,14 +203,17 @@ def writing(
     path = check_output(out, kind, argument=argument, inputs=inputs)
     target = _real(path)
     work = _beside(target)
-    with reporting(path, argument, work), _parents(target.parent):
-        with _claimed(work, target, patience, argument):
-            yield work / _NEW
-            # Again, as much may have happened since.
-            check_output(out, kind, argument=argument, inputs=inputs)
-            _to_disk(work / _NEW)
-            _put(work, target)
-            _sync(target.parent)
+    with (
+        reporting(path, argument, work),
+        _parents(target.parent),
+        _claimed(work, target, patience, argument),
+    ):
+        yield work / _NEW
+        # Again, as much may have happened since.
+        check_output(out, kind, argument=argument, inputs=inputs)
+        _to_disk(work / _NEW)
+        _put(work, target)
+        _sync(target.parent)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,8 @@ def make_results(
         for seed, measured in enumerate(runs):
             run = Run(method, seed).folder(folder)
             run.mkdir(parents=True)
+            settings = experiment.run_settings(method, seed)
+            (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
             run_folder.write_json(run / run_folder.METRICS, {"test": measured, "validation": {}})
             names = [f"c{k}" for k in range(num_classes)]
             run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})

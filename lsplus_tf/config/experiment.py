@@ -26,10 +26,10 @@ CalibratorName = Literal[
 
 REPORT = "report"
 REPORT_SELECTED = "report_selected"  # of some methods or seeds
-_NOT_ON_WINDOWS = {"con", "prn", "aux", "nul"} | {
-    f"{p}{n}" for p in ("com", "lpt") for n in range(10)
-}
-# A method's runs lie in a folder of its name, beside the reports; soft_labels_truth.png is a figure.
+_PORTS = {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+_NOT_ON_WINDOWS = {"con", "prn", "aux", "nul", *_PORTS}
+# The runs of a method lie in a folder of its name, beside the reports, and its soft labels in a
+# figure, beside soft_labels_truth.png.
 _TAKEN = {REPORT, REPORT_SELECTED, "truth", *_NOT_ON_WINDOWS}
 _OF_THE_TABLE = {"methods", "seeds", "ensembles", "calibrators"}
 _LONGEST = 100  # characters, so that files may be named after it

@@ -42,10 +42,8 @@ __all__ = [
     "write_page",
 ]
 
-_PAGE = files.FileKind(
-    "a page",
-    files.begins_with(rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '),
-)
+_MADE_BY = rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '
+_PAGE = files.FileKind("a page", files.begins_with(_MADE_BY))
 
 Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
