@@ -273,8 +273,7 @@ def _problem(
     for each in filter(None, images):
         if _real(each) in (target, *target.parents):
             return f"{shown(path)} is among the images of {shown(each)}; name another"
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        os.lstat(target)  # which finds a name that is too long
+    _refuse_long_names(there, target)
     added_to = isinstance(kind, FolderKind) and kind.parts is None
     if there == target:
         if isinstance(kind, FileKind):
@@ -286,6 +285,16 @@ def _problem(
         there = target if added_to else target.parent
     _try_to_write(there, target)
     return None
+
+
+def _refuse_long_names(there: Path, target: Path) -> None:
+    """Raise `OSError` for a name that the file system does not take."""
+    if os.name == "posix":
+        longest = os.pathconf(there, "PC_NAME_MAX")
+        if any(len(os.fsencode(name)) > longest for name in target.relative_to(there).parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(target))
+    with contextlib.suppress(FileNotFoundError):
+        os.lstat(target)  # which finds a path that is too long
 
 
 def _existing(path: Path) -> Path:
@@ -406,25 +415,24 @@ def _parents(folder: Path) -> Iterator[None]:
 def _claimed(work: Path, target: Path, patience: float, argument: str) -> Iterator[None]:
     """The folder `work`, empty and for this process alone, and removed afterwards."""
     lock = FileLock(work / _LOCK, timeout=patience)
-    while not lock.is_locked:
-        work.mkdir(exist_ok=True)
-        # The process that had it may remove the folder just now.
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise OutputError(
-                    argument,
-                    f"another process is writing {shown(target)}; wait until it has ended, or "
-                    "name another",
-                ) from error
     try:
+        while not lock.is_locked:
+            work.mkdir(exist_ok=True)
+            # The process that had it may remove the folder just now.
+            with contextlib.suppress(FileNotFoundError):
+                lock.acquire()
         _put_back(work, target)  # of a process that was killed
         yield
+    except Timeout as error:
+        raise OutputError(
+            argument,
+            f"another process is writing {shown(target)}; wait until it has ended, or name another",
+        ) from error
     finally:
-        _put_back(work, target)
-        shutil.rmtree(work, ignore_errors=True)  # while it is this process's
-        lock.release()
+        if lock.is_locked:
+            _put_back(work, target)
+            shutil.rmtree(work, ignore_errors=True)  # while it is this process's
+            lock.release()
         with contextlib.suppress(OSError):  # NFS keeps a folder with an open file in it
             work.rmdir()
 

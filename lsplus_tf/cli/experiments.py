@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -342,7 +343,7 @@ def _check_report(folder: Path, methods: str | None, seeds: str | None) -> None:
     from lsplus_tf.experiments.folder import REPORT_FOLDER
 
     report = folder / _report_name(methods, seeds)
-    if report.exists():
+    if os.path.lexists(report):
         files.check_output(report, REPORT_FOLDER)
 
 
