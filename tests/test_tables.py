@@ -291,7 +291,7 @@ def test_the_report_of_a_real_experiment(reproduced):
 
 def test_a_report_replaces_the_one_before_and_leaves_no_open_figures(reproduced):
     results = gather(reproduced.folder)
-    stale = reproduced.folder / "report" / "stale.png"
+    stale = reproduced.folder / "report" / "soft_labels_gone.png"
     stale.write_text("")
     written = write_report(results)
     assert not stale.exists()

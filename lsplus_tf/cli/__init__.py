@@ -78,13 +78,22 @@ def main() -> None:
         failed = isinstance(error, FailedRunsError) and not isinstance(error, InputError)
         sys.exit(1 if failed else 2)
     except SystemExit as end:
-        # Typer and Rich end with 1 when the output is closed, as by `head`.
-        if isinstance(end.__context__, BrokenPipeError):
-            sys.exit(141)
-        raise
+        sys.exit(_code(end))
     except Exception:
         traceback.print_exc()
         sys.exit(3)
+
+
+def _code(end: SystemExit) -> int | str | None:
+    """Typer and Rich end with 1 where the output is closed, as by `head`, and after Ctrl-C."""
+    cause = end.__context__
+    while cause is not None:
+        if isinstance(cause, BrokenPipeError):
+            return 141
+        if isinstance(cause, KeyboardInterrupt):
+            return 130
+        cause = cause.__cause__ or cause.__context__
+    return end.code
 
 
 def _in_a_line(error: Exception) -> str:
