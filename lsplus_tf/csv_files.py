@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lsplus_tf.atomic import written_whole
+from lsplus_tf import files
 
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -30,8 +31,33 @@ def split_heading(line: str) -> tuple[list[str], str]:
     return [name.strip() for name in cells[delimiter]], delimiter
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
+def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> files.FileKind:
+    """The CSV files of a kind, which their headings tell."""
+
+    def begins(path: Path) -> bool:
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                return is_ours(next(csv.reader(file), []))
+        except (UnicodeDecodeError, csv.Error):
+            return False
+
+    return files.FileKind(what, begins)
+
+
+def write_csv(table: pd.DataFrame, path: str | Path, *, argument: str = "path") -> None:
     """Write a table without its index, whole or not at all.
+
+    A file that is there is replaced if it has the same headings; `OutputError`, which names
+    `argument`, is raised for any other. Formulas are written as :func:`without_formulas` has them.
+    """
+    safe = without_formulas(table)
+    kind = table_kind("such a table", lambda headings: headings == [*map(str, safe.columns)])
+    with files.writing(path, kind, argument=argument) as new:
+        safe.to_csv(new, index=False)
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as spreadsheets may open it.
 
     Text that a spreadsheet would take for a formula, such as a class called "=cmd()", gets an
     apostrophe in front, in cells and headings; a carriage return, which would end the row for some
@@ -40,8 +66,7 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
     safe = table.rename(columns=neutral)
     for column in safe.select_dtypes(exclude="number"):
         safe[column] = safe[column].map(neutral, na_action="ignore")
-    with written_whole(path) as partial:
-        safe.to_csv(partial, index=False)
+    return safe
 
 
 def neutral(value: Any) -> Any:

@@ -10,18 +10,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from lsplus_tf import plots, tables
-from lsplus_tf.atomic import locked, written_whole
+from lsplus_tf import files, plots, tables
+from lsplus_tf.config.experiment import REPORT
+from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import truth
+from lsplus_tf.experiments.folder import REPORT_FOLDER
 from lsplus_tf.experiments.gather import Prediction, Results, Row
 from lsplus_tf.experiments.uncertainty import measure_uncertainty
 from lsplus_tf.methods import short_names
-from lsplus_tf.page import write_page
+from lsplus_tf.page import render
 from lsplus_tf.paper import comparison as paper
 from lsplus_tf.report_page import experiment_page, pooled, range_over_seeds
 from lsplus_tf.training import run_folder
 
-REPORT = "report"
 PAGE = "report.html"
 CALIBRATORS = "calibrators"
 PANELS_IN_A_ROW = 6
@@ -35,6 +36,11 @@ CANCEL = (
 def write_report(results: Results, name: str = REPORT) -> list[Path]:
     """Write the tables and figures of an experiment into its folder `name`, anew.
 
+    Parameters
+    ----------
+    results : from `gather`.
+    name : of the folder in the experiment's, which may hold an earlier report and nothing else.
+
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
@@ -42,36 +48,44 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
     `report.html` with all of it on one page. `calibrators` holds the fitted ones of the table, for
     `Calibrator.load`. `paper.md` and `paper.csv` are there where a paper has the same table, and
     `truth.md`, `truth.csv` and `truth_runs.csv` where the images' exact posterior is known.
+
+    Raises
+    ------
+    InputError : the folder holds something else, or cannot be written.
     """
-    with locked(results.folder / name), written_whole(results.folder / name) as partial:
-        partial.mkdir()
+    if Path(name).name != name or name in results.experiment.methods:
+        raise InputError(f"name: expected that of a folder for the report, received {name!r}")
+    folder = results.folder / name
+    # Of several processes that make the runs together each writes the report.
+    with files.writing(folder, REPORT_FOLDER, argument="name", patience=-1) as new:
+        new.mkdir()
         comparison = tables.compare(results)
         heading = f"# {results.experiment.name}: test split\n\n"
         text = f"{heading}{tables.markdown_table(comparison)}\n\n{comparison.caption}\n"
-        (partial / "table.md").write_text(text, encoding="utf-8")
-        (partial / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
-        tables.csv_table(comparison).to_csv(partial / "table.csv", index_label="method")
-        results.metrics().to_csv(partial / "runs.csv", index=False)
-        _save_calibrators(results, partial / CALIBRATORS)
+        (new / "table.md").write_text(text, encoding="utf-8")
+        (new / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
+        tables.csv_table(comparison).to_csv(new / "table.csv", index_label="method")
+        results.metrics().to_csv(new / "runs.csv", index=False)
+        _save_calibrators(results, new / CALIBRATORS)
         beside = paper.beside_printed(results)
         if beside is not None:
-            (partial / "paper.md").write_text(paper.markdown_text(beside), encoding="utf-8")
-            beside.rows.to_csv(partial / "paper.csv", index=False)
+            (new / "paper.md").write_text(paper.markdown_text(beside), encoding="utf-8")
+            beside.rows.to_csv(new / "paper.csv", index=False)
         figures = _figures(results, comparison)
         exact = truth.compare_with_truth(results)
         if exact is not None:
             text = truth.markdown_text(exact, results.experiment.name)
-            (partial / "truth.md").write_text(text, encoding="utf-8")
-            tables.csv_table(exact.comparison).to_csv(partial / "truth.csv", index_label="method")
-            exact.runs.to_csv(partial / "truth_runs.csv", index=False)
+            (new / "truth.md").write_text(text, encoding="utf-8")
+            tables.csv_table(exact.comparison).to_csv(new / "truth.csv", index_label="method")
+            exact.runs.to_csv(new / "truth_runs.csv", index=False)
             figures |= _truth_figures(results, exact)
         for title, figure in figures.items():
-            figure.savefig(partial / f"{title}.png", dpi=150, bbox_inches="tight")
-        _write_page(results, comparison, figures, exact, partial)
+            figure.savefig(new / f"{title}.png", dpi=150, bbox_inches="tight")
+        _write_page(results, comparison, figures, exact, new)
         for figure in figures.values():
             plt.close(figure)
-        written = sorted(path.name for path in partial.iterdir())
-    return [results.folder / name / file for file in written]
+        written = sorted(path.name for path in new.iterdir())
+    return [folder / file for file in written]
 
 
 def _write_page(
@@ -84,14 +98,17 @@ def _write_page(
     uncertainty = measure_uncertainty(results)
     uncertainty.frame().to_csv(folder / "intervals.csv", index=False)
     page = experiment_page(results, comparison, uncertainty, figures, exact)
-    write_page(page, folder / PAGE)
+    (folder / PAGE).write_text(render(page), encoding="utf-8")
 
 
 def _save_calibrators(results: Results, folder: Path) -> None:
+    if any(row.calibrators for row in results.rows):
+        folder.mkdir()
     for row in results.rows:
         seeds = [""] if row.ensemble else [f"_seed_{seed}" for seed in row.seeds]
         for seed, calibrator in zip(seeds, row.calibrators, strict=bool(row.calibrators)):
-            calibrator.save(folder / f"{row.key}{seed}.json")
+            text = calibrator.to_json() + "\n"
+            (folder / f"{row.key}{seed}.json").write_text(text, encoding="utf-8")
 
 
 def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figure]:

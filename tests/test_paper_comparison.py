@@ -33,6 +33,8 @@ def finished(folder: Path, config: str, *changes: str, num_classes: int = 2) -> 
         for seed in experiment.seeds:
             run = Run(method, seed).folder(folder)
             run.mkdir(parents=True)
+            settings = experiment.run_settings(method, seed)
+            (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
             measured = dict(zip(KEYS, rng.uniform(0.1, 0.9, len(KEYS)), strict=True))
             run_folder.write_json(run / run_folder.METRICS, {"test": measured, "validation": {}})
             names = [f"c{k}" for k in range(num_classes)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lsplus_tf.atomic import written_whole
 from lsplus_tf.errors import InputError
+from lsplus_tf.files import written_whole
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.run_folder import Predictions
 
@@ -59,20 +59,25 @@ def test_an_exception_leaves_nothing(tmp_path, form, error):
     assert read(path, form) == "old"
 
 
-@pytest.mark.parametrize("form", ["file", "folder"])
-@pytest.mark.parametrize("before", ["file", "folder"])
-def test_what_was_there_is_replaced(tmp_path, before, form):
+def test_only_a_file_replaces_a_file(tmp_path):
     path = tmp_path / "result"
-    write(path, before, "old")
+    write(path, "file", "old")
     with written_whole(path) as partial:
-        write(partial, form, "new")
-    assert read(path, form) == "new"
+        write(partial, "file", "new")
+    assert read(path, "file") == "new"
+    for before, form in (("file", "folder"), ("folder", "file"), ("folder", "folder")):
+        path = tmp_path / f"{form}_over_a_{before}"
+        write(path, before, "old")
+        with pytest.raises(OSError, match=path.name), written_whole(path) as partial:
+            write(partial, form, "new")
+        assert read(path, before) == "old"
+        assert ".partial" not in str([*tmp_path.iterdir()])
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
     script = f"""
 import os, pathlib
-from lsplus_tf.atomic import written_whole
+from lsplus_tf.files import written_whole
 with written_whole(pathlib.Path({str(tmp_path / "result")!r})) as partial:
     partial.mkdir()
     (partial / "old").write_text("half")

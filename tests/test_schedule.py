@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -12,13 +13,14 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
 from test_experiments import ALL_SEEDS, HARD, METHODS, PLUS, Recorder, experiment_with
 
 from lsplus_tf.config import Experiment, to_yaml
 from lsplus_tf.errors import FailedRunsError, InputError, RefusedRunsError
 from lsplus_tf.experiments import Run, Shard, engines, plan_runs, ray_cluster, schedule, worker
-from lsplus_tf.experiments.folder import EXPERIMENT, take_folder
+from lsplus_tf.experiments.folder import EXPERIMENT, read_experiment, take_folder
 from lsplus_tf.experiments.make import Outcome, attempt
 from lsplus_tf.experiments.plan import needed_runs
 from lsplus_tf.experiments.schedule import Schedule
@@ -186,20 +188,25 @@ OTHER = """
     from lsplus_tf.training import run_folder
     with run_folder.claimed(pathlib.Path({folder!r})) as training:
         print("claimed", flush=True)
-        if sys.stdin.readline() == "finish\\n":
-            pathlib.Path({folder!r}).mkdir()
+        if sys.stdin.readline() != "die\\n":
+            pathlib.Path({made!r}).rename({folder!r})
         else:
             import os
             os.kill(os.getpid(), 9)
 """
 
 
-@pytest.mark.parametrize("end", ["finish", "die"])
+@pytest.mark.parametrize("end", ["finish", "die", "finish something else"])
 def test_what_another_process_is_making_is_waited_for(make_all, tmp_path, end):
-    """It is left to the other, and made here if that dies."""
-    folder = Run("hard", 0).folder(tmp_path)
+    """It is left to the other, made here if that dies, and not taken if it is another run."""
+    experiment = experiment_with("seeds=[0,1]", methods={"hard": HARD})
+    folder, made = Run("hard", 0).folder(tmp_path), tmp_path / "made"
+    made.mkdir()
+    settings = experiment.run_settings("hard", 1 if end.endswith("else") else 0)
+    (made / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
+    script = textwrap.dedent(OTHER.format(folder=str(folder), made=str(made)))
     other = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(OTHER.format(folder=str(folder)))],
+        [sys.executable, "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -216,7 +223,12 @@ def test_what_another_process_is_making_is_waited_for(make_all, tmp_path, end):
 
         told = Recorder()
         told.run_waited_for = waiting
-        make_all(experiment_with("seeds=[0,1]", methods={"hard": HARD}), pool, tell=told)
+        if end.endswith("else"):
+            with pytest.raises(RefusedRunsError, match="seed = 1 where the config says 0"):
+                make_all(experiment, pool, tell=told)
+            assert told.ended == [Run("hard", 1)]
+            return
+        make_all(experiment, pool, tell=told)
     finally:
         other.kill()
         other.wait()
@@ -353,52 +365,98 @@ def test_ray_that_is_not_installed(monkeypatch):
 
 # --- one folder -----------------------------------------------------------------------------------
 
+# Each of several processes takes new folders at the same moments as the others, and keeps each
+# until all have tried.
 TAKE = """
-    import pathlib, sys, time
+    import json, pathlib, sys, time
     from lsplus_tf.config import load_config
+    from lsplus_tf.errors import InputError
     from lsplus_tf.experiments.folder import take_folder
-    me, root = sys.argv[1], pathlib.Path(sys.argv[2])
-    experiment = load_config(sys.argv[3], [f"name=of_{me}"])
-    for i in range(60):
-        out = root / str(i)
-        (root / f"{i}_{me}").touch()
-        while len(list(root.glob(f"{i}_?"))) < 2:
-            pass
-        take_folder(experiment, out, [])
+    me, count, root, config, changes = sys.argv[1:]
+    root, experiments = pathlib.Path(root), [load_config(config, c) for c in json.loads(changes)]
+
+    def meet(what):
+        (root / f"{what}_{me}").touch()
+        while len(list(root.glob(f"{what}_?"))) < int(count):
+            time.sleep(0.001)
+
+    for i, experiment in enumerate(experiments * 7):
+        meet(f"begin_{i}")
+        try:
+            with take_folder(experiment, root / str(i), []):
+                print("taken", flush=True)
+                meet(f"end_{i}")
+        except InputError as error:
+            print(error, flush=True)
+            meet(f"end_{i}")
 """
+DIFFERENT = {  # what one of two processes changes, then the other, and what they differ in
+    r"protocol\.epochs = (3|4) where": (["protocol.epochs=3"], ["protocol.epochs=4"]),
+    r"methods\.ls_plus\.alpha = 0\.\d+ where": ([], ["methods.ls_plus.alpha=0.3"]),
+    r"seeds = \[0(, 1)?\] where": (["seeds=[0]"], ["seeds=[0,1]"]),
+}
 
 
-def test_processes_that_begin_in_a_new_folder_at_once(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [[*zip(*DIFFERENT.values(), strict=True)], [[[]], [[]], [["dataset.data_dir=there"]]]],
+)
+def test_processes_that_begin_in_a_new_folder_at_once(tmp_path, changes):
+    """Of one experiment they share it; of different ones, one goes on and the other is refused."""
     config = tmp_path / "digits.yaml"
     config.write_text(to_yaml(experiment_with()))
+    begin = [sys.executable, "-c", textwrap.dedent(TAKE)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(TAKE), me, str(tmp_path), str(config)],
+            [*begin, str(me), str(len(changes)), str(tmp_path), str(config), json.dumps(each)],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for me in "ab"
+        for me, each in enumerate(changes)
     ]
     try:
-        for process in processes:
-            _, stderr = process.communicate(timeout=100)
-            assert process.returncode == 0, stderr
+        said = [process.communicate(timeout=100) for process in processes]
     finally:
         for process in processes:
             process.kill()
-    for i in range(60):
-        assert [path.name for path in (tmp_path / str(i)).iterdir()] == [EXPERIMENT]
-        text = (tmp_path / str(i) / EXPERIMENT).read_text()
-        assert text in [to_yaml(experiment_with(f"name=of_{me}")) for me in "ab"]
+    for process, (_, stderr) in zip(processes, said, strict=True):
+        assert process.returncode == 0, stderr
+    texts = [[to_yaml(experiment_with(*change)) for change in each] * 7 for each in changes]
+    lines = [stdout.splitlines() for stdout, _ in said]
+    assert [len(each) for each in lines] == [len(each) for each in texts]
+    for i, answers in enumerate(zip(*lines, strict=True)):
+        out = tmp_path / str(i)
+        assert [path.name for path in out.iterdir()] == [EXPERIMENT]
+        taken = [text[i] for text, line in zip(texts, answers, strict=True) if line == "taken"]
+        assert (out / EXPERIMENT).read_text() in taken
+        if len(changes) == 2:
+            (refused,) = [line for line in answers if line != "taken"]
+            assert refused.startswith(f"--out: in {out} another process is at work with ")
+            assert re.search([*DIFFERENT][i % 3], refused)
+        else:
+            assert len(taken) == 3
 
 
 def test_a_folder_in_which_others_train_something_else(tmp_path):
     """Nothing is finished there yet."""
-    take_folder(experiment_with(), tmp_path, [])
-    other = experiment_with("protocol.epochs=3")
-    with (
-        run_folder.claimed(Run(METHODS[0], 0).folder(tmp_path)),
-        pytest.raises(InputError, match=r"protocol\.epochs = 25 where the config says 3"),
-    ):
-        take_folder(other, tmp_path, plan_runs(other))
-    take_folder(other, tmp_path, plan_runs(other))
+    other = experiment_with("protocol.epochs=3", "protocol.batch_size=7")
+    differences = (
+        r"protocol\.epochs = 25 where the config says 3, "
+        r"protocol\.batch_size = \d+ where the config says 7; wait"
+    )
+
+    def refuse() -> None:
+        with pytest.raises(InputError, match=differences), take_folder(other, tmp_path, []):
+            pass
+
+    with take_folder(experiment_with(), tmp_path, []):
+        refuse()
+    # The command was killed, and what it had begun goes on.
+    (tmp_path / ".at_work.killed").touch()
+    with run_folder.claimed(Run(METHODS[0], 0).folder(tmp_path)):
+        refuse()
+    with take_folder(other, tmp_path, plan_runs(other)):
+        assert len([*tmp_path.glob(".at_work.*")]) == 1
+    assert read_experiment(tmp_path) == other
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [EXPERIMENT]

@@ -50,6 +50,8 @@ def make_results(
         for seed, measured in enumerate(runs):
             run = Run(method, seed).folder(folder)
             run.mkdir(parents=True)
+            settings = experiment.run_settings(method, seed)
+            (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
             run_folder.write_json(run / run_folder.METRICS, {"test": measured, "validation": {}})
             names = [f"c{k}" for k in range(num_classes)]
             run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})
@@ -289,7 +291,7 @@ def test_the_report_of_a_real_experiment(reproduced):
 
 def test_a_report_replaces_the_one_before_and_leaves_no_open_figures(reproduced):
     results = gather(reproduced.folder)
-    stale = reproduced.folder / "report" / "stale.png"
+    stale = reproduced.folder / "report" / "soft_labels_gone.png"
     stale.write_text("")
     written = write_report(results)
     assert not stale.exists()

@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lsplus_tf import __version__
-from lsplus_tf.atomic import written_whole
+from lsplus_tf import __version__, files
 from lsplus_tf.auditing.audit import Audit
 from lsplus_tf.auditing.page import audit_page
 from lsplus_tf.auditing.verdict import is_too_small, verdict
-from lsplus_tf.csv_files import write_csv
-from lsplus_tf.page import write_page
+from lsplus_tf.csv_files import without_formulas
+from lsplus_tf.page import render
 
 _FORMAT = "lsplus_tf audit"
 _VERSION = 1
+_PAGE, _DOCUMENT = "audit.html", "audit.json"
+_begins = files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+AUDIT = files.FolderKind(
+    "an audit",
+    lambda folder: _begins(folder / _DOCUMENT),
+    re.compile(r"audit\.(html|json)|(metrics|parts|automatic|calibrators|comparison)\.csv"),
+)
 
 
-def write_audit(audit: Audit, folder: Path) -> list[Path]:
-    """Write `audit.html`, `audit.json` and a CSV of each table into a folder, which may exist.
+def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
+    """Write `audit.html`, `audit.json` and a CSV of each table into a folder.
 
     Returns
     -------
     list of Path
         The files written.
+
+    Raises
+    ------
+    InputError
+        The folder holds something else than an earlier audit, which would be replaced, or cannot
+        be written.
 
     Examples
     --------
@@ -39,18 +52,16 @@ def write_audit(audit: Audit, folder: Path) -> list[Path]:
     >>> [path.name for path in write_audit(result, Path(tempfile.mkdtemp()))]
     ['audit.html', 'audit.json', 'metrics.csv', 'parts.csv', 'automatic.csv', 'calibrators.csv']
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    page, document = folder / "audit.html", folder / "audit.json"
-    write_page(audit_page(audit), page)
     text = json.dumps(as_document(audit), indent=2, allow_nan=False)
-    with written_whole(document) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
-    written = [page, document]
-    for name, table in tables(audit).items():
-        path = folder / f"{name}.csv"
-        write_csv(table, path)
-        written.append(path)
-    return written
+    written = [_PAGE, _DOCUMENT]
+    with files.writing(folder, AUDIT, argument="folder") as new:
+        new.mkdir()
+        (new / _PAGE).write_text(render(audit_page(audit)), encoding="utf-8")
+        (new / _DOCUMENT).write_text(text + "\n", encoding="utf-8")
+        for name, table in tables(audit).items():
+            without_formulas(table).to_csv(new / f"{name}.csv", index=False)
+            written.append(f"{name}.csv")
+    return [files.expanded(folder) / name for name in written]
 
 
 def tables(audit: Audit) -> dict[str, pd.DataFrame]:

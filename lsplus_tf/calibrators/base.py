@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lsplus_tf.atomic import written_whole
+from lsplus_tf import files
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.metrics._predictions import check_predictions
 
@@ -27,6 +27,9 @@ CALIBRATORS: dict[str, type[Calibrator]] = {}
 
 _FORMAT = "lsplus_tf calibrator"
 _VERSION = 1
+CALIBRATOR = files.FileKind(
+    "a calibrator", files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+)
 _NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
 _ROW_SUM_TOLERANCE = 1e-3
 
@@ -194,9 +197,16 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         return calibrator
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`to_json` to a file, whole or not at all."""
-        with written_whole(Path(path)) as partial:
-            partial.write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write :meth:`to_json` to a file, whole or not at all.
+
+        Raises
+        ------
+        InputError
+            There is something that is no calibrator of ours, or nothing can be written.
+        """
+        text = self.to_json()
+        with files.writing(path, CALIBRATOR, argument="path") as new:
+            new.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -208,7 +218,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             No such file, or not such a file.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(Path(path).expanduser().read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise MissingDataError(f"{path}: expected a calibrator, there is no file") from error
         except UnicodeDecodeError as error:

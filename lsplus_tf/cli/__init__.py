@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from typing import Annotated
 
@@ -62,14 +63,40 @@ def _print_warning(message: Warning | str, category: type[Warning], *_: object) 
 def main() -> None:
     """Run the command line.
 
-    What went wrong is told on one line, with exit code 2 if it was the user's mistake, else 1.
+    Exit codes: 0; 1 where a check found something or runs failed; 2 where what was given cannot be
+    used, read or written, in one line; 3 for a mistake of the package, with its traceback; 130
+    after Ctrl-C; 141 where nobody reads the output any more. 1 means nothing else, so that a
+    pipeline may rely on it.
     """
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     try:
         app()
-    # OSError: a read-only folder, a full disk.
     except (InputError, OSError, FailedRunsError) as error:
         Console(stderr=True).print(
-            f"[bold red]error:[/] {escape(one_line(error))}", highlight=False, soft_wrap=True
+            f"[bold red]error:[/] {escape(_in_a_line(error))}", highlight=False, soft_wrap=True
         )
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        failed = isinstance(error, FailedRunsError) and not isinstance(error, InputError)
+        sys.exit(1 if failed else 2)
+    except SystemExit as end:
+        sys.exit(_code(end))
+    except Exception:
+        traceback.print_exc()
+        sys.exit(3)
+
+
+def _code(end: SystemExit) -> int | str | None:
+    """Typer and Rich end with 1 where the output is closed, as by `head`, and after Ctrl-C."""
+    cause = end.__context__
+    while cause is not None:
+        if isinstance(cause, BrokenPipeError):
+            return 141
+        if isinstance(cause, KeyboardInterrupt):
+            return 130
+        cause = cause.__cause__ or cause.__context__
+    return end.code
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return one_line(OSError(f"{error.filename}: {error.strerror}"))
+    return one_line(error)

@@ -47,7 +47,7 @@ def audit(
         float, typer.Option(help="Accepted among cases that are decided automatically.")
     ] = 0.05,
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(help="Write audit.html, audit.json and CSV tables here.", metavar="DIR"),
     ] = None,
     fail_if: Annotated[
@@ -90,13 +90,16 @@ def audit(
     FILE2, the two are compared on the same cases.
 
     The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
-    be used.
+    be used, and for an --out that cannot be written.
 
     Example: lsplus-tf audit predictions.csv --subgroup site --fail-if 'ece>0.05' --out audit
     """
-    from lsplus_tf import auditing
+    from lsplus_tf import auditing, files
+    from lsplus_tf.auditing.output import AUDIT
     from lsplus_tf.predictions import Columns, read_predictions
 
+    if out is not None:
+        files.check_output(out, AUDIT, inputs=(file, second))
     conditions = [auditing.parse_condition(text) for text in fail_if or ()]
     columns = Columns(
         probabilities=probabilities,
@@ -123,10 +126,13 @@ def audit(
             num_resamples=resamples,
             seed=seed,
         )
-    written = [] if out is None else auditing.write_audit(result, out)
+    written: list[Path] = []
+    if out is not None:
+        with files.given_as("--out"):
+            written = auditing.write_audit(result, out)
     _print(console, result)
     for path in written:
-        console.print(f"Written: {escape(str(path))}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)
     failed = [condition for condition in conditions if condition.holds(result)]
     for condition in failed:
         console.print(

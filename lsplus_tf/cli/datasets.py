@@ -71,7 +71,7 @@ def check_dataset(
     data_dir: DataDir = None,
     group_pattern: GroupPattern = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
+        str | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
     ] = None,
 ) -> None:
     """Look through all images of NAME for what makes results wrong.
@@ -83,15 +83,19 @@ def check_dataset(
     Told is also which of it stops a training, and the key of the config that gets over it.
 
     The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
-    cannot be listed.
+    cannot be listed, and for an --out that cannot be written.
 
     Example: lsplus-tf datasets check folder:~/mri --out problems.csv
     """
     from rich.progress import Progress
 
-    from lsplus_tf.csv_files import write_csv
+    from lsplus_tf import files
+    from lsplus_tf.csv_files import table_kind, write_csv
     from lsplus_tf.datasets import check
 
+    if out is not None:
+        kind = table_kind("such a table", lambda headings: headings == check.COLUMNS)
+        files.check_output(out, kind, inputs=(_source(name), data_dir))
     console = Console()
     dataset = _list_or_load(name, data_dir, group_pattern)
     official = _official_sizes(name, data_dir)
@@ -102,8 +106,8 @@ def check_dataset(
         )
     _print_check(console, dataset, report, official)
     if out is not None:
-        write_csv(report.table, out)
-        console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+        write_csv(report.table, out, argument="--out")
+        _print_written(console, out)
     if report.problems:
         raise typer.Exit(1)
 
@@ -112,7 +116,9 @@ def check_dataset(
 def show_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
-    out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("contact_sheet.png"),
+    out: Annotated[
+        str, typer.Option(help="The PNG file.", metavar="FILE.png")
+    ] = "contact_sheet.png",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
     count: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Which are drawn.")] = 0,
@@ -121,19 +127,40 @@ def show_dataset(
 
     Example: lsplus-tf datasets show folder:~/mri --out sheet.png
     """
+    from lsplus_tf import files
+
+    title = "lsplus_tf contact sheet"
+    kind = files.FileKind(
+        "a contact sheet", files.begins_with(rb"(?s)\x89PNG\r\n.*" + title.encode())
+    )
+    images = [_source(name)] if name.startswith("folder:") else []
+    files.check_output(out, kind, inputs=(_source(name), data_dir), images=images)
+
     import matplotlib.pyplot as plt
 
-    from lsplus_tf.atomic import written_whole
     from lsplus_tf.datasets.examples import choose_examples
     from lsplus_tf.plots import contact_sheet
 
     dataset = _list_or_load(name, data_dir)
     examples = choose_examples(dataset, split=split, count=count, seed=seed)
     contact_sheet(examples)
-    with written_whole(out) as partial:
-        plt.savefig(partial, format="png", dpi="figure", bbox_inches="tight")
+    with files.writing(out, kind) as new:
+        plt.savefig(new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": title})
     plt.close()
-    Console().print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+    _print_written(Console(), out)
+
+
+def _print_written(console: Console, out: str) -> None:
+    from lsplus_tf import files
+
+    path = files.shown(files.expanded(out))
+    console.print(f"Written: {escape(path)}", highlight=False, soft_wrap=True)
+
+
+def _source(name: str) -> str | None:
+    """The folder or table that a data set is read from, if its name says so."""
+    kind, _, path = name.partition(":")
+    return path if kind in ("folder", "csv") else None
 
 
 def _list_or_load(

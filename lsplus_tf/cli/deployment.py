@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fit import CrossFit
     from lsplus_tf.calibrators import Calibrator
     from lsplus_tf.deployment import TrainedModel
+    from lsplus_tf.files import FileKind
 
 _NAMED = 3
 _SHOWN = 12  # numbers of a calibrator that are printed; more are in its file
@@ -49,7 +50,9 @@ def calibrate(
     method: Annotated[
         str, typer.Option(help="temperature, dirichlet, vector, isotonic, ...", metavar="NAME")
     ] = "temperature",
-    out: Annotated[Path, typer.Option(help="The calibrator's file.")] = Path("calibrator.json"),
+    out: Annotated[
+        str, typer.Option(help="The calibrator's file.", metavar="FILE.json")
+    ] = "calibrator.json",
     probabilities: Probabilities = None,
     logits: Logits = None,
     label: LabelColumn = None,
@@ -68,10 +71,13 @@ def calibrate(
 
     Example: lsplus-tf calibrate runs/digits/hard_labels/seed_0/predictions_validation.npz
     """
+    from lsplus_tf import files
     from lsplus_tf.auditing.cross_fit import cross_fit
     from lsplus_tf.calibrators import CALIBRATORS
+    from lsplus_tf.calibrators.base import CALIBRATOR
     from lsplus_tf.predictions import Columns, read_predictions
 
+    files.check_output(out, CALIBRATOR, inputs=(file,))
     if method not in CALIBRATORS:
         raise InputError(f"--method: expected one of {', '.join(CALIBRATORS)}, received {method!r}")
     columns = Columns(
@@ -110,8 +116,11 @@ def calibrate(
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
-    calibrator.save(out)
-    console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+    with files.given_as("--out"):
+        calibrator.save(out)
+    console.print(
+        f"Written: {escape(files.shown(files.expanded(out)))}", highlight=False, soft_wrap=True
+    )
 
 
 def predict(
@@ -127,7 +136,7 @@ def predict(
     abstain_below: Annotated[
         float, typer.Option(min=0, max=1, help="Abstain from cases of less confidence.")
     ] = 0.0,
-    out: Annotated[Path, typer.Option(help="The CSV file.")] = Path("predictions.csv"),
+    out: Annotated[str, typer.Option(help="The CSV file.", metavar="FILE.csv")] = "predictions.csv",
     unreadable: Annotated[
         str,
         typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
@@ -169,8 +178,10 @@ def predict(
     Example: lsplus-tf predict runs/digits/ls_plus/seed_0 scans --calibrator calibrator.json
     --abstain-below 0.8
     """
+    from lsplus_tf import files
     from lsplus_tf.calibrators import Calibrator
 
+    path = files.check_output(out, _predictions_file(), inputs=(model, *images, calibrator))
     for option, value, allowed in (
         ("--unreadable", unreadable, ("fail", "skip")),
         ("--interpolation", interpolation, ("bilinear", "nearest", None)),
@@ -181,7 +192,7 @@ def predict(
             raise InputError(f"{option}: expected {expected}, received {value}")
     from lsplus_tf import deployment
 
-    files, others = deployment.find_images(images)
+    found, others = deployment.find_images(images)
     fitted = None if calibrator is None else Calibrator.load(calibrator)
     trained = _open(
         model,
@@ -196,9 +207,9 @@ def predict(
     if others:
         console.print(f"{others} files that are no images are left out", highlight=False)
     written = _Written(trained.class_names, abstain_below)
-    _write_predictions(trained, files, fitted, out, written, batch_size, unreadable, console)
+    _write_predictions(trained, found, fitted, out, written, batch_size, unreadable, console)
     console.print(written.summary(), highlight=False, soft_wrap=True, markup=False)
-    console.print(f"Written: {escape(str(out))}", highlight=False, soft_wrap=True)
+    console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)
 
 
 def export(
@@ -208,7 +219,7 @@ def export(
         typer.Option(help="From calibrate, or from a report's calibrators.", metavar="FILE.json"),
     ],
     out: Annotated[
-        Path, typer.Option(help="A folder for a SavedModel, or NAME.keras.", metavar="PATH")
+        str, typer.Option(help="A folder for a SavedModel, or NAME.keras.", metavar="PATH")
     ],
     class_names: ModelClassNames = None,
 ) -> None:
@@ -220,16 +231,19 @@ def export(
 
     Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json --out served
     """
-    from lsplus_tf import deployment
+    from lsplus_tf import deployment, files
     from lsplus_tf.calibrators import Calibrator
+    from lsplus_tf.deployment.exporting import export_kind
 
+    path = files.check_output(out, export_kind(out), inputs=(model, calibrator))
     fitted = Calibrator.load(calibrator)
     trained = _open(model, class_names=names(class_names))
-    deployment.export(trained, fitted, out)
+    with files.given_as("--out"):
+        deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
     Console().print(
         f"{width}x{height} pixels of {channels} channels, 0..255, to probabilities of "
-        f"{', '.join(trained.class_names)}\nWritten: {out}",
+        f"{', '.join(trained.class_names)}\nWritten: {files.shown(path)}",
         highlight=False,
         soft_wrap=True,
         markup=False,
@@ -310,6 +324,20 @@ def _print_effect(console: Console, method: str, judged: CrossFit | None) -> Non
 
 # predict -----------------------------------------------------------------------------------------
 
+_HEADINGS = ["file", "predicted", "confidence", "abstained"]
+_EACH = "probability_"
+
+
+def _predictions_file() -> FileKind:
+    from lsplus_tf.csv_files import table_kind
+
+    return table_kind(
+        "a table of predict",
+        lambda headings: (
+            headings[:4] == _HEADINGS and all(heading.startswith(_EACH) for heading in headings[4:])
+        ),
+    )
+
 
 class _Written:
     """Rows of the CSV, and what they come to."""
@@ -322,8 +350,7 @@ class _Written:
 
     @property
     def headings(self) -> list[str]:
-        each = [f"probability_{name}" for name in self.class_names]
-        return ["file", "predicted", "confidence", "abstained", *each]
+        return [*_HEADINGS, *(f"{_EACH}{name}" for name in self.class_names)]
 
     def rows(self, files: Sequence[Path], probabilities: Any) -> list[list[str]]:
         from lsplus_tf.csv_files import neutral
@@ -362,9 +389,9 @@ class _Written:
 
 def _write_predictions(
     trained: TrainedModel,
-    files: list[Path],
+    images: list[Path],
     calibrator: Calibrator | None,
-    out: Path,
+    out: str,
     written: _Written,
     batch_size: int,
     unreadable: str,
@@ -372,20 +399,20 @@ def _write_predictions(
 ) -> None:
     from rich.progress import Progress
 
-    from lsplus_tf.atomic import written_whole
+    from lsplus_tf import files
     from lsplus_tf.deployment import predict_files
 
     with (
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
-        written_whole(out) as partial,
+        files.writing(out, _predictions_file()) as new,
     ):
-        task = progress.add_task("predicting", total=len(files))
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        task = progress.add_task("predicting", total=len(images))
+        with new.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(written.headings)
             for batch in predict_files(
                 trained,
-                files,
+                images,
                 calibrator=calibrator,
                 batch_size=batch_size,
                 stop_at_unreadable=unreadable == "fail",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -41,7 +42,8 @@ ConfigFile = Annotated[
     ),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="The experiment's folder.", show_default="runs/NAME")
+    str | None,
+    typer.Option(help="The experiment's folder.", metavar="DIR", show_default="runs/NAME"),
 ]
 
 
@@ -138,16 +140,19 @@ def reproduce(
     if dry_run:
         show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
         return
-    try:
-        _train(experiment, folder, methods, seeds, part, engine, retries)
-    except FailedRunsError:
-        with contextlib.suppress(InputError):  # no run is finished
-            _report(folder, methods, seeds)
-        raise
+    from lsplus_tf import files
     from lsplus_tf.training.hosts import hosts
 
-    if hosts().is_chief:
-        _report(folder, methods, seeds, whole=part is not None)
+    with files.given_as("--out"):
+        _check_report(folder, methods, seeds)
+        try:
+            _train(experiment, folder, methods, seeds, part, engine, retries)
+        except FailedRunsError:
+            with contextlib.suppress(InputError):  # no run is finished
+                _report(folder, methods, seeds)
+            raise
+        if hosts().is_chief:
+            _report(folder, methods, seeds, whole=part is not None)
 
 
 def train(
@@ -180,7 +185,7 @@ def train(
 
 
 def report(
-    runs: Annotated[Path, typer.Argument(help="The experiment's folder.", metavar="RUNS")],
+    runs: Annotated[str, typer.Argument(help="The experiment's folder.", metavar="RUNS")],
     methods: Methods = None,
     seeds: Seeds = None,
 ) -> None:
@@ -190,7 +195,10 @@ def report(
 
     Example: lsplus-tf report runs/digits
     """
-    _report(runs, methods, seeds)
+    from lsplus_tf import files
+
+    with files.given_as("RUNS"):
+        _report(files.expanded(runs), methods, seeds)
 
 
 def list_methods() -> None:
@@ -223,8 +231,9 @@ def list_methods() -> None:
 
 
 def _read(
-    path: Path, data_dir: Path | None, out: Path | None, overrides: list[str] | None
+    path: Path, data_dir: Path | None, out: str | None, overrides: list[str] | None
 ) -> tuple[Experiment, Path]:
+    from lsplus_tf import files
     from lsplus_tf.config import load_config
 
     changes = list(overrides or ())
@@ -232,7 +241,7 @@ def _read(
         # In quotes: a path may look like a number or a list to YAML.
         changes.append(f"dataset.data_dir={json.dumps(str(data_dir), ensure_ascii=False)}")
     experiment = load_config(path, changes)
-    return experiment, out if out is not None else Path("runs") / experiment.name
+    return experiment, files.expanded(Path("runs") / experiment.name if out is None else out)
 
 
 def _engine(
@@ -297,9 +306,10 @@ def _train(
 
 def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool = False) -> None:
     """The report of what is finished; with `whole` only if that is all."""
+    from lsplus_tf import files
     from lsplus_tf.experiments import gather
     from lsplus_tf.paper import comparison
-    from lsplus_tf.report import REPORT, write_report
+    from lsplus_tf.report import write_report
     from lsplus_tf.tables import compare, rich_table
 
     results: Results = gather(folder, names(methods), _numbers(seeds))
@@ -317,16 +327,31 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
         console.print(
             f"Not finished, and not in the table: {missing}", highlight=False, soft_wrap=True
         )
-    # What was narrowed does not replace the whole.
-    name = REPORT if methods is None and seeds is None else f"{REPORT}_selected"
-    written = write_report(results, name)
+    written = write_report(results, _report_name(methods, seeds))
     console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     beside = comparison.beside_printed(results)
     if beside is not None:
         console.print(comparison.rich_table(beside))
     console.print("Written:", highlight=False)
     for path in written:
-        console.print(f"  {escape(str(path))}", highlight=False, soft_wrap=True)
+        console.print(f"  {escape(files.shown(path))}", highlight=False, soft_wrap=True)
+
+
+def _check_report(folder: Path, methods: str | None, seeds: str | None) -> None:
+    """Find before the training what is in the way of the report after it."""
+    from lsplus_tf import files
+    from lsplus_tf.experiments.folder import REPORT_FOLDER
+
+    report = folder / _report_name(methods, seeds)
+    if os.path.lexists(report):
+        files.check_output(report, REPORT_FOLDER)
+
+
+def _report_name(methods: str | None, seeds: str | None) -> str:
+    from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
+
+    # What was narrowed does not replace the whole.
+    return REPORT if methods is None and seeds is None else REPORT_SELECTED
 
 
 def _numbers(text: str | None) -> list[int] | None:

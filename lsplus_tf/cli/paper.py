@@ -17,7 +17,7 @@ def paper(
             help="A clone of github.com/abhisheksambyal/lsplus, or a part of one.", metavar="DIR"
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The report's folder.")] = Path("paper_report"),
+    out: Annotated[str, typer.Option(help="The report's folder.", metavar="DIR")] = "paper_report",
 ) -> None:
     """Recompute the LS+ paper's numbers and figures from what its authors published in DIR.
 
@@ -31,15 +31,16 @@ def paper(
 
     The exit code is 0 where every number that could be compared matched, but for the known
     exceptions that the report names; 1 where one did not, or a file is damaged; 2 for a folder
-    that is not the authors'.
+    that is not the authors', and for an --out that cannot be written.
 
     Example: git clone https://github.com/abhisheksambyal/lsplus; lsplus-tf paper lsplus
     """
+    from lsplus_tf import files
     from lsplus_tf.paper import report as paper_report
     from lsplus_tf.paper.artifacts import Artifacts
 
+    path = files.check_output(out, paper_report.PAPER_REPORT, inputs=(folder,))
     artifacts = Artifacts(folder)
-    paper_report.check_output(out)
     console = Console()
     sections = []
     for title, make in paper_report.SECTIONS.items():
@@ -48,7 +49,8 @@ def paper(
         sections.append(section)
         style = "green" if section.passed else "bold red"
         console.print(f"[bold]{escape(title)}:[/] [{style}]{section.tally}[/]", highlight=False)
-    paper_report.write_report(sections, artifacts.problems, folder, out)
+    with files.given_as("--out"):
+        paper_report.write_report(sections, artifacts.problems, folder, out)
     for section in sections:
         for check in section.checks:
             if not check.passed:
@@ -73,6 +75,6 @@ def paper(
             highlight=False,
             soft_wrap=True,
         )
-    console.print(f"Written: {escape(str(out / paper_report.REPORT))}", highlight=False)
+    console.print(f"Written: {escape(files.shown(path / paper_report.REPORT))}", highlight=False)
     if not paper_report.verdict(sections, artifacts.problems):
         raise typer.Exit(1)

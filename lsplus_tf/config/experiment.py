@@ -24,14 +24,24 @@ CalibratorName = Literal[
 ]
 
 
-MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+REPORT = "report"
+REPORT_SELECTED = "report_selected"  # of some methods or seeds
+_PORTS = {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
+_NOT_ON_WINDOWS = {"con", "prn", "aux", "nul", *_PORTS}
+# The runs of a method lie in a folder of its name, beside the reports, and its soft labels in a
+# figure, beside soft_labels_truth.png.
+_TAKEN = {REPORT, REPORT_SELECTED, "truth", *_NOT_ON_WINDOWS}
+_OF_THE_TABLE = {"methods", "seeds", "ensembles", "calibrators"}
+_LONGEST = 100  # characters, so that files may be named after it
+
+MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
 
 
 class Experiment(Settings):
     """One comparison: the same network on the same images, trained with several methods."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] = Field(
-        description="of the experiment; its folder is runs/NAME unless --out says otherwise"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=_LONGEST)] = (
+        Field(description="of the experiment; its folder is runs/NAME unless --out says otherwise")
     )
     dataset: Dataset
     backbone: Backbone = Backbone()
@@ -53,6 +63,18 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _what_depends_on_what(self) -> Experiment:
+        if self.name.lower().partition(".")[0] in _NOT_ON_WINDOWS:
+            raise ValueError(f"name: expected another, Windows has no folder called {self.name}")
+        for name in self.methods:
+            if name in _TAKEN:
+                raise ValueError(
+                    f"methods: expected another name than {name}, which lsplus-tf or Windows takes "
+                    "for something else"
+                )
+            if name.removesuffix("_ensemble") in self.ensembles and name.endswith("_ensemble"):
+                raise ValueError(
+                    f"methods: expected another name than {name}, which is that of an ensemble"
+                )
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds: expected different numbers, received {list(self.seeds)}")
         if self.backbone.weights is None and self.protocol.fine_tuning != FineTuning():
@@ -92,13 +114,16 @@ class Experiment(Settings):
         Where the data lie is not part of it, nor how often a training is saved, nor what makes it
         fast and changes its results by rounding alone.
         """
-        of_the_table = {"methods", "seeds", "ensembles", "calibrators"}
-        values = self.model_dump(mode="json", exclude=of_the_table)
+        values = self.model_dump(mode="json", exclude=_OF_THE_TABLE)
         for key in ("data_dir", "download", "cache", "cache_dir"):
             del values["dataset"][key]
         for key in ("save_every_minutes", "devices", "jit_compile", "steps_per_execution"):
             del values["protocol"][key]
         return values
+
+    def all_settings(self) -> dict[str, Any]:
+        """The same, and what is compared with what."""
+        return self.shared_settings() | self.model_dump(mode="json", include=_OF_THE_TABLE)
 
     def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:
         """All that decides what a run gives: two runs with equal settings are equal."""

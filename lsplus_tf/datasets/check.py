@@ -31,6 +31,7 @@ SHARED_GROUP = "group in several splits"
 UNLISTED = "image without a row"
 COUNT = "other than the official number"
 KINDS = (UNREADABLE, BLANK, ALPHA, DEEP, IDENTICAL, SHARED_GROUP, UNLISTED, COUNT)
+COLUMNS = ["problem", "split", "class", "file", "detail"]
 # What a training with these image files does, and what to do about it.
 CONSEQUENCES = {
     UNREADABLE: "training stops: mend them or set dataset.unreadable=skip",
@@ -93,9 +94,8 @@ class CheckReport:
     @property
     def table(self) -> pd.DataFrame:
         """One row per problem: problem, split, class, file, detail."""
-        columns = ["problem", "split", "class_name", "file", "detail"]
-        rows = [tuple(getattr(p, column) for column in columns) for p in self.problems]
-        return pd.DataFrame(rows, columns=columns).rename(columns={"class_name": "class"})
+        rows = [(p.problem, p.split, p.class_name, p.file, p.detail) for p in self.problems]
+        return pd.DataFrame(rows, columns=COLUMNS)
 
     @property
     def group_sizes(self) -> pd.Series:

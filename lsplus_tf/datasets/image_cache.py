@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 
-from lsplus_tf.atomic import written_whole
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.image_files import READ_ERRORS, ImageFiles
 from lsplus_tf.datasets.images import for_each
 from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import reporting, written_whole
 
 CACHE_DIR = Path("~/.cache/lsplus_tf/images")
 _PIXELS, _FAILED = "images.npy", "unreadable.json"
@@ -75,7 +75,7 @@ def on_disk(
 
     Also which those are. What could not be read is added to `broken`.
     """
-    with _one_process_at_a_time(cache):
+    with reporting(cache.parent, "dataset.cache_dir"), _one_process_at_a_time(cache):
         if not cache.exists():
             with written_whole(cache) as partial:
                 partial.mkdir()

@@ -3,14 +3,48 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
-from lsplus_tf.atomic import written_whole
+from lsplus_tf import files
 from lsplus_tf.calibrators import Calibrator
 from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator
-from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
+
+_FORMAT = "lsplus_tf export"
+_EXTRA = "assets.extra"
+_describes = files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+
+
+def _is_exported(file: Path) -> bool:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return DESCRIPTION in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+
+
+_KERAS_FILE = files.FileKind("a .keras file of export", _is_exported)
+_SAVED_MODEL = files.FolderKind(
+    "a SavedModel of export",
+    lambda folder: _describes(folder / _EXTRA / DESCRIPTION),
+    re.compile(
+        r"saved_model\.pb|fingerprint\.pb|assets/|assets\.extra/(lsplus_tf\.json)?|"
+        r"variables/(variables\.(index|data-\d+-of-\d+))?"
+    ),
+)
+
+
+def export_kind(out: str | Path) -> files.FileKind | files.FolderKind:
+    """What `export` writes to a path, which its ending says.
+
+    Examples
+    --------
+    >>> export_kind("calibrated.keras").what, export_kind("served").what
+    ('a .keras file of export', 'a SavedModel of export')
+    """
+    return _KERAS_FILE if Path(out).suffix == ".keras" else _SAVED_MODEL
 
 
 def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> None:
@@ -28,7 +62,8 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
     Raises
     ------
     InputError
-        The model gives probabilities, or the calibrator is of another number of classes.
+        The model gives probabilities, the calibrator is of another number of classes, or `out` is
+        there and is no earlier export, or cannot be written.
 
     Examples
     --------
@@ -44,11 +79,16 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
     >>> open_model(file.with_name("calibrated.keras")).gives_probabilities
     True
     """
+    import tensorflow as tf
+
     from lsplus_tf.calibrators.keras import attach
 
+    kind = export_kind(out)
+    files.check_output(out, kind, argument="out")
     check_calibrator(trained, calibrator)
-    calibrated, out = attach(trained.model, calibrator), Path(out).expanduser()
+    calibrated = attach(trained.model, calibrator)
     description = {
+        "format": _FORMAT,
         "class_names": list(trained.class_names),
         "image_shape": list(trained.image_shape),
         "resize": trained.resize,
@@ -56,18 +96,19 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
         "interpolation": trained.interpolation,
         "calibrator": json.loads(calibrator.to_json()),
     }
-    if out.suffix == ".keras":
-        with written_whole(out) as partial:
-            # Keras goes by the name's ending.
-            temporary = partial.with_name(f"{partial.name}.keras")
-            calibrated.save(temporary)
-            with zipfile.ZipFile(temporary, "a") as file:  # Keras reads past it
-                file.writestr(DESCRIPTION, json.dumps(description, indent=2))
-            temporary.rename(partial)
-        return
-    if out.exists() and not (out / "saved_model.pb").exists():
-        raise InputError(f"out: {out} holds something that is not a SavedModel; name another")
-    with written_whole(out) as partial:
-        calibrated.export(partial, verbose=False)
-        (partial / "assets.extra").mkdir()
-        run_folder.write_json(partial / "assets.extra" / DESCRIPTION, description)
+    with files.writing(out, kind, argument="out") as new:
+        if kind is _KERAS_FILE:
+            named = new.with_suffix(".keras")  # Keras goes by the name's ending
+            calibrated.save(named)
+            with zipfile.ZipFile(named, "a") as archive:  # Keras reads past it
+                archive.writestr(DESCRIPTION, json.dumps(description, indent=2))
+            named.rename(new)
+            return
+        try:
+            calibrated.export(new, verbose=False)
+        except tf.errors.OpError as error:  # where Python would raise an OSError
+            if str(new) not in error.message:
+                raise
+            raise OSError(error.message.rpartition("; ")[2].partition(" [Op:")[0]) from error
+        (new / _EXTRA).mkdir()
+        run_folder.write_json(new / _EXTRA / DESCRIPTION, description)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from lsplus_tf import config
+from lsplus_tf import config, files
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.engines import Engine, InThisProcess
 from lsplus_tf.experiments.folder import check_folder, take_folder
@@ -18,7 +18,7 @@ from lsplus_tf.training.hosts import hosts
 
 def run_experiment(
     experiment: config.Experiment,
-    out: Path,
+    out: str | Path,
     *,
     observer: Observer | None = None,
     methods: Collection[str] | None = None,
@@ -44,8 +44,9 @@ def run_experiment(
 
     Raises
     ------
-    InputError : `out` holds something else, a run with other settings, data that cannot be used, or
-        an engine is given on one of several hosts.
+    InputError : `out` holds something else or a run with other settings, or cannot be written;
+        another process is at work there on another experiment; data that cannot be used; or an
+        engine is given on one of several hosts.
     FailedRunsError : some runs could not be made; all others are.
     RefusedRunsError : which is both, if all of them failed of an `InputError`.
 
@@ -65,7 +66,7 @@ def run_experiment(
             "TF_CONFIG: the hosts make one run after the other together, without --executor ray or "
             "--workers"
         )
-    observer = observer or Observer()
+    out, observer = files.expanded(out), observer or Observer()
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)
     missing = [run for run in runs if not run.folder(out).exists()]
@@ -74,8 +75,10 @@ def run_experiment(
     for run in finished:
         run_folder.discard_training(run.folder(out))  # of a process that died just before it did
     if not missing:
-        take_folder(experiment, out, runs)
-        return
-    with (engine or InThisProcess()).begin(experiment, out, observer) as pool:
-        take_folder(experiment, out, runs)
+        with take_folder(experiment, out, runs):
+            return
+    with (
+        (engine or InThisProcess()).begin(experiment, out, observer) as pool,
+        take_folder(experiment, out, runs),
+    ):
         Schedule(experiment, out, missing, pool, observer, retries).make_all()

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lsplus_tf import config
-from lsplus_tf.atomic import locked, written_whole
+import yaml
+from filelock import FileLock, Timeout
+
+from lsplus_tf import config, files
+from lsplus_tf.datasets.catalogue import FOLDER_PREFIX
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.hosts import hosts
 
 EXPERIMENT = "experiment.yaml"
+_AT_WORK = ".at_work."  # how the name of a file begins that a process holds while it is at work
+_NAMED = 3  # differences that an error names
+
+
+def _is_experiment(folder: Path) -> bool:
+    # A process may have been killed when there was nothing but temporary files.
+    left = (f".{EXPERIMENT}.", _AT_WORK)
+    return (folder / EXPERIMENT).is_file() or all(p.name.startswith(left) for p in folder.iterdir())
+
+
+_begins = files.begins_with(rb"# [\w.-]+: test split\n")
+EXPERIMENT_FOLDER = files.FolderKind("an experiment", _is_experiment, parts=None)
+REPORT_FOLDER = files.FolderKind(
+    "a report",
+    lambda folder: _begins(folder / "table.md"),
+    re.compile(
+        r"(table|paper|truth)\.(md|csv)|table\.tex|(runs|intervals|truth_runs)\.csv|report\.html|"
+        r"(reliability\w*|density|retention|training_curves|comparison|soft_labels_\w+|truth)\.png|"
+        r"calibrators/([a-z][a-z0-9_]*\+[a-z_]+(_seed_\d+)?\.json)?"
+    ),
+)
 
 
 def read_experiment(out: Path) -> config.Experiment:
@@ -23,70 +52,133 @@ def read_experiment(out: Path) -> config.Experiment:
     return config.parse_config(run_folder.read_yaml(out, EXPERIMENT), str(path))
 
 
-def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> None:
-    """Make `out` the folder of this experiment; several processes may do so at once.
+@contextlib.contextmanager
+def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> Iterator[None]:
+    """Make `out` the folder of this experiment, of which no other can make it its own in the block.
 
-    Of hosts that train together the chief does.
+    Several processes may do so at once, if their experiments are the same. Of hosts that train
+    together the chief does.
 
     Raises
     ------
     InputError : as `check_folder`, by which it may just have become another's.
     """
     if not hosts().is_chief:
+        yield
         return
-    path, text = out / EXPERIMENT, config.to_yaml(experiment)
-    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
-        return
-    with locked(path):
+    path = out / EXPERIMENT
+    claim = FileLock(out / f"{_AT_WORK}{uuid.uuid4().hex}")
+    with files.reporting(out), files.locked(path):
         check_folder(experiment, out, runs)
-        with written_whole(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        claim.acquire()
+        while not Path(claim.lock_file).exists():  # taken for one whose process has died
+            claim.release()
+            claim.acquire()
+        if not path.exists() or read_experiment(out) != experiment:
+            with files.written_whole(path) as partial:
+                partial.write_text(config.to_yaml(experiment), encoding="utf-8")
+    try:
+        yield
+    finally:
+        claim.release()
+        Path(claim.lock_file).unlink(missing_ok=True)
 
 
 def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> None:
     """Raise `InputError` unless `out` is new, or holds runs of this experiment."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out: expected a folder, {out} is a file")
-    # A process may have been killed when there was nothing but a temporary file.
-    if not out.exists() or all(path.name.startswith(".") for path in out.iterdir()):
-        return
+    name = experiment.dataset.name
+    images = [name.removeprefix(FOLDER_PREFIX)] if name.startswith(FOLDER_PREFIX) else []
+    files.check_output(out, EXPERIMENT_FOLDER, images=images)
     if not (out / EXPERIMENT).exists():
-        raise InputError(f"--out: {out} holds something that is not an experiment; name another")
-    there = read_experiment(out)
-    if any(out.glob("*/seed_*")) or _is_at_work(there, out):  # else nothing could be mixed
+        return
+    with _another_out():
+        there = read_experiment(out)
+        if there != experiment:
+            _refuse_by_hand(out / EXPERIMENT)
+    different = _differences(there.all_settings(), experiment.all_settings())
+    if different and _is_at_work(there, out):
+        raise InputError(
+            f"--out: in {out} another process is at work with {different}; wait until it has "
+            "ended, or name another --out"
+        )
+    if any(out.glob("*/seed_*")):  # else nothing could be mixed
         _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
     for run in runs:
         folder = run.folder(out)
+        if os.path.lexists(folder.parent) and not folder.parent.is_dir():
+            raise InputError(
+                f"--out: expected {folder.parent} to be a folder, or nothing; name another --out"
+            )
+        if folder.exists():
+            check_run(experiment, out, run)
         training = run_folder.unfinished(folder)
-        for there_is, place in (
-            (folder.exists(), folder),
-            (run_folder.has_checkpoints(training), training),
-        ):
-            if there_is:
-                before = run_folder.read_yaml(place, run_folder.SETTINGS)
-                _refuse_difference(place, before, experiment.run_settings(run.method, run.seed))
+        if run_folder.has_checkpoints(training):
+            _check_settings(experiment, run, training)
+
+
+def check_run(experiment: config.Experiment, out: Path, run: Run) -> None:
+    """Raise `InputError` unless a finished run, whoever made it, is of this experiment."""
+    _check_settings(experiment, run, run.folder(out))
+
+
+def _check_settings(experiment: config.Experiment, run: Run, folder: Path) -> None:
+    with _another_out():
+        before = run_folder.read_yaml(folder, run_folder.SETTINGS)
+    _refuse_difference(folder, before, experiment.run_settings(run.method, run.seed))
+
+
+@contextlib.contextmanager
+def _another_out() -> Iterator[None]:
+    """Let the error about a file in the folder say what helps."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; name another --out, or delete it") from error
+
+
+def _refuse_by_hand(path: Path) -> None:
+    """Raise `InputError` for a config with what only a person writes, such as comments."""
+    text = path.read_text(encoding="utf-8")
+    if yaml.safe_dump(yaml.safe_load(text), sort_keys=False) != text:
+        raise InputError(f"--out: {path} differs from the config, and was edited by hand")
 
 
 def _is_at_work(experiment: config.Experiment, out: Path) -> bool:
-    """Whether a process is training a run of the experiment that the folder holds."""
-    return any(run_folder.is_being_made(run.folder(out)) for run in plan_runs(experiment))
+    """Whether a process makes the runs of the experiment that the folder holds."""
+    return any(map(_is_held, out.glob(f"{_AT_WORK}*"))) or any(
+        run_folder.is_being_made(run.folder(out)) for run in plan_runs(experiment)
+    )
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds a file; what one left that died is removed."""
+    try:
+        with FileLock(path, timeout=0):
+            path.unlink(missing_ok=True)
+            return False
+    except Timeout:
+        return True
 
 
 def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:
-    difference = _first_difference(there, here)
-    if difference:
+    different = _differences(there, here)
+    if different:
         raise InputError(
-            f"--out: {folder} holds results with {difference}; name another --out, or delete it"
+            f"--out: {folder} holds results with {different}; name another --out, or delete it"
         )
 
 
-def _first_difference(there: Any, here: Any, key: str = "") -> str | None:
-    """The first key in which two nested settings differ, in words; None if they are equal."""
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
+    """The keys in which two nested settings differ, in words; nothing if they are equal."""
+    found = [*_different(there, here)]
+    more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + more
+
+
+def _different(there: Any, here: Any, key: str = "") -> Iterator[str]:
     if isinstance(there, dict) and isinstance(here, dict):
         for name in dict.fromkeys([*here, *there]):
             below = f"{key}.{name}" if key else str(name)
-            difference = _first_difference(there.get(name), here.get(name), below)
-            if difference:
-                return difference
-        return None
-    return None if there == here else f"{key} = {there!r} where the config says {here!r}"
+            yield from _different(there.get(name), here.get(name), below)
+    elif there != here:
+        yield f"{key} = {there!r} where the config says {here!r}"

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lsplus_tf import metrics
+from lsplus_tf import files, metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator
 from lsplus_tf.config import Experiment
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments.folder import read_experiment
+from lsplus_tf.experiments.folder import check_run, read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.methods import short_names
 from lsplus_tf.training import run_folder
@@ -220,7 +220,7 @@ class Results:
 
 
 def gather(
-    folder: Path,
+    folder: str | Path,
     methods: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
 ) -> Results:
@@ -233,7 +233,8 @@ def gather(
 
     Raises
     ------
-    InputError : not the folder of an experiment, or no finished run in it.
+    InputError : not the folder of an experiment, no finished run in it, or one that was made with
+        other settings.
 
     Examples
     --------
@@ -244,6 +245,7 @@ def gather(
     lsplus_tf.errors.InputError: nowhere: not the folder of an experiment, it has no
     experiment.yaml
     """
+    folder = files.expanded(folder, "folder")
     experiment = read_experiment(folder)
     planned = plan_runs(experiment, methods, seeds)
     wanted = [
@@ -255,5 +257,7 @@ def gather(
     runs = tuple(run for run in wanted if run.folder(folder).is_dir())
     if not runs:
         raise InputError(f"{folder}: no finished run yet")
+    for run in runs:
+        check_run(experiment, folder, run)
     missing = tuple(run for run in wanted if run not in runs)
     return Results(experiment, folder, runs, missing)

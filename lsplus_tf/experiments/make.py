@@ -15,7 +15,7 @@ from lsplus_tf import config, priors
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.catalogue import TFDS_PREFIX
 from lsplus_tf.errors import InputError, one_line
-from lsplus_tf.experiments.folder import check_folder
+from lsplus_tf.experiments.folder import check_folder, check_run
 from lsplus_tf.experiments.plan import Run, needed_runs
 from lsplus_tf.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.training import run_folder
@@ -106,6 +106,7 @@ def make_run(
         on_resume=on_resume,
         on_epoch=on_epoch,
     )
+    check_run(experiment, out, run)  # which another process may have made in the meantime
 
 
 def _prior_record(

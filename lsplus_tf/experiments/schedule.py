@@ -10,8 +10,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
 from lsplus_tf.config import Experiment
-from lsplus_tf.errors import FailedRunsError, RefusedRunsError, one_line
+from lsplus_tf.errors import FailedRunsError, InputError, RefusedRunsError, one_line
 from lsplus_tf.experiments.engines import Pool
+from lsplus_tf.experiments.folder import check_run
 from lsplus_tf.experiments.make import LONGEST, Outcome
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, needed_runs
@@ -89,12 +90,21 @@ class Schedule:
                 self._wait_for(run)
             elif folder.exists():  # made by another process
                 self._waiting.remove(run)
-                self._observer.run_finished(run)
+                self._take(run)
             else:
                 self._waiting.remove(run)
                 if not self._pool.tells_epochs:
                     self._followers[run] = _Follower(run, self._out, self._observer)
                 self._under_way[self._pool.submit(run)] = run
+
+    def _take(self, run: Run) -> None:
+        """Take a run that another process has made."""
+        try:
+            check_run(self._experiment, self._out, run)
+        except InputError as error:
+            self._fail(run, Outcome(error=one_line(error, LONGEST), refused=True))
+        else:
+            self._observer.run_finished(run)
 
     def _wait_for(self, run: Run) -> None:
         if run not in self._told:
@@ -117,14 +127,17 @@ class Schedule:
             self._follow(run)
             self._observer.run_finished(run)
         else:
-            again = not outcome.refused and self._failures[run] < self._retries
-            self._failures[run] += 1
-            self._observer.run_failed(run, outcome.error, outcome.trace, again)
-            if again:
-                self._waiting.insert(0, run)
-            else:
-                self._failed[run] = outcome
-                self._give_up_those_that_need(run)
+            self._fail(run, outcome)
+
+    def _fail(self, run: Run, outcome: Outcome) -> None:
+        again = not outcome.refused and self._failures[run] < self._retries
+        self._failures[run] += 1
+        self._observer.run_failed(run, str(outcome.error), outcome.trace, again)
+        if again:
+            self._waiting.insert(0, run)
+        else:
+            self._failed[run] = outcome
+            self._give_up_those_that_need(run)
 
     def _follow(self, run: Run) -> None:
         if run in self._followers:

@@ -24,8 +24,7 @@ import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from lsplus_tf import __version__
-from lsplus_tf.atomic import written_whole
+from lsplus_tf import __version__, files
 
 __all__ = [
     "Block",
@@ -42,6 +41,9 @@ __all__ = [
     "render",
     "write_page",
 ]
+
+_MADE_BY = rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '
+_PAGE = files.FileKind("a page", files.begins_with(_MADE_BY))
 
 Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
@@ -180,11 +182,14 @@ def render(page: Page) -> str:
     return _template().render(page=page, version=__version__)
 
 
-def write_page(page: Page, path: Path) -> None:
-    """Write the page to a file, whole or not at all."""
+def write_page(page: Page, path: str | Path) -> None:
+    """Write the page to a file, whole or not at all.
+
+    A file that is there is replaced if it is such a page; `OutputError` is raised for any other.
+    """
     text = render(page)
-    with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    with files.writing(path, _PAGE, argument="path") as new:
+        new.write_text(text, encoding="utf-8")
 
 
 @cache

@@ -5,6 +5,7 @@ Every section is made from the artefacts on its own; what is missing shortens it
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lsplus_tf.atomic import written_whole
-from lsplus_tf.errors import InputError
+from lsplus_tf import files
 from lsplus_tf.methods import METHODS as SETTINGS
 from lsplus_tf.paper import (
     ablations,
@@ -41,6 +41,17 @@ from lsplus_tf.paper.checks import Check
 REPORT = "report.md"
 HEADING = "# The LS+ paper's numbers, recomputed from what was published"
 NOTHING = "Nothing of this is in the folder."
+_begins = files.begins_with(re.escape(HEADING.encode()))
+PAPER_REPORT = files.FolderKind(
+    "a report of lsplus-tf paper",
+    lambda folder: _begins(folder / REPORT),
+    re.compile(
+        r"report\.md|(table_1_from_(metrics|predictions)|mhist_runs|temperature_scaling|"
+        r"temperatures|ece_kde|class_accuracy|retention_areas(_mhist)?|density_inputs|intervals|"
+        r"tests|conclusions|annotators_(intervals|tests|by_votes)|checks)\.csv|"
+        r"(retention_curves(_mhist)?|densities_\w+|annotators)\.png"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -284,46 +295,30 @@ def missing_by_folder(problems: Sequence[Problem]) -> dict[str, int]:
     )
 
 
-def check_output(out: Path) -> None:
-    """Refuse a folder that holds something else than an earlier report, as it is replaced."""
-    if not out.name or out.is_file():
-        raise InputError(f"--out: expected a folder of its own, received {out}")
-    if out.is_dir() and any(out.iterdir()) and not _is_report(out / REPORT):
-        raise InputError(
-            f"--out: {out} holds other files, and a report replaces its folder; expected a new "
-            "or an empty folder, or an earlier report's"
-        )
-
-
-def _is_report(file: Path) -> bool:
-    return file.is_file() and file.read_text(encoding="utf-8", errors="replace").startswith(HEADING)
-
-
 def write_report(
-    sections: Sequence[Section], problems: Sequence[Problem], source: Path, out: Path
+    sections: Sequence[Section], problems: Sequence[Problem], source: Path, out: str | Path
 ) -> None:
     """Write the folder `out`: report.md, a CSV of every table, and the figures as PNG.
 
     Raises
     ------
-    InputError : `out` holds something else than an earlier report.
+    InputError : `out` holds something else than an earlier report, or cannot be written.
     """
-    check_output(out)
-    with written_whole(out) as partial:
-        partial.mkdir()
+    with files.writing(out, PAPER_REPORT, argument="out", inputs=(source,)) as new:
+        new.mkdir()
         parts = [HEADING, _summary(sections, problems, source)]
         for section in sections:
             parts += [f"## {section.title}", section.text]
             for name, figure in section.figures.items():
-                figure.savefig(partial / f"{name}.png", dpi=110, bbox_inches="tight")
+                figure.savefig(new / f"{name}.png", dpi=110, bbox_inches="tight")
                 plt.close(figure)
             for name, table in section.tables.items():
-                table.to_csv(partial / f"{name}.csv", index=False)
-            files = ", ".join(f"[{name}.csv]({name}.csv)" for name in section.tables)
-            if files:
-                parts.append(f"Numbers: {files}")
-        _checks_table(sections).to_csv(partial / "checks.csv", index=False)
-        (partial / REPORT).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+                table.to_csv(new / f"{name}.csv", index=False)
+            tables = ", ".join(f"[{name}.csv]({name}.csv)" for name in section.tables)
+            if tables:
+                parts.append(f"Numbers: {tables}")
+        _checks_table(sections).to_csv(new / "checks.csv", index=False)
+        (new / REPORT).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
 def _checks_table(sections: Sequence[Section]) -> pd.DataFrame:
