@@ -32,7 +32,7 @@ FLAGS = [
 ]
 
 # Programs that tests start.
-collect_ignore = ["on_two_hosts.py", "ray_grid.py"]
+collect_ignore = ["on_two_devices.py", "on_two_hosts.py", "ray_grid.py"]
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,16 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 3
 )
 
-from lsplus_tf.backbones import PixelScaling  # noqa: E402
+from rounding import ONE_STEP, network  # noqa: E402
+
 from lsplus_tf.config import Experiment, load_config  # noqa: E402
 from lsplus_tf.datasets import ImageDataset, load_dataset  # noqa: E402
 from lsplus_tf.datasets.base import Split  # noqa: E402
 from lsplus_tf.errors import InputError  # noqa: E402
-from lsplus_tf.training import train  # noqa: E402
+from lsplus_tf.training import run_folder, train  # noqa: E402
 from lsplus_tf.training.devices import strategy_for  # noqa: E402
 from lsplus_tf.training.optimizers import LossScaleOptimizer  # noqa: E402
-from lsplus_tf.training.resume import Checkpoints  # noqa: E402
+from lsplus_tf.training.resume import Checkpoints, Progress  # noqa: E402
 
 METHODS = {
     "online": {"loss": "online_label_smoothing"},
@@ -32,6 +34,7 @@ METHODS = {
     "hard": {"loss": "hard_labels"},
     "self": {"loss": "tf_kd_self_training"},
 }
+SGD = "protocol.optimizer={name: sgd, learning_rate: 0.1}"
 TWO_STAGES = (
     "protocol.optimizer={name: sgd, learning_rate: 0.1, weight_decay: 0.001}",
     "backbone.weights=mine.weights.h5",
@@ -43,8 +46,9 @@ TWO_STAGES = (
 def experiment(*overrides: str) -> Experiment:
     """Batches of 31 of 127 images, the last one of 3: none is split evenly."""
     config = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
-    common = ["protocol.epochs=3", "protocol.schedule=null", "protocol.batch_size=31"]
-    common += ["protocol.augmentation={shift: 0.1, channel_shift: 5}", "seeds=[0]"]
+    common = ["protocol.epochs=2", "protocol.schedule=null", "protocol.batch_size=31"]
+    # Nothing is augmented: on one host that comes before a batch is split.
+    common += ["protocol.augmentation={shift: 0.0, rotation: 0.0, zoom: 0.0}", "seeds=[0]"]
     values = load_config(config, [*common, *overrides]).model_dump(mode="json")
     return Experiment.model_validate({**values, "methods": METHODS})
 
@@ -59,40 +63,19 @@ def images() -> ImageDataset:
     return ImageDataset(whole.name, whole.class_names, *splits)
 
 
-def with_batch_norm(*, image_shape: tuple[int, ...], num_classes: int, **_: Any) -> keras.Model:
-    inputs = keras.Input(image_shape)
-    x = keras.layers.Flatten()(PixelScaling("unit")(inputs))
-    layers = [
-        keras.Input(x.shape[1:]),
-        keras.layers.Dense(16, activation="relu"),
-        keras.layers.BatchNormalization(),
-    ]
-    x = keras.Sequential(layers, name="backbone")(x)
-    return keras.Model(inputs, keras.layers.Dense(num_classes, dtype="float32")(x))
-
-
-class PowerCut(BaseException):
-    """What nothing catches."""
-
-
-def run(folder: Path, method: str, *overrides: str, cut_after: int | None = None) -> None:
+def run(folder: Path, method: str, *overrides: str, copied_to: Path | None = None) -> None:
+    """`copied_to` is left with what a power cut before the last step would have left."""
     teacher = folder.parent / "online_on_1" / "model.keras" if method == "self" else None
-    save, saves = Checkpoints.save, 0
+    save = Checkpoints.save
 
-    def counting_save(checkpoints: Checkpoints, *arguments: Any) -> None:
-        nonlocal saves
-        save(checkpoints, *arguments)
-        saves += 1
-        if saves == cut_after:
-            raise PowerCut
+    def copying_save(checkpoints: Checkpoints, progress: Progress, arrays: Any) -> None:
+        save(checkpoints, progress, arrays)
+        if (progress.epochs, progress.step) == (1, 4) and copied_to is not None:
+            shutil.copytree(run_folder.unfinished(folder), run_folder.unfinished(copied_to))
 
-    Checkpoints.save = counting_save  # type: ignore[method-assign]
-    try:
-        train.train_run(folder, experiment(*overrides), method, 0, images(), teacher=teacher)
-    except PowerCut:
-        assert cut_after is not None
-    finally:
-        Checkpoints.save = save  # type: ignore[method-assign]
+    Checkpoints.save = copying_save  # type: ignore[method-assign]
+    train.train_run(folder, experiment(*overrides), method, 0, images(), teacher=teacher)
+    Checkpoints.save = save  # type: ignore[method-assign]
 
 
 def refusals() -> dict[str, str]:
@@ -140,17 +123,22 @@ def step_with_an_infinite_gradient_on_the_second_device(kind: type) -> dict[str,
 
 
 def main(out: Path) -> None:
-    train.build_classifier = with_batch_norm
+    train.build_classifier = network("float64")
     # First, since what makes TensorFlow deterministic stays, and then it has no XLA.
-    run(out / "xla_on_1", "online", "protocol.deterministic=false", "protocol.jit_compile=true")
+    xla = ("protocol.deterministic=false", "protocol.jit_compile=true")
+    run(out / "xla_on_1", "online", SGD, *xla)
+    run(out / "online_on_1", "online", SGD, "protocol.devices=1")
     for devices in (1, 2):
         on = f"protocol.devices={devices}"
-        run(out / f"online_on_{devices}", "online", on)
         run(out / f"confusion_on_{devices}", "confusion", on)
         run(out / f"self_on_{devices}", "self", on, *TWO_STAGES)
-    often = ("protocol.devices=2", "protocol.save_every_minutes=1e-9")
-    for cut_after in (4, 4, None):  # before the batch of 3 images; within the second epoch
-        run(out / "online_resumed", "online", *often, cut_after=cut_after)
+    resumed, often = out / "online_resumed", "protocol.save_every_minutes=1e-9"
+    run(out / "online_on_2", "online", SGD, "protocol.devices=2", often, copied_to=resumed)
+    run(resumed, "online", SGD, "protocol.devices=2")
+    train.build_classifier = network("float32")
+    one_step = ("protocol.batch_size=127", *ONE_STEP)
+    run(out / "step_on_2", "hard", "protocol.devices=2", *one_step)
+    train.build_classifier = network(None)
     half = ("protocol.precision=mixed_float16", "protocol.epochs=1", "protocol.devices=2")
     run(out / "half_on_2", "hard", *half)
     told = {

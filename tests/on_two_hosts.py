@@ -1,4 +1,8 @@
-"""`lsplus-tf`, in a process that dies where it is told to; run by test_hosts.py."""
+"""`lsplus-tf train`, in a process that dies where it is told to; run by test_hosts.py.
+
+on_two_hosts.py DIES_AFTER_STATES DTYPE,CONFIG,OUT... trains one config after the other, with the
+network of rounding.py.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,22 @@ from lsplus_tf import cli
 from lsplus_tf.experiments import Run
 from lsplus_tf.progress import TerminalProgress
 
-dies_after, *sys.argv[1:] = sys.argv[1:]
+dies_after, *commands = sys.argv[1:]
 run_started = TerminalProgress.run_started
 left = int(dies_after)
+dtype = ""
 
 
 def begins(self: TerminalProgress, run: Run) -> None:
     """Not before, since the command line imports TensorFlow when it has read the config."""
-    from lsplus_tf.training import resume
+    import rounding
 
-    TerminalProgress.run_started = run_started  # type: ignore[method-assign]
+    from lsplus_tf.training import resume, train
+
+    train.build_classifier = rounding.network(dtype)
+    run_started(self, run)
+    if resume.ASK_EVERY_STEPS == 2:
+        return
     resume.ASK_EVERY_STEPS = 2
     save = resume.SavedTraining._save
 
@@ -33,8 +43,14 @@ def begins(self: TerminalProgress, run: Run) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     resume.SavedTraining._save = dying  # type: ignore[method-assign]
-    run_started(self, run)
 
 
 TerminalProgress.run_started = begins  # type: ignore[method-assign]
-cli.main()
+for command in commands:
+    dtype, config, out = command.split(",")
+    sys.argv = ["lsplus-tf", "train", config, "--out", out]
+    try:
+        cli.main()
+    except SystemExit as ended:
+        if ended.code:
+            raise

@@ -64,7 +64,9 @@ def main(config: str, out: str, *overrides: str) -> None:
             load_config(config, overrides),
             Path(out),
             observer=killer,
-            methods=["hard_labels", "ls_plus"],
+            # Two that can begin at once, and one that needs the first.
+            methods=["hard_labels", "label_smoothing", "ls_plus"],
+            seeds=[0],
             engine=RayCluster(cluster.address),
             retries=3,
         )

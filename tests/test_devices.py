@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from rounding import assert_equal_but_for_rounding, assert_exact_step, variables
 
 import lsplus_tf.training.train  # noqa: F401  registers what saved models are made of
 from lsplus_tf.config import Augmentation, Protocol, load_config
 from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
@@ -93,33 +95,11 @@ def told(trained: Path) -> dict[str, Any]:
     return json.loads((trained / "told.json").read_text())
 
 
-def assert_equal_runs(two: Path, one: Path, atol: float = 2e-3) -> None:
-    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
-    np.testing.assert_allclose(
-        run_folder.read_history(two), run_folder.read_history(one), rtol=atol, atol=atol
-    )
-    for split in ("validation", "test"):
-        ours, theirs = (run_folder.read_predictions(folder, split) for folder in (two, one))
-        np.testing.assert_allclose(ours.logits, theirs.logits, atol=atol)
-        np.testing.assert_array_equal(ours.ids, theirs.ids)
-        assert theirs.logits.std() > 0.2
-    if (one / run_folder.SOFT_LABELS).exists():
-        soft = [run_folder.read_soft_labels(folder) for folder in (two, one)]
-        np.testing.assert_allclose(*soft, atol=atol / 10)
-        assert np.abs(soft[0][-1] - soft[0][0]).max() > 0.01
-    models = [keras.models.load_model(folder / run_folder.MODEL) for folder in (two, one)]
-    for a, b in zip(*(m.weights + m.optimizer.variables for m in models), strict=True):
-        # But for the optimizer's own name, which counts those of the process.
-        assert a.path.split("/")[1:] == b.path.split("/")[1:]
-        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=atol, err_msg=a.path)
-    assert models[0].get_config().keys() == models[1].get_config().keys()
-
-
 @pytest.mark.parametrize("run", ["online", "confusion", "self"])
 def test_two_devices_give_what_one_gives(trained, run):
     """With BatchNormalization, batches that are split unevenly, mixup, and in two stages."""
     one, two = (trained / f"{run}_on_{devices}" for devices in (1, 2))
-    assert_equal_runs(two, one)
+    assert_equal_but_for_rounding(two, one)
     counts = [
         run_folder.read_json(folder, run_folder.SUMMARY)["performance"]["devices"]
         for folder in (one, two)
@@ -127,19 +107,33 @@ def test_two_devices_give_what_one_gives(trained, run):
     assert counts == [1, 2]
 
 
+def test_a_step_of_two_devices_is_as_exact_as_that_of_one(trained):
+    whole = load_dataset("digits").train
+    split = Split(whole.images[:127], whole.labels[:127], whole.ids[:127])
+    assert_exact_step(trained / "step_on_2", split)
+
+
 def test_a_training_on_two_devices_goes_on(trained):
-    """From before the last batch, which is split unevenly, and from within the epoch after."""
-    assert_equal_runs(trained / "online_resumed", trained / "online_on_2", atol=1e-4)
-    log = (trained / "online_resumed" / run_folder.LOG).read_text()
-    assert "goes on after 0 epochs and 4 steps" in log
-    assert "goes on after 1 epochs and 3 steps" in log
+    """To the same bits, but for what is summed over the epoch that was interrupted.
+
+    That is the last of two; the sums of both devices are saved, and restored to the first.
+    """
+    resumed, whole = trained / "online_resumed", trained / "online_on_2"
+    assert "goes on after 1 epochs and 4 steps" in (resumed / run_folder.LOG).read_text()
+    assert_equal_but_for_rounding(resumed, whole)
+    models = [keras.models.load_model(folder / run_folder.MODEL) for folder in (resumed, whole)]
+    for a, b in zip(*map(variables, models), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)
+    ours, theirs = (run_folder.read_soft_labels(folder) for folder in (resumed, whole))
+    np.testing.assert_array_equal(ours[0], theirs[0])
 
 
 def test_xla_gives_what_the_kernels_give(trained):
     """And is what a run had: Keras leaves it out where it cannot compile."""
     summary = run_folder.read_json(trained / "xla_on_1", run_folder.SUMMARY)
     assert summary["performance"]["jit_compile"] is True
-    assert_equal_runs(trained / "xla_on_1", trained / "online_on_1")
+    # XLA has a logarithm and an exponential function of its own.
+    assert_equal_but_for_rounding(trained / "xla_on_1", trained / "online_on_1", atol=1e-5)
 
 
 def test_the_saved_model_is_of_one_device(trained):
