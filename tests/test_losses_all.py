@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -113,13 +114,6 @@ def teacher(shape: tuple[int, ...], order: Any = None) -> np.ndarray:
     logits = np.random.default_rng(1).normal(0, 2, (64, CLASSES)).astype(np.float32)
     logits = logits if order is None else logits[:, order]
     return logits[: int(np.prod(shape[:-1]))].reshape(shape)
-
-
-def value_and_gradient(loss: Any, labels: Any, outputs: Any) -> tuple[float, np.ndarray]:
-    z = tf.Variable(outputs)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return float(value), tape.gradient(value, z).numpy()
 
 
 def samples(count: int = 9, seed: int = 0, scale: float = 2.0) -> tuple[np.ndarray, np.ndarray]:

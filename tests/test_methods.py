@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from test_experiments import HARD, Linear, linear_experiment
+from helpers import CONFIGS, HARD, Linear, linear_experiment
 
 from lsplus_tf import callbacks, losses, metrics, paper, tables
 from lsplus_tf.config import load_config
@@ -19,7 +19,7 @@ from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.methods import build_callback, build_loss
 
-ALL = Path(__file__).resolve().parents[1] / "configs" / "pneumoniamnist_all.yaml"
+ALL = CONFIGS / "pneumoniamnist_all.yaml"
 TAGS, KINDS = list(METHODS), list(METHODS.values())
 COUNTS, ACCURACY = np.array([30, 50, 20]), np.array([0.9, 0.8, 0.6])
 
