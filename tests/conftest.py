@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
+import pickle
 import shutil
 import warnings
 from dataclasses import dataclass, field
@@ -13,11 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
+from helpers import DIGITS, SHARED
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 # On a GPU the tests' own networks are compared with NumPy, in float32.
 os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+# Each process of the tests, and those that it starts, has one core to itself.
+for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # Without the flags about the background, a closed network is asked for Google's hosts.
@@ -34,7 +41,34 @@ FLAGS = [
 # Programs that tests start.
 collect_ignore = ["on_two_devices.py", "on_two_hosts.py", "ray_grid.py"]
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+# The files that take longest, which begin first so that no process waits for another at the end.
+# Workers that are given whole files keep this order with --no-loadscope-reorder.
+LONGEST = [
+    "test_hosts.py",
+    "test_ray.py",
+    "test_resume.py",
+    "test_notebooks.py",
+    "test_processes.py",
+    "test_losses_all.py",
+    "test_callbacks_validation.py",
+    "test_methods.py",
+    "test_experiments.py",
+    "test_losses_batch.py",
+    "test_distillation.py",
+    "test_report_page.py",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look through TensorFlow again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -60,15 +94,24 @@ class Reproduced:
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Reproduced:
     """configs/digits.yaml with a tiny network, 2 epochs and 2 seeds: trained once for all tests.
 
-    Tests leave its folder as it is.
+    The first of the tests' processes to ask makes it for all. Tests leave its folder as it is.
     """
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # of all workers
+    made = root / "reproduced.pickle"
+    with FileLock(root / "reproduced.lock"):
+        if not made.exists():
+            made.write_bytes(pickle.dumps(reproduce(root / "reproduced" / "digits")))
+    return pickle.loads(made.read_bytes())
+
+
+def reproduce(folder: Path) -> Reproduced:
     from lsplus_tf import cli
     from lsplus_tf.training import train
 
-    folder = tmp_path_factory.mktemp("reproduced") / "digits"
     settings = ["protocol.epochs=2", "protocol.schedule=null", "backbone.width=0.1", "seeds=[0,1]"]
-    arguments = [str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")]
-    arguments += ["--out", str(folder)]
+    arguments = [str(DIGITS), "--out", str(folder)]
     for setting in settings:
         arguments += ["--set", setting]
     result = Reproduced(folder, arguments)

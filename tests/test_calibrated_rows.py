@@ -12,6 +12,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import DIGITS
 from scipy.special import logsumexp, softmax
 
 from lsplus_tf import metrics, tables
@@ -20,8 +21,6 @@ from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Results, gather
 from lsplus_tf.training import run_folder
-
-DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
 
 
 def with_calibrators(folder: Path, *names: str, ensembles: tuple[str, ...] = ()) -> Results:

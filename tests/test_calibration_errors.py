@@ -5,10 +5,10 @@ import math
 import tracemalloc
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
@@ -17,8 +17,6 @@ from scipy.stats import beta, dirichlet, norm
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
-
-GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
 
 EDGES, SATURATED = "k2_bin_edges", "k4_n500_saturated"
 PLAIN = ("k2_n500", "k4_n2139", "k7_n1512")

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import DIGITS
 from PIL import Image
 
 from lsplus_tf import cli
 from lsplus_tf.cli import experiments
 from lsplus_tf.errors import FailedRunsError, InputError
 
-DIGITS = str(Path(__file__).resolve().parents[1] / "configs" / "digits.yaml")
+CONFIG = str(DIGITS)
 
 
 @pytest.fixture
@@ -67,10 +68,10 @@ def test_help_and_early_errors_do_without_tensorflow():
             (["predict", "--help"], 0),
             (["export", "--help"], 0),
             (["calibrate", "/nowhere.csv"], 2),
-            (["predict", "/nowhere", {DIGITS!r}], 2),
-            (["predict", "/nowhere", {DIGITS!r}, "--calibrator", "/nowhere"], 2),
-            (["train", {DIGITS!r}, "--set", "protocol.epoch=3"], 2),
-            (["train", {DIGITS!r}, "--methods", "none"], 2),
+            (["predict", "/nowhere", {CONFIG!r}], 2),
+            (["predict", "/nowhere", {CONFIG!r}, "--calibrator", "/nowhere"], 2),
+            (["train", {CONFIG!r}, "--set", "protocol.epoch=3"], 2),
+            (["train", {CONFIG!r}, "--methods", "none"], 2),
             (["report", "/nowhere"], 2),
             (["no_such_command"], 2),
         ):
@@ -129,7 +130,7 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
         (["--seeds", "0,"], "--seeds: expected numbers such as 0,1,2; received '0,'"),
         (["--seeds", "7"], "--seeds: the config has 0, 1, 2; received 7"),
         (["--methods", "hard_labels,mixup"], "--methods: the config has hard_labels, "),
-        (["--out", DIGITS], "--out: expected a folder"),
+        (["--out", CONFIG], "--out: expected a folder"),
         (["--workers", "0"], "--workers: expected at least 1, received 0"),
         (["--retries", "-1"], "--retries: expected at least 0, received -1"),
         (["--shard", "3"], "--shard: expected I/N such as 1/4, received '3'"),
@@ -141,7 +142,7 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
 )
 def test_errors_are_one_line(refused, tmp_path, monkeypatch, command, arguments, message):
     monkeypatch.chdir(tmp_path)
-    assert message in refused(command, DIGITS, *arguments)
+    assert message in refused(command, CONFIG, *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,10 +156,10 @@ def test_errors_of_the_report(refused, tmp_path, reproduced):
 
 def test_square_brackets_in_an_error_are_printed(refused, tmp_path):
     path = tmp_path / "[bold]mine[red].yaml"
-    shutil.copy(DIGITS, path)
+    shutil.copy(CONFIG, path)
     message = refused("train", str(path), "--set", "seeds=[1,1]")
     assert message == f"{path}: seeds: expected different numbers, received [1, 1]"
-    assert "received ['[/red]']" in refused("train", DIGITS, "--set", "protocol.epochs=['[/red]']")
+    assert "received ['[/red]']" in refused("train", CONFIG, "--set", "protocol.epochs=['[/red]']")
 
 
 def test_an_error_of_many_lines_is_printed_on_one(refused, monkeypatch):
@@ -166,7 +167,7 @@ def test_an_error_of_many_lines_is_printed_on_one(refused, monkeypatch):
         raise InputError("first\n  second")
 
     monkeypatch.setattr("lsplus_tf.config.load_config", fail)
-    assert refused("train", DIGITS) == "first second"
+    assert refused("train", CONFIG) == "first second"
 
 
 def test_a_bug_is_not_dressed_up_as_a_users_mistake(call, monkeypatch):
@@ -174,7 +175,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(call, monkeypatch):
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("lsplus_tf.config.load_config", fail)
-    code, _, stderr = call("train", DIGITS)
+    code, _, stderr = call("train", CONFIG)
     assert code == 3
     assert stderr.startswith("Traceback")
     assert stderr.endswith("RuntimeError: a bug\n")
@@ -233,16 +234,19 @@ def test_what_failed_is_told_at_the_end(call, reproduced, tmp_path):
     assert "lower protocol.optimizer.learning_rate" in line
 
 
-def test_the_report_of_what_is_finished_comes_before_the_error(call, reproduced, monkeypatch):
+def test_the_report_of_what_is_finished_comes_before_the_error(
+    call, reproduced, tmp_path, monkeypatch
+):
     def fail(*_: object) -> None:
         raise FailedRunsError("1 of 9 runs failed")
 
     monkeypatch.setattr(experiments, "_train", fail)
-    code, stdout, stderr = call("reproduce", *reproduced.arguments, "--methods", "hard_labels")
+    copy = shutil.copytree(reproduced.folder, tmp_path / "copy")
+    arguments = (*reproduced.arguments, "--out", str(copy), "--methods", "hard_labels")
+    code, stdout, stderr = call("reproduce", *arguments)
     assert code == 1
     assert "digits, test split" in stdout
     assert stderr == "error: 1 of 9 runs failed\n"
-    shutil.rmtree(reproduced.folder / "report_selected")
 
 
 def test_a_shard_that_is_not_the_last_prints_no_table(call, reproduced, tmp_path):
@@ -276,21 +280,21 @@ def test_report_narrows(call, reproduced, tmp_path):
 
 def test_the_default_folder_is_named_after_the_experiment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    experiment, out = experiments._read(Path(DIGITS), None, None, ["name=mine"])
+    experiment, out = experiments._read(Path(CONFIG), None, None, ["name=mine"])
     assert out == Path("runs") / "mine"
-    assert experiments._read(Path(DIGITS), None, tmp_path, None)[1] == tmp_path
+    assert experiments._read(Path(CONFIG), None, tmp_path, None)[1] == tmp_path
     assert experiment.dataset.data_dir is None
 
 
 @pytest.mark.parametrize("folder", ["data", "~", "3", "[a]", "a: b", "a=b", 'with "quotes"', "ä"])
 def test_any_data_dir_is_taken_as_it_is(folder):
-    experiment, _ = experiments._read(Path(DIGITS), Path(folder), None, None)
+    experiment, _ = experiments._read(Path(CONFIG), Path(folder), None, None)
     assert experiment.dataset.data_dir == Path(folder)
 
 
 def test_a_missing_data_set_says_where_it_is_to_be(call, tmp_path):
     code, _, stderr = call(
-        *("train", DIGITS, "--set", "dataset.name=pneumoniamnist"),
+        *("train", CONFIG, "--set", "dataset.name=pneumoniamnist"),
         *("--data-dir", str(tmp_path / "data"), "--out", str(tmp_path / "out")),
     )
     assert code == 2
@@ -421,6 +425,6 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(call, tmp_path, monke
         raise OSError(28, "No space left on device", "somewhere")
 
     monkeypatch.setattr(experiments, "_train", full)
-    code, _, stderr = call("train", DIGITS, "--out", str(tmp_path))
+    code, _, stderr = call("train", CONFIG, "--out", str(tmp_path))
     assert code == 2
     assert stderr.splitlines() == ["error: somewhere: No space left on device"]

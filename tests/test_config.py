@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import DIGITS, ROOT
 
 from lsplus_tf.config import (
     SGD,
@@ -20,9 +21,6 @@ from lsplus_tf.config import (
 )
 from lsplus_tf.errors import InputError
 from lsplus_tf.methods import LSPlus, OnlineLabelSmoothing
-
-ROOT = Path(__file__).resolve().parents[1]
-DIGITS = ROOT / "configs" / "digits.yaml"
 
 
 def refusal(*overrides: str, path: Path = DIGITS) -> str:

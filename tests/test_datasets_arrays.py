@@ -3,18 +3,16 @@
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SHARED
 from PIL import Image
 from sklearn.datasets import load_digits as sklearn_digits
 
 from lsplus_tf.datasets import ImageDataset, Split, available_datasets, images, load_dataset
 from lsplus_tf.datasets.splitting import complete_splits
 from lsplus_tf.errors import InputError, MissingDataError
-
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
 def make_split(labels, *, shape=(4, 4, 1)):

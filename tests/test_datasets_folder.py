@@ -1,17 +1,15 @@
 """Folders of image files."""
 
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SHARED
 from PIL import Image
 
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.image_files import read_header
 from lsplus_tf.errors import InputError, MissingDataError
-
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 
 def save(path, *, mode="L", size=(5, 4), value=7, **options):

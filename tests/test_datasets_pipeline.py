@@ -5,13 +5,13 @@ import hashlib
 import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
+from helpers import ROOT
 
 from lsplus_tf.config import Augmentation
 from lsplus_tf.datasets import Split
@@ -171,14 +171,13 @@ def digest():
 
 
 def test_same_in_another_process_with_deterministic_ops():
-    root = Path(__file__).resolve().parents[1]
     code = (
         "import sys; sys.path.insert(0, 'tests'); import tensorflow as tf; "
         "tf.keras.utils.set_random_seed(99); tf.config.experimental.enable_op_determinism(); "
         "import test_datasets_pipeline as t; print(t.digest())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split()[-1] == digest()
 

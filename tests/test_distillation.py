@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -26,13 +27,6 @@ from lsplus_tf.losses import (
 )
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
-
-
-def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[float, np.ndarray]:
-    z = tf.Variable(logits)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return float(value), tape.gradient(value, z).numpy()
 
 
 # --- against the original authors' code -----------------------------------------------------------

@@ -26,6 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import typer
+from helpers import ROOT
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -35,7 +36,6 @@ from lsplus_tf.config import load_config, packaged_configs, parse_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.methods import METHODS
 
-ROOT = Path(__file__).resolve().parents[1]
 COPIED = ROOT / "docs" / "notebooks"  # by the documentation's build
 PAGES = sorted(
     path

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import ROOT
 from PIL import ExifTags, Image, ImageOps
 
 from lsplus_tf import cli
@@ -18,7 +19,6 @@ from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.image_files import decode
 from lsplus_tf.datasets.images import to_pillow
 
-ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "calibration.md").read_text(encoding="utf-8")
 
 

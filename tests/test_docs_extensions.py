@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+from helpers import ROOT
 from pydantic import Field
 
 from lsplus_tf.settings import Count, Fraction, Positive, Settings
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "_extensions"))
+sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import checks
 import docstrings

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import doctest
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 ERRATA = (ROOT / "docs" / "errata.md").read_text(encoding="utf-8")
 SECTIONS = {
     text.partition("\n")[0]: text for text in re.split(r"^##+ ", ERRATA, flags=re.MULTILINE)[1:]

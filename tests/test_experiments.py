@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,87 +16,33 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from helpers import (
+    ALL_SEEDS,
+    HARD,
+    METHODS,
+    PLUS,
+    RUNS,
+    Linear,
+    Recorder,
+    experiment_with,
+    linear_experiment,
+    same_predictions,
+)
 from sklearn.metrics import accuracy_score, recall_score
 
 import lsplus_tf as lsp
-from lsplus_tf.backbones import PixelScaling, classifier, small_residual_cnn
-from lsplus_tf.config import Experiment, load_config
-from lsplus_tf.datasets import ImageDataset, load_dataset
+from lsplus_tf.backbones import classifier, small_residual_cnn
+from lsplus_tf.config import Backbone, Experiment, load_config
+from lsplus_tf.datasets import load_dataset
 from lsplus_tf.errors import FailedRunsError, InputError
 from lsplus_tf.experiments import Run, gather, plan_runs, run_experiment
 from lsplus_tf.training import run_folder, train
 from lsplus_tf.training.environment import import_tensorflow
 
-DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
-METHODS = ["hard_labels", "label_smoothing", "ls_plus", "online_label_smoothing"]
-RUNS = [Run(method, seed) for method in METHODS for seed in (0, 1)]
-
-
 pytestmark = pytest.mark.usefixtures("float32_afterwards")
 
 
-class Recorder:
-    """An observer that keeps what it is told, and raises when a run begins an epoch, if asked."""
-
-    def __init__(self, fail_after: tuple[Run, int] | None = None) -> None:
-        self.fail_after = fail_after
-        self.started: list[Run] = []
-        self.ended: list[Run] = []
-        self.resumed: list[tuple[Run, int]] = []
-        self.failed: list[tuple[Run, str, bool]] = []
-        self.waited_for: list[Run] = []
-        self.on_epoch: Callable[[Run, int], None] = lambda run, epoch: None
-
-    def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
-        self.missing, self.finished, self.epochs = missing, finished, epochs
-
-    def data_loaded(self, dataset: ImageDataset) -> None:
-        self.dataset = dataset
-
-    def run_started(self, run: Run) -> None:
-        self.started.append(run)
-
-    def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
-        self.resumed.append((run, epochs))
-
-    def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
-        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(logs)
-        self.on_epoch(run, epoch)
-        if (run, epoch) == self.fail_after:
-            raise RuntimeError("the power is gone")
-
-    def run_finished(self, run: Run) -> None:
-        self.ended.append(run)
-
-    def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None:
-        self.failed.append((run, error, again))
-
-    def run_waited_for(self, run: Run) -> None:
-        self.waited_for.append(run)
-
-
-def same_predictions(a: Path, b: Path) -> bool:
-    return all(
-        np.array_equal(
-            run_folder.read_predictions(a, split).logits,
-            run_folder.read_predictions(b, split).logits,
-        )
-        for split in ("validation", "test")
-    )
-
-
 # --- plans ----------------------------------------------------------------------------------------
-
-
-def experiment_with(*overrides: str, methods: dict[str, Any] | None = None) -> Experiment:
-    experiment = load_config(DIGITS, overrides)
-    if methods is None:
-        return experiment
-    return Experiment.model_validate({**experiment.model_dump(mode="json"), "methods": methods})
-
-
-PLUS, HARD = {"loss": "ls_plus"}, {"loss": "hard_labels"}
-ALL_SEEDS = {"loss": "ls_plus", "class_accuracy": {"seeds": "all"}}
 
 
 def test_a_plan_follows_the_config():
@@ -267,13 +212,14 @@ def test_a_saved_model_predicts_the_saved_logits_in_another_process(reproduced, 
     np.testing.assert_allclose(np.load(alone / "logits.npy"), saved.logits, rtol=1e-5, atol=1e-5)
 
 
-def test_a_second_call_trains_nothing_and_does_without_tensorflow(reproduced):
-    models = sorted(reproduced.folder.rglob(run_folder.MODEL))
+def test_a_second_call_trains_nothing_and_does_without_tensorflow(reproduced, tmp_path):
+    copy = shutil.copytree(reproduced.folder, tmp_path / "copy")
+    models = sorted(copy.rglob(run_folder.MODEL))
     before = [path.stat().st_mtime_ns for path in models]
     script = f"""
         import sys
         from lsplus_tf import cli
-        sys.argv = ["lsplus-tf", "reproduce", *{reproduced.arguments!r}]
+        sys.argv = ["lsplus-tf", "reproduce", *{reproduced.arguments!r}, "--out", {str(copy)!r}]
         try:
             cli.main()
         finally:
@@ -291,59 +237,9 @@ def test_a_second_call_trains_nothing_and_does_without_tensorflow(reproduced):
 # --- with a linear network, which trains in a second ----------------------------------------------
 
 
-class Linear:
-    """Trains experiments with a linear classifier, and keeps its weights at every point."""
-
-    def __init__(self) -> None:
-        self.model: keras.Model | None = None
-        self.initial: dict[Run, list[np.ndarray]] = {}
-        self.after: dict[Run, list[list[np.ndarray]]] = {}
-
-    def build(self, *, image_shape: tuple[int, ...], num_classes: int, **_: Any) -> keras.Model:
-        inputs = keras.Input(image_shape)
-        x = keras.layers.Flatten()(PixelScaling("unit")(inputs))
-        self.model = keras.Model(inputs, keras.layers.Dense(num_classes, dtype="float32")(x))
-        return self.model
-
-    def weights(self) -> list[np.ndarray]:
-        return [w.copy() for w in self.model.get_weights()]
-
-    def run(
-        self,
-        experiment: Experiment,
-        out: Path,
-        fail_after: tuple[Run, int] | None = None,
-        **narrow: Any,
-    ) -> Recorder:
-        recorder = Recorder(fail_after)
-        recorder.on_epoch = lambda run, _: self.after.setdefault(run, []).append(self.weights())
-        fit = train._fit
-
-        def recording_fit(*args: Any) -> Any:
-            self.initial[recorder.started[-1]] = self.weights()
-            return fit(*args)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(train, "build_classifier", self.build)
-            patch.setattr(train, "_fit", recording_fit)
-            run_experiment(experiment, out, observer=recorder, **narrow)
-        return recorder
-
-
 @pytest.fixture
 def linear() -> Linear:
     return Linear()
-
-
-def linear_experiment(*overrides: str, methods: dict[str, Any] | None = None) -> Experiment:
-    common = [
-        "protocol.epochs=3",
-        "protocol.schedule=null",
-        "protocol.batch_size=100",  # which does not divide the 1077 images
-        "protocol.optimizer.learning_rate=0.02",
-        "seeds=[0,1]",
-    ]
-    return experiment_with(*common, *overrides, methods=methods or {"hard": HARD})
 
 
 VARIANTS = {
@@ -728,34 +624,37 @@ def test_gather_refuses(reproduced, tmp_path):
 # --- the process that trains ----------------------------------------------------------------------
 
 
-def test_cpu_kernels_are_chosen_before_tensorflow_is_imported():
+@pytest.mark.parametrize(
+    ("name", "image_size", "given", "expected"),
+    [
+        ("mobilenet_v2", 32, None, "0"),
+        ("mobilenet_v2", 64, None, "1"),
+        ("small_residual_cnn", 32, None, "1"),
+        ("small_residual_cnn", None, "0", "0"),
+    ],
+)
+@pytest.mark.parametrize(("level", "quiet"), [("3", "3"), (None, "2")])
+def test_cpu_kernels_are_chosen_before_tensorflow_is_imported(
+    name, image_size, given, expected, level, quiet, tmp_path, monkeypatch
+):
     """oneDNN where it is faster, the user's choice where there is one."""
-    script = """
-        import os, sys
-        from lsplus_tf.config import Backbone
-        from lsplus_tf.training import environment
-        sys.modules.pop("tensorflow", None)
-        name, size, given = sys.argv[1:]
-        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
-        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-        if given:
-            os.environ["TF_ENABLE_ONEDNN_OPTS"] = given
-        environment.import_tensorflow(Backbone(name=name), int(size) if size else None)
-        print(os.environ["TF_ENABLE_ONEDNN_OPTS"], os.environ["TF_CPP_MIN_LOG_LEVEL"])
-    """
-    for arguments, expected in (
-        (["mobilenet_v2", "32", ""], "0 3"),
-        (["mobilenet_v2", "64", ""], "1 3"),
-        (["small_residual_cnn", "32", ""], "1 3"),
-        (["small_residual_cnn", "", "0"], "0 3"),
-    ):
-        output = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        assert output.strip() == expected, arguments
+    # In its place a module that notes what it finds when it is imported.
+    (tmp_path / "tensorflow.py").write_text(
+        "import os\n"
+        "found = dict(os.environ)\n"
+        "class config:\n"
+        "    list_physical_devices = staticmethod(lambda: [])\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    for variable, value in (("TF_ENABLE_ONEDNN_OPTS", given), ("TF_CPP_MIN_LOG_LEVEL", level)):
+        monkeypatch.setenv(variable, value or "")  # put back afterwards
+        if value is None:
+            monkeypatch.delenv(variable)
+    import_tensorflow(Backbone(name=name), image_size)
+    found = os.environ if level else sys.modules["tensorflow"].found  # imported to be quiet
+    assert found["TF_ENABLE_ONEDNN_OPTS"] == expected
+    assert found["TF_CPP_MIN_LOG_LEVEL"] == quiet
 
 
 def test_nothing_happens_where_tensorflow_is_imported_already(monkeypatch):

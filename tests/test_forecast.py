@@ -7,8 +7,8 @@ import shutil
 import keras
 import numpy as np
 import pytest
+from helpers import experiment_with
 from PIL import Image
-from test_experiments import experiment_with
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, Shard

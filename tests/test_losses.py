@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,13 +24,6 @@ from lsplus_tf.errors import InputError
 
 # float32 rounds log(1 + small) by up to half an ulp of 1; nothing computed in float32 does better.
 TOLERANCE = {"rtol": 1e-6, "atol": 6e-8}
-
-
-def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[float, np.ndarray]:
-    z = tf.Variable(logits)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return float(value), tape.gradient(value, z).numpy()
 
 
 class Golden:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -113,13 +114,6 @@ def teacher(shape: tuple[int, ...], order: Any = None) -> np.ndarray:
     logits = np.random.default_rng(1).normal(0, 2, (64, CLASSES)).astype(np.float32)
     logits = logits if order is None else logits[:, order]
     return logits[: int(np.prod(shape[:-1]))].reshape(shape)
-
-
-def value_and_gradient(loss: Any, labels: Any, outputs: Any) -> tuple[float, np.ndarray]:
-    z = tf.Variable(outputs)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return float(value), tape.gradient(value, z).numpy()
 
 
 def samples(count: int = 9, seed: int = 0, scale: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -320,7 +314,7 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
     for i, name in enumerate(LOSSES):
         model = keras.Sequential([keras.Input([CLASSES]), keras.layers.Dense(CLASSES)])
         loss = make(name).loss
-        model.compile("sgd", loss)
+        model.compile("sgd", loss, jit_compile=False)
         y = losses.with_teacher_logits(labels, teacher((40, CLASSES))) if "Self" in name else labels
         here[str(i)] = model.evaluate(x, y, verbose=0)
         model.save(tmp_path / f"{i}.keras")
@@ -389,15 +383,16 @@ def test_nothing_that_a_gpu_computes_in_tf32(name, rows):
 def test_labels_out_of_range(name):
     """Eager and graph mode raise; XLA cannot, and makes the loss NaN: never a plausible value."""
     loss, logits = make(name), np.zeros((2, CLASSES), np.float32)
+    graph, xla = tf.function(loss), tf.function(loss, jit_compile=True)
     for bad in ([0, CLASSES], [-1, 0], [0.0, np.nan], [0.0, 1.5]):
-        labels = np.array(bad)
+        labels = np.array(bad)  # traced once for the numbers of a type
         with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received"):
             loss(labels, logits)
         # The lookup's own error may come before the named one.
         message = r"class ids in 0\.\.2|is not in \[0, 3\)"
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-            tf.function(loss)(labels, logits)
-        assert np.isnan(tf.function(loss, jit_compile=True)(labels, logits))
+            graph(labels, logits)
+        assert np.isnan(xla(labels, logits))
 
 
 @every_loss

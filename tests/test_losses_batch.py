@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import ROOT, value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -28,16 +28,6 @@ from lsplus_tf.losses import (
     MDCALoss,
     MMCELoss,
 )
-
-
-def value_and_gradient(
-    loss: Any, labels: Any, logits: Any, weights: Any = None
-) -> tuple[float, np.ndarray]:
-    z = tf.Variable(logits)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z, weights)
-    return float(value), tape.gradient(value, z).numpy()
-
 
 # --- against the original authors' code -----------------------------------------------------------
 
@@ -408,7 +398,7 @@ def fit(losses, weights):
     model = keras.Model(inputs, [keras.layers.Dense(3, name=name)(inputs) for name in losses])
     for name in losses:
         model.get_layer(name).kernel.assign(start)
-    model.compile(keras.optimizers.SGD(1.0), list(losses.values()))
+    model.compile(keras.optimizers.SGD(1.0), list(losses.values()), jit_compile=False)
     data = (x, (y,) * len(losses))
     if weights is not None:
         data += ((weights,) * len(losses),)
@@ -436,7 +426,7 @@ def test_two_devices_train_as_one():
         capture_output=True,
         text=True,
         timeout=600,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads(s[7:]) for s in done.stdout.splitlines() if s.startswith("RESULT")]

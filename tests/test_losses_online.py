@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from scipy.special import log_softmax, softmax
 
 import lsplus_tf as lsp
@@ -60,13 +61,6 @@ GOLDEN_OLS = {
 def golden(shared: Path) -> dict[str, np.ndarray]:
     with np.load(shared / "golden" / "golden_losses.npz") as arrays:
         return {name: arrays[name] for name in arrays.files if name.startswith("ols/")}
-
-
-def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[float, np.ndarray]:
-    z = tf.Variable(logits, dtype=tf.float32)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return float(value), tape.gradient(value, z).numpy()
 
 
 def means_of_correct(

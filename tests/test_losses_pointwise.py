@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -27,13 +28,6 @@ from lsplus_tf.errors import InputError
 TOLERANCE = {"rtol": 1e-6, "atol": 6e-8}
 LOGITS: dict[str, Any] = {"from_logits": True}
 SUM: dict[str, Any] = {"from_logits": True, "reduction": "sum"}
-
-
-def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[np.ndarray, np.ndarray]:
-    z = tf.Variable(logits)
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return value.numpy(), tape.gradient(value, z).numpy()
 
 
 # --- against the original authors' code -----------------------------------------------------------

@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import GOLDEN, SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax as scipy_softmax
@@ -16,8 +16,6 @@ from sklearn import metrics as sk
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
-GOLDEN = SHARED / "golden"
 NUMPY_FILES = SHARED / "lsplus-artifacts" / "d2_ablation" / "d2_mhist_ecekde" / "resnet34"
 SYNTHETIC = ["k2_n500", "k4_n2139", "k7_n1512", "k4_n500_saturated", "k2_bin_edges"]
 METHODS = ["baseline", "ls", "baseline_fl", "baseline_dca", "baseline_mdca", "ours_alpha05"]

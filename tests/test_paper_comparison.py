@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from helpers import CONFIGS
 from rich.console import Console
 
 from lsplus_tf import cli, tables
@@ -18,7 +19,6 @@ from lsplus_tf.paper import comparison
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 KEYS = [column.key for column in tables.COLUMNS]
 
 

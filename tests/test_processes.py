@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from test_experiments import Recorder, same_predictions
+from helpers import Recorder, same_predictions
 
 from lsplus_tf.experiments import LocalProcesses, Run, engines, run_experiment
 from lsplus_tf.experiments.folder import read_experiment

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import value_and_gradient
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -40,13 +41,6 @@ GOLDEN: dict[str, tuple[Any, float]] = {
 CASES = ["c0", "c2", "c4", "c6"]
 LOSSES = [ReleasedHardLabelLoss, ReleasedFocalLoss, ReleasedDCALoss, ReleasedMDCALoss]
 CLIP = 1e-7
-
-
-def value_and_gradient(loss: Any, labels: Any, logits: Any) -> tuple[float, np.ndarray]:
-    z = tf.Variable(np.asarray(logits, np.float32))
-    with tf.GradientTape() as tape:
-        value = loss(labels, z)
-    return float(value), tape.gradient(value, z).numpy()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from helpers import DIGITS
 from rich.console import Console
 
 from lsplus_tf.backbones import PixelScaling
@@ -29,7 +30,6 @@ from lsplus_tf.progress import TerminalProgress
 from lsplus_tf.training import resume, run_folder, train
 from lsplus_tf.training.resume import Checkpoints, Progress
 
-DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
 EPOCHS, STEPS = 4, 3
 METHODS: dict[str, dict[str, Any]] = {
     "hard": {"loss": "hard_labels"},

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers import ALL_SEEDS, HARD, METHODS, PLUS, Recorder, experiment_with
 from rich.console import Console
-from test_experiments import ALL_SEEDS, HARD, METHODS, PLUS, Recorder, experiment_with
 
 from lsplus_tf.config import Experiment, to_yaml
 from lsplus_tf.errors import FailedRunsError, InputError, RefusedRunsError

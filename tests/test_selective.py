@@ -2,10 +2,10 @@
 
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
@@ -14,7 +14,6 @@ from sklearn.metrics import roc_auc_score
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 
-GOLDEN = Path(__file__).resolve().parents[1].parent / "shared" / "golden"
 PAPER_FRACTIONS = np.log(np.arange(1, 201)) / np.log(200)
 METHODS = ["baseline", "ls", "baseline_fl", "baseline_dca", "baseline_mdca", "ours_alpha05"]
 # reference/methods.md A8, x100: ResNet-34 run 1, and mean and SD of three runs.

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import DIGITS
 
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
@@ -20,8 +21,6 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder, steps, train
 from lsplus_tf.training.environment import import_tensorflow
 from lsplus_tf.training.steps import Speed, peak_process_bytes
-
-DIGITS = Path(__file__).resolve().parents[1] / "configs" / "digits.yaml"
 
 
 def experiment(*overrides: str) -> Experiment:
