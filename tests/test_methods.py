@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from test_experiments import HARD, Linear, linear_experiment
 
-from lsplus_tf import callbacks, losses, metrics, paper, tables
+from lsplus_tf import callbacks, losses, metrics, tables
 from lsplus_tf.config import load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, gather, plan_runs
+from lsplus_tf.losses import released
 from lsplus_tf.methods import METHODS
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
@@ -78,8 +79,8 @@ def test_a_base_of_mdca():
 
 def test_the_released_baselines():
     made = {name: build_loss(method(**s), COUNTS) for name, s in RELEASED.items()}
-    assert isinstance(made["hl_released"], paper.ReleasedHardLabelLoss)
-    assert isinstance(made["focal_released"], paper.ReleasedFocalLoss)
+    assert isinstance(made["hl_released"], released.ReleasedHardLabelLoss)
+    assert isinstance(made["focal_released"], released.ReleasedFocalLoss)
     assert (made["focal_released"].gamma, made["focal_released"].alpha) == (3, 0.25)
     assert (made["dca_released"].weight, made["dca_released"].alpha) == (10, 1)
     assert (made["mdca_released"].weight, made["mdca_released"].alpha) == (1, 0.1)
