@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,6 @@ from lsplus_tf.experiments.gather import Prediction, Results, Row
 from lsplus_tf.experiments.uncertainty import measure_uncertainty
 from lsplus_tf.methods import short_names
 from lsplus_tf.page import write_page
-from lsplus_tf.paper import comparison as paper
 from lsplus_tf.report_page import experiment_page, pooled, range_over_seeds
 from lsplus_tf.training import run_folder
 
@@ -32,16 +31,24 @@ CANCEL = (
 )
 
 
-def write_report(results: Results, name: str = REPORT) -> list[Path]:
+def write_report(
+    results: Results, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()
+) -> list[Path]:
     """Write the tables and figures of an experiment into its folder `name`, anew.
+
+    Parameters
+    ----------
+    results : the finished runs.
+    name : of the folder, in the experiment's own.
+    extra : what else writes files: each is given the report's folder before it is put in place.
 
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
     run), `intervals.csv` (intervals, and tests against the first row), the figures as PNG, and
     `report.html` with all of it on one page. `calibrators` holds the fitted ones of the table, for
-    `Calibrator.load`. `paper.md` and `paper.csv` are there where a paper has the same table, and
-    `truth.md`, `truth.csv` and `truth_runs.csv` where the images' exact posterior is known.
+    `Calibrator.load`. `truth.md`, `truth.csv` and `truth_runs.csv` are there where the images'
+    exact posterior is known.
     """
     with locked(results.folder / name), written_whole(results.folder / name) as partial:
         partial.mkdir()
@@ -53,10 +60,6 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
         tables.csv_table(comparison).to_csv(partial / "table.csv", index_label="method")
         results.metrics().to_csv(partial / "runs.csv", index=False)
         _save_calibrators(results, partial / CALIBRATORS)
-        beside = paper.beside_printed(results)
-        if beside is not None:
-            (partial / "paper.md").write_text(paper.markdown_text(beside), encoding="utf-8")
-            beside.rows.to_csv(partial / "paper.csv", index=False)
         figures = _figures(results, comparison)
         exact = truth.compare_with_truth(results)
         if exact is not None:
@@ -70,6 +73,8 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
         _write_page(results, comparison, figures, exact, partial)
         for figure in figures.values():
             plt.close(figure)
+        for write in extra:
+            write(partial)
         written = sorted(path.name for path in partial.iterdir())
     return [results.folder / name / file for file in written]
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
@@ -319,9 +320,10 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
         )
     # What was narrowed does not replace the whole.
     name = REPORT if methods is None and seeds is None else f"{REPORT}_selected"
-    written = write_report(results, name)
-    console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     beside = comparison.beside_printed(results)
+    extra = [] if beside is None else [partial(comparison.write_files, beside)]
+    written = write_report(results, name, extra)
+    console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     if beside is not None:
         console.print(comparison.rich_table(beside))
     console.print("Written:", highlight=False)

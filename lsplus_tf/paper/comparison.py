@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,12 @@ def markdown_text(beside: BesidePrinted) -> str:
     table = markdown(["Method", "", *beside.headings.values()], lines)
     notes = "\n".join(f"- {note}" for note in beside.notes)
     return f"# {beside.title}: measured beside the paper's table\n\n{table}\n\n{notes}\n"
+
+
+def write_files(beside: BesidePrinted, folder: Path) -> None:
+    """Write `paper.md` and `paper.csv` into a folder."""
+    (folder / "paper.md").write_text(markdown_text(beside), encoding="utf-8")
+    beside.rows.to_csv(folder / "paper.csv", index=False)
 
 
 def rich_table(beside: BesidePrinted) -> Table:
