@@ -18,8 +18,8 @@ from lsplus_tf.config import (
     parse_config,
     to_yaml,
 )
+from lsplus_tf.config.methods import LSPlus, OnlineLabelSmoothing
 from lsplus_tf.errors import InputError
-from lsplus_tf.methods import LSPlus, OnlineLabelSmoothing
 
 ROOT = Path(__file__).resolve().parents[1]
 DIGITS = ROOT / "configs" / "digits.yaml"

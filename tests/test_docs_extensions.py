@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from lsplus_tf.settings import Count, Fraction, Positive, Settings
+from lsplus_tf.config.settings import Count, Fraction, Positive, Settings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "_extensions"))
 

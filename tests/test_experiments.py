@@ -24,7 +24,8 @@ from lsplus_tf.backbones import PixelScaling, classifier, small_residual_cnn
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.errors import FailedRunsError, InputError
-from lsplus_tf.experiments import Run, gather, plan_runs, run_experiment
+from lsplus_tf.experiments import Run, plan_runs, run_experiment
+from lsplus_tf.results import gather
 from lsplus_tf.training import run_folder, train
 from lsplus_tf.training.environment import import_tensorflow
 
@@ -277,13 +278,14 @@ def test_a_second_call_trains_nothing_and_does_without_tensorflow(reproduced):
         try:
             cli.main()
         finally:
-            print("imported:", {{"tensorflow", "keras", "lsplus_tf.report"}} & set(sys.modules))
+            modules = {{"tensorflow", "keras", "lsplus_tf.results.report"}}
+            print("imported:", modules & set(sys.modules))
     """
     output = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
     ).stdout
     assert "0 runs to make, 8 already finished" in output
-    assert "imported: {'lsplus_tf.report'}" in output
+    assert "imported: {'lsplus_tf.results.report'}" in output
     assert len(models) == 8
     assert [path.stat().st_mtime_ns for path in models] == before
 

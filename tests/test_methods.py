@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from test_experiments import HARD, Linear, linear_experiment
 
-from lsplus_tf import callbacks, losses, metrics, tables
+from lsplus_tf import callbacks, losses, metrics
 from lsplus_tf.config import load_config
+from lsplus_tf.config.methods import METHODS
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import Run, gather, plan_runs
+from lsplus_tf.experiments import Run, plan_runs
 from lsplus_tf.losses import released
-from lsplus_tf.methods import METHODS
-from lsplus_tf.report import write_report
+from lsplus_tf.results import gather, tables
+from lsplus_tf.results.report import write_report
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.methods import build_callback, build_loss
 

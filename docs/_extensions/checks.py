@@ -22,14 +22,11 @@ HARMLESS = re.compile(r'rel="(?:canonical|license|author)"')
 
 
 def public_modules() -> dict[str, ModuleType]:
-    """The modules whose names are public: those that `import lsplus_tf` offers, and three more."""
+    """The modules whose names are public: those that `import lsplus_tf` offers, and two more."""
     offered = [
         name for name in lsplus_tf.__all__ if isinstance(getattr(lsplus_tf, name), ModuleType)
     ]
-    names = [
-        f"lsplus_tf.{name}"
-        for name in [*offered, "experiments", "losses.released", "metrics.keras"]
-    ]
+    names = [f"lsplus_tf.{name}" for name in [*offered, "losses.released", "metrics.keras"]]
     return {name: importlib.import_module(name) for name in names}
 
 

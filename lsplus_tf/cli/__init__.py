@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lsplus_tf import __version__
 from lsplus_tf.cli import audit, datasets, deployment, experiments, paper
 from lsplus_tf.errors import FailedRunsError, InputError, one_line
+from lsplus_tf.version import __version__
 
 app = typer.Typer(
     name="lsplus-tf",

@@ -23,8 +23,8 @@ from lsplus_tf.errors import FailedRunsError, InputError
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
     from lsplus_tf.experiments.engines import Engine
-    from lsplus_tf.experiments.gather import Results
     from lsplus_tf.experiments.plan import Shard
+    from lsplus_tf.results.finished import Results
 
 
 class Executor(StrEnum):
@@ -200,7 +200,7 @@ def list_methods() -> None:
     Example: lsplus-tf methods
     """
     from lsplus_tf.config import CalibratorName
-    from lsplus_tf.methods import METHODS, MethodSettings
+    from lsplus_tf.config.methods import METHODS, MethodSettings
 
     console = Console()
     for name, kind in METHODS.items():
@@ -276,8 +276,8 @@ def _train(
     engine: Engine | None,
     retries: int | None,
 ) -> None:
+    from lsplus_tf.cli.progress import TerminalProgress
     from lsplus_tf.experiments import run_experiment
-    from lsplus_tf.progress import TerminalProgress
 
     if retries is None:
         retries = 0 if engine is None else 2
@@ -298,10 +298,10 @@ def _train(
 
 def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool = False) -> None:
     """The report of what is finished; with `whole` only if that is all."""
-    from lsplus_tf.experiments import gather
     from lsplus_tf.paper import comparison
-    from lsplus_tf.report import REPORT, write_report
-    from lsplus_tf.tables import compare, rich_table
+    from lsplus_tf.results import gather
+    from lsplus_tf.results.report import REPORT, write_report
+    from lsplus_tf.results.tables import compare, rich_table
 
     results: Results = gather(folder, names(methods), _numbers(seeds))
     console = Console()

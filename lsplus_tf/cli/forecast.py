@@ -24,9 +24,9 @@ def show_forecast(
     at_once: int,
 ) -> None:
     """Print what the runs of an experiment will take, beside what there is."""
+    from lsplus_tf.cli.progress import describe_data
     from lsplus_tf.datasets.image_files import ImageFiles
     from lsplus_tf.experiments import forecast as reckon
-    from lsplus_tf.progress import describe_data
 
     found = reckon.forecast(experiment, out, methods, seeds, shard, at_once)
     console = Console()

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from lsplus_tf.config.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.config.sections import Backbone, Dataset, FineTuning, Protocol
-from lsplus_tf.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
-from lsplus_tf.settings import Seed, Settings
+from lsplus_tf.config.settings import Seed, Settings
 
 CalibratorName = Literal[
     "temperature",

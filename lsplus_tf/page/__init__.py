@@ -24,8 +24,8 @@ import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from lsplus_tf import __version__
 from lsplus_tf.atomic import written_whole
+from lsplus_tf.version import __version__
 
 __all__ = [
     "Block",

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from lsplus_tf import tables
 from lsplus_tf.config import Experiment
+from lsplus_tf.config.methods import MethodSettings, short_names
 from lsplus_tf.datasets.catalogue import CSV_PREFIX, FOLDER_PREFIX
-from lsplus_tf.experiments.gather import Results
-from lsplus_tf.methods import MethodSettings, short_names
 from lsplus_tf.paper import printed
 from lsplus_tf.paper.cells import HEADINGS, markdown, title
+from lsplus_tf.results import tables
+from lsplus_tf.results.finished import Results
 
 # What decides that a method of a config is one of the LS+ paper's.
 LS_PLUS_PAPER: dict[str, dict[str, Any]] = {

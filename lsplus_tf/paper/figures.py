@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from lsplus_tf import metrics, plots
-from lsplus_tf.methods import METHODS as SETTINGS
+from lsplus_tf.config.methods import METHODS as SETTINGS
 from lsplus_tf.paper.artifacts import (
     BACKBONES,
     DATASETS,

@@ -16,8 +16,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lsplus_tf.atomic import written_whole
+from lsplus_tf.config.methods import METHODS as SETTINGS
 from lsplus_tf.errors import InputError
-from lsplus_tf.methods import METHODS as SETTINGS
 from lsplus_tf.paper import (
     ablations,
     annotators,

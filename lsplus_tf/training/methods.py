@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from lsplus_tf import callbacks, losses, methods, priors
+from lsplus_tf import callbacks, losses, priors
+from lsplus_tf.config import methods
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import released
 

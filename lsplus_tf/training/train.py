@@ -24,10 +24,10 @@ import yaml
 from lsplus_tf import callbacks, config, metrics, priors
 from lsplus_tf.atomic import written_whole
 from lsplus_tf.backbones import build_classifier
+from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
-from lsplus_tf.methods import Method
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import describe_environment, settled_process

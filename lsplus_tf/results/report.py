@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from lsplus_tf import plots, tables
+from lsplus_tf import plots
 from lsplus_tf.atomic import locked, written_whole
-from lsplus_tf.experiments import truth
-from lsplus_tf.experiments.gather import Prediction, Results, Row
-from lsplus_tf.experiments.uncertainty import measure_uncertainty
-from lsplus_tf.methods import short_names
+from lsplus_tf.config.methods import short_names
 from lsplus_tf.page import write_page
-from lsplus_tf.report_page import experiment_page, pooled, range_over_seeds
+from lsplus_tf.results import tables, truth
+from lsplus_tf.results.finished import Prediction, Results, Row
+from lsplus_tf.results.page import experiment_page, pooled, range_over_seeds
+from lsplus_tf.results.uncertainty import measure_uncertainty
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
@@ -49,6 +49,22 @@ def write_report(
     `report.html` with all of it on one page. `calibrators` holds the fitted ones of the table, for
     `Calibrator.load`. `truth.md`, `truth.csv` and `truth_runs.csv` are there where the images'
     exact posterior is known.
+
+    Examples
+    --------
+    Of an experiment of a small network on a few images:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from lsplus_tf.config import load_config
+    >>> from lsplus_tf.experiments import run_experiment
+    >>> from lsplus_tf.results import gather
+    >>> changes = ["protocol.epochs=1", "dataset.samples_per_class=8", "backbone.width=0.125"]
+    >>> experiment = load_config("digits", changes)
+    >>> with TemporaryDirectory() as folder:
+    ...     run_experiment(experiment, Path(folder), methods=["hard_labels"], seeds=[0])
+    ...     files = write_report(gather(Path(folder)))
+    >>> "report.html" in [file.name for file in files]
+    True
     """
     with locked(results.folder / name), written_whole(results.folder / name) as partial:
         partial.mkdir()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from lsplus_tf.settings import Count, NotNegative, Positive, Settings, Weight
+from lsplus_tf.config.settings import Count, NotNegative, Positive, Settings, Weight
 
 ReleasedCode = Literal["paper", "released_code"]
 _RELEASED: Any = Field(
