@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf import config
 from lsplus_tf.atomic import written_whole
-from lsplus_tf.callbacks._compute_loss import ComputeLossCallback, with_bases
+from lsplus_tf.callbacks.compute_loss import ComputeLossCallback, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
