@@ -162,7 +162,7 @@ print(sorted({{"tensorflow", "keras", "lsplus_tf.config"}} & set(sys.modules)))
         ),
         (
             "methods.hard_labels.alpha=0.1",
-            "methods.hard_labels.alpha: unknown key (known: mixup, loss, protocol)",
+            "methods.hard_labels.alpha: unknown key (known: mixup, convention, loss)",
         ),
         (
             "foo=3",

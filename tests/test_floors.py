@@ -36,7 +36,7 @@ FLOORS = (
     {"config", "geodesic", "page", "priors"},
     {"csv_files"},
     {"atomic"},
-    {"errors", "version"},
+    {"conventions", "errors", "version"},
 )
 IMPORTED_BY_NOBODY = {"cli", "paper"}
 

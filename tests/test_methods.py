@@ -26,10 +26,10 @@ TAGS, KINDS = list(METHODS), list(METHODS.values())
 COUNTS, ACCURACY = np.array([30, 50, 20]), np.array([0.9, 0.8, 0.6])
 
 RELEASED = {
-    "hl_released": {"loss": "hard_labels", "protocol": "released_code"},
-    "focal_released": {"loss": "focal", "protocol": "released_code"},
-    "dca_released": {"loss": "dca", "protocol": "released_code"},
-    "mdca_released": {"loss": "mdca", "protocol": "released_code"},
+    "hl_released": {"loss": "hard_labels", "convention": "released_code"},
+    "focal_released": {"loss": "focal", "convention": "released_code"},
+    "dca_released": {"loss": "dca", "convention": "released_code"},
+    "mdca_released": {"loss": "mdca", "convention": "released_code"},
 }
 
 
@@ -88,11 +88,19 @@ def test_the_released_baselines():
     assert method(**RELEASED["dca_released"]).title == "DCA, released code"
 
 
+def test_the_released_convention_of_a_loss():
+    settings = method(loss="tf_kd_regularization", convention="released_code")
+    assert settings.title == "Tf-KD reg, released code"
+    loss = build_loss(settings, COUNTS)
+    assert isinstance(loss, losses.TfKDRegularizationLoss)
+    assert loss.convention == "released_code"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (
-            {"loss": "mdca", "base": "focal", "protocol": "released_code"},
+            {"loss": "mdca", "base": "focal", "convention": "released_code"},
             "base: the released code has hard_labels only, received focal",
         ),
         (

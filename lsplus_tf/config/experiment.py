@@ -82,7 +82,8 @@ class Experiment(Settings):
     def hard_label_method(self) -> str | None:
         """The name of the first method that trains with hard labels, on images as they are."""
         for name, method in self.methods.items():
-            if isinstance(method, HardLabels) and not method.mixup and method.protocol == "paper":
+            standard = isinstance(method, HardLabels) and method.convention == "standard"
+            if standard and not method.mixup:
                 return name
         return None
 

@@ -32,7 +32,7 @@ def build_loss(
     InputError : class accuracies are needed and missing.
     """
     arguments = method.model_dump(exclude=set(method.not_of_the_loss))
-    if getattr(method, "protocol", "paper") == "released_code":
+    if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
         kind = getattr(released, f"Released{method.loss_class}")
         return kind(**{k: v for k, v in arguments.items() if k != "base"})
     for name in method.from_data:
