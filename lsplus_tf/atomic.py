@@ -10,6 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
+__all__ = [
+    "locked",
+    "written_whole",
+]
+
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:

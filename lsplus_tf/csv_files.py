@@ -10,6 +10,12 @@ import pandas as pd
 
 from lsplus_tf.atomic import written_whole
 
+__all__ = [
+    "neutral",
+    "split_heading",
+    "write_csv",
+]
+
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
 _FORMULA = ("=", "+", "-", "@", "\t")
 _DELIMITERS = ",;\t"

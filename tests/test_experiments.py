@@ -20,7 +20,7 @@ import yaml
 from sklearn.metrics import accuracy_score, recall_score
 
 import lsplus_tf as lsp
-from lsplus_tf.backbones import PixelScaling, classifier, small_residual_cnn
+from lsplus_tf.backbones import PixelScaling, classifier, small_cnn
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.errors import FailedRunsError, InputError
@@ -592,7 +592,7 @@ def test_ls_plus_needs_class_accuracies(tmp_path):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(precision, tmp_path, monkeypatch):
     def one_block(x: Any, *, width: float) -> Any:
-        return small_residual_cnn._residual_block(x, channels=4, stride=2, name="block")
+        return small_cnn._residual_block(x, channels=4, stride=2, name="block")
 
     monkeypatch.setattr(classifier, "small_residual_cnn", one_block)
     experiment = experiment_with(

@@ -43,7 +43,7 @@ IMPORTED_BY_NOBODY = {"cli", "paper"}
 # What does not hold yet. An entry that is no longer needed fails, and goes.
 UPWARDS = {("predictions", "metrics")}
 PRIVATE = {
-    ("auditing.audit", "metrics._predictions"),
+    ("auditing.measured", "metrics._predictions"),
     ("auditing.automatic", "metrics._predictions"),
     ("auditing.chance", "metrics._bins"),
     ("auditing.chance", "metrics._measures"),
@@ -51,9 +51,9 @@ PRIVATE = {
     ("auditing.chance", "metrics._resampled_measures"),
     ("auditing.chance", "metrics._resampled_statistics"),
     ("auditing.comparison", "metrics._resampled_measures"),
-    ("auditing.cross_fit", "metrics._bins"),
-    ("auditing.cross_fit", "metrics._measures"),
-    ("auditing.cross_fit", "metrics._predictions"),
+    ("auditing.cross_fitting", "metrics._bins"),
+    ("auditing.cross_fitting", "metrics._measures"),
+    ("auditing.cross_fitting", "metrics._predictions"),
     ("auditing.intervals", "metrics._predictions"),
     ("auditing.intervals", "metrics._resampled_measures"),
     ("auditing.intervals", "metrics._resampled_statistics"),

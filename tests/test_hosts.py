@@ -19,9 +19,9 @@ import pytest
 from lsplus_tf.config import Experiment, load_config, to_yaml
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run
-from lsplus_tf.training import hosts as module
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.hosts import Hosts, chief_says, hosts
+from lsplus_tf.training import several_hosts as module
+from lsplus_tf.training.several_hosts import Hosts, chief_says, hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 600  # seconds, after which a process is killed

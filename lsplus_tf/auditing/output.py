@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf.atomic import written_whole
-from lsplus_tf.auditing.audit import Audit
+from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.page import audit_page
-from lsplus_tf.auditing.verdict import is_too_small, verdict
+from lsplus_tf.auditing.verdicts import is_too_small, verdict
 from lsplus_tf.csv_files import write_csv
 from lsplus_tf.page import write_page
 from lsplus_tf.version import __version__

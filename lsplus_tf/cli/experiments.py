@@ -145,7 +145,7 @@ def reproduce(
         with contextlib.suppress(InputError):  # no run is finished
             _report(folder, methods, seeds)
         raise
-    from lsplus_tf.training.hosts import hosts
+    from lsplus_tf.training.several_hosts import hosts
 
     if hosts().is_chief:
         _report(folder, methods, seeds, whole=part is not None)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
-    from lsplus_tf.experiments.forecast import Forecast, Planned, Size
+    from lsplus_tf.experiments.forecasting import Forecast, Planned, Size
     from lsplus_tf.experiments.plan import Shard
 
 

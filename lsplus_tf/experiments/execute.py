@@ -13,7 +13,7 @@ from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Shard, plan_runs
 from lsplus_tf.experiments.schedule import Schedule
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 
 def run_experiment(

@@ -10,7 +10,7 @@ from lsplus_tf.atomic import locked, written_whole
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 EXPERIMENT = "experiment.yaml"
 

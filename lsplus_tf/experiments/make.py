@@ -20,7 +20,7 @@ from lsplus_tf.experiments.folder import check_folder
 from lsplus_tf.experiments.plan import Run, needed_runs
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 LONGEST = 500  # characters of an error that are told in its line
 
