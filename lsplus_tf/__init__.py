@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from lsplus_tf.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from lsplus_tf import (
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
         callbacks,
         datasets,
         deployment,
+        experiments,
         geodesic,
         losses,
         metrics,
-        paper,
         plots,
         predictions,
         priors,
+        results,
     )
     from lsplus_tf.auditing import audit
     from lsplus_tf.callbacks import OnlineLabelSmoothing
@@ -46,13 +47,14 @@ _SUBPACKAGES = (
     "callbacks",
     "datasets",
     "deployment",
+    "experiments",
     "geodesic",
     "losses",
     "metrics",
-    "paper",
     "plots",
     "predictions",
     "priors",
+    "results",
 )
 _MODULE_OF = {
     "audit": "auditing",
@@ -82,16 +84,17 @@ __all__ = [
     "datasets",
     "deployment",
     "evaluate",
+    "experiments",
     "geodesic",
     "informed_prior",
     "label_predictions",
     "losses",
     "metrics",
-    "paper",
     "plots",
     "predictions",
     "priors",
     "read_predictions",
+    "results",
 ]
 
 

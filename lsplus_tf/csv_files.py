@@ -11,6 +11,12 @@ import pandas as pd
 
 from lsplus_tf import files
 
+__all__ = [
+    "neutral",
+    "split_heading",
+    "write_csv",
+]
+
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
 _FORMULA = ("=", "+", "-", "@", "\t")
 _DELIMITERS = ",;\t"

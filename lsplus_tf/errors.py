@@ -2,6 +2,15 @@
 
 from typing import Any, get_args
 
+__all__ = [
+    "FailedRunsError",
+    "InputError",
+    "MissingDataError",
+    "RefusedRunsError",
+    "check_choice",
+    "one_line",
+]
+
 
 class InputError(ValueError):
     """Something that the user gave cannot be used.

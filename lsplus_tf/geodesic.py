@@ -26,6 +26,12 @@ from scipy.sparse.csgraph import dijkstra
 
 from lsplus_tf.errors import InputError
 
+__all__ = [
+    "geodesic_distance",
+    "geodesic_maps",
+    "geodesic_soft_labels",
+]
+
 Spacing = float | Sequence[float]
 
 

@@ -11,6 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError
 
+__all__ = [
+    "check_prior",
+    "class_accuracy",
+    "class_counts",
+    "doubtful_estimates",
+    "informed_prior",
+    "shrink_class_accuracy",
+    "uniform_prior",
+]
+
 FEW_SAMPLES = 5  # below this many validation samples an accuracy is hardly an estimate
 
 

@@ -31,6 +31,23 @@ from scipy.stats import rankdata
 from lsplus_tf.metrics import holm
 from lsplus_tf.metrics._bins import PAPER_BINS, equal_width_edges
 
+__all__ = [
+    "Ranking",
+    "Resampled",
+    "area_under_roc",
+    "compare",
+    "corrected",
+    "equal_mass_gap",
+    "equal_width_gap",
+    "intervals",
+    "mean_of",
+    "measure_of",
+    "percentile_interval",
+    "rank_correlation",
+    "resample",
+    "two_sided_p",
+]
+
 FloatArray = NDArray[np.float64]
 # A metric as a function of how often each image is drawn: counts (N, M) of M resamples to (M,).
 Measure = Callable[[FloatArray], FloatArray]

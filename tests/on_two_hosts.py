@@ -12,8 +12,8 @@ import sys
 from typing import Any
 
 from lsplus_tf import cli
+from lsplus_tf.cli.progress import TerminalProgress
 from lsplus_tf.experiments import Run
-from lsplus_tf.progress import TerminalProgress
 
 dies_after, *commands = sys.argv[1:]
 run_started = TerminalProgress.run_started

@@ -7,7 +7,7 @@ import pytest
 from scipy import optimize, stats
 
 import lsplus_tf as lsp
-from lsplus_tf.auditing import cross_fit as cross_fitting
+from lsplus_tf.auditing import cross_fitting
 from lsplus_tf.auditing.automatic import automatic_share
 from lsplus_tf.auditing.chance import ece_by_chance
 from lsplus_tf.auditing.comparison import compare, match

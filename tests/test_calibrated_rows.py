@@ -15,11 +15,11 @@ import pytest
 from helpers import DIGITS
 from scipy.special import logsumexp, softmax
 
-from lsplus_tf import metrics, tables
+from lsplus_tf import metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling
 from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import Results, gather
+from lsplus_tf.results import Results, gather, tables
 from lsplus_tf.training import run_folder
 
 

@@ -36,7 +36,7 @@ def refused(call):
 
 
 def test_methods_are_listed_with_their_settings(call):
-    from lsplus_tf.methods import METHODS
+    from lsplus_tf.config.methods import METHODS
 
     code, stdout, stderr = call("methods", columns=80)
     assert (code, stderr) == (0, "")

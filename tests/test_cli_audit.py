@@ -17,7 +17,7 @@ import pytest
 import lsplus_tf as lsp
 from lsplus_tf import auditing
 from lsplus_tf.auditing.conditions import parse_condition
-from lsplus_tf.auditing.verdict import models
+from lsplus_tf.auditing.verdicts import models
 from lsplus_tf.csv_files import write_csv
 from lsplus_tf.errors import InputError
 from lsplus_tf.paper.artifacts import Artifacts

@@ -19,8 +19,8 @@ from lsplus_tf.config import (
     parse_config,
     to_yaml,
 )
+from lsplus_tf.config.methods import LSPlus, OnlineLabelSmoothing
 from lsplus_tf.errors import InputError
-from lsplus_tf.methods import LSPlus, OnlineLabelSmoothing
 
 
 def refusal(*overrides: str, path: Path = DIGITS) -> str:
@@ -160,7 +160,7 @@ print(sorted({{"tensorflow", "keras", "lsplus_tf.config"}} & set(sys.modules)))
         ),
         (
             "methods.hard_labels.alpha=0.1",
-            "methods.hard_labels.alpha: unknown key (known: mixup, loss, protocol)",
+            "methods.hard_labels.alpha: unknown key (known: mixup, convention, loss)",
         ),
         (
             "foo=3",

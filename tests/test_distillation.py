@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax, rel_entr, softmax
 
 from lsplus_tf.callbacks import OnlineLabelSmoothing, TeacherLogits
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import (
     DCALoss,
@@ -33,11 +34,11 @@ pytestmark = pytest.mark.usefixtures("nondeterministic")
 
 
 def released_regularization(**options: Any) -> TfKDRegularizationLoss:
-    return TfKDRegularizationLoss(form="released_code", from_logits=True, **options)
+    return TfKDRegularizationLoss(convention="released_code", from_logits=True, **options)
 
 
 def released_self_training(**options: Any) -> TfKDSelfTrainingLoss:
-    return TfKDSelfTrainingLoss(form="released_code", from_logits=True, **options)
+    return TfKDSelfTrainingLoss(convention="released_code", from_logits=True, **options)
 
 
 GOLDEN: dict[str, Any] = {
@@ -134,7 +135,7 @@ def make(kind: str, **options: Any) -> tuple[Any, Any]:
 
 
 KINDS = ["regularization", "self_training"]
-FORMS = ["paper", "released_code"]
+CONVENTIONS = get_args(Convention)
 
 
 arguments = {
@@ -200,11 +201,11 @@ def test_self_training_is_the_papers(logits, alpha, temperature, multiplier, see
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
-def test_a_constant_added_to_all_logits_is_not_seen(kind, form):
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_a_constant_added_to_all_logits_is_not_seen(kind, convention):
     """Also where division by the temperature rounds: 3e5 / 3 is a multiple of 0.0078."""
     logits = np.array([[0.0, 0.125, -1.5], [2.0, 0.25, 0.0]], np.float32)
-    loss, _ = make(kind, alpha=0.9, temperature=3.0, form=form, from_logits=True)
+    loss, _ = make(kind, alpha=0.9, temperature=3.0, convention=convention, from_logits=True)
     results = []
     for shift in (0.0, 3e5):
         labels = np.array([0, 2])
@@ -233,23 +234,23 @@ def test_the_papers_sum_with_scipys_relative_entropy():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
-def test_weight_zero_is_cross_entropy(kind, form):
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_weight_zero_is_cross_entropy(kind, convention):
     rng = np.random.default_rng(2)
     logits, labels = rng.normal(0, 4, (8, 3)).astype(np.float32), rng.integers(0, 3, 8)
     reference = value_and_gradient(HardLabelLoss(from_logits=True), labels, logits)
-    loss, pack = make(kind, alpha=0.0, form=form, from_logits=True)
+    loss, pack = make(kind, alpha=0.0, convention=convention, from_logits=True)
     value, gradient = value_and_gradient(loss, pack(labels, 3), logits)
     assert value == reference[0]
     np.testing.assert_array_equal(gradient, reference[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
-def test_probabilities_give_the_same_as_logits(kind, form):
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_probabilities_give_the_same_as_logits(kind, convention):
     rng = np.random.default_rng(3)
     logits, labels = rng.normal(0, 3, (8, 4)).astype(np.float32), rng.integers(0, 4, 8)
-    options = {"alpha": 0.6, "temperature": 4.0, "form": form}
+    options = {"alpha": 0.6, "temperature": 4.0, "convention": convention}
     loss, pack = make(kind, **options, from_logits=True)
     expected, gradient = value_and_gradient(loss, pack(labels, 4), logits)
     loss, _ = make(kind, **options)
@@ -264,10 +265,15 @@ def test_probabilities_give_the_same_as_logits(kind, form):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("correct", [0.99, 1.0])
-def test_extreme_logits_are_finite(kind, form, correct):
-    options: dict[str, Any] = {"alpha": 0.9, "multiplier": 100, "form": form, "from_logits": True}
+def test_extreme_logits_are_finite(kind, convention, correct):
+    options: dict[str, Any] = {
+        "alpha": 0.9,
+        "multiplier": 100,
+        "convention": convention,
+        "from_logits": True,
+    }
     if kind == "regularization":
         options["correct_probability"] = correct
     loss, pack = make(kind, **options)
@@ -299,7 +305,7 @@ def test_config_round_trip(kind):
         "alpha": 0.3,
         "temperature": 7.0,
         "multiplier": 2.0,
-        "form": "released_code",
+        "convention": "released_code",
         "from_logits": True,
         "reduction": "sum",
         "name": "teacher",
@@ -324,7 +330,7 @@ def test_config_round_trip(kind):
         ("temperature", np.inf),
         ("temperature", np.nan),
         ("multiplier", -1),
-        ("form", "code"),
+        ("convention", "code"),
     ],
 )
 def test_arguments_that_are_refused(kind, argument, value):
@@ -759,9 +765,9 @@ def test_a_compute_loss_that_something_else_replaced_is_refused(data):
         fit(build(data), data, OnlineLabelSmoothing())
 
 
-@pytest.mark.parametrize("form", ["paper", "released_code"])
+@pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("temperature", [1.0, 6.0, 20.0, 40.0])
-def test_a_student_near_its_teacher_keeps_its_digits(form, temperature):
+def test_a_student_near_its_teacher_keeps_its_digits(convention, temperature):
     """At high temperatures KL is 1e-4 of the entropies that it is the difference of."""
     rng = np.random.default_rng(0)
     for num_classes in (2, 3, 7):
@@ -769,11 +775,11 @@ def test_a_student_near_its_teacher_keeps_its_digits(form, temperature):
         teacher = (logits + rng.normal(0, 0.3, logits.shape)).astype(np.float32)
         labels = rng.integers(0, num_classes, 5)
         loss = TfKDSelfTrainingLoss(
-            1.0, temperature, 50.0, form=form, from_logits=True, reduction="sum"
+            1.0, temperature, 50.0, convention=convention, from_logits=True, reduction="sum"
         )
         value, gradient = value_and_gradient(loss, with_teacher_logits(labels, teacher), logits)
         q, p = softened(teacher, temperature), softened(logits, temperature)
-        scale = 50.0 * (temperature**2 / num_classes if form == "released_code" else 1.0)
+        scale = 50.0 * (temperature**2 / num_classes if convention == "released_code" else 1.0)
         np.testing.assert_allclose(value, scale * rel_entr(q, p).sum(), rtol=2e-6)
         expected = scale * (p - q) / temperature
         np.testing.assert_allclose(

@@ -33,8 +33,8 @@ from PIL import Image
 import lsplus_tf as lsp
 from lsplus_tf import cli
 from lsplus_tf.config import load_config, packaged_configs, parse_config
+from lsplus_tf.config.methods import METHODS
 from lsplus_tf.errors import InputError
-from lsplus_tf.methods import METHODS
 
 COPIED = ROOT / "docs" / "notebooks"  # by the documentation's build
 PAGES = sorted(

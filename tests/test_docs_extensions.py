@@ -11,7 +11,7 @@ import pytest
 from helpers import ROOT
 from pydantic import Field
 
-from lsplus_tf.settings import Count, Fraction, Positive, Settings
+from lsplus_tf.config.settings import Count, Fraction, Positive, Settings
 
 sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 

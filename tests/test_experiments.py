@@ -31,11 +31,12 @@ from helpers import (
 from sklearn.metrics import accuracy_score, recall_score
 
 import lsplus_tf as lsp
-from lsplus_tf.backbones import classifier, small_residual_cnn
+from lsplus_tf.backbones import classifier, small_cnn
 from lsplus_tf.config import Backbone, Experiment, load_config
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.errors import FailedRunsError, InputError
-from lsplus_tf.experiments import Run, gather, plan_runs, run_experiment
+from lsplus_tf.experiments import Run, plan_runs, run_experiment
+from lsplus_tf.results import gather
 from lsplus_tf.training import run_folder, train
 from lsplus_tf.training.environment import import_tensorflow
 
@@ -223,13 +224,14 @@ def test_a_second_call_trains_nothing_and_does_without_tensorflow(reproduced, tm
         try:
             cli.main()
         finally:
-            print("imported:", {{"tensorflow", "keras", "lsplus_tf.report"}} & set(sys.modules))
+            modules = {{"tensorflow", "keras", "lsplus_tf.results.report"}}
+            print("imported:", modules & set(sys.modules))
     """
     output = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
     ).stdout
     assert "0 runs to make, 8 already finished" in output
-    assert "imported: {'lsplus_tf.report'}" in output
+    assert "imported: {'lsplus_tf.results.report'}" in output
     assert len(models) == 8
     assert [path.stat().st_mtime_ns for path in models] == before
 
@@ -486,7 +488,7 @@ def test_ls_plus_needs_class_accuracies(tmp_path):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision(precision, tmp_path, monkeypatch):
     def one_block(x: Any, *, width: float) -> Any:
-        return small_residual_cnn._residual_block(x, channels=4, stride=2, name="block")
+        return small_cnn._residual_block(x, channels=4, stride=2, name="block")
 
     monkeypatch.setattr(classifier, "small_residual_cnn", one_block)
     experiment = experiment_with(

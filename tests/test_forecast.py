@@ -13,7 +13,7 @@ from PIL import Image
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, Shard
 from lsplus_tf.experiments.folder import read_experiment
-from lsplus_tf.experiments.forecast import STATES, forecast, image_cache
+from lsplus_tf.experiments.forecasting import STATES, forecast, image_cache
 from lsplus_tf.training import run_folder
 
 

@@ -20,9 +20,9 @@ from lsplus_tf.config import Experiment, load_config, to_yaml
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, run_experiment
-from lsplus_tf.training import hosts as module
 from lsplus_tf.training import run_folder, train
-from lsplus_tf.training.hosts import Hosts, chief_says, hosts
+from lsplus_tf.training import several_hosts as module
+from lsplus_tf.training.several_hosts import Hosts, chief_says, hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 600  # seconds, after which a process is killed

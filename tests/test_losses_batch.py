@@ -33,7 +33,9 @@ from lsplus_tf.losses import (
 
 
 def released_meep(**options: Any) -> Callable[[int], Any]:
-    return lambda k: ErroneousEntropyLoss(0.3, form="released_code", from_logits=True, **options)
+    return lambda k: ErroneousEntropyLoss(
+        0.3, convention="released_code", from_logits=True, **options
+    )
 
 
 # Each entry of the golden values and, for a number of classes, the loss that equals it.
@@ -83,7 +85,7 @@ def test_as_the_original(shared, entry, case):
     if entry in ("meep_bce_MEEP_u0.3", "meep_bce_MEEP_KL_u0.3") and case in ("c0", "c6"):
         # Nothing is misclassified, and the original divides by 0.
         assert np.isnan(arrays[f"{entry}/{case}/loss_f32"])
-        none = ErroneousEntropyLoss(0.0, form="released_code", from_logits=True)
+        none = ErroneousEntropyLoss(0.0, convention="released_code", from_logits=True)
         assert value == value_and_gradient(none, labels, logits)[0]
         return
     # MEEP runs in float32 only.
@@ -182,10 +184,10 @@ PENALTIES: dict[str, tuple[Any, Callable[..., float]]] = {
     "dca": (DCALoss(1.0, **ALONE), dca),
     "mdca": (MDCALoss(1.0, **ALONE), mdca),
     "mmce": (MMCELoss(1.0, **ALONE), mmce),
-    "mmce paper": (MMCELoss(1.0, form="paper", **ALONE), mmce_paper),
+    "mmce paper": (MMCELoss(1.0, convention="standard", **ALONE), mmce_paper),
     "mmce weighted": (MMCELoss(1.0, weighted=True, **ALONE), mmce_weighted),
     "mmce weighted paper": (
-        MMCELoss(1.0, weighted=True, form="paper", **ALONE),
+        MMCELoss(1.0, weighted=True, convention="standard", **ALONE),
         mmce_weighted_paper,
     ),
     "dece": (DifferentiableECELoss(weight=1.0, **ALONE), dece),
@@ -381,7 +383,7 @@ losses = {
     # At the default temperatures rounding is large.
     "dece": DifferentiableECELoss(5.0, 5, 5.0, 0.1, from_logits=True),
     "meep": ErroneousEntropyLoss(1.0, from_logits=True),
-    "meep_kl": ErroneousEntropyLoss(1.0, "kl", form="released_code", from_logits=True),
+    "meep_kl": ErroneousEntropyLoss(1.0, "kl", convention="released_code", from_logits=True),
 }
 samples = 24
 rng = np.random.default_rng(0)
@@ -445,7 +447,11 @@ def test_two_devices_train_as_one():
     [
         (DCALoss, {"weight": -1}, r"weight: expected a number >= 0, received -1"),
         (MDCALoss, {"base": "focal"}, r"base: expected .*, received 'focal'"),
-        (MMCELoss, {"form": "code"}, r"form: expected 'paper' or 'released_code', received 'code'"),
+        (
+            MMCELoss,
+            {"convention": "code"},
+            r"convention: expected 'standard' or 'released_code', received 'code'",
+        ),
         (DifferentiableECELoss, {"num_bins": 0}, r"num_bins: expected an integer >= 1, received 0"),
         (DifferentiableECELoss, {"num_bins": 1.5}, r"num_bins: .*, received 1.5"),
         (
@@ -460,7 +466,11 @@ def test_two_devices_train_as_one():
             r"divergence: expected 'entropy' or 'kl', received 'js'",
         ),
         (ErroneousEntropyLoss, {"samples": None}, r"samples: expected .*, received None"),
-        (ErroneousEntropyLoss, {"form": "keras"}, r"form: expected .*, received 'keras'"),
+        (
+            ErroneousEntropyLoss,
+            {"convention": "keras"},
+            r"convention: expected .*, received 'keras'",
+        ),
     ],
 )
 def test_bad_arguments(make, options, message):

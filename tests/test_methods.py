@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from helpers import CONFIGS, HARD, Linear, linear_experiment
 
-from lsplus_tf import callbacks, losses, metrics, paper, tables
+from lsplus_tf import callbacks, losses, metrics
 from lsplus_tf.config import load_config
+from lsplus_tf.config.methods import METHODS
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import Run, gather, plan_runs
-from lsplus_tf.methods import METHODS
-from lsplus_tf.report import PANELS_IN_A_ROW, write_report
+from lsplus_tf.experiments import Run, plan_runs
+from lsplus_tf.losses import released
+from lsplus_tf.results import gather, tables
+from lsplus_tf.results.report import PANELS_IN_A_ROW, write_report
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.methods import build_callback, build_loss
 
@@ -24,10 +26,10 @@ TAGS, KINDS = list(METHODS), list(METHODS.values())
 COUNTS, ACCURACY = np.array([30, 50, 20]), np.array([0.9, 0.8, 0.6])
 
 RELEASED = {
-    "hl_released": {"loss": "hard_labels", "protocol": "released_code"},
-    "focal_released": {"loss": "focal", "protocol": "released_code"},
-    "dca_released": {"loss": "dca", "protocol": "released_code"},
-    "mdca_released": {"loss": "mdca", "protocol": "released_code"},
+    "hl_released": {"loss": "hard_labels", "convention": "released_code"},
+    "focal_released": {"loss": "focal", "convention": "released_code"},
+    "dca_released": {"loss": "dca", "convention": "released_code"},
+    "mdca_released": {"loss": "mdca", "convention": "released_code"},
 }
 
 
@@ -78,19 +80,27 @@ def test_a_base_of_mdca():
 
 def test_the_released_baselines():
     made = {name: build_loss(method(**s), COUNTS) for name, s in RELEASED.items()}
-    assert isinstance(made["hl_released"], paper.ReleasedHardLabelLoss)
-    assert isinstance(made["focal_released"], paper.ReleasedFocalLoss)
+    assert isinstance(made["hl_released"], released.ReleasedHardLabelLoss)
+    assert isinstance(made["focal_released"], released.ReleasedFocalLoss)
     assert (made["focal_released"].gamma, made["focal_released"].alpha) == (3, 0.25)
     assert (made["dca_released"].weight, made["dca_released"].alpha) == (10, 1)
     assert (made["mdca_released"].weight, made["mdca_released"].alpha) == (1, 0.1)
     assert method(**RELEASED["dca_released"]).title == "DCA, released code"
 
 
+def test_the_released_convention_of_a_loss():
+    settings = method(loss="tf_kd_regularization", convention="released_code")
+    assert settings.title == "Tf-KD reg, released code"
+    loss = build_loss(settings, COUNTS)
+    assert isinstance(loss, losses.TfKDRegularizationLoss)
+    assert loss.convention == "released_code"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         (
-            {"loss": "mdca", "base": "focal", "protocol": "released_code"},
+            {"loss": "mdca", "base": "focal", "convention": "released_code"},
             "base: the released code has hard_labels only, received focal",
         ),
         (

@@ -12,11 +12,12 @@ import yaml
 from helpers import CONFIGS
 from rich.console import Console
 
-from lsplus_tf import cli, tables
+from lsplus_tf import cli
 from lsplus_tf.config import load_config
-from lsplus_tf.experiments import Results, Run, gather
+from lsplus_tf.experiments import Run
 from lsplus_tf.paper import comparison
-from lsplus_tf.report import write_report
+from lsplus_tf.results import Results, gather, tables
+from lsplus_tf.results.report import write_report
 from lsplus_tf.training import run_folder
 
 KEYS = [column.key for column in tables.COLUMNS]
@@ -229,8 +230,8 @@ def test_the_terminals_table_fits(tmp_path):
 def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsys):
     """With figures and page left out, which need the predictions of real runs."""
     finished(tmp_path / "runs", "mhist")
-    monkeypatch.setattr("lsplus_tf.report._figures", lambda *_: {})
-    monkeypatch.setattr("lsplus_tf.report._write_page", lambda *_: None)
+    monkeypatch.setattr("lsplus_tf.results.report._figures", lambda *_: {})
+    monkeypatch.setattr("lsplus_tf.results.report._write_page", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as ended:
@@ -248,7 +249,38 @@ def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsy
 
 
 def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr("lsplus_tf.report._figures", lambda *_: {})
-    monkeypatch.setattr("lsplus_tf.report._write_page", lambda *_: None)
-    written = write_report(finished(tmp_path, "digits"))
-    assert not {"paper.md", "paper.csv"} & {path.name for path in written}
+    monkeypatch.setattr("lsplus_tf.results.report._figures", lambda *_: {})
+    monkeypatch.setattr("lsplus_tf.results.report._write_page", lambda *_: None)
+    finished(tmp_path / "runs", "digits")
+    monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0
+    written = {path.name for path in (tmp_path / "runs" / "report").iterdir()}
+    assert "table.md" in written
+    assert not {"paper.md", "paper.csv"} & written
+
+
+def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr("lsplus_tf.results.report._figures", lambda *_: {})
+    monkeypatch.setattr("lsplus_tf.results.report._write_page", lambda *_: None)
+    results = finished(tmp_path / "runs", "mhist")
+    report = tmp_path / "runs" / "report"
+
+    def add(folder: Path) -> None:
+        assert folder != report
+        (folder / "added.txt").write_text("more")
+
+    def fail(folder: Path) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        write_report(results, extra=[add, fail])
+    assert not report.exists()
+    written = write_report(results, extra=[add])
+    assert report / "added.txt" in written
+    assert (report / "added.txt").read_text() == "more"
+    # What was there stays as it was.
+    with pytest.raises(OSError, match="no space left"):
+        write_report(results, extra=[fail])
+    assert (report / "added.txt").exists()

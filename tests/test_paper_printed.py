@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lsplus_tf.paper import printed
-from lsplus_tf.tables import COLUMNS
+from lsplus_tf.results.tables import COLUMNS
 
 NAMES = {  # those of the transcription that are others than the package's
     "metric": {"acc": "accuracy"},

@@ -20,7 +20,7 @@ from lsplus_tf.datasets.phantom import (
     log_grey_level_probabilities,
 )
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import gather, truth
+from lsplus_tf.results import gather, truth
 from lsplus_tf.training import run_folder
 
 SMALL = Phantom(

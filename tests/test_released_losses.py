@@ -18,7 +18,7 @@ from scipy.special import softmax
 
 import lsplus_tf as lsp
 from lsplus_tf.errors import InputError
-from lsplus_tf.paper import (
+from lsplus_tf.losses.released import (
     ReleasedDCALoss,
     ReleasedFocalLoss,
     ReleasedHardLabelLoss,

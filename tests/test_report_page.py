@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lsplus_tf import metrics, run_comparison, tables
-from lsplus_tf.experiments import Results, gather
-from lsplus_tf.experiments.uncertainty import (
+from lsplus_tf import metrics, run_comparison
+from lsplus_tf.results import Results, gather, tables
+from lsplus_tf.results.report import write_report
+from lsplus_tf.results.uncertainty import (
     METRICS,
     Uncertainty,
     _measure,
     _number_of_resamples,
     measure_uncertainty,
 )
-from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
 

@@ -20,13 +20,13 @@ from helpers import DIGITS
 from rich.console import Console
 
 from lsplus_tf.backbones import PixelScaling
+from lsplus_tf.cli.progress import TerminalProgress
 from lsplus_tf.config import Augmentation, Experiment, load_config, to_yaml
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.pipeline import training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, run_experiment
-from lsplus_tf.progress import TerminalProgress
 from lsplus_tf.training import resume, run_folder, train
 from lsplus_tf.training.resume import Checkpoints, Progress
 
@@ -322,9 +322,10 @@ import json, os, pathlib, sys, warnings
 import keras, numpy as np
 sys.path.insert(0, {tests!r})
 from test_resume import Silent, experiment, with_dropout
-from lsplus_tf import report
+from lsplus_tf.results import report
 from lsplus_tf.config import Experiment
-from lsplus_tf.experiments import gather, run_experiment
+from lsplus_tf.experiments import run_experiment
+from lsplus_tf.results import gather
 from lsplus_tf.training import resume, train
 
 values = experiment("backbone.width=0.1").model_dump(mode="json")

@@ -17,6 +17,7 @@ import yaml
 from helpers import ALL_SEEDS, HARD, METHODS, PLUS, Recorder, experiment_with
 from rich.console import Console
 
+from lsplus_tf.cli.progress import TerminalProgress
 from lsplus_tf.config import Experiment, to_yaml
 from lsplus_tf.errors import FailedRunsError, InputError, RefusedRunsError
 from lsplus_tf.experiments import Run, Shard, engines, plan_runs, ray_cluster, schedule, worker
@@ -24,7 +25,6 @@ from lsplus_tf.experiments.folder import EXPERIMENT, read_experiment, take_folde
 from lsplus_tf.experiments.make import Outcome, attempt
 from lsplus_tf.experiments.plan import needed_runs
 from lsplus_tf.experiments.schedule import Schedule
-from lsplus_tf.progress import TerminalProgress
 from lsplus_tf.training import run_folder
 
 # --- shards ---------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_the_display_of_runs_beside_each_other():
 
 def test_a_log_has_a_line_each_minute(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr("lsplus_tf.progress.monotonic", lambda: clock[0])
+    monkeypatch.setattr("lsplus_tf.cli.progress.monotonic", lambda: clock[0])
     text = io.StringIO()
     runs = [Run("hard", 0), Run("hard", 1)]
     with TerminalProgress(Console(file=text, width=80)) as progress:

@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from lsplus_tf import tables
 from lsplus_tf.config import parse_config
-from lsplus_tf.experiments import Results, Run, gather
-from lsplus_tf.methods import short_names
-from lsplus_tf.report import write_report
+from lsplus_tf.config.methods import short_names
+from lsplus_tf.experiments import Run
+from lsplus_tf.results import Results, gather, tables
+from lsplus_tf.results.report import write_report
 from lsplus_tf.training import run_folder
 
 KEYS = [column.key for column in tables.COLUMNS]

@@ -26,7 +26,7 @@ def public_modules() -> dict[str, ModuleType]:
     offered = [
         name for name in lsplus_tf.__all__ if isinstance(getattr(lsplus_tf, name), ModuleType)
     ]
-    names = [f"lsplus_tf.{name}" for name in [*offered, "experiments", "metrics.keras"]]
+    names = [f"lsplus_tf.{name}" for name in [*offered, "losses.released", "metrics.keras"]]
     return {name: importlib.import_module(name) for name in names}
 
 

@@ -15,8 +15,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from lsplus_tf.config import Experiment, packaged_configs
-from lsplus_tf.methods import MethodSettings
-from lsplus_tf.settings import Settings
+from lsplus_tf.config.methods import MethodSettings
+from lsplus_tf.config.settings import Settings
 
 NAMES = {
     bool: "true or false",

@@ -19,11 +19,11 @@ How each number is made:
 - two models on the same cases: `auditing.comparison`.
 """
 
-from lsplus_tf.auditing.audit import Audit, audit
 from lsplus_tf.auditing.conditions import Condition, parse_condition
+from lsplus_tf.auditing.measured import Audit, audit
 from lsplus_tf.auditing.output import as_document, tables, write_audit
 from lsplus_tf.auditing.page import audit_page
-from lsplus_tf.auditing.verdict import Finding, is_too_small, verdict
+from lsplus_tf.auditing.verdicts import Finding, is_too_small, verdict
 
 __all__ = [
     "Audit",

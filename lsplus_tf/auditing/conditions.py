@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsplus_tf.auditing.audit import Audit
-from lsplus_tf.auditing.verdict import METRIC_NAMES
+from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.auditing.verdicts import METRIC_NAMES
 from lsplus_tf.errors import InputError
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

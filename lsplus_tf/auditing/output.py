@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lsplus_tf import __version__, files
-from lsplus_tf.auditing.audit import Audit
+from lsplus_tf import files
+from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.page import audit_page
-from lsplus_tf.auditing.verdict import is_too_small, verdict
+from lsplus_tf.auditing.verdicts import is_too_small, verdict
 from lsplus_tf.csv_files import without_formulas
 from lsplus_tf.page import render
+from lsplus_tf.version import __version__
 
 _FORMAT = "lsplus_tf audit"
 _VERSION = 1

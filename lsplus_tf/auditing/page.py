@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from lsplus_tf import plots
 from lsplus_tf.auditing import shown
-from lsplus_tf.auditing.audit import Audit, shortened
 from lsplus_tf.auditing.comparison import Comparison
-from lsplus_tf.auditing.cross_fit import CrossFit
-from lsplus_tf.auditing.verdict import models, percent, verdict
+from lsplus_tf.auditing.cross_fitting import CrossFit
+from lsplus_tf.auditing.measured import Audit, shortened
+from lsplus_tf.auditing.verdicts import models, percent, verdict
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import LabelledPredictions
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lsplus_tf.auditing.audit import Audit, Votes
 from lsplus_tf.auditing.comparison import Comparison
-from lsplus_tf.auditing.cross_fit import CrossFit
-from lsplus_tf.auditing.verdict import METRIC_NAMES, metric_text, p_text, percent
+from lsplus_tf.auditing.cross_fitting import CrossFit
+from lsplus_tf.auditing.measured import Audit, Votes
+from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, p_text, percent
 from lsplus_tf.page import Cell, Table
 
 _ABOUT_METRICS = (

@@ -11,8 +11,8 @@ import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
-from lsplus_tf.backbones.resnet34 import resnet34, resnet34_preact
-from lsplus_tf.backbones.small_residual_cnn import small_residual_cnn
+from lsplus_tf.backbones.resnet import resnet34, resnet34_preact
+from lsplus_tf.backbones.small_cnn import small_residual_cnn
 from lsplus_tf.backbones.weights import download_imagenet, load_weights
 from lsplus_tf.errors import InputError, one_line
 

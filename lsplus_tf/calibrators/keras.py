@@ -10,6 +10,13 @@ from keras import layers, ops
 from lsplus_tf.calibrators.base import Calibrator
 from lsplus_tf.errors import InputError
 
+__all__ = [
+    "CalibrationLayer",
+    "attach",
+    "gives_probabilities",
+    "known_outputs",
+]
+
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
 class CalibrationLayer(layers.Layer):

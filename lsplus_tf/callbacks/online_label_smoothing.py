@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks._compute_loss import ComputeLossCallback
+from lsplus_tf.callbacks.compute_loss import ComputeLossCallback
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsplus_tf.callbacks._compute_loss import described, with_bases
+from lsplus_tf.callbacks.compute_loss import described, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import Batch, refuse
 from lsplus_tf.losses.distillation import TfKDSelfTrainingLoss, with_teacher_logits

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks._compute_loss import ComputeLossCallback
+from lsplus_tf.callbacks.compute_loss import ComputeLossCallback
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import check_number
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss

@@ -11,9 +11,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from lsplus_tf import __version__
-from lsplus_tf.cli import audit, datasets, deployment, experiments, paper
+from lsplus_tf.cli import auditing, datasets, deployment, experiments, papers
 from lsplus_tf.errors import FailedRunsError, InputError, one_line
+from lsplus_tf.version import __version__
+
+__all__ = [
+    "app",
+    "main",
+]
 
 app = typer.Typer(
     name="lsplus-tf",
@@ -31,7 +36,7 @@ def _print_version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def _options(
     version: Annotated[
         bool,
         typer.Option(
@@ -45,11 +50,11 @@ def options(
 app.command()(experiments.reproduce)
 app.command()(experiments.train)
 app.command()(experiments.report)
-app.command()(audit.audit)
+app.command()(auditing.audit)
 app.command()(deployment.calibrate)
 app.command()(deployment.predict)
 app.command()(deployment.export)
-app.command()(paper.paper)
+app.command()(papers.paper)
 app.command("methods")(experiments.list_methods)
 app.add_typer(datasets.app, name="datasets")
 

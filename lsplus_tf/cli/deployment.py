@@ -31,7 +31,7 @@ from lsplus_tf.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lsplus_tf.auditing.cross_fit import CrossFit
+    from lsplus_tf.auditing.cross_fitting import CrossFit
     from lsplus_tf.calibrators import Calibrator
     from lsplus_tf.deployment import TrainedModel
     from lsplus_tf.files import FileKind
@@ -72,7 +72,7 @@ def calibrate(
     Example: lsplus-tf calibrate runs/digits/hard_labels/seed_0/predictions_validation.npz
     """
     from lsplus_tf import files
-    from lsplus_tf.auditing.cross_fit import cross_fit
+    from lsplus_tf.auditing.cross_fitting import cross_fit
     from lsplus_tf.calibrators import CALIBRATORS
     from lsplus_tf.calibrators.base import CALIBRATOR
     from lsplus_tf.predictions import Columns, read_predictions
@@ -280,7 +280,7 @@ def _parameters(calibrator: Calibrator) -> list[str]:
 
 
 def _print_effect(console: Console, method: str, judged: CrossFit | None) -> None:
-    from lsplus_tf.auditing.cross_fit import FEWEST_CASES, FEWEST_WRONG, FOLDS
+    from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 
     if judged is None:
         console.print(

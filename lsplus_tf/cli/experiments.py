@@ -7,6 +7,7 @@ import json
 import os
 import re
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
@@ -23,8 +24,8 @@ from lsplus_tf.errors import FailedRunsError, InputError
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
     from lsplus_tf.experiments.engines import Engine
-    from lsplus_tf.experiments.gather import Results
     from lsplus_tf.experiments.plan import Shard
+    from lsplus_tf.results.finished import Results
 
 
 class Executor(StrEnum):
@@ -141,7 +142,7 @@ def reproduce(
         show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
         return
     from lsplus_tf import files
-    from lsplus_tf.training.hosts import hosts
+    from lsplus_tf.training.several_hosts import hosts
 
     with files.given_as("--out"):
         _check_report(folder, methods, seeds)
@@ -207,7 +208,7 @@ def list_methods() -> None:
     Example: lsplus-tf methods
     """
     from lsplus_tf.config import CalibratorName
-    from lsplus_tf.methods import METHODS, MethodSettings
+    from lsplus_tf.config.methods import METHODS, MethodSettings
 
     console = Console()
     for name, kind in METHODS.items():
@@ -284,8 +285,8 @@ def _train(
     engine: Engine | None,
     retries: int | None,
 ) -> None:
+    from lsplus_tf.cli.progress import TerminalProgress
     from lsplus_tf.experiments import run_experiment
-    from lsplus_tf.progress import TerminalProgress
 
     if retries is None:
         retries = 0 if engine is None else 2
@@ -307,10 +308,10 @@ def _train(
 def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool = False) -> None:
     """The report of what is finished; with `whole` only if that is all."""
     from lsplus_tf import files
-    from lsplus_tf.experiments import gather
     from lsplus_tf.paper import comparison
-    from lsplus_tf.report import write_report
-    from lsplus_tf.tables import compare, rich_table
+    from lsplus_tf.results import gather
+    from lsplus_tf.results.report import write_report
+    from lsplus_tf.results.tables import compare, rich_table
 
     results: Results = gather(folder, names(methods), _numbers(seeds))
     console = Console()
@@ -327,9 +328,10 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
         console.print(
             f"Not finished, and not in the table: {missing}", highlight=False, soft_wrap=True
         )
-    written = write_report(results, _report_name(methods, seeds))
-    console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     beside = comparison.beside_printed(results)
+    extra = [] if beside is None else [partial(comparison.write_files, beside)]
+    written = write_report(results, _report_name(methods, seeds), extra)
+    console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
     if beside is not None:
         console.print(comparison.rich_table(beside))
     console.print("Written:", highlight=False)

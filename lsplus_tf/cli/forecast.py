@@ -11,7 +11,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
-    from lsplus_tf.experiments.forecast import Forecast, Planned, Size
+    from lsplus_tf.experiments.forecasting import Forecast, Planned, Size
     from lsplus_tf.experiments.plan import Shard
 
 
@@ -24,11 +24,11 @@ def show_forecast(
     at_once: int,
 ) -> None:
     """Print what the runs of an experiment will take, beside what there is."""
+    from lsplus_tf.cli.progress import describe_data
     from lsplus_tf.datasets.image_files import ImageFiles
-    from lsplus_tf.experiments import forecast as reckon
-    from lsplus_tf.progress import describe_data
+    from lsplus_tf.experiments import forecasting
 
-    found = reckon.forecast(experiment, out, methods, seeds, shard, at_once)
+    found = forecasting.forecast(experiment, out, methods, seeds, shard, at_once)
     console = Console()
 
     def say(text: str) -> None:
@@ -50,19 +50,19 @@ def show_forecast(
         f"{found.validation_steps:,} steps of validation after every epoch."
     )
     say(f"{experiment.backbone.name}: {found.parameters:,} parameters.")
-    gpus = reckon.free_gpu_memory()
+    gpus = forecasting.free_gpu_memory()
     host = [*found.host] if gpus else [*found.host, *found.device]
-    free = reckon.free_memory()
+    free = forecasting.free_memory()
     console.print(
         _sizes("Memory of one process", host, found.at_once, None if free is None else [free])
     )
     if gpus:
         console.print(_sizes("Memory of one GPU", found.device, 1, gpus))
-    console.print(_sizes(f"Disk, {out}", found.disk, 1, [reckon.free_disk(out)]))
-    cache = reckon.image_cache(experiment, found.dataset)
+    console.print(_sizes(f"Disk, {out}", found.disk, 1, [forecasting.free_disk(out)]))
+    cache = forecasting.image_cache(experiment, found.dataset)
     if cache is not None:
-        folder = reckon.cache_folder(experiment)
-        console.print(_sizes(f"Disk, {folder}", [cache], 1, [reckon.free_disk(folder)]))
+        folder = forecasting.cache_folder(experiment)
+        console.print(_sizes(f"Disk, {folder}", [cache], 1, [forecasting.free_disk(folder)]))
     say("Estimates; nothing was trained or written.")
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from lsplus_tf.config.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.config.sections import Backbone, Dataset, FineTuning, Protocol
-from lsplus_tf.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
-from lsplus_tf.settings import Seed, Settings
+from lsplus_tf.config.settings import Seed, Settings
 
 CalibratorName = Literal[
     "temperature",
@@ -104,7 +104,8 @@ class Experiment(Settings):
     def hard_label_method(self) -> str | None:
         """The name of the first method that trains with hard labels, on images as they are."""
         for name, method in self.methods.items():
-            if isinstance(method, HardLabels) and not method.mixup and method.protocol == "paper":
+            standard = isinstance(method, HardLabels) and method.convention == "standard"
+            if standard and not method.mixup:
                 return name
         return None
 

@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from lsplus_tf.config.experiment import Experiment
+from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
-from lsplus_tf.settings import Settings
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from lsplus_tf.settings import (
+from lsplus_tf.config.settings import (
     BelowOne,
     Count,
     Fraction,

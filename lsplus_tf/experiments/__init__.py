@@ -1,18 +1,15 @@
-"""Many runs: what to train, in which order and where, resuming, and gathering the results."""
+"""Many runs: what to train, in which order and where, and resuming."""
 
 from lsplus_tf.experiments.engines import LocalProcesses
 from lsplus_tf.experiments.execute import run_experiment
-from lsplus_tf.experiments.gather import Results, gather
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, Shard, plan_runs
 
 __all__ = [
     "LocalProcesses",
     "Observer",
-    "Results",
     "Run",
     "Shard",
-    "gather",
     "plan_runs",
     "run_experiment",
 ]

@@ -13,7 +13,7 @@ from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Shard, plan_runs
 from lsplus_tf.experiments.schedule import Schedule
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 
 def run_experiment(
@@ -37,7 +37,7 @@ def run_experiment(
     ----------
     experiment : the config.
     out : the experiment's folder, made if needed.
-    observer : is told of runs and epochs, such as `lsplus_tf.progress.TerminalProgress`.
+    observer : is told of runs and epochs, such as `lsplus_tf.cli.progress.TerminalProgress`.
     methods, seeds, shard : narrow the runs, see `plan_runs`.
     engine : where the runs are made; None makes one after the other in this process.
     retries : how often a run that failed is begun again, from where it was saved.
@@ -54,7 +54,7 @@ def run_experiment(
     --------
     >>> import tempfile
     >>> from lsplus_tf.config import load_config
-    >>> from lsplus_tf.experiments import gather
+    >>> from lsplus_tf.results import gather
     >>> changes = ["protocol.epochs=1", "dataset.samples_per_class=8", "backbone.width=0.125"]
     >>> experiment, out = load_config("digits", changes), Path(tempfile.mkdtemp())
     >>> run_experiment(experiment, out, methods=["hard_labels"], seeds=[0])

@@ -18,7 +18,7 @@ from lsplus_tf.datasets.catalogue import FOLDER_PREFIX
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 EXPERIMENT = "experiment.yaml"
 _AT_WORK = ".at_work."  # how the name of a file begins that a process holds while it is at work

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from lsplus_tf import config, priors
+from lsplus_tf.config.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.datasets import ImageDataset, load_dataset
 from lsplus_tf.datasets.catalogue import TFDS_PREFIX
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.experiments.folder import check_folder, check_run
 from lsplus_tf.experiments.plan import Run, needed_runs
-from lsplus_tf.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 LONGEST = 500  # characters of an error that are told in its line
 

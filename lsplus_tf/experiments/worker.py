@@ -17,12 +17,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from lsplus_tf import __version__, config
+from lsplus_tf import config
 from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.make import Outcome, attempt, load_data, make_run
 from lsplus_tf.experiments.plan import Run
 from lsplus_tf.training.environment import import_tensorflow
+from lsplus_tf.version import __version__
 
 Job = dict[str, Any]  # plain values
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-
-# As a paper defines a loss, or as its authors' program computes it.
-Form = Literal["paper", "released_code"]
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)

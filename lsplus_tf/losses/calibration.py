@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import Batch, Form, check_positive, matrix_product, sum_over_replicas
+from lsplus_tf.losses.base import Batch, check_positive, matrix_product, sum_over_replicas
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 # The authors' width of the Laplacian kernel between confidences.
@@ -140,15 +141,15 @@ class MMCELoss(PenaltyLoss):
     ----------
     weight : of the penalty, >= 0. Published settings, 2 to 8, go with the released code.
     weighted : whether right and wrong samples have the same say; 0 if all are right or all wrong.
-    form : "released_code" or "paper". The released code of the weighted penalty divides by the
-        number of pairs twice, so that the penalty vanishes as batches grow.
+    convention : "released_code" or "standard". The released code of the weighted penalty divides
+        by the number of pairs twice, so that the penalty vanishes as batches grow.
     base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
     Raises
     ------
-    InputError : an unknown form or base, or a negative weight; otherwise as in
+    InputError : an unknown convention or base, or a negative weight; otherwise as in
         `LabelSmoothingLoss`.
 
     Notes
@@ -176,7 +177,7 @@ class MMCELoss(PenaltyLoss):
         self,
         weight: float = 2.0,
         weighted: bool = False,
-        form: Form = "released_code",
+        convention: Convention = "released_code",
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -186,7 +187,7 @@ class MMCELoss(PenaltyLoss):
             weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
         )
         self.weighted = bool(weighted)
-        self.form = check_choice("form", form, Form)
+        self.convention = check_choice("convention", convention, Convention)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         confidence, right = _flat(batch.confidence), _flat(batch.correct)
@@ -200,18 +201,18 @@ class MMCELoss(PenaltyLoss):
         rr, rw, ww = _over_pairs(confidence, gaps)
         if not self.weighted:
             total = tf.math.divide_no_nan(rr + ww + 2.0 * rw, (m + n) ** 2)
-            if self.form == "released_code":
+            if self.convention == "released_code":
                 return total
             enough = m + n
         else:
-            more = _MORE_PAIRS if self.form == "released_code" else None
+            more = _MORE_PAIRS if self.convention == "released_code" else None
             total = _mean(rr, m * m, more) + _mean(ww, n * n, more) + 2.0 * _mean(rw, m * n, more)
             enough = tf.minimum(m, n)
         # A root has no gradient at 0; the authors add the same constant.
         return tf.where(enough > 0.0, tf.sqrt(tf.maximum(total, 0.0) + 1e-10), 0.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "weighted": self.weighted, "form": self.form}
+        return {**super().get_config(), "weighted": self.weighted, "convention": self.convention}
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")

@@ -12,11 +12,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.losses.base import (
     Batch,
     ClassificationLoss,
-    Form,
     check_alpha,
     check_number,
     check_positive,
@@ -28,7 +28,7 @@ class DistillationLoss(ClassificationLoss):
 
     Parameters
     ----------
-    alpha, temperature, multiplier, form : as in `TfKDRegularizationLoss`.
+    alpha, temperature, multiplier, convention : as in `TfKDRegularizationLoss`.
     from_logits, reduction, name : as in `ClassificationLoss`.
     """
 
@@ -38,7 +38,7 @@ class DistillationLoss(ClassificationLoss):
         alpha: float,
         temperature: float,
         multiplier: float,
-        form: Form,
+        convention: Convention,
         from_logits: bool,
         reduction: str,
         name: str,
@@ -47,7 +47,7 @@ class DistillationLoss(ClassificationLoss):
         self.alpha = check_alpha(alpha)
         self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
-        self.form = check_choice("form", form, Form)
+        self.convention = check_choice("convention", convention, Convention)
 
     @abc.abstractmethod
     def divergence(self, batch: Batch, student: tf.Tensor) -> tf.Tensor:
@@ -60,7 +60,7 @@ class DistillationLoss(ClassificationLoss):
     def divergence_weight(self, num_classes: int) -> float:
         """What the KL term, summed over classes, is multiplied by."""
         # PyTorch's mean, which the released code takes, is over classes as well as samples.
-        released = self.form == "released_code"
+        released = self.convention == "released_code"
         return self.alpha * self.multiplier / (num_classes if released else 1)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
@@ -77,7 +77,7 @@ class DistillationLoss(ClassificationLoss):
             "alpha": self.alpha,
             "temperature": self.temperature,
             "multiplier": self.multiplier,
-            "form": self.form,
+            "convention": self.convention,
         }
 
 
@@ -95,8 +95,8 @@ class TfKDRegularizationLoss(DistillationLoss):
     temperature : T > 0.
     correct_probability : what the virtual teacher gives the true class, in (0, 1].
     multiplier : of the KL term, >= 0; the paper has none.
-    form : "paper", or "released_code": the authors' program, which divides KL by K, does not
-        soften the student, and takes softmax(p^d / T) for the teacher, nearly uniform at any T.
+    convention : "standard", or "released_code": the authors' program, which divides KL by K, does
+        not soften the student, and takes softmax(p^d / T) for the teacher, nearly uniform at any T.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
         logarithms are softened.
     reduction, name : as in `keras.losses.Loss`.
@@ -108,7 +108,7 @@ class TfKDRegularizationLoss(DistillationLoss):
     Notes
     -----
     `y_true` is as in `LabelSmoothingLoss`; a soft label (B, K) takes the matching mixture of the
-    classes' losses. The authors' program ran with form="released_code" and, for ResNet-18,
+    classes' losses. The authors' program ran with convention="released_code" and, for ResNet-18,
     alpha 0.1, temperature 20, multiplier 100; for MobileNetV2 0.95, 40 and 1.
     Source: Yuan et al., CVPR 2020, "Revisiting Knowledge Distillation via Label Smoothing
     Regularization", section 5.
@@ -127,7 +127,7 @@ class TfKDRegularizationLoss(DistillationLoss):
         temperature: float = 20.0,
         correct_probability: float = 0.99,
         multiplier: float = 1.0,
-        form: Form = "paper",
+        convention: Convention = "standard",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "tf_kd_regularization",
@@ -136,7 +136,7 @@ class TfKDRegularizationLoss(DistillationLoss):
             alpha=alpha,
             temperature=temperature,
             multiplier=multiplier,
-            form=form,
+            convention=convention,
             from_logits=from_logits,
             reduction=reduction,
             name=name,
@@ -146,14 +146,14 @@ class TfKDRegularizationLoss(DistillationLoss):
         )
 
     def student_temperature(self) -> float:
-        return self.temperature if self.form == "paper" else 1.0
+        return self.temperature if self.convention == "standard" else 1.0
 
     def virtual_teacher(self, num_classes: int) -> NDArray[np.float64]:
         """The softened teacher's row (K,) of class 0; other classes' have the first entry moved."""
         row = np.full(num_classes, (1.0 - self.correct_probability) / (num_classes - 1))
         row[0] = self.correct_probability
         with np.errstate(divide="ignore"):  # a class without probability keeps none
-            scores = np.log(row) if self.form == "paper" else row
+            scores = np.log(row) if self.convention == "standard" else row
         return softmax(scores / self.temperature)
 
     def divergence(self, batch: Batch, student: tf.Tensor) -> tf.Tensor:
@@ -190,8 +190,8 @@ class TfKDSelfTrainingLoss(DistillationLoss):
     temperature : T > 0.
     multiplier : of the KL term, >= 0; the paper has none. The term's gradient falls with T^2;
         multiplier=T**2 makes up for it, which is plain knowledge distillation.
-    form : "paper", or "released_code": the authors' program, which multiplies KL by T^2 and divides
-        it by K.
+    convention : "standard", or "released_code": the authors' program, which multiplies KL by T^2
+        and divides it by K.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
         logarithms are softened.
     reduction, name : as in `keras.losses.Loss`.
@@ -206,7 +206,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
     `y_true` is (B, 1 + K), a class id and the teacher's logits, or (B, 2K), a one-hot or soft label
     and the teacher's logits. No gradient flows to the teacher. Keras's metrics and `class_weight`
     know nothing of this packing; with the callback they see the labels as they were given.
-    The authors' program ran with form="released_code" and, for ResNet-18, alpha 0.95,
+    The authors' program ran with convention="released_code" and, for ResNet-18, alpha 0.95,
     temperature 6, multiplier 50; for MobileNetV2 0.95, 20 and 1.
     Source: Yuan et al., CVPR 2020, "Revisiting Knowledge Distillation via Label Smoothing
     Regularization", section 5.
@@ -225,7 +225,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
         alpha: float = 0.1,
         temperature: float = 20.0,
         multiplier: float = 1.0,
-        form: Form = "paper",
+        convention: Convention = "standard",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "tf_kd_self_training",
@@ -234,7 +234,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
             alpha=alpha,
             temperature=temperature,
             multiplier=multiplier,
-            form=form,
+            convention=convention,
             from_logits=from_logits,
             reduction=reduction,
             name=name,
@@ -242,7 +242,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
 
     def divergence_weight(self, num_classes: int) -> float:
         weight = super().divergence_weight(num_classes)
-        return weight * self.temperature**2 if self.form == "released_code" else weight
+        return weight * self.temperature**2 if self.convention == "released_code" else weight
 
     def split_labels(
         self, y_true: tf.Tensor, y_pred: tf.Tensor

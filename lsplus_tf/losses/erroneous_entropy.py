@@ -8,8 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_choice
-from lsplus_tf.losses.base import Batch, Form
+from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 Divergence = Literal["entropy", "kl"]
@@ -29,17 +30,18 @@ class ErroneousEntropyLoss(PenaltyLoss):
     divergence : "entropy" (MEEP) maximises H(p), in nats; "kl" (MEEP-KL) minimises KL(u || p), u
         uniform.
     samples : "erroneous", or "all" for the mean over right samples too.
-    form : "paper", or "released_code" for the authors' numbers: cross-entropy and entropy are then
-        binary, of every class for itself, and averaged over the classes, probabilities are clipped
-        at 1e-7, where gradients vanish, and the constant log K of KL(u || p) is left out.
-    base : what it is added to; see `lsplus_tf.losses.penalty`. In the form "released_code",
+    convention : "standard", or "released_code" for the authors' numbers: cross-entropy and entropy
+        are then binary, of every class for itself, and averaged over the classes, probabilities
+        are clipped at 1e-7, where gradients vanish, and the constant log K of KL(u || p) is left
+        out.
+    base : what it is added to; see `lsplus_tf.losses.penalty`. With convention="released_code",
         "hard_labels" is the binary cross-entropy.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
 
     Raises
     ------
-    InputError : an unknown divergence, choice of samples, form or base, or a negative weight;
+    InputError : an unknown divergence, choice of samples, convention or base, or a negative weight;
         otherwise as in `LabelSmoothingLoss`.
 
     Notes
@@ -65,7 +67,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
         weight: float = 0.3,
         divergence: Divergence = "entropy",
         samples: Samples = "erroneous",
-        form: Form = "paper",
+        convention: Convention = "standard",
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -76,10 +78,10 @@ class ErroneousEntropyLoss(PenaltyLoss):
         )
         self.divergence = check_choice("divergence", divergence, Divergence)
         self.samples = check_choice("samples", samples, Samples)
-        self.form = check_choice("form", form, Form)
+        self.convention = check_choice("convention", convention, Convention)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
-        if self.form == "paper" or self.base != "hard_labels":
+        if self.convention == "standard" or self.base != "hard_labels":
             return super().sample_losses(batch)
         losses = _binary_cross_entropy(batch.rows, batch.probabilities)
         return losses + self.weight * self.penalty(batch)
@@ -97,10 +99,10 @@ class ErroneousEntropyLoss(PenaltyLoss):
         """What is to become small, of every sample (...)."""
         p, log_p = batch.probabilities, batch.log_probabilities
         if self.divergence == "entropy":
-            if self.form == "paper":
+            if self.convention == "standard":
                 return tf.reduce_sum(p * log_p, axis=-1)
             return -_binary_cross_entropy(p, p)
-        if self.form == "paper":
+        if self.convention == "standard":
             return -tf.reduce_mean(log_p, axis=-1) - np.float32(np.log(batch.num_classes))
         return -tf.reduce_mean(tf.math.log(tf.clip_by_value(p, _CLIP, 1.0)), axis=-1)
 
@@ -109,7 +111,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
             **super().get_config(),
             "divergence": self.divergence,
             "samples": self.samples,
-            "form": self.form,
+            "convention": self.convention,
         }
 
 

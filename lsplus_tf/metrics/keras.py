@@ -41,6 +41,16 @@ from lsplus_tf.losses.base import Batch
 from lsplus_tf.metrics._keras_base import BinnedMetric, SampleMean, TopLabelMetric
 from lsplus_tf.metrics._predictions import check_count
 
+__all__ = [
+    "BrierScore",
+    "ExpectedCalibrationError",
+    "MaximumCalibrationError",
+    "MeanConfidence",
+    "NegativeLogLikelihood",
+    "StaticCalibrationError",
+    "TopKError",
+]
+
 _TINY = float(np.finfo(np.float64).tiny)
 
 

@@ -24,7 +24,8 @@ import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from lsplus_tf import __version__, files
+from lsplus_tf import files
+from lsplus_tf.version import __version__
 
 __all__ = [
     "Block",

@@ -18,12 +18,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from lsplus_tf import run_comparison
+from lsplus_tf import plots, run_comparison
 from lsplus_tf.paper.artifacts import ANNOTATORS, BACKBONES, METHODS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, title
 from lsplus_tf.paper.conclusions import CONTROL, complete_runs, interval_tables
 from lsplus_tf.paper.figures import METHOD_TITLES
-from lsplus_tf.plots import _shared
 from lsplus_tf.run_comparison import FloatArray, Measure
 
 # By which way is better, and the family of tests of Holm's correction: these times five baselines
@@ -113,7 +112,7 @@ def votes_figure(agreement: Agreement) -> Figure:
         for ax, shares in ((left, majority), (right, numbers / ANNOTATORS)):
             ax.plot(numbers, shares, "o", color="0.6", label="Share of votes")
         for method, means in table.groupby("method", sort=False):
-            look = _shared.look(METHODS.index(str(method)))
+            look = plots.look(METHODS.index(str(method)))
             for ax, column in ((left, "confidence"), (right, "ssa_probability")):
                 ax.plot(means["ssa_votes"], means[column], label=METHOD_TITLES[str(method)], **look)
         left.set(ylabel="Mean confidence", ylim=(0.5, 1.02))

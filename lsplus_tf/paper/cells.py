@@ -12,10 +12,10 @@ from decimal import ROUND_CEILING, Decimal
 import pandas as pd
 from tabulate import tabulate
 
-from lsplus_tf.methods import METHODS
+from lsplus_tf.config.methods import METHODS
 from lsplus_tf.paper.artifacts import RUNS
 from lsplus_tf.paper.checks import Check
-from lsplus_tf.tables import COLUMNS
+from lsplus_tf.results.tables import COLUMNS
 
 CELL = ["dataset", "backbone", "method", "metric"]
 DATASET_TITLES = {

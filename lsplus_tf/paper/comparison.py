@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from lsplus_tf import tables
 from lsplus_tf.config import Experiment
+from lsplus_tf.config.methods import MethodSettings, short_names
 from lsplus_tf.datasets.catalogue import CSV_PREFIX, FOLDER_PREFIX
-from lsplus_tf.experiments.gather import Results
-from lsplus_tf.methods import MethodSettings, short_names
 from lsplus_tf.paper import printed
 from lsplus_tf.paper.cells import HEADINGS, markdown, title
+from lsplus_tf.results import tables
+from lsplus_tf.results.finished import Results
 
 # What decides that a method of a config is one of the LS+ paper's.
 LS_PLUS_PAPER: dict[str, dict[str, Any]] = {
@@ -108,6 +109,12 @@ def markdown_text(beside: BesidePrinted) -> str:
     table = markdown(["Method", "", *beside.headings.values()], lines)
     notes = "\n".join(f"- {note}" for note in beside.notes)
     return f"# {beside.title}: measured beside the paper's table\n\n{table}\n\n{notes}\n"
+
+
+def write_files(beside: BesidePrinted, folder: Path) -> None:
+    """Write `paper.md` and `paper.csv` into a folder."""
+    (folder / "paper.md").write_text(markdown_text(beside), encoding="utf-8")
+    beside.rows.to_csv(folder / "paper.csv", index=False)
 
 
 def rich_table(beside: BesidePrinted) -> Table:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
 from lsplus_tf import metrics, plots
-from lsplus_tf.methods import METHODS as SETTINGS
+from lsplus_tf.config.methods import METHODS as SETTINGS
 from lsplus_tf.paper.artifacts import (
     BACKBONES,
     DATASETS,
@@ -34,7 +34,6 @@ from lsplus_tf.paper.artifacts import (
 from lsplus_tf.paper.cells import BACKBONE_TITLES, markdown, title
 from lsplus_tf.paper.checks import Check
 from lsplus_tf.paper.published_order import introsort_order
-from lsplus_tf.plots import _shared
 
 FloatArray = NDArray[np.float64]
 
@@ -220,7 +219,7 @@ def _draw_curves(ax: Axes, curves: Mapping[str, FloatArray], limits: tuple[float
 
 def _look(method: str) -> dict[str, Any]:
     """A method's colour and line style, the same in every figure whatever is missing."""
-    return _shared.look(METHODS.index(method))
+    return plots.look(METHODS.index(method))
 
 
 def _run_accuracy(artifacts: Artifacts, dataset: str, backbone: str, method: str) -> float:

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lsplus_tf import files
-from lsplus_tf.methods import METHODS as SETTINGS
+from lsplus_tf.config.methods import METHODS as SETTINGS
 from lsplus_tf.paper import (
     ablations,
     annotators,

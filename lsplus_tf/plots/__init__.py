@@ -7,7 +7,7 @@ wrong with any that are not. The colours are Okabe and Ito's, and whatever a col
 style, a marker or a hatch tells too.
 """
 
-from lsplus_tf.plots._shared import METHOD_COLOURS, History, Prediction
+from lsplus_tf.plots._shared import METHOD_COLOURS, History, Prediction, look
 from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
 from lsplus_tf.plots.density import confidence_density
 from lsplus_tf.plots.features import feature_map
@@ -26,6 +26,7 @@ __all__ = [
     "confidence_density",
     "contact_sheet",
     "feature_map",
+    "look",
     "metric_comparison",
     "reliability_diagram",
     "retention_curves",

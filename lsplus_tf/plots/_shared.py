@@ -43,7 +43,21 @@ def check_methods(argument: str, given: Mapping[str, Given]) -> None:
 
 
 def look(position: int) -> dict[str, Any]:
-    """Colour and line style of the method at a position."""
+    """Colour and line style of the method at a position, for a figure of one's own.
+
+    Parameters
+    ----------
+    position : of the method among those that are compared, counted from 0.
+
+    Returns
+    -------
+    Arguments of `matplotlib.axes.Axes.plot`.
+
+    Examples
+    --------
+    >>> look(0)
+    {'color': '#0072B2', 'linestyle': '-'}
+    """
     return {
         "color": METHOD_COLOURS[position % len(METHOD_COLOURS)],
         "linestyle": LINE_STYLES[position % len(LINE_STYLES)],

@@ -26,7 +26,7 @@ from lsplus_tf.backbones.weights import leaf_layers
 from lsplus_tf.config import Protocol
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import sum_over_replicas
-from lsplus_tf.training.hosts import connected, hosts
+from lsplus_tf.training.several_hosts import connected, hosts
 
 # Takes `part` and `parts`: a host has one of equal slices of every batch.
 Batches = Callable[..., tf.data.Dataset]

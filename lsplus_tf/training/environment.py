@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from lsplus_tf.config import Backbone, Protocol
-from lsplus_tf.training.hosts import connected, hosts
+from lsplus_tf.training.several_hosts import connected, hosts
 
 _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn", "scipy")
 
@@ -30,7 +30,7 @@ def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
     in the environment, `TF_ENABLE_ONEDNN_OPTS` decides. The kernels stay as they are if TensorFlow
     is imported already.
 
-    Several hosts are connected then, see `lsplus_tf.training.hosts`.
+    Several hosts are connected then, see `lsplus_tf.training.several_hosts`.
     """
     # Holds until TensorFlow first touches a GPU, which importing it does not.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")

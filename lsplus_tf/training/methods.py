@@ -8,8 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from lsplus_tf import callbacks, losses, methods, paper, priors
+from lsplus_tf import callbacks, losses, priors
+from lsplus_tf.config import methods
 from lsplus_tf.errors import InputError
+from lsplus_tf.losses import released
 
 
 def build_loss(
@@ -30,9 +32,9 @@ def build_loss(
     InputError : class accuracies are needed and missing.
     """
     arguments = method.model_dump(exclude=set(method.not_of_the_loss))
-    if getattr(method, "protocol", "paper") == "released_code":
-        released = getattr(paper, f"Released{method.loss_class}")
-        return released(**{k: v for k, v in arguments.items() if k != "base"})
+    if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
+        kind = getattr(released, f"Released{method.loss_class}")
+        return kind(**{k: v for k, v in arguments.items() if k != "base"})
     for name in method.from_data:
         match name:
             case "num_classes":

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf import config
-from lsplus_tf.callbacks._compute_loss import ComputeLossCallback, with_bases
+from lsplus_tf.callbacks.compute_loss import ComputeLossCallback, with_bases
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
-from lsplus_tf.training.hosts import chief_says, hosts
+from lsplus_tf.training.several_hosts import chief_says, hosts
 from lsplus_tf.training.steps import Executions
 
 MONITOR = "val_accuracy"

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError, one_line
-from lsplus_tf.training.hosts import hosts
+from lsplus_tf.training.several_hosts import hosts
 
 SETTINGS = "config.yaml"
 ENVIRONMENT = "environment.json"

@@ -23,20 +23,20 @@ import yaml
 
 from lsplus_tf import callbacks, config, metrics, priors
 from lsplus_tf.backbones import build_classifier
+from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
-from lsplus_tf.methods import Method
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import describe_environment, settled_process
 from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
-from lsplus_tf.training.hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
 from lsplus_tf.training.run_folder import Predictions
+from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.steps import Speed
 
 _log = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ def train_run(
     A training that was interrupted, however that happened, goes on from where it was saved, to the
     same result. What is saved lies beside `folder` until the run is whole; a training that fails
     before its first epoch is done leaves nothing. Nothing happens if `folder` is there already.
-    Hosts that train together, see `lsplus_tf.training.hosts`, call it alike, and see one `folder`.
+    Hosts that train together, see `lsplus_tf.training.several_hosts`, call it alike, and see one
+    `folder`.
 
     Parameters
     ----------

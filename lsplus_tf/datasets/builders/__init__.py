@@ -7,6 +7,8 @@ not before: TFDS takes longer to import than this package.
 import importlib
 from typing import Any
 
+__all__ = ["NAMES", "BuilderProvider"]
+
 NAMES = ("chaoyang", "isic2018", "mhist", "radimagenet")
 
 

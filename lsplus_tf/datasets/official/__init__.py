@@ -10,6 +10,8 @@ from lsplus_tf.datasets.official.isic2018 import list_isic2018
 from lsplus_tf.datasets.official.mhist import list_mhist
 from lsplus_tf.datasets.official.radimagenet import list_radimagenet
 
+__all__ = ["LISTERS", "list_official"]
+
 LISTERS: dict[str, Callable[[Path], FileList]] = {
     "mhist": list_mhist,
     "chaoyang": list_chaoyang,

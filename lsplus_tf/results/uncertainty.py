@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lsplus_tf import run_comparison, tables
-from lsplus_tf.experiments.gather import Results
+from lsplus_tf import run_comparison
 from lsplus_tf.metrics import holm
+from lsplus_tf.results import tables
+from lsplus_tf.results.finished import Results
 from lsplus_tf.run_comparison import Measure, Resampled
 from lsplus_tf.training import run_folder
 

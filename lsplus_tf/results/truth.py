@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lsplus_tf import metrics, tables
-from lsplus_tf.experiments.gather import Results
-from lsplus_tf.methods import LSPlusOnline, OnlineLabelSmoothing, short_names
-from lsplus_tf.tables import Column, Comparison
+from lsplus_tf import metrics
+from lsplus_tf.config.methods import LSPlusOnline, OnlineLabelSmoothing, short_names
+from lsplus_tf.results import tables
+from lsplus_tf.results.finished import Results
+from lsplus_tf.results.tables import Column, Comparison
 from lsplus_tf.training import run_folder
 
 COLUMNS = (

@@ -10,11 +10,8 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from lsplus_tf import plots, run_comparison, tables
-from lsplus_tf.experiments.gather import Prediction, Results
-from lsplus_tf.experiments.truth import Truth
-from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty
-from lsplus_tf.methods import short_names
+from lsplus_tf import plots, run_comparison
+from lsplus_tf.config.methods import short_names
 from lsplus_tf.page import (
     Block,
     Cell,
@@ -28,7 +25,11 @@ from lsplus_tf.page import (
     Tone,
     draw,
 )
-from lsplus_tf.tables import Comparison
+from lsplus_tf.results import tables
+from lsplus_tf.results.finished import Prediction, Results
+from lsplus_tf.results.tables import Comparison
+from lsplus_tf.results.truth import Truth
+from lsplus_tf.results.uncertainty import METRICS, Uncertainty
 from lsplus_tf.training import run_folder
 
 _EPOCHS_SHOWN = 4

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from lsplus_tf.auditing.audit import Audit
-from lsplus_tf.auditing.cross_fit import FEWEST_CASES, FEWEST_WRONG, FOLDS
+from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
+from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import LabelledPredictions
 

@@ -74,7 +74,7 @@ def connected() -> Any:
     except RuntimeError as error:
         raise InputError(
             "TF_CONFIG: the hosts have to be connected before TensorFlow does anything else; call "
-            "lsplus_tf.training.hosts.connected() first"
+            "lsplus_tf.training.several_hosts.connected() first"
         ) from error
 
 

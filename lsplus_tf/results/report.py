@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,17 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from lsplus_tf import files, plots, tables
+from lsplus_tf import files, plots
 from lsplus_tf.config.experiment import REPORT
+from lsplus_tf.config.methods import short_names
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import truth
 from lsplus_tf.experiments.folder import REPORT_FOLDER
-from lsplus_tf.experiments.gather import Prediction, Results, Row
-from lsplus_tf.experiments.uncertainty import measure_uncertainty
-from lsplus_tf.methods import short_names
 from lsplus_tf.page import render
-from lsplus_tf.paper import comparison as paper
-from lsplus_tf.report_page import experiment_page, pooled, range_over_seeds
+from lsplus_tf.results import tables, truth
+from lsplus_tf.results.finished import Prediction, Results, Row
+from lsplus_tf.results.page import experiment_page, pooled, range_over_seeds
+from lsplus_tf.results.uncertainty import measure_uncertainty
 from lsplus_tf.training import run_folder
 
 PAGE = "report.html"
@@ -33,25 +32,44 @@ CANCEL = (
 )
 
 
-def write_report(results: Results, name: str = REPORT) -> list[Path]:
+def write_report(
+    results: Results, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()
+) -> list[Path]:
     """Write the tables and figures of an experiment into its folder `name`, anew.
 
     Parameters
     ----------
     results : from `gather`.
     name : of the folder in the experiment's, which may hold an earlier report and nothing else.
+    extra : what else writes files: each is given the report's folder before it is put in place.
 
     Returns
     -------
     The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row a
     run), `intervals.csv` (intervals, and tests against the first row), the figures as PNG, and
     `report.html` with all of it on one page. `calibrators` holds the fitted ones of the table, for
-    `Calibrator.load`. `paper.md` and `paper.csv` are there where a paper has the same table, and
-    `truth.md`, `truth.csv` and `truth_runs.csv` where the images' exact posterior is known.
+    `Calibrator.load`. `truth.md`, `truth.csv` and `truth_runs.csv` are there where the images'
+    exact posterior is known.
 
     Raises
     ------
     InputError : the folder holds something else, or cannot be written.
+
+    Examples
+    --------
+    Of an experiment of a small network on a few images:
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from lsplus_tf.config import load_config
+    >>> from lsplus_tf.experiments import run_experiment
+    >>> from lsplus_tf.results import gather
+    >>> changes = ["protocol.epochs=1", "dataset.samples_per_class=8", "backbone.width=0.125"]
+    >>> experiment = load_config("digits", changes)
+    >>> with TemporaryDirectory() as folder:
+    ...     run_experiment(experiment, Path(folder), methods=["hard_labels"], seeds=[0])
+    ...     written = write_report(gather(Path(folder)))
+    >>> "report.html" in [file.name for file in written]
+    True
     """
     if Path(name).name != name or name in results.experiment.methods:
         raise InputError(f"name: expected that of a folder for the report, received {name!r}")
@@ -67,10 +85,6 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
         tables.csv_table(comparison).to_csv(new / "table.csv", index_label="method")
         results.metrics().to_csv(new / "runs.csv", index=False)
         _save_calibrators(results, new / CALIBRATORS)
-        beside = paper.beside_printed(results)
-        if beside is not None:
-            (new / "paper.md").write_text(paper.markdown_text(beside), encoding="utf-8")
-            beside.rows.to_csv(new / "paper.csv", index=False)
         figures = _figures(results, comparison)
         exact = truth.compare_with_truth(results)
         if exact is not None:
@@ -84,6 +98,8 @@ def write_report(results: Results, name: str = REPORT) -> list[Path]:
         _write_page(results, comparison, figures, exact, new)
         for figure in figures.values():
             plt.close(figure)
+        for write in extra:
+            write(new)
         written = sorted(path.name for path in new.iterdir())
     return [folder / file for file in written]
 

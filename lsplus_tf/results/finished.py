@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from lsplus_tf import files, metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator
 from lsplus_tf.config import Experiment
+from lsplus_tf.config.methods import short_names
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import check_run, read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
-from lsplus_tf.methods import short_names
 from lsplus_tf.training import run_folder
 
 Prediction = tuple[NDArray[np.float64], NDArray[np.int64]]
@@ -39,6 +39,14 @@ class Row:
     ensemble : whether the runs' mean probabilities are the prediction, and not each run's.
     calibrators : one for each prediction, fitted to its validation split; none where it is as it
         came from the network.
+
+    Examples
+    --------
+    `Results.rows` makes them. The ensemble of two runs of LS+ is this:
+
+    >>> row = Row("ls_plus_ensemble", "LS+ ensemble", "ls_plus", (0, 1), ensemble=True)
+    >>> row.name, len(row.seeds)
+    ('LS+ ensemble', 2)
     """
 
     key: str

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 from tabulate import tabulate
 
-from lsplus_tf.experiments.gather import Results, Row
+from lsplus_tf.results.finished import Results, Row
 from lsplus_tf.training import run_folder
 
 SIDE_BY_SIDE = 6  # methods; more are rows, since so many columns fit no page

@@ -24,6 +24,14 @@ import tensorflow as tf
 from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.losses.base import Batch, ClassificationLoss, check_number
 
+__all__ = [
+    "ReleasedDCALoss",
+    "ReleasedFocalLoss",
+    "ReleasedHardLabelLoss",
+    "ReleasedMDCALoss",
+    "two_headed",
+]
+
 Heads = Literal["both", "softmax"]
 
 _CLIP = 1e-7  # Keras' default epsilon
@@ -86,7 +94,7 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
 
     Examples
     --------
-    >>> from lsplus_tf.paper import ReleasedHardLabelLoss
+    >>> from lsplus_tf.losses.released import ReleasedHardLabelLoss
     >>> round(float(ReleasedHardLabelLoss()([0], [[2.0, 0.0]])), 4)
     0.2539
     """
@@ -135,7 +143,7 @@ class ReleasedFocalLoss(_ReleasedLoss):
 
     Examples
     --------
-    >>> from lsplus_tf.paper import ReleasedFocalLoss
+    >>> from lsplus_tf.losses.released import ReleasedFocalLoss
     >>> round(float(ReleasedFocalLoss()([0], [[1.0, 3.0]])), 4)
     0.5096
     >>> round(float(ReleasedFocalLoss(heads="softmax")([0], [[1.0, 3.0]])), 4)
@@ -230,7 +238,7 @@ class ReleasedDCALoss(_SwappedLoss):
 
     Examples
     --------
-    >>> from lsplus_tf.paper import ReleasedDCALoss
+    >>> from lsplus_tf.losses.released import ReleasedDCALoss
     >>> round(float(ReleasedDCALoss()([0], [[3.0, 1.0]])), 4)
     5.7934
     >>> round(float(ReleasedDCALoss(heads="softmax")([0], [[3.0, 1.0]])), 4)
@@ -280,7 +288,7 @@ class ReleasedMDCALoss(_SwappedLoss):
 
     Examples
     --------
-    >>> from lsplus_tf.paper import ReleasedMDCALoss
+    >>> from lsplus_tf.losses.released import ReleasedMDCALoss
     >>> round(float(ReleasedMDCALoss()([0], [[3.0, 1.0]])), 4)
     0.5793
     """
@@ -323,7 +331,7 @@ def two_headed(model: keras.Model) -> keras.Model:
     Examples
     --------
     >>> import keras
-    >>> from lsplus_tf.paper import two_headed
+    >>> from lsplus_tf.losses.released import two_headed
     >>> model = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
     >>> sorted(two_headed(model).output)
     ['logits', 'softmax']

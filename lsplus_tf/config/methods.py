@@ -9,14 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from lsplus_tf.settings import Count, NotNegative, Positive, Settings, Weight
+from lsplus_tf.config.settings import Count, NotNegative, Positive, Settings, Weight
+from lsplus_tf.conventions import Convention
 
-ReleasedCode = Literal["paper", "released_code"]
-_RELEASED: Any = Field(
-    default="paper",
-    description="the method as published, or what the LS+ authors' code optimised in its name",
+_CONVENTION: Any = Field(
+    default="standard", description="as in its paper, or as in its authors' code"
 )
-_FORM: Any = Field(default="paper", description="as in its paper, or as in its authors' code")
 
 
 class MethodSettings(Settings):
@@ -25,7 +23,7 @@ class MethodSettings(Settings):
     short_name: ClassVar[str]  # in tables and figures
     loss_class: ClassVar[str]  # in lsplus_tf.losses
     from_data: ClassVar[tuple[str, ...]] = ()  # the loss's arguments that the images decide
-    not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup", "protocol"})
+    not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup"})
 
     mixup: NotNegative = Field(
         default=0.0,
@@ -35,7 +33,8 @@ class MethodSettings(Settings):
     @property
     def title(self) -> str:
         """What the method is called in tables."""
-        released = ", released code" if getattr(self, "protocol", "paper") != "paper" else ""
+        convention: Convention = getattr(self, "convention", "standard")
+        released = ", released code" if convention == "released_code" else ""
         return self.short_name + released + (" + mixup" if self.mixup else "")
 
 
@@ -64,12 +63,22 @@ class NeedsClassAccuracy(MethodSettings):
     class_accuracy: ClassAccuracy = ClassAccuracy()
 
 
-class HardLabels(MethodSettings):
+class AlsoReleased(MethodSettings):
+    """A method in whose name the LS+ authors' code optimised a loss of its own."""
+
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"convention"}
+
+    convention: Convention = Field(
+        default="standard",
+        description="the method as published, or what the LS+ authors' code optimised in its name",
+    )
+
+
+class HardLabels(AlsoReleased):
     """Cross-entropy."""
 
     short_name, loss_class = "HL", "HardLabelLoss"
     loss: Literal["hard_labels"]
-    protocol: ReleasedCode = _RELEASED
 
 
 class LabelSmoothing(MethodSettings):
@@ -124,13 +133,12 @@ class LSPlusOnline(NeedsClassAccuracy):
     prior_weight: Weight = 0.5
 
 
-class Focal(MethodSettings):
+class Focal(AlsoReleased):
     """Focal loss: (1 - p_y)^gamma CE."""
 
     short_name, loss_class = "FL", "FocalLoss"
     loss: Literal["focal"]
     gamma: NotNegative = 3.0
-    protocol: ReleasedCode = _RELEASED
 
 
 class SampleDependentFocal(MethodSettings):
@@ -149,27 +157,25 @@ class ConfidencePenalty(MethodSettings):
     weight: NotNegative = 0.1
 
 
-class DCA(MethodSettings):
+class DCA(AlsoReleased):
     """DCA: CE + weight * |confidence - accuracy| of the batch."""
 
     short_name, loss_class = "DCA", "DCALoss"
     loss: Literal["dca"]
     weight: NotNegative = 10.0
-    protocol: ReleasedCode = _RELEASED
 
 
-class MDCA(MethodSettings):
+class MDCA(AlsoReleased):
     """MDCA: base + weight * the mean over classes of |confidence - frequency| of the batch."""
 
     short_name, loss_class = "MDCA", "MDCALoss"
     loss: Literal["mdca"]
     weight: NotNegative = 1.0
     base: Literal["hard_labels", "label_smoothing", "focal"] = "hard_labels"
-    protocol: ReleasedCode = _RELEASED
 
     @model_validator(mode="after")
     def _released_on_cross_entropy_only(self) -> MDCA:
-        if self.protocol == "released_code" and self.base != "hard_labels":
+        if self.convention == "released_code" and self.base != "hard_labels":
             raise ValueError(f"base: the released code has hard_labels only, received {self.base}")
         return self
 
@@ -268,7 +274,7 @@ class TfKDRegularization(MethodSettings):
     temperature: Positive = 20.0
     correct_probability: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.99
     multiplier: NotNegative = 1.0
-    form: ReleasedCode = _FORM
+    convention: Convention = _CONVENTION
 
 
 class TfKDSelfTraining(MethodSettings):
@@ -281,7 +287,7 @@ class TfKDSelfTraining(MethodSettings):
     multiplier: NotNegative = Field(
         default=1.0, description="of the KL term; its authors' code has temperature squared here"
     )
-    form: ReleasedCode = _FORM
+    convention: Convention = _CONVENTION
 
 
 Method = Annotated[

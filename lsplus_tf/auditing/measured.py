@@ -18,7 +18,7 @@ from lsplus_tf import metrics
 from lsplus_tf.auditing.automatic import Automatic, automatic_share
 from lsplus_tf.auditing.chance import Chance, ece_by_chance
 from lsplus_tf.auditing.comparison import Comparison, compare
-from lsplus_tf.auditing.cross_fit import CrossFit, cross_fit
+from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import (
     Estimate,
     accuracy_estimate,

@@ -1,0 +1,81 @@
+"""Each package says in `__all__` what it offers, and no module hides behind a name of its own."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import lsplus_tf as lsp
+
+ROOT = Path(lsp.__file__).parent
+MODULES = sorted(path for path in ROOT.rglob("*.py"))
+PACKAGES = [path for path in MODULES if path.name == "__init__.py"]
+# What users import from: packages, modules directly below lsplus_tf, and these.
+OFFERING = [
+    *PACKAGES,
+    *sorted(ROOT.glob("[!_]*.py")),
+    *(ROOT / name for name in ("calibrators/keras.py", "losses/released.py", "metrics/keras.py")),
+]
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def made(path: Path) -> set[str]:
+    """The functions, classes and other names that a module makes, with _private ones."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
+def taken(path: Path) -> set[str]:
+    """The names that a package takes from its own modules: its functions, classes and data."""
+    package = name_of(path)
+    return {
+        alias.asname or alias.name
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}.")
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("path", OFFERING, ids=name_of)
+def test_what_is_offered_is_listed(path):
+    module = importlib.import_module(name_of(path))
+    own = {
+        name
+        for name, value in vars(module).items()
+        if name[0] != "_" and callable(value) and value.__module__ == module.__name__
+    }
+    listed = getattr(module, "__all__", [])
+    assert own <= set(listed)  # what is imported and not listed, ruff finds
+    assert [name for name in listed if not hasattr(module, name)] == []
+    assert len(set(listed)) == len(listed)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_module_is_hidden_by_a_name(path):
+    """As `package.audit` would be, where `package/__init__.py` has a function `audit`."""
+    if path.name != "__init__.py":
+        assert path.stem not in made(path)
+    else:
+        modules = {each.stem for each in path.parent.glob("*.py")}
+        modules |= {each.parent.name for each in path.parent.glob("*/__init__.py")}
+        assert modules & (made(path) | taken(path)) == set()
+
+
+def test_the_rooms_that_are_offered_are_modules():
+    rooms = {path.stem for path in ROOT.iterdir()} & set(lsp.__all__)
+    assert "losses" in rooms
+    assert all(isinstance(getattr(lsp, room), ModuleType) for room in rooms)
