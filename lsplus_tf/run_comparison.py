@@ -1,24 +1,23 @@
-"""How far predictions of the same images can tell methods apart: intervals and paired tests.
+"""Means over runs that were tested on the same images, and what they say of methods.
 
-Each method was trained several times and tested on the same images. What is estimated is the mean
-over the trained networks of a metric on new images of the same kind: each resample draws the images
-with replacement, the same ones for every method and run, and takes the mean over the runs again.
-That is how sure one can be about these networks; how much training anew would change is another
-question, to which three runs say little. `runs_better` gives them at least a voice.
+Each method was trained several times. What is estimated is the mean of a metric over *the method
+with new seeds on new images*, as `lsplus_tf.metrics.method_comparison` defines it: each resample
+draws the images with replacement, the same ones for every method and run. `Resampled.interval` is
+about *these networks on new images* alone, for want of more where there is a single run.
 
 A calibration error of a finite sample is too large, the more so the smaller it is, and that of a
-resample larger still. An interval of a metric is therefore the reflected one ("basic": the value
-less the resamples' deviations from it), which takes the bias off; a difference's is that of the
-percentiles, since two models' biases mostly cancel and what is left understates the lead of the
-better one. In a simulation of three runs of two models on 977 images, ECE 0.03 to 0.12, reflected
-95% intervals of the ECE covered the true one in 86 to 90% of samples (percentiles: 16 to 70%), and
-percentile intervals of the difference in 94 to 98% (reflected: 85 to 95%). At an ECE of 0.005, less
-than the noise, they covered 44% and 100%.
+resample larger still. From intervals of a metric the resamples' mean deviation is therefore taken
+off, and that of a single run is reflected ("basic": the value less the resamples' deviations from
+it). From a difference it is not, since two models' biases mostly cancel and what is left
+understates the lead of the better one. In a simulation of three fixed networks of two models on 977
+images, ECE 0.03 to 0.12, reflected 95% intervals of the ECE covered the true one in 86 to 90% of
+samples (percentiles: 16 to 70%), and percentile intervals of the difference in 94 to 98%
+(reflected: 85 to 95%). At an ECE of 0.005, less than the noise, they covered 44% and 100%.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,15 +27,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
-from lsplus_tf.metrics import holm
 from lsplus_tf.metrics._bins import PAPER_BINS, equal_width_edges
+from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Estimate, MeasuredRuns
 
 __all__ = [
     "Ranking",
     "Resampled",
     "area_under_roc",
     "compare",
-    "corrected",
     "equal_mass_gap",
     "equal_width_gap",
     "intervals",
@@ -45,7 +43,6 @@ __all__ = [
     "percentile_interval",
     "rank_correlation",
     "resample",
-    "two_sided_p",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -53,29 +50,54 @@ FloatArray = NDArray[np.float64]
 Measure = Callable[[FloatArray], FloatArray]
 Key = TypeVar("Key", bound=Hashable)
 
-# With Holm's correction the smallest of m bootstrap p values, at least 2 / (1 + RESAMPLES), must
-# be below 0.05 / m: for the 60 tests of two networks that takes 2,400 resamples at least.
 RESAMPLES = 4000
-CONFIDENCE_LEVEL = 0.95
-SIGNIFICANCE = 0.05
 _BLOCK = 100  # resamples at a time, which keeps the arrays in the processor's cache
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A metric's mean over runs: each run's `values` (R,), and on every resample `drawn` (M,)."""
+    """A metric of a method's runs: `values` (R,), and `drawn` (R, M) on every resample.
+
+    `units` is how many images there are, or groups that were drawn as a whole.
+    """
 
     values: FloatArray
     drawn: FloatArray
+    units: int
 
     @property
     def value(self) -> float:
+        """The mean over the runs."""
         return float(self.values.mean())
 
     def interval(self) -> tuple[float, float]:
-        """The reflected interval at CONFIDENCE_LEVEL."""
-        low, high = percentile_interval(self.drawn)
+        """The mean of these networks on new images: the reflected interval at CONFIDENCE_LEVEL."""
+        means = self.drawn.mean(axis=0)
+        low, high = percentile_interval(means[~np.isnan(means)])
         return 2 * self.value - high, 2 * self.value - low
+
+    def method_interval(self) -> tuple[float, float]:
+        """The mean of the method with new seeds on new images; NaN of a single run."""
+        measured = MeasuredRuns.of_resamples(self.values, self.drawn, self.units)
+        low, high = measured.mean(slice(None)).interval()
+        bias = float(measured.bias.mean())
+        return low - bias, high - bias
+
+    def difference(self, other: Resampled, *, paired: bool = False) -> Estimate:
+        """The mean less that of another method, both with new seeds on new images.
+
+        Parameters
+        ----------
+        other : on the same resamples.
+        paired : whether the runs of both are pairs that share what else is random between runs.
+        """
+        measured = MeasuredRuns.of_resamples(
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.drawn, other.drawn]),
+            self.units,
+        )
+        runs = self.values.size
+        return measured.difference(slice(0, runs), slice(runs, None), paired=paired)
 
 
 def resample(
@@ -85,7 +107,7 @@ def resample(
     seed: int,
     groups: NDArray[Any] | None = None,
 ) -> dict[Key, Resampled]:
-    """Each metric's mean over runs on the same resamples of the images.
+    """Each metric of each run on the same resamples of the images.
 
     Parameters
     ----------
@@ -95,15 +117,20 @@ def resample(
         many as there are. Not for `equal_mass_gap`, whose bins need resamples of one size.
     """
     codes = np.arange(images) if groups is None else pd.factorize(groups)[0]
+    units = int(codes.max()) + 1
     rng = np.random.default_rng(seed)
     drawn: dict[Key, list[FloatArray]] = {key: [] for key in measures}
     for start in range(0, resamples, _BLOCK):
-        counts = _draw(rng, min(_BLOCK, resamples - start), int(codes.max()) + 1)[codes]
+        counts = _draw(rng, min(_BLOCK, resamples - start), units)[codes]
         for key, runs in measures.items():
-            drawn[key].append(np.mean([measure(counts) for measure in runs], axis=0))
+            drawn[key].append(np.stack([measure(counts) for measure in runs]))
     once = np.ones((images, 1))
     return {
-        key: Resampled(np.array([measure(once)[0] for measure in runs]), np.concatenate(drawn[key]))
+        key: Resampled(
+            np.array([measure(once)[0] for measure in runs]),
+            np.concatenate(drawn[key], axis=1),
+            units,
+        )
         for key, runs in measures.items()
     }
 
@@ -111,71 +138,33 @@ def resample(
 def intervals(resampled: Mapping[tuple[str, str], Resampled]) -> pd.DataFrame:
     """Columns metric, method, value (mean over runs), low, high, sd (of the runs).
 
-    The keys are pairs of a metric and a method.
+    The keys are pairs of a metric and a method; intervals are those of methods.
     """
     rows = []
     for (metric, method), found in resampled.items():
-        rows.append((metric, method, found.value, *found.interval(), found.values.std(ddof=1)))
+        bounds = found.method_interval()
+        rows.append((metric, method, found.value, *bounds, found.values.std(ddof=1)))
     return pd.DataFrame(rows, columns=["metric", "method", "value", "low", "high", "sd"])
 
 
 def compare(
-    resampled: Mapping[tuple[str, str], Resampled], control: str, better: Mapping[str, int]
-) -> pd.DataFrame:
-    """`control` against each other method in each metric of `better`.
+    resampled: Mapping[tuple[str, str], Resampled], control: str, metrics: Collection[str]
+) -> dict[tuple[str, str], Estimate]:
+    """`control` less each other method, by metric and baseline; empty where `control` is missing.
 
-    Parameters
-    ----------
-    resampled : its keys are pairs of a metric and a method.
-    better : of the metrics to compare: 1 where higher values are better, -1 where lower ones are.
-
-    Returns
-    -------
-    Columns metric, baseline; difference (of control less baseline), low and high; p, two-sided: the
-    smallest level whose interval leaves out 0, at least 2 / (1 + resamples); runs_better: in how
-    many of the pairs of a run of each the control is better; better, as given. No row where the
-    control is missing.
+    The keys of `resampled` are pairs of a metric and a method.
     """
-    rows = []
-    for (metric, baseline), second in resampled.items():
-        if metric not in better or baseline == control or (metric, control) not in resampled:
-            continue
-        first = resampled[metric, control]
-        differences = first.drawn - second.drawn
-        gaps = better[metric] * (first.values[:, np.newaxis] - second.values)
-        rows.append(
-            (
-                metric,
-                baseline,
-                first.value - second.value,
-                *percentile_interval(differences),
-                two_sided_p(differences),
-                np.count_nonzero(gaps > 0),
-                better[metric],
-            )
-        )
-    columns = ["metric", "baseline", "difference", "low", "high", "p", "runs_better", "better"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def corrected(tests: pd.DataFrame) -> pd.DataFrame:
-    """With p_holm over all rows, and the verdict on the control: better, worse or undecided."""
-    p_holm = holm(tests["p"])
-    verdicts = np.where(tests["difference"] * tests["better"] > 0, "better", "worse")
-    return tests.assign(
-        p_holm=p_holm, verdict=np.where(p_holm < SIGNIFICANCE, verdicts, "undecided")
-    )
+    return {
+        (metric, baseline): resampled[metric, control].difference(second)
+        for (metric, baseline), second in resampled.items()
+        if metric in metrics and baseline != control and (metric, control) in resampled
+    }
 
 
 def percentile_interval(drawn: FloatArray) -> tuple[float, float]:
     tail = (1 - CONFIDENCE_LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def two_sided_p(differences: FloatArray) -> float:
-    smaller = min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0))
-    return float(min(1, 2 * (1 + smaller) / (1 + differences.size)))
 
 
 def _draw(rng: np.random.Generator, resamples: int, images: int) -> FloatArray:

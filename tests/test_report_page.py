@@ -9,19 +9,14 @@ import shutil
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from lsplus_tf import metrics, run_comparison
 from lsplus_tf.results import Results, gather, tables
 from lsplus_tf.results.report import write_report
-from lsplus_tf.results.uncertainty import (
-    METRICS,
-    Uncertainty,
-    _measure,
-    _number_of_resamples,
-    measure_uncertainty,
-)
+from lsplus_tf.results.uncertainty import METRICS, Uncertainty, _measure, measure_uncertainty
 from lsplus_tf.training import run_folder
 
 
@@ -52,42 +47,69 @@ def test_values_are_those_of_the_table(results):
             assert 100 * np.mean(once) == pytest.approx(expected, abs=2e-4), (row.key, metric)
 
 
-def test_intervals_of_means_are_those_of_the_normal_distribution(results, uncertainty):
-    """Accuracy, cross-entropy and Brier are means: the standard error is known."""
-    for row in results.rows:
-        predictions = results.predictions(row)
-        labels = predictions[0][1]
-        each = {
-            "accuracy": [p.argmax(axis=1) == y for p, y in predictions],
-            "ce": [-np.log(p[np.arange(len(y)), y].clip(1e-7)) for p, y in predictions],
-            "brier": [((p - np.eye(10)[y]) ** 2).sum(axis=1) for p, y in predictions],
-        }
-        for metric, values in each.items():
-            mean = np.mean(values, axis=0)  # over the seeds, of each image
-            error = mean.std() / np.sqrt(len(labels))
-            low, high = uncertainty.intervals[row.key, metric]
-            assert low == pytest.approx(mean.mean() - 1.96 * error, abs=0.25 * error)
-            assert high == pytest.approx(mean.mean() + 1.96 * error, abs=0.25 * error)
-
-
-def test_differences_are_paired(results, uncertainty):
-    """Against a t test of the images' differences, and Holm's correction over the rows."""
-    brier = {
-        row.key: np.mean(
-            [((p - np.eye(10)[y]) ** 2).sum(axis=1) for p, y in results.predictions(row)], axis=0
-        )
+def by_image(results: Results, metric: str) -> dict[str, np.ndarray]:
+    """Accuracy, cross-entropy or Brier score of each run and image, (R, N), of every row."""
+    values = {
+        "accuracy": lambda p, y: p.argmax(axis=1) == y,
+        "ce": lambda p, y: -np.log(p[np.arange(len(y)), y].clip(1e-7)),
+        "brier": lambda p, y: ((p - np.eye(10)[y]) ** 2).sum(axis=1),
+    }[metric]
+    return {
+        row.key: np.stack([values(p, y) for p, y in results.predictions(row)])
         for row in results.rows
     }
+
+
+def expected_half_width(scores: list[np.ndarray], level: float) -> float:
+    """Of the interval of the first row's mean, less the second's if there is one.
+
+    Written out for means over images, whose variances are those of the images' scores: of each row
+    that of the runs, at least what a run's own errors explain, and what different runs share.
+    """
+    parts, shared = [], 0.0
+    for each in scores:
+        runs, images = each.shape
+        covariance = np.cov(each) / images
+        alike = np.mean(covariance[~np.eye(runs, dtype=bool)])
+        own = np.mean(np.diag(covariance)) - alike
+        parts.append((max(each.mean(axis=1).var(ddof=1), own) / runs, runs - 1))
+        shared += alike
+    if len(scores) == 2:
+        shared -= 2 * np.cov(*(each.mean(axis=0) for each in scores))[0, 1] / images
+    of_runs = sum(part for part, _ in parts)
+    freedom = of_runs**2 / sum(part**2 / own for part, own in parts)
+    squares = stats.t.ppf(1 - level / 2, [freedom, images - 1]) ** 2
+    return np.sqrt(squares @ [of_runs, max(shared, 0)])
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "ce", "brier"])
+def test_intervals_of_methods(results, uncertainty, metric):
+    for row, scores in by_image(results, metric).items():
+        width = 2 * expected_half_width([scores], 0.05)
+        low, high = scores.mean() - width / 2, scores.mean() + width / 2
+        found = uncertainty.intervals[row, metric]
+        largest = {"accuracy": 1, "ce": np.inf, "brier": 2}[metric]
+        assert found[0] == pytest.approx(max(low, 0), abs=0.05 * width)
+        assert found[1] == pytest.approx(min(high, largest), abs=0.05 * width)
+    assert uncertainty.single == frozenset()
+    assert set(uncertainty.frame()["about"]) == {"method"}
+
+
+def test_differences_of_methods(results, uncertainty):
+    """With Holm's correction over the rows; rows of the same networks are compared in pairs."""
+    scores = by_image(results, "brier")
     first, *others = [row.key for row in results.rows]
     found = {row: uncertainty.differences[row, "brier"] for row in others}
     for row, difference in found.items():
-        gaps = brier[row] - brier[first]
-        assert difference.value == pytest.approx(gaps.mean(), abs=1e-6)
-        error = gaps.std() / np.sqrt(gaps.size)
-        assert difference.low == pytest.approx(gaps.mean() - 1.96 * error, abs=0.3 * error)
-        assert difference.high == pytest.approx(gaps.mean() + 1.96 * error, abs=0.3 * error)
-        expected = stats.ttest_1samp(gaps, 0).pvalue
-        assert difference.p == pytest.approx(expected, abs=0.03)
+        pair = [scores[row], scores[first]]
+        if row == f"{first}+temperature":
+            pair = [pair[0] - pair[1]]
+        value = np.mean(scores[row]) - np.mean(scores[first])
+        half = expected_half_width(pair, 0.05)
+        assert difference.value == pytest.approx(value, abs=1e-6)
+        assert difference.low == pytest.approx(value - half, abs=0.1 * half)
+        assert difference.high == pytest.approx(value + half, abs=0.1 * half)
+        assert expected_half_width(pair, difference.p) == pytest.approx(abs(value), rel=0.1)
         better = difference.p_holm < 0.05 and difference.value < 0
         assert (difference.verdict == "better") == better
     corrected = metrics.holm([difference.p for difference in found.values()])
@@ -97,25 +119,37 @@ def test_differences_are_paired(results, uncertainty):
     assert (same.value, same.low, same.high, same.p, same.verdict) == (0, 0, 0, 1, "undecided")
 
 
-@pytest.mark.parametrize("rows", [2, 9, 52, 300])
-@pytest.mark.parametrize("work", [1e3, 1e6, 1e9])
-def test_something_can_be_shown_however_many_rows_there_are(rows, work):
-    """Even if a difference that all resamples but one agree on is the only one of them."""
-    differences = np.ones(_number_of_resamples(work, rows))
-    differences[0] = -1
-    p = [run_comparison.two_sided_p(differences), *np.ones(rows - 2)]
-    assert metrics.holm(p)[0] < run_comparison.SIGNIFICANCE
+def test_it_is_what_compare_methods_says(results, uncertainty):
+    """But for the convention, in which no image has a tied maximum here, and the resamples."""
+    rows = [row for row in results.rows if not row.calibrators]
+    runs = {row.key: [(y, p) for p, y in results.predictions(row)] for row in rows}
+    table = metrics.compare_methods(runs, metrics=["ece", "brier"], num_resamples=2000)
+    for row in table.to_dict("records"):
+        found = uncertainty.differences[row["method"], row["metric"]]
+        assert found.value == pytest.approx(row["difference"], abs=1e-6)
+        width = row["high"] - row["low"]
+        assert found.low == pytest.approx(row["low"], abs=0.08 * width)
+        assert found.high == pytest.approx(row["high"], abs=0.08 * width)
 
 
-def test_the_interval_of_the_auroc_is_that_of_one_model(results, uncertainty):
-    """Of one seed the bootstrap of `lsplus_tf.metrics`, reflected."""
-    alone = dataclasses.replace(results, runs=tuple(r for r in results.runs if r.seed == 0))
+def test_one_seed_says_nothing_of_methods(results, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    alone = gather(copy, seeds=[0])
     found = measure_uncertainty(alone)
-    probabilities, labels = alone.predictions(alone.rows[0])[0]
-    one = metrics.bootstrap_interval("auroc", probabilities, labels, num_resamples=2000)
-    low, high = found.intervals[alone.rows[0].key, "auroc"]
-    assert low == pytest.approx(2 * one.value - one.high, abs=0.2 * one.standard_error)
-    assert high == pytest.approx(2 * one.value - one.low, abs=0.2 * one.standard_error)
+    assert found.single == {row.key for row in alone.rows}
+    for difference in found.differences.values():
+        assert np.isnan([difference.p, difference.p_holm, difference.low, difference.high]).all()
+        assert difference.verdict == "undecided"
+    write_report(alone)
+    text = (copy / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Nothing can be said of the methods: that takes several seeds of each." in text
+    assert "not tested" in text
+    assert "They are about these networks on new images" in text
+    assert "compared with HL" not in text
+    table = pd.read_csv(copy / "report" / "intervals.csv")
+    assert set(table["about"]) == {"networks"}
+    assert table["difference_p"].isna().all()
 
 
 def test_whole_groups_are_drawn():
@@ -124,9 +158,9 @@ def test_whole_groups_are_drawn():
     values = np.repeat(rng.random(40), 10)
     groups = np.repeat([f"patient {i}" for i in range(40)], 10)
     measures = {"mean": [run_comparison.mean_of(values)]}
-    by_group = run_comparison.resample(measures, 400, 2000, 0, groups)["mean"].drawn.std()
+    by_group = run_comparison.resample(measures, 400, 2000, 0, groups)["mean"].drawn[0].std()
     assert by_group == pytest.approx(values.std() / np.sqrt(40), rel=0.08)
-    by_image = run_comparison.resample(measures, 400, 2000, 0)["mean"].drawn.std()
+    by_image = run_comparison.resample(measures, 400, 2000, 0)["mean"].drawn[0].std()
     assert by_image == pytest.approx(values.std() / np.sqrt(400), rel=0.08)
 
 

@@ -14,7 +14,7 @@ from lsplus_tf.metrics import statistics
 from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED
 from lsplus_tf.metrics.statistics import (
     bootstrap_interval,
-    compare_methods,
+    compare_scores,
     friedman_test,
     holm,
     paired_bootstrap,
@@ -460,7 +460,7 @@ SCORES = pd.DataFrame(
 
 @pytest.mark.parametrize("test", ["wilcoxon", "t"])
 def test_methods_are_compared_pair_by_pair_as_scipy_does(test):
-    table = compare_methods(SCORES, test=test)
+    table = compare_scores(SCORES, test=test)
     assert list(zip(table["method_a"], table["method_b"], strict=True)) == [
         ("HL", "LS"),
         ("HL", "LS+"),
@@ -475,7 +475,7 @@ def test_methods_are_compared_pair_by_pair_as_scipy_does(test):
 
 
 def test_a_control_is_compared_with_each_other_method():
-    table = compare_methods(SCORES, control="LS+")
+    table = compare_scores(SCORES, control="LS+")
     assert table["method_a"].tolist() == ["LS+", "LS+"]
     assert table["method_b"].tolist() == ["HL", "LS"]
     # All seven differences are negative.
@@ -485,25 +485,25 @@ def test_a_control_is_compared_with_each_other_method():
 
 def test_scores_are_paired_by_their_index():
     shuffled = {name: SCORES[name].sample(frac=1, random_state=i) for i, name in enumerate(SCORES)}
-    pd.testing.assert_frame_equal(compare_methods(shuffled), compare_methods(SCORES))
+    pd.testing.assert_frame_equal(compare_scores(shuffled), compare_scores(SCORES))
     lists = {name: SCORES[name].tolist() for name in SCORES}
-    pd.testing.assert_frame_equal(compare_methods(lists), compare_methods(SCORES))
+    pd.testing.assert_frame_equal(compare_scores(lists), compare_scores(SCORES))
 
 
 def test_few_rows_cannot_reach_significance_with_wilcoxon():
     with pytest.warns(UserWarning, match=r"with 5 rows .* below 0\.0625; test='t' can"):
-        table = compare_methods(SCORES[:5])
+        table = compare_scores(SCORES[:5])
     assert table["p"].min() == 2 / 2**5
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert compare_methods(SCORES[:5], test="t")["p"].min() < 0.01
+        assert compare_scores(SCORES[:5], test="t")["p"].min() < 0.01
 
 
 @pytest.mark.parametrize("test", ["wilcoxon", "t"])
 def test_equal_methods_have_p_1(test):
     # 0.1 + 0.2 is not 0.3, by rounding alone.
     scores = {"a": [0.1 + 0.2, 0.5, 0.7] * 2, "b": [0.3, 0.5, 0.7] * 2}
-    assert compare_methods(scores, test=test)["p"].tolist() == [1]
+    assert compare_scores(scores, test=test)["p"].tolist() == [1]
 
 
 def test_friedman_equals_scipy_and_demsars_formula():
@@ -626,15 +626,15 @@ def test_bad_p_values(p_values, message):
 )
 def test_bad_scores(scores, message):
     with pytest.raises(InputError, match=message):
-        compare_methods(scores)
+        compare_scores(scores)
 
 
 def test_bad_choices_between_methods():
     with pytest.raises(InputError, match="test: expected 'wilcoxon' or 't', received 'u'"):
-        compare_methods(SCORES, test="u")
+        compare_scores(SCORES, test="u")
     with pytest.raises(InputError, match="control: expected one of HL, LS, LS\\+, received 'x'"):
-        compare_methods(SCORES, control="x")
+        compare_scores(SCORES, control="x")
     with pytest.raises(InputError, match=r"differences that vary .*received -1 in each .*a and b"):
-        compare_methods({"a": [1, 2, 3], "b": [2, 3, 4]}, test="t")
+        compare_scores({"a": [1, 2, 3], "b": [2, 3, 4]}, test="t")
     with pytest.raises(InputError, match="scores: expected at least two rows and 3 methods"):
         friedman_test(SCORES[["HL", "LS"]])

@@ -42,6 +42,7 @@ from lsplus_tf.metrics.functional import (
     recall,
     top_k_error,
 )
+from lsplus_tf.metrics.method_comparison import compare_methods
 from lsplus_tf.metrics.selective import (
     augrc,
     aurc,
@@ -57,7 +58,7 @@ from lsplus_tf.metrics.statistics import (
     Interval,
     PairedDifference,
     bootstrap_interval,
-    compare_methods,
+    compare_scores,
     friedman_test,
     holm,
     paired_bootstrap,
@@ -93,6 +94,7 @@ __all__ = [
     "brier_score",
     "classwise_adaptive_calibration_error",
     "compare_methods",
+    "compare_scores",
     "coverage_at_risk",
     "debiased_calibration_error",
     "evaluate",

@@ -83,7 +83,7 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return adjusted
 
 
-def compare_methods(
+def compare_scores(
     scores: pd.DataFrame | Mapping[str, Any],
     *,
     test: PairedTest = "wilcoxon",
@@ -134,7 +134,7 @@ def compare_methods(
     Examples
     --------
     >>> scores = {"LS": [5.1, 4.9, 5.3], "LS+": [3.0, 3.1, 3.3], "HL": [8.2, 7.9, 8.8]}
-    >>> compare_methods(scores, test="t", control="LS+").round(4)
+    >>> compare_scores(scores, test="t", control="LS+").round(4)
       method_a method_b  difference       p  p_holm
     0      LS+       LS     -1.9667  0.0020  0.0031
     1      LS+       HL     -5.1667  0.0015  0.0031
@@ -166,13 +166,13 @@ def compare_methods(
 def friedman_test(scores: pd.DataFrame | Mapping[str, Any]) -> HypothesisTest:
     """Friedman's test whether any of three or more methods differ, by their ranks in each row.
 
-    Demšar's first step before :func:`compare_methods`. Its p value comes from the chi-squared
+    Demšar's first step before :func:`compare_scores`. Its p value comes from the chi-squared
     distribution and is approximate below some ten rows.
 
     Parameters
     ----------
     scores : DataFrame or mapping, shape (M, methods)
-        As :func:`compare_methods` takes them.
+        As :func:`compare_scores` takes them.
 
     Returns
     -------

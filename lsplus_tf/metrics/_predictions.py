@@ -185,6 +185,18 @@ def check_count(name: str, value: int) -> None:
         raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
 
 
+def check_level(name: str, value: float) -> None:
+    """Raise InputError unless the value is a number between 0 and 1, neither included."""
+    if not (isinstance(value, (float, np.floating)) and 0 < value < 1):
+        raise InputError(f"{name}: expected a number between 0 and 1, received {value!r}")
+
+
+def check_seed(value: int) -> None:
+    """Raise InputError unless the value is an integer of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise InputError(f"seed: expected an integer of at least 0, received {value!r}")
+
+
 def check_flag(name: str, value: bool) -> None:
     """Raise InputError unless the value is a bool."""
     if not isinstance(value, (bool, np.bool_)):

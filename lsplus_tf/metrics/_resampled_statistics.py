@@ -228,7 +228,7 @@ def statistic_of(
         )
     if first.labels.size < 2:
         raise InputError(f"{next(iter(models))}: expected at least two rows, received 1")
-    codes = None if groups is None else _check_groups(groups, first.labels.size)
+    codes = None if groups is None else check_groups(groups, first.labels.size)
     if not callable(metric) and metric in SUMMED:
         return SummedStatistic([SUMMED[metric](predictions) for predictions in checked], codes)
     if not callable(metric):
@@ -256,7 +256,7 @@ def _check_model(
         raise InputError(str(error).replace("probabilities:", f"{name}:", 1)) from None
 
 
-def _check_groups(groups: npt.ArrayLike, samples: int) -> npt.NDArray[np.intp]:
+def check_groups(groups: npt.ArrayLike, samples: int) -> npt.NDArray[np.intp]:
     array = np.asarray(groups)
     if array.shape != (samples,):
         raise InputError(f"groups: expected shape ({samples},), received {array.shape}")

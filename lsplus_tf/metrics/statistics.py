@@ -1,7 +1,7 @@
 """How far a metric can be trusted: bootstrap intervals, tests between models and between methods.
 
 Two models on the same samples: :func:`paired_bootstrap` and :func:`permutation_test`. Two or more
-methods over seeds or data sets: :func:`compare_methods` and :func:`friedman_test`. The predictions
+methods over seeds or data sets: :func:`compare_scores` and :func:`friedman_test`. The predictions
 and the errors raised are those of :mod:`lsplus_tf.metrics.functional`.
 
 A metric is one of accuracy, balanced_accuracy, precision, recall, f1, ece, mce, sce, ace, ce,
@@ -25,15 +25,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.errors import check_choice
 from lsplus_tf.metrics._bootstrap import Interval, Method, bootstrap, rounding
 from lsplus_tf.metrics._method_tests import (
     HypothesisTest,
-    compare_methods,
+    compare_scores,
     friedman_test,
     holm,
 )
-from lsplus_tf.metrics._predictions import check_count, check_predictions
+from lsplus_tf.metrics._predictions import (
+    check_count,
+    check_level,
+    check_predictions,
+    check_seed,
+)
 from lsplus_tf.metrics._resampled_statistics import Metric, statistic_of
 
 __all__ = [
@@ -41,7 +46,7 @@ __all__ = [
     "Interval",
     "PairedDifference",
     "bootstrap_interval",
-    "compare_methods",
+    "compare_scores",
     "friedman_test",
     "holm",
     "paired_bootstrap",
@@ -280,7 +285,7 @@ def permutation_test(
     (0.5, 0.001)
     """
     check_count("num_permutations", num_permutations)
-    _check_seed(seed)
+    check_seed(seed)
     models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
     statistic = statistic_of(metric, models, labels, groups, from_logits)
     a, b = statistic.values()
@@ -369,15 +374,7 @@ def spiegelhalter_test(
 
 
 def _check_options(confidence_level: float, method: str, num_resamples: int, seed: int) -> None:
-    if not (isinstance(confidence_level, (float, np.floating)) and 0 < confidence_level < 1):
-        raise InputError(
-            f"confidence_level: expected a number between 0 and 1, received {confidence_level!r}"
-        )
+    check_level("confidence_level", confidence_level)
     check_choice("method", method, Method)
     check_count("num_resamples", num_resamples)
-    _check_seed(seed)
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"seed: expected an integer of at least 0, received {seed!r}")
+    check_seed(seed)

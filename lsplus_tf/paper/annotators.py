@@ -19,9 +19,16 @@ from numpy.typing import NDArray
 from scipy.special import entr
 
 from lsplus_tf import plots, run_comparison
+from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL
 from lsplus_tf.paper.artifacts import ANNOTATORS, BACKBONES, METHODS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, title
-from lsplus_tf.paper.conclusions import CONTROL, complete_runs, interval_tables
+from lsplus_tf.paper.conclusions import (
+    CONTROL,
+    complete_runs,
+    interval_tables,
+    of_backbone,
+    test_table,
+)
 from lsplus_tf.paper.figures import METHOD_TITLES
 from lsplus_tf.run_comparison import FloatArray, Measure
 
@@ -70,7 +77,7 @@ def agree(
     if votes is None or not runs_of:
         return None
     shares = votes / votes.sum(axis=1, keepdims=True)
-    intervals, tests, by_votes = [], [], []
+    intervals, estimates, by_votes = [], {}, []
     for backbone, runs in runs_of.items():
         measures = {
             (metric, method): [_measure(metric, run, shares) for run in given]
@@ -78,10 +85,11 @@ def agree(
             for method, given in runs.items()
         }
         resampled = run_comparison.resample(measures, len(votes), resamples, seed)
-        intervals.append(_of(backbone, run_comparison.intervals(resampled)))
-        tests.append(_of(backbone, run_comparison.compare(resampled, CONTROL, METRICS)))
+        intervals.append(of_backbone(backbone, run_comparison.intervals(resampled)))
+        for key, estimate in run_comparison.compare(resampled, CONTROL, METRICS).items():
+            estimates[backbone, *key] = estimate
         by_votes += [
-            _of(backbone, _means_by_votes(given, votes).assign(method=method))
+            of_backbone(backbone, _means_by_votes(given, votes).assign(method=method))
             for method, given in runs.items()
         ]
     numbers = np.arange(ANNOTATORS + 1)
@@ -90,7 +98,7 @@ def agree(
         pd.DataFrame({"ssa_votes": numbers, "images": images}),
         float(entr(shares).sum(axis=1).mean()),
         pd.concat(intervals, ignore_index=True),
-        run_comparison.corrected(pd.concat(tests, ignore_index=True)),
+        test_table(estimates, METRICS),
         pd.concat(by_votes, ignore_index=True),
         resamples,
     )
@@ -133,13 +141,14 @@ def in_words(agreement: Agreement) -> str:
     lines = [
         f"Of {images.sum()} test images the seven pathologists agree on {images[[0, 7]].sum()} and "
         f"are split 4 to 3 on {images[[3, 4]].sum()}. Every method against the shares of their "
-        f"votes, mean over three runs with {run_comparison.CONFIDENCE_LEVEL:.0%} intervals: "
+        f"votes, mean over three runs with {CONFIDENCE_LEVEL:.0%} intervals, of the method with "
+        "new seeds on new images: "
         "lower is better but for the last column, Spearman's correlation of confidence with the "
         "majority's share of votes. No model can have a cross-entropy below "
         f"{agreement.best_cross_entropy:.3f}, the mean entropy of the votes.",
         interval_tables(agreement.intervals, dict.fromkeys(METRICS, 1.0), HEADINGS),
-        "LS+ against each baseline on the same resamples of the images, p < "
-        f"{run_comparison.SIGNIFICANCE:g} after Holm's correction over {len(agreement.tests)} "
+        "LS+ against each baseline, with new seeds on new images, p < "
+        f"{1 - CONFIDENCE_LEVEL:g} after Holm's correction over {len(agreement.tests)} "
         "tests, and how much the methods doubt:",
         "\n".join(_findings(agreement)),
     ]
@@ -181,10 +190,6 @@ def _doubt(by_votes: pd.DataFrame, votes: pd.DataFrame) -> str:
         "mean confidence on images with seven votes for one class, where 1 would be agreement, and "
         f"on those split 4 to 3, where it would be {4 / 7:.3f}: {'; '.join(parts)}"
     )
-
-
-def _of(backbone: str, table: pd.DataFrame) -> pd.DataFrame:
-    return pd.concat([pd.Series(backbone, table.index, name="backbone"), table], axis=1)
 
 
 def _means_by_votes(runs: list[Published], votes: NDArray[np.int64]) -> pd.DataFrame:

@@ -10,8 +10,9 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from lsplus_tf import plots, run_comparison
+from lsplus_tf import plots
 from lsplus_tf.config.methods import short_names
+from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import (
     Block,
     Cell,
@@ -39,6 +40,7 @@ _CONVENTION = (
     "These definitions are those of the paper's released code; lsplus_tf.evaluate and lsplus-tf "
     "audit have the standard ones, mainly another ACE and R-AUC (docs/metrics.md, Conventions)."
 )
+_LEVEL = 1 - CONFIDENCE_LEVEL
 _CLAIMS = {"accuracy": "Accuracy", "ece": "ECE", "brier": "Brier score"}
 
 
@@ -97,7 +99,7 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
         verdicts = {
             names[row]: difference.verdict
             for (row, measured), difference in uncertainty.differences.items()
-            if measured == metric
+            if measured == metric and not np.isnan(difference.p)
         }
         if not verdicts:
             continue
@@ -111,17 +113,26 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
             parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
         tone: Tone = "unsure" if undecided == len(verdicts) else "plain"
         blocks.append(Text(f"{title} compared with {first}: {'; '.join(parts)}.", tone))
-    if uncertainty.differences:
+    if not uncertainty.differences:
+        return blocks or [Text("One row: there is nothing to compare it with.")]
+    if all(np.isnan(difference.p) for difference in uncertainty.differences.values()):
         blocks.append(
             Text(
-                f"Told apart is what has p < {run_comparison.SIGNIFICANCE:g} on these test images "
-                "after Holm's correction over the rows. It is about the networks that were "
-                f"trained here, {_seeds(results)}; that training anew would give the same order "
-                "is not tested.",
-                "note",
+                "Nothing can be said of the methods: that takes several seeds of each. Whether two "
+                "of these networks differ on new images, lsplus-tf audit FILE FILE2 tells of their "
+                "runs' predictions_test.npz.",
+                "unsure",
             )
         )
-    return blocks or [Text("One row: there is nothing to compare it with.")]
+        return blocks
+    blocks.append(
+        Text(
+            "Better and worse are about each method with new seeds on new images, as far as "
+            f"{_seeds(results)} can tell: p < {_LEVEL:g} after Holm's correction over the rows.",
+            "note",
+        )
+    )
+    return blocks
 
 
 def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty) -> list[Block]:
@@ -139,7 +150,7 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
     headings = ["Method", *(_heading(metric) for metric in METRICS)]
     drawn = "the test images"
     independent = (
-        ", and take images as independent: where patients have several, they are too narrow"
+        " Images are taken as independent: where patients have several, intervals are too narrow."
     )
     if uncertainty.groups is not None:
         drawn, independent = f"the test split's {uncertainty.groups:,} groups of images", ""
@@ -152,14 +163,26 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
     )
     one, first = results.one_seed, results.rows[0].name
     mean = "one seed" if one else "mean over seeds"
+    about = (
+        "They are about the method with new seeds on new images: Student's t intervals of the "
+        f"spread of the seeds and of {uncertainty.resamples:,} bootstrap resamples of {drawn}."
+    )
+    if uncertainty.single:
+        names = _listed([row.name for row in results.rows if row.key in uncertainty.single])
+        of_networks = (
+            f"about these networks on new images, from {uncertainty.resamples:,} bootstrap "
+            f"resamples of {drawn} alone, and say nothing of what new seeds would give"
+        )
+        if len(uncertainty.single) == len(results.rows):
+            about = f"They are {of_networks}."
+        else:
+            about += f" Of {names}, each a single prediction, they are {of_networks}."
     return [
         Table(f"Test split, times 100: {mean} and 95% interval", headings, rows),
         Text(
-            f"The intervals: {uncertainty.resamples:,} bootstrap resamples of {drawn}, the same "
-            "for all seeds and methods, of the mean over the seeds. They are reflected (value less "
-            "the resamples' deviations), because a calibration error of few images is too large, "
-            "and that of their resamples larger still; such an interval may lie below the value. "
-            f"They are about these trained networks{independent}.{none}",
+            f"The intervals: {about} A calibration error of few images is too large, and that of "
+            "their resamples larger still, so that the resamples' mean deviation is taken off; "
+            f"such an interval may lie below the value.{independent}{none}",
             "note",
         ),
         Text(
@@ -200,26 +223,36 @@ def _differences(results: Results, uncertainty: Uncertainty) -> list[Block]:
         cells: list[str | Cell] = [row.name]
         for metric in metrics:
             test = tests[row.key, metric]
-            p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
-            text = (
-                f"{signs[test.verdict]}{100 * test.value:+.2f} "
-                f"[{100 * test.low:+.1f}, {100 * test.high:+.1f}]\np {p}"
-            )
-            cells.append(Cell(text, test.value))
+            cells.append(Cell(f"{signs[test.verdict]}{_difference(test)}", test.value))
         rows.append(cells)
     return [
         Table(
-            f"Each row less {first}, times 100, on the same resamples of the test images",
+            f"Each row less {first}, times 100, with new seeds on new images",
             ["Method", *(_heading(metric) for metric in metrics)],
             rows,
         ),
         Text(
-            "95% percentile intervals; p two-sided, after Holm's correction over the rows, metric "
-            f"by metric. ✓ is shown to be better than {first}, ✗ worse (p < "
-            f"{run_comparison.SIGNIFICANCE:g}); the others may be either.",
+            "95% intervals; p two-sided, after Holm's correction over the rows, metric by metric: "
+            "Welch's t test of the seeds with the variance of the images added, of rows with the "
+            f"same networks seed by seed. ✓ is shown to be better than {first}, ✗ worse (p < "
+            f"{_LEVEL:g}); the others may be either. Of these, how many seeds of each would show a "
+            "difference of the size seen, with 80% power, or that it would take more images. "
+            "Not tested is what has a single run.",
             "note",
         ),
     ]
+
+
+def _difference(test: Difference) -> str:
+    """With interval and p in two lines; that nothing can be said, where that is so."""
+    if np.isnan(test.p):
+        return f"{100 * test.value:+.2f}\nnot tested"
+    p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
+    text = f"{100 * test.value:+.2f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]\np {p}"
+    if test.verdict == "undecided" and test.value:
+        needed = test.seeds_needed
+        text += f", {needed:.0f} seeds" if np.isfinite(needed) else ", more images"
+    return text
 
 
 def _truth(truth: Truth, figures: Mapping[str, Figure]) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lsplus_tf import run_comparison
-from lsplus_tf.metrics import holm
+from lsplus_tf.metrics.method_comparison import Difference, judge
 from lsplus_tf.results import tables
-from lsplus_tf.results.finished import Results
+from lsplus_tf.results.finished import Results, Row
 from lsplus_tf.run_comparison import Measure, Resampled
 from lsplus_tf.training import run_folder
 
@@ -20,45 +21,29 @@ METRICS = {column.key: column for column in tables.COLUMNS if column.key in tabl
 # for which each class is sorted, times classes, half a minute.
 _WORK = _AUROC_WORK = 2e9
 _FEWEST, _MOST = 400, 2000
-# The smallest p value is 2 / (1 + resamples), which Holm's correction multiplies by the tests.
-_FEWEST_PER_TEST = 100
 _MOST_UNDEFINED = 0.05
-_LARGEST = {"ce": float("inf"), "brier": 2.0}  # of the others 1; reflected bounds may lie beyond
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A metric of a row less the first row's.
-
-    Attributes
-    ----------
-    value, low, high : with the 95% percentile interval.
-    p : two-sided.
-    p_holm : corrected over the rows, metric by metric.
-    verdict : of the row: better, worse or undecided.
-    """
-
-    value: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    verdict: str
+_LARGEST = {"ce": float("inf"), "brier": 2.0}  # of the others 1; bounds may lie beyond
 
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Intervals of the main metrics of every row, and paired tests against the first row.
+    """Intervals of the main metrics of every row, and tests against the first row.
 
-    The images of the test split are resampled, for all rows and seeds at once, and the mean over
-    the seeds is taken anew; see `lsplus_tf.run_comparison`. The trained networks stay as they are.
+    Both are about *the method with new seeds on new images*: the images of the test split are
+    resampled, for all rows and seeds at once, and the spread of the seeds is added, as
+    `lsplus_tf.metrics.method_comparison` defines it. Rows of the same networks, such as a method
+    with and without a calibrator, are compared seed by seed. Rows of different methods are not,
+    though the same seed gives them the same initial weights: in docs/results pairs make the
+    intervals half as wide to 1.6 times as wide, as often wider as narrower.
 
     Attributes
     ----------
-    intervals : low and high by row (its key) and metric: 95%, as fractions, reflected. Without a
-        metric where a class is absent from more than 5% of the resamples, and without the AUROC
-        where it would take minutes.
-    differences : by row and metric, as fractions, of all rows but the first.
+    intervals : low and high by row (its key) and metric: 95%, as fractions. Without a metric where
+        a class is absent from more than 5% of the resamples, and without the AUROC where it would
+        take minutes.
+    single : keys of the rows with a single prediction, of one seed or an ensemble. Their intervals
+        are about *these networks on new images*, and nothing can be said of the method.
+    differences : by row and metric, less the first row, as fractions, of all rows but the first.
     resamples : how many were drawn.
     images : how many there are.
     groups : of how many patients or the like they are, which are then drawn as a whole; None where
@@ -66,6 +51,7 @@ class Uncertainty:
     """
 
     intervals: dict[tuple[str, str], tuple[float, float]]
+    single: frozenset[str]
     differences: dict[tuple[str, str], Difference]
     resamples: int
     images: int
@@ -77,21 +63,20 @@ class Uncertainty:
         for (row, metric), (low, high) in self.intervals.items():
             found = self.differences.get((row, metric))
             against = {f"difference_{k}": v for k, v in vars(found).items()} if found else {}
-            lines.append({"method": row, "metric": metric, "low": low, "high": high, **against})
+            about = "networks" if row in self.single else "method"
+            line = {"method": row, "metric": metric, "about": about, "low": low, "high": high}
+            lines.append(line | against)
         return pd.DataFrame(lines)
 
 
 def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
-    """Resample the test split 2,000 times; of many images and runs fewer times, at least 400.
-
-    Of more than 20 rows more often, or no difference could be shown after Holm's correction.
-    """
+    """Resample the test split 2,000 times; of many images and runs fewer times, at least 400."""
     predictions = {row.key: results.predictions(row) for row in results.rows}
     count = sum(map(len, predictions.values()))
     first = predictions[results.rows[0].key]
     images, classes = first[0][0].shape
     groups = _groups(results)
-    resamples = _number_of_resamples(images * count, len(predictions))
+    resamples = int(np.clip(_WORK / (images * count), _FEWEST, _MOST))
     keys = list(METRICS)
     if images * count * resamples * classes > _AUROC_WORK:
         keys.remove("auroc")
@@ -103,6 +88,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     # A class may be absent from a resample, whose AUROC is then not a number.
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = run_comparison.resample(measures, images, resamples, seed, groups)
+    single = frozenset(row for row, each in predictions.items() if len(each) == 1)
     intervals = {}
     differences = {}
     for metric in keys:
@@ -110,16 +96,12 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
         if any(np.isnan(each.drawn).mean() > _MOST_UNDEFINED for each in found.values()):
             continue
         for row, each in found.items():
-            low, high = Resampled(each.values, each.drawn[~np.isnan(each.drawn)]).interval()
+            low, high = each.interval() if row in single else each.method_interval()
             intervals[row, metric] = max(low, 0.0), min(high, _LARGEST.get(metric, 1.0))
-        for row, difference in _differences(metric, found).items():
+        for row, difference in _differences(results, METRICS[metric].better, found).items():
             differences[row, metric] = difference
     number = None if groups is None else np.unique(groups).size
-    return Uncertainty(intervals, differences, resamples, images, number)
-
-
-def _number_of_resamples(work: int, rows: int) -> int:
-    return max(int(np.clip(_WORK / work, _FEWEST, _MOST)), _FEWEST_PER_TEST * (rows - 1))
+    return Uncertainty(intervals, single, differences, resamples, images, number)
 
 
 def _groups(results: Results) -> NDArray[np.str_] | None:
@@ -145,17 +127,17 @@ def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np
     return run_comparison.measure_of(metric, single, labels)
 
 
-def _differences(metric: str, found: dict[str, Resampled]) -> dict[str, Difference]:
-    (_, first), *others = found.items()
-    drawn = {row: each.drawn - first.drawn for row, each in others}
-    defined = {row: differences[~np.isnan(differences)] for row, differences in drawn.items()}
-    p_values = [run_comparison.two_sided_p(differences) for differences in defined.values()]
-    tested = {}
-    for (row, each), p, p_holm in zip(others, p_values, holm(p_values), strict=True):
-        value = each.value - first.value
-        verdict = "undecided"
-        if p_holm < run_comparison.SIGNIFICANCE:
-            verdict = "better" if METRICS[metric].better * value > 0 else "worse"
-        bounds = run_comparison.percentile_interval(defined[row])
-        tested[row] = Difference(value, *bounds, p, float(p_holm), verdict)
-    return tested
+def _differences(
+    results: Results, better: int, found: Mapping[str, Resampled]
+) -> dict[str, Difference]:
+    """Each row less the first, a family of tests."""
+    first, *others = results.rows
+    estimates = {
+        row.key: found[row.key].difference(found[first.key], paired=_same_networks(row, first))
+        for row in others
+    }
+    return judge(estimates, dict.fromkeys(estimates, better))
+
+
+def _same_networks(row: Row, other: Row) -> bool:
+    return (row.method, row.seeds, row.ensemble) == (other.method, other.seeds, other.ensemble)

@@ -1,0 +1,73 @@
+"""Write methods.csv: which differences of these pages are about the methods, and not the networks.
+
+    python docs/results/methods.py
+
+The intervals.csv of these pages were made when a report resampled the images alone, so that their
+intervals and tests are about these networks on new images. Here the spread of the seeds (runs.csv)
+is added to the images' variance (that of intervals.csv, by the width of its intervals), as a report
+does with the predictions (`lsplus_tf.results.uncertainty`). The images' variance holds that of
+each run on the images as well, which the seeds' spread has too: these tests find rather less than a
+report would. Ensembles are single predictions, of which nothing can be said.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+from lsplus_tf.results.tables import COLUMNS
+from scipy import stats
+
+from lsplus_tf.metrics.method_comparison import METRICS, Estimate, judge
+
+HERE = Path(__file__).parent
+BETTER = {column.key: column.better for column in COLUMNS}
+
+
+def tests_of(page: Path) -> pd.DataFrame:
+    """Every row of a page that has several runs, less the first; a family for each metric."""
+    runs = pd.read_csv(page / "runs.csv")
+    intervals = pd.read_csv(page / "intervals.csv")
+    first = intervals["method"].iloc[0]
+    values = runs.set_index(["method", "seed"])
+    tables = []
+    for metric in METRICS:
+        of_first = values.loc[first, metric]
+        estimates = {}
+        for row in intervals[intervals["metric"] == metric].to_dict("records"):
+            method = row["method"]
+            if method == first or method not in values.index:
+                continue
+            of_method = values.loc[method, metric]
+            width = row["difference_high"] - row["difference_low"]
+            samples = [of_method, of_first]
+            if method.startswith(f"{first}+"):  # the same networks
+                samples = [of_method - of_first]
+            estimates[method] = Estimate(
+                float(of_method.mean() - of_first.mean()),
+                tuple((float(each.var(ddof=1)), len(each)) for each in samples),
+                (width / (2 * stats.norm.ppf(0.975))) ** 2,
+                _images(page),
+            )
+        judged = judge(estimates, dict.fromkeys(estimates, BETTER[metric]))
+        found = pd.DataFrame([vars(each) for each in judged.values()])
+        found = found.rename(columns={"value": "difference"})
+        found.insert(0, "method", list(judged))
+        found.insert(0, "metric", metric)
+        tables.append(found)
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "page", page.name)
+    return table
+
+
+def _images(page: Path) -> int:
+    """Of the test split; the degrees of freedom hardly depend on it."""
+    others = {"brain_tumor_mri": 314, "digits": 360, "phantom": 5000}
+    return others.get(page.name, 624)  # PneumoniaMNIST's
+
+
+def tests() -> pd.DataFrame:
+    """Of all pages."""
+    return pd.concat([tests_of(page.parent) for page in sorted(HERE.glob("*/runs.csv"))])
+
+
+if __name__ == "__main__":
+    tests().to_csv(HERE / "methods.csv", index=False, float_format="%.6g")
