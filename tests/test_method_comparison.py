@@ -338,6 +338,7 @@ def test_seeds_do_not_make_up_for_images():
     assert Estimate(0.0, ((1.0, 3), (1.0, 3)), 0.0, 100).runs_needed(0.05) == np.inf
     strict, mild = (Estimate(1.0, ((1.0, 3),), 0.01, 100).runs_needed(a) for a in (0.001, 0.05))
     assert strict > mild
+    assert Estimate(1.0, ((1e-20, 3),), 0.0, 100).runs_needed(0.001) == 2
 
 
 def test_seeds_needed_are_enough():

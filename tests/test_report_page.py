@@ -145,7 +145,7 @@ def test_one_seed_says_nothing_of_methods(results, tmp_path):
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "Nothing can be said of the methods: that takes several seeds of each." in text
     assert "not tested" in text
-    assert "They are about these networks on new images" in text
+    assert "The intervals are about these networks on new images" in text
     assert "compared with HL" not in text
     table = pd.read_csv(copy / "report" / "intervals.csv")
     assert set(table["about"]) == {"networks"}

@@ -140,9 +140,11 @@ class Estimate:
             error = self._error(count)
             if error == 0:
                 return self.value != 0
-            bound = self._half_width(level, count) / error
+            size, bound = abs(self.value) / error, self._half_width(level, count) / error
+            if size > 10 * bound + 40:  # where SciPy's noncentral t may give up
+                return True
             freedom = _satterthwaite(self._parts(count))
-            return bool(stats.nct.sf(bound, freedom, abs(self.value) / error) >= power)
+            return bool(stats.nct.sf(bound, freedom, size) >= power)
 
         if not shown(np.inf):
             return float("inf")
@@ -255,7 +257,7 @@ def _mean(values: Values, covariance: Values, units: int) -> Estimate:
         return Estimate(float(values.mean()), ((float("nan"), 1),), float("nan"), units)
     shared = _shared(covariance)
     variance = max(float(values.var(ddof=1)), float(covariance.trace() / values.size - shared))
-    # max(NaN, 0) would be NaN, and max(0, NaN) 0.
+    # What is not known stays so: max(NaN, 0.0) is NaN.
     return Estimate(float(values.mean()), ((variance, values.size),), max(shared, 0.0), units)
 
 

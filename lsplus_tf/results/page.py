@@ -164,7 +164,7 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
     one, first = results.one_seed, results.rows[0].name
     mean = "one seed" if one else "mean over seeds"
     about = (
-        "They are about the method with new seeds on new images: Student's t intervals of the "
+        "The intervals are about the method with new seeds on new images: Student's t, of the "
         f"spread of the seeds and of {uncertainty.resamples:,} bootstrap resamples of {drawn}."
     )
     if uncertainty.single:
@@ -174,13 +174,13 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
             f"resamples of {drawn} alone, and say nothing of what new seeds would give"
         )
         if len(uncertainty.single) == len(results.rows):
-            about = f"They are {of_networks}."
+            about = f"The intervals are {of_networks}."
         else:
             about += f" Of {names}, each a single prediction, they are {of_networks}."
     return [
         Table(f"Test split, times 100: {mean} and 95% interval", headings, rows),
         Text(
-            f"The intervals: {about} A calibration error of few images is too large, and that of "
+            f"{about} A calibration error of few images is too large, and that of "
             "their resamples larger still, so that the resamples' mean deviation is taken off; "
             f"such an interval may lie below the value.{independent}{none}",
             "note",
