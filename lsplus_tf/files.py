@@ -264,13 +264,13 @@ def _problem(
         return f"expected a path in folders, {shown(there)} is a file"
     if isinstance(kind, FileKind) and given.endswith(("/", "/.", os.sep)):
         return f"expected a file, {shown(given)} is the name of a folder"
-    for each in filter(None, inputs):
+    for each in (file for file in inputs if file):
         read = _real(each)
         if read == target or _same(read, target):
             return f"{shown(path)} is what is read; name another"
         if isinstance(kind, FolderKind) and kind.parts is not None and target in read.parents:
             return f"{shown(path)} holds {shown(each)}, which is read; name another"
-    for each in filter(None, images):
+    for each in (folder for folder in images if folder):
         if _real(each) in (target, *target.parents):
             return f"{shown(path)} is among the images of {shown(each)}; name another"
     _refuse_long_names(there, target)

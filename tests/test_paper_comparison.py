@@ -14,6 +14,7 @@ from rich.console import Console
 
 from lsplus_tf import cli
 from lsplus_tf.config import load_config
+from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run
 from lsplus_tf.paper import comparison
 from lsplus_tf.results import Results, gather, tables
@@ -274,13 +275,13 @@ def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path, monkeypat
     def fail(folder: Path) -> None:
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match="no space left"):
         write_report(results, extra=[add, fail])
     assert not report.exists()
     written = write_report(results, extra=[add])
     assert report / "added.txt" in written
     assert (report / "added.txt").read_text() == "more"
     # What was there stays as it was.
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(InputError, match="no space left"):
         write_report(results, extra=[fail])
     assert (report / "added.txt").exists()

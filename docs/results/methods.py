@@ -13,10 +13,10 @@ report would. Ensembles are single predictions, of which nothing can be said.
 from pathlib import Path
 
 import pandas as pd
-from lsplus_tf.results.tables import COLUMNS
 from scipy import stats
 
 from lsplus_tf.metrics.method_comparison import METRICS, Estimate, judge
+from lsplus_tf.results.tables import COLUMNS
 
 HERE = Path(__file__).parent
 BETTER = {column.key: column.better for column in COLUMNS}
