@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ from lsplus_tf.datasets.file_list import FileList, FileOptions, load_files
 from lsplus_tf.datasets.image_files import ImageFiles, decode
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
-from lsplus_tf.training import run_folder
+from lsplus_tf.training import run_folder, train
 from lsplus_tf.training.train import train_run
 
 CACHES = ("memory", "disk", "none")
@@ -141,6 +142,19 @@ def experiment(**protocol) -> Experiment:
     )
 
 
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """One convolution in the network's place: its training takes a second."""
+
+    def build(*, image_shape: tuple[int, ...], num_classes: int, **_: Any) -> keras.Model:
+        inputs = keras.Input(image_shape)
+        x = keras.layers.Conv2D(4, 3, 2)(keras.layers.Rescaling(1 / 255)(inputs))
+        return keras.Model(inputs, keras.layers.Dense(num_classes)(keras.layers.Flatten()(x)))
+
+    monkeypatch.setattr(train, "build_classifier", build)
+
+
+@pytest.mark.usefixtures("small")
 def test_trained_weights_are_the_same_bits(tmp_path):
     root = write_photos(tmp_path / "photos")
     for cache in CACHES:
@@ -160,6 +174,7 @@ def test_trained_weights_are_the_same_bits(tmp_path):
             np.testing.assert_array_equal(expected.ids, found.ids)
 
 
+@pytest.mark.usefixtures("small")
 def test_a_teacher_sees_images_that_are_decoded_when_asked_for(tmp_path):
     dataset = load(write_photos(tmp_path / "photos"), "none")
     train_run(tmp_path / "hard", experiment(epochs=1), "hard", 0, dataset)
@@ -352,6 +367,7 @@ def test_no_readable_file_in_a_split(tmp_path, cache):
         load(root, cache, unreadable="skip")
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_a_file_that_breaks_after_loading_is_named(tmp_path, part):
     """In a step, and in a prediction after the last epoch."""
