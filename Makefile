@@ -21,13 +21,21 @@ help:
 reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
-test: lint types docs pytest
+# In the order of conftest.py, which begins with the files that take longest.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+QUICK := losses* released_losses distillation metrics* calibration_errors selective statistics \
+	method_comparison priors calibrators*
 
-quick: lint types
-	$(BIN)/python -m pytest -n 2 QUICK
+test: $(VENV)/installed-test
+	$(MAKE) -j 2 lint types docs
+	$(MAKE) pytest
+
+quick: $(VENV)/installed-test
+	$(MAKE) -j 2 lint types
+	$(PYTEST) $(wildcard $(QUICK:%=tests/test_%.py))
 
 pytest: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	$(PYTEST)
 
 slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow tests/test_full_size.py

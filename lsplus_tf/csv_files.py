@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lsplus_tf import files
+from lsplus_tf.files import FileKind, writing
 
 __all__ = [
     "neutral",
@@ -37,7 +37,7 @@ def split_heading(line: str) -> tuple[list[str], str]:
     return [name.strip() for name in cells[delimiter]], delimiter
 
 
-def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> files.FileKind:
+def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> FileKind:
     """The CSV files of a kind, which their headings tell."""
 
     def begins(path: Path) -> bool:
@@ -47,7 +47,7 @@ def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> files.Fil
         except (UnicodeDecodeError, csv.Error):
             return False
 
-    return files.FileKind(what, begins)
+    return FileKind(what, begins)
 
 
 def write_csv(table: pd.DataFrame, path: str | Path, *, argument: str = "path") -> None:
@@ -58,7 +58,7 @@ def write_csv(table: pd.DataFrame, path: str | Path, *, argument: str = "path") 
     """
     safe = without_formulas(table)
     kind = table_kind("such a table", lambda headings: headings == [*map(str, safe.columns)])
-    with files.writing(path, kind, argument=argument) as new:
+    with writing(path, kind, argument=argument) as new:
         safe.to_csv(new, index=False)
 
 

@@ -142,7 +142,7 @@ def check_output(
     *,
     argument: str = "--out",
     inputs: Iterable[str | Path | None] = (),
-    images: Iterable[str | Path | None] = (),
+    images: Iterable[str | Path] = (),
 ) -> Path:
     """The path that a user gave for an output; nothing is written.
 
@@ -166,7 +166,8 @@ def check_output(
     """
     path = expanded(out, argument)
     with reporting(path, argument):
-        problem = _problem(path, os.fspath(out), kind, inputs, images)
+        read = [each for each in inputs if each is not None]
+        problem = _problem(path, os.fspath(out), kind, read, [*images])
     if problem is not None:
         raise OutputError(argument, problem)
     return path
@@ -251,8 +252,8 @@ def _problem(
     path: Path,
     given: str,
     kind: FileKind | FolderKind,
-    inputs: Iterable[str | Path | None],
-    images: Iterable[str | Path | None],
+    inputs: list[str | Path],
+    images: list[str | Path],
 ) -> str | None:
     """What is wrong with an output, if anything is."""
     there = _existing(path)
@@ -264,13 +265,13 @@ def _problem(
         return f"expected a path in folders, {shown(there)} is a file"
     if isinstance(kind, FileKind) and given.endswith(("/", "/.", os.sep)):
         return f"expected a file, {shown(given)} is the name of a folder"
-    for each in (file for file in inputs if file):
+    for each in inputs:
         read = _real(each)
         if read == target or _same(read, target):
             return f"{shown(path)} is what is read; name another"
         if isinstance(kind, FolderKind) and kind.parts is not None and target in read.parents:
             return f"{shown(path)} holds {shown(each)}, which is read; name another"
-    for each in (folder for folder in images if folder):
+    for each in images:
         if _real(each) in (target, *target.parents):
             return f"{shown(path)} is among the images of {shown(each)}; name another"
     _refuse_long_names(there, target)
@@ -378,8 +379,11 @@ def _try_to_write(folder: Path, target: Path) -> None:
         for path in (folder, target):
             if path.exists() and not path.stat().st_mode & 0o222:
                 raise PermissionError(errno.EACCES, "it is read-only", str(path))
-    with tempfile.TemporaryFile(dir=folder) as file:  # without a name, where the system can
-        file.write(bytes(_HEAD))
+    if target.is_file():
+        target.open("r+b").close()
+    for place in {folder, target} if target.is_dir() else {folder}:
+        with tempfile.TemporaryFile(dir=place) as file:  # without a name, where the system can
+            file.write(bytes(_HEAD))
 
 
 def _same(first: Path, second: Path) -> bool:

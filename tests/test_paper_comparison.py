@@ -270,7 +270,7 @@ def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path, monkeypat
 
     def add(folder: Path) -> None:
         assert folder != report
-        (folder / "added.txt").write_text("more")
+        (folder / "paper.md").write_text("more")
 
     def fail(folder: Path) -> None:
         raise OSError("no space left")
@@ -279,9 +279,9 @@ def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path, monkeypat
         write_report(results, extra=[add, fail])
     assert not report.exists()
     written = write_report(results, extra=[add])
-    assert report / "added.txt" in written
-    assert (report / "added.txt").read_text() == "more"
+    assert report / "paper.md" in written
+    assert (report / "paper.md").read_text() == "more"
     # What was there stays as it was.
     with pytest.raises(InputError, match="no space left"):
         write_report(results, extra=[fail])
-    assert (report / "added.txt").exists()
+    assert (report / "paper.md").exists()

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lsplus_tf import files
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.metrics._predictions import check_predictions
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ CALIBRATORS: dict[str, type[Calibrator]] = {}
 
 _FORMAT = "lsplus_tf calibrator"
 _VERSION = 1
-CALIBRATOR = files.FileKind(
-    "a calibrator", files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+CALIBRATOR = FileKind(
+    "a calibrator", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
 )
 _NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
 _ROW_SUM_TOLERANCE = 1e-3
@@ -205,7 +205,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             There is something that is no calibrator of ours, or nothing can be written.
         """
         text = self.to_json()
-        with files.writing(path, CALIBRATOR, argument="path") as new:
+        with writing(path, CALIBRATOR, argument="path") as new:
             new.write_text(text + "\n", encoding="utf-8")
 
     @classmethod

@@ -133,7 +133,8 @@ def show_dataset(
     kind = files.FileKind(
         "a contact sheet", files.begins_with(rb"(?s)\x89PNG\r\n.*" + title.encode())
     )
-    images = [_source(name)] if name.startswith("folder:") else []
+    kind_of_data, _, folder = name.partition(":")
+    images = [folder] if kind_of_data == "folder" else []
     files.check_output(out, kind, inputs=(_source(name), data_dir), images=images)
 
     import matplotlib.pyplot as plt

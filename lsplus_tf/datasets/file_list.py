@@ -32,6 +32,7 @@ from lsplus_tf.datasets.image_files import (
 from lsplus_tf.datasets.images import Interpolation, check_memory, for_each
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_class
 from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import expanded
 
 Cache = Literal["memory", "disk", "none"]
 
@@ -260,7 +261,7 @@ def _readable(
     if options.cache == "memory":
         _, height, width, channels = splits["train"].images.shape
         check_memory(sum(map(len, splits.values())), height, width, channels, name)
-    folder = (options.cache_dir or CACHE_DIR).expanduser()
+    folder = expanded(options.cache_dir or CACHE_DIR, "dataset.cache_dir")
     caches: dict[str, Path] = {}
     if options.cache == "disk":
         caches = {part: folder / fingerprint(_files(split)) for part, split in splits.items()}

@@ -70,6 +70,7 @@ def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> It
     claim = FileLock(out / f"{_AT_WORK}{uuid.uuid4().hex}")
     with files.reporting(out), files.locked(path):
         check_folder(experiment, out, runs)
+        _held(out)  # which removes what processes left that died
         claim.acquire()
         while not Path(claim.lock_file).exists():  # taken for one whose process has died
             claim.release()
@@ -145,19 +146,21 @@ def _refuse_by_hand(path: Path) -> None:
 
 def _is_at_work(experiment: config.Experiment, out: Path) -> bool:
     """Whether a process makes the runs of the experiment that the folder holds."""
-    return any(map(_is_held, out.glob(f"{_AT_WORK}*"))) or any(
+    return bool(_held(out)) or any(
         run_folder.is_being_made(run.folder(out)) for run in plan_runs(experiment)
     )
 
 
-def _is_held(path: Path) -> bool:
-    """Whether a process holds a file; what one left that died is removed."""
-    try:
-        with FileLock(path, timeout=0):
-            path.unlink(missing_ok=True)
-            return False
-    except Timeout:
-        return True
+def _held(out: Path) -> list[Path]:
+    """The claims of processes that are at work in a folder; those of dead ones are removed."""
+    held = []
+    for path in out.glob(f"{_AT_WORK}*"):
+        try:
+            with FileLock(path, timeout=0):
+                path.unlink(missing_ok=True)
+        except Timeout:
+            held.append(path)
+    return held
 
 
 def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

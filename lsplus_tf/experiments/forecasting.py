@@ -19,6 +19,7 @@ from lsplus_tf.experiments.engines import ask_gpu_driver
 from lsplus_tf.experiments.folder import check_folder
 from lsplus_tf.experiments.make import load_data
 from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs
+from lsplus_tf.files import expanded
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
 
@@ -234,7 +235,7 @@ def image_cache(experiment: config.Experiment, dataset: ImageDataset) -> Size | 
 
 def cache_folder(experiment: config.Experiment) -> Path:
     """Where decoded images are cached on disk."""
-    return (experiment.dataset.cache_dir or CACHE_DIR).expanduser()
+    return expanded(experiment.dataset.cache_dir or CACHE_DIR, "dataset.cache_dir")
 
 
 def free_disk(folder: Path) -> int:

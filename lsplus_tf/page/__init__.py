@@ -24,7 +24,7 @@ import jinja2
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from lsplus_tf import files
+from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.version import __version__
 
 __all__ = [
@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _MADE_BY = rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '
-_PAGE = files.FileKind("a page", files.begins_with(_MADE_BY))
+_PAGE = FileKind("a page", begins_with(_MADE_BY))
 
 Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
@@ -189,7 +189,7 @@ def write_page(page: Page, path: str | Path) -> None:
     A file that is there is replaced if it is such a page; `OutputError` is raised for any other.
     """
     text = render(page)
-    with files.writing(path, _PAGE, argument="path") as new:
+    with writing(path, _PAGE, argument="path") as new:
         new.write_text(text, encoding="utf-8")
 
 
