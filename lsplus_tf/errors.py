@@ -11,7 +11,7 @@ class InputError(ValueError):
     Examples
     --------
     >>> from lsplus_tf import metrics
-    >>> metrics.accuracy([[0.9, 0.1]], [2])
+    >>> metrics.accuracy([2], [[0.9, 0.1]])
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: labels: expected integers from 0 to 1, received 2 at row 0
     """

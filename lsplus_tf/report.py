@@ -188,7 +188,7 @@ def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
     panels: list[Mapping[str, Sequence[plots.Prediction]]] = []
     for rows in _by_calibrator(results).values():
         predictions = {
-            row.name: [(p, exact.posterior) for p, _ in results.predictions(row)]
+            row.name: [(exact.posterior, p) for _, p in results.predictions(row)]
             for row in rows
             if not row.ensemble
         }

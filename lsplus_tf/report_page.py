@@ -245,9 +245,9 @@ def _reliability(results: Results) -> list[Block]:
     if len(rows) > _MOST_PICTURES:
         rows = [row for row in rows if not row.calibrators]
     for row in rows:
-        probabilities, labels = pooled(results.predictions(row))
+        labels, probabilities = pooled(results.predictions(row))
         # No intervals: seeds share their images, which would count several times.
-        ax = plots.reliability_diagram(probabilities, labels, interval=None, title=row.name)
+        ax = plots.reliability_diagram(labels, probabilities, interval=None, title=row.name)
         pictures.append(draw(_figure(ax), f"Reliability diagram of {row.name}."))
     return [
         Text(
@@ -377,7 +377,7 @@ def _settings(results: Results) -> list[Block]:
 
 def pooled(runs: Sequence[Prediction]) -> Prediction:
     """The predictions of all seeds together."""
-    return np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs])
+    return np.concatenate([y for y, _ in runs]), np.concatenate([p for _, p in runs])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

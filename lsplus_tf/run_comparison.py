@@ -277,15 +277,15 @@ def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) 
 
 
 def measure_of(
-    metric: str, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+    metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]
 ) -> Measure:
     """A metric of Table 1 of one run, for any number of times that each image is drawn.
 
     Parameters
     ----------
     metric : accuracy, auroc, precision, recall, f1, ece, ace, sce, ce or brier.
-    probabilities : (N, K).
     labels : (N,).
+    probabilities : (N, K).
     """
     rows = probabilities.astype(np.float64)
     one_hot = np.eye(rows.shape[1])[labels]

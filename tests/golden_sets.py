@@ -95,14 +95,14 @@ def measured(given: Set) -> dict[str, object]:
     found: dict[str, object] = {}
     for convention in ("standard", "paper"):
         found[convention] = metrics.evaluate(
-            scores, labels, convention=convention, from_logits=logits
+            labels, scores, convention=convention, from_logits=logits
         )
     others = ("maximum_calibration_error", "classwise_adaptive_calibration_error")
     others += ("overconfidence_error", "underconfidence_error", "debiased_calibration_error")
     others += ("sweep_calibration_error", "smooth_calibration_error", "kde_calibration_error")
     others += ("balanced_accuracy", "aurc", "excess_aurc", "augrc")
     found["others"] = {
-        name: getattr(metrics, name)(scores, labels, from_logits=logits) for name in others
+        name: getattr(metrics, name)(labels, scores, from_logits=logits) for name in others
     }
     rows = metrics.softmax(scores) if logits else scores
     second = (rows + 1 / rows.shape[1]) / 2
@@ -111,8 +111,8 @@ def measured(given: Set) -> dict[str, object]:
             method: bounds(
                 metrics.bootstrap_interval(
                     name,
-                    scores,
                     labels,
+                    scores,
                     method=method,
                     num_resamples=RESAMPLES,
                     groups=groups,
@@ -126,7 +126,7 @@ def measured(given: Set) -> dict[str, object]:
     }
     found["paired"] = {}
     for name in ("accuracy", "ece", "auroc"):
-        given_both = (name, rows, second, labels)
+        given_both = (name, labels, rows, second)
         settings = {"groups": groups, "seed": SEED}
         pair = metrics.paired_bootstrap(*given_both, num_resamples=RESAMPLES, **settings)
         test = metrics.permutation_test(*given_both, num_permutations=RESAMPLES, **settings)
@@ -139,7 +139,7 @@ def measured(given: Set) -> dict[str, object]:
     found["audit"] = audited
     if len(np.unique(labels)) == rows.shape[1]:
         keys = [name for name in REPORT if groups is None or name != "ace"]
-        measures = {name: [run_comparison.measure_of(name, rows, labels)] for name in keys}
+        measures = {name: [run_comparison.measure_of(name, labels, rows)] for name in keys}
         with np.errstate(invalid="ignore", divide="ignore"):
             resampled = run_comparison.resample(measures, len(rows), RESAMPLES, SEED, groups)
         found["report"] = {name: (r.value, *r.interval()) for name, r in resampled.items()}

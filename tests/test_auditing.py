@@ -184,7 +184,7 @@ def test_bounds_are_clopper_and_pearsons():
         assert error == wrong / cases
         assert coverage == cases / 400
         assert (checked.confidence >= threshold).sum() == cases
-    assert found.observed == lsp.metrics.coverage_at_risk(model.probabilities, model.labels, 0.2)
+    assert found.observed == lsp.metrics.coverage_at_risk(model.labels, model.probabilities, risk=0.2)
     within = found.steps[found.steps["high"] <= 0.2]
     assert found.low == within["coverage"].max()
     assert found.threshold == within["threshold"].min()
@@ -241,12 +241,12 @@ def test_cases_of_equal_confidence_are_answered_together():
 def test_bounds_are_those_of_the_bootstrap(groups):
     model = drawn(np.random.default_rng(7), 300, 3, 1.5)
     checked = check_predictions(model.probabilities, model.labels)
-    values = lsp.evaluate(model.probabilities, model.labels)
+    values = lsp.evaluate(model.labels, model.probabilities)
     values = {name: values[name] for name in ("ece", "brier", "f1", "auroc", "ace")}
     found = bootstrap_bounds(values, checked, groups, num_resamples=200, seed=3)
     for name in values:
         expected = lsp.metrics.bootstrap_interval(
-            name, model.probabilities, model.labels, groups=groups, num_resamples=200, seed=3
+            name, model.labels, model.probabilities, groups=groups, num_resamples=200, seed=3
         )
         bounds = np.array((expected.low, expected.high))
         if name in ("ece", "ace"):
@@ -261,7 +261,7 @@ def test_the_interval_of_an_ece_covers_the_true_one():
         confidence = 0.5 + 0.5 * rng.beta(4, 1, 200)
         labels = (rng.random(200) >= confidence - 0.05).astype(int)
         checked = check_predictions(np.stack([confidence, 1 - confidence], 1), labels)
-        value = lsp.metrics.expected_calibration_error(checked.probabilities, labels)
+        value = lsp.metrics.expected_calibration_error(labels, checked.probabilities)
         low, high = bootstrap_bounds({"ece": value}, checked, None, num_resamples=200, seed=seed)[
             "ece"
         ]
@@ -275,7 +275,7 @@ def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
     model = drawn(np.random.default_rng(8), 6000, 2, 1.5)
     checked = check_predictions(model.probabilities, model.labels)
     names = ("brier", "ece", "auroc", "retention_auc")
-    evaluated = lsp.evaluate(model.probabilities, model.labels)
+    evaluated = lsp.evaluate(model.labels, model.probabilities)
     values = {name: evaluated[name] for name in names}
     whole = bootstrap_bounds(values, checked, np.arange(6000), num_resamples=400, seed=0)
     monkeypatch.setattr(intervals, "BLOCKS", 500)
@@ -299,8 +299,8 @@ def test_metrics_that_sort_are_those_of_the_part(monkeypatch):
     part = rows_to_rank(4000, 2, groups, seed=0)
     expected = lsp.metrics.bootstrap_interval(
         "auroc",
-        model.probabilities[part],
         model.labels[part],
+        model.probabilities[part],
         groups=groups[part],
         num_resamples=100,
         seed=0,
@@ -369,7 +369,7 @@ def test_the_gain_of_temperature_scaling_is_that_of_scipy(monkeypatch):
     for seen, held_out in cross_fitting._folds(model, seed=0):
         best = optimize.minimize_scalar(
             lambda log, seen=seen: lsp.metrics.negative_log_likelihood(
-                model.logits[seen] / np.exp(log), model.labels[seen], from_logits=True
+                model.labels[seen], model.logits[seen] / np.exp(log), from_logits=True
             ),
             bounds=(-3, 3),
             options={"xatol": 1e-10},
@@ -449,8 +449,8 @@ def test_cases_are_matched_by_id_and_classes_by_name():
 def test_differences_are_those_of_the_metrics():
     first, second, worse = two_models()
     found = compare(first, second, num_resamples=200, seed=1)
-    better = lsp.evaluate(first.probabilities, first.labels)
-    other = lsp.evaluate(lsp.metrics.softmax(worse), first.labels)
+    better = lsp.evaluate(first.labels, first.probabilities)
+    other = lsp.evaluate(first.labels, lsp.metrics.softmax(worse))
     for metric, a, b, difference, low, high, p, p_holm in found.table.itertuples(index=False):
         assert (a, b) == pytest.approx((better[metric], other[metric]))
         assert difference == pytest.approx(a - b)

@@ -101,7 +101,7 @@ def test_numbers_are_those_of_a_temperature_fitted_by_hand(calibrated):
         ]
         test = run_folder.read_predictions(folder, "test")
         probabilities = softmax(test.logits.astype(float) / near[np.argmin(fine)], axis=1)
-        values.append(metrics.negative_log_likelihood(probabilities, test.labels))
+        values.append(metrics.negative_log_likelihood(test.labels, probabilities))
     row = comparison.mean.index.get_loc("label_smoothing+temperature")
     assert comparison.mean["ce"].iloc[row] == pytest.approx(50 * sum(values), rel=1e-4)
     sd = 100 * abs(values[0] - values[1]) / np.sqrt(2)
@@ -120,7 +120,7 @@ def test_an_ensemble_is_calibrated_as_a_whole(calibrated):
         labels = each[0].labels
         if split == "validation":
             fitted = TemperatureScaling().fit(np.log(mean[split]), labels)
-    ((probabilities, test_labels),) = calibrated.predictions(row)
+    ((test_labels, probabilities),) = calibrated.predictions(row)
     np.testing.assert_allclose(probabilities, fitted.predict_proba(np.log(mean["test"])))
     np.testing.assert_array_equal(test_labels, labels)
 
@@ -165,8 +165,8 @@ def test_runs_have_a_line_for_each_calibration(calibrated):
     assert not calibrated.metrics("validation")["method"].str.contains("+", regex=False).any()
     row = next(row for row in calibrated.rows if row.key == "ls_plus+weight")
     (one,) = runs[(runs["method"] == row.key) & (runs["seed"] == 1)].to_dict("records")
-    probabilities, labels = calibrated.predictions(row)[1]
-    assert one["brier"] == pytest.approx(metrics.brier_score(probabilities, labels), rel=1e-6)
+    labels, probabilities = calibrated.predictions(row)[1]
+    assert one["brier"] == pytest.approx(metrics.brier_score(labels, probabilities), rel=1e-6)
 
 
 def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tmp_path):

@@ -26,26 +26,26 @@ METRICS: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "ece10": (
         streaming.ExpectedCalibrationError,
         {"num_bins": 10},
-        lambda p, y: metrics.expected_calibration_error(p, y, num_bins=10),
+        lambda p, y: metrics.expected_calibration_error(y, p, num_bins=10),
     ),
     "ece1": (
         streaming.ExpectedCalibrationError,
         {"num_bins": 1},
-        lambda p, y: metrics.expected_calibration_error(p, y, num_bins=1),
+        lambda p, y: metrics.expected_calibration_error(y, p, num_bins=1),
     ),
     "mce": (streaming.MaximumCalibrationError, {}, metrics.maximum_calibration_error),
     "sce": (streaming.StaticCalibrationError, {}, metrics.static_calibration_error),
     "sce10": (
         streaming.StaticCalibrationError,
         {"num_bins": 10},
-        lambda p, y: metrics.static_calibration_error(p, y, num_bins=10),
+        lambda p, y: metrics.static_calibration_error(y, p, num_bins=10),
     ),
     "brier": (streaming.BrierScore, {}, metrics.brier_score),
     "nll": (streaming.NegativeLogLikelihood, {}, metrics.negative_log_likelihood),
     "confidence": (streaming.MeanConfidence, {}, metrics.mean_confidence),
-    "top1": (streaming.TopKError, {"k": 1}, lambda p, y: metrics.top_k_error(p, y, 1)),
-    "top2": (streaming.TopKError, {"k": 2}, lambda p, y: metrics.top_k_error(p, y, 2)),
-    "top9": (streaming.TopKError, {"k": 9}, lambda p, y: metrics.top_k_error(p, y, 9)),
+    "top1": (streaming.TopKError, {"k": 1}, lambda p, y: metrics.top_k_error(y, p, k=1)),
+    "top2": (streaming.TopKError, {"k": 2}, lambda p, y: metrics.top_k_error(y, p, k=2)),
+    "top9": (streaming.TopKError, {"k": 9}, lambda p, y: metrics.top_k_error(y, p, k=9)),
 }
 MODES = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 every_metric = pytest.mark.parametrize("name", METRICS)
@@ -340,7 +340,7 @@ def test_in_the_training_log(options):
         key, expected = "val_" + make(name).name, METRICS[name][2](probabilities, y)
         assert log[key][-1] == pytest.approx(expected, rel=tolerance), key
     repeats = np.repeat(np.arange(50), weights)
-    expected = metrics.expected_calibration_error(probabilities[repeats], y[repeats])
+    expected = metrics.expected_calibration_error(y[repeats], probabilities[repeats])
     assert log["val_weighted"][-1] == pytest.approx(expected, rel=tolerance)
     assert len(log["expected_calibration_error"]) == 2
 
@@ -388,7 +388,7 @@ def test_state_is_small_and_can_be_had_before_the_first_batch():
     labels, probabilities = samples()
     state = [v.numpy() for v in metric.variables]
     state = metric.stateless_update_state(state, labels, probabilities)
-    expected = metrics.static_calibration_error(probabilities, labels, num_bins=10)
+    expected = metrics.static_calibration_error(labels, probabilities, num_bins=10)
     assert float(metric.stateless_result(state)) == pytest.approx(expected)
 
 

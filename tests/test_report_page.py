@@ -46,7 +46,7 @@ def test_values_are_those_of_the_table(results):
     for row in results.rows:
         for metric in METRICS:
             once = [
-                _measure(metric, p, y)(np.ones((len(y), 1)))[0] for p, y in results.predictions(row)
+                _measure(metric, y, p)(np.ones((len(y), 1)))[0] for y, p in results.predictions(row)
             ]
             expected = comparison.mean[metric][row.key]
             assert 100 * np.mean(once) == pytest.approx(expected, abs=2e-4), (row.key, metric)
@@ -56,11 +56,11 @@ def test_intervals_of_means_are_those_of_the_normal_distribution(results, uncert
     """Accuracy, cross-entropy and Brier are means: the standard error is known."""
     for row in results.rows:
         predictions = results.predictions(row)
-        labels = predictions[0][1]
+        labels = predictions[0][0]
         each = {
-            "accuracy": [p.argmax(axis=1) == y for p, y in predictions],
-            "ce": [-np.log(p[np.arange(len(y)), y].clip(1e-7)) for p, y in predictions],
-            "brier": [((p - np.eye(10)[y]) ** 2).sum(axis=1) for p, y in predictions],
+            "accuracy": [p.argmax(axis=1) == y for y, p in predictions],
+            "ce": [-np.log(p[np.arange(len(y)), y].clip(1e-7)) for y, p in predictions],
+            "brier": [((p - np.eye(10)[y]) ** 2).sum(axis=1) for y, p in predictions],
         }
         for metric, values in each.items():
             mean = np.mean(values, axis=0)  # over the seeds, of each image
@@ -74,7 +74,7 @@ def test_differences_are_paired(results, uncertainty):
     """Against a t test of the images' differences, and Holm's correction over the rows."""
     brier = {
         row.key: np.mean(
-            [((p - np.eye(10)[y]) ** 2).sum(axis=1) for p, y in results.predictions(row)], axis=0
+            [((p - np.eye(10)[y]) ** 2).sum(axis=1) for y, p in results.predictions(row)], axis=0
         )
         for row in results.rows
     }
@@ -111,8 +111,8 @@ def test_the_interval_of_the_auroc_is_that_of_one_model(results, uncertainty):
     """Of one seed the bootstrap of `lsplus_tf.metrics`, reflected."""
     alone = dataclasses.replace(results, runs=tuple(r for r in results.runs if r.seed == 0))
     found = measure_uncertainty(alone)
-    probabilities, labels = alone.predictions(alone.rows[0])[0]
-    one = metrics.bootstrap_interval("auroc", probabilities, labels, num_resamples=2000)
+    labels, probabilities = alone.predictions(alone.rows[0])[0]
+    one = metrics.bootstrap_interval("auroc", labels, probabilities, num_resamples=2000)
     low, high = found.intervals[alone.rows[0].key, "auroc"]
     assert low == pytest.approx(2 * one.value - one.high, abs=0.2 * one.standard_error)
     assert high == pytest.approx(2 * one.value - one.low, abs=0.2 * one.standard_error)

@@ -182,7 +182,7 @@ def _audit(
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
         table = _metrics(predictions, checked, gap, num_resamples, seed)
         paper_metrics = (
-            metrics.evaluate(predictions.probabilities, predictions.labels, convention="paper")
+            metrics.evaluate(predictions.labels, predictions.probabilities, convention="paper")
             if paper
             else None
         )
@@ -213,7 +213,7 @@ def _metrics(
     seed: int,
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
-    values = metrics.evaluate(predictions.probabilities, predictions.labels)
+    values = metrics.evaluate(predictions.labels, predictions.probabilities)
     bounds = bootstrap_bounds(
         {name: v for name, v in values.items() if name not in ("accuracy", "top1_error")},
         checked,
@@ -269,7 +269,7 @@ def _votes(
         return None
     votes = predictions.votes.astype(np.float64)
     chosen = votes[np.arange(len(votes)), predicted] / votes.sum(axis=1)
-    given = predictions.probabilities, predictions.votes
+    given = predictions.votes, predictions.probabilities
     return Votes(
         gap_estimate(confidence, chosen, predictions.groups),
         float(chosen.mean()),

@@ -75,7 +75,7 @@ def automatic_share(
     beyond = int(possible[-1]) + 1 if possible.size else 0
     return Automatic(
         error_rate,
-        coverage_at_risk(predictions.probabilities, predictions.labels, error_rate),
+        coverage_at_risk(predictions.labels, predictions.probabilities, risk=error_rate),
         float(shown["coverage"].max()) if len(shown) else 0.0,
         float(steps["coverage"].iloc[beyond]) if beyond < len(steps) else 1.0,
         float(shown["threshold"].min()) if len(shown) else float("nan"),

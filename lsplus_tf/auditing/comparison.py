@@ -131,10 +131,10 @@ def compare(
     rows = []
     for metric in METRICS:
         if metric in WEIGHTED:
-            pair = first.probabilities[part], second.probabilities[part], first.labels[part]
+            pair = first.labels[part], first.probabilities[part], second.probabilities[part]
             groups = part_groups
         else:
-            pair = first.probabilities, second.probabilities, first.labels
+            pair = first.labels, first.probabilities, second.probabilities
             groups = units
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell

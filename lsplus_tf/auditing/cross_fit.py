@@ -219,9 +219,9 @@ def _ece_change(
         warnings.simplefilter("ignore", UserWarning)
         change = paired_bootstrap(
             "ece",
+            labels,
             probabilities[method],
             probabilities["none"],
-            labels,
             groups=units,
             num_resamples=num_resamples,
             seed=seed,

@@ -74,7 +74,7 @@ def _reliability(audit: Audit) -> Section:
     both = models(audit)
     diagrams, densities = [], []
     for title, model in both.items():
-        given = model.probabilities, model.labels
+        given = model.labels, model.probabilities
         ax = plots.reliability_diagram(*given, title=_literal(title) if len(both) > 1 else None)
         diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
         ax = plots.confidence_density(*given, recipe="plain")
@@ -87,8 +87,8 @@ def _reliability(audit: Audit) -> Section:
             )
         )
     ax = plots.classwise_reliability(
-        predictions.probabilities,
         predictions.labels,
+        predictions.probabilities,
         class_names=[*map(_literal, predictions.class_names)],
     )
     by_class = draw(
@@ -185,7 +185,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
 def _automatic(audit: Audit) -> Section:
     automatic = audit.automatic
     ax = plots.risk_coverage_curves(
-        {_literal(n): (model.probabilities, model.labels) for n, model in models(audit).items()}
+        {_literal(n): (model.labels, model.probabilities) for n, model in models(audit).items()}
     )
     rate = f"{100 * automatic.error_rate:g}%"
     ax.axhline(automatic.error_rate, color="0.3", linestyle=":", label=f"{rate} accepted")

@@ -23,7 +23,7 @@ from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.methods import short_names
 from lsplus_tf.training import run_folder
 
-Prediction = tuple[NDArray[np.float64], NDArray[np.int64]]
+Prediction = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ class Results:
         return rows
 
     def predictions(self, row: Row) -> list[Prediction]:
-        """Test probabilities (N, K) and labels (N,): a pair for each run, one for an ensemble."""
+        """Test labels (N,) and probabilities (N, K): a pair for each run, one for an ensemble."""
         scores = self._scores(row, "test")
         if row.calibrators:
             return [
-                (calibrator.predict_proba(logits), labels)
-                for calibrator, (logits, labels) in zip(row.calibrators, scores, strict=True)
+                (labels, calibrator.predict_proba(logits))
+                for calibrator, (labels, logits) in zip(row.calibrators, scores, strict=True)
             ]
-        return [(metrics.softmax(logits), labels) for logits, labels in scores]
+        return [(labels, metrics.softmax(logits)) for labels, logits in scores]
 
     def measured(self, row: Row) -> list[dict[str, float]]:
         """The test metrics of each of a row's predictions, as fractions."""
@@ -175,8 +175,8 @@ class Results:
     def _measured(self) -> dict[str, list[dict[str, float]]]:
         return {
             row.key: [
-                metrics.evaluate(probabilities, labels, convention="paper")
-                for probabilities, labels in self.predictions(row)
+                metrics.evaluate(labels, probabilities, convention="paper")
+                for labels, probabilities in self.predictions(row)
             ]
             if row.ensemble or row.calibrators
             else self._saved(row, "test")
@@ -191,7 +191,7 @@ class Results:
         ]
 
     def _scores(self, row: Row, split: str) -> list[Prediction]:
-        """Logits (N, K) and labels (N,) of each run; of an ensemble the logarithm of its mean.
+        """Labels (N,) and logits (N, K) of each run; of an ensemble the logarithm of its mean.
 
         Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
         since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
@@ -199,9 +199,9 @@ class Results:
         """
         each = [run_folder.read_predictions(r.folder(self.folder), split) for r in self._runs(row)]
         if not row.ensemble:
-            return [(p.logits.astype(np.float64), p.labels) for p in each]
+            return [(p.labels, p.logits.astype(np.float64)) for p in each]
         mean = np.mean([metrics.softmax(p.logits) for p in each], axis=0)
-        return [(np.log(mean.clip(np.finfo(np.float64).tiny)), each[0].labels)]
+        return [(each[0].labels, np.log(mean.clip(np.finfo(np.float64).tiny)))]
 
     def _calibrated(self, row: Row, name: str) -> Row:
         """The row with a calibrator for each of its predictions, fitted to validation alone."""
@@ -209,7 +209,7 @@ class Results:
         fitted = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            for logits, labels in self._scores(row, "validation"):
+            for labels, logits in self._scores(row, "validation"):
                 fitted.append(CALIBRATORS[name]().fit(logits, labels))
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             warnings.warn(f"{title}: {message}", stacklevel=3)

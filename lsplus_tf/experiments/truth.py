@@ -67,7 +67,7 @@ def compare_with_truth(results: Results) -> Truth | None:
     if posterior is None:
         return None
     measured = {
-        row.key: [_measure(p, posterior, labels) for p, labels in results.predictions(row)]
+        row.key: [_measure(p, posterior, labels) for labels, p in results.predictions(row)]
         for row in results.rows
     }
     runs = pd.DataFrame(
@@ -149,13 +149,13 @@ def _measure(
     probabilities: NDArray[np.float64], posterior: NDArray[np.float64], labels: NDArray[np.int64]
 ) -> dict[str, float]:
     return {
-        "true_accuracy": metrics.true_accuracy(probabilities, posterior),
-        "ece": metrics.expected_calibration_error(probabilities, labels),
-        "true_calibration_error": metrics.true_calibration_error(probabilities, posterior),
-        "sce": metrics.static_calibration_error(probabilities, labels),
+        "true_accuracy": metrics.true_accuracy(posterior, probabilities),
+        "ece": metrics.expected_calibration_error(labels, probabilities),
+        "true_calibration_error": metrics.true_calibration_error(posterior, probabilities),
+        "sce": metrics.static_calibration_error(labels, probabilities),
         "true_static_calibration_error": metrics.true_static_calibration_error(
-            probabilities, posterior
+            posterior, probabilities
         ),
-        "excess_log_loss": metrics.excess_log_loss(probabilities, posterior),
-        "total_variation": metrics.total_variation(probabilities, posterior),
+        "excess_log_loss": metrics.excess_log_loss(posterior, probabilities),
+        "total_variation": metrics.total_variation(posterior, probabilities),
     }

@@ -88,7 +88,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     predictions = {row.key: results.predictions(row) for row in results.rows}
     count = sum(map(len, predictions.values()))
     first = predictions[results.rows[0].key]
-    images, classes = first[0][0].shape
+    images, classes = first[0][1].shape
     groups = _groups(results)
     resamples = _number_of_resamples(images * count, len(predictions))
     keys = list(METRICS)
@@ -130,7 +130,7 @@ def _groups(results: Results) -> NDArray[np.str_] | None:
     return None
 
 
-def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Measure:
+def _measure(metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> Measure:
     """A metric as the table has it, in the LS+ paper's convention."""
     single = probabilities.astype(np.float32)
     match metric:
@@ -141,7 +141,7 @@ def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np
         case "ce":
             true = probabilities[np.arange(labels.size), labels]
             return run_comparison.mean_of(-np.log(true.clip(1e-7, 1 - 1e-7)))
-    return run_comparison.measure_of(metric, single, labels)
+    return run_comparison.measure_of(metric, labels, single)
 
 
 def _differences(metric: str, found: dict[str, Resampled]) -> dict[str, Difference]:

@@ -23,7 +23,7 @@ from lsplus_tf.metrics._resampled_measures import (
     Values,
 )
 
-Measure = Callable[[FloatArray, Labels], float]
+Measure = Callable[[Labels, FloatArray], float]
 Metric = str | Measure
 
 _CACHED = 2**18  # resampled units, or sums, in a block that stays in the processor's cache
@@ -173,7 +173,7 @@ class LoopedStatistic:
         self.members = None if groups is None else np.split(np.argsort(codes, kind="stable"), ends)
 
     def values(self) -> list[float]:
-        return [float(self.measure(model, self.labels)) for model in self.models]
+        return [float(self.measure(self.labels, model)) for model in self.models]
 
     def resampled(self, rng: np.random.Generator, repetitions: int) -> Values:
         values = np.empty(repetitions)
@@ -193,13 +193,13 @@ class LoopedStatistic:
         for i in range(repetitions):
             swap = rng.integers(2, size=self.units).astype(bool)[self.codes, np.newaxis]
             models = np.where(swap, second, first), np.where(swap, first, second)
-            a, b = (self.measure(model, self.labels) for model in models)
+            a, b = (self.measure(self.labels, model) for model in models)
             values[i] = a - b
         return values
 
     def _statistic(self, chosen: npt.NDArray[Any]) -> float:
         labels = self.labels[chosen]
-        first, *second = (self.measure(model[chosen], labels) for model in self.models)
+        first, *second = (self.measure(labels, model[chosen]) for model in self.models)
         return first - second[0] if second else first
 
 
@@ -237,9 +237,9 @@ def statistic_of(
     return LoopedStatistic(_checked_function(metric), arrays, first.labels, codes)
 
 
-def _checked_function(metric: Callable[[FloatArray, Labels], Any]) -> Measure:
-    def measure(probabilities: FloatArray, labels: Labels) -> float:
-        value = np.asarray(metric(probabilities, labels))
+def _checked_function(metric: Callable[[Labels, FloatArray], Any]) -> Measure:
+    def measure(labels: Labels, probabilities: FloatArray) -> float:
+        value = np.asarray(metric(labels, probabilities))
         if value.ndim or value.dtype.kind not in "fiub":
             raise InputError(f"metric: expected a function that returns a number, received {value}")
         return float(value)

@@ -28,7 +28,7 @@ from lsplus_tf.metrics.brier import BrierScale, brier_factor
 
 
 def annotator_cross_entropy(
-    probabilities: npt.ArrayLike, votes: npt.ArrayLike, *, from_logits: bool = False
+    votes: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Mean over samples of - sum_k v_k log p_k for the shares v of votes.
 
@@ -38,9 +38,9 @@ def annotator_cross_entropy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     votes : array_like, shape (N, K)
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -60,7 +60,7 @@ def annotator_cross_entropy(
 
     Examples
     --------
-    >>> round(annotator_cross_entropy([[0.5, 0.5], [0.8, 0.2]], [[3, 1], [4, 0]]), 4)
+    >>> round(annotator_cross_entropy([[3, 1], [4, 0]], [[0.5, 0.5], [0.8, 0.2]]), 4)
     0.4581
     """
     checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
@@ -72,8 +72,8 @@ def annotator_cross_entropy(
 
 
 def annotator_brier_score(
-    probabilities: npt.ArrayLike,
     votes: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
@@ -85,9 +85,9 @@ def annotator_brier_score(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     votes : array_like, shape (N, K)
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K)
     scale : {"sum", "half", "mean"}
         That of :func:`~lsplus_tf.metrics.brier_score`.
     from_logits : bool
@@ -105,7 +105,7 @@ def annotator_brier_score(
 
     Examples
     --------
-    >>> round(annotator_brier_score([[0.5, 0.5], [0.8, 0.2]], [[3, 1], [4, 0]]), 4)
+    >>> round(annotator_brier_score([[3, 1], [4, 0]], [[0.5, 0.5], [0.8, 0.2]]), 4)
     0.1025
     """
     check_choice("scale", scale, BrierScale)
@@ -118,8 +118,8 @@ def annotator_brier_score(
 
 
 def annotator_calibration_error(
-    probabilities: npt.ArrayLike,
     votes: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
@@ -135,9 +135,9 @@ def annotator_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     votes : array_like, shape (N, K)
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     binning : {"equal_width", "equal_mass"}
@@ -160,9 +160,9 @@ def annotator_calibration_error(
     Examples
     --------
     >>> P = [[0.75, 0.25], [0.75, 0.25]]
-    >>> annotator_calibration_error(P, [[3, 1], [3, 1]])
+    >>> annotator_calibration_error([[3, 1], [3, 1]], P)
     0.0
-    >>> annotator_calibration_error(P, [[1, 0], [1, 0]])
+    >>> annotator_calibration_error([[1, 0], [1, 0]], P)
     0.25
     """
     check_count("num_bins", num_bins)
@@ -185,8 +185,8 @@ def annotator_calibration_error(
 
 
 def annotator_static_calibration_error(
-    probabilities: npt.ArrayLike,
     votes: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     closed: Closed = "right",
@@ -199,9 +199,9 @@ def annotator_static_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     votes : array_like, shape (N, K)
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     closed : {"right", "left"}
@@ -222,9 +222,9 @@ def annotator_static_calibration_error(
     Examples
     --------
     >>> P = [[0.75, 0.25], [0.75, 0.25]]
-    >>> annotator_static_calibration_error(P, [[3, 1], [3, 1]])
+    >>> annotator_static_calibration_error([[3, 1], [3, 1]], P)
     0.0
-    >>> annotator_static_calibration_error(P, [[1, 0], [0, 1]])
+    >>> annotator_static_calibration_error([[1, 0], [0, 1]], P)
     0.25
     """
     check_choice("closed", closed, Closed)

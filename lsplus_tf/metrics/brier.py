@@ -20,8 +20,8 @@ class BrierDecomposition(NamedTuple):
 
     Examples
     --------
-    >>> terms = brier_decomposition([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])
-    >>> abs(terms.brier_score - brier_score([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])) < 1e-9
+    >>> terms = brier_decomposition([0, 1, 1], [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]])
+    >>> abs(terms.brier_score - brier_score([0, 1, 1], [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]])) < 1e-9
     True
     """
 
@@ -44,8 +44,8 @@ class BrierDecomposition(NamedTuple):
 
 
 def brier_score(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
@@ -57,8 +57,8 @@ def brier_score(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     scale : {"sum", "half", "mean"}
         Brier's original sum over the K classes, in [0, 2]; half of it, in [0, 1]; or the mean over
         the classes, in [0, 2/K].
@@ -76,9 +76,9 @@ def brier_score(
 
     Examples
     --------
-    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    >>> round(brier_score([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.29
-    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1], scale="half"), 4)
+    >>> round(brier_score([0, 1], [[0.8, 0.2], [0.5, 0.5]], scale="half"), 4)
     0.145
     """
     check_choice("scale", scale, BrierScale)
@@ -87,8 +87,8 @@ def brier_score(
 
 
 def brier_decomposition(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     scale: BrierScale = "sum",
@@ -112,8 +112,8 @@ def brier_decomposition(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B of equal width, at least 1.
     scale : {"sum", "half", "mean"}
@@ -137,10 +137,10 @@ def brier_decomposition(
     Examples
     --------
     >>> P, y = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.3, 0.7]], [0, 1, 1, 1]
-    >>> terms = brier_decomposition(P, y)
+    >>> terms = brier_decomposition(y, P)
     >>> [round(term, 4) for term in terms]
     [0.18, 0.125, 0.375, 0.0, 0.0]
-    >>> round(terms.brier_score, 4), round(brier_score(P, y), 4)
+    >>> round(terms.brier_score, 4), round(brier_score(y, P), 4)
     (0.43, 0.43)
     """
     check_choice("scale", scale, BrierScale)

@@ -20,8 +20,8 @@ from lsplus_tf.metrics._predictions import (
 
 
 def expected_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
@@ -38,8 +38,8 @@ def expected_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
@@ -74,19 +74,19 @@ def expected_calibration_error(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.3, 0.7]], [0, 0]
-    >>> round(expected_calibration_error(P, y), 4)
+    >>> round(expected_calibration_error(y, P), 4)
     0.4
-    >>> round(expected_calibration_error(P, y, norm=2), 4)
+    >>> round(expected_calibration_error(y, P, norm=2), 4)
     0.5
-    >>> round(expected_calibration_error(P, y, num_bins=1, binning="equal_mass"), 4)
+    >>> round(expected_calibration_error(y, P, num_bins=1, binning="equal_mass"), 4)
     0.3
 
     0.5 ends a bin or begins one:
 
     >>> P, y = [[0.5, 0.5], [0.9, 0.1]], [1, 0]
-    >>> round(expected_calibration_error(P, y, num_bins=2, closed="right"), 4)
+    >>> round(expected_calibration_error(y, P, num_bins=2, closed="right"), 4)
     0.3
-    >>> round(expected_calibration_error(P, y, num_bins=2, closed="left"), 4)
+    >>> round(expected_calibration_error(y, P, num_bins=2, closed="left"), 4)
     0.2
     """
     predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
@@ -95,8 +95,8 @@ def expected_calibration_error(
 
 
 def maximum_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     from_logits: bool = False,
@@ -105,8 +105,8 @@ def maximum_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     from_logits : bool
@@ -123,7 +123,7 @@ def maximum_calibration_error(
 
     Examples
     --------
-    >>> round(maximum_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> round(maximum_calibration_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.7
     """
     return _measures.mce(
@@ -132,8 +132,8 @@ def maximum_calibration_error(
 
 
 def adaptive_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
@@ -147,8 +147,8 @@ def adaptive_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
@@ -168,7 +168,7 @@ def adaptive_calibration_error(
     Examples
     --------
     >>> P = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]
-    >>> round(adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2), 4)
+    >>> round(adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2), 4)
     0.15
     """
     return _measures.ace(
@@ -177,8 +177,8 @@ def adaptive_calibration_error(
 
 
 def classwise_adaptive_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     threshold: float = 0.0,
@@ -198,8 +198,8 @@ def classwise_adaptive_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1; a class with fewer samples has that many.
     threshold : float
@@ -224,9 +224,9 @@ def classwise_adaptive_calibration_error(
     Examples
     --------
     >>> P = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]
-    >>> round(classwise_adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2), 4)
+    >>> round(classwise_adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2), 4)
     0.3
-    >>> round(classwise_adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2, threshold=0.5), 4)
+    >>> round(classwise_adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2, threshold=0.5), 4)
     0.35
     """
     check_fraction("threshold", threshold)
@@ -235,8 +235,8 @@ def classwise_adaptive_calibration_error(
 
 
 def static_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
@@ -249,8 +249,8 @@ def static_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
@@ -271,7 +271,7 @@ def static_calibration_error(
 
     Examples
     --------
-    >>> round(static_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> round(static_calibration_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.4
     """
     predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
@@ -279,8 +279,8 @@ def static_calibration_error(
 
 
 def overconfidence_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     confidence_weighted: bool = False,
@@ -292,8 +292,8 @@ def overconfidence_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B of equal width, at least 1.
     confidence_weighted : bool
@@ -314,9 +314,9 @@ def overconfidence_error(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.3, 0.7]], [0, 0]
-    >>> round(overconfidence_error(P, y), 4), round(underconfidence_error(P, y), 4)
+    >>> round(overconfidence_error(y, P), 4), round(underconfidence_error(y, P), 4)
     (0.35, 0.05)
-    >>> round(overconfidence_error(P, y, confidence_weighted=True), 4)
+    >>> round(overconfidence_error(y, P, confidence_weighted=True), 4)
     0.245
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
@@ -328,8 +328,8 @@ def overconfidence_error(
 
 
 def underconfidence_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     from_logits: bool = False,
@@ -338,8 +338,8 @@ def underconfidence_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B of equal width, at least 1.
     from_logits : bool
@@ -352,7 +352,7 @@ def underconfidence_error(
 
     Examples
     --------
-    >>> round(underconfidence_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> round(underconfidence_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.05
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)

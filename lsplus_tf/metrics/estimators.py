@@ -34,8 +34,8 @@ _SMOOTH_CELLS = 2**13
 
 
 def debiased_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     norm: Literal[1, 2] = 2,
@@ -57,8 +57,8 @@ def debiased_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     norm : {1, 2}
@@ -84,10 +84,10 @@ def debiased_calibration_error(
     Examples
     --------
     >>> P, y = [[0.8, 0.2]] * 5, [0, 0, 0, 1, 1]
-    >>> debiased_calibration_error(P, y, num_bins=1)
+    >>> debiased_calibration_error(y, P, num_bins=1)
     0.0
     >>> P, y = [[0.8, 0.2]] * 50, [0] * 30 + [1] * 20
-    >>> round(debiased_calibration_error(P, y, num_bins=1), 4)
+    >>> round(debiased_calibration_error(y, P, num_bins=1), 4)
     0.1874
     """
     if norm not in (1, 2):
@@ -111,8 +111,8 @@ def debiased_calibration_error(
 
 
 def sweep_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     norm: Norm = 1,
     from_logits: bool = False,
@@ -124,8 +124,8 @@ def sweep_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     norm : float or "max"
         As in :func:`~lsplus_tf.metrics.expected_calibration_error`. The authors' released code
         takes 2 unless told otherwise.
@@ -145,9 +145,9 @@ def sweep_calibration_error(
     Examples
     --------
     >>> P = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]
-    >>> round(sweep_calibration_error(P, [0, 0, 1, 1]), 4)  # 4 bins
+    >>> round(sweep_calibration_error([0, 0, 1, 1], P), 4)  # 4 bins
     0.4
-    >>> round(sweep_calibration_error(P, [1, 0, 0, 1]), 4)  # 3 bins
+    >>> round(sweep_calibration_error([1, 0, 0, 1], P), 4)  # 3 bins
     0.25
     """
     check_norm(norm)
@@ -157,7 +157,7 @@ def sweep_calibration_error(
 
 
 def smooth_calibration_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Smooth ECE of the top label: a kernel instead of bins, whose width the data decide.
 
@@ -170,8 +170,8 @@ def smooth_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -187,7 +187,7 @@ def smooth_calibration_error(
 
     Examples
     --------
-    >>> round(smooth_calibration_error([[0.8, 0.2]] * 10, [0] * 6 + [1] * 4), 3)
+    >>> round(smooth_calibration_error([0] * 6 + [1] * 4, [[0.8, 0.2]] * 10), 3)
     0.2
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
@@ -214,8 +214,8 @@ def smooth_calibration_error(
 
 
 def kde_calibration_error(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     bandwidth: float | None = None,
     norm: float = 1,
@@ -241,9 +241,9 @@ def kde_calibration_error(
 
     Parameters
     ----------
+    labels : array_like of int, shape (N,)
     probabilities : array_like, shape (N, K)
         N >= 2.
-    labels : array_like of int, shape (N,)
     bandwidth : float, optional
         Positive. Default: of 21 from 1e-5 to 1, the one with the largest leave-one-out likelihood
         of the predictions (for "top_label" of the confidences).
@@ -271,9 +271,9 @@ def kde_calibration_error(
     Examples
     --------
     >>> P, y = [[0.8, 0.2]] * 10, [0] * 6 + [1] * 4
-    >>> round(kde_calibration_error(P, y, bandwidth=0.1), 4)  # 5/9 or 6/9, without the sample
+    >>> round(kde_calibration_error(y, P, bandwidth=0.1), 4)  # 5/9 or 6/9, without the sample
     0.4
-    >>> round(kde_calibration_error(P, y, bandwidth=0.1, kind="top_label"), 4)
+    >>> round(kde_calibration_error(y, P, bandwidth=0.1, kind="top_label"), 4)
     0.2
     """
     check_choice("kind", kind, KdeKind)

@@ -37,8 +37,8 @@ from lsplus_tf.metrics._predictions import (
 
 
 def accuracy(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -50,8 +50,8 @@ def accuracy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     convention : {"standard", "paper"}
         See the table at the head of this module.
     from_logits : bool
@@ -64,9 +64,9 @@ def accuracy(
 
     Examples
     --------
-    >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0])
+    >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]])
     1.0
-    >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0], convention="paper")
+    >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="paper")
     0.5
     """
     return _measures.accuracy(
@@ -75,7 +75,7 @@ def accuracy(
 
 
 def balanced_accuracy(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
@@ -84,8 +84,8 @@ def balanced_accuracy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -96,7 +96,7 @@ def balanced_accuracy(
 
     Examples
     --------
-    >>> balanced_accuracy([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
     return _measures.balanced_accuracy(
@@ -105,7 +105,7 @@ def balanced_accuracy(
 
 
 def top_k_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, k: int, from_logits: bool = False
 ) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
@@ -114,8 +114,8 @@ def top_k_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     k : int
         At least 1.
     from_logits : bool
@@ -128,7 +128,7 @@ def top_k_error(
 
     Examples
     --------
-    >>> top_k_error([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], [1, 2], k=2)
+    >>> top_k_error([1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], k=2)
     0.5
     """
     check_count("k", k)
@@ -138,7 +138,7 @@ def top_k_error(
 
 
 def auroc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
@@ -148,8 +148,8 @@ def auroc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -160,14 +160,14 @@ def auroc(
 
     Examples
     --------
-    >>> auroc([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]], [0, 1, 0])
+    >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
     """
     return _measures.auroc(check_predictions(probabilities, labels, from_logits=from_logits))
 
 
 def precision(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
@@ -175,8 +175,8 @@ def precision(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -187,7 +187,7 @@ def precision(
 
     Examples
     --------
-    >>> precision([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
     return _measures.precision_recall_f1(
@@ -196,7 +196,7 @@ def precision(
 
 
 def recall(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
@@ -204,8 +204,8 @@ def recall(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -216,7 +216,7 @@ def recall(
 
     Examples
     --------
-    >>> recall([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
     return _measures.precision_recall_f1(
@@ -224,15 +224,15 @@ def recall(
     )[1]
 
 
-def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False) -> float:
+def f1(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
     As there, the mean is over the classes that are in the labels or in the predictions.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -243,7 +243,7 @@ def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool
 
     Examples
     --------
-    >>> round(f1([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1]), 4)
+    >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
     return _measures.precision_recall_f1(
@@ -252,8 +252,8 @@ def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool
 
 
 def negative_log_likelihood(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -266,8 +266,8 @@ def negative_log_likelihood(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     convention : {"standard", "paper"}
         See the table at the head of this module.
     from_logits : bool
@@ -280,7 +280,7 @@ def negative_log_likelihood(
 
     Examples
     --------
-    >>> round(negative_log_likelihood([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    >>> round(negative_log_likelihood([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.4581
     """
     return _measures.nll(
@@ -289,14 +289,14 @@ def negative_log_likelihood(
 
 
 def mean_confidence(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -307,7 +307,7 @@ def mean_confidence(
 
     Examples
     --------
-    >>> mean_confidence([[0.75, 0.25], [0.5, 0.5]], [0, 1])
+    >>> mean_confidence([0, 1], [[0.75, 0.25], [0.5, 0.5]])
     0.625
     """
     return _measures.mean_confidence(
@@ -316,8 +316,8 @@ def mean_confidence(
 
 
 def evaluate(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -326,10 +326,10 @@ def evaluate(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-        Softmax outputs, or logits.
     labels : array_like of int, shape (N,)
         True classes in [0, K).
+    probabilities : array_like, shape (N, K)
+        Softmax outputs, or logits.
     convention : {"standard", "paper"}
         Sound definitions, or those of the LS+ paper's released code; the table at the head of this
         module says how they differ.
@@ -354,7 +354,7 @@ def evaluate(
 
     Examples
     --------
-    >>> metrics = evaluate([[0.9, 0.1], [0.3, 0.7]], [0, 1])
+    >>> metrics = evaluate([0, 1], [[0.9, 0.1], [0.3, 0.7]])
     >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
     (1.0, 0.2, 0.1)
     """

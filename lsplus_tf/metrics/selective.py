@@ -18,8 +18,8 @@ Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 def retention_curve(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     fractions: npt.ArrayLike | None = None,
     convention: Convention = "standard",
@@ -32,8 +32,8 @@ def retention_curve(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     fractions : array_like, shape (M,), optional
         Fractions in [0, 1] at which to evaluate the curve. Default: i/N for i = 0..N, every point
         that there is; with ``convention="paper"`` the paper's log(i)/log(200) for i = 1..200.
@@ -60,7 +60,7 @@ def retention_curve(
 
     Examples
     --------
-    >>> fractions, accuracy = retention_curve([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> fractions, accuracy = retention_curve([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     >>> fractions.tolist(), accuracy.tolist()
     ([0.0, 0.5, 1.0], [1.0, 1.0, 0.5])
     """
@@ -80,8 +80,8 @@ def retention_curve(
 
 
 def retention_auc(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -90,8 +90,8 @@ def retention_auc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     convention : {"standard", "paper"}
         See :func:`retention_curve`.
     from_logits : bool
@@ -109,7 +109,7 @@ def retention_auc(
 
     Examples
     --------
-    >>> retention_auc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> retention_auc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.875
     """
     return _measures.retention_auc(
@@ -118,14 +118,14 @@ def retention_auc(
 
 
 def risk_coverage_curve(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> Curve:
     """Error rate among the samples that a model answers when it abstains on the least confident.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -146,7 +146,7 @@ def risk_coverage_curve(
 
     Examples
     --------
-    >>> coverage, risk = risk_coverage_curve([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> coverage, risk = risk_coverage_curve([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     >>> coverage.tolist(), risk.tolist()
     ([0.5, 1.0], [0.0, 0.5])
     """
@@ -156,14 +156,14 @@ def risk_coverage_curve(
 
 
 def aurc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Area under the risk-coverage curve: the mean of its N risks.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -183,14 +183,14 @@ def aurc(
 
     Examples
     --------
-    >>> aurc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> aurc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.25
     """
-    return float(risk_coverage_curve(probabilities, labels, from_logits=from_logits)[1].mean())
+    return float(risk_coverage_curve(labels, probabilities, from_logits=from_logits)[1].mean())
 
 
 def excess_aurc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """E-AURC: the AURC less that of the best order of the same predictions.
 
@@ -199,8 +199,8 @@ def excess_aurc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -220,9 +220,9 @@ def excess_aurc(
 
     Examples
     --------
-    >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> excess_aurc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.0
-    >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [1, 1])
+    >>> excess_aurc([1, 1], [[0.9, 0.1], [0.4, 0.6]])
     0.5
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
@@ -234,7 +234,7 @@ def excess_aurc(
 
 
 def augrc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Area under the generalised risk-coverage curve: the mean risk of undetected failures.
 
@@ -246,8 +246,8 @@ def augrc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -268,7 +268,7 @@ def augrc(
 
     Examples
     --------
-    >>> augrc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> augrc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.125
     """
     predictions = check_predictions(probabilities, labels, from_logits=from_logits)
@@ -278,18 +278,18 @@ def augrc(
 
 
 def risk_at_coverage(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
-    coverage: float,
+    probabilities: npt.ArrayLike,
     *,
+    coverage: float,
     from_logits: bool = False,
 ) -> float:
     """Error rate when the model answers at least this share of the samples, the most confident.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     coverage : float
         In [0, 1]. ceil(N coverage) samples are answered, at least one.
     from_logits : bool
@@ -308,7 +308,7 @@ def risk_at_coverage(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], [0, 0, 1, 0]
-    >>> [risk_at_coverage(P, y, coverage=c) for c in (0.5, 0.75, 1)]
+    >>> [risk_at_coverage(y, P, coverage=c) for c in (0.5, 0.75, 1)]
     [0.0, 0.33333333333333337, 0.25]
     """
     check_fraction("coverage", coverage)
@@ -320,14 +320,14 @@ def risk_at_coverage(
 
 
 def coverage_at_risk(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: float, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, risk: float, from_logits: bool = False
 ) -> float:
     """Largest share of samples, the most confident, that is answered at no more than this risk.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     risk : float
         Error rate that is accepted, in [0, 1].
     from_logits : bool
@@ -347,7 +347,7 @@ def coverage_at_risk(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], [0, 0, 1, 0]
-    >>> [coverage_at_risk(P, y, risk=r) for r in (0.1, 0.25)]
+    >>> [coverage_at_risk(y, P, risk=r) for r in (0.1, 0.25)]
     [0.5, 1.0]
     """
     check_fraction("risk", risk)

@@ -6,7 +6,7 @@ and the errors raised are those of :mod:`lsplus_tf.metrics.functional`.
 
 A metric is one of accuracy, balanced_accuracy, precision, recall, f1, ece, mce, sce, ace, ce,
 brier, top1_error, top5_error, mean_confidence, auroc, retention_auc and aurc, in the standard
-convention and with 15 bins, or a function of probabilities (N, K) and labels (N,) that returns a
+convention and with 15 bins, or a function of labels (N,) and probabilities (N, K) that returns a
 number, such as ``partial(expected_calibration_error, num_bins=10)``. All named ones but ace,
 auroc, retention_auc and aurc are functions of sums over samples, so that a product of matrices
 gives all resamples; those four are evaluated once for each, on samples that are sorted only once,
@@ -66,7 +66,7 @@ class PairedDifference:
     Examples
     --------
     >>> a, b = [[0.8, 0.2], [0.3, 0.7]] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20
-    >>> paired = paired_bootstrap("accuracy", a, b, [0, 1] * 20)
+    >>> paired = paired_bootstrap("accuracy", [0, 1] * 20, a, b)
     >>> paired.value_a, paired.value_b, paired.difference.value, paired.p_value < 0.05
     (1.0, 0.5, 0.5, True)
     """
@@ -79,8 +79,8 @@ class PairedDifference:
 
 def bootstrap_interval(
     metric: Metric,
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     confidence_level: float = 0.95,
     method: Method = "percentile",
@@ -102,10 +102,10 @@ def bootstrap_interval(
     Parameters
     ----------
     metric : str or function
-        A name or a function of (probabilities, labels); see the head of this module.
+        A name or a function of (labels, probabilities); see the head of this module.
+    labels : array_like of int, shape (N,)
     probabilities : array_like, shape (N, K)
         N >= 2.
-    labels : array_like of int, shape (N,)
     confidence_level : float
         In (0, 1).
     method : {"percentile", "bca"}
@@ -149,7 +149,7 @@ def bootstrap_interval(
 
     Examples
     --------
-    >>> interval = bootstrap_interval("accuracy", [[0.9, 0.1], [0.6, 0.4]] * 50, [0, 0, 1, 0] * 25)
+    >>> interval = bootstrap_interval("accuracy", [0, 0, 1, 0] * 25, [[0.9, 0.1], [0.6, 0.4]] * 50)
     >>> interval.value, round(interval.low, 2), round(interval.high, 2)
     (0.75, 0.67, 0.84)
     """
@@ -161,9 +161,9 @@ def bootstrap_interval(
 
 def paired_bootstrap(
     metric: Metric,
+    labels: npt.ArrayLike,
     probabilities_a: npt.ArrayLike,
     probabilities_b: npt.ArrayLike,
-    labels: npt.ArrayLike,
     *,
     confidence_level: float = 0.95,
     method: Method = "percentile",
@@ -181,10 +181,10 @@ def paired_bootstrap(
     Parameters
     ----------
     metric : str or function
-        A name or a function of (probabilities, labels); see the head of this module.
+        A name or a function of (labels, probabilities); see the head of this module.
+    labels : array_like of int, shape (N,)
     probabilities_a, probabilities_b : array_like, shape (N, K)
         The two models' predictions of the same samples in the same order.
-    labels : array_like of int, shape (N,)
     confidence_level, method, num_resamples, groups, seed
         As :func:`bootstrap_interval` takes them.
     from_logits : bool
@@ -212,7 +212,7 @@ def paired_bootstrap(
     Examples
     --------
     >>> a, b = [[0.9, 0.1], [0.2, 0.8]] * 50, [[0.6, 0.4], [0.6, 0.4]] * 50
-    >>> result = paired_bootstrap("accuracy", a, b, [0, 1] * 50)
+    >>> result = paired_bootstrap("accuracy", [0, 1] * 50, a, b)
     >>> result.value_a, result.value_b, result.difference.value, round(result.p_value, 3)
     (1.0, 0.5, 0.5, 0.002)
     """
@@ -226,9 +226,9 @@ def paired_bootstrap(
 
 def permutation_test(
     metric: Metric,
+    labels: npt.ArrayLike,
     probabilities_a: npt.ArrayLike,
     probabilities_b: npt.ArrayLike,
-    labels: npt.ArrayLike,
     *,
     num_permutations: int = 1000,
     groups: npt.ArrayLike | None = None,
@@ -244,10 +244,10 @@ def permutation_test(
     Parameters
     ----------
     metric : str or function
-        A name or a function of (probabilities, labels); see the head of this module.
+        A name or a function of (labels, probabilities); see the head of this module.
+    labels : array_like of int, shape (N,)
     probabilities_a, probabilities_b : array_like, shape (N, K)
         The two models' predictions of the same samples in the same order.
-    labels : array_like of int, shape (N,)
     num_permutations : int
         At least 1.
     groups : array_like, shape (N,), optional
@@ -275,7 +275,7 @@ def permutation_test(
     Examples
     --------
     >>> a, b = [[0.9, 0.1], [0.2, 0.8]] * 50, [[0.6, 0.4], [0.6, 0.4]] * 50
-    >>> result = permutation_test("accuracy", a, b, [0, 1] * 50)
+    >>> result = permutation_test("accuracy", [0, 1] * 50, a, b)
     >>> result.statistic, round(result.p_value, 4)
     (0.5, 0.001)
     """
@@ -297,7 +297,7 @@ def permutation_test(
 
 
 def spiegelhalter_test(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> HypothesisTest:
     """Spiegelhalter's z test of calibration: is the Brier score what the probabilities promise?
 
@@ -312,9 +312,9 @@ def spiegelhalter_test(
 
     Parameters
     ----------
+    labels : array_like of int, shape (N,)
     probabilities : array_like, shape (N, K)
         Rows are rescaled to sum to 1 exactly.
-    labels : array_like of int, shape (N,)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -342,7 +342,7 @@ def spiegelhalter_test(
 
     Examples
     --------
-    >>> result = spiegelhalter_test([[0.8, 0.2]] * 100, [0] * 65 + [1] * 35)
+    >>> result = spiegelhalter_test([0] * 65 + [1] * 35, [[0.8, 0.2]] * 100)
     >>> round(result.statistic, 4), round(result.p_value, 4)
     (3.75, 0.0002)
     """

@@ -28,7 +28,7 @@ from lsplus_tf.metrics.annotators import (
 
 
 def true_accuracy(
-    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Mean exact probability that the predicted class is the right one.
 
@@ -37,9 +37,9 @@ def true_accuracy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     posterior : array_like, shape (N, K)
         The exact p(y | x).
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -56,7 +56,7 @@ def true_accuracy(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> true_accuracy([[0.9, 0.1], [0.2, 0.8]], posterior)
+    >>> true_accuracy(posterior, [[0.9, 0.1], [0.2, 0.8]])
     0.625
     """
     checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
@@ -64,8 +64,8 @@ def true_accuracy(
 
 
 def true_calibration_error(
-    probabilities: npt.ArrayLike,
     posterior: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
@@ -85,9 +85,9 @@ def true_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     posterior : array_like, shape (N, K)
         The exact p(y | x).
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     binning : {"equal_width", "equal_mass"}
@@ -112,19 +112,19 @@ def true_calibration_error(
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
     >>> true_calibration_error(posterior, posterior)
     0.0
-    >>> true_calibration_error([[0.75, 0.25], [0.75, 0.25]], posterior)
+    >>> true_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
     checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
     # The shares that endlessly many annotators' votes would have, if each saw the truth.
     return annotator_calibration_error(
-        checked, exact, num_bins=num_bins, binning=binning, norm=norm, closed=closed
+        exact, checked, num_bins=num_bins, binning=binning, norm=norm, closed=closed
     )
 
 
 def true_static_calibration_error(
-    probabilities: npt.ArrayLike,
     posterior: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = PAPER_BINS,
     closed: Closed = "right",
@@ -137,9 +137,9 @@ def true_static_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     posterior : array_like, shape (N, K)
         The exact p(y | x).
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Number of bins B, at least 1.
     closed : {"right", "left"}
@@ -160,15 +160,15 @@ def true_static_calibration_error(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> true_static_calibration_error([[0.75, 0.25], [0.75, 0.25]], posterior)
+    >>> true_static_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
     checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
-    return annotator_static_calibration_error(checked, exact, num_bins=num_bins, closed=closed)
+    return annotator_static_calibration_error(exact, checked, num_bins=num_bins, closed=closed)
 
 
 def excess_log_loss(
-    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Mean over samples of KL(p* || p): the expected log loss above the lowest that is possible.
 
@@ -178,9 +178,9 @@ def excess_log_loss(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     posterior : array_like, shape (N, K)
         The exact p(y | x).
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -197,7 +197,7 @@ def excess_log_loss(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> round(excess_log_loss([[0.75, 0.25], [0.75, 0.25]], posterior), 4)
+    >>> round(excess_log_loss(posterior, [[0.75, 0.25], [0.75, 0.25]]), 4)
     0.0719
     """
     checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
@@ -213,15 +213,15 @@ def excess_log_loss(
 
 
 def total_variation(
-    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
 ) -> float:
     """Mean over samples of the total variation distance, half the sum of |p*_k - p_k|.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     posterior : array_like, shape (N, K)
         The exact p(y | x).
+    probabilities : array_like, shape (N, K)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -239,7 +239,7 @@ def total_variation(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> total_variation([[0.75, 0.25], [0.75, 0.25]], posterior)
+    >>> total_variation(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
     checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from lsplus_tf.errors import InputError
 
 Prediction = tuple[npt.ArrayLike, npt.ArrayLike]
-"""Probabilities (N, K) and labels (N,)."""
+"""Labels (N,) and probabilities (N, K)."""
 History = Mapping[str, npt.ArrayLike] | pd.DataFrame
 """Columns by name, such as "epoch" and "val_loss": a run's history.csv, or Keras's history."""
 Given = TypeVar("Given")

@@ -25,8 +25,8 @@ _MARKERS = "os^Dv"
 
 
 def reliability_diagram(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = 15,
     interval: float | None = 0.95,
@@ -41,8 +41,8 @@ def reliability_diagram(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Bins of equal width, as in
         :func:`~lsplus_tf.metrics.expected_calibration_error`.
@@ -70,7 +70,7 @@ def reliability_diagram(
 
     Examples
     --------
-    >>> ax = reliability_diagram([[0.9, 0.1], [0.3, 0.7]], [0, 0])
+    >>> ax = reliability_diagram([0, 0], [[0.9, 0.1], [0.3, 0.7]])
     >>> ax.get_ylabel()
     'Accuracy (fraction)'
     """
@@ -139,8 +139,8 @@ def reliability_diagram(
 
 
 def classwise_reliability(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     num_bins: int = 15,
     class_names: Sequence[str] | None = None,
@@ -156,8 +156,8 @@ def classwise_reliability(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     num_bins : int
         Bins of equal width, as in :func:`~lsplus_tf.metrics.static_calibration_error`.
     class_names : sequence of str, length K, optional
@@ -184,7 +184,7 @@ def classwise_reliability(
 
     Examples
     --------
-    >>> ax = classwise_reliability([[0.9, 0.1], [0.3, 0.7]], [0, 0], class_names=["HP", "SSA"])
+    >>> ax = classwise_reliability([0, 0], [[0.9, 0.1], [0.3, 0.7]], class_names=["HP", "SSA"])
     >>> [panel.get_title() for panel in ax.child_axes]
     ['HP\\nECE 40.0%, n = 2', 'SSA\\nECE 40.0%, n = 0']
     """

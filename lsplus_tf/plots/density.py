@@ -22,8 +22,8 @@ _PLAIN_BINS = 20
 
 
 def confidence_density(
-    probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
     *,
     recipe: DensityRecipe = "paper",
     ax: Axes | None = None,
@@ -39,8 +39,8 @@ def confidence_density(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
     labels : array_like of int, shape (N,)
+    probabilities : array_like, shape (N, K)
     recipe : {"paper", "plain"}
     ax : matplotlib.axes.Axes, optional
 
@@ -55,7 +55,7 @@ def confidence_density(
 
     Examples
     --------
-    >>> ax = confidence_density([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]], [0, 0, 0])
+    >>> ax = confidence_density([0, 0, 0], [[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]])
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['Correct (n = 2)', 'Incorrect (n = 1)']
     """

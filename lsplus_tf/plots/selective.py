@@ -26,7 +26,7 @@ def retention_curves(
 
     Parameters
     ----------
-    predictions : mapping of str to (probabilities, labels), or to a list of them
+    predictions : mapping of str to (labels, probabilities), or to a list of them
         One entry per method, in the order of its colours; a list holds one pair per seed, and its
         curve is the mean with a band from the lowest to the highest seed.
     convention : {"standard", "paper"}
@@ -49,7 +49,7 @@ def retention_curves(
 
     Examples
     --------
-    >>> ax = retention_curves({"HL": ([[0.9, 0.1], [0.4, 0.6]], [0, 0])})
+    >>> ax = retention_curves({"HL": ([0, 0], [[0.9, 0.1], [0.4, 0.6]])})
     >>> ax.get_lines()[0].get_label()
     'HL (R-AUC 87.50)'
     """
@@ -74,7 +74,7 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
 
     Parameters
     ----------
-    predictions : mapping of str to (probabilities, labels), or to a list of them
+    predictions : mapping of str to (labels, probabilities), or to a list of them
         One entry per method, in the order of its colours; a list holds one pair per seed, and its
         curve is the mean with a band from the lowest to the highest seed.
     ax : matplotlib.axes.Axes, optional
@@ -101,7 +101,7 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
 
     Examples
     --------
-    >>> ax = risk_coverage_curves({"HL": ([[0.9, 0.1], [0.4, 0.6]], [0, 0])})
+    >>> ax = risk_coverage_curves({"HL": ([0, 0], [[0.9, 0.1], [0.4, 0.6]])})
     >>> ax.get_lines()[0].get_label()
     'HL (AURC 25.00)'
     """
@@ -153,7 +153,7 @@ def _runs(predictions: Mapping[str, Runs]) -> Iterator[tuple[str, Sequence[Predi
         for run in runs:
             if not isinstance(run, (tuple, list)) or len(run) != 2:
                 raise InputError(
-                    "predictions: expected a pair (probabilities, labels) for each run of "
+                    "predictions: expected a pair (labels, probabilities) for each run of "
                     f"{method!r}, received a {type(run).__name__}"
                 )
         yield method, runs

@@ -25,8 +25,8 @@ def true_reliability(
     Parameters
     ----------
     predictions : mapping of str to a list of pairs
-        One entry per method, in the order of its colours, and one pair per seed: probabilities and
-        exact posterior, both (N, K).
+        One entry per method, in the order of its colours, and one pair per seed: the exact
+        posterior and probabilities, both (N, K).
     num_bins : int
         Number of bins, at least 1.
     ax : matplotlib.axes.Axes, optional
@@ -44,7 +44,7 @@ def true_reliability(
     Examples
     --------
     >>> posterior = [[0.7, 0.3], [0.6, 0.4]]
-    >>> ax = true_reliability({"HL": [([[0.9, 0.1], [0.9, 0.1]], posterior)]})
+    >>> ax = true_reliability({"HL": [(posterior, [[0.9, 0.1], [0.9, 0.1]])]})
     >>> ax.get_lines()[1].get_xydata().round(6).tolist()
     [[0.9, 0.65]]
     """
@@ -77,7 +77,7 @@ def true_reliability(
     return ax
 
 
-def _top_label(probabilities: npt.ArrayLike, posterior: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _top_label(posterior: npt.ArrayLike, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Confidence, and the exact probability of the predicted class, (2, N)."""
     checked, exact = check_posterior(probabilities, posterior)
     samples, predicted = np.arange(len(exact)), checked.argmax(axis=1)

@@ -181,7 +181,7 @@ def _write(
         "test": _predict(model, dataset.test, protocol.batch_size),
     }
     measured = {
-        split: metrics.evaluate(p.logits, p.labels, convention="paper", from_logits=True)
+        split: metrics.evaluate(p.labels, p.logits, convention="paper", from_logits=True)
         for split, p in predictions.items()
     }
     _log.info("test: %s", measured["test"])
