@@ -99,7 +99,7 @@ def test_equals_the_functions_after_any_batching(data):
         metric = make(name)
         for part in np.split(np.arange(number), cuts):
             metric.update_state(labels[part], probabilities[part])
-        expected = function(probabilities, labels)
+        expected = function(labels, probabilities)
         np.testing.assert_allclose(metric.result(), expected, rtol=1e-13, atol=1e-15, err_msg=name)
 
 
@@ -114,7 +114,7 @@ def test_equals_the_function_in_every_mode(name, mode):
         update = updater(metric, mode)
         for part in np.split(np.arange(60), 3):
             update(labels[part], given_[part])
-        expected = METRICS[name][2](rows, labels)
+        expected = METRICS[name][2](labels, rows)
         assert metric.result().dtype == tf.float64
         np.testing.assert_allclose(metric.result(), expected, rtol=1e-13, atol=1e-15)
 
@@ -453,7 +453,7 @@ def test_two_replicas():
         p = model.predict(x, verbose=0)
         twice = np.repeat(np.arange(49), weights)
         for cls, function in chosen.items():
-            expected = function(p[twice], y[twice])
+            expected = function(y[twice], p[twice])
             # Not closer: the float32 outputs of batches of another size may differ in the last bit.
             np.testing.assert_allclose(log["val_" + cls().name][-1], expected, rtol=1e-6)
 
