@@ -26,26 +26,26 @@ METRICS: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "ece10": (
         streaming.ExpectedCalibrationError,
         {"num_bins": 10},
-        lambda p, y: metrics.expected_calibration_error(y, p, num_bins=10),
+        lambda y, p: metrics.expected_calibration_error(y, p, num_bins=10),
     ),
     "ece1": (
         streaming.ExpectedCalibrationError,
         {"num_bins": 1},
-        lambda p, y: metrics.expected_calibration_error(y, p, num_bins=1),
+        lambda y, p: metrics.expected_calibration_error(y, p, num_bins=1),
     ),
     "mce": (streaming.MaximumCalibrationError, {}, metrics.maximum_calibration_error),
     "sce": (streaming.StaticCalibrationError, {}, metrics.static_calibration_error),
     "sce10": (
         streaming.StaticCalibrationError,
         {"num_bins": 10},
-        lambda p, y: metrics.static_calibration_error(y, p, num_bins=10),
+        lambda y, p: metrics.static_calibration_error(y, p, num_bins=10),
     ),
     "brier": (streaming.BrierScore, {}, metrics.brier_score),
     "nll": (streaming.NegativeLogLikelihood, {}, metrics.negative_log_likelihood),
     "confidence": (streaming.MeanConfidence, {}, metrics.mean_confidence),
-    "top1": (streaming.TopKError, {"k": 1}, lambda p, y: metrics.top_k_error(y, p, k=1)),
-    "top2": (streaming.TopKError, {"k": 2}, lambda p, y: metrics.top_k_error(y, p, k=2)),
-    "top9": (streaming.TopKError, {"k": 9}, lambda p, y: metrics.top_k_error(y, p, k=9)),
+    "top1": (streaming.TopKError, {"k": 1}, lambda y, p: metrics.top_k_error(y, p, k=1)),
+    "top2": (streaming.TopKError, {"k": 2}, lambda y, p: metrics.top_k_error(y, p, k=2)),
+    "top9": (streaming.TopKError, {"k": 9}, lambda y, p: metrics.top_k_error(y, p, k=9)),
 }
 MODES = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 every_metric = pytest.mark.parametrize("name", METRICS)
@@ -154,7 +154,7 @@ def test_sample_weights(name, mode):
     labels, probabilities = samples()
     weights = np.arange(60) % 3
     repeats = np.repeat(np.arange(60), weights)
-    expected = METRICS[name][2](probabilities[repeats], labels[repeats])
+    expected = METRICS[name][2](labels[repeats], probabilities[repeats])
     labels[weights == 0] = -1
     probabilities[weights == 0] = np.nan
     for given_ in (weights, weights[:, None].astype(np.float32)):
@@ -337,7 +337,7 @@ def test_in_the_training_log(options):
     probabilities = model.predict(x, verbose=0)
     tolerance = 1e-6  # the network's last bit depends on batch size, XLA and TensorFlow's version
     for name in chosen:
-        key, expected = "val_" + make(name).name, METRICS[name][2](probabilities, y)
+        key, expected = "val_" + make(name).name, METRICS[name][2](y, probabilities)
         assert log[key][-1] == pytest.approx(expected, rel=tolerance), key
     repeats = np.repeat(np.arange(50), weights)
     expected = metrics.expected_calibration_error(y[repeats], probabilities[repeats])
@@ -466,7 +466,7 @@ def test_two_replicas():
         for labels, outputs in strategy.experimental_distribute_dataset(data):
             step(labels, outputs)
         for metric in own:
-            np.testing.assert_allclose(metric.result(), chosen[type(metric)](p, y), rtol=1e-12)
+            np.testing.assert_allclose(metric.result(), chosen[type(metric)](y, p), rtol=1e-12)
         print("done")
     """
     done = subprocess.run(
