@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         OnlineLabelSmoothingLoss,
     )
     from lsplus_tf.metrics import evaluate
-    from lsplus_tf.predictions import label_predictions, read_predictions
+    from lsplus_tf.predictions import Predictions, read_predictions
     from lsplus_tf.priors import class_accuracy, informed_prior
 
 _SUBPACKAGES = (
@@ -62,7 +62,7 @@ _MODULE_OF = {
     "LSPlusLoss": "losses",
     "OnlineLabelSmoothingLoss": "losses",
     "evaluate": "metrics",
-    "label_predictions": "predictions",
+    "Predictions": "predictions",
     "read_predictions": "predictions",
     "class_accuracy": "priors",
     "informed_prior": "priors",
@@ -73,6 +73,7 @@ __all__ = [
     "LabelSmoothingLoss",
     "OnlineLabelSmoothing",
     "OnlineLabelSmoothingLoss",
+    "Predictions",
     "audit",
     "auditing",
     "backbones",
@@ -84,7 +85,6 @@ __all__ = [
     "evaluate",
     "geodesic",
     "informed_prior",
-    "label_predictions",
     "losses",
     "metrics",
     "paper",

@@ -1,5 +1,6 @@
 """The exceptions that the command line tells in a line, such as "what you gave is wrong"."""
 
+from numbers import Integral, Real
 from typing import Any, get_args
 
 
@@ -14,6 +15,7 @@ class InputError(ValueError):
     >>> metrics.accuracy([2], [[0.9, 0.1]])
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: labels: expected integers from 0 to 1, received 2 at row 0
+    (of 1 rows)
     """
 
 
@@ -84,3 +86,42 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
         listed = " or ".join(map(repr, allowed))
         raise InputError(f"{name}: expected {listed}, received {value!r}")
     return value
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is an integer of at least 1.
+
+    Examples
+    --------
+    >>> check_count("num_bins", 0)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: num_bins: expected an integer of at least 1, received 0
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is a bool, of Python or of NumPy.
+
+    Examples
+    --------
+    >>> check_flag("from_logits", "yes")
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: from_logits: expected True or False, received 'yes'
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name}: expected True or False, received {value!r}")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is a number in [0, 1].
+
+    Examples
+    --------
+    >>> check_fraction("coverage", 90)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: coverage: expected a number in [0, 1], received 90
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+        raise InputError(f"{name}: expected a number in [0, 1], received {value!r}")

@@ -13,12 +13,13 @@ from matplotlib.legend import Legend
 from lsplus_tf import plots, tables
 from lsplus_tf.atomic import locked, written_whole
 from lsplus_tf.experiments import truth
-from lsplus_tf.experiments.gather import Prediction, Results, Row
+from lsplus_tf.experiments.gather import Results, Row
 from lsplus_tf.experiments.uncertainty import measure_uncertainty
 from lsplus_tf.methods import short_names
 from lsplus_tf.page import write_page
 from lsplus_tf.paper import comparison as paper
-from lsplus_tf.report_page import experiment_page, pooled, range_over_seeds
+from lsplus_tf.predictions import Predictions, concatenated
+from lsplus_tf.report_page import experiment_page, range_over_seeds
 from lsplus_tf.training import run_folder
 
 REPORT = "report"
@@ -109,7 +110,7 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
     figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
     figures["density"].suptitle(TEST if results.one_seed else POOLED, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
-        plots.confidence_density(*pooled(runs), ax=ax).set_title(title)
+        plots.confidence_density(concatenated(runs), ax=ax).set_title(title)
         ax.set_xlim(0, 1)
 
     histories = {
@@ -167,13 +168,13 @@ def _by_calibrator(results: Results) -> dict[str, list[Row]]:
     return groups
 
 
-def _reliability(predictions: Mapping[str, Sequence[Prediction]], title: str) -> Figure:
+def _reliability(predictions: Mapping[str, Sequence[Predictions]], title: str) -> Figure:
     """A reliability diagram of each, with one legend for all."""
     figure, axes = _panels(len(predictions), 3.4, 4.4)
     figure.suptitle(title, fontsize=10)
     for ax, (name, runs) in zip(axes, predictions.items(), strict=True):
         # No intervals: seeds share their samples, which would count several times.
-        plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=name)
+        plots.reliability_diagram(concatenated(runs), interval=None, ax=ax, title=name)
     handles, names = axes[0].get_legend_handles_labels()
     for legend in figure.findobj(Legend):
         legend.remove()
@@ -185,13 +186,9 @@ def _reliability(predictions: Mapping[str, Sequence[Prediction]], title: str) ->
 
 def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
-    panels: list[Mapping[str, Sequence[plots.Prediction]]] = []
+    panels: list[Mapping[str, Sequence[Predictions]]] = []
     for rows in _by_calibrator(results).values():
-        predictions = {
-            row.name: [(exact.posterior, p) for _, p in results.predictions(row)]
-            for row in rows
-            if not row.ensemble
-        }
+        predictions = {row.name: results.predictions(row) for row in rows if not row.ensemble}
         if len(predictions) <= PANELS_IN_A_ROW:
             panels.append(predictions)
         else:  # so many lines in one panel cannot be told apart
@@ -213,7 +210,7 @@ def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
 
 
 def _beside_the_first(
-    predictions: Mapping[str, Sequence[plots.Prediction]],
+    predictions: Mapping[str, Sequence[Predictions]],
     histories: Mapping[str, Sequence[pd.DataFrame]],
     seeds: str,
 ) -> dict[str, Figure]:

@@ -11,7 +11,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from lsplus_tf import plots, run_comparison, tables
-from lsplus_tf.experiments.gather import Prediction, Results
+from lsplus_tf.experiments.gather import Results
 from lsplus_tf.experiments.truth import Truth
 from lsplus_tf.experiments.uncertainty import METRICS, Uncertainty
 from lsplus_tf.methods import short_names
@@ -28,6 +28,7 @@ from lsplus_tf.page import (
     Tone,
     draw,
 )
+from lsplus_tf.predictions import concatenated
 from lsplus_tf.tables import Comparison
 from lsplus_tf.training import run_folder
 
@@ -245,9 +246,9 @@ def _reliability(results: Results) -> list[Block]:
     if len(rows) > _MOST_PICTURES:
         rows = [row for row in rows if not row.calibrators]
     for row in rows:
-        labels, probabilities = pooled(results.predictions(row))
+        pooled = concatenated(results.predictions(row))
         # No intervals: seeds share their images, which would count several times.
-        ax = plots.reliability_diagram(labels, probabilities, interval=None, title=row.name)
+        ax = plots.reliability_diagram(pooled, interval=None, title=row.name)
         pictures.append(draw(_figure(ax), f"Reliability diagram of {row.name}."))
     return [
         Text(
@@ -268,7 +269,7 @@ def _reliability(results: Results) -> list[Block]:
 def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
     densities = []
     for row in [row for row in results.rows if not row.calibrators][:_MOST_PICTURES]:
-        ax = plots.confidence_density(*pooled(results.predictions(row)), recipe="plain")
+        ax = plots.confidence_density(concatenated(results.predictions(row)), recipe="plain")
         ax.set_title(row.name)
         alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
         densities.append(draw(_figure(ax), alt))
@@ -373,11 +374,6 @@ def _settings(results: Results) -> list[Block]:
     if any(environment != environments[0] for environment in environments):
         blocks.append(Text("Not all runs were made with the same versions and machine.", "unsure"))
     return blocks
-
-
-def pooled(runs: Sequence[Prediction]) -> Prediction:
-    """The predictions of all seeds together."""
-    return np.concatenate([y for y, _ in runs]), np.concatenate([p for _, p in runs])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -29,7 +29,7 @@ from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 from lsplus_tf.metrics import holm
-from lsplus_tf.metrics._bins import PAPER_BINS, equal_width_edges
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, equal_width_edges
 
 FloatArray = NDArray[np.float64]
 # A metric as a function of how often each image is drawn: counts (N, M) of M resamples to (M,).

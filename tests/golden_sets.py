@@ -17,7 +17,7 @@ import numpy as np
 
 from lsplus_tf import metrics, run_comparison
 from lsplus_tf.auditing.intervals import bootstrap_bounds
-from lsplus_tf.metrics._predictions import check_predictions
+from lsplus_tf.predictions import Predictions
 
 RESAMPLES = 200
 SEED = 3
@@ -131,11 +131,9 @@ def measured(given: Set) -> dict[str, object]:
         pair = metrics.paired_bootstrap(*given_both, num_resamples=RESAMPLES, **settings)
         test = metrics.permutation_test(*given_both, num_permutations=RESAMPLES, **settings)
         found["paired"][name] = [*bounds(pair.difference), pair.p_value, test.p_value]
-    checked = check_predictions(scores, labels, from_logits=logits)
-    codes = None if groups is None else np.unique(groups, return_inverse=True)[1]
-    audited = bootstrap_bounds(
-        found["standard"], checked, codes, num_resamples=RESAMPLES, seed=SEED
-    )
+    kind = "logits" if logits else "probabilities"
+    predictions = Predictions(labels, **{kind: scores}, groups=groups)
+    audited = bootstrap_bounds(found["standard"], predictions, num_resamples=RESAMPLES, seed=SEED)
     found["audit"] = audited
     if len(np.unique(labels)) == rows.shape[1]:
         keys = [name for name in REPORT if groups is None or name != "ace"]

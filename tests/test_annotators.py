@@ -126,7 +126,7 @@ def test_properties(samples, classes, seed, annotators):
 def test_many_rows_are_worked_on_in_blocks_without_a_seam(monkeypatch):
     arguments = random_votes(101, 7)
     whole = [function(*arguments) for function in FUNCTIONS]
-    monkeypatch.setattr("lsplus_tf.metrics._predictions._BLOCK", 50)
+    monkeypatch.setattr("lsplus_tf.predictions.arrays._BLOCK", 50)
     assert [function(*arguments) for function in FUNCTIONS] == pytest.approx(whole, abs=1e-12)
 
 
@@ -139,14 +139,22 @@ GOOD = np.array([[0.8, 0.2], [0.3, 0.7]])
     [
         (GOOD, [[1, 0], [0, 0]], "votes: expected a vote in every row, received .* at row 1"),
         (GOOD, [[1, 0], [2, -1]], "votes: expected no negative numbers, .* at row 1"),
-        (GOOD, [[1, 0], [np.nan, 1]], "votes: expected finite numbers, .*nan.* at row 1"),
-        (GOOD, [[1, 0], [np.inf, 1]], "votes: expected finite numbers, .*inf.* at row 1"),
+        (
+            GOOD,
+            [[1, 0], [np.nan, 1]],
+            "votes: expected a finite number in every column, .*nan.* at row 1",
+        ),
+        (
+            GOOD,
+            [[1, 0], [np.inf, 1]],
+            "votes: expected a finite number in every column, .*inf.* at row 1",
+        ),
         (GOOD, [0, 1], r"votes: expected shape \(2, 2\).*received \(2,\)"),
         (GOOD, [[1, 0, 0], [0, 1, 0]], r"votes: expected shape \(2, 2\).*received \(2, 3\)"),
         (GOOD, [["1", "0"], ["1", "0"]], "votes: expected real numbers, received dtype"),
         ([[0.8, 0.2], [0.7, 0.7]], [[1, 0], [0, 1]], "probabilities: .*sum to 1.* at row 1"),
         (GOOD[:0], np.zeros((0, 2)), "probabilities: expected at least one row"),
-        (GOOD[:, :1], [[1], [1]], "probabilities: .*at least two"),
+        (GOOD[:, :1], [[1], [1]], "probabilities: .*of two classes"),
     ],
 )
 def test_bad_input_is_named(function, probabilities, votes, message):

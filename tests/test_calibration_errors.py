@@ -390,7 +390,7 @@ def slow_classwise(probabilities, labels, num_bins, threshold=0.0):
 def test_classwise_adaptive_error_equals_a_loop(
     dtype, num_bins, threshold, sorted_below, monkeypatch
 ):
-    monkeypatch.setattr("lsplus_tf.metrics._measures._SORTED_BELOW", sorted_below)
+    monkeypatch.setattr("lsplus_tf.metrics.measures._SORTED_BELOW", sorted_below)
     labels, probabilities = random_predictions(67, 4, dtype=dtype)
     tied = np.round(probabilities[:40] * 8) / 8
     tied[:, 0] = (1 - tied[:, 1:].sum(1)).clip(0)
@@ -446,8 +446,8 @@ def test_columns_and_rows_are_worked_on_in_blocks_without_a_seam(monkeypatch):
         )
 
     whole = values()
-    monkeypatch.setattr("lsplus_tf.metrics._predictions._BLOCK", 50)
-    monkeypatch.setattr("lsplus_tf.metrics._measures._COLUMNS_BLOCK", 700)
+    monkeypatch.setattr("lsplus_tf.predictions.arrays._BLOCK", 50)
+    monkeypatch.setattr("lsplus_tf.predictions.predictions._COLUMNS_BLOCK", 700)
     monkeypatch.setattr("lsplus_tf.metrics.estimators._KERNEL_BLOCK", 1000)
     assert values() == pytest.approx(whole, abs=1e-12)
 

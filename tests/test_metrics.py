@@ -486,18 +486,38 @@ def with_row(row):
         (with_row([np.inf, 0]), [0, 1, 0], r"probabilities: .*finite.*inf.* at row 1"),
         (with_row([np.inf, -np.inf]), [0, 1, 0], r"probabilities: .*finite.*inf.* at row 1"),
         (with_row([1.2, -0.2]), [0, 1, 0], r"probabilities: .*no negative.*-0\.2.* at row 1"),
-        (with_row([0.7, 0.7]), [0, 1, 0], r"probabilities: .*sum to 1.*received 1\.4 at row 1"),
-        (with_row([80, 20]), [0, 1, 0], r"probabilities: .*sum to 1.*100\.? at row 1"),
-        (GOOD[:, :1], [0, 0, 0], r"probabilities: .*at least two.*\(3, 1\)"),
-        (GOOD[:, 0], [0, 1, 0], r"probabilities: expected shape \(N, K\), received \(3,\)"),
+        (
+            with_row([0.7, 0.7]),
+            [0, 1, 0],
+            r"probabilities: .*sum to 1 .*which sum to 1\.4, at row 1",
+        ),
+        (with_row([80, 20]), [0, 1, 0], r"probabilities: .*sum to 1 .*which sum to 100, at row 1"),
+        (GOOD[:, :1], [0, 0, 0], r"probabilities: .*shape \(3, 1\); of two classes .*1 - p, p"),
+        (
+            GOOD[:, 0],
+            [0, 1, 0],
+            r"probabilities: expected shape \(N, K\), .* received shape \(3,\); of two classes",
+        ),
         (GOOD[:0], [], r"probabilities: expected at least one row, received shape \(0, 2\)"),
         (GOOD.astype(str), [0, 1, 0], r"probabilities: expected real numbers, .*<U32"),
         (GOOD.astype(complex), [0, 1, 0], r"probabilities: expected real numbers, .*complex"),
-        (GOOD, [0, 1], r"labels: expected shape \(3,\).*received \(2,\)"),
-        (GOOD, [[0, 1], [1, 0], [0, 1]], r"labels: expected shape \(3,\).*received \(3, 2\)"),
-        (GOOD, [0, 2, 3], r"labels: expected integers from 0 to 1, received 2 at row 1"),
+        (GOOD, [0, 1], r"labels: expected shape \(3,\).*received shape \(2,\)"),
+        (
+            GOOD,
+            [[0, 1], [1, 0], [0, 1]],
+            r"labels: .*received shape \(3, 2\); of one-hot rows give labels\.argmax",
+        ),
+        (GOOD, [0, 2, 3], r"labels: expected integers from 0 to 1, received 2 at rows 1 and 2"),
+        (GOOD, ["HP", "SSA", "HP"], r"labels: .*class_names=\[\.\.\.\].* received 'HP' at rows 0"),
+        ([0, 1, 0], GOOD, "labels come first, then probabilities: exchange the two"),
+        ([0, 1, 0], GOOD[:, 0], "labels come first, then probabilities: exchange the two"),
+        (np.ma.masked_array(GOOD, GOOD > 0.7), [0, 1, 0], "probabilities: .*masked.*~mask"),
         (GOOD, [0, 0, -1], r"labels: expected integers from 0 to 1, received -1 at row 2"),
-        (GOOD, [0.5, 1.0, 0.0], r"labels: expected integers, received dtype float64 .*0\.5.*row 0"),
+        (
+            GOOD,
+            [0.5, 1.0, 0.0],
+            r"labels: expected integers from 0 to 1, .*received '0\.5' at row 0",
+        ),
     ],
 )
 def test_bad_input_is_named_in_one_line(probabilities, labels, message):
@@ -533,7 +553,7 @@ def test_rows_may_be_a_thousandth_off():
 
 def test_a_bad_row_of_many_classes_still_makes_a_short_message():
     probabilities = np.full((2, 1000), np.nan)
-    with pytest.raises(InputError, match="row 0") as caught:
+    with pytest.raises(InputError, match="rows 0 and 1") as caught:
         metrics.accuracy([0, 0], probabilities)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
@@ -592,5 +612,5 @@ def test_probabilities_in_16_bits():
         measured = metrics.evaluate(labels, rounded)
         expected = metrics.evaluate(labels, exact)
         assert measured["brier"] == pytest.approx(expected["brier"], rel=0.01)
-    with pytest.raises(InputError, match=r"make the last layer float32\), received 0\.99"):
+    with pytest.raises(InputError, match=r"make the last layer float32\), .*sum to 0\.997"):
         metrics.evaluate([0], np.float32([[0.5, 0.497]]))

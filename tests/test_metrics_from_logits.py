@@ -42,7 +42,7 @@ def call(function, logits, other, **options):
     needed = {
         name: given[name]
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is inspect.Parameter.empty
+        if parameter.default is inspect.Parameter.empty or name.startswith("probabilities")
     }
     result = function(**needed, **options)
     return dataclasses.astuple(result) if dataclasses.is_dataclass(result) else result

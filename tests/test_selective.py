@@ -305,7 +305,9 @@ def test_relations_of_the_areas(samples, classes, seed):
         shuffled = function(labels[order], probabilities[order])
         assert shuffled == pytest.approx(function(labels, probabilities), abs=1e-12)
     error = 1 - accuracy
-    assert metrics.risk_at_coverage(labels, probabilities, coverage=1) == pytest.approx(error, abs=1e-12)
+    assert metrics.risk_at_coverage(labels, probabilities, coverage=1) == pytest.approx(
+        error, abs=1e-12
+    )
     assert metrics.coverage_at_risk(labels, probabilities, risk=min(1, error + 1e-9)) == 1
     for target in (0, 0.1, 0.5):
         coverage = metrics.coverage_at_risk(labels, probabilities, risk=target)

@@ -11,7 +11,7 @@ from scipy import stats
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import statistics
-from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED
+from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED
 from lsplus_tf.metrics.statistics import (
     bootstrap_interval,
     compare_methods,
@@ -120,7 +120,7 @@ def test_differences_and_swaps_by_sums_equal_those_one_by_one(name):
 def test_the_seed_decides_everything_and_blocks_nothing(name, monkeypatch):
     predictions = random_predictions(80, 2)
     first = bootstrap_interval(name, *predictions, num_resamples=60, seed=7)
-    monkeypatch.setattr("lsplus_tf.metrics._resampled_statistics._CACHED", 700)
+    monkeypatch.setattr("lsplus_tf.metrics.resampled_statistics._CACHED", 700)
     assert bootstrap_interval(name, *predictions, num_resamples=60, seed=7) == first
     assert bounds(bootstrap_interval(name, *predictions, num_resamples=60, seed=8)) != bounds(first)
 

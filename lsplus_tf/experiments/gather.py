@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lsplus_tf import metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator
@@ -21,9 +20,8 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.methods import short_names
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import run_folder
-
-Prediction = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -141,15 +139,15 @@ class Results:
             )
         return rows
 
-    def predictions(self, row: Row) -> list[Prediction]:
-        """Test labels (N,) and probabilities (N, K): a pair for each run, one for an ensemble."""
-        scores = self._scores(row, "test")
-        if row.calibrators:
-            return [
-                (labels, calibrator.predict_proba(logits))
-                for calibrator, (labels, logits) in zip(row.calibrators, scores, strict=True)
-            ]
-        return [(labels, metrics.softmax(logits)) for labels, logits in scores]
+    def predictions(self, row: Row) -> list[Predictions]:
+        """Those of the test split: one for each run, or one of an ensemble."""
+        plain = self._uncalibrated(row, "test")
+        if not row.calibrators:
+            return plain
+        return [
+            calibrator.calibrate(each)
+            for calibrator, each in zip(row.calibrators, plain, strict=True)
+        ]
 
     def measured(self, row: Row) -> list[dict[str, float]]:
         """The test metrics of each of a row's predictions, as fractions."""
@@ -174,10 +172,7 @@ class Results:
     @cached_property
     def _measured(self) -> dict[str, list[dict[str, float]]]:
         return {
-            row.key: [
-                metrics.evaluate(labels, probabilities, convention="paper")
-                for labels, probabilities in self.predictions(row)
-            ]
+            row.key: [metrics.evaluate(each, convention="paper") for each in self.predictions(row)]
             if row.ensemble or row.calibrators
             else self._saved(row, "test")
             for row in self.rows
@@ -190,8 +185,8 @@ class Results:
             for run in self._runs(row)
         ]
 
-    def _scores(self, row: Row, split: str) -> list[Prediction]:
-        """Labels (N,) and logits (N, K) of each run; of an ensemble the logarithm of its mean.
+    def _uncalibrated(self, row: Row, split: str) -> list[Predictions]:
+        """Those of each run; of an ensemble the mean probabilities of its runs.
 
         Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
         since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
@@ -199,9 +194,8 @@ class Results:
         """
         each = [run_folder.read_predictions(r.folder(self.folder), split) for r in self._runs(row)]
         if not row.ensemble:
-            return [(p.labels, p.logits.astype(np.float64)) for p in each]
-        mean = np.mean([metrics.softmax(p.logits) for p in each], axis=0)
-        return [(each[0].labels, np.log(mean.clip(np.finfo(np.float64).tiny)))]
+            return each
+        return [each[0].computed("probabilities", np.mean([p.probabilities for p in each], axis=0))]
 
     def _calibrated(self, row: Row, name: str) -> Row:
         """The row with a calibrator for each of its predictions, fitted to validation alone."""
@@ -209,8 +203,9 @@ class Results:
         fitted = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            for labels, logits in self._scores(row, "validation"):
-                fitted.append(CALIBRATORS[name]().fit(logits, labels))
+            fitted += [
+                CALIBRATORS[name]().fit(each) for each in self._uncalibrated(row, "validation")
+            ]
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             warnings.warn(f"{title}: {message}", stacklevel=3)
         return replace(row, key=f"{row.key}+{name}", name=title, calibrators=tuple(fitted))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lsplus_tf import metrics, tables
 from lsplus_tf.experiments.gather import Results
 from lsplus_tf.methods import LSPlusOnline, OnlineLabelSmoothing, short_names
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.tables import Column, Comparison
 from lsplus_tf.training import run_folder
 
@@ -67,8 +68,7 @@ def compare_with_truth(results: Results) -> Truth | None:
     if posterior is None:
         return None
     measured = {
-        row.key: [_measure(p, posterior, labels) for labels, p in results.predictions(row)]
-        for row in results.rows
+        row.key: [_measure(each) for each in results.predictions(row)] for row in results.rows
     }
     runs = pd.DataFrame(
         [
@@ -80,7 +80,7 @@ def compare_with_truth(results: Results) -> Truth | None:
     )
     text = tables.caption(results, CAPTION)
     comparison = tables.summarise(results, COLUMNS, lambda row: measured[row.key], text)
-    itself = _measure(posterior, posterior, first.labels)
+    itself = _measure(first.computed("probabilities", posterior))
     comparison.mean.loc[POSTERIOR] = [100 * itself[column.key] for column in COLUMNS]
     comparison.sd.loc[POSTERIOR], comparison.best.loc[POSTERIOR] = np.nan, False
     comparison.names.append("Posterior")
@@ -145,17 +145,13 @@ def _distances(soft_labels: NDArray[np.floating], confusion: NDArray[np.float64]
     return pd.DataFrame({"epoch": np.arange(len(distance)), "distance": distance})
 
 
-def _measure(
-    probabilities: NDArray[np.float64], posterior: NDArray[np.float64], labels: NDArray[np.int64]
-) -> dict[str, float]:
+def _measure(predictions: Predictions) -> dict[str, float]:
     return {
-        "true_accuracy": metrics.true_accuracy(posterior, probabilities),
-        "ece": metrics.expected_calibration_error(labels, probabilities),
-        "true_calibration_error": metrics.true_calibration_error(posterior, probabilities),
-        "sce": metrics.static_calibration_error(labels, probabilities),
-        "true_static_calibration_error": metrics.true_static_calibration_error(
-            posterior, probabilities
-        ),
-        "excess_log_loss": metrics.excess_log_loss(posterior, probabilities),
-        "total_variation": metrics.total_variation(posterior, probabilities),
+        "true_accuracy": metrics.true_accuracy(predictions),
+        "ece": metrics.expected_calibration_error(predictions),
+        "true_calibration_error": metrics.true_calibration_error(predictions),
+        "sce": metrics.static_calibration_error(predictions),
+        "true_static_calibration_error": metrics.true_static_calibration_error(predictions),
+        "excess_log_loss": metrics.excess_log_loss(predictions),
+        "total_variation": metrics.total_variation(predictions),
     }

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics import _bins, _measures
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import Closed, check_predictions
+from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Closed
+from lsplus_tf.predictions import Predictions, as_predictions
 
 BrierScale = Literal["sum", "half", "mean"]
 
@@ -44,8 +44,8 @@ class BrierDecomposition(NamedTuple):
 
 
 def brier_score(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
@@ -57,8 +57,8 @@ def brier_score(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     scale : {"sum", "half", "mean"}
         Brier's original sum over the K classes, in [0, 2]; half of it, in [0, 1]; or the mean over
         the classes, in [0, 2/K].
@@ -82,13 +82,13 @@ def brier_score(
     0.145
     """
     check_choice("scale", scale, BrierScale)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    return _measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
 
 
 def brier_decomposition(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     scale: BrierScale = "sum",
@@ -112,8 +112,8 @@ def brier_decomposition(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B of equal width, at least 1.
     scale : {"sum", "half", "mean"}
@@ -145,11 +145,13 @@ def brier_decomposition(
     """
     check_choice("scale", scale, BrierScale)
     check_choice("closed", closed, Closed)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     samples, classes = predictions.probabilities.shape
-    bins = _bins.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
-    hits = _bins.class_bin_hits(predictions, num_bins, closed)
-    hit_sums = _bins.class_bin_hits(predictions, num_bins, closed, predictions.true_probability)
+    bins = bin_totals.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
+    hits = bin_totals.class_bin_hits(predictions, num_bins, closed)
+    hit_sums = bin_totals.class_bin_hits(
+        predictions, num_bins, closed, predictions.true_probability
+    )
     counts, sums, squares = bins
     sizes = counts.clip(1)
     overall = hits.sum(axis=1, keepdims=True) / samples

@@ -27,18 +27,16 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 
 import numpy.typing as npt
 
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Convention,
-    check_count,
-    check_predictions,
-)
+from lsplus_tf.errors import check_count
+from lsplus_tf.metrics import measures
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
+from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.predictions import Predictions, as_predictions
 
 
 def accuracy(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -50,8 +48,8 @@ def accuracy(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     convention : {"standard", "paper"}
         See the table at the head of this module.
     from_logits : bool
@@ -69,13 +67,15 @@ def accuracy(
     >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="paper")
     0.5
     """
-    return _measures.accuracy(
-        check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    )
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.accuracy(predictions, convention)
 
 
 def balanced_accuracy(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
@@ -84,8 +84,8 @@ def balanced_accuracy(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -99,13 +99,17 @@ def balanced_accuracy(
     >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return _measures.balanced_accuracy(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.balanced_accuracy(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )
 
 
 def top_k_error(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, k: int, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    k: int,
+    from_logits: bool = False,
 ) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
@@ -114,8 +118,8 @@ def top_k_error(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     k : int
         At least 1.
     from_logits : bool
@@ -132,13 +136,14 @@ def top_k_error(
     0.5
     """
     check_count("k", k)
-    return _measures.top_k_error(
-        check_predictions(probabilities, labels, from_logits=from_logits), k
-    )
+    return measures.top_k_error(as_predictions(labels, probabilities, from_logits=from_logits), k)
 
 
 def auroc(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
@@ -148,8 +153,8 @@ def auroc(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -163,11 +168,14 @@ def auroc(
     >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
     """
-    return _measures.auroc(check_predictions(probabilities, labels, from_logits=from_logits))
+    return measures.auroc(as_predictions(labels, probabilities, from_logits=from_logits))
 
 
 def precision(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
@@ -175,8 +183,8 @@ def precision(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -190,13 +198,16 @@ def precision(
     >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return _measures.precision_recall_f1(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.precision_recall_f1(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )[0]
 
 
 def recall(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
@@ -204,8 +215,8 @@ def recall(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -219,8 +230,8 @@ def recall(
     >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return _measures.precision_recall_f1(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.precision_recall_f1(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )[1]
 
 
@@ -231,8 +242,8 @@ def f1(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -246,14 +257,14 @@ def f1(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool
     >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
-    return _measures.precision_recall_f1(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.precision_recall_f1(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )[2]
 
 
 def negative_log_likelihood(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -266,8 +277,8 @@ def negative_log_likelihood(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     convention : {"standard", "paper"}
         See the table at the head of this module.
     from_logits : bool
@@ -283,20 +294,22 @@ def negative_log_likelihood(
     >>> round(negative_log_likelihood([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.4581
     """
-    return _measures.nll(
-        check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    )
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.nll(predictions, convention)
 
 
 def mean_confidence(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -310,14 +323,12 @@ def mean_confidence(
     >>> mean_confidence([0, 1], [[0.75, 0.25], [0.5, 0.5]])
     0.625
     """
-    return _measures.mean_confidence(
-        check_predictions(probabilities, labels, from_logits=from_logits)
-    )
+    return measures.mean_confidence(as_predictions(labels, probabilities, from_logits=from_logits))
 
 
 def evaluate(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -326,9 +337,9 @@ def evaluate(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
         True classes in [0, K).
-    probabilities : array_like, shape (N, K)
+    probabilities : array_like, shape (N, K), optional
         Softmax outputs, or logits.
     convention : {"standard", "paper"}
         Sound definitions, or those of the LS+ paper's released code; the table at the head of this
@@ -358,22 +369,22 @@ def evaluate(
     >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
     (1.0, 0.2, 0.1)
     """
-    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    share_correct = _measures.accuracy(predictions)
-    macro_precision, macro_recall, macro_f1 = _measures.precision_recall_f1(predictions)
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    share_correct = measures.accuracy(predictions, convention)
+    macro_precision, macro_recall, macro_f1 = measures.precision_recall_f1(predictions)
     return {
         "accuracy": share_correct,
-        "auroc": _measures.auroc(predictions),
+        "auroc": measures.auroc(predictions, convention),
         "precision": macro_precision,
         "recall": macro_recall,
         "f1": macro_f1,
-        "ece": _measures.ece(predictions, PAPER_BINS),
-        "ace": _measures.ace(predictions, PAPER_BINS),
-        "sce": _measures.sce(predictions, PAPER_BINS),
-        "ce": _measures.nll(predictions),
-        "brier": _measures.brier(predictions),
+        "ece": measures.ece(predictions, PAPER_BINS, convention),
+        "ace": measures.ace(predictions, PAPER_BINS, convention),
+        "sce": measures.sce(predictions, PAPER_BINS, convention),
+        "ce": measures.nll(predictions, convention),
+        "brier": measures.brier(predictions),
         "top1_error": 1 - share_correct,
-        "top5_error": _measures.top_k_error(predictions, 5),
-        "mean_confidence": _measures.mean_confidence(predictions),
-        "retention_auc": _measures.retention_auc(predictions),
+        "top5_error": measures.top_k_error(predictions, 5),
+        "mean_confidence": measures.mean_confidence(predictions),
+        "retention_auc": measures.retention_auc(predictions, convention),
     }

@@ -25,16 +25,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.metrics._bootstrap import Interval, Method, bootstrap, rounding
+from lsplus_tf.errors import InputError, check_choice, check_count
 from lsplus_tf.metrics._method_tests import (
     HypothesisTest,
     compare_methods,
     friedman_test,
     holm,
 )
-from lsplus_tf.metrics._predictions import check_count, check_predictions
-from lsplus_tf.metrics._resampled_statistics import Metric, statistic_of
+from lsplus_tf.metrics.bootstrap import Interval, Method, bootstrap, rounding
+from lsplus_tf.metrics.resampled_statistics import Metric, pair_of, statistic_of
+from lsplus_tf.predictions import Predictions, as_predictions
 
 __all__ = [
     "HypothesisTest",
@@ -79,8 +79,8 @@ class PairedDifference:
 
 def bootstrap_interval(
     metric: Metric,
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     confidence_level: float = 0.95,
     method: Method = "percentile",
@@ -103,8 +103,8 @@ def bootstrap_interval(
     ----------
     metric : str or function
         A name or a function of (labels, probabilities); see the head of this module.
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
         N >= 2.
     confidence_level : float
         In (0, 1).
@@ -115,9 +115,9 @@ def bootstrap_interval(
     num_resamples : int
         At least 1; some thousands for bounds that another seed would not move.
     groups : array_like, shape (N,), optional
-        A patient or lesion for each sample. Whole groups are then drawn, as many as there are:
-        samples of one patient are no independent evidence, and without groups the interval
-        would be too narrow.
+        A patient or lesion for each sample; by default those of the predictions. Whole groups are
+        then drawn, as many as there are: samples of one patient are no independent evidence, and
+        without groups the interval would be too narrow.
     seed : int
         The same seed gives the same interval.
     from_logits : bool
@@ -154,16 +154,17 @@ def bootstrap_interval(
     (0.75, 0.67, 0.84)
     """
     _check_options(confidence_level, method, num_resamples, seed)
-    statistic = statistic_of(metric, {"probabilities": probabilities}, labels, groups, from_logits)
+    given = as_predictions(labels, probabilities, from_logits=from_logits)
+    statistic = statistic_of(metric, [given], groups)
     (value,) = statistic.values()
     return bootstrap(statistic, value, confidence_level, method, num_resamples, seed)[0]
 
 
 def paired_bootstrap(
     metric: Metric,
-    labels: npt.ArrayLike,
-    probabilities_a: npt.ArrayLike,
-    probabilities_b: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities_a: npt.ArrayLike | Predictions,
+    probabilities_b: npt.ArrayLike | None = None,
     *,
     confidence_level: float = 0.95,
     method: Method = "percentile",
@@ -182,9 +183,10 @@ def paired_bootstrap(
     ----------
     metric : str or function
         A name or a function of (labels, probabilities); see the head of this module.
-    labels : array_like of int, shape (N,)
-    probabilities_a, probabilities_b : array_like, shape (N, K)
-        The two models' predictions of the same samples in the same order.
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
+        The two models' predictions of the same samples in the same order: (labels, a, b), or their
+        two `Predictions` alone.
     confidence_level, method, num_resamples, groups, seed
         As :func:`bootstrap_interval` takes them.
     from_logits : bool
@@ -217,8 +219,8 @@ def paired_bootstrap(
     (1.0, 0.5, 0.5, 0.002)
     """
     _check_options(confidence_level, method, num_resamples, seed)
-    models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
-    statistic = statistic_of(metric, models, labels, groups, from_logits)
+    models = pair_of(labels, probabilities_a, probabilities_b, from_logits)
+    statistic = statistic_of(metric, models, groups)
     a, b = statistic.values()
     result = bootstrap(statistic, a - b, confidence_level, method, num_resamples, seed)
     return PairedDifference(a, b, *result)
@@ -226,9 +228,9 @@ def paired_bootstrap(
 
 def permutation_test(
     metric: Metric,
-    labels: npt.ArrayLike,
-    probabilities_a: npt.ArrayLike,
-    probabilities_b: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities_a: npt.ArrayLike | Predictions,
+    probabilities_b: npt.ArrayLike | None = None,
     *,
     num_permutations: int = 1000,
     groups: npt.ArrayLike | None = None,
@@ -245,9 +247,10 @@ def permutation_test(
     ----------
     metric : str or function
         A name or a function of (labels, probabilities); see the head of this module.
-    labels : array_like of int, shape (N,)
-    probabilities_a, probabilities_b : array_like, shape (N, K)
-        The two models' predictions of the same samples in the same order.
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
+        The two models' predictions of the same samples in the same order: (labels, a, b), or their
+        two `Predictions` alone.
     num_permutations : int
         At least 1.
     groups : array_like, shape (N,), optional
@@ -281,8 +284,8 @@ def permutation_test(
     """
     check_count("num_permutations", num_permutations)
     _check_seed(seed)
-    models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
-    statistic = statistic_of(metric, models, labels, groups, from_logits)
+    models = pair_of(labels, probabilities_a, probabilities_b, from_logits)
+    statistic = statistic_of(metric, models, groups)
     a, b = statistic.values()
     observed = a - b
     if np.isnan(observed):
@@ -297,7 +300,10 @@ def permutation_test(
 
 
 def spiegelhalter_test(
-    labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> HypothesisTest:
     """Spiegelhalter's z test of calibration: is the Brier score what the probabilities promise?
 
@@ -312,8 +318,8 @@ def spiegelhalter_test(
 
     Parameters
     ----------
-    labels : array_like of int, shape (N,)
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
         Rows are rescaled to sum to 1 exactly.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
@@ -346,7 +352,7 @@ def spiegelhalter_test(
     >>> round(result.statistic, 4), round(result.p_value, 4)
     (3.75, 0.0002)
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     rows = predictions.probabilities
     first = rows.sum(axis=1, dtype=np.float64)
     second = np.einsum("nk,nk->n", rows, rows, dtype=np.float64)

@@ -12,23 +12,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr
 
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Binning,
-    Closed,
-    Norm,
-    check_flag,
-    check_posterior,
-    row_blocks,
-)
-from lsplus_tf.metrics.annotators import (
-    annotator_calibration_error,
-    annotator_static_calibration_error,
-)
+from lsplus_tf.errors import check_flag
+from lsplus_tf.metrics.annotators import gap_to_shares, static_gap_to_shares
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
+from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks
+from lsplus_tf.predictions.arrays import row_blocks
 
 
 def true_accuracy(
-    posterior: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean exact probability that the predicted class is the right one.
 
@@ -37,9 +32,9 @@ def true_accuracy(
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
-    probabilities : array_like, shape (N, K)
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -59,13 +54,14 @@ def true_accuracy(
     >>> true_accuracy(posterior, [[0.9, 0.1], [0.2, 0.8]])
     0.625
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    checked, exact = given.probabilities, _exact(given)
     return float(exact[np.arange(len(exact)), checked.argmax(axis=1)].mean())
 
 
 def true_calibration_error(
-    posterior: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
@@ -85,9 +81,9 @@ def true_calibration_error(
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
-    probabilities : array_like, shape (N, K)
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     binning : {"equal_width", "equal_mass"}
@@ -115,16 +111,14 @@ def true_calibration_error(
     >>> true_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
     # The shares that endlessly many annotators' votes would have, if each saw the truth.
-    return annotator_calibration_error(
-        exact, checked, num_bins=num_bins, binning=binning, norm=norm, closed=closed
-    )
+    return gap_to_shares(given, _exact(given), num_bins, binning, norm, closed)
 
 
 def true_static_calibration_error(
-    posterior: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     closed: Closed = "right",
@@ -137,9 +131,9 @@ def true_static_calibration_error(
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
-    probabilities : array_like, shape (N, K)
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     closed : {"right", "left"}
@@ -163,12 +157,15 @@ def true_static_calibration_error(
     >>> true_static_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
-    return annotator_static_calibration_error(exact, checked, num_bins=num_bins, closed=closed)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    return static_gap_to_shares(given, _exact(given), num_bins, closed)
 
 
 def excess_log_loss(
-    posterior: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of KL(p* || p): the expected log loss above the lowest that is possible.
 
@@ -178,9 +175,9 @@ def excess_log_loss(
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
-    probabilities : array_like, shape (N, K)
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -200,7 +197,8 @@ def excess_log_loss(
     >>> round(excess_log_loss(posterior, [[0.75, 0.25], [0.75, 0.25]]), 4)
     0.0719
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    checked, exact = given.probabilities, _exact(given)
     total = 0.0
     for rows in row_blocks(checked):
         block = checked[rows].astype(np.float64)
@@ -213,15 +211,18 @@ def excess_log_loss(
 
 
 def total_variation(
-    posterior: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of the total variation distance, half the sum of |p*_k - p_k|.
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
-    probabilities : array_like, shape (N, K)
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -242,13 +243,14 @@ def total_variation(
     >>> total_variation(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    checked, exact = given.probabilities, _exact(given)
     total = sum(float(np.abs(checked[rows] - exact[rows]).sum()) for rows in row_blocks(checked))
     return total / (2 * len(checked))
 
 
 def true_class_confusion(
-    posterior: npt.ArrayLike, *, correct_only: bool = False
+    posterior: npt.ArrayLike | Predictions, *, correct_only: bool = False
 ) -> npt.NDArray[np.float64]:
     """Row k: what the exact posterior is on average over the images of class k.
 
@@ -262,7 +264,7 @@ def true_class_confusion(
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
     correct_only : bool
         Count an image only for its most probable class, of equal ones the first.
@@ -286,7 +288,11 @@ def true_class_confusion(
     [[0.75, 0.25], [0.25, 0.75]]
     """
     check_flag("correct_only", correct_only)
-    exact = check_posterior(posterior, posterior)[1]
+    if isinstance(posterior, Predictions):
+        posterior.need("posterior")
+        exact = _exact(posterior)
+    else:
+        exact = checks.posterior(posterior, np.shape(posterior), Rows())
     weights = exact
     if correct_only:
         weights = np.zeros_like(exact)
@@ -295,3 +301,8 @@ def true_class_confusion(
     with np.errstate(invalid="ignore"):
         confusion: npt.NDArray[np.float64] = (weights.T @ exact) / weights.sum(axis=0)[:, None]
     return confusion
+
+
+def _exact(given: Predictions) -> npt.NDArray[np.float64]:
+    assert given.posterior is not None
+    return given.posterior

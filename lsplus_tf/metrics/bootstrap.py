@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.metrics._resampled_measures import Values
-from lsplus_tf.metrics._resampled_statistics import Statistic
+from lsplus_tf.metrics.resampled_measures import Values
+from lsplus_tf.metrics.resampled_statistics import Statistic
 
 Method = Literal["percentile", "bca"]
 
