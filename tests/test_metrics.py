@@ -489,14 +489,14 @@ def with_row(row):
         (
             with_row([0.7, 0.7]),
             [0, 1, 0],
-            r"probabilities: .*sum to 1 .*which sum to 1\.4, at row 1",
+            r"probabilities: .*which sum to 1\.4, at row 1",
         ),
         (with_row([80, 20]), [0, 1, 0], r"probabilities: .*sum to 1 .*which sum to 100, at row 1"),
         (GOOD[:, :1], [0, 0, 0], r"probabilities: .*shape \(3, 1\); of two classes .*1 - p, p"),
         (
             GOOD[:, 0],
             [0, 1, 0],
-            r"probabilities: expected shape \(N, K\), .* received shape \(3,\); of two classes",
+            r"probabilities: .*received shape \(3,\); of two classes",
         ),
         (GOOD[:0], [], r"probabilities: expected at least one row, received shape \(0, 2\)"),
         (GOOD.astype(str), [0, 1, 0], r"probabilities: expected real numbers, .*<U32"),
@@ -505,7 +505,7 @@ def with_row(row):
         (
             GOOD,
             [[0, 1], [1, 0], [0, 1]],
-            r"labels: .*received shape \(3, 2\); of one-hot rows give labels\.argmax",
+            r"labels: .*\(3, 2\); of one-hot rows give labels\.argmax",
         ),
         (GOOD, [0, 2, 3], r"labels: expected integers from 0 to 1, received 2 at rows 1 and 2"),
         (GOOD, ["HP", "SSA", "HP"], r"labels: .*class_names=\[\.\.\.\].* received 'HP' at rows 0"),
@@ -516,7 +516,7 @@ def with_row(row):
         (
             GOOD,
             [0.5, 1.0, 0.0],
-            r"labels: expected integers from 0 to 1, .*received '0\.5' at row 0",
+            r"labels: expected integers .*received '0\.5' at row 0",
         ),
     ],
 )

@@ -186,7 +186,7 @@ def test_logits_of_probabilities_and_back():
             "[3.5 1.5], which sum to 5, at line 2",
         ),
         (
-            HEADING + "a,HP,.9,.12\nb,SSA,.2,.8\n",
+            HEADING + "a,HP,.9,.115\nb,SSA,.2,.8\n",
             "if they were rounded, write more decimals or divide each row by its sum",
         ),
         (

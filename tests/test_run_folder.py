@@ -166,7 +166,7 @@ def test_damaged_files_are_named(finished, name, damage):
 
 def test_an_archive_without_the_arrays_is_named(finished):
     np.savez(finished / "predictions_test.npz", logits=np.zeros(2))
-    with pytest.raises(InputError, match=r"predictions_test\.npz: .*labels"):
+    with pytest.raises(InputError, match=r"predictions_test\.npz: .*'label'"):
         run_folder.read_predictions(finished, "test")
 
 

@@ -130,8 +130,7 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
     off = np.abs(sums - 1) > tolerance
     if off.any():
         # A row of K numbers that were rounded misses 1 by up to K/2 units of its last place.
-        tolerance = max(tolerance, _of_rounding(array[off], array.shape[1]))
-        off = np.abs(sums - 1) > tolerance + 1e-9
+        off &= np.abs(sums - 1) > _of_rounding(array[off], array.shape[1]) + 1e-9
     if not off.any():
         return array
     if (np.abs(sums / 100 - 1) <= _ROW_SUM_TOLERANCE).all():
@@ -197,7 +196,7 @@ def exchanged(labels: Any, given: Any, rows: Rows) -> None:
 
 
 def several_columns(given: Any, rows: Rows) -> None:
-    """Refuse a single column, which may be a mistake where no one said that it is of two classes."""
+    """Refuse a single column, which may be a mistake where no one said what it is."""
     shape = np.shape(given)
     if len(shape) != 2 or shape[1] < 2:
         raise rows.error(

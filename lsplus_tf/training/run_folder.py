@@ -147,7 +147,8 @@ def reading(path: Path, expected: str = "the file of a finished run") -> Iterato
     try:
         yield
     except _UNREADABLE as error:
-        raise InputError(f"{path}: not {expected} ({one_line(error)})") from error
+        why = one_line(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: not {expected} ({why})") from error
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:
