@@ -123,5 +123,6 @@ def check_fraction(name: str, value: Any) -> None:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: coverage: expected a number in [0, 1], received 90
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= 1:
         raise InputError(f"{name}: expected a number in [0, 1], received {value!r}")

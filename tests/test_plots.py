@@ -522,7 +522,7 @@ ONE = ([0], [[0.8, 0.2]])
         (lambda: plots.risk_coverage_curves(ONE), "predictions: expected a mapping.*tuple"),
         (
             lambda: plots.risk_coverage_curves({"HL": [np.eye(2), np.eye(2)[0]]}),
-            r"predictions: expected Predictions or a pair \(labels, probabilities\).*'HL', received a ndarray",
+            r"predictions: expected .* or a pair \(labels, probabilities\) .*received a ndarray",
         ),
         (lambda: plots.training_curves({"HL": []}), "histories: .*'HL', received none"),
         (lambda: plots.training_curves({}), "histories: expected .*, received none"),

@@ -327,6 +327,7 @@ class _Written:
     def rows(self, predictions: Predictions) -> list[list[str]]:
         from lsplus_tf.csv_files import neutral
 
+        assert predictions.ids is not None
         rows = []
         for file, row in zip(predictions.ids, predictions.probabilities, strict=True):
             name, confidence = self.class_names[row.argmax()], row.max()

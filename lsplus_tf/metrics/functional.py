@@ -1,9 +1,10 @@
 """Exact metrics of classification, and :func:`evaluate` for all at once, in NumPy.
 
-Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``
-(never guessed from their values), and true classes ``labels`` (N,) as NumPy arrays or anything that
-becomes one, returns a Python float (a fraction, not a percentage), and raises
-:class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad row, where the
+Every function takes true classes ``labels`` (N,) and softmax outputs ``probabilities`` (N, K), or
+logits with ``from_logits=True`` (never guessed from their values), as NumPy arrays or anything that
+becomes one; or, in place of both, one :class:`~lsplus_tf.predictions.Predictions`, which is not
+checked again. It returns a Python float (a fraction, not a percentage), and raises
+:class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad rows, where the
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
 

@@ -1,9 +1,9 @@
 """How well confidence ranks right predictions before wrong ones: retention, risk and coverage.
 
-Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``,
-and true classes ``labels`` (N,) as NumPy arrays or anything that becomes one, ranks the samples by
-the largest probability, and raises :class:`~lsplus_tf.errors.InputError` for anything that is not
-that.
+Every function takes true classes ``labels`` (N,) and softmax outputs ``probabilities`` (N, K), or
+logits with ``from_logits=True``, as NumPy arrays or anything that becomes one, or in place of both
+one :class:`~lsplus_tf.predictions.Predictions`; ranks the samples by the largest probability; and
+raises :class:`~lsplus_tf.errors.InputError` for anything that is not that.
 """
 
 import numpy as np

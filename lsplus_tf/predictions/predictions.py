@@ -491,10 +491,8 @@ def as_predictions(
             if of == "labels":
                 checks.exchanged(truth, probabilities, Rows())
             checks.several_columns(probabilities, Rows())
-            if of == "labels":
-                given = Predictions(truth, **scores)
-            else:
-                given = Predictions(None, **scores, **{of: truth})
+            truths: dict[str, Any] = {"labels": None, of: truth}
+            given = Predictions(**truths, **scores)
         except InputError as error:
             if named == "probabilities":
                 raise
