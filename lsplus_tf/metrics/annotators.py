@@ -2,8 +2,9 @@
 
 Every function takes ``votes`` (N, K), how many annotators chose each class for each sample, or the
 shares that they are, and softmax outputs ``probabilities`` (N, K), or logits with
-``from_logits=True``; or one :class:`~lsplus_tf.predictions.Predictions` that has votes. Each row of votes is divided by its sum, so that every sample counts the same however many
-annotators it had. With all of a row's votes on one class the functions are those of
+``from_logits=True``; or one :class:`~lsplus_tf.predictions.Predictions` that has votes. Each row of
+votes is divided by its sum, so that every sample counts the same however many annotators it had.
+With all of a row's votes on one class the functions are those of
 :mod:`lsplus_tf.metrics.functional`.
 :class:`~lsplus_tf.errors.InputError` names the first row of votes that is negative, not finite or
 without a vote.
