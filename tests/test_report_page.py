@@ -25,6 +25,9 @@ from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
 
+SPLITS = ("validation", "test")
+
+
 @pytest.fixture(scope="module")
 def results(reproduced) -> Results:
     found = gather(reproduced.folder)
@@ -162,6 +165,21 @@ def test_a_class_that_resamples_lack_has_no_auroc(results, tmp_path):
     found = measure_uncertainty(gather(copy, methods=["hard_labels", "label_smoothing"]))
     assert {metric for _, metric in found.intervals} == set(METRICS) - {"auroc"}
     assert {metric for _, metric in found.differences} == set(METRICS) - {"auroc"}
+
+
+def test_a_report_reads_each_file_of_predictions_once(results, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    fresh = dataclasses.replace(gather(copy), experiment=results.experiment)
+    read, read_predictions = [], run_folder.read_predictions
+
+    def watched(folder, split):
+        read.append((folder, split))
+        return read_predictions(folder, split)
+
+    monkeypatch.setattr(run_folder, "read_predictions", watched)
+    write_report(fresh)
+    assert sorted(read) == sorted((p, s) for p in copy.glob("*/seed_*") for s in SPLITS)
 
 
 # --- the page -------------------------------------------------------------------------------------

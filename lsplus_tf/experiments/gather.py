@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,14 @@ class Results:
             )
         return rows
 
+    def saved(self, run: Run, split: str) -> Predictions:
+        """What a run saved of "validation" or "test", whose file is read once."""
+        return self._read(run, split)
+
+    @cached_property
+    def _read(self) -> Callable[[Run, str], Predictions]:
+        return cache(lambda run, split: run_folder.read_predictions(run.folder(self.folder), split))
+
     def predictions(self, row: Row) -> list[Predictions]:
         """Those of the test split: one for each run, or one of an ensemble."""
         plain = self._uncalibrated(row, "test")
@@ -192,7 +200,7 @@ class Results:
         since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
         2021).
         """
-        each = [run_folder.read_predictions(r.folder(self.folder), split) for r in self._runs(row)]
+        each = [self.saved(run, split) for run in self._runs(row)]
         if not row.ensemble:
             return each
         return [each[0].computed("probabilities", np.mean([p.probabilities for p in each], axis=0))]

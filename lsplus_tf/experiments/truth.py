@@ -63,7 +63,7 @@ class Truth:
 
 def compare_with_truth(results: Results) -> Truth | None:
     """The finished runs against the exact posterior; None for a data set that has none."""
-    first = run_folder.read_predictions(results.runs[0].folder(results.folder), "test")
+    first = results.saved(results.runs[0], "test")
     posterior = first.posterior
     if posterior is None:
         return None

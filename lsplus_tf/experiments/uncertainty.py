@@ -13,7 +13,6 @@ from lsplus_tf.experiments.gather import Results
 from lsplus_tf.metrics import holm
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.run_comparison import Measure, Resampled
-from lsplus_tf.training import run_folder
 
 METRICS = {column.key: column for column in tables.COLUMNS if column.key in tables.MAIN}
 # Images times predictions times resamples that take some ten seconds of one core; for the AUROC,
@@ -125,7 +124,7 @@ def _number_of_resamples(work: int, rows: int) -> int:
 def _groups(results: Results) -> NDArray[np.intp] | None:
     """The groups of the test images, if a run says them; those of older versions do not."""
     for run in results.runs:
-        found = run_folder.read_predictions(run.folder(results.folder), "test")
+        found = results.saved(run, "test")
         if found.group_names is not None and len(found.group_names) > 1:
             return found.groups
     return None
