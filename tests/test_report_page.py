@@ -24,7 +24,6 @@ from lsplus_tf.experiments.uncertainty import (
 from lsplus_tf.report import write_report
 from lsplus_tf.training import run_folder
 
-
 SPLITS = ("validation", "test")
 
 
