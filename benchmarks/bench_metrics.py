@@ -98,7 +98,7 @@ def make_data(samples: int, num_classes: int) -> Data:
 
 def function(metric: Callable[..., float], **options: Any) -> Make:
     """One of this package's functions."""
-    return lambda data: functools.partial(metric, data.probabilities, data.labels, **options)
+    return lambda data: functools.partial(metric, data.labels, data.probabilities, **options)
 
 
 # Peers' measures ----------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def sklearn_brier(data: Data) -> Callable[[], float]:
 
 
 def our_bootstrap(data: Data) -> Callable[[], float]:
-    arguments = data.probabilities, data.labels
+    arguments = data.labels, data.probabilities
     return lambda: bootstrap_interval("ece", *arguments, num_resamples=RESAMPLES).high
 
 

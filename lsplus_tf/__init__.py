@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         OnlineLabelSmoothingLoss,
     )
     from lsplus_tf.metrics import evaluate
-    from lsplus_tf.predictions import label_predictions, read_predictions
+    from lsplus_tf.predictions import Predictions, read_predictions
     from lsplus_tf.priors import class_accuracy, informed_prior
 
 _SUBPACKAGES = (
@@ -64,7 +64,7 @@ _MODULE_OF = {
     "LSPlusLoss": "losses",
     "OnlineLabelSmoothingLoss": "losses",
     "evaluate": "metrics",
-    "label_predictions": "predictions",
+    "Predictions": "predictions",
     "read_predictions": "predictions",
     "class_accuracy": "priors",
     "informed_prior": "priors",
@@ -75,6 +75,7 @@ __all__ = [
     "LabelSmoothingLoss",
     "OnlineLabelSmoothing",
     "OnlineLabelSmoothingLoss",
+    "Predictions",
     "audit",
     "auditing",
     "backbones",
@@ -87,7 +88,6 @@ __all__ = [
     "experiments",
     "geodesic",
     "informed_prior",
-    "label_predictions",
     "losses",
     "metrics",
     "plots",

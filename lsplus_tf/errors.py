@@ -1,5 +1,6 @@
 """The exceptions that the command line tells in a line, such as "what you gave is wrong"."""
 
+from numbers import Integral, Real
 from typing import Any, get_args
 
 __all__ = [
@@ -20,9 +21,10 @@ class InputError(ValueError):
     Examples
     --------
     >>> from lsplus_tf import metrics
-    >>> metrics.accuracy([[0.9, 0.1]], [2])
+    >>> metrics.accuracy([2], [[0.9, 0.1]])
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: labels: expected integers from 0 to 1, received 2 at row 0
+    (of 1 rows)
     """
 
 
@@ -93,3 +95,69 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
         listed = " or ".join(map(repr, allowed))
         raise InputError(f"{name}: expected {listed}, received {value!r}")
     return value
+
+
+def check_count(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is an integer of at least 1.
+
+    Examples
+    --------
+    >>> check_count("num_bins", 0)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: num_bins: expected an integer of at least 1, received 0
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is a bool, of Python or of NumPy.
+
+    Examples
+    --------
+    >>> check_flag("from_logits", "yes")
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: from_logits: expected True or False, received 'yes'
+    """
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name}: expected True or False, received {value!r}")
+
+
+def check_fraction(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is a number in [0, 1].
+
+    Examples
+    --------
+    >>> check_fraction("coverage", 90)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: coverage: expected a number in [0, 1], received 90
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= float(value) <= 1:
+        raise InputError(f"{name}: expected a number in [0, 1], received {value!r}")
+
+
+def check_level(name: str, value: Any) -> None:
+    """Raise `InputError` unless the value is a number between 0 and 1, neither included.
+
+    Examples
+    --------
+    >>> check_level("confidence_level", 95)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: confidence_level: expected a number between 0 and 1, received 95
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise InputError(f"{name}: expected a number between 0 and 1, received {value!r}")
+
+
+def check_seed(value: Any) -> None:
+    """Raise `InputError` unless the value is an integer of at least 0.
+
+    Examples
+    --------
+    >>> check_seed(-1)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: seed: expected an integer of at least 0, received -1
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
+        raise InputError(f"seed: expected an integer of at least 0, received {value!r}")

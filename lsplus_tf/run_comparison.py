@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
-from lsplus_tf.metrics._bins import PAPER_BINS, equal_width_edges
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, equal_width_edges
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Estimate, MeasuredRuns
 
 __all__ = [
@@ -283,15 +283,15 @@ def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) 
 
 
 def measure_of(
-    metric: str, probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+    metric: str, labels: NDArray[np.int64], probabilities: NDArray[np.floating]
 ) -> Measure:
     """A metric of Table 1 of one run, for any number of times that each image is drawn.
 
     Parameters
     ----------
     metric : accuracy, auroc, precision, recall, f1, ece, ace, sce, ce or brier.
-    probabilities : (N, K).
     labels : (N,).
+    probabilities : (N, K).
     """
     rows = probabilities.astype(np.float64)
     one_hot = np.eye(rows.shape[1])[labels]

@@ -21,7 +21,7 @@ from lsplus_tf.auditing.gaps import (
 from lsplus_tf.auditing.intervals import bootstrap_bounds, rows_to_rank, units_to_draw
 from lsplus_tf.calibrators import CALIBRATORS, TemperatureScaling
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._predictions import check_predictions
+from lsplus_tf.predictions import Predictions
 
 
 def drawn(rng: np.random.Generator, samples: int, classes: int, sharper: float = 1.0, **more):
@@ -30,7 +30,7 @@ def drawn(rng: np.random.Generator, samples: int, classes: int, sharper: float =
     probabilities = lsp.metrics.softmax(logits)
     labels = (probabilities.cumsum(axis=1) < rng.random((samples, 1))).sum(axis=1)
     labels = labels.clip(0, classes - 1)
-    return lsp.label_predictions(labels, logits=sharper * logits, **more)
+    return lsp.Predictions(labels, logits=sharper * logits, **more)
 
 
 # Means and gaps -----------------------------------------------------------------------------------
@@ -116,12 +116,11 @@ def test_gaps_by_part():
     rng = np.random.default_rng(2)
     site = rng.choice(["A", "B"], 900)
     model = drawn(rng, 900, 3, 1.5, subgroups={"site": site}, class_names=["x", "y", "z"])
-    checked = check_predictions(model.probabilities, model.labels)
-    confidence, correct = checked.confidence, checked.correct.astype(float)
-    table = gaps_by_part(model, confidence, correct, checked.predicted)
+    confidence, correct = model.confidence, model.correct.astype(float)
+    table = gaps_by_part(model)
     assert table["by"].tolist() == ["predicted class"] * 3 + ["site"] * 2
     assert table["part"].tolist() == ["x", "y", "z", "A", "B"]
-    inside = {"x": checked.predicted == 0, "B": site == "B"}
+    inside = {"x": model.predicted == 0, "B": site == "B"}
     for part, rows in inside.items():
         row = table.set_index("part").loc[part]
         assert row["cases"] == rows.sum()
@@ -135,8 +134,8 @@ def test_gaps_by_part():
 
 
 def test_chance_makes_the_mean_deviation_of_a_binomial():
-    checked = check_predictions([[0.7, 0.3]] * 50, [0] * 35 + [1] * 15)
-    found = ece_by_chance(checked, None, seed=0)
+    checked = Predictions([0] * 35 + [1] * 15, [[0.7, 0.3]] * 50)
+    found = ece_by_chance(checked, seed=0)
     hits = np.arange(51)
     errors, weights = np.abs(hits / 50 - 0.7), stats.binom.pmf(hits, 50, 0.7)
     mean = np.sum(errors * weights)
@@ -150,8 +149,8 @@ def test_the_p_value_of_a_calibrated_model_is_uniform():
     values = []
     for trial in range(150):
         model = drawn(rng, 120, 3)
-        checked = check_predictions(model.probabilities, model.labels)
-        values.append(ece_by_chance(checked, None, seed=trial).p_value)
+        checked = model
+        values.append(ece_by_chance(checked, seed=trial).p_value)
     assert stats.kstest(values, "uniform").pvalue > 0.001
 
 
@@ -159,9 +158,9 @@ def test_with_groups_chance_makes_more():
     rng = np.random.default_rng(4)
     confidence = np.full(600, 0.8)
     correct = np.repeat(rng.random(60) < 0.8, 10)
-    checked = check_predictions(np.stack([confidence, 1 - confidence], axis=1), ~correct)
-    alone = ece_by_chance(checked, None, seed=0)
-    together = ece_by_chance(checked, np.repeat(np.arange(60), 10), seed=0)
+    checked = Predictions(~correct, np.stack([confidence, 1 - confidence], axis=1))
+    alone = ece_by_chance(checked, seed=0)
+    together = ece_by_chance(checked.replace(groups=np.repeat(np.arange(60), 10)), seed=0)
     # The mean of |normal| with the standard error of 60 cases, not of 600.
     expected = np.sqrt(2 / np.pi) * np.sqrt(correct.mean() * (1 - correct.mean()) / 60)
     assert together.mean == pytest.approx(expected, rel=0.1)
@@ -174,8 +173,8 @@ def test_with_groups_chance_makes_more():
 
 def test_bounds_are_clopper_and_pearsons():
     model = drawn(np.random.default_rng(5), 400, 2, 1.2)
-    checked = check_predictions(model.probabilities, model.labels)
-    found = automatic_share(checked, None, 0.2)
+    checked = model
+    found = automatic_share(checked, 0.2)
     order = np.argsort(-checked.confidence, kind="stable")
     for coverage, threshold, cases, error, low, high in found.steps.itertuples(index=False):
         wrong = int((~checked.correct[order[:cases]]).sum())
@@ -184,7 +183,9 @@ def test_bounds_are_clopper_and_pearsons():
         assert error == wrong / cases
         assert coverage == cases / 400
         assert (checked.confidence >= threshold).sum() == cases
-    assert found.observed == lsp.metrics.coverage_at_risk(model.probabilities, model.labels, 0.2)
+    assert found.observed == lsp.metrics.coverage_at_risk(
+        model.labels, model.probabilities, risk=0.2
+    )
     within = found.steps[found.steps["high"] <= 0.2]
     assert found.low == within["coverage"].max()
     assert found.threshold == within["threshold"].min()
@@ -207,7 +208,7 @@ def test_the_interval_holds_the_share_that_was_seen(wrong, expected):
     labels[wrong] = 1
     confidence = np.linspace(0.99, 0.6, 1000)
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
-    found = automatic_share(check_predictions(probabilities, labels), None, 0.05)
+    found = automatic_share(Predictions(labels, probabilities), 0.05)
     assert (found.low, found.high) == expected
     assert found.low <= found.observed <= found.high
 
@@ -215,11 +216,11 @@ def test_the_interval_holds_the_share_that_was_seen(wrong, expected):
 def test_what_is_shown_holds_for_future_cases():
     rng = np.random.default_rng(6)
     future = drawn(rng, 100_000, 2)
-    checked = check_predictions(future.probabilities, future.labels)
+    checked = future
     broken = shown = 0
     for _ in range(100):
         model = drawn(rng, 1500, 2)
-        found = automatic_share(check_predictions(model.probabilities, model.labels), None, 0.1)
+        found = automatic_share(model, 0.1)
         if found.low > 0:
             shown += 1
             answered = checked.confidence >= found.threshold
@@ -229,8 +230,8 @@ def test_what_is_shown_holds_for_future_cases():
 
 
 def test_cases_of_equal_confidence_are_answered_together():
-    checked = check_predictions([[0.9, 0.1]] * 30 + [[0.6, 0.4]] * 70, [0] * 100)
-    steps = automatic_share(checked, None, 0.5).steps
+    checked = Predictions([0] * 100, [[0.9, 0.1]] * 30 + [[0.6, 0.4]] * 70)
+    steps = automatic_share(checked, 0.5).steps
     assert steps["cases"].tolist() == [30, 100]
 
 
@@ -239,14 +240,13 @@ def test_cases_of_equal_confidence_are_answered_together():
 
 @pytest.mark.parametrize("groups", [None, np.arange(300) // 3], ids=["cases", "groups"])
 def test_bounds_are_those_of_the_bootstrap(groups):
-    model = drawn(np.random.default_rng(7), 300, 3, 1.5)
-    checked = check_predictions(model.probabilities, model.labels)
-    values = lsp.evaluate(model.probabilities, model.labels)
+    model = drawn(np.random.default_rng(7), 300, 3, 1.5, groups=groups)
+    values = lsp.evaluate(model.labels, model.probabilities)
     values = {name: values[name] for name in ("ece", "brier", "f1", "auroc", "ace")}
-    found = bootstrap_bounds(values, checked, groups, num_resamples=200, seed=3)
+    found = bootstrap_bounds(values, model, num_resamples=200, seed=3)
     for name in values:
         expected = lsp.metrics.bootstrap_interval(
-            name, model.probabilities, model.labels, groups=groups, num_resamples=200, seed=3
+            name, model.labels, model.probabilities, groups=groups, num_resamples=200, seed=3
         )
         bounds = np.array((expected.low, expected.high))
         if name in ("ece", "ace"):
@@ -260,11 +260,9 @@ def test_the_interval_of_an_ece_covers_the_true_one():
     for seed in range(60):
         confidence = 0.5 + 0.5 * rng.beta(4, 1, 200)
         labels = (rng.random(200) >= confidence - 0.05).astype(int)
-        checked = check_predictions(np.stack([confidence, 1 - confidence], 1), labels)
-        value = lsp.metrics.expected_calibration_error(checked.probabilities, labels)
-        low, high = bootstrap_bounds({"ece": value}, checked, None, num_resamples=200, seed=seed)[
-            "ece"
-        ]
+        checked = Predictions(labels, np.stack([confidence, 1 - confidence], 1))
+        value = lsp.metrics.expected_calibration_error(labels, checked.probabilities)
+        low, high = bootstrap_bounds({"ece": value}, checked, num_resamples=200, seed=seed)["ece"]
         covered += low <= 0.05 <= high
     assert covered >= 51  # 85%
 
@@ -273,14 +271,14 @@ def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
     from lsplus_tf.auditing import intervals
 
     model = drawn(np.random.default_rng(8), 6000, 2, 1.5)
-    checked = check_predictions(model.probabilities, model.labels)
+    each_alone = model.replace(groups=np.arange(6000))
     names = ("brier", "ece", "auroc", "retention_auc")
-    evaluated = lsp.evaluate(model.probabilities, model.labels)
+    evaluated = lsp.evaluate(model.labels, model.probabilities)
     values = {name: evaluated[name] for name in names}
-    whole = bootstrap_bounds(values, checked, np.arange(6000), num_resamples=400, seed=0)
+    whole = bootstrap_bounds(values, each_alone, num_resamples=400, seed=0)
     monkeypatch.setattr(intervals, "BLOCKS", 500)
     monkeypatch.setattr(intervals, "RANKED", 1500)
-    quick = bootstrap_bounds(values, checked, None, num_resamples=400, seed=0)
+    quick = bootstrap_bounds(values, model, num_resamples=400, seed=0)
     for name in names:
         assert np.diff(quick[name]) == pytest.approx(np.diff(whole[name]), rel=0.25)
         assert np.mean(quick[name]) == pytest.approx(np.mean(whole[name]), rel=0.02)
@@ -290,17 +288,14 @@ def test_metrics_that_sort_are_those_of_the_part(monkeypatch):
     from lsplus_tf.auditing import intervals
 
     monkeypatch.setattr(intervals, "RANKED", 1000)
-    model = drawn(np.random.default_rng(8), 4000, 2, 1.5)
     groups = np.arange(4000) // 4
-    checked = check_predictions(model.probabilities, model.labels)
-    ((low, high),) = bootstrap_bounds(
-        {"auroc": 0.8}, checked, groups, num_resamples=100, seed=0
-    ).values()
+    model = drawn(np.random.default_rng(8), 4000, 2, 1.5, groups=groups)
+    ((low, high),) = bootstrap_bounds({"auroc": 0.8}, model, num_resamples=100, seed=0).values()
     part = rows_to_rank(4000, 2, groups, seed=0)
     expected = lsp.metrics.bootstrap_interval(
         "auroc",
-        model.probabilities[part],
         model.labels[part],
+        model.probabilities[part],
         groups=groups[part],
         num_resamples=100,
         seed=0,
@@ -335,18 +330,18 @@ def test_none_is_fitted_on_what_it_is_judged_on(monkeypatch, grouped):
     model = drawn(rng, 300, 3, 2.0, groups=groups)
     row_of = {logits.tobytes(): row for row, logits in enumerate(model.logits)}
     fitted, judged = [], []
-    fit, predict = TemperatureScaling.fit, TemperatureScaling.predict_proba
+    fit, calibrate = TemperatureScaling.fit, TemperatureScaling.calibrate
 
-    def watched_fit(self, logits, labels):
-        fitted.append({row_of[row.tobytes()] for row in logits})
-        return fit(self, logits, labels)
+    def watched_fit(self, predictions):
+        fitted.append({row_of[row.tobytes()] for row in predictions.logits})
+        return fit(self, predictions)
 
-    def watched_predict(self, logits):
-        judged.append({row_of[row.tobytes()] for row in logits})
-        return predict(self, logits)
+    def watched_calibrate(self, predictions):
+        judged.append({row_of[row.tobytes()] for row in predictions.logits})
+        return calibrate(self, predictions)
 
     monkeypatch.setattr(TemperatureScaling, "fit", watched_fit)
-    monkeypatch.setattr(TemperatureScaling, "predict_proba", watched_predict)
+    monkeypatch.setattr(TemperatureScaling, "calibrate", watched_calibrate)
     assert cross_fitting.cross_fit(model, num_resamples=100, seed=0) is not None
     assert len(fitted) == len(judged) == 5
     for seen, held_out in zip(fitted, judged, strict=True):
@@ -369,7 +364,7 @@ def test_the_gain_of_temperature_scaling_is_that_of_scipy(monkeypatch):
     for seen, held_out in cross_fitting._folds(model, seed=0):
         best = optimize.minimize_scalar(
             lambda log, seen=seen: lsp.metrics.negative_log_likelihood(
-                model.logits[seen] / np.exp(log), model.labels[seen], from_logits=True
+                model.labels[seen], model.logits[seen] / np.exp(log), from_logits=True
             ),
             bounds=(-3, 3),
             options={"xatol": 1e-10},
@@ -402,10 +397,10 @@ def test_too_little_to_calibrate():
     assert cross_fitting.cross_fit(drawn(rng, 49, 2), num_resamples=100, seed=0) is None
     few_groups = drawn(rng, 200, 2, groups=np.arange(200) % 4)
     assert cross_fitting.cross_fit(few_groups, num_resamples=100, seed=0) is None
-    right = lsp.label_predictions([0] * 200, logits=[[5.0, 0.0]] * 200)
+    right = lsp.Predictions([0] * 200, logits=[[5.0, 0.0]] * 200)
     assert cross_fitting.cross_fit(right, num_resamples=100, seed=0) is None
     rare = drawn(rng, 200, 3)
-    rare.labels[rare.labels == 2] = 0
+    rare = rare.replace(labels=np.where(rare.labels == 2, 0, rare.labels))
     table = cross_fitting.cross_fit(rare, num_resamples=100, seed=0).table.set_index("method")
     assert "samples of every class" in table.loc["platt", "note"]
     assert np.isnan(table.loc["platt", "brier"])
@@ -422,7 +417,7 @@ def two_models(samples: int = 300):
     )
     order, columns = rng.permutation(samples), [2, 0, 1]
     worse = first.logits + rng.normal(size=(samples, 3))
-    second = lsp.label_predictions(
+    second = lsp.Predictions(
         np.array(["a", "b", "c"])[first.labels[order]],
         logits=worse[order][:, columns],
         class_names=["c", "a", "b"],
@@ -438,8 +433,8 @@ def test_cases_are_matched_by_id_and_classes_by_name():
     np.testing.assert_array_equal(matched.second.labels, first.labels)
     assert (matched.left_out, matched.by) == (0, "id")
     numbered = first.take(np.arange(9))
-    by_number = lsp.label_predictions(numbered.labels, logits=numbered.logits, ids=np.arange(9))
-    as_text = lsp.label_predictions(numbered.labels, logits=numbered.logits, ids=list("012345678"))
+    by_number = lsp.Predictions(numbered.labels, logits=numbered.logits, ids=np.arange(9))
+    as_text = lsp.Predictions(numbered.labels, logits=numbered.logits, ids=list("012345678"))
     assert match(by_number, as_text).by == "id"
     fewer = match(first.take(np.arange(0, 200)), second)
     assert fewer.left_out == 100
@@ -449,8 +444,8 @@ def test_cases_are_matched_by_id_and_classes_by_name():
 def test_differences_are_those_of_the_metrics():
     first, second, worse = two_models()
     found = compare(first, second, num_resamples=200, seed=1)
-    better = lsp.evaluate(first.probabilities, first.labels)
-    other = lsp.evaluate(lsp.metrics.softmax(worse), first.labels)
+    better = lsp.evaluate(first.labels, first.probabilities)
+    other = lsp.evaluate(first.labels, lsp.metrics.softmax(worse))
     for metric, a, b, difference, low, high, p, p_holm in found.table.itertuples(index=False):
         assert (a, b) == pytest.approx((better[metric], other[metric]))
         assert difference == pytest.approx(a - b)
@@ -466,17 +461,17 @@ def test_differences_are_those_of_the_metrics():
 
 def test_what_does_not_belong_together_is_refused():
     first, _, _ = two_models()
-    arrays = lsp.label_predictions(first.labels[:-1], logits=first.logits[:-1])
+    arrays = lsp.Predictions(first.labels[:-1], logits=first.logits[:-1])
     with pytest.raises(InputError, match=r"expected 300 cases.*give both files a column id"):
         match(first, arrays)
-    other = lsp.label_predictions(
+    other = lsp.Predictions(
         np.roll(first.labels, 1), logits=first.logits, class_names=["a", "b", "c"]
     )
     with pytest.raises(InputError, match="received others for"):
         match(first, other)
-    renamed = lsp.label_predictions(first.labels, logits=first.logits, class_names=["a", "b", "d"])
+    renamed = lsp.Predictions(first.labels, logits=first.logits, class_names=["a", "b", "d"])
     with pytest.raises(InputError, match="expected the classes of"):
         match(first, renamed)
-    unknown = lsp.label_predictions(first.labels, logits=first.logits, ids=np.arange(300))
+    unknown = lsp.Predictions(first.labels, logits=first.logits, ids=np.arange(300))
     with pytest.raises(InputError, match="no id is in both"):
         match(first, unknown)

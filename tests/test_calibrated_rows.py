@@ -100,7 +100,7 @@ def test_numbers_are_those_of_a_temperature_fitted_by_hand(calibrated):
         ]
         test = run_folder.read_predictions(folder, "test")
         probabilities = softmax(test.logits.astype(float) / near[np.argmin(fine)], axis=1)
-        values.append(metrics.negative_log_likelihood(probabilities, test.labels))
+        values.append(metrics.negative_log_likelihood(test.labels, probabilities))
     row = comparison.mean.index.get_loc("label_smoothing+temperature")
     assert comparison.mean["ce"].iloc[row] == pytest.approx(50 * sum(values), rel=1e-4)
     sd = 100 * abs(values[0] - values[1]) / np.sqrt(2)
@@ -119,9 +119,9 @@ def test_an_ensemble_is_calibrated_as_a_whole(calibrated):
         labels = each[0].labels
         if split == "validation":
             fitted = TemperatureScaling().fit(np.log(mean[split]), labels)
-    ((probabilities, test_labels),) = calibrated.predictions(row)
-    np.testing.assert_allclose(probabilities, fitted.predict_proba(np.log(mean["test"])))
-    np.testing.assert_array_equal(test_labels, labels)
+    (found,) = calibrated.predictions(row)
+    np.testing.assert_allclose(found.probabilities, fitted.predict_proba(np.log(mean["test"])))
+    np.testing.assert_array_equal(found.labels, labels)
 
 
 def test_the_test_split_decides_nothing(calibrated, tmp_path):
@@ -130,7 +130,7 @@ def test_the_test_split_decides_nothing(calibrated, tmp_path):
     shutil.copytree(calibrated.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report"))
     for path in copy.glob("*/*/predictions_test.npz"):
         p = run_folder.read_predictions(path.parent, "test")
-        wrong = dataclasses.replace(p, logits=-p.logits, labels=(p.labels + 1) % 10)
+        wrong = p.replace(logits=-p.logits, labels=(p.labels + 1) % 10)
         run_folder.write_predictions(path.parent, "test", wrong)
     changed = with_calibrators(copy, "temperature", "weight", ensembles=("ls_plus",))
     fitted = [c.to_json() for row in changed.rows for c in row.calibrators]
@@ -143,11 +143,7 @@ def test_what_cannot_be_fitted_is_told_and_left_out(calibrated, tmp_path):
     shutil.copytree(calibrated.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report"))
     for path in copy.glob("*/*/predictions_validation.npz"):
         p = run_folder.read_predictions(path.parent, "validation")
-        kept = p.labels != 3
-        without = dataclasses.replace(
-            p, logits=p.logits[kept], labels=p.labels[kept], ids=p.ids[kept]
-        )
-        run_folder.write_predictions(path.parent, "validation", without)
+        run_folder.write_predictions(path.parent, "validation", p.take(p.labels != 3))
     results = with_calibrators(copy, "platt", "temperature")
     message = (
         "calibrators: platt cannot be fitted to the validation split, and is left out of HL, LS, "
@@ -164,8 +160,8 @@ def test_runs_have_a_line_for_each_calibration(calibrated):
     assert not calibrated.metrics("validation")["method"].str.contains("+", regex=False).any()
     row = next(row for row in calibrated.rows if row.key == "ls_plus+weight")
     (one,) = runs[(runs["method"] == row.key) & (runs["seed"] == 1)].to_dict("records")
-    probabilities, labels = calibrated.predictions(row)[1]
-    assert one["brier"] == pytest.approx(metrics.brier_score(probabilities, labels), rel=1e-6)
+    expected = metrics.brier_score(calibrated.predictions(row)[1])
+    assert one["brier"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tmp_path):

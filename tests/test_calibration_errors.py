@@ -26,26 +26,26 @@ TWO, MANY = ("k2_n500",), ("k4_n2139", "k7_n1512", SATURATED)
 
 
 def ece(**options):
-    return lambda p, y: metrics.expected_calibration_error(p, y, **options)
+    return lambda y, p: metrics.expected_calibration_error(y, p, **options)
 
 
 def ece_in_double(**options):
     """A library that compares float32 confidences with float64 edges."""
-    return lambda p, y: metrics.expected_calibration_error(p.astype(float), y, **options)
+    return lambda y, p: metrics.expected_calibration_error(y, p.astype(float), **options)
 
 
 def sce(**options):
-    return lambda p, y: metrics.static_calibration_error(p, y, **options)
+    return lambda y, p: metrics.static_calibration_error(y, p, **options)
 
 
 def kde(bandwidth, kind):
-    return lambda p, y: metrics.kde_calibration_error(p, y, bandwidth=bandwidth, kind=kind)
+    return lambda y, p: metrics.kde_calibration_error(y, p, bandwidth=bandwidth, kind=kind)
 
 
 def mean_error(convention):
-    def mean(p, y):
+    def mean(y, p):
         fractions = np.arange(len(y) + 1) / len(y)
-        curve = metrics.retention_curve(p, y, fractions=fractions, convention=convention)[1]
+        curve = metrics.retention_curve(y, p, fractions=fractions, convention=convention)[1]
         return 1 - curve.mean()
 
     return mean
@@ -59,12 +59,12 @@ SAME = {
     "mdca.calibration_library.ECELoss(15)": (ece(), ALL),
     "mdca.calibration_library.MCELoss(15)": (ece(norm="max"), ALL),
     "mdca.calibration_library.OELoss(15)": (
-        lambda p, y: metrics.overconfidence_error(p, y, confidence_weighted=True),
+        lambda y, p: metrics.overconfidence_error(y, p, confidence_weighted=True),
         ALL,
     ),
     "mdca.calibration_library.BrierScore": (metrics.brier_score, ALL),
     "torrvision.AdaptiveECELoss(15)": (
-        lambda p, y: metrics.adaptive_calibration_error(p, y, convention="paper"),
+        lambda y, p: metrics.adaptive_calibration_error(y, p, convention="paper"),
         ALL,
     ),
     # Both leave probabilities of 0 out of every bin (see test_metrics).
@@ -113,7 +113,7 @@ SAME = {
     "torchmetrics.multiclass_accuracy(macro)": (metrics.balanced_accuracy, ALL),
     "torchmetrics.multiclass_accuracy(micro)": (metrics.accuracy, ALL),
     "torchmetrics.multiclass_accuracy(micro,top5)": (
-        lambda p, y: 1 - metrics.top_k_error(p, y, k=5),
+        lambda y, p: 1 - metrics.top_k_error(y, p, k=5),
         ("k7_n1512",),
     ),
     "shifts.rejection_curve.mean()  (grouped ties)": (mean_error("standard"), ALL),
@@ -169,7 +169,7 @@ def synthetic(arrays, name):
     probabilities = (
         metrics.softmax(logits).astype(np.float32) if name == EDGES else softmax(logits, axis=1)
     )
-    return probabilities, arrays[f"syn/{name}/labels"]
+    return arrays[f"syn/{name}/labels"], probabilities
 
 
 def random_predictions(samples, classes, seed=0, dtype=np.float64):
@@ -177,7 +177,7 @@ def random_predictions(samples, classes, seed=0, dtype=np.float64):
     logits = rng.normal(scale=2, size=(samples, classes))
     labels = rng.integers(classes, size=samples)
     logits[np.arange(samples), labels] += 2
-    return softmax(logits, axis=1).astype(dtype), labels
+    return labels, softmax(logits, axis=1).astype(dtype)
 
 
 # Libraries ----------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_ece_kde_of_the_paper(golden, run):
     for row in rows:
         logits = arrays[f"pub/resnet34/run{run}/{row['method']}/logits"]
         error = metrics.kde_calibration_error(
-            softmax(logits, axis=1), arrays["pub/labels"], bandwidth=0.001
+            arrays["pub/labels"], softmax(logits, axis=1), bandwidth=0.001
         )
         assert error == pytest.approx(row["orig"], abs=2e-5), row["method"]
         assert error == pytest.approx(row["csv"], abs=7e-5), row["method"]
@@ -260,7 +260,7 @@ def slow_gaps(confidence, hits, num_bins, closed):
 @pytest.mark.parametrize("closed", ["right", "left"])
 @pytest.mark.parametrize("power", [1, 1.5, 2, 7, "max", math.inf])
 def test_norms_and_edges_equal_a_loop(closed, power):
-    probabilities, labels = random_predictions(150, 3)
+    labels, probabilities = random_predictions(150, 3)
     confidence, hits = probabilities.max(1), probabilities.argmax(1) == labels
     gaps = slow_gaps(confidence, hits, 10, closed)
     if power in ("max", math.inf):
@@ -268,7 +268,7 @@ def test_norms_and_edges_equal_a_loop(closed, power):
     else:
         expected = sum(n / 150 * gap**power for n, gap in gaps) ** (1 / power)
     error = metrics.expected_calibration_error(
-        probabilities, labels, num_bins=10, norm=power, closed=closed
+        labels, probabilities, num_bins=10, norm=power, closed=closed
     )
     assert error == pytest.approx(expected, abs=1e-12)
 
@@ -283,22 +283,22 @@ def test_bins_of_many_samples_equal_a_loop(num_bins, closed):
     gaps = slow_gaps(confidence, labels == 0, num_bins, closed)
     expected = sum(n * gap for n, gap in gaps) / 10_000
     error = metrics.expected_calibration_error(
-        probabilities, labels, num_bins=num_bins, closed=closed
+        labels, probabilities, num_bins=num_bins, closed=closed
     )
     assert error == pytest.approx(expected, abs=1e-12)
     gaps = slow_gaps(1 - confidence, labels == 1, num_bins, closed)
     expected = (expected + sum(n * gap for n, gap in gaps) / 10_000) / 2
     error = metrics.static_calibration_error(
-        probabilities, labels, num_bins=num_bins, closed=closed
+        labels, probabilities, num_bins=num_bins, closed=closed
     )
     assert error == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_high_norm_neither_underflows_nor_overflows():
     probabilities, labels = [[0.51, 0.49], [0.49, 0.51]], [0, 0]
-    high = ece(norm=1e6)(probabilities, labels)
-    assert high == pytest.approx(ece(norm="max")(probabilities, labels), rel=1e-5)
-    assert ece(norm=200)([[1.0, 0.0]], [0]) == 0
+    high = ece(norm=1e6)(labels, probabilities)
+    assert high == pytest.approx(ece(norm="max")(labels, probabilities), rel=1e-5)
+    assert ece(norm=200)([0], [[1.0, 0.0]]) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
@@ -313,8 +313,8 @@ def test_a_confidence_on_every_edge_is_on_the_side_that_is_closed(dtype, num_bin
         apart = (1 - float(edge) + float(above)) / 2
         labels = [0, 1]
         options = {"num_bins": num_bins}
-        assert ece(**options)(probabilities, labels) == pytest.approx(apart, abs=1e-9)
-        left = ece(closed="left", **options)(probabilities, labels)
+        assert ece(**options)(labels, probabilities) == pytest.approx(apart, abs=1e-9)
+        left = ece(closed="left", **options)(labels, probabilities)
         assert left == pytest.approx(together, abs=1e-9)
 
 
@@ -322,13 +322,13 @@ def test_a_confidence_on_every_edge_is_on_the_side_that_is_closed(dtype, num_bin
 def test_probabilities_of_exactly_0_and_1_are_in_the_outer_bins(closed):
     probabilities, labels = np.array([[1.0, 0.0], [0.99, 0.01], [0.0, 1.0]]), [0, 1, 0]
     # Confidences 1, .99 and 1 are in one bin with one hit of three.
-    error = metrics.expected_calibration_error(probabilities, labels, closed=closed)
+    error = metrics.expected_calibration_error(labels, probabilities, closed=closed)
     assert error == pytest.approx((2.99 - 1) / 3)
     # P(class 0) = 1, .99 | 0 with hits 1, 0 | 1; P(class 1) mirrors it.
-    error = metrics.static_calibration_error(probabilities, labels, closed=closed)
+    error = metrics.static_calibration_error(labels, probabilities, closed=closed)
     assert error == pytest.approx((0.99 + 1) / 3)
-    terms = metrics.brier_decomposition(probabilities, labels, closed=closed)
-    assert terms.brier_score == pytest.approx(metrics.brier_score(probabilities, labels))
+    terms = metrics.brier_decomposition(labels, probabilities, closed=closed)
+    assert terms.brier_score == pytest.approx(metrics.brier_score(labels, probabilities))
 
 
 @pytest.mark.parametrize("convention", ["standard", "paper"])
@@ -351,10 +351,10 @@ def test_maximum_calibration_error_is_the_largest_gap():
 def test_over_and_underconfidence_make_up_the_ece():
     # .9, .9 with one hit: .4 over; .6 with a hit: .4 under.
     probabilities, labels = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]], [0, 1, 0]
-    over = metrics.overconfidence_error(probabilities, labels)
+    over = metrics.overconfidence_error(labels, probabilities)
     assert over == pytest.approx(0.4 * 2 / 3)
-    assert metrics.underconfidence_error(probabilities, labels) == pytest.approx(0.4 / 3)
-    weighted = metrics.overconfidence_error(probabilities, labels, confidence_weighted=True)
+    assert metrics.underconfidence_error(labels, probabilities) == pytest.approx(0.4 / 3)
+    weighted = metrics.overconfidence_error(labels, probabilities, confidence_weighted=True)
     assert weighted == pytest.approx(0.9 * 0.4 * 2 / 3)
 
 
@@ -388,15 +388,15 @@ def slow_classwise(probabilities, labels, num_bins, threshold=0.0):
 def test_classwise_adaptive_error_equals_a_loop(
     dtype, num_bins, threshold, sorted_below, monkeypatch
 ):
-    monkeypatch.setattr("lsplus_tf.metrics._measures._SORTED_BELOW", sorted_below)
-    probabilities, labels = random_predictions(67, 4, dtype=dtype)
+    monkeypatch.setattr("lsplus_tf.metrics.measures._SORTED_BELOW", sorted_below)
+    labels, probabilities = random_predictions(67, 4, dtype=dtype)
     tied = np.round(probabilities[:40] * 8) / 8
     tied[:, 0] = (1 - tied[:, 1:].sum(1)).clip(0)
     tied = (tied / tied.sum(1, keepdims=True)).astype(dtype)
     probabilities = np.concatenate([probabilities, tied])
     labels = np.concatenate([labels, labels[:40]])
     error = metrics.classwise_adaptive_calibration_error(
-        probabilities, labels, num_bins=num_bins, threshold=threshold
+        labels, probabilities, num_bins=num_bins, threshold=threshold
     )
     expected = slow_classwise(probabilities, labels, num_bins, dtype(threshold))
     assert error == pytest.approx(expected, abs=1e-6 if dtype is np.float32 else 1e-12)
@@ -404,7 +404,7 @@ def test_classwise_adaptive_error_equals_a_loop(
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
 def test_classwise_adaptive_error_of_many_samples_is_that_of_sorted_ones(dtype):
-    probabilities, labels = random_predictions(20_000, 3, dtype=dtype)
+    labels, probabilities = random_predictions(20_000, 3, dtype=dtype)
     probabilities[:3000] = [1, 0, -0.0]
     probabilities[3000:6000] = [0.5, 0.25, 0.25]
     errors = []
@@ -414,20 +414,20 @@ def test_classwise_adaptive_error_of_many_samples_is_that_of_sorted_ones(dtype):
         hits = (np.bincount(of_value, labels == k) / np.bincount(of_value))[of_value]
         order = np.argsort(probabilities[:, k], kind="stable").reshape(20, 1000)
         errors.append(np.abs((values[of_value] - hits)[order].sum(axis=1)).sum() / 20_000)
-    error = metrics.classwise_adaptive_calibration_error(probabilities, labels, num_bins=20)
+    error = metrics.classwise_adaptive_calibration_error(labels, probabilities, num_bins=20)
     assert error == pytest.approx(np.mean(errors), abs=1e-12)
 
 
 def test_a_threshold_leaves_out_classes_that_do_not_reach_it():
     probabilities = np.array([[0.7, 0.25, 0.05], [0.6, 0.3, 0.1]])
     tace = metrics.classwise_adaptive_calibration_error
-    error = tace(probabilities, [0, 0], num_bins=1, threshold=0.5)
+    error = tace([0, 0], probabilities, num_bins=1, threshold=0.5)
     assert error == pytest.approx(0.35)
     # A probability that is the threshold counts.
-    error = tace(probabilities, [0, 0], num_bins=1, threshold=0.7)
+    error = tace([0, 0], probabilities, num_bins=1, threshold=0.7)
     assert error == pytest.approx(0.3)
     with pytest.raises(InputError, match=r"threshold: received 0\.9, which no probability reaches"):
-        tace(probabilities, [0, 0], threshold=0.9)
+        tace([0, 0], probabilities, threshold=0.9)
 
 
 def test_columns_and_rows_are_worked_on_in_blocks_without_a_seam(monkeypatch):
@@ -444,15 +444,15 @@ def test_columns_and_rows_are_worked_on_in_blocks_without_a_seam(monkeypatch):
         )
 
     whole = values()
-    monkeypatch.setattr("lsplus_tf.metrics._predictions._BLOCK", 50)
-    monkeypatch.setattr("lsplus_tf.metrics._measures._COLUMNS_BLOCK", 700)
+    monkeypatch.setattr("lsplus_tf.predictions.arrays._BLOCK", 50)
+    monkeypatch.setattr("lsplus_tf.predictions.predictions._COLUMNS_BLOCK", 700)
     monkeypatch.setattr("lsplus_tf.metrics.estimators._KERNEL_BLOCK", 1000)
     assert values() == pytest.approx(whole, abs=1e-12)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_memory_layout_does_not_matter(order):
-    probabilities, labels = random_predictions(200, 5)
+    labels, probabilities = random_predictions(200, 5)
     laid_out = np.asarray(probabilities, order=order)
     every_other = np.repeat(probabilities, 2, axis=1)[:, ::2]
     for function in (
@@ -460,9 +460,9 @@ def test_memory_layout_does_not_matter(order):
         metrics.classwise_adaptive_calibration_error,
         metrics.brier_score,
     ):
-        expected = function(probabilities, labels)
-        assert function(laid_out, labels) == pytest.approx(expected, abs=1e-14)
-        assert function(every_other, labels) == pytest.approx(expected, abs=1e-14)
+        expected = function(labels, probabilities)
+        assert function(labels, laid_out) == pytest.approx(expected, abs=1e-14)
+        assert function(labels, every_other) == pytest.approx(expected, abs=1e-14)
 
 
 # Estimators ---------------------------------------------------------------------------------------
@@ -476,10 +476,10 @@ def test_debiasing_removes_the_bias_of_a_calibrated_model():
         probabilities = np.column_stack([confidence, 1 - confidence])
         labels = (rng.uniform(size=300) > confidence).astype(int)
         options = {"binning": "equal_mass"}
-        plain.append(ece(**options)(probabilities, labels))
-        plain_squares.append(ece(norm=2, **options)(probabilities, labels) ** 2)
-        debiased.append(metrics.debiased_calibration_error(probabilities, labels, norm=1))
-        squares.append(metrics.debiased_calibration_error(probabilities, labels) ** 2)
+        plain.append(ece(**options)(labels, probabilities))
+        plain_squares.append(ece(norm=2, **options)(labels, probabilities) ** 2)
+        debiased.append(metrics.debiased_calibration_error(labels, probabilities, norm=1))
+        squares.append(metrics.debiased_calibration_error(labels, probabilities) ** 2)
     assert np.mean(plain_squares) > 0.007
     # What is left comes from negative squares, which are cut off at 0.
     assert np.mean(squares) < 0.2 * np.mean(plain_squares)
@@ -493,23 +493,23 @@ def test_debiased_error_of_one_bin_is_the_formula():
     squared = 0.2**2 - 0.6 * 0.4 / 49
     for binning in ("equal_mass", "equal_width"):
         error = metrics.debiased_calibration_error(
-            probabilities, labels, num_bins=1, binning=binning
+            labels, probabilities, num_bins=1, binning=binning
         )
         assert error == pytest.approx(np.sqrt(squared))
     # Norm 1: twice the gap less the mean size of a normal variable around it.
     noise = np.sqrt(0.6 * 0.4 / 50)
     noisy = norm.expect(abs, loc=0.2, scale=noise)
-    error = metrics.debiased_calibration_error(probabilities, labels, num_bins=1, norm=1)
+    error = metrics.debiased_calibration_error(labels, probabilities, num_bins=1, norm=1)
     assert error == pytest.approx(2 * 0.2 - noisy, abs=1e-6)
 
 
 def test_debiased_error_of_bins_without_noise():
     certain = [[0.9, 0.1]] * 3
     for option in (1, 2):
-        error = metrics.debiased_calibration_error(certain, [0] * 3, num_bins=1, norm=option)
+        error = metrics.debiased_calibration_error([0] * 3, certain, num_bins=1, norm=option)
         assert error == pytest.approx(0.1)
     # One sample a bin: norm 2 has no estimate of the noise.
-    assert metrics.debiased_calibration_error(certain, [0, 1, 0], num_bins=3) == 0
+    assert metrics.debiased_calibration_error([0, 1, 0], certain, num_bins=3) == 0
 
 
 def slow_sweep(probabilities, labels, power):
@@ -540,7 +540,7 @@ def test_sweep_equals_a_loop(samples, classes, seed, ordered):
     wrong = ranking[max(ordered, samples - ordered) :]
     labels[wrong] = (predicted[wrong] + 1) % classes
     for power in (1, 2):
-        error = metrics.sweep_calibration_error(probabilities, labels, norm=power)
+        error = metrics.sweep_calibration_error(labels, probabilities, norm=power)
         assert error == pytest.approx(slow_sweep(probabilities, labels, power), abs=1e-12)
 
 
@@ -549,10 +549,10 @@ def test_sweep_of_a_model_that_ranks_perfectly_ends_at_one_sample_a_bin():
     probabilities = np.column_stack([confidence, 1 - confidence])
     labels = (confidence < 0.7).astype(int)
     expected = np.abs(confidence - (confidence >= 0.7)).mean()
-    assert metrics.sweep_calibration_error(probabilities, labels) == pytest.approx(expected)
+    assert metrics.sweep_calibration_error(labels, probabilities) == pytest.approx(expected)
     # One exchange near the end is found as well, in many steps.
     labels[[1, -2]] = 1 - labels[[1, -2]]
-    assert 0 < metrics.sweep_calibration_error(probabilities, labels) < expected
+    assert 0 < metrics.sweep_calibration_error(labels, probabilities) < expected
 
 
 def slow_smooth(confidence, hits, width):
@@ -568,18 +568,18 @@ def slow_smooth(confidence, hits, width):
 
 @pytest.mark.parametrize("case", [(40, 2, 0), (200, 4, 1), (150, 7, 2)])
 def test_smooth_error_is_its_own_width(case):
-    probabilities, labels = random_predictions(*case)
-    error = metrics.smooth_calibration_error(probabilities, labels)
+    labels, probabilities = random_predictions(*case)
+    error = metrics.smooth_calibration_error(labels, probabilities)
     confidence, hits = probabilities.max(1), probabilities.argmax(1) == labels
     assert slow_smooth(confidence, hits, error) == pytest.approx(error, abs=1e-5)
 
 
 def test_smooth_error_of_extremes():
     smooth = metrics.smooth_calibration_error
-    assert smooth(np.eye(3), [0, 1, 2]) == 0
-    assert smooth(np.eye(3), [1, 2, 0]) == pytest.approx(1, abs=1e-6)
+    assert smooth([0, 1, 2], np.eye(3)) == 0
+    assert smooth([1, 2, 0], np.eye(3)) == pytest.approx(1, abs=1e-6)
     # Hits and errors of the same confidence cancel.
-    assert smooth([[0.75, 0.25]] * 4, [0, 0, 0, 1]) == pytest.approx(0, abs=1e-8)
+    assert smooth([0, 0, 0, 1], [[0.75, 0.25]] * 4) == pytest.approx(0, abs=1e-8)
 
 
 def slow_kde(probabilities, labels, bandwidth, kind, power):
@@ -609,17 +609,17 @@ def slow_kde(probabilities, labels, bandwidth, kind, power):
 @pytest.mark.parametrize("kind", ["canonical", "marginal", "top_label"])
 @pytest.mark.parametrize("power", [1, 2])
 def test_kde_error_equals_scipys_densities(kind, power):
-    probabilities, labels = random_predictions(30, 3)
+    labels, probabilities = random_predictions(30, 3)
     for bandwidth in (0.05, 0.5):
         error = metrics.kde_calibration_error(
-            probabilities, labels, bandwidth=bandwidth, kind=kind, norm=power
+            labels, probabilities, bandwidth=bandwidth, kind=kind, norm=power
         )
         expected = slow_kde(probabilities, labels, bandwidth, kind, power)
         assert error == pytest.approx(expected, rel=1e-9)
 
 
 def test_kde_bandwidth_has_the_largest_likelihood():
-    probabilities, labels = random_predictions(40, 3)
+    labels, probabilities = random_predictions(40, 3)
 
     def log_likelihood(bandwidth):
         densities = [
@@ -630,16 +630,16 @@ def test_kde_bandwidth_has_the_largest_likelihood():
 
     grid = np.logspace(-3, 0, 13)
     best = grid[np.argmax([log_likelihood(b) for b in grid])]
-    assert metrics.kde_calibration_error(probabilities, labels) == pytest.approx(
-        metrics.kde_calibration_error(probabilities, labels, bandwidth=best)
+    assert metrics.kde_calibration_error(labels, probabilities) == pytest.approx(
+        metrics.kde_calibration_error(labels, probabilities, bandwidth=best)
     )
 
 
 @pytest.mark.parametrize("kind", ["canonical", "marginal", "top_label"])
 def test_kde_error_is_finite_where_probabilities_are_0_and_1(kind):
     probabilities = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0], [0.2, 0.3, 0.5]], float)
-    right = metrics.kde_calibration_error(probabilities, [0, 0, 1, 1, 2], bandwidth=0.01, kind=kind)
-    wrong = metrics.kde_calibration_error(probabilities, [1, 1, 0, 0, 2], bandwidth=0.01, kind=kind)
+    right = metrics.kde_calibration_error([0, 0, 1, 1, 2], probabilities, bandwidth=0.01, kind=kind)
+    wrong = metrics.kde_calibration_error([1, 1, 0, 0, 2], probabilities, bandwidth=0.01, kind=kind)
     assert 0 <= right < wrong <= 3
     if kind == "canonical":
         # Each corner sees the other sample of the corner, and nothing else.
@@ -651,18 +651,18 @@ def test_kde_error_is_finite_where_probabilities_are_0_and_1(kind):
 
 
 def test_brier_scales():
-    probabilities, labels = random_predictions(50, 4)
-    total = metrics.brier_score(probabilities, labels)
-    assert metrics.brier_score(probabilities, labels, scale="sum") == total
-    assert metrics.brier_score(probabilities, labels, scale="half") == pytest.approx(total / 2)
-    assert metrics.brier_score(probabilities, labels, scale="mean") == pytest.approx(total / 4)
+    labels, probabilities = random_predictions(50, 4)
+    total = metrics.brier_score(labels, probabilities)
+    assert metrics.brier_score(labels, probabilities, scale="sum") == total
+    assert metrics.brier_score(labels, probabilities, scale="half") == pytest.approx(total / 2)
+    assert metrics.brier_score(labels, probabilities, scale="mean") == pytest.approx(total / 4)
 
 
 @pytest.mark.parametrize("scale", ["sum", "half", "mean"])
 @pytest.mark.parametrize("num_bins", [1, 3, 15])
 def test_brier_terms_equal_loops_and_make_up_the_score(num_bins, scale):
-    probabilities, labels = random_predictions(83, 4)
-    terms = metrics.brier_decomposition(probabilities, labels, num_bins=num_bins, scale=scale)
+    labels, probabilities = random_predictions(83, 4)
+    terms = metrics.brier_decomposition(labels, probabilities, num_bins=num_bins, scale=scale)
     factor = {"sum": 1, "half": 1 / 2, "mean": 1 / 4}[scale]
     expected = np.zeros(5)
     for j in range(4):
@@ -680,7 +680,7 @@ def test_brier_terms_equal_loops_and_make_up_the_score(num_bins, scale):
             ]
         expected[2] += y.mean() * (1 - y.mean())
     np.testing.assert_allclose(terms, expected * factor, atol=1e-12)
-    score = metrics.brier_score(probabilities, labels, scale=scale)
+    score = metrics.brier_score(labels, probabilities, scale=scale)
     assert terms.brier_score == pytest.approx(score, abs=1e-12)
     three = terms.reliability - terms.generalised_resolution + terms.uncertainty
     assert three == pytest.approx(score, abs=1e-12)
@@ -690,7 +690,7 @@ def test_murphys_identity_holds_where_bins_have_one_value():
     rng = np.random.default_rng(0)
     confidence = rng.choice([0.1, 0.35, 0.6, 0.95], size=200)
     labels = (rng.uniform(size=200) > confidence).astype(int)
-    terms = metrics.brier_decomposition(np.column_stack([confidence, 1 - confidence]), labels)
+    terms = metrics.brier_decomposition(labels, np.column_stack([confidence, 1 - confidence]))
     assert terms.within_bin_variance == pytest.approx(0, abs=1e-12)
     assert terms.within_bin_covariance == pytest.approx(0, abs=1e-12)
 
@@ -703,7 +703,7 @@ TOP_LABEL = {
     "over": metrics.overconfidence_error,
     "under": metrics.underconfidence_error,
     "debiased": metrics.debiased_calibration_error,
-    "debiased 1": lambda p, y: metrics.debiased_calibration_error(p, y, norm=1),
+    "debiased 1": lambda y, p: metrics.debiased_calibration_error(y, p, norm=1),
     "sweep": metrics.sweep_calibration_error,
     "smooth": metrics.smooth_calibration_error,
     "balanced accuracy": metrics.balanced_accuracy,
@@ -711,14 +711,14 @@ TOP_LABEL = {
 CLASSWISE = {
     "sce, left": sce(closed="left"),
     "classwise ace": metrics.classwise_adaptive_calibration_error,
-    "tace": lambda p, y: metrics.classwise_adaptive_calibration_error(p, y, threshold=0.1),
-    "brier reliability": lambda p, y: metrics.brier_decomposition(p, y).reliability / 2,
+    "tace": lambda y, p: metrics.classwise_adaptive_calibration_error(y, p, threshold=0.1),
+    "brier reliability": lambda y, p: metrics.brier_decomposition(y, p).reliability / 2,
 }
 EVERY = {
     **TOP_LABEL,
     **CLASSWISE,
-    "kde": lambda p, y: metrics.kde_calibration_error(p, y, bandwidth=0.05) / 2,
-    "kde, top label": lambda p, y: metrics.kde_calibration_error(p, y, kind="top_label"),
+    "kde": lambda y, p: metrics.kde_calibration_error(y, p, bandwidth=0.05) / 2,
+    "kde, top label": lambda y, p: metrics.kde_calibration_error(y, p, kind="top_label"),
 }
 
 
@@ -736,11 +736,11 @@ def predictions(draw):
 @given(predictions())
 def test_values_are_in_range_and_do_not_depend_on_the_order_of_samples(name, case):
     probabilities, labels, rng = case
-    value = EVERY[name](probabilities, labels)
+    value = EVERY[name](labels, probabilities)
     assert type(value) is float
     assert 0 <= value <= 1 + 1e-9
     order = rng.permutation(len(labels))
-    shuffled = EVERY[name](probabilities[order], labels[order])
+    shuffled = EVERY[name](labels[order], probabilities[order])
     assert shuffled == pytest.approx(value, abs=1e-7)
 
 
@@ -748,37 +748,37 @@ def test_values_are_in_range_and_do_not_depend_on_the_order_of_samples(name, cas
 @settings(deadline=None, max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(2, 40))
 def test_names_of_classes_do_not_matter(name, seed, classes, samples):
-    probabilities, labels = random_predictions(samples, classes, seed)
+    labels, probabilities = random_predictions(samples, classes, seed)
     order = np.random.default_rng(seed).permutation(classes)
     renamed = np.argsort(order)[labels]
-    value = EVERY[name](probabilities[:, order], renamed)
-    assert value == pytest.approx(EVERY[name](probabilities, labels), abs=1e-7)
+    value = EVERY[name](renamed, probabilities[:, order])
+    assert value == pytest.approx(EVERY[name](labels, probabilities), abs=1e-7)
 
 
 @settings(deadline=None, max_examples=50)
 @given(predictions())
 def test_relations_between_errors(case):
     probabilities, labels, _ = case
-    plain = ece()(probabilities, labels)
+    plain = ece()(labels, probabilities)
     parts = (
-        metrics.overconfidence_error(probabilities, labels),
-        metrics.underconfidence_error(probabilities, labels),
+        metrics.overconfidence_error(labels, probabilities),
+        metrics.underconfidence_error(labels, probabilities),
     )
     assert sum(parts) == pytest.approx(plain, abs=1e-12)
-    weighted = metrics.overconfidence_error(probabilities, labels, confidence_weighted=True)
+    weighted = metrics.overconfidence_error(labels, probabilities, confidence_weighted=True)
     assert weighted <= parts[0] + 1e-12
-    norms = [ece(norm=p)(probabilities, labels) for p in (1, 1.5, 2, 10, "max")]
+    norms = [ece(norm=p)(labels, probabilities) for p in (1, 1.5, 2, 10, "max")]
     assert all(b >= a - 1e-12 for a, b in pairwise(norms))
     for option in (1, 2):
-        biased = ece(binning="equal_mass", norm=option)(probabilities, labels)
-        debiased = metrics.debiased_calibration_error(probabilities, labels, norm=option)
+        biased = ece(binning="equal_mass", norm=option)(labels, probabilities)
+        debiased = metrics.debiased_calibration_error(labels, probabilities, norm=option)
         assert debiased <= biased + 1e-12
-    overconfidence = abs(probabilities.max(1).mean() - metrics.accuracy(probabilities, labels))
-    assert metrics.sweep_calibration_error(probabilities, labels) >= overconfidence - 1e-12
+    overconfidence = abs(probabilities.max(1).mean() - metrics.accuracy(labels, probabilities))
+    assert metrics.sweep_calibration_error(labels, probabilities) >= overconfidence - 1e-12
     # A smooth average is at most the mean residual, and no finer than its total.
-    assert metrics.smooth_calibration_error(probabilities, labels) >= overconfidence - 1e-6
-    terms = metrics.brier_decomposition(probabilities, labels)
-    assert terms.brier_score == pytest.approx(metrics.brier_score(probabilities, labels))
+    assert metrics.smooth_calibration_error(labels, probabilities) >= overconfidence - 1e-6
+    terms = metrics.brier_decomposition(labels, probabilities)
+    assert terms.brier_score == pytest.approx(metrics.brier_score(labels, probabilities))
 
 
 GOOD = np.array([[0.8, 0.2], [0.3, 0.7], [0.5, 0.5]])
@@ -789,16 +789,16 @@ def test_bad_predictions_are_refused(name):
     function = EVERY[name]
     for row in ([np.nan, 1], [np.inf, 0], [1.2, -0.2], [0.7, 0.7]):
         with pytest.raises(InputError, match=r"probabilities: .* at row 1"):
-            function(np.array([GOOD[0], row, GOOD[2]]), [0, 1, 0])
+            function([0, 1, 0], np.array([GOOD[0], row, GOOD[2]]))
     for labels in ([0, 2, 1], [0, -1, 1]):
         with pytest.raises(InputError, match=r"labels: .* at row 1"):
-            function(GOOD, labels)
+            function(labels, GOOD)
     with pytest.raises(InputError, match="at least one row"):
-        function(GOOD[:0], [])
-    with pytest.raises(InputError, match="at least two"):
-        function(GOOD[:, :1], [0, 0, 0])
+        function([], GOOD[:0])
+    with pytest.raises(InputError, match="of two classes"):
+        function([0, 0, 0], GOOD[:, :1])
     # An absent class is no reason to refuse, and no reason for NaN.
-    assert np.isfinite(function(np.column_stack([GOOD * 0.9, np.full(3, 0.1)]), [0, 0, 0]))
+    assert np.isfinite(function([0, 0, 0], np.column_stack([GOOD * 0.9, np.full(3, 0.1)])))
 
 
 @pytest.mark.parametrize(
@@ -835,13 +835,13 @@ def test_bad_predictions_are_refused(name):
 )
 def test_bad_options_are_named(function, options, message):
     with pytest.raises(InputError, match=message) as caught:
-        getattr(metrics, function)(GOOD, [0, 1, 0], **options)
+        getattr(metrics, function)([0, 1, 0], GOOD, **options)
     assert "\n" not in str(caught.value)
 
 
 def test_kde_needs_another_sample():
     with pytest.raises(InputError, match="probabilities: expected at least two rows"):
-        metrics.kde_calibration_error(GOOD[:1], [0])
+        metrics.kde_calibration_error([0], GOOD[:1])
 
 
 @pytest.mark.parametrize("classes", [10, 120])
@@ -861,7 +861,7 @@ def test_memory_stays_a_quarter_of_the_input(classes):
         ]
     for function in functions:
         tracemalloc.start()
-        function(probabilities, labels)
+        function(labels, probabilities)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < probabilities.nbytes / 4, function

@@ -430,8 +430,8 @@ def test_logit_normalisation_takes_the_norm_with_the_least_area():
         fitted.predict_proba(logits), softmax(unit / temperature, axis=1), atol=1e-9
     )
     # The probabilities rank better too, not only the score.
-    assert metrics.aurc(fitted.predict_proba(logits), labels) < metrics.aurc(
-        TemperatureScaling().fit(logits, labels).predict_proba(logits), labels
+    assert metrics.aurc(labels, fitted.predict_proba(logits)) < metrics.aurc(
+        labels, TemperatureScaling().fit(logits, labels).predict_proba(logits)
     )
 
 
@@ -504,8 +504,8 @@ def test_a_constant_in_a_row_changes_nothing_where_it_is_said_so(fitted, name):
 @EVERY
 def test_held_out_predictions_get_better(fitted, name):
     new, labels = overconfident(4, samples=4000, seed=1)
-    before = metrics.brier_score(new, labels, from_logits=True)
-    assert metrics.brier_score(fitted[name].predict_proba(new), labels) < before - 0.01
+    before = metrics.brier_score(labels, new, from_logits=True)
+    assert metrics.brier_score(labels, fitted[name].predict_proba(new)) < before - 0.01
 
 
 @EVERY

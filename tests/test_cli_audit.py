@@ -315,7 +315,7 @@ def test_json_is_strict_and_holds_everything(written):
     }
     assert len(document["settings"]["SHA-256"]) == 64
     expected = lsp.evaluate(
-        *(lambda p: (p.probabilities, p.labels))(
+        *(lambda p: (p.labels, p.probabilities))(
             lsp.read_predictions(document["settings"]["predictions"])
         )
     )

@@ -81,7 +81,7 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
     assert f"temperature {fitted.temperature_:.4g}, below 1: raises all confidences" in stdout
     brier = next(line for line in stdout.splitlines() if "Brier" in line)
     before, after = (float(cell) for cell in brier.split("│")[2:4])
-    own = metrics.brier_score(p.logits, p.labels, from_logits=True)
+    own = metrics.brier_score(p.labels, p.logits, from_logits=True)
     assert before == pytest.approx(100 * own, abs=0.0051)
     # Restated: each fifth judged by a fit to the others, on any folds about the same.
     judged = np.empty(p.logits.shape)
@@ -89,9 +89,9 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
         held_out = np.arange(len(p.labels)) % 5 == fold
         fit = TemperatureScaling().fit(p.logits[~held_out], p.labels[~held_out])
         judged[held_out] = fit.predict_proba(p.logits[held_out])
-    assert after == pytest.approx(100 * metrics.brier_score(judged, p.labels), abs=0.3)
+    assert after == pytest.approx(100 * metrics.brier_score(p.labels, judged), abs=0.3)
     # On the data it was fitted to it looks better than that.
-    assert after > 100 * metrics.brier_score(fitted.predict_proba(p.logits), p.labels)
+    assert after > 100 * metrics.brier_score(p.labels, fitted.predict_proba(p.logits))
 
 
 @pytest.mark.parametrize("method", CALIBRATORS)

@@ -491,7 +491,7 @@ def test_a_disk_that_is_full_in_the_end(place, written, command, monkeypatch):
 
 @functools.cache
 def some_audit() -> Any:
-    predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    predictions = lsp.Predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
     return lsp.audit(predictions, num_resamples=20)
 
 

@@ -41,34 +41,8 @@ FLOORS = (
 IMPORTED_BY_NOBODY = {"cli", "paper"}
 
 # What does not hold yet. An entry that is no longer needed fails, and goes.
-UPWARDS = {("predictions", "metrics")}
-PRIVATE = {
-    ("auditing.measured", "metrics._predictions"),
-    ("auditing.automatic", "metrics._predictions"),
-    ("auditing.chance", "metrics._bins"),
-    ("auditing.chance", "metrics._measures"),
-    ("auditing.chance", "metrics._predictions"),
-    ("auditing.chance", "metrics._resampled_measures"),
-    ("auditing.chance", "metrics._resampled_statistics"),
-    ("auditing.comparison", "metrics._resampled_measures"),
-    ("auditing.cross_fitting", "metrics._bins"),
-    ("auditing.cross_fitting", "metrics._measures"),
-    ("auditing.cross_fitting", "metrics._predictions"),
-    ("auditing.intervals", "metrics._predictions"),
-    ("auditing.intervals", "metrics._resampled_measures"),
-    ("auditing.intervals", "metrics._resampled_statistics"),
-    ("calibrators.base", "metrics._predictions"),
-    ("calibrators.one_vs_rest", "metrics._predictions"),
-    ("calibrators.weight_scaling", "metrics._predictions"),
-    ("plots.calibration", "metrics._bins"),
-    ("plots.calibration", "metrics._measures"),
-    ("plots.calibration", "metrics._predictions"),
-    ("plots.density", "metrics._predictions"),
-    ("plots.selective", "metrics._predictions"),
-    ("plots.truth", "metrics._predictions"),
-    ("predictions.labelled", "metrics._predictions"),
-    ("run_comparison", "metrics._bins"),
-}
+UPWARDS: set[tuple[str, str]] = set()
+PRIVATE: set[tuple[str, str]] = set()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from scipy import stats
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import compare_methods, softmax
-from lsplus_tf.metrics._predictions import check_predictions
 from lsplus_tf.metrics.method_comparison import (
     BETTER,
     METRICS,
@@ -20,6 +19,7 @@ from lsplus_tf.metrics.method_comparison import (
     judge,
     measure_runs,
 )
+from lsplus_tf.predictions import Predictions
 
 STORED = Path(__file__).with_name("data") / "digits_seeds.npz"
 SPLITS = 500
@@ -43,7 +43,7 @@ def stored() -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
 @pytest.fixture(scope="module")
 def measured(stored) -> dict[str, MeasuredRuns]:
     """Each metric of the 40 networks of one method."""
-    runs = [check_predictions(p, labels) for labels, p in stored["hard_labels"]]
+    runs = [Predictions(labels, p) for labels, p in stored["hard_labels"]]
     return {metric: measure_runs(metric, runs, None, 400, 0) for metric in METRICS}
 
 
@@ -145,7 +145,7 @@ def test_whether_pairs_of_seeds_help(stored, metric):
     Here they do, but for the ECE: intervals of five runs are 20 to 30% narrower. In docs/results
     they do for digits and the phantom, and not for chest X-rays and brain MRI.
     """
-    runs = [check_predictions(p, labels) for each in stored.values() for labels, p in each[:10]]
+    runs = [Predictions(labels, p) for each in stored.values() for labels, p in each[:10]]
     every = measure_runs(metric, runs, None, 200, 0)
     rng = np.random.default_rng(0)
     ratios = []

@@ -39,12 +39,12 @@ NEEDED = {
 def call(function, logits, other, **options):
     given = {"probabilities": logits, "probabilities_a": logits, "probabilities_b": other}
     given |= NEEDED
-    needed = [
-        given[name]
+    needed = {
+        name: given[name]
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is inspect.Parameter.empty
-    ]
-    result = function(*needed, **options)
+        if parameter.default is inspect.Parameter.empty or name.startswith("probabilities")
+    }
+    result = function(**needed, **options)
     return dataclasses.astuple(result) if dataclasses.is_dataclass(result) else result
 
 
@@ -82,12 +82,12 @@ def test_logits_are_never_guessed(name):
 def test_logits_that_are_not_finite():
     bad = LOGITS.copy()
     bad[4, 1] = np.inf
-    with pytest.raises(InputError, match=r"logits: expected finite numbers, received inf at \(4"):
-        metrics.evaluate(bad, LABELS, from_logits=True)
+    with pytest.raises(InputError, match=r"logits: expected a finite number .*inf.* at row 4"):
+        metrics.evaluate(LABELS, bad, from_logits=True)
 
 
 def test_large_logits_do_not_overflow():
     logits = np.array([[5000.0, 0.0], [0.0, 5000.0]], np.float32)
-    assert metrics.accuracy(logits, [0, 1], from_logits=True) == 1
-    assert metrics.negative_log_likelihood(logits, [0, 1], from_logits=True) == 0
+    assert metrics.accuracy([0, 1], logits, from_logits=True) == 1
+    assert metrics.negative_log_likelihood([0, 1], logits, from_logits=True) == 0
     np.testing.assert_array_equal(logits, [[5000.0, 0.0], [0.0, 5000.0]])

@@ -26,26 +26,26 @@ METRICS: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "ece10": (
         streaming.ExpectedCalibrationError,
         {"num_bins": 10},
-        lambda p, y: metrics.expected_calibration_error(p, y, num_bins=10),
+        lambda y, p: metrics.expected_calibration_error(y, p, num_bins=10),
     ),
     "ece1": (
         streaming.ExpectedCalibrationError,
         {"num_bins": 1},
-        lambda p, y: metrics.expected_calibration_error(p, y, num_bins=1),
+        lambda y, p: metrics.expected_calibration_error(y, p, num_bins=1),
     ),
     "mce": (streaming.MaximumCalibrationError, {}, metrics.maximum_calibration_error),
     "sce": (streaming.StaticCalibrationError, {}, metrics.static_calibration_error),
     "sce10": (
         streaming.StaticCalibrationError,
         {"num_bins": 10},
-        lambda p, y: metrics.static_calibration_error(p, y, num_bins=10),
+        lambda y, p: metrics.static_calibration_error(y, p, num_bins=10),
     ),
     "brier": (streaming.BrierScore, {}, metrics.brier_score),
     "nll": (streaming.NegativeLogLikelihood, {}, metrics.negative_log_likelihood),
     "confidence": (streaming.MeanConfidence, {}, metrics.mean_confidence),
-    "top1": (streaming.TopKError, {"k": 1}, lambda p, y: metrics.top_k_error(p, y, 1)),
-    "top2": (streaming.TopKError, {"k": 2}, lambda p, y: metrics.top_k_error(p, y, 2)),
-    "top9": (streaming.TopKError, {"k": 9}, lambda p, y: metrics.top_k_error(p, y, 9)),
+    "top1": (streaming.TopKError, {"k": 1}, lambda y, p: metrics.top_k_error(y, p, k=1)),
+    "top2": (streaming.TopKError, {"k": 2}, lambda y, p: metrics.top_k_error(y, p, k=2)),
+    "top9": (streaming.TopKError, {"k": 9}, lambda y, p: metrics.top_k_error(y, p, k=9)),
 }
 MODES = {"eager": None, "graph": {}, "xla": {"jit_compile": True}}
 every_metric = pytest.mark.parametrize("name", METRICS)
@@ -99,7 +99,7 @@ def test_equals_the_functions_after_any_batching(data):
         metric = make(name)
         for part in np.split(np.arange(number), cuts):
             metric.update_state(labels[part], probabilities[part])
-        expected = function(probabilities, labels)
+        expected = function(labels, probabilities)
         np.testing.assert_allclose(metric.result(), expected, rtol=1e-13, atol=1e-15, err_msg=name)
 
 
@@ -114,7 +114,7 @@ def test_equals_the_function_in_every_mode(name, mode):
         update = updater(metric, mode)
         for part in np.split(np.arange(60), 3):
             update(labels[part], given_[part])
-        expected = METRICS[name][2](rows, labels)
+        expected = METRICS[name][2](labels, rows)
         assert metric.result().dtype == tf.float64
         np.testing.assert_allclose(metric.result(), expected, rtol=1e-13, atol=1e-15)
 
@@ -154,7 +154,7 @@ def test_sample_weights(name, mode):
     labels, probabilities = samples()
     weights = np.arange(60) % 3
     repeats = np.repeat(np.arange(60), weights)
-    expected = METRICS[name][2](probabilities[repeats], labels[repeats])
+    expected = METRICS[name][2](labels[repeats], probabilities[repeats])
     labels[weights == 0] = -1
     probabilities[weights == 0] = np.nan
     for given_ in (weights, weights[:, None].astype(np.float32)):
@@ -337,10 +337,10 @@ def test_in_the_training_log(options):
     probabilities = model.predict(x, verbose=0)
     tolerance = 1e-6  # the network's last bit depends on batch size, XLA and TensorFlow's version
     for name in chosen:
-        key, expected = "val_" + make(name).name, METRICS[name][2](probabilities, y)
+        key, expected = "val_" + make(name).name, METRICS[name][2](y, probabilities)
         assert log[key][-1] == pytest.approx(expected, rel=tolerance), key
     repeats = np.repeat(np.arange(50), weights)
-    expected = metrics.expected_calibration_error(probabilities[repeats], y[repeats])
+    expected = metrics.expected_calibration_error(y[repeats], probabilities[repeats])
     assert log["val_weighted"][-1] == pytest.approx(expected, rel=tolerance)
     assert len(log["expected_calibration_error"]) == 2
 
@@ -388,7 +388,7 @@ def test_state_is_small_and_can_be_had_before_the_first_batch():
     labels, probabilities = samples()
     state = [v.numpy() for v in metric.variables]
     state = metric.stateless_update_state(state, labels, probabilities)
-    expected = metrics.static_calibration_error(probabilities, labels, num_bins=10)
+    expected = metrics.static_calibration_error(labels, probabilities, num_bins=10)
     assert float(metric.stateless_result(state)) == pytest.approx(expected)
 
 
@@ -453,7 +453,7 @@ def test_two_replicas():
         p = model.predict(x, verbose=0)
         twice = np.repeat(np.arange(49), weights)
         for cls, function in chosen.items():
-            expected = function(p[twice], y[twice])
+            expected = function(y[twice], p[twice])
             # Not closer: the float32 outputs of batches of another size may differ in the last bit.
             np.testing.assert_allclose(log["val_" + cls().name][-1], expected, rtol=1e-6)
 
@@ -466,7 +466,7 @@ def test_two_replicas():
         for labels, outputs in strategy.experimental_distribute_dataset(data):
             step(labels, outputs)
         for metric in own:
-            np.testing.assert_allclose(metric.result(), chosen[type(metric)](p, y), rtol=1e-12)
+            np.testing.assert_allclose(metric.result(), chosen[type(metric)](y, p), rtol=1e-12)
         print("done")
     """
     done = subprocess.run(

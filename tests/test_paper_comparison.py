@@ -17,6 +17,7 @@ from lsplus_tf.config import load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run
 from lsplus_tf.paper import comparison
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import Results, gather, tables
 from lsplus_tf.results.report import write_report
 from lsplus_tf.training import run_folder
@@ -44,7 +45,7 @@ def finished(folder: Path, config: str, *changes: str, num_classes: int = 2) -> 
             labels = np.arange(10) % num_classes
             logits = rng.normal(size=(10, num_classes)).astype(np.float32)
             ids = np.arange(10).astype(str)
-            predictions = run_folder.Predictions(logits, labels, ids)
+            predictions = Predictions(labels, logits=logits, ids=ids)
             run_folder.write_predictions(run, "test", predictions)
     return gather(folder)
 

@@ -27,7 +27,7 @@ PRINTED_WITHIN = {"ce": 0.7, "ace": 0.1}
 
 
 def measure_of(metric, run):
-    return run_comparison.measure_of(metric, run.probabilities, run.labels)
+    return run_comparison.measure_of(metric, run.labels, run.probabilities)
 
 
 class Made:
@@ -135,7 +135,7 @@ def test_measures_with_ties(metric):
     coarse = run.probabilities.round(1)
     values = measure_of(metric, Published(run.logits, coarse, run.labels))(drawn_counts(IMAGES)[1])
     for value, row in zip(values, drawn_counts(IMAGES)[0], strict=True):
-        exact = metrics.evaluate(coarse[row], run.labels[row])[metric]
+        exact = metrics.evaluate(run.labels[row], coarse[row])[metric]
         assert value == pytest.approx(exact, rel=1e-5)
     everyone = measure_of(metric, Published(run.logits, coarse, run.labels))
     if metric == "auroc":
@@ -346,11 +346,11 @@ def test_values_against_the_votes(published, agreement):
         assert all(np.array_equal(run.labels, votes.argmax(axis=1)) for run in runs)
         expected = {
             "cross_entropy": [
-                metrics.annotator_cross_entropy(r.probabilities, votes) for r in runs
+                metrics.annotator_cross_entropy(votes, r.probabilities) for r in runs
             ],
-            "brier": [metrics.annotator_brier_score(r.probabilities, votes) for r in runs],
+            "brier": [metrics.annotator_brier_score(votes, r.probabilities) for r in runs],
             "calibration_error": [
-                metrics.annotator_calibration_error(r.probabilities, votes) for r in runs
+                metrics.annotator_calibration_error(votes, r.probabilities) for r in runs
             ],
             "agreement": [
                 stats.spearmanr(r.probabilities.max(axis=1), majority).statistic for r in runs

@@ -327,8 +327,8 @@ def test_the_report_measures_runs_against_the_truth(tmp_path):
     p = metrics.softmax(predictions.logits)
     expected = {
         "true_accuracy": posterior[np.arange(400), p.argmax(axis=1)].mean(),
-        "ece": metrics.expected_calibration_error(p, labels),
-        "true_calibration_error": metrics.true_calibration_error(p, posterior),
+        "ece": metrics.expected_calibration_error(labels, p),
+        "true_calibration_error": metrics.true_calibration_error(posterior, p),
         "excess_log_loss": (posterior * np.log(posterior / p)).sum(axis=1).mean(),
         "total_variation": np.abs(posterior - p).sum(axis=1).mean() / 2,
     }

@@ -30,12 +30,12 @@ def predictions(samples=200, classes=3, seed=0):
     logits = rng.normal(scale=2, size=(samples, classes))
     labels = rng.integers(classes, size=samples)
     logits[np.arange(samples), labels] += 2
-    return softmax(logits, axis=1), labels
+    return labels, softmax(logits, axis=1)
 
 
 def test_reliability_diagram_draws_the_bins():
-    probabilities, labels = predictions()
-    ax = plots.reliability_diagram(probabilities, labels, num_bins=10, title="HL")
+    labels, probabilities = predictions()
+    ax = plots.reliability_diagram(labels, probabilities, num_bins=10, title="HL")
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     bars, gaps = ax.containers[:2]
     (shares,) = ax.child_axes[-1].containers
@@ -52,7 +52,7 @@ def test_reliability_diagram_draws_the_bins():
         assert share.get_height() == pytest.approx(inside.mean())
         position += 1
     assert len(bars) == position
-    ece = metrics.expected_calibration_error(probabilities, labels, num_bins=10)
+    ece = metrics.expected_calibration_error(labels, probabilities, num_bins=10)
     assert f"ECE {ece:.1%}" in ax.texts[0].get_text()
     assert ax.get_title() == "HL"
     assert ax.get_aspect() == 1
@@ -66,8 +66,8 @@ def interval_ends(container):
 
 @pytest.mark.parametrize("level", [0.5, 0.95])
 def test_reliability_diagram_draws_wilson_intervals(level):
-    probabilities, labels = predictions()
-    ax = plots.reliability_diagram(probabilities, labels, num_bins=10, interval=level)
+    labels, probabilities = predictions()
+    ax = plots.reliability_diagram(labels, probabilities, num_bins=10, interval=level)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     bins = np.ceil(confidence * 10)
     expected = []
@@ -87,7 +87,7 @@ def test_reliability_diagram_without_intervals():
 
 @pytest.mark.filterwarnings("error")
 def test_one_sample():
-    one = [[0.9, 0.1]], [0]
+    one = [0], [[0.9, 0.1]]
     ax = plots.reliability_diagram(*one)
     assert [len(container) for container in ax.containers[:2]] == [1, 1]
     expected = binomtest(1, 1).proportion_ci(0.95, method="wilson")
@@ -117,9 +117,9 @@ def class_curve(probabilities, labels, j, num_bins):
 
 @pytest.mark.parametrize("classes", [2, 3, 7, 12])
 def test_classwise_reliability_draws_a_panel_per_class(classes):
-    probabilities, labels = predictions(300, classes)
+    labels, probabilities = predictions(300, classes)
     names = [f"class of index {j}" for j in range(classes)]
-    ax = plots.classwise_reliability(probabilities, labels, num_bins=10, class_names=names)
+    ax = plots.classwise_reliability(labels, probabilities, num_bins=10, class_names=names)
     assert len(ax.child_axes) == classes
     errors = []
     for j, panel in enumerate(ax.child_axes):
@@ -134,7 +134,7 @@ def test_classwise_reliability_draws_a_panel_per_class(classes):
         assert (low <= np.array(shares) + 1e-12).all()
         assert (high >= np.array(shares) - 1e-12).all()
         errors.append(error)
-    sce = metrics.static_calibration_error(probabilities, labels, num_bins=10)
+    sce = metrics.static_calibration_error(labels, probabilities, num_bins=10)
     assert np.mean(errors) == pytest.approx(sce)
     assert ax.get_title() == f"SCE {sce:.1%}, the mean of {classes} classes"
     assert ax.get_xlabel()
@@ -145,19 +145,19 @@ def test_classwise_reliability_draws_a_panel_per_class(classes):
 def test_classwise_reliability_has_the_bins_of_the_sce_on_exact_edges(dtype):
     column = (np.arange(11) / 10).astype(dtype)
     probabilities, labels = np.stack([column, 1 - column], axis=1), np.arange(11) % 2
-    ax = plots.classwise_reliability(probabilities, labels, num_bins=10)
+    ax = plots.classwise_reliability(labels, probabilities, num_bins=10)
     line = ax.child_axes[0].containers[0].lines[0]
     np.testing.assert_allclose(line.get_xdata(), [0.05, *column[2:]])  # 0 is in the first bin
     np.testing.assert_allclose(line.get_ydata(), [0.5, 1, 0, 1, 0, 1, 0, 1, 0, 1])
-    sce = metrics.static_calibration_error(probabilities, labels, num_bins=10)
+    sce = metrics.static_calibration_error(labels, probabilities, num_bins=10)
     assert ax.get_title().startswith(f"SCE {sce:.1%}")
 
 
 def test_classwise_reliability_of_many_classes_names_the_worst():
-    probabilities, labels = predictions(2000, 165)
+    labels, probabilities = predictions(2000, 165)
     labels[labels == 7] = 3  # a class that is predicted and never true
     names = [f"finding {j}" for j in range(165)]
-    ax = plots.classwise_reliability(probabilities, labels, class_names=names)
+    ax = plots.classwise_reliability(labels, probabilities, class_names=names)
     assert not ax.child_axes
     curves = [class_curve(probabilities, labels, j, 15) for j in range(165)]
     errors = np.array([error for _, _, error in curves])
@@ -178,7 +178,7 @@ def test_classwise_reliability_of_many_classes_names_the_worst():
 
 def test_classwise_reliability_cuts_long_names():
     names = ["actinic keratoses and intraepithelial carcinoma", "pneumonoultramicroscopic"]
-    ax = plots.classwise_reliability([[0.9, 0.1]], [0], class_names=names)
+    ax = plots.classwise_reliability([0], [[0.9, 0.1]], class_names=names)
     titles = [panel.get_title().splitlines() for panel in ax.child_axes]
     assert titles[0][:2] == ["actinic keratoses and", "intraepithelial…"]
     assert all(len(line) <= 22 for title in titles for line in title)
@@ -258,8 +258,8 @@ def test_retention_curves_draw_mean_and_band_over_seeds():
 
 
 def test_confidence_density_draws_both_groups():
-    probabilities, labels = predictions()
-    ax = plots.confidence_density(probabilities, labels)
+    labels, probabilities = predictions()
+    ax = plots.confidence_density(labels, probabilities)
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     for container, group in zip(ax.containers, (correct, ~correct), strict=True):
         heights, edges = np.histogram(confidence[group], bins=15, density=True)
@@ -281,7 +281,7 @@ def test_confidence_density_draws_both_groups():
 )
 @pytest.mark.filterwarnings("error")
 def test_confidence_density_of_degenerate_groups(rows, labels, bars, lines):
-    ax = plots.confidence_density(rows, labels)
+    ax = plots.confidence_density(labels, rows)
     assert len(ax.containers) == bars
     assert len(ax.get_lines()) == lines
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
@@ -292,8 +292,8 @@ def test_confidence_density_of_degenerate_groups(rows, labels, bars, lines):
 
 @pytest.mark.parametrize("classes", [2, 3, 165])
 def test_plain_confidence_density_has_the_same_bins_for_both_groups(classes):
-    probabilities, labels = predictions(classes=classes)
-    ax = plots.confidence_density(probabilities, labels, recipe="plain")
+    labels, probabilities = predictions(classes=classes)
+    ax = plots.confidence_density(labels, probabilities, recipe="plain")
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     edges = np.linspace(1 / classes, 1, 21)
     for stairs, group in zip(ax.patches, (correct, ~correct), strict=True):
@@ -309,7 +309,7 @@ def test_plain_confidence_density_has_the_same_bins_for_both_groups(classes):
 @pytest.mark.filterwarnings("error")
 def test_plain_confidence_density_of_degenerate_groups():
     rows = np.float32([[1, 0], [1, 0], [0.5, 0.5], [0.4998, 0.4998]])  # sums to 1 within 1e-3
-    ax = plots.confidence_density(rows, [0, 0, 0, 0], recipe="plain")
+    ax = plots.confidence_density([0, 0, 0, 0], rows, recipe="plain")
     (stairs,) = ax.patches
     heights = stairs.get_data().values
     np.testing.assert_allclose(heights[[0, -1]], 20)
@@ -472,20 +472,20 @@ def test_import_without_tensorflow():
 
 
 def test_each_function_draws_on_the_axes_given_and_opens_no_figure():
-    probabilities, labels = predictions(20, 2)
+    labels, probabilities = predictions(20, 2)
     history = {"epoch": [0, 1], "loss": [1.0, 0.5]}
     confidences = {"HL": confidence_history([0.5, 0.6], [0.6, 0.9])}
     many = predictions(50, 20)
     calls = [
-        lambda ax: plots.classwise_reliability(probabilities, labels, ax=ax),
+        lambda ax: plots.classwise_reliability(labels, probabilities, ax=ax),
         lambda ax: plots.classwise_reliability(*many, ax=ax),
-        lambda ax: plots.risk_coverage_curves({"HL": (probabilities, labels)}, ax=ax),
-        lambda ax: plots.confidence_density(probabilities, labels, recipe="plain", ax=ax),
+        lambda ax: plots.risk_coverage_curves({"HL": (labels, probabilities)}, ax=ax),
+        lambda ax: plots.confidence_density(labels, probabilities, recipe="plain", ax=ax),
         lambda ax: plots.confidence_against_accuracy(confidences, ax=ax),
         lambda ax: plots.confidence_against_accuracy(confidences, view="path", ax=ax),
-        lambda ax: plots.reliability_diagram(probabilities, labels, ax=ax),
-        lambda ax: plots.retention_curves({"HL": (probabilities, labels)}, ax=ax),
-        lambda ax: plots.confidence_density(probabilities, labels, ax=ax),
+        lambda ax: plots.reliability_diagram(labels, probabilities, ax=ax),
+        lambda ax: plots.retention_curves({"HL": (labels, probabilities)}, ax=ax),
+        lambda ax: plots.confidence_density(labels, probabilities, ax=ax),
         lambda ax: plots.soft_label_matrix(np.eye(2), ["a", "b"], ax=ax),
         lambda ax: plots.training_curves({"HL": [history]}, metric="loss", ax=ax),
     ]
@@ -498,7 +498,7 @@ def test_each_function_draws_on_the_axes_given_and_opens_no_figure():
 
 
 HISTORY = confidence_history([0.5], [0.6])
-ONE = ([[0.8, 0.2]], [0])
+ONE = ([0], [[0.8, 0.2]])
 
 
 @pytest.mark.parametrize(
@@ -522,7 +522,7 @@ ONE = ([[0.8, 0.2]], [0])
         (lambda: plots.risk_coverage_curves(ONE), "predictions: expected a mapping.*tuple"),
         (
             lambda: plots.risk_coverage_curves({"HL": [np.eye(2), np.eye(2)[0]]}),
-            r"predictions: expected a pair \(probabilities, labels\).*'HL', received a ndarray",
+            r"predictions: expected .* or a pair \(labels, probabilities\) .*received a ndarray",
         ),
         (lambda: plots.training_curves({"HL": []}), "histories: .*'HL', received none"),
         (lambda: plots.training_curves({}), "histories: expected .*, received none"),
@@ -543,12 +543,12 @@ ONE = ([[0.8, 0.2]], [0])
             lambda: plots.confidence_against_accuracy({"HL": HISTORY}, view="both"),
             "view: expected 'gap' or 'path', received 'both'",
         ),
-        (lambda: plots.reliability_diagram([[0.8, 0.2]], [2]), "labels: "),
+        (lambda: plots.reliability_diagram([2], [[0.8, 0.2]]), "labels: "),
         (lambda: plots.reliability_diagram(*ONE, num_bins=0), "num_bins: "),
         (lambda: plots.reliability_diagram(*ONE, interval=95), "interval: .*, received 95"),
         (lambda: plots.reliability_diagram(*ONE, interval=np.nan), "interval: .*, received nan"),
         (lambda: plots.reliability_diagram(*ONE, interval="95%"), "interval: .*, received '95%'"),
-        (lambda: plots.classwise_reliability([[1.2, -0.2]], [0]), "probabilities: "),
+        (lambda: plots.classwise_reliability([0], [[1.2, -0.2]]), "probabilities: "),
         (lambda: plots.classwise_reliability(*ONE, num_bins=0.5), "num_bins: .*, received 0.5"),
         (lambda: plots.classwise_reliability(*ONE, interval=0), "interval: .*, received 0"),
         (

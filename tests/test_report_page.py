@@ -19,6 +19,8 @@ from lsplus_tf.results.report import write_report
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty, _measure, measure_uncertainty
 from lsplus_tf.training import run_folder
 
+SPLITS = ("validation", "test")
+
 
 @pytest.fixture(scope="module")
 def results(reproduced) -> Results:
@@ -41,7 +43,8 @@ def test_values_are_those_of_the_table(results):
     for row in results.rows:
         for metric in METRICS:
             once = [
-                _measure(metric, p, y)(np.ones((len(y), 1)))[0] for p, y in results.predictions(row)
+                _measure(metric, each)(np.ones((len(each), 1)))[0]
+                for each in results.predictions(row)
             ]
             expected = comparison.mean[metric][row.key]
             assert 100 * np.mean(once) == pytest.approx(expected, abs=2e-4), (row.key, metric)
@@ -55,7 +58,7 @@ def by_image(results: Results, metric: str) -> dict[str, np.ndarray]:
         "brier": lambda p, y: ((p - np.eye(10)[y]) ** 2).sum(axis=1),
     }[metric]
     return {
-        row.key: np.stack([values(p, y) for p, y in results.predictions(row)])
+        row.key: np.stack([values(p.probabilities, p.labels) for p in results.predictions(row)])
         for row in results.rows
     }
 
@@ -171,9 +174,9 @@ def test_groups_of_the_runs_are_used(results, uncertainty, tmp_path):
         p = run_folder.read_predictions(path.parent, "test")
         assert p.groups is None
         groups = np.array([f"patient {i // 20}" for i in range(len(p.labels))])
-        run_folder.write_predictions(path.parent, "test", dataclasses.replace(p, groups=groups))
+        run_folder.write_predictions(path.parent, "test", p.replace(groups=groups))
         again = run_folder.read_predictions(path.parent, "test")
-        np.testing.assert_array_equal(again.groups, groups)
+        np.testing.assert_array_equal(again.group_names[again.groups], groups)
     grouped = measure_uncertainty(gather(copy))
     assert (uncertainty.groups, grouped.groups) == (None, 18)
     assert (
@@ -187,13 +190,25 @@ def test_a_class_that_resamples_lack_has_no_auroc(results, tmp_path):
     for path in copy.glob("*/*/predictions_test.npz"):
         p = run_folder.read_predictions(path.parent, "test")
         kept = (p.labels != 9) | (np.cumsum(p.labels == 9) == 1)
-        fewer = dataclasses.replace(
-            p, logits=p.logits[kept], labels=p.labels[kept], ids=p.ids[kept]
-        )
-        run_folder.write_predictions(path.parent, "test", fewer)
+        run_folder.write_predictions(path.parent, "test", p.take(kept))
     found = measure_uncertainty(gather(copy, methods=["hard_labels", "label_smoothing"]))
     assert {metric for _, metric in found.intervals} == set(METRICS) - {"auroc"}
     assert {metric for _, metric in found.differences} == set(METRICS) - {"auroc"}
+
+
+def test_a_report_reads_each_file_of_predictions_once(results, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    fresh = dataclasses.replace(gather(copy), experiment=results.experiment)
+    read, read_predictions = [], run_folder.read_predictions
+
+    def watched(folder, split):
+        read.append((folder, split))
+        return read_predictions(folder, split)
+
+    monkeypatch.setattr(run_folder, "read_predictions", watched)
+    write_report(fresh)
+    assert sorted(read) == sorted((p, s) for p in copy.glob("*/seed_*") for s in SPLITS)
 
 
 # --- the page -------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.run_folder import Predictions
 
 
 def write(path: Path, form: str, text: str) -> None:
@@ -101,7 +101,7 @@ def finished(tmp_path) -> Path:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(50, 3)).astype(np.float32), rng.integers(0, 3, 50)
     ids = np.array([f"Röntgen {i}" for i in range(50)])
-    run_folder.write_predictions(tmp_path, "test", Predictions(logits, labels, ids))
+    run_folder.write_predictions(tmp_path, "test", Predictions(labels, logits=logits, ids=ids))
     np.savez_compressed(tmp_path / run_folder.SOFT_LABELS, soft_labels=logits)
     run_folder.write_json(tmp_path / run_folder.METRICS, {"test": {"auroc": float("nan")}})
     (tmp_path / run_folder.HISTORY).write_text("epoch,loss\n0,1.5\n1,0.5\n")
@@ -171,7 +171,7 @@ def test_damaged_files_are_named(finished, name, damage):
 
 def test_an_archive_without_the_arrays_is_named(finished):
     np.savez(finished / "predictions_test.npz", logits=np.zeros(2))
-    with pytest.raises(InputError, match=r"predictions_test\.npz: .*labels"):
+    with pytest.raises(InputError, match=r"predictions_test\.npz: .*'label'"):
         run_folder.read_predictions(finished, "test")
 
 

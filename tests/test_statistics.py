@@ -11,7 +11,7 @@ from scipy import stats
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import statistics
-from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED
+from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED
 from lsplus_tf.metrics.statistics import (
     bootstrap_interval,
     compare_scores,
@@ -48,18 +48,18 @@ def random_predictions(samples, classes, seed=0, signal=1.0):
     logits = rng.normal(size=(samples, classes))
     labels = rng.integers(classes, size=samples)
     logits[np.arange(samples), labels] += signal
-    return metrics.softmax(logits), labels
+    return labels, metrics.softmax(logits)
 
 
 def two_models(samples, classes=3, seed=0):
-    first, labels = random_predictions(samples, classes, seed)
+    labels, first = random_predictions(samples, classes, seed)
     noise = np.random.default_rng(seed + 1).normal(size=first.shape)
-    return first, metrics.softmax(np.log(first) + noise), labels
+    return labels, first, metrics.softmax(np.log(first) + noise)
 
 
 def of_hits(hits):
     """Predictions whose accuracy is the mean of the hits."""
-    return np.tile([0.8, 0.2], (len(hits), 1)), 1 - np.asarray(hits).astype(int)
+    return 1 - np.asarray(hits).astype(int), np.tile([0.8, 0.2], (len(hits), 1))
 
 
 def bounds(interval):
@@ -83,7 +83,7 @@ EDGES = np.array([[0.6, 0.4, 0], [1, 0, 0], [0, 1, 0], [0.2, 0.2, 0.6], [0.4, 0.
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 @pytest.mark.parametrize("name", sorted(SUMMED.keys() | WEIGHTED.keys()))
 def test_names_equal_their_functions_on_every_resample(name, method, grouped):
-    probabilities, labels = random_predictions(60, 7)
+    labels, probabilities = random_predictions(60, 7)
     labels[:40] %= 4
     if name == "top5_error":
         labels = 6 - labels
@@ -92,27 +92,27 @@ def test_names_equal_their_functions_on_every_resample(name, method, grouped):
         probabilities, labels = np.tile(EDGES, (12, 1)), labels % (3 if name == "auroc" else 2)
     groups = np.arange(60) // 4 * 7 % 13 if grouped else None
     options = {"method": method, "num_resamples": 40, "groups": groups, "seed": 3}
-    fast = bootstrap_interval(name, probabilities, labels, **options)
-    slow = bootstrap_interval(FUNCTIONS[name], probabilities, labels, **options)
-    assert fast.value == pytest.approx(FUNCTIONS[name](probabilities, labels), abs=1e-12)
+    fast = bootstrap_interval(name, labels, probabilities, **options)
+    slow = bootstrap_interval(FUNCTIONS[name], labels, probabilities, **options)
+    assert fast.value == pytest.approx(FUNCTIONS[name](labels, probabilities), abs=1e-12)
     assert vars(fast) == pytest.approx(vars(slow), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", ["ece", "brier", "f1", "mce", "sce", *sorted(WEIGHTED)])
 def test_differences_and_swaps_by_sums_equal_those_one_by_one(name):
-    a, b, labels = two_models(60)
+    labels, a, b = two_models(60)
     options = {"groups": np.arange(60) // 2, "seed": 5}
-    fast = paired_bootstrap(name, a, b, labels, num_resamples=50, method="bca", **options)
+    fast = paired_bootstrap(name, labels, a, b, num_resamples=50, method="bca", **options)
     slow = paired_bootstrap(
-        FUNCTIONS[name], a, b, labels, num_resamples=50, method="bca", **options
+        FUNCTIONS[name], labels, a, b, num_resamples=50, method="bca", **options
     )
     assert vars(fast.difference) == pytest.approx(vars(slow.difference), abs=1e-9)
     assert (fast.value_a, fast.value_b) == pytest.approx(
-        (FUNCTIONS[name](a, labels), FUNCTIONS[name](b, labels))
+        (FUNCTIONS[name](labels, a), FUNCTIONS[name](labels, b))
     )
     assert fast.p_value == pytest.approx(slow.p_value)
-    fast = permutation_test(name, a, b, labels, num_permutations=50, **options)
-    slow = permutation_test(FUNCTIONS[name], a, b, labels, num_permutations=50, **options)
+    fast = permutation_test(name, labels, a, b, num_permutations=50, **options)
+    slow = permutation_test(FUNCTIONS[name], labels, a, b, num_permutations=50, **options)
     assert vars(fast) == pytest.approx(vars(slow))
 
 
@@ -120,7 +120,7 @@ def test_differences_and_swaps_by_sums_equal_those_one_by_one(name):
 def test_the_seed_decides_everything_and_blocks_nothing(name, monkeypatch):
     predictions = random_predictions(80, 2)
     first = bootstrap_interval(name, *predictions, num_resamples=60, seed=7)
-    monkeypatch.setattr("lsplus_tf.metrics._resampled_statistics._CACHED", 700)
+    monkeypatch.setattr("lsplus_tf.metrics.resampled_statistics._CACHED", 700)
     assert bootstrap_interval(name, *predictions, num_resamples=60, seed=7) == first
     assert bounds(bootstrap_interval(name, *predictions, num_resamples=60, seed=8)) != bounds(first)
 
@@ -137,12 +137,12 @@ def test_groups_of_one_sample_change_nothing(name, method):
 
 
 def test_copies_of_a_sample_in_its_group_are_no_evidence():
-    probabilities, labels = random_predictions(100, 3)
-    single = bootstrap_interval("brier", probabilities, labels)
+    labels, probabilities = random_predictions(100, 3)
+    single = bootstrap_interval("brier", labels, probabilities)
     tripled = bootstrap_interval(
         "brier",
-        np.repeat(probabilities, 3, axis=0),
         np.repeat(labels, 3),
+        np.repeat(probabilities, 3, axis=0),
         groups=np.repeat(np.arange(100), 3),
     )
     assert vars(tripled) == pytest.approx(vars(single))
@@ -173,7 +173,7 @@ def test_intervals_of_the_accuracy_equal_scipy(method, share):
 def test_bca_of_a_skewed_metric_equals_scipy():
     # The log loss of a few saturated samples is skewed, and continuous.
     losses = np.random.default_rng(0).exponential(size=60) ** 1.5
-    predictions = np.stack([np.exp(-losses), 1 - np.exp(-losses)], axis=1), np.zeros(60, int)
+    predictions = np.zeros(60, int), np.stack([np.exp(-losses), 1 - np.exp(-losses)], axis=1)
     theirs = stats.bootstrap(
         (losses,), np.mean, method="bca", n_resamples=50_000, rng=np.random.default_rng(1)
     )
@@ -217,7 +217,7 @@ def test_the_bias_of_the_ece_costs_its_interval_the_coverage_that_the_docstring_
             labels = (rng.random(200) >= confidence - gap).astype(int)
             probabilities = np.stack([confidence, 1 - confidence], axis=1)
             interval = bootstrap_interval(
-                "ece", probabilities, labels, num_resamples=400, method=method, seed=seed
+                "ece", labels, probabilities, num_resamples=400, method=method, seed=seed
             )
             covered += interval.low <= gap <= interval.high
         return covered / repetitions
@@ -262,11 +262,11 @@ def test_an_interval_without_width_warns(method):
 
 
 def test_resamples_without_a_class_are_left_out_and_counted():
-    probabilities, labels = random_predictions(60, 2)
+    labels, probabilities = random_predictions(60, 2)
     labels[:] = 0
     labels[:5] = 1
     with pytest.warns(UserWarning, match=r"NaN on \d+ of 1000 resamples, which are left out"):
-        interval = bootstrap_interval("auroc", probabilities, labels)
+        interval = bootstrap_interval("auroc", labels, probabilities)
     # (1 - 5/60)^60 of the resamples have none of the five.
     expected = 1000 * (55 / 60) ** 60
     assert interval.num_undefined == pytest.approx(expected, abs=4 * np.sqrt(expected))
@@ -275,28 +275,28 @@ def test_resamples_without_a_class_are_left_out_and_counted():
 
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 def test_no_bounds_where_too_many_resamples_lack_a_class(method):
-    probabilities, labels = random_predictions(40, 2)
+    labels, probabilities = random_predictions(40, 2)
     labels[:] = 0
     labels[:2] = 1  # absent from 13% of the resamples
     with pytest.warns(UserWarning, match="NaN on"):
-        interval = bootstrap_interval("auroc", probabilities, labels, method=method)
-    assert interval.value == metrics.auroc(probabilities, labels)
+        interval = bootstrap_interval("auroc", labels, probabilities, method=method)
+    assert interval.value == metrics.auroc(labels, probabilities)
     assert np.isnan([*bounds(interval), interval.standard_error]).all()
     with pytest.warns(UserWarning, match="NaN on"):
-        wide = bootstrap_interval("auroc", probabilities, labels, confidence_level=0.8)
+        wide = bootstrap_interval("auroc", labels, probabilities, confidence_level=0.8)
     assert wide.low < wide.value < wide.high
 
 
 def test_an_undefined_metric_has_neither_interval_nor_p():
-    probabilities, labels = random_predictions(20, 2)
+    labels, probabilities = random_predictions(20, 2)
     two, zeros = (probabilities, probabilities), labels * 0
     message = "auroc is NaN: no sample of class 1"
     with pytest.warns(UserWarning, match=message):
-        interval = bootstrap_interval("auroc", probabilities, zeros, num_resamples=20)
+        interval = bootstrap_interval("auroc", zeros, probabilities, num_resamples=20)
     with pytest.warns(UserWarning, match=message):
-        paired = paired_bootstrap("auroc", *two, zeros)
+        paired = paired_bootstrap("auroc", zeros, *two)
     with pytest.warns(UserWarning, match=message):
-        test = permutation_test("auroc", *two, zeros)
+        test = permutation_test("auroc", zeros, *two)
     assert np.isnan([interval.value, *bounds(interval)]).all()
     assert interval.num_undefined == 20
     assert np.isnan([paired.difference.value, paired.p_value, test.statistic, test.p_value]).all()
@@ -307,84 +307,84 @@ def test_an_undefined_metric_has_neither_interval_nor_p():
 
 @pytest.mark.parametrize("name", ["ece", "auroc"])
 def test_a_model_does_not_differ_from_itself(name):
-    probabilities, labels = random_predictions(60, 2)
+    labels, probabilities = random_predictions(60, 2)
     with pytest.warns(UserWarning, match="no width"):
-        paired = paired_bootstrap(name, probabilities, probabilities, labels, num_resamples=50)
+        paired = paired_bootstrap(name, labels, probabilities, probabilities, num_resamples=50)
     assert (paired.difference.value, *bounds(paired.difference), paired.p_value) == (0, 0, 0, 1)
-    test = permutation_test(name, probabilities, probabilities, labels, num_permutations=50)
+    test = permutation_test(name, labels, probabilities, probabilities, num_permutations=50)
     assert (test.statistic, test.p_value) == (0, 1)
 
 
 def test_exchanging_the_models_mirrors_the_results():
-    a, b, labels = two_models(200)
-    forth = paired_bootstrap("brier", a, b, labels)
-    back = paired_bootstrap("brier", b, a, labels)
+    labels, a, b = two_models(200)
+    forth = paired_bootstrap("brier", labels, a, b)
+    back = paired_bootstrap("brier", labels, b, a)
     assert bounds(back.difference) == pytest.approx(
         [-bound for bound in bounds(forth.difference)][::-1]
     )
     assert back.p_value == pytest.approx(forth.p_value)
-    forth, back = permutation_test("brier", a, b, labels), permutation_test("brier", b, a, labels)
+    forth, back = permutation_test("brier", labels, a, b), permutation_test("brier", labels, b, a)
     assert (back.statistic, back.p_value) == pytest.approx((-forth.statistic, forth.p_value))
 
 
 @pytest.mark.parametrize("method", ["percentile", "bca"])
 def test_the_p_value_is_where_the_interval_begins_to_hold_zero(method):
-    a, b, labels = two_models(100, seed=1)
+    labels, a, b = two_models(100, seed=1)
     options = {"method": method, "num_resamples": 2000}
-    p_value = paired_bootstrap("accuracy", a, b, labels, **options).p_value
+    p_value = paired_bootstrap("accuracy", labels, a, b, **options).p_value
     assert 0.002 < p_value < 0.5
     for level, holds in ((1 - p_value - 0.02, False), (1 - p_value + 0.02, True)):
         interval = paired_bootstrap(
-            "accuracy", a, b, labels, confidence_level=level, **options
+            "accuracy", labels, a, b, confidence_level=level, **options
         ).difference
         assert (interval.low < 0 < interval.high) == holds or 0 in bounds(interval)
 
 
 def test_a_better_model_is_found_and_p_stops_at_its_resolution():
-    a, labels = random_predictions(300, 3, signal=3)
-    b, _ = random_predictions(300, 3, seed=1, signal=0)
-    paired = paired_bootstrap("accuracy", a, b, labels, num_resamples=400)
+    labels, a = random_predictions(300, 3, signal=3)
+    _, b = random_predictions(300, 3, seed=1, signal=0)
+    paired = paired_bootstrap("accuracy", labels, a, b, num_resamples=400)
     assert paired.difference.low > 0.3
     assert paired.p_value == pytest.approx(2 / 401)
-    assert permutation_test("accuracy", a, b, labels, num_permutations=400).p_value == 1 / 401
+    assert permutation_test("accuracy", labels, a, b, num_permutations=400).p_value == 1 / 401
 
 
 def test_permutation_p_values_are_uniform_under_the_null():
     p_values = []
     rng = np.random.default_rng(0)
     for seed in range(400):
-        base, labels = random_predictions(50, 3, seed)
+        labels, base = random_predictions(50, 3, seed)
         a, b = (metrics.softmax(np.log(base) + rng.normal(size=base.shape)) for _ in range(2))
-        test = permutation_test("brier", a, b, labels, num_permutations=199, seed=seed)
+        test = permutation_test("brier", labels, a, b, num_permutations=199, seed=seed)
         p_values.append(test.p_value)
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
 
 
 def test_permutation_equals_the_exact_sign_flip_test():
     # Of a mean, swapping is flipping the signs of the samples' differences.
-    a, b, labels = two_models(10)
+    labels, a, b = two_models(10)
     differences = [
-        metrics.brier_score(a[[i]], labels[[i]]) - metrics.brier_score(b[[i]], labels[[i]])
+        metrics.brier_score(labels[[i]], a[[i]]) - metrics.brier_score(labels[[i]], b[[i]])
         for i in range(10)
     ]
     exact = stats.permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=np.inf
     )
-    ours = permutation_test("brier", a, b, labels, num_permutations=20_000)
+    ours = permutation_test("brier", labels, a, b, num_permutations=20_000)
     assert ours.statistic == pytest.approx(exact.statistic)
     assert ours.p_value == pytest.approx(exact.pvalue, abs=0.015)
 
 
 def test_groups_are_swapped_together():
-    a, b, labels = two_models(20)
+    labels, a, b = two_models(20)
     # With two groups there are the observed assignment, its mirror image, and two more.
     groups = np.arange(20) % 2
     mixed = np.where(groups[:, np.newaxis], a, b), np.where(groups[:, np.newaxis], b, a)
     swapped, observed = (
-        metrics.brier_score(x, labels) - metrics.brier_score(y, labels) for x, y in (mixed, (a, b))
+        metrics.brier_score(labels, x) - metrics.brier_score(labels, y) for x, y in (mixed, (a, b))
     )
     share = 1 if abs(swapped) >= abs(observed) else 0.5
-    test = permutation_test("brier", a, b, labels, groups=groups, num_permutations=4000)
+    test = permutation_test("brier", labels, a, b, groups=groups, num_permutations=4000)
     assert test.p_value == pytest.approx(share, abs=0.04)
 
 
@@ -392,10 +392,10 @@ def test_groups_are_swapped_together():
 
 
 def test_spiegelhalter_equals_the_binary_formula():
-    probabilities, labels = random_predictions(200, 2)
+    labels, probabilities = random_predictions(200, 2)
     p = probabilities[:, 1]
     z = np.sum((labels - p) * (1 - 2 * p)) / np.sqrt(np.sum((1 - 2 * p) ** 2 * p * (1 - p)))
-    test = spiegelhalter_test(probabilities, labels)
+    test = spiegelhalter_test(labels, probabilities)
     assert test.statistic == pytest.approx(z)
     assert test.p_value == pytest.approx(2 * stats.norm.cdf(-abs(z)))
 
@@ -403,7 +403,7 @@ def test_spiegelhalter_equals_the_binary_formula():
 def test_spiegelhalter_by_hand():
     # p = 0.8 and 25 samples of which 15 are hits: (15 * 0.2 - 10 * 0.8) * -0.6 = 3, and the
     # variance is 25 * 0.36 * 0.16 = 1.44.
-    test = spiegelhalter_test(np.tile([0.2, 0.8], (25, 1)), [1] * 15 + [0] * 10)
+    test = spiegelhalter_test([1] * 15 + [0] * 10, np.tile([0.2, 0.8], (25, 1)))
     assert test.statistic == pytest.approx(2.5)
 
 
@@ -414,15 +414,15 @@ def test_spiegelhalter_is_standard_normal_under_the_null(classes):
     for _ in range(1000):
         probabilities = metrics.softmax(rng.normal(scale=1.5, size=(200, classes)))
         labels = (probabilities.cumsum(axis=1) < rng.random((200, 1))).sum(axis=1)
-        scores.append(spiegelhalter_test(probabilities, labels.clip(max=classes - 1)).statistic)
+        scores.append(spiegelhalter_test(labels.clip(max=classes - 1), probabilities).statistic)
     assert stats.kstest(scores, "norm").pvalue > 0.01
 
 
 def test_spiegelhalter_is_positive_for_overconfidence():
-    probabilities, labels = random_predictions(500, 4)
+    labels, probabilities = random_predictions(500, 4)
     logits = np.log(probabilities)
-    assert spiegelhalter_test(metrics.softmax(3 * logits), labels).statistic > 3
-    assert spiegelhalter_test(metrics.softmax(0.2 * logits), labels).statistic < -3
+    assert spiegelhalter_test(labels, metrics.softmax(3 * logits)).statistic > 3
+    assert spiegelhalter_test(labels, metrics.softmax(0.2 * logits)).statistic < -3
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
@@ -432,8 +432,8 @@ def test_spiegelhalter_where_nothing_varies(dtype):
     for probabilities in (one_hot, uniform, np.concatenate([one_hot, uniform])):
         labels = np.arange(len(probabilities)) % 3
         with pytest.warns(UserWarning, match="spiegelhalter_test is NaN"):
-            assert np.isnan(spiegelhalter_test(probabilities, labels).p_value)
-    impossible = spiegelhalter_test(one_hot, [0, 1, 0])
+            assert np.isnan(spiegelhalter_test(labels, probabilities).p_value)
+    impossible = spiegelhalter_test([0, 1, 0], one_hot)
     assert (impossible.statistic, impossible.p_value) == (np.inf, 0)
 
 
@@ -534,11 +534,11 @@ LABELS = [0, 1, 0]
             "metric: expected a function or one of accuracy, .*received 'acuracy'",
         ),
         ({"metric": ["ece"]}, r"metric: expected a function or one of .*received \['ece'\]"),
-        ({"metric": lambda p, y: p[:, 0]}, r"metric: .* returns a number, received \[0\.8"),
-        ({"metric": lambda p, y: "0.5"}, "metric: .* returns a number, received 0.5"),
-        ({"probabilities": GOOD * np.nan}, "probabilities: .*finite.*nan.* at row 0"),
-        ({"probabilities": GOOD * np.inf}, "probabilities: .*finite.*inf.* at row 0"),
-        ({"probabilities": GOOD / 2}, r"probabilities: .*sum to 1.*received 0\.5 at row 0"),
+        ({"metric": lambda y, p: p[:, 0]}, r"metric: .* returns a number, received \[0\.8"),
+        ({"metric": lambda y, p: "0.5"}, "metric: .* returns a number, received 0.5"),
+        ({"probabilities": GOOD * np.nan}, "probabilities: .*finite.*nan.* at rows 0, 1 and 2"),
+        ({"probabilities": GOOD * np.inf}, "probabilities: .*finite.*inf.* at rows 0, 1 and 2"),
+        ({"probabilities": GOOD / 2}, r"probabilities: .*which sum to 0\.5, at rows 0, 1 and 2"),
         ({"labels": [0, 1, 2]}, "labels: expected integers from 0 to 1, received 2 at row 2"),
         ({"groups": [0, 1]}, r"groups: expected shape \(3,\), received \(2,\)"),
         ({"groups": [4, 4, 4]}, "groups: expected at least two groups, received only .*4"),
@@ -582,17 +582,17 @@ def test_bad_options_of_the_bootstrap(function, option, message):
 
 def test_other_bad_input():
     with pytest.raises(InputError, match="probabilities: expected at least two rows, received 1"):
-        bootstrap_interval("ece", GOOD[:1], [0])
+        bootstrap_interval("ece", [0], GOOD[:1])
     with pytest.raises(
         InputError, match=r"probabilities_b: expected the shape .*\(3, 2\).*\(3, 3\)"
     ):
-        paired_bootstrap("ece", GOOD, np.eye(3), LABELS)
+        paired_bootstrap("ece", LABELS, GOOD, np.eye(3))
     with pytest.raises(InputError, match=r"probabilities_a: .*finite"):
-        permutation_test("ece", GOOD * np.nan, GOOD, LABELS)
+        permutation_test("ece", LABELS, GOOD * np.nan, GOOD)
     with pytest.raises(InputError, match="num_permutations: expected an integer of at least 1"):
-        permutation_test("ece", GOOD, GOOD, LABELS, num_permutations=0)
+        permutation_test("ece", LABELS, GOOD, GOOD, num_permutations=0)
     with pytest.raises(InputError, match=r"probabilities: .*sum to 1"):
-        spiegelhalter_test(GOOD / 2, LABELS)
+        spiegelhalter_test(LABELS, GOOD / 2)
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,9 @@ def test_the_direction_of_every_metric():
     from lsplus_tf.metrics import evaluate
 
     labels = np.arange(60) % 6
-    right = evaluate(np.eye(6)[labels], labels)
+    right = evaluate(labels, np.eye(6)[labels])
     wrong = np.random.default_rng(0).dirichlet(np.ones(6), 60)
-    poor = evaluate(wrong, labels)
+    poor = evaluate(labels, wrong)
     assert set(KEYS) == set(right)
     for column in tables.COLUMNS:
         if column.better:

@@ -46,13 +46,13 @@ def test_values_equal_plain_loops():
         top[math.ceil(p[k] * 15) - 1].append(p[k] - q[k])
         for j in range(4):
             static[j][math.ceil(p[j] * 15) - 1].append(p[j] - q[j])
-    assert metrics.true_accuracy(probabilities, posterior) == pytest.approx(right, abs=1e-12)
-    assert metrics.excess_log_loss(probabilities, posterior) == pytest.approx(kl, abs=1e-12)
-    assert metrics.total_variation(probabilities, posterior) == pytest.approx(distance, abs=1e-12)
-    assert metrics.true_calibration_error(probabilities, posterior) == pytest.approx(
+    assert metrics.true_accuracy(posterior, probabilities) == pytest.approx(right, abs=1e-12)
+    assert metrics.excess_log_loss(posterior, probabilities) == pytest.approx(kl, abs=1e-12)
+    assert metrics.total_variation(posterior, probabilities) == pytest.approx(distance, abs=1e-12)
+    assert metrics.true_calibration_error(posterior, probabilities) == pytest.approx(
         sum(abs(sum(gaps)) for gaps in top) / 150, abs=1e-12
     )
-    assert metrics.true_static_calibration_error(probabilities, posterior) == pytest.approx(
+    assert metrics.true_static_calibration_error(posterior, probabilities) == pytest.approx(
         sum(abs(sum(gaps)) for bins in static for gaps in bins) / (150 * 4), abs=1e-12
     )
 
@@ -61,11 +61,11 @@ def test_the_truth_is_without_error():
     _, posterior = random_truth(200, 5)
     for function in FUNCTIONS[1:]:
         assert function(posterior, posterior) == pytest.approx(0, abs=1e-15)
-        assert function(np.log(posterior), posterior, from_logits=True) == pytest.approx(
+        assert function(posterior, np.log(posterior), from_logits=True) == pytest.approx(
             0, abs=1e-14
         )
     assert metrics.true_accuracy(posterior, posterior) == pytest.approx(posterior.max(1).mean())
-    assert metrics.true_calibration_error(posterior[:, ::-1], posterior) > 0.1
+    assert metrics.true_calibration_error(posterior, posterior[:, ::-1]) > 0.1
 
 
 def test_a_posterior_of_zeros_and_ones_is_labels():
@@ -79,8 +79,8 @@ def test_a_posterior_of_zeros_and_ones_is_labels():
         metrics.excess_log_loss: metrics.negative_log_likelihood,
     }
     for exact, plain in pairs.items():
-        assert exact(probabilities, certain) == pytest.approx(plain(probabilities, labels))
-    assert metrics.excess_log_loss([[1.0, 0.0]], [[0.0, 1.0]]) == pytest.approx(708.396, abs=1e-3)
+        assert exact(certain, probabilities) == pytest.approx(plain(labels, probabilities))
+    assert metrics.excess_log_loss([[0.0, 1.0]], [[1.0, 0.0]]) == pytest.approx(708.396, abs=1e-3)
 
 
 def test_they_are_the_expectation_over_labels():
@@ -89,18 +89,18 @@ def test_they_are_the_expectation_over_labels():
     draws = [drawn_labels(posterior, rng) for _ in range(400)]
 
     def over_draws(metric):
-        values = np.array([metric(probabilities, labels) for labels in draws])
+        values = np.array([metric(labels, probabilities) for labels in draws])
         return values.mean(), 5 * values.std(ddof=1) / np.sqrt(len(draws))
 
     mean, tolerance = over_draws(metrics.accuracy)
-    assert mean == pytest.approx(metrics.true_accuracy(probabilities, posterior), abs=tolerance)
+    assert mean == pytest.approx(metrics.true_accuracy(posterior, probabilities), abs=tolerance)
     mean, tolerance = over_draws(metrics.negative_log_likelihood)
     entropy = -(posterior * np.log(posterior)).sum(axis=1).mean()
-    excess = metrics.excess_log_loss(probabilities, posterior)
+    excess = metrics.excess_log_loss(posterior, probabilities)
     assert mean - entropy == pytest.approx(excess, abs=tolerance)
     # The size of a gap is convex, so that the noise of labels can only add to its expectation.
     mean, tolerance = over_draws(metrics.expected_calibration_error)
-    assert mean > metrics.true_calibration_error(probabilities, posterior) + tolerance
+    assert mean > metrics.true_calibration_error(posterior, probabilities) + tolerance
 
 
 @pytest.mark.parametrize("correct_only", [False, True])
@@ -136,26 +136,26 @@ def test_properties(samples, classes, seed):
     rng = np.random.default_rng(seed)
     rows, columns = rng.permutation(samples), rng.permutation(classes)
     highest = posterior.max(axis=1).mean()
-    variation = metrics.total_variation(logits, posterior, from_logits=True)
-    excess = metrics.excess_log_loss(logits, posterior, from_logits=True)
-    top_label = metrics.true_calibration_error(logits, posterior, from_logits=True)
+    variation = metrics.total_variation(posterior, logits, from_logits=True)
+    excess = metrics.excess_log_loss(posterior, logits, from_logits=True)
+    top_label = metrics.true_calibration_error(posterior, logits, from_logits=True)
     assert variation <= math.sqrt(excess / 2) + 1e-12  # Pinsker and Jensen
     assert top_label <= variation + 1e-12
-    assert metrics.true_accuracy(logits, posterior, from_logits=True) <= highest + 1e-12
+    assert metrics.true_accuracy(posterior, logits, from_logits=True) <= highest + 1e-12
     for function in FUNCTIONS:
-        value = function(logits, posterior, from_logits=True)
+        value = function(posterior, logits, from_logits=True)
         assert type(value) is float
         assert value >= 0
-        assert function(softmax(logits, axis=1), posterior) == pytest.approx(value, abs=1e-12)
-        shuffled = function(logits[rows][:, columns], posterior[rows][:, columns], from_logits=True)
+        assert function(posterior, softmax(logits, axis=1)) == pytest.approx(value, abs=1e-12)
+        shuffled = function(posterior[rows][:, columns], logits[rows][:, columns], from_logits=True)
         assert shuffled == pytest.approx(value, abs=1e-12)
 
 
 def test_float32_predictions_are_measured_in_float64():
     _, posterior = random_truth(500, 6)
     rounded = posterior.astype(np.float32)
-    assert 0 <= metrics.excess_log_loss(rounded, posterior) < 1e-12
-    assert metrics.total_variation(rounded, posterior) < 1e-7
+    assert 0 <= metrics.excess_log_loss(posterior, rounded) < 1e-12
+    assert metrics.total_variation(posterior, rounded) < 1e-7
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,10 @@ def test_float32_predictions_are_measured_in_float64():
     [
         ([[0.5, 0.5]], r"posterior: expected shape \(2, 2\), .* received \(1, 2\)"),
         ([["a", "b"], ["a", "b"]], "posterior: expected real numbers"),
-        ([[0.5, 0.5], [np.nan, 1]], "posterior: expected finite numbers, .* at row 1"),
+        (
+            [[0.5, 0.5], [np.nan, 1]],
+            "posterior: expected a finite number .*, .* at row 1",
+        ),
         ([[0.5, 0.5], [-0.5, 1.5]], "posterior: expected no negative numbers, .* at row 1"),
         ([[0.5, 0.5], [0.5, 0.50001]], r"posterior: expected rows that sum to 1 .* at row 1"),
     ],
@@ -171,20 +174,20 @@ def test_float32_predictions_are_measured_in_float64():
 def test_a_posterior_that_is_none_is_refused(posterior, message):
     for function in FUNCTIONS:
         with pytest.raises(InputError, match=message):
-            function([[0.5, 0.5], [0.5, 0.5]], posterior)
+            function(posterior, [[0.5, 0.5], [0.5, 0.5]])
 
 
 def test_options_are_those_of_the_ece():
     logits, posterior = random_truth(100, 3)
     probabilities = softmax(logits, axis=1)
-    largest = metrics.true_calibration_error(probabilities, posterior, num_bins=10, norm="max")
-    plain = metrics.true_calibration_error(probabilities, posterior, num_bins=10)
-    whole = metrics.true_calibration_error(probabilities, posterior, num_bins=1)
+    largest = metrics.true_calibration_error(posterior, probabilities, num_bins=10, norm="max")
+    plain = metrics.true_calibration_error(posterior, probabilities, num_bins=10)
+    whole = metrics.true_calibration_error(posterior, probabilities, num_bins=1)
     assert largest > plain > whole
-    right = metrics.true_accuracy(probabilities, posterior)
+    right = metrics.true_accuracy(posterior, probabilities)
     assert whole == pytest.approx(abs(probabilities.max(axis=1).mean() - right))
     with pytest.raises(InputError, match="binning"):
-        metrics.true_calibration_error(probabilities, posterior, binning="even")
+        metrics.true_calibration_error(posterior, probabilities, binning="even")
     with pytest.raises(InputError, match="correct_only"):
         metrics.true_class_confusion(posterior, correct_only="yes")
 
@@ -192,7 +195,7 @@ def test_options_are_those_of_the_ece():
 def test_the_reliability_figure_shows_the_means_of_bins():
     logits, posterior = random_truth(300, 3)
     probabilities = softmax(logits, axis=1)
-    ax = plots.true_reliability({"HL": [(probabilities, posterior)]}, num_bins=5)
+    ax = plots.true_reliability({"HL": [(posterior, probabilities)]}, num_bins=5)
     confidence, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
     exact, points = posterior[np.arange(300), predicted], []
     for low in np.arange(5) / 5:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from lsplus_tf.auditing.gaps import LEVEL, design_effect
-from lsplus_tf.metrics._predictions import Predictions, check_fraction
-from lsplus_tf.metrics.selective import coverage_at_risk
+from lsplus_tf.errors import check_fraction
+from lsplus_tf.metrics import coverage_at_risk
+from lsplus_tf.predictions import Predictions
 
 _STEPS = 20
 
@@ -44,9 +44,7 @@ class Automatic:
     steps: pd.DataFrame
 
 
-def automatic_share(
-    predictions: Predictions, groups: npt.NDArray[np.intp] | None, error_rate: float
-) -> Automatic:
+def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
     """Clopper and Pearson's intervals of the error rate at 20 coverages, which hold together.
 
     The coverage is chosen after the errors were seen, so that each interval has the level
@@ -54,6 +52,7 @@ def automatic_share(
     intervals are those of as many independent cases as have the same variance.
     """
     check_fraction("error_rate", error_rate)
+    groups = predictions.groups
     order = np.argsort(-predictions.confidence, kind="stable")
     confidence = predictions.confidence[order].astype(np.float64)
     wrong = ~predictions.correct[order]
@@ -75,7 +74,7 @@ def automatic_share(
     beyond = int(possible[-1]) + 1 if possible.size else 0
     return Automatic(
         error_rate,
-        coverage_at_risk(predictions.probabilities, predictions.labels, error_rate),
+        coverage_at_risk(predictions, risk=error_rate),
         float(shown["coverage"].max()) if len(shown) else 0.0,
         float(steps["coverage"].iloc[beyond]) if beyond < len(steps) else 1.0,
         float(shown["threshold"].min()) if len(shown) else float("nan"),

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.auditing.intervals import units_to_draw
-from lsplus_tf.metrics import _bins, _measures
-from lsplus_tf.metrics._predictions import Predictions
-from lsplus_tf.metrics._resampled_measures import SUMMED, Sums
-from lsplus_tf.metrics._resampled_statistics import SummedStatistic
+from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics.resampled_measures import SUMMED, Sums
+from lsplus_tf.metrics.resampled_statistics import SummedStatistic
+from lsplus_tf.predictions import Predictions
 
 _DRAWS = 10**8  # of single cases, so that a million of them take seconds
 _FEWEST, _MOST = 200, 1000
@@ -37,9 +37,7 @@ class Chance:
     p_value: float
 
 
-def ece_by_chance(
-    predictions: Predictions, groups: npt.NDArray[np.intp] | None, seed: int
-) -> Chance:
+def ece_by_chance(predictions: Predictions, seed: int) -> Chance:
     """The ECE, with 15 bins of equal width, that chance makes.
 
     Without groups each case is drawn right with its confidence, 200 to 1000 times over. With
@@ -47,7 +45,7 @@ def ece_by_chance(
     gaps are those of resampled groups about the observed ones.
     """
     rng = np.random.default_rng(seed)
-    samples = predictions.labels.size
+    samples, groups = len(predictions), predictions.groups
     repetitions = int(np.clip(_DRAWS // samples, _FEWEST, _MOST))
     if groups is None:
         errors = _drawn(predictions, rng, repetitions)
@@ -63,7 +61,7 @@ def ece_by_chance(
         units = units_to_draw(samples, groups, seed)
         noise = SummedStatistic([Sums(terms, about_observed)], units)
         errors = noise.resampled(rng, repetitions)
-    observed = _measures.ece(predictions, _bins.PAPER_BINS)
+    observed = measures.ece(predictions, bin_totals.PAPER_BINS)
     # Sums in another order may differ by rounding.
     larger = np.count_nonzero(errors >= observed - 1e-9)
     return Chance(
@@ -78,7 +76,7 @@ def _drawn(
 ) -> npt.NDArray[np.float64]:
     """The ECE (repetitions,) of labels drawn from the confidences."""
     confidence = np.sort(predictions.confidence.astype(np.float64))
-    edges = _bins.equal_width_edges(_bins.PAPER_BINS, predictions.confidence.dtype)
+    edges = bin_totals.equal_width_edges(bin_totals.PAPER_BINS, predictions.confidence.dtype)
     # Bins of sorted confidences are slices.
     ends = np.searchsorted(confidence, edges[1:-1].astype(np.float64), side="right")
     starts = np.unique(np.concatenate(([0], ends[ends < confidence.size])))

@@ -12,8 +12,8 @@ import pandas as pd
 from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import holm, paired_bootstrap, permutation_test
-from lsplus_tf.metrics._resampled_measures import WEIGHTED
-from lsplus_tf.predictions import LabelledPredictions
+from lsplus_tf.metrics.resampled_measures import WEIGHTED
+from lsplus_tf.predictions import Predictions
 
 METRICS = ("accuracy", "auroc", "brier", "ce", "ece", "retention_auc")
 
@@ -43,13 +43,13 @@ class Comparison:
 class Matched(NamedTuple):
     """Two models' predictions of the same cases in the same order."""
 
-    first: LabelledPredictions
-    second: LabelledPredictions
+    first: Predictions
+    second: Predictions
     left_out: int
     by: str
 
 
-def match(first: LabelledPredictions, second: LabelledPredictions) -> Matched:
+def match(first: Predictions, second: Predictions) -> Matched:
     """The cases that both have, in the order of the first.
 
     Raises
@@ -90,7 +90,7 @@ def match(first: LabelledPredictions, second: LabelledPredictions) -> Matched:
     return Matched(first, second, left_out, by)
 
 
-def _same_classes(first: LabelledPredictions, second: LabelledPredictions) -> LabelledPredictions:
+def _same_classes(first: Predictions, second: Predictions) -> Predictions:
     """The second with its classes in the order of the first."""
     names = first.class_names
     unnamed = tuple(map(str, range(len(names))))
@@ -103,22 +103,11 @@ def _same_classes(first: LabelledPredictions, second: LabelledPredictions) -> La
             f"{second.source}: expected the classes of {first.source}, {', '.join(names)}; "
             f"received {', '.join(second.class_names)}"
         )
-    order = np.array([second.class_names.index(name) for name in names])
-    return LabelledPredictions(
-        second.kind,
-        second.scores[:, order],
-        np.argsort(order)[second.labels],
-        names,
-        second.ids,
-        second.groups,
-        second.subgroups,
-        None if second.votes is None else second.votes[:, order],
-        second.source,
-    )
+    return second.ordered(names)
 
 
 def compare(
-    first: LabelledPredictions, second: LabelledPredictions, *, num_resamples: int, seed: int
+    first: Predictions, second: Predictions, *, num_resamples: int, seed: int
 ) -> Comparison:
     """Paired differences with bootstrap intervals, and permutation tests with Holm's correction.
 
@@ -126,16 +115,16 @@ def compare(
     """
     first, second, left_out, by = match(first, second)
     part = rows_to_rank(len(first), len(first.class_names), first.groups, seed)
-    part_groups = None if first.groups is None else first.groups[part]
+    ranked = first, second
+    if part.size < len(first):
+        ranked = first.take(part), second.take(part)
     units = units_to_draw(len(first), first.groups, seed)
     rows = []
     for metric in METRICS:
         if metric in WEIGHTED:
-            pair = first.probabilities[part], second.probabilities[part], first.labels[part]
-            groups = part_groups
+            pair, groups = ranked, None
         else:
-            pair = first.probabilities, second.probabilities, first.labels
-            groups = units
+            pair, groups = (first, second), units
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
             paired = paired_bootstrap(

@@ -35,7 +35,7 @@ class Condition:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> condition = parse_condition("gap > 0.05")
     >>> condition.holds(result), round(condition.value(result), 2)

@@ -15,9 +15,8 @@ from lsplus_tf.auditing.gaps import Groups, mean_estimate
 from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
 from lsplus_tf.calibrators import CALIBRATORS
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _bins, _measures, holm, paired_bootstrap
-from lsplus_tf.metrics._predictions import check_predictions
-from lsplus_tf.predictions import LabelledPredictions
+from lsplus_tf.metrics import bin_totals, holm, measures, paired_bootstrap
+from lsplus_tf.predictions import Predictions
 
 FOLDS = 5
 FEWEST_CASES = 50
@@ -74,7 +73,7 @@ class CrossFit:
 
 
 def cross_fit(
-    predictions: LabelledPredictions,
+    predictions: Predictions,
     *,
     num_resamples: int,
     seed: int,
@@ -90,7 +89,7 @@ def cross_fit(
     """
     rows = rows_to_rank(len(predictions), len(predictions.class_names), predictions.groups, seed)
     part = predictions if rows.size == len(predictions) else predictions.take(rows)
-    wrong = np.count_nonzero(part.scores.argmax(axis=1) != part.labels)
+    wrong = np.count_nonzero(~part.correct)
     if (
         len(part) < FEWEST_CASES
         or min(wrong, len(part) - wrong) < FEWEST_WRONG
@@ -98,21 +97,24 @@ def cross_fit(
     ):
         return None
     folds = _folds(part, seed)
-    losses, probabilities, notes = {}, {}, {}
-    losses["none"], probabilities["none"], notes["none"] = *_judged(part, part.probabilities), ""
+    judged, notes = {"none": part}, {"none": ""}
     for method in methods or _methods(len(part.class_names)):
         calibrated, notes[method] = _out_of_fold(method, part, folds)
         if calibrated is not None:
-            losses[method], probabilities[method] = _judged(part, calibrated)
+            judged[method] = part.computed("probabilities", calibrated)
+    losses = {
+        method: np.concatenate(list(measures.squared_distances(predictions)))
+        for method, predictions in judged.items()
+    }
     units = units_to_draw(len(part), part.groups, seed)
     found = []
     for method, note in notes.items():
         row: dict[str, float | str] = {"method": method, "note": note}
         if method in losses:
-            row |= _measured(probabilities[method], part.labels, losses[method])
+            row |= _measured(judged[method], losses[method])
         if method in losses and method != "none":
             row |= _changes(losses, method, part.groups)
-            row |= _ece_change(probabilities, method, part.labels, units, num_resamples, seed)
+            row |= _ece_change(judged[method], part, units, num_resamples, seed)
         found.append(row)
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
     tested = table["p"].notna()
@@ -141,9 +143,7 @@ def _methods(classes: int) -> list[str]:
     return methods
 
 
-def _folds(
-    part: LabelledPredictions, seed: int
-) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+def _folds(part: Predictions, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     unused = np.zeros(len(part))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer samples than folds
@@ -157,41 +157,29 @@ def _folds(
 
 def _out_of_fold(
     method: str,
-    part: LabelledPredictions,
+    part: Predictions,
     folds: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]],
 ) -> tuple[npt.NDArray[np.float64] | None, str]:
     """Calibrated probabilities (N, K), each from a fit without its fold, and what to note."""
     calibrated = np.empty(part.scores.shape)
+    parts = [(part.take(fitted), part.take(judged), judged) for fitted, judged in folds]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for fitted, judged in folds:
+        for fitted, held_out, judged in parts:
             try:
-                calibrator = CALIBRATORS[method]().fit(part.logits[fitted], part.labels[fitted])
+                calibrator = CALIBRATORS[method]().fit(fitted)
             except InputError as error:
                 return None, f"not fitted: {error}"
-            calibrated[judged] = calibrator.predict_proba(part.logits[judged])
+            calibrated[judged] = calibrator.calibrate(held_out).probabilities
     return calibrated, str(caught[0].message) if caught else ""
 
 
-def _judged(
-    part: LabelledPredictions, probabilities: npt.NDArray[np.floating]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.floating]]:
-    """Each case's squared distance to its label, and the probabilities."""
-    checked = check_predictions(probabilities, part.labels)
-    return np.concatenate(list(_measures.squared_distances(checked))), probabilities
-
-
-def _measured(
-    probabilities: npt.NDArray[np.floating],
-    labels: npt.NDArray[np.int64],
-    losses: npt.NDArray[np.float64],
-) -> dict[str, float | str]:
-    checked = check_predictions(probabilities, labels)
+def _measured(predictions: Predictions, losses: npt.NDArray[np.float64]) -> dict[str, float | str]:
     return {
         "brier": float(losses.mean()),
-        "ece": _measures.ece(checked, _bins.PAPER_BINS),
-        "ce": _measures.nll(checked),
-        "accuracy": _measures.accuracy(checked),
+        "ece": measures.ece(predictions, bin_totals.PAPER_BINS),
+        "ce": measures.nll(predictions),
+        "accuracy": measures.accuracy(predictions),
     }
 
 
@@ -208,9 +196,8 @@ def _changes(
 
 
 def _ece_change(
-    probabilities: dict[str, npt.NDArray[np.floating]],
-    method: str,
-    labels: npt.NDArray[np.int64],
+    calibrated: Predictions,
+    before: Predictions,
     units: Groups,
     num_resamples: int,
     seed: int,
@@ -219,9 +206,8 @@ def _ece_change(
         warnings.simplefilter("ignore", UserWarning)
         change = paired_bootstrap(
             "ece",
-            probabilities[method],
-            probabilities["none"],
-            labels,
+            calibrated,
+            before,
             groups=units,
             num_resamples=num_resamples,
             seed=seed,

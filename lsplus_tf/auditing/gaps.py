@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from lsplus_tf.metrics import holm
-from lsplus_tf.predictions import LabelledPredictions
+from lsplus_tf.predictions import Predictions
 
 Groups = npt.NDArray[np.intp] | None
 Values = npt.NDArray[np.float64]
@@ -104,12 +104,7 @@ def design_effect(values: Values, groups: Groups) -> float:
     return float(max(1.0, np.sum(np.bincount(groups, residuals) ** 2) / alone))
 
 
-def gaps_by_part(
-    predictions: LabelledPredictions,
-    confidence: Values,
-    correct: Values,
-    predicted: npt.NDArray[np.integer[Any]],
-) -> pd.DataFrame:
+def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
     """The gap among the cases predicted as each class, and in each subgroup.
 
     Returns
@@ -118,7 +113,9 @@ def gaps_by_part(
         by ("predicted class" or the subgroup's name), part, cases, confidence, accuracy, gap, low,
         high, p, and p_holm, corrected for all rows together. Parts without a case have no row.
     """
-    classes = pd.Categorical.from_codes(predicted, pd.Index(predictions.class_names))
+    confidence = predictions.confidence.astype(np.float64)
+    correct = predictions.correct.astype(np.float64)
+    classes = pd.Categorical.from_codes(predictions.predicted, pd.Index(predictions.class_names))
     rows = []
     all_parts: list[tuple[str, Any]] = [("predicted class", classes)]
     for by, parts in [*all_parts, *predictions.subgroups.items()]:

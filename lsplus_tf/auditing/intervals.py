@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lsplus_tf.auditing.gaps import LEVEL, Groups
-from lsplus_tf.metrics._predictions import Predictions
-from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED
-from lsplus_tf.metrics._resampled_statistics import Statistic, SummedStatistic, WeightedStatistic
+from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED
+from lsplus_tf.metrics.resampled_statistics import Statistic, SummedStatistic, WeightedStatistic
+from lsplus_tf.predictions import Predictions
 
 BLOCKS = 5_000
 RANKED = 10_000
@@ -55,7 +54,6 @@ def rows_to_rank(samples: int, classes: int, groups: Groups, seed: int) -> npt.N
 def bootstrap_bounds(
     values: Mapping[str, float],
     predictions: Predictions,
-    groups: Groups,
     *,
     num_resamples: int,
     seed: int,
@@ -69,16 +67,15 @@ def bootstrap_bounds(
     square root of that part's share of the units. Bounds are NaN where all resamples are alike, or
     the metric is undefined on more than 5% of them.
     """
-    samples, classes = predictions.probabilities.shape
+    samples, classes = predictions.scores.shape
+    groups = predictions.groups
     bounds = dict.fromkeys(values, (float("nan"), float("nan")))
     if samples < 2:
         return bounds
     units = units_to_draw(samples, groups, seed)
     part = rows_to_rank(samples, classes, groups, seed)
-    part_groups = None if groups is None else pd.factorize(groups[part])[0]
-    ranked = Predictions(
-        predictions.probabilities[part], predictions.labels[part], predictions.convention
-    )
+    ranked = predictions if part.size == samples else predictions.take(part)
+    part_groups = ranked.groups
     narrower = float(np.sqrt(_units(part.size, part_groups) / _units(samples, groups)))
     for metric, value in values.items():
         statistic: Statistic

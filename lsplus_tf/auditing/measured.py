@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +25,8 @@ from lsplus_tf.auditing.gaps import (
     gaps_by_part,
 )
 from lsplus_tf.auditing.intervals import bootstrap_bounds
-from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._predictions import Predictions, check_count, check_predictions
-from lsplus_tf.predictions import LabelledPredictions
+from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.predictions import Predictions, as_predictions
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Audit:
 
     Attributes
     ----------
-    predictions : LabelledPredictions
+    predictions : Predictions
     metrics : DataFrame
         value, low and high, as fractions, of "gap" (mean confidence less accuracy), the metrics of
         :func:`lsplus_tf.evaluate` in the standard convention, and "coverage" at the error rate.
@@ -73,7 +71,7 @@ class Audit:
         None where there are too few cases.
     votes : Votes or None
     comparison : Comparison or None
-    second : LabelledPredictions or None
+    second : Predictions or None
         What it was compared with.
     settings : dict of str to str
     notes : list of str
@@ -82,13 +80,13 @@ class Audit:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> round(result.gap.value, 2), result.settings["bootstrap resamples"]
     (0.4, '20')
     """
 
-    predictions: LabelledPredictions
+    predictions: Predictions
     metrics: pd.DataFrame
     paper_metrics: dict[str, float] | None
     gap: Estimate
@@ -98,14 +96,14 @@ class Audit:
     calibrators: CrossFit | None
     votes: Votes | None
     comparison: Comparison | None
-    second: LabelledPredictions | None
+    second: Predictions | None
     settings: dict[str, str]
     notes: list[str]
 
 
 def audit(
-    predictions: LabelledPredictions,
-    second: LabelledPredictions | None = None,
+    predictions: Predictions,
+    second: Predictions | None = None,
     *,
     error_rate: float = 0.05,
     paper: bool = False,
@@ -116,10 +114,10 @@ def audit(
 
     Parameters
     ----------
-    predictions : LabelledPredictions
+    predictions : Predictions
         Of cases that the model was not trained or tuned on; from
-        :func:`lsplus_tf.read_predictions` or :func:`lsplus_tf.label_predictions`.
-    second : LabelledPredictions, optional
+        :func:`lsplus_tf.read_predictions`, or made of arrays.
+    second : Predictions, optional
         Another model's predictions of the same cases, to compare with.
     error_rate : float
         That is accepted among cases that are decided automatically, in (0, 1).
@@ -142,7 +140,7 @@ def audit(
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions)
     >>> result.metrics.loc["gap"].round(2).tolist()
     [0.4, 0.3, 0.5]
@@ -153,14 +151,17 @@ def audit(
 
 
 def _audit(
-    predictions: LabelledPredictions,
-    second: LabelledPredictions | None,
+    predictions: Predictions,
+    second: Predictions | None,
     error_rate: float,
     paper: bool,
     num_resamples: int,
     seed: int,
 ) -> Audit:
     check_count("num_resamples", num_resamples)
+    for given in (predictions, second):
+        if given is not None:
+            _check(given)
     if not 0 < error_rate < 1:
         raise InputError(f"error_rate: expected a number between 0 and 1, received {error_rate}")
     settings = {
@@ -175,29 +176,25 @@ def _audit(
     if second is not None:
         comparison = compare(predictions, second, num_resamples=num_resamples, seed=seed)
         settings |= {"second": second.source or "arrays"}
-    checked = check_predictions(predictions.probabilities, predictions.labels)
-    confidence, correct = checked.confidence.astype(np.float64), checked.correct.astype(np.float64)
+    confidence = predictions.confidence.astype(np.float64)
+    correct = predictions.correct.astype(np.float64)
     gap = gap_estimate(confidence, correct, predictions.groups)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
-        table = _metrics(predictions, checked, gap, num_resamples, seed)
-        paper_metrics = (
-            metrics.evaluate(predictions.probabilities, predictions.labels, convention="paper")
-            if paper
-            else None
-        )
-    automatic = automatic_share(checked, predictions.groups, error_rate)
+        table = _metrics(predictions, gap, num_resamples, seed)
+        paper_metrics = metrics.evaluate(predictions, convention="paper") if paper else None
+    automatic = automatic_share(predictions, error_rate)
     table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(
         predictions,
         table,
         paper_metrics,
         gap,
-        ece_by_chance(checked, predictions.groups, seed),
-        gaps_by_part(predictions, confidence, correct, checked.predicted),
+        ece_by_chance(predictions, seed),
+        gaps_by_part(predictions),
         automatic,
         cross_fit(predictions, num_resamples=num_resamples, seed=seed),
-        _votes(predictions, confidence, checked.predicted),
+        _votes(predictions, confidence),
         comparison,
         second,
         settings,
@@ -205,23 +202,28 @@ def _audit(
     )
 
 
+def _check(predictions: Predictions) -> None:
+    as_predictions(predictions)  # with labels, without weights
+    names = predictions.group_names
+    if names is not None and len(names) < 2:
+        raise InputError(f"groups: expected two or more, received only {names[0]!r}")
+
+
 def _metrics(
-    predictions: LabelledPredictions,
-    checked: Predictions,
+    predictions: Predictions,
     gap: Estimate,
     num_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
-    values = metrics.evaluate(predictions.probabilities, predictions.labels)
+    values = metrics.evaluate(predictions)
     bounds = bootstrap_bounds(
         {name: v for name, v in values.items() if name not in ("accuracy", "top1_error")},
-        checked,
-        predictions.groups,
+        predictions,
         num_resamples=num_resamples,
         seed=seed,
     )
-    right = accuracy_estimate(checked.correct.astype(np.float64), predictions.groups)
+    right = accuracy_estimate(predictions.correct.astype(np.float64), predictions.groups)
     bounds |= {
         "accuracy": (right.low, right.high),
         "top1_error": (1 - right.high, 1 - right.low),
@@ -232,7 +234,7 @@ def _metrics(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _notes(predictions: LabelledPredictions) -> list[str]:
+def _notes(predictions: Predictions) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
     if predictions.unused:
@@ -242,10 +244,8 @@ def _notes(predictions: LabelledPredictions) -> list[str]:
         if not predictions.subgroups:
             note += " One to tell results apart by, such as a site, is declared with --subgroup."
         notes.append(note)
-    counts = np.bincount(predictions.labels, minlength=len(predictions.class_names))
-    absent = [
-        name for name, count in zip(predictions.class_names, counts, strict=True) if not count
-    ]
+    counts = zip(predictions.class_names, predictions.class_counts, strict=True)
+    absent = [name for name, count in counts if not count]
     if absent:
         which = "class" if len(absent) == 1 else "the classes"
         notes.append(
@@ -260,26 +260,21 @@ def shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
-def _votes(
-    predictions: LabelledPredictions,
-    confidence: npt.NDArray[np.float64],
-    predicted: npt.NDArray[np.integer[Any]],
-) -> Votes | None:
+def _votes(predictions: Predictions, confidence: npt.NDArray[np.float64]) -> Votes | None:
     if predictions.votes is None:
         return None
     votes = predictions.votes.astype(np.float64)
-    chosen = votes[np.arange(len(votes)), predicted] / votes.sum(axis=1)
-    given = predictions.probabilities, predictions.votes
+    chosen = votes[np.arange(len(votes)), predictions.predicted] / votes.sum(axis=1)
     return Votes(
         gap_estimate(confidence, chosen, predictions.groups),
         float(chosen.mean()),
-        metrics.annotator_calibration_error(*given),
-        metrics.annotator_cross_entropy(*given),
-        metrics.annotator_brier_score(*given),
+        metrics.annotator_calibration_error(predictions),
+        metrics.annotator_cross_entropy(predictions),
+        metrics.annotator_brier_score(predictions),
     )
 
 
-def _digest(predictions: LabelledPredictions) -> dict[str, str]:
+def _digest(predictions: Predictions) -> dict[str, str]:
     """What tells the file that was read from every other."""
     path = Path(predictions.source)
     if not predictions.source or not path.is_file():

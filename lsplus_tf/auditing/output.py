@@ -48,7 +48,7 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
     --------
     >>> import tempfile
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> [path.name for path in write_audit(result, Path(tempfile.mkdtemp()))]
     ['audit.html', 'audit.json', 'metrics.csv', 'parts.csv', 'automatic.csv', 'calibrators.csv']
@@ -77,7 +77,7 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> tables(result)["metrics"].columns.tolist()
     ['metric', 'value', 'low', 'high']
@@ -100,7 +100,7 @@ def as_document(audit: Audit) -> dict[str, Any]:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> document = as_document(result)
     >>> document["cases"], document["too_small"], document["verdict"][0]["topic"]

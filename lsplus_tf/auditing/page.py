@@ -16,7 +16,7 @@ from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, shortened
 from lsplus_tf.auditing.verdicts import models, percent, verdict
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
-from lsplus_tf.predictions import LabelledPredictions
+from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
 
@@ -32,7 +32,7 @@ def audit_page(audit: Audit) -> Page:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> [section.title for section in audit_page(result).sections[:3]]
     ['Verdict', 'Metrics', 'Confidence and accuracy']
@@ -74,10 +74,9 @@ def _reliability(audit: Audit) -> Section:
     both = models(audit)
     diagrams, densities = [], []
     for title, model in both.items():
-        given = model.probabilities, model.labels
-        ax = plots.reliability_diagram(*given, title=_literal(title) if len(both) > 1 else None)
+        ax = plots.reliability_diagram(model, title=_literal(title) if len(both) > 1 else None)
         diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
-        ax = plots.confidence_density(*given, recipe="plain")
+        ax = plots.confidence_density(model, recipe="plain")
         if len(both) > 1:
             ax.set_title(_literal(title))
         densities.append(
@@ -87,8 +86,7 @@ def _reliability(audit: Audit) -> Section:
             )
         )
     ax = plots.classwise_reliability(
-        predictions.probabilities,
-        predictions.labels,
+        predictions,
         class_names=[*map(_literal, predictions.class_names)],
     )
     by_class = draw(
@@ -109,10 +107,9 @@ def _reliability(audit: Audit) -> Section:
     return Section("Confidence and accuracy", blocks)
 
 
-def _in_words(model: LabelledPredictions) -> str:
+def _in_words(model: Predictions) -> str:
     """Mean confidence and accuracy of four ranges, for who cannot see the diagram."""
-    confidence = model.probabilities.max(axis=1).astype(np.float64)
-    correct = model.probabilities.argmax(axis=1) == model.labels
+    confidence, correct = model.confidence.astype(np.float64), model.correct
     texts = []
     for low, high in ((0.0, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.0)):
         inside = (confidence > low) & (confidence <= high)
@@ -184,9 +181,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
 
 def _automatic(audit: Audit) -> Section:
     automatic = audit.automatic
-    ax = plots.risk_coverage_curves(
-        {_literal(n): (model.probabilities, model.labels) for n, model in models(audit).items()}
-    )
+    ax = plots.risk_coverage_curves({_literal(n): model for n, model in models(audit).items()})
     rate = f"{100 * automatic.error_rate:g}%"
     ax.axhline(automatic.error_rate, color="0.3", linestyle=":", label=f"{rate} accepted")
     ax.legend()

@@ -12,7 +12,7 @@ from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.page import Tone
-from lsplus_tf.predictions import LabelledPredictions
+from lsplus_tf.predictions import Predictions
 
 _FEWEST = 30
 _TOO_WIDE = 0.10  # of the gap's interval, from the middle to an end
@@ -50,7 +50,7 @@ class Finding:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> finding = verdict(result)[0]
     >>> finding.topic, finding.tone, finding.text.partition(":")[0]
@@ -73,7 +73,7 @@ def verdict(audit: Audit) -> list[Finding]:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 50, probabilities=[[0.9, 0.1]] * 100)
+    >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> [finding.topic for finding in verdict(result)]
     ['gap', 'ece', 'parts', 'automatic', 'calibrator']
@@ -97,14 +97,14 @@ def is_too_small(audit: Audit) -> bool:
     Examples
     --------
     >>> import lsplus_tf as lsp
-    >>> predictions = lsp.label_predictions([0, 1] * 10, probabilities=[[0.9, 0.1]] * 20)
+    >>> predictions = lsp.Predictions([0, 1] * 10, [[0.9, 0.1]] * 20)
     >>> is_too_small(lsp.audit(predictions, num_resamples=20))
     True
     """
     return len(audit.predictions) < _FEWEST or not _half_width(audit.gap) <= _TOO_WIDE
 
 
-def models(audit: Audit) -> dict[str, LabelledPredictions]:
+def models(audit: Audit) -> dict[str, Predictions]:
     """The one or two by what they are called: their files, or their folders if those are equal.
 
     Of the predictions of runs that is METHOD/seed_N.

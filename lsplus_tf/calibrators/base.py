@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import FileKind, begins_with, writing
-from lsplus_tf.metrics._predictions import check_predictions
+from lsplus_tf.predictions import Predictions, as_predictions
 
 if TYPE_CHECKING:
     import keras
@@ -87,15 +87,16 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     def _samples_needed(self, num_classes: int) -> int:
         """How many samples `fit` asks for: the numbers that nothing but the data holds."""
 
-    def fit(self, logits: ArrayLike, labels: ArrayLike) -> Self:
+    def fit(self, logits: ArrayLike | Predictions, labels: ArrayLike | None = None) -> Self:
         """Fit to held-out predictions; never to those that the result is judged on.
 
         Parameters
         ----------
-        logits : array_like, shape (N, K)
-            Finite numbers; of probabilities, their logarithms.
-        labels : array_like of int, shape (N,) or (N, 1)
-            True classes in [0, K).
+        logits : array_like, shape (N, K), or Predictions
+            Finite numbers; of probabilities, their logarithms. In this order as everywhere in
+            scikit-learn: what is known, then what is to be learned.
+        labels : array_like of int, shape (N,) or (N, 1), optional
+            True classes in [0, K); those of the predictions.
 
         Raises
         ------
@@ -104,8 +105,15 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             range, fewer samples than free parameters, or a class without samples where the method
             estimates something for each class.
         """
-        checked = check_logits(logits)
-        true_classes = check_predictions(checked, labels, from_logits=True).labels
+        if isinstance(logits, Predictions):
+            if labels is not None:
+                raise InputError("labels: expected none beside Predictions, which have their own")
+            given = logits
+        elif labels is None:
+            raise InputError("labels: expected (logits, labels), or Predictions, received none")
+        else:
+            given = Predictions(labels, logits=check_logits(logits))
+        checked, true_classes = given.logits.astype(np.float64), as_predictions(given).labels
         samples, num_classes = checked.shape
         needed = self._samples_needed(num_classes)
         if samples < needed:
@@ -121,7 +129,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, logits: ArrayLike) -> Floats:
-        """Calibrated probabilities.
+        """Calibrated probabilities of logits; :meth:`calibrate` has them with all else.
 
         Parameters
         ----------
@@ -139,6 +147,25 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             Another K than in `fit`, or what `fit` refuses in logits.
         """
         return self._probabilities(self._check_fitting_logits(logits), np)
+
+    def calibrate(self, predictions: Predictions) -> Predictions:
+        """The same cases with calibrated probabilities.
+
+        Raises
+        ------
+        InputError
+            Another K than in `fit`.
+
+        Examples
+        --------
+        >>> from lsplus_tf import Predictions
+        >>> from lsplus_tf.calibrators import TemperatureScaling
+        >>> held_out = Predictions([0, 0, 0, 1], logits=[[2, 0], [2, 0], [2, 0], [2, 0]])
+        >>> TemperatureScaling().fit(held_out).calibrate(held_out).confidence.round(4).tolist()
+        [0.75, 0.75, 0.75, 0.75]
+        """
+        logits = self._of_as_many_classes(predictions.logits.astype(np.float64))
+        return predictions.computed("probabilities", self._probabilities(logits, np))
 
     def predict(self, logits: ArrayLike) -> NDArray[np.int64]:
         """The most probable classes (N,) after calibration."""
@@ -189,7 +216,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
                 probabilities = calibrator._probabilities(np.eye(calibrator.n_classes_), np)
             if probabilities.shape != (calibrator.n_classes_, calibrator.n_classes_):
                 raise ValueError(f"it is not of {calibrator.n_classes_} classes")
-            check_predictions(probabilities, calibrator.classes_)
+            Predictions(calibrator.classes_, probabilities)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise InputError(f"not a calibrator saved by lsplus_tf ({one_line(error)})") from error
         if not isinstance(calibrator, cls):
@@ -229,8 +256,10 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             raise InputError(f"{path}: {error}") from error
 
     def _check_fitting_logits(self, logits: ArrayLike) -> Floats:
+        return self._of_as_many_classes(check_logits(logits))
+
+    def _of_as_many_classes(self, checked: Floats) -> Floats:
         check_is_fitted(self)
-        checked = check_logits(logits)
         if checked.shape[1] != self.n_classes_:
             raise InputError(
                 f"logits: expected {self.n_classes_} columns, one for each class that "

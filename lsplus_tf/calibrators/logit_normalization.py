@@ -112,4 +112,4 @@ def _aurc(scores: Floats, wrong: NDArray[np.bool_]) -> float:
     """The area under the risk-coverage curve of any score, by its ranks."""
     ranks = rankdata(scores, method="dense")
     confidence = 0.5 + ranks / ranks.max() / 2
-    return metrics.aurc(np.stack([confidence, 1 - confidence], axis=1), wrong)
+    return metrics.aurc(wrong, np.stack([confidence, 1 - confidence], axis=1))

@@ -12,8 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from lsplus_tf.calibrators import _arrays
 from lsplus_tf.calibrators._optimise import minimise
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_arrays
-from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics._predictions import check_count
+from lsplus_tf.errors import check_choice, check_count
 
 Binning = Literal["equal_width", "equal_mass"]
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
 from lsplus_tf.calibrators.one_vs_rest import Binning, inner_edges, mean_in_bins
-from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics._predictions import check_count
+from lsplus_tf.errors import check_choice, check_count
 
 _LEAST_WEIGHT = 1e-3  # of 0, all classes would be equal and the predicted one lost
 

@@ -29,12 +29,11 @@ from lsplus_tf.cli.options import (
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lsplus_tf.auditing.cross_fitting import CrossFit
     from lsplus_tf.calibrators import Calibrator
     from lsplus_tf.deployment import TrainedModel
     from lsplus_tf.files import FileKind
+    from lsplus_tf.predictions import Predictions
 
 _NAMED = 3
 _SHOWN = 12  # numbers of a calibrator that are printed; more are in its file
@@ -103,7 +102,7 @@ def calibrate(
             f"--method: {method} needs logits, which a constant added to a row would change; of "
             "probabilities take temperature or dirichlet"
         )
-    calibrator = kind().fit(predictions.logits, predictions.labels)
+    calibrator = kind().fit(predictions)
     console = Console()
     console.print(
         f"[bold]{escape(str(file))}[/]  {len(predictions)} cases, "
@@ -352,16 +351,17 @@ class _Written:
     def headings(self) -> list[str]:
         return [*_HEADINGS, *(f"{_EACH}{name}" for name in self.class_names)]
 
-    def rows(self, files: Sequence[Path], probabilities: Any) -> list[list[str]]:
+    def rows(self, predictions: Predictions) -> list[list[str]]:
         from lsplus_tf.csv_files import neutral
 
+        assert predictions.ids is not None
         rows = []
-        for file, row in zip(files, probabilities, strict=True):
+        for file, row in zip(predictions.ids, predictions.probabilities, strict=True):
             name, confidence = self.class_names[row.argmax()], row.max()
             abstained = confidence < self.abstain_below
             self.predicted[name] += 1
             self.abstained += bool(abstained)
-            cells = [neutral(str(file)), neutral(name), f"{confidence:.8g}"]
+            cells = [neutral(file), neutral(name), f"{confidence:.8g}"]
             cells.append("yes" if abstained else "no")
             rows.append([*cells, *(f"{probability:.8g}" for probability in row)])
         return rows
@@ -417,7 +417,8 @@ def _write_predictions(
                 batch_size=batch_size,
                 stop_at_unreadable=unreadable == "fail",
             ):
-                writer.writerows(written.rows(batch.files, batch.probabilities))
+                if batch.predictions is not None:
+                    writer.writerows(written.rows(batch.predictions))
                 written.unreadable |= batch.unreadable
                 progress.advance(task, batch.size)
         if written.unreadable and unreadable == "fail":

@@ -13,31 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.calibrators import Calibrator
-from lsplus_tf.calibrators.base import check_logits
 from lsplus_tf.datasets.image_files import READ_ERRORS, SUFFIXES, ImageFiles, read_header
 from lsplus_tf.deployment.model import TrainedModel, check_calibrator
 from lsplus_tf.errors import InputError, MissingDataError, one_line
-from lsplus_tf.metrics import softmax
-
-Floats = NDArray[np.float64]
+from lsplus_tf.predictions import Predictions
 
 _PREPARED = 3  # batches that are decoded ahead, at most
 
 
 @dataclass(frozen=True)
 class PredictedBatch:
-    """Probabilities (M, K) of M files that could be read, and why others of `size` could not.
+    """What was predicted of the files that could be read, and why others of `size` could not.
+
+    Attributes
+    ----------
+    predictions : Predictions or None
+        Without labels; the ids are the files. None where nothing was predicted.
+    unreadable : dict of Path to str
+    size : int
+        Files in the batch.
 
     Examples
     --------
     >>> why = {Path("b.png"): "cannot identify image file"}
-    >>> batch = PredictedBatch([Path("a.png")], np.array([[0.9, 0.1]]), why, size=2)
-    >>> len(batch.files) + len(batch.unreadable) == batch.size
+    >>> batch = PredictedBatch(Predictions(None, [[0.9, 0.1]], ids=["a.png"]), why, size=2)
+    >>> len(batch.predictions) + len(batch.unreadable) == batch.size
     True
     """
 
-    files: list[Path]
-    probabilities: Floats
+    predictions: Predictions | None
     unreadable: dict[Path, str]
     size: int
 
@@ -119,7 +123,7 @@ def predict_files(
     >>> from PIL import Image
     >>> Image.new("L", (20, 10)).save(file.with_name("black.png"))
     >>> (batch,) = predict_files(open_model(file), [file.with_name("black.png")])
-    >>> batch.probabilities.tolist()  # of no light, and without biases, both classes are as likely
+    >>> batch.predictions.probabilities.tolist()  # of no light, and without biases
     [[0.5, 0.5]]
     """
     if calibrator is not None:
@@ -127,12 +131,11 @@ def predict_files(
     failed = False
     for read, pixels, unreadable in _decoded(trained, files, batch_size):
         failed = failed or (stop_at_unreadable and bool(unreadable))
-        probabilities = np.empty((0, len(trained.class_names)))
+        predictions = None
         if read and not failed:
-            outputs = trained.model.predict_on_batch(pixels.astype(np.float32))
-            probabilities = _probabilities(np.asarray(outputs), trained, calibrator)
-        size = len(read) + len(unreadable)
-        yield PredictedBatch([] if failed else read, probabilities, unreadable, size)
+            outputs = np.asarray(trained.model.predict_on_batch(pixels.astype(np.float32)))
+            predictions = _predictions(outputs, read, trained, calibrator)
+        yield PredictedBatch(predictions, unreadable, len(read) + len(unreadable))
 
 
 def _is_shown(path: Path, folder: Path) -> bool:
@@ -188,13 +191,12 @@ def _refuse_other_channels(file: Path, channels: int) -> None:
         raise ValueError(f"it is {kinds[0]}, not {kinds[1]}; channels={channels} converts it")
 
 
-def _probabilities(
-    outputs: NDArray[Any], trained: TrainedModel, calibrator: Calibrator | None
-) -> Floats:
-    scores = outputs.astype(np.float64)
-    if trained.gives_probabilities:
-        if calibrator is None:
-            return scores
-        scores = np.log(scores.clip(np.finfo(np.float64).tiny))
-    checked = check_logits(scores)
-    return softmax(checked) if calibrator is None else calibrator.predict_proba(checked)
+def _predictions(
+    outputs: NDArray[Any], files: list[Path], trained: TrainedModel, calibrator: Calibrator | None
+) -> Predictions:
+    scores: dict[str, Any] = {
+        "probabilities" if trained.gives_probabilities else "logits": outputs.astype(float)
+    }
+    names = [str(file) for file in files]
+    found = Predictions(None, **scores, ids=names, class_names=trained.class_names)
+    return found if calibrator is None else calibrator.calibrate(found)

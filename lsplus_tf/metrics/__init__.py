@@ -7,7 +7,6 @@ TensorFlow.
 import importlib
 from types import ModuleType
 
-from lsplus_tf.metrics._predictions import softmax
 from lsplus_tf.metrics.annotators import (
     annotator_brier_score,
     annotator_calibration_error,
@@ -73,6 +72,7 @@ from lsplus_tf.metrics.truth import (
     true_class_confusion,
     true_static_calibration_error,
 )
+from lsplus_tf.predictions.arrays import softmax
 
 __all__ = [
     "BrierDecomposition",

@@ -9,9 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.losses.base import Batch, class_ids, one_per_sample, refuse
-from lsplus_tf.metrics._predictions import check_count
 
 
 class StreamingMetric(keras.metrics.Metric, abc.ABC):

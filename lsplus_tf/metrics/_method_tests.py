@@ -30,7 +30,7 @@ class HypothesisTest:
     Examples
     --------
     >>> from lsplus_tf.metrics import spiegelhalter_test
-    >>> test = spiegelhalter_test([[0.9, 0.1]] * 50, [0] * 25 + [1] * 25)
+    >>> test = spiegelhalter_test([0] * 25 + [1] * 25, [[0.9, 0.1]] * 50)
     >>> test.statistic > 0, test.p_value < 0.01
     (True, True)
     """

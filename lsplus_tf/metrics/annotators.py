@@ -1,34 +1,33 @@
 """Agreement with several annotators: predictions against a distribution of votes.
 
-Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``,
-and ``votes`` (N, K): how many annotators chose each class for each sample, or the shares that they
-are. Each row of votes is divided by its sum, so that every sample counts the same however many
-annotators it had. With all of a row's votes on one class the functions are those of
+Every function takes ``votes`` (N, K), how many annotators chose each class for each sample, or the
+shares that they are, and softmax outputs ``probabilities`` (N, K), or logits with
+``from_logits=True``; or one :class:`~lsplus_tf.predictions.Predictions` that has votes. Each row of
+votes is divided by its sum, so that every sample counts the same however many annotators it had.
+With all of a row's votes on one class the functions are those of
 :mod:`lsplus_tf.metrics.functional`.
 :class:`~lsplus_tf.errors.InputError` names the first row of votes that is negative, not finite or
 without a vote.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics import _bins
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Binning,
-    Closed,
-    Norm,
-    average_ties,
-    check_count,
-    check_votes,
-    row_blocks,
-)
+from lsplus_tf.errors import check_choice, check_count
+from lsplus_tf.metrics import bin_totals
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.brier import BrierScale, brier_factor
+from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.arrays import average_ties, row_blocks
 
 
 def annotator_cross_entropy(
-    probabilities: npt.ArrayLike, votes: npt.ArrayLike, *, from_logits: bool = False
+    votes: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of - sum_k v_k log p_k for the shares v of votes.
 
@@ -38,9 +37,9 @@ def annotator_cross_entropy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    votes : array_like, shape (N, K)
+    votes : array_like, shape (N, K), or Predictions
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -60,10 +59,12 @@ def annotator_cross_entropy(
 
     Examples
     --------
-    >>> round(annotator_cross_entropy([[0.5, 0.5], [0.8, 0.2]], [[3, 1], [4, 0]]), 4)
+    >>> round(annotator_cross_entropy([[3, 1], [4, 0]], [[0.5, 0.5], [0.8, 0.2]]), 4)
     0.4581
     """
-    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
+    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    checked, array = given.probabilities, _votes_of(given)
+    row_sums = _row_sums(array)
     total = 0.0
     for rows in row_blocks(checked):
         logs = np.log(checked[rows].astype(np.float64).clip(np.finfo(np.float64).tiny, 1))
@@ -72,8 +73,8 @@ def annotator_cross_entropy(
 
 
 def annotator_brier_score(
-    probabilities: npt.ArrayLike,
-    votes: npt.ArrayLike,
+    votes: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
@@ -85,9 +86,9 @@ def annotator_brier_score(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    votes : array_like, shape (N, K)
+    votes : array_like, shape (N, K), or Predictions
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K), optional
     scale : {"sum", "half", "mean"}
         That of :func:`~lsplus_tf.metrics.brier_score`.
     from_logits : bool
@@ -105,11 +106,13 @@ def annotator_brier_score(
 
     Examples
     --------
-    >>> round(annotator_brier_score([[0.5, 0.5], [0.8, 0.2]], [[3, 1], [4, 0]]), 4)
+    >>> round(annotator_brier_score([[3, 1], [4, 0]], [[0.5, 0.5], [0.8, 0.2]]), 4)
     0.1025
     """
     check_choice("scale", scale, BrierScale)
-    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
+    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    checked, array = given.probabilities, _votes_of(given)
+    row_sums = _row_sums(array)
     total = 0.0
     for rows in row_blocks(checked):
         distances = checked[rows] - array[rows] / row_sums[rows, np.newaxis]
@@ -118,8 +121,8 @@ def annotator_brier_score(
 
 
 def annotator_calibration_error(
-    probabilities: npt.ArrayLike,
-    votes: npt.ArrayLike,
+    votes: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
@@ -135,9 +138,9 @@ def annotator_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    votes : array_like, shape (N, K)
+    votes : array_like, shape (N, K), or Predictions
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     binning : {"equal_width", "equal_mass"}
@@ -160,33 +163,18 @@ def annotator_calibration_error(
     Examples
     --------
     >>> P = [[0.75, 0.25], [0.75, 0.25]]
-    >>> annotator_calibration_error(P, [[3, 1], [3, 1]])
+    >>> annotator_calibration_error([[3, 1], [3, 1]], P)
     0.0
-    >>> annotator_calibration_error(P, [[1, 0], [1, 0]])
+    >>> annotator_calibration_error([[1, 0], [1, 0]], P)
     0.25
     """
-    check_count("num_bins", num_bins)
-    check_choice("binning", binning, Binning)
-    check_choice("closed", closed, Closed)
-    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
-    samples = np.arange(len(checked))
-    predicted = checked.argmax(axis=1)
-    confidence = checked[samples, predicted]
-    agreement = array[samples, predicted] / row_sums
-    if binning == "equal_width":
-        edges = _bins.equal_width_edges(num_bins, confidence.dtype)
-        bins = _bins.width_totals(confidence, agreement, edges, closed=closed)
-    else:
-        ranking = np.argsort(-confidence, kind="stable")
-        ranked = confidence[ranking]
-        cumulative = np.concatenate(([0.0], np.cumsum(agreement[ranking])))
-        bins = _bins.mass_totals(ranked, average_ties(cumulative, ranked), num_bins)
-    return _bins.gap_norm(bins, samples.size, norm)
+    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    return gap_to_shares(given, _votes_of(given), num_bins, binning, norm, closed)
 
 
 def annotator_static_calibration_error(
-    probabilities: npt.ArrayLike,
-    votes: npt.ArrayLike,
+    votes: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     closed: Closed = "right",
@@ -199,9 +187,9 @@ def annotator_static_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    votes : array_like, shape (N, K)
+    votes : array_like, shape (N, K), or Predictions
         Counts or shares, not negative.
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     closed : {"right", "left"}
@@ -222,19 +210,61 @@ def annotator_static_calibration_error(
     Examples
     --------
     >>> P = [[0.75, 0.25], [0.75, 0.25]]
-    >>> annotator_static_calibration_error(P, [[3, 1], [3, 1]])
+    >>> annotator_static_calibration_error([[3, 1], [3, 1]], P)
     0.0
-    >>> annotator_static_calibration_error(P, [[1, 0], [0, 1]])
+    >>> annotator_static_calibration_error([[1, 0], [0, 1]], P)
     0.25
     """
+    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    return static_gap_to_shares(given, _votes_of(given), num_bins, closed)
+
+
+def gap_to_shares(
+    given: Predictions,
+    weights: npt.NDArray[Any],
+    num_bins: int,
+    binning: Binning,
+    norm: Norm,
+    closed: Closed,
+) -> float:
+    """The ECE where a prediction is right by its class's share of the weights (N, K) of a row."""
+    check_count("num_bins", num_bins)
+    check_choice("binning", binning, Binning)
     check_choice("closed", closed, Closed)
-    checked, array, row_sums = check_votes(probabilities, votes, from_logits=from_logits)
+    samples, confidence = np.arange(len(given)), given.confidence
+    agreement = weights[samples, given.predicted] / _row_sums(weights)
+    if binning == "equal_width":
+        edges = bin_totals.equal_width_edges(num_bins, confidence.dtype)
+        bins = bin_totals.width_totals(confidence, agreement, edges, closed=closed)
+    else:
+        ranking = np.argsort(-confidence, kind="stable")
+        ranked = confidence[ranking]
+        cumulative = np.concatenate(([0.0], np.cumsum(agreement[ranking])))
+        bins = bin_totals.mass_totals(ranked, average_ties(cumulative, ranked), num_bins)
+    return bin_totals.gap_norm(bins, samples.size, norm)
+
+
+def static_gap_to_shares(
+    given: Predictions, weights: npt.NDArray[Any], num_bins: int, closed: Closed
+) -> float:
+    """The SCE where a class is right by its share of the weights (N, K) of a row."""
+    check_choice("closed", closed, Closed)
+    checked, row_sums = given.probabilities, _row_sums(weights)
     samples, classes = checked.shape
-    edges = _bins.equal_width_edges(num_bins, checked.dtype)
+    edges = bin_totals.equal_width_edges(num_bins, checked.dtype)
     first_slots = np.arange(classes) * (num_bins + 1)
     gaps = np.zeros(classes * (num_bins + 1))
     for rows in row_blocks(checked):
-        slots = _bins.bin_index(checked[rows], edges, "standard", closed) + first_slots
-        differences = checked[rows] - array[rows] / row_sums[rows, np.newaxis]
+        slots = bin_totals.bin_index(checked[rows], edges, "standard", closed) + first_slots
+        differences = checked[rows] - weights[rows] / row_sums[rows, np.newaxis]
         gaps += np.bincount(slots.ravel(), differences.ravel(), minlength=gaps.size)
     return float(np.abs(gaps).sum() / (samples * classes))
+
+
+def _votes_of(given: Predictions) -> npt.NDArray[Any]:
+    assert given.votes is not None
+    return given.votes
+
+
+def _row_sums(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(weights.sum(axis=1, dtype=np.float64))

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics import _bins, _measures
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import Closed, check_predictions
+from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Closed
+from lsplus_tf.predictions import Predictions, as_predictions
 
 BrierScale = Literal["sum", "half", "mean"]
 
@@ -20,8 +20,8 @@ class BrierDecomposition(NamedTuple):
 
     Examples
     --------
-    >>> terms = brier_decomposition([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])
-    >>> abs(terms.brier_score - brier_score([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]], [0, 1, 1])) < 1e-9
+    >>> terms = brier_decomposition([0, 1, 1], [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]])
+    >>> abs(terms.brier_score - brier_score([0, 1, 1], [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]])) < 1e-9
     True
     """
 
@@ -44,8 +44,8 @@ class BrierDecomposition(NamedTuple):
 
 
 def brier_score(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
@@ -57,8 +57,8 @@ def brier_score(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     scale : {"sum", "half", "mean"}
         Brier's original sum over the K classes, in [0, 2]; half of it, in [0, 1]; or the mean over
         the classes, in [0, 2/K].
@@ -76,19 +76,19 @@ def brier_score(
 
     Examples
     --------
-    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    >>> round(brier_score([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.29
-    >>> round(brier_score([[0.8, 0.2], [0.5, 0.5]], [0, 1], scale="half"), 4)
+    >>> round(brier_score([0, 1], [[0.8, 0.2], [0.5, 0.5]], scale="half"), 4)
     0.145
     """
     check_choice("scale", scale, BrierScale)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    return _measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
 
 
 def brier_decomposition(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     scale: BrierScale = "sum",
@@ -112,8 +112,8 @@ def brier_decomposition(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B of equal width, at least 1.
     scale : {"sum", "half", "mean"}
@@ -137,19 +137,21 @@ def brier_decomposition(
     Examples
     --------
     >>> P, y = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.3, 0.7]], [0, 1, 1, 1]
-    >>> terms = brier_decomposition(P, y)
+    >>> terms = brier_decomposition(y, P)
     >>> [round(term, 4) for term in terms]
     [0.18, 0.125, 0.375, 0.0, 0.0]
-    >>> round(terms.brier_score, 4), round(brier_score(P, y), 4)
+    >>> round(terms.brier_score, 4), round(brier_score(y, P), 4)
     (0.43, 0.43)
     """
     check_choice("scale", scale, BrierScale)
     check_choice("closed", closed, Closed)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     samples, classes = predictions.probabilities.shape
-    bins = _bins.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
-    hits = _bins.class_bin_hits(predictions, num_bins, closed)
-    hit_sums = _bins.class_bin_hits(predictions, num_bins, closed, predictions.true_probability)
+    bins = bin_totals.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
+    hits = bin_totals.class_bin_hits(predictions, num_bins, closed)
+    hit_sums = bin_totals.class_bin_hits(
+        predictions, num_bins, closed, predictions.true_probability
+    )
     counts, sums, squares = bins
     sizes = counts.clip(1)
     overall = hits.sum(axis=1, keepdims=True) / samples

@@ -7,21 +7,16 @@ The arguments, the errors raised and the two conventions are those of
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.metrics import _bins, _measures
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Binning,
-    Closed,
-    Convention,
-    Norm,
-    check_fraction,
-    check_predictions,
-)
+from lsplus_tf.errors import check_fraction
+from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
+from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.predictions import Predictions, as_predictions
 
 
 def expected_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
@@ -38,8 +33,8 @@ def expected_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
@@ -74,29 +69,29 @@ def expected_calibration_error(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.3, 0.7]], [0, 0]
-    >>> round(expected_calibration_error(P, y), 4)
+    >>> round(expected_calibration_error(y, P), 4)
     0.4
-    >>> round(expected_calibration_error(P, y, norm=2), 4)
+    >>> round(expected_calibration_error(y, P, norm=2), 4)
     0.5
-    >>> round(expected_calibration_error(P, y, num_bins=1, binning="equal_mass"), 4)
+    >>> round(expected_calibration_error(y, P, num_bins=1, binning="equal_mass"), 4)
     0.3
 
     0.5 ends a bin or begins one:
 
     >>> P, y = [[0.5, 0.5], [0.9, 0.1]], [1, 0]
-    >>> round(expected_calibration_error(P, y, num_bins=2, closed="right"), 4)
+    >>> round(expected_calibration_error(y, P, num_bins=2, closed="right"), 4)
     0.3
-    >>> round(expected_calibration_error(P, y, num_bins=2, closed="left"), 4)
+    >>> round(expected_calibration_error(y, P, num_bins=2, closed="left"), 4)
     0.2
     """
-    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    bins = _bins.label_bins(predictions, num_bins, binning, closed)
-    return _bins.gap_norm(bins, predictions.labels.size, norm)
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    bins = bin_totals.label_bins(predictions, num_bins, binning, closed, convention)
+    return bin_totals.gap_norm(bins, predictions.labels.size, norm)
 
 
 def maximum_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     from_logits: bool = False,
@@ -105,8 +100,8 @@ def maximum_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     from_logits : bool
@@ -123,17 +118,15 @@ def maximum_calibration_error(
 
     Examples
     --------
-    >>> round(maximum_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> round(maximum_calibration_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.7
     """
-    return _measures.mce(
-        check_predictions(probabilities, labels, from_logits=from_logits), num_bins
-    )
+    return measures.mce(as_predictions(labels, probabilities, from_logits=from_logits), num_bins)
 
 
 def adaptive_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
@@ -147,8 +140,8 @@ def adaptive_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
@@ -168,17 +161,16 @@ def adaptive_calibration_error(
     Examples
     --------
     >>> P = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]
-    >>> round(adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2), 4)
+    >>> round(adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2), 4)
     0.15
     """
-    return _measures.ace(
-        check_predictions(probabilities, labels, convention, from_logits=from_logits), num_bins
-    )
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.ace(predictions, num_bins, convention)
 
 
 def classwise_adaptive_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     threshold: float = 0.0,
@@ -198,8 +190,8 @@ def classwise_adaptive_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1; a class with fewer samples has that many.
     threshold : float
@@ -224,19 +216,19 @@ def classwise_adaptive_calibration_error(
     Examples
     --------
     >>> P = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]]
-    >>> round(classwise_adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2), 4)
+    >>> round(classwise_adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2), 4)
     0.3
-    >>> round(classwise_adaptive_calibration_error(P, [0, 1, 1, 1], num_bins=2, threshold=0.5), 4)
+    >>> round(classwise_adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2, threshold=0.5), 4)
     0.35
     """
     check_fraction("threshold", threshold)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    return _measures.classwise_ace(predictions, num_bins, threshold)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.classwise_ace(predictions, num_bins, threshold)
 
 
 def static_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
@@ -249,8 +241,8 @@ def static_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     convention : {"standard", "paper"}
@@ -271,16 +263,16 @@ def static_calibration_error(
 
     Examples
     --------
-    >>> round(static_calibration_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> round(static_calibration_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.4
     """
-    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    return _measures.sce(predictions, num_bins, closed=closed)
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.sce(predictions, num_bins, convention, closed=closed)
 
 
 def overconfidence_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     confidence_weighted: bool = False,
@@ -292,8 +284,8 @@ def overconfidence_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B of equal width, at least 1.
     confidence_weighted : bool
@@ -314,13 +306,13 @@ def overconfidence_error(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.3, 0.7]], [0, 0]
-    >>> round(overconfidence_error(P, y), 4), round(underconfidence_error(P, y), 4)
+    >>> round(overconfidence_error(y, P), 4), round(underconfidence_error(y, P), 4)
     (0.35, 0.05)
-    >>> round(overconfidence_error(P, y, confidence_weighted=True), 4)
+    >>> round(overconfidence_error(y, P, confidence_weighted=True), 4)
     0.245
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _bins.top_label_bins(predictions, num_bins)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    bins = bin_totals.top_label_bins(predictions, num_bins)
     excess = (bins.confidence - bins.correct).clip(0)
     if confidence_weighted:
         excess *= bins.confidence / bins.samples.clip(1)
@@ -328,8 +320,8 @@ def overconfidence_error(
 
 
 def underconfidence_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     from_logits: bool = False,
@@ -338,8 +330,8 @@ def underconfidence_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B of equal width, at least 1.
     from_logits : bool
@@ -352,9 +344,9 @@ def underconfidence_error(
 
     Examples
     --------
-    >>> round(underconfidence_error([[0.9, 0.1], [0.3, 0.7]], [0, 0]), 4)
+    >>> round(underconfidence_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.05
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _bins.top_label_bins(predictions, num_bins)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    bins = bin_totals.top_label_bins(predictions, num_bins)
     return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)

@@ -14,17 +14,10 @@ from scipy.optimize import brentq
 from scipy.special import erf, gammaln
 
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.metrics import _bins
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Binning,
-    Closed,
-    FloatArray,
-    Norm,
-    Predictions,
-    check_norm,
-    check_predictions,
-)
+from lsplus_tf.metrics import bin_totals
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm, check_norm
+from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.arrays import FloatArray
 
 KdeKind = Literal["canonical", "marginal", "top_label"]
 
@@ -34,8 +27,8 @@ _SMOOTH_CELLS = 2**13
 
 
 def debiased_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     norm: Literal[1, 2] = 2,
@@ -57,8 +50,8 @@ def debiased_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     norm : {1, 2}
@@ -84,17 +77,17 @@ def debiased_calibration_error(
     Examples
     --------
     >>> P, y = [[0.8, 0.2]] * 5, [0, 0, 0, 1, 1]
-    >>> debiased_calibration_error(P, y, num_bins=1)
+    >>> debiased_calibration_error(y, P, num_bins=1)
     0.0
     >>> P, y = [[0.8, 0.2]] * 50, [0] * 30 + [1] * 20
-    >>> round(debiased_calibration_error(P, y, num_bins=1), 4)
+    >>> round(debiased_calibration_error(y, P, num_bins=1), 4)
     0.1874
     """
     if norm not in (1, 2):
         raise InputError(f"norm: expected 1 or 2, received {norm!r}")
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _bins.label_bins(predictions, num_bins, binning, closed)
-    bins = _bins.BinTotals(*(total[bins.samples > 0] for total in bins))
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    bins = bin_totals.label_bins(predictions, num_bins, binning, closed)
+    bins = bin_totals.BinTotals(*(total[bins.samples > 0] for total in bins))
     shares = bins.samples / predictions.labels.size
     accuracy = (bins.correct / bins.samples).clip(0, 1)
     gaps = np.abs(bins.confidence / bins.samples - accuracy)
@@ -111,8 +104,8 @@ def debiased_calibration_error(
 
 
 def sweep_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     norm: Norm = 1,
     from_logits: bool = False,
@@ -124,8 +117,8 @@ def sweep_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     norm : float or "max"
         As in :func:`~lsplus_tf.metrics.expected_calibration_error`. The authors' released code
         takes 2 unless told otherwise.
@@ -145,19 +138,22 @@ def sweep_calibration_error(
     Examples
     --------
     >>> P = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]]
-    >>> round(sweep_calibration_error(P, [0, 0, 1, 1]), 4)  # 4 bins
+    >>> round(sweep_calibration_error([0, 0, 1, 1], P), 4)  # 4 bins
     0.4
-    >>> round(sweep_calibration_error(P, [1, 0, 0, 1]), 4)  # 3 bins
+    >>> round(sweep_calibration_error([1, 0, 0, 1], P), 4)  # 3 bins
     0.25
     """
     check_norm(norm)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
-    bins = _bins.equal_mass_bins(predictions, _monotone_bins(predictions))
-    return _bins.gap_norm(bins, predictions.labels.size, norm)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    bins = bin_totals.equal_mass_bins(predictions, _monotone_bins(predictions))
+    return bin_totals.gap_norm(bins, predictions.labels.size, norm)
 
 
 def smooth_calibration_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Smooth ECE of the top label: a kernel instead of bins, whose width the data decide.
 
@@ -170,8 +166,8 @@ def smooth_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -187,10 +183,10 @@ def smooth_calibration_error(
 
     Examples
     --------
-    >>> round(smooth_calibration_error([[0.8, 0.2]] * 10, [0] * 6 + [1] * 4), 3)
+    >>> round(smooth_calibration_error([0] * 6 + [1] * 4, [[0.8, 0.2]] * 10), 3)
     0.2
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)
     residual = (predictions.correct - confidence) / confidence.size
     # Each sample is shared by the two cells whose centres are on either side of it.
@@ -214,8 +210,8 @@ def smooth_calibration_error(
 
 
 def kde_calibration_error(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     bandwidth: float | None = None,
     norm: float = 1,
@@ -241,9 +237,9 @@ def kde_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
         N >= 2.
-    labels : array_like of int, shape (N,)
     bandwidth : float, optional
         Positive. Default: of 21 from 1e-5 to 1, the one with the largest leave-one-out likelihood
         of the predictions (for "top_label" of the confidences).
@@ -271,9 +267,9 @@ def kde_calibration_error(
     Examples
     --------
     >>> P, y = [[0.8, 0.2]] * 10, [0] * 6 + [1] * 4
-    >>> round(kde_calibration_error(P, y, bandwidth=0.1), 4)  # 5/9 or 6/9, without the sample
+    >>> round(kde_calibration_error(y, P, bandwidth=0.1), 4)  # 5/9 or 6/9, without the sample
     0.4
-    >>> round(kde_calibration_error(P, y, bandwidth=0.1, kind="top_label"), 4)
+    >>> round(kde_calibration_error(y, P, bandwidth=0.1, kind="top_label"), 4)
     0.2
     """
     check_choice("kind", kind, KdeKind)
@@ -282,7 +278,7 @@ def kde_calibration_error(
         raise InputError(f"norm: expected a finite number of at least 1, received {norm!r}")
     if bandwidth is not None and not 0 < bandwidth < np.inf:
         raise InputError(f"bandwidth: expected a positive number, received {bandwidth!r}")
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     samples, classes = predictions.probabilities.shape
     if samples < 2:
         raise InputError("probabilities: expected at least two rows, received 1")

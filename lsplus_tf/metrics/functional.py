@@ -1,9 +1,10 @@
 """Exact metrics of classification, and :func:`evaluate` for all at once, in NumPy.
 
-Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``
-(never guessed from their values), and true classes ``labels`` (N,) as NumPy arrays or anything that
-becomes one, returns a Python float (a fraction, not a percentage), and raises
-:class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad row, where the
+Every function takes true classes ``labels`` (N,) and softmax outputs ``probabilities`` (N, K), or
+logits with ``from_logits=True`` (never guessed from their values), as NumPy arrays or anything that
+becomes one; or, in place of both, one :class:`~lsplus_tf.predictions.Predictions`, which is not
+checked again. It returns a Python float (a fraction, not a percentage), and raises
+:class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad rows, where the
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
 
@@ -27,18 +28,16 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 
 import numpy.typing as npt
 
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Convention,
-    check_count,
-    check_predictions,
-)
+from lsplus_tf.errors import check_count
+from lsplus_tf.metrics import measures
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
+from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.predictions import Predictions, as_predictions
 
 
 def accuracy(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -50,8 +49,8 @@ def accuracy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     convention : {"standard", "paper"}
         See the table at the head of this module.
     from_logits : bool
@@ -64,18 +63,20 @@ def accuracy(
 
     Examples
     --------
-    >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0])
+    >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]])
     1.0
-    >>> accuracy([[0.8, 0.2], [0.5, 0.5]], [0, 0], convention="paper")
+    >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="paper")
     0.5
     """
-    return _measures.accuracy(
-        check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    )
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.accuracy(predictions, convention)
 
 
 def balanced_accuracy(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
@@ -84,8 +85,8 @@ def balanced_accuracy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -96,16 +97,20 @@ def balanced_accuracy(
 
     Examples
     --------
-    >>> balanced_accuracy([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return _measures.balanced_accuracy(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.balanced_accuracy(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )
 
 
 def top_k_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, k: int, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    k: int,
+    from_logits: bool = False,
 ) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
@@ -114,8 +119,8 @@ def top_k_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     k : int
         At least 1.
     from_logits : bool
@@ -128,17 +133,18 @@ def top_k_error(
 
     Examples
     --------
-    >>> top_k_error([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], [1, 2], k=2)
+    >>> top_k_error([1, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], k=2)
     0.5
     """
     check_count("k", k)
-    return _measures.top_k_error(
-        check_predictions(probabilities, labels, from_logits=from_logits), k
-    )
+    return measures.top_k_error(as_predictions(labels, probabilities, from_logits=from_logits), k)
 
 
 def auroc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
@@ -148,8 +154,8 @@ def auroc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -160,14 +166,17 @@ def auroc(
 
     Examples
     --------
-    >>> auroc([[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]], [0, 1, 0])
+    >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
     """
-    return _measures.auroc(check_predictions(probabilities, labels, from_logits=from_logits))
+    return measures.auroc(as_predictions(labels, probabilities, from_logits=from_logits))
 
 
 def precision(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
@@ -175,8 +184,8 @@ def precision(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -187,16 +196,19 @@ def precision(
 
     Examples
     --------
-    >>> precision([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return _measures.precision_recall_f1(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.precision_recall_f1(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )[0]
 
 
 def recall(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
@@ -204,8 +216,8 @@ def recall(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -216,23 +228,23 @@ def recall(
 
     Examples
     --------
-    >>> recall([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1])
+    >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return _measures.precision_recall_f1(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.precision_recall_f1(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )[1]
 
 
-def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False) -> float:
+def f1(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
     As there, the mean is over the classes that are in the labels or in the predictions.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -243,17 +255,17 @@ def f1(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool
 
     Examples
     --------
-    >>> round(f1([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 1, 1]), 4)
+    >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
-    return _measures.precision_recall_f1(
-        check_predictions(probabilities, labels, from_logits=from_logits)
+    return measures.precision_recall_f1(
+        as_predictions(labels, probabilities, from_logits=from_logits)
     )[2]
 
 
 def negative_log_likelihood(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -266,8 +278,8 @@ def negative_log_likelihood(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     convention : {"standard", "paper"}
         See the table at the head of this module.
     from_logits : bool
@@ -280,23 +292,25 @@ def negative_log_likelihood(
 
     Examples
     --------
-    >>> round(negative_log_likelihood([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 4)
+    >>> round(negative_log_likelihood([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.4581
     """
-    return _measures.nll(
-        check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    )
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.nll(predictions, convention)
 
 
 def mean_confidence(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -307,17 +321,15 @@ def mean_confidence(
 
     Examples
     --------
-    >>> mean_confidence([[0.75, 0.25], [0.5, 0.5]], [0, 1])
+    >>> mean_confidence([0, 1], [[0.75, 0.25], [0.5, 0.5]])
     0.625
     """
-    return _measures.mean_confidence(
-        check_predictions(probabilities, labels, from_logits=from_logits)
-    )
+    return measures.mean_confidence(as_predictions(labels, probabilities, from_logits=from_logits))
 
 
 def evaluate(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -326,10 +338,10 @@ def evaluate(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-        Softmax outputs, or logits.
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
         True classes in [0, K).
+    probabilities : array_like, shape (N, K), optional
+        Softmax outputs, or logits.
     convention : {"standard", "paper"}
         Sound definitions, or those of the LS+ paper's released code; the table at the head of this
         module says how they differ.
@@ -354,26 +366,26 @@ def evaluate(
 
     Examples
     --------
-    >>> metrics = evaluate([[0.9, 0.1], [0.3, 0.7]], [0, 1])
+    >>> metrics = evaluate([0, 1], [[0.9, 0.1], [0.3, 0.7]])
     >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
     (1.0, 0.2, 0.1)
     """
-    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    share_correct = _measures.accuracy(predictions)
-    macro_precision, macro_recall, macro_f1 = _measures.precision_recall_f1(predictions)
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    share_correct = measures.accuracy(predictions, convention)
+    macro_precision, macro_recall, macro_f1 = measures.precision_recall_f1(predictions)
     return {
         "accuracy": share_correct,
-        "auroc": _measures.auroc(predictions),
+        "auroc": measures.auroc(predictions, convention),
         "precision": macro_precision,
         "recall": macro_recall,
         "f1": macro_f1,
-        "ece": _measures.ece(predictions, PAPER_BINS),
-        "ace": _measures.ace(predictions, PAPER_BINS),
-        "sce": _measures.sce(predictions, PAPER_BINS),
-        "ce": _measures.nll(predictions),
-        "brier": _measures.brier(predictions),
+        "ece": measures.ece(predictions, PAPER_BINS, convention),
+        "ace": measures.ace(predictions, PAPER_BINS, convention),
+        "sce": measures.sce(predictions, PAPER_BINS, convention),
+        "ce": measures.nll(predictions, convention),
+        "brier": measures.brier(predictions),
         "top1_error": 1 - share_correct,
-        "top5_error": _measures.top_k_error(predictions, 5),
-        "mean_confidence": _measures.mean_confidence(predictions),
-        "retention_auc": _measures.retention_auc(predictions),
+        "top5_error": measures.top_k_error(predictions, 5),
+        "mean_confidence": measures.mean_confidence(predictions),
+        "retention_auc": measures.retention_auc(predictions, convention),
     }

@@ -36,10 +36,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.metrics._keras_base import BinnedMetric, SampleMean, TopLabelMetric
-from lsplus_tf.metrics._predictions import check_count
 
 __all__ = [
     "BrierScore",

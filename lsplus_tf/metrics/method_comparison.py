@@ -37,24 +37,17 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._bootstrap import rounding
+from lsplus_tf.errors import InputError, check_count, check_flag, check_level, check_seed
 from lsplus_tf.metrics._method_tests import holm
-from lsplus_tf.metrics._predictions import (
-    Predictions,
-    check_count,
-    check_flag,
-    check_level,
-    check_predictions,
-    check_seed,
-)
-from lsplus_tf.metrics._resampled_measures import SUMMED, WEIGHTED, Values
-from lsplus_tf.metrics._resampled_statistics import (
+from lsplus_tf.metrics.bootstrap import rounding
+from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED, Values
+from lsplus_tf.metrics.resampled_statistics import (
     Statistic,
     SummedStatistic,
     WeightedStatistic,
     check_groups,
 )
+from lsplus_tf.predictions import Predictions, as_predictions
 
 CONFIDENCE_LEVEL = 0.95
 POWER = 0.8
@@ -69,7 +62,7 @@ _SMALLEST = 1e-50  # p value; far below, quantiles of Student's t are not to be 
 # Of the resamples, on which a metric may be undefined because a class is absent.
 _MOST_UNDEFINED = 0.05
 
-Run = tuple[npt.ArrayLike, npt.ArrayLike]
+Run = Predictions | tuple[npt.ArrayLike, npt.ArrayLike]
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -350,8 +343,8 @@ def compare_methods(
     Parameters
     ----------
     runs : mapping of str to sequence
-        For each method its runs, as pairs (labels (N,), probabilities (N, K)): the predictions of
-        networks that differ by their seed, all of the same images in the same order.
+        For each method its runs, as `Predictions` or pairs (labels (N,), probabilities (N, K)):
+        those of networks that differ by their seed, all of the same images in the same order.
     control : str, optional
         The method that each of the others is compared with; by default the first.
     metrics : sequence of str
@@ -364,7 +357,8 @@ def compare_methods(
         digits intervals were 20% to 40% narrower in all metrics but the ECE, in our experiments on
         other images they were up to 60% wider.
     groups : array_like, shape (N,), optional
-        A patient or lesion for each image; whole groups are then drawn.
+        A patient or lesion for each image; whole groups are then drawn. By default those of the
+        first run, if it has some.
     confidence_level : float
         In (0, 1), of the intervals; 1 less it is the level at which a difference is shown.
     num_resamples : int
@@ -436,6 +430,7 @@ def compare_methods(
             f"weights, received {listed}"
         )
     every = [run for each in checked.values() for run in each]
+    groups = every[0].groups if groups is None else groups
     codes = None if groups is None else check_groups(groups, every[0].labels.size)
     ends = np.cumsum(list(numbers.values()))
     of_method = {
@@ -533,8 +528,8 @@ def _check_runs(
         if isinstance(each, str) or not isinstance(each, Sequence) or not each:
             received = "none" if isinstance(each, Sequence) and not each else type(each).__name__
             raise InputError(
-                f"runs[{method!r}]: expected a list of runs, (labels, probabilities) of each, "
-                f"received {received}"
+                f"runs[{method!r}]: expected a list of runs, Predictions or (labels, "
+                f"probabilities) of each, received {received}"
             )
         checked[method] = []
         for i, run in enumerate(each):
@@ -547,16 +542,18 @@ def _check_runs(
 
 
 def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
-    if not isinstance(run, (tuple, list)) or len(run) != 2:
+    pair = isinstance(run, (tuple, list)) and len(run) == 2
+    if not (pair or isinstance(run, Predictions)):
         raise InputError(
-            f"{name}: expected a pair (labels, probabilities), received {type(run).__name__}"
+            f"{name}: expected Predictions or a pair (labels, probabilities), received "
+            f"{type(run).__name__}"
         )
-    labels, probabilities = run
     try:
-        predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+        given = (run,) if isinstance(run, Predictions) else run
+        predictions = as_predictions(*given, from_logits=from_logits)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
-    if predictions.labels.size < 2:
+    if len(predictions) < 2:
         raise InputError(f"{name}: expected at least two images, received 1")
     return predictions
 

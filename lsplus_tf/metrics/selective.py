@@ -1,25 +1,26 @@
 """How well confidence ranks right predictions before wrong ones: retention, risk and coverage.
 
-Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``,
-and true classes ``labels`` (N,) as NumPy arrays or anything that becomes one, ranks the samples by
-the largest probability, and raises :class:`~lsplus_tf.errors.InputError` for anything that is not
-that.
+Every function takes true classes ``labels`` (N,) and softmax outputs ``probabilities`` (N, K), or
+logits with ``from_logits=True``, as NumPy arrays or anything that becomes one, or in place of both
+one :class:`~lsplus_tf.predictions.Predictions`; ranks the samples by the largest probability; and
+raises :class:`~lsplus_tf.errors.InputError` for anything that is not that.
 """
 
 import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._predictions import Convention, check_fraction, check_predictions
+from lsplus_tf.errors import InputError, check_fraction
+from lsplus_tf.metrics import measures
+from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.predictions import Predictions, as_predictions
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 def retention_curve(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     fractions: npt.ArrayLike | None = None,
     convention: Convention = "standard",
@@ -32,8 +33,8 @@ def retention_curve(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     fractions : array_like, shape (M,), optional
         Fractions in [0, 1] at which to evaluate the curve. Default: i/N for i = 0..N, every point
         that there is; with ``convention="paper"`` the paper's log(i)/log(200) for i = 1..200.
@@ -60,13 +61,13 @@ def retention_curve(
 
     Examples
     --------
-    >>> fractions, accuracy = retention_curve([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> fractions, accuracy = retention_curve([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     >>> fractions.tolist(), accuracy.tolist()
     ([0.0, 0.5, 1.0], [1.0, 1.0, 0.5])
     """
-    predictions = check_predictions(probabilities, labels, convention, from_logits=from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
     if fractions is None:
-        return _measures.retention(predictions)
+        return measures.retention(predictions, convention=convention)
     chosen = np.asarray(fractions, dtype=np.float64)
     if chosen.ndim != 1 or chosen.size == 0:
         raise InputError(f"fractions: expected shape (M,), received {chosen.shape}")
@@ -76,12 +77,12 @@ def retention_curve(
         raise InputError(
             f"fractions: expected numbers in [0, 1], received {chosen[row]} at position {row}"
         )
-    return _measures.retention(predictions, chosen)
+    return measures.retention(predictions, chosen, convention)
 
 
 def retention_auc(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
@@ -90,8 +91,8 @@ def retention_auc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     convention : {"standard", "paper"}
         See :func:`retention_curve`.
     from_logits : bool
@@ -109,23 +110,25 @@ def retention_auc(
 
     Examples
     --------
-    >>> retention_auc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> retention_auc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.875
     """
-    return _measures.retention_auc(
-        check_predictions(probabilities, labels, convention, from_logits=from_logits)
-    )
+    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    return measures.retention_auc(predictions, convention)
 
 
 def risk_coverage_curve(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> Curve:
     """Error rate among the samples that a model answers when it abstains on the least confident.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -146,24 +149,27 @@ def risk_coverage_curve(
 
     Examples
     --------
-    >>> coverage, risk = risk_coverage_curve([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> coverage, risk = risk_coverage_curve([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     >>> coverage.tolist(), risk.tolist()
     ([0.5, 1.0], [0.0, 0.5])
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     coverage = np.arange(1, predictions.labels.size + 1) / predictions.labels.size
-    return coverage, _measures.selective_risk(predictions)
+    return coverage, measures.selective_risk(predictions)
 
 
 def aurc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Area under the risk-coverage curve: the mean of its N risks.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -183,14 +189,17 @@ def aurc(
 
     Examples
     --------
-    >>> aurc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> aurc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.25
     """
-    return float(risk_coverage_curve(probabilities, labels, from_logits=from_logits)[1].mean())
+    return float(risk_coverage_curve(labels, probabilities, from_logits=from_logits)[1].mean())
 
 
 def excess_aurc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """E-AURC: the AURC less that of the best order of the same predictions.
 
@@ -199,8 +208,8 @@ def excess_aurc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -220,21 +229,24 @@ def excess_aurc(
 
     Examples
     --------
-    >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> excess_aurc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.0
-    >>> excess_aurc([[0.9, 0.1], [0.4, 0.6]], [1, 1])
+    >>> excess_aurc([1, 1], [[0.9, 0.1], [0.4, 0.6]])
     0.5
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     answered = np.arange(1, predictions.labels.size + 1)
     hits = np.count_nonzero(predictions.correct)
     best = (answered - hits).clip(0) / answered
     # Rounding may leave -1e-17 of a zero.
-    return max(0.0, float(np.mean(_measures.selective_risk(predictions) - best)))
+    return max(0.0, float(np.mean(measures.selective_risk(predictions) - best)))
 
 
 def augrc(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Area under the generalised risk-coverage curve: the mean risk of undetected failures.
 
@@ -246,8 +258,8 @@ def augrc(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -268,28 +280,28 @@ def augrc(
 
     Examples
     --------
-    >>> augrc([[0.9, 0.1], [0.4, 0.6]], [0, 0])
+    >>> augrc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.125
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     samples = predictions.labels.size
     errors = np.arange(samples + 1) - predictions.cumulative_correct
     return float(trapezoid(errors) / samples**2)
 
 
 def risk_at_coverage(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    coverage: float,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
+    coverage: float,
     from_logits: bool = False,
 ) -> float:
     """Error rate when the model answers at least this share of the samples, the most confident.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     coverage : float
         In [0, 1]. ceil(N coverage) samples are answered, at least one.
     from_logits : bool
@@ -308,26 +320,30 @@ def risk_at_coverage(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], [0, 0, 1, 0]
-    >>> [risk_at_coverage(P, y, coverage=c) for c in (0.5, 0.75, 1)]
+    >>> [risk_at_coverage(y, P, coverage=c) for c in (0.5, 0.75, 1)]
     [0.0, 0.33333333333333337, 0.25]
     """
     check_fraction("coverage", coverage)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     # N * (i / N) can exceed i by an ulp, which would answer one sample too many.
     wanted = predictions.labels.size * coverage * (1 - 2 * np.finfo(np.float64).eps)
     answered = max(1, int(np.ceil(wanted)))
-    return float(_measures.selective_risk(predictions)[answered - 1])
+    return float(measures.selective_risk(predictions)[answered - 1])
 
 
 def coverage_at_risk(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, risk: float, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    risk: float,
+    from_logits: bool = False,
 ) -> float:
     """Largest share of samples, the most confident, that is answered at no more than this risk.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     risk : float
         Error rate that is accepted, in [0, 1].
     from_logits : bool
@@ -347,11 +363,11 @@ def coverage_at_risk(
     Examples
     --------
     >>> P, y = [[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]], [0, 0, 1, 0]
-    >>> [coverage_at_risk(P, y, risk=r) for r in (0.1, 0.25)]
+    >>> [coverage_at_risk(y, P, risk=r) for r in (0.1, 0.25)]
     [0.5, 1.0]
     """
     check_fraction("risk", risk)
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     # 1 - 0.9 is a little above 0.1.
-    accepted = np.flatnonzero(_measures.selective_risk(predictions) <= risk + 1e-12)
+    accepted = np.flatnonzero(measures.selective_risk(predictions) <= risk + 1e-12)
     return float(accepted[-1] + 1) / predictions.labels.size if accepted.size else 0.0

@@ -6,7 +6,7 @@ and the errors raised are those of :mod:`lsplus_tf.metrics.functional`.
 
 A metric is one of accuracy, balanced_accuracy, precision, recall, f1, ece, mce, sce, ace, ce,
 brier, top1_error, top5_error, mean_confidence, auroc, retention_auc and aurc, in the standard
-convention and with 15 bins, or a function of probabilities (N, K) and labels (N,) that returns a
+convention and with 15 bins, or a function of labels (N,) and probabilities (N, K) that returns a
 number, such as ``partial(expected_calibration_error, num_bins=10)``. All named ones but ace,
 auroc, retention_auc and aurc are functions of sums over samples, so that a product of matrices
 gives all resamples; those four are evaluated once for each, on samples that are sorted only once,
@@ -25,21 +25,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics._bootstrap import Interval, Method, bootstrap, rounding
+from lsplus_tf.errors import check_choice, check_count, check_level, check_seed
 from lsplus_tf.metrics._method_tests import (
     HypothesisTest,
     compare_scores,
     friedman_test,
     holm,
 )
-from lsplus_tf.metrics._predictions import (
-    check_count,
-    check_level,
-    check_predictions,
-    check_seed,
-)
-from lsplus_tf.metrics._resampled_statistics import Metric, statistic_of
+from lsplus_tf.metrics.bootstrap import Interval, Method, bootstrap, rounding
+from lsplus_tf.metrics.resampled_statistics import Metric, pair_of, statistic_of
+from lsplus_tf.predictions import Predictions, as_predictions
 
 __all__ = [
     "HypothesisTest",
@@ -71,7 +66,7 @@ class PairedDifference:
     Examples
     --------
     >>> a, b = [[0.8, 0.2], [0.3, 0.7]] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20
-    >>> paired = paired_bootstrap("accuracy", a, b, [0, 1] * 20)
+    >>> paired = paired_bootstrap("accuracy", [0, 1] * 20, a, b)
     >>> paired.value_a, paired.value_b, paired.difference.value, paired.p_value < 0.05
     (1.0, 0.5, 0.5, True)
     """
@@ -84,8 +79,8 @@ class PairedDifference:
 
 def bootstrap_interval(
     metric: Metric,
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     confidence_level: float = 0.95,
     method: Method = "percentile",
@@ -107,10 +102,10 @@ def bootstrap_interval(
     Parameters
     ----------
     metric : str or function
-        A name or a function of (probabilities, labels); see the head of this module.
-    probabilities : array_like, shape (N, K)
+        A name or a function of (labels, probabilities); see the head of this module.
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
         N >= 2.
-    labels : array_like of int, shape (N,)
     confidence_level : float
         In (0, 1).
     method : {"percentile", "bca"}
@@ -120,9 +115,9 @@ def bootstrap_interval(
     num_resamples : int
         At least 1; some thousands for bounds that another seed would not move.
     groups : array_like, shape (N,), optional
-        A patient or lesion for each sample. Whole groups are then drawn, as many as there are:
-        samples of one patient are no independent evidence, and without groups the interval
-        would be too narrow.
+        A patient or lesion for each sample; by default those of the predictions. Whole groups are
+        then drawn, as many as there are: samples of one patient are no independent evidence, and
+        without groups the interval would be too narrow.
     seed : int
         The same seed gives the same interval.
     from_logits : bool
@@ -154,21 +149,22 @@ def bootstrap_interval(
 
     Examples
     --------
-    >>> interval = bootstrap_interval("accuracy", [[0.9, 0.1], [0.6, 0.4]] * 50, [0, 0, 1, 0] * 25)
+    >>> interval = bootstrap_interval("accuracy", [0, 0, 1, 0] * 25, [[0.9, 0.1], [0.6, 0.4]] * 50)
     >>> interval.value, round(interval.low, 2), round(interval.high, 2)
     (0.75, 0.67, 0.84)
     """
     _check_options(confidence_level, method, num_resamples, seed)
-    statistic = statistic_of(metric, {"probabilities": probabilities}, labels, groups, from_logits)
+    given = as_predictions(labels, probabilities, from_logits=from_logits)
+    statistic = statistic_of(metric, [given], groups)
     (value,) = statistic.values()
     return bootstrap(statistic, value, confidence_level, method, num_resamples, seed)[0]
 
 
 def paired_bootstrap(
     metric: Metric,
-    probabilities_a: npt.ArrayLike,
-    probabilities_b: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities_a: npt.ArrayLike | Predictions,
+    probabilities_b: npt.ArrayLike | None = None,
     *,
     confidence_level: float = 0.95,
     method: Method = "percentile",
@@ -186,10 +182,11 @@ def paired_bootstrap(
     Parameters
     ----------
     metric : str or function
-        A name or a function of (probabilities, labels); see the head of this module.
-    probabilities_a, probabilities_b : array_like, shape (N, K)
-        The two models' predictions of the same samples in the same order.
-    labels : array_like of int, shape (N,)
+        A name or a function of (labels, probabilities); see the head of this module.
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
+        The two models' predictions of the same samples in the same order: (labels, a, b), or their
+        two `Predictions` alone.
     confidence_level, method, num_resamples, groups, seed
         As :func:`bootstrap_interval` takes them.
     from_logits : bool
@@ -217,13 +214,13 @@ def paired_bootstrap(
     Examples
     --------
     >>> a, b = [[0.9, 0.1], [0.2, 0.8]] * 50, [[0.6, 0.4], [0.6, 0.4]] * 50
-    >>> result = paired_bootstrap("accuracy", a, b, [0, 1] * 50)
+    >>> result = paired_bootstrap("accuracy", [0, 1] * 50, a, b)
     >>> result.value_a, result.value_b, result.difference.value, round(result.p_value, 3)
     (1.0, 0.5, 0.5, 0.002)
     """
     _check_options(confidence_level, method, num_resamples, seed)
-    models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
-    statistic = statistic_of(metric, models, labels, groups, from_logits)
+    models = pair_of(labels, probabilities_a, probabilities_b, from_logits)
+    statistic = statistic_of(metric, models, groups)
     a, b = statistic.values()
     result = bootstrap(statistic, a - b, confidence_level, method, num_resamples, seed)
     return PairedDifference(a, b, *result)
@@ -231,9 +228,9 @@ def paired_bootstrap(
 
 def permutation_test(
     metric: Metric,
-    probabilities_a: npt.ArrayLike,
-    probabilities_b: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities_a: npt.ArrayLike | Predictions,
+    probabilities_b: npt.ArrayLike | None = None,
     *,
     num_permutations: int = 1000,
     groups: npt.ArrayLike | None = None,
@@ -249,10 +246,11 @@ def permutation_test(
     Parameters
     ----------
     metric : str or function
-        A name or a function of (probabilities, labels); see the head of this module.
-    probabilities_a, probabilities_b : array_like, shape (N, K)
-        The two models' predictions of the same samples in the same order.
-    labels : array_like of int, shape (N,)
+        A name or a function of (labels, probabilities); see the head of this module.
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
+        The two models' predictions of the same samples in the same order: (labels, a, b), or their
+        two `Predictions` alone.
     num_permutations : int
         At least 1.
     groups : array_like, shape (N,), optional
@@ -280,14 +278,14 @@ def permutation_test(
     Examples
     --------
     >>> a, b = [[0.9, 0.1], [0.2, 0.8]] * 50, [[0.6, 0.4], [0.6, 0.4]] * 50
-    >>> result = permutation_test("accuracy", a, b, [0, 1] * 50)
+    >>> result = permutation_test("accuracy", [0, 1] * 50, a, b)
     >>> result.statistic, round(result.p_value, 4)
     (0.5, 0.001)
     """
     check_count("num_permutations", num_permutations)
     check_seed(seed)
-    models = {"probabilities_a": probabilities_a, "probabilities_b": probabilities_b}
-    statistic = statistic_of(metric, models, labels, groups, from_logits)
+    models = pair_of(labels, probabilities_a, probabilities_b, from_logits)
+    statistic = statistic_of(metric, models, groups)
     a, b = statistic.values()
     observed = a - b
     if np.isnan(observed):
@@ -302,7 +300,10 @@ def permutation_test(
 
 
 def spiegelhalter_test(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, from_logits: bool = False
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> HypothesisTest:
     """Spiegelhalter's z test of calibration: is the Brier score what the probabilities promise?
 
@@ -317,9 +318,9 @@ def spiegelhalter_test(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
         Rows are rescaled to sum to 1 exactly.
-    labels : array_like of int, shape (N,)
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -347,11 +348,11 @@ def spiegelhalter_test(
 
     Examples
     --------
-    >>> result = spiegelhalter_test([[0.8, 0.2]] * 100, [0] * 65 + [1] * 35)
+    >>> result = spiegelhalter_test([0] * 65 + [1] * 35, [[0.8, 0.2]] * 100)
     >>> round(result.statistic, 4), round(result.p_value, 4)
     (3.75, 0.0002)
     """
-    predictions = check_predictions(probabilities, labels, from_logits=from_logits)
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     rows = predictions.probabilities
     first = rows.sum(axis=1, dtype=np.float64)
     second = np.einsum("nk,nk->n", rows, rows, dtype=np.float64)

@@ -1,9 +1,10 @@
 """Predictions against the exact class probabilities, where those are known.
 
-Every function takes softmax outputs ``probabilities`` (N, K), or logits with ``from_logits=True``,
-and ``posterior`` (N, K): the exact p(y | x) of each image, which the phantom of
-:mod:`lsplus_tf.datasets.phantom` has. No labels enter, so that none of the numbers has the noise
-of drawn labels. What chance is left is which images there are.
+Every function takes ``posterior`` (N, K), the exact p(y | x) of each image, which the phantom of
+:mod:`lsplus_tf.datasets.phantom` has, and softmax outputs ``probabilities`` (N, K), or logits with
+``from_logits=True``; or one :class:`~lsplus_tf.predictions.Predictions` that has it. No labels
+enter, so that none of the numbers has the noise of drawn labels. What chance is left is which
+images there are.
 :class:`~lsplus_tf.errors.InputError` names the first row of a posterior that is negative, not
 finite or does not sum to 1 within 1e-6.
 """
@@ -12,23 +13,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import rel_entr
 
-from lsplus_tf.metrics._bins import PAPER_BINS
-from lsplus_tf.metrics._predictions import (
-    Binning,
-    Closed,
-    Norm,
-    check_flag,
-    check_posterior,
-    row_blocks,
-)
-from lsplus_tf.metrics.annotators import (
-    annotator_calibration_error,
-    annotator_static_calibration_error,
-)
+from lsplus_tf.errors import check_flag
+from lsplus_tf.metrics.annotators import gap_to_shares, static_gap_to_shares
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
+from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks
+from lsplus_tf.predictions.arrays import row_blocks
 
 
 def true_accuracy(
-    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean exact probability that the predicted class is the right one.
 
@@ -37,9 +33,9 @@ def true_accuracy(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -56,16 +52,17 @@ def true_accuracy(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> true_accuracy([[0.9, 0.1], [0.2, 0.8]], posterior)
+    >>> true_accuracy(posterior, [[0.9, 0.1], [0.2, 0.8]])
     0.625
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    checked, exact = given.probabilities, _exact(given)
     return float(exact[np.arange(len(exact)), checked.argmax(axis=1)].mean())
 
 
 def true_calibration_error(
-    probabilities: npt.ArrayLike,
-    posterior: npt.ArrayLike,
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
@@ -85,9 +82,9 @@ def true_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     binning : {"equal_width", "equal_mass"}
@@ -112,19 +109,17 @@ def true_calibration_error(
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
     >>> true_calibration_error(posterior, posterior)
     0.0
-    >>> true_calibration_error([[0.75, 0.25], [0.75, 0.25]], posterior)
+    >>> true_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
     # The shares that endlessly many annotators' votes would have, if each saw the truth.
-    return annotator_calibration_error(
-        checked, exact, num_bins=num_bins, binning=binning, norm=norm, closed=closed
-    )
+    return gap_to_shares(given, _exact(given), num_bins, binning, norm, closed)
 
 
 def true_static_calibration_error(
-    probabilities: npt.ArrayLike,
-    posterior: npt.ArrayLike,
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
     closed: Closed = "right",
@@ -137,9 +132,9 @@ def true_static_calibration_error(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
     closed : {"right", "left"}
@@ -160,15 +155,18 @@ def true_static_calibration_error(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> true_static_calibration_error([[0.75, 0.25], [0.75, 0.25]], posterior)
+    >>> true_static_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
-    return annotator_static_calibration_error(checked, exact, num_bins=num_bins, closed=closed)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    return static_gap_to_shares(given, _exact(given), num_bins, closed)
 
 
 def excess_log_loss(
-    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of KL(p* || p): the expected log loss above the lowest that is possible.
 
@@ -178,9 +176,9 @@ def excess_log_loss(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -197,10 +195,11 @@ def excess_log_loss(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> round(excess_log_loss([[0.75, 0.25], [0.75, 0.25]], posterior), 4)
+    >>> round(excess_log_loss(posterior, [[0.75, 0.25], [0.75, 0.25]]), 4)
     0.0719
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    checked, exact = given.probabilities, _exact(given)
     total = 0.0
     for rows in row_blocks(checked):
         block = checked[rows].astype(np.float64)
@@ -213,15 +212,18 @@ def excess_log_loss(
 
 
 def total_variation(
-    probabilities: npt.ArrayLike, posterior: npt.ArrayLike, *, from_logits: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
 ) -> float:
     """Mean over samples of the total variation distance, half the sum of |p*_k - p_k|.
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
+    probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -239,16 +241,17 @@ def total_variation(
     Examples
     --------
     >>> posterior = [[0.75, 0.25], [0.5, 0.5]]
-    >>> total_variation([[0.75, 0.25], [0.75, 0.25]], posterior)
+    >>> total_variation(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    checked, exact = check_posterior(probabilities, posterior, from_logits=from_logits)
+    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    checked, exact = given.probabilities, _exact(given)
     total = sum(float(np.abs(checked[rows] - exact[rows]).sum()) for rows in row_blocks(checked))
     return total / (2 * len(checked))
 
 
 def true_class_confusion(
-    posterior: npt.ArrayLike, *, correct_only: bool = False
+    posterior: npt.ArrayLike | Predictions, *, correct_only: bool = False
 ) -> npt.NDArray[np.float64]:
     """Row k: what the exact posterior is on average over the images of class k.
 
@@ -262,7 +265,7 @@ def true_class_confusion(
 
     Parameters
     ----------
-    posterior : array_like, shape (N, K)
+    posterior : array_like, shape (N, K), or Predictions
         The exact p(y | x).
     correct_only : bool
         Count an image only for its most probable class, of equal ones the first.
@@ -286,7 +289,11 @@ def true_class_confusion(
     [[0.75, 0.25], [0.25, 0.75]]
     """
     check_flag("correct_only", correct_only)
-    exact = check_posterior(posterior, posterior)[1]
+    if isinstance(posterior, Predictions):
+        posterior.need("posterior")
+        exact = _exact(posterior)
+    else:
+        exact = checks.posterior(posterior, np.shape(posterior), Rows())
     weights = exact
     if correct_only:
         weights = np.zeros_like(exact)
@@ -295,3 +302,8 @@ def true_class_confusion(
     with np.errstate(invalid="ignore"):
         confusion: npt.NDArray[np.float64] = (weights.T @ exact) / weights.sum(axis=0)[:, None]
     return confusion
+
+
+def _exact(given: Predictions) -> npt.NDArray[np.float64]:
+    assert given.posterior is not None
+    return given.posterior

@@ -62,7 +62,7 @@ def ece_kde_runs(artifacts: Artifacts) -> pd.DataFrame:
             predictions = artifacts.predictions(backbone, method, run)
             if predictions is not None:
                 row["measured"] = metrics.kde_calibration_error(
-                    predictions.probabilities, predictions.labels, bandwidth=ECE_KDE_BANDWIDTH
+                    predictions.labels, predictions.probabilities, bandwidth=ECE_KDE_BANDWIDTH
                 )
             rows.append(row)
     columns = ["backbone", "method", "run", "published", "measured"]

@@ -65,7 +65,7 @@ def conclude(
             continue
         measures = {
             (metric, method): [
-                run_comparison.measure_of(metric, run.probabilities, run.labels) for run in given
+                run_comparison.measure_of(metric, run.labels, run.probabilities) for run in given
             ]
             for metric in METRICS
             for method, given in runs.items()

@@ -90,7 +90,7 @@ def curve_by_class(published: Published) -> FloatArray:
 
 def curve_by_confidence(published: Published) -> FloatArray:
     """The retention curve as the paper's text has it: the most confident first."""
-    return metrics.retention_curve(published.probabilities, published.labels, convention="paper")[1]
+    return metrics.retention_curve(published.labels, published.probabilities, convention="paper")[1]
 
 
 def retention_areas(artifacts: Artifacts) -> pd.DataFrame:
@@ -363,7 +363,7 @@ def density_inputs(artifacts: Artifacts) -> pd.DataFrame:
 
 def _as_predictions(
     correct: FloatArray, incorrect: FloatArray, classes: int
-) -> tuple[FloatArray, NDArray[np.int64]]:
+) -> tuple[NDArray[np.int64], FloatArray]:
     """Predictions of class 0 that have these confidences, and labels that make them so.
 
     The published files tell the largest probability alone, and the density is of that alone; the
@@ -373,7 +373,7 @@ def _as_predictions(
     probabilities = np.repeat((1 - confidence[:, np.newaxis]) / (classes - 1), classes, axis=1)
     probabilities[:, 0] = confidence
     labels = np.repeat([0, 1], [correct.size, incorrect.size])
-    return probabilities, labels
+    return labels, probabilities
 
 
 # Checks ------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """Figures of calibration, selective prediction, soft labels, features and training, from arrays.
 
 Every function draws on the ``ax`` given, or on a new figure of a fitting size, and returns the
-axes; nothing is shown, saved or changed globally. Predictions are softmax outputs (N, K) and true
-classes (N,) as in :mod:`lsplus_tf.metrics`, and :class:`~lsplus_tf.errors.InputError` says what is
-wrong with any that are not. The colours are Okabe and Ito's, and whatever a colour tells, a line
-style, a marker or a hatch tells too.
+axes; nothing is shown, saved or changed globally. Predictions are true classes (N,) and softmax
+outputs (N, K), or one :class:`~lsplus_tf.predictions.Predictions`, as in :mod:`lsplus_tf.metrics`,
+and :class:`~lsplus_tf.errors.InputError` says what is wrong with any that are not. The colours are
+Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch tells too.
 """
 
-from lsplus_tf.plots._shared import METHOD_COLOURS, History, Prediction, look
+from lsplus_tf.plots._shared import METHOD_COLOURS, History, Runs, look
 from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
 from lsplus_tf.plots.density import confidence_density
 from lsplus_tf.plots.features import feature_map
@@ -20,7 +20,7 @@ from lsplus_tf.plots.truth import true_reliability
 __all__ = [
     "METHOD_COLOURS",
     "History",
-    "Prediction",
+    "Runs",
     "classwise_reliability",
     "confidence_against_accuracy",
     "confidence_density",

@@ -1,6 +1,6 @@
 """What the figures share: the colours, how runs are told apart, checks of what was given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
@@ -10,9 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.predictions import Truth
 
-Prediction = tuple[npt.ArrayLike, npt.ArrayLike]
-"""Probabilities (N, K) and labels (N,)."""
+Run = Predictions | tuple[npt.ArrayLike, npt.ArrayLike]
+Runs = Run | Sequence[Run]
+"""Of one run or several: Predictions, or pairs of labels (N,) and probabilities (N, K)."""
 History = Mapping[str, npt.ArrayLike] | pd.DataFrame
 """Columns by name, such as "epoch" and "val_loss": a run's history.csv, or Keras's history."""
 Given = TypeVar("Given")
@@ -73,3 +76,26 @@ def line_with_band(
     ax.plot(x, mean, label=label, marker="o" if np.size(x) == 1 else "", **look(position))
     if (low < high).any():
         ax.fill_between(x, low, high, color=look(position)["color"], alpha=0.15, linewidth=0)
+
+
+def runs_of(
+    predictions: Mapping[str, Runs], truth: Truth = "labels"
+) -> Iterator[tuple[str, list[Predictions]]]:
+    """Each method with the predictions of its runs, which have the truth."""
+    check_methods("predictions", predictions)
+    for method, given in predictions.items():
+        runs: Sequence[Run] = [given] if isinstance(given, (tuple, Predictions)) else given
+        if len(runs) == 0:
+            raise InputError(f"predictions: expected at least one run of {method!r}, received none")
+        found = []
+        for run in runs:
+            if isinstance(run, Predictions):
+                found.append(as_predictions(run, of=truth))
+            elif isinstance(run, (tuple, list)) and len(run) == 2:
+                found.append(as_predictions(*run, of=truth))
+            else:
+                raise InputError(
+                    f"predictions: expected Predictions or a pair ({truth}, probabilities) for "
+                    f"each run of {method!r}, received a {type(run).__name__}"
+                )
+        yield method, found

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import _bins, _measures
-from lsplus_tf.metrics._predictions import Predictions, check_predictions
+from lsplus_tf.metrics import bin_totals, measures
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
+from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -25,8 +25,8 @@ _MARKERS = "os^Dv"
 
 
 def reliability_diagram(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = 15,
     interval: float | None = 0.95,
@@ -41,8 +41,8 @@ def reliability_diagram(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Bins of equal width, as in
         :func:`~lsplus_tf.metrics.expected_calibration_error`.
@@ -70,13 +70,13 @@ def reliability_diagram(
 
     Examples
     --------
-    >>> ax = reliability_diagram([[0.9, 0.1], [0.3, 0.7]], [0, 0])
+    >>> ax = reliability_diagram([0, 0], [[0.9, 0.1], [0.3, 0.7]])
     >>> ax.get_ylabel()
     'Accuracy (fraction)'
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = as_predictions(labels, probabilities)
     _check_interval(interval)
-    bins = _bins.top_label_bins(predictions, num_bins)
+    bins = bin_totals.top_label_bins(predictions, num_bins)
     filled = bins.samples > 0
     samples = bins.samples[filled]
     accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
@@ -113,9 +113,9 @@ def reliability_diagram(
     ax.text(
         0.5,
         1.02,
-        f"ECE {_measures.ece(predictions, num_bins):.1%}, "
-        f"accuracy {_measures.accuracy(predictions):.1%}, "
-        f"confidence {_measures.mean_confidence(predictions):.1%}",
+        f"ECE {measures.ece(predictions, num_bins):.1%}, "
+        f"accuracy {measures.accuracy(predictions):.1%}, "
+        f"confidence {measures.mean_confidence(predictions):.1%}",
         transform=ax.transAxes,
         ha="center",
         va="bottom",
@@ -139,8 +139,8 @@ def reliability_diagram(
 
 
 def classwise_reliability(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = 15,
     class_names: Sequence[str] | None = None,
@@ -156,12 +156,13 @@ def classwise_reliability(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     num_bins : int
         Bins of equal width, as in :func:`~lsplus_tf.metrics.static_calibration_error`.
     class_names : sequence of str, length K, optional
-        Default: "Class 0" and so on. A name of more than two lines is cut short.
+        Default: those of the predictions, or "Class 0" and so on. A name of more than two
+        lines is cut short.
     interval : float or None
         Level of Wilson's intervals in the panels, or None for none; see
         :func:`reliability_diagram`.
@@ -184,14 +185,18 @@ def classwise_reliability(
 
     Examples
     --------
-    >>> ax = classwise_reliability([[0.9, 0.1], [0.3, 0.7]], [0, 0], class_names=["HP", "SSA"])
+    >>> ax = classwise_reliability([0, 0], [[0.9, 0.1], [0.3, 0.7]], class_names=["HP", "SSA"])
     >>> [panel.get_title() for panel in ax.child_axes]
     ['HP\\nECE 40.0%, n = 2', 'SSA\\nECE 40.0%, n = 0']
     """
-    predictions = check_predictions(probabilities, labels)
+    predictions = as_predictions(labels, probabilities)
     _check_interval(interval)
     classes = predictions.probabilities.shape[1]
-    names = [f"Class {j}" for j in range(classes)] if class_names is None else list(class_names)
+    names = [f"Class {j}" for j in range(classes)]
+    if class_names is not None:
+        names = list(class_names)
+    elif predictions.class_names != tuple(map(str, range(classes))):
+        names = list(predictions.class_names)
     if len(names) != classes:
         raise InputError(f"class_names: expected {classes} names, received {len(names)}")
     bins = _class_bins(predictions, num_bins)
@@ -229,8 +234,10 @@ class _ClassBins(NamedTuple):
 
 def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
     """What the bins of the SCE hold."""
-    samples, probability = _bins.class_bin_sums(predictions, num_bins, (0, 1), "right")
-    return _ClassBins(samples, probability, _bins.class_bin_hits(predictions, num_bins, "right"))
+    samples, probability = bin_totals.class_bin_sums(predictions, num_bins, (0, 1), "right")
+    return _ClassBins(
+        samples, probability, bin_totals.class_bin_hits(predictions, num_bins, "right")
+    )
 
 
 def _class_panels(

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics._predictions import check_predictions
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
+from lsplus_tf.predictions import Predictions, as_predictions
 
 DensityRecipe = Literal["paper", "plain"]
 FloatArray = npt.NDArray[np.float64]
@@ -22,8 +22,8 @@ _PLAIN_BINS = 20
 
 
 def confidence_density(
-    probabilities: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
     *,
     recipe: DensityRecipe = "paper",
     ax: Axes | None = None,
@@ -39,8 +39,8 @@ def confidence_density(
 
     Parameters
     ----------
-    probabilities : array_like, shape (N, K)
-    labels : array_like of int, shape (N,)
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
     recipe : {"paper", "plain"}
     ax : matplotlib.axes.Axes, optional
 
@@ -55,11 +55,11 @@ def confidence_density(
 
     Examples
     --------
-    >>> ax = confidence_density([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]], [0, 0, 0])
+    >>> ax = confidence_density([0, 0, 0], [[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]])
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['Correct (n = 2)', 'Incorrect (n = 1)']
     """
-    checked = check_predictions(probabilities, labels)
+    checked = as_predictions(labels, probabilities)
     check_choice("recipe", recipe, DensityRecipe)
     ax = ax or _shared.new_axes(5.2, 3.6)
     confidence = checked.confidence.astype(np.float64)

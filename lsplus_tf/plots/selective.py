@@ -1,18 +1,17 @@
 """Figures of how well confidence ranks right predictions before wrong ones."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import aurc, retention_auc, retention_curve, risk_coverage_curve
-from lsplus_tf.metrics._predictions import Convention
+from lsplus_tf.metrics.conventions import Convention
 from lsplus_tf.plots import _shared
-from lsplus_tf.plots._shared import Prediction
+from lsplus_tf.plots._shared import Runs
+from lsplus_tf.predictions import Predictions
 
-Runs = Prediction | Sequence[Prediction]
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -26,8 +25,8 @@ def retention_curves(
 
     Parameters
     ----------
-    predictions : mapping of str to (probabilities, labels), or to a list of them
-        One entry per method, in the order of its colours; a list holds one pair per seed, and its
+    predictions : mapping of str to Predictions or (labels, probabilities), or to a list of them
+        One entry per method, in the order of its colours; a list holds one item per seed, and its
         curve is the mean with a band from the lowest to the highest seed.
     convention : {"standard", "paper"}
         How the legend's R-AUC is computed, as in :func:`~lsplus_tf.metrics.retention_auc`.
@@ -49,17 +48,17 @@ def retention_curves(
 
     Examples
     --------
-    >>> ax = retention_curves({"HL": ([[0.9, 0.1], [0.4, 0.6]], [0, 0])})
+    >>> ax = retention_curves({"HL": ([0, 0], [[0.9, 0.1], [0.4, 0.6]])})
     >>> ax.get_lines()[0].get_label()
     'HL (R-AUC 87.50)'
     """
     fractions = np.linspace(0, 1, 201)
 
-    def accuracies(run: Prediction) -> FloatArray:
-        return retention_curve(*run, fractions=fractions)[1]
+    def accuracies(run: Predictions) -> FloatArray:
+        return retention_curve(run, fractions=fractions)[1]
 
-    def area(run: Prediction) -> float:
-        return retention_auc(*run, convention=convention)
+    def area(run: Predictions) -> float:
+        return retention_auc(run, convention=convention)
 
     ax = _curves(predictions, fractions, accuracies, area, "R-AUC", ax)
     ax.set(
@@ -74,8 +73,8 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
 
     Parameters
     ----------
-    predictions : mapping of str to (probabilities, labels), or to a list of them
-        One entry per method, in the order of its colours; a list holds one pair per seed, and its
+    predictions : mapping of str to Predictions or (labels, probabilities), or to a list of them
+        One entry per method, in the order of its colours; a list holds one item per seed, and its
         curve is the mean with a band from the lowest to the highest seed.
     ax : matplotlib.axes.Axes, optional
 
@@ -101,16 +100,16 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
 
     Examples
     --------
-    >>> ax = risk_coverage_curves({"HL": ([[0.9, 0.1], [0.4, 0.6]], [0, 0])})
+    >>> ax = risk_coverage_curves({"HL": ([0, 0], [[0.9, 0.1], [0.4, 0.6]])})
     >>> ax.get_lines()[0].get_label()
     'HL (AURC 25.00)'
     """
     coverages = np.linspace(0, 1, 201)
 
-    def risks(run: Prediction) -> FloatArray:
-        return np.interp(coverages, *risk_coverage_curve(*run))
+    def risks(run: Predictions) -> FloatArray:
+        return np.interp(coverages, *risk_coverage_curve(run))
 
-    ax = _curves(predictions, coverages, risks, lambda run: aurc(*run), "AURC", ax)
+    ax = _curves(predictions, coverages, risks, lambda run: aurc(run), "AURC", ax)
     ax.set_ylim(bottom=0)
     ax.set(
         xlabel="Coverage (fraction answered, most confident first)",
@@ -122,15 +121,14 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
 def _curves(
     predictions: Mapping[str, Runs],
     x: FloatArray,
-    curve: Callable[[Prediction], FloatArray],
-    area: Callable[[Prediction], float],
+    curve: Callable[[Predictions], FloatArray],
+    area: Callable[[Predictions], float],
     name_of_area: str,
     ax: Axes | None,
 ) -> Axes:
     """A line per method of the mean of its runs' curves, with the mean area in the legend."""
-    _shared.check_methods("predictions", predictions)
     lines = []
-    for method, runs in _runs(predictions):
+    for method, runs in _shared.runs_of(predictions):
         curves = np.stack([curve(run) for run in runs])
         mean_area = 100 * np.mean([area(run) for run in runs])
         mean_and_range = (curves.mean(axis=0), curves.min(axis=0), curves.max(axis=0))
@@ -143,17 +141,3 @@ def _curves(
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
-
-
-def _runs(predictions: Mapping[str, Runs]) -> Iterator[tuple[str, Sequence[Prediction]]]:
-    for method, given in predictions.items():
-        runs: Sequence[Prediction] = [given] if isinstance(given, tuple) else given
-        if len(runs) == 0:
-            raise InputError(f"predictions: expected at least one run of {method!r}, received none")
-        for run in runs:
-            if not isinstance(run, (tuple, list)) or len(run) != 2:
-                raise InputError(
-                    "predictions: expected a pair (probabilities, labels) for each run of "
-                    f"{method!r}, received a {type(run).__name__}"
-                )
-        yield method, runs

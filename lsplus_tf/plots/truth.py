@@ -1,17 +1,19 @@
 """Figures of predictions against the exact class probabilities, where those are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from lsplus_tf.metrics._predictions import check_count, check_posterior
+from lsplus_tf.errors import check_count
 from lsplus_tf.plots import _shared
+from lsplus_tf.plots._shared import Runs
+from lsplus_tf.predictions import Predictions
 
 
 def true_reliability(
-    predictions: Mapping[str, Sequence[tuple[npt.ArrayLike, npt.ArrayLike]]],
+    predictions: Mapping[str, Runs],
     *,
     num_bins: int = 15,
     ax: Axes | None = None,
@@ -24,9 +26,9 @@ def true_reliability(
 
     Parameters
     ----------
-    predictions : mapping of str to a list of pairs
-        One entry per method, in the order of its colours, and one pair per seed: probabilities and
-        exact posterior, both (N, K).
+    predictions : mapping of str to Predictions or (posterior, probabilities), or to a list of them
+        One entry per method, in the order of its colours, and in a list one item per seed:
+        predictions that have the exact posterior, or it and the probabilities, both (N, K).
     num_bins : int
         Number of bins, at least 1.
     ax : matplotlib.axes.Axes, optional
@@ -44,7 +46,7 @@ def true_reliability(
     Examples
     --------
     >>> posterior = [[0.7, 0.3], [0.6, 0.4]]
-    >>> ax = true_reliability({"HL": [([[0.9, 0.1], [0.9, 0.1]], posterior)]})
+    >>> ax = true_reliability({"HL": [(posterior, [[0.9, 0.1], [0.9, 0.1]])]})
     >>> ax.get_lines()[1].get_xydata().round(6).tolist()
     [[0.9, 0.65]]
     """
@@ -53,8 +55,8 @@ def true_reliability(
     ax = ax or _shared.new_axes(4.8, 4.6)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="Calibrated")
     lowest = 1.0
-    for position, (method, runs) in enumerate(predictions.items()):
-        confidence, probability = np.concatenate([_top_label(*run) for run in runs], axis=1)
+    for position, (method, runs) in enumerate(_shared.runs_of(predictions, "posterior")):
+        confidence, probability = np.concatenate([_top_label(run) for run in runs], axis=1)
         bins = np.ceil(confidence * num_bins).astype(int)
         samples = np.bincount(bins)
         shown = samples >= max(1, confidence.size / 1000)
@@ -77,8 +79,7 @@ def true_reliability(
     return ax
 
 
-def _top_label(probabilities: npt.ArrayLike, posterior: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _top_label(run: Predictions) -> npt.NDArray[np.float64]:
     """Confidence, and the exact probability of the predicted class, (2, N)."""
-    checked, exact = check_posterior(probabilities, posterior)
-    samples, predicted = np.arange(len(exact)), checked.argmax(axis=1)
-    return np.stack([checked[samples, predicted], exact[samples, predicted]])
+    assert run.posterior is not None
+    return np.stack([run.confidence, run.posterior[np.arange(len(run)), run.predicted]])

@@ -1,4 +1,4 @@
-"""Predictions of any model with their labels: read from a file or made of arrays, and checked.
+"""Predictions of any model with their labels: made of arrays or read from a file, and checked.
 
 A CSV or Parquet file has a row for each case and these columns, in any order:
 
@@ -11,13 +11,22 @@ A CSV or Parquet file has a row for each case and these columns, in any order:
 - split: such as test; optional. One of several must be chosen.
 
 An NPZ file has the arrays labels (N,), probabilities or logits (N, K), and as it needs ids, groups,
-votes (N, K), split and class_names (K,). `predictions_test.npz` in a run's folder is one.
+votes (N, K), posterior (N, K), sample_weight (N,), split and class_names (K,).
+`predictions_test.npz` in a run's folder is one.
 
 Other names are declared with :class:`Columns`. Whether numbers are probabilities or logits is never
 guessed from their values.
 """
 
 from lsplus_tf.predictions.files import Columns, read_predictions
-from lsplus_tf.predictions.labelled import LabelledPredictions, label_predictions
+from lsplus_tf.predictions.predictions import Predictions, as_predictions, concatenated
+from lsplus_tf.predictions.rows import Rows
 
-__all__ = ["Columns", "LabelledPredictions", "label_predictions", "read_predictions"]
+__all__ = [
+    "Columns",
+    "Predictions",
+    "Rows",
+    "as_predictions",
+    "concatenated",
+    "read_predictions",
+]

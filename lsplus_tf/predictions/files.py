@@ -17,7 +17,7 @@ import pandas as pd
 
 from lsplus_tf.datasets.splitting import SPLIT_NAMES
 from lsplus_tf.errors import InputError, MissingDataError, one_line
-from lsplus_tf.predictions.labelled import LabelledPredictions, label_predictions
+from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.predictions.rows import Rows
 from lsplus_tf.predictions.tables import Table, open_table
 
@@ -67,7 +67,7 @@ class Columns:
     class_names: Sequence[str] | None = None
 
 
-def read_predictions(path: str | Path, columns: Columns | None = None) -> LabelledPredictions:
+def read_predictions(path: str | Path, columns: Columns | None = None) -> Predictions:
     """Read predictions and labels from a file.
 
     Parameters
@@ -80,7 +80,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Labell
 
     Returns
     -------
-    LabelledPredictions
+    Predictions
 
     Raises
     ------
@@ -118,7 +118,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Labell
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
+def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path)
     kind, scores = _score_columns(table, columns)
     names = {
@@ -142,6 +142,7 @@ def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
         "groups": names["group"] and table.values(names["group"]),
         "votes": table.numbers(votes) if votes else None,
     }
+    unused = tuple(name for name in table.names if name not in wanted)
     found = _labelled(
         kind,
         matrix,
@@ -151,9 +152,13 @@ def _read_table(path: Path, columns: Columns) -> LabelledPredictions:
         {name: table.values(name) for name in columns.subgroups},
         names["split"] and table.values(names["split"]),
         columns,
-        table.rows,
+        replace(table.rows, unused=unused),
     )
-    return replace(found, unused=tuple(name for name in table.names if name not in wanted))
+    if found.group_names is not None and len(found.group_names) < 2:
+        raise table.rows.error(
+            f"groups: expected two or more, received only {found.group_names[0]!r}"
+        )
+    return found
 
 
 def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]:
@@ -236,7 +241,7 @@ def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
 # NPZ ---------------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path, columns: Columns) -> LabelledPredictions:
+def _read_npz(path: Path, columns: Columns) -> Predictions:
     rows = Rows(str(path))
     arrays = _load_npz(path, rows)
     kinds = ("probabilities", "logits")
@@ -261,7 +266,13 @@ def _read_npz(path: Path, columns: Columns) -> LabelledPredictions:
         arrays[name],
         given["label"],
         columns.class_names or _npz_class_names(path, arrays),
-        {"ids": given.get("id"), "groups": given.get("group"), "votes": given.get("votes")},
+        {
+            "ids": given.get("id"),
+            "groups": given.get("group"),
+            "votes": given.get("votes"),
+            "posterior": arrays.get("posterior"),
+            "sample_weight": arrays.get("sample_weight"),
+        },
         {name: arrays[_need(list(arrays), name, "subgroup", rows)] for name in columns.subgroups},
         given.get("split"),
         columns,
@@ -308,7 +319,7 @@ def _labelled(
     split: Any,
     columns: Columns,
     rows: Rows,
-) -> LabelledPredictions:
+) -> Predictions:
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     if chosen is not None:
         for what, values in (*optional.items(), *subgroups.items(), ("labels", labels)):
@@ -317,7 +328,7 @@ def _labelled(
         scores, labels, rows = scores[chosen], labels[chosen], rows.take(chosen)
         optional = {k: None if v is None else v[chosen] for k, v in optional.items()}
         subgroups = {k: v[chosen] for k, v in subgroups.items()}
-    return label_predictions(
+    return Predictions(
         labels,
         **{kind: scores},
         class_names=class_names,

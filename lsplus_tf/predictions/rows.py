@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,14 @@ class Rows:
         What is counted: "line" of a CSV, where the heading is line 1; "row", from 0, elsewhere.
     numbers : function
         The numbers in this unit of some rows.
+    unused : tuple of str
+        Columns of the file that play no part.
     """
 
     source: str = ""
     unit: str = "row"
     numbers: Callable[[Sequence[int]], list[int]] = _as_it_is
+    unused: tuple[str, ...] = ()
 
     def error(self, message: str) -> InputError:
         """An error that names the file."""
@@ -68,6 +71,4 @@ class Rows:
 
     def take(self, rows: npt.NDArray[np.intp]) -> Rows:
         """Where a choice of the rows came from."""
-        return Rows(
-            self.source, self.unit, lambda chosen: self.numbers(rows[list(chosen)].tolist())
-        )
+        return replace(self, numbers=lambda chosen: self.numbers(rows[list(chosen)].tolist()))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lsplus_tf import files, metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator
@@ -21,9 +20,8 @@ from lsplus_tf.config.methods import short_names
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import check_run, read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import run_folder
-
-Prediction = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -149,15 +147,23 @@ class Results:
             )
         return rows
 
-    def predictions(self, row: Row) -> list[Prediction]:
-        """Test probabilities (N, K) and labels (N,): a pair for each run, one for an ensemble."""
-        scores = self._scores(row, "test")
-        if row.calibrators:
-            return [
-                (calibrator.predict_proba(logits), labels)
-                for calibrator, (logits, labels) in zip(row.calibrators, scores, strict=True)
-            ]
-        return [(metrics.softmax(logits), labels) for logits, labels in scores]
+    def saved(self, run: Run, split: str) -> Predictions:
+        """What a run saved of "validation" or "test", whose file is read once."""
+        return self._read(run, split)
+
+    @cached_property
+    def _read(self) -> Callable[[Run, str], Predictions]:
+        return cache(lambda run, split: run_folder.read_predictions(run.folder(self.folder), split))
+
+    def predictions(self, row: Row) -> list[Predictions]:
+        """Those of the test split: one for each run, or one of an ensemble."""
+        plain = self._uncalibrated(row, "test")
+        if not row.calibrators:
+            return plain
+        return [
+            calibrator.calibrate(each)
+            for calibrator, each in zip(row.calibrators, plain, strict=True)
+        ]
 
     def measured(self, row: Row) -> list[dict[str, float]]:
         """The test metrics of each of a row's predictions, as fractions."""
@@ -182,10 +188,7 @@ class Results:
     @cached_property
     def _measured(self) -> dict[str, list[dict[str, float]]]:
         return {
-            row.key: [
-                metrics.evaluate(probabilities, labels, convention="paper")
-                for probabilities, labels in self.predictions(row)
-            ]
+            row.key: [metrics.evaluate(each, convention="paper") for each in self.predictions(row)]
             if row.ensemble or row.calibrators
             else self._saved(row, "test")
             for row in self.rows
@@ -198,18 +201,17 @@ class Results:
             for run in self._runs(row)
         ]
 
-    def _scores(self, row: Row, split: str) -> list[Prediction]:
-        """Logits (N, K) and labels (N,) of each run; of an ensemble the logarithm of its mean.
+    def _uncalibrated(self, row: Row, split: str) -> list[Predictions]:
+        """Those of each run; of an ensemble the mean probabilities of its runs.
 
         Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
         since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
         2021).
         """
-        each = [run_folder.read_predictions(r.folder(self.folder), split) for r in self._runs(row)]
+        each = [self.saved(run, split) for run in self._runs(row)]
         if not row.ensemble:
-            return [(p.logits.astype(np.float64), p.labels) for p in each]
-        mean = np.mean([metrics.softmax(p.logits) for p in each], axis=0)
-        return [(np.log(mean.clip(np.finfo(np.float64).tiny)), each[0].labels)]
+            return each
+        return [each[0].computed("probabilities", np.mean([p.probabilities for p in each], axis=0))]
 
     def _calibrated(self, row: Row, name: str) -> Row:
         """The row with a calibrator for each of its predictions, fitted to validation alone."""
@@ -217,8 +219,9 @@ class Results:
         fitted = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            for logits, labels in self._scores(row, "validation"):
-                fitted.append(CALIBRATORS[name]().fit(logits, labels))
+            fitted += [
+                CALIBRATORS[name]().fit(each) for each in self._uncalibrated(row, "validation")
+            ]
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             warnings.warn(f"{title}: {message}", stacklevel=3)
         return replace(row, key=f"{row.key}+{name}", name=title, calibrators=tuple(fitted))

@@ -26,8 +26,9 @@ from lsplus_tf.page import (
     Tone,
     draw,
 )
+from lsplus_tf.predictions import concatenated
 from lsplus_tf.results import tables
-from lsplus_tf.results.finished import Prediction, Results
+from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import Comparison
 from lsplus_tf.results.truth import Truth
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty
@@ -279,9 +280,9 @@ def _reliability(results: Results) -> list[Block]:
     if len(rows) > _MOST_PICTURES:
         rows = [row for row in rows if not row.calibrators]
     for row in rows:
-        probabilities, labels = pooled(results.predictions(row))
+        pooled = concatenated(results.predictions(row))
         # No intervals: seeds share their images, which would count several times.
-        ax = plots.reliability_diagram(probabilities, labels, interval=None, title=row.name)
+        ax = plots.reliability_diagram(pooled, interval=None, title=row.name)
         pictures.append(draw(_figure(ax), f"Reliability diagram of {row.name}."))
     return [
         Text(
@@ -302,7 +303,7 @@ def _reliability(results: Results) -> list[Block]:
 def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
     densities = []
     for row in [row for row in results.rows if not row.calibrators][:_MOST_PICTURES]:
-        ax = plots.confidence_density(*pooled(results.predictions(row)), recipe="plain")
+        ax = plots.confidence_density(concatenated(results.predictions(row)), recipe="plain")
         ax.set_title(row.name)
         alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
         densities.append(draw(_figure(ax), alt))
@@ -407,11 +408,6 @@ def _settings(results: Results) -> list[Block]:
     if any(environment != environments[0] for environment in environments):
         blocks.append(Text("Not all runs were made with the same versions and machine.", "unsure"))
     return blocks
-
-
-def pooled(runs: Sequence[Prediction]) -> Prediction:
-    """The predictions of all seeds together."""
-    return np.concatenate([p for p, _ in runs]), np.concatenate([y for _, y in runs])
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

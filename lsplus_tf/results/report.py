@@ -16,9 +16,10 @@ from lsplus_tf.config.methods import short_names
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import REPORT_FOLDER
 from lsplus_tf.page import render
+from lsplus_tf.predictions import Predictions, concatenated
 from lsplus_tf.results import tables, truth
-from lsplus_tf.results.finished import Prediction, Results, Row
-from lsplus_tf.results.page import experiment_page, pooled, range_over_seeds
+from lsplus_tf.results.finished import Results, Row
+from lsplus_tf.results.page import experiment_page, range_over_seeds
 from lsplus_tf.results.uncertainty import measure_uncertainty
 from lsplus_tf.training import run_folder
 
@@ -142,7 +143,7 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
     figures["density"], axes = _panels(len(predictions), 3.4, 3.0)
     figures["density"].suptitle(TEST if results.one_seed else POOLED, fontsize=10)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
-        plots.confidence_density(*pooled(runs), ax=ax).set_title(title)
+        plots.confidence_density(concatenated(runs), ax=ax).set_title(title)
         ax.set_xlim(0, 1)
 
     histories = {
@@ -200,13 +201,13 @@ def _by_calibrator(results: Results) -> dict[str, list[Row]]:
     return groups
 
 
-def _reliability(predictions: Mapping[str, Sequence[Prediction]], title: str) -> Figure:
+def _reliability(predictions: Mapping[str, Sequence[Predictions]], title: str) -> Figure:
     """A reliability diagram of each, with one legend for all."""
     figure, axes = _panels(len(predictions), 3.4, 4.4)
     figure.suptitle(title, fontsize=10)
     for ax, (name, runs) in zip(axes, predictions.items(), strict=True):
         # No intervals: seeds share their samples, which would count several times.
-        plots.reliability_diagram(*pooled(runs), interval=None, ax=ax, title=name)
+        plots.reliability_diagram(concatenated(runs), interval=None, ax=ax, title=name)
     handles, names = axes[0].get_legend_handles_labels()
     for legend in figure.findobj(Legend):
         legend.remove()
@@ -218,13 +219,9 @@ def _reliability(predictions: Mapping[str, Sequence[Prediction]], title: str) ->
 
 def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
-    panels: list[Mapping[str, Sequence[plots.Prediction]]] = []
+    panels: list[Mapping[str, Sequence[Predictions]]] = []
     for rows in _by_calibrator(results).values():
-        predictions = {
-            row.name: [(p, exact.posterior) for p, _ in results.predictions(row)]
-            for row in rows
-            if not row.ensemble
-        }
+        predictions = {row.name: results.predictions(row) for row in rows if not row.ensemble}
         if len(predictions) <= PANELS_IN_A_ROW:
             panels.append(predictions)
         else:  # so many lines in one panel cannot be told apart
@@ -246,7 +243,7 @@ def _truth_figures(results: Results, exact: truth.Truth) -> dict[str, Figure]:
 
 
 def _beside_the_first(
-    predictions: Mapping[str, Sequence[plots.Prediction]],
+    predictions: Mapping[str, Sequence[Predictions]],
     histories: Mapping[str, Sequence[pd.DataFrame]],
     seeds: str,
 ) -> dict[str, Figure]:

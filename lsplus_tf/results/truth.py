@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf import metrics
 from lsplus_tf.config.methods import LSPlusOnline, OnlineLabelSmoothing, short_names
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import Column, Comparison
@@ -63,13 +64,12 @@ class Truth:
 
 def compare_with_truth(results: Results) -> Truth | None:
     """The finished runs against the exact posterior; None for a data set that has none."""
-    first = run_folder.read_predictions(results.runs[0].folder(results.folder), "test")
+    first = results.saved(results.runs[0], "test")
     posterior = first.posterior
     if posterior is None:
         return None
     measured = {
-        row.key: [_measure(p, posterior, labels) for p, labels in results.predictions(row)]
-        for row in results.rows
+        row.key: [_measure(each) for each in results.predictions(row)] for row in results.rows
     }
     runs = pd.DataFrame(
         [
@@ -81,7 +81,7 @@ def compare_with_truth(results: Results) -> Truth | None:
     )
     text = tables.caption(results, CAPTION)
     comparison = tables.summarise(results, COLUMNS, lambda row: measured[row.key], text)
-    itself = _measure(posterior, posterior, first.labels)
+    itself = _measure(first.computed("probabilities", posterior))
     comparison.mean.loc[POSTERIOR] = [100 * itself[column.key] for column in COLUMNS]
     comparison.sd.loc[POSTERIOR], comparison.best.loc[POSTERIOR] = np.nan, False
     comparison.names.append("Posterior")
@@ -146,17 +146,13 @@ def _distances(soft_labels: NDArray[np.floating], confusion: NDArray[np.float64]
     return pd.DataFrame({"epoch": np.arange(len(distance)), "distance": distance})
 
 
-def _measure(
-    probabilities: NDArray[np.float64], posterior: NDArray[np.float64], labels: NDArray[np.int64]
-) -> dict[str, float]:
+def _measure(predictions: Predictions) -> dict[str, float]:
     return {
-        "true_accuracy": metrics.true_accuracy(probabilities, posterior),
-        "ece": metrics.expected_calibration_error(probabilities, labels),
-        "true_calibration_error": metrics.true_calibration_error(probabilities, posterior),
-        "sce": metrics.static_calibration_error(probabilities, labels),
-        "true_static_calibration_error": metrics.true_static_calibration_error(
-            probabilities, posterior
-        ),
-        "excess_log_loss": metrics.excess_log_loss(probabilities, posterior),
-        "total_variation": metrics.total_variation(probabilities, posterior),
+        "true_accuracy": metrics.true_accuracy(predictions),
+        "ece": metrics.expected_calibration_error(predictions),
+        "true_calibration_error": metrics.true_calibration_error(predictions),
+        "sce": metrics.static_calibration_error(predictions),
+        "true_static_calibration_error": metrics.true_static_calibration_error(predictions),
+        "excess_log_loss": metrics.excess_log_loss(predictions),
+        "total_variation": metrics.total_variation(predictions),
     }

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lsplus_tf import run_comparison
 from lsplus_tf.metrics.method_comparison import Difference, judge
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, Row
 from lsplus_tf.run_comparison import Measure, Resampled
-from lsplus_tf.training import run_folder
 
 METRICS = {column.key: column for column in tables.COLUMNS if column.key in tables.MAIN}
 # Images times predictions times resamples that take some ten seconds of one core; for the AUROC,
@@ -74,14 +74,14 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     predictions = {row.key: results.predictions(row) for row in results.rows}
     count = sum(map(len, predictions.values()))
     first = predictions[results.rows[0].key]
-    images, classes = first[0][0].shape
+    images, classes = first[0].scores.shape
     groups = _groups(results)
     resamples = int(np.clip(_WORK / (images * count), _FEWEST, _MOST))
     keys = list(METRICS)
     if images * count * resamples * classes > _AUROC_WORK:
         keys.remove("auroc")
     measures = {
-        (metric, row): [_measure(metric, *prediction) for prediction in each]
+        (metric, row): [_measure(metric, prediction) for prediction in each]
         for metric in keys
         for row, each in predictions.items()
     }
@@ -104,27 +104,27 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     return Uncertainty(intervals, single, differences, resamples, images, number)
 
 
-def _groups(results: Results) -> NDArray[np.str_] | None:
+def _groups(results: Results) -> NDArray[np.intp] | None:
     """The groups of the test images, if a run says them; those of older versions do not."""
     for run in results.runs:
-        groups = run_folder.read_predictions(run.folder(results.folder), "test").groups
-        if groups is not None and np.unique(groups).size > 1:
-            return groups
+        found = results.saved(run, "test")
+        if found.group_names is not None and len(found.group_names) > 1:
+            return found.groups
     return None
 
 
-def _measure(metric: str, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Measure:
+def _measure(metric: str, predictions: Predictions) -> Measure:
     """A metric as the table has it, in the LS+ paper's convention."""
-    single = probabilities.astype(np.float32)
+    labels, single = predictions.labels, predictions.probabilities.astype(np.float32)
     match metric:
         case "accuracy":
             largest = single == single.max(axis=1, keepdims=True)
             right = largest[np.arange(labels.size), labels] & (largest.sum(axis=1) == 1)
             return run_comparison.mean_of(right.astype(np.float64))
         case "ce":
-            true = probabilities[np.arange(labels.size), labels]
+            true = predictions.true_probability.astype(np.float64)
             return run_comparison.mean_of(-np.log(true.clip(1e-7, 1 - 1e-7)))
-    return run_comparison.measure_of(metric, single, labels)
+    return run_comparison.measure_of(metric, labels, single)
 
 
 def _differences(

@@ -8,7 +8,6 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,9 @@ import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from lsplus_tf import predictions
 from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.training.several_hosts import hosts
 
 SETTINGS = "config.yaml"
@@ -49,21 +50,6 @@ _UNREADABLE = (
 
 class BeingMadeError(InputError):
     """Another process is training a run."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A model's `logits` (N, K) float32 of a split, with `labels` (N,) int64 and `ids` (N,) str.
-
-    `posterior` (N, K) float64 is the exact p(y | x), and `groups` (N,) str the patient, lesion or
-    slide of each sample; None where they are not known.
-    """
-
-    logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    ids: NDArray[np.str_]
-    posterior: NDArray[np.float64] | None = None
-    groups: NDArray[np.str_] | None = None
 
 
 def unfinished(folder: Path) -> Path:
@@ -143,15 +129,15 @@ def write_json(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def write_predictions(folder: Path, split: str, predictions: Predictions) -> None:
-    arrays: dict[str, Any] = {
-        "logits": predictions.logits,
-        "labels": predictions.labels,
-        "ids": predictions.ids,
-    }
-    for name in ("posterior", "groups"):
-        if getattr(predictions, name) is not None:
-            arrays[name] = getattr(predictions, name)
+def write_predictions(folder: Path, split: str, found: Predictions) -> None:
+    """Write logits, labels and ids, and the posterior and groups where they are known."""
+    arrays: dict[str, Any] = {"logits": found.logits, "labels": found.labels}
+    if found.ids is not None:
+        arrays["ids"] = found.ids.to_numpy(np.str_)
+    if found.posterior is not None:
+        arrays["posterior"] = found.posterior
+    if found.groups is not None and found.group_names is not None:
+        arrays["groups"] = found.group_names.to_numpy(np.str_)[found.groups]
     np.savez_compressed(_predictions_file(folder, split), **arrays)
 
 
@@ -161,20 +147,15 @@ def reading(path: Path, expected: str = "the file of a finished run") -> Iterato
     try:
         yield
     except _UNREADABLE as error:
-        raise InputError(f"{path}: not {expected} ({one_line(error)})") from error
+        why = one_line(error).removeprefix(f"{path}: ")
+        raise InputError(f"{path}: not {expected} ({why})") from error
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:
     """The predictions of a finished run for "validation" or "test"."""
     path = _predictions_file(folder, split)
-    with reading(path), np.load(path, allow_pickle=False) as arrays:
-        return Predictions(
-            arrays["logits"],
-            arrays["labels"],
-            arrays["ids"],
-            arrays.get("posterior"),
-            arrays.get("groups"),
-        )
+    with reading(path):
+        return predictions.read_predictions(path)
 
 
 def read_json(folder: Path, name: str) -> Any:

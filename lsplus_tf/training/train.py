@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import describe_environment, settled_process
@@ -35,7 +36,6 @@ from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
 from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
-from lsplus_tf.training.run_folder import Predictions
 from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.steps import Speed
 
@@ -178,12 +178,11 @@ def _write(
     """Predict, measure, and put the run in its folder."""
     training, progress = run_folder.unfinished(folder), saved.progress
     predictions = {
-        "validation": _predict(model, dataset.validation, protocol.batch_size),
-        "test": _predict(model, dataset.test, protocol.batch_size),
+        "validation": _predict(model, dataset.validation, dataset.class_names, protocol.batch_size),
+        "test": _predict(model, dataset.test, dataset.class_names, protocol.batch_size),
     }
     measured = {
-        split: metrics.evaluate(p.logits, p.labels, convention="paper", from_logits=True)
-        for split, p in predictions.items()
+        split: metrics.evaluate(found, convention="paper") for split, found in predictions.items()
     }
     _log.info("test: %s", measured["test"])
 
@@ -356,10 +355,17 @@ def _tell_resumed(progress: Progress, on_resume: OnEpoch | None) -> None:
         on_resume(progress.epochs, progress.history[-1] if progress.history else {})
 
 
-def _predict(model: keras.Model, split: Split, batch_size: int) -> Predictions:
+def _predict(
+    model: keras.Model, split: Split, class_names: Sequence[str], batch_size: int
+) -> Predictions:
     logits = model.predict(evaluation_batches(split, batch_size=batch_size), verbose=0)
     return Predictions(
-        logits.astype(np.float32), split.labels, split.ids, split.posterior, split.groups
+        split.labels,
+        logits=logits.astype(np.float32),
+        class_names=class_names,
+        ids=split.ids,
+        posterior=split.posterior,
+        groups=split.groups,
     )
 
 

@@ -1,22 +1,18 @@
 """What bins hold: of the predicted class's confidence, or of every class's probability."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.metrics._predictions import (
-    Binning,
-    Closed,
-    Convention,
-    FloatArray,
-    Norm,
-    Predictions,
-    check_count,
-    check_norm,
-    row_blocks,
-)
+from lsplus_tf.errors import InputError, check_choice, check_count
+from lsplus_tf.metrics.conventions import Convention
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.arrays import FloatArray, row_blocks
+
+Binning = Literal["equal_width", "equal_mass"]
+Closed = Literal["right", "left"]
+Norm = float | Literal["max"]
 
 PAPER_BINS = 15
 
@@ -30,21 +26,25 @@ class BinTotals(NamedTuple):
 
 
 def top_label_bins(
-    predictions: Predictions, num_bins: int, *, closed: Closed = "right"
+    predictions: Predictions,
+    num_bins: int,
+    convention: Convention = "standard",
+    *,
+    closed: Closed = "right",
 ) -> BinTotals:
     """What the B bins of equal width hold when samples are binned by confidence."""
     edges = equal_width_edges(num_bins, predictions.confidence.dtype)
-    check_closed(closed, predictions.convention)
-    return width_totals(
-        predictions.confidence, predictions.correct, edges, predictions.convention, closed
-    )
+    check_closed(closed, convention)
+    return width_totals(predictions.confidence, predictions.correct, edges, convention, closed)
 
 
-def equal_mass_bins(predictions: Predictions, num_bins: int) -> BinTotals:
+def equal_mass_bins(
+    predictions: Predictions, num_bins: int, convention: Convention = "standard"
+) -> BinTotals:
     """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
     check_count("num_bins", num_bins)
     ranked = predictions.ranked[0]
-    if predictions.convention == "paper":
+    if convention == "paper":
         samples = ranked.size
         positions = np.linspace(0, samples, num_bins + 1)
         quantiles = np.interp(positions, np.arange(samples), ranked[::-1]).astype(np.float32)
@@ -53,14 +53,18 @@ def equal_mass_bins(predictions: Predictions, num_bins: int) -> BinTotals:
 
 
 def label_bins(
-    predictions: Predictions, num_bins: int, binning: Binning, closed: Closed
+    predictions: Predictions,
+    num_bins: int,
+    binning: Binning,
+    closed: Closed,
+    convention: Convention = "standard",
 ) -> BinTotals:
     """The top label's bins in either binning."""
     check_choice("binning", binning, Binning)
-    check_closed(closed, predictions.convention)
+    check_closed(closed, convention)
     if binning == "equal_mass":
-        return equal_mass_bins(predictions, num_bins)
-    return top_label_bins(predictions, num_bins, closed=closed)
+        return equal_mass_bins(predictions, num_bins, convention)
+    return top_label_bins(predictions, num_bins, convention, closed=closed)
 
 
 def width_totals(
@@ -116,7 +120,11 @@ def gap_norm(totals: BinTotals, samples: int, norm: Norm = 1) -> float:
 
 
 def class_bin_sums(
-    predictions: Predictions, num_bins: int, powers: tuple[int, ...], closed: Closed
+    predictions: Predictions,
+    num_bins: int,
+    powers: tuple[int, ...],
+    closed: Closed,
+    convention: Convention = "standard",
 ) -> npt.NDArray[np.float64]:
     """Sums of powers of each class's probabilities in its bins of equal width, (P, K, B)."""
     probabilities = predictions.probabilities
@@ -131,7 +139,7 @@ def class_bin_sums(
         # leave of a class's total.
         beyond = np.flatnonzero(block > edges[1] if closed == "right" else block >= edges[1])
         values = block.ravel()[beyond]
-        index = bin_index(values, edges, predictions.convention, closed)
+        index = bin_index(values, edges, convention, closed)
         index += beyond % classes * slots
         for i, power in enumerate(powers):
             totals[i] += _column_sums(block, power)
@@ -148,6 +156,7 @@ def class_bin_hits(
     num_bins: int,
     closed: Closed,
     weights: npt.NDArray[Any] | None = None,
+    convention: Convention = "standard",
 ) -> npt.NDArray[np.float64]:
     """How many samples of each class have its probability in a bin, or their weights, (K, B)."""
     true = predictions.true_probability
@@ -155,7 +164,7 @@ def class_bin_hits(
     classes, slots = predictions.probabilities.shape[1], num_bins + 2
     hits = np.zeros(classes * slots)
     for rows in row_blocks(true):
-        index = bin_index(true[rows], edges, predictions.convention, closed)
+        index = bin_index(true[rows], edges, convention, closed)
         index += predictions.labels[rows] * slots
         hits += np.bincount(index, None if weights is None else weights[rows], hits.size)
     return hits.reshape(classes, slots)[:, 1:-1]
@@ -165,6 +174,16 @@ def equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
     """The B + 1 edges of bins of equal width, rounded to the dtype of what they bin."""
     check_count("num_bins", num_bins)
     return (np.arange(num_bins + 1) / num_bins).astype(dtype)
+
+
+def check_norm(norm: Norm) -> float:
+    """The exponent of a norm: at least 1, infinity for "max"; InputError for anything else."""
+    if norm == "max":
+        return np.inf
+    number = isinstance(norm, (int, float, np.number)) and not isinstance(norm, bool)
+    if not number or not norm >= 1:
+        raise InputError(f"norm: expected a number of at least 1 or 'max', received {norm!r}")
+    return float(norm)
 
 
 def check_closed(closed: Closed, convention: Convention) -> None:

@@ -13,8 +13,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._predictions import FloatArray, Predictions, check_predictions
-from lsplus_tf.metrics._resampled_measures import (
+from lsplus_tf.metrics.resampled_measures import (
     SUMMED,
     WEIGHTED,
     Labels,
@@ -22,8 +21,10 @@ from lsplus_tf.metrics._resampled_measures import (
     Sums,
     Values,
 )
+from lsplus_tf.predictions import Predictions, as_predictions, concatenated
+from lsplus_tf.predictions.arrays import FloatArray
 
-Measure = Callable[[FloatArray, Labels], float]
+Measure = Callable[[Labels, FloatArray], float]
 Metric = str | Measure
 
 _CACHED = 2**18  # resampled units, or sums, in a block that stays in the processor's cache
@@ -140,9 +141,7 @@ class WeightedStatistic:
         return np.array([self._statistic(1 * (self.codes != unit)) for unit in range(self.units)])
 
     def swapped(self, rng: np.random.Generator, repetitions: int) -> Values:
-        rows = np.concatenate([model.probabilities for model in self.models])
-        labels = np.tile(self.models[0].labels, 2)
-        weighted = self.measure.of_weights(Predictions(rows, labels, "standard"))
+        weighted = self.measure.of_weights(concatenated(self.models))
 
         def draw() -> float:
             swap = rng.integers(2, size=self.units)[self.codes]
@@ -173,7 +172,7 @@ class LoopedStatistic:
         self.members = None if groups is None else np.split(np.argsort(codes, kind="stable"), ends)
 
     def values(self) -> list[float]:
-        return [float(self.measure(model, self.labels)) for model in self.models]
+        return [float(self.measure(self.labels, model)) for model in self.models]
 
     def resampled(self, rng: np.random.Generator, repetitions: int) -> Values:
         values = np.empty(repetitions)
@@ -193,13 +192,13 @@ class LoopedStatistic:
         for i in range(repetitions):
             swap = rng.integers(2, size=self.units).astype(bool)[self.codes, np.newaxis]
             models = np.where(swap, second, first), np.where(swap, first, second)
-            a, b = (self.measure(model, self.labels) for model in models)
+            a, b = (self.measure(self.labels, model) for model in models)
             values[i] = a - b
         return values
 
     def _statistic(self, chosen: npt.NDArray[Any]) -> float:
         labels = self.labels[chosen]
-        first, *second = (self.measure(model[chosen], labels) for model in self.models)
+        first, *second = (self.measure(labels, model[chosen]) for model in self.models)
         return first - second[0] if second else first
 
 
@@ -207,53 +206,74 @@ class LoopedStatistic:
 
 
 def statistic_of(
-    metric: Metric,
-    models: dict[str, npt.ArrayLike],
-    labels: npt.ArrayLike,
-    groups: npt.ArrayLike | None,
-    from_logits: bool,
+    metric: Metric, models: list[Predictions], groups: npt.ArrayLike | None
 ) -> Statistic:
-    """The metric of one model, or of two, whose names are those of the arguments."""
+    """The metric of one model, or of two of the same cases.
+
+    The groups are those of the predictions unless others are given.
+    """
     named = SUMMED.keys() | WEIGHTED.keys()
     if not callable(metric) and not (isinstance(metric, str) and metric in named):
         raise InputError(
             f"metric: expected a function or one of {', '.join(sorted(named))}, received {metric!r}"
         )
-    checked = [_check_model(name, model, labels, from_logits) for name, model in models.items()]
-    first, last = checked[0], checked[-1]
-    if first.probabilities.shape != last.probabilities.shape:
-        raise InputError(
-            f"probabilities_b: expected the shape of probabilities_a, {first.probabilities.shape}, "
-            f"received {last.probabilities.shape}"
-        )
-    if first.labels.size < 2:
-        raise InputError(f"{next(iter(models))}: expected at least two rows, received 1")
-    codes = None if groups is None else check_groups(groups, first.labels.size)
+    first = models[0]
+    if len(first) < 2:
+        raise InputError("probabilities: expected at least two rows, received 1")
+    groups = first.groups if groups is None else groups
+    codes = None if groups is None else check_groups(groups, len(first))
     if not callable(metric) and metric in SUMMED:
-        return SummedStatistic([SUMMED[metric](predictions) for predictions in checked], codes)
+        return SummedStatistic([SUMMED[metric](model) for model in models], codes)
     if not callable(metric):
-        return WeightedStatistic(WEIGHTED[metric], checked, codes)
-    arrays = [predictions.probabilities for predictions in checked]
+        return WeightedStatistic(WEIGHTED[metric], models, codes)
+    arrays = [model.probabilities for model in models]
     return LoopedStatistic(_checked_function(metric), arrays, first.labels, codes)
 
 
-def _checked_function(metric: Callable[[FloatArray, Labels], Any]) -> Measure:
-    def measure(probabilities: FloatArray, labels: Labels) -> float:
-        value = np.asarray(metric(probabilities, labels))
+def pair_of(
+    labels: npt.ArrayLike | Predictions,
+    probabilities_a: npt.ArrayLike | Predictions,
+    probabilities_b: npt.ArrayLike | None,
+    from_logits: bool,
+) -> list[Predictions]:
+    """Two models of the same cases, from (labels, a, b) or from two `Predictions`."""
+    if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
+        first = as_predictions(labels, probabilities_b, named="probabilities_b")
+        second = as_predictions(probabilities_a)
+    elif isinstance(labels, Predictions) or isinstance(probabilities_a, Predictions):
+        raise InputError(
+            "probabilities_a: expected (labels, probabilities_a, probabilities_b), or the "
+            "Predictions of both models, received Predictions beside arrays"
+        )
+    else:
+        first, second = (
+            as_predictions(labels, model, from_logits=from_logits, named=named)
+            for model, named in (
+                (probabilities_a, "probabilities_a"),
+                (probabilities_b, "probabilities_b"),
+            )
+        )
+    if first.scores.shape != second.scores.shape:
+        raise InputError(
+            f"probabilities_b: expected the shape of probabilities_a, {first.scores.shape}, "
+            f"received {second.scores.shape}"
+        )
+    if not np.array_equal(first.labels, second.labels):
+        raise InputError(
+            "probabilities_b: expected predictions of the same cases in the same order, received "
+            "some with other labels"
+        )
+    return [first, second]
+
+
+def _checked_function(metric: Callable[[Labels, FloatArray], Any]) -> Measure:
+    def measure(labels: Labels, probabilities: FloatArray) -> float:
+        value = np.asarray(metric(labels, probabilities))
         if value.ndim or value.dtype.kind not in "fiub":
             raise InputError(f"metric: expected a function that returns a number, received {value}")
         return float(value)
 
     return measure
-
-
-def _check_model(
-    name: str, model: npt.ArrayLike, labels: npt.ArrayLike, from_logits: bool
-) -> Predictions:
-    try:
-        return check_predictions(model, labels, from_logits=from_logits)
-    except InputError as error:
-        raise InputError(str(error).replace("probabilities:", f"{name}:", 1)) from None
 
 
 def check_groups(groups: npt.ArrayLike, samples: int) -> npt.NDArray[np.intp]:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from lsplus_tf.metrics import _measures
-from lsplus_tf.metrics._bins import PAPER_BINS, bin_index, equal_mass_gap, equal_width_edges
-from lsplus_tf.metrics._predictions import FloatArray, Predictions, average_ties
+from lsplus_tf.metrics import measures
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, bin_index, equal_mass_gap, equal_width_edges
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.arrays import FloatArray, average_ties
 
 Values = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
@@ -150,10 +151,10 @@ SUMMED: dict[str, Callable[[Predictions], Sums]] = {
     "ece": _ece,
     "mce": _mce,
     "sce": _sce,
-    "ce": _mean_of_blocks(_measures.log_losses),
-    "brier": _mean_of_blocks(_measures.squared_distances),
+    "ce": _mean_of_blocks(measures.log_losses),
+    "brier": _mean_of_blocks(measures.squared_distances),
     "top1_error": lambda predictions: _mean(~predictions.correct),
-    "top5_error": _mean_of_blocks(lambda predictions: _measures.top_k_misses(predictions, 5)),
+    "top5_error": _mean_of_blocks(lambda predictions: measures.top_k_misses(predictions, 5)),
     "mean_confidence": lambda predictions: _mean(predictions.confidence),
 }
 
@@ -163,7 +164,7 @@ SUMMED: dict[str, Callable[[Predictions], Sums]] = {
 
 def _auroc_of_weights(predictions: Predictions) -> Callable[[Labels], float]:
     classes = []
-    for k, column in enumerate(predictions.probabilities.T):
+    for k, column in predictions.rankings():
         order = np.argsort(column)
         own = np.flatnonzero(predictions.labels == k)
         below, up_to = (
@@ -179,7 +180,7 @@ def _auroc_of_weights(predictions: Predictions) -> Callable[[Labels], float]:
             # Against each other and themselves, a class's own samples win half of all pairs.
             all_wins = weights[own] @ (cumulative[below] + cumulative[up_to])
             wins[k] = (all_wins - positives[k] ** 2) / 2
-        if not positives.all():
+        if not positives.all() or (positives == weights.sum()).any():
             return float("nan")
         return float(np.mean(wins / (positives * (weights.sum() - positives))))
 
@@ -207,15 +208,15 @@ def _by_confidence(
 
 
 WEIGHTED: dict[str, RankMeasure] = {
-    "auroc": RankMeasure(_measures.auroc, _auroc_of_weights),
+    "auroc": RankMeasure(measures.auroc, _auroc_of_weights),
     "ace": RankMeasure(
-        lambda predictions: _measures.ace(predictions, PAPER_BINS),
+        lambda predictions: measures.ace(predictions, PAPER_BINS),
         _by_confidence(lambda ranked, hits: equal_mass_gap(ranked, hits, PAPER_BINS)),
     ),
     "retention_auc": RankMeasure(
-        _measures.retention_auc, _by_confidence(lambda _, hits: _measures.retention_area(hits))
+        measures.retention_auc, _by_confidence(lambda _, hits: measures.retention_area(hits))
     ),
     "aurc": RankMeasure(
-        _measures.aurc, _by_confidence(lambda _, hits: float(_measures.risks(hits).mean()))
+        measures.aurc, _by_confidence(lambda _, hits: float(measures.risks(hits).mean()))
     ),
 }

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from scipy.integrate import trapezoid
 from sklearn.metrics import precision_recall_fscore_support
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.metrics._bins import (
+from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.metrics.bin_totals import (
+    Closed,
     check_closed,
     class_bin_hits,
     class_bin_sums,
@@ -17,26 +18,20 @@ from lsplus_tf.metrics._bins import (
     gap_norm,
     top_label_bins,
 )
-from lsplus_tf.metrics._predictions import (
-    Closed,
-    FloatArray,
-    Predictions,
-    check_count,
-    row_blocks,
-)
+from lsplus_tf.metrics.conventions import Convention
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 
-# Elements of the columns that are copied at a time: 16 MB in float32.
-_COLUMNS_BLOCK = 2**22
 # Buckets of values that share exponent and first six binary places in float32; of values below 2
 # the last one is empty.
 _BUCKETS = 2**13
 _SORTED_BELOW = 2**13  # so few values are rather sorted as they are
 
 
-def accuracy(predictions: Predictions) -> float:
+def accuracy(predictions: Predictions, convention: Convention = "standard") -> float:
     """Share of correct samples."""
     correct = predictions.correct
-    if predictions.convention == "paper":
+    if convention == "paper":
         maxima = predictions.probabilities == predictions.confidence[:, np.newaxis]
         correct = correct & (np.count_nonzero(maxima, axis=1) == 1)
     return float(correct.mean())
@@ -58,34 +53,36 @@ def top_k_error(predictions: Predictions, k: int) -> float:
 
 def top_k_misses(predictions: Predictions, k: int) -> Iterator[npt.NDArray[np.bool_]]:
     """Whether k or more classes come before each sample's true one, for blocks of samples."""
-    classes = np.arange(predictions.probabilities.shape[1])
-    for rows in row_blocks(predictions.probabilities):
-        block = predictions.probabilities[rows]
-        true = predictions.true_probability[rows, np.newaxis]
+    classes = np.arange(predictions.scores.shape[1])
+    for rows in row_blocks(predictions.scores):
+        block, labels = predictions.scores[rows], predictions.labels[rows, np.newaxis]
+        true = np.take_along_axis(block, labels, axis=1)
         before = block == true
-        before &= classes < predictions.labels[rows, np.newaxis]
+        before &= classes < labels
         before |= block > true
         yield np.count_nonzero(before, axis=1) >= k
 
 
-def auroc(predictions: Predictions) -> float:
+def auroc(predictions: Predictions, convention: Convention = "standard") -> float:
     """One-vs-rest macro AUROC, NaN with a warning where a class has no sample."""
-    samples, classes = predictions.probabilities.shape
-    positives = np.bincount(predictions.labels, minlength=classes)
+    positives = predictions.class_counts
     missing = np.flatnonzero(positives == 0)
     if missing.size:
         warnings.warn(
             f"auroc is NaN: no sample of class {', '.join(map(str, missing))}", stacklevel=3
         )
         return float("nan")
+    rankings = predictions.rankings() if convention == "standard" else predictions.columns()
+    own_samples = _samples_of_classes(predictions)
+    areas = []
     # Mann-Whitney: the rank sum of a class's own samples in its column gives its area directly.
-    rank_sums = np.empty(classes)
-    for k, (column, own) in enumerate(_columns(predictions)):
+    for k, column in rankings:
+        own = np.sort(column[own_samples[k]])
         column.sort()
         ranks = column.searchsorted(own, "left") + column.searchsorted(own, "right") + 1
-        rank_sums[k] = ranks.sum() / 2
-    wins = rank_sums - positives * (positives + 1) / 2
-    return float(np.mean(wins / (positives * (samples - positives))))
+        wins = ranks.sum() / 2 - own.size * (own.size + 1) / 2
+        areas.append(wins / (own.size * (column.size - own.size)))
+    return float(np.mean(areas))
 
 
 def precision_recall_f1(predictions: Predictions) -> tuple[float, float, float]:
@@ -96,9 +93,9 @@ def precision_recall_f1(predictions: Predictions) -> tuple[float, float, float]:
     return float(scores[0]), float(scores[1]), float(scores[2])
 
 
-def ece(predictions: Predictions, num_bins: int) -> float:
+def ece(predictions: Predictions, num_bins: int, convention: Convention = "standard") -> float:
     """Top-label calibration error over bins of equal width."""
-    return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size)
+    return gap_norm(top_label_bins(predictions, num_bins, convention), predictions.labels.size)
 
 
 def mce(predictions: Predictions, num_bins: int) -> float:
@@ -106,18 +103,24 @@ def mce(predictions: Predictions, num_bins: int) -> float:
     return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size, "max")
 
 
-def ace(predictions: Predictions, num_bins: int) -> float:
+def ace(predictions: Predictions, num_bins: int, convention: Convention = "standard") -> float:
     """Top-label calibration error over bins of equal mass."""
-    return gap_norm(equal_mass_bins(predictions, num_bins), predictions.labels.size)
+    return gap_norm(equal_mass_bins(predictions, num_bins, convention), predictions.labels.size)
 
 
-def sce(predictions: Predictions, num_bins: int, *, closed: Closed = "right") -> float:
+def sce(
+    predictions: Predictions,
+    num_bins: int,
+    convention: Convention = "standard",
+    *,
+    closed: Closed = "right",
+) -> float:
     """Calibration error of each class's probability over bins of equal width, mean over classes."""
-    check_closed(closed, predictions.convention)
-    gaps = class_bin_sums(predictions, num_bins, (1,), closed)[0]
-    gaps -= class_bin_hits(predictions, num_bins, closed)
+    check_closed(closed, convention)
+    gaps = class_bin_sums(predictions, num_bins, (1,), closed, convention)[0]
+    gaps -= class_bin_hits(predictions, num_bins, closed, convention=convention)
     class_errors = np.abs(gaps).sum(axis=1) / predictions.labels.size
-    if predictions.convention == "paper":
+    if convention == "paper":
         class_errors = class_errors[: predictions.labels.max() + 1]
     return float(class_errors.mean())
 
@@ -126,8 +129,10 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
     """Calibration error of each class's probability over bins of equal mass, mean over classes."""
     check_count("num_bins", num_bins)
     lowest = predictions.probabilities.dtype.type(threshold)
+    own_samples = _samples_of_classes(predictions)
     errors = []
-    for column, own in _columns(predictions):
+    for k, column in predictions.columns():
+        own = np.sort(column[own_samples[k]])
         if lowest > 0:
             column, own = column[column >= lowest], own[own.searchsorted(lowest) :]
         if column.size:
@@ -137,16 +142,18 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
     return float(np.mean(errors))
 
 
-def nll(predictions: Predictions) -> float:
+def nll(predictions: Predictions, convention: Convention = "standard") -> float:
     """Mean of -log p(true class)."""
-    return _mean_of_blocks(log_losses(predictions), predictions)
+    return _mean_of_blocks(log_losses(predictions, convention), predictions)
 
 
-def log_losses(predictions: Predictions) -> Iterator[npt.NDArray[np.float64]]:
+def log_losses(
+    predictions: Predictions, convention: Convention = "standard"
+) -> Iterator[npt.NDArray[np.float64]]:
     """-log p(true class) of each sample, for blocks of samples."""
     for rows in row_blocks(predictions.labels):
         true = predictions.true_probability[rows]
-        if predictions.convention == "paper":
+        if convention == "paper":
             # In float32, where 1 - 1e-7 is 0.99999988.
             clipped = true.clip(np.float32(1e-7), np.float32(1 - 1e-7)).astype(np.float64)
         else:
@@ -178,22 +185,28 @@ def mean_confidence(predictions: Predictions) -> float:
 
 
 def retention(
-    predictions: Predictions, fractions: npt.NDArray[np.float64] | None = None
+    predictions: Predictions,
+    fractions: npt.NDArray[np.float64] | None = None,
+    convention: Convention = "standard",
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fractions retained, by default those of the convention, and the accuracy at each."""
     samples = predictions.labels.size
-    if fractions is None and predictions.convention == "paper":
+    cumulative = predictions.cumulative_correct
+    if convention == "paper":  # ties in the order in which they come
+        ranking = np.argsort(-predictions.confidence, kind="stable")
+        cumulative = np.concatenate(([0.0], np.cumsum(predictions.correct[ranking])))
+    if fractions is None and convention == "paper":
         fractions = np.log(np.arange(1, 201)) / np.log(200)
     elif fractions is None:
         fractions = np.arange(samples + 1) / samples
     # N * (i / N) can fall an ulp short of i, which would retain one sample too few.
     retained = (samples * fractions * (1 + 2 * np.finfo(np.float64).eps)).astype(np.intp)
-    return fractions, _retention(predictions.cumulative_correct, retained)
+    return fractions, _retention(cumulative, retained)
 
 
-def retention_auc(predictions: Predictions) -> float:
+def retention_auc(predictions: Predictions, convention: Convention = "standard") -> float:
     """Area under the retention curve at its default fractions."""
-    fractions, curve = retention(predictions)
+    fractions, curve = retention(predictions, convention=convention)
     return float(trapezoid(curve, fractions))
 
 
@@ -226,24 +239,12 @@ def aurc(predictions: Predictions) -> float:
     return float(selective_risk(predictions).mean())
 
 
-def _columns(predictions: Predictions) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """For each class its probabilities (N,), to be changed at will, and those of its own samples.
-
-    Those of its own samples are in ascending order.
-    """
-    probabilities = predictions.probabilities
-    samples, classes = probabilities.shape
+def _samples_of_classes(predictions: Predictions) -> list[npt.NDArray[np.intp]]:
+    """The numbers of the samples of each class."""
     # Of integers in few bits NumPy's stable sort is a radix sort.
-    labels = predictions.labels.astype(np.min_scalar_type(classes - 1))
-    own = predictions.true_probability[np.argsort(labels, kind="stable")]
-    ends = np.concatenate(([0], np.cumsum(np.bincount(predictions.labels, minlength=classes))))
-    # A single column of a row-major array touches all of its memory; several at once do not cost
-    # more. Two blocks are held at a time, so that each is a small part of the whole.
-    step = max(1, min(classes // 12, _COLUMNS_BLOCK // samples))
-    for first in range(0, classes, step):
-        columns = probabilities[:, first : first + step].T.copy(order="C")
-        for j, column in enumerate(columns, start=first):
-            yield column, np.sort(own[ends[j] : ends[j + 1]])
+    labels = predictions.labels.astype(np.min_scalar_type(len(predictions.class_names) - 1))
+    ends = np.cumsum(predictions.class_counts)[:-1]
+    return np.split(np.argsort(labels, kind="stable"), ends)
 
 
 def _classwise_gap(column: FloatArray, own: FloatArray, num_bins: int) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.metrics._resampled_measures import Values
-from lsplus_tf.metrics._resampled_statistics import Statistic
+from lsplus_tf.metrics.resampled_measures import Values
+from lsplus_tf.metrics.resampled_statistics import Statistic
 
 Method = Literal["percentile", "bca"]
 
@@ -37,7 +37,7 @@ class Interval:
     Examples
     --------
     >>> from lsplus_tf.metrics import bootstrap_interval
-    >>> interval = bootstrap_interval("accuracy", [[0.8, 0.2], [0.6, 0.4]] * 20, [0, 1] * 20)
+    >>> interval = bootstrap_interval("accuracy", [0, 1] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20)
     >>> interval.value, interval.low < 0.5 < interval.high
     (0.5, True)
     """

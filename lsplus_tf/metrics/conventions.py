@@ -1,0 +1,33 @@
+"""The sound definitions, and those of the LS+ paper's released code."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from lsplus_tf.errors import check_choice
+from lsplus_tf.predictions import Predictions, as_predictions
+
+Convention = Literal["standard", "paper"]
+
+
+def predictions_for(
+    convention: Convention,
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None,
+    from_logits: bool,
+) -> Predictions:
+    """What a metric was given, as it is measured in a convention.
+
+    "paper" has float32 probabilities with subnormals flushed to zero, as the TensorFlow 2.4 of the
+    LS+ authors did.
+    """
+    check_choice("convention", convention, Convention)
+    given = as_predictions(labels, probabilities, from_logits=from_logits)
+    if convention == "standard":
+        return given
+    single = given.probabilities.astype(np.float32)
+    single[single < np.finfo(np.float32).tiny] = 0
+    return given.computed("probabilities", single)

@@ -1,0 +1,554 @@
+"""A set of predictions: the one form in which all parts of the package take and give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lsplus_tf.errors import InputError, check_flag
+from lsplus_tf.predictions import checks
+from lsplus_tf.predictions.arrays import (
+    FloatArray,
+    LogOdds,
+    average_ties,
+    one_ranking,
+    row_blocks,
+    softmax,
+)
+from lsplus_tf.predictions.checks import Kind
+from lsplus_tf.predictions.rows import Rows
+
+Truth = Literal["labels", "votes", "posterior"]
+
+_SMALLEST = 1e-38  # stands for a probability of 0 in logits
+_COLUMNS_BLOCK = 2**22  # elements of the columns that are copied at a time: 16 MB in float32
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Predictions:
+    """A model's predictions of N cases and K classes, and the truth: checked, and frozen.
+
+    Parameters
+    ----------
+    labels : array_like, shape (N,) or (N, 1), or None
+        True classes: integers in [0, K), or names of `class_names`. None where they are not known;
+        what needs them then says so.
+    probabilities, logits : array_like, shape (N, K), or of two classes (N,) or (N, 1)
+        One of the two. Rows of probabilities sum to 1 within 1e-3, in 16 bits within 1e-2, and
+        where they were rounded within K/2 units of their last decimal. A single column is the
+        probability, or the log-odds, of the second class. Floats of 16 to 64 bits are not copied.
+    class_names : sequence of str, length K, optional
+        All different; default "0", "1" and so on.
+    ids : array_like, shape (N,), optional
+        What the cases are called, each once.
+    groups : array_like, shape (N,), optional
+        The patient, lesion or slide of each case. Cases of a group are no independent evidence.
+    subgroups : mapping of str to array_like, shape (N,), optional
+        By what results can be told apart, such as a site: at most 50 different values each; missing
+        ones are a subgroup of their own.
+    votes : array_like, shape (N, K), optional
+        Annotators' votes for each class, counts or shares, at least one in each row.
+    posterior : array_like, shape (N, K), optional
+        The exact p(y | x), where it is known.
+    sample_weight : array_like, shape (N,), optional
+        What each case counts. Metrics do not take weights yet, and refuse such predictions.
+    rows : Rows, optional
+        What the rows are called in messages, and the file that they are of.
+
+    Attributes
+    ----------
+    kind : {"probabilities", "logits"}
+        What `scores` are.
+    scores : ndarray, shape (N, K)
+        As they were given.
+    groups : ndarray of int, shape (N,), or None
+        As numbers 0..G-1, in the order in which they come.
+    group_names : Index or None
+        What the groups are called, as text.
+    source : str
+        The file that was read, for messages.
+    unused : tuple of str
+        Columns of that file, if it is a table, that play no part.
+
+    Raises
+    ------
+    InputError
+        If something is not as above; the message names the first rows that are not.
+
+    Examples
+    --------
+    >>> names = ["HP", "SSA"]
+    >>> predictions = Predictions(["SSA", "HP"], [[0.9, 0.1], [0.7, 0.3]], class_names=names)
+    >>> predictions.labels.tolist(), predictions.correct.tolist()
+    ([1, 0], [False, True])
+    >>> Predictions([1, 0], logits=[1.5, -0.5]).probabilities.round(3).tolist()
+    [[0.182, 0.818], [0.622, 0.378]]
+    >>> predictions.take([1]).labels.tolist()
+    [0]
+    """
+
+    kind: Kind
+    scores: FloatArray
+    class_names: tuple[str, ...]
+    ids: pd.Index | None
+    groups: npt.NDArray[np.intp] | None
+    group_names: pd.Index | None
+    subgroups: dict[str, pd.Categorical]
+    votes: npt.NDArray[Any] | None
+    posterior: npt.NDArray[np.float64] | None
+    sample_weight: npt.NDArray[np.float64] | None
+    source: str
+    unused: tuple[str, ...]
+
+    def __init__(
+        self,
+        labels: npt.ArrayLike | None,
+        probabilities: npt.ArrayLike | None = None,
+        *,
+        logits: npt.ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
+        ids: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+        subgroups: Mapping[str, npt.ArrayLike] | None = None,
+        votes: npt.ArrayLike | None = None,
+        posterior: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        rows: Rows | None = None,
+    ) -> None:
+        rows = rows or Rows()
+        if (probabilities is None) == (logits is None):
+            raise rows.error("expected probabilities or logits, one of the two")
+        kind: Kind = "logits" if probabilities is None else "probabilities"
+        given = logits if probabilities is None else probabilities
+        if labels is not None:
+            checks.exchanged(labels, given, rows)
+        scores = checks.scores(kind, given, rows)
+        samples, classes = scores.shape
+        names = checks.class_names(class_names, classes, rows)
+        are_named = names != tuple(map(str, range(classes)))
+        found, group_names = (
+            (None, None) if groups is None else checks.groups(groups, samples, rows)
+        )
+        self._fill(
+            kind=kind,
+            scores=scores,
+            _labels=(
+                None if labels is None else checks.labels(labels, names, are_named, samples, rows)
+            ),
+            class_names=names,
+            ids=None if ids is None else checks.ids(ids, samples, rows),
+            groups=found,
+            group_names=group_names,
+            subgroups={
+                name: checks.subgroup(name, values, samples, rows)
+                for name, values in (subgroups or {}).items()
+            },
+            votes=None if votes is None else checks.votes(votes, scores.shape, rows),
+            posterior=(
+                None if posterior is None else checks.posterior(posterior, scores.shape, rows)
+            ),
+            sample_weight=(
+                None
+                if sample_weight is None
+                else checks.sample_weight(sample_weight, samples, rows)
+            ),
+            source=rows.source,
+            unused=rows.unused,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        where = f" of {self.source}" if self.source else ""
+        return f"<Predictions: {len(self)} cases, {len(self.class_names)} classes{where}>"
+
+    # What is given -------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """True classes in [0, K), (N,)."""
+        self.need("labels")
+        found: npt.NDArray[np.int64] = self.__dict__["_labels"]
+        return found
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder, or "predictions"."""
+        return Path(self.source).name or "predictions"
+
+    def need(self, *truths: Truth) -> None:
+        """Raise `InputError` unless these are known.
+
+        Examples
+        --------
+        >>> Predictions(None, [[0.9, 0.1]]).need("labels")
+        Traceback (most recent call last):
+        lsplus_tf.errors.InputError: labels: expected predictions with labels, received some without
+        """
+        for truth in truths:
+            if self.__dict__["_labels" if truth == "labels" else truth] is None:
+                raise InputError(
+                    f"{truth}: expected predictions with {truth}, received some without"
+                )
+
+    def take(self, rows: npt.ArrayLike) -> Predictions:
+        """Some of the cases.
+
+        Parameters
+        ----------
+        rows : array_like of int, shape (M,), or of bool, shape (N,)
+            Their numbers, in any order, or which they are.
+
+        Returns
+        -------
+        Predictions
+            Those of the cases; its groups are numbered anew.
+        """
+        chosen = np.asarray(rows)
+
+        def of(values: Any) -> Any:
+            return None if values is None else values[chosen]
+
+        groups, names = of(self.groups), self.group_names
+        if groups is not None and names is not None:
+            groups, left = pd.factorize(groups)
+            names = names[left]
+        return self._changed(
+            scores=self.scores[chosen],
+            _labels=of(self.__dict__["_labels"]),
+            ids=of(self.ids),
+            groups=groups,
+            group_names=names,
+            subgroups={name: values[chosen] for name, values in self.subgroups.items()},
+            votes=of(self.votes),
+            posterior=of(self.posterior),
+            sample_weight=of(self.sample_weight),
+        )
+
+    def replace(
+        self,
+        *,
+        probabilities: npt.ArrayLike | None = None,
+        logits: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        groups: npt.ArrayLike | None = None,
+    ) -> Predictions:
+        """The same cases with other scores, labels or groups, which are checked.
+
+        Parameters
+        ----------
+        probabilities, logits : array_like, shape (N, K), optional
+            At most one of the two.
+        labels, groups : array_like, shape (N,), optional
+
+        Returns
+        -------
+        Predictions
+
+        Raises
+        ------
+        InputError
+            If something is not as above.
+
+        Examples
+        --------
+        >>> sharp = Predictions([0, 1], [[0.9, 0.1], [0.2, 0.8]], ids=["a", "b"])
+        >>> sharp.replace(probabilities=[[0.8, 0.2], [0.3, 0.7]]).ids.tolist()
+        ['a', 'b']
+        """
+        rows, (samples, classes) = Rows(), self.scores.shape
+        changes: dict[str, Any] = {}
+        if probabilities is not None and logits is not None:
+            raise rows.error("expected probabilities or logits, received both")
+        if probabilities is not None or logits is not None:
+            kind: Kind = "logits" if probabilities is None else "probabilities"
+            scores = checks.scores(kind, logits if probabilities is None else probabilities, rows)
+            if scores.shape != self.scores.shape:
+                raise rows.error(
+                    f"{kind}: expected shape {self.scores.shape}, as those that they replace, "
+                    f"received {scores.shape}"
+                )
+            changes |= {"kind": kind, "scores": scores}
+        if labels is not None:
+            are_named = self.class_names != tuple(map(str, range(classes)))
+            changes["_labels"] = checks.labels(labels, self.class_names, are_named, samples, rows)
+        if groups is not None:
+            changes["groups"], changes["group_names"] = checks.groups(groups, samples, rows)
+        return self._changed(**changes)
+
+    def computed(self, kind: Kind, scores: FloatArray) -> Predictions:
+        """The same cases with scores (N, K) that were computed of these, and need no check."""
+        return self._changed(kind=kind, scores=scores)
+
+    def ordered(self, class_names: Sequence[str]) -> Predictions:
+        """The same with the classes in another order, which has all of them."""
+        if sorted(class_names) != sorted(self.class_names):
+            raise InputError(
+                f"class_names: expected the classes {', '.join(self.class_names)} in some order, "
+                f"received {', '.join(class_names)}"
+            )
+        order = np.array([self.class_names.index(name) for name in class_names])
+        labels = self.__dict__["_labels"]
+        return self._changed(
+            class_names=tuple(class_names),
+            scores=self.scores[:, order],
+            _labels=None if labels is None else np.argsort(order)[labels],
+            votes=None if self.votes is None else self.votes[:, order],
+            posterior=None if self.posterior is None else self.posterior[:, order],
+        )
+
+    # What follows from it ------------------------------------------------------------------------
+
+    @cached_property
+    def probabilities(self) -> FloatArray:
+        """Probabilities (N, K): the softmax, in float64, where the scores are logits."""
+        return self.scores if self.kind == "probabilities" else _fixed(softmax(self.scores))
+
+    @cached_property
+    def logits(self) -> FloatArray:
+        """Logits (N, K): of probabilities, their logarithms in float64, at least that of 1e-38."""
+        if self.kind == "logits":
+            return self.scores
+        return _fixed(np.log(np.maximum(self.scores.astype(np.float64), _SMALLEST)))
+
+    @cached_property
+    def predicted(self) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """Most probable class (N,), the first one where several tie; in as few bits as hold it."""
+        samples, classes = self.scores.shape
+        predicted = np.empty(samples, np.min_scalar_type(classes - 1))
+        for rows in row_blocks(self.scores):
+            predicted[rows] = self.scores[rows].argmax(axis=1)
+        return _fixed(predicted)
+
+    @cached_property
+    def confidence(self) -> FloatArray:
+        """Probability of the predicted class (N,), in the dtype of the probabilities."""
+        return _fixed(self._at(self.probabilities, self.predicted))
+
+    @cached_property
+    def true_probability(self) -> FloatArray:
+        """Probability of the true class (N,), in the dtype of the probabilities."""
+        return _fixed(self._at(self.probabilities, self.labels))
+
+    @cached_property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether the predicted class is the true one (N,)."""
+        return _fixed(self.predicted == self.labels)
+
+    @cached_property
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """How many cases are of each class (K,)."""
+        return _fixed(np.bincount(self.labels, minlength=len(self.class_names)))
+
+    @cached_property
+    def ranked(self) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+        """Confidence and correctness from the most to the least confident sample, both (N,).
+
+        Equally confident samples are in no particular order.
+        """
+        # Positive floats are ordered as the integers of the same bits, and leave the sign's bit for
+        # the correctness: sorting these is several times as fast as sorting indices.
+        unsigned = np.dtype(f"u{self.confidence.itemsize}")
+        keys = self.confidence.view(unsigned) << 1
+        keys |= self.correct
+        keys.sort()
+        keys = keys[::-1]
+        correct = (keys & 1).astype(bool)
+        keys >>= 1
+        return _fixed(keys.view(self.confidence.dtype)), _fixed(correct)
+
+    @cached_property
+    def cumulative_correct(self) -> npt.NDArray[np.float64]:
+        """Number of correct samples among the i most confident ones, i = 0..N, (N + 1,).
+
+        Inside a group of equal confidence the order means nothing: there it is the expectation over
+        all orders, a straight line between the group's ends.
+        """
+        ranked, correct = self.ranked
+        cumulative = np.zeros(ranked.size + 1)
+        np.cumsum(correct, dtype=np.float64, out=cumulative[1:])
+        return _fixed(average_ties(cumulative, ranked))
+
+    def columns(self) -> Iterator[tuple[int, FloatArray]]:
+        """Each class and its probabilities (N,), which may be changed at will."""
+        for first, columns in self._column_blocks(
+            lambda some: self.probabilities[:, some].T.copy("C")
+        ):
+            yield from enumerate(columns, start=first)
+
+    def rankings(self) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Classes, and numbers (N,) that rank the cases by each against all others.
+
+        Of logits they are in the order of the log-odds, which tell cases apart whose probabilities
+        all round to 1. Of two classes the second alone comes: one ranking serves both.
+        """
+        if len(self.class_names) == 2:
+            yield 1, one_ranking(self.scores, self.kind == "logits")
+        elif self.kind == "probabilities":
+            yield from self.columns()
+        else:
+            odds = LogOdds(self.scores)
+            for first, columns in self._column_blocks(odds.of):
+                yield from enumerate(columns, start=first)
+
+    def _column_blocks(self, columns: Any) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Blocks of columns (k, N) with the number of the first.
+
+        A single column of a row-major array touches all of its memory; several at once do not cost
+        more. Two blocks are held at a time, so that each is a small part of the whole.
+        """
+        samples, classes = self.scores.shape
+        step = max(1, min(classes // 12, _COLUMNS_BLOCK // samples))
+        for first in range(0, classes, step):
+            yield first, columns(slice(first, first + step))
+
+    def _at(self, array: FloatArray, classes: npt.NDArray[np.integer[Any]]) -> FloatArray:
+        """One class (N,) of each row of an array (N, K)."""
+        picked = np.empty(classes.size, array.dtype)
+        for rows in row_blocks(classes):
+            block = array[rows]
+            picked[rows] = block[np.arange(len(block)), classes[rows]]
+        return picked
+
+    def _changed(self, **changes: Any) -> Predictions:
+        """The same but for some valid attributes; what was computed is left behind."""
+        new = object.__new__(Predictions)
+        names = ("_labels", *Predictions.__dataclass_fields__)
+        new._fill(**{name: self.__dict__[name] for name in names} | changes)
+        return new
+
+    def _fill(self, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            fixed = _fixed(value) if isinstance(value, np.ndarray) else value
+            object.__setattr__(self, name, fixed)
+
+
+def as_predictions(
+    truth: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
+    of: Truth = "labels",
+    named: str = "probabilities",
+) -> Predictions:
+    """What a function was given as (labels, probabilities), or as one `Predictions`.
+
+    Parameters
+    ----------
+    truth : array_like or Predictions
+        Labels (N,), or what `of` says; or predictions that have them.
+    probabilities : array_like, shape (N, K), optional
+        None beside predictions.
+    from_logits : bool
+        Whether the rows are logits instead.
+    of : {"labels", "votes", "posterior"}
+        What the truth is, and has to be there.
+    named : str
+        What the caller calls the probabilities, for messages.
+
+    Returns
+    -------
+    Predictions
+        The one that was given, which is not checked again.
+
+    Raises
+    ------
+    InputError
+        If they are not valid, if predictions come with something else, or have sample weights.
+
+    Examples
+    --------
+    >>> as_predictions([0, 1], [[0.9, 0.1], [0.2, 0.8]]).correct.tolist()
+    [True, True]
+    >>> as_predictions([[0.9, 0.1], [0.2, 0.8]], [0, 1])  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: labels: ...
+    """
+    check_flag("from_logits", from_logits)
+    if isinstance(truth, Predictions):
+        if probabilities is not None:
+            raise InputError(
+                f"{named}: expected nothing beside Predictions, which have their own, received "
+                f"a {type(probabilities).__name__}"
+            )
+        given = truth
+    elif probabilities is None or isinstance(probabilities, Predictions):
+        raise InputError(
+            f"{named}: expected ({of}, {named}), or one lsp.Predictions alone, received "
+            + (f"{of} alone" if probabilities is None else "Predictions in the second place")
+        )
+    else:
+        scores: dict[str, Any] = {"logits" if from_logits else "probabilities": probabilities}
+        try:
+            if of == "labels":
+                checks.exchanged(truth, probabilities, Rows())
+            checks.several_columns(probabilities, Rows())
+            truths: dict[str, Any] = {"labels": None, of: truth}
+            given = Predictions(**truths, **scores)
+        except InputError as error:
+            if named == "probabilities":
+                raise
+            raise InputError(str(error).replace("probabilities:", f"{named}:", 1)) from None
+    given.need(of)
+    if given.sample_weight is not None:
+        raise InputError(
+            "sample_weight: expected predictions without weights, which are not taken into account "
+            "here; draw or repeat the cases instead"
+        )
+    return given
+
+
+def concatenated(parts: Sequence[Predictions]) -> Predictions:
+    """The cases of several one after the other: their scores, labels and posteriors.
+
+    Parameters
+    ----------
+    parts : sequence of Predictions
+        Of the same classes. Where some are logits and some probabilities, the result has
+        probabilities.
+
+    Returns
+    -------
+    Predictions
+        Without ids, groups, subgroups and votes, as the same case may be in several.
+
+    Examples
+    --------
+    >>> one = Predictions([0], [[0.9, 0.1]])
+    >>> len(concatenated([one, one]))
+    2
+    """
+    first = parts[0]
+    kinds = {part.kind for part in parts}
+    kind: Kind = first.kind if len(kinds) == 1 else "probabilities"
+
+    def joined(arrays: list[Any]) -> Any:
+        return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
+    return first._changed(
+        kind=kind,
+        scores=np.concatenate([getattr(part, kind) for part in parts]),
+        _labels=joined([part.__dict__["_labels"] for part in parts]),
+        ids=None,
+        groups=None,
+        group_names=None,
+        subgroups={},
+        votes=None,
+        posterior=joined([part.posterior for part in parts]),
+        sample_weight=joined([part.sample_weight for part in parts]),
+    )
+
+
+def _fixed(array: npt.NDArray[Any]) -> Any:
+    """A view that cannot be written to."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

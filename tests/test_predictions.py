@@ -1,0 +1,355 @@
+"""`lsp.Predictions`: what it takes, what it refuses with which remedy, and what it computes."""
+
+from __future__ import annotations
+
+import dataclasses
+from decimal import Decimal, getcontext
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
+
+import lsplus_tf as lsp
+from lsplus_tf import metrics
+from lsplus_tf.calibrators import TemperatureScaling
+from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Predictions, as_predictions, checks, concatenated
+
+GOOD = [[0.8, 0.2], [0.3, 0.7], [0.5, 0.5]]
+
+
+def drawn(samples: int, classes: int, seed: int = 0, **more) -> Predictions:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(samples, classes))
+    return Predictions(rng.integers(classes, size=samples), logits=logits, **more)
+
+
+# What is taken ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classes", "decimals", "dtype"),
+    [(k, d, t) for t in (np.float64, np.float32) for k, d in ((2, 2), (4, 2), (9, 3), (200, 4))],
+)
+def test_rows_that_were_rounded_are_taken(classes, decimals, dtype):
+    """As a CSV of others has them: a row of K numbers misses 1 by up to K/2 of its last units."""
+    rng = np.random.default_rng(classes)
+    rows = rng.dirichlet(np.ones(classes), 500).round(decimals).astype(dtype)
+    off = np.abs(rows.sum(axis=1, dtype=float) - 1).max()
+    assert classes == 2 or off > 1e-3, "the test needs rows that the plain tolerance refuses"
+    taken = Predictions(np.zeros(500, int), rows)
+    np.testing.assert_array_equal(taken.probabilities, rows)
+
+
+def test_what_is_farther_off_than_rounding_is_refused():
+    with pytest.raises(InputError, match=r"which sum to 0\.997, at row 0"):
+        Predictions([0], [[0.332, 0.333, 0.332]])
+    with pytest.raises(InputError, match="sum to 1"):  # of six decimals, not of three
+        Predictions([0, 1], [[0.333, 0.333, 0.3325], [0.333333, 0.333333, 0.333334]])
+
+
+def test_a_negative_number_of_rounding_is_zero():
+    given = Predictions([0], [[1.0, -1e-9, 1e-9]])
+    assert given.probabilities.tolist() == [[1.0, 0.0, 1e-9]]
+    with pytest.raises(InputError, match="no negative number"):
+        Predictions([0], [[1.00001, -1e-5]])
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "Float32", "double[pyarrow]"])
+def test_pandas_columns_that_may_have_gaps(dtype):
+    frame = pd.DataFrame(GOOD).astype(dtype)
+    labels = pd.Series([0, 1, 0], dtype="Int64")
+    assert metrics.accuracy(labels, frame) == metrics.accuracy([0, 1, 0], GOOD)
+    frame.iloc[1, 0] = pd.NA
+    with pytest.raises(InputError, match=r"finite number in every column.*row 1"):
+        metrics.accuracy(labels, frame)
+
+
+def test_labels_are_names_or_numbers():
+    names = ["HP", "SSA"]
+    for labels in (["HP", "SSA", "HP"], [0, 1, 0], [0.0, 1.0, 0.0], np.array([[0], [1], [0]])):
+        assert Predictions(labels, GOOD, class_names=names).labels.tolist() == [0, 1, 0]
+    # Classes may be called 1 and 2, which are names before they are numbers.
+    assert Predictions([1, 2, 1], GOOD, class_names=["1", "2"]).labels.tolist() == [0, 1, 0]
+
+
+def test_masked_values_are_refused_and_masks_of_none_are_not():
+    array = np.ma.masked_array(GOOD, np.zeros((3, 2), bool))
+    assert len(Predictions([0, 1, 0], array)) == 3
+    with pytest.raises(InputError, match="logits: expected numbers, received masked ones; leave"):
+        Predictions([0, 1, 0], logits=np.ma.masked_greater(GOOD, 0.6))
+
+
+# What is told -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "remedy"),
+    [
+        (GOOD, [0, 1, 0], "exchange the two"),
+        (GOOD, ["a", "b", "a"], "exchange the two"),
+        ([0.2, 0.7, 0.4], [0, 1, 0], "exchange the two"),
+        ([[1, 0], [0, 1], [1, 0]], GOOD, "labels.argmax(axis=1)"),
+        (["a", "b", "a"], GOOD, "class_names=[...]"),
+        ([0, 1, 0], [[80, 20], [30, 70], [50, 50]], "divide percentages by 100"),
+        ([0, 1, 0], [[3.0, -1.0], [0.2, 0.8], [0.5, 0.5]], "declare them as logits"),
+    ],
+)
+def test_a_mistake_is_told_with_its_remedy(labels, scores, remedy):
+    for made in (Predictions, metrics.accuracy, lsp.plots.reliability_diagram):
+        with pytest.raises(InputError) as caught:
+            made(labels, scores)
+        assert remedy in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_single_column_is_taken_where_it_is_declared_and_else_refused_with_the_remedy():
+    column = [0.2, 0.7, 0.5]
+    expected = np.stack([1 - np.array(column), column], axis=1)
+    for given in (column, np.array(column)[:, np.newaxis]):
+        np.testing.assert_array_equal(Predictions([0, 1, 0], given).probabilities, expected)
+        with pytest.raises(InputError, match=r"of two classes give np\.stack\(\[1 - p, p\]"):
+            metrics.accuracy([0, 1, 0], given)
+    with pytest.raises(InputError, match="numbers from 0 to 1"):
+        Predictions([0, 1, 0], [0.2, 1.7, 0.5])
+
+
+def test_what_is_not_there_is_told():
+    without = Predictions(None, GOOD)
+    assert without.predicted.tolist() == [0, 1, 0]
+    for needs in (metrics.accuracy, lsp.audit, lsp.plots.confidence_density):
+        with pytest.raises(InputError, match="labels: expected predictions with labels"):
+            needs(without)
+    known = Predictions([0, 1, 0], GOOD)
+    with pytest.raises(InputError, match="votes: expected predictions with votes"):
+        metrics.annotator_brier_score(known)
+    with pytest.raises(InputError, match="posterior: expected predictions with posterior"):
+        metrics.true_accuracy(known)
+
+
+def test_weights_are_refused_and_never_ignored():
+    weighted = Predictions([0, 1, 0], GOOD, sample_weight=[1, 2, 0])
+    calls = (
+        metrics.evaluate,
+        lsp.audit,
+        lsp.plots.reliability_diagram,
+        TemperatureScaling().fit,
+        lambda p: metrics.bootstrap_interval("ece", p),
+        lambda p: metrics.paired_bootstrap("ece", p, p),
+        lambda p: metrics.annotator_brier_score(p.computed("probabilities", p.scores)),
+        lambda p: lsp.plots.retention_curves({"HL": p}),
+        metrics.spiegelhalter_test,
+    )
+    for call in calls:
+        with pytest.raises(InputError, match=r"sample_weight: expected predictions without|votes"):
+            call(weighted)
+    for bad, message in (
+        ([1, 2], "shape"),
+        ([1, -1, 1], "at row 1"),
+        ([0, 0, 0], "above 0"),
+        ([1, np.nan, 1], "at row 1"),
+    ):
+        with pytest.raises(InputError, match=f"sample_weight: .*{message}"):
+            Predictions([0, 1, 0], GOOD, sample_weight=bad)
+
+
+def test_predictions_stand_alone():
+    given = Predictions([0, 1, 0], GOOD)
+    with pytest.raises(InputError, match="expected nothing beside Predictions"):
+        metrics.accuracy(given, GOOD)
+    with pytest.raises(InputError, match="Predictions in the second place"):
+        metrics.accuracy([0, 1, 0], given)
+    with pytest.raises(InputError, match=r"expected \(labels, probabilities\), or one lsp"):
+        metrics.accuracy([0, 1, 0])
+    with pytest.raises(InputError, match="one of the two"):
+        Predictions([0, 1, 0])
+    other = Predictions([1, 1, 0], GOOD)
+    with pytest.raises(InputError, match="received some with other labels"):
+        metrics.paired_bootstrap("accuracy", given, other)
+    with pytest.raises(InputError, match="received Predictions beside arrays"):
+        metrics.paired_bootstrap("accuracy", given, GOOD, GOOD)
+
+
+# One form for all ---------------------------------------------------------------------------------
+
+
+def test_every_function_gives_the_same_for_arrays_and_for_predictions():
+    given = drawn(80, 3, votes=np.random.default_rng(1).multinomial(5, [0.2, 0.3, 0.5], 80))
+    arrays = given.labels, given.scores
+    for name in metrics.__all__:
+        function = getattr(metrics, name)
+        if name.startswith("annotator_"):
+            expected = function(given.votes, given.scores, from_logits=True)
+        elif name in ("top_k_error", "risk_at_coverage", "coverage_at_risk"):
+            options = {"top_k_error": {"k": 2}, "risk_at_coverage": {"coverage": 0.5}}
+            options = options.get(name, {"risk": 0.5})
+            expected = function(*arrays, from_logits=True, **options)
+            assert function(given, **options) == expected
+            continue
+        elif name.endswith(("_score", "_error", "accuracy", "auroc", "aurc", "likelihood")):
+            if name.startswith("true_"):
+                continue
+            expected = function(*arrays, from_logits=True)
+        else:
+            continue
+        assert function(given) == expected, name
+    assert metrics.evaluate(given) == metrics.evaluate(*arrays, from_logits=True)
+    grouped = given.replace(groups=np.arange(80) // 4)
+    expected = metrics.bootstrap_interval(
+        "brier", *arrays, groups=np.arange(80) // 4, num_resamples=50, from_logits=True
+    )
+    assert metrics.bootstrap_interval("brier", grouped, num_resamples=50) == expected
+
+
+def test_an_audit_of_two_models_checks_each_once(monkeypatch):
+    """What was valid when it was made is not checked again; nor is what was computed of it."""
+    checked = []
+    scores = checks.scores
+
+    def watched(kind, given, rows):
+        checked.append(given)
+        return scores(kind, given, rows)
+
+    monkeypatch.setattr(checks, "scores", watched)
+    first, second = drawn(300, 3, seed=1), drawn(300, 3, seed=1)
+    lsp.audit(first, second, num_resamples=20, paper=True)
+    assert len(checked) == 2
+
+
+# What follows from it -----------------------------------------------------------------------------
+
+
+def test_nothing_of_it_can_be_changed():
+    given = drawn(5, 3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        given.scores = given.scores
+    for name in ("scores", "labels", "probabilities", "predicted", "confidence", "correct"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(given, name)[0] = 0
+
+
+def test_what_the_user_gave_is_neither_copied_nor_frozen():
+    rows = np.array(GOOD)
+    given = Predictions([0, 1, 0], rows)
+    assert np.shares_memory(given.probabilities, rows)
+    rows[0] = [0.9, 0.1]
+
+
+def test_derived_values_are_computed_once():
+    given = drawn(50, 3)
+    for name in ("probabilities", "logits", "predicted", "confidence", "correct", "ranked"):
+        assert getattr(given, name) is getattr(given, name)
+
+
+def test_some_of_the_cases():
+    given = drawn(
+        6,
+        3,
+        ids=list("abcdef"),
+        groups=["x", "y", "x", "z", "y", "z"],
+        subgroups={"site": ["S", "T"] * 3},
+        sample_weight=np.arange(6.0),
+        posterior=np.full((6, 3), 1 / 3),
+    )
+    some = given.take([5, 1])
+    assert some.ids.tolist() == ["f", "b"]
+    assert some.group_names[some.groups].tolist() == ["z", "y"]
+    assert some.groups.tolist() == [0, 1]
+    assert list(some.subgroups["site"]) == ["T", "T"]
+    assert some.sample_weight.tolist() == [5, 1]
+    np.testing.assert_array_equal(some.scores, given.scores[[5, 1]])
+    np.testing.assert_array_equal(some.labels, given.labels[[5, 1]])
+    assert given.take(given.groups == 0).ids.tolist() == ["a", "c"]
+
+
+def test_classes_in_another_order():
+    given = drawn(20, 3, class_names=["a", "b", "c"])
+    other = given.ordered(["c", "a", "b"])
+    assert metrics.evaluate(other) == pytest.approx(metrics.evaluate(given))
+    np.testing.assert_array_equal(other.scores[:, 0], given.scores[:, 2])
+    with pytest.raises(InputError, match="class_names: expected the classes a, b, c"):
+        given.ordered(["a", "b", "d"])
+
+
+def test_several_together():
+    one, two = drawn(10, 3, seed=1), drawn(15, 3, seed=2)
+    both = concatenated([one, two])
+    assert both.kind == "logits"
+    np.testing.assert_array_equal(both.labels, np.concatenate([one.labels, two.labels]))
+    mixed = concatenated([one, Predictions(two.labels, two.probabilities)])
+    np.testing.assert_array_equal(mixed.probabilities, both.probabilities)
+
+
+def test_calibrators_take_it_and_give_it():
+    given = drawn(200, 3, ids=np.arange(200))
+    fitted = TemperatureScaling().fit(given)
+    assert fitted.to_json() == TemperatureScaling().fit(given.scores, given.labels).to_json()
+    calibrated = fitted.calibrate(given)
+    np.testing.assert_array_equal(calibrated.probabilities, fitted.predict_proba(given.scores))
+    assert calibrated.ids is given.ids
+    with pytest.raises(InputError, match="labels: expected none beside Predictions"):
+        TemperatureScaling().fit(given, given.labels)
+
+
+# Rankings -----------------------------------------------------------------------------------------
+
+
+def exact_log_odds(logits: np.ndarray) -> np.ndarray:
+    """With a hundred digits."""
+    getcontext().prec = 100
+    rows = []
+    for row in logits.tolist():
+        powers = [Decimal(z).exp() for z in row]
+        rows.append([p / (sum(powers) - p) for p in powers])
+    return np.array(rows, dtype=object)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_logits_rank_by_their_log_odds(classes, scale):
+    """Also where the softmax of many is 1."""
+    rng = np.random.default_rng(classes)
+    logits = rng.normal(size=(60, classes)) * scale
+    given = Predictions(np.arange(60) % classes, logits=logits)
+    odds = exact_log_odds(logits)
+    for k, ranking in given.rankings():
+        np.testing.assert_array_equal(rankdata(ranking), rankdata(odds[:, k]))
+    areas = [roc_auc_score(given.labels == k, rankdata(odds[:, k])) for k in range(classes)]
+    assert metrics.auroc(given) == pytest.approx(np.mean(areas), abs=1e-12)
+
+
+def test_saturated_logits_have_an_order():
+    logits = [[0, 60.2], [0, 61], [0, 60.4], [0, 62.5]]
+    assert metrics.auroc([0, 1, 0, 1], logits, from_logits=True) == 1.0
+    interval = metrics.bootstrap_interval(
+        "auroc", [0, 1, 0, 1] * 5, logits * 5, num_resamples=20, from_logits=True
+    )
+    assert interval.value == interval.low == interval.high == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_ranking_serves_both_of_two_classes(dtype):
+    """1 - p rounds to 1 at one end, and p at the other: the smaller of the two ranks."""
+    small = np.array([1e-12, 2e-12, 3e-12, 4e-12, 0.3], dtype)
+    labels = [0, 0, 1, 1, 1]
+    low = Predictions(labels, np.stack([1 - small, small], axis=1))
+    high = Predictions(1 - np.array(labels), np.stack([small, 1 - small], axis=1))
+    assert metrics.auroc(low) == metrics.auroc(high) == 1.0
+    assert metrics.auroc(Predictions(labels, small)) == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_ranking_of_two_classes_is_that_of_scikit_learn(dtype):
+    rng = np.random.default_rng(0)
+    second = rng.integers(0, 33, 400) / 32  # exact in every dtype, with ties, 0, 1/2 and 1
+    rows = np.stack([1 - second, second], axis=1).astype(dtype)
+    labels = rng.integers(0, 2, 400)
+    expected = roc_auc_score(labels, second)
+    assert metrics.auroc(labels, rows) == pytest.approx(expected, abs=1e-12)
+
+
+def test_as_predictions_gives_what_it_was_given():
+    given = drawn(5, 2)
+    assert as_predictions(given) is given
