@@ -64,7 +64,7 @@ SAME = {
     ),
     "mdca.calibration_library.BrierScore": (metrics.brier_score, ALL),
     "torrvision.AdaptiveECELoss(15)": (
-        lambda y, p: metrics.adaptive_calibration_error(y, p, convention="paper"),
+        lambda y, p: metrics.adaptive_calibration_error(y, p, convention="released_code"),
         ALL,
     ),
     # Both leave probabilities of 0 out of every bin (see test_metrics).
@@ -118,7 +118,7 @@ SAME = {
     ),
     "shifts.rejection_curve.mean()  (grouped ties)": (mean_error("standard"), ALL),
     # Ties are in the order of NumPy's unstable sort.
-    "shifts.rejection_curve.mean()  (ungrouped)": (mean_error("paper"), PLAIN),
+    "shifts.rejection_curve.mean()  (ungrouped)": (mean_error("released_code"), PLAIN),
     # float32 there: NaN where a probability is 0 or 1, and 1e-5 off elsewhere.
     "ece_kde(bw=0.001,p=1,canonical)": (kde(0.001, "canonical"), (*TWO, EDGES)),
     "ece_kde(bw=0.02,p=1,canonical)": (kde(0.02, "canonical"), (*TWO, EDGES)),
@@ -331,7 +331,7 @@ def test_probabilities_of_exactly_0_and_1_are_in_the_outer_bins(closed):
     assert terms.brier_score == pytest.approx(metrics.brier_score(labels, probabilities))
 
 
-@pytest.mark.parametrize("convention", ["standard", "paper"])
+@pytest.mark.parametrize("convention", ["standard", "released_code"])
 def test_equal_mass_is_the_adaptive_error(convention):
     arguments = random_predictions(211, 3, dtype=np.float32)
     for num_bins in (1, 7, 15, 300):
@@ -812,7 +812,7 @@ def test_bad_predictions_are_refused(name):
         ("expected_calibration_error", {"binning": "x"}, "binning: .*'equal_mass', received 'x'"),
         (
             "expected_calibration_error",
-            {"closed": "left", "convention": "paper"},
+            {"closed": "left", "convention": "released_code"},
             "closed: expected 'right', which the paper's bins are",
         ),
         ("static_calibration_error", {"closed": "x"}, "closed: .*received 'x'"),

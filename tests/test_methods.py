@@ -275,7 +275,7 @@ def test_an_ensemble_is_one_more_row(everything):
         for seed in (0, 1)
     ]
     mean = sum(metrics.softmax(p.logits) for p in runs) / 2
-    expected = metrics.evaluate(runs[0].labels, mean, convention="paper")
+    expected = metrics.evaluate(runs[0].labels, mean, convention="released_code")
     for column in comparison.columns:
         assert comparison.mean[column.key].iloc[-1] == pytest.approx(100 * expected[column.key])
         assert np.isnan(comparison.sd[column.key].iloc[-1])

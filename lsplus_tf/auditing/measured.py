@@ -182,7 +182,7 @@ def _audit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
         table = _metrics(predictions, gap, num_resamples, seed)
-        paper_metrics = metrics.evaluate(predictions, convention="paper") if paper else None
+        paper_metrics = metrics.evaluate(predictions, convention="released_code") if paper else None
     automatic = automatic_share(predictions, error_rate)
     table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(

@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_choice, check_count
-from lsplus_tf.metrics.conventions import Convention
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 
@@ -44,11 +44,11 @@ def equal_mass_bins(
     """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
     check_count("num_bins", num_bins)
     ranked = predictions.ranked[0]
-    if convention == "paper":
+    if convention == "released_code":
         samples = ranked.size
         positions = np.linspace(0, samples, num_bins + 1)
         quantiles = np.interp(positions, np.arange(samples), ranked[::-1]).astype(np.float32)
-        return width_totals(predictions.confidence, predictions.correct, quantiles, "paper")
+        return width_totals(predictions.confidence, predictions.correct, quantiles, "released_code")
     return mass_totals(ranked, predictions.cumulative_correct, num_bins)
 
 
@@ -188,7 +188,7 @@ def check_norm(norm: Norm) -> float:
 
 def check_closed(closed: Closed, convention: Convention) -> None:
     check_choice("closed", closed, Closed)
-    if closed == "left" and convention == "paper":
+    if closed == "left" and convention == "released_code":
         raise InputError("closed: expected 'right', which the paper's bins are, received 'left'")
 
 
@@ -204,7 +204,7 @@ def bin_index(
         for edge in edges:
             counts += is_above(values, edge)
         index = counts.astype(np.intp)
-    return index if convention == "paper" else index.clip(1, edges.size - 1, out=index)
+    return index if convention == "released_code" else index.clip(1, edges.size - 1, out=index)
 
 
 def _column_sums(block: FloatArray, power: int) -> npt.NDArray[np.float64]:

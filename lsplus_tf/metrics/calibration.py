@@ -7,10 +7,11 @@ The arguments, the errors raised and the two conventions are those of
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_fraction
 from lsplus_tf.metrics import bin_totals, measures
 from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
-from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.metrics.conventions import predictions_for
 from lsplus_tf.predictions import Predictions, as_predictions
 
 
@@ -37,7 +38,7 @@ def expected_calibration_error(
     probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
     binning : {"equal_width", "equal_mass"}
         Bins of equal width, or those of :func:`adaptive_calibration_error`, which have no edges.
@@ -144,7 +145,7 @@ def adaptive_calibration_error(
     probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
@@ -245,7 +246,7 @@ def static_calibration_error(
     probabilities : array_like, shape (N, K), optional
     num_bins : int
         Number of bins B, at least 1.
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
     closed : {"right", "left"}
         The side of a bin that belongs to it, as in :func:`expected_calibration_error`.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_choice
 from lsplus_tf.predictions import Predictions, as_predictions
-
-Convention = Literal["standard", "paper"]
 
 
 def predictions_for(
@@ -21,8 +18,8 @@ def predictions_for(
 ) -> Predictions:
     """What a metric was given, as it is measured in a convention.
 
-    "paper" has float32 probabilities with subnormals flushed to zero, as the TensorFlow 2.4 of the
-    LS+ authors did.
+    "released_code" has float32 probabilities with subnormals flushed to zero, as the TensorFlow 2.4
+    of the LS+ authors did.
     """
     check_choice("convention", convention, Convention)
     given = as_predictions(labels, probabilities, from_logits=from_logits)

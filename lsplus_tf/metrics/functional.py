@@ -8,11 +8,11 @@ checked again. It returns a Python float (a fraction, not a percentage), and rai
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
 
-Where the LS+ paper's released code departs from the sound definition, ``convention="paper"``
-follows the code, so that its tables can be reproduced:
+Where the LS+ paper's released code departs from the sound definition,
+``convention="released_code"`` follows the code, so that its tables can be reproduced:
 
 ============  ======================================  ==========================================
-\\             ``"standard"``                          ``"paper"``
+\\             ``"standard"``                          ``"released_code"``
 ============  ======================================  ==========================================
 dtype         that of the probabilities               float32, subnormals flushed to zero
 accuracy      of the first most probable class        a tied maximum counts as wrong
@@ -28,10 +28,11 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 
 import numpy.typing as npt
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_count
 from lsplus_tf.metrics import measures
 from lsplus_tf.metrics.bin_totals import PAPER_BINS
-from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.metrics.conventions import predictions_for
 from lsplus_tf.predictions import Predictions, as_predictions
 
 
@@ -45,13 +46,13 @@ def accuracy(
     """Share of samples whose most probable class is the true one.
 
     Where several classes tie for the maximum the first one is predicted; with
-    ``convention="paper"`` such a sample is wrong whatever its label.
+    ``convention="released_code"`` such a sample is wrong whatever its label.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
@@ -65,7 +66,7 @@ def accuracy(
     --------
     >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]])
     1.0
-    >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="paper")
+    >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="released_code")
     0.5
     """
     predictions = predictions_for(convention, labels, probabilities, from_logits)
@@ -273,14 +274,14 @@ def negative_log_likelihood(
     """Mean of -log p(true class), the cross-entropy in nats.
 
     A probability of 0 counts as the smallest normal float64, 2.2e-308, which keeps the mean finite:
-    that sample contributes 708.4. With ``convention="paper"`` p is clipped to [1e-7, 1 - 1e-7] in
-    float32, as Keras does, so that a sample contributes at most 16.1.
+    that sample contributes 708.4. With ``convention="released_code"`` p is clipped to
+    [1e-7, 1 - 1e-7] in float32, as Keras does, so that a sample contributes at most 16.1.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
@@ -342,7 +343,7 @@ def evaluate(
         True classes in [0, K).
     probabilities : array_like, shape (N, K), optional
         Softmax outputs, or logits.
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         Sound definitions, or those of the LS+ paper's released code; the table at the head of this
         module says how they differ.
     from_logits : bool

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy.integrate import trapezoid
 from sklearn.metrics import precision_recall_fscore_support
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.metrics.bin_totals import (
     Closed,
@@ -18,7 +19,6 @@ from lsplus_tf.metrics.bin_totals import (
     gap_norm,
     top_label_bins,
 )
-from lsplus_tf.metrics.conventions import Convention
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 
@@ -31,7 +31,7 @@ _SORTED_BELOW = 2**13  # so few values are rather sorted as they are
 def accuracy(predictions: Predictions, convention: Convention = "standard") -> float:
     """Share of correct samples."""
     correct = predictions.correct
-    if convention == "paper":
+    if convention == "released_code":
         maxima = predictions.probabilities == predictions.confidence[:, np.newaxis]
         correct = correct & (np.count_nonzero(maxima, axis=1) == 1)
     return float(correct.mean())
@@ -120,7 +120,7 @@ def sce(
     gaps = class_bin_sums(predictions, num_bins, (1,), closed, convention)[0]
     gaps -= class_bin_hits(predictions, num_bins, closed, convention=convention)
     class_errors = np.abs(gaps).sum(axis=1) / predictions.labels.size
-    if convention == "paper":
+    if convention == "released_code":
         class_errors = class_errors[: predictions.labels.max() + 1]
     return float(class_errors.mean())
 
@@ -153,7 +153,7 @@ def log_losses(
     """-log p(true class) of each sample, for blocks of samples."""
     for rows in row_blocks(predictions.labels):
         true = predictions.true_probability[rows]
-        if convention == "paper":
+        if convention == "released_code":
             # In float32, where 1 - 1e-7 is 0.99999988.
             clipped = true.clip(np.float32(1e-7), np.float32(1 - 1e-7)).astype(np.float64)
         else:
@@ -192,10 +192,10 @@ def retention(
     """Fractions retained, by default those of the convention, and the accuracy at each."""
     samples = predictions.labels.size
     cumulative = predictions.cumulative_correct
-    if convention == "paper":  # ties in the order in which they come
+    if convention == "released_code":  # ties in the order in which they come
         ranking = np.argsort(-predictions.confidence, kind="stable")
         cumulative = np.concatenate(([0.0], np.cumsum(predictions.correct[ranking])))
-    if fractions is None and convention == "paper":
+    if fractions is None and convention == "released_code":
         fractions = np.log(np.arange(1, 201)) / np.log(200)
     elif fractions is None:
         fractions = np.arange(samples + 1) / samples

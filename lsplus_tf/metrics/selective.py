@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction
 from lsplus_tf.metrics import measures
-from lsplus_tf.metrics.conventions import Convention, predictions_for
+from lsplus_tf.metrics.conventions import predictions_for
 from lsplus_tf.predictions import Predictions, as_predictions
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -37,11 +38,12 @@ def retention_curve(
     probabilities : array_like, shape (N, K), optional
     fractions : array_like, shape (M,), optional
         Fractions in [0, 1] at which to evaluate the curve. Default: i/N for i = 0..N, every point
-        that there is; with ``convention="paper"`` the paper's log(i)/log(200) for i = 1..200.
-    convention : {"standard", "paper"}
+        that there is; with ``convention="released_code"`` the paper's log(i)/log(200) for
+        i = 1..200.
+    convention : {"standard", "released_code"}
         Samples of equal confidence count by expectation over their orders ("standard"), or in the
-        order in which they come, in float32 ("paper": NumPy's unstable sort, used there, leaves
-        their order to the machine). Both rank by confidence; the published curves do not.
+        order in which they come, in float32 ("released_code": NumPy's unstable sort, used
+        there, leaves their order to the machine). Both rank by confidence; the published curves do not.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -93,7 +95,7 @@ def retention_auc(
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         See :func:`retention_curve`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.

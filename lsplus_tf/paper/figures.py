@@ -90,7 +90,9 @@ def curve_by_class(published: Published) -> FloatArray:
 
 def curve_by_confidence(published: Published) -> FloatArray:
     """The retention curve as the paper's text has it: the most confident first."""
-    return metrics.retention_curve(published.labels, published.probabilities, convention="paper")[1]
+    return metrics.retention_curve(
+        published.labels, published.probabilities, convention="released_code"
+    )[1]
 
 
 def retention_areas(artifacts: Artifacts) -> pd.DataFrame:

@@ -55,7 +55,7 @@ def runs_from_predictions(artifacts: Artifacts) -> pd.DataFrame:
         published = artifacts.predictions(backbone, method, run)
         if published is not None:
             measured = metrics.evaluate(
-                published.labels, published.probabilities, convention="paper"
+                published.labels, published.probabilities, convention="released_code"
             )
             row = {"dataset": "mhist", "backbone": backbone, "method": method, "run": run}
             frames.append(pd.DataFrame([row | {m: measured[m] for m in METRICS}]))

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.metrics import aurc, retention_auc, retention_curve, risk_coverage_curve
-from lsplus_tf.metrics.conventions import Convention
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import Runs
 from lsplus_tf.predictions import Predictions
@@ -28,7 +28,7 @@ def retention_curves(
     predictions : mapping of str to Predictions or (labels, probabilities), or to a list of them
         One entry per method, in the order of its colours; a list holds one item per seed, and its
         curve is the mean with a band from the lowest to the highest seed.
-    convention : {"standard", "paper"}
+    convention : {"standard", "released_code"}
         How the legend's R-AUC is computed, as in :func:`~lsplus_tf.metrics.retention_auc`.
     ax : matplotlib.axes.Axes, optional
 

@@ -188,7 +188,9 @@ class Results:
     @cached_property
     def _measured(self) -> dict[str, list[dict[str, float]]]:
         return {
-            row.key: [metrics.evaluate(each, convention="paper") for each in self.predictions(row)]
+            row.key: [
+                metrics.evaluate(each, convention="released_code") for each in self.predictions(row)
+            ]
             if row.ensemble or row.calibrators
             else self._saved(row, "test")
             for row in self.rows

@@ -154,7 +154,7 @@ def _figures(results: Results, comparison: tables.Comparison) -> dict[str, Figur
         figures |= _beside_the_first(predictions, histories, range_over_seeds(results))
     else:
         figures["retention"], (ax,) = _panels(1, 5.5, 4.0)
-        plots.retention_curves(predictions, convention="paper", ax=ax)  # as in the table
+        plots.retention_curves(predictions, convention="released_code", ax=ax)  # as in the table
         curves = ("loss", "val_loss", "accuracy", "val_accuracy")
         figures["training_curves"], axes = _panels(len(curves), 4.0, 3.0)
         figures["training_curves"].suptitle(
@@ -253,7 +253,9 @@ def _beside_the_first(
     figures["retention"], axes = _panels(len(predictions), 3.4, 3.0)
     for ax, (title, runs) in zip(axes, predictions.items(), strict=True):
         shown = {first: predictions[first], title: runs}
-        plots.retention_curves(shown, convention="paper", ax=ax).set_title(title)  # as in the table
+        plots.retention_curves(shown, convention="released_code", ax=ax).set_title(
+            title
+        )  # as in the table
     figures["training_curves"], axes = _panels(len(histories), 3.4, 3.0)
     for ax, (title, logs) in zip(axes, histories.items(), strict=True):
         shown_logs = {first: histories[first], title: logs}

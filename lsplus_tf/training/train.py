@@ -182,7 +182,8 @@ def _write(
         "test": _predict(model, dataset.test, dataset.class_names, protocol.batch_size),
     }
     measured = {
-        split: metrics.evaluate(found, convention="paper") for split, found in predictions.items()
+        split: metrics.evaluate(found, convention="released_code")
+        for split, found in predictions.items()
     }
     _log.info("test: %s", measured["test"])
 
