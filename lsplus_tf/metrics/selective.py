@@ -43,7 +43,8 @@ def retention_curve(
     convention : {"standard", "released_code"}
         Samples of equal confidence count by expectation over their orders ("standard"), or in the
         order in which they come, in float32 ("released_code": NumPy's unstable sort, used
-        there, leaves their order to the machine). Both rank by confidence; the published curves do not.
+        there, leaves their order to the machine). Both rank by confidence; the published curves do
+        not.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
