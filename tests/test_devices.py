@@ -17,13 +17,15 @@ import yaml
 from rounding import assert_equal_but_for_rounding, assert_exact_step, variables
 
 import lsplus_tf.training.train  # noqa: F401  registers what saved models are made of
+from lsplus_tf.backbones import build_classifier
+from lsplus_tf.backbones.weights import leaf_layers
 from lsplus_tf.config import Augmentation, Protocol, load_config
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.devices import evaluation_batch_size, strategy_for
+from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 
 # --- the parts of batches -------------------------------------------------------------------------
 
@@ -69,6 +71,21 @@ def assert_parts(whole: list[Any], parts: list[list[Any]]) -> None:
         for i, expected in enumerate(batch):
             joined = np.concatenate([part[i] for part in of_batch])
             np.testing.assert_allclose(joined, expected, rtol=1e-6, atol=1e-4)
+
+
+# --- the network of several devices ---------------------------------------------------------------
+
+
+def test_the_copy_of_a_network_is_the_network_with_synchronized_statistics():
+    strategy = tf.distribute.get_strategy()
+    model = build_classifier("small_residual_cnn", (8, 8, 1), 10, width=0.1, head=(4,))
+    copy = replicated(model, strategy)
+    images = load_dataset("digits").test.images[:20].astype(np.float32)
+    np.testing.assert_array_equal(copy(images), model(images))
+    for made, expected in ((model, False), (copy, True)):
+        norms = [x for x in leaf_layers(made) if isinstance(x, keras.layers.BatchNormalization)]
+        assert len(norms) == 9
+        assert all(norm.synchronized == expected for norm in norms)
 
 
 # --- two devices ----------------------------------------------------------------------------------
@@ -128,6 +145,7 @@ def test_a_training_on_two_devices_goes_on(trained):
     np.testing.assert_array_equal(ours[0], theirs[0])
 
 
+@pytest.mark.usefixtures("nondeterministic")
 def test_xla_gives_what_the_kernels_give(trained):
     """And is what a run had: Keras leaves it out where it cannot compile."""
     summary = run_folder.read_json(trained / "xla_on_1", run_folder.SUMMARY)
