@@ -184,9 +184,9 @@ def writing(
 ) -> Iterator[Path]:
     """A temporary path for a file or folder, put in the place of `out` if the block succeeds.
 
-    A process that is killed leaves what was there before, or the new one, whole. (Where a file
-    system cannot exchange two folders there is a moment in which the old one has another name; the
-    next call puts it back.) What it left is removed by the next call.
+    A process that is killed leaves the old output or the new one, whole, and the next call removes
+    what else it left. (Where the file system cannot exchange two folders, the old one has another
+    name for a moment; the next call puts it back.)
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def writing(
     Raises
     ------
     OutputError
-        As `check_output`; or it could not be written, of which nothing is left.
+        As `check_output`; or it could not be written, and nothing is left of it.
     """
     inputs = tuple(inputs)
     path = check_output(out, kind, argument=argument, inputs=inputs)
@@ -237,12 +237,14 @@ def reporting(path: Path, argument: str = "--out", work: Path | None = None) -> 
 
 
 @contextlib.contextmanager
-def given_as(argument: str) -> Iterator[None]:
-    """Let an `OutputError` of the block name another argument: that of the caller's caller."""
+def given_as(option: str, argument: str) -> Iterator[None]:
+    """Let an `OutputError` about an argument of a function name the option that it came from."""
     try:
         yield
     except OutputError as error:
-        raise OutputError(argument, error.problem) from error
+        if error.argument != argument:
+            raise
+        raise OutputError(option, error.problem) from error
 
 
 # --- the rule -------------------------------------------------------------------------------------

@@ -804,6 +804,12 @@ def test_errors_about_other_files_are_not_the_outputs(tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+def test_an_option_is_named_for_its_own_argument_only():
+    for argument, named in (("folder", "--out"), ("dataset.cache_dir", "dataset.cache_dir")):
+        with pytest.raises(OutputError, match=f"^{named}: wrong$"), given_as("--out", "folder"):
+            raise OutputError(argument, "wrong")
+
+
 def test_no_internal_name_is_told(tmp_path):
     (tmp_path / "result").mkdir()
     with (

@@ -128,7 +128,7 @@ def audit(
         )
     written: list[Path] = []
     if out is not None:
-        with files.given_as("--out"):
+        with files.given_as("--out", "folder"):
             written = auditing.write_audit(result, out)
     _print(console, result)
     for path in written:

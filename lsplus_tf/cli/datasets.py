@@ -94,7 +94,7 @@ def check_dataset(
     from lsplus_tf.datasets import check
 
     if out is not None:
-        kind = table_kind("such a table", lambda headings: headings == check.COLUMNS)
+        kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
     console = Console()
     dataset = _list_or_load(name, data_dir, group_pattern)
@@ -129,13 +129,12 @@ def show_dataset(
     """
     from lsplus_tf import files
 
-    title = "lsplus_tf contact sheet"
-    kind = files.FileKind(
-        "a contact sheet", files.begins_with(rb"(?s)\x89PNG\r\n.*" + title.encode())
-    )
-    kind_of_data, _, folder = name.partition(":")
-    images = [folder] if kind_of_data == "folder" else []
-    files.check_output(out, kind, inputs=(_source(name), data_dir), images=images)
+    title = "lsplus_tf contact sheet"  # in the file, which shows that it is one
+    ours = files.begins_with(rb"(?s)\x89PNG\r\n.*" + title.encode())
+    kind = files.FileKind("a contact sheet", ours)
+    source = _source(name)
+    images = [source] if source is not None and name.startswith("folder:") else []
+    files.check_output(out, kind, inputs=(source, data_dir), images=images)
 
     import matplotlib.pyplot as plt
 

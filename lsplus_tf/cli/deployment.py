@@ -115,7 +115,7 @@ def calibrate(
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
-    with files.given_as("--out"):
+    with files.given_as("--out", "path"):
         calibrator.save(out)
     console.print(
         f"Written: {escape(files.shown(files.expanded(out)))}", highlight=False, soft_wrap=True
@@ -237,7 +237,7 @@ def export(
     path = files.check_output(out, export_kind(out), inputs=(model, calibrator))
     fitted = Calibrator.load(calibrator)
     trained = _open(model, class_names=names(class_names))
-    with files.given_as("--out"):
+    with files.given_as("--out", "out"):
         deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
     Console().print(

@@ -144,7 +144,7 @@ def reproduce(
     from lsplus_tf import files
     from lsplus_tf.training.several_hosts import hosts
 
-    with files.given_as("--out"):
+    with files.given_as("--out", "name"):
         _check_report(folder, methods, seeds)
         try:
             _train(experiment, folder, methods, seeds, part, engine, retries)
@@ -198,8 +198,8 @@ def report(
     """
     from lsplus_tf import files
 
-    with files.given_as("RUNS"):
-        _report(files.expanded(runs), methods, seeds)
+    with files.given_as("RUNS", "name"):
+        _report(files.expanded(runs, "RUNS"), methods, seeds)
 
 
 def list_methods() -> None:

@@ -49,7 +49,7 @@ def paper(
         sections.append(section)
         style = "green" if section.passed else "bold red"
         console.print(f"[bold]{escape(title)}:[/] [{style}]{section.tally}[/]", highlight=False)
-    with files.given_as("--out"):
+    with files.given_as("--out", "out"):
         paper_report.write_report(sections, artifacts.problems, folder, out)
     for section in sections:
         for check in section.checks:
