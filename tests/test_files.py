@@ -39,7 +39,7 @@ from lsplus_tf.deployment import export, open_model
 from lsplus_tf.errors import FailedRunsError, InputError
 from lsplus_tf.experiments import Run, gather, run_experiment
 from lsplus_tf.experiments.folder import EXPERIMENT, REPORT_FOLDER
-from lsplus_tf.files import FileKind, FolderKind, OutputError, writing, written_whole
+from lsplus_tf.files import FileKind, FolderKind, OutputError, given_as, writing, written_whole
 from lsplus_tf.page import Page, Section, Text, write_page
 from lsplus_tf.paper import report as paper_report
 from lsplus_tf.report import write_report
