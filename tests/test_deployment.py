@@ -277,7 +277,7 @@ def test_images_are_stretched_as_in_training(tmp_path):
         files = [tmp_path / "set" / str(name) for name in dataset.test.ids]
         (batch,) = predict_files(trained, files)
         expected = softmax(dataset.test.images.reshape(4, 400).astype(float), axis=1)
-        np.testing.assert_allclose(batch.probabilities, expected, atol=1e-12)
+        np.testing.assert_allclose(batch.predictions.probabilities, expected, atol=1e-12)
 
 
 def test_any_keras_model(call, scans, tmp_path):

@@ -53,7 +53,7 @@ def test_sizes_are_those_of_a_run(reproduced, tmp_path):
     state = sum(v.numpy().nbytes for v in [*model.variables, *model.optimizer.variables])
     assert disk["unfinished trainings"] == STATES * state
     predictions = [run_folder.read_predictions(folder, part) for part in ("validation", "test")]
-    arrays = [array for p in predictions for array in (p.logits, p.labels, p.ids)]
+    arrays = [a for p in predictions for a in (p.logits, p.labels, p.ids.to_numpy(np.str_))]
     assert disk["finished runs"] == state + sum(array.nbytes for array in arrays)
     assert sizes(found.host)["images"] == 2 * 1797 * 64
     assert sizes(found.host)["predictions"] == 4 * 10 * 720

@@ -292,7 +292,7 @@ def test_a_network_approaches_the_posterior_with_more_data():
             model.train_on_batch(scaled(train[rows]), labels[rows])
         logits = model.predict_on_batch(scaled(images))
         return [
-            metric(logits, posterior, from_logits=True)
+            metric(posterior, logits, from_logits=True)
             for metric in (metrics.excess_log_loss, metrics.true_calibration_error)
         ]
 
