@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -70,6 +71,8 @@ def test_a_node_that_is_killed(reproduced, tmp_path):
 def test_no_cluster(reproduced, tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))  # where a running one would be noted
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    # Ray looks among all processes too, where another's cluster may be.
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", functools.cache(set))
     with pytest.raises(InputError, match="--address: no Ray cluster at 'auto'"):
         run_experiment(
             read_experiment(reproduced.folder),
