@@ -14,6 +14,8 @@ from lsplus_tf.files import FileKind, writing
 __all__ = [
     "neutral",
     "split_heading",
+    "table_kind",
+    "without_formulas",
     "write_csv",
 ]
 

@@ -9,6 +9,11 @@ __all__ = [
     "MissingDataError",
     "RefusedRunsError",
     "check_choice",
+    "check_count",
+    "check_flag",
+    "check_fraction",
+    "check_level",
+    "check_seed",
     "one_line",
 ]
 

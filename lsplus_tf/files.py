@@ -39,6 +39,21 @@ from filelock import FileLock, Timeout
 
 from lsplus_tf.errors import InputError, one_line
 
+__all__ = [
+    "FileKind",
+    "FolderKind",
+    "OutputError",
+    "begins_with",
+    "check_output",
+    "expanded",
+    "given_as",
+    "locked",
+    "reporting",
+    "shown",
+    "writing",
+    "written_whole",
+]
+
 _PATIENCE = 1.0  # seconds
 _NEW, _OLD, _LOCK = "new", "old", "lock"  # in the hidden folder beside what is being written
 _WORK = ".lsplus_tf"  # how that folder's name ends

@@ -22,6 +22,9 @@ EXPLAINED = {
     r"saturated logits of two classes / paired / auroc.*": (
         "of two classes one ranking serves both, also where p or 1 - p rounds to 1"
     ),
+    r"(four|twelve) cases / report / (auroc|ace) / [12]": (
+        "resamples on which the metric is undefined are left out; they made the interval NaN"
+    ),
 }
 
 

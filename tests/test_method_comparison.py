@@ -119,7 +119,7 @@ def test_methods_that_differ(stored):
     }
     for metric, row in found.iterrows():
         means = {
-            method: np.mean([metrics.evaluate(p, labels)[metric] for labels, p in each])
+            method: np.mean([metrics.evaluate(labels, p)[metric] for labels, p in each])
             for method, each in runs.items()
         }
         expected = means["label_smoothing"] - means["hard_labels"]
@@ -501,8 +501,11 @@ GOOD = ([0, 1, 0], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
         ({"a": [GOOD]}, "runs: expected a mapping of at least two methods .*received 1"),
         ({"a": [GOOD], "b": []}, r"runs\['b'\]: expected a list of runs.*received none"),
         ({"a": [GOOD], "b": "x"}, r"runs\['b'\]: expected a list of runs.*received str"),
-        ({"a": [GOOD], "b": [GOOD, 3]}, r"runs\['b'\]\[1\]: expected a pair .*received int"),
-        ({"a": [GOOD], "b": [GOOD[::-1]]}, r"runs\['b'\]\[0\]: probabilities: expected shape"),
+        ({"a": [GOOD], "b": [GOOD, 3]}, r"\[1\]: expected Predictions or a pair .*received int"),
+            {"a": [GOOD], "b": [GOOD, 3]},
+            r"runs\['b'\]\[1\]: expected Predictions or a pair .*received int",
+        ),
+        ({"a": [GOOD], "b": [GOOD[::-1]]}, r"runs\['b'\]\[0\]: labels: .* exchange the two"),
         (
             {"a": [GOOD], "b": [([0, 1, 2], GOOD[1])]},
             r"runs\['b'\]\[0\]: labels: expected integers from 0 to 1, received 2 at row 2",

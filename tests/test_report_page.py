@@ -125,7 +125,7 @@ def test_differences_of_methods(results, uncertainty):
 def test_it_is_what_compare_methods_says(results, uncertainty):
     """But for the convention, in which no image has a tied maximum here, and the resamples."""
     rows = [row for row in results.rows if not row.calibrators]
-    runs = {row.key: [(y, p) for p, y in results.predictions(row)] for row in rows}
+    runs = {row.key: results.predictions(row) for row in rows}
     table = metrics.compare_methods(runs, metrics=["ece", "brier"], num_resamples=2000)
     for row in table.to_dict("records"):
         found = uncertainty.differences[row["method"], row["metric"]]

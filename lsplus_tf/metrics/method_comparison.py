@@ -39,7 +39,7 @@ from scipy import optimize, stats
 
 from lsplus_tf.errors import InputError, check_count, check_flag, check_level, check_seed
 from lsplus_tf.metrics._method_tests import holm
-from lsplus_tf.metrics.bootstrap import rounding
+from lsplus_tf.metrics.bootstrapping import rounding
 from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED, Values
 from lsplus_tf.metrics.resampled_statistics import (
     Statistic,

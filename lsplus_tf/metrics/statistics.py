@@ -32,7 +32,7 @@ from lsplus_tf.metrics._method_tests import (
     friedman_test,
     holm,
 )
-from lsplus_tf.metrics.bootstrap import Interval, Method, bootstrap, rounding
+from lsplus_tf.metrics.bootstrapping import Interval, Method, bootstrap, rounding
 from lsplus_tf.metrics.resampled_statistics import Metric, pair_of, statistic_of
 from lsplus_tf.predictions import Predictions, as_predictions
 

@@ -32,6 +32,13 @@ class Rows:
         The numbers in this unit of some rows.
     unused : tuple of str
         Columns of the file that play no part.
+
+    Examples
+    --------
+    >>> str(Rows("cases.csv", "line").error("labels: expected a value"))
+    'cases.csv: labels: expected a value'
+    >>> Rows().named(np.array([2, 5]))
+    'rows 2 and 5'
     """
 
     source: str = ""
