@@ -501,10 +501,7 @@ GOOD = ([0, 1, 0], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
         ({"a": [GOOD]}, "runs: expected a mapping of at least two methods .*received 1"),
         ({"a": [GOOD], "b": []}, r"runs\['b'\]: expected a list of runs.*received none"),
         ({"a": [GOOD], "b": "x"}, r"runs\['b'\]: expected a list of runs.*received str"),
-        ({"a": [GOOD], "b": [GOOD, 3]}, r"\[1\]: expected Predictions or a pair .*received int"),
-            {"a": [GOOD], "b": [GOOD, 3]},
-            r"runs\['b'\]\[1\]: expected Predictions or a pair .*received int",
-        ),
+        ({"a": [GOOD], "b": [GOOD, 3]}, r"\['b'\]\[1\]: expected Predictions or a pair .* int"),
         ({"a": [GOOD], "b": [GOOD[::-1]]}, r"runs\['b'\]\[0\]: labels: .* exchange the two"),
         (
             {"a": [GOOD], "b": [([0, 1, 2], GOOD[1])]},
