@@ -24,7 +24,7 @@ reproduce: $(VENV)/installed
 # In the order of conftest.py, which begins with the files that take longest.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 QUICK := losses* released_losses distillation metrics* calibration_errors selective statistics \
-	method_comparison priors calibrators*
+	priors calibrators*
 
 test: $(VENV)/installed-test
 	$(MAKE) -j 2 lint types docs
@@ -32,7 +32,7 @@ test: $(VENV)/installed-test
 
 quick: $(VENV)/installed-test
 	$(MAKE) -j 2 lint types
-	$(PYTEST) $(wildcard $(QUICK:%=tests/test_%.py))
+	$(PYTEST) -k "not (new_process or replicas or two_devices)" $(wildcard $(QUICK:%=tests/test_%.py))
 
 pytest: $(VENV)/installed-test
 	$(PYTEST)
