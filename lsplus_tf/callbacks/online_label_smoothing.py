@@ -21,8 +21,8 @@ class OnlineLabelSmoothing(ComputeLossCallback):
 
     Attributes
     ----------
-    soft_labels : (K, K) float32 array, the matrix in use, rows = true classes.
-    history : list of (K, K) float32 arrays, the matrix after each epoch of the last `fit`.
+    soft_labels : (K, K) array, the matrix in use, rows = true classes.
+    history : list of (K, K) arrays, the matrix after each epoch of the last `fit`.
 
     Raises
     ------
@@ -51,10 +51,10 @@ class OnlineLabelSmoothing(ComputeLossCallback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.history: list[NDArray[np.float32]] = []
+        self.history: list[NDArray[np.floating]] = []
 
     @property
-    def soft_labels(self) -> NDArray[np.float32]:
+    def soft_labels(self) -> NDArray[np.floating]:
         if self._loss is None:
             raise InputError("soft_labels: expected after training has begun, fit was not called")
         return self._loss.soft_labels.numpy()

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from lsplus_tf.callbacks.compute_loss import described, with_bases
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, refuse
+from lsplus_tf.losses.base import Batch, at_least_float32, refuse
 from lsplus_tf.losses.distillation import TfKDSelfTrainingLoss, with_teacher_logits
 
 
@@ -81,12 +81,12 @@ class TeacherLogits(keras.callbacks.Callback):
             self._unwrap()
 
     def logits(self, x: Any) -> tf.Tensor:
-        """The teacher's logits (B, K) float32 for inputs `x`."""
+        """The teacher's logits (B, K) for inputs `x`, float64 if they are, otherwise float32."""
         outputs = self.teacher(x, training=False)
         if not tf.is_tensor(outputs):
             raise InputError("teacher: expected one output, received several")
         of_softmax = getattr(outputs, "_keras_logits", None)
-        values = tf.cast(outputs if of_softmax is None else of_softmax, tf.float32)
+        values = at_least_float32(outputs if of_softmax is None else of_softmax)
         if of_softmax is not None or self.teacher_from_logits:
             return values
         refuse(

@@ -9,13 +9,15 @@ from __future__ import annotations
 import abc
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice
+
+LossDtype = Literal["float32", "float64"]
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -69,14 +71,20 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
 
 
 def matrix_product(left: tf.Tensor, right: np.ndarray | tf.Tensor | tf.Variable) -> tf.Tensor:
-    """Of `left` (..., K) and `right` (K, M) or (K,), float32.
+    """Of `left` (..., K) and `right` (K, M) or (K,), in the dtype of `left`.
 
     In float64, since on GPUs TensorFlow multiplies float32 matrices in TF32, with 11 significant
     bits: on an H200 losses were off by up to 4e-4 of their value, and MMCE, whose terms cancel each
     other, by up to 38%.
     """
     product = tf.tensordot(tf.cast(left, tf.float64), tf.cast(right, tf.float64), axes=1)
-    return tf.cast(product, tf.float32)
+    return tf.cast(product, left.dtype)
+
+
+def at_least_float32(values: Any) -> tf.Tensor:
+    """`values` in float64 if they are, otherwise in float32."""
+    tensor = tf.convert_to_tensor(values)
+    return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
 
 
 def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
@@ -98,14 +106,16 @@ def refuse(valid: tf.Tensor, message: str, values: tf.Tensor) -> None:
 class Batch:
     """The samples that a loss is asked about; `...` is (B,), or (B, H, W) for dense prediction.
 
+    All but the labels are of the loss's dtype.
+
     Attributes
     ----------
     labels : (...) int32 class ids, None where rows were given.
-    given_rows : (..., K) float32 one-hot or soft labels, None where class ids were given.
-    values : (..., K) float32 outputs of the network.
+    given_rows : (..., K) one-hot or soft labels, None where class ids were given.
+    values : (..., K) outputs of the network.
     from_logits : whether `values` are logits; otherwise probabilities.
-    weights : (...) float32 sample weights, None for all 1.
-    teacher_logits : (..., K) float32, None where `y_true` carries none.
+    weights : (...) sample weights, None for all 1.
+    teacher_logits : (..., K), None where `y_true` carries none.
     """
 
     labels: tf.Tensor | None
@@ -124,7 +134,7 @@ class Batch:
         """The one-hot or soft labels, (..., K)."""
         if self.given_rows is not None:
             return self.given_rows
-        return tf.one_hot(self.labels, self.num_classes)
+        return tf.one_hot(self.labels, self.num_classes, dtype=self.values.dtype)
 
     @cached_property
     def classes(self) -> tf.Tensor:
@@ -158,9 +168,9 @@ class Batch:
 
     @cached_property
     def correct(self) -> tf.Tensor:
-        """What the label gives the predicted class, (...) float32: 1 or 0 for hard labels."""
+        """What the label gives the predicted class, (...): 1 or 0 for hard labels."""
         if self.labels is not None:
-            return tf.cast(self.labels == self.predicted, tf.float32)
+            return tf.cast(self.labels == self.predicted, self.values.dtype)
         return self.at(self.given_rows, self.predicted)
 
     @cached_property
@@ -173,7 +183,7 @@ class Batch:
 
         Parameters
         ----------
-        targets : (..., K) float32.
+        targets : (..., K).
         unit_rows : whether the rows of `targets` sum to 1, as TensorFlow's fused operation takes
             for granted in its gradient.
         """
@@ -216,17 +226,19 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
     from_logits : whether `y_pred` holds logits; otherwise probabilities. Where a softmax layer
         made the probabilities, its logits are used, which keeps the gradient of a confident error.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64", whatever the policy: Keras casts the labels
+        to this dtype too, and float16 turns class 4097 into 4096.
     """
 
-    def __init__(self, *, from_logits: bool, reduction: str, name: str) -> None:
-        # float32 whatever the global policy: Keras casts the labels to this dtype too, and
-        # float16 turns class 4097 into 4096.
-        super().__init__(name=name, reduction=reduction, dtype="float32")
+    def __init__(self, *, from_logits: bool, reduction: str, name: str, dtype: LossDtype) -> None:
+        super().__init__(
+            name=name, reduction=reduction, dtype=check_choice("dtype", dtype, LossDtype)
+        )
         self.from_logits = bool(from_logits)
 
     @abc.abstractmethod
     def sample_losses(self, batch: Batch) -> tf.Tensor:
-        """The loss of every sample, (...) float32."""
+        """The loss of every sample, (...)."""
 
     def split_labels(
         self, y_true: tf.Tensor, y_pred: tf.Tensor
@@ -244,17 +256,17 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
                     "Use from_logits=False, or give the model an output without activation."
                 )
             # Keras casts float16 outputs, and the cast tensor would have lost its logits.
-            y_pred = tf.cast(y_pred, tf.float32)
-            y_pred._keras_logits = tf.cast(logits, tf.float32)
+            y_pred = tf.cast(y_pred, self.dtype)
+            y_pred._keras_logits = tf.cast(logits, self.dtype)
         if sample_weight is not None:
             # Keras would weigh pixels (B, H, W) by sample weights (B,) along the last axis.
-            sample_weight = one_per_sample(tf.cast(sample_weight, tf.float32), y_pred)
+            sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), y_pred)
             # And it does not give the weights to `call`, where a batch's statistics need them.
             y_true = _Weighed(tf.convert_to_tensor(y_true), sample_weight)
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: tf.Tensor) -> tf.Tensor:
-        """The loss of every sample, (...) float32."""
+        """The loss of every sample, (...)."""
         y_true, weights = y_true if isinstance(y_true, _Weighed) else (y_true, None)
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         logits = getattr(y_pred, "_keras_logits", None)
@@ -293,7 +305,7 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
         return losses if valid is None else tf.where(valid, losses, np.nan)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits}
+        return {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
 
 
 def _replicas() -> int:

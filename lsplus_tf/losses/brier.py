@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch, ClassificationLoss
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -19,6 +19,7 @@ class BrierLoss(ClassificationLoss):
     ----------
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -42,8 +43,9 @@ class BrierLoss(ClassificationLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "brier",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_sum(tf.square(batch.probabilities - batch.rows), axis=-1)

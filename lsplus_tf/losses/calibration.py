@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import Batch, check_positive, matrix_product, sum_over_replicas
+from lsplus_tf.losses.base import (
+    Batch,
+    LossDtype,
+    check_positive,
+    matrix_product,
+    sum_over_replicas,
+)
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 # The authors' width of the Laplacian kernel between confidences.
@@ -29,6 +35,7 @@ class DCALoss(PenaltyLoss):
     base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -61,9 +68,15 @@ class DCALoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "dca",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
@@ -81,6 +94,7 @@ class MDCALoss(PenaltyLoss):
         alone; the authors also used a `FocalLoss` and a `LabelSmoothingLoss`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -110,9 +124,15 @@ class MDCALoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "mdca",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
@@ -146,6 +166,7 @@ class MMCELoss(PenaltyLoss):
     base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -182,9 +203,15 @@ class MMCELoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "mmce",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
         self.weighted = bool(weighted)
         self.convention = check_choice("convention", convention, Convention)
@@ -234,6 +261,7 @@ class DifferentiableECELoss(PenaltyLoss):
     base : what it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -270,9 +298,15 @@ class DifferentiableECELoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "differentiable_ece",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
         if not isinstance(num_bins, (int, np.integer)) or num_bins < 1:
             raise InputError(f"num_bins: expected an integer >= 1, received {num_bins!r}")
@@ -286,7 +320,7 @@ class DifferentiableECELoss(PenaltyLoss):
         # Of the class itself the sigmoid is 1/2, so that this is 2 - its rank.
         ahead = tf.reduce_sum(tf.sigmoid(self.accuracy_temperature * margins), axis=-1)
         right = tf.nn.relu(1.5 - ahead)
-        centres = (np.arange(bins, dtype=np.float32) + 0.5) / bins
+        centres = ((np.arange(bins) + 0.5) / bins).astype(self.dtype)
         distance = tf.math.squared_difference(batch.confidence[..., None], centres)
         # On CPUs the softmax kernel is slower.
         log_membership = tf.nn.log_softmax(-bins / (2.0 * self.bin_temperature) * distance)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch
+from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 _ROUNDING = 1e-6  # relative; what float32 leaves of a softmax
@@ -26,6 +26,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
         `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -51,9 +52,15 @@ class ConfidencePenaltyLoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "confidence_penalty",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
@@ -73,6 +80,7 @@ class UniformPenaltyLoss(PenaltyLoss):
         `lsplus_tf.losses.penalty`.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -99,9 +107,15 @@ class UniformPenaltyLoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "uniform_penalty",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
@@ -109,4 +123,4 @@ class UniformPenaltyLoss(PenaltyLoss):
         # Equal logits can give probabilities that differ in their last bit; that of a new network,
         # whose logits are all 0, must not decide which way they are pushed.
         is_rounding = distance < _ROUNDING / batch.num_classes
-        return tf.reduce_sum(tf.where(is_rounding, 0.0, distance), axis=-1)
+        return tf.reduce_sum(tf.where(is_rounding, tf.zeros_like(distance), distance), axis=-1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import check_alpha
+from lsplus_tf.losses.base import LossDtype, check_alpha
 from lsplus_tf.losses.online import SoftLabelLoss
 from lsplus_tf.priors import uniform_prior
 
@@ -33,10 +33,11 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
     alpha : smoothing weight in [0, 1]; 0 gives cross-entropy.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Attributes
     ----------
-    soft_labels : (K, K) float32 variable, the rows c_k, with 0 on the diagonal.
+    soft_labels : (K, K) variable, the rows c_k, with 0 on the diagonal.
 
     Raises
     ------
@@ -70,6 +71,7 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "confusion_penalty",
+        dtype: LossDtype = "float32",
     ) -> None:
         self.alpha = check_alpha(alpha)
         super().__init__(
@@ -79,6 +81,7 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
             from_logits=from_logits,
             reduction=reduction,
             name=name,
+            dtype=dtype,
         )
 
     def update_from_confusion(self, confusion: ArrayLike) -> None:
@@ -105,7 +108,7 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
             raise InputError(
                 f"confusion: expected finite counts >= 0, received {counts[k, j]} at [{k}, {j}]"
             )
-        self.soft_labels.assign(_shares_of_errors(counts).astype(np.float32))
+        self.soft_labels.assign(_shares_of_errors(counts).astype(self.dtype))
         self.is_fed = True
 
     def _state(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.losses.base import (
     Batch,
     ClassificationLoss,
+    LossDtype,
+    at_least_float32,
     check_alpha,
     check_number,
     check_positive,
@@ -29,7 +31,7 @@ class DistillationLoss(ClassificationLoss):
     Parameters
     ----------
     alpha, temperature, multiplier, convention : as in `TfKDRegularizationLoss`.
-    from_logits, reduction, name : as in `ClassificationLoss`.
+    from_logits, reduction, name, dtype : as in `ClassificationLoss`.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class DistillationLoss(ClassificationLoss):
         from_logits: bool,
         reduction: str,
         name: str,
+        dtype: LossDtype,
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.alpha = check_alpha(alpha)
         self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
@@ -100,6 +103,7 @@ class TfKDRegularizationLoss(DistillationLoss):
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
         logarithms are softened.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -131,6 +135,7 @@ class TfKDRegularizationLoss(DistillationLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "tf_kd_regularization",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
             alpha=alpha,
@@ -140,6 +145,7 @@ class TfKDRegularizationLoss(DistillationLoss):
             from_logits=from_logits,
             reduction=reduction,
             name=name,
+            dtype=dtype,
         )
         self.correct_probability = check_positive(
             "correct_probability", correct_probability, most=1.0
@@ -161,7 +167,11 @@ class TfKDRegularizationLoss(DistillationLoss):
         true, other = row[:2].tolist()
         if batch.labels is not None and other > 0.0:
             teacher = tf.one_hot(
-                batch.labels, batch.num_classes, on_value=math.log(true), off_value=math.log(other)
+                batch.labels,
+                batch.num_classes,
+                on_value=math.log(true),
+                off_value=math.log(other),
+                dtype=self.dtype,
             )
             return _divergence(teacher, student)
         # Of a mixture of classes, whose rows need not sum to 1, or a teacher without doubt.
@@ -195,6 +205,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
         logarithms are softened.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -229,6 +240,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "tf_kd_self_training",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
             alpha=alpha,
@@ -238,6 +250,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
             from_logits=from_logits,
             reduction=reduction,
             name=name,
+            dtype=dtype,
         )
 
     def divergence_weight(self, num_classes: int) -> float:
@@ -280,8 +293,8 @@ def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
 
     Returns
     -------
-    (..., 1 + K) or (..., 2K) float32: a tensor if one of the arguments is one, as in the map of a
-    `tf.data.Dataset`, otherwise an array.
+    (..., 1 + K) or (..., 2K), float64 where the teacher's logits are and otherwise float32: a
+    tensor if one of the arguments is one, as in the map of a `tf.data.Dataset`, otherwise an array.
 
     Raises
     ------
@@ -294,8 +307,8 @@ def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
     [[1.0, 0.5, 2.0]]
     """
     is_tensor = tf.is_tensor(labels) or tf.is_tensor(teacher_logits)
-    labels = tf.cast(labels, tf.float32)
-    logits = tf.cast(teacher_logits, tf.float32)
+    logits = at_least_float32(teacher_logits)
+    labels = tf.cast(labels, logits.dtype)
     rank = logits.shape.rank
     columns = labels[..., None] if labels.shape.rank == rank - 1 else labels
     if (
@@ -332,9 +345,10 @@ def _divergence(teacher: tf.Tensor, student: tf.Tensor) -> tuple[tf.Tensor, Any]
     q = tf.exp(log_q)
     d = student - teacher
     d -= tf.reduce_sum(q * d, axis=-1, keepdims=True)
-    # e^d - 1 - d by its series where the difference would be lost.
+    # e^d - 1 - d by its series where the difference would lose more than the series leaves out.
+    small = 0.25 if d.dtype == tf.float32 else 0.01
     series = d * d * (1 / 2 + d * (1 / 6 + d * (1 / 24 + d * (1 / 120 + d / 720))))
-    excess = tf.where(tf.abs(d) < 0.25, series, tf.math.expm1(d) - d)
+    excess = tf.where(tf.abs(d) < small, series, tf.math.expm1(d) - d)
     close = tf.reduce_max(tf.abs(d), axis=-1) < 1.0
     divergence = tf.where(
         close,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_choice
-from lsplus_tf.losses.base import Batch
+from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 Divergence = Literal["entropy", "kl"]
@@ -38,6 +38,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
         "hard_labels" is the binary cross-entropy.
     from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -72,9 +73,15 @@ class ErroneousEntropyLoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "erroneous_entropy",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
         self.divergence = check_choice("divergence", divergence, Divergence)
         self.samples = check_choice("samples", samples, Samples)
@@ -92,7 +99,8 @@ class ErroneousEntropyLoss(PenaltyLoss):
             return batch.mean(certainty)
         wrong = batch.predicted != batch.classes
         return tf.math.divide_no_nan(
-            batch.mean(tf.where(wrong, certainty, 0.0)), batch.mean(tf.cast(wrong, tf.float32))
+            batch.mean(tf.where(wrong, certainty, 0.0)),
+            batch.mean(tf.cast(wrong, certainty.dtype)),
         )
 
     def _certainty(self, batch: Batch) -> tf.Tensor:
@@ -103,7 +111,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
                 return tf.reduce_sum(p * log_p, axis=-1)
             return -_binary_cross_entropy(p, p)
         if self.convention == "standard":
-            return -tf.reduce_mean(log_p, axis=-1) - np.float32(np.log(batch.num_classes))
+            return -tf.reduce_mean(log_p, axis=-1) - math.log(batch.num_classes)
         return -tf.reduce_mean(tf.math.log(tf.clip_by_value(p, _CLIP, 1.0)), axis=-1)
 
     def get_config(self) -> dict[str, Any]:

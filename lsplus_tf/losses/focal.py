@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch, ClassificationLoss, check_number
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, check_number
 
 # An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -27,6 +27,7 @@ class FocalLoss(ClassificationLoss):
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`. The code of Mukhoti et al. sums over the batch
         unless told otherwise.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -52,8 +53,9 @@ class FocalLoss(ClassificationLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "focal",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.gamma = check_number("gamma", gamma)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
@@ -91,6 +93,7 @@ class SampleDependentFocalLoss(FocalLoss):
     threshold : in [0, 1]; 0 gives `FocalLoss(gamma)`.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -117,14 +120,17 @@ class SampleDependentFocalLoss(FocalLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "sample_dependent_focal",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(gamma, from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(
+            gamma, from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
+        )
         self.gamma_low_confidence = check_number("gamma_low_confidence", gamma_low_confidence)
         self.threshold = check_number("threshold", threshold, most=1.0)
 
     def _exponent(self, nll: tf.Tensor) -> tf.Tensor:
         unsure = tf.exp(-nll) < self.threshold
-        return tf.where(unsure, self.gamma_low_confidence, self.gamma)
+        return tf.where(unsure, tf.cast(self.gamma_low_confidence, nll.dtype), self.gamma)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch, check_number
+from lsplus_tf.losses.base import Batch, LossDtype, check_number
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 
@@ -27,6 +27,7 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, whose logarithms
         lie as far apart as the logits. One below 1.2e-38 counts as 1.2e-38.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -54,9 +55,15 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "margin_label_smoothing",
+        dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            weight=weight, base=base, from_logits=from_logits, reduction=reduction, name=name
+            weight=weight,
+            base=base,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
         self.margin = check_number("margin", margin)
 

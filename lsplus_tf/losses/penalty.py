@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, ClassificationLoss, check_number
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, check_number
 
 Base = ClassificationLoss | str
 
@@ -28,18 +28,27 @@ class PenaltyLoss(ClassificationLoss):
     weight : of the penalty, >= 0; 0 gives `base` exactly.
     base : what the penalty is added to: "hard_labels" (cross-entropy), "none" (the penalty alone),
         or a loss of this package, whose own `from_logits` and `reduction` play no part.
-    from_logits, reduction, name : as in `ClassificationLoss`.
+    from_logits, reduction, name, dtype : as in `ClassificationLoss`.
     """
 
     def __init__(
-        self, *, weight: float, base: Base, from_logits: bool, reduction: str, name: str
+        self,
+        *,
+        weight: float,
+        base: Base,
+        from_logits: bool,
+        reduction: str,
+        name: str,
+        dtype: LossDtype,
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.weight = check_number("weight", weight)
         if base not in ("hard_labels", "none") and not isinstance(base, ClassificationLoss):
             raise InputError(
                 f"base: expected 'hard_labels', 'none' or a loss of lsplus_tf, received {base!r}"
             )
+        if isinstance(base, ClassificationLoss) and base.dtype != self.dtype:
+            raise InputError(f"base: expected a loss of dtype {self.dtype}, received {base.dtype}")
         self.base = base
 
     @abc.abstractmethod

@@ -22,7 +22,7 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import Batch, ClassificationLoss, check_number
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, check_number
 
 __all__ = [
     "ReleasedDCALoss",
@@ -44,10 +44,11 @@ class _ReleasedLoss(ClassificationLoss):
     ----------
     heads : "both" as released, or "softmax", which leaves out the output of logits.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
     """
 
-    def __init__(self, *, heads: Heads, reduction: str, name: str) -> None:
-        super().__init__(from_logits=True, reduction=reduction, name=name)
+    def __init__(self, *, heads: Heads, reduction: str, name: str, dtype: LossDtype) -> None:
+        super().__init__(from_logits=True, reduction=reduction, name=name, dtype=dtype)
         self.heads = check_choice("heads", heads, Heads)
 
     @abc.abstractmethod
@@ -80,6 +81,7 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
     ----------
     heads : "both", as released, or "softmax" for the second output alone.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -104,8 +106,9 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_hard_labels",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(heads=heads, reduction=reduction, name=name)
+        super().__init__(heads=heads, reduction=reduction, name=name, dtype=dtype)
 
     def softmax_head(self, batch: Batch) -> tf.Tensor:
         return batch.cross_entropy
@@ -128,6 +131,7 @@ class ReleasedFocalLoss(_ReleasedLoss):
     alpha : factor of the whole loss, >= 0.
     heads : "both", as released, or "softmax", which leaves out the term of z / sum(z).
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -157,8 +161,9 @@ class ReleasedFocalLoss(_ReleasedLoss):
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_focal",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(heads=heads, reduction=reduction, name=name)
+        super().__init__(heads=heads, reduction=reduction, name=name, dtype=dtype)
         self.gamma = check_number("gamma", gamma)
         self.alpha = check_number("alpha", alpha)
 
@@ -186,9 +191,16 @@ class _SwappedLoss(_ReleasedLoss):
     """
 
     def __init__(
-        self, *, alpha: float, weight: float, heads: Heads, reduction: str, name: str
+        self,
+        *,
+        alpha: float,
+        weight: float,
+        heads: Heads,
+        reduction: str,
+        name: str,
+        dtype: LossDtype,
     ) -> None:
-        super().__init__(heads=heads, reduction=reduction, name=name)
+        super().__init__(heads=heads, reduction=reduction, name=name, dtype=dtype)
         self.alpha = check_number("alpha", alpha)
         self.weight = check_number("weight", weight)
 
@@ -225,6 +237,7 @@ class ReleasedDCALoss(_SwappedLoss):
     weight : of the calibration term, >= 0; the authors' beta. It changes the value only.
     heads : "both", as released, or "softmax", which leaves out the output of logits.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -252,12 +265,15 @@ class ReleasedDCALoss(_SwappedLoss):
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_dca",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name)
+        super().__init__(
+            alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name, dtype=dtype
+        )
 
     def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
         confidence = tf.reduce_max(tf.nn.softmax(batch.rows), axis=-1)
-        correct = tf.cast(predicted == batch.classes, tf.float32)
+        correct = tf.cast(predicted == batch.classes, self.dtype)
         return tf.abs(batch.mean(confidence) - batch.mean(correct))
 
 
@@ -276,6 +292,7 @@ class ReleasedMDCALoss(_SwappedLoss):
     weight : of the calibration term, >= 0; the authors' beta. It changes the value only.
     heads : "both", as released, or "softmax", which leaves out the output of logits.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -300,12 +317,15 @@ class ReleasedMDCALoss(_SwappedLoss):
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
         name: str = "released_mdca",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name)
+        super().__init__(
+            alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name, dtype=dtype
+        )
 
     def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
         mean_rows = batch.mean(tf.nn.softmax(batch.rows))
-        frequencies = batch.mean(tf.one_hot(predicted, batch.num_classes))
+        frequencies = batch.mean(tf.one_hot(predicted, batch.num_classes, dtype=self.dtype))
         return tf.reduce_mean(tf.abs(mean_rows - frequencies))
 
 
@@ -354,5 +374,5 @@ def _taken_for_probabilities(outputs: tf.Tensor) -> tf.Tensor:
     total = tf.reduce_sum(outputs, axis=-1, keepdims=True)
     q = tf.math.divide_no_nan(outputs, total)
     # Over a sum of 0 they become infinite, and are clipped by their sign.
-    q = tf.where((total == 0.0) & (outputs > 0.0), 1.0, q)
+    q = tf.where((total == 0.0) & (outputs > 0.0), tf.ones_like(q), q)
     return tf.clip_by_value(q, _CLIP, 1.0 - _CLIP)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import check_alpha, check_number, matrix_product
+from lsplus_tf.losses.base import LossDtype, check_alpha, check_number, matrix_product
 from lsplus_tf.losses.class_indexed import ClassIndexedLoss
 from lsplus_tf.priors import check_prior
 
@@ -30,6 +30,7 @@ class LabelSmoothingLoss(ClassIndexedLoss):
     alpha : smoothing weight in [0, 1]; 0 gives cross-entropy. The LS+ authors used 0.1.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -55,13 +56,20 @@ class LabelSmoothingLoss(ClassIndexedLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "label_smoothing",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.alpha = check_alpha(alpha)
 
     def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
         rest = self.alpha / num_classes
-        return tf.one_hot(labels, num_classes, on_value=1.0 - self.alpha + rest, off_value=rest)
+        return tf.one_hot(
+            labels,
+            num_classes,
+            on_value=1.0 - self.alpha + rest,
+            off_value=rest,
+            dtype=self.dtype,
+        )
 
     def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
         return (1.0 - self.alpha) * soft_labels + self.alpha / soft_labels.shape[-1]
@@ -78,6 +86,7 @@ class HardLabelLoss(ClassIndexedLoss):
     ----------
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -96,11 +105,12 @@ class HardLabelLoss(ClassIndexedLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "hard_labels",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
 
     def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        return tf.one_hot(labels, num_classes)
+        return tf.one_hot(labels, num_classes, dtype=self.dtype)
 
     def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
         return soft_labels
@@ -143,6 +153,7 @@ class LSPlusLoss(_MatrixLoss):
     alpha : weight of the prior in [0, 1]; 0 gives cross-entropy. The authors used 0.5.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -173,8 +184,9 @@ class LSPlusLoss(_MatrixLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "ls_plus",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.prior = check_prior(prior)
         self.alpha = check_alpha(alpha)
         self.hold_prior(in_variables=False)
@@ -214,7 +226,7 @@ class LSPlusLoss(_MatrixLoss):
         eye = np.eye(len(self.prior))
         rows = (1.0 - self.alpha) * eye + self.alpha * self.prior
         constants = self.alpha * xlogy(self.prior, self.prior).sum(axis=1)
-        return rows.astype(np.float32), constants.astype(np.float32)
+        return rows.astype(self.dtype), constants.astype(self.dtype)
 
     def constant(self, labels: tf.Tensor | None, soft_labels: tf.Tensor | None) -> tf.Tensor:
         if labels is None:
@@ -240,6 +252,7 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
     gamma : what the smoothing of the most common class has on top, >= 0, at most 1 - alpha.
     from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : as in `keras.losses.Loss`.
+    dtype : what is computed in, "float32" or "float64".
 
     Raises
     ------
@@ -272,8 +285,9 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "class_distribution_label_smoothing",
+        dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name)
+        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.class_counts = _check_class_counts(class_counts)
         self.alpha = check_alpha(alpha)
         self.gamma = check_number("gamma", gamma)
@@ -283,7 +297,7 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
             )
         smoothing = self.alpha + self.gamma * self.class_counts / self.class_counts.max()
         rows = np.diag(1.0 - smoothing) + smoothing[:, None] / len(smoothing)
-        self._rows = rows.astype(np.float32)
+        self._rows = rows.astype(self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         # A list, since Keras gives an array in a config back as a dict.

@@ -12,12 +12,14 @@ from lsplus_tf import callbacks, losses, priors
 from lsplus_tf.config import methods
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import released
+from lsplus_tf.losses.base import LossDtype
 
 
 def build_loss(
     method: methods.MethodSettings,
     class_counts: np.ndarray,
     class_accuracy: np.ndarray | None = None,
+    dtype: LossDtype = "float32",
 ) -> keras.losses.Loss:
     """The loss of a network that gives logits.
 
@@ -26,6 +28,7 @@ def build_loss(
     method : its settings.
     class_counts : (K,) training samples per class.
     class_accuracy : (K,) in [0, 1], for the methods whose prior comes from hard-label runs.
+    dtype : what is computed in.
 
     Raises
     ------
@@ -34,7 +37,7 @@ def build_loss(
     arguments = method.model_dump(exclude=set(method.not_of_the_loss))
     if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
         kind = getattr(released, f"Released{method.loss_class}")
-        return kind(**{k: v for k, v in arguments.items() if k != "base"})
+        return kind(**{k: v for k, v in arguments.items() if k != "base"}, dtype=dtype)
     for name in method.from_data:
         match name:
             case "num_classes":
@@ -49,11 +52,11 @@ def build_loss(
                 arguments[name] = priors.informed_prior(class_accuracy)
     if isinstance(method, methods.MDCA):
         bases: dict[str, Any] = {
-            "label_smoothing": losses.LabelSmoothingLoss(),
-            "focal": losses.FocalLoss(),
+            "label_smoothing": losses.LabelSmoothingLoss(dtype=dtype),
+            "focal": losses.FocalLoss(dtype=dtype),
         }
         arguments["base"] = bases.get(method.base, method.base)
-    return getattr(losses, method.loss_class)(**arguments, from_logits=True)
+    return getattr(losses, method.loss_class)(**arguments, from_logits=True, dtype=dtype)
 
 
 def build_callback(

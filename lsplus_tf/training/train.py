@@ -321,7 +321,12 @@ def _compile(
             optimizer = LossScaleOptimizer(optimizer)  # on one device Keras adds its own
         model.compile(
             optimizer=optimizer,
-            loss=build_loss(method, counts, None if prior is None else prior["class_accuracy"]),
+            loss=build_loss(
+                method,
+                counts,
+                None if prior is None else prior["class_accuracy"],
+                dtype="float64" if model.output.dtype == "float64" else "float32",
+            ),
             metrics=[accuracy],
             jit_compile=protocol.jit_compile is True if without_xla else protocol.jit_compile,
             steps_per_execution=protocol.steps_per_execution,
