@@ -127,7 +127,7 @@ def _package(case: Case, variant: str, images: Any, labels: Any, timer: EpochTim
 
     from lsplus_tf.config import Experiment
     from lsplus_tf.datasets import ImageDataset, Split
-    from lsplus_tf.training.train import train_run
+    from lsplus_tf.training.train import Training
 
     _time_every_fit(timer)
     few = slice(0, 2 * CLASSES)
@@ -156,7 +156,8 @@ def _package(case: Case, variant: str, images: Any, labels: Any, timer: EpochTim
     )
     prior = {"class_accuracy": [0.9, 0.8, 0.7, 0.6]} if variant == "LS+" else None
     with tempfile.TemporaryDirectory() as folder:
-        train_run(Path(folder) / "run", experiment, "measured", 0, dataset, prior=prior)
+        run = Path(folder) / "run"
+        Training(run, experiment, "measured", 0, dataset, prior=prior).run()
 
 
 def _keras(case: Case, variant: str, images: Any, labels: Any, timer: EpochTimer) -> None:

@@ -1,5 +1,9 @@
-"""The exceptions that the command line tells in a line, such as "what you gave is wrong"."""
+"""What was given and cannot be used: exceptions that the command line tells in a line, and checks.
 
+Every number and every choice that a user gives is checked by one of the functions here.
+"""
+
+import math
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -13,6 +17,8 @@ __all__ = [
     "check_flag",
     "check_fraction",
     "check_level",
+    "check_number",
+    "check_positive",
     "check_seed",
     "one_line",
 ]
@@ -102,8 +108,8 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
-def check_count(name: str, value: Any) -> None:
-    """Raise `InputError` unless the value is an integer of at least 1.
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as an int; raise `InputError` unless it is an integer of at least `least`.
 
     Examples
     --------
@@ -111,12 +117,25 @@ def check_count(name: str, value: Any) -> None:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: num_bins: expected an integer of at least 1, received 0
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name}: expected an integer of at least 1, received {value!r}")
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InputError(f"{name}: expected an integer of at least {least}, {_received(value)}")
+    return int(value)
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise `InputError` unless the value is a bool, of Python or of NumPy.
+def check_seed(value: Any) -> int:
+    """Return `value` as an int; raise `InputError` unless it is an integer of at least 0.
+
+    Examples
+    --------
+    >>> check_seed(-1)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: seed: expected an integer of at least 0, received -1
+    """
+    return check_count("seed", value, least=0)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool; raise `InputError` unless it is one, of Python or of NumPy.
 
     Examples
     --------
@@ -125,11 +144,42 @@ def check_flag(name: str, value: Any) -> None:
     lsplus_tf.errors.InputError: from_logits: expected True or False, received 'yes'
     """
     if type(value).__name__ not in ("bool", "bool_"):
-        raise InputError(f"{name}: expected True or False, received {value!r}")
+        raise InputError(f"{name}: expected True or False, {_received(value)}")
+    return bool(value)
 
 
-def check_fraction(name: str, value: Any) -> None:
-    """Raise `InputError` unless the value is a number in [0, 1].
+def check_number(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> float:
+    """Return `value` as a float; raise `InputError` unless it is a number from `least` to `most`.
+
+    Examples
+    --------
+    >>> check_number("gamma", -1)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: gamma: expected a number >= 0, received -1
+    """
+    if not _is_number(value) or not least <= value <= most:
+        bounds = f"in [{least:g}, {most:g}]" if most < math.inf else f">= {least:g}"
+        raise InputError(f"{name}: expected a number {bounds}, {_received(value)}")
+    return float(value)
+
+
+def check_positive(name: str, value: Any, most: float = math.inf) -> float:
+    """Return `value` as a float; raise `InputError` unless it is a number above 0, up to `most`.
+
+    Examples
+    --------
+    >>> check_positive("temperature", 0.0)
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: temperature: expected a number > 0, received 0.0
+    """
+    if not _is_number(value) or not 0.0 < value <= most:
+        bounds = f"in (0, {most:g}]" if most < math.inf else "> 0"
+        raise InputError(f"{name}: expected a number {bounds}, {_received(value)}")
+    return float(value)
+
+
+def check_fraction(name: str, value: Any) -> float:
+    """Return `value` as a float; raise `InputError` unless it is a number in [0, 1].
 
     Examples
     --------
@@ -137,13 +187,11 @@ def check_fraction(name: str, value: Any) -> None:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: coverage: expected a number in [0, 1], received 90
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not 0 <= float(value) <= 1:
-        raise InputError(f"{name}: expected a number in [0, 1], received {value!r}")
+    return check_number(name, value, most=1.0)
 
 
-def check_level(name: str, value: Any) -> None:
-    """Raise `InputError` unless the value is a number between 0 and 1, neither included.
+def check_level(name: str, value: Any) -> float:
+    """Return `value` as a float; raise `InputError` unless it is above 0 and below 1.
 
     Examples
     --------
@@ -151,18 +199,15 @@ def check_level(name: str, value: Any) -> None:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: confidence_level: expected a number between 0 and 1, received 95
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise InputError(f"{name}: expected a number between 0 and 1, received {value!r}")
+    if not _is_number(value) or not 0.0 < value < 1.0:
+        raise InputError(f"{name}: expected a number between 0 and 1, {_received(value)}")
+    return float(value)
 
 
-def check_seed(value: Any) -> None:
-    """Raise `InputError` unless the value is an integer of at least 0.
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
-    Examples
-    --------
-    >>> check_seed(-1)
-    Traceback (most recent call last):
-    lsplus_tf.errors.InputError: seed: expected an integer of at least 0, received -1
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 0:
-        raise InputError(f"seed: expected an integer of at least 0, received {value!r}")
+
+def _received(value: Any) -> str:
+    # NumPy's numbers would show their type.
+    return f"received {value}" if isinstance(value, Real) else f"received {value!r}"

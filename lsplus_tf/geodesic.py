@@ -24,7 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import (
+    InputError,
+    check_count,
+    check_fraction,
+    check_number,
+    check_positive,
+)
 
 __all__ = [
     "geodesic_distance",
@@ -128,17 +134,14 @@ def geodesic_maps(
      [1.   0.36 0.  ]
      [0.36 1.   0.  ]]
     """
-    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
-        raise InputError(f"num_classes: expected an integer, received {num_classes!r}")
-    if num_classes < 2:
-        raise InputError(f"num_classes: expected at least 2, received {num_classes}")
-    ids = _class_ids(labels, int(num_classes))
+    num_classes = check_count("num_classes", num_classes, least=2)
+    ids = _class_ids(labels, num_classes)
     if ids.ndim not in (2, 3):
         raise InputError(
             f"labels: expected shape (H, W) or (D, H, W), one image, received shape {ids.shape}"
         )
-    if scale is not None and not _number("scale", scale) > 0:
-        raise InputError(f"scale: expected a number > 0, received {scale}")
+    if scale is not None:
+        check_positive("scale", scale)
     steps = _steps(image, ids.shape, intensity_weight, spacing)
     maps = np.zeros((*ids.shape, num_classes), np.float32)
     for k in np.unique(ids):
@@ -198,8 +201,7 @@ def geodesic_soft_labels(
     outside = ~((nearness >= 0) & (nearness <= 1))  # also true for NaN
     if outside.any():
         raise InputError(f"maps: expected values in [0, 1], received {nearness[outside][0]}")
-    if not 0 <= _number("alpha", alpha) <= 1:
-        raise InputError(f"alpha: expected a number in [0, 1], received {alpha}")
+    check_fraction("alpha", alpha)
     targets = nearness.astype(np.float32)
     if normalize:
         sums = targets.sum(axis=-1, keepdims=True)
@@ -238,8 +240,7 @@ def _steps(
         raise InputError(
             f"image: expected finite values, received {values[~np.isfinite(values)][0]}"
         )
-    if not _number("intensity_weight", intensity_weight) >= 0:
-        raise InputError(f"intensity_weight: expected a number >= 0, received {intensity_weight}")
+    check_number("intensity_weight", intensity_weight)
     sizes = _sizes(spacing, len(shape))
 
     pixels = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
@@ -273,14 +274,6 @@ def _sizes(spacing: Spacing, rank: int) -> NDArray[np.float64]:
             f"spacing: expected a number > 0, or {rank} of them, one per axis, received {spacing!r}"
         )
     return sizes
-
-
-def _number(name: str, value: float) -> float:
-    """Return `value`; raise `InputError` unless it is a finite number."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not np.isfinite(value):
-        raise InputError(f"{name}: expected a finite number, received {value!r}")
-    return value
 
 
 def _class_ids(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:

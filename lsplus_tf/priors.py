@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_count
 
 __all__ = [
     "check_prior",
@@ -203,10 +203,7 @@ def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     >>> uniform_prior(2).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
-    if not isinstance(num_classes, (int, np.integer)):
-        raise InputError(f"num_classes: expected an integer, received {num_classes!r}")
-    if num_classes < 2:
-        raise InputError(f"num_classes: expected at least 2, received {num_classes}")
+    check_count("num_classes", num_classes, least=2)
     return np.full((num_classes, num_classes), 1.0 / num_classes)
 
 

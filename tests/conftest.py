@@ -115,17 +115,17 @@ def reproduce(folder: Path) -> Reproduced:
     for setting in settings:
         arguments += ["--set", setting]
     result = Reproduced(folder, arguments)
-    fit = train._fit
+    fit = train.Training._fit
 
-    def recording_fit(model, folder, method, protocol, seed, *rest):
+    def recording_fit(training, model, *rest):
         weights = [w.copy() for w in model.get_weights()]
-        result.initial_weights[method.loss, seed] = weights
-        return fit(model, folder, method, protocol, seed, *rest)
+        result.initial_weights[training.method.loss, training.seed] = weights
+        return fit(training, model, *rest)
 
     stdout, stderr = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("default")
-        patch.setattr(train, "_fit", recording_fit)
+        patch.setattr(train.Training, "_fit", recording_fit)
         patch.setattr("sys.argv", ["lsplus-tf", "reproduce", *arguments])
         patch.setenv("COLUMNS", "120")
         with (

@@ -152,7 +152,7 @@ class Linear:
         recorder.on_epoch = lambda run, _: self.after.setdefault(run, []).append(self.weights())
         from lsplus_tf.training import train
 
-        fit = train._fit
+        fit = train.Training._fit
 
         def recording_fit(*args: Any) -> Any:
             self.initial[recorder.started[-1]] = self.weights()
@@ -160,6 +160,6 @@ class Linear:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(train, "build_classifier", self.build)
-            patch.setattr(train, "_fit", recording_fit)
+            patch.setattr(train.Training, "_fit", recording_fit)
             run_experiment(experiment, out, observer=recorder, **narrow)
         return recorder

@@ -74,7 +74,7 @@ def run(folder: Path, method: str, *overrides: str, copied_to: Path | None = Non
             shutil.copytree(run_folder.unfinished(folder), run_folder.unfinished(copied_to))
 
     Checkpoints.save = copying_save  # type: ignore[method-assign]
-    train.train_run(folder, experiment(*overrides), method, 0, images(), teacher=teacher)
+    train.Training(folder, experiment(*overrides), method, 0, images(), teacher=teacher).run()
     Checkpoints.save = save  # type: ignore[method-assign]
 
 

@@ -480,8 +480,8 @@ def test_another_loss_or_two_callbacks(data, name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"every": 0}, "every: expected a number >= 1, received 0"),
-        ({"every": 1.5}, "every: expected a whole number of epochs, received 1.5"),
+        ({"every": 0}, "every: expected an integer of at least 1, received 0"),
+        ({"every": 1.5}, "every: expected an integer of at least 1, received 1.5"),
         ({"shrinkage": -1}, "shrinkage: expected a number >= 0, received -1"),
     ],
 )

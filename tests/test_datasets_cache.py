@@ -26,7 +26,7 @@ from lsplus_tf.datasets.image_files import ImageFiles, decode
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
 from lsplus_tf.training import run_folder, train
-from lsplus_tf.training.train import train_run
+from lsplus_tf.training.train import Training
 
 CACHES = ("memory", "disk", "none")
 ORIENTATION = 0x0112
@@ -158,7 +158,7 @@ def small(monkeypatch) -> None:
 def test_trained_weights_are_the_same_bits(tmp_path):
     root = write_photos(tmp_path / "photos")
     for cache in CACHES:
-        train_run(tmp_path / cache, experiment(), "hard", 0, load(root, cache))
+        Training(tmp_path / cache, experiment(), "hard", 0, load(root, cache)).run()
 
     def weights(cache: str) -> list[np.ndarray]:
         model = tmp_path / cache / run_folder.MODEL
@@ -177,9 +177,10 @@ def test_trained_weights_are_the_same_bits(tmp_path):
 @pytest.mark.usefixtures("small")
 def test_a_teacher_sees_images_that_are_decoded_when_asked_for(tmp_path):
     dataset = load(write_photos(tmp_path / "photos"), "none")
-    train_run(tmp_path / "hard", experiment(epochs=1), "hard", 0, dataset)
+    Training(tmp_path / "hard", experiment(epochs=1), "hard", 0, dataset).run()
     teacher = tmp_path / "hard" / run_folder.MODEL
-    train_run(tmp_path / "taught", experiment(epochs=1), "taught", 0, dataset, teacher=teacher)
+    taught = experiment(epochs=1)
+    Training(tmp_path / "taught", taught, "taught", 0, dataset, teacher=teacher).run()
     losses = [run_folder.read_history(tmp_path / run)["loss"][0] for run in ("hard", "taught")]
     assert losses[0] != losses[1]
 
@@ -377,7 +378,7 @@ def test_a_file_that_breaks_after_loading_is_named(tmp_path, part):
     cut(root / name, 0.6)
     out = tmp_path / "runs" / "run"
     with pytest.raises(InputError, match=rf"^{root / name}: cannot be read \(.*\)$"):
-        train_run(out, experiment(epochs=1), "hard", 0, dataset)
+        Training(out, experiment(epochs=1), "hard", 0, dataset).run()
     assert not out.exists()
 
 
@@ -457,7 +458,7 @@ def test_training_on_mri_improves_on_chance(shared, tmp_path):
     assert dataset.counts()["train"].tolist() == [60] * 4
     settings = experiment(epochs=4, batch_size=16, augmentation={}, optimizer=FAST)
     wider = settings.model_copy(update={"backbone": Backbone(width=0.2)})
-    train_run(tmp_path / "run", wider, "hard", 0, dataset)
+    Training(tmp_path / "run", wider, "hard", 0, dataset).run()
     found = run_folder.read_predictions(tmp_path / "run", "validation")
     right = int((found.logits.argmax(axis=1) == found.labels).sum())
     largest = dataset.counts()["validation"].max() / len(found.labels)

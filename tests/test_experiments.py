@@ -481,7 +481,9 @@ def test_ls_plus_needs_class_accuracies(tmp_path):
     with pytest.raises(
         InputError, match=r"class_accuracy: expected \(K,\) for LS\+, received None"
     ):
-        train.train_run(tmp_path / "run", experiment_with(), "ls_plus", 0, load_dataset("digits"))
+        train.Training(
+            tmp_path / "run", experiment_with(), "ls_plus", 0, load_dataset("digits")
+        ).run()
     assert list(tmp_path.iterdir()) == []
 
 

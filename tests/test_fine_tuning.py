@@ -17,7 +17,7 @@ from lsplus_tf.training import run_folder
 from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
 from lsplus_tf.training.optimizers import build_optimizer
 from lsplus_tf.training.resume import Progress
-from lsplus_tf.training.train import train_run
+from lsplus_tf.training.train import Training
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 255, (24, 8, 8, 1)).astype("float32")
@@ -37,7 +37,7 @@ def protocol(**options: Any) -> Protocol:
 
 
 def compiled(settings: Protocol, loss: keras.losses.Loss | None = None) -> keras.Model:
-    """A network like every other of these settings, as `train_run` compiles it."""
+    """A network like every other of these settings, as `Training` compiles it."""
     keras.utils.set_random_seed(1)
     model = build_classifier("small_residual_cnn", (8, 8, 1), num_classes=3, width=0.1, head=(4,))
     freeze(model, settings.fine_tuning.freeze)
@@ -257,7 +257,7 @@ def test_a_run_is_fine_tuned_as_its_config_says(tmp_path, fine_tuning):
     source = build_classifier("small_residual_cnn", (8, 8, 3), num_classes=2, width=0.1)
     source.get_layer("backbone").save_weights(tmp_path / "backbone.weights.h5")
     settings = experiment(str(tmp_path / "backbone.weights.h5"), fine_tuning)
-    train_run(tmp_path / "run", settings, "hard_labels", 0, load_dataset("digits"))
+    Training(tmp_path / "run", settings, "hard_labels", 0, load_dataset("digits")).run()
     trained = keras.models.load_model(tmp_path / "run" / run_folder.MODEL, compile=False)
     same = [
         np.array_equal(*pair)

@@ -8,7 +8,7 @@ import pytest
 from lsplus_tf.config import Experiment
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.training import run_folder
-from lsplus_tf.training.train import train_run
+from lsplus_tf.training.train import Training
 
 
 @pytest.mark.slow
@@ -46,7 +46,7 @@ def test_an_epoch_at_224_pixels(tmp_path, network, head, parameters):
         }
     )
     folder = tmp_path / "run"
-    train_run(folder, experiment, "online", 0, dataset)
+    Training(folder, experiment, "online", 0, dataset).run()
     summary = run_folder.read_json(folder, run_folder.SUMMARY)
     assert summary["parameters"] == parameters
     assert summary["epochs"] == 1

@@ -374,5 +374,5 @@ def test_one_sigmoid_output():
 def test_other_wrong_arguments():
     with pytest.raises(InputError, match="empty_class: expected 'uniform' or 'keep' or 'zeros'"):
         lsp.OnlineLabelSmoothingLoss(2, empty_class="zero")
-    with pytest.raises(InputError, match="num_classes: expected at least 2, received 1"):
+    with pytest.raises(InputError, match=r"num_classes: .* at least 2, received 1"):
         lsp.OnlineLabelSmoothingLoss(1)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import value_and_gradient
 from scipy.special import log_softmax, softmax
 
@@ -236,7 +235,7 @@ def test_a_prior_with_all_the_weight_is_ls_plus_less_its_constant():
     for value, gradient, matrix in trained(loss):
         logits, labels = rng.normal(0, 2, (12, 3)), rng.integers(0, 3, 12)
         expected, expected_gradient = value_and_gradient(plus, labels, logits)
-        constant = plus.constant(tf.constant(labels), None).numpy().mean()
+        constant = 0.6 * np.sum(PRIOR * np.log(PRIOR), axis=1)[labels].mean()
         np.testing.assert_allclose(value, expected - constant, rtol=1e-6)
         np.testing.assert_allclose(gradient, expected_gradient, **TOLERANCE)
         np.testing.assert_allclose(matrix, PRIOR, rtol=1e-6)
@@ -371,7 +370,7 @@ def test_a_confusion_matrix_that_is_none(confusion, message):
 
 
 def test_arguments_of_confusion_penalty():
-    with pytest.raises(InputError, match="num_classes: expected at least 2, received 1"):
+    with pytest.raises(InputError, match=r"num_classes: .* at least 2, received 1"):
         ConfusionPenaltyLoss(1)
     with pytest.raises(InputError, match=r"alpha: expected a number in \[0, 1\], received 2"):
         ConfusionPenaltyLoss(3, alpha=2)

@@ -108,7 +108,7 @@ def test_class_accuracies_that_are_none(values, message):
 
 def test_uniform_prior_needs_two_classes():
     np.testing.assert_array_equal(uniform_prior(4), np.full((4, 4), 0.25))
-    with pytest.raises(InputError, match="num_classes: expected at least 2, received 1"):
+    with pytest.raises(InputError, match=r"num_classes: .* at least 2, received 1"):
         uniform_prior(1)
 
 

@@ -124,16 +124,14 @@ class Session:
             patch.setattr(train, "build_classifier", with_dropout)
             patch.setattr(Checkpoints, "save", counting_save)
             try:
-                train.train_run(
+                train.Training(
                     folder,
                     settings,
                     method,
                     0,
                     self.dataset if dataset is None else dataset,
-                    prior=dict(PRIOR) if method == "refreshed" else None,
-                    on_resume=on_resume,
-                    on_epoch=lambda epoch, _: trained.append(epoch),
-                )
+                    prior=PRIOR if method == "refreshed" else None,
+                ).run(on_resume=on_resume, on_epoch=lambda epoch, _: trained.append(epoch))
             except PowerCut:
                 assert cut_after is not None
                 assert not folder.exists()
@@ -373,7 +371,7 @@ def live(out, moment, count, often):
     saved.on_train_batch_end = dying("training", saved.on_train_batch_end)
     keras.Model.evaluate = dying("validating", keras.Model.evaluate)
     keras.Model.save = dying("writing", keras.Model.save)
-    train._predict = dying("predicting", train._predict)
+    train.Training._predict = dying("predicting", train.Training._predict)
     report._figures = dying("gathering", lambda *_: {{}})
     report._write_page = lambda *_: None
     values["protocol"]["save_every_minutes"] = 1e-9 if often else 10.0
@@ -542,9 +540,8 @@ def test_the_state_of_another_training_is_not_used(tmp_path):
     assert loaded(tmp_path, identity="other") == 1
 
 
-def test_what_a_training_depends_on(dataset):
+def test_what_a_training_depends_on(dataset, tmp_path):
     """Settings, class accuracies, labels and ids."""
-    settings = experiment().run_settings("refreshed", 0)
     train_split = dataset.train
 
     def with_train(split: Split) -> ImageDataset:
@@ -552,22 +549,26 @@ def test_what_a_training_depends_on(dataset):
             dataset.name, dataset.class_names, split, dataset.validation, dataset.test
         )
 
+    def identity(
+        settings: Experiment,
+        method: str = "refreshed",
+        prior: dict[str, Any] = PRIOR,
+        images: ImageDataset = dataset,
+    ) -> str:
+        return train.Training(tmp_path, settings, method, 0, images, prior=dict(prior)).identity
+
     images, labels, ids = train_split.images, train_split.labels, train_split.ids
     identities = [
-        train._identity(settings, PRIOR, dataset),
-        train._identity(experiment().run_settings("hard", 0), PRIOR, dataset),
-        train._identity(
-            experiment("protocol.epochs=5").run_settings("refreshed", 0), PRIOR, dataset
-        ),
-        train._identity(settings, {"class_accuracy": [0.9] * 10}, dataset),
-        train._identity(settings, PRIOR, with_train(Split(images, np.roll(labels, 1), ids))),
-        train._identity(settings, PRIOR, with_train(Split(images, labels, np.roll(ids, 1)))),
+        identity(experiment()),
+        identity(experiment(), "hard"),
+        identity(experiment("protocol.epochs=5")),
+        identity(experiment(), prior={"class_accuracy": [0.9] * 10}),
+        identity(experiment(), images=with_train(Split(images, np.roll(labels, 1), ids))),
+        identity(experiment(), images=with_train(Split(images, labels, np.roll(ids, 1)))),
     ]
     assert len(set(identities)) == len(identities)
     again = experiment("dataset.data_dir=/elsewhere", "protocol.save_every_minutes=3")
-    assert (
-        train._identity(again.run_settings("refreshed", 0), dict(PRIOR), dataset) == identities[0]
-    )
+    assert identity(again) == identities[0]
 
 
 def test_other_versions_are_told(tmp_path, monkeypatch):

@@ -51,7 +51,7 @@ def run(dataset, monkeypatch, tmp_path):
     def trained(*overrides: str, scale: float = 1.0) -> Path:
         monkeypatch.setattr(train, "build_classifier", network(scale))
         folder = tmp_path / f"run_{len(list(tmp_path.iterdir()))}"
-        train.train_run(folder, experiment(*overrides), "hard_labels", 0, dataset)
+        train.Training(folder, experiment(*overrides), "hard_labels", 0, dataset).run()
         return folder
 
     return trained

@@ -25,7 +25,7 @@ from lsplus_tf.auditing.gaps import (
     gaps_by_part,
 )
 from lsplus_tf.auditing.intervals import bootstrap_bounds
-from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.errors import InputError, check_count, check_level
 from lsplus_tf.predictions import Predictions, as_predictions
 
 
@@ -162,8 +162,7 @@ def _audit(
     for given in (predictions, second):
         if given is not None:
             _check(given)
-    if not 0 < error_rate < 1:
-        raise InputError(f"error_rate: expected a number between 0 and 1, received {error_rate}")
+    check_level("error_rate", error_rate)
     settings = {
         "predictions": predictions.source or "arrays",
         **_digest(predictions),

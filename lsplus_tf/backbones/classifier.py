@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import keras
 from keras import layers
@@ -14,7 +14,7 @@ from keras.applications import imagenet_utils
 from lsplus_tf.backbones.resnet import resnet34, resnet34_preact
 from lsplus_tf.backbones.small_cnn import small_residual_cnn
 from lsplus_tf.backbones.weights import download_imagenet, load_weights
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, check_choice, one_line
 
 BackboneName = Literal[
     "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
@@ -42,9 +42,7 @@ class PixelScaling(layers.Layer):
 
     def __init__(self, mode: Scaling, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if mode not in get_args(Scaling):
-            raise InputError(f"mode: expected one of {get_args(Scaling)}, received {mode!r}")
-        self.mode = mode
+        self.mode = check_choice("mode", mode, Scaling)
 
     def call(self, pixels: Any) -> Any:
         if self.mode == "raw":

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from lsplus_tf.calibrators._arrays import log_softmax, softmax
 from lsplus_tf.calibrators._optimise import minimise
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
-from lsplus_tf.calibrators.temperature import check_not_negative, typical_size
+from lsplus_tf.calibrators.temperature import typical_size
+from lsplus_tf.errors import check_number
 
 
 class VectorScaling(Calibrator):
@@ -161,8 +162,8 @@ class MatrixScaling(Calibrator):
         return softmax(xp.matmul(features, self.weights_.T) + self.bias_, xp)
 
     def _samples_needed(self, num_classes: int) -> int:
-        check_not_negative("off_diagonal_penalty", self.off_diagonal_penalty)
-        check_not_negative("bias_penalty", self.bias_penalty)
+        check_number("off_diagonal_penalty", self.off_diagonal_penalty)
+        check_number("bias_penalty", self.bias_penalty)
         # Penalties hold what is not on the diagonal.
         free = 2 if self.off_diagonal_penalty > 0 else num_classes + 1
         return num_classes * free

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators._optimise import LIMIT
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_number
 
 
 class TemperatureScaling(Calibrator):
@@ -116,7 +116,7 @@ class ClassDistributionTemperature(Calibrator):
             if self.class_counts is None
             else _check_class_counts(self.class_counts, num_classes)
         )
-        check_not_negative("gamma", self.gamma)
+        check_number("gamma", self.gamma)
         shares = counts / counts.max()
         self.temperatures_ = best_temperature(logits, labels) + self.gamma * shares
 
@@ -153,13 +153,6 @@ def typical_size(logits: Floats) -> float:
     if size == 0:
         raise InputError("logits: expected logits that differ, received the same for every class")
     return size
-
-
-def check_not_negative(name: str, value: float) -> None:
-    """Raise `InputError` unless the value is a finite number >= 0."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0 <= value < np.inf:
-        raise InputError(f"{name}: expected a number >= 0, received {value!r}")
 
 
 def _warn(why: str, log_temperature: float) -> None:

@@ -27,8 +27,9 @@ class ComputeLossCallback(keras.callbacks.Callback, abc.ABC):
 
     Raises
     ------
-    InputError : when training begins, if the model was not compiled with one `loss_class`, or
-        overrides `compute_loss` without the `training` argument, or if the class is there twice.
+    InputError
+        When training begins, if the model was not compiled with one `loss_class`, or overrides
+        `compute_loss` without the `training` argument, or if the class is there twice.
     """
 
     loss_class: type[ClassificationLoss]

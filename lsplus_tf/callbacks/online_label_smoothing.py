@@ -21,13 +21,16 @@ class OnlineLabelSmoothing(ComputeLossCallback):
 
     Attributes
     ----------
-    soft_labels : (K, K) array, the matrix in use, rows = true classes.
-    history : list of (K, K) arrays, the matrix after each epoch of the last `fit`.
+    soft_labels : ndarray, shape (K, K)
+        The matrix in use, rows = true classes.
+    history : list of ndarray, shape (K, K)
+        The matrix after each epoch of the last `fit`.
 
     Raises
     ------
-    InputError : when training begins, if the model was not compiled with an
-        `OnlineLabelSmoothingLoss`, or overrides `compute_loss` without the `training` argument.
+    InputError
+        When training begins, if the model was not compiled with an `OnlineLabelSmoothingLoss`, or
+        overrides `compute_loss` without the `training` argument.
 
     Notes
     -----

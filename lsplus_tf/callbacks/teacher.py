@@ -23,15 +23,18 @@ class TeacherLogits(keras.callbacks.Callback):
 
     Parameters
     ----------
-    teacher : a built Keras model or layer with one output (B, K), the classes of the model.
-    teacher_from_logits : whether that output holds logits; otherwise probabilities. Where a softmax
-        layer made the probabilities, its logits are used either way.
+    teacher : keras.Layer
+        A built Keras model or layer with one output (B, K), the classes of the model.
+    teacher_from_logits : bool
+        Whether that output holds logits; otherwise probabilities. Where a softmax layer made the
+        probabilities, its logits are used either way.
 
     Raises
     ------
-    InputError : a teacher that is none. When training begins, if the model was not compiled with
-        one `TfKDSelfTrainingLoss`, if the teacher's outputs are of another shape than the model's,
-        if the two share weights, or if something else has replaced the model's `compute_loss`.
+    InputError
+        A teacher that is none. When training begins, if the model was not compiled with one
+        `TfKDSelfTrainingLoss`, if the teacher's outputs are of another shape than the model's, if
+        the two share weights, or if something else has replaced the model's `compute_loss`.
 
     Notes
     -----

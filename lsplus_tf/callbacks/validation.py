@@ -11,10 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.compute_loss import ComputeLossCallback
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import check_number
+from lsplus_tf.errors import InputError, check_count, check_number
+from lsplus_tf.losses.base import flat_samples
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
-from lsplus_tf.losses.online import flat_samples
 from lsplus_tf.losses.smoothing import LSPlusLoss
 from lsplus_tf.priors import informed_prior, shrink_class_accuracy
 
@@ -107,17 +106,21 @@ class ConfusionPenalty(_ValidationCallback):
 
     Attributes
     ----------
-    soft_labels : (K, K) array, the rows in use, rows = true classes.
-    history : list of (K, K) arrays, the rows after each epoch of the last `fit`.
+    soft_labels : ndarray, shape (K, K)
+        The rows in use, rows = true classes.
+    history : list of ndarray, shape (K, K)
+        The rows after each epoch of the last `fit`.
 
     Raises
     ------
-    InputError : when training begins, if the model was not compiled with a `ConfusionPenaltyLoss`,
-        or overrides `compute_loss` without the `training` argument.
+    InputError
+        When training begins, if the model was not compiled with a `ConfusionPenaltyLoss`, or
+        overrides `compute_loss` without the `training` argument.
 
     Warns
     -----
-    UserWarning : after the first epoch, and after the last, if there was no validation.
+    UserWarning
+        After the first epoch, and after the last, if there was no validation.
 
     Notes
     -----
@@ -186,28 +189,33 @@ class PriorRefresh(_ValidationCallback):
 
     Parameters
     ----------
-    every : epochs from one estimate to the next, >= 1; where the epoch that is due has no
-        validation, the next one that has.
-    shrinkage : samples' worth of the overall accuracy that each class accuracy is drawn towards,
-        >= 0; see `lsplus_tf.priors.shrink_class_accuracy`. Worth having where a class has few
-        samples, or where V may become 0 or 1 in early epochs.
+    every : int
+        Epochs from one estimate to the next, >= 1; where the epoch that is due has no validation,
+        the next one that has.
+    shrinkage : float
+        Samples' worth of the overall accuracy that each class accuracy is drawn towards, >= 0; see
+        `lsplus_tf.priors.shrink_class_accuracy`. Worth having where a class has few samples, or
+        where V may become 0 or 1 in early epochs.
 
     Attributes
     ----------
-    history : list of (epoch, class accuracies (K,)), one for each estimate in the last `fit`,
-        epochs counted from 0, accuracies as shrunk.
+    history : list of (int, ndarray)
+        The epoch and its class accuracies (K,), one for each estimate in the last `fit`, epochs
+        counted from 0, accuracies as shrunk.
 
     Raises
     ------
-    InputError : an argument out of range. When training begins, if the model was not compiled with
-        an `LSPlusLoss`, or overrides `compute_loss` without the `training` argument. After a
+    InputError
+        An argument out of range. When training begins, if the model was not compiled with an
+        `LSPlusLoss`, or overrides `compute_loss` without the `training` argument. After a
         validation without samples of some class, if there is no `shrinkage`, with which the class
         takes the overall accuracy.
 
     Warns
     -----
-    UserWarning : after the first epoch, and after the last, if there was no validation; after a
-        `fit` of fewer epochs than `every`.
+    UserWarning
+        After the first epoch, and after the last, if there was no validation; after a `fit` of
+        fewer epochs than `every`.
 
     Notes
     -----
@@ -236,9 +244,7 @@ class PriorRefresh(_ValidationCallback):
 
     def __init__(self, every: int = 1, shrinkage: float = 0.0) -> None:
         super().__init__()
-        if check_number("every", every, least=1) != int(every):
-            raise InputError(f"every: expected a whole number of epochs, received {every}")
-        self.every = int(every)
+        self.every = check_count("every", every)
         self.shrinkage = check_number("shrinkage", shrinkage)
         self.history: list[tuple[int, NDArray[np.float64]]] = []
         self._epochs_since = 0

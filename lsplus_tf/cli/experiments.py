@@ -19,7 +19,7 @@ from rich.table import Table
 
 from lsplus_tf.cli.forecast import show_forecast
 from lsplus_tf.cli.options import DataDir, names
-from lsplus_tf.errors import FailedRunsError, InputError
+from lsplus_tf.errors import FailedRunsError, InputError, check_count
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
@@ -290,8 +290,7 @@ def _train(
 
     if retries is None:
         retries = 0 if engine is None else 2
-    elif retries < 0:
-        raise InputError(f"--retries: expected at least 0, received {retries}")
+    check_count("--retries", retries, least=0)
     with TerminalProgress(Console()) as observer:
         run_experiment(
             experiment,

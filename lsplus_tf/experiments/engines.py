@@ -18,7 +18,7 @@ from typing import Protocol
 
 from lsplus_tf import config
 from lsplus_tf.datasets import ImageDataset
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import check_count
 from lsplus_tf.experiments.make import Outcome, attempt, load_data, make_run
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run
@@ -111,13 +111,11 @@ class LocalProcesses:
 
     >>> LocalProcesses(0)
     Traceback (most recent call last):
-    lsplus_tf.errors.InputError: --workers: expected at least 1, received 0
+    lsplus_tf.errors.InputError: --workers: expected an integer of at least 1, received 0
     """
 
     def __init__(self, workers: int) -> None:
-        if workers < 1:
-            raise InputError(f"--workers: expected at least 1, received {workers}")
-        self._workers = workers
+        self._workers = check_count("--workers", workers)
 
     @contextmanager
     def begin(self, experiment: config.Experiment, out: Path, observer: Observer) -> Iterator[Pool]:

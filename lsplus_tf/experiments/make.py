@@ -80,10 +80,10 @@ def make_run(
     on_resume: OnEpoch | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> None:
-    """Train a run whose needed runs are finished; see `train_run`, also for what it raises."""
+    """Train a run whose needed runs are finished; see `Training.run`, also for what it raises."""
     check_folder(experiment, out, [run])  # which another process may have made its own
     # Imports TensorFlow, which a second call that finds everything finished does not need.
-    from lsplus_tf.training.train import train_run
+    from lsplus_tf.training.train import Training
 
     method = experiment.methods[run.method]
     prior = start_from = teacher = None
@@ -94,7 +94,7 @@ def make_run(
         start_from = hard_labels
     if isinstance(method, TfKDSelfTraining):
         teacher = hard_labels
-    train_run(
+    training = Training(
         run.folder(out),
         experiment,
         run.method,
@@ -103,9 +103,8 @@ def make_run(
         prior=prior,
         start_from=start_from,
         teacher=teacher,
-        on_resume=on_resume,
-        on_epoch=on_epoch,
     )
+    training.run(on_resume=on_resume, on_epoch=on_epoch)
     check_run(experiment, out, run)  # which another process may have made in the meantime
 
 

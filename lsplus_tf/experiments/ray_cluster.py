@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lsplus_tf import config
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, check_count, one_line
 from lsplus_tf.experiments.engines import Pool
 from lsplus_tf.experiments.make import Outcome, load_data
 from lsplus_tf.experiments.observer import Observer
@@ -46,8 +46,7 @@ class RayCluster:
             raise InputError(
                 "--executor: ray needs pip install 'lsplus_tf[ray]', here and on all machines"
             ) from error
-        if cpus_per_run < 1:
-            raise InputError(f"--cpus-per-run: expected at least 1, received {cpus_per_run}")
+        check_count("--cpus-per-run", cpus_per_run)
         self._address, self._cpus = address, cpus_per_run
 
     @contextmanager

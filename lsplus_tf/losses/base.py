@@ -25,28 +25,6 @@ _TINY = float(np.finfo(np.float32).tiny)
 _MOST = 1.001
 
 
-def check_number(name: str, value: Any, least: float = 0.0, most: float = np.inf) -> float:
-    """Return `value` as a float; raise `InputError` unless it is a number in [least, most]."""
-    bounds = f"in [{least:g}, {most:g}]" if np.isfinite(most) else f">= {least:g}"
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not least <= value <= most or not np.isfinite(value):
-        shown = value if number else repr(value)
-        raise InputError(f"{name}: expected a number {bounds}, received {shown}")
-    return float(value)
-
-
-def check_positive(name: str, value: Any, most: float = np.inf) -> float:
-    """Return `value` as a float; raise `InputError` unless it is a number in (0, most]."""
-    if check_number(name, value, most=most) == 0.0:
-        raise InputError(f"{name}: expected a number > 0, received {value}")
-    return float(value)
-
-
-def check_alpha(alpha: Any) -> float:
-    """Return `alpha` as a float; raise `InputError` unless it lies in [0, 1]."""
-    return check_number("alpha", alpha, most=1.0)
-
-
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     """The labels (...) where `y_true` holds class ids, None where it holds (..., K) rows."""
     rank, num_classes = y_pred.shape.rank, y_pred.shape[-1]
@@ -68,6 +46,18 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
         f"(batch, {num_classes}), for y_pred of shape {tuple(y_pred.shape)}; "
         f"received shape {tuple(y_true.shape)}"
     )
+
+
+def flat_samples(y_true: Any, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Class ids (N,) in the labels' own type, and outputs (N, K), of samples or pixels."""
+    y_true = tf.convert_to_tensor(y_true)
+    labels = class_ids(y_true, outputs)
+    if labels is None:
+        labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
+    if outputs.shape.rank > 2:
+        labels = tf.reshape(labels, [-1])
+        outputs = tf.reshape(outputs, [-1, outputs.shape[-1]])
+    return labels, outputs
 
 
 def matrix_product(left: tf.Tensor, right: np.ndarray | tf.Tensor | tf.Variable) -> tf.Tensor:
@@ -110,12 +100,18 @@ class Batch:
 
     Attributes
     ----------
-    labels : (...) int32 class ids, None where rows were given.
-    given_rows : (..., K) one-hot or soft labels, None where class ids were given.
-    values : (..., K) outputs of the network.
-    from_logits : whether `values` are logits; otherwise probabilities.
-    weights : (...) sample weights, None for all 1.
-    teacher_logits : (..., K), None where `y_true` carries none.
+    labels : tensor, shape (...), optional
+        Int32 class ids, None where rows were given.
+    given_rows : tensor, shape (..., K), optional
+        One-hot or soft labels, None where class ids were given.
+    values : tensor, shape (..., K)
+        Outputs of the network.
+    from_logits : bool
+        Whether `values` are logits; otherwise probabilities.
+    weights : tensor, shape (...), optional
+        Sample weights, None for all 1.
+    teacher_logits : tensor, shape (..., K), optional
+        None where `y_true` carries none.
     """
 
     labels: tf.Tensor | None
@@ -183,9 +179,10 @@ class Batch:
 
         Parameters
         ----------
-        targets : (..., K).
-        unit_rows : whether the rows of `targets` sum to 1, as TensorFlow's fused operation takes
-            for granted in its gradient.
+        targets : tensor, shape (..., K)
+        unit_rows : bool
+            Whether the rows of `targets` sum to 1, as TensorFlow's fused operation takes for
+            granted in its gradient.
         """
         if self.from_logits and unit_rows:
             return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=self.values)
@@ -223,14 +220,17 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
 
     Parameters
     ----------
-    from_logits : whether `y_pred` holds logits; otherwise probabilities. Where a softmax layer
-        made the probabilities, its logits are used, which keeps the gradient of a confident error.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64", whatever the policy: Keras casts the labels
-        to this dtype too, and float16 turns class 4097 into 4096.
+    from_logits : bool
+        Whether `y_pred` holds logits; otherwise probabilities. Where a softmax layer made the
+        probabilities, its logits are used, which keeps the gradient of a confident error.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in, whatever the policy: Keras casts the labels to
+        this dtype too, and float16 turns class 4097 into 4096.
     """
 
-    def __init__(self, *, from_logits: bool, reduction: str, name: str, dtype: LossDtype) -> None:
+    def __init__(self, from_logits: bool, reduction: str, name: str, dtype: LossDtype) -> None:
         super().__init__(
             name=name, reduction=reduction, dtype=check_choice("dtype", dtype, LossDtype)
         )

@@ -17,13 +17,17 @@ class BrierLoss(ClassificationLoss):
 
     Parameters
     ----------
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : as in `LabelSmoothingLoss`.
+    InputError
+        As in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -45,7 +49,7 @@ class BrierLoss(ClassificationLoss):
         name: str = "brier",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(from_logits, reduction, name, dtype)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_sum(tf.square(batch.probabilities - batch.rows), axis=-1)

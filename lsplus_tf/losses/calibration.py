@@ -9,11 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.errors import check_choice, check_count, check_positive
 from lsplus_tf.losses.base import (
     Batch,
     LossDtype,
-    check_positive,
     matrix_product,
     sum_over_replicas,
 )
@@ -31,15 +30,21 @@ class DCALoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the difference, >= 0. The authors' code has 10.
-    base : what it is added to; see `lsplus_tf.losses.penalty`.
-    from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    weight : float
+        Of the difference, >= 0. The authors' code has 10.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What it is added to; see `lsplus_tf.losses.penalty`.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative weight or an unknown base; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        A negative weight or an unknown base; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -70,14 +75,7 @@ class DCALoss(PenaltyLoss):
         name: str = "dca",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         return tf.abs(batch.mean(batch.confidence - batch.correct))
@@ -89,16 +87,22 @@ class MDCALoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the differences, >= 0. The authors used 1.
-    base : what they are added to; see `lsplus_tf.losses.penalty`. "none" gives the differences
-        alone; the authors also used a `FocalLoss` and a `LabelSmoothingLoss`.
-    from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    weight : float
+        Of the differences, >= 0. The authors used 1.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What they are added to; see `lsplus_tf.losses.penalty`. "none" gives the differences alone;
+        the authors also used a `FocalLoss` and a `LabelSmoothingLoss`.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative weight or an unknown base; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        A negative weight or an unknown base; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -126,14 +130,7 @@ class MDCALoss(PenaltyLoss):
         name: str = "mdca",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_mean(tf.abs(batch.mean(batch.probabilities - batch.rows)))
@@ -159,19 +156,26 @@ class MMCELoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the penalty, >= 0. Published settings, 2 to 8, go with the released code.
-    weighted : whether right and wrong samples have the same say; 0 if all are right or all wrong.
-    convention : "released_code" or "standard". The released code of the weighted penalty divides
-        by the number of pairs twice, so that the penalty vanishes as batches grow.
-    base : what it is added to; see `lsplus_tf.losses.penalty`.
-    from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    weight : float
+        Of the penalty, >= 0. Published settings, 2 to 8, go with the released code.
+    weighted : bool
+        Whether right and wrong samples have the same say; 0 if all are right or all wrong.
+    convention : {"standard", "released_code"}
+        "released_code" or "standard". The released code of the weighted penalty divides by the
+        number of pairs twice, so that the penalty vanishes as batches grow.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What it is added to; see `lsplus_tf.losses.penalty`.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : an unknown convention or base, or a negative weight; otherwise as in
-        `LabelSmoothingLoss`.
+    InputError
+        An unknown convention or base, or a negative weight; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -205,14 +209,7 @@ class MMCELoss(PenaltyLoss):
         name: str = "mmce",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
         self.weighted = bool(weighted)
         self.convention = check_choice("convention", convention, Convention)
 
@@ -254,19 +251,28 @@ class DifferentiableECELoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the penalty, >= 0.
-    num_bins : bins of equal width on [0, 1].
-    accuracy_temperature : how sharply ranks are told apart, > 0; more is sharper.
-    bin_temperature : how far a sample's membership reaches beyond its bin, > 0; less is sharper.
-    base : what it is added to; see `lsplus_tf.losses.penalty`.
-    from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    weight : float
+        Of the penalty, >= 0.
+    num_bins : int
+        Bins of equal width on [0, 1].
+    accuracy_temperature : float
+        How sharply ranks are told apart, > 0; more is sharper.
+    bin_temperature : float
+        How far a sample's membership reaches beyond its bin, > 0; less is sharper.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What it is added to; see `lsplus_tf.losses.penalty`.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : no bins, a temperature that is not positive, a negative weight or an unknown base;
-        otherwise as in `LabelSmoothingLoss`.
+    InputError
+        No bins, a temperature that is not positive, a negative weight or an unknown base; otherwise
+        as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -300,17 +306,8 @@ class DifferentiableECELoss(PenaltyLoss):
         name: str = "differentiable_ece",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
-        if not isinstance(num_bins, (int, np.integer)) or num_bins < 1:
-            raise InputError(f"num_bins: expected an integer >= 1, received {num_bins!r}")
-        self.num_bins = int(num_bins)
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        self.num_bins = check_count("num_bins", num_bins)
         self.accuracy_temperature = check_positive("accuracy_temperature", accuracy_temperature)
         self.bin_temperature = check_positive("bin_temperature", bin_temperature)
 

@@ -21,16 +21,22 @@ class ConfidencePenaltyLoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the entropy, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to, "hard_labels" for cross-entropy; see
+    weight : float
+        Of the entropy, >= 0; 0 gives `base` exactly.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        A negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -54,14 +60,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
         name: str = "confidence_penalty",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_sum(batch.probabilities * batch.log_probabilities, axis=-1)
@@ -75,16 +74,22 @@ class UniformPenaltyLoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the distance, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to, "hard_labels" for cross-entropy; see
+    weight : float
+        Of the distance, >= 0; 0 gives `base` exactly.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        A negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -109,14 +114,7 @@ class UniformPenaltyLoss(PenaltyLoss):
         name: str = "uniform_penalty",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         distance = tf.abs(batch.probabilities - 1.0 / batch.num_classes)

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import LossDtype, check_alpha
-from lsplus_tf.losses.online import SoftLabelLoss
+from lsplus_tf.errors import InputError, check_fraction
+from lsplus_tf.losses.base import LossDtype
+from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class ConfusionPenaltyLoss(SoftLabelLoss):
+class ConfusionPenaltyLoss(TargetMatrixLoss):
     """Confusion-penalty label smoothing (CPLS): (1 - alpha) CE(y, p) + alpha CE(c_y, p).
 
     c_k is row k of the validation set's confusion matrix without its diagonal, divided by its sum:
@@ -29,19 +29,26 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
 
     Parameters
     ----------
-    num_classes : K >= 2.
-    alpha : smoothing weight in [0, 1]; 0 gives cross-entropy.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    num_classes : int
+        K >= 2.
+    alpha : float
+        Smoothing weight in [0, 1]; 0 gives cross-entropy.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Attributes
     ----------
-    soft_labels : (K, K) variable, the rows c_k, with 0 on the diagonal.
+    soft_labels : tf.Variable, shape (K, K)
+        The rows c_k, with 0 on the diagonal.
 
     Raises
     ------
-    InputError : as in `LabelSmoothingLoss`; fewer than two classes.
+    InputError
+        As in `LabelSmoothingLoss`; fewer than two classes.
 
     Notes
     -----
@@ -58,6 +65,7 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
     [[0.0, 1.0, 0.0], [0.25, 0.0, 0.75], [0.5, 0.5, 0.0]]
     """
 
+    num_classes_from = "num_classes"
     not_fed = (
         "nothing gives it a confusion matrix, so its soft labels stay as they are: give fit "
         "validation_data and callbacks=[lsplus_tf.callbacks.ConfusionPenalty()], or in your own "
@@ -73,15 +81,10 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
         name: str = "confusion_penalty",
         dtype: LossDtype = "float32",
     ) -> None:
-        self.alpha = check_alpha(alpha)
+        self.alpha = check_fraction("alpha", alpha)
+        evenly = _shares_of_errors(np.zeros_like(uniform_prior(num_classes)))
         super().__init__(
-            _shares_of_errors(np.zeros_like(uniform_prior(num_classes))),
-            hard=1.0 - self.alpha,
-            soft=self.alpha,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
+            evenly, from_logits, reduction, name, dtype, hard=1.0 - self.alpha, soft=self.alpha
         )
 
     def update_from_confusion(self, confusion: ArrayLike) -> None:
@@ -89,11 +92,13 @@ class ConfusionPenaltyLoss(SoftLabelLoss):
 
         Parameters
         ----------
-        confusion : (K, K) counts >= 0, rows = true classes, columns = predictions.
+        confusion : array_like, shape (K, K)
+            Counts >= 0, rows = true classes, columns = predictions.
 
         Raises
         ------
-        InputError : another shape, NaN, or negative counts.
+        InputError
+            Another shape, NaN, or negative counts.
         """
         try:
             counts = np.array(confusion, dtype=np.float64)

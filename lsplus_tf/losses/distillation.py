@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from scipy.special import softmax, xlogy
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.errors import (
+    InputError,
+    check_choice,
+    check_fraction,
+    check_number,
+    check_positive,
+)
 from lsplus_tf.losses.base import (
     Batch,
     ClassificationLoss,
     LossDtype,
     at_least_float32,
-    check_alpha,
-    check_number,
-    check_positive,
 )
 
 
@@ -30,13 +33,14 @@ class DistillationLoss(ClassificationLoss):
 
     Parameters
     ----------
-    alpha, temperature, multiplier, convention : as in `TfKDRegularizationLoss`.
-    from_logits, reduction, name, dtype : as in `ClassificationLoss`.
+    alpha, temperature, multiplier, convention
+        As in `TfKDRegularizationLoss`.
+    from_logits, reduction, name, dtype
+        As in `ClassificationLoss`.
     """
 
     def __init__(
         self,
-        *,
         alpha: float,
         temperature: float,
         multiplier: float,
@@ -46,8 +50,8 @@ class DistillationLoss(ClassificationLoss):
         name: str,
         dtype: LossDtype,
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
-        self.alpha = check_alpha(alpha)
+        super().__init__(from_logits, reduction, name, dtype)
+        self.alpha = check_fraction("alpha", alpha)
         self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
         self.convention = check_choice("convention", convention, Convention)
@@ -94,20 +98,29 @@ class TfKDRegularizationLoss(DistillationLoss):
 
     Parameters
     ----------
-    alpha : weight of the teacher in [0, 1]; 0 gives cross-entropy.
-    temperature : T > 0.
-    correct_probability : what the virtual teacher gives the true class, in (0, 1].
-    multiplier : of the KL term, >= 0; the paper has none.
-    convention : "standard", or "released_code": the authors' program, which divides KL by K, does
-        not soften the student, and takes softmax(p^d / T) for the teacher, nearly uniform at any T.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
-        logarithms are softened.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    alpha : float
+        Weight of the teacher in [0, 1]; 0 gives cross-entropy.
+    temperature : float
+        T > 0.
+    correct_probability : float
+        What the virtual teacher gives the true class, in (0, 1].
+    multiplier : float
+        Of the KL term, >= 0; the paper has none.
+    convention : {"standard", "released_code"}
+        "standard", or "released_code": the authors' program, which divides KL by K, does not soften
+        the student, and takes softmax(p^d / T) for the teacher, nearly uniform at any T.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities, of which the logarithms are
+        softened.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : an argument out of range; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        An argument out of range; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -138,14 +151,7 @@ class TfKDRegularizationLoss(DistillationLoss):
         dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            alpha=alpha,
-            temperature=temperature,
-            multiplier=multiplier,
-            convention=convention,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
+            alpha, temperature, multiplier, convention, from_logits, reduction, name, dtype
         )
         self.correct_probability = check_positive(
             "correct_probability", correct_probability, most=1.0
@@ -196,20 +202,28 @@ class TfKDSelfTrainingLoss(DistillationLoss):
 
     Parameters
     ----------
-    alpha : weight of the teacher in [0, 1]; 0 gives cross-entropy.
-    temperature : T > 0.
-    multiplier : of the KL term, >= 0; the paper has none. The term's gradient falls with T^2;
+    alpha : float
+        Weight of the teacher in [0, 1]; 0 gives cross-entropy.
+    temperature : float
+        T > 0.
+    multiplier : float
+        Of the KL term, >= 0; the paper has none. The term's gradient falls with T^2;
         multiplier=T**2 makes up for it, which is plain knowledge distillation.
-    convention : "standard", or "released_code": the authors' program, which multiplies KL by T^2
-        and divides it by K.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, of which the
-        logarithms are softened.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    convention : {"standard", "released_code"}
+        "standard", or "released_code": the authors' program, which multiplies KL by T^2 and divides
+        it by K.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities, of which the logarithms are
+        softened.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : an argument out of range; labels without teacher's logits; otherwise as in
+    InputError
+        An argument out of range; labels without teacher's logits; otherwise as in
         `LabelSmoothingLoss`.
 
     Notes
@@ -243,14 +257,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
         dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(
-            alpha=alpha,
-            temperature=temperature,
-            multiplier=multiplier,
-            convention=convention,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
+            alpha, temperature, multiplier, convention, from_logits, reduction, name, dtype
         )
 
     def divergence_weight(self, num_classes: int) -> float:
@@ -288,17 +295,21 @@ def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
 
     Parameters
     ----------
-    labels : (...) or (..., 1) class ids, or (..., K) one-hot or soft labels.
-    teacher_logits : (..., K) of the same samples. Of probabilities take the logarithm before.
+    labels : array_like, shape (...) or (..., 1)
+        Class ids, or (..., K) one-hot or soft labels.
+    teacher_logits : array_like, shape (..., K)
+        Of the same samples. Of probabilities take the logarithm before.
 
     Returns
     -------
-    (..., 1 + K) or (..., 2K), float64 where the teacher's logits are and otherwise float32: a
-    tensor if one of the arguments is one, as in the map of a `tf.data.Dataset`, otherwise an array.
+    ndarray or tensor, shape (..., 1 + K) or (..., 2K)
+        Float64 where the teacher's logits are and otherwise float32: a tensor if one of the
+        arguments is one, as in the map of a `tf.data.Dataset`, otherwise an array.
 
     Raises
     ------
-    InputError : shapes that do not fit.
+    InputError
+        Shapes that do not fit.
 
     Examples
     --------

@@ -26,23 +26,30 @@ class ErroneousEntropyLoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : of the mean, >= 0. The authors used 0.3.
-    divergence : "entropy" (MEEP) maximises H(p), in nats; "kl" (MEEP-KL) minimises KL(u || p), u
-        uniform.
-    samples : "erroneous", or "all" for the mean over right samples too.
-    convention : "standard", or "released_code" for the authors' numbers: cross-entropy and entropy
-        are then binary, of every class for itself, and averaged over the classes, probabilities
-        are clipped at 1e-7, where gradients vanish, and the constant log K of KL(u || p) is left
-        out.
-    base : what it is added to; see `lsplus_tf.losses.penalty`. With convention="released_code",
+    weight : float
+        Of the mean, >= 0. The authors used 0.3.
+    divergence : {"entropy", "kl"}
+        "entropy" (MEEP) maximises H(p), in nats; "kl" (MEEP-KL) minimises KL(u || p), u uniform.
+    samples : {"erroneous", "all"}
+        "erroneous", or "all" for the mean over right samples too.
+    convention : {"standard", "released_code"}
+        "standard", or "released_code" for the authors' numbers: cross-entropy and entropy are then
+        binary, of every class for itself, and averaged over the classes, probabilities are clipped
+        at 1e-7, where gradients vanish, and the constant log K of KL(u || p) is left out.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What it is added to; see `lsplus_tf.losses.penalty`. With convention="released_code",
         "hard_labels" is the binary cross-entropy.
-    from_logits : whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K) or (B, H, W, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : an unknown divergence, choice of samples, convention or base, or a negative weight;
+    InputError
+        An unknown divergence, choice of samples, convention or base, or a negative weight;
         otherwise as in `LabelSmoothingLoss`.
 
     Notes
@@ -75,14 +82,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
         name: str = "erroneous_entropy",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
         self.divergence = check_choice("divergence", divergence, Divergence)
         self.samples = check_choice("samples", samples, Samples)
         self.convention = check_choice("convention", convention, Convention)

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, check_number
+from lsplus_tf.errors import check_fraction, check_number
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
 
 # An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -23,15 +24,20 @@ class FocalLoss(ClassificationLoss):
 
     Parameters
     ----------
-    gamma : >= 0; 0 gives cross-entropy exactly. Mukhoti et al. and the LS+ authors used 3.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`. The code of Mukhoti et al. sums over the batch
-        unless told otherwise.
-    dtype : what is computed in, "float32" or "float64".
+    gamma : float
+        >= 0; 0 gives cross-entropy exactly. Mukhoti et al. and the LS+ authors used 3.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`. The code of Mukhoti et al. sums over the batch unless told
+        otherwise.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : gamma below 0 or not a number; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        gamma below 0 or not a number; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -55,7 +61,7 @@ class FocalLoss(ClassificationLoss):
         name: str = "focal",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(from_logits, reduction, name, dtype)
         self.gamma = check_number("gamma", gamma)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
@@ -88,16 +94,23 @@ class SampleDependentFocalLoss(FocalLoss):
 
     Parameters
     ----------
-    gamma : where the label's probability p_y is at least `threshold`, >= 0.
-    gamma_low_confidence : where it is below, >= 0.
-    threshold : in [0, 1]; 0 gives `FocalLoss(gamma)`.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    gamma : float
+        Where the label's probability p_y is at least `threshold`, >= 0.
+    gamma_low_confidence : float
+        Where it is below, >= 0.
+    threshold : float
+        In [0, 1]; 0 gives `FocalLoss(gamma)`.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : an argument outside its range; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        An argument outside its range; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -122,11 +135,9 @@ class SampleDependentFocalLoss(FocalLoss):
         name: str = "sample_dependent_focal",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            gamma, from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
-        )
+        super().__init__(gamma, from_logits, reduction, name, dtype)
         self.gamma_low_confidence = check_number("gamma_low_confidence", gamma_low_confidence)
-        self.threshold = check_number("threshold", threshold, most=1.0)
+        self.threshold = check_fraction("threshold", threshold)
 
     def _exponent(self, nll: tf.Tensor) -> tf.Tensor:
         unsure = tf.exp(-nll) < self.threshold

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsplus_tf.losses.base import Batch, LossDtype, check_number
+from lsplus_tf.errors import check_number
+from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 
 
@@ -20,19 +21,25 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
 
     Parameters
     ----------
-    margin : distance between logits that costs nothing, >= 0.
-    weight : of the penalty, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to, "hard_labels" for cross-entropy; see
+    margin : float
+        Distance between logits that costs nothing, >= 0.
+    weight : float
+        Of the penalty, >= 0; 0 gives `base` exactly.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities, whose logarithms
-        lie as far apart as the logits. One below 1.2e-38 counts as 1.2e-38.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities, whose logarithms lie as far
+        apart as the logits. One below 1.2e-38 counts as 1.2e-38.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative margin or weight, or a base that is none; otherwise as in
-        `LabelSmoothingLoss`.
+    InputError
+        A negative margin or weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -57,14 +64,7 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
         name: str = "margin_label_smoothing",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            weight=weight,
-            base=base,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
-        )
+        super().__init__(weight, base, from_logits, reduction, name, dtype)
         self.margin = check_number("margin", margin)
 
     def penalty(self, batch: Batch) -> tf.Tensor:

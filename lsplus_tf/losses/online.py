@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Literal
 
 import keras
@@ -10,16 +9,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import (
-    Batch,
-    LossDtype,
-    check_alpha,
-    check_number,
-    class_ids,
-    matrix_product,
-)
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss
+from lsplus_tf.errors import InputError, check_choice, check_fraction, check_number
+from lsplus_tf.losses.base import LossDtype, flat_samples
+from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
 EmptyClass = Literal["uniform", "keep", "zeros"]
@@ -27,100 +19,8 @@ FirstMatrix = Literal["uniform", "zeros", "label_smoothed"]
 Initial = FirstMatrix | ArrayLike
 
 
-class SoftLabelLoss(ClassIndexedLoss):
-    """hard CE(y, p) + soft CE(S_y, p), where S is a variable that changes between epochs.
-
-    Subclasses say how it changes. It is saved with the model, in `.keras` and `.weights.h5`.
-
-    Parameters
-    ----------
-    initial : (K, K), S before the first change, rows = true classes.
-    hard, soft : the weights of the two terms, >= 0.
-    from_logits, reduction, name, dtype : as in `ClassificationLoss`.
-
-    Attributes
-    ----------
-    soft_labels : (K, K) variable, the matrix S.
-    is_fed : whether something changes S; training warns where nothing does.
-    """
-
-    not_fed: str  # what the warning says is missing, and what to do
-
-    def __init__(
-        self,
-        initial: NDArray[np.float64],
-        *,
-        hard: float,
-        soft: float,
-        from_logits: bool,
-        reduction: str,
-        name: str,
-        dtype: LossDtype,
-    ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
-        self._hard, self._soft = hard, soft
-        self.num_classes = len(initial)
-        self.soft_labels = tf.Variable(
-            initial.astype(self.dtype),
-            trainable=False,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-            name="soft_labels",
-        )
-        self.is_fed = False
-
-    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        self._check_num_classes(num_classes)
-        soft = self._soft * tf.gather(self.soft_labels, labels)
-        hard = tf.one_hot(labels, num_classes, on_value=self._hard, off_value=0.0, dtype=self.dtype)
-        return hard + soft
-
-    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
-        self._check_num_classes(soft_labels.shape[-1])
-        soft = matrix_product(soft_labels, self.soft_labels)
-        return self._hard * soft_labels + self._soft * soft
-
-    def sample_losses(self, batch: Batch) -> tf.Tensor:
-        losses = super().sample_losses(batch)
-
-        # The loss is not told whether it trains or evaluates, but only training takes a gradient:
-        # the inner function runs when the gradient is traced.
-        @tf.custom_gradient
-        def warn_in_training(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-            def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                if not self.is_fed:
-                    warnings.warn(
-                        f"{type(self).__name__} is being trained, but {self.not_fed}", stacklevel=2
-                    )
-                return upstream
-
-            return tf.identity(values), gradient
-
-        return warn_in_training(losses)
-
-    def _check_num_classes(self, num_classes: int) -> None:
-        if num_classes != self.num_classes:
-            raise InputError(
-                f"y_pred: expected num_classes={self.num_classes} columns, received {num_classes}"
-            )
-
-    def _state(self) -> dict[str, tf.Variable]:
-        """What is saved; names that are this loss's alone, so that another's are not taken."""
-        return {"soft_labels": self.soft_labels}
-
-    def save_own_variables(self, store: Any) -> None:
-        for name, variable in self._state().items():
-            store[name] = tf.convert_to_tensor(variable).numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        # Weights that were saved under another loss hold no state of this; that here then stays.
-        state = self._state()
-        if all(name in store for name in state):
-            for name, variable in state.items():
-                variable.assign(store[name][...])
-
-
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class OnlineLabelSmoothingLoss(SoftLabelLoss):
+class OnlineLabelSmoothingLoss(TargetMatrixLoss):
     """Online label smoothing (OLS): alpha CE(y, p) + (1 - alpha) CE(S_y, p).
 
     Row k of S is the mean softmax of the training samples of class k that the network classified
@@ -133,31 +33,43 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
 
     Parameters
     ----------
-    num_classes : K >= 2.
-    alpha : weight of the **hard** labels in [0, 1], as in the paper (1 gives cross-entropy; LS and
-        LS+ use alpha for the smoothing instead). The paper uses 0.5.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    empty_class : the row of a class without a correct prediction in an epoch, which the paper
-        leaves undefined: "uniform" (1/K, as in the authors' code), "keep" (the row it had) or
-        "zeros" (no soft term).
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
-    soft_weight : weight of the soft labels, >= 0; None means 1 - alpha.
-    initial : S in the first epoch: "uniform", "zeros" (no soft term), "label_smoothed" (0.9 for the
+    num_classes : int
+        K >= 2.
+    alpha : float
+        Weight of the **hard** labels in [0, 1], as in the paper (1 gives cross-entropy; LS and LS+
+        use alpha for the smoothing instead). The paper uses 0.5.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    empty_class : {"uniform", "keep", "zeros"}
+        The row of a class without a correct prediction in an epoch, which the paper leaves
+        undefined: "uniform" (1/K, as in the authors' code), "keep" (the row it had) or "zeros" (no
+        soft term).
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
+    soft_weight : float, optional
+        Weight of the soft labels, >= 0; None means 1 - alpha.
+    initial : str or array_like, shape (K, K)
+        S in the first epoch: "uniform", "zeros" (no soft term), "label_smoothed" (0.9 for the
         class, the rest spread over the others), or (K, K) rows that sum to 1.
-    freeze_above : a row whose largest entry is at least this stays as it is, unless the class had
-        no correct prediction; in [0, 1]. None freezes none.
-    prior : (K, K) rows v^k as in `LSPlusLoss`, to blend with; None for plain OLS. See the notes.
-    prior_weight : share of `prior` in S, in [0, 1].
+    freeze_above : float, optional
+        A row whose largest entry is at least this stays as it is, unless the class had no correct
+        prediction; in [0, 1]. None freezes none.
+    prior : array_like, shape (K, K), optional
+        Rows v^k as in `LSPlusLoss`, to blend with; None for plain OLS. See the notes.
+    prior_weight : float
+        Share of `prior` in S, in [0, 1].
 
     Attributes
     ----------
-    soft_labels : (K, K) variable, the matrix S, rows = true classes.
+    soft_labels : tf.Variable, shape (K, K)
+        The matrix S, rows = true classes.
 
     Raises
     ------
-    InputError : an argument out of range, or `initial` beside `prior`; otherwise as in
-        `LabelSmoothingLoss`.
+    InputError
+        An argument out of range, or `initial` beside `prior`; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -182,9 +94,7 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
     [[0.8809999823570251, 0.11900000274181366], [0.5, 0.5]]
     """
 
-    # Not always. And the fused operation would be no faster here: in a training step the
-    # log-softmax is there for the accumulation already.
-    rows_sum_to_one = False
+    num_classes_from = "num_classes"
     not_fed = (
         "nothing accumulates its soft labels, so they stay as they are: give fit "
         "callbacks=[lsplus_tf.callbacks.OnlineLabelSmoothing()], or call "
@@ -207,14 +117,14 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
         prior: ArrayLike | None = None,
         prior_weight: float = 0.5,
     ) -> None:
-        self.alpha = check_alpha(alpha)
+        self.alpha = check_fraction("alpha", alpha)
         self.empty_class = check_choice("empty_class", empty_class, EmptyClass)
         self.soft_weight = soft_weight
         soft = 1.0 - self.alpha if soft_weight is None else check_number("soft_weight", soft_weight)
         if freeze_above is not None:
-            freeze_above = check_number("freeze_above", freeze_above, most=1.0)
+            freeze_above = check_fraction("freeze_above", freeze_above)
         self.freeze_above = freeze_above
-        self.prior_weight = check_number("prior_weight", prior_weight, most=1.0)
+        self.prior_weight = check_fraction("prior_weight", prior_weight)
         uniform = uniform_prior(num_classes)
         self.initial: Any = initial
         self.prior: NDArray[np.float64] | None = None
@@ -236,15 +146,16 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
             first = self.initial = _check_matrix("initial", initial, len(uniform))
         super().__init__(
             first,
+            from_logits,
+            reduction,
+            name,
+            dtype,
             hard=self.alpha,
             soft=soft,
-            from_logits=from_logits,
-            reduction=reduction,
-            name=name,
-            dtype=dtype,
+            # Otherwise they need not. And the fused operation would be no faster here: in a
+            # training step the log-softmax is there for the accumulation already.
+            rows_sum_to_one=self.alpha == 1.0 and soft == 0.0,
         )
-        # Then it is cross-entropy, to the last bit.
-        self.rows_sum_to_one = self.alpha == 1.0 and soft == 0.0
         self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(self.dtype)
         # Every replica accumulates its own part, without communication in the step; the parts are
         # summed when they are read, once an epoch.
@@ -261,17 +172,19 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
 
         Parameters
         ----------
-        y_true, y_pred : as the loss takes them. No gradient flows. Rows with NaN, and rows whose
-            label is outside 0..K-1, are left out.
-        from_logits : whether `y_pred` holds logits; None means as in the loss. For a loss inside
-            a `PenaltyLoss`, whose `from_logits` counts.
+        y_true, y_pred : array_like
+            As the loss takes them. No gradient flows. Rows with NaN, and rows whose label is
+            outside 0..K-1, are left out.
+        from_logits : bool, optional
+            Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
+            `PenaltyLoss`, whose `from_logits` counts.
         """
         self.is_fed = True
         outputs = getattr(y_pred, "_keras_logits", y_pred)
         from_logits = self.from_logits if from_logits is None else from_logits
         from_logits = from_logits or outputs is not y_pred
         outputs = tf.stop_gradient(tf.cast(outputs, self.dtype))
-        self._check_num_classes(outputs.shape[-1])
+        self.check_num_classes(outputs.shape[-1])
         labels, outputs = flat_samples(y_true, outputs)
         # On CPUs the softmax kernel takes 0.1 ms more than this, whatever the size.
         probabilities = tf.exp(tf.nn.log_softmax(outputs)) if from_logits else outputs
@@ -327,18 +240,6 @@ class OnlineLabelSmoothingLoss(SoftLabelLoss):
             "prior": listed(self.prior),
             "prior_weight": self.prior_weight,
         }
-
-
-def flat_samples(y_true: Any, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Class ids (N,) in the labels' own type, and outputs (N, K), of samples or pixels."""
-    y_true = tf.convert_to_tensor(y_true)
-    labels = class_ids(y_true, outputs)
-    if labels is None:
-        labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
-    if outputs.shape.rank > 2:
-        labels = tf.reshape(labels, [-1])
-        outputs = tf.reshape(outputs, [-1, outputs.shape[-1]])
-    return labels, outputs
 
 
 def _spread(num_classes: int, mass: float) -> NDArray[np.float64]:

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, check_number
+from lsplus_tf.errors import InputError, check_number
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
 
 Base = ClassificationLoss | str
 
@@ -25,15 +25,17 @@ class PenaltyLoss(ClassificationLoss):
 
     Parameters
     ----------
-    weight : of the penalty, >= 0; 0 gives `base` exactly.
-    base : what the penalty is added to: "hard_labels" (cross-entropy), "none" (the penalty alone),
-        or a loss of this package, whose own `from_logits` and `reduction` play no part.
-    from_logits, reduction, name, dtype : as in `ClassificationLoss`.
+    weight : float
+        Of the penalty, >= 0; 0 gives `base` exactly.
+    base : ClassificationLoss, "hard_labels" or "none"
+        What the penalty is added to: "hard_labels" (cross-entropy), "none" (the penalty alone), or
+        a loss of this package, whose own `from_logits` and `reduction` play no part.
+    from_logits, reduction, name, dtype
+        As in `ClassificationLoss`.
     """
 
     def __init__(
         self,
-        *,
         weight: float,
         base: Base,
         from_logits: bool,
@@ -41,7 +43,7 @@ class PenaltyLoss(ClassificationLoss):
         name: str,
         dtype: LossDtype,
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(from_logits, reduction, name, dtype)
         self.weight = check_number("weight", weight)
         if base not in ("hard_labels", "none") and not isinstance(base, ClassificationLoss):
             raise InputError(

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, check_number
+from lsplus_tf.errors import InputError, check_choice, check_number
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
 
 __all__ = [
     "ReleasedDCALoss",
@@ -42,12 +42,15 @@ class _ReleasedLoss(ClassificationLoss):
 
     Parameters
     ----------
-    heads : "both" as released, or "softmax", which leaves out the output of logits.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    heads : {"both", "softmax"}
+        "both" as released, or "softmax", which leaves out the output of logits.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
     """
 
-    def __init__(self, *, heads: Heads, reduction: str, name: str, dtype: LossDtype) -> None:
+    def __init__(self, heads: Heads, reduction: str, name: str, dtype: LossDtype) -> None:
         super().__init__(from_logits=True, reduction=reduction, name=name, dtype=dtype)
         self.heads = check_choice("heads", heads, Heads)
 
@@ -79,14 +82,18 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
 
     Parameters
     ----------
-    heads : "both", as released, or "softmax" for the second output alone.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    heads : {"both", "softmax"}
+        "both", as released, or "softmax" for the second output alone.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : another `heads`; labels as in `lsplus_tf.losses.LabelSmoothingLoss`; a `y_pred`
-        that is known to be a softmax's output.
+    InputError
+        Another `heads`; labels as in `lsplus_tf.losses.LabelSmoothingLoss`; a `y_pred` that is
+        known to be a softmax's output.
 
     Notes
     -----
@@ -108,7 +115,7 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
         name: str = "released_hard_labels",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(heads=heads, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(heads, reduction, name, dtype)
 
     def softmax_head(self, batch: Batch) -> tf.Tensor:
         return batch.cross_entropy
@@ -127,15 +134,21 @@ class ReleasedFocalLoss(_ReleasedLoss):
 
     Parameters
     ----------
-    gamma : focusing exponent, >= 0.
-    alpha : factor of the whole loss, >= 0.
-    heads : "both", as released, or "softmax", which leaves out the term of z / sum(z).
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    gamma : float
+        Focusing exponent, >= 0.
+    alpha : float
+        Factor of the whole loss, >= 0.
+    heads : {"both", "softmax"}
+        "both", as released, or "softmax", which leaves out the term of z / sum(z).
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative gamma or alpha; otherwise as in `ReleasedHardLabelLoss`.
+    InputError
+        A negative gamma or alpha; otherwise as in `ReleasedHardLabelLoss`.
 
     Notes
     -----
@@ -163,7 +176,7 @@ class ReleasedFocalLoss(_ReleasedLoss):
         name: str = "released_focal",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(heads=heads, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(heads, reduction, name, dtype)
         self.gamma = check_number("gamma", gamma)
         self.alpha = check_number("alpha", alpha)
 
@@ -192,7 +205,6 @@ class _SwappedLoss(_ReleasedLoss):
 
     def __init__(
         self,
-        *,
         alpha: float,
         weight: float,
         heads: Heads,
@@ -200,7 +212,7 @@ class _SwappedLoss(_ReleasedLoss):
         name: str,
         dtype: LossDtype,
     ) -> None:
-        super().__init__(heads=heads, reduction=reduction, name=name, dtype=dtype)
+        super().__init__(heads, reduction, name, dtype)
         self.alpha = check_number("alpha", alpha)
         self.weight = check_number("weight", weight)
 
@@ -233,15 +245,21 @@ class ReleasedDCALoss(_SwappedLoss):
 
     Parameters
     ----------
-    alpha : weight of the cross-entropies, >= 0.
-    weight : of the calibration term, >= 0; the authors' beta. It changes the value only.
-    heads : "both", as released, or "softmax", which leaves out the output of logits.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    alpha : float
+        Weight of the cross-entropies, >= 0.
+    weight : float
+        Of the calibration term, >= 0; the authors' beta. It changes the value only.
+    heads : {"both", "softmax"}
+        "both", as released, or "softmax", which leaves out the output of logits.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a negative alpha or weight; otherwise as in `ReleasedHardLabelLoss`.
+    InputError
+        A negative alpha or weight; otherwise as in `ReleasedHardLabelLoss`.
 
     Notes
     -----
@@ -267,9 +285,7 @@ class ReleasedDCALoss(_SwappedLoss):
         name: str = "released_dca",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name, dtype=dtype
-        )
+        super().__init__(alpha, weight, heads, reduction, name, dtype)
 
     def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
         confidence = tf.reduce_max(tf.nn.softmax(batch.rows), axis=-1)
@@ -288,15 +304,21 @@ class ReleasedMDCALoss(_SwappedLoss):
 
     Parameters
     ----------
-    alpha : weight of the cross-entropies, >= 0.
-    weight : of the calibration term, >= 0; the authors' beta. It changes the value only.
-    heads : "both", as released, or "softmax", which leaves out the output of logits.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    alpha : float
+        Weight of the cross-entropies, >= 0.
+    weight : float
+        Of the calibration term, >= 0; the authors' beta. It changes the value only.
+    heads : {"both", "softmax"}
+        "both", as released, or "softmax", which leaves out the output of logits.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : as in `ReleasedDCALoss`.
+    InputError
+        As in `ReleasedDCALoss`.
 
     Notes
     -----
@@ -319,9 +341,7 @@ class ReleasedMDCALoss(_SwappedLoss):
         name: str = "released_mdca",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(
-            alpha=alpha, weight=weight, heads=heads, reduction=reduction, name=name, dtype=dtype
-        )
+        super().__init__(alpha, weight, heads, reduction, name, dtype)
 
     def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
         mean_rows = batch.mean(tf.nn.softmax(batch.rows))
@@ -337,16 +357,19 @@ def two_headed(model: keras.Model) -> keras.Model:
 
     Parameters
     ----------
-    model : a functional or built sequential model with one output, logits (B, K).
+    model : keras.Model
+        A functional or built sequential model with one output, logits (B, K).
 
     Returns
     -------
-    keras.Model with the inputs, layers and weights of `model` and the outputs
+    keras.Model
+        With the inputs, layers and weights of `model` and the outputs
         {"logits": (B, K), "softmax": (B, K)}.
 
     Raises
     ------
-    InputError : a model that is not built, or has more than one output.
+    InputError
+        A model that is not built, or has more than one output.
 
     Examples
     --------

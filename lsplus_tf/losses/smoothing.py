@@ -10,14 +10,14 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import LossDtype, check_alpha, check_number, matrix_product
-from lsplus_tf.losses.class_indexed import ClassIndexedLoss
+from lsplus_tf.errors import InputError, check_fraction, check_number
+from lsplus_tf.losses.base import LossDtype
+from lsplus_tf.losses.target_matrix import TargetMatrixLoss, variable_of
 from lsplus_tf.priors import check_prior
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class LabelSmoothingLoss(ClassIndexedLoss):
+class LabelSmoothingLoss(TargetMatrixLoss):
     """Cross-entropy with label smoothing: the target is (1 - alpha) one-hot + alpha / K.
 
     The smoothing mass is spread over all K classes, the true one included, as in
@@ -27,15 +27,20 @@ class LabelSmoothingLoss(ClassIndexedLoss):
 
     Parameters
     ----------
-    alpha : smoothing weight in [0, 1]; 0 gives cross-entropy. The LS+ authors used 0.1.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    alpha : float
+        Smoothing weight in [0, 1]; 0 gives cross-entropy. The LS+ authors used 0.1.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : alpha outside [0, 1]; labels of the wrong shape or, in eager mode, outside 0..K-1.
-        In a graph a wrong label stops the step, under XLA it makes the loss NaN.
+    InputError
+        alpha outside [0, 1]; labels of the wrong shape or, in eager mode, outside 0..K-1. In a
+        graph a wrong label stops the step, under XLA it makes the loss NaN.
 
     Notes
     -----
@@ -58,39 +63,32 @@ class LabelSmoothingLoss(ClassIndexedLoss):
         name: str = "label_smoothing",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
-        self.alpha = check_alpha(alpha)
-
-    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        rest = self.alpha / num_classes
-        return tf.one_hot(
-            labels,
-            num_classes,
-            on_value=1.0 - self.alpha + rest,
-            off_value=rest,
-            dtype=self.dtype,
+        self.alpha = check_fraction("alpha", alpha)
+        super().__init__(
+            None, from_logits, reduction, name, dtype, hard=1.0 - self.alpha, soft=self.alpha
         )
-
-    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
-        return (1.0 - self.alpha) * soft_labels + self.alpha / soft_labels.shape[-1]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": self.alpha}
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class HardLabelLoss(ClassIndexedLoss):
+class HardLabelLoss(TargetMatrixLoss):
     """Cross-entropy with hard labels (HL): the target is the one-hot row of the class.
 
     Parameters
     ----------
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : as in `LabelSmoothingLoss`.
+    InputError
+        As in `LabelSmoothingLoss`.
 
     Examples
     --------
@@ -107,40 +105,11 @@ class HardLabelLoss(ClassIndexedLoss):
         name: str = "hard_labels",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
-
-    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        return tf.one_hot(labels, num_classes, dtype=self.dtype)
-
-    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
-        return soft_labels
-
-
-class _MatrixLoss(ClassIndexedLoss):
-    """Cross-entropy whose target rows are those of the (K, K) array `_rows`."""
-
-    _rows: np.ndarray
-    _rows_from: str  # the argument that they come from, for messages
-
-    def rows(self, labels: tf.Tensor, num_classes: int) -> tf.Tensor:
-        self._check_num_classes(num_classes)
-        return tf.gather(self._rows, labels)
-
-    def mixed_rows(self, soft_labels: tf.Tensor) -> tf.Tensor:
-        self._check_num_classes(soft_labels.shape[-1])
-        return matrix_product(soft_labels, self._rows)
-
-    def _check_num_classes(self, num_classes: int) -> None:
-        expected = self._rows.shape[0]
-        if num_classes != expected:
-            raise InputError(
-                f"y_pred: expected {expected} classes as in {self._rows_from}, "
-                f"received {num_classes}"
-            )
+        super().__init__(None, from_logits, reduction, name, dtype, hard=1.0, soft=0.0)
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class LSPlusLoss(_MatrixLoss):
+class LSPlusLoss(TargetMatrixLoss):
     """LS+: (1 - alpha) CE(y, p) + alpha KL(v^y || p), v^k the informed prior of class k.
 
     Up to a constant, which is included here as in the paper, this is cross-entropy against
@@ -149,16 +118,22 @@ class LSPlusLoss(_MatrixLoss):
 
     Parameters
     ----------
-    prior : (K, K), row k the distribution v^k; see `lsplus_tf.priors.informed_prior`.
-    alpha : weight of the prior in [0, 1]; 0 gives cross-entropy. The authors used 0.5.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    prior : array_like, shape (K, K)
+        Row k the distribution v^k; see `lsplus_tf.priors.informed_prior`.
+    alpha : float
+        Weight of the prior in [0, 1]; 0 gives cross-entropy. The authors used 0.5.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : a prior that is not (K, K), holds NaN or negative values, or has rows that do not
-        sum to 1; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        A prior that is not (K, K), holds NaN or negative values, or has rows that do not sum to 1;
+        otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -175,7 +150,7 @@ class LSPlusLoss(_MatrixLoss):
     0.0644
     """
 
-    _rows_from = "the prior"
+    num_classes_from = "the prior"
 
     def __init__(
         self,
@@ -186,23 +161,24 @@ class LSPlusLoss(_MatrixLoss):
         name: str = "ls_plus",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.prior = check_prior(prior)
-        self.alpha = check_alpha(alpha)
-        self.hold_prior(in_variables=False)
+        self.alpha = check_fraction("alpha", alpha)
+        super().__init__(
+            self.prior,
+            from_logits,
+            reduction,
+            name,
+            dtype,
+            hard=1.0 - self.alpha,
+            soft=self.alpha,
+            constants=self._entropies(),
+        )
 
     def hold_prior(self, *, in_variables: bool) -> None:
         """Hold the prior in variables, which traced steps read anew, or else in constants."""
         self._rows, self._constants = self._arrays()
         if in_variables:
-            self._rows, self._constants = (
-                tf.Variable(
-                    array,
-                    trainable=False,
-                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-                )
-                for array in (self._rows, self._constants)
-            )
+            self._rows, self._constants = variable_of(self._rows), variable_of(self._constants)
 
     def set_prior(self, prior: ArrayLike) -> None:
         """Replace the prior by another of the same shape.
@@ -223,15 +199,11 @@ class LSPlusLoss(_MatrixLoss):
             self._rows, self._constants = self._arrays()
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        eye = np.eye(len(self.prior))
-        rows = (1.0 - self.alpha) * eye + self.alpha * self.prior
-        constants = self.alpha * xlogy(self.prior, self.prior).sum(axis=1)
-        return rows.astype(self.dtype), constants.astype(self.dtype)
+        return self.targets_of_classes(self.prior), self._entropies().astype(self.dtype)
 
-    def constant(self, labels: tf.Tensor | None, soft_labels: tf.Tensor | None) -> tf.Tensor:
-        if labels is None:
-            return matrix_product(soft_labels, self._constants)
-        return tf.gather(self._constants, labels)
+    def _entropies(self) -> np.ndarray:
+        """What KL has on top of cross-entropy, (K,)."""
+        return self.alpha * xlogy(self.prior, self.prior).sum(axis=1)
 
     def get_config(self) -> dict[str, Any]:
         # A list, since Keras gives an array in a config back as a dict.
@@ -239,7 +211,7 @@ class LSPlusLoss(_MatrixLoss):
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
+class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
     """Class-distribution-aware label smoothing (CDA-LS): common classes are smoothed more.
 
     The target of class k is (1 - a_k) one-hot + a_k / K with a_k = alpha + gamma n_k / max(n),
@@ -247,17 +219,24 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
 
     Parameters
     ----------
-    class_counts : (K,) training samples per class, or anything in proportion to them.
-    alpha : smoothing of a class without samples, in [0, 1].
-    gamma : what the smoothing of the most common class has on top, >= 0, at most 1 - alpha.
-    from_logits : whether `y_pred` holds logits (B, K); otherwise probabilities.
-    reduction, name : as in `keras.losses.Loss`.
-    dtype : what is computed in, "float32" or "float64".
+    class_counts : array_like, shape (K,)
+        Training samples per class, or anything in proportion to them.
+    alpha : float
+        Smoothing of a class without samples, in [0, 1].
+    gamma : float
+        What the smoothing of the most common class has on top, >= 0, at most 1 - alpha.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : counts that are not two or more finite numbers >= 0, or all zero; alpha or gamma
-        outside its range; otherwise as in `LabelSmoothingLoss`.
+    InputError
+        Counts that are not two or more finite numbers >= 0, or all zero; alpha or gamma outside its
+        range; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -275,7 +254,7 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
     [0.3269, 0.238]
     """
 
-    _rows_from = "class_counts"
+    num_classes_from = "class_counts"
 
     def __init__(
         self,
@@ -287,9 +266,8 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
         name: str = "class_distribution_label_smoothing",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
         self.class_counts = _check_class_counts(class_counts)
-        self.alpha = check_alpha(alpha)
+        self.alpha = check_fraction("alpha", alpha)
         self.gamma = check_number("gamma", gamma)
         if self.alpha + self.gamma > 1.0:
             raise InputError(
@@ -297,7 +275,7 @@ class ClassDistributionLabelSmoothingLoss(_MatrixLoss):
             )
         smoothing = self.alpha + self.gamma * self.class_counts / self.class_counts.max()
         rows = np.diag(1.0 - smoothing) + smoothing[:, None] / len(smoothing)
-        self._rows = rows.astype(self.dtype)
+        super().__init__(rows, from_logits, reduction, name, dtype, hard=0.0, soft=1.0)
 
     def get_config(self) -> dict[str, Any]:
         # A list, since Keras gives an array in a config back as a dict.

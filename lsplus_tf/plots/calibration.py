@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Sequence
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from scipy.special import ndtri
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics import bin_totals, measures
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
@@ -75,7 +74,8 @@ def reliability_diagram(
     'Accuracy (fraction)'
     """
     predictions = as_predictions(labels, probabilities)
-    _check_interval(interval)
+    if interval is not None:
+        check_level("interval", interval)
     bins = bin_totals.top_label_bins(predictions, num_bins)
     filled = bins.samples > 0
     samples = bins.samples[filled]
@@ -190,7 +190,8 @@ def classwise_reliability(
     ['HP\\nECE 40.0%, n = 2', 'SSA\\nECE 40.0%, n = 0']
     """
     predictions = as_predictions(labels, probabilities)
-    _check_interval(interval)
+    if interval is not None:
+        check_level("interval", interval)
     classes = predictions.probabilities.shape[1]
     names = [f"Class {j}" for j in range(classes)]
     if class_names is not None:
@@ -330,16 +331,6 @@ def _all_classes(ax: Axes, bins: _ClassBins, errors: FloatArray, names: Sequence
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     ax.grid(alpha=0.3)
     ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize="small", frameon=False)
-
-
-def _check_interval(interval: float | None) -> None:
-    if interval is None:
-        return
-    if not isinstance(interval, Real) or not 0 < interval < 1:
-        raise InputError(
-            f"interval: expected a level between 0 and 1, such as 0.95, or None, "
-            f"received {interval!r}"
-        )
 
 
 def _interval_label(interval: float) -> str:

@@ -37,12 +37,15 @@ def strategy_for(protocol: Protocol, samples: int) -> tf.distribute.Strategy:
 
     Parameters
     ----------
-    protocol : the devices, and what has to go with them.
-    samples : training images.
+    protocol : Protocol
+        The devices, and what has to go with them.
+    samples : int
+        Training images.
 
     Raises
     ------
-    InputError : fewer devices than `protocol.devices`, or settings that do not go with several.
+    InputError
+        Fewer devices than `protocol.devices`, or settings that do not go with several.
     """
     if hosts().count > 1:
         if protocol.devices is not None:
@@ -118,7 +121,8 @@ def evaluation_batch_size(samples: int, batch_size: int, devices: int) -> int:
 
     Raises
     ------
-    InputError : there is none.
+    InputError
+        There is none.
     """
     for size in range(batch_size, devices - 1, -1):
         if _last_batch(samples, size) >= devices:
@@ -146,10 +150,14 @@ def fit(
 
     Parameters
     ----------
-    model : compiled, with an optimizer that is built, within the strategy's scope.
-    training, validation : batches of the hosts' parts, begun anew when they end.
-    callbacks : as in `fit`.
-    initial_epoch, epochs, steps_per_epoch, validation_steps : as in `fit`.
+    model : keras.Model
+        Compiled, with an optimizer that is built, within the strategy's scope.
+    training, validation : callable
+        Batches of the hosts' parts, begun anew when they end.
+    callbacks : list of keras.callbacks.Callback
+        As in `fit`.
+    initial_epoch, epochs, steps_per_epoch, validation_steps : int
+        As in `fit`.
     """
     strategy = model.distribute_strategy
     # Callbacks have these made anew where a step changes.

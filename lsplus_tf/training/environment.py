@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from lsplus_tf.config import Backbone, Protocol
+from lsplus_tf.errors import InputError
 from lsplus_tf.training.several_hosts import connected, hosts
 
 _REPORTED_PACKAGES = ("lsplus_tf", "tensorflow", "keras", "numpy", "scikit-learn", "scipy")
@@ -91,6 +94,40 @@ def settled_process(protocol: Protocol, seed: int) -> Iterator[None]:
 
 def _not_about_retracing(record: logging.LogRecord) -> bool:
     return "triggered tf.function retracing" not in record.getMessage()
+
+
+@contextmanager
+def told_which_file() -> Iterator[None]:
+    """Raise again what the input pipeline raised in Python, which TensorFlow makes a traceback."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(rf"{InputError.__name__}: (.*)", str(error))
+        if found is None:
+            raise
+        raise InputError(found[1]) from error
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Send what the package logs to a file as well, if this is the chief."""
+    if not hosts().is_chief:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("lsplus_tf")
+    level = package.level
+    package.setLevel(logging.INFO)
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()
 
 
 def package_versions() -> dict[str, str]:

@@ -36,9 +36,11 @@ class FrozenEpochs(keras.callbacks.Callback):
 
     Parameters
     ----------
-    protocol : with `fine_tuning.frozen_epochs` of at least 1. The model is to be compiled with the
+    protocol : Protocol
+        With `fine_tuning.frozen_epochs` of at least 1. The model is to be compiled with the
         optimizer of this protocol, built for all weights that `fine_tuning.freeze` leaves.
-    initial_epoch : that of `fit`.
+    initial_epoch : int
+        That of `fit`.
     """
 
     def __init__(self, protocol: Protocol, initial_epoch: int = 0) -> None:

@@ -25,14 +25,19 @@ def build_loss(
 
     Parameters
     ----------
-    method : its settings.
-    class_counts : (K,) training samples per class.
-    class_accuracy : (K,) in [0, 1], for the methods whose prior comes from hard-label runs.
-    dtype : what is computed in.
+    method : MethodSettings
+        Its settings.
+    class_counts : ndarray, shape (K,)
+        Training samples per class.
+    class_accuracy : ndarray, shape (K,), optional
+        In [0, 1], for the methods whose prior comes from hard-label runs.
+    dtype : {"float32", "float64"}
+        What is computed in.
 
     Raises
     ------
-    InputError : class accuracies are needed and missing.
+    InputError
+        Class accuracies are needed and missing.
     """
     arguments = method.model_dump(exclude=set(method.not_of_the_loss))
     if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
@@ -66,8 +71,10 @@ def build_callback(
 
     Parameters
     ----------
-    method : its settings.
-    teacher : the `.keras` model of the hard-label run, for self-training.
+    method : MethodSettings
+        Its settings.
+    teacher : Path, optional
+        The `.keras` model of the hard-label run, for self-training.
     """
     match method:
         case methods.OnlineLabelSmoothing() | methods.LSPlusOnline():

@@ -73,9 +73,12 @@ class Checkpoints:
 
     Parameters
     ----------
-    folder : where they lie.
-    identity : of what the training depends on. States of another identity are not used.
-    keeps_best : whether the network of the best epoch will be asked for.
+    folder : Path
+        Where they lie.
+    identity : str
+        Of what the training depends on. States of another identity are not used.
+    keeps_best : bool
+        Whether the network of the best epoch will be asked for.
     """
 
     def __init__(self, folder: Path, identity: str, *, keeps_best: bool) -> None:
@@ -90,7 +93,8 @@ class Checkpoints:
 
         Warns
         -----
-        UserWarning : for every file that cannot be used.
+        UserWarning
+            For every file that cannot be used.
         """
         for path in sorted(self._files(), reverse=True):
             try:
@@ -122,7 +126,8 @@ class Checkpoints:
 
         Raises
         ------
-        OSError : it could not be written. The states before it are still there.
+        OSError
+            It could not be written. The states before it are still there.
         """
         path = self._path(progress.epochs, progress.step)
         about = json.dumps(
@@ -197,15 +202,21 @@ class SavedTraining(keras.callbacks.Callback):
 
     Parameters
     ----------
-    protocol : when to save and when to stop.
-    checkpoints : where the states are kept.
-    adapting : the method's callback, which is of the same `fit`.
-    metrics : those that the model is compiled with.
-    started : when the process began with the run, by `time.monotonic`.
+    protocol : Protocol
+        When to save and when to stop.
+    checkpoints : Checkpoints
+        Where the states are kept.
+    adapting : keras.callbacks.Callback, optional
+        The method's callback, which is of the same `fit`.
+    metrics : sequence of keras.metrics.Metric
+        Those that the model is compiled with.
+    started : float
+        When the process began with the run, by `time.monotonic`.
 
     Attributes
     ----------
-    progress : how far the training is.
+    progress : Progress
+        How far the training is.
     """
 
     def __init__(

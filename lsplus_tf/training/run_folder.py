@@ -79,7 +79,8 @@ def claimed(folder: Path, patience: float = _PATIENCE) -> Iterator[Path]:
 
     Raises
     ------
-    BeingMadeError : another process has it.
+    BeingMadeError
+        Another process has it.
     """
     training = unfinished(folder)
     if not hosts().is_chief:

@@ -31,7 +31,8 @@ def hosts() -> Hosts:
 
     Raises
     ------
-    InputError : it is not what TensorFlow takes, or has other tasks than a chief and workers.
+    InputError
+        It is not what TensorFlow takes, or has other tasks than a chief and workers.
     """
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
@@ -65,7 +66,8 @@ def connected() -> Any:
 
     Raises
     ------
-    InputError : TensorFlow has done something already.
+    InputError
+        TensorFlow has done something already.
     """
     import tensorflow as tf
 

@@ -23,8 +23,10 @@ class Executions:
 
     Parameters
     ----------
-    model : compiled, with the train function that is to be called.
-    steps : in an epoch.
+    model : keras.Model
+        Compiled, with the train function that is to be called.
+    steps : int
+        In an epoch.
     """
 
     def __init__(self, model: keras.Model, steps: int) -> None:
@@ -63,8 +65,10 @@ class Speed(keras.callbacks.Callback):
 
     Parameters
     ----------
-    samples : in an epoch.
-    batch_size : samples in a step, but for the last of an epoch.
+    samples : int
+        In an epoch.
+    batch_size : int
+        Samples in a step, but for the last of an epoch.
     """
 
     def __init__(self, samples: int, batch_size: int) -> None:
@@ -97,10 +101,11 @@ class Speed(keras.callbacks.Callback):
 
         Returns
         -------
-        `images_per_second` over all steps but the first execution, `step_seconds`, their median,
-        `first_step_seconds`, the first execution with its compilation, `peak_process_bytes`, the
-        most memory that the process has ever had, and `peak_gpu_bytes`, the most that this training
-        had on each GPU.
+        dict
+            `images_per_second` over all steps but the first execution, `step_seconds`, their
+            median, `first_step_seconds`, the first execution with its compilation,
+            `peak_process_bytes`, the most memory that the process has ever had, and
+            `peak_gpu_bytes`, the most that this training had on each GPU.
         """
         times = self._step_times
         return {
