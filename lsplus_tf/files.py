@@ -68,8 +68,10 @@ class OutputError(InputError):
 
     Attributes
     ----------
-    argument : what the place was given as, an option or an argument of a function.
-    problem : the rest of the line.
+    argument : str
+        What the place was given as, an option or an argument of a function.
+    problem : str
+        The rest of the line.
     """
 
     def __init__(self, argument: str, problem: str) -> None:
@@ -83,8 +85,10 @@ class FileKind:
 
     Attributes
     ----------
-    what : such as "a calibrator".
-    is_ours : whether this package wrote a file, as one of this kind.
+    what : str
+        Such as "a calibrator".
+    is_ours : callable
+        Whether this package wrote a file, as one of this kind.
     """
 
     what: str
@@ -97,10 +101,13 @@ class FolderKind:
 
     Attributes
     ----------
-    what : such as "an audit".
-    is_ours : whether this package wrote a folder, as one of this kind.
-    parts : the names of all that it writes there, relative, those of folders with a slash at the
-        end. None if the folder is added to, and never replaced.
+    what : str
+        Such as "an audit".
+    is_ours : callable
+        Whether this package wrote a folder, as one of this kind.
+    parts : re.Pattern or None
+        The names of all that it writes there, relative, those of folders with a slash at the end.
+        None if the folder is added to, and never replaced.
     """
 
     what: str
@@ -165,13 +172,15 @@ def check_output(
 
     Parameters
     ----------
-    out, kind
-        Where, and what.
-    argument
+    out : str or Path
+        Where.
+    kind : FileKind or FolderKind
+        What.
+    argument : str
         What `out` was given as.
-    inputs
+    inputs : iterable of str, Path or None
         What is read, which `out` must not be or hold.
-    images
+    images : iterable of str or Path
         Folders of images that are read, in which `out` must not lie.
 
     Raises
@@ -207,7 +216,7 @@ def writing(
     ----------
     out, kind, argument, inputs
         As in `check_output`.
-    patience
+    patience : float
         Seconds to wait for another process that writes there; negative waits for ever.
 
     Raises

@@ -75,8 +75,9 @@ class IsotonicCalibration(Calibrator):
 
     Attributes
     ----------
-    inputs_, outputs_ : list of K ndarrays
-        The corners of each class's line: probabilities before, in order, and after.
+    inputs_, outputs_ : list of ndarray, length K
+        List of K ndarrays The corners of each class's line: probabilities before, in order, and
+        after.
     n_classes_ : int
         K.
 
@@ -140,10 +141,11 @@ class HistogramBinning(Calibrator):
 
     Attributes
     ----------
-    edges_ : list of K ndarrays
-        The edges between the bins of each class.
-    values_ : list of K ndarrays
-        The share of the class in each bin, one more than edges; the bin's middle where it is empty.
+    edges_ : list of ndarray, length K
+        List of K ndarrays The edges between the bins of each class.
+    values_ : list of ndarray, length K
+        List of K ndarrays The share of the class in each bin, one more than edges; the bin's middle
+        where it is empty.
     n_classes_ : int
         K.
 

@@ -24,12 +24,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Parameters
     ----------
-    path : the YAML file, or the name of one that comes with the package, such as "digits".
-    overrides : such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
+    path : str or Path
+        The YAML file, or the name of one that comes with the package, such as "digits".
+    overrides : sequence of str
+        Such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
 
     Raises
     ------
-    InputError : no such file, not YAML, an unknown key, or a wrong value; every one is named.
+    InputError
+        No such file, not YAML, an unknown key, or a wrong value; every one is named.
 
     Examples
     --------

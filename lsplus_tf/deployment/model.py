@@ -27,13 +27,19 @@ class TrainedModel:
 
     Attributes
     ----------
-    model : takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K).
-    class_names : the K classes.
-    gives_probabilities : whether the outputs are probabilities.
-    resize : whether images are stretched to (H, W), which are then equal, or must have that size.
-    convert : whether colour becomes grey, grey is repeated, and alpha channels are dropped; else
-        such images are refused.
-    interpolation : how images are stretched, as `load_dataset` takes it.
+    model : keras.Model
+        Takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K).
+    class_names : tuple of str, length K
+        The classes.
+    gives_probabilities : bool
+        Whether the outputs are probabilities.
+    resize : bool
+        Whether images are stretched to (H, W), which are then equal, or must have that size.
+    convert : bool
+        Whether colour becomes grey, grey is repeated, and alpha channels are dropped; else such
+        images are refused.
+    interpolation : {"bilinear", "nearest"}
+        How images are stretched, as `load_dataset` takes it.
 
     Examples
     --------

@@ -73,7 +73,7 @@ class Table:
     ----------
     caption : str
     headings : sequence of str, length M
-    rows : sequence of sequences of str or Cell, length M each
+    rows : sequence of (sequence of str or Cell, length M)
         The first cell names the row. A column with a `Cell` that has a value is one of numbers.
     """
 
