@@ -116,7 +116,13 @@ class FolderKind:
 
 
 def begins_with(pattern: bytes) -> Callable[[Path], bool]:
-    """Whether a file begins as `pattern` says, which tells its kind."""
+    """Whether a file begins as `pattern` says, which tells its kind.
+
+    Parameters
+    ----------
+    pattern : bytes
+        A regular expression.
+    """
     compiled = re.compile(pattern)
 
     def begins(path: Path) -> bool:
@@ -131,6 +137,10 @@ def begins_with(pattern: bytes) -> Callable[[Path], bool]:
 def shown(path: str | Path) -> str:
     """A path as it is printed: what is no printable character, such as a line break, is escaped.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Examples
     --------
     >>> shown("two\\nlines")
@@ -141,6 +151,12 @@ def shown(path: str | Path) -> str:
 
 def expanded(given: str | Path, argument: str = "--out") -> Path:
     """The path that a user gave, with the home folder in place of "~".
+
+    Parameters
+    ----------
+    given : str or Path
+    argument : str
+        What `given` was given as.
 
     Raises
     ------
@@ -245,7 +261,13 @@ def writing(
 def reporting(path: Path, argument: str = "--out", work: Path | None = None) -> Iterator[None]:
     """Raise `OutputError` where the system cannot write `path`.
 
-    With `work`, errors about files elsewhere are passed on as they are.
+    Parameters
+    ----------
+    path : Path
+    argument : str
+        What `path` was given as.
+    work : Path, optional
+        Errors about files that lie elsewhere are passed on as they are.
     """
     try:
         yield
@@ -262,7 +284,13 @@ def reporting(path: Path, argument: str = "--out", work: Path | None = None) -> 
 
 @contextlib.contextmanager
 def given_as(option: str, argument: str) -> Iterator[None]:
-    """Let an `OutputError` about an argument of a function name the option that it came from."""
+    """Let an `OutputError` about an argument of a function name the option that it came from.
+
+    Parameters
+    ----------
+    option : str
+    argument : str
+    """
     try:
         yield
     except OutputError as error:
@@ -510,6 +538,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     left under the temporary name is removed by the next that comes. Where several processes may
     write the same `path`, see `locked`. What was renamed is on the disk, so that it is whole even
     where the power fails.
+
+    Parameters
+    ----------
+    path : Path
     """
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -532,6 +564,10 @@ def locked(path: Path) -> Iterator[None]:
     """Let other processes wait that come to a block for the same `path`.
 
     Holds between hosts where their shared file system has file locks.
+
+    Parameters
+    ----------
+    path : Path
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))

@@ -29,6 +29,10 @@ def check_prior(prior: ArrayLike) -> NDArray[np.float64]:
 
     Rows must be distributions: no NaN, nothing negative, sums within 1e-5 of 1.
 
+    Parameters
+    ----------
+    prior : array_like, shape (K, K)
+
     Examples
     --------
     >>> from lsplus_tf.priors import check_prior
@@ -121,7 +125,14 @@ def class_accuracy(
 
 
 def class_counts(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """Number of samples of every class, (K,), from class ids (N,) in 0..K-1.
+    """Number of samples of every class, (K,).
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,) or (N, 1)
+        Class ids, 0..K-1.
+    num_classes : int
+        K.
 
     Examples
     --------
@@ -208,6 +219,11 @@ def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
 
 def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     """The prior of plain label smoothing, 1/K everywhere, (K, K).
+
+    Parameters
+    ----------
+    num_classes : int
+        K.
 
     Examples
     --------

@@ -105,7 +105,15 @@ def _wrong_yaml_in(source: str) -> Iterator[None]:
 
 
 def parse_config(values: Any, source: str) -> Experiment:
-    """Validate an experiment's `values`; `source` is named in the error."""
+    """Validate an experiment's `values`; `source` is named in the error.
+
+    Parameters
+    ----------
+    values : mapping
+        As YAML has them.
+    source : str
+        What the error calls them.
+    """
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
@@ -113,7 +121,12 @@ def parse_config(values: Any, source: str) -> Experiment:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The settings as YAML, in the order of the schema."""
+    """The settings as YAML, in the order of the schema.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 

@@ -152,6 +152,10 @@ def open_model(
 def unnamed(num_classes: int) -> tuple[str, ...]:
     """What the classes of a model are called that does not name them.
 
+    Parameters
+    ----------
+    num_classes : int
+
     Examples
     --------
     >>> unnamed(2)
@@ -162,6 +166,11 @@ def unnamed(num_classes: int) -> tuple[str, ...]:
 
 def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     """Raise `InputError` unless the calibrator is for a model like this.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    calibrator : Calibrator
 
     Examples
     --------
@@ -193,6 +202,10 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
 
 def find_model(path: Path) -> tuple[Path | None, Path]:
     """The run's folder, or None for a model that is not of a run, and the model's file.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------

@@ -49,6 +49,10 @@ class PredictedBatch:
 def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     """The image files of folders, with all below them, and of files, each once.
 
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+
     Returns
     -------
     tuple of (list of Path, int)

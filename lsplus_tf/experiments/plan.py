@@ -14,6 +14,11 @@ from lsplus_tf.errors import InputError
 class Run:
     """One training: a method, by its name in the config, and a seed.
 
+    Attributes
+    ----------
+    method : str
+    seed : int
+
     Examples
     --------
     >>> run = Run("ls_plus", 0)
@@ -35,6 +40,11 @@ class Run:
 @dataclass(frozen=True)
 class Shard:
     """The `index`-th of `count` parts of an experiment's runs, counted from 1.
+
+    Attributes
+    ----------
+    index : int
+    count : int
 
     Raises
     ------
