@@ -113,7 +113,7 @@ def geodesic_maps(
     image, intensity_weight, spacing
         As in `geodesic_distance`.
     num_classes : int
-        K.
+        Number of classes, K.
     scale : float or None
         The distance at which a map has fallen to 1/e, > 0, in the unit of `spacing`; None takes the
         mean of d over the image, class by class, as the authors do.

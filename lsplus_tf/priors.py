@@ -73,7 +73,7 @@ def class_accuracy(
     predictions : array_like, shape (N,) or (N, K)
         Predicted class ids, or logits or probabilities.
     num_classes : int
-        K.
+        Number of classes, K.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def class_counts(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
     labels : array_like of int, shape (N,) or (N, 1)
         Class ids, 0..K-1.
     num_classes : int
-        K.
+        Number of classes, K.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     Parameters
     ----------
     num_classes : int
-        K.
+        Number of classes, K.
 
     Examples
     --------

@@ -56,7 +56,11 @@ def problems(text: str) -> Iterator[str]:
     """What in a docstring is not of the dialect."""
     for title, section in sections(text).items():
         if title in FORMS:
-            yield from (head for head, below in entries(section) if not FORMS[title](head, below))
+            for head, below in entries(section):
+                if not FORMS[title](head, below):
+                    yield head
+                if re.match(r"\w\.\s|\w\.$", below):
+                    yield f"{head}: {below!r} is an item of a list in reStructuredText"
         elif title not in ("", "Notes", "Examples", "References", "See Also"):
             yield f"section {title!r}"
 
@@ -170,6 +174,7 @@ def test_numpydoc_passes(section: str):
     [
         "Parameters\n----------\nlabels : (N,) true class ids, 0..K-1.",
         "Parameters\n----------\nnum_classes : int.",
+        "Parameters\n----------\nnum_classes : int\n    K.",
         "Parameters\n----------\nmode : how it is done\n    Text.",
         "Parameters\n----------\nsize : int (of the image)\n    Text.",
         "Parameters\n----------\nsize\n    The size.",

@@ -28,7 +28,7 @@ class PlattScaling(Calibrator):
     slopes_, intercepts_ : ndarray, shape (K,)
         a and b.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----
@@ -79,7 +79,7 @@ class IsotonicCalibration(Calibrator):
         List of K ndarrays The corners of each class's line: probabilities before, in order, and
         after.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----
@@ -147,7 +147,7 @@ class HistogramBinning(Calibrator):
         List of K ndarrays The share of the class in each bin, one more than edges; the bin's middle
         where it is empty.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----

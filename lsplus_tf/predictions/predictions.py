@@ -309,12 +309,12 @@ class Predictions:
 
     @cached_property
     def probabilities(self) -> FloatArray:
-        """Probabilities (N, K): the softmax, in float64, where the scores are logits."""
+        """Probabilities (N, K); the softmax, in float64, where the scores are logits."""
         return self.scores if self.kind == "probabilities" else _fixed(softmax(self.scores))
 
     @cached_property
     def logits(self) -> FloatArray:
-        """Logits (N, K): of probabilities, their logarithms in float64, at least that of 1e-38."""
+        """Logits (N, K); of probabilities, their logarithms in float64, at least that of 1e-38."""
         if self.kind == "logits":
             return self.scores
         return _fixed(np.log(np.maximum(self.scores.astype(np.float64), _SMALLEST)))
