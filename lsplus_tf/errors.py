@@ -76,6 +76,11 @@ class RefusedRunsError(FailedRunsError, InputError):
 def one_line(error: BaseException, longest: int | None = None) -> str:
     """What an error says, on one line, cut after `longest` characters; its kind if it says nothing.
 
+    Parameters
+    ----------
+    error : BaseException
+    longest : int, optional
+
     Examples
     --------
     >>> one_line(ValueError("no\\nnumber")), one_line(KeyError())
@@ -87,6 +92,13 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Return `value`; raise `InputError` unless it is one of the strings of a `Literal`.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+    choices : Literal
 
     Examples
     --------
@@ -105,6 +117,12 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
 def check_count(name: str, value: Any) -> None:
     """Raise `InputError` unless the value is an integer of at least 1.
 
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+
     Examples
     --------
     >>> check_count("num_bins", 0)
@@ -118,6 +136,12 @@ def check_count(name: str, value: Any) -> None:
 def check_flag(name: str, value: Any) -> None:
     """Raise `InputError` unless the value is a bool, of Python or of NumPy.
 
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+
     Examples
     --------
     >>> check_flag("from_logits", "yes")
@@ -130,6 +154,12 @@ def check_flag(name: str, value: Any) -> None:
 
 def check_fraction(name: str, value: Any) -> None:
     """Raise `InputError` unless the value is a number in [0, 1].
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
 
     Examples
     --------
@@ -145,6 +175,12 @@ def check_fraction(name: str, value: Any) -> None:
 def check_level(name: str, value: Any) -> None:
     """Raise `InputError` unless the value is a number between 0 and 1, neither included.
 
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+
     Examples
     --------
     >>> check_level("confidence_level", 95)
@@ -157,6 +193,10 @@ def check_level(name: str, value: Any) -> None:
 
 def check_seed(value: Any) -> None:
     """Raise `InputError` unless the value is an integer of at least 0.
+
+    Parameters
+    ----------
+    value : object
 
     Examples
     --------
