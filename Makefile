@@ -21,8 +21,9 @@ help:
 reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
-# In the order of conftest.py, which begins with the files that take longest.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+# In the order of conftest.py, which begins with the files that take longest. One process more than a
+# small machine has cores: tests wait for the processes that they start.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 QUICK := losses* released_losses distillation metrics* calibration_errors selective statistics \
 	priors calibrators*
 

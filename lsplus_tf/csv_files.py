@@ -29,6 +29,10 @@ def split_heading(line: str) -> tuple[list[str], str]:
 
     Spreadsheets write semicolons where the decimal sign is a comma.
 
+    Parameters
+    ----------
+    line : str
+
     Examples
     --------
     >>> split_heading('path;label;"group, or patient"')
@@ -40,7 +44,15 @@ def split_heading(line: str) -> tuple[list[str], str]:
 
 
 def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> FileKind:
-    """The CSV files of a kind, which their headings tell."""
+    """The CSV files of a kind, which their headings tell.
+
+    Parameters
+    ----------
+    what : str
+        Such as "a table of predictions".
+    is_ours : callable
+        Whether a file with these headings is one.
+    """
 
     def begins(path: Path) -> bool:
         try:
@@ -57,6 +69,13 @@ def write_csv(table: pd.DataFrame, path: str | Path, *, argument: str = "path") 
 
     A file that is there is replaced if it has the same headings; `OutputError`, which names
     `argument`, is raised for any other. Formulas are written as :func:`without_formulas` has them.
+
+    Parameters
+    ----------
+    table : DataFrame
+    path : str or Path
+    argument : str
+        What the error calls the path.
     """
     safe = without_formulas(table)
     kind = table_kind("such a table", lambda headings: headings == [*map(str, safe.columns)])
@@ -70,6 +89,10 @@ def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
     Text that a spreadsheet would take for a formula, such as a class called "=cmd()", gets an
     apostrophe in front, in cells and headings; a carriage return, which would end the row for some
     readers, becomes a space. Numbers stay as they are.
+
+    Parameters
+    ----------
+    table : DataFrame
     """
     safe = table.rename(columns=neutral)
     for column in safe.select_dtypes(exclude="number"):
@@ -79,6 +102,10 @@ def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
 
 def neutral(value: Any) -> Any:
     """Text with an apostrophe in front where it would be a formula; anything else as it is.
+
+    Parameters
+    ----------
+    value : object
 
     Examples
     --------

@@ -82,6 +82,11 @@ class RefusedRunsError(FailedRunsError, InputError):
 def one_line(error: BaseException, longest: int | None = None) -> str:
     """What an error says, on one line, cut after `longest` characters; its kind if it says nothing.
 
+    Parameters
+    ----------
+    error : BaseException
+    longest : int, optional
+
     Examples
     --------
     >>> one_line(ValueError("no\\nnumber")), one_line(KeyError())
@@ -93,6 +98,13 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Return `value`; raise `InputError` unless it is one of the strings of a `Literal`.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+    choices : Literal
 
     Examples
     --------
@@ -111,6 +123,13 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
 def check_count(name: str, value: Any, least: int = 1) -> int:
     """Return `value` as an int; raise `InputError` unless it is an integer of at least `least`.
 
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+    least : int, optional
+
     Examples
     --------
     >>> check_count("num_bins", 0)
@@ -125,6 +144,10 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
 def check_seed(value: Any) -> int:
     """Return `value` as an int; raise `InputError` unless it is an integer of at least 0.
 
+    Parameters
+    ----------
+    value : object
+
     Examples
     --------
     >>> check_seed(-1)
@@ -136,6 +159,12 @@ def check_seed(value: Any) -> int:
 
 def check_flag(name: str, value: Any) -> bool:
     """Return `value` as a bool; raise `InputError` unless it is one, of Python or of NumPy.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
 
     Examples
     --------
@@ -150,6 +179,13 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_number(name: str, value: Any, least: float = 0.0, most: float = math.inf) -> float:
     """Return `value` as a float; raise `InputError` unless it is a number from `least` to `most`.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+    least, most : float, optional
 
     Examples
     --------
@@ -166,6 +202,13 @@ def check_number(name: str, value: Any, least: float = 0.0, most: float = math.i
 def check_positive(name: str, value: Any, most: float = math.inf) -> float:
     """Return `value` as a float; raise `InputError` unless it is a number above 0, up to `most`.
 
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+    most : float, optional
+
     Examples
     --------
     >>> check_positive("temperature", 0.0)
@@ -181,6 +224,12 @@ def check_positive(name: str, value: Any, most: float = math.inf) -> float:
 def check_fraction(name: str, value: Any) -> float:
     """Return `value` as a float; raise `InputError` unless it is a number in [0, 1].
 
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
+
     Examples
     --------
     >>> check_fraction("coverage", 90)
@@ -192,6 +241,12 @@ def check_fraction(name: str, value: Any) -> float:
 
 def check_level(name: str, value: Any) -> float:
     """Return `value` as a float; raise `InputError` unless it is above 0 and below 1.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the value.
+    value : object
 
     Examples
     --------

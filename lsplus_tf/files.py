@@ -68,8 +68,10 @@ class OutputError(InputError):
 
     Attributes
     ----------
-    argument : what the place was given as, an option or an argument of a function.
-    problem : the rest of the line.
+    argument : str
+        What the place was given as, an option or an argument of a function.
+    problem : str
+        The rest of the line.
     """
 
     def __init__(self, argument: str, problem: str) -> None:
@@ -83,8 +85,10 @@ class FileKind:
 
     Attributes
     ----------
-    what : such as "a calibrator".
-    is_ours : whether this package wrote a file, as one of this kind.
+    what : str
+        Such as "a calibrator".
+    is_ours : callable
+        Whether this package wrote a file, as one of this kind.
     """
 
     what: str
@@ -97,10 +101,13 @@ class FolderKind:
 
     Attributes
     ----------
-    what : such as "an audit".
-    is_ours : whether this package wrote a folder, as one of this kind.
-    parts : the names of all that it writes there, relative, those of folders with a slash at the
-        end. None if the folder is added to, and never replaced.
+    what : str
+        Such as "an audit".
+    is_ours : callable
+        Whether this package wrote a folder, as one of this kind.
+    parts : re.Pattern or None
+        The names of all that it writes there, relative, those of folders with a slash at the end.
+        None if the folder is added to, and never replaced.
     """
 
     what: str
@@ -109,7 +116,13 @@ class FolderKind:
 
 
 def begins_with(pattern: bytes) -> Callable[[Path], bool]:
-    """Whether a file begins as `pattern` says, which tells its kind."""
+    """Whether a file begins as `pattern` says, which tells its kind.
+
+    Parameters
+    ----------
+    pattern : bytes
+        A regular expression.
+    """
     compiled = re.compile(pattern)
 
     def begins(path: Path) -> bool:
@@ -124,6 +137,10 @@ def begins_with(pattern: bytes) -> Callable[[Path], bool]:
 def shown(path: str | Path) -> str:
     """A path as it is printed: what is no printable character, such as a line break, is escaped.
 
+    Parameters
+    ----------
+    path : str or Path
+
     Examples
     --------
     >>> shown("two\\nlines")
@@ -134,6 +151,12 @@ def shown(path: str | Path) -> str:
 
 def expanded(given: str | Path, argument: str = "--out") -> Path:
     """The path that a user gave, with the home folder in place of "~".
+
+    Parameters
+    ----------
+    given : str or Path
+    argument : str
+        What `given` was given as.
 
     Raises
     ------
@@ -165,13 +188,15 @@ def check_output(
 
     Parameters
     ----------
-    out, kind
-        Where, and what.
-    argument
+    out : str or Path
+        Where.
+    kind : FileKind or FolderKind
+        What.
+    argument : str
         What `out` was given as.
-    inputs
+    inputs : iterable of str, Path or None
         What is read, which `out` must not be or hold.
-    images
+    images : iterable of str or Path
         Folders of images that are read, in which `out` must not lie.
 
     Raises
@@ -207,7 +232,7 @@ def writing(
     ----------
     out, kind, argument, inputs
         As in `check_output`.
-    patience
+    patience : float
         Seconds to wait for another process that writes there; negative waits for ever.
 
     Raises
@@ -236,7 +261,13 @@ def writing(
 def reporting(path: Path, argument: str = "--out", work: Path | None = None) -> Iterator[None]:
     """Raise `OutputError` where the system cannot write `path`.
 
-    With `work`, errors about files elsewhere are passed on as they are.
+    Parameters
+    ----------
+    path : Path
+    argument : str
+        What `path` was given as.
+    work : Path, optional
+        Errors about files that lie elsewhere are passed on as they are.
     """
     try:
         yield
@@ -253,7 +284,13 @@ def reporting(path: Path, argument: str = "--out", work: Path | None = None) -> 
 
 @contextlib.contextmanager
 def given_as(option: str, argument: str) -> Iterator[None]:
-    """Let an `OutputError` about an argument of a function name the option that it came from."""
+    """Let an `OutputError` about an argument of a function name the option that it came from.
+
+    Parameters
+    ----------
+    option : str
+    argument : str
+    """
     try:
         yield
     except OutputError as error:
@@ -501,6 +538,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     left under the temporary name is removed by the next that comes. Where several processes may
     write the same `path`, see `locked`. What was renamed is on the disk, so that it is whole even
     where the power fails.
+
+    Parameters
+    ----------
+    path : Path
     """
     partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -523,6 +564,10 @@ def locked(path: Path) -> Iterator[None]:
     """Let other processes wait that come to a block for the same `path`.
 
     Holds between hosts where their shared file system has file locks.
+
+    Parameters
+    ----------
+    path : Path
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))

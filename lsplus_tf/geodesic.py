@@ -54,21 +54,26 @@ def geodesic_distance(
 
     Parameters
     ----------
-    image : (H, W) or (D, H, W) intensities, or these with a last axis of channels, whose c is
-        their Euclidean distance.
-    mask : (H, W) or (D, H, W) booleans, at least one of them true.
-    intensity_weight : what an intensity difference of 1 costs, >= 0, in the unit of `spacing`. The
-        default suits intensities in [0, 1]; 0 leaves the length of the path.
-    spacing : size of a pixel, > 0, along all axes or along each.
+    image : array_like, shape (H, W) or (D, H, W)
+        Intensities, or these with a last axis of channels, whose c is their Euclidean distance.
+    mask : array_like of bool, shape (H, W) or (D, H, W)
+        At least one of them true.
+    intensity_weight : float
+        What an intensity difference of 1 costs, >= 0, in the unit of `spacing`. The default suits
+        intensities in [0, 1]; 0 leaves the length of the path.
+    spacing : float or sequence of float
+        Size of a pixel, > 0, along all axes or along each.
 
     Returns
     -------
-    (H, W) or (D, H, W) float64, >= 0.
+    ndarray of float64, shape (H, W) or (D, H, W)
+        At least 0.
 
     Raises
     ------
-    InputError : shapes that do not fit, NaN or infinity in the image, a mask that is not boolean
-        or is empty, a negative weight, or a spacing that is not positive.
+    InputError
+        Shapes that do not fit, NaN or infinity in the image, a mask that is not boolean or is
+        empty, a negative weight, or a spacing that is not positive.
 
     Notes
     -----
@@ -109,21 +114,27 @@ def geodesic_maps(
 
     Parameters
     ----------
-    labels : (H, W) or (D, H, W) class ids, 0..K-1, of one image: a batch would pass for a volume.
-    image, intensity_weight, spacing : as in `geodesic_distance`.
-    num_classes : K.
-    scale : the distance at which a map has fallen to 1/e, > 0, in the unit of `spacing`; None
-        takes the mean of d over the image, class by class, as the authors do.
+    labels : array_like of int, shape (H, W) or (D, H, W)
+        Class ids, 0..K-1, of one image: a batch would pass for a volume.
+    image, intensity_weight, spacing
+        As in `geodesic_distance`.
+    num_classes : int
+        Number of classes, K.
+    scale : float or None
+        The distance at which a map has fallen to 1/e, > 0, in the unit of `spacing`; None takes the
+        mean of d over the image, class by class, as the authors do.
 
     Returns
     -------
-    (H, W, K) or (D, H, W, K) float32 in [0, 1]: 1 in a class's region, falling with the distance
-        from it, 0 everywhere for a class that the image has not. Rows do not sum to 1.
+    ndarray of float32, shape (H, W, K) or (D, H, W, K)
+        In [0, 1]: 1 in a class's region, falling with the distance from it, 0 everywhere for a
+        class that the image has not. Rows do not sum to 1.
 
     Raises
     ------
-    InputError : labels of another shape, that are not integers or out of range; K below 2; a scale
-        that is not positive; otherwise as in `geodesic_distance`.
+    InputError
+        Labels of another shape, that are not integers or out of range; K below 2; a scale that is
+        not positive; otherwise as in `geodesic_distance`.
 
     Examples
     --------
@@ -158,21 +169,27 @@ def geodesic_soft_labels(
 
     Parameters
     ----------
-    labels : (...) class ids, 0..K-1: of an image, a volume, or a batch of them.
-    maps : (..., K) in [0, 1], from `geodesic_maps`.
-    alpha : weight of the maps in [0, 1]; the authors used 0.1.
-    normalize : whether to divide the maps by their sum over classes, so that the targets of every
-        pixel sum to 1. False is the authors' form, whose loss is that of targets with sum
-        1 - alpha + alpha (sum of maps) and so weighs pixels differently.
+    labels : array_like of int, shape (...)
+        Class ids, 0..K-1: of an image, a volume, or a batch of them.
+    maps : array_like, shape (..., K)
+        In [0, 1], from `geodesic_maps`.
+    alpha : float, in [0, 1]
+        Weight of the maps; the authors used 0.1.
+    normalize : bool
+        Whether to divide the maps by their sum over classes, so that the targets of every pixel sum
+        to 1. False is the authors' form, whose loss is that of targets with sum 1 - alpha + alpha
+        (sum of maps) and so weighs pixels differently.
 
     Returns
     -------
-    (..., K) float32 in [0, 1].
+    ndarray of float32, shape (..., K)
+        In [0, 1].
 
     Raises
     ------
-    InputError : labels out of range or not integers, maps of another shape, with NaN, or outside
-        [0, 1]; alpha outside [0, 1]; with `normalize`, a pixel whose maps are all 0.
+    InputError
+        Labels out of range or not integers, maps of another shape, with NaN, or outside [0, 1];
+        alpha outside [0, 1]; with `normalize`, a pixel whose maps are all 0.
 
     Notes
     -----

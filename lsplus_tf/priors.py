@@ -29,6 +29,10 @@ def check_prior(prior: ArrayLike) -> NDArray[np.float64]:
 
     Rows must be distributions: no NaN, nothing negative, sums within 1e-5 of 1.
 
+    Parameters
+    ----------
+    prior : array_like, shape (K, K)
+
     Examples
     --------
     >>> from lsplus_tf.priors import check_prior
@@ -64,18 +68,23 @@ def class_accuracy(
 
     Parameters
     ----------
-    labels : (N,) or (N, 1) true class ids, 0..K-1.
-    predictions : (N,) predicted class ids, or (N, K) logits or probabilities.
-    num_classes : K.
+    labels : array_like of int, shape (N,) or (N, 1)
+        True class ids, 0..K-1.
+    predictions : array_like, shape (N,) or (N, K)
+        Predicted class ids, or logits or probabilities.
+    num_classes : int
+        Number of classes, K.
 
     Returns
     -------
-    (K,) float64 in [0, 1].
+    ndarray of float64, shape (K,)
+        In [0, 1].
 
     Raises
     ------
-    InputError : shapes that do not fit, NaN, ids out of range, or a class without samples, whose
-        accuracy is not defined.
+    InputError
+        Shapes that do not fit, NaN, ids out of range, or a class without samples, whose accuracy is
+        not defined.
 
     Notes
     -----
@@ -116,7 +125,14 @@ def class_accuracy(
 
 
 def class_counts(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
-    """Number of samples of every class, (K,), from class ids (N,) in 0..K-1.
+    """Number of samples of every class, (K,).
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,) or (N, 1)
+        Class ids, 0..K-1.
+    num_classes : int
+        Number of classes, K.
 
     Examples
     --------
@@ -138,13 +154,17 @@ def shrink_class_accuracy(
 
     Parameters
     ----------
-    accuracy : (K,) class accuracies in [0, 1].
-    counts : (K,) validation samples per class.
-    strength : m >= 0, in samples; 0 changes nothing.
+    accuracy : array_like, shape (K,)
+        Class accuracies in [0, 1].
+    counts : array_like of int, shape (K,)
+        Validation samples per class.
+    strength : float
+        m >= 0, in samples; 0 changes nothing.
 
     Returns
     -------
-    (K,) float64 in [0, 1].
+    ndarray of float64, shape (K,)
+        In [0, 1].
 
     Examples
     --------
@@ -167,15 +187,18 @@ def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
 
     Parameters
     ----------
-    class_accuracy : (K,) class accuracies V in [0, 1], K >= 2.
+    class_accuracy : array_like, shape (K,)
+        Class accuracies V in [0, 1], K >= 2.
 
     Returns
     -------
-    (K, K) float64, rows that sum to 1.
+    ndarray of float64, shape (K, K)
+        Rows that sum to 1.
 
     Raises
     ------
-    InputError : not one number per class, NaN, or values outside [0, 1].
+    InputError
+        Not one number per class, NaN, or values outside [0, 1].
 
     Notes
     -----
@@ -197,6 +220,11 @@ def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
 def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     """The prior of plain label smoothing, 1/K everywhere, (K, K).
 
+    Parameters
+    ----------
+    num_classes : int
+        Number of classes, K.
+
     Examples
     --------
     >>> from lsplus_tf.priors import uniform_prior
@@ -215,8 +243,10 @@ def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
 
     Parameters
     ----------
-    accuracy : (K,) class accuracies in [0, 1].
-    counts : (K,) validation samples per class.
+    accuracy : array_like, shape (K,)
+        Class accuracies in [0, 1].
+    counts : array_like of int, shape (K,)
+        Validation samples per class.
 
     Examples
     --------

@@ -8,6 +8,7 @@ import io
 import os
 import pickle
 import shutil
+import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,13 +173,12 @@ def float32_afterwards():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def closed_figures():
-    """No figure of a test is left open."""
-    import matplotlib.pyplot as plt
-
+    """No figure of a test is left open for the next."""
     yield
-    plt.close("all")
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -387,10 +387,12 @@ def test_no_gradient_reaches_the_teacher():
 def test_packing():
     logits = np.array([[0.5, 2.0, -1.0], [0.0, 1.0, 2.0]])
     for labels in ([2, 1], [[2], [1]]):
-        packed = with_teacher_logits(labels, logits)
-        assert isinstance(packed, np.ndarray)
-        assert packed.dtype == np.float32
-        np.testing.assert_array_equal(packed, np.hstack([[[2], [1]], logits]))
+        for given, expected in (("float64", "float64"), ("float32", "float32"), ("i4", "float32")):
+            values = logits.astype(given)
+            packed = with_teacher_logits(labels, values)
+            assert isinstance(packed, np.ndarray)
+            assert packed.dtype == expected
+            np.testing.assert_array_equal(packed, np.hstack([[[2], [1]], values]))
     rows = np.array([[0, 0.5, 0.5], [1, 0, 0]])
     np.testing.assert_array_equal(with_teacher_logits(rows, logits), np.hstack([rows, logits]))
     assert tf.is_tensor(with_teacher_logits(tf.constant([2, 1]), logits))

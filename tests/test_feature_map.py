@@ -16,9 +16,6 @@ from lsplus_tf.errors import InputError
 NAMES = [f"class {k}" for k in range(9)]
 
 
-pytestmark = pytest.mark.usefixtures("closed_figures")
-
-
 def clusters(classes=(0, 1, 7, 8), samples=12):
     """Points about a centre of their own for each class, classes in turn."""
     rng = np.random.default_rng(0)

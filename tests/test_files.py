@@ -548,7 +548,7 @@ def names(path: Path) -> list[str]:
     return [str(p.relative_to(path)) for p in path.rglob("*")]
 
 
-def test_all_that_a_report_holds_is_known(reproduced, tmp_path, closed_figures):
+def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     """So that it can be replaced."""
     copy = shutil.copytree(
         reproduced.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.keras", "report*")

@@ -13,6 +13,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT, Popen
 from typing import Any
 
+import keras
 import pytest
 from rounding import ONE_STEP, assert_equal_but_for_rounding, assert_exact_step, network
 
@@ -101,6 +102,7 @@ def on_one_host(config: Path, out: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "build_classifier", network("float64"))
         run_experiment(load_config(config), out)
+    keras.config.set_floatx("float32")
 
 
 @pytest.fixture(scope="module")

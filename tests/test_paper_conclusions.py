@@ -74,9 +74,6 @@ def agreement(published) -> annotators.Agreement:
     return annotators.agree(published, resamples=500)
 
 
-pytestmark = pytest.mark.usefixtures("closed_figures")
-
-
 def drawn_counts(size, resamples=5, seed=0):
     """Resamples as rows of indices, and as counts (size, resamples)."""
     drawn = np.random.default_rng(seed).integers(size, size=(resamples, size))

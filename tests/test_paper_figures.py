@@ -51,9 +51,6 @@ def some(shared, tmp_path) -> Path:
     return tmp_path
 
 
-pytestmark = pytest.mark.usefixtures("closed_figures")
-
-
 def by_name(found) -> dict[str, tuple[int, int, bool]]:
     return {check.name: (check.matched, check.total, check.passed) for check in found}
 

@@ -60,7 +60,9 @@ def call(*arguments: str | Path) -> Called:
 def whole(shared, tmp_path_factory) -> tuple[Called, Path]:
     """The report of all artefacts that are there."""
     out = tmp_path_factory.mktemp("paper") / "report"
-    return call(shared / "lsplus-artifacts", "--out", out), out
+    called = call(shared / "lsplus-artifacts", "--out", out)
+    assert plt.get_fignums() == []
+    return called, out
 
 
 @pytest.fixture
@@ -110,7 +112,6 @@ def test_the_report_holds_its_parts(whole):
     assert report.NOTHING not in text
     assert "nan" not in re.findall(r"[a-z]+", text)
     assert "`d2_ablation/d2_mhist_ecekde/resnet50/1/numpy_files`: 18 files" in text
-    assert plt.get_fignums() == []
 
 
 def test_the_tables_show_printed_beside_recomputed(whole):

@@ -308,7 +308,13 @@ def test_a_config_round_trip_keeps_every_argument(make):
         ReleasedDCALoss: {"alpha": 0.5, "weight": 3.0},
         ReleasedMDCALoss: {"alpha": 0.5, "weight": 3.0},
     }.get(make, {})
-    settings = {**settings, "heads": "softmax", "reduction": "sum", "name": "mine"}
+    settings = {
+        **settings,
+        "heads": "softmax",
+        "reduction": "sum",
+        "name": "mine",
+        "dtype": "float64",
+    }
     loss = make(**settings)
     copy = keras.losses.deserialize(json.loads(json.dumps(keras.losses.serialize(loss))))
     assert type(copy) is make

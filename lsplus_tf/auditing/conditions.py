@@ -61,6 +61,10 @@ class Condition:
 def parse_condition(text: str) -> Condition:
     """A condition as it is written: METRIC>NUMBER, or METRIC.low, METRIC.high of its interval.
 
+    Parameters
+    ----------
+    text : str
+
     Raises
     ------
     InputError

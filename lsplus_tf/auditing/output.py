@@ -33,6 +33,11 @@ AUDIT = files.FolderKind(
 def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
     """Write `audit.html`, `audit.json` and a CSV of each table into a folder.
 
+    Parameters
+    ----------
+    audit : Audit
+    folder : str or Path
+
     Returns
     -------
     list of Path
@@ -68,6 +73,10 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
 def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     """The tables of an audit by name.
 
+    Parameters
+    ----------
+    audit : Audit
+
     Returns
     -------
     dict of str to DataFrame
@@ -96,6 +105,10 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
 
 def as_document(audit: Audit) -> dict[str, Any]:
     """Everything in an audit as what JSON can hold; NaN is null.
+
+    Parameters
+    ----------
+    audit : Audit
 
     Examples
     --------

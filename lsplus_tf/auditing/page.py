@@ -24,6 +24,10 @@ _MOST_PARTS_DRAWN = 40
 def audit_page(audit: Audit) -> Page:
     """The page that shows an audit.
 
+    Parameters
+    ----------
+    audit : Audit
+
     Returns
     -------
     Page

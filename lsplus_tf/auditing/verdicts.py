@@ -45,7 +45,11 @@ METRIC_NAMES = {
 class Finding:
     """A sentence of the verdict, and its tone: good or bad news, a fact, or that nothing is shown.
 
-    `topic` is "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
+    Attributes
+    ----------
+    topic : {"size", "gap", "ece", "parts", "automatic", "calibrator", "votes", "comparison"}
+    tone : {"good", "bad", "fact", "unsure"}
+    text : str
 
     Examples
     --------
@@ -64,6 +68,10 @@ class Finding:
 
 def verdict(audit: Audit) -> list[Finding]:
     """What can be said, the most important first.
+
+    Parameters
+    ----------
+    audit : Audit
 
     Returns
     -------
@@ -93,6 +101,10 @@ def is_too_small(audit: Audit) -> bool:
     """Whether there are too few cases for a verdict.
 
     That is fewer than 30, or an interval of the gap that is wider than 10 points to either side.
+
+    Parameters
+    ----------
+    audit : Audit
 
     Examples
     --------

@@ -29,8 +29,9 @@ class PixelScaling(layers.Layer):
 
     Parameters
     ----------
-    mode : "unit" ([0, 1]), "raw" (0..255), "symmetric" ([-1, 1]), "caffe" (BGR minus the ImageNet
-        mean) or "torch" ([0, 1], minus the ImageNet mean, divided by its SD).
+    mode : {"unit", "raw", "symmetric", "caffe", "torch"}
+        To [0, 1]; left at 0..255; to [-1, 1]; BGR minus the ImageNet mean; to [0, 1], minus the
+        ImageNet mean, divided by its SD.
 
     Examples
     --------
@@ -75,22 +76,31 @@ def build_classifier(
 
     Parameters
     ----------
-    name : the backbone; its features are averaged over the image (global average pooling).
-    image_shape : (H, W, C). All networks but the small one need H and W of at least 32.
-    num_classes : K >= 2.
-    weights : None (random, drawn from the global seed), "imagenet" (downloaded by Keras), or the
-        path of a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take three
-        channels: grey images are repeated.
-    width : multiplier of the channel counts (MobileNetV2's alpha).
-    head : units of hidden ReLU layers before the logits; the LS+ authors used (1024, 512).
-    scaling : how pixels are scaled, see `PixelScaling`.
-    batch_norm_momentum : for every BatchNormalization; None keeps the architecture's own. That of
-        MobileNetV2 is 0.999, whose moving statistics lag for hundreds of steps on small sets.
+    name : str
+        The backbone; its features are averaged over the image (global average pooling).
+    image_shape : sequence of int, length 3
+        (H, W, C). All networks but the small one need H and W of at least 32.
+    num_classes : int
+        K >= 2.
+    weights : str or Path, optional
+        None (random, drawn from the global seed), "imagenet" (downloaded by Keras), or the path of
+        a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take three channels: grey
+        images are repeated.
+    width : float
+        Multiplier of the channel counts (MobileNetV2's alpha).
+    head : sequence of int
+        Units of hidden ReLU layers before the logits; the LS+ authors used (1024, 512).
+    scaling : {"unit", "raw", "symmetric", "caffe", "torch"}
+        How pixels are scaled, see `PixelScaling`.
+    batch_norm_momentum : float, optional
+        For every BatchNormalization; None keeps the architecture's own. That of MobileNetV2 is
+        0.999, whose moving statistics lag for hundreds of steps on small sets.
 
     Raises
     ------
-    InputError : an image too small for the network, a weights file that does not fit, or ImageNet
-        weights that cannot be downloaded.
+    InputError
+        An image too small for the network, a weights file that does not fit, or ImageNet weights
+        that cannot be downloaded.
 
     Examples
     --------

@@ -30,11 +30,13 @@ def resnet34(inputs: keras.KerasTensor) -> keras.KerasTensor:
 
     Parameters
     ----------
-    inputs : (B, H, W, C), H and W at least 32.
+    inputs : keras.KerasTensor, shape (B, H, W, C)
+        H and W at least 32.
 
     Returns
     -------
-    (B, ceil(H/32), ceil(W/32), 512) features.
+    keras.KerasTensor, shape (B, ceil(H/32), ceil(W/32), 512)
+        Features.
 
     Notes
     -----
@@ -68,11 +70,13 @@ def resnet34_preact(inputs: keras.KerasTensor) -> keras.KerasTensor:
 
     Parameters
     ----------
-    inputs : (B, H, W, C), H and W at least 32.
+    inputs : keras.KerasTensor, shape (B, H, W, C)
+        H and W at least 32.
 
     Returns
     -------
-    (B, ceil(H/32), ceil(W/32), 512) features, after BatchNormalization and ReLU.
+    keras.KerasTensor, shape (B, ceil(H/32), ceil(W/32), 512)
+        Features, after BatchNormalization and ReLU.
 
     Notes
     -----

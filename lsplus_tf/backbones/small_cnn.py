@@ -13,12 +13,15 @@ def small_residual_cnn(inputs: keras.KerasTensor, *, width: float = 1.0) -> kera
 
     Parameters
     ----------
-    inputs : (B, H, W, C), H and W at least 4.
-    width : multiplier of the channel counts, > 0.
+    inputs : keras.KerasTensor, shape (B, H, W, C)
+        H and W at least 4.
+    width : float
+        Multiplier of the channel counts, > 0.
 
     Returns
     -------
-    (B, ceil(H/4), ceil(W/4), round(128 * width)) features, after BatchNormalization and ReLU.
+    keras.KerasTensor, shape (B, ceil(H/4), ceil(W/4), round(128 * width))
+        Features, after BatchNormalization and ReLU.
     """
     x = inputs
     for stage, channels in enumerate((32, 64, 128)):

@@ -47,17 +47,21 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
 
     Parameters
     ----------
-    backbone : a network without its head.
-    path : a `.weights.h5` file of the backbone; a `.keras` model; an `.h5` or `.hdf5` file that
-        Keras 2 wrote, with weights or a whole model, such as those of RadImageNet and of
+    backbone : keras.Model
+        A network without its head.
+    path : Path
+        A `.weights.h5` file of the backbone; a `.keras` model; an `.h5` or `.hdf5` file that Keras
+        2 wrote, with weights or a whole model, such as those of RadImageNet and of
         image-classifiers; a `.safetensors` file with torchvision's names. Dense layers of the file
         that the backbone does not have are its head, and are left.
 
     Raises
     ------
-    MissingDataError : no such file.
-    InputError : the file cannot be read; or it lacks weights, has others, or of other shapes, each
-        of which is named.
+    MissingDataError
+        No such file.
+    InputError
+        The file cannot be read; or it lacks weights, has others, or of other shapes, each of which
+        is named.
 
     Examples
     --------

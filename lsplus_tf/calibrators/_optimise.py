@@ -28,9 +28,12 @@ def minimise(
 
     Parameters
     ----------
-    objective : gives its value and slope; a mean over samples.
-    start : where to begin, (P,).
-    method : what warnings call it.
+    objective : callable
+        Gives its value and slope; a mean over samples.
+    start : ndarray, shape (P,)
+        Where to begin.
+    method : str
+        What warnings call it.
     """
     # Products of small matrices take many times as long while the threads of a BLAS wait.
     with threadpool_limits(1 if len(start) < _MANY else None):

@@ -23,7 +23,7 @@ class VectorScaling(Calibrator):
     scale_, bias_ : ndarray, shape (K,)
         w, and b, which sums to 0.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----
@@ -93,7 +93,7 @@ class MatrixScaling(Calibrator):
     bias_ : ndarray, shape (K,)
         b, which sums to 0.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----

@@ -112,7 +112,12 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
 
 
 def known_outputs(model: keras.Model) -> list[keras.KerasTensor]:
-    """The one output (B, K) of a model that is made of known layers; `InputError` for others."""
+    """The one output (B, K) of a model that is made of known layers; `InputError` for others.
+
+    Parameters
+    ----------
+    model : keras.Model
+    """
     try:
         outputs = model.outputs
     except AttributeError:
@@ -137,7 +142,12 @@ def known_outputs(model: keras.Model) -> list[keras.KerasTensor]:
 
 
 def gives_probabilities(model: keras.Model) -> bool:
-    """Whether a model's last layer is one that gives probabilities."""
+    """Whether a model's last layer is one that gives probabilities.
+
+    Parameters
+    ----------
+    model : keras.Model
+    """
     last = model.layers[-1]
     return getattr(last, "activation", None) is keras.activations.softmax or isinstance(
         last, (layers.Softmax, CalibrationLayer)

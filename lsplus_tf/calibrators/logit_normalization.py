@@ -40,7 +40,7 @@ class LogitNormalization(Calibrator):
     temperature_ : float
         T > 0.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----

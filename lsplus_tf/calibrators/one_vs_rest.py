@@ -28,7 +28,7 @@ class PlattScaling(Calibrator):
     slopes_, intercepts_ : ndarray, shape (K,)
         a and b.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----
@@ -75,10 +75,11 @@ class IsotonicCalibration(Calibrator):
 
     Attributes
     ----------
-    inputs_, outputs_ : list of K ndarrays
-        The corners of each class's line: probabilities before, in order, and after.
+    inputs_, outputs_ : list of ndarray, length K
+        List of K ndarrays The corners of each class's line: probabilities before, in order, and
+        after.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----
@@ -140,12 +141,13 @@ class HistogramBinning(Calibrator):
 
     Attributes
     ----------
-    edges_ : list of K ndarrays
-        The edges between the bins of each class.
-    values_ : list of K ndarrays
-        The share of the class in each bin, one more than edges; the bin's middle where it is empty.
+    edges_ : list of ndarray, length K
+        List of K ndarrays The edges between the bins of each class.
+    values_ : list of ndarray, length K
+        List of K ndarrays The share of the class in each bin, one more than edges; the bin's middle
+        where it is empty.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----

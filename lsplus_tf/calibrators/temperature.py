@@ -25,7 +25,7 @@ class TemperatureScaling(Calibrator):
     temperature_ : float
         T > 0; above 1 for an overconfident model.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----
@@ -80,7 +80,7 @@ class ClassDistributionTemperature(Calibrator):
     temperatures_ : ndarray, shape (K,)
         T_k.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----

@@ -32,7 +32,7 @@ class WeightScaling(Calibrator):
     weights_ : ndarray, shape (M,)
         w in [0.001, 1]; 1 in an empty bin.
     n_classes_ : int
-        K.
+        Number of classes, K.
 
     Notes
     -----

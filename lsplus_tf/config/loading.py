@@ -24,12 +24,15 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
 
     Parameters
     ----------
-    path : the YAML file, or the name of one that comes with the package, such as "digits".
-    overrides : such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
+    path : str or Path
+        The YAML file, or the name of one that comes with the package, such as "digits".
+    overrides : sequence of str
+        Such as "protocol.epochs=3" or "methods.ls_plus.alpha=0.3"; values are YAML.
 
     Raises
     ------
-    InputError : no such file, not YAML, an unknown key, or a wrong value; every one is named.
+    InputError
+        No such file, not YAML, an unknown key, or a wrong value; every one is named.
 
     Examples
     --------
@@ -102,7 +105,15 @@ def _wrong_yaml_in(source: str) -> Iterator[None]:
 
 
 def parse_config(values: Any, source: str) -> Experiment:
-    """Validate an experiment's `values`; `source` is named in the error."""
+    """Validate an experiment's `values`; `source` is named in the error.
+
+    Parameters
+    ----------
+    values : mapping
+        As YAML has them.
+    source : str
+        What the error calls them.
+    """
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
@@ -110,7 +121,12 @@ def parse_config(values: Any, source: str) -> Experiment:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The settings as YAML, in the order of the schema."""
+    """The settings as YAML, in the order of the schema.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 

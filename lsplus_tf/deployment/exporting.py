@@ -52,8 +52,10 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
 
     Parameters
     ----------
-    trained : from `open_model`; a model that gives logits.
-    calibrator : fitted to the model's logits.
+    trained : TrainedModel
+        From `open_model`; a model that gives logits.
+    calibrator : Calibrator
+        Fitted to the model's logits.
     out : str or Path
         NAME.keras for a Keras file, which needs this package to be loaded; else a folder, which
         becomes a SavedModel that needs TensorFlow alone. lsplus_tf.json, in the Keras file or in

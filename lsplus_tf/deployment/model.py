@@ -27,13 +27,19 @@ class TrainedModel:
 
     Attributes
     ----------
-    model : takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K).
-    class_names : the K classes.
-    gives_probabilities : whether the outputs are probabilities.
-    resize : whether images are stretched to (H, W), which are then equal, or must have that size.
-    convert : whether colour becomes grey, grey is repeated, and alpha channels are dropped; else
-        such images are refused.
-    interpolation : how images are stretched, as `load_dataset` takes it.
+    model : keras.Model
+        Takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K).
+    class_names : tuple of str, length K
+        The classes.
+    gives_probabilities : bool
+        Whether the outputs are probabilities.
+    resize : bool
+        Whether images are stretched to (H, W), which are then equal, or must have that size.
+    convert : bool
+        Whether colour becomes grey, grey is repeated, and alpha channels are dropped; else such
+        images are refused.
+    interpolation : {"bilinear", "nearest"}
+        How images are stretched, as `load_dataset` takes it.
 
     Examples
     --------
@@ -146,6 +152,10 @@ def open_model(
 def unnamed(num_classes: int) -> tuple[str, ...]:
     """What the classes of a model are called that does not name them.
 
+    Parameters
+    ----------
+    num_classes : int
+
     Examples
     --------
     >>> unnamed(2)
@@ -156,6 +166,11 @@ def unnamed(num_classes: int) -> tuple[str, ...]:
 
 def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     """Raise `InputError` unless the calibrator is for a model like this.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    calibrator : Calibrator
 
     Examples
     --------
@@ -187,6 +202,10 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
 
 def find_model(path: Path) -> tuple[Path | None, Path]:
     """The run's folder, or None for a model that is not of a run, and the model's file.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------

@@ -49,10 +49,15 @@ class PredictedBatch:
 def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     """The image files of folders, with all below them, and of files, each once.
 
+    Parameters
+    ----------
+    inputs : sequence of str or Path
+
     Returns
     -------
-    The paths, those of a folder in alphabetical order, and how many other files were left out. What
-    starts with a dot is passed over.
+    tuple of (list of Path, int)
+        The paths, those of a folder in alphabetical order, and how many other files were left out.
+        What starts with a dot is passed over.
 
     Raises
     ------
@@ -100,12 +105,17 @@ def predict_files(
 
     Parameters
     ----------
-    trained : from `open_model`.
-    files : Pillow reads them; as in training, more than 8 bits per channel are refused.
-    calibrator : fitted to the model's logits, or to the logarithms of its probabilities.
-    batch_size : files in a batch.
-    stop_at_unreadable : predict nothing more once a file could not be read, but go on reading, so
-        that all such files are known.
+    trained : TrainedModel
+        From `open_model`.
+    files : sequence of Path
+        Pillow reads them; as in training, more than 8 bits per channel are refused.
+    calibrator : Calibrator, optional
+        Fitted to the model's logits, or to the logarithms of its probabilities.
+    batch_size : int
+        Files in a batch.
+    stop_at_unreadable : bool
+        Predict nothing more once a file could not be read, but go on reading, so that all such
+        files are known.
 
     Raises
     ------

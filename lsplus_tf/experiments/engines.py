@@ -31,8 +31,10 @@ class Pool(Protocol):
 
     Attributes
     ----------
-    at_once : how many are given to it at once.
-    tells_epochs : whether it tells the observer of a run's epochs and its begin itself.
+    at_once : int
+        How many are given to it at once.
+    tells_epochs : bool
+        Whether it tells the observer of a run's epochs and its begin itself.
     """
 
     at_once: int
@@ -99,11 +101,13 @@ class LocalProcesses:
 
     Parameters
     ----------
-    workers : how many.
+    workers : int
+        How many.
 
     Raises
     ------
-    InputError : less than one.
+    InputError
+        Less than one.
 
     Examples
     --------

@@ -35,20 +35,29 @@ def run_experiment(
 
     Parameters
     ----------
-    experiment : the config.
-    out : the experiment's folder, made if needed.
-    observer : is told of runs and epochs, such as `lsplus_tf.cli.progress.TerminalProgress`.
-    methods, seeds, shard : narrow the runs, see `plan_runs`.
-    engine : where the runs are made; None makes one after the other in this process.
-    retries : how often a run that failed is begun again, from where it was saved.
+    experiment : Experiment
+        The config.
+    out : str or Path
+        The experiment's folder, made if needed.
+    observer : Observer, optional
+        Is told of runs and epochs, such as `lsplus_tf.cli.progress.TerminalProgress`.
+    methods, seeds, shard
+        As in `plan_runs`: they narrow the runs.
+    engine : Engine, optional
+        Where the runs are made; None makes one after the other in this process.
+    retries : int
+        How often a run that failed is begun again, from where it was saved.
 
     Raises
     ------
-    InputError : `out` holds something else or a run with other settings, or cannot be written;
-        another process is at work there on another experiment; data that cannot be used; or an
-        engine is given on one of several hosts.
-    FailedRunsError : some runs could not be made; all others are.
-    RefusedRunsError : which is both, if all of them failed of an `InputError`.
+    InputError
+        `out` holds something else or a run with other settings, or cannot be written; another
+        process is at work there on another experiment; data that cannot be used; or an engine is
+        given on one of several hosts.
+    FailedRunsError
+        Some runs could not be made; all others are.
+    RefusedRunsError
+        It is both errors: all of the runs failed of an `InputError`.
 
     Examples
     --------

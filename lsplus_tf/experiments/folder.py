@@ -61,7 +61,8 @@ def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> It
 
     Raises
     ------
-    InputError : as `check_folder`, by which it may just have become another's.
+    InputError
+        As `check_folder`, by which it may just have become another's.
     """
     if not hosts().is_chief:
         yield

@@ -55,14 +55,22 @@ class Forecast:
 
     Attributes
     ----------
-    dataset : the images, without those decoded that lie in files.
-    runs : in the order in which they are begun.
-    epochs, steps_per_epoch, validation_steps : of each.
-    parameters : of the network.
-    host : memory that one process takes in the machine.
-    device : memory that training takes on the GPU, or in the machine where there is none.
-    disk : room that is needed in the experiment's folder until all is finished.
-    at_once : how many runs are made at once, on one machine.
+    dataset : ImageDataset
+        The images, without those decoded that lie in files.
+    runs : list of Planned
+        In the order in which they are begun.
+    epochs, steps_per_epoch, validation_steps : int
+        Of each run.
+    parameters : int
+        Of the network.
+    host : list of Size
+        Memory that one process takes in the machine.
+    device : list of Size
+        Memory that training takes on the GPU, or in the machine where there is none.
+    disk : list of Size
+        Room that is needed in the experiment's folder until all is finished.
+    at_once : int
+        How many runs are made at once, on one machine.
     """
 
     dataset: ImageDataset
@@ -98,7 +106,8 @@ def forecast(
 
     Raises
     ------
-    InputError : as `run_experiment`, but for what is found only when images are decoded.
+    InputError
+        As `run_experiment`, but for what is found only when images are decoded.
     """
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)

@@ -33,11 +33,16 @@ class Outcome:
 
     Attributes
     ----------
-    taken : another process is making the run.
-    error : why it failed, on one line.
-    refused : the same would come of another attempt, as what the user gave cannot be used.
-    trace : where in the code it failed, for the errors that are no user's.
-    warnings : what was warned of, if another process made the attempt.
+    taken : bool
+        Another process is making the run.
+    error : str or None
+        Why it failed, on one line.
+    refused : bool
+        The same would come of another attempt, as what the user gave cannot be used.
+    trace : str
+        Where in the code it failed, for the errors that are no user's.
+    warnings : tuple of str
+        What was warned of, if another process made the attempt.
     """
 
     taken: bool = False

@@ -14,6 +14,11 @@ from lsplus_tf.errors import InputError
 class Run:
     """One training: a method, by its name in the config, and a seed.
 
+    Attributes
+    ----------
+    method : str
+    seed : int
+
     Examples
     --------
     >>> run = Run("ls_plus", 0)
@@ -36,9 +41,15 @@ class Run:
 class Shard:
     """The `index`-th of `count` parts of an experiment's runs, counted from 1.
 
+    Attributes
+    ----------
+    index : int
+    count : int
+
     Raises
     ------
-    InputError : `index` is not in 1..`count`.
+    InputError
+        `index` is not in 1..`count`.
 
     Examples
     --------
@@ -70,16 +81,20 @@ def plan_runs(
 
     Parameters
     ----------
-    experiment : the config.
-    methods, seeds : narrow the runs; None takes all. Runs that are needed are added: LS+ takes its
-        class accuracies from hard-label runs, self-training its teacher.
-    shard : of these runs, a part. The runs that need no others are dealt out first, one to each
-        shard in turn, then the others. A shard begins with its runs of the first kind; what the
-        others need comes before them, if another shard has it too.
+    experiment : Experiment
+        The config.
+    methods, seeds : collection, optional
+        Narrow the runs; None takes all. Runs that are needed are added: LS+ takes its class
+        accuracies from hard-label runs, self-training its teacher.
+    shard : Shard, optional
+        Of these runs, a part. The runs that need no others are dealt out first, one to each shard
+        in turn, then the others. A shard begins with its runs of the first kind; what the others
+        need comes before them, if another shard has it too.
 
     Raises
     ------
-    InputError : a method or seed that the config does not have.
+    InputError
+        A method or seed that the config does not have.
 
     Examples
     --------

@@ -31,12 +31,15 @@ class RayCluster:
 
     Parameters
     ----------
-    address : of the cluster, as `ray.init` takes it; "auto" finds the one of this machine.
-    cpus_per_run : cores that a run asks for.
+    address : str
+        Of the cluster, as `ray.init` takes it; "auto" finds the one of this machine.
+    cpus_per_run : int
+        Cores that a run asks for.
 
     Raises
     ------
-    InputError : Ray is not installed, or `cpus_per_run` is less than one.
+    InputError
+        Ray is not installed, or `cpus_per_run` is less than one.
     """
 
     def __init__(self, address: str = "auto", cpus_per_run: int = 1) -> None:

@@ -29,12 +29,18 @@ class Schedule:
 
     Parameters
     ----------
-    experiment, out : the experiment and its folder.
-    missing : the runs to make, in an order of which nothing but preference depends.
-    pool : what makes them.
-    observer : is told.
-    retries : how often a run that failed is begun again, from where it was saved. Those that
-        raised an `InputError` are not.
+    experiment : Experiment
+    out : Path
+        The experiment's folder.
+    missing : sequence of Run
+        The runs to make, in an order of which nothing but preference depends.
+    pool : Pool
+        What makes them.
+    observer : Observer
+        Is told of runs and epochs.
+    retries : int
+        How often a run that failed is begun again, from where it was saved. Those that raised an
+        `InputError` are not.
     """
 
     def __init__(
@@ -61,7 +67,8 @@ class Schedule:
 
         Raises
         ------
-        FailedRunsError : when all is done that could be, if some failed.
+        FailedRunsError
+            When all is done that could be, if some failed.
         """
         while self._waiting or self._under_way:
             self._begin_runs()

@@ -100,17 +100,17 @@ class Batch:
 
     Attributes
     ----------
-    labels : tensor, shape (...), optional
+    labels : tf.Tensor, shape (...), optional
         Int32 class ids, None where rows were given.
-    given_rows : tensor, shape (..., K), optional
+    given_rows : tf.Tensor, shape (..., K), optional
         One-hot or soft labels, None where class ids were given.
-    values : tensor, shape (..., K)
+    values : tf.Tensor, shape (..., K)
         Outputs of the network.
     from_logits : bool
         Whether `values` are logits; otherwise probabilities.
-    weights : tensor, shape (...), optional
+    weights : tf.Tensor, shape (...), optional
         Sample weights, None for all 1.
-    teacher_logits : tensor, shape (..., K), optional
+    teacher_logits : tf.Tensor, shape (..., K), optional
         None where `y_true` carries none.
     """
 
@@ -179,7 +179,7 @@ class Batch:
 
         Parameters
         ----------
-        targets : tensor, shape (..., K)
+        targets : tf.Tensor, shape (..., K)
         unit_rows : bool
             Whether the rows of `targets` sum to 1, as TensorFlow's fused operation takes for
             granted in its gradient.

@@ -26,7 +26,7 @@ _MORE_PAIRS = 1e-5
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
 class DCALoss(PenaltyLoss):
-    """Cross-entropy + weight |mean confidence - accuracy| of the batch (DCA).
+    """Cross-entropy + weight ``|mean confidence - accuracy|`` of the batch (DCA).
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class DCALoss(PenaltyLoss):
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
 class MDCALoss(PenaltyLoss):
-    """Cross-entropy + weight (1/K) sum_k |mean p_k - frequency of k in the batch| (MDCA).
+    """Cross-entropy + weight ``(1/K) sum_k |mean p_k - frequency of k in the batch|`` (MDCA).
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class MMCELoss(PenaltyLoss):
     """Cross-entropy + weight * maximum mean calibration error, a kernel measure (MMCE).
 
     Of B samples with confidence r, m are right and n wrong. The sum over all pairs i, j of
-    v_i v_j exp(-|r_i - r_j| / 0.4) is the penalty, or its root is:
+    ``v_i v_j exp(-|r_i - r_j| / 0.4)`` is the penalty, or its root is:
 
     ======================= ================ ================ =======
     penalty                 v if right       v if wrong       root

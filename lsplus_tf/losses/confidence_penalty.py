@@ -68,7 +68,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
 class UniformPenaltyLoss(PenaltyLoss):
-    """Cross-entropy + weight * sum_k |p_k - 1/K|, the L1 distance of p from uniform.
+    """Cross-entropy + weight * ``sum_k |p_k - 1/K|``, the L1 distance of p from uniform.
 
     The distance lies in 0..2 (1 - 1/K).
 

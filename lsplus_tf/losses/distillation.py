@@ -302,7 +302,7 @@ def with_teacher_logits(labels: Any, teacher_logits: Any) -> Any:
 
     Returns
     -------
-    ndarray or tensor, shape (..., 1 + K) or (..., 2K)
+    ndarray or tf.Tensor, shape (..., 1 + K) or (..., 2K)
         Float64 where the teacher's logits are and otherwise float32: a tensor if one of the
         arguments is one, as in the map of a `tf.data.Dataset`, otherwise an array.
 

@@ -239,9 +239,9 @@ class ReleasedDCALoss(_SwappedLoss):
     """The released DCA: cross-entropy of the softmax, and of z / sum(z); no calibration gradient.
 
     DCA's term is the gap between mean confidence and accuracy. With labels and predictions
-    swapped it is |e / (e + K - 1) - accuracy| for hard labels, whose softmax is the same in every
-    row; its gradient is zero. What differs from cross-entropy in training is the second term, in
-    which logits pass for probabilities. For DCA use `lsplus_tf.losses.DCALoss`.
+    swapped it is ``|e / (e + K - 1) - accuracy|`` for hard labels, whose softmax is the same in
+    every row; its gradient is zero. What differs from cross-entropy in training is the second term,
+    in which logits pass for probabilities. For DCA use `lsplus_tf.losses.DCALoss`.
 
     Parameters
     ----------

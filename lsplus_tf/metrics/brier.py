@@ -18,6 +18,11 @@ BrierScale = Literal["sum", "half", "mean"]
 class BrierDecomposition(NamedTuple):
     """The five terms of a Brier score, see :func:`brier_decomposition`.
 
+    Attributes
+    ----------
+    reliability, resolution, uncertainty : float
+    within_bin_variance, within_bin_covariance : float
+
     Examples
     --------
     >>> terms = brier_decomposition([0, 1, 1], [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7]])

@@ -61,15 +61,19 @@ class ExpectedCalibrationError(TopLabelMetric):
 
     Parameters
     ----------
-    num_bins : number of bins B >= 1; bin b = 1..B is ((b-1)/B, b/B], its edges rounded to the
-        dtype of the probabilities (float32 for bfloat16), and 0 is in the first.
-    from_logits : whether `y_pred` holds logits; otherwise probabilities.
-    name, dtype : as in `keras.metrics.Metric`; the dtype is the result's, None for float64.
+    num_bins : int
+        Number of bins B >= 1; bin b = 1..B is ((b-1)/B, b/B], its edges rounded to the dtype of the
+        probabilities (float32 for bfloat16), and 0 is in the first.
+    from_logits : bool
+        Whether `y_pred` holds logits; otherwise probabilities.
+    name, dtype
+        As in `keras.metrics.Metric`; the dtype is the result's, None for float64.
 
     Raises
     ------
-    InputError : `num_bins` is not an integer >= 1; a shape does not fit, or one sigmoid output
-        stands in place of two columns; labels, weights or probabilities that are none.
+    InputError
+        `num_bins` is not an integer >= 1; a shape does not fit, or one sigmoid output stands in
+        place of two columns; labels, weights or probabilities that are none.
 
     Notes
     -----
@@ -106,11 +110,13 @@ class MaximumCalibrationError(TopLabelMetric):
 
     Parameters
     ----------
-    num_bins, from_logits, name, dtype : as in `ExpectedCalibrationError`.
+    num_bins, from_logits, name, dtype
+        As in `ExpectedCalibrationError`.
 
     Raises
     ------
-    InputError : as in `ExpectedCalibrationError`.
+    InputError
+        As in `ExpectedCalibrationError`.
 
     Notes
     -----
@@ -148,13 +154,16 @@ class StaticCalibrationError(BinnedMetric):
 
     Parameters
     ----------
-    num_bins, from_logits, name, dtype : as in `ExpectedCalibrationError`.
-    num_classes : K >= 2; None takes it from the first batch. Needed where a training loop of your
-        own makes that batch inside `strategy.run`.
+    num_bins, from_logits, name, dtype
+        As in `ExpectedCalibrationError`.
+    num_classes : int, optional
+        K >= 2; None takes it from the first batch. Needed where a training loop of your own makes
+        that batch inside `strategy.run`.
 
     Raises
     ------
-    InputError : as in `ExpectedCalibrationError`; another K than before.
+    InputError
+        As in `ExpectedCalibrationError`; another K than before.
 
     Notes
     -----
@@ -220,11 +229,13 @@ class BrierScore(SampleMean):
 
     Parameters
     ----------
-    from_logits, name, dtype : as in `ExpectedCalibrationError`.
+    from_logits, name, dtype
+        As in `ExpectedCalibrationError`.
 
     Raises
     ------
-    InputError : as in `ExpectedCalibrationError`.
+    InputError
+        As in `ExpectedCalibrationError`.
 
     Notes
     -----
@@ -257,11 +268,13 @@ class NegativeLogLikelihood(SampleMean):
 
     Parameters
     ----------
-    from_logits, name, dtype : as in `ExpectedCalibrationError`.
+    from_logits, name, dtype
+        As in `ExpectedCalibrationError`.
 
     Raises
     ------
-    InputError : as in `ExpectedCalibrationError`.
+    InputError
+        As in `ExpectedCalibrationError`.
 
     Notes
     -----
@@ -298,11 +311,13 @@ class MeanConfidence(SampleMean):
 
     Parameters
     ----------
-    from_logits, name, dtype : as in `ExpectedCalibrationError`.
+    from_logits, name, dtype
+        As in `ExpectedCalibrationError`.
 
     Raises
     ------
-    InputError : as in `ExpectedCalibrationError`.
+    InputError
+        As in `ExpectedCalibrationError`.
 
     Examples
     --------
@@ -330,13 +345,17 @@ class TopKError(SampleMean):
 
     Parameters
     ----------
-    k : at least 1; from K on the error is 0.
-    from_logits, dtype : as in `ExpectedCalibrationError`.
-    name : as in `keras.metrics.Metric`; None means "top{k}_error".
+    k : int
+        At least 1; from K on the error is 0.
+    from_logits, dtype
+        As in `ExpectedCalibrationError`.
+    name
+        As in `keras.metrics.Metric`; None means "top{k}_error".
 
     Raises
     ------
-    InputError : `k` is not an integer >= 1; otherwise as in `ExpectedCalibrationError`.
+    InputError
+        `k` is not an integer >= 1; otherwise as in `ExpectedCalibrationError`.
 
     Examples
     --------

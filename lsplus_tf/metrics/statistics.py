@@ -101,7 +101,7 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    metric : str or function
+    metric : str or callable
         A name or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
@@ -181,7 +181,7 @@ def paired_bootstrap(
 
     Parameters
     ----------
-    metric : str or function
+    metric : str or callable
         A name or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
@@ -245,7 +245,7 @@ def permutation_test(
 
     Parameters
     ----------
-    metric : str or function
+    metric : str or callable
         A name or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions

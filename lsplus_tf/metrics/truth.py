@@ -217,7 +217,7 @@ def total_variation(
     *,
     from_logits: bool = False,
 ) -> float:
-    """Mean over samples of the total variation distance, half the sum of |p*_k - p_k|.
+    """Mean over samples of the total variation distance, half the sum of ``|p*_k - p_k|``.
 
     Parameters
     ----------

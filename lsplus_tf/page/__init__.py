@@ -51,7 +51,13 @@ Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph: plain, in small print ("note"), or one of a list of findings with a sign."""
+    """A paragraph: plain, in small print ("note"), or one of a list of findings with a sign.
+
+    Attributes
+    ----------
+    text : str
+    tone : {"plain", "good", "bad", "unsure", "fact", "note"}
+    """
 
     text: str
     tone: Tone = "plain"
@@ -59,7 +65,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell of a table shows, and the number that the column is sorted by."""
+    """What a cell of a table shows, and the number that the column is sorted by.
+
+    Attributes
+    ----------
+    text : str
+    value : float or None
+    """
 
     text: str
     value: float | None = None
@@ -69,11 +81,11 @@ class Cell:
 class Table:
     """A table that the reader can sort by any column.
 
-    Parameters
+    Attributes
     ----------
     caption : str
     headings : sequence of str, length M
-    rows : sequence of sequences of str or Cell, length M each
+    rows : sequence of (sequence of str or Cell, length M)
         The first cell names the row. A column with a `Cell` that has a value is one of numbers.
     """
 
@@ -98,7 +110,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data URI, and in words for who cannot see it; :func:`draw` makes one."""
+    """A figure as a data URI, and in words for who cannot see it; :func:`draw` makes one.
+
+    Attributes
+    ----------
+    uri : str
+    alt : str
+        What it shows, in words.
+    caption : str
+    """
 
     uri: str
     alt: str
@@ -107,14 +127,25 @@ class Picture:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures side by side where there is room."""
+    """Pictures side by side where there is room.
+
+    Attributes
+    ----------
+    pictures : sequence of Picture
+    """
 
     pictures: Sequence[Picture]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Names with values, such as settings and versions, folded away until asked for."""
+    """Names with values, such as settings and versions, folded away until asked for.
+
+    Attributes
+    ----------
+    title : str
+    facts : mapping of str to str
+    """
 
     title: str
     facts: Mapping[str, str]
@@ -125,7 +156,13 @@ Block = Text | Table | Picture | Pictures | Facts
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what is below it."""
+    """A heading and what is below it.
+
+    Attributes
+    ----------
+    title : str
+    blocks : sequence of Block
+    """
 
     title: str
     blocks: Sequence[Block]
@@ -138,7 +175,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What :func:`render` makes HTML of."""
+    """What :func:`render` makes HTML of.
+
+    Attributes
+    ----------
+    title : str
+    sections : sequence of Section
+    subtitle : str
+    """
 
     title: str
     sections: Sequence[Section]
@@ -174,6 +218,10 @@ def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -
 def render(page: Page) -> str:
     """The page as HTML.
 
+    Parameters
+    ----------
+    page : Page
+
     Examples
     --------
     >>> html = render(Page("A < B", [Section("Verdict", [Text("Nothing found.", "unsure")])]))
@@ -187,6 +235,11 @@ def write_page(page: Page, path: str | Path) -> None:
     """Write the page to a file, whole or not at all.
 
     A file that is there is replaced if it is such a page; `OutputError` is raised for any other.
+
+    Parameters
+    ----------
+    page : Page
+    path : str or Path
     """
     text = render(page)
     with writing(path, _PAGE, argument="path") as new:

@@ -27,7 +27,8 @@ def temperature_runs(artifacts: Artifacts) -> pd.DataFrame:
 
     Returns
     -------
-    Columns dataset, backbone, method, run, TEMPERATURE_METRICS, temperature.
+    DataFrame
+        Columns dataset, backbone, method, run, TEMPERATURE_METRICS, temperature.
     """
     names = {f"T{COLUMNS[metric]}": metric for metric in TEMPERATURE_METRICS}
     names["Temperature"] = "temperature"

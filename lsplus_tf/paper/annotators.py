@@ -49,14 +49,20 @@ class Agreement:
 
     Attributes
     ----------
-    votes : columns ssa_votes (0 to 7) and images.
-    best_cross_entropy : that of a model that predicts the shares of votes themselves.
-    intervals : columns backbone, metric (of METRICS), method, value (mean over runs), low, high, sd
-        (of the runs).
-    tests : LS+ against each baseline: columns as `conclusions.Conclusions.tests` has them.
-    by_votes : columns backbone, method, ssa_votes, confidence, ssa_probability (means over the
-        images and runs).
-    resamples : how many were drawn.
+    votes : DataFrame
+        Columns ssa_votes (0 to 7) and images.
+    best_cross_entropy : float
+        That of a model that predicts the shares of votes themselves.
+    intervals : DataFrame
+        Columns backbone, metric (of METRICS), method, value (mean over runs), low, high, sd (of the
+        runs).
+    tests : DataFrame
+        LS+ against each baseline: columns as `conclusions.Conclusions.tests` has them.
+    by_votes : DataFrame
+        Columns backbone, method, ssa_votes, confidence, ssa_probability (means over the images and
+        runs).
+    resamples : int
+        How many were drawn.
     """
 
     votes: pd.DataFrame

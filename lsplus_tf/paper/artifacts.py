@@ -85,11 +85,13 @@ class Artifacts:
 
     Parameters
     ----------
-    folder : where d1_chaoyang_code, d2_mhist_code, d2_ablation and the others lie.
+    folder : Path
+        Where d1_chaoyang_code, d2_mhist_code, d2_ablation and the others lie.
 
     Raises
     ------
-    InputError : no folder, or none of the authors' files is in it.
+    InputError
+        No folder, or none of the authors' files is in it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -111,7 +113,9 @@ class Artifacts:
 
         Returns
         -------
-        Columns method, run (1 to 3), and the file's own: Vacc ... VaccK0 ..., Tacc ... TaccK0 ...
+        DataFrame or None
+            Columns method, run (1 to 3), and the file's own: Vacc ... VaccK0 ..., Tacc ... TaccK0
+            ...
         """
         columns = _metric_columns(dataset)
         return self._read(_metrics_path(dataset, backbone), lambda file: _metrics(file, columns))

@@ -63,11 +63,13 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
     Parameters
     ----------
-    runs : columns dataset, backbone, method, run and the metrics, as fractions.
+    runs : DataFrame
+        Columns dataset, backbone, method, run and the metrics, as fractions.
 
     Returns
     -------
-    Columns dataset, backbone, method, metric, mean, sd.
+    DataFrame
+        Columns dataset, backbone, method, metric, mean, sd.
     """
     rows = []
     for cell, group in runs.groupby(CELL[:3], sort=False):
@@ -84,8 +86,9 @@ def beside_printed(printed: pd.DataFrame, recomputed: pd.DataFrame) -> pd.DataFr
 
     Returns
     -------
-    Columns dataset, backbone, method, metric, mean_printed, mean_recomputed, and sd_printed,
-    sd_recomputed where SDs are printed.
+    DataFrame
+        Columns dataset, backbone, method, metric, mean_printed, mean_recomputed, and sd_printed,
+        sd_recomputed where SDs are printed.
     """
     values = [column for column in ("mean", "sd") if column in printed]
     both = printed[CELL + values].merge(

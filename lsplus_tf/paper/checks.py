@@ -11,11 +11,16 @@ class Check:
 
     Attributes
     ----------
-    name : what was compared with what.
-    matched : how many agree.
-    total : how many could be compared; what is missing is not among them.
-    expected : how many are known to agree on the authors' files; the rest is explained in `note`.
-    note : the known exceptions, or how the comparison is made.
+    name : str
+        What was compared with what.
+    matched : int
+        How many agree.
+    total : int
+        How many could be compared; what is missing is not among them.
+    expected : int
+        How many are known to agree on the authors' files; the rest is explained in `note`.
+    note : str
+        The known exceptions, or how the comparison is made.
     """
 
     name: str

@@ -35,8 +35,9 @@ def beside_constants(artifacts: Artifacts) -> pd.DataFrame:
 
     Returns
     -------
-    Columns of `printed.class_accuracy_constants`, and `mean_of_runs`: NaN where metrics.csv is not
-    here, and where the constants come from runs that are not published.
+    DataFrame
+        Columns of `printed.class_accuracy_constants`, and `mean_of_runs`: NaN where metrics.csv is
+        not here, and where the constants come from runs that are not published.
     """
     frames = []
     for dataset, backbone in product(DATASETS, BACKBONES):
@@ -62,7 +63,9 @@ def script_vectors(artifacts: Artifacts) -> pd.DataFrame:
 
     Returns
     -------
-    Columns dataset, backbone, in_use, learning_rate, found; no rows of a script that is missing.
+    DataFrame
+        Columns dataset, backbone, in_use, learning_rate, found; no rows of a script that is
+        missing.
     """
     rows = []
     for dataset in DATASETS:

@@ -47,12 +47,15 @@ class BesidePrinted:
 
     Attributes
     ----------
-    title : the data set and network.
-    rows : columns method (as in the config), name (in tables), printed_method, metric,
-        mean_printed, sd_printed (NaN where none is), mean_measured, sd_measured (NaN with one
-        seed), seeds, difference (measured - printed), in_sd (NaN where there is no SD at all) and
-        sd_of ("printed", else "measured", else "").
-    notes : what a reader of the numbers must know.
+    title : str
+        The data set and network.
+    rows : DataFrame
+        Columns method (as in the config), name (in tables), printed_method, metric, mean_printed,
+        sd_printed (NaN where none is), mean_measured, sd_measured (NaN with one seed), seeds,
+        difference (measured - printed), in_sd (NaN where there is no SD at all) and sd_of
+        ("printed", else "measured", else "").
+    notes : tuple of str
+        What a reader of the numbers must know.
     """
 
     title: str

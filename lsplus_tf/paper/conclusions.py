@@ -37,15 +37,18 @@ class Conclusions:
 
     Attributes
     ----------
-    intervals : columns backbone, metric, method, value (mean over runs), low, high, sd (of the
-        runs); fractions, CE in nats.
-    tests : LS+ against each baseline in the metrics of CLAIMED: columns backbone, metric,
-        baseline, difference, low, high, p, p_holm, verdict ("better", "worse" or "undecided", of
-        LS+), seeds_needed. Empty where LS+ or all baselines are missing.
-    survivors : columns backbone, metric, best (the method with the best mean), better_than,
-        worse_than and undecided (titles of baselines), survives (LS+ is better than every baseline
-        that is there).
-    resamples : how many were drawn.
+    intervals : DataFrame
+        Columns backbone, metric, method, value (mean over runs), low, high, sd (of the runs);
+        fractions, CE in nats.
+    tests : DataFrame
+        LS+ against each baseline in the metrics of CLAIMED: columns backbone, metric, baseline,
+        difference, low, high, p, p_holm, verdict ("better", "worse" or "undecided", of LS+),
+        seeds_needed. Empty where LS+ or all baselines are missing.
+    survivors : DataFrame
+        Columns backbone, metric, best (the method with the best mean), better_than, worse_than and
+        undecided (titles of baselines), survives (LS+ is better than every baseline that is there).
+    resamples : int
+        How many were drawn.
     """
 
     intervals: pd.DataFrame

@@ -100,9 +100,10 @@ def retention_areas(artifacts: Artifacts) -> pd.DataFrame:
 
     Returns
     -------
-    Columns dataset, backbone, method, area (times 100), printed (NaN where not known), accuracy
-    (where the curve ends: the model decides all) and run_accuracy (run 1's in metrics.csv, which
-    has 4 decimals; NaN where that file is missing).
+    DataFrame
+        Columns dataset, backbone, method, area (times 100), printed (NaN where not known), accuracy
+        (where the curve ends: the model decides all) and run_accuracy (run 1's in metrics.csv,
+        which has 4 decimals; NaN where that file is missing).
     """
     rows = []
     for dataset, backbone, method in product(DATASETS, BACKBONES, METHODS):
@@ -139,9 +140,10 @@ def mhist_areas(artifacts: Artifacts) -> pd.DataFrame:
 
     Returns
     -------
-    Columns backbone, method, published and by_class (run 1, in the published order), equal_points
-    and largest_difference between these two curves, by_confidence (run 1), mean and sd of the
-    area by confidence over the runs that are there. NaN where a file is missing.
+    DataFrame
+        Columns backbone, method, published and by_class (run 1, in the published order),
+        equal_points and largest_difference between these two curves, by_confidence (run 1), mean
+        and sd of the area by confidence over the runs that are there. NaN where a file is missing.
     """
     rows = []
     for backbone, method in product(BACKBONES, METHODS):
@@ -340,9 +342,10 @@ def density_inputs(artifacts: Artifacts) -> pd.DataFrame:
 
     Returns
     -------
-    Columns backbone, method, group ("correct" or "incorrect"), file and predictions (how many
-    images) and largest_difference, which is NaN where the two differ in number. A row for each
-    file whose predictions are there too.
+    DataFrame
+        Columns backbone, method, group ("correct" or "incorrect"), file and predictions (how many
+        images) and largest_difference, which is NaN where the two differ in number. A row for each
+        file whose predictions are there too.
     """
     rows = []
     for backbone, method in product(BACKBONES, METHODS):

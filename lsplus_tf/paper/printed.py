@@ -17,10 +17,12 @@ def printed_tables() -> pd.DataFrame:
 
     Returns
     -------
-    Columns paper (ls_plus, ols_radimagenet), table, dataset, backbone, method, metric, mean, sd
-    (NaN where none is printed), note ("" for most). `ls_plus` prints percent (CE and Brier times
-    100 too), mean and SD of three runs. `ols_radimagenet` prints errors in percent, and in table_2
-    ECE and mean confidence as fractions; two blocks of numbers stand under its Table 1.
+    DataFrame
+        Columns paper (ls_plus, ols_radimagenet), table, dataset, backbone, method, metric, mean, sd
+        (NaN where none is printed), note ("" for most). `ls_plus` prints percent (CE and Brier
+        times 100 too), mean and SD of three runs. `ols_radimagenet` prints errors in percent, and
+        in table_2 ECE and mean confidence as fractions; two blocks of numbers stand under its Table
+        1.
     """
     return _read("printed_tables").fillna({"note": ""})
 
@@ -50,8 +52,9 @@ def class_accuracy_constants() -> pd.DataFrame:
 
     Returns
     -------
-    Columns dataset, backbone, in_use ("yes": not commented out), learning_rate (of the hard-label
-    runs they come from, as a comment there says), class_index, constant.
+    DataFrame
+        Columns dataset, backbone, in_use ("yes": not commented out), learning_rate (of the
+        hard-label runs they come from, as a comment there says), class_index, constant.
     """
     return _read("class_accuracy_constants")
 

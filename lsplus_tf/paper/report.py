@@ -302,7 +302,8 @@ def write_report(
 
     Raises
     ------
-    InputError : `out` holds something else than an earlier report, or cannot be written.
+    InputError
+        `out` holds something else than an earlier report, or cannot be written.
     """
     with files.writing(out, PAPER_REPORT, argument="out", inputs=(source,)) as new:
         new.mkdir()

@@ -77,7 +77,8 @@ def per_run(from_files: pd.DataFrame, from_predictions: pd.DataFrame) -> pd.Data
 
     Returns
     -------
-    Columns dataset, backbone, method, run, metric, published, measured.
+    DataFrame
+        Columns dataset, backbone, method, run, metric, published, measured.
     """
     keys = [*CELL[:3], "run"]
     published = from_files.melt(keys, METRICS, "metric", "published")

@@ -50,11 +50,13 @@ def look(position: int) -> dict[str, Any]:
 
     Parameters
     ----------
-    position : of the method among those that are compared, counted from 0.
+    position : int
+        Of the method among those that are compared, counted from 0.
 
     Returns
     -------
-    Arguments of `matplotlib.axes.Axes.plot`.
+    dict
+        Arguments of `matplotlib.axes.Axes.plot`.
 
     Examples
     --------

@@ -24,7 +24,7 @@ def contact_sheet(
 
     Parameters
     ----------
-    examples : mapping of str to a sequence of numpy.ndarray
+    examples : mapping of str to sequence of ndarray
         The images of each class: uint8, shape (H, W, 1) or (H, W, 3). They may differ in size and
         number. Large ones are reduced to `TILE` pixels, small ones are enlarged by whole pixels.
     ax : matplotlib.axes.Axes, optional

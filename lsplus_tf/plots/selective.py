@@ -25,9 +25,10 @@ def retention_curves(
 
     Parameters
     ----------
-    predictions : mapping of str to Predictions or (labels, probabilities), or to a list of them
-        One entry per method, in the order of its colours; a list holds one item per seed, and its
-        curve is the mean with a band from the lowest to the highest seed.
+    predictions : mapping of str to Runs
+        One entry per method, in the order of its colours: `Predictions`, or (labels,
+        probabilities); a list holds one item per seed, and its curve is the mean with a band from
+        the lowest to the highest seed.
     convention : {"standard", "released_code"}
         How the legend's R-AUC is computed, as in :func:`~lsplus_tf.metrics.retention_auc`.
     ax : matplotlib.axes.Axes, optional
@@ -73,9 +74,10 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
 
     Parameters
     ----------
-    predictions : mapping of str to Predictions or (labels, probabilities), or to a list of them
-        One entry per method, in the order of its colours; a list holds one item per seed, and its
-        curve is the mean with a band from the lowest to the highest seed.
+    predictions : mapping of str to Runs
+        One entry per method, in the order of its colours: `Predictions`, or (labels,
+        probabilities); a list holds one item per seed, and its curve is the mean with a band from
+        the lowest to the highest seed.
     ax : matplotlib.axes.Axes, optional
 
     Returns

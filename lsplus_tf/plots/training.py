@@ -29,7 +29,7 @@ def training_curves(
 
     Parameters
     ----------
-    histories : mapping of str to a history, or to a list of them
+    histories : mapping of str to History, or to sequence of History
         One entry per method, in the order of its colours, and one history per seed: a DataFrame or
         a dict of columns, of which "epoch" and the metric are read. Seeds may stop at different
         epochs; each epoch's mean is over the seeds that reached it. NaN is left out.
@@ -74,7 +74,7 @@ def confidence_against_accuracy(
 
     Parameters
     ----------
-    histories : mapping of str to a history, or to a list of them
+    histories : mapping of str to History, or to sequence of History
         One entry per method, in the order of its colours, and one history per seed: a DataFrame or
         a dict of columns, of which "epoch" and the two below are read. Seeds may stop at different
         epochs; each epoch's mean is over the seeds that reached it. An epoch in which either is NaN

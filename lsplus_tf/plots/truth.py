@@ -26,7 +26,7 @@ def true_reliability(
 
     Parameters
     ----------
-    predictions : mapping of str to Predictions or (posterior, probabilities), or to a list of them
+    predictions : mapping of str to Runs
         One entry per method, in the order of its colours, and in a list one item per seed:
         predictions that have the exact posterior, or it and the probabilities, both (N, K).
     num_bins : int

@@ -40,7 +40,7 @@ class Predictions:
     labels : array_like, shape (N,) or (N, 1), or None
         True classes: integers in [0, K), or names of `class_names`. None where they are not known;
         what needs them then says so.
-    probabilities, logits : array_like, shape (N, K), or of two classes (N,) or (N, 1)
+    probabilities, logits : array_like, shape (N, K), (N,) or (N, 1)
         One of the two. Rows of probabilities sum to 1 within 1e-3, in 16 bits within 1e-2, and
         where they were rounded within K/2 units of their last decimal. A single column is the
         probability, or the log-odds, of the second class. Floats of 16 to 64 bits are not copied.
@@ -309,12 +309,12 @@ class Predictions:
 
     @cached_property
     def probabilities(self) -> FloatArray:
-        """Probabilities (N, K): the softmax, in float64, where the scores are logits."""
+        """Probabilities (N, K); the softmax, in float64, where the scores are logits."""
         return self.scores if self.kind == "probabilities" else _fixed(softmax(self.scores))
 
     @cached_property
     def logits(self) -> FloatArray:
-        """Logits (N, K): of probabilities, their logarithms in float64, at least that of 1e-38."""
+        """Logits (N, K); of probabilities, their logarithms in float64, at least that of 1e-38."""
         if self.kind == "logits":
             return self.scores
         return _fixed(np.log(np.maximum(self.scores.astype(np.float64), _SMALLEST)))

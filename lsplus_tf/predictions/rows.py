@@ -28,7 +28,7 @@ class Rows:
         The file, or "" for arrays.
     unit : str
         What is counted: "line" of a CSV, where the heading is line 1; "row", from 0, elsewhere.
-    numbers : function
+    numbers : callable
         The numbers in this unit of some rows.
     unused : tuple of str
         Columns of the file that play no part.
