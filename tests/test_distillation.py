@@ -387,8 +387,8 @@ def test_no_gradient_reaches_the_teacher():
 def test_packing():
     logits = np.array([[0.5, 2.0, -1.0], [0.0, 1.0, 2.0]])
     for labels in ([2, 1], [[2], [1]]):
-        for given, expected in (("float64", "float64"), ("float32", "float32"), ("i4", "float32")):
-            values = logits.astype(given)
+        for dtype, expected in (("float64", "float64"), ("float32", "float32"), ("i4", "float32")):
+            values = logits.astype(dtype)
             packed = with_teacher_logits(labels, values)
             assert isinstance(packed, np.ndarray)
             assert packed.dtype == expected
