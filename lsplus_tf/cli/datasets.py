@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lsplus_tf.datasets.base import ImageDataset
     from lsplus_tf.datasets.check import CheckReport
     from lsplus_tf.datasets.file_list import FileList
-    from lsplus_tf.datasets.table import Unlisted
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -167,15 +166,14 @@ def _list_or_load(
     name: str, data_dir: Path | None, group_pattern: str | None = None
 ) -> FileList | ImageDataset:
     """The list of a data set's files; without files, its images."""
+    from lsplus_tf.config import CSV_PREFIX
     from lsplus_tf.datasets import load_dataset
-    from lsplus_tf.datasets.catalogue import CSV_PREFIX
     from lsplus_tf.datasets.loading import list_files
 
-    folder = None if data_dir is None else data_dir.expanduser()
     # What a table leaves out is told by the check, and nothing against showing the rest.
-    unlisted: Unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
-    files = list_files(name, folder, group_pattern=group_pattern, unlisted=unlisted)
-    return load_dataset(name, data_dir=folder) if files is None else files
+    unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
+    files = list_files(name, data_dir=data_dir, group_pattern=group_pattern, unlisted=unlisted)
+    return load_dataset(name, data_dir=data_dir) if files is None else files
 
 
 def _official_sizes(name: str, data_dir: Path | None) -> dict[str, int]:
@@ -190,8 +188,8 @@ def _print_check(
     report: CheckReport,
     official: dict[str, int],
 ) -> None:
+    from lsplus_tf.config import CSV_PREFIX
     from lsplus_tf.datasets import check
-    from lsplus_tf.datasets.catalogue import CSV_PREFIX
     from lsplus_tf.datasets.file_list import FileList
 
     counts = report.counts
