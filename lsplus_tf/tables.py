@@ -150,7 +150,7 @@ def open_table(path: Path, what: str = "a table") -> Table:
         raise InputError(f"{path}: expected {what}, received a folder")
     if not path.is_file():
         raise MissingDataError(f"{path}: expected {what}, there is none")
-    kinds: dict[str, type[Table]] = {".parquet": _Parquet, ".json": _Json}
+    kinds: dict[str, Callable[[Path], Table]] = {".parquet": _Parquet, ".json": _Json}
     try:
         return kinds.get(path.suffix.lower(), _Csv)(path)
     except OSError as error:
@@ -196,7 +196,7 @@ class Table(ABC):
                 )
         loaded = self._load(unique, numbers)
         if not loaded.num_rows:
-            raise self.rows.error("expected at least one row, there is none")
+            raise self._no_row()
         self._count = loaded.num_rows
         for name, column in zip(unique, loaded.columns, strict=True):
             if pa.types.is_dictionary(column.type):
@@ -208,6 +208,9 @@ class Table(ABC):
             if _is_text(column.type) and name not in numbers:
                 column = pc.if_else(pc.is_in(column, _NO_VALUE), None, column)
             self._columns[name] = column
+
+    def _no_row(self) -> InputError:
+        return self.rows.error("expected at least one row, there is none")
 
     def values(self, name: str) -> pd.Series:
         """A column as text, or as whatever the file has, (N,)."""
@@ -342,6 +345,8 @@ class _Csv(Table):
             )
             return table.rename_columns(wanted)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            if next(self._rows_below(), None) is None:
+                raise self._no_row() from error
             why = self._ragged() or one_line(error)
             raise self.rows.error(f"cannot be read as a table in UTF-8 ({why})") from error
 
@@ -398,13 +403,18 @@ class _Json(Table):
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise self.rows.error("expected a JSON list of objects")
         if not entries:
-            raise self.rows.error("expected at least one row, there is none")
-        try:
-            self._table = pa.Table.from_struct_array(pa.array(entries))
-        except (pa.ArrowException, OverflowError):  # a column of text and numbers
-            frame = pd.DataFrame(entries, dtype=object)
-            self._table = pa.Table.from_pandas(frame.where(frame.notna(), "").map(str))
+            raise self._no_row()
+        frame = pd.DataFrame(entries, dtype=object)
+        self._table = pa.table({str(name): _array(frame[name]) for name in frame})
         self.names = self._table.column_names
 
     def _load(self, wanted: list[str], numbers: Collection[str]) -> pa.Table:
         return self._table.select(wanted)
+
+
+def _array(cells: pd.Series) -> pa.Array:
+    """What JSON has in a column; of text and numbers all is text."""
+    try:
+        return pa.array(cells, from_pandas=True)
+    except (pa.ArrowException, OverflowError):
+        return pa.array(cells.map(str, na_action="ignore"), from_pandas=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -176,7 +177,7 @@ def _list_or_load(
     return load_dataset(name, data_dir=data_dir) if files is None else files
 
 
-def _official_sizes(name: str, data_dir: Path | None) -> dict[str, int]:
+def _official_sizes(name: str, data_dir: Path | None) -> Mapping[str, int]:
     from lsplus_tf.datasets import available_datasets
 
     return next((i.sizes for i in available_datasets(data_dir) if i.name == name), {})
@@ -186,7 +187,7 @@ def _print_check(
     console: Console,
     dataset: FileList | ImageDataset,
     report: CheckReport,
-    official: dict[str, int],
+    official: Mapping[str, int],
 ) -> None:
     from lsplus_tf.config import CSV_PREFIX
     from lsplus_tf.datasets import check

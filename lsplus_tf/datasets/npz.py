@@ -43,7 +43,7 @@ def load_npz(
     if class_names is None:
         largest = max(int(split.labels.max()) for split in splits.values())
         class_names = tuple(str(k) for k in range(largest + 1))
-    return ImageDataset(settings.name, class_names, **splits)
+    return ImageDataset(settings.name, class_names, **splits, skipped=())
 
 
 def _read_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:

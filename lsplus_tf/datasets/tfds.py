@@ -45,7 +45,8 @@ def load_tfds(settings: Dataset) -> ImageDataset:
         part: _read_split(builder, found, settings, len(class_names))
         for part, found in match_splits(list(builder.info.splits), name).items()
     }
-    return ImageDataset(name, class_names, **complete_splits(splits, class_names, settings))
+    splits = complete_splits(splits, class_names, settings)
+    return ImageDataset(name, class_names, **splits, skipped=())
 
 
 def _find_builder(tfds_name: str, data_dir: Path | None) -> Any:

@@ -126,6 +126,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     table.read(wanted, numbers=[*scores.values(), *votes])
 
     matrix = table.matrix(list(scores.values()))
+    assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
     class_names = list(scores)
     if len(scores) == 1:

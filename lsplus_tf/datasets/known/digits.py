@@ -28,7 +28,7 @@ def load_digits(settings: Dataset, folder: Path) -> ImageDataset:
         np.array([f"digits-{index:04d}" for index in range(len(images))]),
     )
     splits = complete_splits({"train": whole}, DIGITS.classes, settings)
-    return ImageDataset(settings.name, DIGITS.classes, **splits)
+    return ImageDataset(settings.name, DIGITS.classes, **splits, skipped=())
 
 
 DIGITS = Record(
