@@ -17,6 +17,7 @@ from PIL import Image
 
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.builders import NAMES, builder_class
+from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError, MissingDataError
 
@@ -98,7 +99,7 @@ def prepare(name: str, data_dir: Path, manual_dir: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["mhist", "chaoyang", "chaoyang/grouped", "isic2018", "radimagenet"]
+    "name", [record.name for record in RECORDS.values() if record.list_files is not None]
 )
 def test_tfds_load_gives_what_is_listed(tmp_path, name):
     manual = dummy_data(name.partition("/")[0])
@@ -167,10 +168,12 @@ def test_builders_are_found_in_either_order_and_cost_nothing_before(first):
         f"import {second.pop()}\n"
         "import tensorflow_datasets as tfds\n"
         f"print([tfds.builder_cls(name).__module__ for name in {NAMES}])\n"
+        f"print([len(tfds.builder_cls(name).get_metadata().citation) > 9 for name in {NAMES}])\n"
         "print(tfds.builder_cls('mnist').name, 'lsplus_tf.datasets' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    imported, modules, others = done.stdout.splitlines()
+    imported, modules, cited, others = done.stdout.splitlines()
     assert imported == ("[]" if first == "lsplus_tf.datasets" else "['tensorflow_datasets']")
     assert modules.count("lsplus_tf.datasets.builders") == len(NAMES)
+    assert cited == str([True] * len(NAMES))
     assert others == "mnist True"

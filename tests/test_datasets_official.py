@@ -31,13 +31,14 @@ from sklearn.model_selection import train_test_split
 from lsplus_tf.config import Augmentation, Experiment
 from lsplus_tf.datasets import available_datasets, load_dataset
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.known import medmnist
+from lsplus_tf.datasets.known import RECORDS, medmnist
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Run, run_experiment
 from lsplus_tf.training.run_folder import read_predictions
 
+NAMES = [record.name for record in RECORDS.values() if record.list_files is not None]
 PARTS = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -252,14 +253,7 @@ def test_a_sample_of_radimagenet_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        ("mhist", "MHIST"),
-        ("chaoyang", "chaoyang-data"),
-        ("chaoyang/grouped", "chaoyang"),
-        ("isic2018", "ISIC2018"),
-        ("radimagenet", "RadImageNet"),
-    ],
+    ("name", "folder"), [(name, folder) for name in NAMES for folder in RECORDS[name].folders]
 )
 def test_folders(tmp_path, name, folder):
     def present() -> bool | None:
@@ -467,9 +461,7 @@ def test_too_few_images_to_hold_out(tmp_path):
 # --- from the files to a trained network ----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["mhist", "chaoyang", "chaoyang/grouped", "isic2018", "radimagenet"]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_load_train_and_evaluate(tmp_path, name):
     WRITERS[name.partition("/")[0]](tmp_path)
     files = listed(name, tmp_path)

@@ -72,8 +72,8 @@ class Dataset(Settings):
     """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
 
     name: str = Field(
-        description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits' or "
-        "'mhist'; 'folder:PATH', image files in folders; 'csv:PATH', image files that a table "
+        description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits'; "
+        "'folder:PATH', image files in folders; 'csv:PATH', image files that a table "
         "names; or 'tfds:NAME', a set of TensorFlow Datasets with features 'image' and 'label'"
     )
     data_dir: Path | None = Field(

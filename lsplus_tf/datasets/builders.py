@@ -1,4 +1,4 @@
-"""TensorFlow Datasets builders of the known data sets of image files: `tfds.load("mhist")` works.
+"""TensorFlow Datasets builders of the known data sets of image files: `tfds.load(NAME)` works.
 
 `lsplus_tf.datasets` offers them to TFDS, and makes one from its record when TFDS asks for it, and
 not before: TFDS takes longer to import than this package.
@@ -44,6 +44,7 @@ def builder_class(name: str) -> Any:
     and, where the record has them, group and votes.
     """
     import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.dataset_metadata import DatasetMetadata
 
     records = {r.variant: r for r in RECORDS.values() if r.base_name == name}
     record = RECORDS[name]
@@ -64,9 +65,8 @@ def builder_class(name: str) -> Any:
 
         @classmethod
         def get_metadata(cls) -> Any:
-            return tfds.core.dataset_metadata.DatasetMetadata(
-                description=record.description, citation=record.citation, tags=TAGS
-            )
+            description = record.description or record.source
+            return DatasetMetadata(description=description, citation=record.citation, tags=TAGS)
 
         def _info(self) -> Any:
             features: dict[str, Any] = {

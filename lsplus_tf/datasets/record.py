@@ -59,8 +59,8 @@ class Record:
     Examples
     --------
     >>> from lsplus_tf.datasets.known import RECORDS
-    >>> RECORDS["mhist"].classes, sum(RECORDS["mhist"].sizes.values())
-    (('HP', 'SSA'), 3152)
+    >>> RECORDS["digits"].sizes, RECORDS["digits"].put()
+    ({'all': 1797}, 'nowhere, always there')
     """
 
     name: str
