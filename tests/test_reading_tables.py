@@ -175,6 +175,10 @@ REFUSED = {
         lambda use: with_cell(use, "group", 0, "NaN"),
         "groups?: expected a value, received none at line 2",
     ),
+    "no split": (
+        lambda use: widened(text(use), "split", "train").replace("train", "", 1),
+        r"split: expected a value, received none at line 2 \(of 3 rows\)",
+    ),
     "no label below a blank line and a row of separators": (
         lambda use: text(use)
         .replace("\n", "\n\n" + "," * (len(frame(use).columns) - 1) + "\n", 1)

@@ -17,7 +17,8 @@ _COLUMNS = "Columns of the file"
 PredictionsFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's predictions_test.npz.",
+        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
+        "predictions_test.npz.",
         metavar="FILE",
     ),
 ]

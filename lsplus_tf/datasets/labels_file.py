@@ -83,7 +83,7 @@ def check_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> None:
 def unlisted_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> list[str]:
     """Return the image files without a row, and refuse rows without a file, as `check_files`."""
     there = image_files_beside(root, paths)
-    missing = np.array([path not in there for path in paths.tolist()])
+    missing = ~pd.Index(paths).isin(list(there))
     if missing.any():
         rows = np.flatnonzero(missing)[:_NAMED]
         numbers = table.rows.numbers(rows.tolist())

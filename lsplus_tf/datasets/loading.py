@@ -28,14 +28,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def with_options(function: Function) -> Function:
     """Give a function that takes the options of a data set their names and descriptions."""
-    own = list(inspect.signature(function).parameters.values())[:-1]  # without **options
+    name, *others, _ = inspect.signature(function).parameters.values()  # the last is **options
     options = {key: field for key, field in Dataset.model_fields.items() if key != "name"}
     parameters = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=field.default)
         for key, field in options.items()
     ]
-    at = 1  # the name comes first, and what is no setting comes last
-    function.__signature__ = inspect.Signature([*own[:at], *parameters, *own[at:]])  # type: ignore[attr-defined]
+    signature = inspect.Signature([name, *parameters, *others])
+    function.__signature__ = signature  # type: ignore[attr-defined]
     described = [f"name : str\n{_described(Dataset.model_fields['name'].description)}"]
     described += [
         f"{key} : {_type(field.annotation)}, default {field.default!r}\n"

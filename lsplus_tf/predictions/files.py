@@ -345,6 +345,7 @@ def _rows_of_split(
     if len(split) != samples:
         raise rows.error(f"split: expected {samples} rows, received {len(split)}")
     codes, distinct = pd.factorize(split)
+    rows.refuse(codes < 0, "split", "a value", lambda _: "none")
     found = [_split_name(str(value)) for value in distinct]
     if wanted is None:
         if len(set(found)) > 1:
