@@ -90,8 +90,11 @@ class Record:
         """Where its files belong."""
         if not self.mark:
             return "nowhere, always there"
-        folder = "/".join([str(data_dir), *self.folders[:1]])
+        folder = self._recommended(data_dir)
         return f"{folder}: {self.contents}" if self.contents else f"{folder}/{self.mark}"
+
+    def _recommended(self, data_dir: Path | str) -> str:
+        return "/".join([str(data_dir), *self.folders[:1]])
 
     def find(self, data_dir: Path | None) -> Path | None:
         """The folder with its files: `data_dir` or one of the usual names in it; None if neither.
@@ -114,10 +117,10 @@ class Record:
         if data_dir is not None:
             others = f", nor have its folders {', '.join(self.folders)}" if self.folders else ""
             looked = f"{data_dir} has none{others}"
-        where = "/".join(["DATA_DIR", *self.folders[:1]])
         raise MissingDataError(
             f"{self.name}: expected a folder with {self.mark}, {looked}; get it from {self.get} "
-            f"({self.licence}) and put {self.contents or self.mark} into {where}"
+            f"({self.licence}) and put {self.contents or self.mark} into "
+            f"{self._recommended(data_dir or 'DATA_DIR')}"
         )
 
 
