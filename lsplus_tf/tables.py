@@ -201,6 +201,8 @@ class Table(ABC):
         for name, column in zip(unique, loaded.columns, strict=True):
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
+            if pa.types.is_string_view(column.type):  # which Arrow cannot compare
+                column = column.cast(pa.string())
             if pa.types.is_nested(column.type) or _is_bytes(column.type):
                 raise self.rows.error(
                     f"column {name!r}: expected text or numbers, it is of {column.type}"
@@ -219,7 +221,8 @@ class Table(ABC):
     def text(self, name: str) -> pd.Series:
         """A column as text, (N,); no cell may be without a value."""
         column = self._columns[name]
-        self.rows.refuse(column.is_null().to_numpy(), name, "a value", lambda _: "none")
+        missing = column.is_null(nan_is_null=True).to_numpy()
+        self.rows.refuse(missing, name, "a value", lambda _: "none")
         return column.cast(pa.string()).to_pandas()
 
     def refuse(self, bad: npt.NDArray[np.bool_], name: str, expected: str) -> None:

@@ -253,6 +253,22 @@ def test_parquet_that_is_no_table(use, tmp_path):
         use.read(path)
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+def test_text_of_arrow(use, tmp_path, kind):
+    path = tmp_path / "table.parquet"
+    table = pa.Table.from_pandas(frame(use))
+    for name in (use.key, "label", "group"):
+        at = table.column_names.index(name)
+        table = table.set_column(at, name, table.column(at).cast(pa.string()).cast(kind))
+    pyarrow.parquet.write_table(table, path)
+    assert use.read(path) == (LABELS, GROUPS)
+    at = table.column_names.index("group")
+    numbers = pa.array([1.0, float("nan"), 2.0])
+    pyarrow.parquet.write_table(table.set_column(at, "group", numbers), path)
+    with pytest.raises(InputError, match=r"groups?: expected a value, received none at row 1"):
+        use.read(path)
+
+
 def test_what_is_no_file(use, tmp_path):
     with pytest.raises(MissingDataError, match=r"none\.csv: expected a .*file.*, there is none"):
         use.read(tmp_path / "none.csv")

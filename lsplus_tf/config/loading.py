@@ -14,7 +14,6 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
@@ -188,7 +187,7 @@ def _complaints(error: ValidationError, whole: type[Settings]) -> list[str]:
     return phrases
 
 
-def _expected(mistake: ErrorDetails) -> str:
+def _expected(mistake: Any) -> str:
     """What pydantic says was expected, in the words of the other errors."""
     bound = _BOUNDS.get(mistake["type"])
     if bound is not None:
