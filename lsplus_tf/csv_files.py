@@ -1,4 +1,4 @@
-"""CSV files as spreadsheets write them, and ones that they open without running what is in them."""
+"""CSV files that spreadsheets open without running what is in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from lsplus_tf.files import FileKind, writing
 
 __all__ = [
     "neutral",
-    "split_heading",
     "table_kind",
     "without_formulas",
     "write_csv",
@@ -21,26 +20,6 @@ __all__ = [
 
 # With these a cell is a formula to a spreadsheet, or becomes one where a program strips it.
 _FORMULA = ("=", "+", "-", "@", "\t")
-_DELIMITERS = ",;\t"
-
-
-def split_heading(line: str) -> tuple[list[str], str]:
-    """The cells of a CSV's first line, and what separates them: the mark that makes the most cells.
-
-    Spreadsheets write semicolons where the decimal sign is a comma.
-
-    Parameters
-    ----------
-    line : str
-
-    Examples
-    --------
-    >>> split_heading('path;label;"group, or patient"')
-    (['path', 'label', 'group, or patient'], ';')
-    """
-    cells = {mark: next(csv.reader([line], delimiter=mark), [""]) for mark in _DELIMITERS}
-    delimiter = max(_DELIMITERS, key=lambda mark: len(cells[mark]))
-    return [name.strip() for name in cells[delimiter]], delimiter
 
 
 def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> FileKind:

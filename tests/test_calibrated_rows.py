@@ -42,7 +42,7 @@ def test_a_config_names_every_calibrator():
     assert experiment.calibrators == ("temperature", "dirichlet")
     plain = load_config(DIGITS)
     assert experiment.run_settings("ls_plus", 0) == plain.run_settings("ls_plus", 0)
-    with pytest.raises(InputError, match=r"calibrators\.0: input should be 'temperature'"):
+    with pytest.raises(InputError, match=r"calibrators\.0: expected 'temperature'"):
         load_config(DIGITS, ["calibrators=[platts]"])
     with pytest.raises(InputError, match="calibrators: expected different names"):
         load_config(DIGITS, ["calibrators=[weight,weight]"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from helpers import DIGITS, ROOT
@@ -20,6 +22,8 @@ from lsplus_tf.config import (
     to_yaml,
 )
 from lsplus_tf.config.methods import LSPlus, OnlineLabelSmoothing
+from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError
 
 
@@ -315,15 +319,67 @@ def test_a_missing_file(tmp_path):
         load_config(tmp_path / "no.yaml")
 
 
-def test_keys_of_the_dataset_section_are_the_arguments_of_load_dataset():
-    """`load_dataset(**experiment.dataset.model_dump())` is how they meet."""
-    import inspect
-
-    from lsplus_tf.datasets import load_dataset
-
+def test_the_options_of_a_data_set_are_declared_once():
+    """`load_dataset(**dict(experiment.dataset))` is how the two meet."""
+    parameters = dict(inspect.signature(load_dataset).parameters)
     # `decode` is no setting: a dry run asks for the list alone.
-    arguments = [name for name in inspect.signature(load_dataset).parameters if name != "decode"]
-    assert arguments == list(Dataset.model_fields)
+    assert parameters.pop("decode").default is True
+    assert list(parameters) == list(Dataset.model_fields)
+    text = " ".join(inspect.getdoc(load_dataset).split())
+    for name, field in Dataset.model_fields.items():
+        if not field.is_required():
+            assert parameters[name].default == field.default
+        first, *rest = field.description.split()
+        assert f"{name} : " in text
+        assert " ".join([first.capitalize() if first.islower() else first, *rest]) in text
+    assert list(inspect.signature(list_files).parameters) == list(Dataset.model_fields)
+
+
+WRONG_OPTIONS = [
+    {"name": 3},
+    {"name": "digits", "image_sise": 8},
+    {"name": "digits", "image_size": 3},
+    {"name": "digits", "image_size": "64"},
+    {"name": "digits", "channels": 2},
+    {"name": "digits", "split_seed": -1},
+    {"name": "digits", "split_seed": 2**32},
+    {"name": "digits", "validation_fraction": 0.0},
+    {"name": "digits", "test_fraction": float("nan")},
+    {"name": "digits", "validation_fraction": 0.5, "test_fraction": 0.5},
+    {"name": "folder:x", "unreadable": "ignore"},
+    {"name": "digits", "download": "maybe"},
+    {"name": "digits", "interpolation": "cubic"},
+    {"name": "folder:x", "cache": "gpu"},
+    {"name": "csv:x", "group_pattern": "x"},
+    {"name": "digits", "samples_per_class": 0},
+    {"name": "folder:x", "drop": ["blanks"]},
+    {"name": "folder:x", "unlisted": "ignore"},
+    {"name": "digits", "phantom": {}},
+    {"name": "phantom", "phantom": {"classes": 1}},
+    {"name": "phantom", "image_size": 16},
+    {"name": "phantom", "samples_per_class": 16},
+]
+
+
+@pytest.mark.parametrize("options", WRONG_OPTIONS, ids=str)
+def test_a_wrong_option_is_refused_alike_in_python_and_in_a_config(options):
+    with pytest.raises(InputError) as in_python:
+        load_dataset(**options)
+    values = load_config(DIGITS).model_dump(mode="json") | {"dataset": options}
+    with pytest.raises(InputError) as in_a_config:
+        parse_config(values, "mine")
+    assert str(in_a_config.value) == f"mine: dataset.{in_python.value}"
+    assert next(reversed(options)) in str(in_python.value).partition(": ")[0]
+
+
+def test_every_option_of_a_data_set_has_a_wrong_value_above():
+    tried = {option for options in WRONG_OPTIONS for option in options}
+    assert set(Dataset.model_fields) - tried == {"data_dir", "cache_dir"}
+
+
+def test_numbers_of_numpy_are_numbers():
+    options = {"split_seed": np.int64(3), "validation_fraction": np.float32(0.25)}
+    assert len(load_dataset("digits", **options).validation) == 450
 
 
 def test_a_config_made_in_python_is_checked_too():

@@ -10,6 +10,7 @@ from helpers import SHARED
 from PIL import Image
 from sklearn.datasets import load_digits as sklearn_digits
 
+from lsplus_tf.config import Dataset
 from lsplus_tf.datasets import ImageDataset, Split, available_datasets, images, load_dataset
 from lsplus_tf.datasets.splitting import complete_splits
 from lsplus_tf.errors import InputError, MissingDataError
@@ -84,14 +85,8 @@ def test_counts():
 
 def test_carving_is_stratified_and_keeps_every_sample_once():
     pool = make_split([0] * 60 + [1] * 40)
-    splits = complete_splits(
-        {"train": pool},
-        ("a", "b"),
-        validation_fraction=0.1,
-        test_fraction=0.2,
-        split_seed=3,
-        name="x",
-    )
+    settings = Dataset(name="x", validation_fraction=0.1, test_fraction=0.2, split_seed=3)
+    splits = complete_splits({"train": pool}, ("a", "b"), settings)
     counts = {part: list(np.bincount(split.labels)) for part, split in splits.items()}
     assert counts == {"test": [12, 8], "validation": [6, 4], "train": [42, 28]}
     assert sorted(np.concatenate([s.ids for s in splits.values()])) == sorted(pool.ids)
@@ -106,15 +101,9 @@ def test_carving_is_stratified_and_keeps_every_sample_once():
     ],
 )
 def test_carving_refuses_scarce_classes(labels, fraction, message):
+    settings = Dataset(name="x", validation_fraction=fraction, test_fraction=fraction)
     with pytest.raises(InputError, match=message):
-        complete_splits(
-            {"train": make_split(labels)},
-            ("a", "b"),
-            validation_fraction=fraction,
-            test_fraction=fraction,
-            split_seed=0,
-            name="x",
-        )
+        complete_splits({"train": make_split(labels)}, ("a", "b"), settings)
 
 
 def test_digits():
@@ -182,9 +171,11 @@ def test_pneumoniamnist():
 
 
 def test_medmnist_missing_file(tmp_path):
-    with pytest.raises(MissingDataError, match=r"pneumoniamnist\.npz.*zenodo\.org.*--data-dir"):
+    with pytest.raises(
+        MissingDataError, match=rf"{tmp_path} has none; .*zenodo.* into {tmp_path}$"
+    ):
         load_dataset("pneumoniamnist", data_dir=tmp_path)
-    with pytest.raises(FileNotFoundError, match="received no data_dir"):
+    with pytest.raises(FileNotFoundError, match=r"received no data_dir \(--data-dir\).*DATA_DIR$"):
         load_dataset("pneumoniamnist")
 
 
@@ -237,13 +228,15 @@ def test_medmnist_damaged_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"image_size": 0}, "image_size: expected at least 1, received 0"),
-        ({"channels": 2}, "channels: expected 1, 3 or none, received 2"),
-        ({"split_seed": -1}, "split_seed: expected 0..4294967295, received -1"),
-        ({"validation_fraction": 0.0}, "validation_fraction: expected a number between 0 and 1"),
-        ({"test_fraction": 1.0}, "test_fraction: expected a number between 0 and 1, received 1.0"),
+        ({"image_size": 0}, "image_size: expected at least 4, received 0"),
+        ({"channels": 2}, "channels: expected 1 or 3, received 2"),
+        ({"split_seed": -1}, "split_seed: expected at least 0, received -1"),
+        ({"validation_fraction": 0.0}, "validation_fraction: expected more than 0, received 0.0"),
+        ({"test_fraction": 1.0}, "test_fraction: expected less than 1, received 1.0"),
         ({"test_fraction": float("nan")}, "test_fraction: .* received nan"),
         ({"validation_fraction": 0.5, "test_fraction": 0.5}, "expected less than 1, received 0.5"),
+        ({"split_seed": 2**32}, "split_seed: expected less than 4294967296, received 4294967296"),
+        ({"image_sise": 8}, "image_sise: unknown key, did you mean 'image_size'"),
         ({"unreadable": "ignore"}, "unreadable: expected 'fail' or 'skip', received 'ignore'"),
     ],
 )

@@ -16,22 +16,12 @@ from official_layouts import WRITERS, write_isic2018
 from PIL import Image
 
 from lsplus_tf.datasets import load_dataset
-from lsplus_tf.datasets.builders import NAMES
-from lsplus_tf.datasets.builders.chaoyang import chaoyang_dataset_builder
-from lsplus_tf.datasets.builders.isic2018 import isic2018_dataset_builder
-from lsplus_tf.datasets.builders.mhist import mhist_dataset_builder
-from lsplus_tf.datasets.builders.radimagenet import radimagenet_dataset_builder
+from lsplus_tf.datasets.builders import NAMES, builder_class
+from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError, MissingDataError
 
-CLASSES = {
-    "chaoyang": chaoyang_dataset_builder.Builder,
-    "isic2018": isic2018_dataset_builder.Builder,
-    "mhist": mhist_dataset_builder.Builder,
-    "radimagenet": radimagenet_dataset_builder.Builder,
-}
-
-
+CLASSES = {name: builder_class(name) for name in NAMES}
 made: dict[str, Path] = {}
 
 
@@ -109,12 +99,12 @@ def prepare(name: str, data_dir: Path, manual_dir: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["mhist", "chaoyang", "chaoyang/grouped", "isic2018", "radimagenet"]
+    "name", [record.name for record in RECORDS.values() if record.list_files is not None]
 )
 def test_tfds_load_gives_what_is_listed(tmp_path, name):
     manual = dummy_data(name.partition("/")[0])
     splits, info = prepare(name, tmp_path, manual)
-    files = list_files(name, manual)
+    files = list_files(name, data_dir=manual)
     assert files is not None
     assert tuple(info.features["label"].names) == files.class_names
     row_of = {str(key): row for row, key in enumerate(files.ids)}
@@ -178,10 +168,12 @@ def test_builders_are_found_in_either_order_and_cost_nothing_before(first):
         f"import {second.pop()}\n"
         "import tensorflow_datasets as tfds\n"
         f"print([tfds.builder_cls(name).__module__ for name in {NAMES}])\n"
+        f"print([len(tfds.builder_cls(name).get_metadata().citation) > 9 for name in {NAMES}])\n"
         "print(tfds.builder_cls('mnist').name, 'lsplus_tf.datasets' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    imported, modules, others = done.stdout.splitlines()
+    imported, modules, cited, others = done.stdout.splitlines()
     assert imported == ("[]" if first == "lsplus_tf.datasets" else "['tensorflow_datasets']")
-    assert modules.count("lsplus_tf.datasets.builders.") == len(NAMES)
+    assert modules.count("lsplus_tf.datasets.builders") == len(NAMES)
+    assert cited == str([True] * len(NAMES))
     assert others == "mnist True"

@@ -19,9 +19,9 @@ import tensorflow as tf
 import yaml
 from PIL import Image
 
-from lsplus_tf.config import Augmentation, Backbone, Experiment
+from lsplus_tf.config import Augmentation, Backbone, Dataset, Experiment
 from lsplus_tf.datasets import ImageDataset, Split, load_dataset
-from lsplus_tf.datasets.file_list import FileList, FileOptions, load_files
+from lsplus_tf.datasets.file_list import FileList, load_files
 from lsplus_tf.datasets.image_files import ImageFiles, decode
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError
@@ -481,7 +481,7 @@ def test_memory_stays_flat_over_a_million_files(tmp_path):
     ids = np.array([f"{'/'.join(f'{i:05x}')}/{i % 4}.png" for i in range(count)])
     parts = np.where(index < 100, "validation", np.where(index < 200, "test", "train"))
     files = FileList("links", tmp_path, ("0", "1", "2", "3"), ids, labels, parts)
-    dataset = load_files(files, FileOptions(image_size=16, channels=3, cache="none"))
+    dataset = load_files(files, Dataset(name="links", image_size=16, channels=3, cache="none"))
     assert len(dataset.train) == count - 200
     batches = iter(
         training_batches(dataset.train, batch_size=64, epochs=2, seed=0, augmentation=PAPER)

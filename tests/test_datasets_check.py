@@ -14,8 +14,7 @@ from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.check import CheckReport, check_dataset
 from lsplus_tf.datasets.defects import drop_defects
 from lsplus_tf.datasets.examples import choose_examples
-from lsplus_tf.datasets.folder import list_folder
-from lsplus_tf.datasets.table import list_table
+from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError
 
 
@@ -46,7 +45,7 @@ def problems(report: CheckReport) -> list[tuple[str, str, str]]:
 
 def test_nothing_is_found_in_a_sound_folder(sound):
     seen = []
-    report = check_dataset(list_folder(str(sound)), on_image=lambda: seen.append(1))
+    report = check_dataset(list_files(f"folder:{sound}"), on_image=lambda: seen.append(1))
     assert len(seen) == 12
     assert report.problems == []
     assert report.table.empty
@@ -71,7 +70,7 @@ def test_every_defect_is_found(sound):
     (sound / "test/cat/p1-test.png").write_bytes(b"")
     (sound / "test/cat/p2-test.png").write_bytes(b"")
     report = check_dataset(
-        list_folder(str(sound), group_pattern="p[0-9]"), official={"train": 6, "test": 7}
+        list_files(f"folder:{sound}", group_pattern="p[0-9]"), official={"train": 6, "test": 7}
     )
     unreadable = [problem for problem in problems(report) if problem[0] == "unreadable"]
     assert [file for _, file, _ in unreadable] == [
@@ -115,7 +114,7 @@ def test_every_defect_is_found(sound):
 
 
 def test_sums_are_compared_where_a_split_is_carved(sound):
-    files = list_folder(str(sound))
+    files = list_files(f"folder:{sound}")
     assert not check_dataset(files, official={"train": 5, "validation": 1, "test": 6}).problems
     report = check_dataset(files, official={"all": 13})
     assert problems(report) == [("other than the official number", "", "12 images, officially 13")]
@@ -124,7 +123,7 @@ def test_sums_are_compared_where_a_split_is_carved(sound):
 def test_images_that_a_table_leaves_out(sound):
     rows = [f"{path.relative_to(sound).as_posix()},a" for path in sorted(sound.rglob("*.png"))]
     (sound / "labels.csv").write_text("\n".join(["path,label", *rows[1:]]), encoding="utf-8")
-    report = check_dataset(list_table(str(sound / "labels.csv"), "ignore"))
+    report = check_dataset(list_files(f"csv:{sound / 'labels.csv'}", unlisted="ignore"))
     assert problems(report) == [("image without a row", rows[0].split(",")[0], "has no label")]
 
 
@@ -154,14 +153,14 @@ def test_brain_tumor_mri(shared):
     folder = shared / "data/brain_tumor_mri"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
-    report = check_dataset(list_folder(str(folder)))
+    report = check_dataset(list_files(f"folder:{folder}"))
     # `md5sum */*/* | cut -c-32 | sort | uniq -d | wc -l`, and the same with the first folder told
     # apart by awk. (The README beside the data says 166 and 64.)
     assert len(report.identical) == 300
     assert report.identical_across("split") == 213
     assert report.identical_across("class_name") == 0
     assert Counter(problem.problem for problem in report.problems) == {"identical to another": 394}
-    kept, _ = drop_defects(list_folder(str(folder)), ["duplicates"])
+    kept, _ = drop_defects(list_files(f"folder:{folder}"), ["duplicates"])
     # 394 copies, of which 80 in Testing: one test image stays of every group that has any.
     assert Counter(kept.parts.tolist()) == {"train": 2870 - 314, "test": 394 - 80}
 
@@ -170,7 +169,7 @@ def test_brain_tumor_mri(shared):
 
 
 def test_examples_are_drawn_by_the_seed(sound):
-    files = list_folder(str(sound))
+    files = list_files(f"folder:{sound}")
     every = choose_examples(files, split="test", count=8, seed=0)
     assert list(every) == ["cat", "dog"]
     for class_name, images in every.items():

@@ -17,6 +17,7 @@ import pytest
 from official_layouts import (
     ISIC_COLUMNS,
     ISIC_WORDS,
+    MHIST_COLUMNS,
     WRITERS,
     save_csv,
     save_image,
@@ -28,19 +29,21 @@ from official_layouts import (
 from sklearn.model_selection import train_test_split
 
 from lsplus_tf.config import Augmentation, Experiment
-from lsplus_tf.datasets import available_datasets, load_dataset, medmnist
+from lsplus_tf.datasets import available_datasets, load_dataset
 from lsplus_tf.datasets.file_list import FileList
+from lsplus_tf.datasets.known import RECORDS, medmnist
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Run, run_experiment
 from lsplus_tf.training.run_folder import read_predictions
 
+NAMES = [record.name for record in RECORDS.values() if record.list_files is not None]
 PARTS = {"train": "train", "validation": "val", "test": "test"}
 
 
 def listed(name: str, root: Path) -> FileList:
-    files = list_files(name, root)
+    files = list_files(name, data_dir=root)
     assert files is not None
     return files
 
@@ -198,7 +201,9 @@ def test_lesions_of_isic2018(tmp_path):
     path = tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:-1]))
-    with pytest.raises(InputError, match=r"line 22: image 'ISIC_0024326', expected a row in ISIC"):
+    with pytest.raises(
+        InputError, match=r"image: expected a row in ISIC.*, received 'ISIC_0024326' at line 22"
+    ):
         listed("isic2018", tmp_path)
 
 
@@ -237,7 +242,9 @@ def test_a_sample_of_radimagenet_is_told(tmp_path):
     )
     with (
         pytest.warns(UserWarning, match="found 6"),
-        pytest.raises(InputError, match=r"val\.csv, line 2: label 'finding9', expected one of"),
+        pytest.raises(
+            InputError, match=r"val\.csv: label: expected one of .*, received 'finding9' at line 2"
+        ),
     ):
         listed("radimagenet", tmp_path)
 
@@ -246,14 +253,7 @@ def test_a_sample_of_radimagenet_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        ("mhist", "MHIST"),
-        ("chaoyang", "chaoyang-data"),
-        ("chaoyang/grouped", "chaoyang"),
-        ("isic2018", "ISIC2018"),
-        ("radimagenet", "RadImageNet"),
-    ],
+    ("name", "folder"), [(name, folder) for name in NAMES for folder in RECORDS[name].folders]
 )
 def test_folders(tmp_path, name, folder):
     def present() -> bool | None:
@@ -262,7 +262,7 @@ def test_folders(tmp_path, name, folder):
     with pytest.raises(
         MissingDataError, match=rf"{name}: expected a folder with .*; get it from https.* and put"
     ):
-        list_files(name, tmp_path)
+        list_files(name, data_dir=tmp_path)
     assert present() is False
     with pytest.raises(MissingDataError, match=r"received no data_dir \(--data-dir\)"):
         load_dataset(name)
@@ -306,19 +306,34 @@ def edit_csv(path: Path, line: int, column: int, value: str | None) -> None:
         (1, 3, "Image Name", "expected one column 'Image Name', found 2 among"),
         (4, 0, "MHIST_zzz.png", r"1 images are not in .*: images/MHIST_zzz\.png \(line 4\)"),
         (4, 0, None, r"1 images in .* have no row: images/MHIST_a02\.png"),
-        (4, 0, "MHIST_a00.png", "line 4: Image Name 'MHIST_a00.png', expected every image once"),
-        (4, 0, "../MHIST_a02.png", r"line 4: Image Name '\.\./MHIST_a02\.png', expected a plain"),
-        (4, 0, "/etc/a.png", "line 4: Image Name '/etc/a.png', expected a plain path"),
-        (4, 0, "./MHIST_a02.png", "line 4: Image Name './MHIST_a02.png', expected a plain path"),
-        (4, 0, "C:\\a.png", "line 4: Image Name .* expected a plain path"),
-        (4, 1, "SSL", r"line 4: .*Label 'SSL', expected one of 'HP', 'SSA' \(1 such in 26\)"),
-        (4, 1, "", r"line 4: Majority Vote Label '', expected a value"),
-        (4, 2, "8", r"line 4: .* '8', expected an integer in 0\.\.7"),
-        (4, 2, "-1", r"line 4: .* '-1', expected an integer in 0\.\.7"),
-        (4, 2, "2.5", r"line 4: .* '2\.5', expected an integer"),
-        (4, 2, "nan", r"line 4: .* 'nan', expected a value"),
-        (4, 2, "2", r"line 4: .* '2', expected a majority for the label"),
-        (4, 3, "val", "line 4: Partition 'val', expected one of 'train', 'test'"),
+        (
+            4,
+            0,
+            "MHIST_a00.png",
+            "Image Name: expected every image once, received 'MHIST_a00.png' at line 4",
+        ),
+        (
+            4,
+            0,
+            "../MHIST_a02.png",
+            r"Image Name: expected a plain path.* '\.\./MHIST_a02\.png' at line 4",
+        ),
+        (4, 0, "/etc/a.png", "Image Name: expected a plain path .* '/etc/a.png' at line 4"),
+        (
+            4,
+            0,
+            "./MHIST_a02.png",
+            "Image Name: expected a plain path .* './MHIST_a02.png' at line 4",
+        ),
+        (4, 0, "C:\\a.png", "Image Name: expected a plain path .* at line 4"),
+        (4, 1, "SSL", r"Label: expected one of 'HP', 'SSA', received 'SSL' at line 4 \(of 26"),
+        (4, 1, "", r"Majority Vote Label: expected a value, received none at line 4"),
+        (4, 2, "8", r"expected an integer in 0\.\.7, received '8' at line 4"),
+        (4, 2, "-1", r"expected an integer in 0\.\.7, received '-1' at line 4"),
+        (4, 2, "2.5", r"expected an integer .* '2\.5' at line 4"),
+        (4, 2, "nan", r"SSA \(Out of 7\): expected a value, received none at line 4"),
+        (4, 2, "2", r"expected a majority for the label .* '2' at line 4"),
+        (4, 3, "val", "Partition: expected one of 'train', 'test', received 'val' at line 4"),
     ],
 )
 def test_defects_of_mhist(tmp_path, line, column, value, message):
@@ -333,9 +348,9 @@ def test_defects_of_mhist(tmp_path, line, column, value, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read as a CSV in UTF-8"),
+        ("", "expected a heading with the names of the columns in line 1, it is empty"),
         ("Image Name,Majority Vote Label\nx\n", "expected one column 'Number of"),
-        ('a,b\n1,2,3\n"', "cannot be read as a CSV in UTF-8"),
+        (f'{",".join(MHIST_COLUMNS)}\n1,2,3\n"', "cannot be read as a table in UTF-8"),
     ],
 )
 def test_a_damaged_csv(tmp_path, text, message):
@@ -354,7 +369,7 @@ def test_a_csv_with_blank_lines_and_a_byte_order_mark(tmp_path):
     path.write_text("\n".join([lines[0], "", *lines[1:], "", ""]), encoding="utf-8-sig")
     np.testing.assert_array_equal(listed("mhist", tmp_path).ids, before.ids)
     edit_csv(path, 5, 1, "SSL")
-    with pytest.raises(InputError, match="line 5: Majority Vote Label 'SSL'"):
+    with pytest.raises(InputError, match=r"Majority Vote Label: .* received 'SSL' at line 5"):
         listed("mhist", tmp_path)
 
 
@@ -364,11 +379,14 @@ def test_defects_of_isic2018(tmp_path):
     path = tmp_path / truth / f"{truth}.csv"
     edit_csv(path, 3, 1, "1.0")
     with pytest.raises(
-        InputError, match=r"Test_GroundTruth\.csv, line 3: image 'ISIC_\d+', expected one 1"
+        InputError,
+        match=r"Test_GroundTruth\.csv: image: expected one 1 .*, received 'ISIC_\d+' at line 3",
     ):
         listed("isic2018", tmp_path)
     edit_csv(path, 3, 1, "0.5")
-    with pytest.raises(InputError, match=r"line 3: MEL '0\.5', expected an integer in 0\.\.1"):
+    with pytest.raises(
+        InputError, match=r"MEL: expected an integer in 0\.\.1, received '0\.5' at line 3"
+    ):
         listed("isic2018", tmp_path)
     path.unlink()
     with pytest.raises(MissingDataError, match=rf"{truth}\.csv: expected a labels file"):
@@ -378,13 +396,19 @@ def test_defects_of_isic2018(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": 4}, r"train\.json, entry 2: label '4', expected an integer in 0\.\.3"),
-        ({"label": None}, r"train\.json, entry 2: label '', expected a value"),
+        (
+            {"label": 4},
+            r"train\.json: label: expected an integer in 0\.\.3, received '4' at entry 2",
+        ),
+        ({"label": None}, r"train\.json: label: expected a value, received none at entry 2"),
         (
             {"name": "train/1-x.JPG"},
-            r"1 images are not in|entry 2: name 'train/1-x\.JPG', expected",
+            r"1 images are not in .*: train/1-x\.JPG \(entry 2\)",
         ),
-        ({"name": "../a-IMG1.JPG"}, r"entry 2: name '\.\./a-IMG1\.JPG', expected a plain path"),
+        (
+            {"name": "../a-IMG1.JPG"},
+            r"name: expected a plain path .* '\.\./a-IMG1\.JPG' at entry 2",
+        ),
         ({"name": "test/0_1-IMG000x001-1.JPG"}, r"test\.json: 'test/0_1.*' is also in .*train"),
     ],
 )
@@ -413,7 +437,7 @@ def test_a_name_without_a_slide(tmp_path):
     save_image(tmp_path / "train/photo.JPG")
     path.write_text(json.dumps([*entries, {**entries[0], "name": "train/photo.JPG"}]))
     with pytest.raises(
-        InputError, match=r"entry 41: name 'train/photo\.JPG', expected a name like"
+        InputError, match=r"name: expected a name like .* 'train/photo\.JPG' at entry 41"
     ):
         listed("chaoyang", tmp_path)
 
@@ -437,9 +461,7 @@ def test_too_few_images_to_hold_out(tmp_path):
 # --- from the files to a trained network ----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["mhist", "chaoyang", "chaoyang/grouped", "isic2018", "radimagenet"]
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_load_train_and_evaluate(tmp_path, name):
     WRITERS[name.partition("/")[0]](tmp_path)
     files = listed(name, tmp_path)
@@ -551,7 +573,7 @@ def test_md5_only_where_a_file_claims_to_be_official(tmp_path, monkeypatch):
 
 
 def test_md5s_are_four_to_a_set_and_none_twice():
-    md5s = [md5 for known in medmnist.SETS.values() for md5 in known.md5s]
+    md5s = [record.load.keywords["md5"] for record in medmnist.RECORDS]
     assert len(md5s) == 44
     assert len(set(md5s)) == 44
     assert all(len(md5) == 32 and set(md5) <= set("0123456789abcdef") for md5 in md5s)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lsplus_tf.config import Dataset
 from lsplus_tf.datasets import Split, load_dataset
 from lsplus_tf.datasets.splitting import complete_splits, sample_per_class
 from lsplus_tf.errors import InputError
@@ -27,14 +28,17 @@ def made(labels, groups=None) -> Split:
 
 
 def carve(split: Split, *, fraction=0.2, seed=0) -> dict[str, Split]:
-    return complete_splits(
-        {"train": split},
-        CLASSES,
-        validation_fraction=fraction,
-        test_fraction=fraction,
-        split_seed=seed,
-        name="made",
+    return complete_splits({"train": split}, CLASSES, carving(fraction, seed))
+
+
+def carving(fraction: float, seed: int) -> Dataset:
+    return Dataset(
+        name="made", validation_fraction=fraction, test_fraction=fraction, split_seed=seed
     )
+
+
+def drawing(count: int, seed: int = 0) -> Dataset:
+    return Dataset(name="made", samples_per_class=count, split_seed=seed)
 
 
 def indices(split: Split) -> list[int]:
@@ -116,18 +120,18 @@ def test_samples_per_class():
     split = made(labels)
     drawn = np.zeros(90)
     for seed in range(200):
-        taken = sample_per_class(split, CLASSES, 5, seed=seed, name="made")
+        taken = sample_per_class(split, CLASSES, drawing(5, seed))
         assert np.bincount(taken.labels).tolist() == [5, 5, 5]
         index = indices(taken)
         assert index == sorted(set(index))
         drawn[index] += 1
-        again = sample_per_class(split, CLASSES, 5, seed=seed, name="made")
+        again = sample_per_class(split, CLASSES, drawing(5, seed))
         assert indices(again) == index
     # A sample of class k is drawn with chance 5 / n_k, 200 times.
     chance = 5 / np.bincount(labels)[labels]
     z = (drawn - 200 * chance) / np.sqrt(200 * chance * (1 - chance))
     assert np.abs(z).max() < 4.5
-    assert len(sample_per_class(split, CLASSES, 10, seed=0, name="made")) == 30
+    assert len(sample_per_class(split, CLASSES, drawing(10))) == 30
 
 
 def test_too_few_samples_per_class():
@@ -135,7 +139,7 @@ def test_too_few_samples_per_class():
         InputError,
         match=r"made: dataset\.samples_per_class=3, but class 'b' has 2 training samples \(2 such",
     ):
-        sample_per_class(made([0, 0, 0, 1, 1, 2]), CLASSES, 3, seed=0, name="made")
+        sample_per_class(made([0, 0, 0, 1, 1, 2]), CLASSES, drawing(3))
 
 
 def test_samples_per_class_leave_the_evaluation_splits():

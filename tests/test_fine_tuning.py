@@ -239,7 +239,7 @@ def experiment(weights: str | None, fine_tuning: dict[str, Any]) -> Any:
         ({"frozen_epochs": 2}, "frozen_epochs: expected fewer than epochs, 2, received 2"),
         ({"frozen_epochs": 1, "freeze": "backbone"}, "frozen_epochs: expected 0 where freeze is b"),
         ({"learning_rate": 0.1}, "learning_rate: set frozen_epochs"),
-        ({"freeze": "all"}, "freeze: input should be 'none', 'batch_norm' or 'backbone'"),
+        ({"freeze": "all"}, "freeze: expected 'none', 'batch_norm' or 'backbone'"),
     ],
 )
 def test_what_does_not_fit_together(fine_tuning, message):

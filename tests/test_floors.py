@@ -35,7 +35,7 @@ FLOORS = (
     {"backbones", "losses"},
     {"config", "geodesic", "page", "priors"},
     {"csv_files"},
-    {"files"},
+    {"files", "tables"},
     {"conventions", "errors", "version"},
 )
 IMPORTED_BY_NOBODY = {"cli", "paper"}

@@ -14,7 +14,7 @@ from lsplus_tf import metrics
 from lsplus_tf.cli import app
 from lsplus_tf.config import Dataset, Phantom, parse_config
 from lsplus_tf.datasets import load_dataset
-from lsplus_tf.datasets.phantom import (
+from lsplus_tf.datasets.known.phantom import (
     PhantomDistribution,
     load_phantom,
     log_grey_level_probabilities,

@@ -107,7 +107,7 @@ def test_xla_beside_determinism_is_refused():
 
 @pytest.mark.parametrize("value", ["yes please", "2", "null"])
 def test_what_is_no_choice_of_xla_is_told(value):
-    with pytest.raises(InputError, match=r"protocol\.jit_compile: input should be 'auto', True or"):
+    with pytest.raises(InputError, match=r"protocol\.jit_compile: expected 'auto', True or"):
         experiment(f"protocol.jit_compile={value}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lsplus_tf.datasets.base import ImageDataset
     from lsplus_tf.datasets.check import CheckReport
     from lsplus_tf.datasets.file_list import FileList
-    from lsplus_tf.datasets.table import Unlisted
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -167,18 +167,17 @@ def _list_or_load(
     name: str, data_dir: Path | None, group_pattern: str | None = None
 ) -> FileList | ImageDataset:
     """The list of a data set's files; without files, its images."""
+    from lsplus_tf.config import CSV_PREFIX
     from lsplus_tf.datasets import load_dataset
-    from lsplus_tf.datasets.catalogue import CSV_PREFIX
     from lsplus_tf.datasets.loading import list_files
 
-    folder = None if data_dir is None else data_dir.expanduser()
     # What a table leaves out is told by the check, and nothing against showing the rest.
-    unlisted: Unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
-    files = list_files(name, folder, group_pattern=group_pattern, unlisted=unlisted)
-    return load_dataset(name, data_dir=folder) if files is None else files
+    unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
+    files = list_files(name, data_dir=data_dir, group_pattern=group_pattern, unlisted=unlisted)
+    return load_dataset(name, data_dir=data_dir) if files is None else files
 
 
-def _official_sizes(name: str, data_dir: Path | None) -> dict[str, int]:
+def _official_sizes(name: str, data_dir: Path | None) -> Mapping[str, int]:
     from lsplus_tf.datasets import available_datasets
 
     return next((i.sizes for i in available_datasets(data_dir) if i.name == name), {})
@@ -188,10 +187,10 @@ def _print_check(
     console: Console,
     dataset: FileList | ImageDataset,
     report: CheckReport,
-    official: dict[str, int],
+    official: Mapping[str, int],
 ) -> None:
+    from lsplus_tf.config import CSV_PREFIX
     from lsplus_tf.datasets import check
-    from lsplus_tf.datasets.catalogue import CSV_PREFIX
     from lsplus_tf.datasets.file_list import FileList
 
     counts = report.counts

@@ -17,14 +17,15 @@ _COLUMNS = "Columns of the file"
 PredictionsFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet or .npz; also a run's predictions_test.npz.",
+        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
+        "predictions_test.npz.",
         metavar="FILE",
     ),
 ]
 CalibrationFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet or .npz; also a run's "
+        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
         "predictions_validation.npz.",
         metavar="FILE",
     ),

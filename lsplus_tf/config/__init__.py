@@ -3,32 +3,45 @@
 Nothing here imports TensorFlow, so that a wrong key is told in a second.
 """
 
+from lsplus_tf.config.dataset import (
+    CSV_PREFIX,
+    FOLDER_PREFIX,
+    TFDS_PREFIX,
+    Dataset,
+    Defect,
+    Interpolation,
+    Phantom,
+)
 from lsplus_tf.config.experiment import CalibratorName, Experiment
-from lsplus_tf.config.loading import load_config, packaged_configs, parse_config, to_yaml
+from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
 from lsplus_tf.config.sections import (
     SGD,
     Adam,
     Augmentation,
     Backbone,
-    Dataset,
     FineTuning,
-    Phantom,
     Protocol,
     StepSchedule,
 )
 
 __all__ = [
+    "CSV_PREFIX",
+    "FOLDER_PREFIX",
     "SGD",
+    "TFDS_PREFIX",
     "Adam",
     "Augmentation",
     "Backbone",
     "CalibratorName",
     "Dataset",
+    "Defect",
     "Experiment",
     "FineTuning",
+    "Interpolation",
     "Phantom",
     "Protocol",
     "StepSchedule",
+    "checked",
     "load_config",
     "packaged_configs",
     "parse_config",

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from lsplus_tf.config.dataset import Dataset
 from lsplus_tf.config.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
-from lsplus_tf.config.sections import Backbone, Dataset, FineTuning, Protocol
+from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
 from lsplus_tf.config.settings import Seed, Settings
 
 CalibratorName = Literal[

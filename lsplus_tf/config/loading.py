@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +18,14 @@ from pydantic import ValidationError
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+
+_BOUNDS = {
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+}
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -114,10 +123,38 @@ def parse_config(values: Any, source: str) -> Experiment:
     source : str
         What the error calls them.
     """
+    return checked(Experiment, values, source)
+
+
+def checked(kind: type[AnySettings], values: Any, source: str = "") -> AnySettings:
+    """Validate the values of a section, or of the whole.
+
+    Parameters
+    ----------
+    kind : type
+        The section, such as `Dataset`.
+    values : dict
+        Its keys with their values.
+    source : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    InputError
+        An unknown key or a wrong value; every one is named.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import Dataset
+    >>> checked(Dataset, {"name": "digits", "cash": "disk"})
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: cash: unknown key, did you mean 'cache'?
+    """
     try:
-        return Experiment.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{source}: {'; '.join(_complaints(error))}") from error
+        said = "; ".join(_complaints(error, kind))
+        raise InputError(f"{source}: {said}" if source else said) from error
 
 
 def to_yaml(settings: Settings) -> str:
@@ -130,14 +167,14 @@ def to_yaml(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 
-def _complaints(error: ValidationError) -> list[str]:
+def _complaints(error: ValidationError, whole: type[Settings]) -> list[str]:
     """One phrase per mistake: the key as written in the file, what was expected, what came."""
     phrases = []
     for mistake in error.errors():
         keys = _keys_of(mistake["loc"])
         where = ".".join(keys) or "config"
         if mistake["type"] == "extra_forbidden":
-            known = _known_keys(mistake["loc"])
+            known = _known_keys(mistake["loc"], whole)
             close = difflib.get_close_matches(keys[-1], known, n=1)
             hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
             phrases.append(f"{where}: unknown key{hint}")
@@ -157,10 +194,19 @@ def _complaints(error: ValidationError) -> list[str]:
             text = mistake["msg"].removeprefix("Value error, ")
             phrases.append(text if where == "config" else f"{where}.{text}")
         else:
-            message = mistake["msg"][0].lower() + mistake["msg"][1:]
             received = "" if mistake["type"] == "missing" else f", received {mistake['input']!r}"
-            phrases.append(f"{where}: {message}{received}")
+            phrases.append(f"{where}: {_expected(mistake)}{received}")
     return phrases
+
+
+def _expected(mistake: Any) -> str:
+    """What pydantic says was expected, in the words of the other errors."""
+    bound = _BOUNDS.get(mistake["type"])
+    if bound is not None:
+        values = {key: f"{value:.12g}" for key, value in mistake["ctx"].items()}
+        return f"expected {bound.format(**values)}"
+    message = mistake["msg"]
+    return re.sub("^input should be", "expected", message[0].lower() + message[1:])
 
 
 def _keys_of(location: tuple[int | str, ...]) -> list[str]:
@@ -171,9 +217,9 @@ def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     return keys
 
 
-def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(location: tuple[int | str, ...], whole: type[Settings]) -> list[str]:
     """The keys that the schema has in the place where `location` has an unknown one."""
-    place: Any = Experiment
+    place: Any = whole
     for part in location[:-1]:
         place = _descend(place, part)
     return list(place.model_fields)

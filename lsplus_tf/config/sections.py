@@ -5,8 +5,7 @@ Their docstrings and descriptions are the configuration reference of the documen
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,131 +15,8 @@ from lsplus_tf.config.settings import (
     Fraction,
     NotNegative,
     Positive,
-    Seed,
     Settings,
 )
-
-
-class Phantom(Settings):
-    """Synthetic images with an exact posterior; see `lsplus_tf.datasets.phantom`."""
-
-    seed: Seed = Field(default=0, description="of the templates and of all images")
-    classes: Annotated[int, Field(ge=2, strict=True)] = Field(
-        default=6, description="the number of classes"
-    )
-    separation: tuple[Positive, ...] = Field(
-        default=(1.8, 2.8),
-        min_length=1,
-        description="one number for each group of look-alikes, which share the classes evenly: the "
-        "length of the part that is a class's own, in SDs of the noise",
-    )
-    prior: tuple[Positive, ...] | None = Field(
-        default=None, description="relative frequencies of the classes; null makes them equal"
-    )
-    image_size: Annotated[int, Field(ge=4, strict=True)] = Field(
-        default=16, description="height and width in pixels"
-    )
-    shift: Annotated[int, Field(ge=0, strict=True)] = Field(
-        default=1, description="largest shift in pixels, along each axis"
-    )
-    rotations: Count = Field(default=1, description="orientations, evenly over the circle")
-    noise: Annotated[float, Field(ge=0.1, le=1000, strict=True)] = Field(
-        default=25.0, description="SD of the noise in grey levels"
-    )
-    train: Count = Field(default=4000, description="training images")
-    validation: Count = Field(default=1000, description="validation images")
-    test: Count = Field(default=4000, description="test images")
-
-    @model_validator(mode="after")
-    def _fits_the_classes(self) -> Phantom:
-        if len(self.separation) > self.classes:
-            raise ValueError(
-                f"separation: expected at most {self.classes} groups (classes), "
-                f"received {len(self.separation)}"
-            )
-        if self.prior is not None and len(self.prior) != self.classes:
-            raise ValueError(
-                f"prior: expected {self.classes} numbers (classes), received {len(self.prior)}"
-            )
-        if self.shift >= self.image_size / 2:
-            raise ValueError(
-                f"shift: expected less than half of image_size {self.image_size}, "
-                f"received {self.shift}"
-            )
-        return self
-
-
-class Dataset(Settings):
-    """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
-
-    name: str = Field(
-        description="'digits', 'phantom', a MedMNIST or MedMNIST+ name, 'mhist', 'chaoyang', "
-        "'chaoyang/grouped', 'isic2018', 'radimagenet', 'folder:PATH', 'csv:PATH' or 'tfds:NAME'"
-    )
-    data_dir: Path | None = Field(
-        default=None, description="where the files of a data set with a name of its own lie"
-    )
-    image_size: Annotated[int, Field(ge=4, strict=True)] | None = Field(
-        default=None,
-        description="height and width that images are stretched to; null: all have one size",
-    )
-    channels: Literal[1, 3] | None = Field(
-        default=None, description="1 makes grey, 3 makes colour; null: as the files are"
-    )
-    split_seed: Seed = Field(default=0, description="which images a carved split takes")
-    validation_fraction: Fraction = Field(
-        default=0.2, description="carved from training where there is no validation split"
-    )
-    test_fraction: Fraction = Field(
-        default=0.2, description="carved from training where there is no test split"
-    )
-    unreadable: Literal["fail", "skip"] = Field(
-        default="fail", description="whether files that cannot be read are an error or left out"
-    )
-    download: bool = Field(default=False, description="let TensorFlow Datasets use the network")
-    interpolation: Literal["bilinear", "nearest"] = Field(
-        default="bilinear", description="how images are stretched"
-    )
-    cache: Literal["memory", "disk", "none"] = Field(
-        default="memory", description="where decoded image files are kept"
-    )
-    cache_dir: Path | None = Field(
-        default=None, description="for cache: disk; null is ~/.cache/lsplus_tf/images"
-    )
-    group_pattern: str | None = Field(
-        default=None,
-        description="for folder:PATH, a regular expression whose first parenthesis, in a file's "
-        "path, is its group, such as the patient: groups are not split",
-    )
-    samples_per_class: Count | None = Field(
-        default=None, description="train on a random sample of so many of each class"
-    )
-    drop: tuple[Literal["duplicates", "blank"], ...] = Field(
-        default=(), description="images to leave out before splits are carved"
-    )
-    unlisted: Literal["fail", "ignore"] = Field(
-        default="fail", description="for csv:PATH, whether images without a row are an error"
-    )
-    phantom: Phantom | None = Field(
-        default=None, description="what the data set named phantom is, and of no other"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _phantom_in_full(cls, values: Any) -> Any:
-        # So that the settings of a run hold the defaults that it had.
-        if isinstance(values, dict) and values.get("name") == "phantom":
-            return {**values, "phantom": values.get("phantom") or {}}
-        return values
-
-    @model_validator(mode="after")
-    def _phantom_alone(self) -> Dataset:
-        if self.name != "phantom" and self.phantom is not None:
-            raise ValueError(f"phantom: only the data set phantom has it, not {self.name}")
-        if self.name == "phantom" and self.image_size is not None:
-            # Resized images would have another posterior.
-            raise ValueError("image_size: set phantom.image_size, at which the images are made")
-        return self
 
 
 class Backbone(Settings):

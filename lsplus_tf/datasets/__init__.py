@@ -1,7 +1,7 @@
 """Data sets in memory, and the input pipeline that feeds them to a network.
 
 Importing this package does not import TensorFlow; `lsplus_tf.datasets.pipeline` does. It offers the
-papers' data sets to TensorFlow Datasets: `tfds.load("mhist")`, in whichever order the two are
+papers' data sets to TensorFlow Datasets: `tfds.load(NAME)`, in whichever order the two are
 imported.
 """
 

@@ -1,17 +1,13 @@
-"""Which data sets are known by name, what is in them, and where they come from."""
+"""What the command line says about the data sets: the known ones, and those given by a path."""
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lsplus_tf.datasets import medmnist
-from lsplus_tf.datasets.official import chaoyang, isic2018, mhist
-from lsplus_tf.datasets.official.folders import find_folder, origin
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, TFDS_PREFIX
+from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.errors import InputError
-
-FOLDER_PREFIX = "folder:"
-CSV_PREFIX = "csv:"
-TFDS_PREFIX = "tfds:"
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class DatasetInfo:
         What `load_dataset` takes.
     classes : tuple of str
         Class names; empty where they depend on the files.
-    sizes : dict of str to int
+    sizes : mapping of str to int
         Images in "train", "validation" and "test" (or "all" where they are carved); empty where
         they depend on the files.
     source : str
@@ -35,6 +31,8 @@ class DatasetInfo:
         Where to get it.
     put : str
         Where to put it.
+    citation : str
+        BibTeX, where there is one.
     present : bool or None
         Whether it can be loaded from the data folder asked about; None where the name alone does
         not say.
@@ -52,68 +50,10 @@ class DatasetInfo:
     get: str
     put: str
     classes: tuple[str, ...] = ()
-    sizes: dict[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     present: bool | None = None
+    citation: str = ""
 
-
-def _sizes(train: int, validation: int, test: int) -> dict[str, int]:
-    return {"train": train, "validation": validation, "test": test}
-
-
-DIGITS = DatasetInfo(
-    name="digits",
-    source="handwritten digits, 8x8 grey, from scikit-learn",
-    licence="CC BY 4.0 (UCI, Optical Recognition of Handwritten Digits)",
-    get="comes with scikit-learn",
-    put="nowhere, always there",
-    classes=tuple("0123456789"),
-    sizes={"all": 1797},
-    present=True,
-)
-
-PHANTOM = DatasetInfo(
-    name="phantom",
-    source="synthetic, grey, of any size and number, with exact class probabilities",
-    licence="none, made by this package",
-    get="made on the fly, as dataset.phantom says",
-    put="nowhere, always there",
-    present=True,
-)
-
-
-@dataclass(frozen=True)
-class OfficialSet:
-    """What is in a data set of the papers; `official.folders` knows where it comes from."""
-
-    source: str
-    classes: tuple[str, ...] = ()
-    sizes: dict[str, int] = field(default_factory=dict)
-
-
-# Sizes are those of the splits that the LS+ authors published.
-OFFICIAL = {
-    "mhist": OfficialSet(
-        "colorectal polyps, histology, 224x224 colour, votes of 7 pathologists (LS+ paper)",
-        mhist.CLASSES,
-        _sizes(1740, 435, 977),
-    ),
-    "chaoyang": OfficialSet(
-        "colon tissue, histology, 512x512 colour (LS+ paper)",
-        chaoyang.CLASSES,
-        _sizes(3618, 403, 2139),
-    ),
-    "chaoyang/grouped": OfficialSet(
-        "chaoyang, with no slide in both training and validation", chaoyang.CLASSES, {"all": 6160}
-    ),
-    "isic2018": OfficialSet(
-        "skin lesions, dermoscopy, colour, ISIC 2018 task 3 (LS+ paper)",
-        isic2018.CLASSES,
-        _sizes(10015, 193, 1512),
-    ),
-    "radimagenet": OfficialSet(
-        "1.35 million CT, MRI and ultrasound images, 165 classes (online label smoothing paper)"
-    ),
-}
 
 BY_PREFIX = (
     DatasetInfo(
@@ -160,41 +100,24 @@ def available_datasets(data_dir: Path | str | None) -> list[DatasetInfo]:
     'digits'
     """
     folder = None if data_dir is None else Path(data_dir)
-    known = [DIGITS, PHANTOM]
-    for base, entry in medmnist.SETS.items():
-        for suffix in ("", *medmnist.LARGER_SIZES):
-            file_name = f"{base}{suffix}.npz"
-            present = folder is not None and (folder / file_name).is_file()
-            if suffix and not present:
-                continue
-            pixels = suffix.removeprefix("_") or "28"
+    known = []
+    for record in RECORDS.values():
+        present = record.find(folder) is not None
+        if present or not record.rare:
             known.append(
                 DatasetInfo(
-                    name=f"{base}{suffix}",
-                    source=f"MedMNIST v2, {pixels}x{pixels}",
-                    licence=entry.licence,
-                    get=f"{medmnist.DOWNLOAD} ({medmnist.HOMEPAGE})",
-                    put=str((folder or Path("DATA_DIR")) / file_name),
-                    classes=entry.classes,
-                    sizes=_sizes(*entry.sizes),
+                    name=record.name,
+                    source=record.source,
+                    licence=record.licence,
+                    get=record.get,
+                    put=record.put(folder or "DATA_DIR"),
+                    classes=record.classes,
+                    sizes=record.sizes,
                     present=present,
+                    citation=record.citation,
                 )
             )
-    return [*known, *(_official(name, folder) for name in OFFICIAL), *BY_PREFIX]
-
-
-def _official(name: str, folder: Path | None) -> DatasetInfo:
-    known, contents = origin(name), OFFICIAL[name]
-    return DatasetInfo(
-        name=name,
-        source=contents.source,
-        licence=known.licence,
-        get=known.get,
-        put=f"{folder or 'DATA_DIR'}/{known.names[0]}: {known.contents}",
-        classes=contents.classes,
-        sizes=contents.sizes,
-        present=find_folder(name, folder) is not None,
-    )
+    return [*known, *BY_PREFIX]
 
 
 def reject_name(name: str) -> InputError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -120,7 +120,7 @@ class _Look:
 def check_dataset(
     dataset: FileList | ImageDataset,
     *,
-    official: dict[str, int] | None = None,
+    official: Mapping[str, int] | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> CheckReport:
     """Decode every image, and compare them with each other and with the official counts.
@@ -130,7 +130,7 @@ def check_dataset(
     dataset : FileList or ImageDataset
         Files are decoded in full; identical ones have the same bytes. Images in memory are
         identical if their pixels are.
-    official : dict of str to int, optional
+    official : mapping of str to int, optional
         Images in "train", "validation" and "test", or "all". Where the data set has other splits,
         as one is carved when it is loaded, only the sums are compared.
     on_image : callable
@@ -245,7 +245,7 @@ def _shared_groups(images: pd.DataFrame) -> list[Problem]:
     return problems
 
 
-def _wrong_counts(counts: pd.DataFrame, official: dict[str, int]) -> list[Problem]:
+def _wrong_counts(counts: pd.DataFrame, official: Mapping[str, int]) -> list[Problem]:
     if not official:
         return []
     found = {str(part): int(number) for part, number in counts.sum().items()}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from lsplus_tf.config import Defect
 from lsplus_tf.datasets.image_files import GREY_MODES, READ_ERRORS
 from lsplus_tf.datasets.images import for_each
 from lsplus_tf.datasets.splitting import PARTS
@@ -17,8 +18,6 @@ from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
     from lsplus_tf.datasets.file_list import FileList
-
-Defect = Literal["duplicates", "blank"]
 
 # In grey levels. An otherwise even image of 224x224 with one pixel of the other extreme has an SD
 # of 1.1, and counts as showing something.

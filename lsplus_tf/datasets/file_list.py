@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
-from lsplus_tf.datasets.defects import Defect, drop_defects
+from lsplus_tf.datasets.defects import drop_defects
 from lsplus_tf.datasets.image_cache import (
     CACHE_DIR,
     Nowhere,
@@ -29,34 +29,14 @@ from lsplus_tf.datasets.image_files import (
     ImageFiles,
     read_header,
 )
-from lsplus_tf.datasets.images import Interpolation, check_memory, for_each
+from lsplus_tf.datasets.images import check_memory, for_each
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_class
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded
 
-Cache = Literal["memory", "disk", "none"]
-
 _NAMED = 3
 # What is skipped, in words.
 _SAID = {"blank": "blank images", "duplicates": "duplicates", "unreadable": "unreadable images"}
-
-
-@dataclass(frozen=True)
-class FileOptions:
-    """How files become arrays and splits; the fields are those of `load_dataset`."""
-
-    image_size: int | None = None
-    channels: Literal[1, 3] | None = None
-    interpolation: Interpolation = "bilinear"
-    cache: Cache = "memory"
-    cache_dir: Path | None = None
-    split_seed: int = 0
-    validation_fraction: float = 0.2
-    test_fraction: float = 0.2
-    samples_per_class: int | None = None
-    unreadable: Literal["fail", "skip"] = "fail"
-    drop: tuple[Defect, ...] = ()
-    decode: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,50 +92,47 @@ class FileList:
         )
 
 
-def load_files(files: FileList, options: FileOptions) -> ImageDataset:
+def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> ImageDataset:
     """Check the files' headers, complete the splits, and decode what is to be cached.
+
+    Parameters
+    ----------
+    files : FileList
+        N files.
+    settings : lsplus_tf.config.Dataset
+        How they become arrays and splits.
+    decode : bool
+        As in `load_dataset`.
 
     Raises
     ------
     InputError
         If the files do not fit each other or the options; the message names which.
     """
-    files, dropped = drop_defects(files, options.drop)
+    if not decode:
+        settings = settings.model_copy(update={"cache": "none", "drop": ()})
+    files, dropped = drop_defects(files, settings.drop)
     broken: dict[str, str] = {}
     headers: dict[str, Header] = {}
-    skip = options.unreadable == "skip"
+    skip = settings.unreadable == "skip"
     # A million headers take minutes: they are read where they decide something.
-    if skip or options.image_size is None or options.channels is None:
-        headers, broken = _read_headers(files, sizes_matter=options.image_size is None)
+    if skip or settings.image_size is None or settings.channels is None:
+        headers, broken = _read_headers(files, sizes_matter=settings.image_size is None)
     images = ImageFiles(
         files.root,
         files.ids,
-        _decide_shape(files.name, headers, options),
-        resize=options.image_size is not None,
-        interpolation=options.interpolation,
+        _decide_shape(files.name, headers, settings),
+        resize=settings.image_size is not None,
+        interpolation=settings.interpolation,
     )
     # All of them at once, also those whose header is whole.
-    if broken and not skip and options.cache != "none":
+    if broken and not skip and settings.cache != "none":
         decode_all(images, Nowhere(), broken)
-    _refuse(broken, options, files.name)
-    splits = complete_splits(
-        _splits(files, images, broken),
-        files.class_names,
-        validation_fraction=options.validation_fraction,
-        test_fraction=options.test_fraction,
-        split_seed=options.split_seed,
-        name=files.name,
-    )
-    if options.samples_per_class is not None:
-        splits["train"] = sample_per_class(
-            splits["train"],
-            files.class_names,
-            options.samples_per_class,
-            seed=options.split_seed,
-            name=files.name,
-        )
-    if (options.cache != "none" or skip) and options.decode:
-        splits = _readable(splits, options, broken, files.name)
+    _refuse(broken, settings, files.name)
+    splits = complete_splits(_splits(files, images, broken), files.class_names, settings)
+    splits["train"] = sample_per_class(splits["train"], files.class_names, settings)
+    if (settings.cache != "none" or skip) and decode:
+        splits = _readable(splits, settings, broken, files.name)
     for what, names in (*dropped.items(), ("unreadable", list(broken))):
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
@@ -213,13 +190,11 @@ def _read_headers(
     return headers, broken
 
 
-def _decide_shape(
-    name: str, headers: dict[str, Header], options: FileOptions
-) -> tuple[int, int, int]:
+def _decide_shape(name: str, headers: dict[str, Header], settings: Dataset) -> tuple[int, int, int]:
     """Return the height, width and number of channels that all images will have."""
     channels: int
-    if options.channels is not None:
-        channels = options.channels
+    if settings.channels is not None:
+        channels = settings.channels
     else:
         alpha = [key for key, header in headers.items() if header.alpha]
         if alpha:
@@ -235,8 +210,8 @@ def _decide_shape(
                 f"({colour[0]}); set dataset.channels to 1 or 3"
             )
         channels = 3 if colour else 1
-    if options.image_size is not None:
-        return options.image_size, options.image_size, channels
+    if settings.image_size is not None:
+        return settings.image_size, settings.image_size, channels
     # The commonest size first, so that the example of the other size is an odd one out.
     sizes = Counter(header.size for header in headers.values()).most_common()
     if len(sizes) > 1:
@@ -252,29 +227,29 @@ def _decide_shape(
 
 
 def _readable(
-    splits: dict[str, Split], options: FileOptions, broken: dict[str, str], name: str
+    splits: dict[str, Split], settings: Dataset, broken: dict[str, str], name: str
 ) -> dict[str, Split]:
     """The splits, their images where they are to be cached, without those that fail.
 
     What could not be read is added to `broken`.
     """
-    if options.cache == "memory":
+    if settings.cache == "memory":
         _, height, width, channels = splits["train"].images.shape
         check_memory(sum(map(len, splits.values())), height, width, channels, name)
-    folder = expanded(options.cache_dir or CACHE_DIR, "dataset.cache_dir")
+    folder = expanded(settings.cache_dir or CACHE_DIR, "dataset.cache_dir")
     caches: dict[str, Path] = {}
-    if options.cache == "disk":
+    if settings.cache == "disk":
         caches = {part: folder / fingerprint(_files(split)) for part, split in splits.items()}
         check_room([splits[p] for p, cache in caches.items() if not cache.exists()], folder, name)
     readable = {}
     for part, split in splits.items():
         files = _files(split)
         images: npt.NDArray[np.uint8] | ImageFiles
-        if options.cache == "memory":
+        if settings.cache == "memory":
             images = np.empty(files.shape, np.uint8)
             good = decode_all(files, images, broken)
             images = images if good.all() else images[good]
-        elif options.cache == "disk":
+        elif settings.cache == "disk":
             images, good = on_disk(files, caches[part], broken)
         else:
             good = decode_all(files, Nowhere(), broken)
@@ -282,7 +257,7 @@ def _readable(
         if good.any():
             kept = split if good.all() else split.take(np.flatnonzero(good))
             readable[part] = replace(kept, images=images)
-    _refuse(broken, options, name)
+    _refuse(broken, settings, name)
     for part in splits:
         if part not in readable:
             raise _no_image(name, part, broken)
@@ -300,12 +275,12 @@ def first_few(damaged: Sequence[str]) -> str:
     return "; ".join([*damaged[:_NAMED], *more])
 
 
-def _refuse(broken: dict[str, str], options: FileOptions, name: str) -> None:
+def _refuse(broken: dict[str, str], settings: Dataset, name: str) -> None:
     """Raise an error for files that may not be left out."""
     deep = [key for key, reason in broken.items() if reason == MORE_THAN_8_BITS]
     damaged = [f"{key} ({why})" for key, why in broken.items() if why != MORE_THAN_8_BITS]
     said = []
-    if damaged and options.unreadable == "fail":
+    if damaged and settings.unreadable == "fail":
         said.append(
             f"{len(damaged)} unreadable images: {first_few(damaged)}; "
             "mend them or set dataset.unreadable=skip"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lsplus_tf.config import FOLDER_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, match_splits
@@ -14,16 +15,14 @@ from lsplus_tf.errors import InputError, MissingDataError
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")  # Windows puts them into folders
 
 
-def list_folder(folder: str, group_pattern: str | None = None) -> FileList:
-    """List a folder of image files; `load_dataset` says what is accepted.
+def list_folder(settings: Dataset) -> FileList:
+    """List a folder of image files; the documentation says what is accepted.
 
     Parameters
     ----------
-    folder : str
-        The folder, relative to the current one or absolute; "~" is the home folder.
-    group_pattern : str or None
-        A regular expression that is found in every file's path below the folder; its first
-        parenthesis, or all that it matches, is the sample's group.
+    settings : lsplus_tf.config.Dataset
+        Its name is "folder:PATH", PATH relative to the current folder or absolute; "~" is the home
+        folder. `group_pattern` is searched for in every file's path below the folder.
 
     Raises
     ------
@@ -32,7 +31,8 @@ def list_folder(folder: str, group_pattern: str | None = None) -> FileList:
     InputError
         If the layout or a name does not fit; the message names which.
     """
-    name = f"folder:{folder}"
+    name, group_pattern = settings.name, settings.group_pattern
+    folder = name.removeprefix(FOLDER_PREFIX)
     root = Path(folder).expanduser()
     if not folder or not root.is_dir():
         raise MissingDataError(f"{name}: expected a folder, {root.absolute()} is none")

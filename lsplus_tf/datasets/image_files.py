@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile
 
-from lsplus_tf.datasets.images import Interpolation, to_array
+from lsplus_tf.config import Interpolation
+from lsplus_tf.datasets.images import to_array
 from lsplus_tf.errors import InputError, one_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

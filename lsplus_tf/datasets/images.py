@@ -3,15 +3,13 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from lsplus_tf.config import Dataset, Interpolation
 from lsplus_tf.errors import InputError
-
-Interpolation = Literal["bilinear", "nearest"]
 
 MEMORY_SHARE = 0.8
 
@@ -73,28 +71,15 @@ def to_array(
     return array[..., None] if channels == 1 else array
 
 
-def fit_images(
-    images: npt.NDArray[np.uint8],
-    *,
-    image_size: int | None,
-    channels: int | None,
-    interpolation: Interpolation,
-    name: str,
-) -> npt.NDArray[np.uint8]:
-    """Bring an array of images to a square size and a number of channels, as `to_array` does.
+def fit_images(images: npt.NDArray[np.uint8], settings: Dataset) -> npt.NDArray[np.uint8]:
+    """Bring an array of images to the size and channels of the settings, as `to_array` does.
 
     Parameters
     ----------
     images : numpy.ndarray
         uint8, shape (N, H, W, C), C 1 or 3.
-    image_size : int or None
-        Height and width of the result; None leaves them.
-    channels : {1, 3} or None
-        Channels of the result; None leaves them.
-    interpolation : {"bilinear", "nearest"}
-        How images are stretched.
-    name : str
-        The data set, for the message when it cannot fit in memory.
+    settings : lsplus_tf.config.Dataset
+        What `image_size` and `channels` leave open stays as it is.
 
     Returns
     -------
@@ -102,10 +87,11 @@ def fit_images(
         uint8, shape (N, height, width, channels); `images` itself where nothing changes.
     """
     count, height, width, depth = images.shape
-    target = (image_size or height, image_size or width, channels or depth)
+    size = settings.image_size
+    target = (size or height, size or width, settings.channels or depth)
     if target == (height, width, depth):
         return images
-    check_memory(count, *target, name)
+    check_memory(count, *target, settings.name)
     if target[:2] == (height, width) and depth == 1:
         return np.repeat(images, 3, axis=3)
     fitted = np.empty((count, *target), np.uint8)
@@ -114,8 +100,8 @@ def fit_images(
         fitted[index] = to_array(
             to_pillow(images[index]),
             channels=target[2],
-            image_size=image_size,
-            interpolation=interpolation,
+            image_size=size,
+            interpolation=settings.interpolation,
         )
 
     for_each(fit, count)

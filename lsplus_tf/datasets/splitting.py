@@ -5,6 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.errors import InputError
 
@@ -60,11 +61,7 @@ def match_splits(found: list[str], name: str) -> dict[str, str]:
 def complete_splits(
     splits: dict[str, Split],
     class_names: tuple[str, ...],
-    *,
-    validation_fraction: float,
-    test_fraction: float,
-    split_seed: int,
-    name: str,
+    settings: Dataset,
 ) -> dict[str, Split]:
     """Carve the test split, then the validation split, from "train" where they are missing.
 
@@ -74,12 +71,9 @@ def complete_splits(
         At least "train". Labels within 0..K-1.
     class_names : tuple of str
         The K classes, for messages.
-    validation_fraction, test_fraction : float
-        Size of a carved split as a share of the training split as given, rounded up.
-    split_seed : int
-        Which samples are taken: the same seed takes the same ones.
-    name : str
-        The data set, for messages.
+    settings : lsplus_tf.config.Dataset
+        The sizes of carved splits, as shares of the training split as given, rounded up; the seed
+        that decides which samples are taken; and the data set's name, for messages.
 
     Returns
     -------
@@ -95,7 +89,10 @@ def complete_splits(
     """
     complete = dict(splits)
     total = len(splits["train"])
-    for part, fraction in (("test", test_fraction), ("validation", validation_fraction)):
+    for part, fraction in (
+        ("test", settings.test_fraction),
+        ("validation", settings.validation_fraction),
+    ):
         if part in complete:
             continue
         pool = complete["train"]
@@ -103,8 +100,8 @@ def complete_splits(
             pool.labels,
             math.ceil(fraction * total),
             class_names,
-            seed=split_seed,
-            purpose=f"{name}: {part}_fraction={fraction}",
+            seed=settings.split_seed,
+            purpose=f"{settings.name}: {part}_fraction={fraction}",
             groups=pool.groups,
         )
         complete["train"], complete[part] = pool.take(rest), pool.take(taken)
@@ -168,9 +165,62 @@ def stratified_indices(
     return np.sort(rest), np.sort(taken)
 
 
-def sample_per_class(
-    split: Split, class_names: tuple[str, ...], count: int, *, seed: int, name: str
-) -> Split:
+def hold_out(
+    parts: npt.NDArray[np.str_],
+    labels: npt.NDArray[np.int64],
+    class_names: tuple[str, ...],
+    *,
+    fraction: float,
+    seed: int,
+    name: str,
+    groups: npt.NDArray[np.str_] | None = None,
+) -> npt.NDArray[np.str_]:
+    """Move some training images to the validation split, stratified by class.
+
+    The LS+ authors did so where the publisher of a data set has no validation split.
+
+    Parameters
+    ----------
+    parts : numpy.ndarray
+        str, shape (N,): "train" or "test".
+    labels : numpy.ndarray
+        int64, shape (N,).
+    class_names : tuple of str
+        The K classes, for messages.
+    fraction : float
+        Share of the training images, rounded up.
+    seed : int
+        The seed of scikit-learn's splitter, which sees the training images in their order.
+    name : str
+        The data set, for messages.
+    groups : numpy.ndarray or None
+        str, shape (N,). With them whole groups are moved, and the share is only about right.
+
+    Returns
+    -------
+    numpy.ndarray
+        str, shape (N,): "train", "validation" or "test".
+
+    Raises
+    ------
+    InputError
+        If a class has too few training images.
+    """
+    train = np.flatnonzero(parts == "train")
+    _, taken = stratified_indices(
+        labels[train],
+        math.ceil(fraction * len(train)),
+        class_names,
+        seed=seed,
+        purpose=f"{name}: validation split of {fraction:.0%}",
+        groups=None if groups is None else groups[train],
+    )
+    divided = parts.astype("<U10")
+    divided[train[taken]] = "validation"
+    return divided
+
+
+def sample_per_class(split: Split, class_names: tuple[str, ...], settings: Dataset) -> Split:
     """Draw the same number of samples of every class, without replacement.
 
     Parameters
@@ -179,31 +229,32 @@ def sample_per_class(
         N samples.
     class_names : tuple of str
         The K classes, for the message.
-    count : int
-        Samples of each class.
-    seed : int
-        The same seed draws the same ones.
-    name : str
-        The data set, for the message.
+    settings : lsplus_tf.config.Dataset
+        How many samples of each class; the seed that decides which; and the data set's name, for
+        the message.
 
     Returns
     -------
     Split
-        K * count samples, in their order.
+        K * count samples, in their order; all where no count is given.
 
     Raises
     ------
     InputError
         If a class has fewer.
     """
+    count = settings.samples_per_class
+    if count is None:
+        return split
     counts = np.bincount(split.labels, minlength=len(class_names))
     scarce = np.flatnonzero(counts < count)
     if scarce.size:
         raise InputError(
-            f"{name}: dataset.samples_per_class={count}, but class {class_names[scarce[0]]!r} has "
-            f"{counts[scarce[0]]} training samples ({scarce.size} such classes)"
+            f"{settings.name}: dataset.samples_per_class={count}, but class "
+            f"{class_names[scarce[0]]!r} has {counts[scarce[0]]} training samples "
+            f"({scarce.size} such classes)"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.split_seed)
     shuffled = rng.permutation(len(split))
     by_class = shuffled[np.argsort(split.labels[shuffled], kind="stable")]
     first = np.concatenate(([0], np.cumsum(counts)[:-1]))

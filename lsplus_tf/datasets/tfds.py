@@ -6,36 +6,21 @@ from typing import Any
 
 import numpy as np
 
+from lsplus_tf.config import TFDS_PREFIX, Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
-from lsplus_tf.datasets.images import Interpolation, check_memory, to_array, to_pillow
+from lsplus_tf.datasets.images import check_memory, to_array, to_pillow
 from lsplus_tf.datasets.splitting import complete_splits, match_splits
 from lsplus_tf.errors import InputError, MissingDataError
 
 
-def load_tfds(
-    tfds_name: str,
-    *,
-    data_dir: Path | None,
-    image_size: int | None,
-    channels: int | None,
-    interpolation: Interpolation,
-    split_seed: int,
-    validation_fraction: float,
-    test_fraction: float,
-    download: bool,
-) -> ImageDataset:
+def load_tfds(settings: Dataset) -> ImageDataset:
     """Load a TFDS data set with features 'image' and 'label'; ids are TFDS's own record ids.
 
     Parameters
     ----------
-    tfds_name : str
-        "name", "name/config" or "name/config:version".
-    data_dir : Path or None
-        TFDS's data folder; None is TFDS's default.
-    download : bool
-        Download and prepare the set if it is not there. Without it no network is used.
-    image_size, channels, interpolation, split_seed, validation_fraction, test_fraction
-        As in `load_dataset`.
+    settings : lsplus_tf.config.Dataset
+        Its name is "tfds:" and "name", "name/config" or "name/config:version"; `data_dir` is TFDS's
+        data folder, or None for TFDS's default.
 
     Raises
     ------
@@ -44,38 +29,24 @@ def load_tfds(
     InputError
         If TFDS has no such set, or it is no single-label set of uint8 images.
     """
-    name = f"tfds:{tfds_name}"
-    builder = _find_builder(tfds_name, data_dir)
+    name, data_dir = settings.name, settings.data_dir
+    builder = _find_builder(
+        name.removeprefix(TFDS_PREFIX), None if data_dir is None else data_dir.expanduser()
+    )
     if not builder.is_prepared():
-        if not download:
+        if not settings.download:
             raise MissingDataError(
                 f"{name}: not prepared under {builder.data_dir}; give the folder that holds it "
                 "with --data-dir, or download it with --set dataset.download=true"
             )
         builder.download_and_prepare()
     class_names = _check_features(builder.info.features, name)
-    parts = match_splits(list(builder.info.splits), name)
     splits = {
-        part: _read_split(
-            builder, found, image_size, channels, interpolation, len(class_names), name
-        )
-        for part, found in parts.items()
+        part: _read_split(builder, found, settings, len(class_names))
+        for part, found in match_splits(list(builder.info.splits), name).items()
     }
-    splits = complete_splits(
-        splits,
-        class_names,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
-        name=name,
-    )
-    return ImageDataset(
-        name=name,
-        class_names=class_names,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
-    )
+    splits = complete_splits(splits, class_names, settings)
+    return ImageDataset(name, class_names, **splits, skipped=())
 
 
 def _find_builder(tfds_name: str, data_dir: Path | None) -> Any:
@@ -119,18 +90,11 @@ def _check_features(features: Any, name: str) -> tuple[str, ...]:
     return tuple(label.names)
 
 
-def _read_split(
-    builder: Any,
-    tfds_split: str,
-    image_size: int | None,
-    channels: int | None,
-    interpolation: Interpolation,
-    num_classes: int,
-    name: str,
-) -> Split:
+def _read_split(builder: Any, tfds_split: str, settings: Dataset, num_classes: int) -> Split:
     """Read one split into memory, in TFDS's own fixed order."""
     import tensorflow_datasets as tfds
 
+    name, size = settings.name, settings.image_size
     count = builder.info.splits[tfds_split].num_examples
     if not count:
         raise InputError(f"{name}: split {tfds_split!r} is empty")
@@ -157,7 +121,7 @@ def _read_split(
             raise InputError(
                 f"{name}: {tfds_split} sample {ids[-1]!r} has {depth} channels, expected 1 or 3"
             )
-        shape = (image_size or height, image_size or width, channels or depth)
+        shape = (size or height, size or width, settings.channels or depth)
         if index == 0:
             check_memory(count, *shape, name)
             images = np.empty((count, *shape), np.uint8)
@@ -169,7 +133,7 @@ def _read_split(
         images[index] = to_array(
             to_pillow(example["image"]),
             channels=shape[2],
-            image_size=image_size,
-            interpolation=interpolation,
+            image_size=size,
+            interpolation=settings.interpolation,
         )
     return Split(images, labels, np.array(ids))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsplus_tf.calibrators import Calibrator
-from lsplus_tf.datasets.images import Interpolation
+from lsplus_tf.config import Interpolation
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.training import run_folder
 

@@ -14,7 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from lsplus_tf import config, files
-from lsplus_tf.datasets.catalogue import FOLDER_PREFIX
+from lsplus_tf.config import FOLDER_PREFIX
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.training import run_folder

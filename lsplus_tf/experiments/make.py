@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from lsplus_tf import config, priors
+from lsplus_tf.config import TFDS_PREFIX
 from lsplus_tf.config.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.datasets import ImageDataset, load_dataset
-from lsplus_tf.datasets.catalogue import TFDS_PREFIX
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.experiments.folder import check_folder, check_run
 from lsplus_tf.experiments.plan import Run, needed_runs

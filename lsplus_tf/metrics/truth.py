@@ -1,8 +1,8 @@
 """Predictions against the exact class probabilities, where those are known.
 
 Every function takes ``posterior`` (N, K), the exact p(y | x) of each image, which the phantom of
-:mod:`lsplus_tf.datasets.phantom` has, and softmax outputs ``probabilities`` (N, K), or logits with
-``from_logits=True``; or one :class:`~lsplus_tf.predictions.Predictions` that has it. No labels
+:mod:`lsplus_tf.datasets.known.phantom` has, and softmax outputs ``probabilities`` (N, K), or logits
+with ``from_logits=True``; or one :class:`~lsplus_tf.predictions.Predictions` that has it. No labels
 enter, so that none of the numbers has the noise of drawn labels. What chance is left is which
 images there are.
 :class:`~lsplus_tf.errors.InputError` names the first row of a posterior that is negative, not

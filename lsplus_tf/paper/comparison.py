@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from lsplus_tf.config import Experiment
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, Experiment
 from lsplus_tf.config.methods import MethodSettings, short_names
-from lsplus_tf.datasets.catalogue import CSV_PREFIX, FOLDER_PREFIX
 from lsplus_tf.paper import printed
 from lsplus_tf.paper.cells import HEADINGS, markdown, title
 from lsplus_tf.results import tables

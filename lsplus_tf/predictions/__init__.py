@@ -1,6 +1,7 @@
 """Predictions of any model with their labels: made of arrays or read from a file, and checked.
 
-A CSV or Parquet file has a row for each case and these columns, in any order:
+A table (CSV, Parquet, or a JSON list of objects) has a row for each case and these columns, in any
+order:
 
 - label: the true class, by name or as 0..K-1 in the order of the classes.
 - probability_CLASS or logit_CLASS, one for each class.
@@ -20,7 +21,7 @@ guessed from their values.
 
 from lsplus_tf.predictions.files import Columns, read_predictions
 from lsplus_tf.predictions.predictions import Predictions, as_predictions, concatenated
-from lsplus_tf.predictions.rows import Rows
+from lsplus_tf.tables import Rows
 
 __all__ = [
     "Columns",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
-from lsplus_tf.predictions.rows import Rows
+from lsplus_tf.tables import Rows
 
 Kind = Literal["probabilities", "logits"]
 

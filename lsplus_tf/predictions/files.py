@@ -18,10 +18,7 @@ import pandas as pd
 from lsplus_tf.datasets.splitting import SPLIT_NAMES
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.predictions.predictions import Predictions
-from lsplus_tf.predictions.rows import Rows
-from lsplus_tf.predictions.tables import Table, open_table
-
-_READABLE = ".csv, .tsv, .txt, .parquet or .npz"
+from lsplus_tf.tables import Rows, Table, listed, open_table
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,8 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     Parameters
     ----------
     path : str or Path
-        A CSV (comma, semicolon or tab; UTF-8 with or without a byte-order mark), Parquet or NPZ
-        file; see the head of :mod:`lsplus_tf.predictions`.
+        A table (CSV with commas, semicolons or tabs in UTF-8, `.parquet`, or `.json`, a list of
+        objects), or an `.npz` file; see the head of :mod:`lsplus_tf.predictions`.
     columns : Columns, optional
         Names that are not as usual.
 
@@ -110,16 +107,14 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
         raise MissingDataError(f"{path}: expected a file of predictions, there is none")
     if path.suffix.lower() == ".npz":
         return _read_npz(path, columns)
-    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet"):
-        return _read_table(path, columns)
-    raise InputError(f"{path}: expected a name that ends in {_READABLE}")
+    return _read_table(path, columns)
 
 
 # Tables ------------------------------------------------------------------------------------------
 
 
 def _read_table(path: Path, columns: Columns) -> Predictions:
-    table = open_table(path)
+    table = open_table(path, "a file of predictions")
     kind, scores = _score_columns(table, columns)
     names = {
         role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
@@ -128,9 +123,10 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     votes = _votes_columns(table, columns.votes, scores)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
     wanted = [*scores.values(), *votes, *subgroups, *filter(None, names.values())]
-    table.read(wanted, text={n for n in (*names.values(), *columns.subgroups) if n})
+    table.read(wanted, numbers=[*scores.values(), *votes])
 
-    matrix = table.numbers(list(scores.values()))
+    matrix = table.matrix(list(scores.values()))
+    assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
     class_names = list(scores)
     if len(scores) == 1:
@@ -140,7 +136,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     optional = {
         "ids": names["id"] and table.values(names["id"]),
         "groups": names["group"] and table.values(names["group"]),
-        "votes": table.numbers(votes) if votes else None,
+        "votes": table.matrix(votes) if votes else None,
     }
     unused = tuple(name for name in table.names if name not in wanted)
     found = _labelled(
@@ -169,7 +165,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]
             found = _matching(table, declared, kind)
             if not found:
                 raise table.rows.error(
-                    f"{kind}: expected columns {declared!r}, found {_listed(table.names)}"
+                    f"{kind}: expected columns {declared!r}, found {listed(table.names)}"
                 )
             return kind, found
     usual = {"probabilities": "probability_*", "logits": "logit_*"}
@@ -183,7 +179,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]
     if not there:
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
-            f"{_listed(table.names)}; declare others with --probabilities or --logits, such as "
+            f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
             "'p_*', where the star stands for the class, or HP,SSA"
         )
     return there[0], found_of[there[0]]
@@ -210,15 +206,15 @@ def _votes_columns(table: Table, declared: str | None, scores: dict[str, str]) -
     if not found:
         if declared is not None:
             raise table.rows.error(
-                f"votes: expected columns {declared!r}, found {_listed(table.names)}"
+                f"votes: expected columns {declared!r}, found {listed(table.names)}"
             )
         return []
     if declared is not None and "*" not in declared and len(found) == len(scores):
         return list(found.values())
     if set(found) != set(scores):
         raise table.rows.error(
-            f"votes: expected a column for each class, {_listed(list(scores))}, found those of "
-            f"{_listed(list(found))}"
+            f"votes: expected a column for each class, {listed(list(scores))}, found those of "
+            f"{listed(list(found))}"
         )
     return [found[name] for name in scores]
 
@@ -233,7 +229,7 @@ def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
         return [f"not {name}", name]
     raise rows.error(
         f"found a single column of scores, of class {name!r}: expected the labels {name!r} and one "
-        f"other, or 0 and 1, received {_listed(distinct)}; with more classes every one needs a "
+        f"other, or 0 and 1, received {listed(distinct)}; with more classes every one needs a "
         "column"
     )
 
@@ -250,7 +246,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         kind: kind for kind in kinds if kind in arrays
     }
     if len(found) != 1:
-        what = "both" if found else _listed(list(arrays))
+        what = "both" if found else listed(list(arrays))
         raise rows.error(
             f"expected an array probabilities or logits, found {what}; declare which with "
             "--probabilities NAME or --logits NAME"
@@ -349,15 +345,16 @@ def _rows_of_split(
     if len(split) != samples:
         raise rows.error(f"split: expected {samples} rows, received {len(split)}")
     codes, distinct = pd.factorize(split)
+    rows.refuse(codes < 0, "split", "a value", lambda _: "none")
     found = [_split_name(str(value)) for value in distinct]
     if wanted is None:
         if len(set(found)) > 1:
             raise rows.error(
-                f"split: holds {_listed(sorted(set(found)))}: choose one with --take-split"
+                f"split: holds {listed(sorted(set(found)))}: choose one with --take-split"
             )
         return None
     if _split_name(wanted) not in found:
-        raise rows.error(f"split: expected {wanted!r}, found {_listed(sorted(set(found)))}")
+        raise rows.error(f"split: expected {wanted!r}, found {listed(sorted(set(found)))}")
     taken = [i for i, name in enumerate(found) if name == _split_name(wanted)]
     return np.flatnonzero(np.isin(codes, taken))
 
@@ -378,7 +375,7 @@ def _find(
             return usual
     if needed:
         raise rows.error(
-            f"expected {role!r}, found {_listed(names)}; declare another name with --{role}"
+            f"expected {role!r}, found {listed(names)}; declare another name with --{role}"
         )
     return None
 
@@ -389,9 +386,5 @@ def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
         close = difflib.get_close_matches(name, names, n=1)
         close = close or [usual for usual in (role, f"{role}s") if usual in names]
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise rows.error(f"--{role}: expected {name!r}, found {_listed(names)}{hint}")
+        raise rows.error(f"--{role}: expected {name!r}, found {listed(names)}{hint}")
     return name
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")

@@ -23,7 +23,7 @@ from lsplus_tf.predictions.arrays import (
     softmax,
 )
 from lsplus_tf.predictions.checks import Kind
-from lsplus_tf.predictions.rows import Rows
+from lsplus_tf.tables import Rows
 
 Truth = Literal["labels", "votes", "posterior"]
 

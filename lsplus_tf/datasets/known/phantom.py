@@ -15,15 +15,17 @@ sum over the poses. Nothing is estimated, and the images of a class stay as unsu
 however many are drawn.
 """
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_ndtr, logsumexp
 
-from lsplus_tf.config import Phantom
+from lsplus_tf.config import Dataset, Phantom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.images import check_memory
+from lsplus_tf.datasets.record import Record
 from lsplus_tf.errors import InputError
 
 Stream = Literal["templates", "train", "validation", "test", "bayes_accuracy"]
@@ -258,9 +260,12 @@ def _log_likelihoods(
 
     Parameters
     ----------
-    pixels : (N, J)
-    templates : (M, J)
-    logs : (256, 256), see `log_grey_level_probabilities`
+    pixels : numpy.ndarray
+        uint8, shape (N, J).
+    templates : numpy.ndarray
+        uint8, shape (M, J).
+    logs : numpy.ndarray
+        Shape (256, 256), see `log_grey_level_probabilities`.
     """
     total = np.zeros((len(pixels), len(templates)))
     for values, means in zip(pixels.T, templates.T, strict=True):
@@ -333,3 +338,19 @@ def _generator(seed: int, stream: Stream, block: int) -> np.random.Generator:
         raise InputError(f"split: expected one of {', '.join(_STREAMS)}, received {stream!r}")
     key = (_STREAMS.index(stream), block)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def _load(settings: Dataset, folder: Path) -> ImageDataset:
+    assert settings.phantom is not None  # as the settings see to
+    return load_phantom(settings.phantom, channels=settings.channels)
+
+
+RECORDS = (
+    Record(
+        name="phantom",
+        source="synthetic, grey, of any size and number, with exact class probabilities",
+        licence="none, made by this package",
+        get="made on the fly, as dataset.phantom says",
+        load=_load,
+    ),
+)

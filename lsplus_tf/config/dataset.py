@@ -1,0 +1,195 @@
+"""The section of a config that says which images are taken, and how they become arrays.
+
+Every option of a data set is declared here, once: `lsplus_tf.datasets.load_dataset` takes these
+fields as its arguments, and their descriptions are its documentation as well as the configs'.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from lsplus_tf.config.settings import Count, Fraction, Positive, Seed, Settings
+
+FOLDER_PREFIX, CSV_PREFIX, TFDS_PREFIX = "folder:", "csv:", "tfds:"
+
+Interpolation = Literal["bilinear", "nearest"]
+Defect = Literal["duplicates", "blank"]
+
+
+class Phantom(Settings):
+    """Synthetic images with an exact posterior; see `lsplus_tf.datasets.known.phantom`."""
+
+    seed: Seed = Field(default=0, description="of the templates and of all images")
+    classes: Annotated[int, Field(ge=2, strict=True)] = Field(
+        default=6, description="the number of classes"
+    )
+    separation: tuple[Positive, ...] = Field(
+        default=(1.8, 2.8),
+        min_length=1,
+        description="one number for each group of look-alikes, which share the classes evenly: the "
+        "length of the part that is a class's own, in SDs of the noise",
+    )
+    prior: tuple[Positive, ...] | None = Field(
+        default=None, description="relative frequencies of the classes; null makes them equal"
+    )
+    image_size: Annotated[int, Field(ge=4, strict=True)] = Field(
+        default=16, description="height and width in pixels"
+    )
+    shift: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=1, description="largest shift in pixels, along each axis"
+    )
+    rotations: Count = Field(default=1, description="orientations, evenly over the circle")
+    noise: Annotated[float, Field(ge=0.1, le=1000, strict=True)] = Field(
+        default=25.0, description="SD of the noise in grey levels"
+    )
+    train: Count = Field(default=4000, description="training images")
+    validation: Count = Field(default=1000, description="validation images")
+    test: Count = Field(default=4000, description="test images")
+
+    @model_validator(mode="after")
+    def _fits_the_classes(self) -> Phantom:
+        if len(self.separation) > self.classes:
+            raise ValueError(
+                f"separation: expected at most {self.classes} groups (classes), "
+                f"received {len(self.separation)}"
+            )
+        if self.prior is not None and len(self.prior) != self.classes:
+            raise ValueError(
+                f"prior: expected {self.classes} numbers (classes), received {len(self.prior)}"
+            )
+        if self.shift >= self.image_size / 2:
+            raise ValueError(
+                f"shift: expected less than half of image_size {self.image_size}, "
+                f"received {self.shift}"
+            )
+        return self
+
+
+class Dataset(Settings):
+    """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
+
+    name: str = Field(
+        description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits'; "
+        "'folder:PATH', image files in folders; 'csv:PATH', image files that a table "
+        "names; or 'tfds:NAME', a set of TensorFlow Datasets with features 'image' and 'label'"
+    )
+    data_dir: Path | None = Field(
+        default=None,
+        description="where the files of a data set with a name of its own lie: in this folder, or "
+        "in one of the set's usual name below it",
+    )
+    image_size: Annotated[int, Field(ge=4, strict=True)] | None = Field(
+        default=None,
+        description="height and width that images are stretched to; without it all have one size "
+        "already",
+    )
+    channels: Literal[1, 3] | None = Field(
+        default=None,
+        description="1 converts colour to ITU-R 601 luma, 3 repeats grey, and both drop an alpha "
+        "channel; without it files stay as they are, all grey or all colour, without alpha, where "
+        "palette images count as colour. More than 8 bits per channel are refused",
+    )
+    split_seed: Seed = Field(
+        default=0,
+        description="which samples a split takes that is carved, and which `samples_per_class`",
+    )
+    validation_fraction: Fraction = Field(
+        default=0.2,
+        description="size of the validation split where the data set has none, as a share of its "
+        "training split before anything is carved from it, rounded up; stratified by class. Where "
+        "samples have groups (patients, lesions, slides) a group is never in two splits, and the "
+        "share is only about what is asked for",
+    )
+    test_fraction: Fraction = Field(default=0.2, description="the same of the test split")
+    unreadable: Literal["fail", "skip"] = Field(
+        default="fail",
+        description="whether image files that cannot be read are an error, or are left out with a "
+        "warning: before splits are carved and `samples_per_class` are drawn if it is their "
+        "header, and after if it is their pixels. With `cache` none an error comes when the file "
+        "is used, and skip decodes all files once to find out. Files of more than 8 bits per "
+        "channel are an error in either case",
+    )
+    download: bool = Field(
+        default=False,
+        description="let TensorFlow Datasets download and prepare the set; without it the network "
+        "is never used",
+    )
+    interpolation: Interpolation = Field(
+        default="bilinear",
+        description="how images are stretched: antialiased, where JPEGs of twice the size or more "
+        "are first reduced while they are decoded; or the nearest pixel, as the LS+ authors did",
+    )
+    cache: Literal["memory", "disk", "none"] = Field(
+        default="memory",
+        description="image files are decoded once into memory, once into a file under `cache_dir` "
+        "(which is used again as long as the images do not change), or every time. The pixels are "
+        "the same. On disk needs the file locks of Linux and macOS",
+    )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="for `cache` disk; without it ~/.cache/lsplus_tf/images",
+    )
+    group_pattern: str | None = Field(
+        default=None,
+        description="for folder:PATH, a regular expression whose first parenthesis (or all of it), "
+        "as found in the path of a file below PATH, names its group, such as the patient: "
+        "`([^/]*)-IMG` for SLIDE-IMG001.JPG",
+    )
+    samples_per_class: Count | None = Field(
+        default=None, description="train on a random sample of so many of each class"
+    )
+    drop: tuple[Defect, ...] = Field(
+        default=(),
+        description="what to leave out of image files, with a warning, before anything is carved. "
+        "Blank images have an SD below one grey level over the pixels of every channel. Of files "
+        "with the same bytes one stays: in the test split if it is there, else in validation, else "
+        "in train; none stays where their labels differ",
+    )
+    unlisted: Literal["fail", "ignore"] = Field(
+        default="fail",
+        description="for csv:PATH, whether images without a row, in the folders of those that have "
+        "one, are an error",
+    )
+    phantom: Phantom | None = Field(
+        default=None, description="what the data set named phantom is, and of no other"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phantom_in_full(cls, values: Any) -> Any:
+        # So that the settings of a run hold the defaults that it had.
+        if isinstance(values, dict) and values.get("name") == "phantom":
+            return {**values, "phantom": values.get("phantom") or {}}
+        return values
+
+    @model_validator(mode="after")
+    def _fractions_leave_something(self) -> Dataset:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "validation_fraction + test_fraction: expected less than 1, received "
+                f"{self.validation_fraction} + {self.test_fraction}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_what_the_data_set_has(self) -> Dataset:
+        is_table, is_phantom = self.name.startswith(CSV_PREFIX), self.name == "phantom"
+        if self.group_pattern is not None and not self.name.startswith(FOLDER_PREFIX):
+            hint = "; name the column `group`" if is_table else ""
+            raise ValueError(
+                f"group_pattern: expected none for {self.name!r}, which is no folder:PATH{hint}"
+            )
+        if self.unlisted != "fail" and not is_table:
+            raise ValueError(f"unlisted: expected 'fail' for {self.name!r}, which is no csv:PATH")
+        if self.phantom is not None and not is_phantom:
+            raise ValueError(f"phantom: only the data set phantom has it, not {self.name}")
+        if self.image_size is not None and is_phantom:
+            # Resized images would have another posterior.
+            raise ValueError("image_size: expected none for 'phantom'; set phantom.image_size")
+        if self.samples_per_class is not None and is_phantom:
+            # It would change the classes' prior.
+            raise ValueError("samples_per_class: expected none for 'phantom'; set phantom.train")
+        return self
