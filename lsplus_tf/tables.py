@@ -40,6 +40,10 @@ _LONGEST_CELL = 2**31 - 1  # Python's reader of CSV stops at 2**17 characters ot
 def listed(names: Sequence[str]) -> str:
     """Names for a message; of many the first.
 
+    Parameters
+    ----------
+    names : sequence of str
+
     Examples
     --------
     >>> listed(["path", "label"])
@@ -63,7 +67,7 @@ class Rows:
     unit : str
         What is counted: "line" of a CSV, where the heading is line 1; "entry" of a JSON list, from
         1; "row", from 0, elsewhere.
-    numbers : function
+    numbers : callable
         The numbers in this unit of some rows.
     unused : tuple of str
         Columns of the file that play no part.

@@ -131,7 +131,7 @@ def checked(kind: type[AnySettings], values: Any, source: str = "") -> AnySettin
 
     Parameters
     ----------
-    kind : type
+    kind : class
         The section, such as `Dataset`.
     values : dict
         Its keys with their values.

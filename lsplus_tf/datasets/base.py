@@ -16,18 +16,18 @@ class Split:
 
     Parameters
     ----------
-    images : numpy.ndarray or ImageFiles
+    images : ndarray or ImageFiles
         uint8, shape (N, H, W, C), C 1 or 3, values 0..255; in memory, mapped from a file
         (numpy.memmap), or decoded whenever they are asked for.
-    labels : numpy.ndarray
+    labels : ndarray
         int64, shape (N,), values 0..K-1.
-    ids : numpy.ndarray
+    ids : ndarray
         str, shape (N,); says which sample a row is, unique within the split.
-    groups : numpy.ndarray or None
+    groups : ndarray or None
         str, shape (N,): the patient, lesion or slide of each sample.
-    votes : numpy.ndarray or None
+    votes : ndarray or None
         int64, shape (N, K): how many annotators chose each class.
-    posterior : numpy.ndarray or None
+    posterior : ndarray or None
         float64, shape (N, K): the exact p(y | x), where it is known.
 
     Raises

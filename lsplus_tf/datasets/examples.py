@@ -33,7 +33,7 @@ def choose_examples(
 
     Returns
     -------
-    dict of str to list of numpy.ndarray
+    dict of str to list of ndarray
         By class name: uint8, shape (H, W, C), in the data set's order; without the files that
         were drawn and cannot be read, which a warning names.
 

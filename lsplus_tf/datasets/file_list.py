@@ -51,16 +51,16 @@ class FileList:
         The folder.
     class_names : tuple of str
         The K classes.
-    ids : numpy.ndarray
+    ids : ndarray
         str, shape (N,): the files' paths below `root`, with "/", each once.
-    labels : numpy.ndarray
+    labels : ndarray
         int64, shape (N,), values 0..K-1.
-    parts : numpy.ndarray
+    parts : ndarray
         str, shape (N,): "train", "validation" or "test". A split that no file has is carved from
         "train", whole groups at a time where there are groups.
-    groups : numpy.ndarray or None
+    groups : ndarray or None
         str, shape (N,): patient, lesion or slide.
-    votes : numpy.ndarray or None
+    votes : ndarray or None
         int64, shape (N, K): how many annotators chose each class.
     """
 

@@ -83,7 +83,7 @@ class ImageFiles:
     ----------
     root : Path
         The data set's folder.
-    names : numpy.ndarray
+    names : ndarray
         str, shape (N,): paths below `root`.
     shape : tuple of int
         Height, width and channels of every image.

@@ -76,14 +76,14 @@ def fit_images(images: npt.NDArray[np.uint8], settings: Dataset) -> npt.NDArray[
 
     Parameters
     ----------
-    images : numpy.ndarray
+    images : ndarray
         uint8, shape (N, H, W, C), C 1 or 3.
     settings : lsplus_tf.config.Dataset
         What `image_size` and `channels` leave open stays as it is.
 
     Returns
     -------
-    numpy.ndarray
+    ndarray
         uint8, shape (N, height, width, channels); `images` itself where nothing changes.
     """
     count, height, width, depth = images.shape

@@ -62,7 +62,7 @@ def check_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> None:
     ----------
     root : Path
         The data folder.
-    paths : numpy.ndarray
+    paths : ndarray
         str, shape (N,): the path below `root` of every row, in the order of the rows.
     table : Table
         The labels file. Image files are looked for in all folders that its rows name.

@@ -77,7 +77,7 @@ def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageData
     Parameters
     ----------
     {options}
-    decode : bool, default True
+    decode : bool, optional
         False only lists image files: they are decoded when they are asked for, whatever `cache`
         says, `drop` is passed over, and of unreadable ones those are found whose header is needed.
 

@@ -15,16 +15,16 @@ def mixup_batch(
 
     Parameters
     ----------
-    images : tensor or array
+    images : tf.Tensor or ndarray
         Shape (B, H, W, C), or (B, F) features; any real dtype.
-    labels : tensor or array
+    labels : tf.Tensor or ndarray
         Class ids, shape (B,) or (B, 1), 0..K-1, or soft labels, shape (B, K).
     num_classes : int
-        K.
+        How many classes there are.
     alpha : float
         The factor is drawn from Beta(alpha, alpha), alpha > 0. Small values leave most batches
         nearly as they are; 1 draws evenly from 0..1.
-    seed : tensor or array
+    seed : tf.Tensor or ndarray
         int32 or int64, shape (2,), another for every batch. The result is a function of the
         arguments alone.
 

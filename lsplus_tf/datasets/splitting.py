@@ -181,9 +181,9 @@ def hold_out(
 
     Parameters
     ----------
-    parts : numpy.ndarray
+    parts : ndarray
         str, shape (N,): "train" or "test".
-    labels : numpy.ndarray
+    labels : ndarray
         int64, shape (N,).
     class_names : tuple of str
         The K classes, for messages.
@@ -193,12 +193,12 @@ def hold_out(
         The seed of scikit-learn's splitter, which sees the training images in their order.
     name : str
         The data set, for messages.
-    groups : numpy.ndarray or None
+    groups : ndarray or None
         str, shape (N,). With them whole groups are moved, and the share is only about right.
 
     Returns
     -------
-    numpy.ndarray
+    ndarray
         str, shape (N,): "train", "validation" or "test".
 
     Raises

@@ -64,9 +64,9 @@ class PhantomDistribution:
 
     Attributes
     ----------
-    templates : numpy.ndarray
+    templates : ndarray
         uint8, shape (K, P, S, S): the mean image, before clipping, of a class in a pose.
-    prior : numpy.ndarray
+    prior : ndarray
         float64, shape (K,), sums to 1.
     class_names : tuple of str
         "1.1", "1.2" ... "2.1" ...: the group, and the class within it.
@@ -129,9 +129,9 @@ class PhantomDistribution:
 
         Returns
         -------
-        images : numpy.ndarray
+        images : ndarray
             uint8, shape (count, S, S, 1).
-        labels : numpy.ndarray
+        labels : ndarray
             int64, shape (count,).
         """
         if count < 1 or start < 0:
@@ -260,11 +260,11 @@ def _log_likelihoods(
 
     Parameters
     ----------
-    pixels : numpy.ndarray
+    pixels : ndarray
         uint8, shape (N, J).
-    templates : numpy.ndarray
+    templates : ndarray
         uint8, shape (M, J).
-    logs : numpy.ndarray
+    logs : ndarray
         Shape (256, 256), see `log_grey_level_probabilities`.
     """
     total = np.zeros((len(pixels), len(templates)))
