@@ -79,7 +79,7 @@ class Dataset(Settings):
     data_dir: Path | None = Field(
         default=None,
         description="where the files of a data set with a name of its own lie: in this folder, or "
-        "in one of the set's usual name below it",
+        "in a folder of the set's usual name in it",
     )
     image_size: Annotated[int, Field(ge=4, strict=True)] | None = Field(
         default=None,

@@ -17,8 +17,8 @@ class Record:
     """A data set that is known by name.
 
     Its files lie in a folder, or there are none. It is read by one of two functions: `list_files`
-    for image files, `load` for everything else. Of a set of image files with a `citation`,
-    `lsplus_tf.datasets.builders` makes the TFDS builder.
+    for image files, of which `lsplus_tf.datasets.builders` also makes the TFDS builder, or `load`
+    for everything else.
 
     Attributes
     ----------

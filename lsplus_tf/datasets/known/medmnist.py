@@ -205,15 +205,14 @@ _SETS = {
 }
 
 
-def _load(settings: Dataset, folder: Path, *, classes: tuple[str, ...], md5: str) -> ImageDataset:
+def _load(settings: Dataset, folder: Path, *, known: _Set, md5: str) -> ImageDataset:
     """Load the file, and warn if it holds as many images as the official one with another MD5.
 
     It may be damaged, or hold the same arrays compressed in another way, so it is no error.
     """
     path = folder / f"{settings.name}.npz"
-    dataset = load_npz(path, settings, classes)
-    counts = {part: len(split) for part, split in dataset.splits()}
-    if counts == next(record.sizes for record in RECORDS if record.name == settings.name):
+    dataset = load_npz(path, settings, known.classes)
+    if tuple(len(split) for _, split in dataset.splits()) == known.sizes:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
         if digest.hexdigest() != md5:
@@ -239,7 +238,7 @@ def _records() -> Iterator[Record]:
                 sizes=sizes(*known.sizes),
                 mark=f"{name}.npz",
                 rare=pixels != _PIXELS[0],
-                load=partial(_load, classes=known.classes, md5=md5),
+                load=partial(_load, known=known, md5=md5),
                 citation=_CITATION,
             )
 
