@@ -28,7 +28,7 @@ AUTHORS_NAME = {
     "ece": "Tece",
     "ace": "Taece",
     "sce": "Tsce",
-    "ce": "Tce",
+    "nll": "Tce",
     "brier": "Tbrierloss",
 }
 
@@ -189,7 +189,7 @@ def test_values_equal_scikit_learn(classes):
         "precision": sk.precision_score(labels, predicted, **macro),
         "recall": sk.recall_score(labels, predicted, **macro),
         "f1": sk.f1_score(labels, predicted, **macro),
-        "ce": sk.log_loss(labels, probabilities, labels=range(classes)),
+        "nll": sk.log_loss(labels, probabilities, labels=range(classes)),
         "brier": np.square(probabilities - one_hot).sum(1).mean(),
         "mean_confidence": probabilities.max(1).mean(),
         "top1_error": 1 - sk.accuracy_score(labels, predicted),
@@ -242,7 +242,7 @@ def test_each_public_function_returns_what_evaluate_says(convention):
         "ece": metrics.expected_calibration_error(*arguments, convention=convention),
         "ace": metrics.adaptive_calibration_error(*arguments, convention=convention),
         "sce": metrics.static_calibration_error(*arguments, convention=convention),
-        "ce": metrics.negative_log_likelihood(*arguments, convention=convention),
+        "nll": metrics.negative_log_likelihood(*arguments, convention=convention),
         "brier": metrics.brier_score(*arguments),
         "top1_error": metrics.top_k_error(*arguments, k=1),
         "top5_error": metrics.top_k_error(*arguments, k=5),
@@ -458,9 +458,9 @@ def test_ranges_and_bounds(case):
     result = quiet_evaluate(probabilities, labels)
     classes = probabilities.shape[1]
     assert 0 <= result["brier"] <= 2 + 1e-12
-    assert 0 <= result["ce"] <= 708.4
+    assert 0 <= result["nll"] <= 708.4
     assert 1 / classes - 1e-12 <= result["mean_confidence"] <= 1 + 1e-12
-    for name in set(result) - {"brier", "ce", "auroc", "mean_confidence"}:
+    for name in set(result) - {"brier", "nll", "auroc", "mean_confidence"}:
         assert -1e-12 <= result[name] <= 1 + 1e-12, name
     # Every sample is in one bin, so that binning can only hide part of the error.
     overconfidence = abs(result["mean_confidence"] - result["accuracy"])

@@ -9,10 +9,21 @@ import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_fraction
-from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics import bin_totals, forms, measures
 from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.conventions import predictions_for
+from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
+
+__all__ = [
+    "adaptive_calibration_error",
+    "classwise_adaptive_calibration_error",
+    "expected_calibration_error",
+    "maximum_calibration_error",
+    "overconfidence_error",
+    "static_calibration_error",
+    "underconfidence_error",
+]
 
 
 def expected_calibration_error(
@@ -351,3 +362,54 @@ def underconfidence_error(
     predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     bins = bin_totals.top_label_bins(predictions, num_bins)
     return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)
+
+
+# With the LS+ paper's 15 bins.
+RECORDS = (
+    Metric(
+        key="ece",
+        function="expected_calibration_error",
+        name="ECE",
+        heading="ECE",
+        better=-1,
+        bounds=(0.0, 1.0),
+        value=lambda predictions, convention: measures.ece(predictions, PAPER_BINS, convention),
+        form=forms.ece,
+        interval="reflected",
+    ),
+    Metric(
+        key="ace",
+        function="adaptive_calibration_error",
+        name="ACE",
+        heading="ACE",
+        better=-1,
+        bounds=(0.0, 1.0),
+        value=lambda predictions, convention: measures.ace(predictions, PAPER_BINS, convention),
+        form=forms.by_confidence(forms.mass_gap),
+        ranks=True,
+        interval="reflected",
+    ),
+    Metric(
+        key="sce",
+        function="static_calibration_error",
+        name="SCE",
+        heading="SCE",
+        better=-1,
+        bounds=(0.0, 1.0),
+        value=lambda predictions, convention: measures.sce(predictions, PAPER_BINS, convention),
+        form=forms.sce,
+        interval="reflected",
+    ),
+    Metric(
+        key="mce",
+        function="maximum_calibration_error",
+        name="MCE",
+        heading="MCE",
+        better=-1,
+        bounds=(0.0, 1.0),
+        value=lambda predictions, _: measures.mce(predictions, PAPER_BINS),
+        form=forms.mce,
+        interval="reflected",
+        evaluated=False,
+    ),
+)
