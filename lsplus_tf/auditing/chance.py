@@ -58,7 +58,7 @@ def ece_by_chance(predictions: Predictions, seed: int) -> Chance:
 
         cases = Cases.all_of(samples, groups, seed)
         (errors,) = resampled([Sums(terms, about_observed)], cases, repetitions, seed)
-    observed = measures.ece(predictions, bin_totals.PAPER_BINS)
+    observed = measures.ece(predictions)
     # Sums in another order may differ by rounding.
     larger = np.count_nonzero(errors >= observed - 1e-9)
     return Chance(

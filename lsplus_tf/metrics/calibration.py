@@ -4,6 +4,8 @@ The arguments, the errors raised and the two conventions are those of
 :mod:`lsplus_tf.metrics.functional`.
 """
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -177,7 +179,7 @@ def adaptive_calibration_error(
     0.15
     """
     predictions = predictions_for(convention, labels, probabilities, from_logits)
-    return measures.ace(predictions, num_bins, convention)
+    return measures.ace(predictions, convention, num_bins)
 
 
 def classwise_adaptive_calibration_error(
@@ -279,7 +281,7 @@ def static_calibration_error(
     0.4
     """
     predictions = predictions_for(convention, labels, probabilities, from_logits)
-    return measures.sce(predictions, num_bins, convention, closed=closed)
+    return measures.sce(predictions, convention, num_bins, closed=closed)
 
 
 def overconfidence_error(
@@ -365,51 +367,26 @@ def underconfidence_error(
 
 
 # With the LS+ paper's 15 bins.
+_BINNED = partial(Metric, better=-1, interval="reflected")
+_BY_MASS = forms.by_confidence(forms.mass_gap)
+
+
+def _largest_gap(predictions: Predictions, _: Convention) -> float:
+    return measures.mce(predictions, PAPER_BINS)
+
+
 RECORDS = (
-    Metric(
-        key="ece",
-        function="expected_calibration_error",
-        name="ECE",
-        heading="ECE",
-        better=-1,
-        bounds=(0.0, 1.0),
-        value=lambda predictions, convention: measures.ece(predictions, PAPER_BINS, convention),
-        form=forms.ece,
-        interval="reflected",
+    _BINNED("ece", "expected_calibration_error", "ECE", value=measures.ece, form=forms.ece),
+    _BINNED(
+        "ace", "adaptive_calibration_error", "ACE", value=measures.ace, form=_BY_MASS, ranks=True
     ),
-    Metric(
-        key="ace",
-        function="adaptive_calibration_error",
-        name="ACE",
-        heading="ACE",
-        better=-1,
-        bounds=(0.0, 1.0),
-        value=lambda predictions, convention: measures.ace(predictions, PAPER_BINS, convention),
-        form=forms.by_confidence(forms.mass_gap),
-        ranks=True,
-        interval="reflected",
-    ),
-    Metric(
-        key="sce",
-        function="static_calibration_error",
-        name="SCE",
-        heading="SCE",
-        better=-1,
-        bounds=(0.0, 1.0),
-        value=lambda predictions, convention: measures.sce(predictions, PAPER_BINS, convention),
-        form=forms.sce,
-        interval="reflected",
-    ),
-    Metric(
-        key="mce",
-        function="maximum_calibration_error",
-        name="MCE",
-        heading="MCE",
-        better=-1,
-        bounds=(0.0, 1.0),
-        value=lambda predictions, _: measures.mce(predictions, PAPER_BINS),
+    _BINNED("sce", "static_calibration_error", "SCE", value=measures.sce, form=forms.sce),
+    _BINNED(
+        "mce",
+        "maximum_calibration_error",
+        "MCE",
+        value=_largest_gap,
         form=forms.mce,
-        interval="reflected",
         evaluated=False,
     ),
 )

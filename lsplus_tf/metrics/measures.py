@@ -10,6 +10,7 @@ from scipy.integrate import trapezoid
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.metrics.bin_totals import (
+    PAPER_BINS,
     Closed,
     check_closed,
     class_bin_hits,
@@ -112,7 +113,9 @@ def auroc(predictions: Predictions, convention: Convention = "standard") -> floa
     return float(np.mean(areas))
 
 
-def ece(predictions: Predictions, num_bins: int, convention: Convention = "standard") -> float:
+def ece(
+    predictions: Predictions, convention: Convention = "standard", num_bins: int = PAPER_BINS
+) -> float:
     """Top-label calibration error over bins of equal width."""
     return gap_norm(top_label_bins(predictions, num_bins, convention), predictions.labels.size)
 
@@ -122,15 +125,17 @@ def mce(predictions: Predictions, num_bins: int) -> float:
     return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size, "max")
 
 
-def ace(predictions: Predictions, num_bins: int, convention: Convention = "standard") -> float:
+def ace(
+    predictions: Predictions, convention: Convention = "standard", num_bins: int = PAPER_BINS
+) -> float:
     """Top-label calibration error over bins of equal mass."""
     return gap_norm(equal_mass_bins(predictions, num_bins, convention), predictions.labels.size)
 
 
 def sce(
     predictions: Predictions,
-    num_bins: int,
     convention: Convention = "standard",
+    num_bins: int = PAPER_BINS,
     *,
     closed: Closed = "right",
 ) -> float:

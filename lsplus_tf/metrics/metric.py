@@ -51,14 +51,8 @@ class Metric:
         The public function, and the streaming metric if there is one.
     name : str
         In sentences, and in tables with room.
-    heading : str
-        In the columns of tables.
     better : {1, -1, 0}
         1 where higher values are better, -1 where lower ones are, 0 where neither are.
-    bounds : tuple of float
-        The smallest and the largest value that there can be.
-    unit : str
-        What it is in, "fraction" for shares and probabilities, which alone are shown in percent.
     value : function
         The metric of predictions in a convention; if it has one definition only, of both.
     form : function
@@ -67,6 +61,12 @@ class Metric:
         Whether that form sorts the cases, which makes it slow for many.
     interval : {"percentile", "bca", "reflected", "agresti_coull"}
         The method that is right for its interval; :mod:`lsplus_tf.metrics.intervals` says why.
+    bounds : tuple of float
+        The smallest and the largest value that there can be.
+    unit : str
+        What it is in, "fraction" for shares and probabilities, which alone are shown in percent.
+    short : str
+        What columns of tables are headed by, if not the name.
     evaluated : bool
         Whether it is among those of :func:`lsplus_tf.evaluate`, and so in tables and audits.
 
@@ -84,12 +84,17 @@ class Metric:
     key: str
     function: str
     name: str
-    heading: str
     better: Literal[1, -1, 0]
-    bounds: tuple[float, float]
     value: Callable[[Predictions, Convention], float]
     form: Callable[[Predictions], Form]
     ranks: bool = False
     interval: IntervalMethod = "percentile"
+    bounds: tuple[float, float] = (0.0, 1.0)
     unit: str = "fraction"
+    short: str = ""
     evaluated: bool = True
+
+    @property
+    def heading(self) -> str:
+        """What columns of tables are headed by."""
+        return self.short or self.name

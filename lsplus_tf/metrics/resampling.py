@@ -342,9 +342,8 @@ def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric
         key="",
         function="",
         name="",
-        heading="",
         better=0,
-        bounds=(-np.inf, np.inf),
         value=lambda predictions, _: measure(predictions.labels, predictions.probabilities),
         form=form,
+        bounds=(-np.inf, np.inf),
     )

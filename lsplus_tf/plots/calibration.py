@@ -113,7 +113,7 @@ def reliability_diagram(
     ax.text(
         0.5,
         1.02,
-        f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins):.1%}, "
+        f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}, "
         f"accuracy {measures.accuracy(predictions):.1%}, "
         f"confidence {measures.mean_confidence(predictions):.1%}",
         transform=ax.transAxes,
