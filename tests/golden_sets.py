@@ -2,8 +2,10 @@
 
     python tests/golden_sets.py > tests/golden.json
 
-made that file at 4496a8a, with six types of predictions, four definitions of the ECE and three
-policies of intervals. `test_golden.py` compares what is measured now and explains what differs.
+made that file at 4496a8a, with six types of predictions, four definitions of the ECE, two
+resamplers and three policies of intervals: an audit's ("audit"), a report's of a single run
+("report"), and those of `bootstrap_interval`. `test_golden.py` compares what is measured now and
+explains what differs.
 """
 
 from __future__ import annotations
@@ -15,16 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsplus_tf import metrics, run_comparison
-from lsplus_tf.auditing.intervals import bootstrap_bounds
+from lsplus_tf import metrics
+from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions
 
 RESAMPLES = 200
 SEED = 3
 INTERVALS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "ece", "mce", "sce")
-INTERVALS += ("ace", "ce", "brier", "top1_error", "mean_confidence", "auroc", "retention_auc")
+INTERVALS += ("ace", "nll", "brier", "top1_error", "mean_confidence", "auroc", "retention_auc")
 INTERVALS += ("aurc",)
-REPORT = ("accuracy", "auroc", "precision", "recall", "f1", "ece", "ace", "sce", "ce", "brier")
+REPORT = ("accuracy", "auroc", "precision", "recall", "f1", "ece", "ace", "sce", "nll", "brier")
 TWO_NUMBERS = ("percentile", "bca")
 
 
@@ -133,14 +135,18 @@ def measured(given: Set) -> dict[str, object]:
         found["paired"][name] = [*bounds(pair.difference), pair.p_value, test.p_value]
     kind = "logits" if logits else "probabilities"
     predictions = Predictions(labels, **{kind: scores}, groups=groups)
-    audited = bootstrap_bounds(found["standard"], predictions, num_resamples=RESAMPLES, seed=SEED)
-    found["audit"] = audited
+    records = [record for record in metrics.METRICS.values() if record.evaluated]
+    intervals = dict(
+        zip(
+            found["standard"],
+            map(bounds, intervals_of(records, predictions, num_resamples=RESAMPLES, seed=SEED)),
+            strict=True,
+        )
+    )
+    found["audit"] = {name: of_metric[1:] for name, of_metric in intervals.items()}
     if len(np.unique(labels)) == rows.shape[1]:
         keys = [name for name in REPORT if groups is None or name != "ace"]
-        measures = {name: [run_comparison.measure_of(name, labels, rows)] for name in keys}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            resampled = run_comparison.resample(measures, len(rows), RESAMPLES, SEED, groups)
-        found["report"] = {name: (r.value, *r.interval()) for name, r in resampled.items()}
+        found["report"] = {name: intervals[name] for name in keys}
     return rounded(found)
 
 

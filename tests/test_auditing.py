@@ -12,13 +12,11 @@ from lsplus_tf.auditing.automatic import automatic_share
 from lsplus_tf.auditing.chance import ece_by_chance
 from lsplus_tf.auditing.comparison import compare, match
 from lsplus_tf.auditing.gaps import (
-    accuracy_estimate,
     design_effect,
     gap_estimate,
     gaps_by_part,
     mean_estimate,
 )
-from lsplus_tf.auditing.intervals import bootstrap_bounds, rows_to_rank, units_to_draw
 from lsplus_tf.calibrators import CALIBRATORS, TemperatureScaling
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import Predictions
@@ -62,7 +60,8 @@ def test_a_gap_is_agresti_and_coulls():
     half = stats.t.ppf(0.975, 23) * np.sqrt(share * (1 - share) / 23)
     assert found.value == pytest.approx(0.05)
     assert (found.low, found.high) == pytest.approx((0.9 - share - half, 0.9 - share + half))
-    right = accuracy_estimate(correct, None)
+    predictions = Predictions(1 - correct.astype(int), [[0.9, 0.1]] * 20)
+    right = lsp.metrics.bootstrap_interval("accuracy", predictions)
     assert (right.value, right.low) == pytest.approx((0.85, share - half))
     assert right.high == pytest.approx(share + half)
 
@@ -233,91 +232,6 @@ def test_cases_of_equal_confidence_are_answered_together():
     checked = Predictions([0] * 100, [[0.9, 0.1]] * 30 + [[0.6, 0.4]] * 70)
     steps = automatic_share(checked, 0.5).steps
     assert steps["cases"].tolist() == [30, 100]
-
-
-# Intervals ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("groups", [None, np.arange(300) // 3], ids=["cases", "groups"])
-def test_bounds_are_those_of_the_bootstrap(groups):
-    model = drawn(np.random.default_rng(7), 300, 3, 1.5, groups=groups)
-    values = lsp.evaluate(model.labels, model.probabilities)
-    values = {name: values[name] for name in ("ece", "brier", "f1", "auroc", "ace")}
-    found = bootstrap_bounds(values, model, num_resamples=200, seed=3)
-    for name in values:
-        expected = lsp.metrics.bootstrap_interval(
-            name, model.labels, model.probabilities, groups=groups, num_resamples=200, seed=3
-        )
-        bounds = np.array((expected.low, expected.high))
-        if name in ("ece", "ace"):
-            bounds = (2 * expected.value - bounds[::-1]).clip(0)
-        assert found[name] == pytest.approx(tuple(bounds), rel=1e-9)
-
-
-def test_the_interval_of_an_ece_covers_the_true_one():
-    """200 cases of a model that is 5 points overconfident; percentiles cover it in 83%."""
-    rng, covered = np.random.default_rng(0), 0
-    for seed in range(60):
-        confidence = 0.5 + 0.5 * rng.beta(4, 1, 200)
-        labels = (rng.random(200) >= confidence - 0.05).astype(int)
-        checked = Predictions(labels, np.stack([confidence, 1 - confidence], 1))
-        value = lsp.metrics.expected_calibration_error(labels, checked.probabilities)
-        low, high = bootstrap_bounds({"ece": value}, checked, num_resamples=200, seed=seed)["ece"]
-        covered += low <= 0.05 <= high
-    assert covered >= 51  # 85%
-
-
-def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
-    from lsplus_tf.auditing import intervals
-
-    model = drawn(np.random.default_rng(8), 6000, 2, 1.5)
-    each_alone = model.replace(groups=np.arange(6000))
-    names = ("brier", "ece", "auroc", "retention_auc")
-    evaluated = lsp.evaluate(model.labels, model.probabilities)
-    values = {name: evaluated[name] for name in names}
-    whole = bootstrap_bounds(values, each_alone, num_resamples=400, seed=0)
-    monkeypatch.setattr(intervals, "BLOCKS", 500)
-    monkeypatch.setattr(intervals, "RANKED", 1500)
-    quick = bootstrap_bounds(values, model, num_resamples=400, seed=0)
-    for name in names:
-        assert np.diff(quick[name]) == pytest.approx(np.diff(whole[name]), rel=0.25)
-        assert np.mean(quick[name]) == pytest.approx(np.mean(whole[name]), rel=0.02)
-
-
-def test_metrics_that_sort_are_those_of_the_part(monkeypatch):
-    from lsplus_tf.auditing import intervals
-
-    monkeypatch.setattr(intervals, "RANKED", 1000)
-    groups = np.arange(4000) // 4
-    model = drawn(np.random.default_rng(8), 4000, 2, 1.5, groups=groups)
-    ((low, high),) = bootstrap_bounds({"auroc": 0.8}, model, num_resamples=100, seed=0).values()
-    part = rows_to_rank(4000, 2, groups, seed=0)
-    expected = lsp.metrics.bootstrap_interval(
-        "auroc",
-        model.labels[part],
-        model.probabilities[part],
-        groups=groups[part],
-        num_resamples=100,
-        seed=0,
-    )
-    narrower = np.sqrt(np.unique(groups[part]).size / 1000)
-    assert low == pytest.approx(0.8 + narrower * (expected.low - expected.value))
-    assert high == pytest.approx(0.8 + narrower * (expected.high - expected.value))
-
-
-def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
-    from lsplus_tf.auditing import intervals
-
-    monkeypatch.setattr(intervals, "BLOCKS", 10)
-    monkeypatch.setattr(intervals, "RANKED", 1000)
-    groups = np.random.default_rng(0).integers(0, 500, 5000)
-    groups = np.unique(groups, return_inverse=True)[1]
-    blocks = units_to_draw(5000, groups, seed=0)
-    assert len(set(zip(groups, blocks, strict=True))) == groups.max() + 1
-    assert np.unique(blocks).size == 10
-    part = rows_to_rank(5000, 2, groups, seed=0)
-    assert 900 < part.size <= 1000
-    assert not set(groups[part]) & set(np.delete(groups, part))
 
 
 # Calibrators --------------------------------------------------------------------------------------

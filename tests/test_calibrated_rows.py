@@ -102,11 +102,11 @@ def test_numbers_are_those_of_a_temperature_fitted_by_hand(calibrated):
         probabilities = softmax(test.logits.astype(float) / near[np.argmin(fine)], axis=1)
         values.append(metrics.negative_log_likelihood(test.labels, probabilities))
     row = comparison.mean.index.get_loc("label_smoothing+temperature")
-    assert comparison.mean["ce"].iloc[row] == pytest.approx(50 * sum(values), rel=1e-4)
+    assert comparison.mean["nll"].iloc[row] == pytest.approx(50 * sum(values), rel=1e-4)
     sd = 100 * abs(values[0] - values[1]) / np.sqrt(2)
-    assert comparison.sd["ce"].iloc[row] == pytest.approx(sd, rel=1e-3)
-    before = comparison.mean["ce"].loc["label_smoothing"]
-    assert comparison.mean["ce"].iloc[row] < before
+    assert comparison.sd["nll"].iloc[row] == pytest.approx(sd, rel=1e-3)
+    before = comparison.mean["nll"].loc["label_smoothing"]
+    assert comparison.mean["nll"].iloc[row] < before
 
 
 def test_an_ensemble_is_calibrated_as_a_whole(calibrated):

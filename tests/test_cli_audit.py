@@ -406,7 +406,7 @@ def test_a_published_run_has_the_papers_errors(call, shared, tmp_path, backbone,
         "accuracy": "Tacc",
         "auroc": "Tauc",
         "sce": "Tsce",
-        "ce": "Tce",
+        "nll": "Tce",
     }
     for metric, name in columns.items():
         assert document["paper_metrics"][metric] == pytest.approx(row[name], abs=5.1e-5), metric

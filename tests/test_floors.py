@@ -27,7 +27,7 @@ FLOORS = (
     {"results"},
     {"experiments"},
     {"auditing", "deployment"},
-    {"calibrators", "plots", "run_comparison", "training"},
+    {"calibrators", "plots", "training"},
     {"metrics"},
     {"predictions"},
     {"datasets"},

@@ -12,18 +12,30 @@ from pathlib import Path
 import golden_sets
 import pytest
 
-GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text(encoding="utf-8"))
+# One key was renamed since.
+GOLDEN = json.loads(
+    (Path(__file__).parent / "golden.json").read_text(encoding="utf-8"),
+    object_pairs_hook=lambda pairs: {"nll" if key == "ce" else key: v for key, v in pairs},
+)
 
 # What may differ, as a pattern of "set / kind / metric / ...", and why.
 EXPLAINED = {
-    r"saturated logits of .* / (standard|bootstrap|audit) / auroc.*": (
+    r"saturated logits of .* / (standard|bootstrap|audit|report) / auroc.*": (
         "logits rank cases by their log-odds, which tell apart those whose softmax is 1 for all"
     ),
     r"saturated logits of two classes / paired / auroc.*": (
         "of two classes one ranking serves both, also where p or 1 - p rounds to 1"
     ),
-    r"(four|twelve) cases / report / (auroc|ace) / [12]": (
-        "resamples on which the metric is undefined are left out; they made the interval NaN"
+    r".* / audit / (accuracy|top1_error|top5_error) / [01]": (
+        "shares have Agresti and Coull's interval everywhere; of these three the bootstrap's was "
+        "measured here, and an audit had it of the top-5 error"
+    ),
+    r".* / report / .* / [12]": (
+        "a report's interval of one run is what an audit and bootstrap_interval have; it was the "
+        "reflected one of every metric, from other draws, and NaN where a resample was undefined"
+    ),
+    r"the same row for all / bootstrap / (balanced_accuracy|recall|mean_confidence|auroc) / .*": (
+        "resamples that are all alike give no interval, as in an audit, and not one without width"
     ),
 }
 
@@ -50,11 +62,9 @@ def test_the_numbers_are_those_of_before(name, given):
         warnings.simplefilter("ignore")
         now = dict(numbers(golden_sets.measured(given), name))
     before = dict(numbers(GOLDEN[name], name))
-    assert now.keys() == before.keys()
+    assert before.keys() <= now.keys()  # there may be a metric more since
     different = {
-        path: (before[path], value)
-        for path, value in now.items()
-        if not is_same(value, before[path])
+        path: (value, now[path]) for path, value in before.items() if not is_same(now[path], value)
     }
     unexplained = {
         path: values

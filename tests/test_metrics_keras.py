@@ -345,6 +345,16 @@ def test_in_the_training_log(options):
     assert len(log["expected_calibration_error"]) == 2
 
 
+@every_metric
+def test_names_and_directions_are_those_of_the_records(name):
+    metric = make(name)
+    (record,) = (r for r in metrics.METRICS.values() if r is type(metric).record)
+    if not isinstance(metric, streaming.TopKError):
+        assert metric.name == record.function
+        assert callable(getattr(metrics, record.function))
+    assert getattr(metric, "_direction", None) == {1: "up", -1: "down", 0: None}[record.better]
+
+
 def test_ece_chooses_the_checkpoint(tmp_path):
     model, x, y = classifier(activation=None)
     model.compile(
@@ -354,8 +364,7 @@ def test_ece_chooses_the_checkpoint(tmp_path):
     )
     checkpoint = keras.callbacks.ModelCheckpoint(
         tmp_path / "best.keras",
-        monitor="val_expected_calibration_error",
-        mode="min",
+        monitor="val_expected_calibration_error",  # less is better, as Keras is told
         save_best_only=True,
     )
     log = model.fit(

@@ -196,7 +196,7 @@ def test_the_markdown_holds_the_numbers(tmp_path):
         "ECE",
         "ACE",
         "SCE",
-        "CE",
+        "NLL",
         "Brier",
     ]
     assert len(rows) == 2 + 3 * 9

@@ -17,17 +17,29 @@ from scipy import stats
 
 mpl.use("agg")
 
-from lsplus_tf import metrics, run_comparison
+from lsplus_tf import metrics
+from lsplus_tf.metrics.method_comparison import MeasuredRuns, measure_runs
+from lsplus_tf.metrics.metric import Sums
+from lsplus_tf.metrics.resampling import Resampled
 from lsplus_tf.paper import annotators, conclusions
 from lsplus_tf.paper.artifacts import METHODS, Artifacts, Published
+from lsplus_tf.predictions import Predictions
 
 IMAGES = 400
 # Cross-entropy clips at other places in the paper, ACE leaves out a sample: see `conclusions`.
-PRINTED_WITHIN = {"ce": 0.7, "ace": 0.1}
+PRINTED_WITHIN = {"nll": 0.7, "ace": 0.1}
 
 
-def measure_of(metric, run):
-    return run_comparison.measure_of(metric, run.labels, run.probabilities)
+def resampled(form, weights):
+    """A form (M,) of how often each image is drawn (M, N)."""
+    if isinstance(form, Sums):
+        return form.finish(weights.sum(axis=1).astype(float), form.terms.T @ weights.T)
+    return form(weights)
+
+
+def measure_of(metric, run, weights):
+    predictions = Predictions(run.labels, run.probabilities)
+    return resampled(metrics.METRICS[metric].form(predictions), weights)
 
 
 class Made:
@@ -75,10 +87,10 @@ def agreement(published) -> annotators.Agreement:
 
 
 def drawn_counts(size, resamples=5, seed=0):
-    """Resamples as rows of indices, and as counts (size, resamples)."""
+    """Resamples as rows of indices, and as counts (resamples, size)."""
     drawn = np.random.default_rng(seed).integers(size, size=(resamples, size))
-    counts = np.stack([np.bincount(row, minlength=size) for row in drawn], axis=1)
-    return drawn, counts.astype(np.float64)
+    counts = np.stack([np.bincount(row, minlength=size) for row in drawn])
+    return drawn, counts.astype(np.int32)
 
 
 # --- measures -------------------------------------------------------------------------------------
@@ -95,7 +107,7 @@ def sklearn_metric(metric, probabilities, labels):
         if metric in ("precision", "recall", "f1"):
             score = getattr(sklearn.metrics, f"{metric}_score")
             return score(true, predicted, average="macro")
-        if metric == "ce":
+        if metric == "nll":
             return -np.log(probabilities[np.arange(len(true)), true].astype(np.float64)).mean()
         if metric == "brier":
             return 2 * sklearn.metrics.brier_score_loss(true, probabilities[:, 1])
@@ -121,7 +133,7 @@ def sklearn_metric(metric, probabilities, labels):
 def test_measures_of_resamples(metric):
     run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
     drawn, counts = drawn_counts(IMAGES)
-    values = measure_of(metric, run)(counts)
+    values = measure_of(metric, run, counts)
     expected = [sklearn_metric(metric, run.probabilities[row], run.labels[row]) for row in drawn]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
 
@@ -130,21 +142,22 @@ def test_measures_of_resamples(metric):
 def test_measures_with_ties(metric):
     run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
     coarse = run.probabilities.round(1)
-    values = measure_of(metric, Published(run.logits, coarse, run.labels))(drawn_counts(IMAGES)[1])
+    tied = Published(run.logits, coarse, run.labels)
+    values = measure_of(metric, tied, drawn_counts(IMAGES)[1])
     for value, row in zip(values, drawn_counts(IMAGES)[0], strict=True):
         exact = metrics.evaluate(run.labels[row], coarse[row])[metric]
         assert value == pytest.approx(exact, rel=1e-5)
-    everyone = measure_of(metric, Published(run.logits, coarse, run.labels))
+    everyone = measure_of(metric, tied, np.ones((1, IMAGES), np.int32))
     if metric == "auroc":
         expected = sklearn.metrics.roc_auc_score(run.labels, coarse[:, 1])
-        assert everyone(np.ones((IMAGES, 1)))[0] == pytest.approx(expected, rel=1e-6)
+        assert everyone[0] == pytest.approx(expected, rel=1e-6)
 
 
 def test_rank_correlation_is_scipys():
     rng = np.random.default_rng(2)
     first, second = rng.random(300).round(2), rng.integers(4, 8, size=300) / 7
     drawn, counts = drawn_counts(300)
-    values = run_comparison.rank_correlation(first, second)(counts)
+    values = annotators._rank_correlation(first, second)(counts)
     expected = [stats.spearmanr(first[row], second[row]).statistic for row in drawn]
     np.testing.assert_allclose(values, expected, rtol=1e-9)
 
@@ -153,9 +166,10 @@ def test_annotator_measures_of_a_hand_made_case():
     probabilities = np.array([[0.75, 0.25], [0.75, 0.25], [0.4, 0.6]], np.float32)
     run = Published(np.log(probabilities), probabilities, np.array([0, 0, 1]))
     shares = np.array([[3, 4], [7, 0], [0, 7]]) / 7
-    once = np.ones((3, 1))
+    once = np.ones((1, 3), np.int32)
     value = {
-        metric: annotators._measure(metric, run, shares)(once)[0] for metric in annotators.METRICS
+        metric: resampled(annotators._form(metric, run, shares), once)[0]
+        for metric in annotators.METRICS
     }
     logs = np.log([0.75, 0.25, 0.6])
     assert value["cross_entropy"] == pytest.approx(
@@ -174,97 +188,35 @@ def test_annotator_measures_of_a_hand_made_case():
 # --- resampling -----------------------------------------------------------------------------------
 
 
-def test_hand_made_intervals():
-    assert run_comparison.percentile_interval(np.arange(101.0)) == pytest.approx((2.5, 97.5))
-    drawn = np.stack([np.arange(101.0), np.arange(101.0) + 20])
-    result = run_comparison.Resampled(np.array([49.0, 51.0]), drawn, 10)
-    assert result.value == 50
-    assert result.interval() == pytest.approx((100 - 107.5, 100 - 12.5))
-
-
-def test_intervals_of_these_networks_are_scipys():
-    rng = np.random.default_rng(3)
-    runs = rng.random((3, IMAGES))
-    measures = {"a": [run_comparison.mean_of(run) for run in runs]}
-    found = run_comparison.resample(measures, IMAGES, 4000, seed=0)["a"]
-    # The mean over runs of an image is a single number of it.
-    expected = stats.bootstrap(
-        (runs.mean(axis=0),), np.mean, n_resamples=4000, method="basic", rng=0
-    ).confidence_interval
-    width = expected.high - expected.low
-    low, high = found.interval()
-    assert found.value == pytest.approx(runs.mean())
-    assert low == pytest.approx(expected.low, abs=0.05 * width)
-    assert high == pytest.approx(expected.high, abs=0.05 * width)
-
-
 def test_intervals_of_methods():
     """Of runs that new images move by nothing Student's t; a bias of the resamples is taken off."""
-    measures = {("m", "a"): [run_comparison.mean_of(np.full(9, value)) for value in (1, 2, 4.5)]}
-    resampled = run_comparison.resample(measures, 9, 100, seed=0)
-    row = run_comparison.intervals(resampled).iloc[0]
+    values, methods = np.array([1, 2, 4.5]), ["ls_plus"]
+    drawn = np.tile(values[:, np.newaxis], 100)
     expected = stats.ttest_1samp([1, 2, 4.5], 0).confidence_interval()
-    assert (row["low"], row["high"]) == pytest.approx(tuple(expected))
-    assert row[["value", "sd"]].tolist() == pytest.approx([2.5, np.std([1, 2, 4.5], ddof=1)])
-    found = resampled["m", "a"]
-    biased = run_comparison.Resampled(found.values, found.drawn + 0.25, 9)
-    assert biased.method_interval() == pytest.approx((expected.low - 0.25, expected.high - 0.25))
-    alone = run_comparison.Resampled(found.values[:1], found.drawn[:1], 9)
-    assert np.isnan(alone.method_interval()).all()
+    for bias in (0.0, 0.25):
+        runs = MeasuredRuns.of(Resampled(values, drawn + bias, 9, drawn))
+        row = conclusions.interval_table({"m": runs}, methods).iloc[0]
+        assert (row["low"], row["high"]) == pytest.approx(np.array(tuple(expected)) - bias)
+        assert row[["value", "sd"]].tolist() == pytest.approx([2.5, np.std([1, 2, 4.5], ddof=1)])
 
 
 def test_differences_are_those_of_compare_methods():
     made = Made({"ls_plus": (1.0, 0.3), "focal": (0.85, 0.9)})
     runs = {
-        method: [made.predictions("resnet34", method, run) for run in (1, 2, 3)]
+        method: [
+            Predictions(run.labels, run.probabilities)
+            for run in (made.predictions("resnet34", method, number) for number in (1, 2, 3))
+        ]
         for method in ("focal", "ls_plus")
     }
-    measures = {
-        ("brier", method): [measure_of("brier", run) for run in each]
-        for method, each in runs.items()
-    }
-    drawn = run_comparison.resample(measures, IMAGES, 4000, seed=0)
-    found = run_comparison.compare(drawn, "ls_plus", ["brier"])["brier", "focal"]
-    (expected,) = metrics.compare_methods(
-        {
-            method: [(run.labels, run.probabilities) for run in each]
-            for method, each in runs.items()
-        },
-        metrics=["brier"],
-        num_resamples=4000,
-    ).to_dict("records")
-    assert found.value == pytest.approx(expected["difference"], rel=1e-6)
-    assert found.p_value == pytest.approx(expected["p"], rel=0.1)
-    width = expected["high"] - expected["low"]
-    assert found.interval()[0] == pytest.approx(expected["low"], abs=0.05 * width)
-    assert run_comparison.compare(drawn, "dca", ["brier"]) == {}
-
-
-def test_reflected_intervals_of_the_ece_cover_it_better():
-    """Calibrated logits made 10% too small, three runs; the true ECE from a million images."""
-
-    def sample(size, rng):
-        latent = rng.normal(scale=1.6, size=size)
-        labels = rng.random(size) < 1 / (1 + np.exp(-latent))
-        for _ in range(3):
-            logit = latent + rng.normal(scale=0.8, size=size)
-            confidence = 1 / (1 + np.exp(-0.9 * np.abs(logit)))
-            yield confidence, ((logit > 0) == labels).astype(float)
-
-    rng = np.random.default_rng(0)
-    confidence, correct = next(sample(1_000_000, rng))
-    bins = np.ceil(15 * confidence).clip(1, 15)
-    true = np.abs(pd.Series(confidence - correct).groupby(bins).sum()).sum() / correct.size
-    covered = np.zeros(2)
-    for repeat in range(60):
-        runs = [run_comparison.equal_width_gap(*run) for run in sample(977, rng)]
-        drawn = run_comparison.resample({"a": runs}, 977, 250, seed=repeat)["a"]
-        percentiles = run_comparison.percentile_interval(drawn.drawn.mean(axis=0))
-        for i, (low, high) in enumerate((drawn.interval(), percentiles)):
-            covered[i] += low <= true <= high
-    reflected, percentile = covered / 60
-    assert reflected > 0.75
-    assert percentile < 0.4
+    every = [run for each in runs.values() for run in each]
+    measured = measure_runs(["brier"], every, None, 1000, 0)
+    found = conclusions.against_control(measured, list(runs))["brier", "focal"]
+    (expected,) = metrics.compare_methods(runs, metrics=["brier"]).to_dict("records")
+    assert found.value == pytest.approx(expected["difference"], rel=1e-9)
+    assert found.p_value == pytest.approx(expected["p"], rel=1e-6)
+    assert found.interval()[0] == pytest.approx(expected["low"], rel=1e-9)
+    assert conclusions.against_control(measured, ["focal", "dca"]) == {}
 
 
 # --- conclusions ----------------------------------------------------------------------------------
@@ -275,10 +227,10 @@ def test_a_clear_difference_is_found_and_none_is_not():
     made = Made({"ls_plus": (0.9, 0.3), "hard_labels": (4.0, 0.3)})
     whole = conclusions.conclude(made, resamples=2000)
     verdicts = whole.tests.set_index("metric")["verdict"]
-    assert verdicts[["ece", "ace", "sce", "ce", "brier"]].tolist() == ["better"] * 5
+    assert verdicts[["ece", "ace", "sce", "nll", "brier"]].tolist() == ["better"] * 5
     claims = whole.survivors.set_index("metric")
-    assert claims.loc["ce", "survives"]
-    assert claims.loc["ce", "better_than"] == "HL"
+    assert claims.loc["nll", "survives"]
+    assert claims.loc["nll", "better_than"] == "HL"
     text = conclusions.in_words(whole)
     assert "over all 6 tests" in text
     assert "ResNet-50" not in text
@@ -289,7 +241,7 @@ def test_worse_is_said():
     whole = conclusions.conclude(made, resamples=1000)
     claims = whole.survivors.set_index("metric")
     assert set(whole.tests["backbone"]) == {"resnet50"}
-    assert claims.loc["ce", ["best", "worse_than", "survives"]].tolist() == ["focal", "FL", False]
+    assert claims.loc["nll", ["best", "worse_than", "survives"]].tolist() == ["focal", "FL", False]
 
 
 def test_incomplete_methods_are_left_out():
@@ -313,7 +265,7 @@ def test_means_are_the_printed_ones(found, shared):
     printed = pd.read_csv(shared / "reference" / "printed_tables.csv")
     chosen = (printed["table"] == "table_1") & (printed["dataset"] == "mhist")
     chosen &= printed["paper"] == "ls_plus"
-    printed = printed[chosen].replace({"metric": {"acc": "accuracy"}})
+    printed = printed[chosen].replace({"metric": {"acc": "accuracy", "ce": "nll"}})
     both = found.intervals.merge(printed, on=["backbone", "method", "metric"])
     assert len(both) == len(found.intervals) == 60 * found.intervals["backbone"].nunique()
     within = both["metric"].map(PRINTED_WITHIN).fillna(0.02)
@@ -321,7 +273,7 @@ def test_means_are_the_printed_ones(found, shared):
     # The paper's claim that is tested, in the printed table itself.
     for row in found.survivors.to_dict("records"):
         cells = both[(both["backbone"] == row["backbone"]) & (both["metric"] == row["metric"])]
-        best = cells.set_index("method")["mean"] * conclusions.CLAIMED[row["metric"]]
+        best = cells.set_index("method")["mean"] * conclusions.BETTER[row["metric"]]
         assert best.idxmax() == row["best"]
 
 

@@ -12,7 +12,7 @@ from lsplus_tf.paper import printed
 from lsplus_tf.results.tables import COLUMNS
 
 NAMES = {  # those of the transcription that are others than the package's
-    "metric": {"acc": "accuracy"},
+    "metric": {"acc": "accuracy", "ce": "nll"},
     "method": {"ols": "online_label_smoothing"},
     "backbone": {"mobilenetv2": "mobilenet_v2"},
 }
@@ -83,7 +83,7 @@ def test_an_ece_below_the_gap_of_confidence_and_accuracy_is_noted():
 def test_only_one_cell_of_table_1_is_wrong(shared):
     """Mean and SD in floats, from the authors' files: all but one within their rounding up."""
     folders = {"chaoyang": "d1_chaoyang_code", "mhist": "d2_mhist_code", "isic2018": "d3_skin_code"}
-    keys = ["accuracy", "auroc", "precision", "recall", "f1", "ece", "ace", "sce", "ce", "brier"]
+    keys = ["accuracy", "auroc", "precision", "recall", "f1", "ece", "ace", "sce", "nll", "brier"]
     files = ["acc", "auc", "precision", "recall", "f1", "ece", "aece", "sce", "ce", "brierloss"]
     columns = dict(zip(keys, files, strict=True))
     names = ["BASELINE", "LS", "BASELINE_FL", "BASELINE_DCA", "BASELINE_MDCA", "OURS_ALPHA05"]
@@ -114,7 +114,7 @@ def test_the_temperature_tables_are_whole():
     wide = table.pivot(index=["dataset", "backbone", "method"], columns="metric", values="mean")
     # Three cells read off the README on their own.
     assert wide.loc[("mhist", "resnet34", "mdca"), "ace"] == 10.00
-    assert wide.loc[("chaoyang", "resnet50", "dca"), "ce"] == 77.96
+    assert wide.loc[("chaoyang", "resnet50", "dca"), "nll"] == 77.96
     assert wide.loc[("mhist", "resnet50", "ls_plus"), "brier"] == 26.73
 
 

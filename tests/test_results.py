@@ -12,15 +12,15 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 LS, LS_PLUS, OLS = "label_smoothing", "ls_plus", "online_label_smoothing"
 # By page, metric and verdict: what the pages, findings.md and choosing_a_method.md say.
 SHOWN = {
-    ("brain_tumor_mri", "better"): {"ece": [OLS], "ce": [LS, LS_PLUS, OLS], "brier": [LS, OLS]},
-    ("digits", "worse"): {"ece": [LS, OLS], "ce": [LS, OLS], "brier": [LS]},
+    ("brain_tumor_mri", "better"): {"ece": [OLS], "nll": [LS, LS_PLUS, OLS], "brier": [LS, OLS]},
+    ("digits", "worse"): {"ece": [LS, OLS], "nll": [LS, OLS], "brier": [LS]},
     ("phantom", "worse"): {
         "ece": [LS, LS_PLUS, OLS, "focal"],
-        "ce": [LS, f"{LS}+temperature", LS_PLUS, f"{LS_PLUS}+temperature", "focal"],
+        "nll": [LS, f"{LS}+temperature", LS_PLUS, f"{LS_PLUS}+temperature", "focal"],
         "brier": ["focal"],
     },
     ("pneumoniamnist_all", "worse"): {
-        metric: ["uniform_penalty"] for metric in ("ece", "ce", "brier")
+        metric: ["uniform_penalty"] for metric in ("ece", "nll", "brier")
     },
 }
 

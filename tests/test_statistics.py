@@ -10,17 +10,18 @@ from scipy import stats
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import statistics
-from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED
+from lsplus_tf.metrics import METRICS
 from lsplus_tf.metrics.statistics import (
     bootstrap_interval,
     compare_scores,
     friedman_test,
     holm,
+    intervals_of,
     paired_bootstrap,
     permutation_test,
     spiegelhalter_test,
 )
+from lsplus_tf.predictions import Predictions
 
 FUNCTIONS = {
     "accuracy": metrics.accuracy,
@@ -33,7 +34,7 @@ FUNCTIONS = {
     "mce": metrics.maximum_calibration_error,
     "ace": metrics.adaptive_calibration_error,
     "sce": metrics.static_calibration_error,
-    "ce": metrics.negative_log_likelihood,
+    "nll": metrics.negative_log_likelihood,
     "brier": metrics.brier_score,
     "top1_error": partial(metrics.top_k_error, k=1),
     "top5_error": partial(metrics.top_k_error, k=5),
@@ -70,10 +71,11 @@ def bounds(interval):
 
 
 def test_every_metric_of_evaluate_has_a_name():
-    assert set(metrics.evaluate(*random_predictions(50, 3))) <= SUMMED.keys() | WEIGHTED.keys()
-    assert FUNCTIONS.keys() == SUMMED.keys() | WEIGHTED.keys()
-    assert all(name in statistics.__doc__ for name in FUNCTIONS)
+    assert set(metrics.evaluate(*random_predictions(50, 3))) <= METRICS.keys()
+    assert FUNCTIONS.keys() == METRICS.keys()
 
+
+RANKED = [key for key, record in METRICS.items() if record.ranks]
 
 # Exact edges, ties, saturation and a class without samples are among the predictions.
 EDGES = np.array([[0.6, 0.4, 0], [1, 0, 0], [0, 1, 0], [0.2, 0.2, 0.6], [0.4, 0.4, 0.2]])
@@ -81,7 +83,7 @@ EDGES = np.array([[0.6, 0.4, 0], [1, 0, 0], [0, 1, 0], [0.2, 0.2, 0.6], [0.4, 0.
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("method", ["percentile", "bca"])
-@pytest.mark.parametrize("name", sorted(SUMMED.keys() | WEIGHTED.keys()))
+@pytest.mark.parametrize("name", sorted(METRICS))
 def test_names_equal_their_functions_on_every_resample(name, method, grouped):
     labels, probabilities = random_predictions(60, 7)
     labels[:40] %= 4
@@ -98,7 +100,7 @@ def test_names_equal_their_functions_on_every_resample(name, method, grouped):
     assert vars(fast) == pytest.approx(vars(slow), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ece", "brier", "f1", "mce", "sce", *sorted(WEIGHTED)])
+@pytest.mark.parametrize("name", ["ece", "brier", "f1", "mce", "sce", *RANKED])
 def test_differences_and_swaps_by_sums_equal_those_one_by_one(name):
     labels, a, b = two_models(60)
     options = {"groups": np.arange(60) // 2, "seed": 5}
@@ -120,7 +122,7 @@ def test_differences_and_swaps_by_sums_equal_those_one_by_one(name):
 def test_the_seed_decides_everything_and_blocks_nothing(name, monkeypatch):
     predictions = random_predictions(80, 2)
     first = bootstrap_interval(name, *predictions, num_resamples=60, seed=7)
-    monkeypatch.setattr("lsplus_tf.metrics.resampled_statistics._CACHED", 700)
+    monkeypatch.setattr("lsplus_tf.metrics.resampling._CACHED", 700)
     assert bootstrap_interval(name, *predictions, num_resamples=60, seed=7) == first
     assert bounds(bootstrap_interval(name, *predictions, num_resamples=60, seed=8)) != bounds(first)
 
@@ -177,8 +179,8 @@ def test_bca_of_a_skewed_metric_equals_scipy():
     theirs = stats.bootstrap(
         (losses,), np.mean, method="bca", n_resamples=50_000, rng=np.random.default_rng(1)
     )
-    bca = bootstrap_interval("ce", *predictions, method="bca", num_resamples=50_000)
-    plain = bootstrap_interval("ce", *predictions, num_resamples=50_000)
+    bca = bootstrap_interval("nll", *predictions, method="bca", num_resamples=50_000)
+    plain = bootstrap_interval("nll", *predictions, num_resamples=50_000)
     close = 0.1 * theirs.standard_error
     assert bounds(bca) == pytest.approx(tuple(theirs.confidence_interval), abs=close)
     assert bca.high > plain.high + 3 * close  # skewed enough to tell them apart
@@ -186,7 +188,7 @@ def test_bca_of_a_skewed_metric_equals_scipy():
 
 def test_bca_equals_percentile_where_all_is_symmetric():
     predictions = of_hits([0, 1] * 100)
-    plain = bootstrap_interval("accuracy", *predictions, num_resamples=20_000)
+    plain = bootstrap_interval("accuracy", *predictions, num_resamples=20_000, method="percentile")
     bca = bootstrap_interval("accuracy", *predictions, num_resamples=20_000, method="bca")
     assert bounds(bca) == pytest.approx(bounds(plain), abs=1.01 / 200)
 
@@ -207,7 +209,7 @@ def test_intervals_cover_the_accuracy_as_often_as_they_say(method):
 
 
 @pytest.mark.filterwarnings("ignore:.* are below the value:UserWarning")
-def test_the_bias_of_the_ece_costs_its_interval_the_coverage_that_the_docstring_says():
+def test_the_ece_is_covered_as_often_as_the_docstring_says():
     rng = np.random.default_rng(0)
 
     def coverage(gap, repetitions, method):
@@ -222,19 +224,41 @@ def test_the_bias_of_the_ece_costs_its_interval_the_coverage_that_the_docstring_
             covered += interval.low <= gap <= interval.high
         return covered / repetitions
 
-    assert "29% of samples of N = 200 (BCa: 72%)" in " ".join(bootstrap_interval.__doc__.split())
+    said = " ".join(bootstrap_interval.__doc__.split())
+    assert "covered 0.05 in 88% of samples of N = 200 (percentile: 26%, BCa: 72%)" in said
     # Four standard errors of 400 repetitions.
-    assert coverage(0.05, 400, "percentile") == pytest.approx(0.29, abs=0.09)
+    assert coverage(0.05, 400, None) == pytest.approx(0.88, abs=0.07)
+    assert coverage(0.05, 400, "percentile") == pytest.approx(0.26, abs=0.09)
     assert coverage(0.05, 400, "bca") == pytest.approx(0.72, abs=0.09)
+    assert coverage(0.0, 100, None) == pytest.approx(0.6, abs=0.2)
     assert coverage(0.0, 50, "percentile") == 0
+
+
+@pytest.mark.parametrize(("samples", "gap"), [(100, 0.1), (500, 0.05), (1000, 0.02)])
+def test_reflected_calibration_errors_cover_the_true_ones_where_percentiles_do_not(samples, gap):
+    """All of a model's errors are the gap: of 150 samples the percentiles miss it in most."""
+    rng = np.random.default_rng(samples)
+    covered = dict.fromkeys(("reflected", "percentile"), 0)
+    for seed in range(150):
+        confidence = rng.uniform(0.5, 1, samples)
+        labels = (rng.random(samples) >= confidence - gap).astype(int)
+        predictions = Predictions(labels, np.stack([confidence, 1 - confidence], axis=1))
+        for method in covered:
+            (found,) = intervals_of(
+                [METRICS["mce"]], predictions, num_resamples=200, method=method, seed=seed
+            )
+            covered[method] += found.low <= gap <= found.high
+    assert covered["reflected"] > 0.65 * 150
+    assert covered["percentile"] < 0.15 * 150
 
 
 def test_the_standard_error_is_the_closed_form_of_a_mean():
     hits = np.random.default_rng(0).random(500) < 0.7
-    interval = bootstrap_interval("accuracy", *of_hits(hits), num_resamples=5000)
+    options = {"method": "percentile"}
+    interval = bootstrap_interval("accuracy", *of_hits(hits), num_resamples=5000, **options)
     assert interval.standard_error == pytest.approx(hits.std() / np.sqrt(500), rel=0.05)
-    with pytest.warns(UserWarning, match="no width"):
-        single = bootstrap_interval("accuracy", *of_hits(hits), num_resamples=1)
+    with pytest.warns(UserWarning, match="no interval"):
+        single = bootstrap_interval("accuracy", *of_hits(hits), num_resamples=1, **options)
     assert np.isnan(single.standard_error)
 
 
@@ -255,10 +279,11 @@ def test_a_value_below_nearly_all_resamples_warns(method):
 
 
 @pytest.mark.parametrize("method", ["percentile", "bca"])
-def test_an_interval_without_width_warns(method):
-    with pytest.warns(UserWarning, match="all resamples give 1: the interval has no width"):
+def test_resamples_that_are_all_alike_give_no_interval(method):
+    with pytest.warns(UserWarning, match="all resamples give 1: there is no interval"):
         interval = bootstrap_interval("accuracy", *of_hits([1] * 20), method=method)
-    assert (interval.value, *bounds(interval), interval.standard_error) == (1, 1, 1, 0)
+    assert (interval.value, interval.standard_error) == (1, 0)
+    assert np.isnan(bounds(interval)).all()
 
 
 def test_resamples_without_a_class_are_left_out_and_counted():
@@ -569,7 +594,7 @@ def test_bad_input_is_named_in_one_line(function, changed, message):
         ({"confidence_level": 1.0}, "confidence_level: .*between 0 and 1, received 1.0"),
         ({"confidence_level": 95}, "confidence_level: .*between 0 and 1, received 95"),
         ({"confidence_level": np.nan}, "confidence_level: .*between 0 and 1, received nan"),
-        ({"method": "basic"}, "method: expected 'percentile' or 'bca', received 'basic'"),
+        ({"method": "basic"}, "method: expected 'percentile' or 'bca' or .*, received 'basic'"),
         ({"num_resamples": 0}, "num_resamples: expected an integer of at least 1, received 0"),
         ({"num_resamples": 1e3}, "num_resamples: expected an integer .* received 1000.0"),
     ],

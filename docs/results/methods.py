@@ -15,21 +15,22 @@ from pathlib import Path
 import pandas as pd
 from scipy import stats
 
-from lsplus_tf.metrics.method_comparison import METRICS, Estimate, judge
-from lsplus_tf.results.tables import COLUMNS
+from lsplus_tf.metrics import METRICS
+from lsplus_tf.metrics.method_comparison import COMPARED, Estimate, judge
 
 HERE = Path(__file__).parent
-BETTER = {column.key: column.better for column in COLUMNS}
+# The pages were made when the negative log-likelihood had another key.
+RENAMED = {"ce": "nll"}
 
 
 def tests_of(page: Path) -> pd.DataFrame:
     """Every row of a page that has several runs, less the first; a family for each metric."""
-    runs = pd.read_csv(page / "runs.csv")
-    intervals = pd.read_csv(page / "intervals.csv")
+    runs = pd.read_csv(page / "runs.csv").rename(columns=RENAMED)
+    intervals = pd.read_csv(page / "intervals.csv").replace({"metric": RENAMED})
     first = intervals["method"].iloc[0]
     values = runs.set_index(["method", "seed"])
     tables = []
-    for metric in METRICS:
+    for metric in COMPARED:
         of_first = values.loc[first, metric]
         estimates = {}
         for row in intervals[intervals["metric"] == metric].to_dict("records"):
@@ -47,7 +48,7 @@ def tests_of(page: Path) -> pd.DataFrame:
                 (width / (2 * stats.norm.ppf(0.975))) ** 2,
                 _images(page),
             )
-        judged = judge(estimates, dict.fromkeys(estimates, BETTER[metric]))
+        judged = judge(estimates, dict.fromkeys(estimates, METRICS[metric].better))
         found = pd.DataFrame([vars(each) for each in judged.values()])
         found = found.rename(columns={"value": "difference"})
         found.insert(0, "method", list(judged))

@@ -13,7 +13,7 @@ How each number is made:
 - the gap, mean confidence less accuracy, also by predicted class and subgroup:
   `auditing.gaps`, with the interval of Agresti and Coull and Holm's correction;
 - what chance makes of the ECE: `auditing.chance`;
-- intervals of metrics: `auditing.intervals`, by the bootstrap;
+- intervals of metrics: `lsplus_tf.metrics.intervals`, each by the method of its record;
 - the share of cases that could be decided automatically: `auditing.automatic`;
 - calibrators on folds that they were not fitted on: `auditing.cross_fit`;
 - two models on the same cases: `auditing.comparison`.

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.auditing.intervals import units_to_draw
-from lsplus_tf.metrics import bin_totals, measures
-from lsplus_tf.metrics.resampled_measures import SUMMED, Sums
-from lsplus_tf.metrics.resampled_statistics import SummedStatistic
+from lsplus_tf.metrics import bin_totals, forms, measures
+from lsplus_tf.metrics.metric import Sums
+from lsplus_tf.metrics.resampling import Cases, resampled
 from lsplus_tf.predictions import Predictions
 
 _DRAWS = 10**8  # of single cases, so that a million of them take seconds
@@ -44,13 +43,12 @@ def ece_by_chance(predictions: Predictions, seed: int) -> Chance:
     groups, whose cases are right or wrong together in a way that confidences do not tell, the bins'
     gaps are those of resampled groups about the observed ones.
     """
-    rng = np.random.default_rng(seed)
     samples, groups = len(predictions), predictions.groups
     repetitions = int(np.clip(_DRAWS // samples, _FEWEST, _MOST))
     if groups is None:
-        errors = _drawn(predictions, rng, repetitions)
+        errors = _drawn(predictions, np.random.default_rng(seed), repetitions)
     else:
-        terms = SUMMED["ece"](predictions).terms
+        terms = forms.ece(predictions).terms
         totals = terms.sum(axis=0)[:, np.newaxis]
 
         def about_observed(
@@ -58,10 +56,9 @@ def ece_by_chance(predictions: Predictions, seed: int) -> Chance:
         ) -> npt.NDArray[np.float64]:
             return np.abs(sums - totals * drawn / samples).sum(axis=0) / drawn
 
-        units = units_to_draw(samples, groups, seed)
-        noise = SummedStatistic([Sums(terms, about_observed)], units)
-        errors = noise.resampled(rng, repetitions)
-    observed = measures.ece(predictions, bin_totals.PAPER_BINS)
+        cases = Cases.all_of(samples, groups, seed)
+        (errors,) = resampled([Sums(terms, about_observed)], cases, repetitions, seed)
+    observed = measures.ece(predictions)
     # Sums in another order may differ by rounding.
     larger = np.count_nonzero(errors >= observed - 1e-9)
     return Chance(

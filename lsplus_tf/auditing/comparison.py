@@ -9,13 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import holm, paired_bootstrap, permutation_test
-from lsplus_tf.metrics.resampled_measures import WEIGHTED
 from lsplus_tf.predictions import Predictions
 
-METRICS = ("accuracy", "auroc", "brier", "ce", "ece", "retention_auc")
+METRICS = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
 
 
 @dataclass(frozen=True)
@@ -109,29 +107,15 @@ def _same_classes(first: Predictions, second: Predictions) -> Predictions:
 def compare(
     first: Predictions, second: Predictions, *, num_resamples: int, seed: int
 ) -> Comparison:
-    """Paired differences with bootstrap intervals, and permutation tests with Holm's correction.
-
-    Metrics that need the cases sorted are compared on a random part of more than 10,000.
-    """
+    """Paired differences with bootstrap intervals, and permutation tests with Holm's correction."""
     first, second, left_out, by = match(first, second)
-    part = rows_to_rank(len(first), len(first.class_names), first.groups, seed)
-    ranked = first, second
-    if part.size < len(first):
-        ranked = first.take(part), second.take(part)
-    units = units_to_draw(len(first), first.groups, seed)
     rows = []
     for metric in METRICS:
-        if metric in WEIGHTED:
-            pair, groups = ranked, None
-        else:
-            pair, groups = (first, second), units
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
-            paired = paired_bootstrap(
-                metric, *pair, groups=groups, num_resamples=num_resamples, seed=seed
-            )
+            paired = paired_bootstrap(metric, first, second, num_resamples=num_resamples, seed=seed)
             test = permutation_test(
-                metric, *pair, groups=groups, num_permutations=num_resamples, seed=seed
+                metric, first, second, num_permutations=num_resamples, seed=seed
             )
         change = paired.difference
         bounds = change.value, change.low, change.high

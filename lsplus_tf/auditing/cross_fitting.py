@@ -12,10 +12,10 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from lsplus_tf.auditing.gaps import Groups, mean_estimate
-from lsplus_tf.auditing.intervals import rows_to_rank, units_to_draw
 from lsplus_tf.calibrators import CALIBRATORS
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import bin_totals, holm, measures, paired_bootstrap
+from lsplus_tf.metrics import METRICS, holm, measures, paired_bootstrap
+from lsplus_tf.metrics.resampling import rows_to_rank
 from lsplus_tf.predictions import Predictions
 
 FOLDS = 5
@@ -41,7 +41,7 @@ COLUMNS = (
     "ece_high",
     "brier",
     "ece",
-    "ce",
+    "nll",
     "accuracy",
     "note",
 )
@@ -54,7 +54,7 @@ class CrossFit:
     Attributes
     ----------
     table : DataFrame
-        A row for each method, "none" first: brier, ece, ce and accuracy after it; brier_change and
+        A row for each method, "none" first: brier, ece, nll and accuracy after it; brier_change and
         ece_change against none with 95% intervals, the p value of the former and Holm's. The note
         says why one could not be fitted, or what its fit warned of.
     cases : int
@@ -106,7 +106,6 @@ def cross_fit(
         method: np.concatenate(list(measures.squared_distances(predictions)))
         for method, predictions in judged.items()
     }
-    units = units_to_draw(len(part), part.groups, seed)
     found = []
     for method, note in notes.items():
         row: dict[str, float | str] = {"method": method, "note": note}
@@ -114,7 +113,7 @@ def cross_fit(
             row |= _measured(judged[method], losses[method])
         if method in losses and method != "none":
             row |= _changes(losses, method, part.groups)
-            row |= _ece_change(judged[method], part, units, num_resamples, seed)
+            row |= _ece_change(judged[method], part, num_resamples, seed)
         found.append(row)
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
     tested = table["p"].notna()
@@ -175,12 +174,9 @@ def _out_of_fold(
 
 
 def _measured(predictions: Predictions, losses: npt.NDArray[np.float64]) -> dict[str, float | str]:
-    return {
-        "brier": float(losses.mean()),
-        "ece": measures.ece(predictions, bin_totals.PAPER_BINS),
-        "ce": measures.nll(predictions),
-        "accuracy": measures.accuracy(predictions),
-    }
+    keys = ("ece", "nll", "accuracy")
+    others = {key: METRICS[key].value(predictions, "standard") for key in keys}
+    return {"brier": float(losses.mean()), **others}
 
 
 def _changes(
@@ -198,7 +194,6 @@ def _changes(
 def _ece_change(
     calibrated: Predictions,
     before: Predictions,
-    units: Groups,
     num_resamples: int,
     seed: int,
 ) -> dict[str, float | str]:
@@ -208,7 +203,6 @@ def _ece_change(
             "ece",
             calibrated,
             before,
-            groups=units,
             num_resamples=num_resamples,
             seed=seed,
         ).difference

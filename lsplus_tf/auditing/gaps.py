@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from lsplus_tf.metrics import holm
+from lsplus_tf.metrics.intervals import mean_error
 from lsplus_tf.predictions import Predictions
 
 Groups = npt.NDArray[np.intp] | None
@@ -37,7 +38,7 @@ class Estimate:
 def mean_estimate(values: Values, groups: Groups) -> Estimate:
     """The mean of values (N,) by Student's t; cases of a group vary together."""
     residuals = values - values.mean()
-    return _estimate(float(values.mean()), float(values.mean()), residuals, (), groups)
+    return _estimate(float(values.mean()), float(values.mean()), residuals, np.empty(0), groups)
 
 
 def gap_estimate(confidence: Values, correct: Values, groups: Groups) -> Estimate:
@@ -59,35 +60,18 @@ def gap_estimate(confidence: Values, correct: Values, groups: Groups) -> Estimat
     mean = confidence.mean()
     added = mean - np.array([0.0, 0.0, 1.0, 1.0])
     centre = (gaps.sum() + added.sum()) / (gaps.size + 4)
-    found = _estimate(float(gaps.mean()), centre, gaps - centre, tuple(added - centre), groups)
+    found = _estimate(float(gaps.mean()), centre, gaps - centre, added - centre, groups)
     low, high = np.clip((found.low, found.high), -1, 1)
     return replace(found, low=float(low), high=float(high))
 
 
-def accuracy_estimate(correct: Values, groups: Groups) -> Estimate:
-    """Accuracy with the interval of :func:`gap_estimate`, within [0, 1]."""
-    # 1 - accuracy is the gap of a model that is always sure.
-    gap = gap_estimate(np.ones_like(correct), correct, groups)
-    low, high = max(0.0, 1 - gap.high), min(1.0, 1 - gap.low)
-    return Estimate(1 - gap.value, low, high, float("nan"))
-
-
 def _estimate(
-    value: float, centre: float, residuals: Values, added: tuple[float, ...], groups: Groups
+    value: float, centre: float, residuals: Values, added: Values, groups: Groups
 ) -> Estimate:
     """By the sandwich variance of the residuals' sums over the groups."""
-    samples = residuals.size + len(added)
-    totals = residuals
-    freedom = residuals.size + len(added) - 1
-    if groups is not None:
-        codes, _ = pd.factorize(groups)
-        totals = np.bincount(codes, residuals).astype(np.float64)
-        freedom = totals.size - 1
+    error, freedom = mean_error(residuals, added, groups)
     if freedom < 1:
         return Estimate(value, *[float("nan")] * 3)
-    units = freedom + 1
-    squares = np.sum(totals**2) + np.sum(np.square(added))
-    error = np.sqrt(squares * units / freedom) / samples
     if error <= 1e-9 * abs(centre):  # but for rounding all are alike, which shows nothing
         return Estimate(value, *[float("nan")] * 3)
     half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error

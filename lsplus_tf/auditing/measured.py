@@ -20,12 +20,11 @@ from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import (
     Estimate,
-    accuracy_estimate,
     gap_estimate,
     gaps_by_part,
 )
-from lsplus_tf.auditing.intervals import bootstrap_bounds
 from lsplus_tf.errors import InputError, check_count, check_level
+from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions, as_predictions
 
 
@@ -39,14 +38,14 @@ class Votes:
         Mean confidence less the mean share of annotators who agree with the prediction.
     agreement : float
         That share.
-    ece, ce, brier : float
+    ece, cross_entropy, brier : float
         Against the shares of votes, as in :mod:`lsplus_tf.metrics.annotators`.
     """
 
     gap: Estimate
     agreement: float
     ece: float
-    ce: float
+    cross_entropy: float
     brier: float
 
 
@@ -215,20 +214,13 @@ def _metrics(
     seed: int,
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
-    values = metrics.evaluate(predictions)
-    bounds = bootstrap_bounds(
-        {name: v for name, v in values.items() if name not in ("accuracy", "top1_error")},
-        predictions,
-        num_resamples=num_resamples,
-        seed=seed,
-    )
-    right = accuracy_estimate(predictions.correct.astype(np.float64), predictions.groups)
-    bounds |= {
-        "accuracy": (right.low, right.high),
-        "top1_error": (1 - right.high, 1 - right.low),
-    }
+    records = [record for record in metrics.METRICS.values() if record.evaluated]
+    found = intervals_of(records, predictions, num_resamples=num_resamples, seed=seed)
     rows = {"gap": (gap.value, gap.low, gap.high)}
-    rows |= {name: (value, *bounds[name]) for name, value in values.items()}
+    rows |= {
+        record.key: (each.value, each.low, each.high)
+        for record, each in zip(records, found, strict=True)
+    }
     columns = ["value", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 

@@ -8,15 +8,16 @@ from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
 from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, p_text, percent
+from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Cell, Table
 
 _ABOUT_METRICS = (
-    "ECE, ACE and SCE with 15 bins; Brier score summed over classes; cross-entropy in nats; R-AUC "
-    "is the area under the retention curve. These are the standard definitions; the report of an "
-    "experiment follows the LS+ paper's code, mainly in another ACE and R-AUC (docs/metrics.md, "
-    "Conventions). The intervals of the ECE, ACE and SCE are reflected: the value "
-    "less the resamples' deviations, because a calibration error of few cases is too large, and "
-    "that of their resamples larger still."
+    "ECE, ACE and SCE with 15 bins; Brier score summed over classes; negative log-likelihood in "
+    "nats; R-AUC is the area under the retention curve. These are the standard definitions; the "
+    "report of an experiment follows the LS+ paper's code, mainly in another ACE and R-AUC "
+    "(docs/metrics.md, Conventions). The intervals of the ECE, ACE and SCE are reflected: the "
+    "value less the resamples' deviations, because a calibration error of few cases is too large, "
+    "and that of their resamples larger still."
 )
 _ABOUT_OUTSIDE = (
     "* The value is outside its interval: the metric of so few cases is biased by more than it "
@@ -80,7 +81,7 @@ def votes_table(votes: Votes) -> Table:
                 Cell(f"{100 * votes.gap.value:+.1f} points", votes.gap.value),
             ],
             ["ECE", Cell(percent(votes.ece), votes.ece)],
-            ["Cross-entropy", Cell(f"{votes.ce:.4f}", votes.ce)],
+            ["Cross-entropy", Cell(f"{votes.cross_entropy:.4f}", votes.cross_entropy)],
             ["Brier score", Cell(f"{votes.brier:.4f}", votes.brier)],
         ],
     )
@@ -128,19 +129,20 @@ def automatic_table(audit: Audit) -> Table:
 
 def calibrators_table(fit: CrossFit) -> Table:
     """Calibrators on held-out folds; the first five columns are the main ones."""
+    measured = ("ece", "brier", "nll", "accuracy")
     rows: list[list[str | Cell]] = [
         [
             str(row["method"]),
             _change(row["brier_change"], row["low"], row["high"]),
             Cell(p_text(row["p_holm"]), row["p_holm"]),
             _change(row["ece_change"], row["ece_low"], row["ece_high"]),
-            *(Cell(metric_text(m, row[m]), row[m]) for m in ("ece", "brier", "ce", "accuracy")),
+            *(Cell(metric_text(m, row[m]), row[m]) for m in measured),
             str(row["note"]),
         ]
         for row in fit.table.to_dict(orient="records")
     ]
-    headings = ["Method", "Brier change", "p (Holm)", "ECE change", "ECE", "Brier"]
-    headings += ["Cross-entropy", "Accuracy", "Note"]
+    headings = ["Method", "Brier change", "p (Holm)", "ECE change"]
+    headings += [*(METRICS[m].heading for m in measured), "Note"]
     if not any(row[-1] for row in rows):
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     return Table("Calibrators on held-out folds", headings, rows)

@@ -11,6 +11,7 @@ import pandas as pd
 from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
 
@@ -21,23 +22,11 @@ _WANTED = 0.05
 _NAMED = 4
 _ALPHA = 0.05
 
+# The rows of `Audit.metrics`.
 METRIC_NAMES = {
     "gap": "Confidence less accuracy",
-    "accuracy": "Accuracy",
-    "mean_confidence": "Mean confidence",
-    "ece": "ECE",
-    "ace": "ACE",
-    "sce": "SCE",
-    "brier": "Brier score",
-    "ce": "Cross-entropy",
-    "auroc": "AUROC",
-    "retention_auc": "R-AUC",
+    **{key: record.name for key, record in METRICS.items() if record.evaluated},
     "coverage": "Decided automatically",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "top1_error": "Top-1 error",
-    "top5_error": "Top-5 error",
 }
 
 
@@ -142,7 +131,7 @@ def percent(value: Any, digits: int = 1) -> str:
 
 def metric_text(metric: str, value: Any) -> str:
     """A metric as it is shown: in percent, unless it is no fraction."""
-    if metric in ("brier", "ce") and not pd.isna(value):
+    if metric in METRICS and METRICS[metric].unit != "fraction" and not pd.isna(value):
         return f"{value:.4f}"
     return percent(value)
 

@@ -27,6 +27,7 @@ from lsplus_tf.cli.options import (
     names,
 )
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import METRICS
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
@@ -304,13 +305,14 @@ def _print_effect(console: Console, method: str, judged: CrossFit | None) -> Non
     for heading in ("x100", "before", "after", "change"):
         table.add_column(heading, justify="left" if heading == "x100" else "right")
     intervals = {"brier": ("low", "high"), "ece": ("ece_low", "ece_high")}
-    for metric, heading in (("brier", "Brier"), ("ece", "ECE"), ("ce", "CE"), ("accuracy", "ACC")):
+    for metric in ("brier", "ece", "nll", "accuracy"):
         change = 100 * (after[metric] - before[metric])
         text = f"{change:+.2f}"
         if metric in intervals:
             low, high = (100 * after[bound] for bound in intervals[metric])
             text += f" [{low:+.2f}, {high:+.2f}]"
-        table.add_row(heading, f"{100 * before[metric]:.2f}", f"{100 * after[metric]:.2f}", text)
+        values = (f"{100 * row[metric]:.2f}" for row in (before, after))
+        table.add_row(METRICS[metric].heading, *values, text)
     console.print(table)
     if judged.recommended == method:
         said = "It is shown to help: the Brier score is lower on held-out folds."

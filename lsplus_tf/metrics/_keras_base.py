@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.losses.base import Batch, class_ids, one_per_sample, refuse
+from lsplus_tf.metrics.metric import Metric
 
 
 class StreamingMetric(keras.metrics.Metric, abc.ABC):
@@ -21,8 +22,12 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
     valid.
     """
 
+    record: ClassVar[Metric]
+
     def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
-        super().__init__(name=name, dtype=dtype or "float64")
+        super().__init__(name=name or self.record.function, dtype=dtype or "float64")
+        if self.record.better:  # what Keras's callbacks read where they have no `mode`
+            self._direction = "up" if self.record.better > 0 else "down"
         self.from_logits = bool(from_logits)
 
     @abc.abstractmethod

@@ -22,6 +22,13 @@ from lsplus_tf.metrics.brier import BrierScale, brier_factor
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import average_ties, row_blocks
 
+__all__ = [
+    "annotator_brier_score",
+    "annotator_calibration_error",
+    "annotator_cross_entropy",
+    "annotator_static_calibration_error",
+]
+
 
 def annotator_cross_entropy(
     votes: npt.ArrayLike | Predictions,

@@ -8,9 +8,12 @@ from typing import Literal, NamedTuple
 import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics import bin_totals, forms, measures
 from lsplus_tf.metrics.bin_totals import PAPER_BINS, Closed
+from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
+
+__all__ = ["BrierDecomposition", "brier_decomposition", "brier_score"]
 
 BrierScale = Literal["sum", "half", "mean"]
 
@@ -174,3 +177,18 @@ def brier_decomposition(
 def brier_factor(scale: BrierScale, classes: int) -> float:
     """What Brier's sum over the classes is multiplied by."""
     return {"sum": 1.0, "half": 0.5, "mean": 1 / classes}[scale]
+
+
+RECORDS = (
+    Metric(
+        key="brier",
+        function="brier_score",
+        name="Brier score",
+        short="Brier",
+        better=-1,
+        bounds=(0.0, 2.0),
+        value=lambda predictions, _: measures.brier(predictions),
+        form=forms.mean_of_blocks(measures.squared_distances),
+        unit="squared distance",
+    ),
+)

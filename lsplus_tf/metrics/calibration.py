@@ -4,15 +4,28 @@ The arguments, the errors raised and the two conventions are those of
 :mod:`lsplus_tf.metrics.functional`.
 """
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_fraction
-from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics import bin_totals, forms, measures
 from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.conventions import predictions_for
+from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
+
+__all__ = [
+    "adaptive_calibration_error",
+    "classwise_adaptive_calibration_error",
+    "expected_calibration_error",
+    "maximum_calibration_error",
+    "overconfidence_error",
+    "static_calibration_error",
+    "underconfidence_error",
+]
 
 
 def expected_calibration_error(
@@ -166,7 +179,7 @@ def adaptive_calibration_error(
     0.15
     """
     predictions = predictions_for(convention, labels, probabilities, from_logits)
-    return measures.ace(predictions, num_bins, convention)
+    return measures.ace(predictions, convention, num_bins)
 
 
 def classwise_adaptive_calibration_error(
@@ -268,7 +281,7 @@ def static_calibration_error(
     0.4
     """
     predictions = predictions_for(convention, labels, probabilities, from_logits)
-    return measures.sce(predictions, num_bins, convention, closed=closed)
+    return measures.sce(predictions, convention, num_bins, closed=closed)
 
 
 def overconfidence_error(
@@ -351,3 +364,29 @@ def underconfidence_error(
     predictions = as_predictions(labels, probabilities, from_logits=from_logits)
     bins = bin_totals.top_label_bins(predictions, num_bins)
     return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)
+
+
+# With the LS+ paper's 15 bins.
+_BINNED = partial(Metric, better=-1, interval="reflected")
+_BY_MASS = forms.by_confidence(forms.mass_gap)
+
+
+def _largest_gap(predictions: Predictions, _: Convention) -> float:
+    return measures.mce(predictions, PAPER_BINS)
+
+
+RECORDS = (
+    _BINNED("ece", "expected_calibration_error", "ECE", value=measures.ece, form=forms.ece),
+    _BINNED(
+        "ace", "adaptive_calibration_error", "ACE", value=measures.ace, form=_BY_MASS, ranks=True
+    ),
+    _BINNED("sce", "static_calibration_error", "SCE", value=measures.sce, form=forms.sce),
+    _BINNED(
+        "mce",
+        "maximum_calibration_error",
+        "MCE",
+        value=_largest_gap,
+        form=forms.mce,
+        evaluated=False,
+    ),
+)

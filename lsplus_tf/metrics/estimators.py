@@ -19,6 +19,13 @@ from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm, chec
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import FloatArray
 
+__all__ = [
+    "debiased_calibration_error",
+    "kde_calibration_error",
+    "smooth_calibration_error",
+    "sweep_calibration_error",
+]
+
 KdeKind = Literal["canonical", "marginal", "top_label"]
 
 # Kernel values that are held at a time: 16 MB.

@@ -1,4 +1,4 @@
-"""Exact metrics of classification, and :func:`evaluate` for all at once, in NumPy.
+"""Exact metrics of classification, in NumPy.
 
 Every function takes true classes ``labels`` (N,) and softmax outputs ``probabilities`` (N, K), or
 logits with ``from_logits=True`` (never guessed from their values), as NumPy arrays or anything that
@@ -21,7 +21,7 @@ ECE, SCE      every sample is in one of the bins      probability 0 is in no bin
 ACE           bins of equal mass by rank              bins between quantiles, in none of which is
                                                       the least confident sample
 SCE           mean over all K classes                 mean over classes 0..max(labels)
-CE            finite at p = 0 (708.4)                 p clipped to [1e-7, 1 - 1e-7]
+NLL           finite at p = 0 (708.4)                 p clipped to [1e-7, 1 - 1e-7]
 R-AUC         all N + 1 points, ties by expectation   200 points, ties as they come
 ============  ======================================  ==========================================
 """
@@ -30,10 +30,23 @@ import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_count
-from lsplus_tf.metrics import measures
-from lsplus_tf.metrics.bin_totals import PAPER_BINS
+from lsplus_tf.metrics import forms, measures
 from lsplus_tf.metrics.conventions import predictions_for
+from lsplus_tf.metrics.measures import ClassScore
+from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
+
+__all__ = [
+    "accuracy",
+    "auroc",
+    "balanced_accuracy",
+    "f1",
+    "mean_confidence",
+    "negative_log_likelihood",
+    "precision",
+    "recall",
+    "top_k_error",
+]
 
 
 def accuracy(
@@ -101,9 +114,8 @@ def balanced_accuracy(
     >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return measures.balanced_accuracy(
-        as_predictions(labels, probabilities, from_logits=from_logits)
-    )
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.mean_over_classes(predictions, measures.own_recall)
 
 
 def top_k_error(
@@ -200,9 +212,8 @@ def precision(
     >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return measures.precision_recall_f1(
-        as_predictions(labels, probabilities, from_logits=from_logits)
-    )[0]
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.mean_over_classes(predictions, measures.precision)
 
 
 def recall(
@@ -232,12 +243,16 @@ def recall(
     >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    return measures.precision_recall_f1(
-        as_predictions(labels, probabilities, from_logits=from_logits)
-    )[1]
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.mean_over_classes(predictions, measures.recall)
 
 
-def f1(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool = False) -> float:
+def f1(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    from_logits: bool = False,
+) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
     As there, the mean is over the classes that are in the labels or in the predictions.
@@ -259,9 +274,8 @@ def f1(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, from_logits: bool
     >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
-    return measures.precision_recall_f1(
-        as_predictions(labels, probabilities, from_logits=from_logits)
-    )[2]
+    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    return measures.mean_over_classes(predictions, measures.f1)
 
 
 def negative_log_likelihood(
@@ -328,65 +342,70 @@ def mean_confidence(
     return measures.mean_confidence(as_predictions(labels, probabilities, from_logits=from_logits))
 
 
-def evaluate(
-    labels: npt.ArrayLike | Predictions,
-    probabilities: npt.ArrayLike | None = None,
-    *,
-    convention: Convention = "standard",
-    from_logits: bool = False,
-) -> dict[str, float]:
-    """All metrics of one set of predictions, as fractions.
+def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) -> Metric:
+    return Metric(
+        key=key,
+        function=key,
+        name=name or key.capitalize(),
+        better=1,
+        value=lambda predictions, _: measures.mean_over_classes(predictions, score),
+        form=forms.mean_over_classes(score),
+        evaluated=evaluated,
+    )
 
-    Parameters
-    ----------
-    labels : array_like of int, shape (N,), or Predictions
-        True classes in [0, K).
-    probabilities : array_like, shape (N, K), optional
-        Softmax outputs, or logits.
-    convention : {"standard", "released_code"}
-        Sound definitions, or those of the LS+ paper's released code; the table at the head of this
-        module says how they differ.
-    from_logits : bool
-        Whether the rows are logits, whose softmax is taken first.
 
-    Returns
-    -------
-    dict of str to float
-        accuracy, auroc, precision, recall, f1, ece, ace, sce, ce (negative log-likelihood, nats),
-        brier (0 to 2), top1_error, top5_error, mean_confidence, retention_auc.
-
-    Raises
-    ------
-    InputError
-        If the predictions are not valid.
-
-    Warns
-    -----
-    UserWarning
-        If a class has no sample; auroc is then NaN.
-
-    Examples
-    --------
-    >>> metrics = evaluate([0, 1], [[0.9, 0.1], [0.3, 0.7]])
-    >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
-    (1.0, 0.2, 0.1)
-    """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
-    share_correct = measures.accuracy(predictions, convention)
-    macro_precision, macro_recall, macro_f1 = measures.precision_recall_f1(predictions)
-    return {
-        "accuracy": share_correct,
-        "auroc": measures.auroc(predictions, convention),
-        "precision": macro_precision,
-        "recall": macro_recall,
-        "f1": macro_f1,
-        "ece": measures.ece(predictions, PAPER_BINS, convention),
-        "ace": measures.ace(predictions, PAPER_BINS, convention),
-        "sce": measures.sce(predictions, PAPER_BINS, convention),
-        "ce": measures.nll(predictions, convention),
-        "brier": measures.brier(predictions),
-        "top1_error": 1 - share_correct,
-        "top5_error": measures.top_k_error(predictions, 5),
-        "mean_confidence": measures.mean_confidence(predictions),
-        "retention_auc": measures.retention_auc(predictions, convention),
-    }
+RECORDS = (
+    Metric(
+        key="accuracy",
+        function="accuracy",
+        name="Accuracy",
+        short="ACC",
+        better=1,
+        value=measures.accuracy,
+        form=lambda predictions: forms.mean_of(predictions.correct),
+        interval="agresti_coull",
+    ),
+    Metric("auroc", "auroc", "AUROC", better=1, value=measures.auroc, form=forms.auroc, ranks=True),
+    _macro("precision", measures.precision),
+    _macro("recall", measures.recall),
+    _macro("f1", measures.f1),
+    _macro("balanced_accuracy", measures.own_recall, "Balanced accuracy", evaluated=False),
+    Metric(
+        key="nll",
+        function="negative_log_likelihood",
+        name="Negative log-likelihood",
+        short="NLL",
+        better=-1,
+        bounds=(0.0, float("inf")),
+        value=measures.nll,
+        form=forms.mean_of_blocks(measures.log_losses),
+        unit="nats",
+    ),
+    Metric(
+        key="top1_error",
+        function="top_k_error",
+        name="Top-1 error",
+        better=-1,
+        value=lambda predictions, convention: 1 - measures.accuracy(predictions, convention),
+        form=lambda predictions: forms.mean_of(~predictions.correct),
+        interval="agresti_coull",
+    ),
+    Metric(
+        key="top5_error",
+        function="top_k_error",
+        name="Top-5 error",
+        better=-1,
+        value=lambda predictions, _: measures.top_k_error(predictions, 5),
+        form=forms.mean_of_blocks(lambda predictions: measures.top_k_misses(predictions, 5)),
+        interval="agresti_coull",
+    ),
+    Metric(
+        key="mean_confidence",
+        function="mean_confidence",
+        name="Mean confidence",
+        short="Confidence",
+        better=0,
+        value=lambda predictions, _: measures.mean_confidence(predictions),
+        form=lambda predictions: forms.mean_of(predictions.confidence),
+    ),
+)

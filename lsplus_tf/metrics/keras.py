@@ -26,6 +26,7 @@ puts `expected_calibration_error` and `val_expected_calibration_error` into the 
   (within 1e-3; 1e-2 in 16 bits) raise: `InputError` eagerly, `tf.errors.InvalidArgumentError` in
   graph mode. XLA cannot raise, and there the result is NaN.
 - The result is float64 unless `dtype` asks for another.
+- Keras is told which way is better: `EarlyStopping(monitor="val_brier_score")` needs no `mode`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ import tensorflow as tf
 from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.metrics._keras_base import BinnedMetric, SampleMean, TopLabelMetric
+from lsplus_tf.metrics.records import METRICS
 
 __all__ = [
     "BrierScore",
@@ -67,7 +69,8 @@ class ExpectedCalibrationError(TopLabelMetric):
     from_logits : bool
         Whether `y_pred` holds logits; otherwise probabilities.
     name, dtype
-        As in `keras.metrics.Metric`; the dtype is the result's, None for float64.
+        As in `keras.metrics.Metric`; None names it as the function, such as
+        "expected_calibration_error". The dtype is the result's, None for float64.
 
     Raises
     ------
@@ -88,11 +91,13 @@ class ExpectedCalibrationError(TopLabelMetric):
     0.4
     """
 
+    record = METRICS["ece"]
+
     def __init__(
         self,
         num_bins: int = 15,
         from_logits: bool = False,
-        name: str | None = "expected_calibration_error",
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(num_bins, from_logits, name, dtype)
@@ -130,11 +135,13 @@ class MaximumCalibrationError(TopLabelMetric):
     0.7
     """
 
+    record = METRICS["mce"]
+
     def __init__(
         self,
         num_bins: int = 15,
         from_logits: bool = False,
-        name: str | None = "maximum_calibration_error",
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(num_bins, from_logits, name, dtype)
@@ -178,11 +185,13 @@ class StaticCalibrationError(BinnedMetric):
     0.4
     """
 
+    record = METRICS["sce"]
+
     def __init__(
         self,
         num_bins: int = 15,
         from_logits: bool = False,
-        name: str | None = "static_calibration_error",
+        name: str | None = None,
         dtype: Any = None,
         num_classes: int | None = None,
     ) -> None:
@@ -249,8 +258,10 @@ class BrierScore(SampleMean):
     0.29
     """
 
+    record = METRICS["brier"]
+
     def __init__(
-        self, from_logits: bool = False, name: str | None = "brier_score", dtype: Any = None
+        self, from_logits: bool = False, name: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(from_logits, name, dtype)
 
@@ -289,10 +300,12 @@ class NegativeLogLikelihood(SampleMean):
     0.4581
     """
 
+    record = METRICS["nll"]
+
     def __init__(
         self,
         from_logits: bool = False,
-        name: str | None = "negative_log_likelihood",
+        name: str | None = None,
         dtype: Any = None,
     ) -> None:
         super().__init__(from_logits, name, dtype)
@@ -327,8 +340,10 @@ class MeanConfidence(SampleMean):
     0.625
     """
 
+    record = METRICS["mean_confidence"]
+
     def __init__(
-        self, from_logits: bool = False, name: str | None = "mean_confidence", dtype: Any = None
+        self, from_logits: bool = False, name: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(from_logits, name, dtype)
 
@@ -364,6 +379,8 @@ class TopKError(SampleMean):
     >>> float(metric.result())
     0.5
     """
+
+    record = METRICS["top1_error"]
 
     def __init__(
         self, k: int, from_logits: bool = False, name: str | None = None, dtype: Any = None

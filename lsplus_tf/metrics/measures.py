@@ -1,16 +1,16 @@
 """The computations behind the metrics, on predictions that have been checked."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from scipy.integrate import trapezoid
-from sklearn.metrics import precision_recall_fscore_support
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.metrics.bin_totals import (
+    PAPER_BINS,
     Closed,
     check_closed,
     class_bin_hits,
@@ -21,6 +21,9 @@ from lsplus_tf.metrics.bin_totals import (
 )
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
+
+Counts = npt.NDArray[np.float64]
+ClassScore = Callable[[Counts, Counts, Counts], Counts]
 
 # Buckets of values that share exponent and first six binary places in float32; of values below 2
 # the last one is empty.
@@ -37,12 +40,37 @@ def accuracy(predictions: Predictions, convention: Convention = "standard") -> f
     return float(correct.mean())
 
 
-def balanced_accuracy(predictions: Predictions) -> float:
-    """Mean over the classes with samples of the share of them that is correct."""
-    samples = np.bincount(predictions.labels)
-    hits = np.bincount(predictions.labels, predictions.correct)
-    present = samples > 0
-    return float(np.mean(hits[present] / samples[present]))
+# Of a class's hits, its cases and how often it is predicted, in arrays of any shape; NaN where a
+# class does not count.
+
+
+def precision(hits: Counts, true: Counts, predicted: Counts) -> Counts:
+    """0 of a class with cases that is never predicted, as scikit-learn has it."""
+    return np.where(true + predicted > 0, hits / predicted.clip(min=1), np.nan)
+
+
+def recall(hits: Counts, true: Counts, predicted: Counts) -> Counts:
+    """0 of a class without cases that is predicted."""
+    return np.where(true + predicted > 0, hits / true.clip(min=1), np.nan)
+
+
+def f1(hits: Counts, true: Counts, predicted: Counts) -> Counts:
+    """The harmonic mean of both."""
+    return np.where(true + predicted > 0, 2 * hits / (true + predicted).clip(min=1), np.nan)
+
+
+def own_recall(hits: Counts, true: Counts, _: Counts) -> Counts:
+    """The recall of classes with cases."""
+    return np.where(true > 0, hits / true.clip(min=1), np.nan)
+
+
+def mean_over_classes(predictions: Predictions, score: ClassScore) -> float:
+    """The mean of a score over the classes that count."""
+    hits, predicted = (
+        np.bincount(classes, minlength=len(predictions.class_names)).astype(np.float64)
+        for classes in (predictions.labels[predictions.correct], predictions.predicted)
+    )
+    return float(np.nanmean(score(hits, predictions.class_counts.astype(np.float64), predicted)))
 
 
 def top_k_error(predictions: Predictions, k: int) -> float:
@@ -85,15 +113,9 @@ def auroc(predictions: Predictions, convention: Convention = "standard") -> floa
     return float(np.mean(areas))
 
 
-def precision_recall_f1(predictions: Predictions) -> tuple[float, float, float]:
-    """Macro precision, recall and F1."""
-    scores = precision_recall_fscore_support(
-        predictions.labels, predictions.predicted, average="macro", zero_division=0
-    )
-    return float(scores[0]), float(scores[1]), float(scores[2])
-
-
-def ece(predictions: Predictions, num_bins: int, convention: Convention = "standard") -> float:
+def ece(
+    predictions: Predictions, convention: Convention = "standard", num_bins: int = PAPER_BINS
+) -> float:
     """Top-label calibration error over bins of equal width."""
     return gap_norm(top_label_bins(predictions, num_bins, convention), predictions.labels.size)
 
@@ -103,15 +125,17 @@ def mce(predictions: Predictions, num_bins: int) -> float:
     return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size, "max")
 
 
-def ace(predictions: Predictions, num_bins: int, convention: Convention = "standard") -> float:
+def ace(
+    predictions: Predictions, convention: Convention = "standard", num_bins: int = PAPER_BINS
+) -> float:
     """Top-label calibration error over bins of equal mass."""
     return gap_norm(equal_mass_bins(predictions, num_bins, convention), predictions.labels.size)
 
 
 def sce(
     predictions: Predictions,
-    num_bins: int,
     convention: Convention = "standard",
+    num_bins: int = PAPER_BINS,
     *,
     closed: Closed = "right",
 ) -> float:

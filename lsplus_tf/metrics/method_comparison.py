@@ -39,25 +39,17 @@ from scipy import optimize, stats
 
 from lsplus_tf.errors import InputError, check_count, check_flag, check_level, check_seed
 from lsplus_tf.metrics._method_tests import holm
-from lsplus_tf.metrics.bootstrapping import rounding
-from lsplus_tf.metrics.resampled_measures import SUMMED, WEIGHTED, Values
-from lsplus_tf.metrics.resampled_statistics import (
-    Statistic,
-    SummedStatistic,
-    WeightedStatistic,
-    check_groups,
-)
+from lsplus_tf.metrics.intervals import rounding
+from lsplus_tf.metrics.metric import Values
+from lsplus_tf.metrics.records import METRICS
+from lsplus_tf.metrics.resampling import Groups, Resampled, check_groups, resample
 from lsplus_tf.predictions import Predictions, as_predictions
+
+__all__ = ["compare_methods"]
 
 CONFIDENCE_LEVEL = 0.95
 POWER = 0.8
-METRICS = ("accuracy", "auroc", "ece", "ce", "brier")
-# 1: higher values are better, -1: lower ones. The mean confidence is neither.
-BETTER = dict.fromkeys(
-    ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auroc", "retention_auc"), 1
-) | dict.fromkeys(
-    ("ece", "mce", "sce", "ace", "ce", "brier", "top1_error", "top5_error", "aurc"), -1
-)
+COMPARED = ("accuracy", "auroc", "ece", "nll", "brier")
 _SMALLEST = 1e-50  # p value; far below, quantiles of Student's t are not to be relied on
 # Of the resamples, on which a metric may be undefined because a class is absent.
 _MOST_UNDEFINED = 0.05
@@ -209,8 +201,9 @@ class MeasuredRuns:
     units: int
 
     @classmethod
-    def of_resamples(cls, values: Values, drawn: Values, units: int) -> "MeasuredRuns":
-        """From each run's value (R,), and `drawn` (R, M) on M resamples, the same for all runs."""
+    def of(cls, resampled: Resampled) -> "MeasuredRuns":
+        """From each run's value, and its values on the same resamples for all runs."""
+        values, drawn, units = resampled.values, resampled.drawn, resampled.units
         defined = ~np.isnan(drawn).any(axis=0)
         if units < 2 or defined.sum() < 2 or defined.mean() < 1 - _MOST_UNDEFINED:
             nothing = np.full((values.size, values.size), np.nan)
@@ -326,7 +319,7 @@ def compare_methods(
     runs: Mapping[str, Sequence[Run]],
     *,
     control: str | None = None,
-    metrics: Sequence[str] = METRICS,
+    metrics: Sequence[str] = COMPARED,
     paired_seeds: bool = False,
     groups: npt.ArrayLike | None = None,
     confidence_level: float = CONFIDENCE_LEVEL,
@@ -348,8 +341,8 @@ def compare_methods(
     control : str, optional
         The method that each of the others is compared with; by default the first.
     metrics : sequence of str
-        Names of :mod:`lsplus_tf.metrics.statistics`, in the standard convention; not
-        mean_confidence, of which neither more nor less is better.
+        Keys of :data:`lsplus_tf.metrics.METRICS`, in the standard convention; not mean_confidence,
+        of which neither more nor less is better.
     paired_seeds : bool
         Whether the i-th run of every method started from the same initial weights. Differences are
         then taken run by run, which halves the degrees of freedom. Whether that helps should be
@@ -437,8 +430,7 @@ def compare_methods(
         name: slice(end - numbers[name], end) for name, end in zip(names, ends, strict=True)
     }
     estimates = {}
-    for metric in metrics:
-        measured = measure_runs(metric, every, codes, num_resamples, seed)
+    for metric, measured in measure_runs(metrics, every, codes, num_resamples, seed).items():
         for name in names:
             if name != control:
                 estimates[metric, name] = measured.difference(
@@ -448,28 +440,18 @@ def compare_methods(
 
 
 def measure_runs(
-    metric: str,
-    runs: list[Predictions],
-    codes: npt.NDArray[np.intp] | None,
+    metrics: Sequence[str],
+    runs: Sequence[Predictions],
+    groups: Groups,
     num_resamples: int,
     seed: int,
-) -> MeasuredRuns:
-    """The metric of every run, on the images and on the same resamples of them."""
-    statistics = [_statistic(metric, run, codes) for run in runs]
+) -> dict[str, MeasuredRuns]:
+    """Each metric of every run, on the images and on the same resamples of them."""
+    records = [METRICS[metric] for metric in metrics]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # one for each resample without a class
-        values = np.array([statistic.values()[0] for statistic in statistics])
-        drawn = [
-            statistic.resampled(np.random.default_rng(seed), num_resamples)
-            for statistic in statistics
-        ]
-    return MeasuredRuns.of_resamples(values, np.stack(drawn), statistics[0].units)
-
-
-def _statistic(metric: str, run: Predictions, codes: npt.NDArray[np.intp] | None) -> Statistic:
-    if metric in SUMMED:
-        return SummedStatistic([SUMMED[metric](run)], codes)
-    return WeightedStatistic(WEIGHTED[metric], [run], codes)
+        warnings.simplefilter("ignore", UserWarning)  # of classes that are absent
+        resampled = resample(records, runs, groups, num_resamples, seed)
+    return {metric: MeasuredRuns.of(each) for metric, each in zip(metrics, resampled, strict=True)}
 
 
 def _table(
@@ -478,7 +460,7 @@ def _table(
     numbers: Mapping[str, int],
     confidence_level: float,
 ) -> pd.DataFrame:
-    better = {key: BETTER[key[0]] for key in estimates}
+    better = {key: METRICS[key[0]].better for key in estimates}
     rows = []
     for (metric, name), found in judge(estimates, better, confidence_level).items():
         rows.append(
@@ -576,10 +558,9 @@ def _check_same_images(name: str, run: Predictions, first_name: str, first: Pred
 def _check_metrics(metrics: Sequence[str]) -> None:
     if isinstance(metrics, str) or not isinstance(metrics, Sequence) or not metrics:
         raise InputError(f"metrics: expected a list of names, received {metrics!r}")
+    known = [key for key, record in METRICS.items() if record.better]
     for metric in metrics:
-        if metric not in BETTER:
-            raise InputError(
-                f"metrics: expected some of {', '.join(sorted(BETTER))}, received {metric!r}"
-            )
+        if metric not in known:
+            raise InputError(f"metrics: expected some of {', '.join(known)}, received {metric!r}")
     if len(set(metrics)) < len(metrics):
         raise InputError(f"metrics: expected each name once, received {list(metrics)}")

@@ -12,9 +12,21 @@ from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction
-from lsplus_tf.metrics import measures
+from lsplus_tf.metrics import forms, measures
 from lsplus_tf.metrics.conventions import predictions_for
+from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
+
+__all__ = [
+    "augrc",
+    "aurc",
+    "coverage_at_risk",
+    "excess_aurc",
+    "retention_auc",
+    "retention_curve",
+    "risk_at_coverage",
+    "risk_coverage_curve",
+]
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -374,3 +386,26 @@ def coverage_at_risk(
     # 1 - 0.9 is a little above 0.1.
     accepted = np.flatnonzero(measures.selective_risk(predictions) <= risk + 1e-12)
     return float(accepted[-1] + 1) / predictions.labels.size if accepted.size else 0.0
+
+
+RECORDS = (
+    Metric(
+        key="retention_auc",
+        function="retention_auc",
+        name="R-AUC",
+        better=1,
+        value=measures.retention_auc,
+        form=forms.by_confidence(forms.retention_area),
+        ranks=True,
+    ),
+    Metric(
+        key="aurc",
+        function="aurc",
+        name="AURC",
+        better=-1,
+        value=lambda predictions, _: measures.aurc(predictions),
+        form=forms.by_confidence(forms.mean_risk),
+        ranks=True,
+        evaluated=False,
+    ),
+)

@@ -4,13 +4,13 @@ Two models on the same samples: :func:`paired_bootstrap` and :func:`permutation_
 methods over seeds or data sets: :func:`compare_scores` and :func:`friedman_test`. The predictions
 and the errors raised are those of :mod:`lsplus_tf.metrics.functional`.
 
-A metric is one of accuracy, balanced_accuracy, precision, recall, f1, ece, mce, sce, ace, ce,
-brier, top1_error, top5_error, mean_confidence, auroc, retention_auc and aurc, in the standard
-convention and with 15 bins, or a function of labels (N,) and probabilities (N, K) that returns a
-number, such as ``partial(expected_calibration_error, num_bins=10)``. All named ones but ace,
-auroc, retention_auc and aurc are functions of sums over samples, so that a product of matrices
-gives all resamples; those four are evaluated once for each, on samples that are sorted only once,
-and functions once for each, on its rows.
+A metric is a key of :data:`lsplus_tf.metrics.METRICS`, such as "ece", in the standard convention
+and with 15 bins, or a function of labels (N,) and probabilities (N, K) that returns a number, such
+as ``partial(expected_calibration_error, num_bins=10)``, which is evaluated once for each resample.
+
+More than 5,000 samples or groups are drawn in 5,000 random blocks, and the metrics that sort the
+samples, such as the AUROC, on a random part of more than 10,000 samples, fewer with many classes;
+:mod:`lsplus_tf.metrics.resampling` says why that changes little.
 
 A class may be absent from a resample. balanced_accuracy, precision, recall and f1 are then means
 over the classes present, as always. auroc is undefined: such resamples are left out, a warning and
@@ -19,22 +19,30 @@ interval leaves outside, its bounds are NaN.
 """
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.errors import check_choice, check_count, check_level, check_seed
+from lsplus_tf.errors import InputError, check_choice, check_count, check_level, check_seed
 from lsplus_tf.metrics._method_tests import (
     HypothesisTest,
     compare_scores,
     friedman_test,
     holm,
 )
-from lsplus_tf.metrics.bootstrapping import Interval, Method, bootstrap, rounding
-from lsplus_tf.metrics.resampled_statistics import Metric, pair_of, statistic_of
+from lsplus_tf.metrics.intervals import Interval, bootstrap, rounding, share_interval
+from lsplus_tf.metrics.metric import IntervalMethod, Metric, Sums
+from lsplus_tf.metrics.records import METRICS
+from lsplus_tf.metrics.resampling import Groups, check_groups, exchange, of_function, resample
 from lsplus_tf.predictions import Predictions, as_predictions
+
+Function = Callable[[npt.NDArray[np.int64], Any], Any]
+NUM_RESAMPLES = 1000
+Resampling = Literal["percentile", "bca", "reflected"]
 
 __all__ = [
     "HypothesisTest",
@@ -78,26 +86,29 @@ class PairedDifference:
 
 
 def bootstrap_interval(
-    metric: Metric,
+    metric: str | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
     confidence_level: float = 0.95,
-    method: Method = "percentile",
-    num_resamples: int = 1000,
+    method: IntervalMethod | None = None,
+    num_resamples: int = NUM_RESAMPLES,
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
     from_logits: bool = False,
 ) -> Interval:
-    """Bootstrap confidence interval of a metric.
+    """Confidence interval of a metric, by the method that is right for it.
 
-    It cannot mend a metric that is biased. The ECE, MCE, SCE and ACE of a finite sample are too
-    large, and those of a resample larger still, so that the interval lies too high: of two-class
-    models with confidences uniform in [0.5, 1] and 0.05 above the accuracy, whose ECE is 0.05, the
-    95% percentile interval covered 0.05 in 29% of samples of N = 200 (BCa: 72%), 91% of N = 1,000
-    (86%) and 91% of N = 5,000 (95%); of calibrated models it never covers 0. Where the error is
-    not far above the noise, give :func:`~lsplus_tf.metrics.debiased_calibration_error` as the
-    function: its interval covered 85% at N = 200, and 79% of calibrated models.
+    An audit and a report have the same interval of the same predictions.
+
+    The binned calibration errors of a finite sample are too large, and those of a resample larger
+    still, so that percentiles lie too high and the reflected interval is the one that is right for
+    them. In a simulation of two-class models with confidences uniform in [0.5, 1] and 0.05 above
+    the accuracy, whose ECE is 0.05, the 95% interval covered 0.05 in 88% of samples of N = 200
+    (percentile: 26%, BCa: 72%), 83% of N = 1,000 (89%, 84%) and 94% of N = 5,000 (percentile: 96%);
+    of calibrated models it covered 0 in some 60%, the other two never. It is of the binned error:
+    for one without the bias, give :func:`~lsplus_tf.metrics.debiased_calibration_error` as the
+    function: its percentile interval covered 85% at N = 200, and 79% of calibrated models.
 
     Parameters
     ----------
@@ -108,10 +119,11 @@ def bootstrap_interval(
         N >= 2.
     confidence_level : float
         In (0, 1).
-    method : {"percentile", "bca"}
-        Quantiles of the resampled values, or of those that correct for the median's bias and for
-        the skewness, which the values with one unit left out in turn give. "bca" evaluates a metric
-        that is not made of sums N more times, or once for each group.
+    method : {"percentile", "bca", "reflected", "agresti_coull"}, optional
+        :mod:`lsplus_tf.metrics.intervals` has them. By default that of the metric's record: for
+        shares of the samples (accuracy, top1_error, top5_error) "agresti_coull", which is for them
+        alone; for the ECE, ACE, SCE and MCE "reflected"; for the others, and functions,
+        "percentile".
     num_resamples : int
         At least 1; some thousands for bounds that another seed would not move.
     groups : array_like, shape (N,), optional
@@ -126,8 +138,8 @@ def bootstrap_interval(
     Returns
     -------
     Interval
-        If no resample differs from the value (such as where every sample is correct) the interval
-        has no width, which a warning says: the bootstrap cannot tell what the sample does not show.
+        Its bounds are NaN where all resamples are alike, which a warning says: the bootstrap cannot
+        tell what the sample does not show.
 
     Raises
     ------
@@ -139,8 +151,8 @@ def bootstrap_interval(
     UserWarning
         If the metric is undefined on resamples, if all resamples give the same value, or if the
         value is outside the central 90% of theirs: resampling then biases the metric by more than
-        it varies, as it does the ECE of a nearly calibrated model, and BCa's interval may leave
-        out the value itself.
+        it varies, as it does the ECE of a nearly calibrated model with percentiles or BCa, whose
+        interval may leave out the value itself.
 
     References
     ----------
@@ -151,24 +163,85 @@ def bootstrap_interval(
     --------
     >>> interval = bootstrap_interval("accuracy", [0, 0, 1, 0] * 25, [[0.9, 0.1], [0.6, 0.4]] * 50)
     >>> interval.value, round(interval.low, 2), round(interval.high, 2)
-    (0.75, 0.67, 0.84)
+    (0.75, 0.66, 0.82)
     """
-    _check_options(confidence_level, method, num_resamples, seed)
+    record = _record(metric)
+    _check_options(confidence_level, num_resamples, seed)
+    if method is not None:
+        check_choice("method", method, IntervalMethod)
     given = as_predictions(labels, probabilities, from_logits=from_logits)
-    statistic = statistic_of(metric, [given], groups)
-    (value,) = statistic.values()
-    return bootstrap(statistic, value, confidence_level, method, num_resamples, seed)[0]
+    _check_rows(given)
+    (found,) = intervals_of(
+        [record],
+        given,
+        confidence_level=confidence_level,
+        method=method,
+        num_resamples=num_resamples,
+        groups=groups,
+        seed=seed,
+    )
+    return found
+
+
+def intervals_of(
+    metrics: Sequence[Metric],
+    predictions: Predictions,
+    *,
+    confidence_level: float = 0.95,
+    method: IntervalMethod | None = None,
+    num_resamples: int = NUM_RESAMPLES,
+    groups: npt.ArrayLike | None = None,
+    seed: int = 0,
+) -> list[Interval]:
+    """:func:`bootstrap_interval` of several metrics at once, which draws resamples once.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric
+        Of :data:`lsplus_tf.metrics.METRICS`.
+    predictions : Predictions
+    confidence_level, method, num_resamples, groups, seed
+        As :func:`bootstrap_interval` takes them.
+
+    Returns
+    -------
+    list of Interval
+
+    Examples
+    --------
+    >>> predictions = Predictions([0, 0, 1, 0] * 25, [[0.9, 0.1], [0.6, 0.4]] * 50)
+    >>> found = intervals_of([METRICS["accuracy"], METRICS["brier"]], predictions)
+    >>> [round(each.value, 3) for each in found]
+    [0.75, 0.32]
+    """
+    codes = _groups([predictions], groups)
+    methods = [method or metric.interval for metric in metrics]
+    drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen != "agresti_coull"]
+    resampled = iter(
+        resample(drawn, [predictions], codes, num_resamples, seed, without_one=method == "bca")
+    )
+    found = []
+    for metric, chosen in zip(metrics, methods, strict=True):
+        if chosen == "agresti_coull":
+            value, hits = metric.value(predictions, "standard"), _hits(metric, predictions)
+            found.append(share_interval(value, hits, codes, confidence_level))
+            continue
+        here = next(resampled)
+        value, bounds = float(here.values[0]), metric.bounds
+        settings = confidence_level, chosen, bounds
+        found.append(bootstrap(value, here.drawn[0], here.left_out[0], *settings, 4)[0])
+    return found
 
 
 def paired_bootstrap(
-    metric: Metric,
+    metric: str | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None = None,
     *,
     confidence_level: float = 0.95,
-    method: Method = "percentile",
-    num_resamples: int = 1000,
+    method: Resampling = "percentile",
+    num_resamples: int = NUM_RESAMPLES,
     groups: npt.ArrayLike | None = None,
     seed: int = 0,
     from_logits: bool = False,
@@ -187,8 +260,10 @@ def paired_bootstrap(
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
         The two models' predictions of the same samples in the same order: (labels, a, b), or their
         two `Predictions` alone.
-    confidence_level, method, num_resamples, groups, seed
+    confidence_level, num_resamples, groups, seed
         As :func:`bootstrap_interval` takes them.
+    method : {"percentile", "bca", "reflected"}
+        Two models' biases mostly cancel, so that percentiles are right for every metric.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
 
@@ -218,16 +293,26 @@ def paired_bootstrap(
     >>> result.value_a, result.value_b, result.difference.value, round(result.p_value, 3)
     (1.0, 0.5, 0.5, 0.002)
     """
-    _check_options(confidence_level, method, num_resamples, seed)
-    models = pair_of(labels, probabilities_a, probabilities_b, from_logits)
-    statistic = statistic_of(metric, models, groups)
-    a, b = statistic.values()
-    result = bootstrap(statistic, a - b, confidence_level, method, num_resamples, seed)
-    return PairedDifference(a, b, *result)
+    record = _record(metric)
+    _check_options(confidence_level, num_resamples, seed)
+    check_choice("method", method, Resampling)
+    models = _pair_of(labels, probabilities_a, probabilities_b, from_logits)
+    (found,) = resample(
+        [record],
+        models,
+        _groups(models, groups),
+        num_resamples,
+        seed,
+        without_one=method == "bca",
+    )
+    (a, b), (drawn_a, drawn_b), (left_a, left_b) = found.values, found.drawn, found.left_out
+    settings = confidence_level, method, None
+    result = bootstrap(float(a - b), drawn_a - drawn_b, left_a - left_b, *settings)
+    return PairedDifference(float(a), float(b), *result)
 
 
 def permutation_test(
-    metric: Metric,
+    metric: str | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None = None,
@@ -241,7 +326,8 @@ def permutation_test(
 
     Each permutation exchanges the two models' predictions of a random half of the samples, or of
     the groups. Of n of them, p is the share (1 + those with at least as large a difference) /
-    (1 + n), two-sided, which makes the test exact for any n.
+    (1 + n), two-sided, which makes the test exact for any n; that of a metric on a random part of
+    the samples is approximate.
 
     Parameters
     ----------
@@ -284,15 +370,16 @@ def permutation_test(
     """
     check_count("num_permutations", num_permutations)
     check_seed(seed)
-    models = pair_of(labels, probabilities_a, probabilities_b, from_logits)
-    statistic = statistic_of(metric, models, groups)
-    a, b = statistic.values()
-    observed = a - b
+    record = _record(metric)
+    models = _pair_of(labels, probabilities_a, probabilities_b, from_logits)
+    codes = _groups(models, groups)
+    first, second = (record.value(model, "standard") for model in models)
+    observed = first - second
     if np.isnan(observed):
         return HypothesisTest(observed, float("nan"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        swapped = statistic.swapped(np.random.default_rng(seed), num_permutations)
+        swapped = exchange(record, models, codes, num_permutations, seed)
     # An undefined difference counts as a large one.
     smaller = np.abs(swapped) < abs(observed) - rounding(observed)
     larger = num_permutations - np.count_nonzero(smaller)
@@ -374,8 +461,76 @@ def spiegelhalter_test(
     return HypothesisTest(z, float(2 * stats.norm.sf(abs(z))))
 
 
-def _check_options(confidence_level: float, method: str, num_resamples: int, seed: int) -> None:
+def _check_options(confidence_level: float, num_resamples: int, seed: int) -> None:
     check_level("confidence_level", confidence_level)
-    check_choice("method", method, Method)
     check_count("num_resamples", num_resamples)
     check_seed(seed)
+
+
+def _record(metric: str | Function) -> Metric:
+    if callable(metric):
+        return of_function(metric)
+    if not isinstance(metric, str) or metric not in METRICS:
+        listed = ", ".join(METRICS)
+        raise InputError(f"metric: expected a function or one of {listed}, received {metric!r}")
+    return METRICS[metric]
+
+
+def _groups(models: Sequence[Predictions], groups: npt.ArrayLike | None) -> Groups:
+    """Those of the predictions unless others are given."""
+    groups = models[0].groups if groups is None else groups
+    return None if groups is None else check_groups(groups, len(models[0]))
+
+
+def _check_rows(predictions: Predictions) -> None:
+    if len(predictions) < 2:
+        raise InputError("probabilities: expected at least two rows, received 1")
+
+
+def _hits(metric: Metric, predictions: Predictions) -> npt.NDArray[np.float64]:
+    """Whether each case counts, (N,), of a metric that is a share of them."""
+    form = metric.form(predictions) if metric.interval == "agresti_coull" else None
+    if not isinstance(form, Sums):
+        shares = ", ".join(k for k, m in METRICS.items() if m.interval == "agresti_coull")
+        raise InputError(
+            "method: 'agresti_coull' is for shares of the samples, which are "
+            f"{shares}, received it for {metric.key or 'a function'}"
+        )
+    return np.asarray(form.terms.toarray()[:, 0])
+
+
+def _pair_of(
+    labels: npt.ArrayLike | Predictions,
+    probabilities_a: npt.ArrayLike | Predictions,
+    probabilities_b: npt.ArrayLike | None,
+    from_logits: bool,
+) -> list[Predictions]:
+    """Two models of the same cases, from (labels, a, b) or from two `Predictions`."""
+    if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
+        first = as_predictions(labels, probabilities_b, named="probabilities_b")
+        second = as_predictions(probabilities_a)
+    elif isinstance(labels, Predictions) or isinstance(probabilities_a, Predictions):
+        raise InputError(
+            "probabilities_a: expected (labels, probabilities_a, probabilities_b), or the "
+            "Predictions of both models, received Predictions beside arrays"
+        )
+    else:
+        first, second = (
+            as_predictions(labels, model, from_logits=from_logits, named=named)
+            for model, named in (
+                (probabilities_a, "probabilities_a"),
+                (probabilities_b, "probabilities_b"),
+            )
+        )
+    if first.scores.shape != second.scores.shape:
+        raise InputError(
+            f"probabilities_b: expected the shape of probabilities_a, {first.scores.shape}, "
+            f"received {second.scores.shape}"
+        )
+    if not np.array_equal(first.labels, second.labels):
+        raise InputError(
+            "probabilities_b: expected predictions of the same cases in the same order, received "
+            "some with other labels"
+        )
+    _check_rows(first)
+    return [first, second]

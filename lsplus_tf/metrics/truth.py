@@ -19,6 +19,15 @@ from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks
 from lsplus_tf.predictions.arrays import row_blocks
 
+__all__ = [
+    "excess_log_loss",
+    "total_variation",
+    "true_accuracy",
+    "true_calibration_error",
+    "true_class_confusion",
+    "true_static_calibration_error",
+]
+
 
 def true_accuracy(
     posterior: npt.ArrayLike | Predictions,

@@ -14,7 +14,7 @@ from lsplus_tf.paper.cells import CELL, beside_printed, count_matches, panels, s
 from lsplus_tf.paper.checks import Check
 from lsplus_tf.paper.table_1 import COLUMNS
 
-TEMPERATURE_METRICS = ("ece", "ace", "sce", "ce", "brier")
+TEMPERATURE_METRICS = ("ece", "ace", "sce", "nll", "brier")
 ECE_KDE_BANDWIDTH = 0.001
 # Half a unit of the file's last decimal, and the authors' float32: at this bandwidth the kernel's
 # logarithms are in the hundreds, and what their code gives is up to 1.2e-5 from ours in float64.

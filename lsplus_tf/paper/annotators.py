@@ -3,7 +3,7 @@
 The paper's labels are the majority of seven pathologists. Here every method is measured against
 the shares of their votes, as `lsplus_tf.metrics.annotators` defines it, and by Spearman's
 correlation of its confidence with their agreement (the majority's votes, 4 to 7). Intervals and
-tests are those of `run_comparison`.
+tests are those of `lsplus_tf.paper.conclusions`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,25 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import entr
+from scipy.stats import rankdata
 
-from lsplus_tf import plots, run_comparison
-from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL
+from lsplus_tf import plots
+from lsplus_tf.metrics import forms
+from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, MeasuredRuns
+from lsplus_tf.metrics.metric import Form, OfWeights, Values, Weights
+from lsplus_tf.metrics.resampling import Cases, resample_forms
 from lsplus_tf.paper.artifacts import ANNOTATORS, BACKBONES, METHODS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, title
 from lsplus_tf.paper.conclusions import (
-    CONTROL,
+    RESAMPLES,
+    against_control,
     complete_runs,
+    interval_table,
     interval_tables,
     of_backbone,
     test_table,
 )
 from lsplus_tf.paper.figures import METHOD_TITLES
-from lsplus_tf.run_comparison import FloatArray, Measure
 
 # By which way is better, and the family of tests of Holm's correction: these times five baselines
 # times the networks that are there.
@@ -73,9 +78,7 @@ class Agreement:
     resamples: int
 
 
-def agree(
-    artifacts: Artifacts, *, resamples: int = run_comparison.RESAMPLES, seed: int = 0
-) -> Agreement | None:
+def agree(artifacts: Artifacts, *, resamples: int = RESAMPLES, seed: int = 0) -> Agreement | None:
     """Every network's methods of which all three runs are there, against the votes."""
     votes = artifacts.votes()
     runs_of = {backbone: complete_runs(artifacts, backbone) for backbone in BACKBONES}
@@ -85,14 +88,14 @@ def agree(
     shares = votes / votes.sum(axis=1, keepdims=True)
     intervals, estimates, by_votes = [], {}, []
     for backbone, runs in runs_of.items():
-        measures = {
-            (metric, method): [_measure(metric, run, shares) for run in given]
-            for metric in METRICS
-            for method, given in runs.items()
-        }
-        resampled = run_comparison.resample(measures, len(votes), resamples, seed)
-        intervals.append(of_backbone(backbone, run_comparison.intervals(resampled)))
-        for key, estimate in run_comparison.compare(resampled, CONTROL, METRICS).items():
+        every = [run for each in runs.values() for run in each]
+        cases = Cases.all_of(len(votes), None, seed)
+        measured = {}
+        for metric in METRICS:
+            each = [_form(metric, run, shares) for run in every]
+            measured[metric] = MeasuredRuns.of(resample_forms(each, cases, resamples, seed))
+        intervals.append(of_backbone(backbone, interval_table(measured, runs)))
+        for key, estimate in against_control(measured, runs).items():
             estimates[backbone, *key] = estimate
         by_votes += [
             of_backbone(backbone, _means_by_votes(given, votes).assign(method=method))
@@ -184,7 +187,7 @@ def _doubt(by_votes: pd.DataFrame, votes: pd.DataFrame) -> str:
     """How confident each method is where all votes agree and where they are split 4 to 3."""
     images = votes["images"].to_numpy()
 
-    def mean(confidence: FloatArray, numbers: list[int]) -> float:
+    def mean(confidence: Values, numbers: list[int]) -> float:
         return float(np.average(confidence[numbers], weights=images[numbers]))
 
     parts = []
@@ -213,16 +216,37 @@ def _means_by_votes(runs: list[Published], votes: NDArray[np.int64]) -> pd.DataF
     return means.groupby("ssa_votes").mean().reindex(every).reset_index()
 
 
-def _measure(metric: str, run: Published, shares: FloatArray) -> Measure:
-    """A metric of METRICS of one run, for any number of times that each image is drawn."""
+def _form(metric: str, run: Published, shares: Values) -> Form:
+    """A metric of METRICS of one run, as it is resampled."""
     probabilities = run.probabilities.astype(np.float64)
     if metric == "cross_entropy":
         logs = np.log(probabilities.clip(np.finfo(np.float64).tiny))
-        return run_comparison.mean_of(-(shares * logs).sum(axis=1))
+        return forms.mean_of(-(shares * logs).sum(axis=1))
     if metric == "brier":
-        return run_comparison.mean_of(((probabilities - shares) ** 2).sum(axis=1))
+        return forms.mean_of(((probabilities - shares) ** 2).sum(axis=1))
     confidence, predicted = run.probabilities.max(axis=1), run.probabilities.argmax(axis=1)
     if metric == "calibration_error":
-        agreeing = shares[np.arange(len(shares)), predicted]
-        return run_comparison.equal_width_gap(confidence, agreeing)
-    return run_comparison.rank_correlation(confidence, shares.max(axis=1))
+        return forms.width_gap(confidence, shares[np.arange(len(shares)), predicted])
+    return _rank_correlation(confidence, shares.max(axis=1))
+
+
+def _rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> OfWeights:
+    """Spearman's correlation of two scores of each image."""
+    # Images of equal score share a place.
+    places = [rankdata(scores, method="dense").astype(np.intp) - 1 for scores in (first, second)]
+
+    def centred_ranks(place: NDArray[np.intp], weights: Weights) -> Values:
+        """The midrank of each image among those drawn, less the mean rank, (M, N)."""
+        order = np.argsort(place, kind="stable")
+        starts = np.searchsorted(place[order], np.arange(place.max() + 1))
+        sizes = np.add.reduceat(weights.take(order, axis=1), starts, axis=1)
+        everyone = sizes.sum(axis=1, keepdims=True)
+        ranks = np.cumsum(sizes, axis=1) - (sizes + everyone) / 2
+        return np.asarray(ranks.take(place, axis=1))
+
+    def of_weights(weights: Weights) -> Values:
+        x, y = (centred_ranks(place, weights) for place in places)
+        products = [np.einsum("mn,mn,mn->m", weights, a, b) for a, b in ((x, y), (x, x), (y, y))]
+        return np.asarray(products[0] / np.sqrt(products[1] * products[2]))
+
+    return of_weights

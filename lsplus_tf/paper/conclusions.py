@@ -1,32 +1,44 @@
 """Which of the LS+ paper's conclusions on MHIST its published predictions support.
 
 Table 1's metrics of every method and network, the mean over three runs, with intervals, and LS+
-against each baseline. Both are about the method with new seeds on new images, as `run_comparison`
-defines it. Runs of the same number are no pairs: whether they share initial weights is not known.
+against each baseline. Both are about the method with new seeds on new images, as
+`lsplus_tf.metrics.method_comparison` defines it. Runs of the same number are no pairs: whether they
+share initial weights is not known.
 The metrics are the sound ones of `lsplus_tf.metrics`: they differ from the printed ones in that the
-least confident image is in a bin of the ACE, and that the cross-entropy is not cut off at a
-probability of 1e-7. On ResNet-34 that moves a run's ACE by 0.0005 and the CE of hard labels by up
-to 0.009.
+least confident image is in a bin of the ACE, and that the negative log-likelihood (NLL, the paper's
+CE) is not cut off at a probability of 1e-7. On ResNet-34 that moves a run's ACE by 0.0005 and the
+NLL of hard labels by up to 0.009.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, fields
 
+import numpy as np
 import pandas as pd
 
-from lsplus_tf import run_comparison
-from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference, Estimate, judge
+from lsplus_tf import metrics
+from lsplus_tf.metrics.method_comparison import (
+    CONFIDENCE_LEVEL,
+    Difference,
+    Estimate,
+    MeasuredRuns,
+    judge,
+    measure_runs,
+)
 from lsplus_tf.paper.artifacts import BACKBONES, METHODS, RUNS, Artifacts, Published
 from lsplus_tf.paper.cells import BACKBONE_TITLES, HEADINGS, markdown, title
 from lsplus_tf.paper.figures import METHOD_TITLES
 from lsplus_tf.paper.table_1 import METRICS
+from lsplus_tf.predictions import Predictions
 
 CONTROL = "ls_plus"
-# What the paper concludes on, by which way is better, and the family of tests that Holm's
-# correction is over: these metrics times five baselines times the networks that are there.
-CLAIMED = {"accuracy": 1, "ece": -1, "ace": -1, "sce": -1, "ce": -1, "brier": -1}
+# What the paper concludes on, and the family of tests that Holm's correction is over: these metrics
+# times five baselines times the networks that are there.
+CLAIMED = ("accuracy", "ece", "ace", "sce", "nll", "brier")
+BETTER = {key: record.better for key, record in metrics.METRICS.items()}
+RESAMPLES = 4000
 # A verdict on LS+, and the column of `Conclusions.survivors` with the baselines it is about.
 VERDICTS = {"better": "better_than", "worse": "worse_than", "undecided": "undecided"}
 
@@ -39,7 +51,7 @@ class Conclusions:
     ----------
     intervals : DataFrame
         Columns backbone, metric, method, value (mean over runs), low, high, sd (of the runs);
-        fractions, CE in nats.
+        fractions, NLL in nats.
     tests : DataFrame
         LS+ against each baseline in the metrics of CLAIMED: columns backbone, metric, baseline,
         difference, low, high, p, p_holm, verdict ("better", "worse" or "undecided", of LS+),
@@ -58,7 +70,7 @@ class Conclusions:
 
 
 def conclude(
-    artifacts: Artifacts, *, resamples: int = run_comparison.RESAMPLES, seed: int = 0
+    artifacts: Artifacts, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Conclusions | None:
     """Intervals and tests of every network's methods of which all three runs are there."""
     intervals, estimates = [], {}
@@ -66,23 +78,53 @@ def conclude(
         runs = complete_runs(artifacts, backbone)
         if not runs:
             continue
-        measures = {
-            (metric, method): [
-                run_comparison.measure_of(metric, run.labels, run.probabilities) for run in given
-            ]
-            for metric in METRICS
-            for method, given in runs.items()
-        }
-        images = next(iter(runs.values()))[0].labels.size
-        resampled = run_comparison.resample(measures, images, resamples, seed)
-        intervals.append(of_backbone(backbone, run_comparison.intervals(resampled)))
-        for key, estimate in run_comparison.compare(resampled, CONTROL, CLAIMED).items():
+        every = [
+            Predictions(run.labels, run.probabilities) for each in runs.values() for run in each
+        ]
+        measured = measure_runs(METRICS, every, None, resamples, seed)
+        intervals.append(of_backbone(backbone, interval_table(measured, runs)))
+        claimed = {metric: measured[metric] for metric in CLAIMED}
+        for key, estimate in against_control(claimed, runs).items():
             estimates[backbone, *key] = estimate
     if not intervals:
         return None
     every_interval = pd.concat(intervals, ignore_index=True)
-    every_test = test_table(estimates, CLAIMED)
+    every_test = test_table(estimates, BETTER)
     return Conclusions(every_interval, every_test, survivors(every_interval, every_test), resamples)
+
+
+def interval_table(measured: Mapping[str, MeasuredRuns], methods: Collection[str]) -> pd.DataFrame:
+    """Columns metric, method, value (mean over runs), low, high, sd (of the runs).
+
+    The intervals are of methods with new seeds on new images, less the resamples' mean deviation,
+    since calibration errors of a finite sample are too large.
+    """
+    rows = []
+    for metric, found in measured.items():
+        for method, runs in _runs_of(methods).items():
+            mean, values = found.mean(runs), found.values[runs]
+            bounds = np.array(mean.interval()) - found.bias[runs].mean()
+            rows.append((metric, method, mean.value, *bounds, values.std(ddof=1)))
+    return pd.DataFrame(rows, columns=["metric", "method", "value", "low", "high", "sd"])
+
+
+def against_control(
+    measured: Mapping[str, MeasuredRuns], methods: Collection[str]
+) -> dict[tuple[str, str], Estimate]:
+    """LS+ less each other method, by metric and baseline; empty where LS+ is missing."""
+    runs = _runs_of(methods)
+    return {
+        (metric, baseline): found.difference(runs[CONTROL], runs[baseline], paired=False)
+        for metric, found in measured.items()
+        for baseline in methods
+        if CONTROL in methods and baseline != CONTROL
+    }
+
+
+def _runs_of(methods: Collection[str]) -> dict[str, slice]:
+    """Where the runs of each method are among all."""
+    each = len(RUNS)
+    return {method: slice(i * each, (i + 1) * each) for i, method in enumerate(methods)}
 
 
 def of_backbone(backbone: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +162,7 @@ def survivors(intervals: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (backbone, metric), group in tests.groupby(["backbone", "metric"], sort=False):
         chosen = (intervals["backbone"] == backbone) & (intervals["metric"] == metric)
-        values = intervals.loc[chosen].set_index("method")["value"] * CLAIMED[str(metric)]
+        values = intervals.loc[chosen].set_index("method")["value"] * BETTER[str(metric)]
         rows.append(
             {
                 "backbone": backbone,
@@ -144,11 +186,12 @@ def in_words(conclusions: Conclusions) -> str:
     """What the intervals and tests say, in Markdown."""
     tests, claims = conclusions.tests, conclusions.survivors
     lines = [
-        "Metrics of Table 1 on MHIST in percent (CE times 100), mean over three runs, with "
-        f"{CONFIDENCE_LEVEL:.0%} intervals of the method with new seeds on new images: Student's "
-        f"t, of the spread of the runs and of {conclusions.resamples:,} bootstrap resamples of the "
-        "images. ECE, ACE and SCE of a finite sample are too large; their intervals, which take "
-        "that off, may lie below the value.",
+        "Metrics of Table 1 on MHIST in percent (NLL, the paper's CE, times 100), mean over three "
+        f"runs, with {CONFIDENCE_LEVEL:.0%} intervals of the method with new seeds on new images: "
+        "Student's t, of the spread of the runs and of "
+        f"{conclusions.resamples:,} bootstrap resamples of the images. ECE, ACE and SCE of a "
+        "finite sample are too large; their intervals, which take that off, may lie below the "
+        "value.",
         interval_tables(conclusions.intervals, dict.fromkeys(METRICS, 100.0), HEADINGS),
     ]
     if tests.empty:

@@ -19,7 +19,7 @@ def printed_tables() -> pd.DataFrame:
     -------
     DataFrame
         Columns paper (ls_plus, ols_radimagenet), table, dataset, backbone, method, metric, mean, sd
-        (NaN where none is printed), note ("" for most). `ls_plus` prints percent (CE and Brier
+        (NaN where none is printed), note ("" for most). `ls_plus` prints percent (NLL and Brier
         times 100 too), mean and SD of three runs. `ols_radimagenet` prints errors in percent, and
         in table_2 ECE and mean confidence as fractions; two blocks of numbers stand under its Table
         1.

@@ -88,7 +88,8 @@ def table_1_section(artifacts: Artifacts) -> Section:
         "from the published metrics of the runs": table_1.cells(files),
     }
     text = [
-        "Percent (CE and Brier times 100), mean ± sample SD of three runs. As the authors did, "
+        "Percent (NLL, which the paper calls CE, and Brier times 100), mean ± sample SD of three "
+        "runs. As the authors did, "
         "every run's metrics are given 4 decimals, and means and SDs are rounded up. In bold is "
         "what differs.",
     ]

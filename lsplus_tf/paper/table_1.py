@@ -26,7 +26,7 @@ COLUMNS = {
     "ece": "ece",
     "ace": "aece",
     "sce": "sce",
-    "ce": "ce",
+    "nll": "ce",
     "brier": "brierloss",
 }
 METRICS = tuple(COLUMNS)

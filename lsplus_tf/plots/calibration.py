@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError, check_level
-from lsplus_tf.metrics import bin_totals, measures
+from lsplus_tf.metrics import METRICS, bin_totals, measures
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -113,7 +113,7 @@ def reliability_diagram(
     ax.text(
         0.5,
         1.02,
-        f"ECE {measures.ece(predictions, num_bins):.1%}, "
+        f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}, "
         f"accuracy {measures.accuracy(predictions):.1%}, "
         f"confidence {measures.mean_confidence(predictions):.1%}",
         transform=ax.transAxes,
@@ -215,7 +215,8 @@ def classwise_reliability(
     # With many classes most probabilities are near 0, and so is the mean error.
     digits = 1 if classes <= _MOST_PANELS else 2
     ax.set_title(
-        f"SCE {errors.mean():.{digits}%}, the mean of {classes} classes", fontsize="medium"
+        f"{METRICS['sce'].heading} {errors.mean():.{digits}%}, the mean of {classes} classes",
+        fontsize="medium",
     )
     return ax
 

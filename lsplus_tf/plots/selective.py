@@ -7,7 +7,13 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.metrics import aurc, retention_auc, retention_curve, risk_coverage_curve
+from lsplus_tf.metrics import (
+    METRICS,
+    aurc,
+    retention_auc,
+    retention_curve,
+    risk_coverage_curve,
+)
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import Runs
 from lsplus_tf.predictions import Predictions
@@ -61,7 +67,7 @@ def retention_curves(
     def area(run: Predictions) -> float:
         return retention_auc(run, convention=convention)
 
-    ax = _curves(predictions, fractions, accuracies, area, "R-AUC", ax)
+    ax = _curves(predictions, fractions, accuracies, area, METRICS["retention_auc"].heading, ax)
     ax.set(
         xlabel="Fraction decided by the model, most confident first",
         ylabel="Accuracy of model and expert (fraction)",
@@ -111,7 +117,7 @@ def risk_coverage_curves(predictions: Mapping[str, Runs], *, ax: Axes | None = N
     def risks(run: Predictions) -> FloatArray:
         return np.interp(coverages, *risk_coverage_curve(run))
 
-    ax = _curves(predictions, coverages, risks, lambda run: aurc(run), "AURC", ax)
+    ax = _curves(predictions, coverages, risks, lambda run: aurc(run), METRICS["aurc"].heading, ax)
     ax.set_ylim(bottom=0)
     ax.set(
         xlabel="Coverage (fraction answered, most confident first)",

@@ -198,10 +198,12 @@ class Results:
 
     def _saved(self, row: Row, split: str) -> list[dict[str, float]]:
         """The metrics of each run of a row, as they were measured after training."""
-        return [
+        saved = [
             run_folder.read_json(run.folder(self.folder), run_folder.METRICS)[split]
             for run in self._runs(row)
         ]
+        # Runs of before this was named as its function had "ce".
+        return [{"nll" if key == "ce" else key: v for key, v in each.items()} for each in saved]
 
     def _uncalibrated(self, row: Row, split: str) -> list[Predictions]:
         """Those of each run; of an ensemble the mean probabilities of its runs.

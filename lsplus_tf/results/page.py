@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from lsplus_tf import plots
+from lsplus_tf import metrics, plots
 from lsplus_tf.config.methods import short_names
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import (
@@ -42,7 +42,7 @@ _CONVENTION = (
     "audit have the standard ones, mainly another ACE and R-AUC (docs/metrics.md, Conventions)."
 )
 _LEVEL = 1 - CONFIDENCE_LEVEL
-_CLAIMS = {"accuracy": "Accuracy", "ece": "ECE", "brier": "Brier score"}
+_CLAIMS = {key: metrics.METRICS[key].name for key in ("accuracy", "ece", "brier")}
 
 
 def experiment_page(
@@ -217,19 +217,19 @@ def _comparison_table(caption: str, comparison: Comparison) -> Table:
 def _differences(results: Results, uncertainty: Uncertainty) -> list[Block]:
     first = results.rows[0].name
     tests = uncertainty.differences
-    metrics = [metric for metric in METRICS if (results.rows[1].key, metric) in tests]
+    tested = [metric for metric in METRICS if (results.rows[1].key, metric) in tests]
     signs = {"better": "✓ ", "worse": "✗ ", "undecided": ""}
     rows: list[list[str | Cell]] = []
     for row in results.rows[1:]:
         cells: list[str | Cell] = [row.name]
-        for metric in metrics:
+        for metric in tested:
             test = tests[row.key, metric]
             cells.append(Cell(f"{signs[test.verdict]}{_difference(test)}", test.value))
         rows.append(cells)
     return [
         Table(
             f"Each row less {first}, times 100, with new seeds on new images",
-            ["Method", *(_heading(metric) for metric in metrics)],
+            ["Method", *(_heading(metric) for metric in tested)],
             rows,
         ),
         Text(

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 from tabulate import tabulate
 
+from lsplus_tf.metrics import METRICS
 from lsplus_tf.results.finished import Results, Row
 from lsplus_tf.training import run_folder
 
@@ -25,27 +26,16 @@ class Column:
     better: int  # 1: higher, -1: lower, 0: neither
 
 
-COLUMNS = (
-    Column("accuracy", "ACC", 1),
-    Column("auroc", "AUROC", 1),
-    Column("precision", "Precision", 1),
-    Column("recall", "Recall", 1),
-    Column("f1", "F1", 1),
-    Column("ece", "ECE", -1),
-    Column("ace", "ACE", -1),
-    Column("sce", "SCE", -1),
-    Column("ce", "CE", -1),
-    Column("brier", "Brier", -1),
-    Column("top1_error", "Top-1 error", -1),
-    Column("top5_error", "Top-5 error", -1),
-    Column("mean_confidence", "Confidence", 0),
-    Column("retention_auc", "R-AUC", 1),
+COLUMNS = tuple(
+    Column(record.key, record.heading, record.better)
+    for record in METRICS.values()
+    if record.evaluated
 )
-MAIN = ("accuracy", "auroc", "ece", "ce", "brier")
+MAIN = ("accuracy", "auroc", "ece", "nll", "brier")
 _OVER_SEEDS = "mean and sample SD over seeds"
 CAPTION = (
     f"Test metrics times 100, {_OVER_SEEDS}, as the LS+ paper defines them: ECE, "
-    "ACE and SCE with 15 bins, CE the negative log-likelihood in nats, Brier summed over classes."
+    "ACE and SCE with 15 bins, NLL in nats, Brier summed over classes."
 )
 
 

@@ -16,11 +16,17 @@ from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import Column, Comparison
 from lsplus_tf.training import run_folder
 
+
+def _from_labels(key: str) -> Column:
+    record = metrics.METRICS[key]
+    return Column(key, f"{record.heading} from labels", record.better)
+
+
 COLUMNS = (
-    Column("true_accuracy", "ACC", 1),
-    Column("ece", "ECE from labels", -1),
+    Column("true_accuracy", metrics.METRICS["accuracy"].heading, 1),
+    _from_labels("ece"),
     Column("true_calibration_error", "ECE, exact", -1),
-    Column("sce", "SCE from labels", -1),
+    _from_labels("sce"),
     Column("true_static_calibration_error", "SCE, exact", -1),
     Column("excess_log_loss", "Excess log loss", -1),
     Column("total_variation", "Total variation", -1),

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from lsplus_tf import run_comparison
-from lsplus_tf.metrics.method_comparison import Difference, judge
+from lsplus_tf import metrics
+from lsplus_tf.metrics.method_comparison import Difference, MeasuredRuns, judge, measure_runs
+from lsplus_tf.metrics.resampling import Groups, rows_to_rank
+from lsplus_tf.metrics.statistics import NUM_RESAMPLES, intervals_of
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, Row
-from lsplus_tf.run_comparison import Measure, Resampled
 
 METRICS = {column.key: column for column in tables.COLUMNS if column.key in tables.MAIN}
-# Images times predictions times resamples that take some ten seconds of one core; for the AUROC,
-# for which each class is sorted, times classes, half a minute.
-_WORK = _AUROC_WORK = 2e9
-_FEWEST, _MOST = 400, 2000
-_MOST_UNDEFINED = 0.05
-_LARGEST = {"ce": float("inf"), "brier": 2.0}  # of the others 1; bounds may lie beyond
+# Classes times cases that are sorted times predictions, above which the AUROC takes minutes.
+_AUROC_WORK = 1.5e7
+
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,8 @@ class Uncertainty:
         a class is absent from more than 5% of the resamples, and without the AUROC where it would
         take minutes.
     single : keys of the rows with a single prediction, of one seed or an ensemble. Their intervals
-        are about *these networks on new images*, and nothing can be said of the method.
+        are about *these networks on new images*, those of `lsplus_tf.metrics.bootstrap_interval`
+        and of an audit, and nothing can be said of the method.
     differences : by row and metric, less the first row, as fractions, of all rows but the first.
     resamples : how many were drawn.
     images : how many there are.
@@ -60,7 +60,8 @@ class Uncertainty:
     def frame(self) -> pd.DataFrame:
         """One line for each row and metric, for a CSV file."""
         lines = []
-        for (row, metric), (low, high) in self.intervals.items():
+        for row, metric in dict.fromkeys([*self.intervals, *self.differences]):
+            low, high = self.intervals.get((row, metric), (np.nan, np.nan))
             found = self.differences.get((row, metric))
             against = {f"difference_{k}": v for k, v in vars(found).items()} if found else {}
             about = "networks" if row in self.single else "method"
@@ -70,41 +71,66 @@ class Uncertainty:
 
 
 def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
-    """Resample the test split 2,000 times; of many images and runs fewer times, at least 400."""
+    """Resample the test split 1,000 times, in the standard convention."""
     predictions = {row.key: results.predictions(row) for row in results.rows}
-    count = sum(map(len, predictions.values()))
-    first = predictions[results.rows[0].key]
-    images, classes = first[0].scores.shape
+    every = [each for of_row in predictions.values() for each in of_row]
+    images, classes = every[0].scores.shape
     groups = _groups(results)
-    resamples = int(np.clip(_WORK / (images * count), _FEWEST, _MOST))
     keys = list(METRICS)
-    if images * count * resamples * classes > _AUROC_WORK:
+    ranked = rows_to_rank(images, classes, groups, seed).size
+    if ranked * classes * len(every) > _AUROC_WORK:
         keys.remove("auroc")
-    measures = {
-        (metric, row): [_measure(metric, prediction) for prediction in each]
-        for metric in keys
-        for row, each in predictions.items()
+    measured = measure_runs(keys, every, groups, NUM_RESAMPLES, seed)
+    single = frozenset(row for row, of_row in predictions.items() if len(of_row) == 1)
+    bounds: dict[str, dict[str, Bounds]] = {row: {} for row in predictions}
+    runs, start = {}, 0
+    for row, of_row in predictions.items():
+        runs[row] = slice(start, start := start + len(of_row))
+        bounds[row] = (
+            _of_networks(keys, of_row[0], groups, seed)
+            if row in single
+            else {metric: _of_method(metric, measured[metric], runs[row]) for metric in keys}
+        )
+    # A class may be absent from too many resamples, or all of a row's may be alike.
+    shown = [metric for metric in keys if not np.isnan(measured[metric].bias).any()]
+    intervals = {
+        (row, metric): bounds[row][metric]
+        for metric in shown
+        for row in predictions
+        if not np.isnan(bounds[row][metric]).any()
     }
-    # A class may be absent from a resample, whose AUROC is then not a number.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = run_comparison.resample(measures, images, resamples, seed, groups)
-    single = frozenset(row for row, each in predictions.items() if len(each) == 1)
-    intervals = {}
-    differences = {}
-    for metric in keys:
-        found = {row: resampled[metric, row] for row in predictions}
-        if any(np.isnan(each.drawn).mean() > _MOST_UNDEFINED for each in found.values()):
-            continue
-        for row, each in found.items():
-            low, high = each.interval() if row in single else each.method_interval()
-            intervals[row, metric] = max(low, 0.0), min(high, _LARGEST.get(metric, 1.0))
-        for row, difference in _differences(results, METRICS[metric].better, found).items():
-            differences[row, metric] = difference
+    differences = {
+        (row, metric): difference
+        for metric in shown
+        for row, difference in _differences(results, metric, measured[metric], runs).items()
+    }
     number = None if groups is None else np.unique(groups).size
-    return Uncertainty(intervals, single, differences, resamples, images, number)
+    return Uncertainty(intervals, single, differences, NUM_RESAMPLES, images, number)
 
 
-def _groups(results: Results) -> NDArray[np.intp] | None:
+def _of_networks(
+    keys: Sequence[str], predictions: Predictions, groups: Groups, seed: int
+) -> dict[str, Bounds]:
+    """The intervals of one prediction on new images."""
+    records = [metrics.METRICS[key] for key in keys]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
+        found = intervals_of(records, predictions, groups=groups, seed=seed)
+    return {key: (each.low, each.high) for key, each in zip(keys, found, strict=True)}
+
+
+def _of_method(metric: str, measured: MeasuredRuns, runs: slice) -> Bounds:
+    """The interval of a method's mean with new seeds on new images.
+
+    A calibration error of few images is too large, and that of their resamples larger still, so
+    that the resamples' mean deviation is taken off.
+    """
+    bias = measured.bias[runs].mean()
+    low, high = np.clip(measured.mean(runs).interval() - bias, *metrics.METRICS[metric].bounds)
+    return float(low), float(high)
+
+
+def _groups(results: Results) -> Groups:
     """The groups of the test images, if a run says them; those of older versions do not."""
     for run in results.runs:
         found = results.saved(run, "test")
@@ -113,30 +139,18 @@ def _groups(results: Results) -> NDArray[np.intp] | None:
     return None
 
 
-def _measure(metric: str, predictions: Predictions) -> Measure:
-    """A metric as the table has it, in the LS+ paper's convention."""
-    labels, single = predictions.labels, predictions.probabilities.astype(np.float32)
-    match metric:
-        case "accuracy":
-            largest = single == single.max(axis=1, keepdims=True)
-            right = largest[np.arange(labels.size), labels] & (largest.sum(axis=1) == 1)
-            return run_comparison.mean_of(right.astype(np.float64))
-        case "ce":
-            true = predictions.true_probability.astype(np.float64)
-            return run_comparison.mean_of(-np.log(true.clip(1e-7, 1 - 1e-7)))
-    return run_comparison.measure_of(metric, labels, single)
-
-
 def _differences(
-    results: Results, better: int, found: Mapping[str, Resampled]
+    results: Results, metric: str, measured: MeasuredRuns, runs: Mapping[str, slice]
 ) -> dict[str, Difference]:
     """Each row less the first, a family of tests."""
     first, *others = results.rows
     estimates = {
-        row.key: found[row.key].difference(found[first.key], paired=_same_networks(row, first))
+        row.key: measured.difference(
+            runs[row.key], runs[first.key], paired=_same_networks(row, first)
+        )
         for row in others
     }
-    return judge(estimates, dict.fromkeys(estimates, better))
+    return judge(estimates, dict.fromkeys(estimates, METRICS[metric].better))
 
 
 def _same_networks(row: Row, other: Row) -> bool:

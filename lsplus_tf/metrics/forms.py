@@ -1,0 +1,230 @@
+"""Metrics in the forms in which they are resampled: sums over the cases, or their ranks.
+
+A form takes how often each case counts, for many resamples at once; there is no loop over resamples
+or cases in any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from lsplus_tf.metrics.bin_totals import PAPER_BINS, bin_index, equal_width_edges
+from lsplus_tf.metrics.measures import ClassScore
+from lsplus_tf.metrics.metric import OfWeights, Sums, Values, Weights
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.arrays import FloatArray
+
+# Sums --------------------------------------------------------------------------------------------
+
+
+def _sums(
+    columns: npt.NDArray[np.integer[Any]],
+    values: npt.NDArray[Any] | None,
+    width: int,
+    finish: Callable[[Values, Values], Values],
+) -> Sums:
+    """What adds `values` (N, T), by default ones, to the sums `columns` (N, T) of `width` many."""
+    samples, terms = columns.shape
+    data = np.ones(columns.size) if values is None else values.astype(np.float64).ravel()
+    starts = np.arange(samples + 1) * terms
+    return Sums(csr_array((data, columns.ravel(), starts), shape=(samples, width)), finish)
+
+
+def mean_of(values: npt.NDArray[Any]) -> Sums:
+    """The mean of a value (N,) of each case."""
+    columns = np.zeros((values.size, 1), np.intp)
+    return _sums(columns, values[:, np.newaxis], 1, lambda samples, sums: sums[0] / samples)
+
+
+def mean_of_blocks(
+    measure: Callable[[Predictions], Iterable[npt.NDArray[Any]]],
+) -> Callable[[Predictions], Sums]:
+    """The same of values that come in blocks of cases."""
+    return lambda predictions: mean_of(np.concatenate(list(measure(predictions))))
+
+
+def _bins(values: FloatArray) -> npt.NDArray[np.intp]:
+    edges = equal_width_edges(PAPER_BINS, values.dtype)
+    return bin_index(values, edges, "standard", "right") - 1
+
+
+def width_gap(scores: FloatArray, outcomes: npt.NDArray[Any]) -> Sums:
+    """The calibration error of scores (N,) in bins of equal width, against outcomes in [0, 1]."""
+    gaps = scores.astype(np.float64) - outcomes
+    return _sums(
+        _bins(scores)[:, np.newaxis],
+        gaps[:, np.newaxis],
+        PAPER_BINS,
+        lambda samples, sums: np.abs(sums).sum(axis=0) / samples,
+    )
+
+
+def ece(predictions: Predictions) -> Sums:
+    return width_gap(predictions.confidence, predictions.correct)
+
+
+def mce(predictions: Predictions) -> Sums:
+    bins = _bins(predictions.confidence)
+    gaps = predictions.confidence.astype(np.float64) - predictions.correct
+
+    def largest(_: Values, sums: Values) -> Values:
+        # Weights are whole numbers, so that a bin is empty or holds at least one sample.
+        held = sums[PAPER_BINS:].clip(min=1)
+        return np.asarray((np.abs(sums[:PAPER_BINS]) / held).max(axis=0))
+
+    return _sums(
+        np.stack([bins, bins + PAPER_BINS], axis=1),
+        np.stack([gaps, np.ones_like(gaps)], axis=1),
+        2 * PAPER_BINS,
+        largest,
+    )
+
+
+def sce(predictions: Predictions) -> Sums:
+    samples, classes = predictions.probabilities.shape
+    gaps = predictions.probabilities.astype(np.float64)
+    gaps[np.arange(samples), predictions.labels] -= 1
+    return _sums(
+        _bins(predictions.probabilities) + np.arange(classes) * PAPER_BINS,
+        gaps,
+        classes * PAPER_BINS,
+        lambda samples, sums: np.abs(sums).sum(axis=0) / samples / classes,
+    )
+
+
+def mean_over_classes(score: ClassScore) -> Callable[[Predictions], Sums]:
+    """The mean of a score over the classes that count."""
+
+    def sums(predictions: Predictions) -> Sums:
+        classes = predictions.probabilities.shape[1]
+        misses = 3 * classes
+        columns = [
+            np.where(predictions.correct, predictions.labels, misses),
+            predictions.labels + classes,
+            predictions.predicted.astype(np.intp) + 2 * classes,
+        ]
+
+        def mean(_: Values, sums: Values) -> Values:
+            return np.nanmean(score(*sums[:misses].reshape(3, classes, -1)), axis=0)
+
+        return _sums(np.stack(columns, axis=1), None, misses + 1, mean)
+
+    return sums
+
+
+# Ranks -------------------------------------------------------------------------------------------
+
+
+def auroc(predictions: Predictions) -> OfWeights:
+    classes = []
+    for k, column in predictions.rankings():
+        order = np.argsort(column)
+        own = np.flatnonzero(predictions.labels == k)
+        below, up_to = (
+            np.searchsorted(column[order], column[own], side) for side in ("left", "right")
+        )
+        classes.append((order, own, below, up_to))
+
+    def of_weights(weights: Weights) -> Values:
+        samples = weights.sum(axis=1).astype(np.float64)
+        areas = np.zeros(samples.size)
+        cumulative = np.zeros((samples.size, weights.shape[1] + 1), np.int32)
+        for order, own, below, up_to in classes:
+            _cumulate(weights.take(order, axis=1), cumulative[:, 1:])
+            mine = weights.take(own, axis=1)
+            positives = mine.sum(axis=1).astype(np.float64)
+            # Against each other and themselves, a class's own cases win half of all pairs.
+            before = cumulative.take(below, axis=1) + cumulative.take(up_to, axis=1)
+            wins = (_dot(mine, before) - positives**2) / 2
+            pairs = positives * (samples - positives)
+            # NaN for a class that is absent, or the only one.
+            areas += wins / np.where(pairs > 0, pairs, np.nan)
+        return areas / len(classes)
+
+    return of_weights
+
+
+def by_confidence(
+    measure: Callable[[FloatArray, Weights, Weights], Values],
+) -> Callable[[Predictions], OfWeights]:
+    """A measure of the cases from the most to the least confident.
+
+    It receives the different confidences in descending order (P,), how many cases have each (M, P),
+    and how many of them are right (M, P).
+    """
+
+    def form(predictions: Predictions) -> OfWeights:
+        order = np.argsort(-predictions.confidence)
+        ranked = predictions.confidence[order]
+        correct = predictions.correct[order].astype(np.int32)
+        starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
+        confidence = ranked[starts]
+
+        def of_weights(weights: Weights) -> Values:
+            drawn = weights.take(order, axis=1)
+            hits = drawn * correct
+            if starts.size < order.size:
+                drawn, hits = (np.add.reduceat(each, starts, axis=1) for each in (drawn, hits))
+            return measure(confidence, drawn, hits)
+
+        return of_weights
+
+    return form
+
+
+def mass_gap(confidence: FloatArray, drawn: Weights, hits: Weights) -> Values:
+    """The ACE; where a bin ends among equal confidences it takes its share of their gap."""
+    gaps = confidence.astype(np.float64) * drawn - hits
+    ranks = _cumulate(drawn)
+    resamples, places = ranks.shape
+    sizes = ranks[:, -1:].astype(np.int64)
+    ends = np.arange(1, PAPER_BINS + 1) * sizes // PAPER_BINS
+    # The place in which each bin ends. All resamples' ranks are searched as one ascending row.
+    first = np.arange(resamples)[:, np.newaxis]
+    apart = first * (sizes.max() + 1)
+    cut = np.searchsorted((ranks + apart).ravel(), ends + apart)
+    own, all_gaps = drawn.ravel()[cut], gaps.ravel()
+    # Sums from each cut to the next: of the places, less what the next bin has of the last.
+    cuts = np.hstack([first * places, cut])
+    whole = np.add.reduceat(all_gaps, cuts.ravel()).reshape(cuts.shape)[:, :-1]
+    whole[np.diff(cuts, axis=1) == 0] = 0
+    inside = (ends - ranks.ravel()[cut] + own) / own.clip(min=1) * all_gaps[cut]
+    bins = whole + np.diff(inside, axis=1, prepend=0)
+    return np.asarray(np.abs(bins).sum(axis=1) / sizes[:, 0])
+
+
+def retention_area(_: FloatArray, drawn: Weights, hits: Weights) -> Values:
+    """The area under the retention curve, which is straight among equal confidences."""
+    samples = drawn.sum(axis=1)
+    decided = _dot(drawn, _cumulate(hits)) - _dot(drawn, hits) / 2
+    return np.asarray(decided / samples**2 + 0.5)
+
+
+def mean_risk(_: FloatArray, drawn: Weights, hits: Weights) -> Values:
+    """The AURC: the mean over i = 1..n of the share of errors among the i most confident."""
+    up_to = _cumulate(drawn)
+    samples = up_to[:, -1]
+    # An error at rank j counts in the shares from i = j on, with 1/i each: h(n) - h(j - 1). Among
+    # equal confidences the errors' ranks are any, and h their mean.
+    harmonic = np.concatenate(([0.0], np.cumsum(1 / np.arange(1, samples.max() + 1))))
+    sums = np.concatenate(([0.0], np.cumsum(harmonic)))
+    places = np.flatnonzero((hits < drawn).any(axis=0))
+    up_to, own, right = (each.take(places, axis=1) for each in (up_to, drawn, hits))
+    means = (sums.take(up_to) - sums.take(up_to - own)) / own.clip(min=1)
+    weighed = _dot(own - right, harmonic[samples, np.newaxis] - means)
+    return np.asarray(weighed / samples)
+
+
+def _cumulate(values: Weights, out: Weights | None = None) -> Weights:
+    """Cumulative sums along the rows; the whole numbers are small enough for 32 bits."""
+    return np.cumsum(values, axis=1, dtype=np.int32, out=out)
+
+
+def _dot(first: Weights, second: Weights | Values) -> Values:
+    """The products' sum in each row."""
+    return np.asarray(np.einsum("mn,mn->m", first, second, dtype=np.float64))

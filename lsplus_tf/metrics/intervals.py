@@ -1,0 +1,219 @@
+"""Confidence intervals from resamples: their three methods, and a fourth for shares.
+
+* percentile: the quantiles of the resampled values.
+* bca: those that correct for the median's bias and for the skewness, which the values with one unit
+  left out in turn give.
+* reflected: the value less the resamples' deviations from it. For metrics that are too large in a
+  finite sample, and larger still in a resample of it, as binned calibration errors are: where the
+  percentiles lie too high by the sample's excess and the resamples', it takes the second off the
+  first. In a simulation of two-class models whose confidence was 0.02, 0.05 or 0.1 above the
+  accuracy, 200 samples each of 100 to 5,000 cases, reflected 95% intervals covered the true ECE in
+  73 to 94%, the MCE in 72 to 90%, and from 1,000 cases on the ACE in 86 to 94%, in fewer below (48
+  to 90%); percentiles in 0 to 97%, fewest with few cases, and the MCE in at most 3%.
+* agresti_coull: of a share of the cases, as if two more had counted and two more had not. Twenty
+  cases of which all are right have an interval of some width then, which no resample of them gives.
+
+What a metric's record says is the one that :func:`~lsplus_tf.metrics.bootstrap_interval`, an audit
+and a report take. No interval ends beyond the values that there can be.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from lsplus_tf.metrics.metric import IntervalMethod, Values
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its confidence interval.
+
+    Attributes
+    ----------
+    value : float
+        The metric, or the difference, on the samples themselves.
+    low, high : float
+        Bounds of the interval; NaN where it does not exist.
+    standard_error : float
+        Standard deviation of the resampled values, NaN for a single one; for "agresti_coull" that
+        of the share with the four cases more.
+    confidence_level : float
+        In (0, 1).
+    method : {"percentile", "bca", "reflected", "agresti_coull"}
+    num_resamples : int
+        Resamples drawn; none for "agresti_coull".
+    num_undefined : int
+        Those among them on which the metric is not defined.
+
+    Examples
+    --------
+    >>> from lsplus_tf.metrics import bootstrap_interval
+    >>> interval = bootstrap_interval("accuracy", [0, 1] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20)
+    >>> interval.value, interval.low < 0.5 < interval.high
+    (0.5, True)
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    confidence_level: float
+    method: IntervalMethod
+    num_resamples: int
+    num_undefined: int
+
+
+def share_interval(
+    value: float, hits: Values, groups: npt.NDArray[np.intp] | None, confidence_level: float
+) -> Interval:
+    """Agresti and Coull's interval of the share of hits; cases of a group vary together."""
+    centre = (hits.sum() + 2) / (hits.size + 4)
+    added = np.array([0.0, 0.0, 1.0, 1.0]) - centre
+    error, freedom = mean_error(hits - centre, added, groups)
+    half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error
+    low, high = np.clip((centre - half, centre + half), 0, 1)
+    bounds = float(low), float(high)
+    return Interval(value, *bounds, error, confidence_level, "agresti_coull", 0, 0)
+
+
+def mean_error(
+    residuals: Values, added: Values, groups: npt.NDArray[np.intp] | None
+) -> tuple[float, float]:
+    """The standard error of a mean, and its degrees of freedom: the sandwich of the groups' sums.
+
+    Parameters
+    ----------
+    residuals : ndarray of float64, shape (N,)
+        From the mean.
+    added : ndarray of float64
+        Those of cases that are made up, each on its own.
+    groups : ndarray of int, shape (N,), or None
+        Cases of a group vary together.
+
+    Returns
+    -------
+    error, freedom : float
+        NaN and 0 where there is a single unit.
+    """
+    samples = residuals.size + added.size
+    totals, units = residuals, samples
+    if groups is not None:
+        totals = np.bincount(pd.factorize(groups)[0], residuals).astype(np.float64)
+        units = totals.size
+    if units < 2:
+        return float("nan"), 0
+    squares = np.sum(totals**2) + np.sum(added**2)
+    return float(np.sqrt(squares * units / (units - 1)) / samples), units - 1
+
+
+def bootstrap(
+    value: float,
+    drawn: Values,
+    left_out: Values,
+    confidence_level: float,
+    method: IntervalMethod,
+    bounds: tuple[float, float] | None,
+    stacklevel: int = 3,
+) -> tuple[Interval, float]:
+    """The interval, and the two-sided p value of zero.
+
+    Parameters
+    ----------
+    value : float
+    drawn : ndarray of float64, shape (M,)
+        On resamples.
+    left_out : ndarray of float64, shape (U,)
+        Without each unit in turn, for "bca".
+    confidence_level : float
+    method : {"percentile", "bca", "reflected"}
+    bounds : tuple of float, or None
+        Of the metric; None of a difference. Where all resamples are alike a metric has no interval,
+        and a difference one without width.
+    stacklevel : int
+        How far up the warnings point.
+    """
+    nan, num_resamples = float("nan"), drawn.size
+    if np.isnan(value):
+        empty = Interval(nan, nan, nan, nan, confidence_level, method, num_resamples, num_resamples)
+        return empty, nan
+    defined = drawn[~np.isnan(drawn)]
+    undefined = num_resamples - defined.size
+    settings = confidence_level, method, num_resamples, undefined
+    if undefined:
+        warnings.warn(
+            f"the metric is NaN on {undefined} of {num_resamples} resamples, which are left out "
+            "(a class may be absent from them)",
+            stacklevel=stacklevel,
+        )
+    if undefined > (1 - confidence_level) * num_resamples:
+        return Interval(value, nan, nan, nan, *settings), nan
+    error = float(defined.std(ddof=1)) if defined.size > 1 else nan
+    if np.ptp(defined) <= rounding(value):
+        what = "there is no interval" if bounds else "the interval has no width"
+        warnings.warn(
+            f"all resamples give {defined[0]:g}: {what}, as the bootstrap cannot tell what the "
+            "sample does not show",
+            stacklevel=stacklevel,
+        )
+        if bounds:
+            return Interval(value, nan, nan, error, *settings), nan
+    if method == "reflected":
+        defined = 2 * value - defined
+    below = _share_below(defined, value)
+    outside = not 0.05 <= (below * defined.size + 1) / (defined.size + 2) <= 0.95
+    if outside and method != "reflected":
+        warnings.warn(
+            f"{below:.1%} of the resampled values are below the value, {value:.4g}: resampling "
+            "biases the metric by more than it varies, so that its interval cannot be trusted",
+            stacklevel=stacklevel,
+        )
+    bias = _normal_quantile(below, defined.size) if method == "bca" else 0.0
+    skew = _acceleration(left_out[~np.isnan(left_out)]) if method == "bca" else 0.0
+    tails = stats.norm.ppf([(1 - confidence_level) / 2, (1 + confidence_level) / 2])
+    ends = np.quantile(defined, stats.norm.cdf(bias + _bent(bias + tails, -skew)))
+    low, high = np.clip(ends, *(bounds or (-np.inf, np.inf)))
+    interval = Interval(value, float(low), float(high), error, *settings)
+
+    # The level at which a bound is 0: the shift above, undone.
+    def tail(share: float) -> float:
+        shift = _normal_quantile(share, defined.size) - bias
+        return float(stats.norm.cdf(_bent(shift, skew) - bias))
+
+    not_above = (1 + np.count_nonzero(defined <= 0)) / (1 + defined.size)
+    not_below = (1 + np.count_nonzero(defined >= 0)) / (1 + defined.size)
+    smaller = min(tail(not_above), 1 - tail(1 - not_below))
+    return interval, float(np.clip(2 * smaller, 2 / (1 + defined.size), 1))
+
+
+def rounding(value: float) -> float:
+    """What sums in another order may be off by, generously."""
+    return 1e-12 * max(1.0, abs(value))
+
+
+def _share_below(values: Values, point: float) -> float:
+    """Share of values below the point, those equal to it but for rounding by half."""
+    margin = rounding(point)
+    below, not_above = values < point - margin, values <= point + margin
+    return float((below.mean() + not_above.mean()) / 2)
+
+
+def _normal_quantile(share: float, size: int) -> float:
+    """Quantile of a share that is known to half a value of `size`, and so never infinite."""
+    return float(stats.norm.ppf(np.clip(share, 0.5 / (1 + size), 1 - 0.5 / (1 + size))))
+
+
+def _acceleration(left_out: Values) -> float:
+    deviations = left_out.mean() - left_out
+    squares = np.sum(deviations**2)
+    return float(np.sum(deviations**3) / (6 * squares**1.5)) if squares > 0 else 0.0
+
+
+def _bent(shift: npt.ArrayLike, skew: float) -> Values:
+    """shift / (1 + skew shift), which beyond its pole is as far as it goes."""
+    return np.asarray(shift / np.maximum(1 + skew * np.asarray(shift), 1e-12))

@@ -1,0 +1,349 @@
+"""The one resampler: metrics of cases that are drawn with replacement, left out or exchanged.
+
+Intervals, differences of two models, permutation tests and means over runs are made of it, in
+:mod:`lsplus_tf.metrics.statistics`, :mod:`lsplus_tf.metrics.method_comparison`, an audit and a
+report. Whatever asks, the same seed draws the same cases, and these rules hold:
+
+* With groups, whole ones are drawn, as many as there are. A unit is a group, or else a case.
+* More than 5,000 units are drawn as 5,000 random blocks of them. The sum over a random block varies
+  as those of its units do together, so that resampled blocks give a mean the same standard error,
+  known to 1% as there are so many.
+* Metrics that sort the cases take a random part of more than 10,000, fewer with many classes. How
+  far resamples of the part are from its value is narrowed by the square root of its share of the
+  units.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.sparse import csr_array
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics.metric import Form, Metric, OfWeights, Sums, Values, Weights
+from lsplus_tf.predictions import Predictions, concatenated
+
+BLOCKS = 5_000
+RANKED = 10_000
+_RANKED_VALUES = 200_000  # cases times classes
+_CACHED = 2**18  # resampled units in a block that stays in the processor's cache
+
+Groups = npt.NDArray[np.intp] | None
+
+
+def check_groups(groups: npt.ArrayLike, samples: int) -> npt.NDArray[np.intp]:
+    """The number of each case's group."""
+    array = np.asarray(groups)
+    if array.shape != (samples,):
+        raise InputError(f"groups: expected shape ({samples},), received {array.shape}")
+    codes, distinct = pd.factorize(array)
+    if (codes < 0).any():
+        row = int(np.argmax(codes < 0))
+        raise InputError(
+            f"groups: expected a group for every sample, received {array[row]} at row {row}"
+        )
+    if len(distinct) < 2:
+        raise InputError(f"groups: expected at least two groups, received only {distinct[0]!r}")
+    return codes
+
+
+# What is drawn -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases that are resampled.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (n,), or None
+        Which they are of all; None where they are all of them.
+    unit : ndarray of int, shape (n,)
+        The unit that each is drawn with.
+    units : int
+        How many there are.
+    narrower : float
+        By what a part's deviations are multiplied, to be those of all.
+    """
+
+    rows: npt.NDArray[np.intp] | None
+    unit: npt.NDArray[np.intp]
+    units: int
+    narrower: float = 1.0
+
+    @classmethod
+    def all_of(cls, samples: int, groups: Groups, seed: int) -> Cases:
+        """All cases."""
+        unit, units = _in_blocks(np.arange(samples) if groups is None else groups, seed)
+        return cls(None, unit, units)
+
+    @classmethod
+    def to_rank(cls, samples: int, classes: int, groups: Groups, seed: int) -> Cases:
+        """Those that are few enough to be sorted often."""
+        rows = rows_to_rank(samples, classes, groups, seed)
+        if rows.size == samples:
+            return cls.all_of(samples, groups, seed)
+        codes = np.arange(rows.size) if groups is None else pd.factorize(groups[rows])[0]
+        share = _units(codes) / (samples if groups is None else _units(groups))
+        return cls(rows, *_in_blocks(codes, seed), float(np.sqrt(share)))
+
+
+def rows_to_rank(samples: int, classes: int, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
+    """A random choice of the cases, of whole groups, that is small enough to be sorted often."""
+    most = min(RANKED, max(1000, _RANKED_VALUES // classes))
+    if samples <= most:
+        return np.arange(samples)
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return np.sort(rng.choice(samples, most, replace=False))
+    order = rng.permutation(_units(groups))
+    sizes = np.bincount(groups)[order]
+    taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
+    return np.flatnonzero(np.isin(groups, taken))
+
+
+def _in_blocks(codes: npt.NDArray[np.intp], seed: int) -> tuple[npt.NDArray[np.intp], int]:
+    units = _units(codes)
+    if units <= BLOCKS:
+        return codes, units
+    blocks = np.random.default_rng(seed).permutation(units) % BLOCKS
+    return blocks[codes], BLOCKS
+
+
+def _units(codes: npt.NDArray[np.intp]) -> int:
+    return int(codes.max()) + 1
+
+
+# Forms on what is drawn --------------------------------------------------------------------------
+
+
+class _Summed:
+    """Each resample by one product of the units' terms with how often each is drawn."""
+
+    def __init__(self, form: Sums, cases: Cases) -> None:
+        ones = np.ones(cases.unit.size)
+        members = csr_array((ones, (cases.unit, np.arange(cases.unit.size))))
+        self.finish, self.sizes = form.finish, members.sum(axis=1)
+        self.terms = members @ form.terms
+        self.totals = self.terms.sum(axis=0)
+
+    def of(self, drawn: _Drawn) -> Values:
+        sums = self.terms.T @ drawn.columns
+        return self.finish(np.einsum("u,um->m", self.sizes, drawn.columns), sums)
+
+    def without_one(self) -> Values:
+        rows = max(1, _CACHED // self.totals.size)
+        blocks = []
+        for start in range(0, self.sizes.size, rows):
+            block = slice(start, start + rows)
+            rest = self.totals[:, np.newaxis] - self.terms[block].toarray().T
+            blocks.append(self.finish(self.sizes.sum() - self.sizes[block], rest))
+        return np.concatenate(blocks)
+
+
+class _Weighed:
+    """Each resample from how often each case is drawn."""
+
+    def __init__(self, form: OfWeights, cases: Cases) -> None:
+        self.form, self.cases = form, cases
+
+    def of(self, drawn: _Drawn) -> Values:
+        return self.form(drawn.of_cases)
+
+    def without_one(self) -> Values:
+        unit, units = self.cases.unit, self.cases.units
+        return np.concatenate(
+            [
+                self.form((np.array(some)[:, np.newaxis] != unit).astype(np.int32))
+                for some in _blocks(units, unit.size)
+            ]
+        )
+
+
+class _Drawn:
+    """How often each unit is drawn, whole numbers (M, U), in the forms that are asked for."""
+
+    def __init__(self, counts: npt.NDArray[np.integer[Any]], cases: Cases) -> None:
+        self._counts, self._unit, self._units = counts, cases.unit, cases.units
+
+    @cached_property
+    def columns(self) -> Values:
+        """The same, (U, M)."""
+        return self._counts.T.astype(np.float64, order="C")
+
+    @cached_property
+    def of_cases(self) -> Weights:
+        """How often each case is, (M, n)."""
+        counts = self._counts.astype(np.int32)
+        alone = self._unit.size == self._units and (np.diff(self._unit) == 1).all()
+        return counts if alone else counts.take(self._unit, axis=1)
+
+
+def _on(form: Form, cases: Cases) -> _Summed | _Weighed:
+    return _Summed(form, cases) if isinstance(form, Sums) else _Weighed(form, cases)
+
+
+def resampled(forms: Sequence[Form], cases: Cases, repetitions: int, seed: int) -> Values:
+    """Of each form (F, M), on the same M resamples of as many units as there are."""
+    rng, units = np.random.default_rng(seed), cases.units
+    statistics = [_on(form, cases) for form in forms]
+    summed = all(isinstance(form, Sums) for form in forms)
+    values = np.empty((len(forms), repetitions))
+    for some in _blocks(repetitions, units if summed else cases.unit.size):
+        chosen = rng.integers(units, size=(len(some), units))
+        chosen += np.arange(len(some))[:, np.newaxis] * units
+        counts = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
+        drawn = _Drawn(counts, cases)
+        for value, statistic in zip(values, statistics, strict=True):
+            value[some.start : some.stop] = statistic.of(drawn)
+    return values
+
+
+def exchanged(form: Form, cases: Cases, repetitions: int, seed: int) -> Values:
+    """The difference (M,) of two models that have exchanged half of the units.
+
+    `form` is of the first model's cases and, after them, the second's.
+    """
+    rng, units = np.random.default_rng(seed), cases.units
+    both = Cases(None, np.concatenate([cases.unit, cases.unit + units]), 2 * units)
+    statistic = _on(form, both)
+    values = np.empty(repetitions)
+    for some in _blocks(repetitions, both.unit.size):
+        swap = rng.integers(2, size=(len(some), units))
+        of_first, of_second = np.hstack([1 - swap, swap]), np.hstack([swap, 1 - swap])
+        first, second = (statistic.of(_Drawn(each, both)) for each in (of_first, of_second))
+        values[some.start : some.stop] = first - second
+    return values
+
+
+def _blocks(count: int, size: int) -> Iterator[range]:
+    """Of `count` columns of a size, those that are held at a time."""
+    step = max(1, _CACHED // size)
+    return (range(start, min(start + step, count)) for start in range(0, count, step))
+
+
+# Metrics of models -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A metric of R models of the same cases.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (R,)
+        Of each model.
+    drawn : ndarray of float64, shape (R, M)
+        On each resample, the same ones for all models.
+    units : int
+        How many units were drawn each time.
+    left_out : ndarray of float64, shape (R, U)
+        Without each of the units in turn, if asked for.
+    """
+
+    values: Values
+    drawn: Values
+    units: int
+    left_out: Values
+
+
+def resample_forms(forms: Sequence[Form], cases: Cases, num_resamples: int, seed: int) -> Resampled:
+    """What is no metric of :data:`lsplus_tf.metrics.METRICS`, in a form for each model."""
+    everything = Cases(None, np.arange(cases.unit.size), cases.unit.size)
+    once = _Drawn(np.ones((1, cases.unit.size), np.int32), everything)
+    values = np.array([_on(form, everything).of(once)[0] for form in forms])
+    drawn = resampled(forms, cases, num_resamples, seed)
+    return Resampled(values, drawn, cases.units, np.zeros((len(forms), 1)))
+
+
+def resample(
+    metrics: Sequence[Metric],
+    models: Sequence[Predictions],
+    groups: Groups,
+    num_resamples: int,
+    seed: int,
+    *,
+    without_one: bool = False,
+) -> list[Resampled]:
+    """Each metric of the models, all on the same resamples."""
+    samples, classes = models[0].scores.shape
+    values = [_values(metric, models) for metric in metrics]
+    found: dict[int, Resampled] = {}
+    for ranks in (False, True):
+        chosen = [i for i, metric in enumerate(metrics) if metric.ranks == ranks]
+        if not chosen:
+            continue
+        cases = _cases(ranks, samples, classes, groups, seed)
+        part = [model if cases.rows is None else model.take(cases.rows) for model in models]
+        forms = [metrics[i].form(model) for i in chosen for model in part]
+        shape = len(chosen), len(models), -1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # one for each resample without a class
+            drawn = resampled(forms, cases, num_resamples, seed).reshape(shape)
+            left_out = (
+                np.stack([_on(form, cases).without_one() for form in forms]).reshape(shape)
+                if without_one
+                else np.zeros((*shape[:2], 1))
+            )
+        for i, here, rest in zip(chosen, drawn, left_out, strict=True):
+            if cases.rows is not None:
+                deviations = here - _values(metrics[i], part)[:, np.newaxis]
+                here = values[i][:, np.newaxis] + cases.narrower * deviations
+            found[i] = Resampled(values[i], here, cases.units, rest)
+    return [found[i] for i in range(len(metrics))]
+
+
+def _values(metric: Metric, models: Sequence[Predictions]) -> Values:
+    return np.array([metric.value(model, "standard") for model in models])
+
+
+def exchange(
+    metric: Metric, models: Sequence[Predictions], groups: Groups, repetitions: int, seed: int
+) -> Values:
+    """The difference (M,) of two models after each exchange of half of the units."""
+    samples, classes = models[0].scores.shape
+    cases = _cases(metric.ranks, samples, classes, groups, seed)
+    part = [model if cases.rows is None else model.take(cases.rows) for model in models]
+    return cases.narrower * exchanged(metric.form(concatenated(part)), cases, repetitions, seed)
+
+
+def _cases(ranks: bool, samples: int, classes: int, groups: Groups, seed: int) -> Cases:
+    if ranks:
+        return Cases.to_rank(samples, classes, groups, seed)
+    return Cases.all_of(samples, groups, seed)
+
+
+def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric:
+    """A user's function of labels and probabilities, evaluated on the rows of each resample."""
+
+    def measure(labels: npt.NDArray[np.int64], probabilities: Any) -> float:
+        value = np.asarray(function(labels, probabilities))
+        if value.ndim or value.dtype.kind not in "fiub":
+            raise InputError(f"metric: expected a function that returns a number, received {value}")
+        return float(value)
+
+    def form(predictions: Predictions) -> OfWeights:
+        labels, rows = predictions.labels, predictions.probabilities
+
+        def of_weights(weights: Weights) -> Values:
+            chosen = (np.repeat(np.arange(labels.size), each) for each in weights)
+            return np.array([measure(labels[some], rows[some]) for some in chosen])
+
+        return of_weights
+
+    return Metric(
+        key="",
+        function="",
+        name="",
+        better=0,
+        value=lambda predictions, _: measure(predictions.labels, predictions.probabilities),
+        form=form,
+        bounds=(-np.inf, np.inf),
+    )

@@ -1,0 +1,176 @@
+"""The same number has the same interval from a function, in an audit and in a report."""
+
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import lsplus_tf as lsp
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import METRICS, bootstrap_interval
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.results.finished import Row
+from lsplus_tf.results.uncertainty import measure_uncertainty
+
+ROW = Row("model", "Model", "hard_labels", (0,))
+
+
+def drawn(seed, samples, classes, *, sharp=1.5, group_size=None, logits=False):
+    """An overconfident model's predictions, and the labels that its softmax would have drawn."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(samples, classes)) * sharp
+    labels = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
+    groups = None if group_size is None else np.arange(samples) // group_size
+    given = {"logits": 2 * scores} if logits else {"probabilities": lsp.metrics.softmax(2 * scores)}
+    return Predictions(labels, **given, groups=groups)
+
+
+def right_but_for(wrong, samples=60):
+    """Two classes; the most probable is wrong in so many cases."""
+    labels = np.arange(samples) % 2
+    right = np.where(np.arange(samples) < wrong, 1 - labels, labels)
+    return Predictions(labels, np.where(right[:, None] == [0, 1], 0.9, 0.1))
+
+
+SETS = {
+    "few cases": lambda: drawn(0, 40, 2),
+    "two classes": lambda: drawn(1, 400, 2),
+    "groups": lambda: drawn(2, 600, 3, group_size=7),
+    "logits, many classes": lambda: drawn(3, 500, 30, logits=True),
+    "saturated": lambda: drawn(4, 300, 3, sharp=60.0, logits=True),
+    "blocks of cases": lambda: drawn(5, 7000, 4),
+    "a part is ranked": lambda: drawn(6, 12_000, 3),
+    "a part of the groups, in blocks": lambda: drawn(7, 13_000, 3, group_size=2),
+    "all right": lambda: right_but_for(0),
+    "one wrong": lambda: right_but_for(1),
+    "a class without a case": lambda: Predictions([0, 1] * 30, [[0.6, 0.3, 0.1]] * 60),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SETS)
+def test_a_number_has_one_interval(name):
+    predictions = SETS[name]()
+    audited = lsp.audit(predictions).metrics
+    results = SimpleNamespace(
+        rows=[ROW],
+        runs=["run"],
+        predictions=lambda row: [predictions],
+        saved=lambda run, split: predictions,
+    )
+    reported = measure_uncertainty(results)
+    assert reported.single == {"model"}
+    for key, record in METRICS.items():
+        found = bootstrap_interval(key, predictions)
+        again = bootstrap_interval(key, predictions, method=record.interval)
+        bounds = found.low, found.high
+        assert found.method == record.interval
+        np.testing.assert_equal(vars(found), vars(again))
+        lowest, highest = record.bounds
+        assert np.isnan(found.low) or lowest <= found.low <= found.high <= highest, key
+        if record.evaluated:
+            np.testing.assert_array_equal(audited.loc[key, ["low", "high"]], bounds, key)
+            np.testing.assert_allclose(audited.loc[key, "value"], found.value, rtol=1e-12)
+        if key in ("accuracy", "auroc", "ece", "nll", "brier"):
+            nothing = np.nan, np.nan
+            np.testing.assert_equal(reported.intervals.get(("model", key), nothing), bounds, key)
+
+
+def test_a_seed_and_the_number_of_resamples_are_the_same_everywhere():
+    predictions = drawn(8, 300, 3)
+    audited = lsp.audit(predictions, num_resamples=50, seed=4).metrics
+    for key in ("ece", "auroc", "brier"):
+        found = bootstrap_interval(key, predictions, num_resamples=50, seed=4)
+        assert tuple(audited.loc[key, ["low", "high"]]) == (found.low, found.high)
+
+
+def test_shares_have_width_where_all_resamples_are_alike():
+    """Agresti and Coull's; of n cases that are all right, about 1 - 4 / n at the lower end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = bootstrap_interval("accuracy", right_but_for(0))
+    assert found.value == found.high == 1
+    assert 0.9 < found.low < 0.95
+    error = bootstrap_interval("top1_error", right_but_for(0))
+    assert (error.low, error.high) == pytest.approx((1 - found.high, 1 - found.low))
+
+
+def test_agresti_and_coull_is_for_shares():
+    with pytest.raises(InputError, match=r"method: 'agresti_coull' is for shares .* for brier"):
+        bootstrap_interval("brier", drawn(0, 40, 2), method="agresti_coull")
+    with pytest.raises(InputError, match="for a function"):
+        bootstrap_interval(lsp.metrics.accuracy, drawn(0, 40, 2), method="agresti_coull")
+
+
+# Blocks and parts ---------------------------------------------------------------------------------
+
+
+def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
+    from lsplus_tf.metrics import resampling
+
+    model = drawn(8, 6000, 2)
+    names = ("brier", "ece", "auroc", "retention_auc")
+    monkeypatch.setattr(resampling, "BLOCKS", 10_000)
+    whole = {name: bootstrap_interval(name, model, num_resamples=400) for name in names}
+    monkeypatch.setattr(resampling, "BLOCKS", 500)
+    monkeypatch.setattr(resampling, "RANKED", 1500)
+    quick = {name: bootstrap_interval(name, model, num_resamples=400) for name in names}
+    for name in names:
+        width = whole[name].high - whole[name].low
+        assert quick[name].value == whole[name].value
+        assert quick[name].high - quick[name].low == pytest.approx(width, rel=0.25)
+        assert quick[name].low == pytest.approx(whole[name].low, abs=0.2 * width)
+
+
+def test_what_sorts_takes_a_part_and_narrows_it(monkeypatch):
+    from lsplus_tf.metrics import resampling
+
+    monkeypatch.setattr(resampling, "RANKED", 1000)
+    model = drawn(8, 4000, 2, group_size=4)
+    found = bootstrap_interval("auroc", model, num_resamples=100)
+    part = resampling.rows_to_rank(4000, 2, model.groups, seed=0)
+    expected = bootstrap_interval("auroc", model.take(part), num_resamples=100)
+    narrower = np.sqrt(np.unique(model.groups[part]).size / 1000)
+    assert narrower < 0.6
+    for bound in ("low", "high"):
+        deviation = getattr(expected, bound) - expected.value
+        assert getattr(found, bound) == pytest.approx(found.value + narrower * deviation)
+
+
+def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
+    from lsplus_tf.metrics import resampling
+
+    monkeypatch.setattr(resampling, "BLOCKS", 10)
+    monkeypatch.setattr(resampling, "RANKED", 1000)
+    groups = np.random.default_rng(0).integers(0, 500, 5000)
+    groups = np.unique(groups, return_inverse=True)[1]
+    cases = resampling.Cases.all_of(5000, groups, seed=0)
+    assert len(set(zip(groups, cases.unit, strict=True))) == groups.max() + 1
+    assert np.unique(cases.unit).size == cases.units == 10
+    part = resampling.Cases.to_rank(5000, 2, groups, seed=0)
+    assert 900 < part.rows.size <= 1000
+    assert not set(groups[part.rows]) & set(np.delete(groups, part.rows))
+    assert part.narrower == pytest.approx(
+        np.sqrt(np.unique(groups[part.rows]).size / (groups.max() + 1))
+    )
+
+
+@pytest.mark.parametrize("key", ["brier", "auroc"])
+def test_a_part_and_blocks_cost_a_permutation_test_little(key, monkeypatch):
+    from lsplus_tf.metrics import resampling
+
+    rng = np.random.default_rng(3)
+    a = drawn(9, 3000, 2)
+    b = a.replace(probabilities=lsp.metrics.softmax(a.logits + rng.normal(size=(3000, 2))))
+    whole = lsp.metrics.permutation_test(key, a, b, num_permutations=400)
+    assert 0 < whole.p_value < 1
+    spread = resampling.exchange(METRICS[key], [a, b], None, 400, 0).std()
+    monkeypatch.setattr(resampling, "BLOCKS", 500)
+    monkeypatch.setattr(resampling, "RANKED", 1000)
+    quick = resampling.exchange(METRICS[key], [a, b], None, 400, 0).std()
+    assert quick == pytest.approx(spread, rel=0.25)
+    found = lsp.metrics.permutation_test(key, a, b, num_permutations=400)
+    assert found.statistic == whole.statistic
