@@ -24,9 +24,9 @@ class Sums:
 
     Attributes
     ----------
-    terms : sparse array, shape (N, D)
+    terms : csr_array, shape (N, D)
         What each case adds.
-    finish : function
+    finish : callable
         Makes the metric (M,) of the numbers of cases (M,) and the sums (D, M).
     """
 
@@ -53,9 +53,9 @@ class Metric:
         In sentences, and in tables with room.
     better : {1, -1, 0}
         1 where higher values are better, -1 where lower ones are, 0 where neither are.
-    value : function
+    value : callable
         The metric of predictions in a convention; if it has one definition only, of both.
-    form : function
+    form : callable
         Of predictions, the form in which they are resampled, in the standard convention.
     ranks : bool
         Whether that form sorts the cases, which makes it slow for many.
