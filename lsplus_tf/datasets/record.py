@@ -47,8 +47,8 @@ class Record:
         From the folder to the image files with their labels and splits.
     load : callable or None
         From the settings and the folder to the data set.
-    description : str
-        Some sentences on labels, groups, votes and splits.
+    description : str or None
+        Some sentences on labels, groups, votes and splits: its module's docstring.
     citation : str
         BibTeX.
     groups, votes : bool
@@ -75,7 +75,7 @@ class Record:
     rare: bool = False
     list_files: Callable[[Path], FileList] | None = None
     load: Callable[[Dataset, Path], ImageDataset] | None = None
-    description: str = ""
+    description: str | None = None
     citation: str = ""
     groups: bool = False
     votes: bool = False

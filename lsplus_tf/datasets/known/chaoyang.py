@@ -1,4 +1,12 @@
-"""Chaoyang: patches of colon slides, labelled by three annotators (Zhu et al., 2021)."""
+"""Chaoyang: patches of colon slides, labelled by three annotators (Zhu et al., 2021).
+
+6,160 patches of 512x512 pixels: normal, serrated, adenocarcinoma or adenoma.
+
+`group` is the slide. `votes` counts which classes three annotators chose, and is 0 where the label
+lists have no `label_A`, `label_B` and `label_C`. `test` is the publisher's, and shares slides with
+the rest. `validation` holds out 10% of the publisher's training patches: as the authors of LS+
+(MICCAI 2024) did, which shares slides with training, or by slide with `chaoyang/grouped`.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -113,15 +121,7 @@ CHAOYANG = Record(
     groups=True,
     votes=True,
     variant="authors",
-    description="""\
-Chaoyang: 6,160 patches of colon slides of 512x512 pixels: normal, serrated, adenocarcinoma or
-adenoma.
-
-`group` is the slide. `votes` counts which classes three annotators chose, and is 0 where the label
-lists have no `label_A`, `label_B` and `label_C`. `test` is the publisher's, and shares slides with
-the rest. `validation` holds out 10% of the publisher's training patches: as the authors of LS+
-(MICCAI 2024) did, which shares slides with training, or by slide with `chaoyang/grouped`.
-""",
+    description=__doc__,
     citation="""\
 @article{zhu2021hard,
   title = {Hard Sample Aware Noise Robust Learning for Histopathology Image Classification},

@@ -1,4 +1,12 @@
-"""ISIC 2018 task 3: dermoscopy of skin lesions (Codella et al., 2018; Tschandl et al., 2018)."""
+"""ISIC 2018 task 3: dermoscopy of skin lesions (Codella et al., 2018; Tschandl et al., 2018).
+
+Lesions of seven kinds: 10,015 images for training (HAM10000), 193 for validation and 1,512 for
+testing.
+
+Classes are in alphabetical order, not in that of the official files. `group` is the lesion where
+`ISIC2018_Task3_Training_LesionGroupings.csv` is among the files, else it is empty; an image for
+validation or testing is then a group of its own.
+"""
 
 from pathlib import Path
 
@@ -74,14 +82,7 @@ ISIC2018 = Record(
     f"{_LESIONS}",
     list_files=list_isic2018,
     groups=True,
-    description="""\
-ISIC 2018 task 3: dermoscopy of skin lesions of seven kinds, 10,015 images for training (HAM10000),
-193 for validation and 1,512 for testing.
-
-Classes are in alphabetical order, not in that of the official files. `group` is the lesion where
-`ISIC2018_Task3_Training_LesionGroupings.csv` is among the files, else it is empty; an image for
-validation or testing is then a group of its own.
-""",
+    description=__doc__,
     citation="""\
 @misc{codella2019skin,
   title = {Skin Lesion Analysis Toward Melanoma Detection 2018: A Challenge Hosted by the

@@ -1,4 +1,11 @@
-"""MHIST: colorectal polyps, each seen by seven pathologists (Wei et al., 2021)."""
+"""MHIST: colorectal polyps, each seen by seven pathologists (Wei et al., 2021).
+
+3,152 images of 224x224 pixels, stained with H&E, each either a hyperplastic polyp (HP) or a sessile
+serrated adenoma (SSA) by the majority of the seven.
+
+`votes` counts the pathologists for HP and for SSA. `test` is the publisher's; `validation` is the
+20% of the publisher's training images that the authors of LS+ (MICCAI 2024) held out.
+"""
 
 from pathlib import Path
 
@@ -52,13 +59,7 @@ MHIST = Record(
     contents="annotations.csv and images/",
     list_files=list_mhist,
     votes=True,
-    description="""\
-MHIST: 3,152 images of colorectal polyps of 224x224 pixels, stained with H&E, each either a
-hyperplastic polyp (HP) or a sessile serrated adenoma (SSA) by the majority of seven pathologists.
-
-`votes` counts the pathologists for HP and for SSA. `test` is the publisher's; `validation` is the
-20% of the publisher's training images that the authors of LS+ (MICCAI 2024) held out.
-""",
+    description=__doc__,
     citation="""\
 @inproceedings{wei2021petri,
   title = {A Petri Dish for Histopathology Image Analysis},

@@ -1,4 +1,9 @@
-"""RadImageNet: CT, MRI and ultrasound images of 165 findings (Mei et al., 2022)."""
+"""RadImageNet: CT, MRI and ultrasound images of 165 findings (Mei et al., 2022).
+
+1.35 million images, in the publisher's splits.
+
+Class ids are those of the sorted labels of the training list.
+"""
 
 import warnings
 from pathlib import Path
@@ -55,12 +60,7 @@ RADIMAGENET = Record(
     folders=("RadImageNet", "radimagenet"),
     contents="RadiologyAI_{train,val,test}.csv and radiology_ai/",
     list_files=list_radimagenet,
-    description="""\
-RadImageNet: 1.35 million CT, MRI and ultrasound images with 165 findings, in the publisher's
-splits.
-
-Class ids are those of the sorted labels of the training list.
-""",
+    description=__doc__,
     citation="""\
 @article{mei2022radimagenet,
   title = {RadImageNet: An Open Radiologic Deep Learning Research Dataset for Effective Transfer
