@@ -79,6 +79,27 @@ def test_a_number_has_one_interval(name):
             np.testing.assert_equal(reported.intervals.get(("model", key), nothing), bounds, key)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_report_of_images_that_are_all_of_one_group_takes_them_as_independent():
+    """An audit refuses them, and bootstrap_interval does."""
+    alone = drawn(1, 100, 2)
+    one_group = alone.replace(groups=["patient"] * 100)
+    found = [
+        measure_uncertainty(
+            SimpleNamespace(
+                rows=[ROW],
+                runs=["run"],
+                predictions=lambda row, given=given: [given],
+                saved=lambda run, split, given=given: given,
+            )
+        ).intervals
+        for given in (alone, one_group)
+    ]
+    assert found[0] == found[1]
+    with pytest.raises(InputError, match="groups: expected at least two groups"):
+        bootstrap_interval("ece", one_group)
+
+
 def test_a_seed_and_the_number_of_resamples_are_the_same_everywhere():
     predictions = drawn(8, 300, 3)
     audited = lsp.audit(predictions, num_resamples=50, seed=4).metrics

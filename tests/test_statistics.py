@@ -234,6 +234,7 @@ def test_the_ece_is_covered_as_often_as_the_docstring_says():
     assert coverage(0.0, 50, "percentile") == 0
 
 
+@pytest.mark.filterwarnings("ignore:.* are below the value:UserWarning")
 @pytest.mark.parametrize(("samples", "gap"), [(100, 0.1), (500, 0.05), (1000, 0.02)])
 def test_reflected_calibration_errors_cover_the_true_ones_where_percentiles_do_not(samples, gap):
     """All of a model's errors are the gap: of 150 samples the percentiles miss it in most."""

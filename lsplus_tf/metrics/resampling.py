@@ -33,7 +33,7 @@ from lsplus_tf.predictions import Predictions, concatenated
 BLOCKS = 5_000
 RANKED = 10_000
 _RANKED_VALUES = 200_000  # cases times classes
-_CACHED = 2**18  # resampled units in a block that stays in the processor's cache
+_CACHED = 2**16  # resampled units or cases in a block that stays in the processor's cache
 
 Groups = npt.NDArray[np.intp] | None
 

@@ -163,7 +163,7 @@ def bootstrap_interval(
     --------
     >>> interval = bootstrap_interval("accuracy", [0, 0, 1, 0] * 25, [[0.9, 0.1], [0.6, 0.4]] * 50)
     >>> interval.value, round(interval.low, 2), round(interval.high, 2)
-    (0.75, 0.66, 0.82)
+    (0.75, 0.65, 0.83)
     """
     record = _record(metric)
     _check_options(confidence_level, num_resamples, seed)
@@ -212,7 +212,7 @@ def intervals_of(
     >>> predictions = Predictions([0, 0, 1, 0] * 25, [[0.9, 0.1], [0.6, 0.4]] * 50)
     >>> found = intervals_of([METRICS["accuracy"], METRICS["brier"]], predictions)
     >>> [round(each.value, 3) for each in found]
-    [0.75, 0.32]
+    [0.75, 0.57]
     """
     codes = _groups([predictions], groups)
     methods = [method or metric.interval for metric in metrics]

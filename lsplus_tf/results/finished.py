@@ -202,7 +202,7 @@ class Results:
             run_folder.read_json(run.folder(self.folder), run_folder.METRICS)[split]
             for run in self._runs(row)
         ]
-        # Runs of before this was named as its function had "ce".
+        # Runs that were made before it had its function's name.
         return [{"nll" if key == "ce" else key: v for key, v in each.items()} for each in saved]
 
     def _uncalibrated(self, row: Row, split: str) -> list[Predictions]:

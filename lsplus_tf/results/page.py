@@ -172,7 +172,8 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
         names = _listed([row.name for row in results.rows if row.key in uncertainty.single])
         of_networks = (
             f"about these networks on new images, from {uncertainty.resamples:,} bootstrap "
-            f"resamples of {drawn} alone, and say nothing of what new seeds would give"
+            f"resamples of {drawn} alone (of the accuracy, Agresti and Coull's), and say nothing "
+            "of what new seeds would give"
         )
         if len(uncertainty.single) == len(results.rows):
             about = f"The intervals are {of_networks}."

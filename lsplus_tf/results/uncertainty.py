@@ -13,7 +13,7 @@ from lsplus_tf import metrics
 from lsplus_tf.metrics.method_comparison import Difference, MeasuredRuns, judge, measure_runs
 from lsplus_tf.metrics.resampling import Groups, rows_to_rank
 from lsplus_tf.metrics.statistics import NUM_RESAMPLES, intervals_of
-from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions import Predictions, concatenated
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, Row
 
@@ -82,7 +82,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
         keys.remove("auroc")
     measured = measure_runs(keys, every, groups, NUM_RESAMPLES, seed)
     single = frozenset(row for row, of_row in predictions.items() if len(of_row) == 1)
-    bounds: dict[str, dict[str, Bounds]] = {row: {} for row in predictions}
+    bounds: dict[str, dict[str, Bounds]] = {}
     runs, start = {}, 0
     for row, of_row in predictions.items():
         runs[row] = slice(start, start := start + len(of_row))
@@ -113,6 +113,8 @@ def _of_networks(
 ) -> dict[str, Bounds]:
     """The intervals of one prediction on new images."""
     records = [metrics.METRICS[key] for key in keys]
+    if groups is None and predictions.groups is not None:  # all are of one group
+        predictions = concatenated([predictions])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
         found = intervals_of(records, predictions, groups=groups, seed=seed)
