@@ -181,10 +181,7 @@ def _write(
         "validation": _predict(model, dataset.validation, dataset.class_names, protocol.batch_size),
         "test": _predict(model, dataset.test, dataset.class_names, protocol.batch_size),
     }
-    measured = {
-        split: metrics.evaluate(found, convention="released_code")
-        for split, found in predictions.items()
-    }
+    measured = {split: metrics.evaluate(found) for split, found in predictions.items()}
     _log.info("test: %s", measured["test"])
 
     with written_whole(folder) as new:
