@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -91,6 +92,7 @@ def _by_row(rows: Iterable[Row], results: Results) -> Figures:
         runs = results.predictions(row)
         pooled = concatenated(runs)
         title = row.name if len(runs) == 1 else f"{row.name}, {len(runs)} seeds together"
+        title = textwrap.fill(title, 36)
         name = f"reliability_{row.calibrators[0].name}" if row.calibrators else "reliability"
         # No intervals: seeds share their images, which would count several times.
         ax = plots.reliability_diagram(pooled, interval=None, title=title)

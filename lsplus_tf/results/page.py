@@ -271,7 +271,7 @@ def _selective(results: Results, figures: Figures) -> list[Block]:
     return [
         Text(
             "How accurate model and expert are together where the model decides its most "
-            f"confident images and an expert, who is always right, the others. "
+            "confident images and an expert, who is always right, the others. "
             f"{range_over_seeds(results)}; R-AUC is the area under the curve, times 100."
         ),
         Pictures(figures["retention"]),
