@@ -170,7 +170,7 @@ def test_an_interval_without_its_value_is_marked(call, tmp_path):
     assert "*" not in rows["Accuracy"]
     for text in (" ".join(stdout.split()), (tmp_path / "out" / "audit.html").read_text()):
         assert "* The value is outside its interval: the metric of so few cases" in text
-        assert "These are the standard definitions; the report of an experiment follows" in text
+        assert "under the retention curve. The intervals of the ECE, ACE and SCE" in text
 
 
 def test_without_such_an_interval_there_is_no_mark(call, files):

@@ -108,7 +108,7 @@ def test_a_run_folder_is_consistent(reproduced, run):
         assert p.logits.dtype == np.float32
         np.testing.assert_array_equal(p.labels, truth.labels)
         np.testing.assert_array_equal(p.ids, truth.ids)
-        expected = lsp.evaluate(p.labels, lsp.metrics.softmax(p.logits), convention="released_code")
+        expected = lsp.evaluate(p.labels, lsp.metrics.softmax(p.logits))
         assert measured[split] == pytest.approx(expected, rel=1e-12)
         accuracy = accuracy_score(p.labels, p.logits.argmax(axis=1))
         assert measured[split]["accuracy"] == pytest.approx(accuracy, rel=1e-12)

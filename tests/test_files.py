@@ -42,8 +42,7 @@ from lsplus_tf.experiments.folder import EXPERIMENT, REPORT_FOLDER
 from lsplus_tf.files import FileKind, FolderKind, OutputError, given_as, writing, written_whole
 from lsplus_tf.page import Page, Section, Text, write_page
 from lsplus_tf.paper import report as paper_report
-from lsplus_tf.results import gather
-from lsplus_tf.results.report import write_report
+from lsplus_tf.results import Report, gather
 from lsplus_tf.training import run_folder
 
 
@@ -557,7 +556,7 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     update = {"calibrators": ("temperature",), "ensembles": ("hard_labels",)}
     experiment = results.experiment.model_copy(update=update)
     results = dataclasses.replace(results, experiment=experiment)
-    write_report(results)
+    Report(results).write()
     calibrators = {"hard_labels_ensemble+temperature.json", "hard_labels+temperature_seed_0.json"}
     assert calibrators <= set(os.listdir(copy / "report" / "calibrators"))
     assert (copy / "report" / "soft_labels_online_label_smoothing.png").is_file()
@@ -567,10 +566,10 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     files.check_output(copy / "report", REPORT_FOLDER)
     (copy / "report" / "notes.md").write_text("mine")
     with pytest.raises(OutputError, match=r"name: .* holds notes\.md beside a report"):
-        write_report(results)
+        Report(results).write()
     for name in ("..", ".", "", "a/b", "ls_plus", str(tmp_path)):
         with pytest.raises(InputError, match="name: "):
-            write_report(results, name)
+            Report(results).write(name)
 
 
 # --- Python functions -----------------------------------------------------------------------------

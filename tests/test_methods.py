@@ -16,8 +16,8 @@ from lsplus_tf.config.methods import METHODS
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, plan_runs
 from lsplus_tf.losses import released
-from lsplus_tf.results import gather, tables
-from lsplus_tf.results.report import PANELS_IN_A_ROW, write_report
+from lsplus_tf.results import Report, gather, tables
+from lsplus_tf.results.figures import MOST_LINES
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.methods import build_callback, build_loss
 
@@ -275,7 +275,7 @@ def test_an_ensemble_is_one_more_row(everything):
         for seed in (0, 1)
     ]
     mean = sum(metrics.softmax(p.logits) for p in runs) / 2
-    expected = metrics.evaluate(runs[0].labels, mean, convention="released_code")
+    expected = metrics.evaluate(runs[0].labels, mean)
     for column in comparison.columns:
         assert comparison.mean[column.key].iloc[-1] == pytest.approx(100 * expected[column.key])
         assert np.isnan(comparison.sd[column.key].iloc[-1])
@@ -310,7 +310,7 @@ def test_a_report_of_many_methods(everything):
     """Of more methods than lines can be told apart: each is drawn beside the first."""
     many = ["hard_labels", "label_smoothing", "focal", "dca", "mdca", "ls_plus"]
     many += ["online_label_smoothing", "ls_plus_online", "confusion_penalty"]
-    assert len(many) > PANELS_IN_A_ROW
-    written = {path.name for path in write_report(gather(everything, methods=many))}
+    assert len(many) > MOST_LINES
+    written = {path.name for path in Report(gather(everything, methods=many)).write()}
     assert {"table.md", "table.tex", "reliability.png", "retention.png"} <= written
     assert {f"soft_labels_{n}.png" for n in ("confusion_penalty", "ls_plus_online")} <= written

@@ -16,17 +16,16 @@ from lsplus_tf import cli
 from lsplus_tf.config import load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run
+from lsplus_tf.metrics import evaluate, softmax
+from lsplus_tf.page import Page
 from lsplus_tf.paper import comparison
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.results import Results, gather, tables
-from lsplus_tf.results.report import write_report
+from lsplus_tf.results import Report, Results, gather
 from lsplus_tf.training import run_folder
-
-KEYS = [column.key for column in tables.COLUMNS]
 
 
 def finished(folder: Path, config: str, *changes: str, num_classes: int = 2) -> Results:
-    """An experiment of a config of ours, with made-up metrics of finished runs."""
+    """An experiment of a config of ours, with made-up predictions of finished runs."""
     experiment = load_config(CONFIGS / f"{config}.yaml", changes)
     settings = experiment.model_dump(mode="json")
     folder.mkdir(exist_ok=True)
@@ -38,13 +37,11 @@ def finished(folder: Path, config: str, *changes: str, num_classes: int = 2) -> 
             run.mkdir(parents=True)
             settings = experiment.run_settings(method, seed)
             (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
-            measured = dict(zip(KEYS, rng.uniform(0.1, 0.9, len(KEYS)), strict=True))
-            run_folder.write_json(run / run_folder.METRICS, {"test": measured, "validation": {}})
             names = [f"c{k}" for k in range(num_classes)]
             run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})
-            labels = np.arange(10) % num_classes
-            logits = rng.normal(size=(10, num_classes)).astype(np.float32)
-            ids = np.arange(10).astype(str)
+            labels = np.arange(20 + num_classes) % num_classes
+            logits = rng.normal(size=(len(labels), num_classes)).astype(np.float32)
+            ids = np.arange(len(labels)).astype(str)
             predictions = Predictions(labels, logits=logits, ids=ids)
             run_folder.write_predictions(run, "test", predictions)
     return gather(folder)
@@ -68,6 +65,26 @@ def test_the_difference_in_printed_sds(tmp_path):
     assert found["difference"] == pytest.approx(accuracy.mean() - 77.21)
     assert found["in_sd"] == pytest.approx((accuracy.mean() - 77.21) / 4.5)
     assert (found["sd_of"], found["seeds"]) == ("printed", 3)
+
+
+def test_what_is_measured_is_what_the_released_code_measures(tmp_path):
+    """Here so sure that it clips most probabilities; nothing else of a report does so."""
+    results = finished(tmp_path, "mhist", "seeds=[1]")
+    (run,) = results.of_method("hard_labels")
+    sure = results.saved(run, "test")
+    run_folder.write_predictions(
+        run.folder(tmp_path), "test", sure.replace(logits=99 * sure.logits)
+    )
+    results = gather(tmp_path)
+    of_run = results.saved(run, "test")
+    probabilities = softmax(of_run.logits.astype(np.float64))
+    released = evaluate(of_run.labels, probabilities, convention="released_code")
+    standard = evaluate(of_run.labels, probabilities)
+    beside = comparison.beside_printed(results)
+    assert released["ce"] < 0.9 * standard["ce"]
+    assert cell(beside, "hard_labels", "ce")["mean_measured"] == pytest.approx(100 * released["ce"])
+    assert results.metrics()["ce"][0] == pytest.approx(standard["ce"])
+    assert "as the LS+ authors' released code computes the metrics" in beside.notes[0]
 
 
 def test_released_and_true_methods_are_both_beside_the_printed_ones(tmp_path):
@@ -136,7 +153,7 @@ def test_images_of_a_folder_are_what_the_config_is_called(tmp_path):
     results = finished(tmp_path, "chaoyang", "dataset.name=folder:/data/chaoyang", "seeds=[1,2]")
     beside = comparison.beside_printed(results)
     assert beside.title == "Chaoyang, ResNet-50"
-    assert "name chaoyang chose the table" in beside.notes[0]
+    assert "name chaoyang chose the table" in beside.notes[1]
     assert cell(beside, "ls_plus", "ece")["mean_printed"] == 3.33
 
 
@@ -171,9 +188,11 @@ def test_radimagenet_has_measured_sds_or_none(tmp_path):
 def test_runs_that_are_all_alike_give_no_unit(tmp_path):
     results = finished(tmp_path, "radimagenet", "seeds=[1,2]", num_classes=165)
     for run in results.of_method("hard_labels"):
-        measured = dict.fromkeys(KEYS, 0.25)
-        file = run.folder(tmp_path) / run_folder.METRICS
-        run_folder.write_json(file.parent / file.name, {"test": measured, "validation": {}})
+        labels = np.arange(400) % 165
+        wrong = np.arange(400) % 4 == 0
+        logits = 9 * np.eye(165, dtype=np.float32)[(labels + wrong) % 165]
+        alike = Predictions(labels, logits=logits)
+        run_folder.write_predictions(run.folder(tmp_path), "test", alike)
     beside = comparison.beside_printed(gather(tmp_path))
     found = cell(beside, "hard_labels", "top1_error")
     assert found["difference"] == pytest.approx(25 - 24.27)
@@ -229,11 +248,16 @@ def test_the_terminals_table_fits(tmp_path):
     ]
 
 
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Figures and page left out, which need the histories of real runs."""
+    monkeypatch.setattr("lsplus_tf.results.report.draw_figures", lambda *_: {})
+    monkeypatch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsys):
-    """With figures and page left out, which need the predictions of real runs."""
     finished(tmp_path / "runs", "mhist")
-    monkeypatch.setattr("lsplus_tf.results.report._figures", lambda *_: {})
-    monkeypatch.setattr("lsplus_tf.results.report._write_page", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as ended:
@@ -250,9 +274,8 @@ def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsy
     assert table["difference"].to_numpy() == pytest.approx(beside.rows["difference"].to_numpy())
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
-    monkeypatch.setattr("lsplus_tf.results.report._figures", lambda *_: {})
-    monkeypatch.setattr("lsplus_tf.results.report._write_page", lambda *_: None)
     finished(tmp_path / "runs", "digits")
     monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as ended:
@@ -263,9 +286,8 @@ def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
     assert not {"paper.md", "paper.csv"} & written
 
 
-def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr("lsplus_tf.results.report._figures", lambda *_: {})
-    monkeypatch.setattr("lsplus_tf.results.report._write_page", lambda *_: None)
+@pytest.mark.usefixtures("without_pictures")
+def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path):
     results = finished(tmp_path / "runs", "mhist")
     report = tmp_path / "runs" / "report"
 
@@ -277,12 +299,12 @@ def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path, monkeypat
         raise OSError("no space left")
 
     with pytest.raises(InputError, match="no space left"):
-        write_report(results, extra=[add, fail])
+        Report(results).write(extra=[add, fail])
     assert not report.exists()
-    written = write_report(results, extra=[add])
+    written = Report(results).write(extra=[add])
     assert report / "paper.md" in written
     assert (report / "paper.md").read_text() == "more"
     # What was there stays as it was.
     with pytest.raises(InputError, match="no space left"):
-        write_report(results, extra=[fail])
+        Report(results).write(extra=[fail])
     assert (report / "paper.md").exists()

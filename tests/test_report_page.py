@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
 import re
 import shutil
@@ -11,11 +13,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 from scipy import stats
 
 from lsplus_tf import metrics
-from lsplus_tf.results import Results, gather, tables
-from lsplus_tf.results.report import write_report
+from lsplus_tf.results import Report, Results, gather, tables
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty, measure_uncertainty
 from lsplus_tf.training import run_folder
 
@@ -128,7 +131,7 @@ def test_one_seed_says_nothing_of_methods(results, tmp_path):
     for difference in found.differences.values():
         assert np.isnan([difference.p, difference.p_holm, difference.low, difference.high]).all()
         assert difference.verdict == "undecided"
-    write_report(alone)
+    Report(alone).write()
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "Nothing can be said of the methods: that takes several seeds of each." in text
     assert "not tested" in text
@@ -179,8 +182,74 @@ def test_a_report_reads_each_file_of_predictions_once(results, tmp_path, monkeyp
         return read_predictions(folder, split)
 
     monkeypatch.setattr(run_folder, "read_predictions", watched)
-    write_report(fresh)
+    Report(fresh).write()
     assert sorted(read) == sorted((p, s) for p in copy.glob("*/seed_*") for s in SPLITS)
+
+
+def test_a_report_draws_each_picture_once(results, tmp_path, monkeypatch):
+    """However often it is shown; its files hold the pictures of its page."""
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    fresh = dataclasses.replace(gather(copy), experiment=results.experiment)
+    drawn, draw = [], Figure.draw
+
+    def watched(figure, *arguments, **options):
+        drawn.append(figure)
+        return draw(figure, *arguments, **options)
+
+    monkeypatch.setattr(Figure, "draw", watched)
+    report = Report(fresh)
+    report.write()
+    report.write("report_selected")
+    text = (copy / "report" / "report.html").read_text(encoding="utf-8")
+    of_page = re.findall(r'<img src="data:image/png;base64,([^"]+)"', text)
+    assert len(drawn) == len(of_page) == text.count("<img ") == len(set(of_page))
+    pictures = [picture for figure in report.figures.values() for picture in figure]
+    assert sorted(of_page) == sorted(base64.b64encode(p.image).decode() for p in pictures)
+    for name, figure in report.figures.items():
+        with Image.open(copy / "report" / f"{name}.png") as file:
+            whole = np.asarray(file.convert("RGB"))
+        singles = [np.asarray(Image.open(io.BytesIO(picture.image))) for picture in figure]
+        height, width, _ = singles[0].shape
+        cells = [
+            whole[y : y + height, x : x + width]
+            for y in range(0, len(whole), height)
+            for x in range(0, whole.shape[1], width)
+        ]
+        np.testing.assert_array_equal(cells[: len(singles)], singles)
+
+
+def test_the_numbers_come_from_the_predictions(results, tmp_path):
+    """In the standard convention, whatever a run's metrics.json says."""
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    for path in copy.glob("*/*/metrics.json"):
+        path.write_text("{}")
+    for path in copy.glob("hard_labels/*/predictions_test.npz"):
+        p = run_folder.read_predictions(path.parent, "test")
+        run_folder.write_predictions(path.parent, "test", p.replace(logits=99 * p.logits))
+    found = gather(copy)
+    written = {path.name: path for path in Report(found).write()}
+    standard, released = (
+        100
+        * np.mean(
+            [
+                [metrics.evaluate(p, convention=convention)[key] for key in ("ce", "ace")]
+                for p in found.predictions(found.rows[0])
+            ],
+            axis=0,
+        )
+        for convention in ("standard", "released_code")
+    )
+    assert released[0] < 0.9 * standard[0]
+    assert released[1] != pytest.approx(standard[1])
+    table = pd.read_csv(written["table.csv"], index_col="method")
+    means = table.loc["hard_labels", ["ce_mean", "ace_mean"]].to_numpy(float)
+    assert means == pytest.approx(standard)
+    runs = pd.read_csv(written["runs.csv"]).groupby("method")["ce"].mean()
+    assert 100 * runs["hard_labels"] == pytest.approx(standard[0])
+    for name in ("table.md", "report.html"):
+        assert f"{standard[0]:.2f}" in written[name].read_text(encoding="utf-8")
 
 
 # --- the page -------------------------------------------------------------------------------------
@@ -247,7 +316,7 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
     assert sum("Soft labels of OLS after epoch" in alt for alt in seen.pictures) >= 2
     assert "protocol.batch_size" in text
     assert "mean and SD over seeds" in text
-    assert "These definitions are those of the paper&#39;s released code" in text
+    assert "released code" not in text
     assert "tensorflow" in text
     assert str(results.folder) not in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
@@ -256,12 +325,12 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
 def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
-    write_report(gather(copy, methods=["hard_labels"], seeds=[1]))
+    Report(gather(copy, methods=["hard_labels"], seeds=[1])).write()
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "One row: there is nothing to compare it with." in text
     assert ">Differences<" not in text
     assert "Test split, times 100: one seed and 95% interval" in text
-    assert "Test metrics times 100, of one seed, as the LS+ paper defines them" in text
+    assert "Test metrics times 100, of one seed: ECE, ACE and SCE" in text
     assert "SD over seeds" not in text
     assert "range over seeds" not in text
     assert "all seeds together" not in text
@@ -282,7 +351,7 @@ def test_the_page_names_what_is_doubtful(results, tmp_path):
         "4 images were left out: a/<1>.png, a/2.png, b/3.png ...",
         "The prior of ls_plus seed 1 is doubtful: accuracy 0 of 3",
     ]
-    write_report(found)
+    Report(found).write()
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert "4 images were left out: a/&lt;1&gt;.png" in text
     assert "The prior of ls_plus seed 1 is doubtful: accuracy 0 of 3." in text

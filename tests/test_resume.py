@@ -323,6 +323,7 @@ from test_resume import Silent, experiment, with_dropout
 from lsplus_tf.results import report
 from lsplus_tf.config import Experiment
 from lsplus_tf.experiments import run_experiment
+from lsplus_tf.page import Page
 from lsplus_tf.results import gather
 from lsplus_tf.training import resume, train
 
@@ -372,12 +373,12 @@ def live(out, moment, count, often):
     keras.Model.evaluate = dying("validating", keras.Model.evaluate)
     keras.Model.save = dying("writing", keras.Model.save)
     train.Training._predict = dying("predicting", train.Training._predict)
-    report._figures = dying("gathering", lambda *_: {{}})
-    report._write_page = lambda *_: None
+    report.draw_figures = dying("gathering", lambda *_: {{}})
+    report.experiment_page = lambda *_: Page("Runs", [])
     values["protocol"]["save_every_minutes"] = 1e-9 if often else 10.0
     run_experiment(Experiment.model_validate(values), out, observer=Silent())
     if moment in (None, "gathering"):
-        report.write_report(gather(out))
+        report.Report(gather(out)).write()
 
 
 for line in sys.stdin:

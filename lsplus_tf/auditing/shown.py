@@ -13,11 +13,9 @@ from lsplus_tf.page import Cell, Table
 
 _ABOUT_METRICS = (
     "ECE, ACE and SCE with 15 bins; Brier score summed over classes; negative log-likelihood in "
-    "nats; R-AUC is the area under the retention curve. These are the standard definitions; the "
-    "report of an experiment follows the LS+ paper's code, mainly in another ACE and R-AUC "
-    "(docs/metrics.md, Conventions). The intervals of the ECE, ACE and SCE are reflected: the "
-    "value less the resamples' deviations, because a calibration error of few cases is too large, "
-    "and that of their resamples larger still."
+    "nats; R-AUC is the area under the retention curve. The intervals of the ECE, ACE and SCE are "
+    "reflected: the value less the resamples' deviations, because a calibration error of few cases "
+    "is too large, and that of their resamples larger still."
 )
 _ABOUT_OUTSIDE = (
     "* The value is outside its interval: the metric of so few cases is biased by more than it "

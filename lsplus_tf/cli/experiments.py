@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
     from lsplus_tf.experiments.engines import Engine
     from lsplus_tf.experiments.plan import Shard
-    from lsplus_tf.results.finished import Results
 
 
 class Executor(StrEnum):
@@ -308,11 +307,9 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
     """The report of what is finished; with `whole` only if that is all."""
     from lsplus_tf import files
     from lsplus_tf.paper import comparison
-    from lsplus_tf.results import gather
-    from lsplus_tf.results.report import write_report
-    from lsplus_tf.results.tables import compare, rich_table
+    from lsplus_tf.results import Report, gather
 
-    results: Results = gather(folder, names(methods), _numbers(seeds))
+    results = gather(folder, names(methods), _numbers(seeds))
     console = Console()
     if whole and results.missing:
         console.print(
@@ -329,8 +326,9 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
         )
     beside = comparison.beside_printed(results)
     extra = [] if beside is None else [partial(comparison.write_files, beside)]
-    written = write_report(results, _report_name(methods, seeds), extra)
-    console.print(rich_table(compare(results), f"{results.experiment.name}, test split"))
+    report = Report(results)
+    written = report.write(_report_name(methods, seeds), extra)
+    report.print(console)
     if beside is not None:
         console.print(comparison.rich_table(beside))
     console.print("Written:", highlight=False)

@@ -22,7 +22,11 @@ from typing import Literal
 
 import jinja2
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.version import __version__
@@ -45,6 +49,8 @@ __all__ = [
 
 _MADE_BY = rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '
 _PAGE = FileKind("a page", begins_with(_MADE_BY))
+
+_DPI = 150  # of PNGs, which are sharp on screens with small pixels too
 
 Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
@@ -110,19 +116,30 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as a data URI, and in words for who cannot see it; :func:`draw` makes one.
+    """A figure, and in words for who cannot see it; :func:`draw` makes one.
 
     Attributes
     ----------
-    uri : str
+    image : bytes
+        Of an SVG or PNG file.
     alt : str
         What it shows, in words.
+    width : int
+        As it is meant to be seen, in pixels of a page.
     caption : str
+        Below it.
     """
 
-    uri: str
+    image: bytes
     alt: str
+    width: int
     caption: str = ""
+
+    @property
+    def uri(self) -> str:
+        """The image as a data URI."""
+        kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
+        return f"data:image/{kind};base64,{base64.b64encode(self.image).decode('ascii')}"
 
 
 @dataclass(frozen=True)
@@ -190,7 +207,7 @@ class Page:
 
 
 def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -> Picture:
-    """The picture of a figure, which is closed.
+    """The picture of a figure, which is drawn once and closed.
 
     Parameters
     ----------
@@ -200,19 +217,29 @@ def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -
     caption : str
         Below it.
     raster : bool
-        PNG in place of SVG, for figures of many thousand marks.
+        PNG in place of SVG, for figures of many thousand marks, and for files.
+
+    Returns
+    -------
+    Picture
     """
+    if raster:
+        figure.set_dpi(_DPI)
+    # Here and not in savefig, which would draw the figure once more for it.
+    (figure.get_layout_engine() or ConstrainedLayoutEngine()).execute(figure)
+    figure.set_layout_engine(None)
     file = io.BytesIO()
     if raster:
-        figure.savefig(file, format="png", dpi=150, bbox_inches="tight")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        image.save(file, "png", compress_level=1)
     else:
         # The same figure gives the same bytes: no date, no random names.
         with plt.rc_context({"svg.hashsalt": "lsplus_tf"}):
-            figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+            figure.savefig(file, format="svg", metadata={"Date": None})
     plt.close(figure)
-    kind = "png" if raster else "svg+xml"
-    data = base64.b64encode(file.getvalue()).decode("ascii")
-    return Picture(f"data:image/{kind};base64,{data}", alt, caption)
+    return Picture(file.getvalue(), alt, round(96 * figure.get_figwidth()), caption)
 
 
 def render(page: Page) -> str:

@@ -11,11 +11,11 @@ import pandas as pd
 from rich.table import Table
 
 from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, Experiment
-from lsplus_tf.config.methods import MethodSettings, short_names
+from lsplus_tf.config.methods import MethodSettings
+from lsplus_tf.metrics import evaluate
 from lsplus_tf.paper import printed
 from lsplus_tf.paper.cells import HEADINGS, markdown, title
-from lsplus_tf.results import tables
-from lsplus_tf.results.finished import Results
+from lsplus_tf.results import Results, Row
 
 # What decides that a method of a config is one of the LS+ paper's.
 LS_PLUS_PAPER: dict[str, dict[str, Any]] = {
@@ -76,17 +76,18 @@ def beside_printed(results: Results) -> BesidePrinted | None:
     }
     if expected.empty or not names:
         return None
-    comparison, titles = tables.compare(results), short_names(experiment.methods)
-    methods = pd.DataFrame(
-        [(m, titles[m], name, len(results.of_method(m))) for m, name in names.items()],
-        columns=["method", "name", "printed_method", "seeds"],
+    found = pd.DataFrame(
+        [
+            {"method": row.key, "name": row.name, "seeds": len(row.seeds), "metric": metric}
+            | {"mean_measured": 100 * values.mean(), "sd_measured": 100 * values.std(ddof=1)}
+            for row in results.rows
+            if row.key in names
+            for metric, values in _measured(results, row).items()
+        ]
     )
+    found["printed_method"] = found["method"].map(names)
     renamed = {"method": "printed_method", "mean": "mean_printed", "sd": "sd_printed"}
-    table = methods.merge(expected.rename(columns=renamed), on="printed_method")
-    for value, frame in (("mean", comparison.mean), ("sd", comparison.sd)):
-        frame = frame.rename_axis("method").reset_index()
-        long = frame.melt("method", var_name="metric", value_name=f"{value}_measured")
-        table = table.merge(long, on=["method", "metric"])
+    table = found.merge(expected.rename(columns=renamed), on=["printed_method", "metric"])
     table["difference"] = table["mean_measured"] - table["mean_printed"]
     has_printed = table["sd_printed"].notna()
     # A measured SD of 0, of runs that are all alike, is no unit.
@@ -95,6 +96,13 @@ def beside_printed(results: Results) -> BesidePrinted | None:
     table["in_sd"] = table["difference"] / sd
     table["sd_of"] = np.where(has_printed, "printed", np.where(sd.notna(), "measured", ""))
     return BesidePrinted(title(dataset, network), table[COLUMNS], tuple(_notes(experiment, table)))
+
+
+def _measured(results: Results, row: Row) -> pd.DataFrame:
+    """The test metrics of a row's predictions as the released code has them, a line a run."""
+    return pd.DataFrame(
+        [evaluate(each, convention="released_code") for each in results.predictions(row)]
+    )
 
 
 def markdown_text(beside: BesidePrinted) -> str:
@@ -124,7 +132,8 @@ def rich_table(beside: BesidePrinted) -> Table:
     metrics = next(pair for pair in ON_THE_TERMINAL if pair[0] in beside.headings)
     table = Table(
         title=f"{beside.title}: the paper's means, those here, and the difference in SDs",
-        caption="The other metrics, and what to know of the numbers: paper.md",
+        caption="Computed as in the released code. The other metrics, and what to know of the "
+        "numbers: paper.md",
         caption_justify="left",
     )
     table.add_column("Method")
@@ -174,7 +183,10 @@ def _printed_method(method: MethodSettings, dataset: str) -> str | None:
 
 
 def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
-    notes = []
+    notes = [
+        "Measured: as the LS+ authors' released code computes the metrics, from the runs' "
+        "predictions; table.md has their standard definitions."
+    ]
     if experiment.dataset.name.startswith((FOLDER_PREFIX, CSV_PREFIX)):
         notes.append(
             f"The images are those of a folder; the name {experiment.name} chose the table."

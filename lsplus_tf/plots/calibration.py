@@ -82,7 +82,7 @@ def reliability_diagram(
     accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
     left, width = np.flatnonzero(filled) / num_bins, 1 / num_bins
 
-    ax = ax or _shared.new_axes(4.8, 5.6)
+    ax = ax or _shared.new_axes(4.2, 5.6)
     ax.bar(
         left, accuracy, width, align="edge", color="#56B4E9", edgecolor="black", label="Accuracy"
     )
@@ -126,7 +126,7 @@ def reliability_diagram(
     )
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy (fraction)", aspect="equal")
     if title is not None:
-        ax.set_title(title, pad=20)
+        ax.set_title(title, pad=20, y=1.0)
 
     strip = ax.inset_axes((0, -0.25, 1, 0.2), sharex=ax)
     share = samples / samples.sum()

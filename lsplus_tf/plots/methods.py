@@ -62,7 +62,8 @@ def soft_label_matrix(
     if classes <= _MOST_PRINTED_VALUES:
         for (row, column), value in np.ndenumerate(values):
             colour = "white" if value > 0.6 else "black"
-            ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+            text = ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
+            text.set_in_layout(False)  # inside the axes, which many texts would make slow
     if classes <= _MOST_CLASS_NAMES:
         angle = 45 if classes <= _MOST_PRINTED_VALUES else 90
         ax.set_xticks(

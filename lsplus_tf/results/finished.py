@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,8 @@ from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import run_folder
 
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -30,13 +31,19 @@ class Row:
 
     Attributes
     ----------
-    key : in CSV files: METHOD, METHOD_ensemble, METHOD+CALIBRATOR.
-    name : in tables and figures.
-    method : its name in the config.
-    seeds : of its runs.
-    ensemble : whether the runs' mean probabilities are the prediction, and not each run's.
-    calibrators : one for each prediction, fitted to its validation split; none where it is as it
-        came from the network.
+    key : str
+        In CSV files: METHOD, METHOD_ensemble, METHOD+CALIBRATOR.
+    name : str
+        In tables and figures.
+    method : str
+        Its name in the config.
+    seeds : tuple of int
+        Of its runs.
+    ensemble : bool
+        Whether the runs' mean probabilities are the prediction, and not each run's.
+    calibrators : tuple of Calibrator
+        One for each prediction, fitted to its validation split; none where it is as it came from
+        the network.
 
     Examples
     --------
@@ -57,14 +64,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """An experiment and its finished runs.
+    """An experiment and its finished runs, of which each file is read once.
 
     Attributes
     ----------
-    experiment : the config.
-    folder : where the runs lie.
-    runs : the finished ones, in the config's order of methods and seeds.
-    missing : runs of the config that are not finished.
+    experiment : Experiment
+        The config.
+    folder : pathlib.Path
+        Where the runs lie.
+    runs : tuple of Run
+        The finished ones, in the config's order of methods and seeds.
+    missing : tuple of Run
+        Runs of the config that are not finished.
 
     Examples
     --------
@@ -82,19 +93,37 @@ class Results:
     folder: Path
     runs: tuple[Run, ...]
     missing: tuple[Run, ...]
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def methods(self) -> list[str]:
         """Methods with at least one finished run, in the config's order."""
         return list(dict.fromkeys(run.method for run in self.runs))
 
-    def of_method(self, method: str) -> list[Run]:
-        return [run for run in self.runs if run.method == method]
+    @property
+    def class_names(self) -> list[str]:
+        """The classes, in the order of the probabilities."""
+        return list(self.summary(self.runs[0])["class_names"])
 
     @property
     def one_seed(self) -> bool:
         """Whether no method has several finished runs, of which there were a mean and an SD."""
         return len(self.methods) == len(self.runs)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The methods, then the ensembles of at least two runs, each followed by its calibrations.
+
+        Warns
+        -----
+        UserWarning
+            What a calibrator said when it was fitted, or that one could not be, and has no row.
+        """
+        return self._once("rows", self._all_rows)
+
+    def of_method(self, method: str) -> list[Run]:
+        """The finished runs of a method."""
+        return [run for run in self.runs if run.method == method]
 
     def doubts(self) -> list[str]:
         """What the runs were made with that a reader has to know, a sentence each.
@@ -105,7 +134,7 @@ class Results:
         priors = []
         for run in self.runs:
             folder = run.folder(self.folder)
-            skipped = run_folder.read_json(folder, run_folder.SUMMARY)["skipped_images"]
+            skipped = self.summary(run)["skipped_images"]
             if skipped:
                 named = f"{', '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"
                 left_out[f"{len(skipped)} images were left out: {named}"] = None
@@ -115,15 +144,66 @@ class Results:
                     priors.append(f"The prior of {run} is doubtful: {'; '.join(doubts)}")
         return [*left_out, *priors]
 
-    @cached_property
-    def rows(self) -> list[Row]:
-        """The methods, then the ensembles of at least two runs, each followed by its calibrations.
+    def summary(self, run: Run) -> dict[str, Any]:
+        """What a run says of its training."""
+        return self._once(
+            ("summary", run),
+            lambda: run_folder.read_json(run.folder(self.folder), run_folder.SUMMARY),
+        )
 
-        Warns
-        -----
-        UserWarning
-            What a calibrator said when it was fitted, or that one could not be, and has no row.
+    def saved(self, run: Run, split: str) -> Predictions:
+        """What a run saved of "validation" or "test"."""
+        return self._once(
+            (run, split), lambda: run_folder.read_predictions(run.folder(self.folder), split)
+        )
+
+    def predictions(self, row: Row, split: str = "test") -> list[Predictions]:
+        """Those of a split: one for each run, or one of an ensemble, calibrated if the row is.
+
+        Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
+        since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
+        2021).
         """
+        return self._once((row.key, split), lambda: self._predictions(row, split))
+
+    def measured(self, row: Row, split: str = "test") -> list[dict[str, float]]:
+        """The metrics of each of a row's predictions, as fractions: `lsplus_tf.evaluate`."""
+        return self._once(
+            ("measured", row.key, split),
+            lambda: [metrics.evaluate(each) for each in self.predictions(row, split)],
+        )
+
+    def metrics(self, split: str = "test") -> pd.DataFrame:
+        """One row a run: method, seed, and the metrics as fractions.
+
+        Of the test split also of each run calibrated, with method METHOD+CALIBRATOR; validation
+        is what calibrators are fitted to.
+        """
+        return pd.DataFrame(
+            [
+                {"method": row.key, "seed": seed, **values}
+                for row in self.rows
+                if not row.ensemble and (split == "test" or not row.calibrators)
+                for seed, values in zip(row.seeds, self.measured(row, split), strict=True)
+            ]
+        )
+
+    def _once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _predictions(self, row: Row, split: str) -> list[Predictions]:
+        found = [self.saved(Run(row.method, seed), split) for seed in row.seeds]
+        if row.ensemble:
+            mean = np.mean([each.probabilities for each in found], axis=0)
+            found = [found[0].computed("probabilities", mean)]
+        if row.calibrators:
+            pairs = zip(row.calibrators, found, strict=True)
+            found = [calibrator.calibrate(each) for calibrator, each in pairs]
+        return found
+
+    def _all_rows(self) -> list[Row]:
         titles = short_names(self.experiment.methods)
         seeds = {m: tuple(run.seed for run in self.of_method(m)) for m in self.methods}
         plain = [Row(m, titles[m], m, seeds[m]) for m in self.methods] + [
@@ -143,79 +223,9 @@ class Results:
             warnings.warn(
                 f"calibrators: {name} cannot be fitted to the validation split, and is left out "
                 f"of {', '.join(left_out)}: {why}",
-                stacklevel=2,
+                stacklevel=4,
             )
         return rows
-
-    def saved(self, run: Run, split: str) -> Predictions:
-        """What a run saved of "validation" or "test", whose file is read once."""
-        return self._read(run, split)
-
-    @cached_property
-    def _read(self) -> Callable[[Run, str], Predictions]:
-        return cache(lambda run, split: run_folder.read_predictions(run.folder(self.folder), split))
-
-    def predictions(self, row: Row) -> list[Predictions]:
-        """Those of the test split: one for each run, or one of an ensemble."""
-        plain = self._uncalibrated(row, "test")
-        if not row.calibrators:
-            return plain
-        return [
-            calibrator.calibrate(each)
-            for calibrator, each in zip(row.calibrators, plain, strict=True)
-        ]
-
-    def measured(self, row: Row) -> list[dict[str, float]]:
-        """The test metrics of each of a row's predictions, as fractions."""
-        return self._measured[row.key]
-
-    def metrics(self, split: str = "test") -> pd.DataFrame:
-        """One row a run: method, seed, and the metrics as fractions.
-
-        Of the test split also of each run calibrated, with method METHOD+CALIBRATOR; validation
-        is what calibrators are fitted to.
-        """
-        rows: list[dict[str, Any]] = []
-        for row in self.rows:
-            if not row.ensemble and (split == "test" or not row.calibrators):
-                measured = self.measured(row) if split == "test" else self._saved(row, split)
-                rows += [
-                    {"method": row.key, "seed": seed, **values}
-                    for seed, values in zip(row.seeds, measured, strict=True)
-                ]
-        return pd.DataFrame(rows)
-
-    @cached_property
-    def _measured(self) -> dict[str, list[dict[str, float]]]:
-        return {
-            row.key: [
-                metrics.evaluate(each, convention="released_code") for each in self.predictions(row)
-            ]
-            if row.ensemble or row.calibrators
-            else self._saved(row, "test")
-            for row in self.rows
-        }
-
-    def _saved(self, row: Row, split: str) -> list[dict[str, float]]:
-        """The metrics of each run of a row, as they were measured after training."""
-        saved = [
-            run_folder.read_json(run.folder(self.folder), run_folder.METRICS)[split]
-            for run in self._runs(row)
-        ]
-        # Runs that were made before it had its function's name.
-        return [{"nll" if key == "ce" else key: v for key, v in each.items()} for each in saved]
-
-    def _uncalibrated(self, row: Row, split: str) -> list[Predictions]:
-        """Those of each run; of an ensemble the mean probabilities of its runs.
-
-        Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
-        since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
-        2021).
-        """
-        each = [self.saved(run, split) for run in self._runs(row)]
-        if not row.ensemble:
-            return each
-        return [each[0].computed("probabilities", np.mean([p.probabilities for p in each], axis=0))]
 
     def _calibrated(self, row: Row, name: str) -> Row:
         """The row with a calibrator for each of its predictions, fitted to validation alone."""
@@ -224,14 +234,11 @@ class Results:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             fitted += [
-                CALIBRATORS[name]().fit(each) for each in self._uncalibrated(row, "validation")
+                CALIBRATORS[name]().fit(each) for each in self.predictions(row, "validation")
             ]
         for message in dict.fromkeys(str(warning.message) for warning in caught):
-            warnings.warn(f"{title}: {message}", stacklevel=3)
+            warnings.warn(f"{title}: {message}", stacklevel=5)
         return replace(row, key=f"{row.key}+{name}", name=title, calibrators=tuple(fitted))
-
-    def _runs(self, row: Row) -> list[Run]:
-        return [Run(row.method, seed) for seed in row.seeds]
 
 
 def gather(
@@ -243,13 +250,20 @@ def gather(
 
     Parameters
     ----------
-    folder : of `run_experiment`.
-    methods, seeds : narrow the runs, as in `plan_runs`; None takes all.
+    folder : str or pathlib.Path
+        Of `run_experiment`.
+    methods, seeds : collection, optional
+        Narrow the runs, as in `plan_runs`; None takes all.
+
+    Returns
+    -------
+    Results
 
     Raises
     ------
-    InputError : not the folder of an experiment, no finished run in it, or one that was made with
-        other settings.
+    InputError
+        Not the folder of an experiment, no finished run in it, or one that was made with other
+        settings.
 
     Examples
     --------

@@ -5,42 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import yaml
-from matplotlib.figure import Figure
 
-from lsplus_tf import metrics, plots
+from lsplus_tf import metrics
 from lsplus_tf.config.methods import short_names
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
-from lsplus_tf.page import (
-    Block,
-    Cell,
-    Facts,
-    Page,
-    Picture,
-    Pictures,
-    Section,
-    Table,
-    Text,
-    Tone,
-    draw,
-)
-from lsplus_tf.predictions import concatenated
-from lsplus_tf.results import tables
+from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
+from lsplus_tf.results.figures import MOST_LINES, Figures
 from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import Comparison
 from lsplus_tf.results.truth import Truth
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty
 from lsplus_tf.training import run_folder
 
-_EPOCHS_SHOWN = 4
-_MOST_LINES = 6
-_MOST_PICTURES = 30  # of one kind, of which each takes some tenths of a second
-_CONVENTION = (
-    "These definitions are those of the paper's released code; lsplus_tf.evaluate and lsplus-tf "
-    "audit have the standard ones, mainly another ACE and R-AUC (docs/metrics.md, Conventions)."
-)
 _LEVEL = 1 - CONFIDENCE_LEVEL
 _CLAIMS = {key: metrics.METRICS[key].name for key in ("accuracy", "ece", "brier")}
 
@@ -49,41 +27,51 @@ def experiment_page(
     results: Results,
     comparison: Comparison,
     uncertainty: Uncertainty,
-    figures: Mapping[str, Figure],
+    figures: Figures,
     truth: Truth | None,
 ) -> Page:
     """The page of a report.
 
     Parameters
     ----------
-    results, comparison, uncertainty : the rows, and what is known of them.
-    figures : of the report, by the names of their files; those that are shown are closed.
-    truth : the comparison with the exact posterior, where that is known.
+    results : Results
+    comparison : Comparison
+        The table of the results.
+    uncertainty : Uncertainty
+        Of its main metrics.
+    figures : dict of str to list of Picture
+        Of `draw_figures`.
+    truth : Truth or None
+        The comparison with the exact posterior, where that is known.
+
+    Returns
+    -------
+    Page
     """
     experiment = results.experiment
     sections = [
         Section("Summary", _summary(results, uncertainty)),
-        Section("Methods and metrics", _metrics(results, comparison, uncertainty)),
+        Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
     if uncertainty.differences:
         sections.append(Section("Differences", _differences(results, uncertainty)))
     if truth is not None:
         sections.append(Section("Against the truth", _truth(truth, figures)))
     sections += [
-        Section("Reliability", _reliability(results)),
+        Section("Reliability", _reliability(results, figures)),
         Section("Selective prediction", _selective(results, figures)),
     ]
-    soft_labels = _soft_labels(results)
+    soft_labels = _soft_labels(results, figures)
     if soft_labels:
         sections.append(Section("Soft labels", soft_labels))
     sections += [
         Section("Training", _training(results, figures)),
         Section("Settings and versions", _settings(results)),
     ]
-    classes = tables.class_names(results)
     subtitle = (
-        f"{experiment.dataset.name}, {len(classes)} classes, {uncertainty.images:,} test images; "
-        f"{experiment.backbone.name}; {len(results.methods)} methods, {len(results.runs)} runs"
+        f"{experiment.dataset.name}, {len(results.class_names)} classes, "
+        f"{uncertainty.images:,} test images; {experiment.backbone.name}; "
+        f"{len(results.methods)} methods, {len(results.runs)} runs"
     )
     return Page(f"Experiment {experiment.name}", sections, subtitle)
 
@@ -136,7 +124,9 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
     return blocks
 
 
-def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty) -> list[Block]:
+def _metrics(
+    results: Results, comparison: Comparison, uncertainty: Uncertainty, figures: Figures
+) -> list[Block]:
     rows: list[list[str | Cell]] = []
     for row in results.rows:
         cells: list[str | Cell] = [row.name]
@@ -148,7 +138,7 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
                 text += f" [{100 * low:.1f}, {100 * high:.1f}]"
             cells.append(Cell(text, value))
         rows.append(cells)
-    headings = ["Method", *(_heading(metric) for metric in METRICS)]
+    headings = ["Method", *(column.titled() for column in METRICS.values())]
     drawn = "the test images"
     independent = (
         " Images are taken as independent: where patients have several, intervals are too narrow."
@@ -192,19 +182,12 @@ def _metrics(results: Results, comparison: Comparison, uncertainty: Uncertainty)
             if one
             else f"Mean and SD over seeds; dashed is {first}, a diamond the best mean."
         ),
-        Pictures([_metric_picture(comparison, metric) for metric in METRICS]),
+        Pictures(figures["comparison"]),
         _comparison_table(
             f"All metrics times 100, {'one seed' if one else 'mean and SD over seeds'}", comparison
         ),
-        Text(f"{comparison.caption} {_CONVENTION}", "note"),
+        Text(comparison.caption, "note"),
     ]
-
-
-def _metric_picture(comparison: Comparison, metric: str) -> Picture:
-    mean, sd = comparison.mean[metric], comparison.sd[metric]
-    ax = plots.metric_comparison(comparison.names, mean, sd, better=METRICS[metric].better)
-    ax.set_title(f"{_heading(metric)} (x100)", fontsize=10)
-    return draw(_figure(ax), f"{METRICS[metric].heading} of every row, as in the table below.")
 
 
 def _comparison_table(caption: str, comparison: Comparison) -> Table:
@@ -218,19 +201,19 @@ def _comparison_table(caption: str, comparison: Comparison) -> Table:
 def _differences(results: Results, uncertainty: Uncertainty) -> list[Block]:
     first = results.rows[0].name
     tests = uncertainty.differences
-    tested = [metric for metric in METRICS if (results.rows[1].key, metric) in tests]
+    measured = [metric for metric in METRICS if (results.rows[1].key, metric) in tests]
     signs = {"better": "✓ ", "worse": "✗ ", "undecided": ""}
     rows: list[list[str | Cell]] = []
     for row in results.rows[1:]:
         cells: list[str | Cell] = [row.name]
-        for metric in tested:
+        for metric in measured:
             test = tests[row.key, metric]
             cells.append(Cell(f"{signs[test.verdict]}{_difference(test)}", test.value))
         rows.append(cells)
     return [
         Table(
             f"Each row less {first}, times 100, with new seeds on new images",
-            ["Method", *(_heading(metric) for metric in tested)],
+            ["Method", *(METRICS[metric].titled() for metric in measured)],
             rows,
         ),
         Text(
@@ -257,109 +240,66 @@ def _difference(test: Difference) -> str:
     return text
 
 
-def _truth(truth: Truth, figures: Mapping[str, Figure]) -> list[Block]:
+def _truth(truth: Truth, figures: Figures) -> list[Block]:
     comparison = truth.comparison
-    blocks: list[Block] = [
+    return [
         _comparison_table("Against the exact posterior, times 100", comparison),
         Text(comparison.caption, "note"),
-        draw(figures["truth"], "Mean exact probability against confidence, of every method."),
+        Pictures([*figures["truth"], *figures.get("soft_labels_truth", [])]),
     ]
-    if "soft_labels_truth" in figures:
-        blocks.append(
-            draw(
-                figures["soft_labels_truth"],
-                "Distance of the soft labels from the true confusion, by epoch.",
-            )
+
+
+def _reliability(results: Results, figures: Figures) -> list[Block]:
+    together = (
+        ""
+        if results.one_seed
+        else " The predictions are those of all seeds together, whose errors partly cancel here, "
+        "so that an ECE may lie below the table's mean over seeds."
+    )
+    blocks: list[Block] = [
+        Text(
+            "Bars are the accuracy of images of similar confidence; hatched is what is missing to, "
+            f"or beyond, their mean confidence.{together}"
         )
+    ]
+    blocks += [
+        Pictures(pictures) for name, pictures in figures.items() if name.startswith("reliability")
+    ]
     return blocks
 
 
-def _reliability(results: Results) -> list[Block]:
-    """A diagram of every row, each method's calibrations after it."""
-    pictures = []
-    rows = results.rows
-    if len(rows) > _MOST_PICTURES:
-        rows = [row for row in rows if not row.calibrators]
-    for row in rows:
-        pooled = concatenated(results.predictions(row))
-        # No intervals: seeds share their images, which would count several times.
-        ax = plots.reliability_diagram(pooled, interval=None, title=row.name)
-        pictures.append(draw(_figure(ax), f"Reliability diagram of {row.name}."))
-    return [
-        Text(
-            "Bars are the accuracy of images of similar confidence; hatched is what is missing to, "
-            "or beyond, their mean confidence."
-            + (
-                ""
-                if results.one_seed
-                else " The predictions are those of all seeds together, whose errors partly cancel "
-                "here, so that an ECE may lie below the table's mean over seeds."
-            )
-            + ("" if rows == results.rows else " Calibrated rows are in the PNG files beside this.")
-        ),
-        Pictures(pictures),
-    ]
-
-
-def _selective(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
-    densities = []
-    for row in [row for row in results.rows if not row.calibrators][:_MOST_PICTURES]:
-        ax = plots.confidence_density(concatenated(results.predictions(row)), recipe="plain")
-        ax.set_title(row.name)
-        alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
-        densities.append(draw(_figure(ax), alt))
+def _selective(results: Results, figures: Figures) -> list[Block]:
     return [
         Text(
             "How accurate model and expert are together where the model decides its most "
-            "confident images and an expert, who is always right, the others."
+            "confident images and an expert, who is always right, the others. "
+            f"{range_over_seeds(results)}; R-AUC is the area under the curve, times 100."
         ),
-        draw(
-            figures["retention"],
-            "Accuracy against the fraction of images that the model decides, of every method.",
-            f"{range_over_seeds(results)}; R-AUC, the area under the curve, times 100.",
-        ),
+        Pictures(figures["retention"]),
         Text("Confidence in right and in wrong predictions; the two should differ."),
-        Pictures(densities),
+        Pictures(figures["density"]),
     ]
 
 
-def _soft_labels(results: Results) -> list[Block]:
-    """A few epochs' matrices of the first run of each method that has them."""
+def _soft_labels(results: Results, figures: Figures) -> list[Block]:
     titles = short_names(results.experiment.methods)
     blocks: list[Block] = []
     for method in results.methods:
-        run = results.of_method(method)[0]
-        folder = run.folder(results.folder)
-        if not (folder / run_folder.SOFT_LABELS).exists():
-            continue
-        matrices = run_folder.read_soft_labels(folder)
-        chosen = np.unique(np.linspace(0, len(matrices) - 1, _EPOCHS_SHOWN).astype(int))
-        pictures: list[Picture] = []
-        for epoch in chosen:
-            ax = plots.soft_label_matrix(matrices[epoch], tables.class_names(results))
-            ax.set_title(f"{titles[method]}, after epoch {epoch}")
-            own = matrices[epoch].diagonal().mean()
-            alt = (
-                f"Soft labels of {titles[method]} after epoch {epoch}: {own:.2f} of a row's "
-                "probability is its own class's, on average."
-            )
-            pictures.append(draw(_figure(ax), alt))
-        blocks += [
-            Text(f"{titles[method]}, seed {run.seed}: the target of each class, a row, by epoch."),
-            Pictures(pictures),
-        ]
+        if pictures := figures.get(f"soft_labels_{method}"):
+            text = f"{titles[method]}: the target of each class, a row, as the training goes on."
+            blocks += [Text(text), Pictures(pictures)]
     return blocks
 
 
-def _training(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
+def _training(results: Results, figures: Figures) -> list[Block]:
     rows: list[list[str | Cell]] = []
     for run in results.runs:
-        folder = run.folder(results.folder)
-        summary = run_folder.read_json(folder, run_folder.SUMMARY)
-        measured = run_folder.read_json(folder, run_folder.METRICS)
+        summary = results.summary(run)
         minutes = summary["seconds"] / 60
         whole = [run.seed, summary["epochs"], summary["best_epoch"]]
-        accuracies = [measured[split]["accuracy"] for split in ("validation", "test")]
+        accuracies = [
+            metrics.accuracy(results.saved(run, split)) for split in ("validation", "test")
+        ]
         rows.append(
             [
                 run.method,
@@ -370,27 +310,16 @@ def _training(results: Results, figures: Mapping[str, Figure]) -> list[Block]:
         )
     headings = ["Method", "Seed", "Epochs", "Best epoch", "Minutes"]
     headings += ["Validation accuracy", "Test accuracy"]
+    shown = (
+        "each method beside the first."
+        if len(results.methods) > MOST_LINES
+        else "the losses of different methods cannot be compared."
+    )
     return [
-        Text(f"{range_over_seeds(results)}; the losses of different methods cannot be compared."),
-        _curves(results, figures),
+        Text(f"{range_over_seeds(results)}; {shown}"),
+        Pictures(figures["training_curves"]),
         Table("The runs; epochs are counted from 0", headings, rows),
     ]
-
-
-def _curves(results: Results, figures: Mapping[str, Figure]) -> Block:
-    if len(results.methods) > _MOST_LINES:
-        alt = "Validation accuracy against the epoch, of each method beside the first."
-        return draw(figures["training_curves"], alt)
-    titles = short_names(results.experiment.methods)
-    histories = {
-        titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
-        for m in results.methods
-    }
-    pictures = []
-    for curve in ("loss", "val_loss", "accuracy", "val_accuracy"):
-        ax = plots.training_curves(histories, metric=curve)
-        pictures.append(draw(_figure(ax), f"{ax.get_ylabel()} of every method, by epoch."))
-    return Pictures(pictures)
 
 
 def _settings(results: Results) -> list[Block]:
@@ -428,11 +357,6 @@ def _inline(value: Any) -> str:
     )
 
 
-def _heading(metric: str) -> str:
-    column = METRICS[metric]
-    return f"{column.heading} {'↑' if column.better > 0 else '↓'}"
-
-
 def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -446,9 +370,3 @@ def _seeds(results: Results) -> str:
 def range_over_seeds(results: Results) -> str:
     """What curves of these results show."""
     return "One seed" if results.one_seed else "Mean and range over seeds"
-
-
-def _figure(ax: plt.Axes) -> Figure:
-    figure = ax.figure
-    assert isinstance(figure, Figure)
-    return figure

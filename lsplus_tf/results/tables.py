@@ -12,18 +12,31 @@ from tabulate import tabulate
 
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.results.finished import Results, Row
-from lsplus_tf.training import run_folder
 
 SIDE_BY_SIDE = 6  # methods; more are rows, since so many columns fit no page
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric in the table: its key in `metrics.evaluate`, its heading, which way is better."""
+    """A metric in the table.
+
+    Attributes
+    ----------
+    key : str
+        In `metrics.evaluate`.
+    heading : str
+        What stands above the column.
+    better : {1, -1, 0}
+        Whether higher or lower values are better, or neither.
+    """
 
     key: str
     heading: str
-    better: int  # 1: higher, -1: lower, 0: neither
+    better: int
+
+    def titled(self, up: str = "↑", down: str = "↓") -> str:
+        """The heading with an arrow in the better direction."""
+        return self.heading + {1: f" {up}", -1: f" {down}", 0: ""}[self.better]
 
 
 COLUMNS = tuple(
@@ -34,16 +47,29 @@ COLUMNS = tuple(
 MAIN = ("accuracy", "auroc", "ece", "nll", "brier")
 _OVER_SEEDS = "mean and sample SD over seeds"
 CAPTION = (
-    f"Test metrics times 100, {_OVER_SEEDS}, as the LS+ paper defines them: ECE, "
-    "ACE and SCE with 15 bins, NLL in nats, Brier summed over classes."
+    f"Test metrics times 100, {_OVER_SEEDS}: ECE, ACE and SCE with 15 bins, NLL in nats, "
+    "Brier summed over classes."
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Mean and sample SD over seeds, in percent; `best` marks the best mean of a column.
+    """The table: a row for each of the results' rows, a column for each metric.
 
-    `caption` says what the numbers are.
+    Attributes
+    ----------
+    columns : tuple of Column
+        M metrics.
+    names : list of str
+        Of R rows, as they are shown.
+    seeds : list of int
+        Of how many seeds each row is.
+    mean, sd : pandas.DataFrame
+        (R, M), in percent, by the keys of rows and metrics; the SD is the sample's, over seeds.
+    best : pandas.DataFrame
+        (R, M), whether a mean is the best of its column.
+    caption : str
+        What the numbers are.
     """
 
     columns: tuple[Column, ...]
@@ -55,7 +81,7 @@ class Comparison:
     caption: str
 
     def cells(self, bold: str, plus_minus: str, decimals: int = 2) -> list[list[str]]:
-        """The rows of the table; `bold` is a pattern with one {} for the best values."""
+        """The rows of the table as text; `bold` is a pattern with one {} for the best values."""
         rows = []
         for i, (name, seeds) in enumerate(zip(self.names, self.seeds, strict=True)):
             row = [name, str(seeds)]
@@ -69,8 +95,7 @@ class Comparison:
         return rows
 
     def headings(self, up: str = "↑", down: str = "↓") -> list[str]:
-        arrows = {1: f" {up}", -1: f" {down}", 0: ""}
-        return ["Method", "Seeds", *(c.heading + arrows[c.better] for c in self.columns)]
+        return ["Method", "Seeds", *(column.titled(up, down) for column in self.columns)]
 
     def only(self, keys: Collection[str]) -> Comparison:
         """The same with these columns alone."""
@@ -79,9 +104,9 @@ class Comparison:
 
 def compare(results: Results) -> Comparison:
     """Mean and sample SD (n - 1) over the seeds of every row of the results."""
-    num_classes = len(class_names(results))
     # Among at most five classes the true one is always in the top five.
-    columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and num_classes <= 5))
+    few = len(results.class_names) <= 5
+    columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and few))
     return summarise(results, columns, results.measured, caption(results, CAPTION))
 
 
@@ -193,8 +218,3 @@ def csv_table(comparison: Comparison) -> pd.DataFrame:
     mean, sd = comparison.mean.add_suffix("_mean"), comparison.sd.add_suffix("_sd")
     columns = [f"{c.key}_{what}" for c in comparison.columns for what in ("mean", "sd")]
     return pd.concat([mean, sd], axis=1)[columns]
-
-
-def class_names(results: Results) -> list[str]:
-    first = results.runs[0].folder(results.folder)
-    return run_folder.read_json(first, run_folder.SUMMARY)["class_names"]

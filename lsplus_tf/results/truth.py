@@ -48,9 +48,12 @@ class Truth:
 
     Attributes
     ----------
-    comparison : the table; its last row is the posterior itself, which is never marked as best.
-    runs : one row a run, as fractions.
-    posterior : (N, K), of the test split.
+    comparison : Comparison
+        The table; its last row is the posterior itself, which is never marked as best.
+    runs : pandas.DataFrame
+        One row a run, as fractions.
+    posterior : ndarray of float64, shape (N, K)
+        Of the test split.
     """
 
     comparison: Comparison
@@ -113,15 +116,18 @@ def soft_label_distances(
 
     Parameters
     ----------
-    results : the finished runs.
-    posterior : (N, K), of the test split.
+    results : Results
+        The finished runs.
+    posterior : ndarray of float64, shape (N, K)
+        Of the test split.
 
     Returns
     -------
-    For each such method, and each of the two confusions of `metrics.true_class_confusion`, a frame
-    a run with the columns "epoch" and "distance": the mean over classes of the total variation
-    distance between the rows. Beside them how far one-hot labels are, which do not change. Empty
-    without such a method.
+    dict of str to list of pandas.DataFrame
+        For each such method, and each of the two confusions of `metrics.true_class_confusion`, a
+        frame a run with the columns "epoch" and "distance": the mean over classes of the total
+        variation distance between the rows. Beside them how far one-hot labels are, which do not
+        change. Empty without such a method.
     """
     titles = short_names(results.experiment.methods)
     kinds = (OnlineLabelSmoothing, LSPlusOnline)

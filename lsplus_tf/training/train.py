@@ -331,10 +331,7 @@ class Training:
             "validation": self._predict(model, self.dataset.validation),
             "test": self._predict(model, self.dataset.test),
         }
-        measured = {
-            split: metrics.evaluate(found, convention="released_code")
-            for split, found in predictions.items()
-        }
+        measured = {split: metrics.evaluate(found) for split, found in predictions.items()}
         _log.info("test: %s", measured["test"])
         history = pd.DataFrame(progress.history)
         history.insert(0, "epoch", np.arange(progress.epochs))

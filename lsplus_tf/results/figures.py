@@ -1,0 +1,207 @@
+"""The pictures of a report: each is drawn once, for its page and for its files alike."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lsplus_tf import plots
+from lsplus_tf.config.methods import short_names
+from lsplus_tf.page import Picture, draw
+from lsplus_tf.predictions import Predictions, concatenated
+from lsplus_tf.results import truth
+from lsplus_tf.results.finished import Results, Row
+from lsplus_tf.results.tables import MAIN, Comparison
+from lsplus_tf.results.truth import Truth
+from lsplus_tf.training import run_folder
+
+Figures = dict[str, list[Picture]]
+Shown = TypeVar("Shown")
+
+MOST_LINES = 6  # in one picture; more cannot be told apart
+_SIDE_BY_SIDE = 4
+_EPOCHS_SHOWN = 4
+
+
+def draw_figures(results: Results, comparison: Comparison, exact: Truth | None) -> Figures:
+    """Every picture of a report.
+
+    Parameters
+    ----------
+    results : Results
+    comparison : Comparison
+        The table of the results.
+    exact : Truth or None
+        The comparison with the exact posterior, where that is known.
+
+    Returns
+    -------
+    dict of str to list of Picture
+        PNGs, by the name of the figure that they make together: comparison, reliability and
+        reliability_CALIBRATOR, density, retention, training_curves, soft_labels_METHOD, truth and
+        soft_labels_truth.
+    """
+    # Some are open together, until they have the same limits.
+    with plt.rc_context({"figure.max_open_warning": 0}):
+        figures = {"comparison": _comparison(comparison)} | _by_row(results.rows, results)
+        figures["retention"] = _retention(results)
+        figures["training_curves"] = _training_curves(results)
+        figures |= _soft_labels(results)
+        if exact is not None:
+            figures |= _against_the_truth(results, exact)
+    return figures
+
+
+def side_by_side(pictures: Sequence[Picture]) -> bytes:
+    """One PNG of several pictures, in rows of at most four."""
+    if len(pictures) == 1:
+        return pictures[0].image
+    images = [Image.open(io.BytesIO(picture.image)).convert("RGB") for picture in pictures]
+    rows = -(-len(images) // _SIDE_BY_SIDE)
+    columns = -(-len(images) // rows)
+    width, height = (max(sizes) for sizes in zip(*(image.size for image in images), strict=True))
+    whole = Image.new("RGB", (columns * width, rows * height), "white")
+    for i, image in enumerate(images):
+        whole.paste(image, (i % columns * width, i // columns * height))
+    file = io.BytesIO()
+    whole.save(file, "png", compress_level=1)
+    return file.getvalue()
+
+
+def _comparison(comparison: Comparison) -> list[Picture]:
+    pictures = []
+    for column in comparison.only(MAIN).columns:
+        mean, sd = comparison.mean[column.key], comparison.sd[column.key]
+        ax = plots.metric_comparison(comparison.names, mean, sd, better=column.better)
+        alt = f"{column.heading} of every row, as in the table."
+        pictures.append(_drawn(ax, alt, f"{column.titled()} (x100)"))
+    return pictures
+
+
+def _by_row(rows: Iterable[Row], results: Results) -> Figures:
+    """Reliability of every row, and the confidences of those that are not calibrated."""
+    figures: Figures = {"reliability": [], "density": []}
+    for row in rows:
+        runs = results.predictions(row)
+        pooled = concatenated(runs)
+        title = row.name if len(runs) == 1 else f"{row.name}, {len(runs)} seeds together"
+        title = textwrap.fill(title, 36)
+        name = f"reliability_{row.calibrators[0].name}" if row.calibrators else "reliability"
+        # No intervals: seeds share their images, which would count several times.
+        ax = plots.reliability_diagram(pooled, interval=None, title=title)
+        picture = _drawn(ax, f"Reliability diagram of {row.name}.")
+        figures.setdefault(name, []).append(picture)
+        if not row.calibrators:
+            ax = plots.confidence_density(pooled, recipe="plain")
+            alt = f"Confidence of {row.name} in right and in wrong predictions, as histograms."
+            figures["density"].append(_drawn(ax, alt, title))
+    return figures
+
+
+def _retention(results: Results) -> list[Picture]:
+    runs = {row.name: results.predictions(row) for row in results.rows if not row.calibrators}
+    panels = _panels(runs)
+    axes = [plots.retention_curves(shown) for shown in panels]
+    alt = "Accuracy against the fraction of images that the model decides, of {}."
+    return _alike(axes, panels, alt)
+
+
+def _training_curves(results: Results) -> list[Picture]:
+    titles = short_names(results.experiment.methods)
+    histories = {
+        titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
+        for m in results.methods
+    }
+    if len(histories) > MOST_LINES:
+        panels = _panels(histories)
+        axes = [plots.training_curves(shown, metric="val_accuracy") for shown in panels]
+        return _alike(axes, panels, "Validation accuracy against the epoch, of {}.")
+    pictures = []
+    for curve in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        ax = plots.training_curves(histories, metric=curve)
+        pictures.append(_drawn(ax, f"{ax.get_ylabel()} of every method, by epoch."))
+    return pictures
+
+
+def _soft_labels(results: Results) -> Figures:
+    """A few epochs' matrices of the first run of each method that has them."""
+    titles = short_names(results.experiment.methods)
+    figures: Figures = {}
+    for method in results.methods:
+        run = results.of_method(method)[0]
+        folder = run.folder(results.folder)
+        if not (folder / run_folder.SOFT_LABELS).exists():
+            continue
+        matrices = run_folder.read_soft_labels(folder)
+        pictures = []
+        for epoch in np.unique(np.linspace(0, len(matrices) - 1, _EPOCHS_SHOWN).astype(int)):
+            ax = plots.soft_label_matrix(matrices[epoch], results.class_names)
+            own = matrices[epoch].diagonal().mean()
+            alt = (
+                f"Soft labels of {titles[method]} after epoch {epoch}: {own:.2f} of a row's "
+                "probability is its own class's, on average."
+            )
+            title = f"{titles[method]}, seed {run.seed}, after epoch {epoch}"
+            pictures.append(_drawn(ax, alt, title))
+        figures[f"soft_labels_{method}"] = pictures
+    return figures
+
+
+def _against_the_truth(results: Results, exact: Truth) -> Figures:
+    by_calibrator: dict[str, dict[str, Sequence[Predictions]]] = {}
+    for row in results.rows:
+        if not row.ensemble:
+            name = row.calibrators[0].name if row.calibrators else ""
+            by_calibrator.setdefault(name, {})[row.name] = results.predictions(row)
+    panels = [shown for rows in by_calibrator.values() for shown in _panels(rows)]
+    alt = "Mean exact probability of being right against confidence, of {}."
+    pictures = [
+        _drawn(plots.true_reliability(shown), alt.format(", ".join(shown))) for shown in panels
+    ]
+    figures = {"truth": pictures}
+    distances = truth.soft_label_distances(results, exact.posterior)
+    if distances:
+        ax = plots.training_curves(distances, metric="distance")
+        ax.set_ylabel("Total variation, mean over classes")
+        ax.set_ylim(bottom=0)
+        alt = "Distance of the soft labels from the true confusion, by epoch."
+        title = "Soft labels against the exact mean posterior of a class"
+        figures["soft_labels_truth"] = [_drawn(ax, alt, title)]
+    return figures
+
+
+def _panels(lines: Mapping[str, Shown]) -> list[dict[str, Shown]]:
+    """All lines in one picture, or each beside the first where they could not be told apart."""
+    if len(lines) <= MOST_LINES:
+        return [dict(lines)]
+    first, *others = lines
+    return [{first: lines[first], name: lines[name]} for name in others]
+
+
+def _alike(
+    axes: Sequence[plt.Axes], panels: Sequence[Mapping[str, object]], alt: str
+) -> list[Picture]:
+    """The pictures of axes with the same limits; `alt` has a place for the names of the lines."""
+    low, high = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(low), max(high))
+    return [
+        _drawn(ax, alt.format(", ".join(shown))) for ax, shown in zip(axes, panels, strict=True)
+    ]
+
+
+def _drawn(ax: plt.Axes, alt: str, title: str = "") -> Picture:
+    figure = ax.figure
+    assert isinstance(figure, Figure)
+    if title:  # its place is given, or matplotlib would look for one above all ticks
+        ax.set_title(title, fontsize=11, y=1.0)
+    if len(figure.axes) == 1:  # which needs one pass, where "constrained" makes two
+        figure.set_layout_engine("tight", pad=0.5)
+    return draw(figure, alt, raster=True)
