@@ -18,9 +18,9 @@ smartquotes = False  # `--set` and "quotes" are as they are typed
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "checks",
-    "docstrings",
     "mathml",
     "reference",
 ]
@@ -33,6 +33,10 @@ nb_merge_streams = True
 autodoc_inherit_docstrings = False  # those of Keras and scikit-learn are theirs
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say more: shapes, ranges, units
+napoleon_google_docstring = False
+# As lists, in which `slopes_, intercepts_` keep one line and their underscores.
+napoleon_use_param = napoleon_use_rtype = False
+napoleon_custom_sections = [("Attributes", "params_style")]
 default_role = "py:obj"  # `name` links to what it names, where that is documented
 maximum_signature_line_length = 88
 python_use_unqualified_type_names = True

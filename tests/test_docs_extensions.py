@@ -1,4 +1,4 @@
-"""What the documentation's own extensions make of the schema, of docstrings and of the site."""
+"""What the documentation's own extensions make of the schema and of the site."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from lsplus_tf.config.settings import Count, Fraction, Positive, Settings
 sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import checks
-import docstrings
 import reference
 
 
@@ -59,39 +58,6 @@ def test_the_schema_of_configs_has_every_section():
         "## `methods.NAME` with `loss: ls_plus`",
     ):
         assert title in text
-
-
-DOCSTRING = """Sum of |x|, see fit_.
-
-Parameters
-----------
-x : array_like, shape (N,)
-    Numbers.
-alpha : weight in [0, 1], which is described in so many words that the line is full at
-    its end; `None` is 0.
-name : as in Keras.
-
-Returns
--------
-The sum.
-
-Examples
---------
->>> abs(-1) | 2
-3
-"""
-
-
-def test_a_docstring_of_either_kind():
-    text = "\n".join(docstrings.process(DOCSTRING.split("\n")))
-    assert r"Sum of \|x\|, see fit\_." in text
-    assert ".. rubric:: Parameters" in text
-    assert "**x** : *array_like, shape (N,)*\n    Numbers." in text
-    assert "**alpha**\n    weight in [0, 1], which is described in so many words that" in text
-    assert "    its end; `None` is 0." in text
-    assert "**name**\n    as in Keras." in text
-    assert "\nThe sum.\n" in text
-    assert ">>> abs(-1) | 2\n3" in text
 
 
 @pytest.mark.parametrize(
