@@ -37,17 +37,23 @@ class Uncertainty:
 
     Attributes
     ----------
-    intervals : low and high by row (its key) and metric: 95%, as fractions. Without a metric where
-        a class is absent from more than 5% of the resamples, and without the AUROC where it would
-        take minutes.
-    single : keys of the rows with a single prediction, of one seed or an ensemble. Their intervals
-        are about *these networks on new images*, those of `lsplus_tf.metrics.bootstrap_interval`
-        and of an audit, and nothing can be said of the method.
-    differences : by row and metric, less the first row, as fractions, of all rows but the first.
-    resamples : how many were drawn.
-    images : how many there are.
-    groups : of how many patients or the like they are, which are then drawn as a whole; None where
-        that is not known.
+    intervals : dict of (str, str) to (float, float)
+        Low and high by row (its key) and metric: 95%, as fractions. Without a metric where a class
+        is absent from more than 5% of the resamples, and without the AUROC where it would take
+        minutes.
+    single : set of str
+        Keys of the rows with a single prediction, of one seed or an ensemble. Their intervals are
+        about *these networks on new images*, those of `lsplus_tf.metrics.bootstrap_interval` and of
+        an audit, and nothing can be said of the method.
+    differences : dict of (str, str) to Difference
+        By row and metric, less the first row, as fractions, of all rows but the first.
+    resamples : int
+        How many were drawn.
+    images : int
+        How many there are.
+    groups : int or None
+        Of how many patients or the like they are, which are then drawn as a whole; None where that
+        is not known.
     """
 
     intervals: dict[tuple[str, str], tuple[float, float]]
