@@ -251,10 +251,11 @@ def _method(audit: Audit) -> Section:
         [
             Text(
                 f"Intervals draw {unit} with replacement, or use the variance between them. Those "
-                "of accuracy and of gaps are Agresti and Coull's, as if two more cases had been "
-                "right and two wrong. What chance makes of the ECE is from a simulation that "
-                f"{chance}. The cases must be ones that the model was neither trained nor tuned "
-                "on, and the verdict is of cases like these: this hospital, this prevalence."
+                "of shares, as the accuracy, and of gaps are Agresti and Coull's, as if two more "
+                "cases had been right and two wrong. What chance makes of the ECE is from a "
+                f"simulation that {chance}. The cases must be ones that the model was neither "
+                "trained nor tuned on, and the verdict is of cases like these: this hospital, this "
+                "prevalence."
             ),
             Facts("Settings", audit.settings),
         ],

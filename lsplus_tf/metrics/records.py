@@ -19,6 +19,7 @@ _RECORDS = {record.key: record for module in _MODULES for record in module.RECOR
 # The LS+ paper's Table 1 first, as it has them.
 _FIRST = ("accuracy", "auroc", "precision", "recall", "f1", "ece", "ace", "sce", "nll", "brier")
 
+#: Every metric's record, by its key, in the order of tables.
 METRICS: dict[str, Metric] = {key: _RECORDS[key] for key in dict.fromkeys((*_FIRST, *_RECORDS))}
 
 
