@@ -166,7 +166,7 @@ def test_predictions_stand_alone():
     with pytest.raises(InputError, match="one of the two"):
         Predictions([0, 1, 0])
     other = Predictions([1, 1, 0], GOOD)
-    with pytest.raises(InputError, match="received some with other labels"):
+    with pytest.raises(InputError, match="with label 0 at row 0, received label 1"):
         metrics.paired_bootstrap("accuracy", given, other)
     with pytest.raises(InputError, match="received Predictions beside arrays"):
         metrics.paired_bootstrap("accuracy", given, GOOD, GOOD)
@@ -354,3 +354,47 @@ def test_the_ranking_of_two_classes_is_that_of_scikit_learn(dtype):
 def test_as_predictions_gives_what_it_was_given():
     given = drawn(5, 2)
     assert as_predictions(given) is given
+
+
+# --- the same cases -------------------------------------------------------------------------------
+
+ROWS = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]
+SAME = {"class_names": ["HP", "SSA"], "ids": ["a", "b", "c"]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "changes", "message"),
+    [
+        (
+            [0, 1],
+            ROWS[:2],
+            {"ids": ["a", "b"]},
+            r"cases and classes of .*, scores of shape \(3, 2\)",
+        ),
+        (
+            [0, 1, 0],
+            ROWS,
+            {"class_names": ["SSA", "HP"]},
+            "classes of .* in the same order, HP, SSA; received SSA, HP",
+        ),
+        ([0, 1, 0], ROWS, {"ids": ["c", "b", "a"]}, "with id a at row 0, received id c"),
+        ([0, 1, 1], ROWS, {}, "with label 0 at row 2, received label 1"),
+    ],
+)
+def test_what_is_compared_is_of_the_same_cases(labels, rows, changes, message):
+    """Also where labels agree by chance: ids and names of classes decide, where both have them."""
+    first = Predictions([0, 1, 0], ROWS, **SAME)
+    second = Predictions(labels, rows, **SAME | changes)
+    for compare in (
+        lambda: metrics.paired_bootstrap("brier", first, second),
+        lambda: metrics.permutation_test("brier", first, second),
+        lambda: metrics.compare_methods({"one": [first], "other": [second]}),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare()
+
+
+def test_of_cases_without_ids_or_names_the_labels_decide():
+    first, second = Predictions([0, 1, 0], ROWS, **SAME), Predictions([0, 1, 0], ROWS)
+    with pytest.warns(UserWarning, match="all resamples give 0"):
+        assert metrics.paired_bootstrap("brier", first, second).difference.value == 0

@@ -43,7 +43,7 @@ from lsplus_tf.metrics.intervals import rounding
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.records import METRICS
 from lsplus_tf.metrics.resampling import Groups, Resampled, check_groups, resample
-from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions import Predictions, as_predictions, check_same_cases
 
 __all__ = ["compare_methods"]
 
@@ -518,7 +518,7 @@ def _check_runs(
             name = f"runs[{method!r}][{i}]"
             predictions = _check_run(name, run, from_logits)
             first = first or (name, predictions)
-            _check_same_images(name, predictions, *first)
+            check_same_cases(first[1], predictions, (first[0], name))
             checked[method].append(predictions)
     return checked
 
@@ -538,21 +538,6 @@ def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
     if len(predictions) < 2:
         raise InputError(f"{name}: expected at least two images, received 1")
     return predictions
-
-
-def _check_same_images(name: str, run: Predictions, first_name: str, first: Predictions) -> None:
-    if run.probabilities.shape != first.probabilities.shape:
-        raise InputError(
-            f"{name}: expected the images and classes of {first_name}, probabilities of shape "
-            f"{first.probabilities.shape}, received {run.probabilities.shape}"
-        )
-    different = np.flatnonzero(run.labels != first.labels)
-    if different.size:
-        row = int(different[0])
-        raise InputError(
-            f"{name}: expected the images of {first_name} in the same order, with label "
-            f"{first.labels[row]} at row {row}, received label {run.labels[row]}"
-        )
 
 
 def _check_metrics(metrics: Sequence[str]) -> None:

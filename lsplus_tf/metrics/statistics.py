@@ -38,7 +38,7 @@ from lsplus_tf.metrics.intervals import Interval, bootstrap, rounding, share_int
 from lsplus_tf.metrics.metric import IntervalMethod, Metric, Sums
 from lsplus_tf.metrics.records import METRICS
 from lsplus_tf.metrics.resampling import Groups, check_groups, exchange, of_function, resample
-from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions import Predictions, as_predictions, check_same_cases
 
 Function = Callable[[npt.NDArray[np.int64], Any], Any]
 NUM_RESAMPLES = 1000
@@ -522,15 +522,6 @@ def _pair_of(
                 (probabilities_b, "probabilities_b"),
             )
         )
-    if first.scores.shape != second.scores.shape:
-        raise InputError(
-            f"probabilities_b: expected the shape of probabilities_a, {first.scores.shape}, "
-            f"received {second.scores.shape}"
-        )
-    if not np.array_equal(first.labels, second.labels):
-        raise InputError(
-            "probabilities_b: expected predictions of the same cases in the same order, received "
-            "some with other labels"
-        )
+    check_same_cases(first, second, ("probabilities_a", "probabilities_b"))
     _check_rows(first)
     return [first, second]

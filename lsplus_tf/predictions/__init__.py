@@ -20,7 +20,12 @@ guessed from their values.
 """
 
 from lsplus_tf.predictions.files import Columns, read_predictions
-from lsplus_tf.predictions.predictions import Predictions, as_predictions, concatenated
+from lsplus_tf.predictions.predictions import (
+    Predictions,
+    as_predictions,
+    check_same_cases,
+    concatenated,
+)
 from lsplus_tf.tables import Rows
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "Predictions",
     "Rows",
     "as_predictions",
+    "check_same_cases",
     "concatenated",
     "read_predictions",
 ]

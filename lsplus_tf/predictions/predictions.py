@@ -506,6 +506,59 @@ def as_predictions(
     return given
 
 
+def check_same_cases(first: Predictions, second: Predictions, named: tuple[str, str]) -> None:
+    """Raise `InputError` unless two predictions are of the same cases and classes, in one order.
+
+    Parameters
+    ----------
+    first, second : Predictions
+        With labels. Ids and names of classes are compared where both have them.
+    named : tuple of (str, str)
+        What the caller calls them, for messages.
+
+    Raises
+    ------
+    InputError
+        Another shape, or other classes, ids or labels.
+
+    Examples
+    --------
+    >>> rows = [[0.9, 0.1], [0.2, 0.8]]
+    >>> first, second = Predictions([0, 1], rows), Predictions([1, 1], rows)
+    >>> check_same_cases(first, second, ("a", "b"))  # doctest: +IGNORE_EXCEPTION_DETAIL
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: b: expected the cases of a in the same order, ...
+    """
+    one, other = named
+    if first.scores.shape != second.scores.shape:
+        raise InputError(
+            f"{other}: expected the cases and classes of {one}, scores of shape "
+            f"{first.scores.shape}, received {second.scores.shape}"
+        )
+    unnamed = tuple(map(str, range(len(first.class_names))))
+    names = {first.class_names, second.class_names} - {unnamed}
+    if len(names) > 1:
+        raise InputError(
+            f"{other}: expected the classes of {one} in the same order, "
+            f"{', '.join(first.class_names)}; received {', '.join(second.class_names)}"
+        )
+    if first.ids is not None and second.ids is not None:
+        _check_equal(first.ids.to_numpy(), second.ids.to_numpy(), "id", named)
+    _check_equal(first.labels, second.labels, "label", named)
+
+
+def _check_equal(
+    first: npt.NDArray[Any], second: npt.NDArray[Any], what: str, named: tuple[str, str]
+) -> None:
+    different = np.flatnonzero(first != second)
+    if different.size:
+        row = int(different[0])
+        raise InputError(
+            f"{named[1]}: expected the cases of {named[0]} in the same order, with {what} "
+            f"{first[row]} at row {row}, received {what} {second[row]}"
+        )
+
+
 def concatenated(parts: Sequence[Predictions]) -> Predictions:
     """The cases of several one after the other: their scores, labels and posteriors.
 
