@@ -610,7 +610,7 @@ def test_other_bad_input():
     with pytest.raises(InputError, match="probabilities: expected at least two rows, received 1"):
         bootstrap_interval("ece", [0], GOOD[:1])
     with pytest.raises(
-        InputError, match=r"probabilities_b: expected the shape .*\(3, 2\).*\(3, 3\)"
+        InputError, match=r"probabilities_b: expected the cases and classes .*\(3, 2\).*\(3, 3\)"
     ):
         paired_bootstrap("ece", LABELS, GOOD, np.eye(3))
     with pytest.raises(InputError, match=r"probabilities_a: .*finite"):
