@@ -72,11 +72,11 @@ def _drawn(
     predictions: Predictions, rng: np.random.Generator, repetitions: int
 ) -> npt.NDArray[np.float64]:
     """The ECE (repetitions,) of labels drawn from the confidences."""
-    confidence = np.sort(predictions.confidence.astype(np.float64))
-    edges = bin_totals.equal_width_edges(bin_totals.PAPER_BINS, predictions.confidence.dtype)
+    confidence = np.sort(predictions.confidence)
+    edges = bin_totals.equal_width_edges(bin_totals.PAPER_BINS, confidence.dtype)
     # Bins of sorted confidences are slices.
-    ends = np.searchsorted(confidence, edges[1:-1].astype(np.float64), side="right")
-    starts = np.unique(np.concatenate(([0], ends[ends < confidence.size])))
+    starts = np.flatnonzero(np.diff(bin_totals.bin_index(confidence, edges), prepend=0))
+    confidence = confidence.astype(np.float64)
     expected = np.add.reduceat(confidence, starts)
     chances = confidence.astype(np.float32)
     errors = []

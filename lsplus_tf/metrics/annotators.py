@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice, check_count
 from lsplus_tf.metrics import bin_totals
-from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
+from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.brier import BrierScale, brier_factor
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import average_ties, row_blocks
@@ -134,7 +134,7 @@ def annotator_calibration_error(
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
     norm: Norm = 1,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """ECE against annotators: confidence against the share of votes for the predicted class.
@@ -184,7 +184,7 @@ def annotator_static_calibration_error(
     probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """SCE against annotators: each class's probability against its share of votes, over classes.

@@ -15,6 +15,8 @@ Closed = Literal["right", "left"]
 Norm = float | Literal["max"]
 
 PAPER_BINS = 15
+# The side of a bin of equal width that belongs to it, where nobody asks for another.
+CLOSED: Closed = "right"
 
 
 class BinTotals(NamedTuple):
@@ -30,7 +32,7 @@ def top_label_bins(
     num_bins: int,
     convention: Convention = "standard",
     *,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
 ) -> BinTotals:
     """What the B bins of equal width hold when samples are binned by confidence."""
     edges = equal_width_edges(num_bins, predictions.confidence.dtype)
@@ -72,7 +74,7 @@ def width_totals(
     hits: npt.NDArray[Any],
     edges: FloatArray,
     convention: Convention = "standard",
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
 ) -> BinTotals:
     """Totals of the bins between the edges."""
     totals = np.zeros((3, edges.size + 1))
@@ -123,7 +125,7 @@ def class_bin_sums(
     predictions: Predictions,
     num_bins: int,
     powers: tuple[int, ...],
-    closed: Closed,
+    closed: Closed = CLOSED,
     convention: Convention = "standard",
 ) -> npt.NDArray[np.float64]:
     """Sums of powers of each class's probabilities in its bins of equal width, (P, K, B)."""
@@ -154,7 +156,7 @@ def class_bin_sums(
 def class_bin_hits(
     predictions: Predictions,
     num_bins: int,
-    closed: Closed,
+    closed: Closed = CLOSED,
     weights: npt.NDArray[Any] | None = None,
     convention: Convention = "standard",
 ) -> npt.NDArray[np.float64]:
@@ -193,7 +195,10 @@ def check_closed(closed: Closed, convention: Convention) -> None:
 
 
 def bin_index(
-    values: FloatArray, edges: FloatArray, convention: Convention, closed: Closed
+    values: FloatArray,
+    edges: FloatArray,
+    convention: Convention = "standard",
+    closed: Closed = CLOSED,
 ) -> npt.NDArray[np.intp]:
     """Bins 1..B; in the paper's convention also 0, not above the first edge, and B + 1."""
     if values.size < 256 * edges.size or edges.size > 32:

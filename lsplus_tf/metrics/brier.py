@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice
 from lsplus_tf.metrics import bin_totals, forms, measures
-from lsplus_tf.metrics.bin_totals import PAPER_BINS, Closed
+from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Closed
 from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
 
@@ -100,7 +100,7 @@ def brier_decomposition(
     *,
     num_bins: int = PAPER_BINS,
     scale: BrierScale = "sum",
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> BrierDecomposition:
     """What a Brier score is made of: calibration, discrimination and the difficulty of the task.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_fraction
 from lsplus_tf.metrics import bin_totals, forms, measures
-from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
+from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.conventions import predictions_for
 from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -36,7 +36,7 @@ def expected_calibration_error(
     convention: Convention = "standard",
     binning: Binning = "equal_width",
     norm: Norm = 1,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """ECE: mean distance between confidence and accuracy over bins of equal width.
@@ -246,7 +246,7 @@ def static_calibration_error(
     *,
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """SCE, or classwise ECE: the ECE of each class's probability, averaged over classes.

@@ -15,7 +15,7 @@ from scipy.special import erf, gammaln
 
 from lsplus_tf.errors import InputError, check_choice
 from lsplus_tf.metrics import bin_totals
-from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm, check_norm
+from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm, check_norm
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import FloatArray
 
@@ -40,7 +40,7 @@ def debiased_calibration_error(
     num_bins: int = PAPER_BINS,
     norm: Literal[1, 2] = 2,
     binning: Binning = "equal_mass",
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """Top-label calibration error without the bias that the bins' sampling noise adds.

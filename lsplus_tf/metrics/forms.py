@@ -50,7 +50,7 @@ def mean_of_blocks(
 
 def _bins(values: FloatArray) -> npt.NDArray[np.intp]:
     edges = equal_width_edges(PAPER_BINS, values.dtype)
-    return bin_index(values, edges, "standard", "right") - 1
+    return bin_index(values, edges) - 1
 
 
 def width_gap(scores: FloatArray, outcomes: npt.NDArray[Any]) -> Sums:

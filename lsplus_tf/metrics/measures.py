@@ -10,6 +10,7 @@ from scipy.integrate import trapezoid
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.metrics.bin_totals import (
+    CLOSED,
     PAPER_BINS,
     Closed,
     check_closed,
@@ -137,7 +138,7 @@ def sce(
     convention: Convention = "standard",
     num_bins: int = PAPER_BINS,
     *,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
 ) -> float:
     """Calibration error of each class's probability over bins of equal width, mean over classes."""
     check_closed(closed, convention)

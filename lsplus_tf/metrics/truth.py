@@ -15,7 +15,7 @@ from scipy.special import rel_entr
 
 from lsplus_tf.errors import check_flag
 from lsplus_tf.metrics.annotators import gap_to_shares, static_gap_to_shares
-from lsplus_tf.metrics.bin_totals import PAPER_BINS, Binning, Closed, Norm
+from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks
 from lsplus_tf.predictions.arrays import row_blocks
 
@@ -76,7 +76,7 @@ def true_calibration_error(
     num_bins: int = PAPER_BINS,
     binning: Binning = "equal_width",
     norm: Norm = 1,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """The ECE without label noise: confidence against the exact probability of being right.
@@ -131,7 +131,7 @@ def true_static_calibration_error(
     probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = PAPER_BINS,
-    closed: Closed = "right",
+    closed: Closed = CLOSED,
     from_logits: bool = False,
 ) -> float:
     """The SCE without label noise: each class's probability against the exact one, over classes.

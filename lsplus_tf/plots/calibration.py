@@ -236,10 +236,8 @@ class _ClassBins(NamedTuple):
 
 def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
     """What the bins of the SCE hold."""
-    samples, probability = bin_totals.class_bin_sums(predictions, num_bins, (0, 1), "right")
-    return _ClassBins(
-        samples, probability, bin_totals.class_bin_hits(predictions, num_bins, "right")
-    )
+    samples, probability = bin_totals.class_bin_sums(predictions, num_bins, (0, 1))
+    return _ClassBins(samples, probability, bin_totals.class_bin_hits(predictions, num_bins))
 
 
 def _class_panels(
