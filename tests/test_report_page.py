@@ -234,7 +234,7 @@ def test_the_numbers_come_from_the_predictions(results, tmp_path):
         100
         * np.mean(
             [
-                [metrics.evaluate(p, convention=convention)[key] for key in ("ce", "ace")]
+                [metrics.evaluate(p, convention=convention)[key] for key in ("nll", "ace")]
                 for p in found.predictions(found.rows[0])
             ],
             axis=0,
@@ -244,9 +244,9 @@ def test_the_numbers_come_from_the_predictions(results, tmp_path):
     assert released[0] < 0.9 * standard[0]
     assert released[1] != pytest.approx(standard[1])
     table = pd.read_csv(written["table.csv"], index_col="method")
-    means = table.loc["hard_labels", ["ce_mean", "ace_mean"]].to_numpy(float)
+    means = table.loc["hard_labels", ["nll_mean", "ace_mean"]].to_numpy(float)
     assert means == pytest.approx(standard)
-    runs = pd.read_csv(written["runs.csv"]).groupby("method")["ce"].mean()
+    runs = pd.read_csv(written["runs.csv"]).groupby("method")["nll"].mean()
     assert 100 * runs["hard_labels"] == pytest.approx(standard[0])
     for name in ("table.md", "report.html"):
         assert f"{standard[0]:.2f}" in written[name].read_text(encoding="utf-8")
