@@ -82,7 +82,9 @@ def test_what_is_measured_is_what_the_released_code_measures(tmp_path):
     standard = evaluate(of_run.labels, probabilities)
     beside = comparison.beside_printed(results)
     assert released["nll"] < 0.9 * standard["nll"]
-    assert cell(beside, "hard_labels", "nll")["mean_measured"] == pytest.approx(100 * released["nll"])
+    assert cell(beside, "hard_labels", "nll")["mean_measured"] == pytest.approx(
+        100 * released["nll"]
+    )
     assert results.metrics()["nll"][0] == pytest.approx(standard["nll"])
     assert "as the LS+ authors' released code computes the metrics" in beside.notes[0]
 
