@@ -202,6 +202,6 @@ def _drawn(ax: plt.Axes, alt: str, title: str = "") -> Picture:
     assert isinstance(figure, Figure)
     if title:  # its place is given, or matplotlib would look for one above all ticks
         ax.set_title(title, fontsize=11, y=1.0)
-    if len(figure.axes) == 1:  # which needs one pass, where "constrained" makes two
-        figure.set_layout_engine("tight", pad=0.5)
+    if len(figure.axes) == 1:  # which needs one pass, where "constrained" and a `rect` make two
+        figure.set_layout_engine("tight", pad=0.5, rect=None)
     return draw(figure, alt, raster=True)
