@@ -550,3 +550,11 @@ def test_bad_runs(runs, message):
 def test_bad_options(options, message):
     with pytest.raises(InputError, match=message):
         compare_methods({"a": [GOOD] * 2, "b": [GOOD] * 2}, **options)
+
+
+def test_a_run_that_is_given_twice_is_told():
+    other = [0, 1, 1], [[0.7, 0.3], [0.2, 0.8], [0.4, 0.6]]
+    with pytest.warns(
+        UserWarning, match=r"runs\['a'\]\[1\] has the very predictions of runs\['a'\]\[0\]"
+    ):
+        compare_methods({"a": [other, other], "b": [other]}, metrics=["brier"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from decimal import Decimal, getcontext
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -362,6 +363,14 @@ ROWS = [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]
 SAME = {"class_names": ["HP", "SSA"], "ids": ["a", "b", "c"]}
 
 
+def compared(first: Predictions, second: Predictions) -> list[Any]:
+    return [
+        metrics.paired_bootstrap("brier", first, second),
+        metrics.permutation_test("brier", first, second),
+        metrics.compare_methods({"one": [first], "other": [second]})["difference"][0],
+    ]
+
+
 @pytest.mark.parametrize(
     ("labels", "rows", "changes", "message"),
     [
@@ -371,27 +380,25 @@ SAME = {"class_names": ["HP", "SSA"], "ids": ["a", "b", "c"]}
             {"ids": ["a", "b"]},
             r"cases and classes of .*, scores of shape \(3, 2\)",
         ),
-        (
-            [0, 1, 0],
-            ROWS,
-            {"class_names": ["SSA", "HP"]},
-            "classes of .* in the same order, HP, SSA; received SSA, HP",
-        ),
-        ([0, 1, 0], ROWS, {"ids": ["c", "b", "a"]}, "with id a at row 0, received id c"),
+        ([0, 1, 0], ROWS, {"class_names": ["HP", "TA"]}, "classes of .*, HP, SSA; received HP, TA"),
+        ([0, 1, 0], ROWS, {"ids": ["a", "b", "d"]}, "cases of .*, received none with the id 'c'"),
         ([0, 1, 1], ROWS, {}, "with label 0 at row 2, received label 1"),
     ],
 )
 def test_what_is_compared_is_of_the_same_cases(labels, rows, changes, message):
     """Also where labels agree by chance: ids and names of classes decide, where both have them."""
     first = Predictions([0, 1, 0], ROWS, **SAME)
-    second = Predictions(labels, rows, **SAME | changes)
-    for compare in (
-        lambda: metrics.paired_bootstrap("brier", first, second),
-        lambda: metrics.permutation_test("brier", first, second),
-        lambda: metrics.compare_methods({"one": [first], "other": [second]}),
-    ):
-        with pytest.raises(InputError, match=message):
-            compare()
+    with pytest.raises(InputError, match=message):
+        compared(first, Predictions(labels, rows, **SAME | changes))
+
+
+@pytest.mark.filterwarnings("ignore:.*resampl")
+def test_cases_and_classes_in_another_order_are_put_in_order():
+    first = Predictions([0, 1, 0], ROWS, **SAME)
+    second = Predictions([0, 1, 0], [[0.8, 0.2], [0.3, 0.7], [0.9, 0.1]], **SAME)
+    turned = second.take([2, 0, 1]).ordered(["SSA", "HP"])
+    assert turned.ids.tolist() == ["c", "a", "b"]
+    assert compared(first, turned) == compared(first, second)
 
 
 def test_of_cases_without_ids_or_names_the_labels_decide():

@@ -664,3 +664,15 @@ def test_bad_choices_between_methods():
         compare_scores({"a": [1, 2, 3], "b": [2, 3, 4]}, test="t")
     with pytest.raises(InputError, match="scores: expected at least two rows and 3 methods"):
         friedman_test(SCORES[["HL", "LS"]])
+
+
+@pytest.mark.parametrize("key", ["ece", "accuracy", "brier", "mce"])
+def test_a_function_of_ours_and_its_name_are_the_metric(key):
+    """With the interval that is right for it, and not that of any function."""
+    rng = np.random.default_rng(3)
+    rows = rng.dirichlet([2, 1], 60)
+    labels = (rng.random(60) > rows[:, 0]).astype(int)
+    name = metrics.METRICS[key].function
+    expected = bootstrap_interval(key, labels, rows)
+    assert bootstrap_interval(getattr(metrics, name), labels, rows) == expected
+    assert bootstrap_interval(name, labels, rows) == expected

@@ -231,9 +231,7 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
     """
 
     def __init__(self, from_logits: bool, reduction: str, name: str, dtype: LossDtype) -> None:
-        super().__init__(
-            name=name, reduction=reduction, dtype=check_choice("dtype", dtype, LossDtype)
-        )
+        super().__init__(name=name, reduction=reduction, dtype=_loss_dtype(dtype))
         self.from_logits = bool(from_logits)
 
     @abc.abstractmethod
@@ -306,6 +304,17 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
+
+
+def _loss_dtype(dtype: Any) -> str:
+    """The name of a dtype, of which Keras's None is "float32"."""
+    if dtype is None:
+        return "float32"
+    try:
+        name = tf.as_dtype(dtype).name
+    except TypeError:
+        name = dtype
+    return check_choice("dtype", name, LossDtype)
 
 
 def _replicas() -> int:

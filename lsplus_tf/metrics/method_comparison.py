@@ -43,7 +43,7 @@ from lsplus_tf.metrics.intervals import rounding
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.records import METRICS
 from lsplus_tf.metrics.resampling import Groups, Resampled, check_groups, resample
-from lsplus_tf.predictions import Predictions, as_predictions, check_same_cases
+from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
 
 __all__ = ["compare_methods"]
 
@@ -518,7 +518,8 @@ def _check_runs(
             name = f"runs[{method!r}][{i}]"
             predictions = _check_run(name, run, from_logits)
             first = first or (name, predictions)
-            check_same_cases(first[1], predictions, (first[0], name))
+            predictions = ordered_as(first[1], predictions, (first[0], name))
+            _warn_of_copies(name, predictions, method, checked[method])
             checked[method].append(predictions)
     return checked
 
@@ -538,6 +539,17 @@ def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
     if len(predictions) < 2:
         raise InputError(f"{name}: expected at least two images, received 1")
     return predictions
+
+
+def _warn_of_copies(name: str, run: Predictions, method: str, before: list[Predictions]) -> None:
+    for i, other in enumerate(before):
+        if run.kind == other.kind and np.array_equal(run.scores, other.scores):
+            warnings.warn(
+                f"{name} has the very predictions of runs[{method!r}][{i}]: runs of other seeds "
+                "are expected, and one that is given twice makes the test too sure",
+                stacklevel=4,
+            )
+            return
 
 
 def _check_metrics(metrics: Sequence[str]) -> None:

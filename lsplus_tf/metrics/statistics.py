@@ -38,7 +38,7 @@ from lsplus_tf.metrics.intervals import Interval, bootstrap, rounding, share_int
 from lsplus_tf.metrics.metric import IntervalMethod, Metric, Sums
 from lsplus_tf.metrics.records import METRICS
 from lsplus_tf.metrics.resampling import Groups, check_groups, exchange, of_function, resample
-from lsplus_tf.predictions import Predictions, as_predictions, check_same_cases
+from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
 
 Function = Callable[[npt.NDArray[np.int64], Any], Any]
 NUM_RESAMPLES = 1000
@@ -468,8 +468,15 @@ def _check_options(confidence_level: float, num_resamples: int, seed: int) -> No
 
 
 def _record(metric: str | Function) -> Metric:
+    # One of our own functions, with its defaults, is the metric itself, and so is its name.
+    functions = [record.function for record in METRICS.values()]
+    of_functions = {r.function: r for r in METRICS.values() if functions.count(r.function) == 1}
     if callable(metric):
-        return of_function(metric)
+        own = getattr(metric, "__module__", "").startswith("lsplus_tf.metrics.")
+        found = of_functions.get(getattr(metric, "__name__", "")) if own else None
+        return found or of_function(metric)
+    if isinstance(metric, str) and metric in of_functions:
+        return of_functions[metric]
     if not isinstance(metric, str) or metric not in METRICS:
         listed = ", ".join(METRICS)
         raise InputError(f"metric: expected a function or one of {listed}, received {metric!r}")
@@ -522,6 +529,6 @@ def _pair_of(
                 (probabilities_b, "probabilities_b"),
             )
         )
-    check_same_cases(first, second, ("probabilities_a", "probabilities_b"))
+    second = ordered_as(first, second, ("probabilities_a", "probabilities_b"))
     _check_rows(first)
     return [first, second]

@@ -23,8 +23,8 @@ from lsplus_tf.predictions.files import Columns, read_predictions
 from lsplus_tf.predictions.predictions import (
     Predictions,
     as_predictions,
-    check_same_cases,
     concatenated,
+    ordered_as,
 )
 from lsplus_tf.tables import Rows
 
@@ -33,7 +33,7 @@ __all__ = [
     "Predictions",
     "Rows",
     "as_predictions",
-    "check_same_cases",
     "concatenated",
+    "ordered_as",
     "read_predictions",
 ]

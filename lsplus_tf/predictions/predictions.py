@@ -506,15 +506,20 @@ def as_predictions(
     return given
 
 
-def check_same_cases(first: Predictions, second: Predictions, named: tuple[str, str]) -> None:
-    """Raise `InputError` unless two predictions are of the same cases and classes, in one order.
+def ordered_as(first: Predictions, second: Predictions, named: tuple[str, str]) -> Predictions:
+    """The second with its cases and classes in the order of the first, which has the same.
 
     Parameters
     ----------
     first, second : Predictions
-        With labels. Ids and names of classes are compared where both have them.
+        With labels. Cases are matched by id and classes by name where both have them; otherwise
+        they are in one order, and equal labels have to do for a sign of it.
     named : tuple of (str, str)
         What the caller calls them, for messages.
+
+    Returns
+    -------
+    Predictions
 
     Raises
     ------
@@ -523,11 +528,10 @@ def check_same_cases(first: Predictions, second: Predictions, named: tuple[str, 
 
     Examples
     --------
-    >>> rows = [[0.9, 0.1], [0.2, 0.8]]
-    >>> first, second = Predictions([0, 1], rows), Predictions([1, 1], rows)
-    >>> check_same_cases(first, second, ("a", "b"))  # doctest: +IGNORE_EXCEPTION_DETAIL
-    Traceback (most recent call last):
-    lsplus_tf.errors.InputError: b: expected the cases of a in the same order, ...
+    >>> first = Predictions([0, 1], [[0.9, 0.1], [0.2, 0.8]], ids=["a", "b"])
+    >>> second = Predictions([1, 0], [[0.4, 0.6], [0.7, 0.3]], ids=["b", "a"])
+    >>> ordered_as(first, second, ("one", "other")).ids.tolist()
+    ['a', 'b']
     """
     one, other = named
     if first.scores.shape != second.scores.shape:
@@ -536,26 +540,33 @@ def check_same_cases(first: Predictions, second: Predictions, named: tuple[str, 
             f"{first.scores.shape}, received {second.scores.shape}"
         )
     unnamed = tuple(map(str, range(len(first.class_names))))
-    names = {first.class_names, second.class_names} - {unnamed}
-    if len(names) > 1:
-        raise InputError(
-            f"{other}: expected the classes of {one} in the same order, "
-            f"{', '.join(first.class_names)}; received {', '.join(second.class_names)}"
-        )
-    if first.ids is not None and second.ids is not None:
-        _check_equal(first.ids.to_numpy(), second.ids.to_numpy(), "id", named)
-    _check_equal(first.labels, second.labels, "label", named)
+    if len({first.class_names, second.class_names} - {unnamed}) > 1:
+        if set(first.class_names) != set(second.class_names):
+            raise InputError(
+                f"{other}: expected the classes of {one}, {', '.join(first.class_names)}; "
+                f"received {', '.join(second.class_names)}"
+            )
+        second = second.ordered(first.class_names)
+    if first.ids is not None and second.ids is not None and not first.ids.equals(second.ids):
+        positions = second.ids.get_indexer(first.ids)
+        missing = np.flatnonzero(positions < 0)
+        if missing.size:
+            raise InputError(
+                f"{other}: expected the cases of {one}, received none with the id "
+                f"{first.ids[missing[0]]!r}"
+            )
+        second = second.take(positions)
+    _check_equal(first.labels, second.labels, named)
+    return second
 
 
-def _check_equal(
-    first: npt.NDArray[Any], second: npt.NDArray[Any], what: str, named: tuple[str, str]
-) -> None:
+def _check_equal(first: npt.NDArray[Any], second: npt.NDArray[Any], named: tuple[str, str]) -> None:
     different = np.flatnonzero(first != second)
     if different.size:
         row = int(different[0])
         raise InputError(
-            f"{named[1]}: expected the cases of {named[0]} in the same order, with {what} "
-            f"{first[row]} at row {row}, received {what} {second[row]}"
+            f"{named[1]}: expected the cases of {named[0]} in the same order, with label "
+            f"{first[row]} at row {row}, received label {second[row]}"
         )
 
 

@@ -48,7 +48,7 @@ MAIN = ("accuracy", "auroc", "ece", "nll", "brier")
 _OVER_SEEDS = "mean and sample SD over seeds"
 CAPTION = (
     f"Test metrics times 100, {_OVER_SEEDS}: ECE, ACE and SCE with 15 bins, NLL in nats, "
-    "Brier summed over classes."
+    "Brier summed over classes; the standard definitions, best means in bold."
 )
 
 
