@@ -1,6 +1,6 @@
 """What was given and cannot be used: exceptions that the command line tells in a line, and checks.
 
-Every number and every choice that a user gives is checked by one of the functions here.
+Numbers, choices and flags that a user gives are checked by one of the functions here.
 """
 
 import math
@@ -114,7 +114,7 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     lsplus_tf.errors.InputError: samples: expected 'erroneous' or 'all', received 'some'
     """
     allowed = get_args(choices)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         listed = " or ".join(map(repr, allowed))
         raise InputError(f"{name}: expected {listed}, received {value!r}")
     return value
@@ -260,7 +260,12 @@ def check_level(name: str, value: Any) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _received(value: Any) -> str:

@@ -1,9 +1,9 @@
 """Tables as people have them: one reader, for labels and for predictions.
 
 A table is a CSV in UTF-8, with or without a byte-order mark, whose cells commas, semicolons or tabs
-separate, whichever its heading has most of; where semicolons do, numbers may have a decimal comma.
-Or it is a Parquet file (`.parquet`), or a JSON list of objects (`.json`). Empty cells, and the text
-"nan" or "NaN", are no values.
+separate, whichever its heading has most of; where semicolons do, scores and votes of predictions
+may have a decimal comma. Or it is a Parquet file (`.parquet`), or a JSON list of objects (`.json`).
+Empty cells, and the text "nan" or "NaN", are no values.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -284,11 +285,37 @@ class _Heading(NamedTuple):
     lines: int
 
 
+def _records(
+    path: Path, delimiter: str, errors: str = "replace"
+) -> Iterator[tuple[int, list[str]]]:
+    """The heading and the rows by Python's reader, each with the line that it ends in."""
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            for cells in reader:
+                yield reader.line_num, cells
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _rows_below(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The rows below the heading, without lines that are empty."""
+    return ((n, cells) for n, cells in islice(_records(path, delimiter), 1, None) if cells)
+
+
+def _line_numbers(path: Path, delimiter: str, rows: Sequence[int]) -> list[int]:
+    """The lines in which rows end; the file is read again, as mistakes are rare."""
+    lines = (line for line, cells in _rows_below(path, delimiter) if any(cells))
+    by_row = dict(enumerate(islice(lines, max(rows) + 1)))
+    return [by_row[row] for row in rows]
+
+
 class _Csv(Table):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self.rows = Rows(str(path), "line", self._line_numbers)
+        self.rows = Rows(str(path), "line")
         try:
             # Of the marks that may separate cells the one that makes the most.
             found = [_Heading(*self._first(mark)) for mark in _DELIMITERS]
@@ -300,31 +327,15 @@ class _Csv(Table):
                 "expected a heading with the names of the columns in line 1, it is empty"
             )
         self.names, self._delimiter, self._heading_lines = heading
+        # A function of the file and not of this table, whose columns it would hold.
+        self.rows = replace(self.rows, numbers=partial(_line_numbers, path, self._delimiter))
 
     def _first(self, delimiter: str) -> tuple[list[str], str, int]:
-        line, cells = next(self._records(delimiter, errors="strict"), (0, []))
+        line, cells = next(_records(self._path, delimiter, errors="strict"), (0, []))
         return [name.strip() for name in cells], delimiter, line
 
-    def _records(self, delimiter: str, errors: str = "replace") -> Iterator[tuple[int, list[str]]]:
-        """The heading and the rows by Python's reader, each with the line that it ends in."""
-        limit = csv.field_size_limit(_LONGEST_CELL)
-        try:
-            with self._path.open(encoding="utf-8-sig", errors=errors, newline="") as file:
-                reader = csv.reader(file, delimiter=delimiter)
-                for cells in reader:
-                    yield reader.line_num, cells
-        finally:
-            csv.field_size_limit(limit)
-
     def _rows_below(self) -> Iterator[tuple[int, list[str]]]:
-        """The rows below the heading, without lines that are empty."""
-        return ((n, cells) for n, cells in islice(self._records(self._delimiter), 1, None) if cells)
-
-    def _line_numbers(self, rows: Sequence[int]) -> list[int]:
-        """The lines in which rows end; the file is read again, as mistakes are rare."""
-        lines = (line for line, cells in self._rows_below() if any(cells))
-        by_row = dict(enumerate(islice(lines, max(rows) + 1)))
-        return [by_row[row] for row in rows]
+        return _rows_below(self._path, self._delimiter)
 
     def _load(self, wanted: list[str], numbers: Collection[str]) -> pa.Table:
         table = self._parse(wanted, numbers, ".")
@@ -363,8 +374,8 @@ class _Csv(Table):
         for column in table.columns:
             empty = pc.equal(column, "") if _is_text(column.type) else column.is_null()
             blank &= empty.to_numpy()
-        if not blank.any():
-            return table
+            if not blank.any():
+                return table
         # Other columns may have something in such a row.
         full = np.array([any(cells) for _, cells in self._rows_below()])
         return table.filter(pa.array(full))

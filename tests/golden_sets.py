@@ -139,14 +139,20 @@ def measured(given: Set) -> dict[str, object]:
     intervals = dict(
         zip(
             found["standard"],
-            map(bounds, intervals_of(records, predictions, num_resamples=RESAMPLES, seed=SEED)),
+            map(
+                bounds,
+                intervals_of(
+                    records,
+                    predictions,
+                    num_resamples=RESAMPLES,
+                    groups=predictions.groups,
+                    seed=SEED,
+                ),
+            ),
             strict=True,
         )
     )
     found["audit"] = {name: of_metric[1:] for name, of_metric in intervals.items()}
-    if len(np.unique(labels)) == rows.shape[1]:
-        keys = [name for name in REPORT if groups is None or name != "ace"]
-        found["report"] = {name: intervals[name] for name in keys}
     return rounded(found)
 
 

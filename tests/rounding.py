@@ -21,7 +21,7 @@ from lsplus_tf.training import run_folder
 
 
 def network(dtype: str | None) -> Callable[..., keras.Model]:
-    """In place of `build_classifier`; None is the dtype of the policy.
+    """In place of `build_classifier`; None is the dtype of the policy, but for a float32 head.
 
     With BatchNormalization, and smooth: a ReLU makes much of a little rounding around 0. Where it
     is in float64, so is what Keras computes beside it, which `keras.config.floatx` decides.

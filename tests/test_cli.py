@@ -54,6 +54,7 @@ def test_help_and_early_errors_do_without_tensorflow():
     script = f"""
         import contextlib, io, sys
         from lsplus_tf import cli
+        assert not {{"numpy", "pandas", "scipy"}} & set(sys.modules)
         for arguments, code in (
             (["--help"], 0),
             (["reproduce", "--help"], 0),

@@ -32,10 +32,7 @@ def test_a_record_is_whole(record: Record):
     assert record.citation.count("{") == record.citation.count("}")
     if record.mark:  # it has files
         assert record.citation.startswith("@")
-        assert record.mark in record.put("FOLDER") or record.contents
         assert record.put("FOLDER").startswith("FOLDER/")
-    else:
-        assert record.put() == "nowhere, always there"
 
 
 @pytest.mark.parametrize("record", FILE_SETS, ids=lambda record: record.name)

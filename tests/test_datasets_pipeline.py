@@ -215,7 +215,7 @@ def test_evaluation_of_some_samples():
         every = collect(evaluation_batches(split, batch_size=64, samples=samples))
         for ours, theirs in zip(every, whole, strict=True):
             np.testing.assert_array_equal(ours[0], theirs[0])
-    with pytest.raises(InputError, match="samples: expected at least 1, received 0"):
+    with pytest.raises(InputError, match="samples: expected an integer of at least 1, received 0"):
         evaluation_batches(split, batch_size=64, samples=0)
 
 
@@ -360,8 +360,8 @@ def test_grey_and_single_pixels():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size: expected at least 1, received 0"),
-        ({"epochs": 0}, "epochs: expected at least 1, received 0"),
+        ({"batch_size": 0}, "batch_size: expected an integer of at least 1, received 0"),
+        ({"epochs": 0}, "epochs: expected an integer of at least 1, received 0"),
         ({"seed": -1}, r"seed: expected 0\.\.2\*\*63-1, received -1"),
         ({"first_epoch": 4}, r"first_epoch: expected 0\.\.3 \(epochs\), received 4"),
     ],
@@ -369,7 +369,9 @@ def test_grey_and_single_pixels():
 def test_arguments(arguments, message):
     with pytest.raises(InputError, match=message):
         run(**arguments)
-    with pytest.raises(InputError, match="batch_size: expected at least 1, received 0"):
+    with pytest.raises(
+        InputError, match="batch_size: expected an integer of at least 1, received 0"
+    ):
         evaluation_batches(numbered(3), batch_size=0)
 
 

@@ -101,8 +101,10 @@ def ended(processes: list[Popen[str]]) -> list[tuple[int, str]]:
 def on_one_host(config: Path, out: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train, "build_classifier", network("float64"))
-        run_experiment(load_config(config), out)
-    keras.config.set_floatx("float32")
+        try:
+            run_experiment(load_config(config), out)
+        finally:
+            keras.config.set_floatx("float32")
 
 
 @pytest.fixture(scope="module")

@@ -167,6 +167,14 @@ def test_in_float64_the_gradient_is_that_of_the_value(name, from_logits, labels_
     assert restored.dtype == "float64"
 
 
+@every_loss
+def test_flags_are_flags(name):
+    """A reduction in the wrong place, or "no", is not True."""
+    for wrong in ("none", "no", 1, None):
+        with pytest.raises(InputError, match="from_logits: expected True or False, received"):
+            make(name, from_logits=wrong)
+
+
 def test_other_precisions_are_refused():
     with pytest.raises(InputError, match="dtype: expected 'float32' or 'float64', received"):
         losses.HardLabelLoss(dtype="float16")

@@ -509,13 +509,12 @@ GOOD = ([0, 1, 0], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
         ),
         (
             {"a": [GOOD], "b": [([0, 1, 1], GOOD[1])]},
-            r"runs\['b'\]\[0\]: expected the cases of runs\['a'\]\[0\] in the same order, with "
-            r"label 0 at row 2, received label 1",
+            r"runs\['b'\]\[0\]: expected the labels of runs\['a'\]\[0\], received others for "
+            "1 of 3 cases: row 2 is '0' there, '1' here",
         ),
         (
             {"a": [GOOD], "b": [([0, 1], GOOD[1][:2])]},
-            r"runs\['b'\]\[0\]: expected the cases and classes of runs\['a'\]\[0\], "
-            r"scores of shape \(3, 2\), received \(2, 2\)",
+            r"runs\['b'\]\[0\]: expected the 3 cases of runs\['a'\]\[0\], received 2",
         ),
         (
             {name: [([0], [[0.9, 0.1]])] * 2 for name in "ab"},

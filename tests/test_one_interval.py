@@ -152,7 +152,7 @@ def test_what_sorts_takes_a_part_and_narrows_it(monkeypatch):
     monkeypatch.setattr(resampling, "RANKED", 1000)
     model = drawn(8, 4000, 2, group_size=4)
     found = bootstrap_interval("auroc", model, num_resamples=100)
-    part = resampling.rows_to_rank(4000, 2, model.groups, seed=0)
+    part = resampling.rows_to_rank(model, model.groups, seed=0)
     expected = bootstrap_interval("auroc", model.take(part), num_resamples=100)
     narrower = np.sqrt(np.unique(model.groups[part]).size / 1000)
     assert narrower < 0.6
@@ -168,10 +168,11 @@ def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
     monkeypatch.setattr(resampling, "RANKED", 1000)
     groups = np.random.default_rng(0).integers(0, 500, 5000)
     groups = np.unique(groups, return_inverse=True)[1]
+    model = drawn(8, 5000, 2)
     cases = resampling.Cases.all_of(5000, groups, seed=0)
     assert len(set(zip(groups, cases.unit, strict=True))) == groups.max() + 1
     assert np.unique(cases.unit).size == cases.units == 10
-    part = resampling.Cases.to_rank(5000, 2, groups, seed=0)
+    part = resampling.Cases.to_rank(model, groups, seed=0)
     assert 900 < part.rows.size <= 1000
     assert not set(groups[part.rows]) & set(np.delete(groups, part.rows))
     assert part.narrower == pytest.approx(
@@ -195,3 +196,32 @@ def test_a_part_and_blocks_cost_a_permutation_test_little(key, monkeypatch):
     assert quick == pytest.approx(spread, rel=0.25)
     found = lsp.metrics.permutation_test(key, a, b, num_permutations=400)
     assert found.statistic == whole.statistic
+
+
+def test_a_part_has_its_fill_of_every_class():
+    """Or the AUROC is not defined on it, though it is of all cases."""
+    from lsplus_tf.metrics import resampling
+
+    rng = np.random.default_rng(4)
+    labels = np.repeat(np.arange(300), 10)  # of which the first choice would be a third
+    logits = rng.normal(size=(labels.size, 300))
+    models = []
+    for strength in (0.5, 2.0):
+        scores = logits.copy()
+        scores[np.arange(labels.size), labels] += strength
+        models.append(Predictions(labels, logits=scores))
+    assert resampling.rows_to_rank(models[0], None, seed=0).size == labels.size
+    interval = bootstrap_interval("auroc", models[0], num_resamples=20)
+    assert interval.low < interval.value < interval.high
+    test = lsp.metrics.permutation_test("auroc", *models, num_permutations=19)
+    assert test.p_value == 0.05
+    # Of rare classes among many cases some 30, and of groups that hold a class alone all.
+    rare = Predictions(rng.permutation([0] * 29_700 + [1] * 300), rng.dirichlet([1, 1], 30_000))
+    assert resampling.rows_to_rank(rare, None, seed=0).size == 10_000
+    rarer = Predictions(rng.permutation([0] * 29_940 + [1] * 60), rng.dirichlet([1, 1], 30_000))
+    assert resampling.rows_to_rank(rarer, None, seed=0).size == 15_000
+    labels = np.array([0] * 29_700 + [1] * 300)
+    apart = Predictions(labels, rng.dirichlet([1, 1], 30_000), groups=np.arange(30_000) // 300)
+    sizes = {resampling.rows_to_rank(apart, apart.groups, seed=seed).size for seed in range(20)}
+    assert 30_000 in sizes
+    assert min(sizes) < 11_000

@@ -167,7 +167,7 @@ def test_predictions_stand_alone():
     with pytest.raises(InputError, match="one of the two"):
         Predictions([0, 1, 0])
     other = Predictions([1, 1, 0], GOOD)
-    with pytest.raises(InputError, match="with label 0 at row 0, received label 1"):
+    with pytest.raises(InputError, match="row 0 is '0' there, '1' here"):
         metrics.paired_bootstrap("accuracy", given, other)
     with pytest.raises(InputError, match="received Predictions beside arrays"):
         metrics.paired_bootstrap("accuracy", given, GOOD, GOOD)
@@ -378,11 +378,11 @@ def compared(first: Predictions, second: Predictions) -> list[Any]:
             [0, 1],
             ROWS[:2],
             {"ids": ["a", "b"]},
-            r"cases and classes of .*, scores of shape \(3, 2\)",
+            "the 3 cases of .*, received 2",
         ),
         ([0, 1, 0], ROWS, {"class_names": ["HP", "TA"]}, "classes of .*, HP, SSA; received HP, TA"),
         ([0, 1, 0], ROWS, {"ids": ["a", "b", "d"]}, "cases of .*, received none with the id 'c'"),
-        ([0, 1, 1], ROWS, {}, "with label 0 at row 2, received label 1"),
+        ([0, 1, 1], ROWS, {}, "others for 1 of 3 cases: id 'c' is 'HP' there, 'SSA' here"),
     ],
 )
 def test_what_is_compared_is_of_the_same_cases(labels, rows, changes, message):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import holm, paired_bootstrap, permutation_test
-from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions import Predictions, ordered_as
 
 METRICS = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
 
@@ -56,10 +56,9 @@ def match(first: Predictions, second: Predictions) -> Matched:
         If the classes differ, no case is shared, a label differs, or, without ids in both, the
         numbers of cases do.
     """
-    second = _same_classes(first, second)
     left_out, by = 0, "order"
     if first.ids is not None and second.ids is not None:
-        positions = second.ids.get_indexer(pd.Index(first.ids))
+        positions = second.ids.get_indexer(first.ids)
         there = np.flatnonzero(positions >= 0)
         if not there.size:
             raise InputError(
@@ -75,33 +74,8 @@ def match(first: Predictions, second: Predictions) -> Matched:
             f"{second.source}: expected {len(first)} cases, as {first.source} has, received "
             f"{len(second)}; give both files a column id to match them by"
         )
-    different = np.flatnonzero(first.labels != second.labels)
-    if different.size:
-        row = int(different[0])
-        case = f"row {row}" if by == "order" or first.ids is None else f"id {first.ids[row]!r}"
-        raise InputError(
-            f"{second.source}: expected the labels of {first.source}, received others for "
-            f"{different.size} of {len(first)} cases: {case} is "
-            f"{first.class_names[first.labels[row]]!r} there, "
-            f"{first.class_names[second.labels[row]]!r} here"
-        )
+    second = ordered_as(first, second, (first.source, second.source))
     return Matched(first, second, left_out, by)
-
-
-def _same_classes(first: Predictions, second: Predictions) -> Predictions:
-    """The second with its classes in the order of the first."""
-    names = first.class_names
-    unnamed = tuple(map(str, range(len(names))))
-    if second.class_names == names or (
-        len(second.class_names) == len(names) and unnamed in (names, second.class_names)
-    ):
-        return second
-    if set(second.class_names) != set(names):
-        raise InputError(
-            f"{second.source}: expected the classes of {first.source}, {', '.join(names)}; "
-            f"received {', '.join(second.class_names)}"
-        )
-    return second.ordered(names)
 
 
 def compare(

@@ -87,7 +87,7 @@ def cross_fit(
     decides: it is proper, and finite where a method gives probabilities of 0. `methods` are short
     names of `CALIBRATORS`; None takes those that can be expected to help.
     """
-    rows = rows_to_rank(len(predictions), len(predictions.class_names), predictions.groups, seed)
+    rows = rows_to_rank(predictions, predictions.groups, seed)
     part = predictions if rows.size == len(predictions) else predictions.take(rows)
     wrong = np.count_nonzero(~part.correct)
     if (

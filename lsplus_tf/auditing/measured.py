@@ -215,7 +215,13 @@ def _metrics(
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
     records = [record for record in metrics.METRICS.values() if record.evaluated]
-    found = intervals_of(records, predictions, num_resamples=num_resamples, seed=seed)
+    found = intervals_of(
+        records,
+        predictions,
+        num_resamples=num_resamples,
+        groups=predictions.groups,
+        seed=seed,
+    )
     rows = {"gap": (gap.value, gap.low, gap.high)}
     rows |= {
         record.key: (each.value, each.low, each.high)

@@ -76,7 +76,7 @@ class IsotonicCalibration(Calibrator):
     Attributes
     ----------
     inputs_, outputs_ : list of ndarray, length K
-        List of K ndarrays The corners of each class's line: probabilities before, in order, and
+        The corners of each class's line: probabilities before, in order, and
         after.
     n_classes_ : int
         Number of classes, K.
@@ -142,9 +142,9 @@ class HistogramBinning(Calibrator):
     Attributes
     ----------
     edges_ : list of ndarray, length K
-        List of K ndarrays The edges between the bins of each class.
+        The edges between the bins of each class.
     values_ : list of ndarray, length K
-        List of K ndarrays The share of the class in each bin, one more than edges; the bin's middle
+        The share of the class in each bin, one more than edges; the bin's middle
         where it is empty.
     n_classes_ : int
         Number of classes, K.

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.callbacks.compute_loss import described, with_bases
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_flag
 from lsplus_tf.losses.base import Batch, at_least_float32, refuse
 from lsplus_tf.losses.distillation import TfKDSelfTrainingLoss, with_teacher_logits
 
@@ -61,7 +61,7 @@ class TeacherLogits(keras.callbacks.Callback):
         if not isinstance(teacher, keras.Layer) or not teacher.built:
             raise InputError(f"teacher: expected a built Keras model, received {teacher!r}")
         self.teacher = teacher
-        self.teacher_from_logits = bool(teacher_from_logits)
+        self.teacher_from_logits = check_flag("teacher_from_logits", teacher_from_logits)
         self._only_tests = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -27,7 +27,6 @@ from lsplus_tf.cli.options import (
     names,
 )
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import METRICS
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
@@ -281,6 +280,7 @@ def _parameters(calibrator: Calibrator) -> list[str]:
 
 def _print_effect(console: Console, method: str, judged: CrossFit | None) -> None:
     from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
+    from lsplus_tf.metrics import METRICS
 
     if judged is None:
         console.print(

@@ -74,7 +74,8 @@ class Dataset(Settings):
     name: str = Field(
         description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits'; "
         "'folder:PATH', image files in folders; 'csv:PATH', image files that a table "
-        "names; or 'tfds:NAME', a set of TensorFlow Datasets with features 'image' and 'label'"
+        "names; 'tfds:NAME', a set of TensorFlow Datasets with features 'image' and 'label'; or "
+        "NAME, where data_dir has a NAME.npz in MedMNIST's layout"
     )
     data_dir: Path | None = Field(
         default=None,

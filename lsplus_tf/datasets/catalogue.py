@@ -8,6 +8,7 @@ from pathlib import Path
 from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, TFDS_PREFIX
 from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.errors import InputError
+from lsplus_tf.files import expanded
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def available_datasets(data_dir: Path | str | None) -> list[DatasetInfo]:
     >>> available_datasets(None)[0].name
     'digits'
     """
-    folder = None if data_dir is None else Path(data_dir)
+    folder = None if data_dir is None else expanded(data_dir, "data_dir")
     known = []
     for record in RECORDS.values():
         present = record.find(folder) is not None

@@ -11,6 +11,7 @@ from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, match_splits
 from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.files import expanded
 
 _OF_THE_SYSTEM = ("thumbs.db", "desktop.ini")  # Windows puts them into folders
 
@@ -33,7 +34,7 @@ def list_folder(settings: Dataset) -> FileList:
     """
     name, group_pattern = settings.name, settings.group_pattern
     folder = name.removeprefix(FOLDER_PREFIX)
-    root = Path(folder).expanduser()
+    root = expanded(folder or ".", FOLDER_PREFIX)
     if not folder or not root.is_dir():
         raise MissingDataError(f"{name}: expected a folder, {root.absolute()} is none")
     part_folders = _part_folders(root, name)

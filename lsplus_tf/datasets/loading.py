@@ -6,6 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -22,6 +23,7 @@ from lsplus_tf.datasets.splitting import sample_per_class
 from lsplus_tf.datasets.table import list_table
 from lsplus_tf.datasets.tfds import load_tfds
 from lsplus_tf.errors import InputError
+from lsplus_tf.files import expanded
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -103,12 +105,13 @@ def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageData
     files = _list_files(settings)
     if files is not None:
         return load_files(files, settings, decode=decode)
+    load = _array_loader(settings)  # a name that nobody knows is told first
     for option, none in (("cache", "'memory'"), ("drop", "none")):
         if getattr(settings, option) != Dataset.model_fields[option].default:
             raise InputError(
                 f"{option}: expected {none} for {name!r}, which is no list of image files"
             )
-    dataset = _load_arrays(settings)
+    dataset = load()
     return replace(dataset, train=sample_per_class(dataset.train, dataset.class_names, settings))
 
 
@@ -148,19 +151,20 @@ def _list_files(settings: Dataset) -> FileList | None:
     return record.list_files(record.require(_folder(settings)))
 
 
-def _load_arrays(settings: Dataset) -> ImageDataset:
-    """Load a data set that is no list of image files."""
+def _array_loader(settings: Dataset) -> Callable[[], ImageDataset]:
+    """What loads a data set that is no list of image files."""
     if settings.name.startswith(TFDS_PREFIX):
-        return load_tfds(settings)
+        return partial(load_tfds, settings)
     folder, record = _folder(settings), RECORDS.get(settings.name)
     if record is not None:
-        assert record.load is not None
-        return record.load(settings, record.require(folder))
+        load = record.load
+        assert load is not None
+        return lambda: load(settings, record.require(folder))
     # A misspelt name gets a suggestion, while the file of a set not known here is read.
     if folder is not None and (path := folder / f"{settings.name}.npz").is_file():
-        return load_npz(path, settings)
+        return partial(load_npz, path, settings)
     raise reject_name(settings.name)
 
 
 def _folder(settings: Dataset) -> Path | None:
-    return None if settings.data_dir is None else settings.data_dir.expanduser()
+    return None if settings.data_dir is None else expanded(settings.data_dir, "data_dir")

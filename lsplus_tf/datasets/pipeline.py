@@ -12,7 +12,7 @@ from lsplus_tf.datasets.augment import augment_batch
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.image_files import ImageFiles
 from lsplus_tf.datasets.mixup import mixup_batch
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_count, check_number
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Augmentation
@@ -90,14 +90,13 @@ def training_batches(
     >>> len(batches)
     34
     """
-    _check_at_least("batch_size", batch_size, 1)
-    _check_at_least("epochs", epochs, 1)
+    check_count("batch_size", batch_size)
+    check_count("epochs", epochs)
     if not 0 <= seed < 2**63:
         raise InputError(f"seed: expected 0..2**63-1, received {seed}")
     if not 0 <= first_epoch <= epochs:
         raise InputError(f"first_epoch: expected 0..{epochs} (epochs), received {first_epoch}")
-    if not 0 <= mixup < math.inf:
-        raise InputError(f"mixup: expected a number >= 0, received {mixup}")
+    check_number("mixup", mixup)
     if mixup and num_classes is None:
         raise InputError("num_classes: expected the number of classes for mixup, received None")
     count = len(split)
@@ -184,11 +183,11 @@ def evaluation_batches(
     >>> len(evaluation_batches(load_dataset("digits").test, batch_size=64))
     6
     """
-    _check_at_least("batch_size", batch_size, 1)
+    check_count("batch_size", batch_size)
     count = len(split)
     drawn: npt.NDArray[np.int32] | None = None
     if samples is not None:
-        _check_at_least("samples", samples, 1)
+        check_count("samples", samples)
         if samples < count:
             order = np.random.default_rng(0).permutation(count)
             count = samples
@@ -287,8 +286,3 @@ def _from_source(
     # Rewriting the graph would copy the images, and fuses nothing here.
     options.experimental_optimization.apply_default_optimizations = False
     return batches.with_options(options).prefetch(tf.data.AUTOTUNE)
-
-
-def _check_at_least(argument: str, value: int, least: int) -> None:
-    if value < least:
-        raise InputError(f"{argument}: expected at least {least}, received {value}")

@@ -22,7 +22,6 @@ Other columns are ignored, with a warning. A cell of these that is empty is refu
 
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +31,7 @@ from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.labels_file import LABELS_FILE, paths, unlisted_files
 from lsplus_tf.datasets.splitting import SPLIT_NAMES
+from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, open_table
 
 _VOTES = "votes_"
@@ -55,7 +55,7 @@ def list_table(settings: Dataset) -> FileList:
     InputError
         If a column, a row or an image does not fit; the message names the line.
     """
-    path = Path(settings.name.removeprefix(CSV_PREFIX)).expanduser()
+    path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     table = open_table(path, LABELS_FILE)
     votes = [name for name in table.names if name.startswith(_VOTES)]
     optional = [name for name in ("split", "group") if name in table.names]

@@ -11,6 +11,7 @@ from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.images import check_memory, to_array, to_pillow
 from lsplus_tf.datasets.splitting import complete_splits, match_splits
 from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.files import expanded
 
 
 def load_tfds(settings: Dataset) -> ImageDataset:
@@ -31,7 +32,8 @@ def load_tfds(settings: Dataset) -> ImageDataset:
     """
     name, data_dir = settings.name, settings.data_dir
     builder = _find_builder(
-        name.removeprefix(TFDS_PREFIX), None if data_dir is None else data_dir.expanduser()
+        name.removeprefix(TFDS_PREFIX),
+        None if data_dir is None else expanded(data_dir, "data_dir"),
     )
     if not builder.is_prepared():
         if not settings.download:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.errors import InputError, check_choice, check_flag
 
 LossDtype = Literal["float32", "float64"]
 
@@ -232,7 +232,7 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
 
     def __init__(self, from_logits: bool, reduction: str, name: str, dtype: LossDtype) -> None:
         super().__init__(name=name, reduction=reduction, dtype=_loss_dtype(dtype))
-        self.from_logits = bool(from_logits)
+        self.from_logits = check_flag("from_logits", from_logits)
 
     @abc.abstractmethod
     def sample_losses(self, batch: Batch) -> tf.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import check_choice, check_count, check_positive
+from lsplus_tf.errors import check_choice, check_count, check_flag, check_positive
 from lsplus_tf.losses.base import (
     Batch,
     LossDtype,
@@ -210,7 +210,7 @@ class MMCELoss(PenaltyLoss):
         dtype: LossDtype = "float32",
     ) -> None:
         super().__init__(weight, base, from_logits, reduction, name, dtype)
-        self.weighted = bool(weighted)
+        self.weighted = check_flag("weighted", weighted)
         self.convention = check_choice("convention", convention, Convention)
 
     def penalty(self, batch: Batch) -> tf.Tensor:

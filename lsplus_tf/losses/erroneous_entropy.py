@@ -87,11 +87,10 @@ class ErroneousEntropyLoss(PenaltyLoss):
         self.samples = check_choice("samples", samples, Samples)
         self.convention = check_choice("convention", convention, Convention)
 
-    def sample_losses(self, batch: Batch) -> tf.Tensor:
+    def base_losses(self, batch: Batch) -> tf.Tensor:
         if self.convention == "standard" or self.base != "hard_labels":
-            return super().sample_losses(batch)
-        losses = _binary_cross_entropy(batch.rows, batch.probabilities)
-        return losses + self.weight * self.penalty(batch)
+            return super().base_losses(batch)
+        return _binary_cross_entropy(batch.rows, batch.probabilities)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         certainty = self._certainty(batch)

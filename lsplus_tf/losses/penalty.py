@@ -64,13 +64,16 @@ class PenaltyLoss(ClassificationLoss):
             return self.base.split_labels(y_true, y_pred)
         return super().split_labels(y_true, y_pred)
 
-    def sample_losses(self, batch: Batch) -> tf.Tensor:
+    def base_losses(self, batch: Batch) -> tf.Tensor:
+        """What the penalty is added to, (...)."""
         if isinstance(self.base, ClassificationLoss):
-            losses = self.base.sample_losses(batch)
-        elif self.base == "hard_labels":
-            losses = batch.cross_entropy
-        else:
-            losses = tf.zeros_like(batch.values[..., 0])
+            return self.base.sample_losses(batch)
+        if self.base == "hard_labels":
+            return batch.cross_entropy
+        return tf.zeros_like(batch.values[..., 0])
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        losses = self.base_losses(batch)
         return losses + self.weight * self.penalty(batch) if self.weight else losses
 
     def get_config(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.errors import InputError, check_count, check_flag
 from lsplus_tf.losses.base import Batch, class_ids, one_per_sample, refuse
 from lsplus_tf.metrics.metric import Metric
 
@@ -28,7 +28,7 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
         super().__init__(name=name or self.record.function, dtype=dtype or "float64")
         if self.record.better:  # what Keras's callbacks read where they have no `mode`
             self._direction = "up" if self.record.better > 0 else "down"
-        self.from_logits = bool(from_logits)
+        self.from_logits = check_flag("from_logits", from_logits)
 
     @abc.abstractmethod
     def add(self, batch: Batch) -> None:

@@ -98,13 +98,6 @@ def mass_totals(
     )
 
 
-def equal_mass_gap(
-    ranked: FloatArray, cumulative_hits: npt.NDArray[np.float64], num_bins: int
-) -> float:
-    """Mean gap of bins of equal mass, of confidences in descending order."""
-    return gap_norm(mass_totals(ranked, cumulative_hits, num_bins), ranked.size)
-
-
 def gap_norm(totals: BinTotals, samples: int, norm: Norm = 1) -> float:
     """The p-norm of the bins' gaps under their shares of the samples."""
     exponent = check_norm(norm)

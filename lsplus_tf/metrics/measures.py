@@ -235,12 +235,6 @@ def retention_auc(predictions: Predictions, convention: Convention = "standard")
     return float(trapezoid(curve, fractions))
 
 
-def retention_area(cumulative_correct: npt.NDArray[np.float64]) -> float:
-    """Area under the standard retention curve, of the hits among the i most confident, (N + 1,)."""
-    retained = np.arange(cumulative_correct.size)
-    return float(trapezoid(_retention(cumulative_correct, retained)) / retained[-1])
-
-
 def _retention(
     cumulative_correct: npt.NDArray[np.float64], retained: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.float64]:
@@ -251,12 +245,8 @@ def _retention(
 
 def selective_risk(predictions: Predictions) -> npt.NDArray[np.float64]:
     """Error rate of the i most confident samples, i = 1..N."""
-    return risks(predictions.cumulative_correct)
-
-
-def risks(cumulative_correct: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Error rate of the i most confident samples, i = 1..N, of the hits among them, (N + 1,)."""
-    return 1 - cumulative_correct[1:] / np.arange(1, cumulative_correct.size)
+    cumulative = predictions.cumulative_correct
+    return 1 - cumulative[1:] / np.arange(1, cumulative.size)
 
 
 def aurc(predictions: Predictions) -> float:

@@ -22,6 +22,14 @@ _FIRST = ("accuracy", "auroc", "precision", "recall", "f1", "ece", "ace", "sce",
 #: Every metric's record, by its key, in the order of tables.
 METRICS: dict[str, Metric] = {key: _RECORDS[key] for key in dict.fromkeys((*_FIRST, *_RECORDS))}
 
+# The public functions that are a metric whole, without an argument that they need.
+OF_FUNCTIONS = [
+    (getattr(module, record.function), record)
+    for module in _MODULES
+    for record in module.RECORDS
+    if record.function != "top_k_error"
+]
+
 
 def evaluate(
     labels: npt.ArrayLike | Predictions,

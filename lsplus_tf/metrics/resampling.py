@@ -8,13 +8,15 @@ report. Whatever asks, the same seed draws the same cases, and these rules hold:
 * More than 5,000 units are drawn as 5,000 random blocks of them. The sum over a random block varies
   as those of its units do together, so that resampled blocks give a mean the same standard error,
   known to 1% as there are so many.
-* Metrics that sort the cases take a random part of more than 10,000, fewer with many classes. How
+* Metrics that sort the cases take a random part of more than 10,000, fewer with many classes, but
+  enough to have some 30 of the rarest class, so that they are defined on it and its resamples. How
   far resamples of the part are from its value is narrowed by the square root of its share of the
   units.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,6 +35,7 @@ from lsplus_tf.predictions import Predictions, concatenated
 BLOCKS = 5_000
 RANKED = 10_000
 _RANKED_VALUES = 200_000  # cases times classes
+_RAREST = 30  # cases of the rarest class in a part, expected
 _CACHED = 2**16  # resampled units or cases in a block that stays in the processor's cache
 
 Groups = npt.NDArray[np.intp] | None
@@ -85,9 +88,10 @@ class Cases:
         return cls(None, unit, units)
 
     @classmethod
-    def to_rank(cls, samples: int, classes: int, groups: Groups, seed: int) -> Cases:
+    def to_rank(cls, predictions: Predictions, groups: Groups, seed: int) -> Cases:
         """Those that are few enough to be sorted often."""
-        rows = rows_to_rank(samples, classes, groups, seed)
+        samples = len(predictions)
+        rows = rows_to_rank(predictions, groups, seed)
         if rows.size == samples:
             return cls.all_of(samples, groups, seed)
         codes = np.arange(rows.size) if groups is None else pd.factorize(groups[rows])[0]
@@ -95,18 +99,26 @@ class Cases:
         return cls(rows, *_in_blocks(codes, seed), float(np.sqrt(share)))
 
 
-def rows_to_rank(samples: int, classes: int, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
-    """A random choice of the cases, of whole groups, that is small enough to be sorted often."""
-    most = min(RANKED, max(1000, _RANKED_VALUES // classes))
+def rows_to_rank(predictions: Predictions, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
+    """A random choice of the cases, of whole groups, that is small enough to be sorted often.
+
+    All of them where such a choice lacks a class that they have.
+    """
+    samples, counts = len(predictions), predictions.class_counts
+    most = min(RANKED, max(1000, _RANKED_VALUES // counts.size))
+    most = max(most, math.ceil(samples * _RAREST / counts[counts > 0].min()))
     if samples <= most:
         return np.arange(samples)
     rng = np.random.default_rng(seed)
     if groups is None:
-        return np.sort(rng.choice(samples, most, replace=False))
-    order = rng.permutation(_units(groups))
-    sizes = np.bincount(groups)[order]
-    taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
-    return np.flatnonzero(np.isin(groups, taken))
+        rows = np.sort(rng.choice(samples, most, replace=False))
+    else:
+        order = rng.permutation(_units(groups))
+        sizes = np.bincount(groups)[order]
+        taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
+        rows = np.flatnonzero(np.isin(groups, taken))
+    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
+    return rows if has_all else np.arange(samples)
 
 
 def _in_blocks(codes: npt.NDArray[np.intp], seed: int) -> tuple[npt.NDArray[np.intp], int]:
@@ -182,7 +194,8 @@ class _Drawn:
     def of_cases(self) -> Weights:
         """How often each case is, (M, n)."""
         counts = self._counts.astype(np.int32)
-        alone = self._unit.size == self._units and (np.diff(self._unit) == 1).all()
+        # Units are numbered as they come, so that each is a case where there are as many.
+        alone = self._unit.size == self._units
         return counts if alone else counts.take(self._unit, axis=1)
 
 
@@ -194,9 +207,8 @@ def resampled(forms: Sequence[Form], cases: Cases, repetitions: int, seed: int) 
     """Of each form (F, M), on the same M resamples of as many units as there are."""
     rng, units = np.random.default_rng(seed), cases.units
     statistics = [_on(form, cases) for form in forms]
-    summed = all(isinstance(form, Sums) for form in forms)
     values = np.empty((len(forms), repetitions))
-    for some in _blocks(repetitions, units if summed else cases.unit.size):
+    for some in _blocks(repetitions, _held(forms, cases)):
         chosen = rng.integers(units, size=(len(some), units))
         chosen += np.arange(len(some))[:, np.newaxis] * units
         counts = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
@@ -204,6 +216,11 @@ def resampled(forms: Sequence[Form], cases: Cases, repetitions: int, seed: int) 
         for value, statistic in zip(values, statistics, strict=True):
             value[some.start : some.stop] = statistic.of(drawn)
     return values
+
+
+def _held(forms: Sequence[Form], cases: Cases) -> int:
+    """How many numbers a resample is."""
+    return cases.units if all(isinstance(form, Sums) for form in forms) else cases.unit.size
 
 
 def exchanged(form: Form, cases: Cases, repetitions: int, seed: int) -> Values:
@@ -215,7 +232,7 @@ def exchanged(form: Form, cases: Cases, repetitions: int, seed: int) -> Values:
     both = Cases(None, np.concatenate([cases.unit, cases.unit + units]), 2 * units)
     statistic = _on(form, both)
     values = np.empty(repetitions)
-    for some in _blocks(repetitions, both.unit.size):
+    for some in _blocks(repetitions, _held([form], both)):
         swap = rng.integers(2, size=(len(some), units))
         of_first, of_second = np.hstack([1 - swap, swap]), np.hstack([swap, 1 - swap])
         first, second = (statistic.of(_Drawn(each, both)) for each in (of_first, of_second))
@@ -273,14 +290,13 @@ def resample(
     without_one: bool = False,
 ) -> list[Resampled]:
     """Each metric of the models, all on the same resamples."""
-    samples, classes = models[0].scores.shape
     values = [_values(metric, models) for metric in metrics]
     found: dict[int, Resampled] = {}
     for ranks in (False, True):
         chosen = [i for i, metric in enumerate(metrics) if metric.ranks == ranks]
         if not chosen:
             continue
-        cases = _cases(ranks, samples, classes, groups, seed)
+        cases = _cases(ranks, models[0], groups, seed)
         part = [model if cases.rows is None else model.take(cases.rows) for model in models]
         forms = [metrics[i].form(model) for i in chosen for model in part]
         shape = len(chosen), len(models), -1
@@ -308,16 +324,15 @@ def exchange(
     metric: Metric, models: Sequence[Predictions], groups: Groups, repetitions: int, seed: int
 ) -> Values:
     """The difference (M,) of two models after each exchange of half of the units."""
-    samples, classes = models[0].scores.shape
-    cases = _cases(metric.ranks, samples, classes, groups, seed)
+    cases = _cases(metric.ranks, models[0], groups, seed)
     part = [model if cases.rows is None else model.take(cases.rows) for model in models]
     return cases.narrower * exchanged(metric.form(concatenated(part)), cases, repetitions, seed)
 
 
-def _cases(ranks: bool, samples: int, classes: int, groups: Groups, seed: int) -> Cases:
+def _cases(ranks: bool, predictions: Predictions, groups: Groups, seed: int) -> Cases:
     if ranks:
-        return Cases.to_rank(samples, classes, groups, seed)
-    return Cases.all_of(samples, groups, seed)
+        return Cases.to_rank(predictions, groups, seed)
+    return Cases.all_of(len(predictions), groups, seed)
 
 
 def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric:

@@ -7,6 +7,8 @@ and the errors raised are those of :mod:`lsplus_tf.metrics.functional`.
 A metric is a key of :data:`lsplus_tf.metrics.METRICS`, such as "ece", in the standard convention
 and with 15 bins, or a function of labels (N,) and probabilities (N, K) that returns a number, such
 as ``partial(expected_calibration_error, num_bins=10)``, which is evaluated once for each resample.
+A public function that is a metric of a key, with its defaults, such as
+``expected_calibration_error``, is that metric.
 
 More than 5,000 samples or groups are drawn in 5,000 random blocks, and the metrics that sort the
 samples, such as the AUROC, on a random part of more than 10,000 samples, fewer with many classes;
@@ -36,7 +38,7 @@ from lsplus_tf.metrics._method_tests import (
 )
 from lsplus_tf.metrics.intervals import Interval, bootstrap, rounding, share_interval
 from lsplus_tf.metrics.metric import IntervalMethod, Metric, Sums
-from lsplus_tf.metrics.records import METRICS
+from lsplus_tf.metrics.records import METRICS, OF_FUNCTIONS
 from lsplus_tf.metrics.resampling import Groups, check_groups, exchange, of_function, resample
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
 
@@ -122,7 +124,7 @@ def bootstrap_interval(
     method : {"percentile", "bca", "reflected", "agresti_coull"}, optional
         :mod:`lsplus_tf.metrics.intervals` has them. By default that of the metric's record: for
         shares of the samples (accuracy, top1_error, top5_error) "agresti_coull", which is for them
-        alone; for the ECE, ACE, SCE and MCE "reflected"; for the others, and functions,
+        alone; for the ECE, ACE, SCE and MCE "reflected"; for the others, and functions of your own,
         "percentile".
     num_resamples : int
         At least 1; some thousands for bounds that another seed would not move.
@@ -177,7 +179,7 @@ def bootstrap_interval(
         confidence_level=confidence_level,
         method=method,
         num_resamples=num_resamples,
-        groups=groups,
+        groups=_groups([given], groups),
         seed=seed,
     )
     return found
@@ -190,7 +192,7 @@ def intervals_of(
     confidence_level: float = 0.95,
     method: IntervalMethod | None = None,
     num_resamples: int = NUM_RESAMPLES,
-    groups: npt.ArrayLike | None = None,
+    groups: Groups = None,
     seed: int = 0,
 ) -> list[Interval]:
     """:func:`bootstrap_interval` of several metrics at once, which draws resamples once.
@@ -200,8 +202,10 @@ def intervals_of(
     metrics : sequence of Metric
         Of :data:`lsplus_tf.metrics.METRICS`.
     predictions : Predictions
-    confidence_level, method, num_resamples, groups, seed
+    confidence_level, method, num_resamples, seed
         As :func:`bootstrap_interval` takes them.
+    groups : ndarray of int, shape (N,), or None
+        The number of each case's group; of the predictions' own only if they are given.
 
     Returns
     -------
@@ -214,17 +218,16 @@ def intervals_of(
     >>> [round(each.value, 3) for each in found]
     [0.75, 0.57]
     """
-    codes = _groups([predictions], groups)
     methods = [method or metric.interval for metric in metrics]
     drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen != "agresti_coull"]
     resampled = iter(
-        resample(drawn, [predictions], codes, num_resamples, seed, without_one=method == "bca")
+        resample(drawn, [predictions], groups, num_resamples, seed, without_one=method == "bca")
     )
     found = []
     for metric, chosen in zip(metrics, methods, strict=True):
         if chosen == "agresti_coull":
             value, hits = metric.value(predictions, "standard"), _hits(metric, predictions)
-            found.append(share_interval(value, hits, codes, confidence_level))
+            found.append(share_interval(value, hits, groups, confidence_level))
             continue
         here = next(resampled)
         value, bounds = float(here.values[0]), metric.bounds
@@ -380,6 +383,8 @@ def permutation_test(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         swapped = exchange(record, models, codes, num_permutations, seed)
+    if np.isnan(swapped).all():
+        return HypothesisTest(observed, float("nan"))
     # An undefined difference counts as a large one.
     smaller = np.abs(swapped) < abs(observed) - rounding(observed)
     larger = num_permutations - np.count_nonzero(smaller)
@@ -468,15 +473,9 @@ def _check_options(confidence_level: float, num_resamples: int, seed: int) -> No
 
 
 def _record(metric: str | Function) -> Metric:
-    # One of our own functions, with its defaults, is the metric itself, and so is its name.
-    functions = [record.function for record in METRICS.values()]
-    of_functions = {r.function: r for r in METRICS.values() if functions.count(r.function) == 1}
     if callable(metric):
-        own = getattr(metric, "__module__", "").startswith("lsplus_tf.metrics.")
-        found = of_functions.get(getattr(metric, "__name__", "")) if own else None
-        return found or of_function(metric)
-    if isinstance(metric, str) and metric in of_functions:
-        return of_functions[metric]
+        # One of our own, with its defaults, is the metric itself.
+        return next((own for it, own in OF_FUNCTIONS if it is metric), None) or of_function(metric)
     if not isinstance(metric, str) or metric not in METRICS:
         listed = ", ".join(METRICS)
         raise InputError(f"metric: expected a function or one of {listed}, received {metric!r}")

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass, fields
 
-import numpy as np
 import pandas as pd
 
 from lsplus_tf import metrics
@@ -102,9 +101,8 @@ def interval_table(measured: Mapping[str, MeasuredRuns], methods: Collection[str
     rows = []
     for metric, found in measured.items():
         for method, runs in _runs_of(methods).items():
-            mean, values = found.mean(runs), found.values[runs]
-            bounds = np.array(mean.interval()) - found.bias[runs].mean()
-            rows.append((metric, method, mean.value, *bounds, values.std(ddof=1)))
+            values, bounds = found.values[runs], found.interval(runs)
+            rows.append((metric, method, values.mean(), *bounds, values.std(ddof=1)))
     return pd.DataFrame(rows, columns=["metric", "method", "value", "low", "high", "sd"])
 
 

@@ -134,8 +134,8 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     if columns.class_names is not None:
         class_names = list(columns.class_names)
     optional = {
-        "ids": names["id"] and table.values(names["id"]),
-        "groups": names["group"] and table.values(names["group"]),
+        "ids": names["id"] and table.text(names["id"]),
+        "groups": names["group"] and table.text(names["group"]),
         "votes": table.matrix(votes) if votes else None,
     }
     unused = tuple(name for name in table.names if name not in wanted)
@@ -196,8 +196,8 @@ def _matching(table: Table, pattern: str, role: str) -> dict[str, str]:
             and name.startswith(before)
             and name.endswith(after)
         }
-    listed = [name.strip() for name in pattern.split(",")]
-    return {name: _need(table.names, name, role, table.rows) for name in listed}
+    given = [name.strip() for name in pattern.split(",")]
+    return {name: _need(table.names, name, role, table.rows) for name in given}
 
 
 def _votes_columns(table: Table, declared: str | None, scores: dict[str, str]) -> list[str]:

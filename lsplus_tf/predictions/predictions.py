@@ -534,19 +534,21 @@ def ordered_as(first: Predictions, second: Predictions, named: tuple[str, str]) 
     ['a', 'b']
     """
     one, other = named
-    if first.scores.shape != second.scores.shape:
+    names = first.class_names
+    unnamed = tuple(map(str, range(len(names))))
+    if len(names) == len(second.class_names) and unnamed in (names, second.class_names):
+        pass  # in one order, for all that is known
+    elif set(names) == set(second.class_names):
+        second = second.ordered(names)
+    else:
         raise InputError(
-            f"{other}: expected the cases and classes of {one}, scores of shape "
-            f"{first.scores.shape}, received {second.scores.shape}"
+            f"{other}: expected the classes of {one}, {', '.join(names)}; "
+            f"received {', '.join(second.class_names)}"
         )
-    unnamed = tuple(map(str, range(len(first.class_names))))
-    if len({first.class_names, second.class_names} - {unnamed}) > 1:
-        if set(first.class_names) != set(second.class_names):
-            raise InputError(
-                f"{other}: expected the classes of {one}, {', '.join(first.class_names)}; "
-                f"received {', '.join(second.class_names)}"
-            )
-        second = second.ordered(first.class_names)
+    if len(first) != len(second):
+        raise InputError(
+            f"{other}: expected the {len(first)} cases of {one}, received {len(second)}"
+        )
     if first.ids is not None and second.ids is not None and not first.ids.equals(second.ids):
         positions = second.ids.get_indexer(first.ids)
         missing = np.flatnonzero(positions < 0)
@@ -556,18 +558,16 @@ def ordered_as(first: Predictions, second: Predictions, named: tuple[str, str]) 
                 f"{first.ids[missing[0]]!r}"
             )
         second = second.take(positions)
-    _check_equal(first.labels, second.labels, named)
-    return second
-
-
-def _check_equal(first: npt.NDArray[Any], second: npt.NDArray[Any], named: tuple[str, str]) -> None:
-    different = np.flatnonzero(first != second)
+    different = np.flatnonzero(first.labels != second.labels)
     if different.size:
         row = int(different[0])
+        case = f"row {row}" if first.ids is None else f"id {first.ids[row]!r}"
         raise InputError(
-            f"{named[1]}: expected the cases of {named[0]} in the same order, with label "
-            f"{first[row]} at row {row}, received label {second[row]}"
+            f"{other}: expected the labels of {one}, received others for {different.size} of "
+            f"{len(first)} cases: {case} is {names[first.labels[row]]!r} there, "
+            f"{names[second.labels[row]]!r} here"
         )
+    return second
 
 
 def concatenated(parts: Sequence[Predictions]) -> Predictions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import matplotlib.pyplot as plt
@@ -17,7 +17,7 @@ from lsplus_tf.config.methods import short_names
 from lsplus_tf.page import Picture, draw
 from lsplus_tf.predictions import Predictions, concatenated
 from lsplus_tf.results import truth
-from lsplus_tf.results.finished import Results, Row
+from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import MAIN, Comparison
 from lsplus_tf.results.truth import Truth
 from lsplus_tf.training import run_folder
@@ -50,7 +50,7 @@ def draw_figures(results: Results, comparison: Comparison, exact: Truth | None) 
     """
     # Some are open together, until they have the same limits.
     with plt.rc_context({"figure.max_open_warning": 0}):
-        figures = {"comparison": _comparison(comparison)} | _by_row(results.rows, results)
+        figures = {"comparison": _comparison(comparison)} | _by_row(results)
         figures["retention"] = _retention(results)
         figures["training_curves"] = _training_curves(results)
         figures |= _soft_labels(results)
@@ -85,10 +85,10 @@ def _comparison(comparison: Comparison) -> list[Picture]:
     return pictures
 
 
-def _by_row(rows: Iterable[Row], results: Results) -> Figures:
+def _by_row(results: Results) -> Figures:
     """Reliability of every row, and the confidences of those that are not calibrated."""
     figures: Figures = {"reliability": [], "density": []}
-    for row in rows:
+    for row in results.rows:
         runs = results.predictions(row)
         pooled = concatenated(runs)
         title = row.name if len(runs) == 1 else f"{row.name}, {len(runs)} seeds together"

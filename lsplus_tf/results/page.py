@@ -273,7 +273,7 @@ def _selective(results: Results, figures: Figures) -> list[Block]:
         Text(
             "How accurate model and expert are together where the model decides its most "
             "confident images and an expert, who is always right, the others. "
-            f"{range_over_seeds(results)}; R-AUC is the area under the curve, times 100."
+            f"{_range_over_seeds(results)}; R-AUC is the area under the curve, times 100."
         ),
         Pictures(figures["retention"]),
         Text("Confidence in right and in wrong predictions; the two should differ."),
@@ -316,7 +316,7 @@ def _training(results: Results, figures: Figures) -> list[Block]:
         else "the losses of different methods cannot be compared."
     )
     return [
-        Text(f"{range_over_seeds(results)}; {shown}"),
+        Text(f"{_range_over_seeds(results)}; {shown}"),
         Pictures(figures["training_curves"]),
         Table("The runs; epochs are counted from 0", headings, rows),
     ]
@@ -367,6 +367,6 @@ def _seeds(results: Results) -> str:
     return f"{number} seed{'' if seeds == [1] else 's'} of each method"
 
 
-def range_over_seeds(results: Results) -> str:
+def _range_over_seeds(results: Results) -> str:
     """What curves of these results show."""
     return "One seed" if results.one_seed else "Mean and range over seeds"

@@ -13,7 +13,7 @@ from lsplus_tf import metrics
 from lsplus_tf.metrics.method_comparison import Difference, MeasuredRuns, judge, measure_runs
 from lsplus_tf.metrics.resampling import Groups, rows_to_rank
 from lsplus_tf.metrics.statistics import NUM_RESAMPLES, intervals_of
-from lsplus_tf.predictions import Predictions, concatenated
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, Row
 
@@ -83,7 +83,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     images, classes = every[0].scores.shape
     groups = _groups(results)
     keys = list(METRICS)
-    ranked = rows_to_rank(images, classes, groups, seed).size
+    ranked = rows_to_rank(every[0], groups, seed).size
     if ranked * classes * len(every) > _AUROC_WORK:
         keys.remove("auroc")
     measured = measure_runs(keys, every, groups, NUM_RESAMPLES, seed)
@@ -95,7 +95,10 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
         bounds[row] = (
             _of_networks(keys, of_row[0], groups, seed)
             if row in single
-            else {metric: _of_method(metric, measured[metric], runs[row]) for metric in keys}
+            else {
+                metric: measured[metric].interval(runs[row], metrics.METRICS[metric].bounds)
+                for metric in keys
+            }
         )
     # A class may be absent from too many resamples, or all of a row's may be alike.
     shown = [metric for metric in keys if not np.isnan(measured[metric].bias).any()]
@@ -119,23 +122,10 @@ def _of_networks(
 ) -> dict[str, Bounds]:
     """The intervals of one prediction on new images."""
     records = [metrics.METRICS[key] for key in keys]
-    if groups is None and predictions.groups is not None:  # all are of one group
-        predictions = concatenated([predictions])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
         found = intervals_of(records, predictions, groups=groups, seed=seed)
     return {key: (each.low, each.high) for key, each in zip(keys, found, strict=True)}
-
-
-def _of_method(metric: str, measured: MeasuredRuns, runs: slice) -> Bounds:
-    """The interval of a method's mean with new seeds on new images.
-
-    A calibration error of few images is too large, and that of their resamples larger still, so
-    that the resamples' mean deviation is taken off.
-    """
-    bias = measured.bias[runs].mean()
-    low, high = np.clip(measured.mean(runs).interval() - bias, *metrics.METRICS[metric].bounds)
-    return float(low), float(high)
 
 
 def _groups(results: Results) -> Groups:

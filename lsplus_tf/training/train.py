@@ -245,6 +245,7 @@ class Training:
                 self.method,
                 priors.class_counts(self.dataset.train.labels, self.dataset.num_classes),
                 None if self.prior is None else self.prior["class_accuracy"],
+                # In float64 for a network in it, which no protocol asks for, but tests do.
                 dtype="float64" if model.output.dtype == "float64" else "float32",
             )
             model.compile(
@@ -367,7 +368,8 @@ class Training:
                 {"epoch": epoch, "class_accuracy": values.tolist()}
                 for epoch, values in adapting.history
             ]
-            prior = {**(prior or {}), "refreshed": refreshed}
+            assert prior is not None  # it is of LS+ alone
+            prior = {**prior, "refreshed": refreshed}
         elif isinstance(adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)):
             matrices = np.stack(adapting.history)
             np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.labels_file import check_distinct, check_files, paths
+from lsplus_tf.datasets.labels_file import LABELS_FILE, check_distinct, check_files, paths
 from lsplus_tf.datasets.record import Record, sizes
 from lsplus_tf.datasets.splitting import hold_out
 from lsplus_tf.tables import Table, open_table
@@ -76,7 +76,7 @@ def _list(root: Path, *, grouped: bool) -> FileList:
 
 
 def _read(path: Path) -> Table:
-    table = open_table(path, "a labels file")
+    table = open_table(path, LABELS_FILE)
     table.read(("name", "label", *(_ANNOTATORS if _is_annotated(table) else ())))
     return table
 
