@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import textwrap
 import urllib.error
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -264,9 +263,6 @@ def test_the_small_network_trains_on_an_odd_batch_of_few_channels():
         images = np.random.default_rng(0).uniform(0, 255, (74, 32, 32, 1)).astype("float32")
         model.fit(images, np.arange(74) % 2, batch_size=37, epochs=2, verbose=0)
     """
-    subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"},
-        check=True,
-        capture_output=True,
-    )
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"}
+    ended = forked.run("-c", textwrap.dedent(script), env=environment)
+    assert ended.returncode == 0, ended.stderr

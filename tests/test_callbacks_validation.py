@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 import warnings
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -414,9 +413,7 @@ def test_priors_and_confusion_under_a_strategy_of_two_devices():
             np.testing.assert_allclose(together[1], alone[1], atol=1e-6)
         print("the same")
     """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False
-    )
+    result = forked.run("-c", textwrap.dedent(script))
     assert result.returncode == 0, result.stderr[-3000:]
     assert "the same" in result.stdout
 

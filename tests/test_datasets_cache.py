@@ -17,6 +17,7 @@ import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
 import yaml
+from forked import Forked
 from PIL import Image
 
 from lsplus_tf.config import Augmentation, Backbone, Dataset, Experiment
@@ -280,8 +281,8 @@ def test_two_processes_that_want_the_same_cache(tmp_path):
         "sys.argv[1:]; options = dict(image_size=16, channels=3, cache='disk', cache_dir=cache); "
         "print(int(np.sum(load_dataset(name, **options).train.images)))"
     )
-    command = [sys.executable, "-c", code, f"folder:{root}", str(root.parent / "cache")]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    command = ["-c", code, f"folder:{root}", str(root.parent / "cache")]
+    both = [Forked(*command) for _ in range(2)]
     sums = [int(process.communicate()[0]) for process in both]
     assert sums == [int(pixels(load(root, "memory").train).sum())] * 2
     assert len(caches(root)) == 3

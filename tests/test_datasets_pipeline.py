@@ -2,10 +2,9 @@
 
 import gc
 import hashlib
-import subprocess
-import sys
 from itertools import pairwise
 
+import forked
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -176,9 +175,8 @@ def test_same_in_another_process_with_deterministic_ops():
         "tf.keras.utils.set_random_seed(99); tf.config.experimental.enable_op_determinism(); "
         "import test_datasets_pipeline as t; print(t.digest())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = forked.run("-c", code, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == digest()
 
 

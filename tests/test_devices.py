@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -96,13 +95,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What on_two_devices.py leaves: all that needs devices of its own, in one process."""
     out = tmp_path_factory.mktemp("devices")
     script = Path(__file__).with_name("on_two_devices.py")
-    done = subprocess.run(
-        [sys.executable, str(script), str(out)],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        cwd=script.parents[1],
-    )
+    done = forked.run(str(script), str(out))
     assert done.returncode == 0, done.stderr[-3000:]
     return out
 

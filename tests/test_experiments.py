@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -196,7 +197,8 @@ def alone(reproduced, tmp_path_factory) -> Path:
         images = load_dataset("digits").test.images.astype("float32")
         np.save({str(out / "logits.npy")!r}, model.predict(images))
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+    ended = forked.run("-c", textwrap.dedent(script))
+    assert ended.returncode == 0, ended.stderr
     return out
 
 

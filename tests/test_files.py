@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from forked import Forked
 from PIL import Image
 
 import lsplus_tf as lsp
@@ -981,14 +982,9 @@ def test_two_commands_that_begin_in_a_new_folder_at_once(reproduced, tmp_path):
         "--set",
         "seeds=[0]",
     )
-    begin = [sys.executable, "-m", "lsplus_tf.cli", "train", "digits", "--out", str(out)]
+    begin = ["-m", "lsplus_tf.cli", "train", "digits", "--out", str(out)]
     begin += [*settings, "--methods", "hard_labels"]
-    commands = [
-        subprocess.Popen(
-            [*begin, "--set", f"protocol.epochs={epochs}"], stdout=-1, stderr=-1, text=True
-        )
-        for epochs in (1, 2)
-    ]
+    commands = [Forked(*begin, "--set", f"protocol.epochs={epochs}") for epochs in (1, 2)]
     said = [command.communicate(timeout=600) for command in commands]
     codes = [command.returncode for command in commands]
     assert sorted(codes) == [0, 2], said

@@ -6,15 +6,15 @@ import json
 import os
 import re
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen
+from subprocess import STDOUT
 from typing import Any
 
 import keras
 import pytest
+from forked import Forked
 from rounding import ONE_STEP, assert_equal_but_for_rounding, assert_exact_step, network
 
 from lsplus_tf.config import Experiment, load_config, to_yaml
@@ -68,23 +68,14 @@ def tf_config(index: int, ports: list[int]) -> str:
 
 
 @contextmanager
-def two_hosts(*commands: str, second_dies_after: int = -1) -> Iterator[list[Popen[str]]]:
+def two_hosts(*commands: str, second_dies_after: int = -1) -> Iterator[list[Forked]]:
     """Two processes, as hosts of the trainings that on_two_hosts.py is told."""
     ports, processes = free_ports(2), []
     try:
         for index, dies_after in enumerate((-1, second_dies_after)):
             environment = dict(os.environ, COLUMNS="200", TF_CONFIG=tf_config(index, ports))
-            command = [sys.executable, str(ROOT / "tests" / "on_two_hosts.py"), str(dies_after)]
-            processes.append(
-                Popen(
-                    [*command, *commands],
-                    stdout=PIPE,
-                    stderr=STDOUT,
-                    text=True,
-                    env=environment,
-                    cwd=ROOT,
-                )
-            )
+            command = [str(ROOT / "tests" / "on_two_hosts.py"), str(dies_after), *commands]
+            processes.append(Forked(*command, env=environment, stderr=STDOUT))
         yield processes
     finally:
         for process in processes:
@@ -92,7 +83,7 @@ def two_hosts(*commands: str, second_dies_after: int = -1) -> Iterator[list[Pope
             process.wait()
 
 
-def ended(processes: list[Popen[str]]) -> list[tuple[int, str]]:
+def ended(processes: list[Forked]) -> list[tuple[int, str]]:
     """Exit codes, and what was said."""
     said = [process.communicate(timeout=LONGEST)[0] for process in processes]
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -385,9 +384,7 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
             values[i] = model.evaluate(data["x"], data["y"], verbose=0)
         print(json.dumps(values))
     """
-    output = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    ).stdout
+    output = forked.run("-c", textwrap.dedent(script)).stdout
     assert json.loads(output.splitlines()[-1]) == pytest.approx(here, rel=1e-6)
 
 

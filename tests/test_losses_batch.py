@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import ROOT, value_and_gradient
+from helpers import value_and_gradient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -423,13 +422,7 @@ for chosen, weights in ((losses, weights), (few, None)):
 
 def test_two_devices_train_as_one():
     """With and without weights: the statistics and their gradients are those of the whole batch."""
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        cwd=ROOT,
-    )
+    done = forked.run("-c", TWO_DEVICES)
     assert done.returncode == 0, done.stderr[-3000:]
     results = [json.loads(s[7:]) for s in done.stdout.splitlines() if s.startswith("RESULT")]
     assert len(results) == 9

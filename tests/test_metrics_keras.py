@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -478,7 +477,5 @@ def test_two_replicas():
             np.testing.assert_allclose(metric.result(), chosen[type(metric)](y, p), rtol=1e-12)
         print("done")
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True
-    )
+    done = forked.run("-c", textwrap.dedent(script))
     assert done.stdout.endswith("done\n"), done.stderr

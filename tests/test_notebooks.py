@@ -9,7 +9,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from forked import Forked
 from helpers import ROOT
+from jupyter_client.provisioning import local_provisioner
 from nbclient.exceptions import CellExecutionError
 
 FOLDER = ROOT / "notebooks"
@@ -26,8 +28,13 @@ UNWANTED = re.compile(
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """A kernel's: no network, nothing in the user's folders, figures in the notebook."""
+
+    def launch(command: list[str], env: dict[str, str], cwd: str, **_: object) -> Forked:
+        return Forked(*command[1:], env=env, cwd=Path(cwd))
+
+    monkeypatch.setattr(local_provisioner, "launch_kernel", launch)
     nowhere = "http://127.0.0.1:9"
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
     folders = {"IPYTHONDIR": str(tmp_path / "ipython")}

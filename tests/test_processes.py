@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 
+from forked import Forked
 from helpers import Recorder, same_predictions
 
 from lsplus_tf.experiments import LocalProcesses, Run, engines, run_experiment
@@ -18,15 +17,9 @@ from lsplus_tf.experiments.folder import read_experiment
 from lsplus_tf.training import run_folder
 
 
-def lsplus_tf(*arguments: str) -> subprocess.Popen[str]:
+def lsplus_tf(*arguments: str) -> Forked:
     """The command line in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "lsplus_tf.cli", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    return Forked("-m", "lsplus_tf.cli", *arguments, env={**os.environ, "COLUMNS": "200"})
 
 
 def test_a_worker_that_is_killed(reproduced, tmp_path, monkeypatch):

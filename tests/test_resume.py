@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import resource
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from forked import Forked
 from helpers import DIGITS
 from rich.console import Console
 
@@ -401,16 +400,9 @@ def test_killed_at_ten_moments_and_begun_again(tmp_path):
         for moment in moments
     ]
     assert len(lives) > 10
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED.format(tests=str(Path(__file__).parent))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    process = Forked("-c", KILLED.format(tests=str(Path(__file__).parent)))
 
     def live(out: str, moment: str | None, count: int = 1, often: bool = False) -> int:
-        assert process.stdin is not None
-        assert process.stdout is not None
         print(
             json.dumps([str(tmp_path / out), moment, count, often]), file=process.stdin, flush=True
         )
@@ -648,11 +640,8 @@ def test_a_second_process_is_refused_until_the_first_has_died(tmp_path):
             print("claimed", flush=True)
             time.sleep(600)
     """
-    other = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
-    )
+    other = Forked("-c", textwrap.dedent(script))
     try:
-        assert other.stdout is not None
         assert other.stdout.readline() == "claimed\n"
         with (
             pytest.raises(InputError, match=f"another process is training {folder}; wait until"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import subprocess
 import sys
 import textwrap
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from forked import Forked
 from helpers import ALL_SEEDS, HARD, METHODS, PLUS, Recorder, experiment_with
 from rich.console import Console
 
@@ -205,12 +205,7 @@ def test_what_another_process_is_making_is_waited_for(make_all, tmp_path, end):
     settings = experiment.run_settings("hard", 1 if end.endswith("else") else 0)
     (made / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
     script = textwrap.dedent(OTHER.format(folder=str(folder), made=str(made)))
-    other = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    other = Forked("-c", script)
     try:
         assert other.stdout.readline() == "claimed\n"
         assert run_folder.is_being_made(folder)
@@ -405,16 +400,8 @@ def test_processes_that_begin_in_a_new_folder_at_once(tmp_path, changes):
     """Of one experiment they share it; of different ones, one goes on and the other is refused."""
     config = tmp_path / "digits.yaml"
     config.write_text(to_yaml(experiment_with()))
-    begin = [sys.executable, "-c", textwrap.dedent(TAKE)]
-    processes = [
-        subprocess.Popen(
-            [*begin, str(me), str(len(changes)), str(tmp_path), str(config), json.dumps(each)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for me, each in enumerate(changes)
-    ]
+    begin, of = ["-c", textwrap.dedent(TAKE)], [str(len(changes)), str(tmp_path), str(config)]
+    processes = [Forked(*begin, str(me), *of, json.dumps(each)) for me, each in enumerate(changes)]
     try:
         said = [process.communicate(timeout=100) for process in processes]
     finally:
