@@ -12,12 +12,33 @@ import pytest
 import tensorflow as tf
 
 from lsplus_tf.calibrators import CALIBRATORS, CalibrationLayer, TemperatureScaling, attach
+from lsplus_tf.calibrators.keras import model_output
 from lsplus_tf.errors import InputError
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
 CLASSES, INPUTS = 4, 6
 # All operations are in these.
-EXPORTED = ("dirichlet", "isotonic", "weight", "platt", "logit_normalization")
+EXPORTED = ("dirichlet", "isotonic", "weight", "platt", "logit_normalization", "softmax", "sigmoid")
+# The layers that a network ends in.
+ENDS = {
+    "linear": lambda: [keras.layers.Dense(CLASSES)],
+    "dense": lambda: [keras.layers.Dense(CLASSES, activation="softmax")],
+    "softmax": lambda: [keras.layers.Dense(CLASSES), keras.layers.Softmax()],
+    "activation": lambda: [keras.layers.Dense(CLASSES), keras.layers.Activation("softmax")],
+    "function": lambda: [
+        keras.layers.Dense(CLASSES),
+        keras.layers.Activation(keras.activations.softmax, dtype="float32"),
+    ],
+    "passed on": lambda: [
+        keras.layers.Dense(CLASSES, activation="softmax"),
+        keras.layers.Dropout(0.5),
+        keras.layers.Activation("linear", dtype="float32"),
+    ],
+    "of one's own": lambda: [
+        keras.layers.Dense(CLASSES),
+        keras.layers.Lambda(lambda z: keras.ops.exp(z - keras.ops.logsumexp(z, -1, True))),
+    ],
+}
 
 
 pytestmark = pytest.mark.usefixtures("float32_afterwards")
@@ -42,6 +63,33 @@ def fitted(model):
     return {name: kind().fit(logits, labels) for name, kind in CALIBRATORS.items()}
 
 
+def layers_to(end: str) -> list[keras.layers.Layer]:
+    return [keras.layers.Dense(8, activation="relu"), *ENDS[end]()]
+
+
+def sequential(layers: list[keras.layers.Layer]) -> keras.Model:
+    return keras.Sequential([keras.Input((INPUTS,)), *layers])
+
+
+def functional(layers: list[keras.layers.Layer]) -> keras.Model:
+    inputs = outputs = keras.Input((INPUTS,))
+    for layer in layers:
+        outputs = layer(outputs)
+    return keras.Model(inputs, outputs)
+
+
+def nested(layers: list[keras.layers.Layer]) -> keras.Model:
+    return functional([keras.Sequential([sequential(layers)])])
+
+
+def up_to_logits(layers: list[keras.layers.Layer]) -> keras.Model:
+    """The network of built layers without what comes after its logits."""
+    last = keras.layers.Dense(CLASSES)
+    network = sequential([layers[0], last])
+    last.set_weights(layers[1].get_weights())
+    return network
+
+
 @EVERY
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_layer_gives_the_calibrators_probabilities(fitted, name, jit_compile):
@@ -53,15 +101,131 @@ def test_the_layer_gives_the_calibrators_probabilities(fitted, name, jit_compile
     np.testing.assert_allclose(probabilities, fitted[name].predict_proba(logits), atol=1e-7)
 
 
+@pytest.mark.parametrize("made", [functional, sequential, nested])
+@pytest.mark.parametrize("end", ENDS)
+def test_a_model_may_end_in_a_softmax(fitted, end, made):
+    """Of logits z, log p is z but for a constant in each row, which most calibrators ignore."""
+    keras.utils.set_random_seed(0)
+    layers = layers_to(end)
+    network = made(layers)
+    new = images(300, seed=5) / 4
+    logits = up_to_logits(layers)(new).numpy()
+    assert model_output(network).kind == ("logits" if end == "linear" else "probabilities")
+    for calibrator in fitted.values():
+        if end == "linear" or calibrator.ignores_constants:
+            probabilities = attach(network, calibrator)(new).numpy()
+            assert probabilities.dtype == np.float32
+            np.testing.assert_allclose(probabilities, calibrator.predict_proba(logits), atol=2e-6)
+        else:
+            with pytest.raises(InputError, match=r"is a function of the logits.*temperature or"):
+                attach(network, calibrator)
+
+
+def test_the_calibrators_that_take_probabilities_are_those_that_a_constant_does_not_change(fitted):
+    logits = np.random.default_rng(2).normal(size=(50, CLASSES)) * 5
+    for calibrator in fitted.values():
+        moved = calibrator.predict_proba(logits + np.linspace(-9, 9, 50)[:, None])
+        if np.allclose(moved, calibrator.predict_proba(logits), atol=1e-9):
+            CalibrationLayer(calibrator.to_json(), from_logits=False)
+        else:
+            with pytest.raises(InputError, match=f"calibrator: {calibrator.name} is a function of"):
+                CalibrationLayer(calibrator.to_json(), from_logits=False)
+
+
+def logarithms(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities.astype(np.float64), 1e-38))
+
+
+def test_probabilities_of_exactly_zero(fitted):
+    inputs = keras.Input((CLASSES,))
+    network = keras.Model(inputs, keras.layers.Softmax()(inputs))
+    logits = images(200)[:, :CLASSES] * 30
+    probabilities = network(logits).numpy()
+    assert (probabilities == 0).mean() > 0.1
+    for name, calibrator in fitted.items():
+        if calibrator.ignores_constants:
+            calibrated = tf.function(attach(network, calibrator), jit_compile=name == "dirichlet")
+            expected = calibrator.predict_proba(logarithms(probabilities))
+            np.testing.assert_allclose(calibrated(logits), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_softmax_in_16_bits_is_calibrated_as_it_is_and_told(fitted, dtype):
+    keras.config.set_dtype_policy(f"mixed_{dtype}")
+    network = sequential(layers_to("dense"))
+    new = images(200)
+    probabilities = network(new).numpy()
+    assert probabilities.dtype == dtype
+    for name in ("temperature", "dirichlet"):
+        with pytest.warns(UserWarning, match=f"gives probabilities in {dtype}, which rounds"):
+            calibrated = attach(network, fitted[name])
+        expected = fitted[name].predict_proba(logarithms(probabilities))
+        np.testing.assert_allclose(calibrated(new), expected, atol=1e-6)
+    attach(sequential(layers_to("function")), fitted["temperature"])  # whose softmax is in float32
+
+
+def test_one_sigmoid_is_the_probability_of_the_second_class():
+    keras.utils.set_random_seed(1)
+    scores = np.random.default_rng(0).normal(size=(300, 1)) * 3
+    labels = (scores / 2 + np.random.default_rng(1).logistic(size=(300, 1)) > 0).astype(int)
+    both = np.concatenate([np.zeros_like(scores), scores], axis=1)
+    inputs = keras.Input((1,))
+    ends = (
+        keras.layers.Activation("sigmoid"),
+        keras.Sequential([keras.layers.Activation(keras.activations.sigmoid)]),
+    )
+    for end in ends:
+        network = keras.Model(inputs, end(inputs))
+        assert model_output(network).num_classes == 2
+        for name, kind in CALIBRATORS.items():
+            calibrator = kind().fit(both, labels)
+            new = np.linspace(-12, 12, 77, dtype=np.float32)[:, None]
+            if calibrator.ignores_constants:
+                calibrated = attach(network, calibrator)
+                assert calibrated.output_shape == (None, 2)
+                expected = calibrator.predict_proba(np.concatenate([0 * new, new], axis=1))
+                # 1 - p keeps three digits where p is 1 - 6e-6.
+                np.testing.assert_allclose(calibrated(new), expected, atol=3e-3, err_msg=name)
+                p = network(new).numpy().astype(np.float64)
+                exact = calibrator.predict_proba(logarithms(np.concatenate([1 - p, p], axis=1)))
+                np.testing.assert_allclose(calibrated(new), exact, atol=1e-6, err_msg=name)
+            else:
+                with pytest.raises(InputError, match="is a function of the logits"):
+                    attach(network, calibrator)
+
+
+def test_what_several_networks_give_together_are_probabilities(fitted):
+    inputs = keras.Input((INPUTS,))
+    members = [sequential(layers_to("dense"))(inputs) for _ in range(2)]
+    mean = keras.Model(inputs, keras.layers.Average()(members))
+    assert model_output(mean).kind == "probabilities"
+    raw = keras.Model(
+        inputs, keras.layers.Add()([keras.layers.Dense(CLASSES)(inputs) for _ in range(2)])
+    )
+    assert model_output(raw).kind == "logits"
+    new = images(50)
+    expected = fitted["platt"].predict_proba(logarithms(mean(new).numpy()))
+    np.testing.assert_allclose(attach(mean, fitted["platt"])(new), expected, atol=1e-6)
+
+
 def test_files_give_the_same_probabilities_in_a_new_process(model, fitted, tmp_path):
     pixels = images(50, seed=3)
     np.save(tmp_path / "pixels.npy", pixels)
-    for name, calibrator in fitted.items():
-        calibrated = attach(model, calibrator)
+    binary = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    inputs = keras.Input((INPUTS,))
+    one_sigmoid = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(inputs))
+    p = one_sigmoid(pixels).numpy()
+    softmax = nested(layers_to("softmax"))
+    for name, network, calibrator, logits in (
+        *((name, model, calibrator, model(pixels)) for name, calibrator in fitted.items()),
+        ("softmax", softmax, fitted["dirichlet"], logarithms(softmax(pixels).numpy())),
+        ("sigmoid", one_sigmoid, binary, logarithms(np.concatenate([1 - p, p], axis=1))),
+    ):
+        calibrated = attach(network, calibrator)
         calibrated.save(tmp_path / f"{name}.keras")
         if name in EXPORTED:
             calibrated.export(tmp_path / name, verbose=False)
-        expected = calibrator.predict_proba(model(pixels).numpy())
+        expected = calibrator.predict_proba(logits)
         np.testing.assert_allclose(calibrated(pixels), expected, atol=1e-6)
         np.save(tmp_path / f"{name}.npy", expected)
     script = """
@@ -87,7 +251,7 @@ def test_files_give_the_same_probabilities_in_a_new_process(model, fitted, tmp_p
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.strip() == f"{len(EXPORTED)} {len(CALIBRATORS)}"
+    assert result.stdout.strip() == f"{len(EXPORTED)} {len(CALIBRATORS) + 2}"
 
 
 def test_it_shares_the_models_layers_and_has_nothing_to_train(model, fitted):
@@ -142,18 +306,14 @@ def test_what_is_refused(model, fitted):
         (Subclassed(), calibrator, "functional or built Sequential"),
         (keras.Sequential([keras.layers.Dense(CLASSES)]), calibrator, "functional or built"),
         (keras.Model(inputs, [logits, logits]), calibrator, "expected one output"),
-        (keras.Model(inputs, keras.layers.Softmax()(logits)), calibrator, "ends in probabilities"),
+        (keras.Model(inputs, keras.layers.Dense(1)(inputs)), calibrator, "one sigmoid"),
         (
-            keras.Model(inputs, keras.layers.Dense(CLASSES, activation="softmax")(inputs)),
+            keras.Model(inputs, keras.layers.Activation("sigmoid")(logits)),
             calibrator,
-            "ends in probabilities",
+            "a sigmoid for each class",
         ),
-        (
-            keras.Model(inputs, keras.layers.Activation("softmax")(logits)),
-            calibrator,
-            "ends in probabilities",
-        ),
-        (attach(model, calibrator), calibrator, "ends in probabilities"),
+        (attach(model, calibrator), calibrator, "gives calibrated probabilities"),
+        (keras.Model(inputs, attach(model, calibrator)(inputs)), calibrator, "gives calibrated"),
         (model, three, r"expected shape \(B, 3\)"),
     ]
     for wrong, fitted_, message in refused:

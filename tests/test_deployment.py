@@ -128,7 +128,7 @@ def test_a_csv_of_probabilities(call, tmp_path):
     out.unlink()
     code, _, stderr = call("calibrate", *arguments, "--method", "vector")
     assert code == 2
-    assert "vector needs logits" in stderr
+    assert "--method: vector is a function of the logits" in stderr
     code, _, stderr = call("calibrate", *arguments, "--method", "none")
     assert code == 2
     assert "--method: expected one of temperature, " in stderr
@@ -280,12 +280,25 @@ def test_images_are_stretched_as_in_training(tmp_path):
         np.testing.assert_allclose(batch.predictions.probabilities, expected, atol=1e-12)
 
 
-def test_any_keras_model(call, scans, tmp_path):
-    """A softmax model of another size, without a run: stretched, converted, and calibrated."""
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda: [keras.layers.Dense(2, activation="softmax")],
+        lambda: [keras.Sequential([keras.layers.Dense(2), keras.layers.Softmax()])],
+        lambda: [keras.layers.Dense(1, activation="sigmoid")],
+        lambda: [keras.layers.Dense(2, activation="softmax", dtype="mixed_float16")],
+    ],
+    ids=["softmax", "nested", "sigmoid", "float16"],
+)
+@pytest.mark.filterwarnings("ignore:.*gives probabilities in float16")
+def test_any_keras_model(call, scans, tmp_path, end):
+    """One that gives probabilities, of another size, without a run: stretched, calibrated, sent."""
     inputs = keras.Input((6, 6, 3))
-    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+    outputs = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
     keras.utils.set_random_seed(1)
-    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(flat))
+    for layer in end():
+        outputs = layer(outputs)
+    model = keras.Model(inputs, outputs)
     model.save(tmp_path / "mine.keras")
     arguments = (tmp_path / "mine.keras", scans / "0000.png", scans / "0001.png")
     out = tmp_path / "out.csv"
@@ -298,7 +311,9 @@ def test_any_keras_model(call, scans, tmp_path):
             for path in arguments[1:]
         ]
     )
-    own = model(pixels.astype(np.float32)).numpy()
+    own = model(pixels.astype(np.float32)).numpy().astype(float)
+    if own.shape[1] == 1:
+        own = np.concatenate([1 - own, own], axis=1)
     np.testing.assert_allclose(probabilities_of(rows), own, rtol=1e-5)
     fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
     fitted.save(tmp_path / "t.json")
@@ -309,9 +324,16 @@ def test_any_keras_model(call, scans, tmp_path):
     assert code == 0
     rows = rows_of(out)
     assert {row["predicted"] for row in rows} <= {"'=HP", "SSA"}
-    np.testing.assert_allclose(
-        probabilities_of(rows), fitted.predict_proba(np.log(own.astype(float))), rtol=1e-5
-    )
+    expected = fitted.predict_proba(np.log(own))
+    np.testing.assert_allclose(probabilities_of(rows), expected, rtol=1e-5)
+    one = tmp_path / "one.keras"
+    code, _, _ = call(
+        "export", tmp_path / "mine.keras", "--calibrator", tmp_path / "t.json", "--out", one,
+        "--class-names", "HP,SSA",
+    )  # fmt: skip
+    assert code == 0
+    assert call("predict", one, *arguments[1:], "--out", out)[0] == 0
+    np.testing.assert_allclose(probabilities_of(rows_of(out)), expected, rtol=1e-5)
 
 
 def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
@@ -360,7 +382,7 @@ def test_models_that_cannot_be_used(tmp_path):
 
     sigmoid = keras.layers.Dense(2, activation="sigmoid")(flat)
     assert "ends in a sigmoid" in refused(keras.Model(inputs, sigmoid))
-    assert "two classes or more" in refused(keras.Model(inputs, keras.layers.Dense(1)(flat)))
+    assert "or (B, 1) of one sigmoid" in refused(keras.Model(inputs, keras.layers.Dense(1)(flat)))
     vector = keras.Input((5,))
     assert "a model of images" in refused(keras.Model(vector, keras.layers.Dense(2)(vector)))
     # A calibrator of logits is no use where there are none, and one is enough.
@@ -471,9 +493,26 @@ def test_export_replaces_nothing_but_a_saved_model(call, run, temperature, tmp_p
     assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
 
 
-def test_a_softmax_model_is_not_exported(tmp_path):
+def test_a_calibrated_model_is_not_exported(tmp_path):
     model = build_classifier("small_residual_cnn", (8, 8, 1), 2, width=0.1)
     calibrator = TemperatureScaling().fit([[2, 0], [0, 2], [2, 0]], [0, 1, 1])
     attach(model, calibrator).save(tmp_path / "model.keras")
     with pytest.raises(InputError, match="gives calibrated probabilities"):
         export(open_model(tmp_path / "model.keras"), calibrator, tmp_path / "out")
+
+
+def test_a_calibrator_of_logits_is_not_exported_with_a_softmax(call, tmp_path):
+    inputs = keras.Input((6, 6, 1))
+    outputs = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).save(tmp_path / "mine.keras")
+    logits, labels = [[2.0, 0], [0, 2], [2, 0], [0, 2], [2, 0]], [0, 1, 0, 1, 1]
+    VectorScaling().fit(logits, labels).save(tmp_path / "v.json")
+    out = tmp_path / "one.keras"
+    code, stdout, stderr = call(
+        "export", tmp_path / "mine.keras", "--calibrator", tmp_path / "v.json", "--out", out,
+        "--class-names", "a,b",
+    )  # fmt: skip
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+    assert "vector is a function of the logits" in stderr
+    assert "temperature or weight, or give logits, as a model without its softmax does" in stderr
+    assert not out.exists()

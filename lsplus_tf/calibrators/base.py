@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.checks import Kind
 
 if TYPE_CHECKING:
     import keras
@@ -254,6 +255,36 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+
+    @classmethod
+    def check_takes(cls, kind: Kind, argument: str) -> None:
+        """Raise `InputError` for probabilities where a constant in a row of logits matters.
+
+        Parameters
+        ----------
+        kind : {"probabilities", "logits"}
+            What it is to be used on.
+        argument : str
+            What chose the calibrator, for the message.
+
+        Examples
+        --------
+        >>> from lsplus_tf.calibrators import VectorScaling
+        >>> VectorScaling.check_takes("probabilities", "calibrator")
+        Traceback (most recent call last):
+        lsplus_tf.errors.InputError: calibrator: vector is a function of the logits, which
+        probabilities tell but for a constant in each row; take dirichlet, histogram, isotonic,
+        logit_normalization, platt, temperature or weight, or give logits, as a model without its
+        softmax does
+        """
+        if kind == "logits" or cls.ignores_constants:
+            return
+        *others, last = sorted(name for name, one in CALIBRATORS.items() if one.ignores_constants)
+        raise InputError(
+            f"{argument}: {cls.name} is a function of the logits, which probabilities tell but for "
+            f"a constant in each row; take {', '.join(others)} or {last}, or give logits, as a "
+            "model without its softmax does"
+        )
 
     def _check_fitting_logits(self, logits: ArrayLike) -> Floats:
         return self._of_as_many_classes(check_logits(logits))

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from lsplus_tf.calibrators.base import Calibrator
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_flag
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.arrays import log_probabilities
+from lsplus_tf.predictions.checks import Kind
 
-__all__ = [
-    "CalibrationLayer",
-    "attach",
-    "gives_probabilities",
-    "known_outputs",
-]
+__all__ = ["CalibrationLayer", "ModelOutput", "attach", "is_calibrated", "model_output"]
+
+_SOFTMAX, _SIGMOID, _NONE = (
+    keras.activations.softmax,
+    keras.activations.sigmoid,
+    keras.activations.linear,
+)
+_16_BITS = ("float16", "bfloat16")
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
 class CalibrationLayer(layers.Layer):
-    """Logits (B, K) to a calibrator's probabilities, computed in float64, given in float32.
+    """Logits or probabilities (B, K) to a calibrator's, computed in float64, given in float32.
 
     It has no weights and nothing to train: the calibrator is in its config, so that it is in
     `.keras` files and in SavedModels.
@@ -29,11 +37,16 @@ class CalibrationLayer(layers.Layer):
     ----------
     calibrator : str
         `Calibrator.to_json()` of a fitted one.
+    from_logits : bool
+        Whether it takes logits; otherwise probabilities, whose logarithms are the logits as in
+        `Predictions`: at least that of 1e-38. A single column (B, 1) is then the probability of
+        the second of two classes.
 
     Raises
     ------
     InputError
-        Not such a text, or logits of another number of classes than it was fitted on.
+        Not such a text, inputs of another number of classes than it was fitted on, or a calibrator
+        that takes logits alone with `from_logits=False`.
 
     Examples
     --------
@@ -43,30 +56,44 @@ class CalibrationLayer(layers.Layer):
     [[0.75, 0.25]]
     """
 
-    def __init__(self, calibrator: str, **kwargs: Any) -> None:
+    def __init__(self, calibrator: str, *, from_logits: bool = True, **kwargs: Any) -> None:
         # float32 whatever the global policy, of which float16 would ruin the probabilities.
         super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
         self.calibrator = Calibrator.from_json(calibrator)
+        self.from_logits = check_flag("from_logits", from_logits)
+        self.calibrator.check_takes(self._kind, "calibrator")
+
+    @property
+    def _kind(self) -> Kind:
+        return "logits" if self.from_logits else "probabilities"
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         expected = self.calibrator.n_classes_
-        if len(input_shape) != 2 or input_shape[-1] != expected:
+        columns = input_shape[-1]
+        if columns == 1 and not self.from_logits:
+            columns = 2
+        if len(input_shape) != 2 or columns != expected:
             raise InputError(
-                f"logits: expected shape (B, {expected}), as the calibrator was fitted on "
+                f"{self._kind}: expected shape (B, {expected}), as the calibrator was fitted on "
                 f"{expected} classes, received shape {tuple(input_shape)}"
             )
         super().build(input_shape)
 
-    def call(self, logits: Any) -> Any:
+    def call(self, scores: Any) -> Any:
         # In float64 as in `predict_proba`, so that a sample does not fall into another bin.
-        probabilities = self.calibrator._probabilities(ops.cast(logits, "float64"), ops)
-        return ops.cast(probabilities, "float32")
+        logits = ops.cast(scores, "float64")
+        if not self.from_logits:
+            if logits.shape[-1] == 1:
+                logits = ops.concatenate([1 - logits, logits], axis=-1)
+            logits = log_probabilities(logits, ops)
+        return ops.cast(self.calibrator._probabilities(logits, ops), "float32")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
+        return (*input_shape[:-1], self.calibrator.n_classes_)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "calibrator": self.calibrator.to_json()}
+        config = {"calibrator": self.calibrator.to_json(), "from_logits": self.from_logits}
+        return {**super().get_config(), **config}
 
 
 def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
@@ -75,9 +102,11 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
     Parameters
     ----------
     model : keras.Model
-        Gives logits (B, K): functional, or a built Sequential.
+        Gives logits or probabilities (B, K), or ends in one sigmoid (B, 1), the probability of the
+        second of two classes: functional, or a built Sequential.
     calibrator : Calibrator
-        Fitted on K classes.
+        Fitted on K classes, to what this model gives. Of probabilities it takes the logarithms, as
+        `Calibrator.calibrate` does.
 
     Returns
     -------
@@ -89,8 +118,14 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
     Raises
     ------
     InputError
-        A model without known inputs, with several outputs, with a softmax at its end, or of
-        another number of classes.
+        A model without known inputs, with several outputs, that is calibrated already, with a
+        sigmoid for each class, or of another number of classes; of a model that gives
+        probabilities, a calibrator whose `ignores_constants` is False.
+
+    Warns
+    -----
+    UserWarning
+        The model gives probabilities in 16 bits.
 
     Examples
     --------
@@ -103,20 +138,61 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
     >>> calibrated(np.array([[2.0, 0.0]])).numpy().round(4).tolist()
     [[0.75, 0.25]]
     """
-    (outputs,) = known_outputs(model)
-    if gives_probabilities(model):
-        raise InputError(f"model: expected logits, {model.name} ends in probabilities")
+    output = model_output(model)
+    if is_calibrated(model):
+        raise InputError(
+            f"model: expected one without a calibrator, {model.name} gives calibrated probabilities"
+        )
+    calibrator.check_takes(output.kind, "calibrator")
+    if output.kind == "probabilities" and output.tensor.dtype in _16_BITS:
+        warnings.warn(
+            f"model: {model.name} gives probabilities in {output.tensor.dtype}, which rounds away "
+            'what calibration measures; give its last layer dtype="float32"',
+            stacklevel=2,
+        )
     inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
-    probabilities = calibrator.to_layer()(outputs)
-    return keras.Model(inputs, probabilities, name=f"{model.name}_calibrated")
+    layer = CalibrationLayer(calibrator.to_json(), from_logits=output.kind == "logits")
+    return keras.Model(inputs, layer(output.tensor), name=f"{model.name}_calibrated")
 
 
-def known_outputs(model: keras.Model) -> list[keras.KerasTensor]:
-    """The one output (B, K) of a model that is made of known layers; `InputError` for others.
+@dataclass(frozen=True)
+class ModelOutput:
+    """The one output of a classifier.
+
+    Attributes
+    ----------
+    tensor : keras.KerasTensor
+        Shape (B, K), or (B, 1) where one sigmoid stands for two classes.
+    kind : {"probabilities", "logits"}
+    num_classes : int
+        K.
+    """
+
+    tensor: keras.KerasTensor
+    kind: Kind
+    num_classes: int
+
+
+def model_output(model: keras.Model) -> ModelOutput:
+    """The one output of a model that is made of known layers; `InputError` for others.
+
+    What it gives is told by its last layer. A layer that Keras does not know, such as a `Lambda`,
+    an `Average` of several networks or one of your own, is asked: whether the model gives
+    distributions for random inputs.
 
     Parameters
     ----------
     model : keras.Model
+
+    Examples
+    --------
+    >>> import keras
+    >>> inputs = keras.Input((5,))
+    >>> model_output(keras.Model(inputs, keras.layers.Dense(3)(inputs))).kind
+    'logits'
+    >>> binary = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(inputs))
+    >>> model_output(binary).kind, model_output(binary).num_classes
+    ('probabilities', 2)
     """
     try:
         outputs = model.outputs
@@ -129,26 +205,67 @@ def known_outputs(model: keras.Model) -> list[keras.KerasTensor]:
         )
     if len(outputs) != 1:
         raise InputError(f"model: expected one output, {model.name} has {len(outputs)}")
-    shape = outputs[0].shape
-    if len(shape) != 2 or shape[1] is None or shape[1] < 2:
+    tensor, last = outputs[0], _last_layer(outputs[0])
+    dense = isinstance(last, (layers.Dense, layers.EinsumDense))
+    activation = last.activation if dense or isinstance(last, layers.Activation) else None
+    columns = tensor.shape[1] if len(tensor.shape) == 2 else None
+    if columns == 1 and activation is _SIGMOID:
+        return ModelOutput(tensor, "probabilities", 2)
+    if columns is None or columns < 2:
         raise InputError(
-            f"model: expected an output (B, K) of two classes or more, {model.name} gives {shape}"
+            f"model: expected an output (B, K) of two classes or more, or (B, 1) of one sigmoid, "
+            f"{model.name} gives {tensor.shape}"
         )
-    if getattr(model.layers[-1], "activation", None) is keras.activations.sigmoid:
+    if activation is _SIGMOID:
         raise InputError(
-            f"model: expected logits or a softmax, {model.name} ends in a sigmoid for each class"
+            f"model: expected logits or a softmax, {model.name} ends in a sigmoid for each class, "
+            "which need not sum to 1; train it with a softmax, or with one sigmoid for two classes"
         )
-    return list(outputs)
+    if activation is _SOFTMAX or isinstance(last, (layers.Softmax, CalibrationLayer)):
+        return ModelOutput(tensor, "probabilities", columns)
+    if dense and activation is _NONE:
+        return ModelOutput(tensor, "logits", columns)
+    return ModelOutput(tensor, _kind_by_trial(model), columns)
 
 
-def gives_probabilities(model: keras.Model) -> bool:
-    """Whether a model's last layer is one that gives probabilities.
+def is_calibrated(model: keras.Model) -> bool:
+    """Whether a model ends in a calibrator.
 
     Parameters
     ----------
     model : keras.Model
     """
-    last = model.layers[-1]
-    return getattr(last, "activation", None) is keras.activations.softmax or isinstance(
-        last, (layers.Softmax, CalibrationLayer)
-    )
+    return isinstance(_last_layer(model.outputs[0]), CalibrationLayer)
+
+
+def _last_layer(tensor: keras.KerasTensor) -> Any:
+    """What made a tensor: inside of models, and before layers that only pass it on."""
+    made_by, node, place = tensor._keras_history
+    if isinstance(made_by, keras.Model) and getattr(made_by, "outputs", None):
+        return _last_layer(made_by.outputs[place])
+    if isinstance(made_by, (layers.Identity, layers.Dropout)) or (
+        isinstance(made_by, layers.Activation) and made_by.activation is _NONE
+    ):
+        return _last_layer(made_by._inbound_nodes[node].input_tensors[0])
+    return made_by
+
+
+def _kind_by_trial(model: keras.Model) -> Kind:
+    """Whether outputs for random inputs are distributions; of inputs of unknown size they are not.
+
+    Logits that sum to 1 in each of several rows, none below 0, are no accident.
+    """
+    rng = np.random.default_rng(0)
+    inputs = []
+    for given in model.inputs:
+        shape = (given.shape[0] or 4, *given.shape[1:])
+        if None in shape or given.dtype == "string":
+            return "logits"
+        noise = rng.normal(size=shape) if "float" in given.dtype else np.zeros(shape)
+        inputs.append(ops.cast(noise, given.dtype))
+    (outputs,) = keras.tree.flatten(model(inputs[0] if len(inputs) == 1 else inputs))
+    try:
+        Predictions(None, probabilities=ops.convert_to_numpy(outputs))
+    except InputError:
+        return "logits"
+    return "probabilities"

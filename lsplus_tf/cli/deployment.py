@@ -97,11 +97,7 @@ def calibrate(
             stacklevel=1,
         )
     kind = CALIBRATORS[method]
-    if predictions.kind == "probabilities" and not kind.ignores_constants:
-        raise InputError(
-            f"--method: {method} needs logits, which a constant added to a row would change; of "
-            "probabilities take temperature or dirichlet"
-        )
+    kind.check_takes(predictions.kind, "--method")
     calibrator = kind().fit(predictions)
     console = Console()
     console.print(

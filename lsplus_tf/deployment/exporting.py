@@ -53,9 +53,9 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
     Parameters
     ----------
     trained : TrainedModel
-        From `open_model`; a model that gives logits.
+        From `open_model`.
     calibrator : Calibrator
-        Fitted to the model's logits.
+        Fitted to what the model gives; of probabilities it takes the logarithms.
     out : str or Path
         NAME.keras for a Keras file, which needs this package to be loaded; else a folder, which
         becomes a SavedModel that needs TensorFlow alone. lsplus_tf.json, in the Keras file or in
@@ -64,8 +64,8 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
     Raises
     ------
     InputError
-        The model gives probabilities, the calibrator is of another number of classes, or `out` is
-        there and is no earlier export, or cannot be written.
+        A calibrator of another number of classes, or for logits alone where the model gives
+        probabilities; or `out` is there and is no earlier export, or cannot be written.
 
     Examples
     --------

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from lsplus_tf.calibrators import Calibrator
 from lsplus_tf.config import Interpolation
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
 if TYPE_CHECKING:
     import keras
+
+    from lsplus_tf.calibrators.keras import ModelOutput
 
 
 DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
@@ -28,7 +31,8 @@ class TrainedModel:
     Attributes
     ----------
     model : keras.Model
-        Takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K).
+        Takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K), or
+        (B, 1), the probability of the second of two classes.
     class_names : tuple of str, length K
         The classes.
     gives_probabilities : bool
@@ -116,7 +120,7 @@ def open_model(
         settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
         if class_names is None:
             class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
-    model, gives_probabilities = _load(file)
+    model, output = _load(file)
     exported = _description(file)
     height, width, depth = _image_shape(model, file)
     if image_size is not None and (image_size, image_size) != (height, width):
@@ -128,7 +132,7 @@ def open_model(
         raise InputError(
             f"channels: expected {depth}, as {file} takes images of {depth}, received {channels}"
         )
-    num_classes = model.output_shape[-1]
+    num_classes = output.num_classes
     names = class_names or exported.get("class_names") or unnamed(num_classes)
     if len(names) != num_classes or len(set(names)) != num_classes:
         raise InputError(
@@ -142,7 +146,7 @@ def open_model(
     return TrainedModel(
         model,
         tuple(names),
-        gives_probabilities,
+        output.kind == "probabilities",
         resize=resize or image_size is not None,
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
@@ -185,7 +189,9 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     lsplus_tf.errors.InputError: calibrator: expected one of 3 classes, as the model has, received
     one of 2
     """
-    if _is_calibrated(trained.model):
+    from lsplus_tf.calibrators.keras import is_calibrated
+
+    if is_calibrated(trained.model):
         raise InputError("calibrator: expected none, the model gives calibrated probabilities")
     num_classes = len(trained.class_names)
     if calibrator.n_classes_ != num_classes:
@@ -193,11 +199,8 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
             f"calibrator: expected one of {num_classes} classes, as the model has, received one "
             f"of {calibrator.n_classes_}"
         )
-    if trained.gives_probabilities and not calibrator.ignores_constants:
-        raise InputError(
-            f"calibrator: {calibrator.name} is a function of the logits, which the model, that "
-            "gives probabilities, does not tell; take temperature or dirichlet"
-        )
+    kind: Kind = "probabilities" if trained.gives_probabilities else "logits"
+    calibrator.check_takes(kind, "calibrator")
 
 
 def find_model(path: Path) -> tuple[Path | None, Path]:
@@ -240,13 +243,13 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
     return (file.parent if of_a_run else None), file
 
 
-def _load(file: Path) -> tuple[keras.Model, bool]:
-    """The model, and whether it gives probabilities."""
+def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
+    """The model, and what it gives."""
     import keras
 
     import lsplus_tf.backbones
     import lsplus_tf.losses  # noqa: F401  the classes that files name
-    from lsplus_tf.calibrators.keras import gives_probabilities, known_outputs
+    from lsplus_tf.calibrators.keras import model_output
 
     try:
         model = keras.models.load_model(file, compile=False)
@@ -254,8 +257,7 @@ def _load(file: Path) -> tuple[keras.Model, bool]:
         raise InputError(
             f"{file}: cannot be loaded as a Keras model ({one_line(error)})"
         ) from error
-    known_outputs(model)
-    return model, gives_probabilities(model)
+    return model, model_output(model)
 
 
 def _description(file: Path) -> dict[str, Any]:
@@ -275,9 +277,3 @@ def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
             f"channels, it takes {', '.join(str(tuple(x.shape)) for x in model.inputs)}"
         )
     return shape[1], shape[2], shape[3]
-
-
-def _is_calibrated(model: keras.Model) -> bool:
-    from lsplus_tf.calibrators.keras import CalibrationLayer
-
-    return isinstance(model.layers[-1], CalibrationLayer)

@@ -204,9 +204,7 @@ def _refuse_other_channels(file: Path, channels: int) -> None:
 def _predictions(
     outputs: NDArray[Any], files: list[Path], trained: TrainedModel, calibrator: Calibrator | None
 ) -> Predictions:
-    scores: dict[str, Any] = {
-        "probabilities" if trained.gives_probabilities else "logits": outputs.astype(float)
-    }
+    scores: dict[str, Any] = {"probabilities" if trained.gives_probabilities else "logits": outputs}
     names = [str(file) for file in files]
     found = Predictions(None, **scores, ids=names, class_names=trained.class_names)
     return found if calibrator is None else calibrator.calibrate(found)

@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _BLOCK = 2**18  # elements
 _BLOCK_ROWS = 2**12
 
+_SMALLEST = 1e-38  # stands for a probability of 0 in logits
+
 
 def row_blocks(array: npt.NDArray[Any]) -> Iterator[slice]:
     """Slices that walk over an array (N,) or (N, K), so that temporaries stay small."""
@@ -57,6 +59,19 @@ def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
     np.exp(rows, out=rows)
     rows /= rows.sum(axis=-1, keepdims=True)
     return rows
+
+
+def log_probabilities(probabilities: Any, xp: Any = np) -> Any:
+    """Logarithms of probabilities, at least that of 1e-38; in `numpy` or `keras.ops`.
+
+    Parameters
+    ----------
+    probabilities : array_like, shape (..., K)
+        In float64: 1e-38 is not a normal number in float32.
+    xp : module
+        `numpy`, or `keras.ops`.
+    """
+    return xp.log(xp.maximum(probabilities, _SMALLEST))
 
 
 class LogOdds:

@@ -164,6 +164,8 @@ def _of_rounding(array: FloatArray, classes: int) -> float:
 
 def _both_classes(kind: Kind, column: FloatArray, rows: Rows) -> FloatArray:
     """Scores (N, 2) from those of the second class alone, (N, 1)."""
+    if column.dtype.itemsize == 2:  # of which 1 - p would lose digits
+        column = column.astype(np.float32)
     outside = ((column < 0) | (column > 1))[:, 0]
     if kind == "logits":
         if len(column) >= 10 and not outside.any():

@@ -18,6 +18,7 @@ from lsplus_tf.predictions.arrays import (
     FloatArray,
     LogOdds,
     average_ties,
+    log_probabilities,
     one_ranking,
     row_blocks,
     softmax,
@@ -27,7 +28,6 @@ from lsplus_tf.tables import Rows
 
 Truth = Literal["labels", "votes", "posterior"]
 
-_SMALLEST = 1e-38  # stands for a probability of 0 in logits
 _COLUMNS_BLOCK = 2**22  # elements of the columns that are copied at a time: 16 MB in float32
 
 
@@ -317,7 +317,7 @@ class Predictions:
         """Logits (N, K); of probabilities, their logarithms in float64, at least that of 1e-38."""
         if self.kind == "logits":
             return self.scores
-        return _fixed(np.log(np.maximum(self.scores.astype(np.float64), _SMALLEST)))
+        return _fixed(log_probabilities(self.scores.astype(np.float64)))
 
     @cached_property
     def predicted(self) -> npt.NDArray[np.unsignedinteger[Any]]:
