@@ -2,7 +2,8 @@
 
 `fit(logits, labels)` on held-out predictions, then `predict_proba(logits)`. All take logits; of a
 model that gives probabilities p, log p is as good, as it differs by a constant in each row
-(`np.log(np.maximum(p, 1e-38))` where p can be 0).
+(`np.log(np.maximum(p, 1e-38))` where p can be 0), but for `ClassDistributionTemperature`,
+`VectorScaling` and `MatrixScaling`, which that constant changes (`ignores_constants` is False).
 
 =============================== ================ ============ ====================================
 calibrator                      parameters       same class?  short name
