@@ -6,6 +6,8 @@ Row k of a prior is a distribution over the K classes, the v^k of the LS+ paper
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -182,13 +184,15 @@ def shrink_class_accuracy(
     return (samples * accuracy + strength * overall) / (samples + strength)
 
 
-def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
+def informed_prior(class_accuracy: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
     """The LS+ prior: row k has V_k on the diagonal and (1 - V_k) / (K - 1) elsewhere.
 
     Parameters
     ----------
     class_accuracy : array_like, shape (K,)
         Class accuracies V in [0, 1], K >= 2.
+    warn : bool
+        Whether to warn of doubtful accuracies; False where that was done.
 
     Returns
     -------
@@ -199,6 +203,12 @@ def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
     ------
     InputError
         Not one number per class, NaN, or values outside [0, 1].
+
+    Warns
+    -----
+    UserWarning
+        An accuracy of exactly 0 or 1, as a network has that predicts one class alone: labels of the
+        class are then smoothed towards every class but itself, or not at all.
 
     Notes
     -----
@@ -211,6 +221,14 @@ def informed_prior(class_accuracy: ArrayLike) -> NDArray[np.float64]:
     [[0.6, 0.2, 0.2], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]]
     """
     accuracy = _check_accuracy(class_accuracy)
+    doubts = _phrases(_extremes(accuracy))
+    if warn and doubts:
+        warnings.warn(
+            f"the class accuracies behind the prior are doubtful ({'; '.join(doubts)}). To draw "
+            "them towards the overall accuracy, use shrink_class_accuracy(accuracy, counts, "
+            "strength=5)",
+            stacklevel=2,
+        )
     num_classes = len(accuracy)
     prior = np.repeat(((1.0 - accuracy) / (num_classes - 1))[:, None], num_classes, axis=1)
     np.fill_diagonal(prior, accuracy)
@@ -256,11 +274,16 @@ def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
     """
     values = _check_accuracy(accuracy)
     samples = _check_counts(counts, len(values))
-    reasons = {
-        f"fewer than {FEW_SAMPLES} validation samples": samples < FEW_SAMPLES,
-        "validation accuracy exactly 0": values == 0,
-        "validation accuracy exactly 1": values == 1,
-    }
+    few = {f"fewer than {FEW_SAMPLES} validation samples": samples < FEW_SAMPLES}
+    return _phrases(few | _extremes(values))
+
+
+def _extremes(accuracy: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    return {f"validation accuracy exactly {value}": accuracy == value for value in (0, 1)}
+
+
+def _phrases(reasons: dict[str, NDArray[np.bool_]]) -> list[str]:
+    """A phrase for each reason that concerns some class."""
     return [
         f"{reason} of class {', '.join(str(k) for k in np.flatnonzero(concerned))}"
         for reason, concerned in reasons.items()

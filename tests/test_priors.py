@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +67,7 @@ def test_class_accuracy_refuses(labels, predictions, message):
 # --- the prior ------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:the class accuracies behind the prior")
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=9))
 def test_informed_prior_is_equation_3(values):
@@ -175,6 +178,33 @@ def test_doubtful_estimates():
     ]
     with pytest.raises(InputError, match="counts: expected 2 numbers"):
         doubtful_estimates([0.5, 0.5], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("values", "doubts"),
+    [
+        ([0, 1, 0], ["exactly 0 of class 0, 2", "exactly 1 of class 1"]),
+        ([0.0, 0.5], ["exactly 0 of class 0"]),
+        ([0.5, 1.0], ["exactly 1 of class 1"]),
+        ([1e-9, 1 - 1e-9], []),
+    ],
+)
+def test_the_prior_of_a_collapsed_network_is_told(values, doubts):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quiet = informed_prior(values, warn=False)
+        np.testing.assert_array_equal(informed_prior(values), quiet)
+    assert len(told) == bool(doubts)
+    for warning in told:
+        text = str(warning.message)
+        assert warning.filename == __file__
+        assert (
+            "are doubtful (" + "; ".join(f"validation accuracy {each}" for each in doubts) in text
+        )
+        assert "shrink_class_accuracy(accuracy, counts, strength=5)" in text
+    assert doubtful_estimates(values, [9] * len(values)) == [
+        f"validation accuracy {each}" for each in doubts
+    ]
 
 
 def test_labels_may_stand_in_a_column():

@@ -54,7 +54,8 @@ def build_loss(
                     raise InputError(
                         f"class_accuracy: expected (K,) for {method.title}, received None"
                     )
-                arguments[name] = priors.informed_prior(class_accuracy)
+                # What is doubtful was told when the accuracies were measured.
+                arguments[name] = priors.informed_prior(class_accuracy, warn=False)
     if isinstance(method, methods.MDCA):
         bases: dict[str, Any] = {
             "label_smoothing": losses.LabelSmoothingLoss(dtype=dtype),
