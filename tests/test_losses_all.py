@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from collections.abc import Callable
@@ -164,6 +165,34 @@ def test_in_float64_the_gradient_is_that_of_the_value(name, from_logits, labels_
     np.testing.assert_allclose(np.sum(slope * direction), expected, rtol=1e-6, atol=1e-8)
     restored = keras.losses.deserialize(keras.losses.serialize(loss.loss))
     assert restored.dtype == "float64"
+
+
+@every_loss
+def test_keras_has_it_by_its_registered_name(name):
+    """In a config, or as the class; where an argument has no default, its name is in the error."""
+    kind = getattr(losses, name.split(",")[0])
+    registered = f"lsplus_tf>{kind.__name__}"
+    assert keras.losses.deserialize(registered) is kind
+    needed = [
+        parameter.name
+        for parameter in inspect.signature(kind).parameters.values()
+        if parameter.default is inspect.Parameter.empty
+    ]
+    alone = {"class_name": registered, "config": {}}
+    model = keras.Sequential([keras.Input([2]), keras.layers.Dense(CLASSES, activation="softmax")])
+    if needed:
+        with pytest.raises(TypeError, match=f"missing .*'{needed[0]}'"):
+            keras.losses.get(alone)
+        model.compile("sgd", loss=kind)
+        with pytest.raises(TypeError, match=rf"{kind.__name__}.* missing .*'{needed[0]}'"):
+            model.evaluate(np.ones((1, 2)), np.zeros(1), verbose=0)
+    else:
+        assert keras.losses.get(alone).get_config() == kind().get_config()
+        assert keras.losses.get(kind).get_config() == kind().get_config()
+    # As docs/own_model.md says.
+    model.compile("sgd", loss=registered)
+    with pytest.raises(ValueError, match=registered):
+        model.evaluate(np.ones((1, 2)), np.zeros(1), verbose=0)
 
 
 @every_loss

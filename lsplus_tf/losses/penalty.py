@@ -84,7 +84,6 @@ class PenaltyLoss(ClassificationLoss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> PenaltyLoss:
-        base = config["base"]
-        if isinstance(base, dict):
-            base = keras.losses.deserialize(base)
-        return cls(**{**config, "base": base})
+        if isinstance(config.get("base"), dict):
+            config = {**config, "base": keras.losses.deserialize(config["base"])}
+        return cls(**config)
