@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import keras
 import numpy as np
@@ -206,6 +207,21 @@ def test_what_several_networks_give_together_are_probabilities(fitted):
     new = images(50)
     expected = fitted["platt"].predict_proba(logarithms(mean(new).numpy()))
     np.testing.assert_allclose(attach(mean, fitted["platt"])(new), expected, atol=1e-6)
+
+
+def test_inputs_stay_as_they_are_named_and_those_that_cannot_be_tried_are_told(fitted):
+    inputs = {"pixels": keras.Input((INPUTS,), name="pixels")}
+    network = keras.Model(inputs, keras.ops.softmax(keras.layers.Dense(CLASSES)(inputs["pixels"])))
+    new = images(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probabilities = attach(network, fitted["temperature"])({"pixels": new})
+        expected = fitted["temperature"].predict_proba(logarithms(network({"pixels": new}).numpy()))
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    any_size = keras.Input((None, None, CLASSES))
+    pooled = keras.layers.GlobalAveragePooling2D()(any_size)
+    with pytest.warns(UserWarning, match="is taken to give logits"):
+        assert model_output(keras.Model(any_size, keras.ops.softmax(pooled))).kind == "logits"
 
 
 def test_files_give_the_same_probabilities_in_a_new_process(model, fitted, tmp_path):

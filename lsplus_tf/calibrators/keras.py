@@ -150,9 +150,8 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
             'what calibration measures; give its last layer dtype="float32"',
             stacklevel=2,
         )
-    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
     layer = CalibrationLayer(calibrator.to_json(), from_logits=output.kind == "logits")
-    return keras.Model(inputs, layer(output.tensor), name=f"{model.name}_calibrated")
+    return keras.Model(_input_of(model), layer(output.tensor), name=f"{model.name}_calibrated")
 
 
 @dataclass(frozen=True)
@@ -250,20 +249,33 @@ def _last_layer(tensor: keras.KerasTensor) -> Any:
     return made_by
 
 
+def _input_of(model: keras.Model) -> Any:
+    """Its input, or a list or dict of them."""
+    # `input` of a Sequential is that of a call of it.
+    return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+
 def _kind_by_trial(model: keras.Model) -> Kind:
-    """Whether outputs for random inputs are distributions; of inputs of unknown size they are not.
+    """Whether outputs for random inputs are distributions.
 
     Logits that sum to 1 in each of several rows, none below 0, are no accident.
     """
     rng = np.random.default_rng(0)
-    inputs = []
-    for given in model.inputs:
+
+    def try_input(given: keras.KerasTensor) -> Any:
         shape = (given.shape[0] or 4, *given.shape[1:])
-        if None in shape or given.dtype == "string":
-            return "logits"
         noise = rng.normal(size=shape) if "float" in given.dtype else np.zeros(shape)
-        inputs.append(ops.cast(noise, given.dtype))
-    (outputs,) = keras.tree.flatten(model(inputs[0] if len(inputs) == 1 else inputs))
+        return ops.cast(noise, given.dtype)
+
+    if any(None in given.shape[1:] or given.dtype == "string" for given in model.inputs):
+        warnings.warn(
+            f"model: {model.name} is taken to give logits, which its last layer does not tell, nor "
+            "can a trial on inputs of this kind; end it in a Softmax layer if it gives "
+            "probabilities",
+            stacklevel=4,
+        )
+        return "logits"
+    (outputs,) = keras.tree.flatten(model(keras.tree.map_structure(try_input, _input_of(model))))
     try:
         Predictions(None, probabilities=ops.convert_to_numpy(outputs))
     except InputError:
