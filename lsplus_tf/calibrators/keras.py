@@ -163,8 +163,9 @@ class ModelOutput:
     tensor : keras.KerasTensor
         Shape (B, K), or (B, 1) where one sigmoid stands for two classes.
     kind : {"probabilities", "logits"}
+        What it holds.
     num_classes : int
-        K.
+        Number of classes, K.
     """
 
     tensor: keras.KerasTensor

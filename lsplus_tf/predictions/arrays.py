@@ -62,15 +62,7 @@ def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def log_probabilities(probabilities: Any, xp: Any = np) -> Any:
-    """Logarithms of probabilities, at least that of 1e-38; in `numpy` or `keras.ops`.
-
-    Parameters
-    ----------
-    probabilities : array_like, shape (..., K)
-        In float64: 1e-38 is not a normal number in float32.
-    xp : module
-        `numpy`, or `keras.ops`.
-    """
+    """Logarithms of float64 probabilities, at least that of 1e-38; in `numpy` or `keras.ops`."""
     return xp.log(xp.maximum(probabilities, _SMALLEST))
 
 
