@@ -81,12 +81,12 @@ class CalibrationLayer(layers.Layer):
 
     def call(self, scores: Any) -> Any:
         # In float64 as in `predict_proba`, so that a sample does not fall into another bin.
-        logits = ops.cast(scores, "float64")
+        scores = ops.cast(scores, "float64")
         if not self.from_logits:
-            if logits.shape[-1] == 1:
-                logits = ops.concatenate([1 - logits, logits], axis=-1)
-            logits = log_probabilities(logits, ops)
-        return ops.cast(self.calibrator._probabilities(logits, ops), "float32")
+            if scores.shape[-1] == 1:
+                scores = ops.concatenate([1 - scores, scores], axis=-1)
+            scores = log_probabilities(scores, ops)
+        return ops.cast(self.calibrator._probabilities(scores, ops), "float32")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.calibrator.n_classes_)
