@@ -121,7 +121,7 @@ class MatrixScaling(Calibrator):
     weights_: Floats
     bias_: Floats
 
-    def __init__(self, off_diagonal_penalty: float = 0.01, bias_penalty: float = 0.01) -> None:
+    def __init__(self, off_diagonal_penalty: float = 0.01, *, bias_penalty: float = 0.01) -> None:
         self.off_diagonal_penalty = off_diagonal_penalty
         self.bias_penalty = bias_penalty
 
