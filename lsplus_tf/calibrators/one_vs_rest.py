@@ -173,7 +173,7 @@ class HistogramBinning(Calibrator):
     edges_: list[Floats]
     values_: list[Floats]
 
-    def __init__(self, n_bins: int = 15, binning: Binning = "equal_mass") -> None:
+    def __init__(self, n_bins: int = 15, *, binning: Binning = "equal_mass") -> None:
         self.n_bins = n_bins
         self.binning = binning
 
