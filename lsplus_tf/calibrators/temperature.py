@@ -105,7 +105,7 @@ class ClassDistributionTemperature(Calibrator):
 
     temperatures_: Floats
 
-    def __init__(self, class_counts: ArrayLike | None = None, gamma: float = 0.1) -> None:
+    def __init__(self, class_counts: ArrayLike | None = None, *, gamma: float = 0.1) -> None:
         self.class_counts = class_counts
         self.gamma = gamma
 
