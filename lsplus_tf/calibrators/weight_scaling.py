@@ -59,7 +59,7 @@ class WeightScaling(Calibrator):
     edges_: Floats
     weights_: Floats
 
-    def __init__(self, n_bins: int = 15, binning: Binning = "equal_mass") -> None:
+    def __init__(self, n_bins: int = 15, *, binning: Binning = "equal_mass") -> None:
         self.n_bins = n_bins
         self.binning = binning
 
