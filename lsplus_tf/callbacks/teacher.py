@@ -56,7 +56,7 @@ class TeacherLogits(keras.callbacks.Callback):
     3
     """
 
-    def __init__(self, teacher: keras.Layer, teacher_from_logits: bool = True) -> None:
+    def __init__(self, teacher: keras.Layer, *, teacher_from_logits: bool = True) -> None:
         super().__init__()
         if not isinstance(teacher, keras.Layer) or not teacher.built:
             raise InputError(f"teacher: expected a built Keras model, received {teacher!r}")
