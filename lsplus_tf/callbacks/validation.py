@@ -242,7 +242,7 @@ class PriorRefresh(_ValidationCallback):
 
     loss_class = LSPlusLoss
 
-    def __init__(self, every: int = 1, shrinkage: float = 0.0) -> None:
+    def __init__(self, every: int = 1, *, shrinkage: float = 0.0) -> None:
         super().__init__()
         self.every = check_count("every", every)
         self.shrinkage = check_number("shrinkage", shrinkage)
