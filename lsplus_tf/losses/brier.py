@@ -45,6 +45,7 @@ class BrierLoss(ClassificationLoss):
     def __init__(
         self,
         from_logits: bool = False,
+        *,
         reduction: str = "sum_over_batch_size",
         name: str = "brier",
         dtype: LossDtype = "float32",
