@@ -69,6 +69,7 @@ class DCALoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 10.0,
+        *,
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -124,6 +125,7 @@ class MDCALoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 1.0,
+        *,
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -201,6 +203,7 @@ class MMCELoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 2.0,
+        *,
         weighted: bool = False,
         convention: Convention = "released_code",
         base: Base = "hard_labels",
@@ -297,6 +300,7 @@ class DifferentiableECELoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 0.5,
+        *,
         num_bins: int = 15,
         accuracy_temperature: float = 100.0,
         bin_temperature: float = 0.01,
