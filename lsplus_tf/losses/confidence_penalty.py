@@ -54,6 +54,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 0.1,
+        *,
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -108,6 +109,7 @@ class UniformPenaltyLoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 1.0,
+        *,
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
