@@ -75,6 +75,7 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
     def __init__(
         self,
         num_classes: int,
+        *,
         alpha: float = 0.1,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
