@@ -141,6 +141,7 @@ class TfKDRegularizationLoss(DistillationLoss):
     def __init__(
         self,
         alpha: float = 0.1,
+        *,
         temperature: float = 20.0,
         correct_probability: float = 0.99,
         multiplier: float = 1.0,
@@ -248,6 +249,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
     def __init__(
         self,
         alpha: float = 0.1,
+        *,
         temperature: float = 20.0,
         multiplier: float = 1.0,
         convention: Convention = "standard",
