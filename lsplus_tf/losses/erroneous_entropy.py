@@ -73,6 +73,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
     def __init__(
         self,
         weight: float = 0.3,
+        *,
         divergence: Divergence = "entropy",
         samples: Samples = "erroneous",
         convention: Convention = "standard",
