@@ -56,6 +56,7 @@ class FocalLoss(ClassificationLoss):
     def __init__(
         self,
         gamma: float = 3.0,
+        *,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "focal",
@@ -128,6 +129,7 @@ class SampleDependentFocalLoss(FocalLoss):
     def __init__(
         self,
         gamma: float = 3.0,
+        *,
         gamma_low_confidence: float = 5.0,
         threshold: float = 0.2,
         from_logits: bool = False,
@@ -135,7 +137,9 @@ class SampleDependentFocalLoss(FocalLoss):
         name: str = "sample_dependent_focal",
         dtype: LossDtype = "float32",
     ) -> None:
-        super().__init__(gamma, from_logits, reduction, name, dtype)
+        super().__init__(
+            gamma, from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
+        )
         self.gamma_low_confidence = check_number("gamma_low_confidence", gamma_low_confidence)
         self.threshold = check_fraction("threshold", threshold)
 
