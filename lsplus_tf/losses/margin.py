@@ -57,6 +57,7 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
     def __init__(
         self,
         margin: float = 10.0,
+        *,
         weight: float = 0.1,
         base: Base = "hard_labels",
         from_logits: bool = False,
