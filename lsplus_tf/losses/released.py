@@ -111,6 +111,7 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
     def __init__(
         self,
         heads: Heads = "both",
+        *,
         reduction: str = "sum_over_batch_size",
         name: str = "released_hard_labels",
         dtype: LossDtype = "float32",
@@ -170,6 +171,7 @@ class ReleasedFocalLoss(_ReleasedLoss):
     def __init__(
         self,
         gamma: float = 3.0,
+        *,
         alpha: float = 0.25,
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
@@ -279,6 +281,7 @@ class ReleasedDCALoss(_SwappedLoss):
     def __init__(
         self,
         alpha: float = 1.0,
+        *,
         weight: float = 10.0,
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
@@ -335,6 +338,7 @@ class ReleasedMDCALoss(_SwappedLoss):
     def __init__(
         self,
         alpha: float = 0.1,
+        *,
         weight: float = 1.0,
         heads: Heads = "both",
         reduction: str = "sum_over_batch_size",
