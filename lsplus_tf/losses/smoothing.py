@@ -58,6 +58,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
     def __init__(
         self,
         alpha: float = 0.1,
+        *,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "label_smoothing",
@@ -101,6 +102,7 @@ class HardLabelLoss(TargetMatrixLoss):
     def __init__(
         self,
         from_logits: bool = False,
+        *,
         reduction: str = "sum_over_batch_size",
         name: str = "hard_labels",
         dtype: LossDtype = "float32",
@@ -155,6 +157,7 @@ class LSPlusLoss(TargetMatrixLoss):
     def __init__(
         self,
         prior: ArrayLike,
+        *,
         alpha: float = 0.5,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -259,6 +262,7 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
     def __init__(
         self,
         class_counts: ArrayLike,
+        *,
         alpha: float = 0.1,
         gamma: float = 0.01,
         from_logits: bool = False,
