@@ -96,6 +96,7 @@ class ExpectedCalibrationError(TopLabelMetric):
     def __init__(
         self,
         num_bins: int = 15,
+        *,
         from_logits: bool = False,
         name: str | None = None,
         dtype: Any = None,
@@ -140,6 +141,7 @@ class MaximumCalibrationError(TopLabelMetric):
     def __init__(
         self,
         num_bins: int = 15,
+        *,
         from_logits: bool = False,
         name: str | None = None,
         dtype: Any = None,
@@ -190,6 +192,7 @@ class StaticCalibrationError(BinnedMetric):
     def __init__(
         self,
         num_bins: int = 15,
+        *,
         from_logits: bool = False,
         name: str | None = None,
         dtype: Any = None,
@@ -261,7 +264,7 @@ class BrierScore(SampleMean):
     record = METRICS["brier"]
 
     def __init__(
-        self, from_logits: bool = False, name: str | None = None, dtype: Any = None
+        self, from_logits: bool = False, *, name: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(from_logits, name, dtype)
 
@@ -305,6 +308,7 @@ class NegativeLogLikelihood(SampleMean):
     def __init__(
         self,
         from_logits: bool = False,
+        *,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -343,7 +347,7 @@ class MeanConfidence(SampleMean):
     record = METRICS["mean_confidence"]
 
     def __init__(
-        self, from_logits: bool = False, name: str | None = None, dtype: Any = None
+        self, from_logits: bool = False, *, name: str | None = None, dtype: Any = None
     ) -> None:
         super().__init__(from_logits, name, dtype)
 
@@ -383,7 +387,7 @@ class TopKError(SampleMean):
     record = METRICS["top1_error"]
 
     def __init__(
-        self, k: int, from_logits: bool = False, name: str | None = None, dtype: Any = None
+        self, k: int, *, from_logits: bool = False, name: str | None = None, dtype: Any = None
     ) -> None:
         check_count("k", k)
         super().__init__(from_logits, name or f"top{k}_error", dtype)
