@@ -230,7 +230,7 @@ def test_fewer_samples_than_parameters_are_told(samples):
     logits, labels = overconfident(4, samples=samples, seed=3)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        MatrixScaling(1.0, 1.0).fit(logits, labels)
+        MatrixScaling(1.0, bias_penalty=1.0).fit(logits, labels)
     told = [w for w in caught if "estimates 20 numbers from 19 samples" in str(w.message)]
     assert len(told) == (samples == 19)
 

@@ -297,7 +297,7 @@ def test_the_loss_is_found_inside_a_penalty_and_among_outputs(data, name):
     model = keras.Model(inputs, {"a": a(inputs), "b": b(inputs)})
     model.set_weights([data["kernel"], data["kernel"]])
     online = ConfidencePenaltyLoss(
-        0.0, base=lsp.OnlineLabelSmoothingLoss(CLASSES, ALPHA), from_logits=True
+        0.0, base=lsp.OnlineLabelSmoothingLoss(CLASSES, alpha=ALPHA), from_logits=True
     )
     losses = {"a": ConfidencePenaltyLoss(0.0, base=inner, from_logits=True), "b": online}
     model.compile(keras.optimizers.SGD(RATE), losses)
@@ -323,7 +323,7 @@ def test_the_last_prior_is_in_constants_and_saved(data, tmp_path):
     np.testing.assert_allclose(loss.prior, method.history()[-1])
     assert not isinstance(loss._rows, tf.Variable)
     assert not isinstance(loss._constants, tf.Variable)
-    fresh = lsp.LSPlusLoss(loss.prior, ALPHA, from_logits=True)
+    fresh = lsp.LSPlusLoss(loss.prior, alpha=ALPHA, from_logits=True)
     x, y = data["val_x"], data["val_y"]
     expected = float(fresh(y, model.predict(x, verbose=0)))
     assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-6)
@@ -358,9 +358,9 @@ def test_a_model_that_is_saved_in_training_has_the_prior_of_the_epoch(data, tmp_
 
 
 def test_set_prior_in_a_loop_of_ones_own():
-    loss = lsp.LSPlusLoss(PRIOR, ALPHA, from_logits=True)
+    loss = lsp.LSPlusLoss(PRIOR, alpha=ALPHA, from_logits=True)
     other = PRIOR[::-1, ::-1]
-    fresh = lsp.LSPlusLoss(other, ALPHA, from_logits=True)
+    fresh = lsp.LSPlusLoss(other, alpha=ALPHA, from_logits=True)
     y, z = np.array([0, 2, 1]), np.random.default_rng(0).normal(size=(3, 3))
     mixed = np.random.default_rng(1).dirichlet(np.ones(3), 3)
     for in_variables in (False, True):

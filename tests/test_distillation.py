@@ -177,7 +177,13 @@ def assert_equals(loss: Any, y_true: Any, logits: np.ndarray, expected: Any) -> 
 def test_regularization_is_the_papers(logits, alpha, temperature, multiplier, seed, correct):
     batch, num_classes = logits.shape
     rng = np.random.default_rng(seed)
-    loss = TfKDRegularizationLoss(alpha, temperature, correct, multiplier, from_logits=True)
+    loss = TfKDRegularizationLoss(
+        alpha,
+        temperature=temperature,
+        correct_probability=correct,
+        multiplier=multiplier,
+        from_logits=True,
+    )
     teachers = virtual_teacher(num_classes, correct, temperature)
     teachers = np.broadcast_to(teachers, (batch, num_classes, num_classes))
     for y_true, rows in label_forms(rng.integers(0, num_classes, batch), num_classes, rng):
@@ -190,7 +196,9 @@ def test_regularization_is_the_papers(logits, alpha, temperature, multiplier, se
 def test_self_training_is_the_papers(logits, alpha, temperature, multiplier, seed, size):
     batch, num_classes = logits.shape
     rng = np.random.default_rng(seed)
-    loss = TfKDSelfTrainingLoss(alpha, temperature, multiplier, from_logits=True)
+    loss = TfKDSelfTrainingLoss(
+        alpha, temperature=temperature, multiplier=multiplier, from_logits=True
+    )
     teacher = (size * rng.normal(size=logits.shape)).astype(np.float32)
     for labels, rows in label_forms(rng.integers(0, num_classes, batch), num_classes, rng):
         y_true = with_teacher_logits(labels, teacher)
@@ -223,13 +231,15 @@ def test_the_papers_sum_with_scipys_relative_entropy():
     labels = rng.integers(0, 4, 6)
     ce = -log_softmax(logits, axis=1)[np.arange(6), labels]
     kl = rel_entr(softened(teacher, 3), softened(logits, 3)).sum(axis=1)
-    loss = TfKDSelfTrainingLoss(0.7, 3, from_logits=True, reduction="none")
+    loss = TfKDSelfTrainingLoss(0.7, temperature=3, from_logits=True, reduction="none")
     packed = with_teacher_logits(labels, teacher)
     np.testing.assert_allclose(loss(packed, logits), 0.3 * ce + 0.7 * kl, rtol=1e-5)
     virtual = np.full((6, 4), 0.02)
     virtual[np.arange(6), labels] = 0.94
     kl = rel_entr(softened(np.log(virtual), 3), softened(logits, 3)).sum(axis=1)
-    loss = TfKDRegularizationLoss(0.7, 3, 0.94, from_logits=True, reduction="none")
+    loss = TfKDRegularizationLoss(
+        0.7, temperature=3, correct_probability=0.94, from_logits=True, reduction="none"
+    )
     np.testing.assert_allclose(loss(labels, logits), 0.3 * ce + 0.7 * kl, rtol=1e-5)
 
 
@@ -438,7 +448,9 @@ def linear(kernel: np.ndarray, activation: str | None = None) -> keras.Model:
 
 
 def self_training() -> TfKDSelfTrainingLoss:
-    return TfKDSelfTrainingLoss(ALPHA, TEMPERATURE, MULTIPLIER, from_logits=True)
+    return TfKDSelfTrainingLoss(
+        ALPHA, temperature=TEMPERATURE, multiplier=MULTIPLIER, from_logits=True
+    )
 
 
 def build(data: dict[str, np.ndarray], loss: Any = None, **options: Any) -> keras.Model:
@@ -514,7 +526,9 @@ def test_fit_is_the_replay(data, compile_options, fit_options):
         # A layer between, after which Keras no longer knows the logits.
         teacher = keras.Sequential([teacher, keras.layers.Identity(), keras.layers.Reshape([-1])])
     teacher.trainable = False
-    callback = TeacherLogits(teacher, fit_options.get("teacher") != "probabilities")
+    callback = TeacherLogits(
+        teacher, teacher_from_logits=fit_options.get("teacher") != "probabilities"
+    )
     options: dict[str, Any] = {"callbacks": [callback]}
     metrics = None if "labels" in fit_options else ["accuracy"]
     if "nested" in fit_options:
@@ -777,7 +791,12 @@ def test_a_student_near_its_teacher_keeps_its_digits(convention, temperature):
         teacher = (logits + rng.normal(0, 0.3, logits.shape)).astype(np.float32)
         labels = rng.integers(0, num_classes, 5)
         loss = TfKDSelfTrainingLoss(
-            1.0, temperature, 50.0, convention=convention, from_logits=True, reduction="sum"
+            1.0,
+            temperature=temperature,
+            multiplier=50.0,
+            convention=convention,
+            from_logits=True,
+            reduction="sum",
         )
         value, gradient = value_and_gradient(loss, with_teacher_logits(labels, teacher), logits)
         q, p = softened(teacher, temperature), softened(logits, temperature)
@@ -795,8 +814,8 @@ def test_a_penalty_on_top_of_self_training():
     x, y = rng.normal(size=(24, 4)).astype(np.float32), rng.integers(0, 3, 24)
     teacher = keras.Sequential([keras.Input([4]), keras.layers.Dense(3)])
     student = keras.models.clone_model(teacher)
-    plain = TfKDSelfTrainingLoss(0.5, 2.0, from_logits=True)
-    both = DCALoss(2.0, base=TfKDSelfTrainingLoss(0.5, 2.0), from_logits=True)
+    plain = TfKDSelfTrainingLoss(0.5, temperature=2.0, from_logits=True)
+    both = DCALoss(2.0, base=TfKDSelfTrainingLoss(0.5, temperature=2.0), from_logits=True)
     alone = DCALoss(2.0, base="none", from_logits=True)
     packed = with_teacher_logits(y, teacher(x))
     logits = student(x)

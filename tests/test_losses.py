@@ -103,7 +103,7 @@ def test_ls_plus_as_the_original(golden, entry, case):
         prior = lsp.informed_prior(
             golden.arrays[f"in/{case}/prior_vacc"] if constants is None else constants
         )
-    loss = lsp.LSPlusLoss(prior, alpha, from_logits=True)
+    loss = lsp.LSPlusLoss(prior, alpha=alpha, from_logits=True)
     value, gradient = value_and_gradient(loss, labels, logits)
 
     original = golden.output(entry, case, "loss_f32")
@@ -141,7 +141,7 @@ def make_losses(num_classes: int, **options: Any) -> dict[str, tuple[Any, np.nda
             zeros,
         ),
         "plus": (
-            lsp.LSPlusLoss(prior, 0.4, **options),
+            lsp.LSPlusLoss(prior, alpha=0.4, **options),
             0.6 * eye + 0.4 * prior,
             0.4 * xlogy(prior, prior).sum(axis=1),
         ),
@@ -317,8 +317,8 @@ def test_soft_labels_travel_in_weight_files_and_other_losses_do_not_disturb_them
     "make",
     [
         lambda alpha: lsp.LabelSmoothingLoss(alpha),
-        lambda alpha: lsp.LSPlusLoss(np.eye(2), alpha),
-        lambda alpha: lsp.OnlineLabelSmoothingLoss(2, alpha),
+        lambda alpha: lsp.LSPlusLoss(np.eye(2), alpha=alpha),
+        lambda alpha: lsp.OnlineLabelSmoothingLoss(2, alpha=alpha),
     ],
 )
 def test_alpha_outside_its_range(make, alpha):

@@ -60,7 +60,7 @@ Factory = Callable[[np.ndarray, dict[str, Any]], keras.losses.Loss]
 LOSSES: dict[str, Factory] = {
     "HardLabelLoss": lambda order, o: losses.HardLabelLoss(**o),
     "LabelSmoothingLoss": lambda order, o: losses.LabelSmoothingLoss(0.2, **o),
-    "LSPlusLoss": lambda order, o: losses.LSPlusLoss(prior(order), 0.4, **o),
+    "LSPlusLoss": lambda order, o: losses.LSPlusLoss(prior(order), alpha=0.4, **o),
     "OnlineLabelSmoothingLoss": lambda order, o: online(
         order, o, alpha=0.3, soft_weight=0.9, freeze_above=0.8, empty_class="keep"
     ),
@@ -72,7 +72,9 @@ LOSSES: dict[str, Factory] = {
     ),
     "ConfusionPenaltyLoss": confusion,
     "ClassDistributionLabelSmoothingLoss": lambda order, o: (
-        losses.ClassDistributionLabelSmoothingLoss(np.array([5, 20, 80])[order], 0.2, 0.3, **o)
+        losses.ClassDistributionLabelSmoothingLoss(
+            np.array([5, 20, 80])[order], alpha=0.2, gamma=0.3, **o
+        )
     ),
     "FocalLoss": lambda order, o: losses.FocalLoss(2.0, **o),
     "FocalLoss, small gamma": lambda order, o: losses.FocalLoss(0.3, **o),
@@ -80,7 +82,9 @@ LOSSES: dict[str, Factory] = {
     "BrierLoss": lambda order, o: losses.BrierLoss(**o),
     "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),
     "UniformPenaltyLoss": lambda order, o: losses.UniformPenaltyLoss(0.4, **o),
-    "MarginLabelSmoothingLoss": lambda order, o: losses.MarginLabelSmoothingLoss(2.0, 0.4, **o),
+    "MarginLabelSmoothingLoss": lambda order, o: losses.MarginLabelSmoothingLoss(
+        2.0, weight=0.4, **o
+    ),
     "DCALoss": lambda order, o: losses.DCALoss(2.0, **o),
     "MDCALoss": lambda order, o: losses.MDCALoss(2.0, base=focal(o), **o),
     "MDCALoss, alone": lambda order, o: losses.MDCALoss(2.0, base="none", **o),
@@ -92,9 +96,9 @@ LOSSES: dict[str, Factory] = {
         0.5, divergence="kl", **o
     ),
     "TfKDRegularizationLoss": lambda order, o: losses.TfKDRegularizationLoss(
-        0.7, 5.0, correct_probability=0.9, **o
+        0.7, temperature=5.0, correct_probability=0.9, **o
     ),
-    "TfKDSelfTrainingLoss": lambda order, o: losses.TfKDSelfTrainingLoss(0.7, 5.0, **o),
+    "TfKDSelfTrainingLoss": lambda order, o: losses.TfKDSelfTrainingLoss(0.7, temperature=5.0, **o),
 }
 NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -340,11 +344,13 @@ def test_probabilities_and_a_softmax_give_the_same_as_logits(name):
 
 WITHOUT_SMOOTHING = {
     "LabelSmoothingLoss": lambda o: losses.LabelSmoothingLoss(0.0, **o),
-    "LSPlusLoss": lambda o: losses.LSPlusLoss(prior(np.arange(CLASSES)), 0.0, **o),
-    "OnlineLabelSmoothingLoss": lambda o: fed(losses.OnlineLabelSmoothingLoss(CLASSES, 1.0, **o)),
-    "ConfusionPenaltyLoss": lambda o: fed(losses.ConfusionPenaltyLoss(CLASSES, 0.0, **o)),
+    "LSPlusLoss": lambda o: losses.LSPlusLoss(prior(np.arange(CLASSES)), alpha=0.0, **o),
+    "OnlineLabelSmoothingLoss": lambda o: fed(
+        losses.OnlineLabelSmoothingLoss(CLASSES, alpha=1.0, **o)
+    ),
+    "ConfusionPenaltyLoss": lambda o: fed(losses.ConfusionPenaltyLoss(CLASSES, alpha=0.0, **o)),
     "ClassDistributionLabelSmoothingLoss": lambda o: losses.ClassDistributionLabelSmoothingLoss(
-        [1, 2, 3], 0.0, 0.0, **o
+        [1, 2, 3], alpha=0.0, gamma=0.0, **o
     ),
     "FocalLoss": lambda o: losses.FocalLoss(0.0, **o),
     "ConfidencePenaltyLoss": lambda o: losses.ConfidencePenaltyLoss(0.0, **o),
@@ -494,7 +500,9 @@ def test_ls_plus_with_the_accuracy_of_chance_is_label_smoothing():
     labels, logits = samples()
     smooth = value_and_gradient(losses.LabelSmoothingLoss(0.3, from_logits=True), labels, logits)
     chance = lsp.informed_prior([1 / CLASSES] * CLASSES)
-    plus = value_and_gradient(losses.LSPlusLoss(chance, 0.3, from_logits=True), labels, logits)
+    plus = value_and_gradient(
+        losses.LSPlusLoss(chance, alpha=0.3, from_logits=True), labels, logits
+    )
     np.testing.assert_allclose(smooth[0] - 0.3 * np.log(CLASSES), plus[0], rtol=1e-5)
     np.testing.assert_allclose(smooth[1], plus[1], atol=1e-7)
 

@@ -221,15 +221,15 @@ def trained(loss: OnlineLabelSmoothingLoss) -> list[tuple[float, np.ndarray, np.
 
 
 def test_a_prior_without_weight_is_where_plain_ols_starts():
-    blend = OnlineLabelSmoothingLoss(3, 0.4, from_logits=True, prior=PRIOR, prior_weight=0.0)
-    plain = OnlineLabelSmoothingLoss(3, 0.4, from_logits=True, initial=PRIOR)
+    blend = OnlineLabelSmoothingLoss(3, alpha=0.4, from_logits=True, prior=PRIOR, prior_weight=0.0)
+    plain = OnlineLabelSmoothingLoss(3, alpha=0.4, from_logits=True, initial=PRIOR)
     for ours, expected in zip(trained(blend), trained(plain), strict=True):
         for a, b in zip(ours, expected, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_a_prior_with_all_the_weight_is_ls_plus_less_its_constant():
-    loss = OnlineLabelSmoothingLoss(3, 0.4, from_logits=True, prior=PRIOR, prior_weight=1.0)
+    loss = OnlineLabelSmoothingLoss(3, alpha=0.4, from_logits=True, prior=PRIOR, prior_weight=1.0)
     plus = lsp.LSPlusLoss(PRIOR, alpha=0.6, from_logits=True)
     rng = np.random.default_rng(1)
     for value, gradient, matrix in trained(loss):

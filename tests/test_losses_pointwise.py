@@ -99,7 +99,9 @@ GOLDEN: dict[str, Mapping] = {
     "brier_torrvision": with_ids(lambda c: losses.BrierLoss(**LOGITS)),
     "mbls_margin_m10_a0.1": with_ids(lambda c: losses.MarginLabelSmoothingLoss(**LOGITS)),
     "mbls_margin_m6_a0.1": with_ids(lambda c: losses.MarginLabelSmoothingLoss(6, **LOGITS)),
-    "mbls_margin_m0_a0.05": with_ids(lambda c: losses.MarginLabelSmoothingLoss(0, 0.05, **LOGITS)),
+    "mbls_margin_m0_a0.05": with_ids(
+        lambda c: losses.MarginLabelSmoothingLoss(0, weight=0.05, **LOGITS)
+    ),
     # This code averages the entropy over the classes.
     "ecp_mbls_a0.1": with_ids(
         lambda c: losses.ConfidencePenaltyLoss(0.1 / c.num_classes, **LOGITS)
@@ -108,10 +110,14 @@ GOLDEN: dict[str, Mapping] = {
     "ecp_torchuncertainty_w0.1": with_ids(lambda c: losses.ConfidencePenaltyLoss(0.1, **LOGITS)),
     "penalty_l1_mbls_a1": with_ids(lambda c: losses.UniformPenaltyLoss(1.0, **LOGITS)),
     "cda_ls_f0.1_g0.01": with_ids(
-        lambda c: losses.ClassDistributionLabelSmoothingLoss(c.cls_freq, 0.1, 0.01, **LOGITS)
+        lambda c: losses.ClassDistributionLabelSmoothingLoss(
+            c.cls_freq, alpha=0.1, gamma=0.01, **LOGITS
+        )
     ),
     "cda_ls_f0.1_g0.1": with_ids(
-        lambda c: losses.ClassDistributionLabelSmoothingLoss(c.cls_freq, 0.1, 0.1, **LOGITS)
+        lambda c: losses.ClassDistributionLabelSmoothingLoss(
+            c.cls_freq, alpha=0.1, gamma=0.1, **LOGITS
+        )
     ),
     "mixup_ce": mixed_up,
     "soft_ce_vector_ls_metacal_sum": smoothed_by_vector,
@@ -313,15 +319,15 @@ def make_losses(num_classes: int, **options: Any) -> dict[str, tuple[Any, Restat
             penalized(0.7, distance_from_uniform),
         ),
         "margin0": (
-            losses.MarginLabelSmoothingLoss(0, 0.2, **options),
+            losses.MarginLabelSmoothingLoss(0, weight=0.2, **options),
             penalized(0.2, beyond_margin(0)),
         ),
         "margin3": (
-            losses.MarginLabelSmoothingLoss(3, 0.2, **options),
+            losses.MarginLabelSmoothingLoss(3, weight=0.2, **options),
             penalized(0.2, beyond_margin(3)),
         ),
         "class_distribution": (
-            losses.ClassDistributionLabelSmoothingLoss(counts, 0.05, 0.2, **options),
+            losses.ClassDistributionLabelSmoothingLoss(counts, alpha=0.05, gamma=0.2, **options),
             against(smoothing_matrix(counts, 0.05, 0.2)),
         ),
     }
@@ -392,7 +398,7 @@ def random_batch(num_classes: int = 4, batch: int = 12) -> tuple[np.ndarray, np.
         losses.UniformPenaltyLoss(0, **LOGITS),
         losses.MarginLabelSmoothingLoss(weight=0, **LOGITS),
         losses.MarginLabelSmoothingLoss(margin=1e4, **LOGITS),
-        losses.ClassDistributionLabelSmoothingLoss([1, 2, 3, 4], 0, 0, **LOGITS),
+        losses.ClassDistributionLabelSmoothingLoss([1, 2, 3, 4], alpha=0, gamma=0, **LOGITS),
     ],
 )
 def test_switched_off_they_are_cross_entropy_exactly(loss):
@@ -450,11 +456,15 @@ def test_focal_is_that_of_keras_without_its_alpha():
 
 def test_sample_dependent_focal_takes_its_gamma_by_the_labels_probability():
     probabilities = np.array([[0.1, 0.9], [0.3, 0.7], [0.9, 0.1]], np.float32)
-    loss = losses.SampleDependentFocalLoss(2, 4, threshold=0.5, reduction="none")
+    loss = losses.SampleDependentFocalLoss(
+        2, gamma_low_confidence=4, threshold=0.5, reduction="none"
+    )
     p = probabilities[:, 0].astype(np.float64)
     expected = (1 - p) ** np.array([4, 4, 2]) * -np.log(p)
     np.testing.assert_allclose(loss([0, 0, 0], probabilities), expected, rtol=1e-6)
-    never = losses.SampleDependentFocalLoss(2, 4, threshold=0.0, reduction="none")
+    never = losses.SampleDependentFocalLoss(
+        2, gamma_low_confidence=4, threshold=0.0, reduction="none"
+    )
     plain = losses.FocalLoss(2, reduction="none")
     np.testing.assert_array_equal(never([0, 0, 0], probabilities), plain([0, 0, 0], probabilities))
 
@@ -480,7 +490,7 @@ def test_the_margin_of_probabilities_is_that_of_their_logits():
     [
         (losses.ConfidencePenaltyLoss(1, base="none"), -np.log(4), 0),
         (losses.UniformPenaltyLoss(1, base="none"), 0, 1.5),
-        (losses.MarginLabelSmoothingLoss(0, 1, base="none"), 0, 0.75 * -np.log(2.0**-126)),
+        (losses.MarginLabelSmoothingLoss(0, weight=1, base="none"), 0, 0.75 * -np.log(2.0**-126)),
         (losses.BrierLoss(), 0.75, 0),
     ],
 )
@@ -503,7 +513,7 @@ def test_a_penalty_on_top_of_another_loss(make):
 
 def test_equal_class_counts_give_label_smoothing():
     labels, logits = random_batch()
-    mine = losses.ClassDistributionLabelSmoothingLoss([7, 7, 7, 7], 0.1, 0.05, **LOGITS)
+    mine = losses.ClassDistributionLabelSmoothingLoss([7, 7, 7, 7], alpha=0.1, gamma=0.05, **LOGITS)
     theirs = losses.LabelSmoothingLoss(0.15, **LOGITS)
     np.testing.assert_allclose(mine(labels, logits), theirs(labels, logits), rtol=1e-6)
 
@@ -546,25 +556,48 @@ def test_arguments_outside_their_range(make, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1],), r"class_counts: expected shape \(K,\) with K >= 2, received shape \(1,\)"),
-        (([[1, 2]],), r"class_counts: expected shape \(K,\) .* received shape \(1, 2\)"),
-        (("many",), r"class_counts: expected \(K,\) numbers, received 'many'"),
-        (([3, -1],), r"class_counts: expected finite numbers >= 0, received -1.0 at \[1\]"),
-        (([np.nan, 1],), r"class_counts: expected finite numbers >= 0, received nan at \[0\]"),
-        (([0, 0],), "class_counts: expected a class with samples, received only zeros"),
-        (([1, 2], 1.5), r"alpha: expected a number in \[0, 1\], received 1.5"),
-        (([1, 2], 0.1, -1), f"gamma: {AT_LEAST_0} -1"),
-        (([1, 2], 0.9, 0.2), "gamma: expected at most 1 - alpha, received 0.2 with alpha=0.9"),
+        (
+            {"class_counts": [1]},
+            r"class_counts: expected shape \(K,\) with K >= 2, received shape \(1,\)",
+        ),
+        (
+            {"class_counts": [[1, 2]]},
+            r"class_counts: expected shape \(K,\) .* received shape \(1, 2\)",
+        ),
+        ({"class_counts": "many"}, r"class_counts: expected \(K,\) numbers, received 'many'"),
+        (
+            {"class_counts": [3, -1]},
+            r"class_counts: expected finite numbers >= 0, received -1.0 at \[1\]",
+        ),
+        (
+            {"class_counts": [np.nan, 1]},
+            r"class_counts: expected finite numbers >= 0, received nan at \[0\]",
+        ),
+        (
+            {"class_counts": [0, 0]},
+            "class_counts: expected a class with samples, received only zeros",
+        ),
+        (
+            {"class_counts": [1, 2], "alpha": 1.5},
+            r"alpha: expected a number in \[0, 1\], received 1.5",
+        ),
+        ({"class_counts": [1, 2], "gamma": -1}, f"gamma: {AT_LEAST_0} -1"),
+        (
+            {"class_counts": [1, 2], "alpha": 0.9, "gamma": 0.2},
+            "gamma: expected at most 1 - alpha, received 0.2 with alpha=0.9",
+        ),
     ],
 )
 def test_class_counts_and_smoothing_that_cannot_be(arguments, message):
     with pytest.raises(InputError, match=message):
-        losses.ClassDistributionLabelSmoothingLoss(*arguments)
+        losses.ClassDistributionLabelSmoothingLoss(**arguments)
 
 
 def test_all_smoothing_that_there_is():
     for tenths in range(11):  # 0.9 + 0.1 and the like must not be refused for their rounding
-        losses.ClassDistributionLabelSmoothingLoss([1, 2], tenths / 10, (10 - tenths) / 10)
+        losses.ClassDistributionLabelSmoothingLoss(
+            [1, 2], alpha=tenths / 10, gamma=(10 - tenths) / 10
+        )
 
 
 def test_another_number_of_classes_than_counted():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -79,3 +80,29 @@ def test_the_rooms_that_are_offered_are_modules():
     rooms = {path.stem for path in ROOT.iterdir()} & set(lsp.__all__)
     assert "losses" in rooms
     assert all(isinstance(getattr(lsp, room), ModuleType) for room in rooms)
+
+
+def test_what_is_made_with_many_arguments_takes_all_but_the_first_by_name():
+    offering = (
+        "losses",
+        "losses.released",
+        "metrics.keras",
+        "callbacks",
+        "calibrators",
+    )
+    made = {
+        getattr(module, name)
+        for module in (importlib.import_module(f"lsplus_tf.{each}") for each in offering)
+        for name in module.__all__
+        if inspect.isclass(getattr(module, name))
+    }
+    assert len(made) > 40
+    positional = {
+        kind.__name__: [
+            parameter.name
+            for parameter in inspect.signature(kind).parameters.values()
+            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        ]
+        for kind in made
+    }
+    assert {name: names for name, names in positional.items() if len(names) > 1} == {}
