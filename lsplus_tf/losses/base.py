@@ -7,6 +7,10 @@ probabilities, what is wrong with them, and what several devices have together, 
 from __future__ import annotations
 
 import abc
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -15,14 +19,27 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_choice, check_flag
+from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction
+from lsplus_tf.losses.arrays import unpacked
+from lsplus_tf.losses.steps import show
 
 LossDtype = Literal["float32", "float64"]
+Alpha = float | Callable[[int], float]  # the same in all epochs, or a function of the epoch from 0
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
 # The largest number that passes for a probability: a float16 softmax may round above 1.
 _MOST = 1.001
+
+
+def alpha_at(alpha: Alpha, epoch: int) -> float:
+    """`alpha` in an epoch, counted from 0; an `InputError` unless it is in [0, 1]."""
+    if not callable(alpha):
+        return check_fraction("alpha", alpha)
+    value = alpha(epoch)
+    with contextlib.suppress(TypeError, ValueError):  # which the check says
+        value = float(value)  # of a tensor too, as Keras's schedules give
+    return check_fraction(f"alpha({epoch})", value)
 
 
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
@@ -112,6 +129,8 @@ class Batch:
         Sample weights, None for all 1.
     teacher_logits : tf.Tensor, shape (..., K), optional
         None where `y_true` carries none.
+    counted : tf.Tensor, shape (...), optional
+        Bool, whose label and probabilities are valid; None for all.
     """
 
     labels: tf.Tensor | None
@@ -120,6 +139,7 @@ class Batch:
     from_logits: bool
     weights: tf.Tensor | None
     teacher_logits: tf.Tensor | None = None
+    counted: tf.Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -238,6 +258,14 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         """The loss of every sample, (...)."""
 
+    def losses_of(self, batch: Batch) -> tf.Tensor:
+        """The loss of every sample, (...), of a batch that is shown to who learns from it."""
+        show(self, batch)
+        return self.sample_losses(batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the `alpha` of an epoch, counted from 0, where it is a function of the epoch."""
+
     def split_labels(
         self, y_true: tf.Tensor, y_pred: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -297,13 +325,43 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
             labels = ids
             valid = known if valid is None else known & valid
-        batch = Batch(labels, rows, values, from_logits, weights, teacher_logits)
-        losses = self.sample_losses(batch)
+        batch = Batch(labels, rows, values, from_logits, weights, teacher_logits, valid)
+        losses = self.losses_of(batch)
         # Where nothing could be raised, a wrong value must not pass for a plausible loss.
         return losses if valid is None else tf.where(valid, losses, np.nan)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _arguments(type(self)) and name in vars(self):
+            # Neither traced steps nor what the constructor made of it would see the change.
+            raise AttributeError(
+                f"{name}: expected to stay as {type(self).__name__} was made with it; make another "
+                "loss, or, of alpha, give a function of the epoch"
+            )
+        super().__setattr__(name, value)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ClassificationLoss:
+        return cls(**{name: _from_config(value) for name, value in config.items()})
+
+
+@functools.cache
+def _arguments(cls: type) -> frozenset[str]:
+    """What instances hold of their constructor's arguments, but for Keras's name."""
+    return frozenset(inspect.signature(cls).parameters) - {"name"}
+
+
+def alpha_config(alpha: Alpha) -> Any:
+    """What a config holds of `alpha`."""
+    return keras.saving.serialize_keras_object(alpha) if callable(alpha) else alpha
+
+
+def _from_config(value: Any) -> Any:
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    return unpacked(value)
 
 
 def _loss_dtype(dtype: Any) -> str:
