@@ -392,7 +392,7 @@ def test_priors_and_confusion_under_a_strategy_of_two_devices():
             model.set_weights([kernel])
             if name == "confusion":
                 callback = lsp.callbacks.ConfusionPenalty()
-                loss = lsp.losses.ConfusionPenaltyLoss(3, 0.4, from_logits=True)
+                loss = lsp.losses.ConfusionPenaltyLoss(3, alpha=0.4, from_logits=True)
             else:
                 callback = lsp.callbacks.PriorRefresh(shrinkage=1)
                 loss = lsp.losses.LSPlusLoss(lsp.priors.uniform_prior(3), from_logits=True)

@@ -380,9 +380,13 @@ losses = {
     "mmce": MMCELoss(20.0, from_logits=True),
     "mmce_weighted": MMCELoss(20.0, weighted=True, from_logits=True),
     # At the default temperatures rounding is large.
-    "dece": DifferentiableECELoss(5.0, 5, 5.0, 0.1, from_logits=True),
+    "dece": DifferentiableECELoss(
+        5.0, num_bins=5, accuracy_temperature=5.0, bin_temperature=0.1, from_logits=True
+    ),
     "meep": ErroneousEntropyLoss(1.0, from_logits=True),
-    "meep_kl": ErroneousEntropyLoss(1.0, "kl", convention="released_code", from_logits=True),
+    "meep_kl": ErroneousEntropyLoss(
+        1.0, divergence="kl", convention="released_code", from_logits=True
+    ),
 }
 samples = 24
 rng = np.random.default_rng(0)

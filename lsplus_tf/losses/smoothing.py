@@ -23,7 +23,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
     The smoothing mass is spread over all K classes, the true one included, as in
     `keras.losses.CategoricalCrossentropy(label_smoothing=alpha)`. The LS+ paper writes the second
     term as KL(u || p), which is smaller by the constant alpha log K; for that value use
-    `LSPlusLoss(uniform_prior(K), alpha)`, whose gradient is the same.
+    `LSPlusLoss(uniform_prior(K), alpha=alpha)`, whose gradient is the same.
 
     Parameters
     ----------
