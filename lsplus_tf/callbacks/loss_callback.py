@@ -167,9 +167,10 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
         # `fit` asks when an epoch's steps are over, before any callback hears of it, and when its
         # validation is.
         if not within_step() and _asked_by_fit():
-            of_this_fit = getattr(model.history, "params", None)
+            of_this_fit = getattr(getattr(model, "history", None), "params", None)
             for observer in observers:
-                if observer.params is of_this_fit:  # not left from one that ended in an exception
+                # Others are left from a training that ended in an exception.
+                if of_this_fit is None or observer.params is of_this_fit:
                     observer.on_steps_end()
         return inner()
 
