@@ -297,6 +297,10 @@ class Within(keras.losses.Loss):
         return 3.0 * self.inner(y_true, y_pred)
 
 
+def a_global_loss(y_true, y_pred):
+    return globals()["hidden"](y_true, y_pred)
+
+
 class Distiller(keras.Model):
     """Holds a student and the loss; compiled without one."""
 
@@ -312,19 +316,21 @@ class Distiller(keras.Model):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("way", ["penalty", "within", "distiller", "function"])
-def test_a_loss_inside_of_something(name, way):
+@pytest.mark.parametrize("way", ["penalty", "within", "distiller", "function", "given"])
+def test_a_loss_inside_of_something(name, way, monkeypatch):
     method, model = Method(name), build("functional", "default")
     inner = method.loss()
     compiled: Any = {
         "penalty": lambda: losses.ConfidencePenaltyLoss(weight=0.1, base=inner),
         "within": lambda: Within(inner),
         "distiller": lambda: None,
-        "function": lambda: lambda y_true, y_pred: inner(y_true, y_pred),
+        "function": lambda: functools.partial(lambda y_true, y_pred: inner(y_true, y_pred)),
+        "given": lambda: a_global_loss,
     }[way]()
     if way == "distiller":
         model = Distiller(model, inner)
-    if way == "function":
+    if way == "given":
+        monkeypatch.setitem(globals(), "hidden", inner)
         method.callback = type(method.callback)(loss=inner)
     model.compile(keras.optimizers.SGD(0.0), compiled, jit_compile=False)
     fit(model, Y, VALID_Y, [method.callback], nested=True)
