@@ -48,6 +48,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
     soft_weight : float, optional
         Weight of the soft labels, >= 0; None means 1 - alpha.
     initial : str or array_like, shape (K, K)
@@ -116,6 +118,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         freeze_above: float | None = None,
         prior: ArrayLike | None = None,
         prior_weight: float = 0.5,
+        ignore_class: int | None = None,
     ) -> None:
         self.alpha = check_fraction("alpha", alpha)
         self.empty_class = check_choice("empty_class", empty_class, EmptyClass)
@@ -155,6 +158,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             # Otherwise they need not. And the fused operation would be no faster here: in a
             # training step the log-softmax is there for the accumulation already.
             rows_sum_to_one=self.alpha == 1.0 and soft == 0.0,
+            ignore_class=ignore_class,
         )
         self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(self.dtype)
         # Every replica accumulates its own part, without communication in the step; the parts are

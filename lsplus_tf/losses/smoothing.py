@@ -35,6 +35,11 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples, or pixels, that are left out as if they were not there; any integer, such
+        as 255 or -1. The mean is over the others, as in
+        `keras.losses.SparseCategoricalCrossentropy`. Of rows, the one-hot row of that class; a
+        class outside 0..K-1 has a row of zeros.
 
     Raises
     ------
@@ -45,6 +50,12 @@ class LabelSmoothingLoss(TargetMatrixLoss):
     Notes
     -----
     `y_true` is (B,) or (B, 1) class ids, (B, K) one-hot rows, or (B, K) soft labels that sum to 1.
+
+    A mask that Keras has on `y_pred`, as of padded steps, leaves samples out as `ignore_class`
+    does, whatever the dtype. A row of zeros is a sample of weight 0: nothing is lost by it, and it
+    counts in what the mean is divided by, both as in `keras.losses.CategoricalCrossentropy`. Of
+    weight 0 a sample may have any label and outputs. What belongs to a batch, such as the
+    difference of `DCALoss`, is that of the samples with weight.
     Source: Szegedy et al., CVPR 2016, section 7; Sambyal et al., MICCAI 2024, Eq. 2.
 
     Examples
@@ -62,10 +73,19 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "label_smoothing",
         dtype: LossDtype = "float32",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         self.alpha = check_fraction("alpha", alpha)
         super().__init__(
-            None, from_logits, reduction, name, dtype, hard=1.0 - self.alpha, soft=self.alpha
+            None,
+            from_logits,
+            reduction,
+            name,
+            dtype,
+            hard=1.0 - self.alpha,
+            soft=self.alpha,
+            ignore_class=ignore_class,
         )
 
     def get_config(self) -> dict[str, Any]:
@@ -84,6 +104,8 @@ class HardLabelLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -104,8 +126,12 @@ class HardLabelLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "hard_labels",
         dtype: LossDtype = "float32",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(None, from_logits, reduction, name, dtype, hard=1.0, soft=0.0)
+        super().__init__(
+            None, from_logits, reduction, name, dtype, hard=1.0, soft=0.0, ignore_class=ignore_class
+        )
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -128,6 +154,8 @@ class LSPlusLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -160,6 +188,8 @@ class LSPlusLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "ls_plus",
         dtype: LossDtype = "float32",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         self.prior = check_prior(prior)
         self.alpha = check_fraction("alpha", alpha)
@@ -172,6 +202,7 @@ class LSPlusLoss(TargetMatrixLoss):
             hard=1.0 - self.alpha,
             soft=self.alpha,
             constants=self._entropies(),
+            ignore_class=ignore_class,
         )
 
     def hold_prior(self, *, in_variables: bool) -> None:
@@ -231,6 +262,8 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -265,6 +298,8 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "class_distribution_label_smoothing",
         dtype: LossDtype = "float32",
+        *,
+        ignore_class: int | None = None,
     ) -> None:
         self.class_counts = _check_class_counts(class_counts)
         self.alpha = check_fraction("alpha", alpha)
@@ -275,7 +310,9 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
             )
         smoothing = self.alpha + self.gamma * self.class_counts / self.class_counts.max()
         rows = np.diag(1.0 - smoothing) + smoothing[:, None] / len(smoothing)
-        super().__init__(rows, from_logits, reduction, name, dtype, hard=0.0, soft=1.0)
+        super().__init__(
+            rows, from_logits, reduction, name, dtype, hard=0.0, soft=1.0, ignore_class=ignore_class
+        )
 
     def get_config(self) -> dict[str, Any]:
         # A list, since Keras gives an array in a config back as a dict.

@@ -28,7 +28,7 @@ class TargetMatrixLoss(ClassificationLoss):
     ----------
     matrix : ndarray, shape (K, K), or None
         M, rows = true classes; None is 1/K everywhere, of any number of classes.
-    from_logits, reduction, name, dtype
+    from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
     hard, soft : float
         The weights of the two terms, >= 0.
@@ -61,8 +61,9 @@ class TargetMatrixLoss(ClassificationLoss):
         soft: float,
         constants: NDArray[np.float64] | None = None,
         rows_sum_to_one: bool = True,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self._hard, self._soft = hard, soft
         self._rows_sum_to_one = rows_sum_to_one
         self._rows: NDArray | tf.Variable | None = None  # M, or targets that stay
