@@ -2,8 +2,8 @@
 
 The base is "hard_labels" (cross-entropy), "none" (the penalty alone), or a loss of this package,
 also one with a penalty itself: `DCALoss(base=FocalLoss())`. Its own `from_logits` and `reduction`
-play no part, and it need not repeat `ignore_class`. Callbacks such as `OnlineLabelSmoothing` find their loss inside. In a config only
-`mdca` has a choice of bases.
+play no part, and it need not repeat `ignore_class`. Callbacks such as `OnlineLabelSmoothing` find
+their loss inside. In a config only `mdca` has a choice of bases.
 """
 
 from __future__ import annotations
