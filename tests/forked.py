@@ -13,11 +13,14 @@ import runpy
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
+
+import matplotlib
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -35,7 +38,10 @@ SERVER.set_forkserver_preload(
 
 
 class Forked:
-    """A process as `subprocess.Popen` has it, of text; `arguments` are those of `python`."""
+    """A process as `subprocess.Popen` has it, of text; `arguments` are those of `python`.
+
+    It has a group of its own, which Jupyter kills with a kernel.
+    """
 
     def __init__(
         self,
@@ -63,6 +69,8 @@ class Forked:
             connection.close()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
+        while os.getpgid(self.pid) != self.pid:
+            time.sleep(0.001)
 
     @property
     def returncode(self) -> int | None:
@@ -117,6 +125,7 @@ def _begin(
     together: bool,
 ) -> None:
     """In the new process: become `python ARGUMENTS`."""
+    os.setpgid(0, 0)
     for place, connection in enumerate(streams):
         os.dup2(connection.fileno(), place)
         connection.close()
@@ -126,6 +135,8 @@ def _begin(
     sys.stderr = os.fdopen(2, "w", buffering=1)
     os.environ.clear()
     os.environ.update(env)
+    if "MPLBACKEND" in env:  # which matplotlib, that TensorFlow imports, reads when it is imported
+        matplotlib.rcParams["backend"] = env["MPLBACKEND"]
     os.chdir(cwd)
     kind, *rest = arguments
     try:

@@ -11,7 +11,6 @@ import nbformat
 import pytest
 from forked import Forked
 from helpers import ROOT
-from jupyter_client.provisioning import local_provisioner
 from nbclient.exceptions import CellExecutionError
 
 FOLDER = ROOT / "notebooks"
@@ -34,12 +33,12 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     def launch(command: list[str], env: dict[str, str], cwd: str, **_: object) -> Forked:
         return Forked(*command[1:], env=env, cwd=Path(cwd))
 
-    monkeypatch.setattr(local_provisioner, "launch_kernel", launch)
+    monkeypatch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", launch)
     nowhere = "http://127.0.0.1:9"
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
     folders = {"IPYTHONDIR": str(tmp_path / "ipython")}
-    given = {key: value for key, value in os.environ.items() if key != "MPLBACKEND"}
-    return given | proxies | folders
+    inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    return {**os.environ, **proxies, **folders, **inline}
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
