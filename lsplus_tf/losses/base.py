@@ -70,7 +70,7 @@ def flat_samples(y_true: Any, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]
 
 def has_class(rows: tf.Tensor) -> tf.Tensor:
     """Whether the rows (..., K) are labels: a row of zeros stands for none."""
-    return tf.reduce_any(rows != 0, axis=-1)
+    return tf.reduce_any(tf.cast(rows, tf.bool), axis=-1)
 
 
 def are_of_class(labels: tf.Tensor, ignored: int, num_classes: int, *, rows: bool) -> tf.Tensor:

@@ -96,7 +96,7 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
         else:
             labels = tf.reshape(labels, [-1])
         if self.ignore_class is not None:
-            given = labels if rows is None else rows
+            given: Any = labels if rows is None else rows
             removed |= are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
         if mask is not None:
             mask = one_per_sample(tf.cast(mask, tf.bool), y_pred)
