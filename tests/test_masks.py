@@ -84,6 +84,7 @@ def test_masked_steps_are_not_there(name):
     expected = alone(loss, labels, logits)
     labels[~KEPT], logits[~KEPT] = 77, np.nan
     assert_same(masked(loss, labels, logits, KEPT), expected)
+    assert_same(masked(loss, np.where(KEPT, labels, np.nan), logits, KEPT), expected)
     rows = np.eye(CLASSES, dtype=np.float32)[labels % CLASSES]
     rows[~KEPT] = np.nan
     assert_same(masked(loss, rows, logits, KEPT), expected)
@@ -130,7 +131,12 @@ def test_of_weight_0_a_sample_may_be_anything(name):
     assert_same(value_and_gradient(summed, labels, logits, weights), expected)
     logits[~KEPT] = np.nan
     assert_same(value_and_gradient(summed, labels, logits, weights), expected)
-    assert_same(value_and_gradient(summed, labels * 1.0, logits, weights), expected)
+    nothing = np.where(KEPT, labels, np.nan)
+    assert_same(value_and_gradient(summed, nothing, logits, weights), expected)
+    rows = np.eye(CLASSES, dtype=np.float32)[labels % CLASSES]
+    rows[~KEPT] = np.nan
+    assert_same(value_and_gradient(summed, rows, logits, weights), expected)
+    assert np.isnan(summed(rows, np.zeros_like(logits)))
     labels[0, 0] = 255
     with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received 255"):
         summed(labels, logits, weights)

@@ -373,12 +373,8 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             # False for NaN and fractions too, which a cast makes a class.
             known = tf.cast(ids, labels.dtype) == labels
         if self.ignore_class is not None:
-            ignored = are_of_class(
-                y_true if rows is not None else labels,
-                self.ignore_class,
-                num_classes,
-                rows=rows is not None,
-            )
+            given: Any = labels if rows is None else rows
+            ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
             is_there = _both(is_there, ~ignored)
         counted = is_there if rows is None else _both(is_there, has_class(rows))
         if weights is not None:
@@ -401,9 +397,12 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             # Before anything is computed of them, since 0 * NaN is NaN in gradients too.
             of_sample = counted[..., None]
             values = tf.where(of_sample, values, 0.0 if from_logits else 1.0 / num_classes)
-            rows = None if rows is None else tf.where(of_sample, rows, 0.0)
-            weights = tf.cast(counted, values.dtype) if weights is None else weights
-            weights = tf.where(counted, weights, 0.0)
+            if rows is None:
+                ids = tf.where(counted, ids, 0)  # of a NaN the cast makes no class at all
+            else:
+                rows = tf.where(of_sample, rows, 0.0)
+            zero_or_one = tf.cast(counted, values.dtype)
+            weights = zero_or_one if weights is None else tf.where(counted, weights, 0.0)
         batch = Batch(ids, rows, values, from_logits, weights, teacher_logits, counted)
         return batch, _both(proper, known), is_there
 
