@@ -127,7 +127,7 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
             )
         if values.dtype == tf.bfloat16:
             values = tf.cast(values, tf.float32)  # as the NumPy functions do, before they bin
-        if rows is not None:
+        if labels is None:
             known = removed | _are_distributions(rows)
             refuse(
                 known | _hold_nan(rows),
