@@ -170,7 +170,7 @@ def test_forgetting_the_callback_the_second_time_is_said_too(data):
     with pytest.warns(UserWarning, match="nothing accumulates its soft labels"):
         model.fit(data["x"], data["y"], verbose=0)
     np.testing.assert_array_equal(callback.soft_labels, before)
-    assert "compute_loss" not in vars(model)
+    assert "train_step" not in vars(model)
 
 
 def test_a_training_that_was_interrupted_does_not_count_twice(data):
@@ -257,18 +257,7 @@ def test_mixed_precision_keeps_state_and_loss_in_float32(data, policy):
 @pytest.mark.parametrize("loss", [lsp.HardLabelLoss(from_logits=True), "mse"])
 def test_another_loss_is_refused(data, loss):
     model = build(data, loss)
-    with pytest.raises(InputError, match="expected a model compiled with one OnlineLabelSmoothing"):
-        model.fit(data["x"], data["y"], callbacks=[lsp.OnlineLabelSmoothing()], verbose=0)
-
-
-def test_a_compute_loss_that_is_not_told_training_is_refused(data):
-    class Custom(keras.Sequential):
-        def compute_loss(self, x, y, y_pred, sample_weight):
-            return super().compute_loss(x, y, y_pred, sample_weight)
-
-    model = Custom([keras.Input([FEATURES]), keras.layers.Dense(CLASSES)])
-    model.compile("sgd", online())
-    with pytest.raises(InputError, match="expected an argument `training`"):
+    with pytest.raises(InputError, match="expected a model compiled with OnlineLabelSmoothing"):
         model.fit(data["x"], data["y"], callbacks=[lsp.OnlineLabelSmoothing()], verbose=0)
 
 

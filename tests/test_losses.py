@@ -285,6 +285,8 @@ def test_evaluating_alone_is_not_warned_but_training_is(recwarn):
     loss = lsp.OnlineLabelSmoothingLoss(2, from_logits=True)
     loss([0], [[1.0, 0.0]])
     assert not recwarn.list
+    value_and_gradient(loss, [0], [[1.0, 0.0]])  # after which it may be accumulated
+    assert not recwarn.list
     with pytest.warns(UserWarning, match="nothing accumulates its soft labels"):
         value_and_gradient(loss, [0], [[1.0, 0.0]])
 

@@ -19,10 +19,10 @@ from test_losses_all import CLASSES, LOSSES, NEEDS_TEACHER, make, samples
 from test_metrics_keras import KINDS, METRICS
 from test_metrics_keras import make as make_metric
 
-from lsplus_tf import losses, metrics
+from lsplus_tf import callbacks, losses, metrics
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import released
-from lsplus_tf.losses.base import Batch, ClassificationLoss, flat_samples
+from lsplus_tf.losses.base import Batch, ClassificationLoss
 
 RELEASED = [name for name in released.__all__ if name.endswith("Loss")]
 # The tests' teacher goes by a sample's place; its labels have a test of their own below.
@@ -266,7 +266,52 @@ def test_what_a_batch_tells_of_its_samples():
     loss(rows, np.zeros_like(rows))
     assert loss.batch.counted.numpy().tolist() == [False, True, True, True, True, True]
     assert loss.batch.weights.numpy().tolist() == [0, 1, 1, 1, 1, 1]
-    assert flat_samples(rows, tf.zeros_like(rows))[0].numpy().tolist() == [-1, 1, 1, 1, 2, 2]
+
+
+def test_what_online_label_smoothing_accumulates():
+    """In `fit` and in a loop of one's own: the kept samples that are right, in NumPy."""
+    labels, logits = steps()
+    labels %= CLASSES - 1
+    p = softmax(logits.astype(np.float64), axis=-1)
+    right = KEPT & (p.argmax(axis=-1) == labels)
+    expected = np.stack(
+        [
+            p[right & (labels == k)].mean(axis=0)
+            if (right & (labels == k)).any()
+            else np.ones(3) / 3
+            for k in range(CLASSES)
+        ]
+    )
+    assert right.sum() > 1
+    ignored = CLASSES - 1  # which the network often predicts
+    of_mask = tf.constant(logits)
+    of_mask._keras_mask = tf.constant(KEPT)
+    given = np.where(KEPT, labels, ignored)
+    zeros = np.eye(CLASSES, dtype=np.float32)[labels] * KEPT[..., None]
+    one_hot = np.eye(CLASSES, dtype=np.float32)[given]
+    for y, z, options in (
+        (labels, of_mask, {}),
+        (zeros, logits, {}),
+        (given, logits, {"ignore_class": ignored}),
+        (given.astype(np.uint8), logits, {"ignore_class": ignored}),
+        (one_hot, logits, {"ignore_class": ignored}),
+    ):
+        loss = losses.OnlineLabelSmoothingLoss(CLASSES, from_logits=True, **options)
+        loss.accumulate(y, z)
+        loss.update_soft_labels()
+        np.testing.assert_allclose(loss.soft_labels, expected, atol=1e-6)
+
+    for y, options in ((zeros, {}), (given, {"ignore_class": ignored})):
+        loss = losses.OnlineLabelSmoothingLoss(CLASSES, from_logits=True, **options)
+        inside = losses.DCALoss(base=loss, from_logits=True, **options)
+        # Logits are what comes in, and the weight of 1 stays.
+        scale = keras.layers.EinsumDense(
+            "abc,c->abc", kernel_initializer="ones", output_shape=(STEPS, CLASSES)
+        )
+        model = keras.Sequential([keras.Input([STEPS, CLASSES]), scale])
+        model.compile(keras.optimizers.SGD(0.0), inside)
+        model.fit(logits, y, callbacks=[callbacks.OnlineLabelSmoothing()], verbose=0)
+        np.testing.assert_allclose(loss.soft_labels, expected, atol=1e-6)
 
 
 def test_where_everything_counts_nothing_is_computed_for_it():
@@ -278,7 +323,7 @@ def test_where_everything_counts_nothing_is_computed_for_it():
         return loss(y, p)
 
     graph = step.get_concrete_function(tf.constant(labels), tf.constant(softmax(logits))).graph
-    assert loss.batch.counted is loss.batch.weights is None
+    assert loss.batch.weights is None
     found = {node.op for node in graph.as_graph_def().node}
     assert not found & {"IsFinite", "LogicalNot", "NotEqual"}
 

@@ -2,40 +2,60 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks.compute_loss import ComputeLossCallback
+from lsplus_tf.callbacks.history import History
+from lsplus_tf.callbacks.loss_callback import ObservingCallback
 from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 
 
-class OnlineLabelSmoothing(ComputeLossCallback):
+class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
     """Accumulate the softmaxes of correct training predictions; renew the soft labels each epoch.
 
     The predictions are those of the training step's own forward pass: nothing is predicted twice,
-    and no validation or nested `evaluate()` enters. The soft labels change at the end of an epoch,
-    after its validation, so that an epoch's `loss` and `val_loss` have the same targets.
+    and no validation or nested `evaluate()` enters. An epoch's `loss` and `val_loss` have the same
+    targets; those of the next are in place before any callback's `on_epoch_end`, so that what
+    another callback saves there does not depend on the order of the callbacks.
+
+    Parameters
+    ----------
+    loss : OnlineLabelSmoothingLoss or sequence of them, optional
+        The losses to feed. None is all that the model was compiled with, or that the model, its
+        layers and its losses hold as attributes; only one that is hidden in a function has to be
+        given.
+    max_history : int, optional
+        How many matrices `history` keeps, the last ones; None keeps all, 0 none.
 
     Attributes
     ----------
-    soft_labels : ndarray, shape (K, K)
-        The matrix in use, rows = true classes.
-    history : list of ndarray, shape (K, K)
-        The matrix after each epoch of the last `fit`.
+    soft_labels : ndarray, shape (K, K), or list of them
+        The matrix in use, rows = true classes; of several losses a list.
+    history : list of ndarray, shape (K, K), or of lists of them
+        What `soft_labels` was after each epoch of the last `fit`.
 
     Raises
     ------
     InputError
-        When training begins, if the model was not compiled with an `OnlineLabelSmoothingLoss`, or
-        overrides `compute_loss` without the `training` argument.
+        When training begins, if the model has no `OnlineLabelSmoothingLoss`.
+
+    Warns
+    -----
+    UserWarning
+        Once in a `fit`, after an epoch in which nothing was accumulated.
 
     Notes
     -----
-    Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
-    online label smoothing, or a penalty added to it.
+    Works with any outputs, losses and labels that Keras takes, with losses inside a penalty or a
+    loss or model of your own, and with a `train_step`, `test_step` or `compute_loss` of your own.
+    A training that another callback resumes within an epoch begins that epoch anew, and its sums
+    too. `EarlyStopping(restore_best_weights=True)` restores weights, not losses: the soft labels
+    stay those of the last epoch.
     Source: Zhang et al., IEEE TIP 2021, Eq. 4 and 5.
 
     Examples
@@ -52,38 +72,79 @@ class OnlineLabelSmoothing(ComputeLossCallback):
 
     loss_class = OnlineLabelSmoothingLoss
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.history: list[NDArray[np.floating]] = []
+    def __init__(self, loss: Any = None, *, max_history: int | None = None) -> None:
+        super().__init__(loss)
+        self.history: History = History(max_history)
+        self._continues = False
+        # Before and after an epoch's renewal, while the epoch is not over.
+        self._renewed: list[tuple[NDArray, NDArray]] | None = None
+        self._warned = False
 
     @property
-    def soft_labels(self) -> NDArray[np.floating]:
-        if self._loss is None:
+    def soft_labels(self) -> Any:
+        if not self.losses:
             raise InputError("soft_labels: expected after training has begun, fit was not called")
-        return self._loss.soft_labels.numpy()
+        return self.of_losses(lambda loss: loss.soft_labels.numpy())
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self.history = []
-        self._loss.reset_accumulator()
-        self._loss.is_fed = True
-        self.model.make_train_function(force=True)
+        self.history.clear()
+        self._continues = self._warned = False
+        self._renewed = None
+        for loss in self.losses:
+            loss.begins_in(self.model)
 
     def training_state(self) -> dict[str, NDArray]:
         return {"history": np.array(self.history)}
 
     def resume(self, state: dict[str, NDArray]) -> None:
-        self.history = list(state["history"])
+        self.history[:] = list(state["history"])
+        self._continues = True  # with what was accumulated in the epoch
 
-    def see(self, y_true: Any, y_pred: Any, *, training: bool) -> None:
+    def learn(self, loss: OnlineLabelSmoothingLoss, batch: Batch, *, training: bool) -> None:
         if training:
-            self._loss.accumulate(y_true, y_pred, self._from_logits)
+            loss.accumulate_batch(batch)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        # Sums that are there are of an epoch that was broken off, and which begins anew.
+        if not self._continues:
+            for loss in self.losses:
+                loss.reset_accumulator()
+        self._continues = False
+
+    def on_steps_end(self) -> None:
+        if self._renewed is None:
+            self._renew()
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        for loss, (before, _) in zip(self.losses, self._renewed or [], strict=False):
+            loss.soft_labels.assign(before)
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        for loss, (_, after) in zip(self.losses, self._renewed or [], strict=False):
+            loss.soft_labels.assign(after)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._loss.update_soft_labels()
-        self.history.append(self.soft_labels)
+        if self._renewed is None:  # a `fit` that does not ask for the model's metrics
+            self._renew()
+        self._renewed = None
+        self.history.add(self.soft_labels)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
-        self._loss.is_fed = False
-        self.model.train_function = None
+        for loss in self.losses:
+            loss.is_fed = False
+
+    def _renew(self) -> None:
+        self._renewed = []
+        for loss in self.losses:
+            before = loss.soft_labels.numpy()
+            if not loss.update_soft_labels() and not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{loss.name}: nothing was accumulated in an epoch: no training sample was "
+                    "predicted correctly, or the training step does not call this loss",
+                    stacklevel=2,
+                )
+            self._renewed.append((before, loss.soft_labels.numpy()))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsplus_tf.callbacks.compute_loss import described, with_bases
+from lsplus_tf.callbacks.loss_callback import described, losses_of
 from lsplus_tf.errors import InputError, check_flag
 from lsplus_tf.losses.base import Batch, at_least_float32, refuse
 from lsplus_tf.losses.distillation import TfKDSelfTrainingLoss, with_teacher_logits
@@ -101,12 +101,14 @@ class TeacherLogits(keras.callbacks.Callback):
 
     def _wrap(self) -> None:
         model, loss = self.model, self.model.loss
-        if not any(isinstance(part, TfKDSelfTrainingLoss) for part in with_bases(loss)):
+        if not any(isinstance(part, TfKDSelfTrainingLoss) for part in losses_of(model)):
             raise InputError(
                 "TeacherLogits: expected a model compiled with one TfKDSelfTrainingLoss, "
                 f"received {described(loss)}"
             )
         taught, teacher = (getattr(x, "output_shape", None) for x in (model, self.teacher))
+        if isinstance(taught, (list, dict)) and len(taught) == 1:
+            (taught,) = taught.values() if isinstance(taught, dict) else taught
         if taught is not None and teacher is not None:
             _check_shape(teacher, taught)
         if {id(v) for v in self.teacher.variables} & {id(v) for v in model.trainable_variables}:
@@ -133,9 +135,10 @@ class TeacherLogits(keras.callbacks.Callback):
         ) -> Any:
             # After an exception the wrapper stays: it must not touch the labels of another loss.
             if model.loss is loss:
-                logits = self.logits(x)
-                _check_shape(logits.shape, keras.tree.map_structure(lambda t: t.shape, y_pred))
-                y = with_teacher_logits(y, logits)
+                logits, outputs = self.logits(x), keras.tree.flatten(y_pred)
+                shapes = [output.shape for output in outputs]
+                _check_shape(logits.shape, shapes[0] if len(shapes) == 1 else shapes)
+                y = keras.tree.map_structure(lambda one: with_teacher_logits(one, logits), y)
             return inner(x, y, y_pred, sample_weight, **rest)
 
         # Only `compute_loss` sees a step's inputs before the loss sees its labels, and the metrics

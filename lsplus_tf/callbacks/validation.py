@@ -10,85 +10,86 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks.compute_loss import ComputeLossCallback
+from lsplus_tf.callbacks.history import History
+from lsplus_tf.callbacks.loss_callback import LossType, ObservingCallback
 from lsplus_tf.errors import InputError, check_count, check_number
-from lsplus_tf.losses.base import flat_samples
+from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
 from lsplus_tf.losses.smoothing import LSPlusLoss
 from lsplus_tf.priors import informed_prior, shrink_class_accuracy
 
 
-class _ValidationCallback(ComputeLossCallback):
+class _ValidationCallback(ObservingCallback[LossType]):
     """Counts true and predicted classes in the forward passes of `fit`'s own validation.
 
     `fit` calls the test hooks of its callbacks around its validation. An `evaluate` from within
     another callback does not, so that what it counts is forgotten when the validation begins.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._counts: tf.Variable | None = None
-        self._confusion: NDArray[np.int64] | None = None
+    def __init__(self, loss: Any = None) -> None:
+        super().__init__(loss)
+        self._counts: list[tf.Variable] = []  # one for each loss
+        self._epoch = 0
+        self._validated_epoch = False
         self._validated: bool | None = None  # None in the first epoch
 
     @abc.abstractmethod
-    def num_classes(self) -> int:
-        """K of the loss."""
-
-    @abc.abstractmethod
-    def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
-        """Use the confusion matrix (K, K), None where the epoch had no validation."""
+    def after_validation(self, loss: LossType, confusion: NDArray[np.int64]) -> None:
+        """Use the confusion matrix (K, K) of the epoch's validation."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self._confusion, self._validated = None, None
-        num_classes = self.num_classes()
+        self._validated = None
         with self.model.distribute_strategy.scope():
             # Every replica counts its own part; the parts are summed when they are read.
-            self._counts = tf.Variable(
-                tf.zeros([num_classes, num_classes], tf.int64),
-                trainable=False,
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.SUM,
-                name="confusion",
-            )
-        self.model.make_test_function(force=True)
+            self._counts = [
+                tf.Variable(
+                    tf.zeros([loss.num_classes, loss.num_classes], tf.int64),
+                    trainable=False,
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                    name="confusion",
+                )
+                for loss in self.losses
+            ]
 
-    def see(self, y_true: Any, y_pred: Any, *, training: bool) -> None:
-        if training or self._counts is None:
+    def learn(self, loss: LossType, batch: Batch, *, training: bool) -> None:
+        if training:
             return
-        num_classes = self._counts.shape[0]
-        labels, outputs = flat_samples(y_true, y_pred)
-        true = tf.cast(labels, tf.int32)
-        # Compared with what it was cast from: the cast makes a class of a NaN label.
-        known = (tf.cast(true, labels.dtype) == labels) & (true >= 0) & (true < num_classes)
-        known &= ~tf.reduce_any(tf.math.is_nan(outputs), axis=-1)
-        predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
-        cells = tf.where(known, true * num_classes + predicted, -1)  # segment sums leave out -1
+        counts = next(c for c, mine in zip(self._counts, self.losses, strict=True) if mine is loss)
+        num_classes = loss.num_classes
+        valid = ~tf.reduce_any(tf.math.is_nan(batch.values), axis=-1)
+        if batch.counted is not None:
+            valid &= batch.counted
+        cells = tf.where(valid, batch.classes * num_classes + batch.predicted, -1)
+        cells = tf.reshape(cells, [-1])  # segment sums leave out -1
         ones = tf.ones_like(cells, tf.float32)  # exact up to 2^24 in a batch's cell
-        counts = tf.math.unsorted_segment_sum(ones, cells, num_classes**2)
-        self._counts.assign_add(tf.cast(tf.reshape(counts, self._counts.shape), tf.int64))
+        found = tf.math.unsorted_segment_sum(ones, cells, num_classes**2)
+        counts.assign_add(tf.cast(tf.reshape(found, counts.shape), tf.int64))
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        self._epoch, self._validated_epoch = epoch, False
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self._counts is not None:
-            self._counts.assign(tf.zeros(self._counts.shape, tf.int64))
+        for counts in self._counts:
+            counts.assign(tf.zeros(counts.shape, tf.int64))
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self._counts is not None:
-            self._confusion = tf.convert_to_tensor(self._counts).numpy()
+        # Not at the epoch's end: what another callback saves there has it, whatever their order.
+        for loss, counts in zip(self.losses, self._counts, strict=bool(self._counts)):
+            self._validated_epoch = True
+            self.after_validation(loss, tf.convert_to_tensor(counts).numpy())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        confusion, self._confusion = self._confusion, None
-        if confusion is None and self._validated is None:
+        if not self._validated_epoch and self._validated is None:
             # Keras does not tell a callback what `fit` was given; with validation_freq it may come.
             warnings.warn(f"{self._expected()} in the first epoch", stacklevel=2)
-        self._validated = self._validated or confusion is not None
-        self.after_epoch(epoch, confusion)
+        self._validated = self._validated or self._validated_epoch
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
-        self._counts = None
-        self.model.test_function = None
+        self._counts = []
         if self._validated is False:
             warnings.warn(f"{self._expected()} in all epochs: nothing changed", stacklevel=2)
 
@@ -96,7 +97,7 @@ class _ValidationCallback(ComputeLossCallback):
         return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
 
 
-class ConfusionPenalty(_ValidationCallback):
+class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
     """Give `ConfusionPenaltyLoss` the confusion matrix of every epoch's validation.
 
     The matrix is counted in the validation's own forward passes: nothing is predicted twice, and no
@@ -144,42 +145,42 @@ class ConfusionPenalty(_ValidationCallback):
 
     loss_class = ConfusionPenaltyLoss
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.history: list[NDArray[np.floating]] = []
+    def __init__(self, loss: Any = None, *, max_history: int | None = None) -> None:
+        super().__init__(loss)
+        self.history: History = History(max_history)
 
     @property
-    def soft_labels(self) -> NDArray[np.floating]:
-        if self._loss is None:
+    def soft_labels(self) -> Any:
+        if not self.losses:
             raise InputError("soft_labels: expected after training has begun, fit was not called")
-        return self._loss.soft_labels.numpy()
-
-    def num_classes(self) -> int:
-        return self._loss.num_classes
+        return self.of_losses(lambda loss: loss.soft_labels.numpy())
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self.history = []
-        self._loss.is_fed = True
+        self.history.clear()
+        for loss in self.losses:
+            loss.begins_in(self.model)
 
     def training_state(self) -> dict[str, NDArray]:
         return {"history": np.array(self.history)}
 
     def resume(self, state: dict[str, NDArray]) -> None:
-        self.history = list(state["history"])
+        self.history[:] = list(state["history"])
 
-    def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
-        if confusion is not None:
-            self._loss.update_from_confusion(confusion)
-        self.history.append(self.soft_labels)
+    def after_validation(self, loss: ConfusionPenaltyLoss, confusion: NDArray[np.int64]) -> None:
+        loss.update_from_confusion(confusion)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.history.add(self.soft_labels)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._loss.is_fed = False
-        self.model.train_function = None  # in which the loss does not warn
+        for loss in self.losses:
+            loss.is_fed = False
         super().on_train_end(logs)
 
 
-class PriorRefresh(_ValidationCallback):
+class PriorRefresh(_ValidationCallback[LSPlusLoss]):
     """Estimate the prior of `LSPlusLoss` anew, from the validation after every so many epochs.
 
     LS+ has the prior of a network that was trained with hard labels before. With this callback it
@@ -242,40 +243,56 @@ class PriorRefresh(_ValidationCallback):
 
     loss_class = LSPlusLoss
 
-    def __init__(self, every: int = 1, shrinkage: float = 0.0) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        every: int = 1,
+        *,
+        shrinkage: float = 0.0,
+        loss: Any = None,
+        max_history: int | None = None,
+    ) -> None:
+        super().__init__(loss)
         self.every = check_count("every", every)
         self.shrinkage = check_number("shrinkage", shrinkage)
-        self.history: list[tuple[int, NDArray[np.float64]]] = []
-        self._epochs_since = 0
-
-    def num_classes(self) -> int:
-        return len(self._loss.prior)
+        self.history: History = History(max_history)
+        self._last: int | None = None  # epoch with an estimate
+        self._estimated: list[NDArray] = []  # in this epoch
+        self._refreshed = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self.history, self._epochs_since = [], 0
+        self.history.clear()
+        self._last, self._refreshed = None, False
         with self.model.distribute_strategy.scope():
-            self._loss.hold_prior(in_variables=True)
-        self.model.make_train_function(force=True)
+            for loss in self.losses:
+                loss.hold_prior(in_variables=True)
 
     def training_state(self) -> dict[str, NDArray]:
+        epochs, accuracies = zip(*self.history, strict=True) if self.history else ((), ())
         return {
-            "prior": self._loss.prior,
-            "epochs": np.array([epoch for epoch, _ in self.history], np.int64),
-            "class_accuracy": np.array([accuracy for _, accuracy in self.history]),
-            "epochs_since": np.array(self._epochs_since),
+            "prior": self.losses[0].prior,
+            "epochs": np.array(epochs, np.int64),
+            "class_accuracy": np.array(accuracies),
         }
 
     def resume(self, state: dict[str, NDArray]) -> None:
-        self._loss.set_prior(state["prior"])
-        self.history = list(zip(state["epochs"].tolist(), state["class_accuracy"], strict=True))
-        self._epochs_since = int(state["epochs_since"])
+        self.losses[0].set_prior(state["prior"])
+        self.history[:] = zip(state["epochs"].tolist(), state["class_accuracy"], strict=True)
+        self._last = self.history[-1][0] if self.history else -1
+        self._refreshed = bool(self.history)
 
-    def after_epoch(self, epoch: int, confusion: NDArray[np.int64] | None) -> None:
-        self._epochs_since += 1
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_begin(epoch, logs)
+        if self._last is None:
+            # Of a training that another callback resumed, that of its last due epoch.
+            self._last = epoch - 1
+        self._estimated = []
+
+    def after_validation(self, loss: LSPlusLoss, confusion: NDArray[np.int64]) -> None:
+        assert self._last is not None
+        is_due = (self._epoch + 1) // self.every > (self._last + 1) // self.every
         # Nothing is counted where all outputs were NaN: then it is not the data that is wrong.
-        if confusion is None or self._epochs_since < self.every or not confusion.any():
+        if not is_due or not confusion.any():
             return
         counts = confusion.sum(axis=1)
         if not counts.all() and not self.shrinkage:
@@ -287,16 +304,22 @@ class PriorRefresh(_ValidationCallback):
         accuracy = shrink_class_accuracy(
             confusion.diagonal() / np.maximum(counts, 1), counts, self.shrinkage
         )
-        self._loss.set_prior(informed_prior(accuracy))
-        self.history.append((epoch, accuracy))
-        self._epochs_since = 0
+        loss.set_prior(informed_prior(accuracy))
+        self._estimated.append(accuracy)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        if self._estimated:
+            one = len(self.losses) == 1
+            self.history.add((epoch, self._estimated[0] if one else self._estimated))
+            self._last, self._refreshed = epoch, True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if not self.history and self._validated:
+        if not self._refreshed and self._validated:
             warnings.warn(
                 f"PriorRefresh(every={self.every}): fit had fewer epochs, the prior stayed",
                 stacklevel=2,
             )
-        self._loss.hold_prior(in_variables=False)
-        self.model.train_function = None
+        for loss in self.losses:
+            loss.hold_prior(in_variables=False)
         super().on_train_end(logs)

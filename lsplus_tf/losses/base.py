@@ -7,19 +7,26 @@ probabilities, what is wrong with them, and what several devices have together, 
 from __future__ import annotations
 
 import abc
+import contextlib
+import functools
+import inspect
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_choice, check_flag
+from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction
+from lsplus_tf.losses.arrays import unpacked
+from lsplus_tf.losses.steps import show
 
 LossDtype = Literal["float32", "float64"]
+Alpha = float | Callable[[int], float]  # the same in all epochs, or a function of the epoch from 0
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -27,6 +34,16 @@ _TINY = float(np.finfo(np.float32).tiny)
 _MOST = 1.001
 # The largest numbers below 1 of 16 bits.
 _BELOW_ONE = {"float16": 0.9995, "bfloat16": 0.996}
+
+
+def alpha_at(alpha: Alpha, epoch: int) -> float:
+    """`alpha` in an epoch, counted from 0; an `InputError` unless it is in [0, 1]."""
+    if not callable(alpha):
+        return check_fraction("alpha", alpha)
+    value = alpha(epoch)
+    with contextlib.suppress(TypeError, ValueError):  # which the check says
+        value = float(value)  # of a tensor too, as Keras's schedules give
+    return check_fraction(f"alpha({epoch})", value)
 
 
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
@@ -52,20 +69,24 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     )
 
 
-def flat_samples(y_true: Any, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Class ids (N,) in the labels' own type, and outputs (N, K), of samples or pixels.
-
-    A row of zeros has the class id -1.
-    """
+def flat_samples(
+    y_true: Any, outputs: tf.Tensor, ignore_class: int | None, mask: Any
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Class ids (N,) in the labels' own type, outputs (N, K), and whether they count (N,)."""
     y_true = tf.convert_to_tensor(y_true)
+    num_classes = outputs.shape[-1]
     labels = class_ids(y_true, outputs)
+    rows = labels is None
+    counted = has_class(y_true) if rows else tf.ones_like(labels, tf.bool)
+    if ignore_class is not None:
+        given: Any = y_true if rows else labels
+        counted &= ~are_of_class(given, ignore_class, num_classes, rows=rows)
+    if mask is not None:
+        counted &= one_per_sample(tf.cast(mask, tf.bool), outputs)
     if labels is None:
         labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
-        labels = tf.where(has_class(y_true), labels, -1)
-    if outputs.shape.rank > 2:
-        labels = tf.reshape(labels, [-1])
-        outputs = tf.reshape(outputs, [-1, outputs.shape[-1]])
-    return labels, outputs
+    outputs = tf.reshape(outputs, [-1, num_classes])
+    return tf.reshape(labels, [-1]), outputs, tf.reshape(counted, [-1])
 
 
 def has_class(rows: tf.Tensor) -> tf.Tensor:
@@ -149,8 +170,9 @@ class Batch:
         None where `y_true` carries none.
     counted : tf.Tensor, shape (...), optional
         Bool, None for all True. False for a sample that is masked, of the ignored class or labelled
-        by a row of zeros, or that has weight 0 and no label or outputs to speak of. What the other
-        attributes hold of it is made up: finite numbers, which must not count.
+        by a row of zeros, that has weight 0 and no label or outputs to speak of, or that is not
+        valid where that could not be raised. What the other attributes hold of it is made up or
+        wrong: it must not count.
     """
 
     labels: tf.Tensor | None
@@ -248,6 +270,15 @@ class Batch:
         )
 
 
+class _Read(NamedTuple):
+    """What a loss was given. Of its samples, (...), each bool, None for all True."""
+
+    batch: Batch
+    valid: tf.Tensor | None  # nothing is wrong with it, or nothing is wanted of it
+    wanted: tf.Tensor | None  # something is to be computed of it
+    is_there: tf.Tensor | None  # it is neither masked nor ignored
+
+
 class ClassificationLoss(keras.losses.Loss, abc.ABC):
     """A loss of classifiers; subclasses give the losses of a `Batch`.
 
@@ -291,6 +322,14 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         """The loss of every sample, (...)."""
 
+    def losses_of(self, batch: Batch) -> tf.Tensor:
+        """The loss of every sample, (...), of a batch that is shown to who learns from it."""
+        show(self, batch)
+        return self.sample_losses(batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the `alpha` of an epoch, counted from 0, where it is a function of the epoch."""
+
     def split_labels(
         self, y_true: tf.Tensor, y_pred: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -328,15 +367,15 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
         """The loss of every sample, (...)."""
         given = y_true if isinstance(y_true, dict) else {"y_true": y_true}
         y_true, y_pred = tf.convert_to_tensor(given["y_true"]), tf.convert_to_tensor(y_pred)
-        batch, valid, is_there = self._read(y_true, y_pred, given.get("weights"), given.get("mask"))
-        losses = self.sample_losses(batch)
-        if valid is not None:
+        read = self._read(y_true, y_pred, given.get("weights"), given.get("mask"))
+        losses = self.losses_of(read.batch)
+        if read.wanted is not None:
+            losses = tf.where(read.wanted, losses, 0.0)
+        if read.valid is not None:
             # Where nothing could be raised, a wrong value must not pass for a plausible loss.
-            losses = tf.where(valid, losses, np.nan)
-        if batch.counted is not None:
-            losses = tf.where(batch.counted, losses, 0.0)
-        if is_there is not None:
-            losses._keras_mask = is_there  # Keras takes the mean over these
+            losses = tf.where(read.valid, losses, np.nan)
+        if read.is_there is not None:
+            losses._keras_mask = read.is_there  # Keras takes the mean over these
         return losses
 
     def _read(
@@ -345,11 +384,8 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
         y_pred: tf.Tensor,
         weights: tf.Tensor | None,
         mask: tf.Tensor | None,
-    ) -> tuple[Batch, tf.Tensor | None, tf.Tensor | None]:
-        """The batch, whether its samples are valid, and whether they are there; None for all.
-
-        Where nothing is masked, ignored or weighed, nothing is computed for it.
-        """
+    ) -> _Read:
+        """Where nothing is masked, ignored or weighed, nothing is computed for it."""
         logits = getattr(y_pred, "_keras_logits", None)
         values = y_pred if logits is None else logits
         from_logits = self.from_logits or logits is not None
@@ -376,14 +412,14 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             given: Any = labels if rows is None else rows
             ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
             is_there = _both(is_there, ~ignored)
-        counted = is_there if rows is None else _both(is_there, has_class(rows))
+        wanted = is_there if rows is None else _both(is_there, has_class(rows))
         if weights is not None:
             sound = _both(_both(proper, known), _finite(values))
             if rows is not None:
                 sound &= _finite(rows)
-            counted = _both(counted, sound | (weights != 0.0))
+            wanted = _both(wanted, sound | (weights != 0.0))
         if proper is not None:
-            proper = _or_absent(proper, counted)
+            proper = _or_unwanted(proper, wanted)
             refuse(
                 proper | tf.reduce_any(tf.math.is_nan(values), axis=-1),  # NaN tells of itself
                 "y_pred: expected probabilities; if these are logits, make the loss with "
@@ -391,20 +427,22 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
                 values,
             )
         if known is not None:
-            known = _or_absent(known, counted)
+            known = _or_unwanted(known, wanted)
             refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
-        if counted is not None:
+        if wanted is not None:
             # Before anything is computed of them, since 0 * NaN is NaN in gradients too.
-            of_sample = counted[..., None]
+            of_sample = wanted[..., None]
             values = tf.where(of_sample, values, 0.0 if from_logits else 1.0 / num_classes)
             if rows is None:
-                ids = tf.where(counted, ids, 0)  # of a NaN the cast makes no class at all
+                ids = tf.where(wanted, ids, 0)  # of a NaN the cast makes no class at all
             else:
                 rows = tf.where(of_sample, rows, 0.0)
-            zero_or_one = tf.cast(counted, values.dtype)
-            weights = zero_or_one if weights is None else tf.where(counted, weights, 0.0)
+            zero_or_one = tf.cast(wanted, values.dtype)
+            weights = zero_or_one if weights is None else tf.where(wanted, weights, 0.0)
+        valid = _both(proper, known)
+        counted = _both(wanted, valid)
         batch = Batch(ids, rows, values, from_logits, weights, teacher_logits, counted)
-        return batch, _both(proper, known), is_there
+        return _Read(batch, valid, wanted, is_there)
 
     def _warn_of_half_precision(self, y_pred: Any) -> None:
         """Say once that a softmax in 16 bits is too coarse for calibration."""
@@ -421,6 +459,15 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             stacklevel=3,
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _arguments(type(self)) and name in vars(self):
+            # Neither traced steps nor what the constructor made of it would see the change.
+            raise AttributeError(
+                f"{name}: expected to stay as {type(self).__name__} was made with it; make another "
+                "loss, or, of alpha, give a function of the epoch"
+            )
+        super().__setattr__(name, value)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -428,6 +475,10 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             "dtype": self.dtype,
             "ignore_class": self.ignore_class,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> ClassificationLoss:
+        return cls(**{name: _from_config(value) for name, value in config.items()})
 
 
 def _both(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None:
@@ -437,13 +488,30 @@ def _both(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None
     return first & second
 
 
-def _or_absent(fit: tf.Tensor, counted: tf.Tensor | None) -> tf.Tensor:
-    return fit if counted is None else fit | ~counted
+def _or_unwanted(fit: tf.Tensor, wanted: tf.Tensor | None) -> tf.Tensor:
+    return fit if wanted is None else fit | ~wanted
 
 
 def _finite(values: tf.Tensor) -> tf.Tensor:
     """Whether a sample's numbers (..., K) are finite."""
     return tf.reduce_all(tf.math.is_finite(values), axis=-1)
+
+
+@functools.cache
+def _arguments(cls: type) -> frozenset[str]:
+    """What instances hold of their constructor's arguments, but for Keras's name."""
+    return frozenset(inspect.signature(cls).parameters) - {"name"}
+
+
+def alpha_config(alpha: Alpha) -> Any:
+    """What a config holds of `alpha`."""
+    return keras.saving.serialize_keras_object(alpha) if callable(alpha) else alpha
+
+
+def _from_config(value: Any) -> Any:
+    if isinstance(value, dict) and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    return unpacked(value)
 
 
 def _loss_dtype(dtype: Any) -> str:

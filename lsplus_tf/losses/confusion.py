@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_fraction
-from lsplus_tf.losses.base import LossDtype
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior
 
@@ -31,8 +31,9 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
     ----------
     num_classes : int
         K >= 2.
-    alpha : float
-        Smoothing weight in [0, 1]; 0 gives cross-entropy.
+    alpha : float or callable
+        Smoothing weight in [0, 1]; 0 gives cross-entropy. Or a function of the epoch, as in
+        `LabelSmoothingLoss`; the callback tells the loss the epoch.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : str
@@ -77,7 +78,7 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
     def __init__(
         self,
         num_classes: int,
-        alpha: float = 0.1,
+        alpha: Alpha = 0.1,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "confusion_penalty",
@@ -85,17 +86,9 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        self.alpha = check_fraction("alpha", alpha)
         evenly = _shares_of_errors(np.zeros_like(uniform_prior(num_classes)))
         super().__init__(
-            evenly,
-            from_logits,
-            reduction,
-            name,
-            dtype,
-            hard=1.0 - self.alpha,
-            soft=self.alpha,
-            ignore_class=ignore_class,
+            evenly, alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class
         )
 
     def update_from_confusion(self, confusion: ArrayLike) -> None:
@@ -125,13 +118,17 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
                 f"confusion: expected finite counts >= 0, received {counts[k, j]} at [{k}, {j}]"
             )
         self.soft_labels.assign(_shares_of_errors(counts).astype(self.dtype))
-        self.is_fed = True
+        self.is_fed = self._feeding.renewed = True
 
     def _state(self) -> dict[str, Any]:
         return {"shares_of_errors": self.soft_labels}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes, "alpha": self.alpha}
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "alpha": alpha_config(self.alpha),
+        }
 
 
 def _shares_of_errors(counts: NDArray[np.float64]) -> NDArray[np.float64]:

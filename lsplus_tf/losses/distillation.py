@@ -21,11 +21,16 @@ from lsplus_tf.errors import (
     check_positive,
 )
 from lsplus_tf.losses.base import (
+    Alpha,
     Batch,
     ClassificationLoss,
     LossDtype,
+    alpha_at,
+    alpha_config,
     at_least_float32,
 )
+from lsplus_tf.losses.feeding import NOT_TOLD, Feeding, noticing_training
+from lsplus_tf.losses.target_matrix import variable_of
 
 
 class DistillationLoss(ClassificationLoss):
@@ -41,7 +46,7 @@ class DistillationLoss(ClassificationLoss):
 
     def __init__(
         self,
-        alpha: float,
+        alpha: Alpha,
         temperature: float,
         multiplier: float,
         convention: Convention,
@@ -53,7 +58,12 @@ class DistillationLoss(ClassificationLoss):
         ignore_class: int | None = None,
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        self.alpha = check_fraction("alpha", alpha)
+        self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
+        self._alpha: Any = alpha_at(alpha, 0)
+        self._feeding: Feeding | None = None
+        if callable(alpha):
+            self._alpha = variable_of(np.array(self._alpha, self.dtype))
+            self._feeding = Feeding(type(self).__name__, NOT_TOLD)
         self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
         self.convention = check_choice("convention", convention, Convention)
@@ -66,24 +76,38 @@ class DistillationLoss(ClassificationLoss):
         """What divides the logits in the KL term."""
         return self.temperature
 
-    def divergence_weight(self, num_classes: int) -> float:
+    def set_epoch(self, epoch: int) -> None:
+        if self._feeding is not None:
+            self._feeding.is_fed = True
+            self._alpha.assign(alpha_at(self.alpha, epoch))
+
+    def divergence_weight(self, num_classes: int) -> Any:
         """What the KL term, summed over classes, is multiplied by."""
         # PyTorch's mean, which the released code takes, is over classes as well as samples.
         released = self.convention == "released_code"
-        return self.alpha * self.multiplier / (num_classes if released else 1)
+        return self._alpha * self.multiplier / (num_classes if released else 1)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         weight = self.divergence_weight(batch.num_classes)
-        if not weight:
-            return (1.0 - self.alpha) * batch.cross_entropy
+        if self._feeding is None and not weight:
+            return (1.0 - self._alpha) * batch.cross_entropy
         logits = batch.values if batch.from_logits else batch.log_probabilities
         divergence = self.divergence(batch, _softened(logits, self.student_temperature()))
-        return (1.0 - self.alpha) * batch.cross_entropy + weight * divergence
+        losses = (1.0 - self._alpha) * batch.cross_entropy + weight * divergence
+        return losses if self._feeding is None else noticing_training(losses, self._feeding)
+
+    def save_own_variables(self, store: Any) -> None:
+        if self._feeding is not None:
+            store["alpha"] = self._alpha.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        if self._feeding is not None and "alpha" in store:
+            self._alpha.assign(store["alpha"][...])
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "alpha": self.alpha,
+            "alpha": alpha_config(self.alpha),
             "temperature": self.temperature,
             "multiplier": self.multiplier,
             "convention": self.convention,
@@ -100,8 +124,9 @@ class TfKDRegularizationLoss(DistillationLoss):
 
     Parameters
     ----------
-    alpha : float
-        Weight of the teacher in [0, 1]; 0 gives cross-entropy.
+    alpha : float or callable
+        Weight of the teacher in [0, 1]; 0 gives cross-entropy. Or a function of the epoch, as in
+        `LabelSmoothingLoss`.
     temperature : float
         T > 0.
     correct_probability : float
@@ -144,7 +169,7 @@ class TfKDRegularizationLoss(DistillationLoss):
 
     def __init__(
         self,
-        alpha: float = 0.1,
+        alpha: Alpha = 0.1,
         temperature: float = 20.0,
         correct_probability: float = 0.99,
         multiplier: float = 1.0,
@@ -216,8 +241,9 @@ class TfKDSelfTrainingLoss(DistillationLoss):
 
     Parameters
     ----------
-    alpha : float
-        Weight of the teacher in [0, 1]; 0 gives cross-entropy.
+    alpha : float or callable
+        Weight of the teacher in [0, 1]; 0 gives cross-entropy. Or a function of the epoch, as in
+        `LabelSmoothingLoss`.
     temperature : float
         T > 0.
     multiplier : float
@@ -263,7 +289,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
 
     def __init__(
         self,
-        alpha: float = 0.1,
+        alpha: Alpha = 0.1,
         temperature: float = 20.0,
         multiplier: float = 1.0,
         convention: Convention = "standard",
@@ -286,7 +312,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
             ignore_class=ignore_class,
         )
 
-    def divergence_weight(self, num_classes: int) -> float:
+    def divergence_weight(self, num_classes: int) -> Any:
         weight = super().divergence_weight(num_classes)
         return weight * self.temperature**2 if self.convention == "released_code" else weight
 

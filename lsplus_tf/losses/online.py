@@ -10,7 +10,8 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError, check_choice, check_fraction, check_number
-from lsplus_tf.losses.base import LossDtype, flat_samples
+from lsplus_tf.losses.arrays import held, packed
+from lsplus_tf.losses.base import Alpha, Batch, LossDtype, alpha_config, flat_samples
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
@@ -28,16 +29,17 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
     being accumulated; `lsplus_tf.callbacks.OnlineLabelSmoothing` feeds it during `fit`. Training
     without the callback warns, since S then stays uniform.
 
-    In a training loop of your own call `accumulate(y_true, y_pred)` beside the loss, before the
-    gradient is taken, and `update_soft_labels()` after every epoch.
+    In a training loop of your own call `accumulate(y_true, y_pred)` beside the loss, and
+    `update_soft_labels()` after every epoch.
 
     Parameters
     ----------
     num_classes : int
         K >= 2.
-    alpha : float
+    alpha : float or callable
         Weight of the **hard** labels in [0, 1], as in the paper (1 gives cross-entropy; LS and LS+
-        use alpha for the smoothing instead). The paper uses 0.5.
+        use alpha for the smoothing instead). The paper uses 0.5. Or a function of the epoch, as in
+        `LabelSmoothingLoss`; the callback tells the loss the epoch.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
     empty_class : {"uniform", "keep", "zeros"}
@@ -102,11 +104,15 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         "callbacks=[lsplus_tf.callbacks.OnlineLabelSmoothing()], or call "
         "loss.accumulate(y_true, y_pred) in your own loop."
     )
+    not_renewed = (
+        "what it accumulated never became its soft labels: call loss.update_soft_labels() after "
+        "every epoch of your own loop."
+    )
 
     def __init__(
         self,
         num_classes: int,
-        alpha: float = 0.5,
+        alpha: Alpha = 0.5,
         from_logits: bool = False,
         empty_class: EmptyClass = "uniform",
         reduction: str = "sum_over_batch_size",
@@ -120,24 +126,26 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         prior_weight: float = 0.5,
         ignore_class: int | None = None,
     ) -> None:
-        self.alpha = check_fraction("alpha", alpha)
         self.empty_class = check_choice("empty_class", empty_class, EmptyClass)
         self.soft_weight = soft_weight
-        soft = 1.0 - self.alpha if soft_weight is None else check_number("soft_weight", soft_weight)
+        if soft_weight is not None:
+            check_number("soft_weight", soft_weight)
         if freeze_above is not None:
             freeze_above = check_fraction("freeze_above", freeze_above)
         self.freeze_above = freeze_above
         self.prior_weight = check_fraction("prior_weight", prior_weight)
         uniform = uniform_prior(num_classes)
-        self.initial: Any = initial
-        self.prior: NDArray[np.float64] | None = None
+        if prior is None:
+            self.prior: NDArray[np.float64] | None = None
+        if isinstance(initial, str):
+            self.initial: Any = initial
         if prior is not None:
             if not isinstance(initial, str) or initial != "uniform":
                 raise InputError(
                     "initial: expected none beside prior, which is the first matrix; "
                     f"received {initial!r}"
                 )
-            first = self.prior = _check_matrix("prior", prior, len(uniform))
+            first = self.prior = held(_check_matrix("prior", prior, len(uniform)))
         elif isinstance(initial, str):
             matrices = {
                 "uniform": uniform,
@@ -146,18 +154,17 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             }
             first = matrices[check_choice("initial", initial, FirstMatrix)]
         else:
-            first = self.initial = _check_matrix("initial", initial, len(uniform))
+            first = self.initial = held(_check_matrix("initial", initial, len(uniform)))
         super().__init__(
             first,
+            alpha,
             from_logits,
             reduction,
             name,
             dtype,
-            hard=self.alpha,
-            soft=soft,
             # Otherwise they need not. And the fused operation would be no faster here: in a
             # training step the log-softmax is there for the accumulation already.
-            rows_sum_to_one=self.alpha == 1.0 and soft == 0.0,
+            rows_sum_to_one=alpha == 1.0 and not soft_weight,
             ignore_class=ignore_class,
         )
         self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(self.dtype)
@@ -171,6 +178,9 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             name="sums",
         )
 
+    def weights(self, alpha: float) -> tuple[float, float]:
+        return alpha, 1.0 - alpha if self.soft_weight is None else self.soft_weight
+
     def accumulate(self, y_true: Any, y_pred: Any, from_logits: bool | None = None) -> None:
         """Add the softmaxes of correct predictions to their classes' sums.
 
@@ -178,32 +188,46 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         ----------
         y_true, y_pred : array_like
             As the loss takes them. No gradient flows. Rows with NaN, and rows whose label is
-            outside 0..K-1, are left out.
+            outside 0..K-1, are left out; so are those that the loss leaves out, by a mask or
+            `ignore_class`, and rows of zeros.
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
         """
-        self.is_fed = True
+        self.is_fed = self._feeding.in_own_loop = True
         outputs = getattr(y_pred, "_keras_logits", y_pred)
         from_logits = self.from_logits if from_logits is None else from_logits
         from_logits = from_logits or outputs is not y_pred
-        outputs = tf.stop_gradient(tf.cast(outputs, self.dtype))
-        self.check_num_classes(outputs.shape[-1])
-        labels, outputs = flat_samples(y_true, outputs)
-        # On CPUs the softmax kernel takes 0.1 ms more than this, whatever the size.
-        probabilities = tf.exp(tf.nn.log_softmax(outputs)) if from_logits else outputs
-        predicted = tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        outputs = tf.cast(outputs, self.dtype)
+        mask = getattr(y_pred, "_keras_mask", None)
+        labels, outputs, counted = flat_samples(y_true, outputs, self.ignore_class, mask)
         # Compared in the labels' type: a NaN label equals nothing, and casting it makes it a class.
-        correct = tf.cast(predicted, labels.dtype) == labels
+        ids = tf.cast(labels, tf.int32)
+        counted &= tf.cast(ids, labels.dtype) == labels
+        self.accumulate_batch(Batch(ids, None, outputs, from_logits, None, counted=counted))
+
+    def accumulate_batch(self, batch: Batch) -> None:
+        """Add the samples that the loss was asked about; for callbacks."""
+        self.check_num_classes(batch.num_classes)
+        probabilities = tf.stop_gradient(batch.probabilities)
+        correct = batch.predicted == batch.classes
         correct &= tf.math.is_finite(tf.reduce_sum(probabilities, axis=-1))
+        if batch.counted is not None:
+            correct &= batch.counted
         # Segment sums leave out negative ids, and with them the NaN that zero weights would keep.
-        segments = tf.where(correct, predicted, -1)
+        segments = tf.where(correct, batch.predicted, -1)
         self._sums.assign_add(
             tf.math.unsorted_segment_sum(probabilities, segments, self.num_classes)
         )
 
-    def update_soft_labels(self) -> None:
-        """Make the accumulated means the new soft labels, and start accumulating anew."""
+    def update_soft_labels(self) -> bool:
+        """Make the accumulated means the new soft labels, and start accumulating anew.
+
+        Returns
+        -------
+        bool
+            Whether anything was accumulated.
+        """
         sums, before = tf.convert_to_tensor(self._sums), tf.convert_to_tensor(self.soft_labels)
         # Every softmax sums to 1, so a row's sum is the number of its predictions.
         counts = tf.reduce_sum(sums, axis=1, keepdims=True)
@@ -214,6 +238,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         otherwise = before if self.empty_class == "keep" else self._blended(self._empty_rows)
         self.soft_labels.assign(tf.where(counts > 0, rows, otherwise))
         self.reset_accumulator()
+        self._feeding.renewed = True
+        return bool(tf.reduce_any(counts > 0))
 
     def _blended(self, rows: Any) -> Any:
         if self.prior is None:
@@ -229,19 +255,16 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         return {**super()._state(), "sums": self._sums}
 
     def get_config(self) -> dict[str, Any]:
-        def listed(value: Any) -> Any:
-            # A list, since Keras gives an array in a config back as a dict.
-            return value.tolist() if isinstance(value, np.ndarray) else value
-
+        initial = self.initial
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "alpha": self.alpha,
+            "alpha": alpha_config(self.alpha),
             "empty_class": self.empty_class,
             "soft_weight": self.soft_weight,
-            "initial": listed(self.initial),
+            "initial": initial if isinstance(initial, str) else packed(initial),
             "freeze_above": self.freeze_above,
-            "prior": listed(self.prior),
+            "prior": None if self.prior is None else packed(self.prior),
             "prior_weight": self.prior_weight,
         }
 

@@ -71,10 +71,14 @@ class PenaltyLoss(ClassificationLoss):
             return self.base.split_labels(y_true, y_pred)
         return super().split_labels(y_true, y_pred)
 
+    def set_epoch(self, epoch: int) -> None:
+        if isinstance(self.base, ClassificationLoss):
+            self.base.set_epoch(epoch)
+
     def base_losses(self, batch: Batch) -> tf.Tensor:
         """What the penalty is added to, (...)."""
         if isinstance(self.base, ClassificationLoss):
-            return self.base.sample_losses(batch)
+            return self.base.losses_of(batch)
         if self.base == "hard_labels":
             return batch.cross_entropy
         return tf.zeros_like(batch.values[..., 0])
@@ -88,10 +92,3 @@ class PenaltyLoss(ClassificationLoss):
         if isinstance(base, ClassificationLoss):
             base = keras.losses.serialize(base)
         return {**super().get_config(), "weight": self.weight, "base": base}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> PenaltyLoss:
-        base = config["base"]
-        if isinstance(base, dict):
-            base = keras.losses.deserialize(base)
-        return cls(**{**config, "base": base})

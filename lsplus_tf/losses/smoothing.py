@@ -6,14 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
-from lsplus_tf.errors import InputError, check_fraction, check_number
-from lsplus_tf.losses.base import LossDtype
-from lsplus_tf.losses.target_matrix import TargetMatrixLoss, variable_of
-from lsplus_tf.priors import check_prior
+from lsplus_tf.errors import InputError, check_number
+from lsplus_tf.losses.arrays import held, packed
+from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
+from lsplus_tf.losses.target_matrix import TargetMatrixLoss
+from lsplus_tf.priors import check_prior, uniform_prior
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -27,8 +27,10 @@ class LabelSmoothingLoss(TargetMatrixLoss):
 
     Parameters
     ----------
-    alpha : float
-        Smoothing weight in [0, 1]; 0 gives cross-entropy. The LS+ authors used 0.1.
+    alpha : float or callable
+        Smoothing weight in [0, 1]; 0 gives cross-entropy. The LS+ authors used 0.1. Or a function
+        of the epoch, counted from 0, that gives it: then `lsplus_tf.callbacks.AlphaSchedule` tells
+        the loss the epoch in `fit`, and `set_epoch` in a loop of your own.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : str
@@ -68,7 +70,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
 
     def __init__(
         self,
-        alpha: float = 0.1,
+        alpha: Alpha = 0.1,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "label_smoothing",
@@ -76,20 +78,12 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        self.alpha = check_fraction("alpha", alpha)
         super().__init__(
-            None,
-            from_logits,
-            reduction,
-            name,
-            dtype,
-            hard=1.0 - self.alpha,
-            soft=self.alpha,
-            ignore_class=ignore_class,
+            None, alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": self.alpha}
+        return {**super().get_config(), "alpha": alpha_config(self.alpha)}
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -129,9 +123,7 @@ class HardLabelLoss(TargetMatrixLoss):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        super().__init__(
-            None, from_logits, reduction, name, dtype, hard=1.0, soft=0.0, ignore_class=ignore_class
-        )
+        super().__init__(None, 0.0, from_logits, reduction, name, dtype, ignore_class=ignore_class)
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -146,8 +138,9 @@ class LSPlusLoss(TargetMatrixLoss):
     ----------
     prior : array_like, shape (K, K)
         Row k the distribution v^k; see `lsplus_tf.priors.informed_prior`.
-    alpha : float
-        Weight of the prior in [0, 1]; 0 gives cross-entropy. The authors used 0.5.
+    alpha : float or callable
+        Weight of the prior in [0, 1]; 0 gives cross-entropy. The authors used 0.5. Or a function of
+        the epoch, as in `LabelSmoothingLoss`.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : str
@@ -183,7 +176,7 @@ class LSPlusLoss(TargetMatrixLoss):
     def __init__(
         self,
         prior: ArrayLike,
-        alpha: float = 0.5,
+        alpha: Alpha = 0.5,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "ls_plus",
@@ -191,25 +184,30 @@ class LSPlusLoss(TargetMatrixLoss):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        self.prior = check_prior(prior)
-        self.alpha = check_fraction("alpha", alpha)
         super().__init__(
-            self.prior,
+            held(check_prior(prior)),
+            alpha,
             from_logits,
             reduction,
             name,
             dtype,
-            hard=1.0 - self.alpha,
-            soft=self.alpha,
-            constants=self._entropies(),
             ignore_class=ignore_class,
         )
+        self._is_first_prior = True
+
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        """The prior (K, K) in use."""
+        assert self._matrix is not None
+        return self._matrix
+
+    def constants_at(self, alpha: float) -> NDArray[np.float64]:
+        # What KL has on top of cross-entropy.
+        return alpha * xlogy(self.prior, self.prior).sum(axis=1)
 
     def hold_prior(self, *, in_variables: bool) -> None:
         """Hold the prior in variables, which traced steps read anew, or else in constants."""
-        self._rows, self._constants = self._arrays()
-        if in_variables:
-            self._rows, self._constants = variable_of(self._rows), variable_of(self._constants)
+        self._hold(in_variables=in_variables or callable(self.alpha))
 
     def set_prior(self, prior: ArrayLike) -> None:
         """Replace the prior by another of the same shape.
@@ -217,28 +215,27 @@ class LSPlusLoss(TargetMatrixLoss):
         A step that was traced before keeps the prior that it had, unless that is in variables; in
         `fit`, `lsplus_tf.callbacks.PriorRefresh` sees to it.
         """
-        checked = check_prior(prior)
+        checked = held(check_prior(prior))
         if checked.shape != self.prior.shape:
             raise InputError(
                 f"prior: expected shape {self.prior.shape}, received shape {checked.shape}"
             )
-        self.prior = checked
-        if isinstance(self._rows, tf.Variable):
-            for variable, array in zip((self._rows, self._constants), self._arrays(), strict=True):
-                variable.assign(array)
-        else:
-            self._rows, self._constants = self._arrays()
+        self._matrix, self._is_first_prior = checked, False
+        self._renew_tables()
 
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.targets_of_classes(self.prior), self._entropies().astype(self.dtype)
+    def save_own_variables(self, store: Any) -> None:
+        super().save_own_variables(store)
+        if not self._is_first_prior:  # which the config has, but not a file of weights
+            store["prior"] = self.prior
 
-    def _entropies(self) -> np.ndarray:
-        """What KL has on top of cross-entropy, (K,)."""
-        return self.alpha * xlogy(self.prior, self.prior).sum(axis=1)
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(store)
+        if "prior" in store:
+            self.set_prior(store["prior"][...])
 
     def get_config(self) -> dict[str, Any]:
-        # A list, since Keras gives an array in a config back as a dict.
-        return {**super().get_config(), "prior": self.prior.tolist(), "alpha": self.alpha}
+        config = {"prior": packed(self.prior), "alpha": alpha_config(self.alpha)}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -252,8 +249,9 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
     ----------
     class_counts : array_like, shape (K,)
         Training samples per class, or anything in proportion to them.
-    alpha : float
-        Smoothing of a class without samples, in [0, 1].
+    alpha : float or callable
+        Smoothing of a class without samples, in [0, 1], or a function of the epoch, as in
+        `LabelSmoothingLoss`.
     gamma : float
         What the smoothing of the most common class has on top, >= 0, at most 1 - alpha.
     from_logits : bool
@@ -292,7 +290,7 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
     def __init__(
         self,
         class_counts: ArrayLike,
-        alpha: float = 0.1,
+        alpha: Alpha = 0.1,
         gamma: float = 0.01,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -302,24 +300,25 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         ignore_class: int | None = None,
     ) -> None:
         self.class_counts = _check_class_counts(class_counts)
-        self.alpha = check_fraction("alpha", alpha)
         self.gamma = check_number("gamma", gamma)
-        if self.alpha + self.gamma > 1.0:
-            raise InputError(
-                f"gamma: expected at most 1 - alpha, received {gamma:g} with alpha={alpha:g}"
-            )
-        smoothing = self.alpha + self.gamma * self.class_counts / self.class_counts.max()
-        rows = np.diag(1.0 - smoothing) + smoothing[:, None] / len(smoothing)
+        uniform = uniform_prior(len(self.class_counts))
         super().__init__(
-            rows, from_logits, reduction, name, dtype, hard=0.0, soft=1.0, ignore_class=ignore_class
+            uniform, alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class
         )
 
+    def targets_at(self, alpha: float) -> NDArray[np.float64]:
+        if alpha + self.gamma > 1.0:
+            raise InputError(
+                f"gamma: expected at most 1 - alpha, received {self.gamma:g} with alpha={alpha:g}"
+            )
+        smoothing = alpha + self.gamma * self.class_counts / self.class_counts.max()
+        return np.diag(1.0 - smoothing) + smoothing[:, None] / len(smoothing)
+
     def get_config(self) -> dict[str, Any]:
-        # A list, since Keras gives an array in a config back as a dict.
         return {
             **super().get_config(),
-            "class_counts": self.class_counts.tolist(),
-            "alpha": self.alpha,
+            "class_counts": packed(self.class_counts),
+            "alpha": alpha_config(self.alpha),
             "gamma": self.gamma,
         }
 

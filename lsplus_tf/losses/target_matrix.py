@@ -7,14 +7,24 @@ confusion penalties differ in the matrix whose rows are looked up, and in when i
 from __future__ import annotations
 
 import warnings
+import weakref
 from typing import Any, ClassVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, matrix_product
+from lsplus_tf.errors import InputError, check_fraction
+from lsplus_tf.losses.base import (
+    Alpha,
+    Batch,
+    ClassificationLoss,
+    LossDtype,
+    alpha_at,
+    matrix_product,
+)
+from lsplus_tf.losses.feeding import NOT_TOLD, Feeding, noticing_training
 
 
 class TargetMatrixLoss(ClassificationLoss):
@@ -22,18 +32,18 @@ class TargetMatrixLoss(ClassificationLoss):
 
     A matrix that stays is put together with the hard labels once, so that a step looks up one row.
     One that something renews between epochs is a variable, saved in `.keras` and `.weights.h5`: of
-    the losses that say what to do when they are `not_fed`.
+    the losses that say what to do when they are `not_fed`. What depends on an alpha that is a
+    function of the epoch is in variables too.
 
     Parameters
     ----------
     matrix : ndarray, shape (K, K), or None
         M, rows = true classes; None is 1/K everywhere, of any number of classes.
+    alpha : float or callable
+        What `weights` makes hard and soft from, in [0, 1], or a function of the epoch that gives
+        it.
     from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
-    hard, soft : float
-        The weights of the two terms, >= 0.
-    constants : ndarray, shape (K,), optional
-        What c adds to the losses of a class; None is nothing.
     rows_sum_to_one : bool
         Whether rows of targets do. TensorFlow's fused cross-entropy is faster, and its gradient
         right for such rows only.
@@ -47,41 +57,125 @@ class TargetMatrixLoss(ClassificationLoss):
     """
 
     num_classes_from: ClassVar[str]  # the argument that tells K, for messages
-    not_fed: ClassVar[str] = ""  # what is missing where nothing renews M, and what to do
+    # What is missing where nothing renews M, or feeds what is never made to M, and what to do.
+    not_fed: ClassVar[str] = ""
+    not_renewed: ClassVar[str] = ""
 
     def __init__(
         self,
         matrix: NDArray[np.float64] | None,
+        alpha: Alpha,
         from_logits: bool,
         reduction: str,
         name: str,
         dtype: LossDtype,
         *,
-        hard: float,
-        soft: float,
-        constants: NDArray[np.float64] | None = None,
         rows_sum_to_one: bool = True,
         ignore_class: int | None = None,
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        self._hard, self._soft = hard, soft
+        self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
+        self._alpha_now = alpha_at(alpha, 0)
+        self._hard: Any
+        self._soft: Any
+        self._hard, self._soft = self.weights(self._alpha_now)
+        if callable(alpha):
+            self._hard, self._soft = (
+                variable_of(np.array(weight, self.dtype)) for weight in (self._hard, self._soft)
+            )
         self._rows_sum_to_one = rows_sum_to_one
+        self._matrix = matrix
         self._rows: NDArray | tf.Variable | None = None  # M, or targets that stay
         self._constants: NDArray | tf.Variable | None = None
-        self.is_fed = False
+        self._changes = bool(self.not_fed) or callable(alpha)
+        self._feeding = Feeding(type(self).__name__, self.not_fed or NOT_TOLD, self.not_renewed)
+        self._awaits_state = False
+        if self._changes:
+            weakref.finalize(self, self._feeding.at_end)
         if matrix is None:
             return
         self.num_classes = len(matrix)
         if self.not_fed:
             self.soft_labels = self._rows = variable_of(matrix.astype(self.dtype), "soft_labels")
         else:
-            self._rows = self.targets_of_classes(matrix)
-        if constants is not None:
-            self._constants = constants.astype(self.dtype)
+            self._hold(in_variables=callable(alpha))
 
-    def targets_of_classes(self, matrix: NDArray[np.float64]) -> NDArray:
-        """The targets (K, K) with a matrix M that stays."""
-        return (self._hard * np.eye(len(matrix)) + self._soft * matrix).astype(self.dtype)
+    def weights(self, alpha: float) -> tuple[float, float]:
+        """The weights of the hard and of the soft labels."""
+        return 1.0 - alpha, alpha
+
+    def targets_at(self, alpha: float) -> NDArray[np.float64]:
+        """The targets (K, K) of the classes with a matrix that stays."""
+        assert self._matrix is not None
+        hard, soft = self.weights(alpha)
+        return hard * np.eye(self.num_classes) + soft * self._matrix
+
+    def constants_at(self, alpha: float) -> NDArray[np.float64] | None:
+        """c (K,) of the classes, or None."""
+        del alpha
+        return None
+
+    def _tables(self) -> tuple[NDArray, NDArray | None]:
+        constants = self.constants_at(self._alpha_now)
+        targets = self.targets_at(self._alpha_now).astype(self.dtype)
+        return targets, None if constants is None else constants.astype(self.dtype)
+
+    def _hold(self, *, in_variables: bool) -> None:
+        """Hold the tables in variables, which traced steps read anew, or else in constants."""
+        self._rows, self._constants = self._tables()
+        if in_variables:
+            self._rows = variable_of(self._rows)
+            if self._constants is not None:
+                self._constants = variable_of(self._constants)
+
+    def _renew_tables(self) -> None:
+        """Make the tables anew of the matrix and alpha."""
+        if not isinstance(self._rows, tf.Variable):
+            self._rows, self._constants = self._tables()
+            return
+        for variable, table in zip((self._rows, self._constants), self._tables(), strict=True):
+            if variable is not None:
+                variable.assign(table)
+
+    def set_epoch(self, epoch: int) -> None:
+        if callable(self.alpha):
+            self._set_alpha(alpha_at(self.alpha, epoch))
+            if not self.not_fed:
+                self.is_fed = True
+
+    def _set_alpha(self, alpha: float) -> None:
+        self._alpha_now = alpha
+        for variable, weight in zip((self._hard, self._soft), self.weights(alpha), strict=True):
+            variable.assign(weight)
+        if self._rows is not None and not self.not_fed:
+            self._renew_tables()
+
+    @property
+    def is_fed(self) -> bool:
+        return self._feeding.is_fed
+
+    @is_fed.setter
+    def is_fed(self, fed: bool) -> None:
+        self._feeding.is_fed = fed
+
+    def begins_in(self, model: keras.Model) -> None:
+        """A training of `model` begins in which a callback renews the soft labels."""
+        self.is_fed = True
+        other, is_new = _OF_MODELS.get(model), not (self._feeding.renewed or self._awaits_state)
+        if other is not None and other is not self._feeding and other.renewed and is_new:
+            warnings.warn(
+                f"{self.name}: the model was compiled anew, with a new loss, so that its soft "
+                "labels begin anew; to go on with those there are, compile with the same loss",
+                stacklevel=3,
+            )
+        shared = [m for m, feeding in _OF_MODELS.items() if feeding is self._feeding]
+        if any(m is not model for m in shared):
+            warnings.warn(
+                f"{self.name}: one loss object is in two models, which share its soft labels; give "
+                "each model its own",
+                stacklevel=3,
+            )
+        _OF_MODELS[model] = self._feeding
 
     def targets(self, batch: Batch) -> tf.Tensor:
         """The target rows (..., K); of soft labels the mixture of their classes' rows."""
@@ -91,18 +185,20 @@ class TargetMatrixLoss(ClassificationLoss):
         rows = _looked_up(self._rows, batch)
         return self._labels(batch) + self._soft * rows if self.not_fed else rows
 
-    def _labels(self, batch: Batch, everywhere: float = 0.0) -> tf.Tensor:
+    def _labels(self, batch: Batch, everywhere: Any = 0.0) -> tf.Tensor:
         """hard times the labels, (..., K), plus the same `everywhere`."""
-        if batch.given_rows is not None:
-            rows = batch.given_rows if self._hard == 1.0 else self._hard * batch.given_rows
-            return rows + everywhere if everywhere else rows
-        return tf.one_hot(
-            batch.labels,
-            batch.num_classes,
-            on_value=self._hard + everywhere,
-            off_value=everywhere,
-            dtype=self.dtype,
-        )
+        if batch.given_rows is None:
+            return tf.one_hot(
+                batch.labels,
+                batch.num_classes,
+                on_value=self._hard + everywhere,
+                off_value=everywhere,
+                dtype=self.dtype,
+            )
+        rows = batch.given_rows
+        if callable(self.alpha) or self._hard != 1.0:
+            rows = self._hard * rows
+        return rows + everywhere if tf.is_tensor(everywhere) or everywhere else rows
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         # Soft labels from elsewhere, and so their mixtures, need not sum to 1.
@@ -110,23 +206,17 @@ class TargetMatrixLoss(ClassificationLoss):
         losses = batch.cross_entropy_with(self.targets(batch), unit_rows=unit_rows)
         if self._constants is not None:
             losses += _looked_up(self._constants, batch)
-        return self._warning_in_training(losses) if self.not_fed else losses
-
-    def _warning_in_training(self, losses: tf.Tensor) -> tf.Tensor:
-        # The loss is not told whether it trains or evaluates, but only training takes a gradient:
-        # the inner function runs when the gradient is traced.
-        @tf.custom_gradient
-        def warn_in_training(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-            def gradient(upstream: tf.Tensor) -> tf.Tensor:
-                if not self.is_fed:
-                    warnings.warn(
-                        f"{type(self).__name__} is being trained, but {self.not_fed}", stacklevel=2
-                    )
-                return upstream
-
-            return tf.identity(values), gradient
-
-        return warn_in_training(losses)
+        if not self._changes:
+            return losses
+        if self._awaits_state:
+            self._awaits_state = False
+            warnings.warn(
+                f"{self.name}: expected the soft labels that it was trained with, which were not "
+                "where it came from: .h5 files and copies of a config have none. They are those "
+                "of a new loss; .keras and .weights.h5 files keep them",
+                stacklevel=2,
+            )
+        return noticing_training(losses, self._feeding)
 
     def check_num_classes(self, num_classes: int) -> None:
         if num_classes != self.num_classes:
@@ -140,15 +230,39 @@ class TargetMatrixLoss(ClassificationLoss):
         return {"soft_labels": self.soft_labels} if self.not_fed else {}
 
     def save_own_variables(self, store: Any) -> None:
+        if self._changes:
+            self._feeding.at_end()
         for name, variable in self._state().items():
             store[name] = tf.convert_to_tensor(variable).numpy()
+        if callable(self.alpha):
+            store["alpha"] = np.array(self._alpha_now)
 
     def load_own_variables(self, store: Any) -> None:
         # Weights that were saved under another loss hold no state of this; that here then stays.
         state = self._state()
-        if all(name in store for name in state):
+        if state and all(name in store for name in state):
+            self._awaits_state = False
+            self._feeding.renewed = True
             for name, variable in state.items():
                 variable.assign(store[name][...])
+        if callable(self.alpha) and "alpha" in store:
+            self._set_alpha(float(store["alpha"][...]))
+
+    def get_config(self) -> dict[str, Any]:
+        renewed = self.not_fed and (self._awaits_state or self._feeding.renewed)
+        return {**super().get_config(), **({"renewed": True} if renewed else {})}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TargetMatrixLoss:
+        config = dict(config)
+        renewed = config.pop("renewed", False)
+        loss = super().from_config(config)
+        loss._awaits_state = renewed
+        return loss
+
+
+# The feeding of the loss whose soft labels a model's last training renewed.
+_OF_MODELS: weakref.WeakKeyDictionary[keras.Model, Feeding] = weakref.WeakKeyDictionary()
 
 
 def variable_of(array: NDArray, name: str | None = None) -> tf.Variable:

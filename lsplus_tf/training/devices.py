@@ -160,11 +160,18 @@ def fit(
         As in `fit`.
     """
     strategy = model.distribute_strategy
-    # Callbacks have these made anew where a step changes.
+    # Callbacks wrap the steps, and have these made anew where a step changes.
+    model.train_step = functools.partial(_train_step, model)
+    model.test_step = functools.partial(_test_step, model)
     model.make_train_function = functools.partial(_make_train_function, model)
     model.make_test_function = functools.partial(_make_test_function, model)
     listed = keras.callbacks.CallbackList(
-        callbacks, model=model, epochs=epochs, steps=steps_per_epoch, verbose=0
+        callbacks,
+        add_history=True,
+        model=model,
+        epochs=epochs,
+        steps=steps_per_epoch,
+        verbose=0,
     )
     model.stop_training = False
     model.make_train_function()
@@ -221,27 +228,35 @@ def _distributed(strategy: tf.distribute.Strategy, batches: Batches) -> Any:
     return strategy.distribute_datasets_from_function(of_this_host)
 
 
+def _train_step(model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        # Keras divides it by the number of devices.
+        loss = model.compute_loss(images, labels, outputs, None, training=True)
+        count = tf.cast(tf.shape(images)[0], loss.dtype)
+        devices = model.distribute_strategy.num_replicas_in_sync
+        share = count * devices / sum_over_replicas(count)
+        scaled = model.optimizer.scale_loss(share * loss)
+    weights = model.trainable_weights
+    model.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
+    _measure(model, images, labels, outputs, loss)
+    return sum_over_replicas(share * loss)
+
+
+def _test_step(model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> None:
+    outputs = model(images, training=False)
+    loss = model.compute_loss(images, labels, outputs, None, training=False)
+    _measure(model, images, labels, outputs, loss)
+
+
 def _make_train_function(model: keras.Model, force: bool = False) -> None:
     if model.train_function is not None and not force:
         return
     strategy = model.distribute_strategy
 
-    def step(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            outputs = model(images, training=True)
-            # Keras divides it by the number of devices.
-            loss = model.compute_loss(images, labels, outputs, None, training=True)
-            count = tf.cast(tf.shape(images)[0], loss.dtype)
-            share = count * strategy.num_replicas_in_sync / sum_over_replicas(count)
-            scaled = model.optimizer.scale_loss(share * loss)
-        weights = model.trainable_weights
-        model.optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights, strict=True))
-        _measure(model, images, labels, outputs, loss)
-        return sum_over_replicas(share * loss)
-
     @tf.function(reduce_retracing=True)
     def train_function(iterator: Any) -> dict[str, tf.Tensor]:
-        losses = strategy.run(step, args=iterator.get_next())
+        losses = strategy.run(model.train_step, args=iterator.get_next())
         return {"loss": strategy.experimental_local_results(losses)[0]}
 
     model.train_function = train_function
@@ -252,14 +267,9 @@ def _make_test_function(model: keras.Model, force: bool = False) -> None:
         return
     strategy = model.distribute_strategy
 
-    def step(images: tf.Tensor, labels: tf.Tensor) -> None:
-        outputs = model(images, training=False)
-        loss = model.compute_loss(images, labels, outputs, None, training=False)
-        _measure(model, images, labels, outputs, loss)
-
     @tf.function(reduce_retracing=True)
     def test_function(iterator: Any) -> None:
-        strategy.run(step, args=iterator.get_next())
+        strategy.run(model.test_step, args=iterator.get_next())
 
     model.test_function = test_function
 

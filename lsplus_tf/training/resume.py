@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf import config
-from lsplus_tf.callbacks.compute_loss import ComputeLossCallback, with_bases
+from lsplus_tf.callbacks.loss_callback import ObservingCallback, losses_of
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
 from lsplus_tf.training import run_folder
@@ -230,7 +230,7 @@ class SavedTraining(keras.callbacks.Callback):
         super().__init__()
         self._protocol = protocol
         self._checkpoints = checkpoints
-        self._adapting = adapting if isinstance(adapting, ComputeLossCallback) else None
+        self._adapting = adapting if isinstance(adapting, ObservingCallback) else None
         self._metrics = metrics
         self.progress = Progress()
         self._saved: Arrays | None = None
@@ -332,7 +332,7 @@ def _values(prefix: str, variables: list[Any]) -> Arrays:
 
 def _losses(model: keras.Model) -> list[Any]:
     """The losses that hold variables, those that a penalty is added to among them."""
-    return [loss for loss in with_bases(model.loss) if hasattr(loss, "save_own_variables")]
+    return [loss for loss in losses_of(model) if hasattr(loss, "save_own_variables")]
 
 
 def _assign(variables: list[Any], arrays: Arrays) -> None:

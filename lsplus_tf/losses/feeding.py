@@ -1,0 +1,100 @@
+"""Says once what is missing where a loss should change between epochs and does not."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class Feeding:
+    """What is known of how a loss's soft labels are fed.
+
+    A loss is not told whether it trains; the gradient that is taken of it tells. What is fed in
+    every step may be so after the gradient, in a step or loop of one's own: there the next call
+    tells, or the end.
+
+    Parameters
+    ----------
+    kind : str
+        The loss's class.
+    not_fed, not_renewed : str
+        What to say, and what to do, where nothing feeds it, and where what it is fed in every
+        step is not used.
+    """
+
+    def __init__(self, kind: str, not_fed: str, not_renewed: str = "") -> None:
+        self._kind, self._not_fed, self._not_renewed = kind, not_fed, not_renewed
+        self._trained = self._told = self._was_fed = self._is_fed = False
+        self.in_own_loop = self.renewed = False
+
+    @property
+    def is_fed(self) -> bool:
+        return self._is_fed
+
+    @is_fed.setter
+    def is_fed(self, fed: bool) -> None:
+        self._is_fed, self._was_fed = fed, self._was_fed or fed
+        if not fed:  # a training is over; what is said of the next is new
+            self._trained = self._told = False
+
+    def in_gradient(self) -> None:
+        """A gradient of the loss is taken, or traced."""
+        self._trained = True
+        if not self._is_fed and (not self._not_renewed or _in_keras_own_step()):
+            self._tell(self._not_fed)
+
+    def in_call(self) -> None:
+        """The loss is called, or traced."""
+        if self._trained and not self._is_fed:
+            self._tell(self._not_fed)
+
+    def at_end(self) -> None:
+        """The loss is saved, or nobody has it any more."""
+        if self._trained and not self._was_fed:
+            self._tell(self._not_fed)
+        elif self._trained and self.in_own_loop and not self.renewed:
+            self._tell(self._not_renewed)
+
+    def _tell(self, missing: str) -> None:
+        if not self._told:
+            self._told = True
+            warnings.warn(f"{self._kind} is being trained, but {missing}", stacklevel=3)
+
+
+NOT_TOLD = (
+    "nothing tells it the epoch, so alpha stays that of the first: give fit "
+    "callbacks=[lsplus_tf.callbacks.AlphaSchedule()], or call loss.set_epoch(epoch) in your own "
+    "loop."
+)
+
+
+def noticing_training(losses: tf.Tensor, feeding: Feeding) -> tf.Tensor:
+    """`losses` as they are; `feeding` is told that they are computed, and of their gradient.
+
+    A loss is not told whether it trains or evaluates, but only training takes a gradient.
+    """
+    feeding.in_call()
+
+    @tf.custom_gradient
+    def noticing(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:  # runs when the gradient is traced
+            feeding.in_gradient()
+            return upstream
+
+        return tf.identity(values), gradient
+
+    return noticing(losses)
+
+
+def _in_keras_own_step() -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is keras.Model.train_step.__code__:
+            return True
+        frame = frame.f_back
+    return False
