@@ -100,7 +100,8 @@ def are_of_class(labels: tf.Tensor, ignored: int, num_classes: int, *, rows: boo
     The one-hot row of a class outside 0..K-1 is a row of zeros.
     """
     if rows:
-        one_hot = tf.one_hot(ignored, num_classes, dtype=labels.dtype)
+        place = ignored if 0 <= ignored < num_classes else -1
+        one_hot = tf.one_hot(place, num_classes, dtype=labels.dtype)
         return tf.reduce_all(labels == one_hot, axis=-1)
     if not labels.dtype.is_floating:
         labels = tf.cast(labels, tf.int64)  # uint8 has no -1
@@ -165,7 +166,7 @@ class Batch:
     from_logits : bool
         Whether `values` are logits; otherwise probabilities.
     weights : tf.Tensor, shape (...), optional
-        Sample weights, 0 where `counted` is False; None for all 1.
+        Sample weights, 0 of those that are left out; None for all 1.
     teacher_logits : tf.Tensor, shape (..., K), optional
         None where `y_true` carries none.
     counted : tf.Tensor, shape (...), optional
