@@ -5,6 +5,8 @@ Against a replay in NumPy: the learning rate is 0, so that predictions stay.
 
 from __future__ import annotations
 
+import functools
+import gc
 import itertools
 import warnings
 from typing import Any
@@ -15,8 +17,8 @@ import pytest
 import tensorflow as tf
 from scipy.special import softmax
 
-import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors
+from lsplus_tf.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
 
@@ -125,7 +127,7 @@ EXECUTION: dict[str, dict[str, Any]] = {
     "steps_per_execution": {"steps_per_execution": 3},
 }
 SEVERAL = ["list", "dict"]
-STRUCTURES = ["functional", "subclassed", "nested", "one-element list", "one-element dict", *SEVERAL]
+ONE = ["functional", "subclassed", "nested", "one-element list", "one-element dict"]
 NAMES = ["a", "b"]
 
 
@@ -163,6 +165,9 @@ def build(structure: str, step: str) -> keras.Model:
         outputs = [dense(i)(inputs) for i in range(2)]
     else:
         outputs = {NAMES[i]: dense(i)(inputs) for i in range(2)}
+
+    if not bases:
+        return keras.Model(inputs, outputs)
 
     class Functional(*bases, keras.Model):  # type: ignore[misc]
         pass
@@ -233,6 +238,259 @@ def check(name: str, structure: str, loss: str, labels: str, execution: str, ste
 
 NESTINGS = [
     (structure, loss, labels)
-    for structure, loss, labels in itertools.product(STRUCTURES, *[["plain", "list", "dict"]] * 2)
+    for structure, loss, labels in itertools.product(
+        [*ONE, *SEVERAL], *[["plain", "list", "dict"]] * 2
+    )
     if structure not in SEVERAL or "plain" not in (loss, labels)
 ]
+METHODS = ["online", "confusion", "refreshed"]
+WAYS = list(itertools.product(METHODS, NESTINGS, EXECUTION, STEPS))
+# A few of them; `make slow` goes through all.
+FEW = [WAYS[i] for i in np.random.default_rng(1).choice(len(WAYS), 24, replace=False)]
+
+
+def check_if_keras_accepts(ways: list[tuple[Any, ...]]) -> int:
+    accepted = {}
+    for name, nesting, execution, step in ways:
+        if nesting not in accepted:
+            accepted[nesting] = keras_accepts(*nesting, "eager", "default")
+        if accepted[nesting]:
+            check(name, *nesting, execution, step)
+            keras.backend.clear_session()
+    return sum(accepted.values())
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_ways_drawn_at_random(part):
+    assert check_if_keras_accepts(FEW[part::3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "execution"), list(itertools.product(METHODS, EXECUTION)))
+def test_all_ways(name, execution):
+    ways = [way for way in WAYS if (way[0], way[2]) == (name, execution)]
+    assert check_if_keras_accepts(ways) == 33
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_step_with_one_output(name, step):
+    check(name, "functional", "list", "plain", "graph", step)
+
+
+@pytest.mark.parametrize("execution", ["xla", "steps_per_execution"])
+def test_every_execution_with_two_outputs(execution):
+    check("online", "dict", "dict", "list", execution, "default")
+
+
+# --- losses that the model was not compiled with --------------------------------------------------
+
+
+class Within(keras.losses.Loss):
+    """A loss of one's own around another."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, y_true, y_pred):
+        return 3.0 * self.inner(y_true, y_pred)
+
+
+class Distiller(keras.Model):
+    """Holds a student and the loss; compiled without one."""
+
+    def __init__(self, student: keras.Model, inner: Any) -> None:
+        super().__init__()
+        self.student, self.inner = student, inner
+
+    def call(self, x):
+        return self.student(x)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 0.5 * self.inner(y, y_pred)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("way", ["penalty", "within", "distiller", "function"])
+def test_a_loss_inside_of_something(name, way):
+    method, model = Method(name), build("functional", "default")
+    inner = method.loss()
+    compiled: Any = {
+        "penalty": lambda: losses.ConfidencePenaltyLoss(weight=0.1, base=inner),
+        "within": lambda: Within(inner),
+        "distiller": lambda: None,
+        "function": lambda: lambda y_true, y_pred: inner(y_true, y_pred),
+    }[way]()
+    if way == "distiller":
+        model = Distiller(model, inner)
+    if way == "function":
+        method.callback = type(method.callback)(loss=inner)
+    model.compile(keras.optimizers.SGD(0.0), compiled, jit_compile=False)
+    fit(model, Y, VALID_Y, [method.callback], nested=True)
+    np.testing.assert_allclose(method.held(inner), method.replay(KERNELS[0]), atol=1e-6)
+
+
+def test_two_heads_with_a_callback_each():
+    model = build("list", "default")
+    mine = [losses.OnlineLabelSmoothingLoss(CLASSES) for _ in range(2)]
+    used = [callbacks.OnlineLabelSmoothing(loss) for loss in mine]
+    model.compile(keras.optimizers.SGD(0.0), mine, jit_compile=False)
+    fit(model, [Y, Y], [VALID_Y, VALID_Y], used, nested=False)
+    for callback, kernel in zip(used, KERNELS, strict=True):
+        np.testing.assert_allclose(callback.soft_labels, mean_softmax(kernel), atol=1e-6)
+    with pytest.raises(InputError, match="expected one OnlineLabelSmoothing for a loss"):
+        fit(model, [Y, Y], [VALID_Y] * 2, [*used, callbacks.OnlineLabelSmoothing()], nested=False)
+    with pytest.raises(InputError, match=r"loss: expected LSPlusLoss, received loss: Online"):
+        callbacks.PriorRefresh(loss=mine[0])
+
+
+def test_steps_that_were_replaced_come_back():
+    model = build("functional", "default")
+    model.compile("sgd", losses.OnlineLabelSmoothingLoss(CLASSES), jit_compile=False)
+    model.train_step = mine = functools.partial(keras.Model.train_step, model)
+    fit(model, Y, VALID_Y, [callbacks.OnlineLabelSmoothing()], nested=False)
+    assert model.train_step is mine
+    assert not {"test_step", "get_metrics_result"} & set(vars(model))
+
+
+# --- what is not seen is said ---------------------------------------------------------------------
+
+
+def test_an_epoch_in_which_nothing_is_accumulated_is_said_once():
+    model = build("functional", "default")
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    wrong = (X @ KERNELS[0]).argmin(axis=1)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        model.fit(X, wrong, epochs=3, verbose=0, callbacks=[callbacks.OnlineLabelSmoothing()])
+    said = [
+        str(w.message) for w in given if "nothing was accumulated in an epoch" in str(w.message)
+    ]
+    assert len(said) == 1
+
+
+def in_a_loop(loss: Any, step: str, *, graph: bool, update: bool) -> None:
+    """Two epochs in a loop of one's own: the loss, and what of accumulating it the steps do."""
+    model = build("functional", "default")
+
+    def train_step(x: Any, y: Any) -> None:
+        with tf.GradientTape() as tape:
+            y_pred = model(x)
+            value = loss(y, y_pred)
+            if step == "before":
+                loss.accumulate(y, y_pred)
+        tape.gradient(value, model.trainable_variables)
+        if step == "after":
+            loss.accumulate(y, y_pred)
+
+    made = tf.function(train_step) if graph else train_step
+    for _ in range(2):
+        for start in range(0, SAMPLES, BATCH):
+            made(X[start : start + BATCH], Y[start : start + BATCH])
+        if update:
+            loss.update_soft_labels()
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("step", ["before", "after"])
+def test_a_loop_of_ones_own(step, graph):
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_a_loop(loss, step, graph=graph, update=True)
+        np.testing.assert_allclose(loss.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
+        del loss
+        gc.collect()
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize(
+    ("step", "missing"),
+    [
+        ("never", "nothing accumulates its soft labels"),
+        ("after", "what it accumulated never became its soft labels: call loss.update_soft_labels"),
+    ],
+)
+def test_what_a_loop_of_ones_own_lacks(step, missing, graph):
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        loss = losses.OnlineLabelSmoothingLoss(CLASSES)
+        in_a_loop(loss, step, graph=graph, update=False)
+        model = build("functional", "default")
+        model.compile("sgd", loss)
+        model.get_layer("a")
+        loss.save_own_variables({})
+        del loss, model
+        gc.collect()
+    assert [missing in str(w.message) for w in given] == [True]
+
+
+# --- an alpha that changes ------------------------------------------------------------------------
+
+ALPHAS = [0.0, 0.2, 0.6, 1.0]
+SCHEDULED: dict[str, Any] = {
+    "label_smoothing": losses.LabelSmoothingLoss,
+    "ls_plus": lambda alpha: losses.LSPlusLoss(priors.informed_prior([0.9, 0.6, 0.7]), alpha=alpha),
+    "class_distribution": lambda alpha: losses.ClassDistributionLabelSmoothingLoss(
+        [3, 2, 1], alpha=alpha, gamma=0.0
+    ),
+    "online": lambda alpha: losses.OnlineLabelSmoothingLoss(CLASSES, alpha=alpha),
+    "confusion": lambda alpha: losses.ConfusionPenaltyLoss(CLASSES, alpha=alpha),
+    "tf_kd": losses.TfKDRegularizationLoss,
+    "inside": lambda alpha: losses.DCALoss(base=losses.LabelSmoothingLoss(alpha)),
+}
+
+
+def schedule(epoch: int) -> float:
+    return ALPHAS[epoch]
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
+    """In a traced step too; rows and ids; saved and loaded."""
+    loss = SCHEDULED[name](schedule)
+    p = softmax(X[:20] @ KERNELS[0], axis=1).astype(np.float32)
+    traced = tf.function(lambda y: loss(y, p))
+    for epoch, alpha in enumerate(ALPHAS):
+        loss.set_epoch(epoch)
+        fixed = SCHEDULED[name](alpha)
+        for y in (Y[:20], np.eye(CLASSES, dtype=np.float32)[Y[:20]]):
+            np.testing.assert_allclose(traced(y), fixed(y, p), rtol=1e-6, atol=1e-7)
+
+    def model() -> keras.Model:
+        made = build("functional", "default")
+        made.compile(keras.optimizers.SGD(0.0), SCHEDULED[name](schedule), jit_compile=False)
+        return made
+
+    first = model()
+    callback = {"online": callbacks.OnlineLabelSmoothing, "confusion": callbacks.ConfusionPenalty}
+    used = [callback.get(name, callbacks.AlphaSchedule)()]
+    first.fit(X, Y, validation_data=(VALID_X, VALID_Y), epochs=3, callbacks=used, verbose=0)
+    expected = first.evaluate(X, Y, verbose=0)
+    first.save(tmp_path / "model.keras")
+    with keras.saving.custom_object_scope({"schedule": schedule}):
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(X, Y, verbose=0) == expected
+
+
+def test_an_alpha_that_is_not_told_the_epoch_or_is_none():
+    model = build("functional", "default")
+    model.compile("sgd", losses.LabelSmoothingLoss(schedule), jit_compile=False)
+    with pytest.warns(UserWarning, match=r"nothing tells it the epoch.*AlphaSchedule\(\)"):
+        model.fit(X, Y, verbose=0)
+    with pytest.raises(InputError, match=r"alpha\(0\): expected a number in .0, 1., received 3.0"):
+        losses.LabelSmoothingLoss(lambda epoch: 3)
+    model.compile("sgd", losses.LabelSmoothingLoss(0.1), jit_compile=False)
+    with pytest.raises(InputError, match="expected a loss whose alpha is a function of the epoch"):
+        model.fit(X, Y, callbacks=[callbacks.AlphaSchedule()], verbose=0)
+
+
+def test_what_a_loss_was_made_with_cannot_be_set():
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES)
+    for name in ("alpha", "from_logits", "empty_class", "freeze_above", "reduction"):
+        with pytest.raises(AttributeError, match=f"{name}: expected to stay as OnlineLabel"):
+            setattr(loss, name, 0.9)
+    with pytest.raises(AttributeError):
+        losses.LSPlusLoss(priors.uniform_prior(2)).prior = np.eye(2)

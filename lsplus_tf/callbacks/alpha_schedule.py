@@ -17,7 +17,7 @@ class AlphaSchedule(LossCallback[ClassificationLoss]):
 
     Parameters
     ----------
-    loss : ClassificationLoss or sequence of them, optional
+    loss : ClassificationLoss or sequence of ClassificationLoss, optional
         The losses to tell; None is all that the model was compiled with or holds as attributes.
 
     Raises

@@ -37,7 +37,7 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
 
     Parameters
     ----------
-    loss : ClassificationLoss or sequence of them, optional
+    loss : ClassificationLoss or sequence of ClassificationLoss, optional
         The losses; None is all that the model was compiled with or that it, its layers or losses
         hold as attributes.
 

@@ -25,7 +25,7 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
 
     Parameters
     ----------
-    loss : OnlineLabelSmoothingLoss or sequence of them, optional
+    loss : OnlineLabelSmoothingLoss or sequence of OnlineLabelSmoothingLoss, optional
         The losses to feed. None is all that the model was compiled with, or that the model, its
         layers and its losses hold as attributes; only one that is hidden in a function has to be
         given.
@@ -34,9 +34,9 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
 
     Attributes
     ----------
-    soft_labels : ndarray, shape (K, K), or list of them
+    soft_labels : ndarray, shape (K, K), or list of ndarray
         The matrix in use, rows = true classes; of several losses a list.
-    history : list of ndarray, shape (K, K), or of lists of them
+    history : list of ndarray, shape (K, K), or list of list
         What `soft_labels` was after each epoch of the last `fit`.
 
     Raises
@@ -140,11 +140,12 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
         self._renewed = []
         for loss in self.losses:
             before = loss.soft_labels.numpy()
-            if not loss.update_soft_labels() and not self._warned:
+            if not loss.accumulated().any() and not self._warned:
                 self._warned = True
                 warnings.warn(
                     f"{loss.name}: nothing was accumulated in an epoch: no training sample was "
                     "predicted correctly, or the training step does not call this loss",
                     stacklevel=2,
                 )
+            loss.update_soft_labels()
             self._renewed.append((before, loss.soft_labels.numpy()))

@@ -101,22 +101,29 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
     """Give `ConfusionPenaltyLoss` the confusion matrix of every epoch's validation.
 
     The matrix is counted in the validation's own forward passes: nothing is predicted twice, and no
-    nested `evaluate()` enters. The soft labels change at the end of an epoch, after its validation,
-    so that an epoch's `loss` and `val_loss` have the same targets. In an epoch without validation
+    nested `evaluate()` enters. The soft labels change when the validation ends, before any
+    callback's `on_epoch_end`: an epoch's `loss` and `val_loss` have the same targets, and what
+    another callback saves does not depend on the order of the callbacks. In an epoch without one
     (`validation_freq` > 1) they stay.
+
+    Parameters
+    ----------
+    loss : ConfusionPenaltyLoss or sequence of ConfusionPenaltyLoss, optional
+        The losses, as in `OnlineLabelSmoothing`.
+    max_history : int, optional
+        As in `OnlineLabelSmoothing`.
 
     Attributes
     ----------
-    soft_labels : ndarray, shape (K, K)
-        The rows in use, rows = true classes.
-    history : list of ndarray, shape (K, K)
-        The rows after each epoch of the last `fit`.
+    soft_labels : ndarray, shape (K, K), or list of ndarray
+        The rows in use, rows = true classes; of several losses a list.
+    history : list of ndarray, shape (K, K), or list of list
+        What `soft_labels` was after each epoch of the last `fit`.
 
     Raises
     ------
     InputError
-        When training begins, if the model was not compiled with a `ConfusionPenaltyLoss`, or
-        overrides `compute_loss` without the `training` argument.
+        When training begins, if the model has no `ConfusionPenaltyLoss`.
 
     Warns
     -----
@@ -125,8 +132,7 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
 
     Notes
     -----
-    Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
-    a `ConfusionPenaltyLoss`, or a penalty added to it. Every validation sample counts once,
+    Works in every way that `OnlineLabelSmoothing` does. Every validation sample counts once,
     whatever its weight, and a soft label under its largest entry. Rows with NaN, and labels outside
     0..K-1, do not count.
     Source: Kuiry et al., arXiv 2403.10881, as interpreted in `ConfusionPenaltyLoss`.
@@ -191,24 +197,27 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
     Parameters
     ----------
     every : int
-        Epochs from one estimate to the next, >= 1; where the epoch that is due has no validation,
-        the next one that has.
+        After how many epochs an estimate is due, >= 1, counted from the first epoch; where that
+        epoch has no validation, the next one that has makes it.
     shrinkage : float
         Samples' worth of the overall accuracy that each class accuracy is drawn towards, >= 0; see
         `lsplus_tf.priors.shrink_class_accuracy`. Worth having where a class has few samples, or
         where V may become 0 or 1 in early epochs.
+    loss : LSPlusLoss or sequence of LSPlusLoss, optional
+        The losses, as in `OnlineLabelSmoothing`.
+    max_history : int, optional
+        As in `OnlineLabelSmoothing`.
 
     Attributes
     ----------
     history : list of (int, ndarray)
         The epoch and its class accuracies (K,), one for each estimate in the last `fit`, epochs
-        counted from 0, accuracies as shrunk.
+        counted from 0, accuracies as shrunk; of several losses a list of accuracies.
 
     Raises
     ------
     InputError
-        An argument out of range. When training begins, if the model was not compiled with an
-        `LSPlusLoss`, or overrides `compute_loss` without the `training` argument. After a
+        An argument out of range. When training begins, if the model has no `LSPlusLoss`. After a
         validation without samples of some class, if there is no `shrinkage`, with which the class
         takes the overall accuracy.
 
@@ -220,9 +229,8 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
 
     Notes
     -----
-    Works with one loss, or a list or dict of losses for several outputs, of which exactly one is
-    an `LSPlusLoss`, or a penalty added to it. Samples count as in `ConfusionPenalty`. After `fit`
-    the last prior is `loss.prior`, and saved with the model.
+    Works in every way that `OnlineLabelSmoothing` does. Samples count as in `ConfusionPenalty`.
+    After `fit` the last prior is `loss.prior`; it is saved with the model, and with its weights.
     The targets change with the prior, and with them the scale of the loss: choose checkpoints by
     another measure than `val_loss`. The paper estimates the prior once; this is our own.
 

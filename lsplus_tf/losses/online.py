@@ -220,14 +220,13 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             tf.math.unsorted_segment_sum(probabilities, segments, self.num_classes)
         )
 
-    def update_soft_labels(self) -> bool:
-        """Make the accumulated means the new soft labels, and start accumulating anew.
+    def accumulated(self) -> NDArray[np.floating]:
+        """How many predictions of each class (K,) were accumulated since the last update."""
+        # Every softmax sums to 1.
+        return tf.reduce_sum(tf.convert_to_tensor(self._sums), axis=1).numpy()
 
-        Returns
-        -------
-        bool
-            Whether anything was accumulated.
-        """
+    def update_soft_labels(self) -> None:
+        """Make the accumulated means the new soft labels, and start accumulating anew."""
         sums, before = tf.convert_to_tensor(self._sums), tf.convert_to_tensor(self.soft_labels)
         # Every softmax sums to 1, so a row's sum is the number of its predictions.
         counts = tf.reduce_sum(sums, axis=1, keepdims=True)
@@ -239,7 +238,6 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         self.soft_labels.assign(tf.where(counts > 0, rows, otherwise))
         self.reset_accumulator()
         self._feeding.renewed = True
-        return bool(tf.reduce_any(counts > 0))
 
     def _blended(self, rows: Any) -> Any:
         if self.prior is None:

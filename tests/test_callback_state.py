@@ -1,0 +1,223 @@
+"""What other callbacks save and restore of losses that change, in any order: as the live model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from test_ways_of_keras import BATCH, CLASSES, VALID_X, VALID_Y, Method, X, Y
+
+from lsplus_tf import callbacks, losses
+
+pytestmark = pytest.mark.usefixtures("nondeterministic")
+
+EPOCHS = 4
+KERNEL = np.random.default_rng(5).normal(0, 0.3, (4, CLASSES)).astype(np.float32)
+METHODS = ["online", "confusion", "refreshed"]
+each_method = pytest.mark.parametrize("method", METHODS)
+each_order = pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+
+
+def compiled(method: Method) -> keras.Model:
+    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(CLASSES, use_bias=False)])
+    model.set_weights([KERNEL])
+    optimizer = keras.optimizers.SGD(0.3, momentum=0.9)
+    model.compile(optimizer, method.loss(from_logits=True), jit_compile=False)
+    return model
+
+
+def train(model: keras.Model, used: list[Any], epochs: int = EPOCHS, **options: Any) -> None:
+    options = {"validation_data": (VALID_X, VALID_Y), **options}
+    model.fit(X, Y, BATCH, epochs, callbacks=used, shuffle=False, verbose=0, **options)
+
+
+def ordered(method: Method, other: Any, first: bool) -> list[Any]:
+    return [other, method.callback] if first else [method.callback, other]
+
+
+def assert_same(method: Method, a: keras.Model, b: keras.Model) -> None:
+    """Bit for bit, the loss's targets too."""
+    np.testing.assert_array_equal(a.get_weights()[0], b.get_weights()[0])
+    np.testing.assert_array_equal(method.held(a.loss), method.held(b.loss))
+    assert a.evaluate(VALID_X, VALID_Y, verbose=0) == b.evaluate(VALID_X, VALID_Y, verbose=0)
+
+
+class Compare(keras.callbacks.Callback):
+    """What was saved at an epoch's end with the model as it is then."""
+
+    def __init__(self, method: Method, path: Path) -> None:
+        super().__init__()
+        self.method, self.path, self.compared = method, path, 0
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.path.suffix == ".keras":
+            saved = keras.models.load_model(self.path)
+        else:
+            saved = compiled(self.method)
+            saved.load_weights(self.path)
+        # A nested evaluation resets what `fit` measures, but not what it trains.
+        assert_same(self.method, saved, self.model)
+        self.compared += 1
+
+
+@each_order
+@pytest.mark.parametrize("validation", [True, False])
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
+@each_method
+def test_a_file_of_an_epoch_is_the_live_model(method, tmp_path, name, first, validation):
+    method, path = Method(method), tmp_path / name
+    saving = keras.callbacks.ModelCheckpoint(path, save_weights_only=path.suffix == ".h5")
+    compare, model = Compare(method, path), compiled(method)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "validation_data: expected", UserWarning)
+        options = {} if validation else {"validation_data": None}
+        train(model, [*ordered(method, saving, first), compare], **options)
+    assert compare.compared == EPOCHS
+    saved = compiled(method)
+    saved.load_weights(path)
+    assert_same(method, saved, model)  # and when training is over
+
+
+class Dies(keras.callbacks.Callback):
+    """In an epoch, after so many of its batches."""
+
+    def __init__(self, epoch: int, batches: int) -> None:
+        super().__init__()
+        self.moment, self.now = (epoch, batches), 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.now = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if (self.now, batch + 1) == self.moment:
+            raise KeyboardInterrupt
+
+
+@each_order
+@pytest.mark.parametrize("batches", [1, 6])
+@each_method
+def test_a_training_that_is_resumed_is_the_undisturbed_one(method, tmp_path, first, batches):
+    undisturbed = compiled(one := Method(method))
+    train(undisturbed, [one.callback])
+
+    def backup() -> keras.callbacks.Callback:
+        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
+
+    killed = Method(method)
+    with pytest.raises(KeyboardInterrupt):
+        train(compiled(killed), [*ordered(killed, backup(), first), Dies(2, batches)])
+    other = Method(method)
+    resumed = compiled(other)
+    train(resumed, ordered(other, backup(), first))
+    assert_same(other, resumed, undisturbed)
+
+
+@each_order
+@each_method
+def test_an_epoch_that_is_resumed_within_counts_once(method, tmp_path, first):
+    """Keras begins it anew, with the weights that it had reached in it."""
+    folder = tmp_path / "backup"
+
+    def backup() -> keras.callbacks.Callback:
+        return keras.callbacks.BackupAndRestore(folder, save_freq=4)
+
+    killed = Method(method)
+    with pytest.raises(KeyboardInterrupt):
+        train(compiled(killed), [*ordered(killed, backup(), first), Dies(2, 1)])
+    shutil.copytree(folder, tmp_path / "copy")
+    other = Method(method)
+    resumed = compiled(other)
+    train(resumed, ordered(other, backup(), first))
+
+    # Of the same weights, optimizer and matrix, without what was accumulated.
+    anew = Method(method)
+    model = compiled(anew)
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(tmp_path / "copy" / "latest.weights.h5")
+    if method == "online":
+        model.loss.reset_accumulator()
+    epoch = json.loads((tmp_path / "copy" / "training_metadata.json").read_text())["epoch"]
+    assert epoch == 1  # in whose second batch it was saved last
+    train(model, [anew.callback], initial_epoch=epoch)
+    assert_same(other, resumed, model)
+
+
+@each_order
+@each_method
+def test_after_restored_weights_the_matrix_is_the_last_epochs(method, first):
+    stopping = keras.callbacks.EarlyStopping(
+        "val_loss", mode="max", min_delta=10.0, patience=1, restore_best_weights=True
+    )
+    plain = Method(method)
+    model = compiled(plain)
+    train(model, [plain.callback], epochs=2)
+    chosen = Method(method)
+    stopped = compiled(chosen)
+    train(stopped, ordered(chosen, stopping, first))
+    assert stopping.stopped_epoch == 1
+    np.testing.assert_array_equal(chosen.held(stopped.loss), plain.held(model.loss))
+
+
+def test_what_a_saved_loss_learned_is_missed_where_keras_drops_it(tmp_path):
+    method = Method("online")
+    model = compiled(method)
+    train(model, [method.callback], epochs=1)
+
+    def said(make: Any) -> str:
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            make().evaluate(VALID_X, VALID_Y, verbose=0)
+        return " ".join(str(w.message) for w in given if "soft labels" in str(w.message))
+
+    model.save(tmp_path / "model.keras")
+    assert said(lambda: keras.models.load_model(tmp_path / "model.keras")) == ""
+    model.save(tmp_path / "model.h5")
+    assert "were not where it came from" in said(
+        lambda: keras.models.load_model(tmp_path / "model.h5")
+    )
+
+    def cloned() -> keras.Model:
+        clone = keras.models.clone_model(model)
+        clone.compile("sgd", keras.losses.deserialize(keras.losses.serialize(model.loss)))
+        return clone
+
+    assert "were not where it came from" in said(cloned)
+    model.compile("sgd", losses.OnlineLabelSmoothingLoss(CLASSES, from_logits=True))
+    with pytest.warns(UserWarning, match="compiled anew, with a new loss"):
+        train(model, [callbacks.OnlineLabelSmoothing()], epochs=1)
+    clone = keras.models.clone_model(model)
+    clone.compile("sgd", model.loss)
+    with pytest.warns(UserWarning, match="one loss object is in two models"):
+        train(clone, [callbacks.OnlineLabelSmoothing()], epochs=1)
+
+
+def test_a_large_prior_is_small_in_a_file_and_comes_back(tmp_path):
+    prior = np.random.default_rng(0).dirichlet(np.full(300, 0.1), 300)
+    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(300)])
+    model.compile("sgd", losses.LSPlusLoss(prior, from_logits=True), jit_compile=False)
+    model.save(tmp_path / "model.keras")
+    # 90,000 numbers of 4 bytes, in base 64, beside a network of some 30 kB.
+    assert (tmp_path / "model.keras").stat().st_size < 90_000 * 4 * 4 / 3 + 60_000
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.loss.prior, model.loss.prior)
+    np.testing.assert_allclose(loaded.loss.prior, prior, rtol=1e-7, atol=1e-40)
+    x, y = np.ones((5, 4), np.float32), np.arange(5)
+    assert loaded.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+    # As files were until now.
+    config = {**model.loss.get_config(), "prior": prior.tolist()}
+    np.testing.assert_array_equal(losses.LSPlusLoss.from_config(config).prior, model.loss.prior)
+
+
+@pytest.mark.parametrize(("most", "kept"), [(None, 4), (2, 2), (0, 0)])
+@each_method
+def test_the_history_is_as_long_as_is_asked(method, most, kept):
+    kind = type(Method(method).callback)
+    callback = kind(max_history=most)
+    train(compiled(Method(method)), [callback])
+    assert len(callback.history) == kept
