@@ -50,6 +50,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
     soft_weight : float, optional
         Weight of the soft labels, >= 0; None means 1 - alpha.
     initial : str or array_like, shape (K, K)
@@ -122,6 +124,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         freeze_above: float | None = None,
         prior: ArrayLike | None = None,
         prior_weight: float = 0.5,
+        ignore_class: int | None = None,
     ) -> None:
         self.empty_class = check_choice("empty_class", empty_class, EmptyClass)
         self.soft_weight = soft_weight
@@ -162,6 +165,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             # Otherwise they need not. And the fused operation would be no faster here: in a
             # training step the log-softmax is there for the accumulation already.
             rows_sum_to_one=alpha == 1.0 and not soft_weight,
+            ignore_class=ignore_class,
         )
         self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(self.dtype)
         # Every replica accumulates its own part, without communication in the step; the parts are
@@ -184,7 +188,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         ----------
         y_true, y_pred : array_like
             As the loss takes them. No gradient flows. Rows with NaN, and rows whose label is
-            outside 0..K-1, are left out.
+            outside 0..K-1, are left out; so are those that the loss leaves out, by a mask or
+            `ignore_class`, and rows of zeros.
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
@@ -194,11 +199,12 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         from_logits = self.from_logits if from_logits is None else from_logits
         from_logits = from_logits or outputs is not y_pred
         outputs = tf.cast(outputs, self.dtype)
-        labels, outputs = flat_samples(y_true, outputs)
+        mask = getattr(y_pred, "_keras_mask", None)
+        labels, outputs, counted = flat_samples(y_true, outputs, self.ignore_class, mask)
         # Compared in the labels' type: a NaN label equals nothing, and casting it makes it a class.
         ids = tf.cast(labels, tf.int32)
-        known = tf.cast(ids, labels.dtype) == labels
-        self.accumulate_batch(Batch(ids, None, outputs, from_logits, None, counted=known))
+        counted &= tf.cast(ids, labels.dtype) == labels
+        self.accumulate_batch(Batch(ids, None, outputs, from_logits, None, counted=counted))
 
     def accumulate_batch(self, batch: Batch) -> None:
         """Add the samples that the loss was asked about; for callbacks."""
