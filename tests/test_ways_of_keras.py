@@ -360,6 +360,50 @@ def test_steps_that_were_replaced_come_back():
     assert not {"test_step", "get_metrics_result"} & set(vars(model))
 
 
+# --- what counts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_whether_samples_of_weight_0_enter_the_soft_labels(counted):
+    weights = np.arange(SAMPLES) % 3
+    model = build("functional", "default")
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES, count_zero_weights=counted)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    callback = callbacks.OnlineLabelSmoothing()
+    model.fit(X, Y, sample_weight=weights, callbacks=[callback], verbose=0)
+    there = slice(None) if counted else weights > 0
+    expected = mean_softmax(KERNELS[0], X[there], Y[there])
+    np.testing.assert_allclose(callback.soft_labels, expected, atol=1e-6)
+    loss.reset_accumulator()
+    loss.accumulate(Y, softmax(X @ KERNELS[0], axis=1), sample_weight=weights)
+    loss.update_soft_labels()
+    np.testing.assert_allclose(loss.soft_labels, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_masked_steps_and_ignored_classes_do_not_enter(name):
+    """Steps of sequences, whose first feature is 0 where there is none, and labels 255."""
+
+    def sequences(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """With padding and pixels without a label between the others."""
+        x = np.insert(x, np.arange(0, len(x), 2), 0.0, axis=0)
+        y = np.insert(y, np.arange(0, len(y), 2), 0)
+        x = np.append(x, x[1 : 1 + len(x) // 3], axis=0)
+        y = np.append(y, np.full(len(x) - len(y), 255))
+        return x.reshape(-1, 4, 4), y.reshape(-1, 4)
+
+    inputs = keras.Input([4, 4])
+    model = keras.Model(inputs, dense(0)(keras.layers.Masking()(inputs)))
+    method = Method(name)
+    loss = method.loss(ignore_class=255)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    model.fit(
+        *sequences(X, Y), 7, validation_data=sequences(VALID_X, VALID_Y),
+        callbacks=[method.callback], verbose=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(method.held(loss), method.replay(KERNELS[0]), atol=1e-6)
+
+
 # --- what is not seen is said ---------------------------------------------------------------------
 
 
