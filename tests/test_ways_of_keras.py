@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import softmax
 
+import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors
 from lsplus_tf.errors import InputError
 
@@ -537,10 +538,13 @@ def test_an_alpha_that_is_not_told_the_epoch_or_is_none():
         model.fit(X, Y, callbacks=[callbacks.AlphaSchedule()], verbose=0)
 
 
-def test_what_a_loss_was_made_with_cannot_be_set():
+def test_what_losses_and_metrics_were_made_with_cannot_be_set():
     loss = losses.OnlineLabelSmoothingLoss(CLASSES)
     for name in ("alpha", "from_logits", "empty_class", "freeze_above", "reduction"):
         with pytest.raises(AttributeError, match=f"{name}: expected to stay as OnlineLabel"):
             setattr(loss, name, 0.9)
+    metric = lsp.metrics.keras.ExpectedCalibrationError()
+    with pytest.raises(AttributeError, match="num_bins: expected to stay as ExpectedCal"):
+        metric.num_bins = 10
     with pytest.raises(AttributeError):
         losses.LSPlusLoss(priors.uniform_prior(2)).prior = np.eye(2)

@@ -280,7 +280,20 @@ class _Read(NamedTuple):
     is_there: tf.Tensor | None  # it is neither masked nor ignored
 
 
-class ClassificationLoss(keras.losses.Loss, abc.ABC):
+class AsMade:
+    """Keeps what its constructor was given: traced steps would not see a change."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        made: Any = type(self)
+        if name in _arguments(made) and name in vars(self):
+            raise AttributeError(
+                f"{name}: expected to stay as {made.__name__} was made with it; make another "
+                "one, or, of the alpha of a loss, give a function of the epoch"
+            )
+        super().__setattr__(name, value)
+
+
+class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
     """A loss of classifiers; subclasses give the losses of a `Batch`.
 
     Samples that are not there, by Keras's mask on `y_pred` or by `ignore_class`, are in no
@@ -459,15 +472,6 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             'keras.layers.Activation("softmax", dtype="float32")',
             stacklevel=3,
         )
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _arguments(type(self)) and name in vars(self):
-            # Neither traced steps nor what the constructor made of it would see the change.
-            raise AttributeError(
-                f"{name}: expected to stay as {type(self).__name__} was made with it; make another "
-                "loss, or, of alpha, give a function of the epoch"
-            )
-        super().__setattr__(name, value)
 
     def get_config(self) -> dict[str, Any]:
         return {

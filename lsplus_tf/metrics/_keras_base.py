@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_count, check_flag
 from lsplus_tf.losses.base import (
+    AsMade,
     Batch,
     are_of_class,
     check_ignore_class,
@@ -52,7 +53,7 @@ class Scored(Batch):
         return _ranks(self.values if self.scores is None else self.scores)
 
 
-class StreamingMetric(keras.metrics.Metric, abc.ABC):
+class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
     """Reads and checks batches; subclasses add them up."""
 
     record: ClassVar[Metric]
