@@ -372,7 +372,7 @@ def test_set_prior_in_a_loop_of_ones_own():
         loss.set_prior(np.eye(2))
 
 
-def test_priors_and_confusion_under_a_strategy_of_two_devices():
+def test_soft_labels_and_priors_under_a_strategy_of_two_devices():
     """In a process of its own, since one has one set of devices."""
     script = """
         import keras, numpy as np, tensorflow as tf
@@ -393,6 +393,9 @@ def test_priors_and_confusion_under_a_strategy_of_two_devices():
             if name == "confusion":
                 callback = lsp.callbacks.ConfusionPenalty()
                 loss = lsp.losses.ConfusionPenaltyLoss(3, alpha=0.4, from_logits=True)
+            elif name == "online":
+                callback = lsp.callbacks.OnlineLabelSmoothing()
+                loss = lsp.losses.OnlineLabelSmoothingLoss(3, from_logits=True)
             else:
                 callback = lsp.callbacks.PriorRefresh(shrinkage=1)
                 loss = lsp.losses.LSPlusLoss(lsp.priors.uniform_prior(3), from_logits=True)
@@ -405,7 +408,7 @@ def test_priors_and_confusion_under_a_strategy_of_two_devices():
             return (np.array([v for _, v in found] if name == "prior" else found),
                     model.get_weights()[0])
 
-        for name in ("confusion", "prior"):
+        for name in ("online", "confusion", "prior"):
             alone = train(name)
             with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
                 together = train(name)

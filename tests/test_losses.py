@@ -198,6 +198,7 @@ def test_zero_probabilities_are_finite(kind):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*y_pred is a softmax in")
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_softmax_layer_keeps_the_gradient_of_a_confident_error(kind, dtype):

@@ -314,6 +314,7 @@ def test_a_config_round_trip_keeps_every_argument(make):
         "reduction": "sum",
         "name": "mine",
         "dtype": "float64",
+        "ignore_class": 255,
     }
     loss = make(**settings)
     copy = keras.losses.deserialize(json.loads(json.dumps(keras.losses.serialize(loss))))

@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import softmax
 
+import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors
 from lsplus_tf.errors import InputError
 
@@ -297,6 +298,10 @@ class Within(keras.losses.Loss):
         return 3.0 * self.inner(y_true, y_pred)
 
 
+def a_global_loss(y_true, y_pred):
+    return globals()["hidden"](y_true, y_pred)
+
+
 class Distiller(keras.Model):
     """Holds a student and the loss; compiled without one."""
 
@@ -312,19 +317,21 @@ class Distiller(keras.Model):
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("way", ["penalty", "within", "distiller", "function"])
-def test_a_loss_inside_of_something(name, way):
+@pytest.mark.parametrize("way", ["penalty", "within", "distiller", "function", "given"])
+def test_a_loss_inside_of_something(name, way, monkeypatch):
     method, model = Method(name), build("functional", "default")
     inner = method.loss()
     compiled: Any = {
         "penalty": lambda: losses.ConfidencePenaltyLoss(weight=0.1, base=inner),
         "within": lambda: Within(inner),
         "distiller": lambda: None,
-        "function": lambda: lambda y_true, y_pred: inner(y_true, y_pred),
+        "function": lambda: functools.partial(lambda y_true, y_pred: inner(y_true, y_pred)),
+        "given": lambda: a_global_loss,
     }[way]()
     if way == "distiller":
         model = Distiller(model, inner)
-    if way == "function":
+    if way == "given":
+        monkeypatch.setitem(globals(), "hidden", inner)
         method.callback = type(method.callback)(loss=inner)
     model.compile(keras.optimizers.SGD(0.0), compiled, jit_compile=False)
     fit(model, Y, VALID_Y, [method.callback], nested=True)
@@ -352,6 +359,50 @@ def test_steps_that_were_replaced_come_back():
     fit(model, Y, VALID_Y, [callbacks.OnlineLabelSmoothing()], nested=False)
     assert model.train_step is mine
     assert not {"test_step", "get_metrics_result"} & set(vars(model))
+
+
+# --- what counts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_whether_samples_of_weight_0_enter_the_soft_labels(counted):
+    weights = np.arange(SAMPLES) % 3
+    model = build("functional", "default")
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES, count_zero_weights=counted)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    callback = callbacks.OnlineLabelSmoothing()
+    model.fit(X, Y, sample_weight=weights, callbacks=[callback], verbose=0)
+    there = slice(None) if counted else weights > 0
+    expected = mean_softmax(KERNELS[0], X[there], Y[there])
+    np.testing.assert_allclose(callback.soft_labels, expected, atol=1e-6)
+    loss.reset_accumulator()
+    loss.accumulate(Y, softmax(X @ KERNELS[0], axis=1), sample_weight=weights)
+    loss.update_soft_labels()
+    np.testing.assert_allclose(loss.soft_labels, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_masked_steps_and_ignored_classes_do_not_enter(name):
+    """Steps of sequences, whose first feature is 0 where there is none, and labels 255."""
+
+    def sequences(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """With padding and pixels without a label between the others."""
+        x = np.insert(x, np.arange(0, len(x), 2), 0.0, axis=0)
+        y = np.insert(y, np.arange(0, len(y), 2), 0)
+        x = np.append(x, x[1 : 1 + len(x) // 3], axis=0)
+        y = np.append(y, np.full(len(x) - len(y), 255))
+        return x.reshape(-1, 4, 4), y.reshape(-1, 4)
+
+    inputs = keras.Input([4, 4])
+    model = keras.Model(inputs, dense(0)(keras.layers.Masking()(inputs)))
+    method = Method(name)
+    loss = method.loss(ignore_class=255)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    model.fit(
+        *sequences(X, Y), 7, validation_data=sequences(VALID_X, VALID_Y),
+        callbacks=[method.callback], verbose=0,
+    )  # fmt: skip
+    np.testing.assert_allclose(method.held(loss), method.replay(KERNELS[0]), atol=1e-6)
 
 
 # --- what is not seen is said ---------------------------------------------------------------------
@@ -487,10 +538,13 @@ def test_an_alpha_that_is_not_told_the_epoch_or_is_none():
         model.fit(X, Y, callbacks=[callbacks.AlphaSchedule()], verbose=0)
 
 
-def test_what_a_loss_was_made_with_cannot_be_set():
+def test_what_losses_and_metrics_were_made_with_cannot_be_set():
     loss = losses.OnlineLabelSmoothingLoss(CLASSES)
     for name in ("alpha", "from_logits", "empty_class", "freeze_above", "reduction"):
         with pytest.raises(AttributeError, match=f"{name}: expected to stay as OnlineLabel"):
             setattr(loss, name, 0.9)
+    metric = lsp.metrics.keras.ExpectedCalibrationError()
+    with pytest.raises(AttributeError, match="num_bins: expected to stay as ExpectedCal"):
+        metric.num_bins = 10
     with pytest.raises(AttributeError):
         losses.LSPlusLoss(priors.uniform_prior(2)).prior = np.eye(2)

@@ -290,11 +290,17 @@ def _automatic(audit: Audit) -> Finding:
 def _calibrator(audit: Audit) -> Finding:
     fit = audit.calibrators
     if fit is None:
+        correct = audit.predictions.correct
+        right, groups = int(correct.sum()), audit.predictions.groups
+        found = f"{len(correct):,} cases, {right:,} right and {len(correct) - right:,} wrong"
+        if groups is not None:
+            found += f", in {groups.max() + 1:,} groups"
         return Finding(
             "calibrator",
             "unsure",
             f"Calibrators were not tried: that takes {FEWEST_CASES} cases, {FEWEST_WRONG} right "
-            f"and {FEWEST_WRONG} wrong predictions, and {FOLDS} groups where there are any.",
+            f"and {FEWEST_WRONG} wrong predictions, and {FOLDS} groups where there are any; there "
+            f"are {found}.",
         )
     tried = int(fit.table["brier"].notna().sum()) - 1  # none is in it too
     on = (

@@ -8,10 +8,11 @@ losses, for which Keras has sorted out outputs and labels, show their batches to
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType
+from types import FrameType, FunctionType, MethodType
 from typing import Any, Generic, TypeVar
 
 import keras
@@ -38,8 +39,8 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
     Parameters
     ----------
     loss : ClassificationLoss or sequence of ClassificationLoss, optional
-        The losses; None is all that the model was compiled with or that it, its layers or losses
-        hold as attributes.
+        The losses; None is all that the model was compiled with, or that it, its layers, losses and
+        functions hold.
 
     Attributes
     ----------
@@ -167,9 +168,10 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
         # `fit` asks when an epoch's steps are over, before any callback hears of it, and when its
         # validation is.
         if not within_step() and _asked_by_fit():
-            of_this_fit = getattr(model.history, "params", None)
+            of_this_fit = getattr(getattr(model, "history", None), "params", None)
             for observer in observers:
-                if observer.params is of_this_fit:  # not left from one that ended in an exception
+                # Others are left from a training that ended in an exception.
+                if of_this_fit is None or observer.params is of_this_fit:
                     observer.on_steps_end()
         return inner()
 
@@ -206,6 +208,12 @@ def losses_of(model: keras.Model) -> list[ClassificationLoss]:
             parts = held
         elif isinstance(held, (keras.losses.Loss, keras.Layer)):
             parts = list(vars(held).values())
+        elif isinstance(held, functools.partial):
+            parts = [held.func, *held.args, *held.keywords.values()]
+        elif isinstance(held, MethodType):
+            parts = [held.__self__]
+        elif isinstance(held, FunctionType):
+            parts = _closed_over(held)
         else:
             return
         for part in parts:
@@ -214,6 +222,12 @@ def losses_of(model: keras.Model) -> list[ClassificationLoss]:
     look(model.loss)
     look(model)
     return list(found.values())
+
+
+def _closed_over(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # a variable that has no value yet
+            yield cell.cell_contents
 
 
 def _leaves(losses: Any) -> Iterator[Any]:

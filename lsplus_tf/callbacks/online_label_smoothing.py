@@ -27,8 +27,7 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
     ----------
     loss : OnlineLabelSmoothingLoss or sequence of OnlineLabelSmoothingLoss, optional
         The losses to feed. None is all that the model was compiled with, or that the model, its
-        layers and its losses hold as attributes; only one that is hidden in a function has to be
-        given.
+        layers, losses and functions hold; only a global variable has to be given.
     max_history : int, optional
         How many matrices `history` keeps, the last ones; None keeps all, 0 none.
 

@@ -10,9 +10,11 @@ import abc
 import contextlib
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -30,6 +32,8 @@ Alpha = float | Callable[[int], float]  # the same in all epochs, or a function 
 _TINY = float(np.finfo(np.float32).tiny)
 # The largest number that passes for a probability: a float16 softmax may round above 1.
 _MOST = 1.001
+# The largest numbers below 1 of 16 bits.
+_BELOW_ONE = {"float16": 0.9995, "bfloat16": 0.996}
 
 
 def alpha_at(alpha: Alpha, epoch: int) -> float:
@@ -65,16 +69,52 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     )
 
 
-def flat_samples(y_true: Any, outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Class ids (N,) in the labels' own type, and outputs (N, K), of samples or pixels."""
+def flat_samples(
+    y_true: Any, outputs: tf.Tensor, ignore_class: int | None, mask: Any
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Class ids (N,) in the labels' own type, outputs (N, K), and whether they count (N,)."""
     y_true = tf.convert_to_tensor(y_true)
+    num_classes = outputs.shape[-1]
     labels = class_ids(y_true, outputs)
+    rows = labels is None
+    counted = has_class(y_true) if rows else tf.ones_like(labels, tf.bool)
+    if ignore_class is not None:
+        given: Any = y_true if rows else labels
+        counted &= ~are_of_class(given, ignore_class, num_classes, rows=rows)
+    if mask is not None:
+        counted &= one_per_sample(tf.cast(mask, tf.bool), outputs)
     if labels is None:
         labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
-    if outputs.shape.rank > 2:
-        labels = tf.reshape(labels, [-1])
-        outputs = tf.reshape(outputs, [-1, outputs.shape[-1]])
-    return labels, outputs
+    outputs = tf.reshape(outputs, [-1, num_classes])
+    return tf.reshape(labels, [-1]), outputs, tf.reshape(counted, [-1])
+
+
+def has_class(rows: tf.Tensor) -> tf.Tensor:
+    """Whether the rows (..., K) are labels: a row of zeros stands for none."""
+    return tf.reduce_any(tf.cast(rows, tf.bool), axis=-1)
+
+
+def are_of_class(labels: tf.Tensor, ignored: int, num_classes: int, *, rows: bool) -> tf.Tensor:
+    """Whether class ids (...) are `ignored`, or rows (..., K) its one-hot row.
+
+    The one-hot row of a class outside 0..K-1 is a row of zeros.
+    """
+    if rows:
+        place = ignored if 0 <= ignored < num_classes else -1
+        one_hot = tf.one_hot(place, num_classes, dtype=labels.dtype)
+        return tf.reduce_all(labels == one_hot, axis=-1)
+    if not labels.dtype.is_floating:
+        labels = tf.cast(labels, tf.int64)  # uint8 has no -1
+    return labels == tf.constant(ignored, labels.dtype)
+
+
+def check_ignore_class(value: Any) -> int | None:
+    """Return the class to ignore, or raise `InputError` unless it is an integer or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise InputError(f"ignore_class: expected an integer or None, received {value!r}")
+    return int(value)
 
 
 def matrix_product(left: tf.Tensor, right: np.ndarray | tf.Tensor | tf.Variable) -> tf.Tensor:
@@ -126,11 +166,14 @@ class Batch:
     from_logits : bool
         Whether `values` are logits; otherwise probabilities.
     weights : tf.Tensor, shape (...), optional
-        Sample weights, None for all 1.
+        Sample weights, 0 of those that are left out; None for all 1.
     teacher_logits : tf.Tensor, shape (..., K), optional
         None where `y_true` carries none.
     counted : tf.Tensor, shape (...), optional
-        Bool, whose label and probabilities are valid; None for all.
+        Bool, None for all True. False for a sample that is masked, of the ignored class or labelled
+        by a row of zeros, that has weight 0 and no label or outputs to speak of, or that is not
+        valid where that could not be raised. What the other attributes hold of it is made up or
+        wrong: it must not count.
     """
 
     labels: tf.Tensor | None
@@ -228,15 +271,37 @@ class Batch:
         )
 
 
-class _Weighed(NamedTuple):
-    """Labels with their sample weights, on the way from `__call__` to `call`."""
+class _Read(NamedTuple):
+    """What a loss was given. Of its samples, (...), each bool, None for all True."""
 
-    y_true: tf.Tensor
-    weights: tf.Tensor
+    batch: Batch
+    valid: tf.Tensor | None  # nothing is wrong with it, or nothing is wanted of it
+    wanted: tf.Tensor | None  # something is to be computed of it
+    is_there: tf.Tensor | None  # it is neither masked nor ignored
 
 
-class ClassificationLoss(keras.losses.Loss, abc.ABC):
+class AsMade:
+    """Keeps what its constructor was given: traced steps would not see a change."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        made: Any = type(self)
+        if name in _arguments(made) and name in vars(self):
+            raise AttributeError(
+                f"{name}: expected to stay as {made.__name__} was made with it; make another "
+                "one, or, of the alpha of a loss, give a function of the epoch"
+            )
+        super().__setattr__(name, value)
+
+
+class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
     """A loss of classifiers; subclasses give the losses of a `Batch`.
+
+    Samples that are not there, by Keras's mask on `y_pred` or by `ignore_class`, are in no
+    statistic, and means are over the others, as those of Keras's own losses. A row of zeros as a
+    label, which is what one-hot encoding makes of a label outside 0..K-1, is a sample of weight 0:
+    it adds nothing and counts in what the mean is divided by, as in
+    `keras.losses.CategoricalCrossentropy`. Of samples of weight 0 neither labels nor outputs need
+    be any.
 
     Parameters
     ----------
@@ -248,11 +313,24 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
     dtype : {"float32", "float64"}
         What is computed in, whatever the policy: Keras casts the labels to
         this dtype too, and float16 turns class 4097 into 4096.
+    ignore_class : int, optional
+        Label of samples that are not there: any integer. Of rows, its one-hot row; that of a label
+        outside 0..K-1 is a row of zeros.
     """
 
-    def __init__(self, from_logits: bool, reduction: str, name: str, dtype: LossDtype) -> None:
+    def __init__(
+        self,
+        from_logits: bool,
+        reduction: str,
+        name: str,
+        dtype: LossDtype,
+        *,
+        ignore_class: int | None = None,
+    ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=_loss_dtype(dtype))
         self.from_logits = check_flag("from_logits", from_logits)
+        self.ignore_class = check_ignore_class(ignore_class)
+        self._has_warned = False
 
     @abc.abstractmethod
     def sample_losses(self, batch: Batch) -> tf.Tensor:
@@ -275,44 +353,66 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         logits = getattr(y_pred, "_keras_logits", None)
-        if logits is not None:
-            if self.from_logits:
-                raise InputError(
-                    f"{self.name}: from_logits=True, but y_pred is the output of a softmax. "
-                    "Use from_logits=False, or give the model an output without activation."
-                )
-            # Keras casts float16 outputs, and the cast tensor would have lost its logits.
-            y_pred = tf.cast(y_pred, self.dtype)
-            y_pred._keras_logits = tf.cast(logits, self.dtype)
+        mask = getattr(y_pred, "_keras_mask", None)
+        if logits is not None and self.from_logits:
+            raise InputError(
+                f"{self.name}: from_logits=True, but y_pred is the output of a softmax. "
+                "Use from_logits=False, or give the model an output without activation."
+            )
+        self._warn_of_half_precision(y_pred)
+        # What Keras does not give to `call`, where a batch's statistics need it.
+        beside = {}
+        if mask is not None:
+            beside["mask"] = one_per_sample(tf.cast(mask, tf.bool), y_pred)
+            y_pred = tf.identity(y_pred)  # without the mask, which `call` gives back to Keras
         if sample_weight is not None:
             # Keras would weigh pixels (B, H, W) by sample weights (B,) along the last axis.
             sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), y_pred)
-            # And it does not give the weights to `call`, where a batch's statistics need them.
-            y_true = _Weighed(tf.convert_to_tensor(y_true), sample_weight)
+            beside["weights"] = sample_weight
+        if logits is not None:
+            # Keras casts float16 outputs, and the cast tensor would have lost its logits.
+            y_pred = tf.cast(y_pred, self.dtype)
+            y_pred._keras_logits = tf.cast(logits, self.dtype)
+        if beside:
+            y_true = {"y_true": tf.convert_to_tensor(y_true), **beside}
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every sample, (...)."""
-        y_true, weights = y_true if isinstance(y_true, _Weighed) else (y_true, None)
-        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        given = y_true if isinstance(y_true, dict) else {"y_true": y_true}
+        y_true, y_pred = tf.convert_to_tensor(given["y_true"]), tf.convert_to_tensor(y_pred)
+        read = self._read(y_true, y_pred, given.get("weights"), given.get("mask"))
+        losses = self.losses_of(read.batch)
+        if read.wanted is not None:
+            losses = tf.where(read.wanted, losses, 0.0)
+        if read.valid is not None:
+            # Where nothing could be raised, a wrong value must not pass for a plausible loss.
+            losses = tf.where(read.valid, losses, np.nan)
+        if read.is_there is not None:
+            losses._keras_mask = read.is_there  # Keras takes the mean over these
+        return losses
+
+    def _read(
+        self,
+        y_true: tf.Tensor,
+        y_pred: tf.Tensor,
+        weights: tf.Tensor | None,
+        mask: tf.Tensor | None,
+    ) -> _Read:
+        """Where nothing is masked, ignored or weighed, nothing is computed for it."""
         logits = getattr(y_pred, "_keras_logits", None)
         values = y_pred if logits is None else logits
         from_logits = self.from_logits or logits is not None
-        valid = None
-        if not from_logits:
-            valid = tf.reduce_all((values >= 0.0) & (values <= _MOST), axis=-1)
-            refuse(
-                valid | tf.reduce_any(tf.math.is_nan(values), axis=-1),  # NaN tells of itself
-                "y_pred: expected probabilities; if these are logits, make the loss with "
-                "from_logits=True",
-                values,
-            )
+        num_classes = y_pred.shape[-1]
         y_true, teacher_logits = self.split_labels(y_true, y_pred)
         labels, rows = class_ids(y_true, y_pred), None
+        is_there = None if mask is None else tf.cast(mask, tf.bool)
+        proper = ids = known = None
+        if not from_logits:
+            proper = tf.reduce_all((values >= 0.0) & (values <= _MOST), axis=-1)
         if labels is None:
             rows = y_true
         else:
-            num_classes = y_pred.shape[-1]
             # One operation; `tf.clip_by_value` is two, and a tiny model's step has only some 30.
             clipped = tf.raw_ops.ClipByValue(
                 t=labels,
@@ -322,29 +422,84 @@ class ClassificationLoss(keras.losses.Loss, abc.ABC):
             ids = tf.cast(clipped, tf.int32)
             # False for NaN and fractions too, which a cast makes a class.
             known = tf.cast(ids, labels.dtype) == labels
-            refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
-            labels = ids
-            valid = known if valid is None else known & valid
-        batch = Batch(labels, rows, values, from_logits, weights, teacher_logits, valid)
-        losses = self.losses_of(batch)
-        # Where nothing could be raised, a wrong value must not pass for a plausible loss.
-        return losses if valid is None else tf.where(valid, losses, np.nan)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in _arguments(type(self)) and name in vars(self):
-            # Neither traced steps nor what the constructor made of it would see the change.
-            raise AttributeError(
-                f"{name}: expected to stay as {type(self).__name__} was made with it; make another "
-                "loss, or, of alpha, give a function of the epoch"
+        if self.ignore_class is not None:
+            given: Any = labels if rows is None else rows
+            ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
+            is_there = _both(is_there, ~ignored)
+        wanted = is_there if rows is None else _both(is_there, has_class(rows))
+        if weights is not None:
+            sound = _both(_both(proper, known), _finite(values))
+            if rows is not None:
+                sound &= _finite(rows)
+            wanted = _both(wanted, sound | (weights != 0.0))
+        if proper is not None:
+            proper = _or_unwanted(proper, wanted)
+            refuse(
+                proper | tf.reduce_any(tf.math.is_nan(values), axis=-1),  # NaN tells of itself
+                "y_pred: expected probabilities; if these are logits, make the loss with "
+                "from_logits=True",
+                values,
             )
-        super().__setattr__(name, value)
+        if known is not None:
+            known = _or_unwanted(known, wanted)
+            refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
+        if wanted is not None:
+            # Before anything is computed of them, since 0 * NaN is NaN in gradients too.
+            of_sample = wanted[..., None]
+            values = tf.where(of_sample, values, 0.0 if from_logits else 1.0 / num_classes)
+            if rows is None:
+                ids = tf.where(wanted, ids, 0)  # of a NaN the cast makes no class at all
+            else:
+                rows = tf.where(of_sample, rows, 0.0)
+            zero_or_one = tf.cast(wanted, values.dtype)
+            weights = zero_or_one if weights is None else tf.where(wanted, weights, 0.0)
+        valid = _both(proper, known)
+        counted = _both(wanted, valid)
+        batch = Batch(ids, rows, values, from_logits, weights, teacher_logits, counted)
+        return _Read(batch, valid, wanted, is_there)
+
+    def _warn_of_half_precision(self, y_pred: Any) -> None:
+        """Say once that a softmax in 16 bits is too coarse for calibration."""
+        dtype = getattr(y_pred, "dtype", None)
+        name = getattr(dtype, "name", dtype)
+        if self._has_warned or self.from_logits or name not in _BELOW_ONE:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"{self.name}: y_pred is a softmax in {name}, which has no number between "
+            f"{_BELOW_ONE[name]} and 1 and rounds the logits as coarsely: confidences are lost. "
+            "Give the last layer no activation, and after it put "
+            'keras.layers.Activation("softmax", dtype="float32")',
+            stacklevel=3,
+        )
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "dtype": self.dtype}
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "dtype": self.dtype,
+            "ignore_class": self.ignore_class,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ClassificationLoss:
         return cls(**{name: _from_config(value) for name, value in config.items()})
+
+
+def _both(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None:
+    """Where both hold; None holds everywhere."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
+def _or_unwanted(fit: tf.Tensor, wanted: tf.Tensor | None) -> tf.Tensor:
+    return fit if wanted is None else fit | ~wanted
+
+
+def _finite(values: tf.Tensor) -> tf.Tensor:
+    """Whether a sample's numbers (..., K) are finite."""
+    return tf.reduce_all(tf.math.is_finite(values), axis=-1)
 
 
 @functools.cache

@@ -23,6 +23,8 @@ class BrierLoss(ClassificationLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -49,8 +51,9 @@ class BrierLoss(ClassificationLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "brier",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_sum(tf.square(batch.probabilities - batch.rows), axis=-1)

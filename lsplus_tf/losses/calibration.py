@@ -40,6 +40,8 @@ class DCALoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -75,8 +77,11 @@ class DCALoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "dca",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         return tf.abs(batch.mean(batch.confidence - batch.correct))
@@ -99,6 +104,8 @@ class MDCALoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -131,8 +138,11 @@ class MDCALoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "mdca",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_mean(tf.abs(batch.mean(batch.probabilities - batch.rows)))
@@ -173,6 +183,8 @@ class MMCELoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -211,8 +223,11 @@ class MMCELoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "mmce",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
         self.weighted = check_flag("weighted", weighted)
         self.convention = check_choice("convention", convention, Convention)
 
@@ -270,6 +285,8 @@ class DifferentiableECELoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -309,8 +326,11 @@ class DifferentiableECELoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "differentiable_ece",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
         self.num_bins = check_count("num_bins", num_bins)
         self.accuracy_temperature = check_positive("accuracy_temperature", accuracy_temperature)
         self.bin_temperature = check_positive("bin_temperature", bin_temperature)

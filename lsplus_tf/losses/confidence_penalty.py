@@ -32,6 +32,8 @@ class ConfidencePenaltyLoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -60,8 +62,11 @@ class ConfidencePenaltyLoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "confidence_penalty",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         return tf.reduce_sum(batch.probabilities * batch.log_probabilities, axis=-1)
@@ -86,6 +91,8 @@ class UniformPenaltyLoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -115,8 +122,11 @@ class UniformPenaltyLoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "uniform_penalty",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         distance = tf.abs(batch.probabilities - 1.0 / batch.num_classes)

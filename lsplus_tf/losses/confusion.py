@@ -40,6 +40,8 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Attributes
     ----------
@@ -82,9 +84,12 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "confusion_penalty",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
         evenly = _shares_of_errors(np.zeros_like(uniform_prior(num_classes)))
-        super().__init__(evenly, alpha, from_logits, reduction, name, dtype)
+        super().__init__(
+            evenly, alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def update_from_confusion(self, confusion: ArrayLike) -> None:
         """Make the errors of a confusion matrix the new soft labels.

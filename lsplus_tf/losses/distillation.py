@@ -40,7 +40,7 @@ class DistillationLoss(ClassificationLoss):
     ----------
     alpha, temperature, multiplier, convention
         As in `TfKDRegularizationLoss`.
-    from_logits, reduction, name, dtype
+    from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
     """
 
@@ -54,8 +54,10 @@ class DistillationLoss(ClassificationLoss):
         reduction: str,
         name: str,
         dtype: LossDtype,
+        *,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
         self._alpha: Any = alpha_at(alpha, 0)
         self._feeding: Feeding | None = None
@@ -141,6 +143,8 @@ class TfKDRegularizationLoss(DistillationLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -175,9 +179,18 @@ class TfKDRegularizationLoss(DistillationLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "tf_kd_regularization",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
         super().__init__(
-            alpha, temperature, multiplier, convention, from_logits, reduction, name, dtype
+            alpha,
+            temperature,
+            multiplier,
+            convention,
+            from_logits,
+            reduction,
+            name,
+            dtype,
+            ignore_class=ignore_class,
         )
         self.correct_probability = check_positive(
             "correct_probability", correct_probability, most=1.0
@@ -246,6 +259,8 @@ class TfKDSelfTrainingLoss(DistillationLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -283,9 +298,18 @@ class TfKDSelfTrainingLoss(DistillationLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "tf_kd_self_training",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
         super().__init__(
-            alpha, temperature, multiplier, convention, from_logits, reduction, name, dtype
+            alpha,
+            temperature,
+            multiplier,
+            convention,
+            from_logits,
+            reduction,
+            name,
+            dtype,
+            ignore_class=ignore_class,
         )
 
     def divergence_weight(self, num_classes: int) -> Any:

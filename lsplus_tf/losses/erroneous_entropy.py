@@ -45,6 +45,8 @@ class ErroneousEntropyLoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -82,8 +84,11 @@ class ErroneousEntropyLoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "erroneous_entropy",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
         self.divergence = check_choice("divergence", divergence, Divergence)
         self.samples = check_choice("samples", samples, Samples)
         self.convention = check_choice("convention", convention, Convention)

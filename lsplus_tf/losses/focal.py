@@ -33,6 +33,8 @@ class FocalLoss(ClassificationLoss):
         otherwise.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -61,8 +63,9 @@ class FocalLoss(ClassificationLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "focal",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.gamma = check_number("gamma", gamma)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
@@ -107,6 +110,8 @@ class SampleDependentFocalLoss(FocalLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -136,9 +141,15 @@ class SampleDependentFocalLoss(FocalLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "sample_dependent_focal",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
         super().__init__(
-            gamma, from_logits=from_logits, reduction=reduction, name=name, dtype=dtype
+            gamma,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+            ignore_class=ignore_class,
         )
         self.gamma_low_confidence = check_number("gamma_low_confidence", gamma_low_confidence)
         self.threshold = check_fraction("threshold", threshold)

@@ -35,6 +35,8 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -64,8 +66,11 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "margin_label_smoothing",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(weight, base, from_logits, reduction, name, dtype)
+        super().__init__(
+            weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
         self.margin = check_number("margin", margin)
 
     def penalty(self, batch: Batch) -> tf.Tensor:

@@ -9,9 +9,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_choice, check_fraction, check_number
+from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction, check_number
 from lsplus_tf.losses.arrays import held, packed
-from lsplus_tf.losses.base import Alpha, Batch, LossDtype, alpha_config, flat_samples
+from lsplus_tf.losses.base import (
+    Alpha,
+    Batch,
+    LossDtype,
+    alpha_config,
+    flat_samples,
+    one_per_sample,
+)
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
@@ -50,6 +57,11 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    count_zero_weights : bool
+        Whether samples of weight 0 are accumulated too: they are samples, though the loss does not
+        train on them.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
     soft_weight : float, optional
         Weight of the soft labels, >= 0; None means 1 - alpha.
     initial : str or array_like, shape (K, K)
@@ -77,7 +89,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
     -----
     The state is saved with the model, in `.keras` and `.weights.h5`. A soft label (B, K) takes the
     matching mixture of rows, and is accumulated under its largest entry. Sample weights weigh the
-    loss and not the accumulation: every correct prediction counts once, as in the paper.
+    loss and not the accumulation: every correct prediction counts once, as in the paper, but for
+    `count_zero_weights`.
     Source: Zhang et al., IEEE TIP 2021, Eq. 1 to 5. Their CIFAR script is `initial="zeros"`, their
     fine-grained one `alpha=1, soft_weight=1, freeze_above=0.88`.
 
@@ -122,6 +135,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         freeze_above: float | None = None,
         prior: ArrayLike | None = None,
         prior_weight: float = 0.5,
+        count_zero_weights: bool = True,
+        ignore_class: int | None = None,
     ) -> None:
         self.empty_class = check_choice("empty_class", empty_class, EmptyClass)
         self.soft_weight = soft_weight
@@ -131,6 +146,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             freeze_above = check_fraction("freeze_above", freeze_above)
         self.freeze_above = freeze_above
         self.prior_weight = check_fraction("prior_weight", prior_weight)
+        self.count_zero_weights = check_flag("count_zero_weights", count_zero_weights)
         uniform = uniform_prior(num_classes)
         if prior is None:
             self.prior: NDArray[np.float64] | None = None
@@ -162,6 +178,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             # Otherwise they need not. And the fused operation would be no faster here: in a
             # training step the log-softmax is there for the accumulation already.
             rows_sum_to_one=alpha == 1.0 and not soft_weight,
+            ignore_class=ignore_class,
         )
         self._empty_rows = (uniform * (self.empty_class == "uniform")).astype(self.dtype)
         # Every replica accumulates its own part, without communication in the step; the parts are
@@ -177,28 +194,43 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
     def weights(self, alpha: float) -> tuple[float, float]:
         return alpha, 1.0 - alpha if self.soft_weight is None else self.soft_weight
 
-    def accumulate(self, y_true: Any, y_pred: Any, from_logits: bool | None = None) -> None:
+    def accumulate(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        from_logits: bool | None = None,
+        *,
+        sample_weight: Any = None,
+    ) -> None:
         """Add the softmaxes of correct predictions to their classes' sums.
 
         Parameters
         ----------
         y_true, y_pred : array_like
             As the loss takes them. No gradient flows. Rows with NaN, and rows whose label is
-            outside 0..K-1, are left out.
+            outside 0..K-1, are left out; so are those that the loss leaves out, by a mask or
+            `ignore_class`, and rows of zeros.
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
+        sample_weight : array_like, shape (B,), optional
+            Matters with count_zero_weights=False alone, and there whether it is 0.
         """
         self.is_fed = self._feeding.in_own_loop = True
         outputs = getattr(y_pred, "_keras_logits", y_pred)
         from_logits = self.from_logits if from_logits is None else from_logits
         from_logits = from_logits or outputs is not y_pred
         outputs = tf.cast(outputs, self.dtype)
-        labels, outputs = flat_samples(y_true, outputs)
+        mask = getattr(y_pred, "_keras_mask", None)
+        labels, outputs, counted = flat_samples(y_true, outputs, self.ignore_class, mask)
         # Compared in the labels' type: a NaN label equals nothing, and casting it makes it a class.
         ids = tf.cast(labels, tf.int32)
-        known = tf.cast(ids, labels.dtype) == labels
-        self.accumulate_batch(Batch(ids, None, outputs, from_logits, None, counted=known))
+        counted &= tf.cast(ids, labels.dtype) == labels
+        weights = None
+        if sample_weight is not None:
+            weights = one_per_sample(tf.cast(sample_weight, self.dtype), y_pred)
+            weights = tf.reshape(weights, [-1])
+        self.accumulate_batch(Batch(ids, None, outputs, from_logits, weights, counted=counted))
 
     def accumulate_batch(self, batch: Batch) -> None:
         """Add the samples that the loss was asked about; for callbacks."""
@@ -208,6 +240,8 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         correct &= tf.math.is_finite(tf.reduce_sum(probabilities, axis=-1))
         if batch.counted is not None:
             correct &= batch.counted
+        if not self.count_zero_weights and batch.weights is not None:
+            correct &= batch.weights != 0.0
         # Segment sums leave out negative ids, and with them the NaN that zero weights would keep.
         segments = tf.where(correct, batch.predicted, -1)
         self._sums.assign_add(
@@ -258,6 +292,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             "freeze_above": self.freeze_above,
             "prior": None if self.prior is None else packed(self.prior),
             "prior_weight": self.prior_weight,
+            "count_zero_weights": self.count_zero_weights,
         }
 
 

@@ -2,8 +2,8 @@
 
 The base is "hard_labels" (cross-entropy), "none" (the penalty alone), or a loss of this package,
 also one with a penalty itself: `DCALoss(base=FocalLoss())`. Its own `from_logits` and `reduction`
-play no part. Callbacks such as `OnlineLabelSmoothing` find their loss inside. In a config only
-`mdca` has a choice of bases.
+play no part, and it need not repeat `ignore_class`. Callbacks such as `OnlineLabelSmoothing` find
+their loss inside. In a config only `mdca` has a choice of bases.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PenaltyLoss(ClassificationLoss):
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to: "hard_labels" (cross-entropy), "none" (the penalty alone), or
         a loss of this package, whose own `from_logits` and `reduction` play no part.
-    from_logits, reduction, name, dtype
+    from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
     """
 
@@ -42,8 +42,10 @@ class PenaltyLoss(ClassificationLoss):
         reduction: str,
         name: str,
         dtype: LossDtype,
+        *,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.weight = check_number("weight", weight)
         if base not in ("hard_labels", "none") and not isinstance(base, ClassificationLoss):
             raise InputError(
@@ -51,6 +53,11 @@ class PenaltyLoss(ClassificationLoss):
             )
         if isinstance(base, ClassificationLoss) and base.dtype != self.dtype:
             raise InputError(f"base: expected a loss of dtype {self.dtype}, received {base.dtype}")
+        ignored = getattr(base, "ignore_class", None)
+        if ignored not in (None, self.ignore_class):
+            raise InputError(
+                f"ignore_class: expected {ignored}, as in base, received {self.ignore_class}"
+            )
         self.base = base
 
     @abc.abstractmethod

@@ -48,10 +48,22 @@ class _ReleasedLoss(ClassificationLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
     """
 
-    def __init__(self, heads: Heads, reduction: str, name: str, dtype: LossDtype) -> None:
-        super().__init__(from_logits=True, reduction=reduction, name=name, dtype=dtype)
+    def __init__(
+        self,
+        heads: Heads,
+        reduction: str,
+        name: str,
+        dtype: LossDtype,
+        *,
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(
+            from_logits=True, reduction=reduction, name=name, dtype=dtype, ignore_class=ignore_class
+        )
         self.heads = check_choice("heads", heads, Heads)
 
     @abc.abstractmethod
@@ -88,6 +100,8 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -115,8 +129,9 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "released_hard_labels",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(heads, reduction, name, dtype)
+        super().__init__(heads, reduction, name, dtype, ignore_class=ignore_class)
 
     def softmax_head(self, batch: Batch) -> tf.Tensor:
         return batch.cross_entropy
@@ -145,6 +160,8 @@ class ReleasedFocalLoss(_ReleasedLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -177,8 +194,9 @@ class ReleasedFocalLoss(_ReleasedLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "released_focal",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(heads, reduction, name, dtype)
+        super().__init__(heads, reduction, name, dtype, ignore_class=ignore_class)
         self.gamma = check_number("gamma", gamma)
         self.alpha = check_number("alpha", alpha)
 
@@ -213,8 +231,10 @@ class _SwappedLoss(_ReleasedLoss):
         reduction: str,
         name: str,
         dtype: LossDtype,
+        *,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(heads, reduction, name, dtype)
+        super().__init__(heads, reduction, name, dtype, ignore_class=ignore_class)
         self.alpha = check_number("alpha", alpha)
         self.weight = check_number("weight", weight)
 
@@ -257,6 +277,8 @@ class ReleasedDCALoss(_SwappedLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -287,8 +309,9 @@ class ReleasedDCALoss(_SwappedLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "released_dca",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(alpha, weight, heads, reduction, name, dtype)
+        super().__init__(alpha, weight, heads, reduction, name, dtype, ignore_class=ignore_class)
 
     def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
         confidence = tf.reduce_max(tf.nn.softmax(batch.rows), axis=-1)
@@ -317,6 +340,8 @@ class ReleasedMDCALoss(_SwappedLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -344,8 +369,9 @@ class ReleasedMDCALoss(_SwappedLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "released_mdca",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(alpha, weight, heads, reduction, name, dtype)
+        super().__init__(alpha, weight, heads, reduction, name, dtype, ignore_class=ignore_class)
 
     def term(self, batch: Batch, predicted: tf.Tensor) -> tf.Tensor:
         mean_rows = batch.mean(tf.nn.softmax(batch.rows))

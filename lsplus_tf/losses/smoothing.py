@@ -37,6 +37,11 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples, or pixels, that are left out as if they were not there; any integer, such
+        as 255 or -1. The mean is over the others, as in
+        `keras.losses.SparseCategoricalCrossentropy`. Of rows, the one-hot row of that class; a
+        class outside 0..K-1 has a row of zeros.
 
     Raises
     ------
@@ -47,6 +52,12 @@ class LabelSmoothingLoss(TargetMatrixLoss):
     Notes
     -----
     `y_true` is (B,) or (B, 1) class ids, (B, K) one-hot rows, or (B, K) soft labels that sum to 1.
+
+    A mask that Keras has on `y_pred`, as of padded steps, leaves samples out as `ignore_class`
+    does, whatever the dtype. A row of zeros is a sample of weight 0: nothing is lost by it, and it
+    counts in what the mean is divided by, both as in `keras.losses.CategoricalCrossentropy`. Of
+    weight 0 a sample may have any label and outputs. What belongs to a batch, such as the
+    difference of `DCALoss`, is that of the samples with weight.
     Source: Szegedy et al., CVPR 2016, section 7; Sambyal et al., MICCAI 2024, Eq. 2.
 
     Examples
@@ -65,8 +76,11 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "label_smoothing",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(None, alpha, from_logits, reduction, name, dtype)
+        super().__init__(
+            None, alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "alpha": alpha_config(self.alpha)}
@@ -84,6 +98,8 @@ class HardLabelLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -105,8 +121,9 @@ class HardLabelLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "hard_labels",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(None, 0.0, from_logits, reduction, name, dtype)
+        super().__init__(None, 0.0, from_logits, reduction, name, dtype, ignore_class=ignore_class)
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -130,6 +147,8 @@ class LSPlusLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -163,8 +182,17 @@ class LSPlusLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "ls_plus",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(held(check_prior(prior)), alpha, from_logits, reduction, name, dtype)
+        super().__init__(
+            held(check_prior(prior)),
+            alpha,
+            from_logits,
+            reduction,
+            name,
+            dtype,
+            ignore_class=ignore_class,
+        )
         self._is_first_prior = True
 
     @property
@@ -232,6 +260,8 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         As in `keras.losses.Loss`.
     dtype : {"float32", "float64"}
         What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
 
     Raises
     ------
@@ -267,11 +297,14 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         reduction: str = "sum_over_batch_size",
         name: str = "class_distribution_label_smoothing",
         dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
     ) -> None:
         self.class_counts = _check_class_counts(class_counts)
         self.gamma = check_number("gamma", gamma)
         uniform = uniform_prior(len(self.class_counts))
-        super().__init__(uniform, alpha, from_logits, reduction, name, dtype)
+        super().__init__(
+            uniform, alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class
+        )
 
     def targets_at(self, alpha: float) -> NDArray[np.float64]:
         if alpha + self.gamma > 1.0:

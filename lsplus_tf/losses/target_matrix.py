@@ -42,7 +42,7 @@ class TargetMatrixLoss(ClassificationLoss):
     alpha : float or callable
         What `weights` makes hard and soft from, in [0, 1], or a function of the epoch that gives
         it.
-    from_logits, reduction, name, dtype
+    from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
     rows_sum_to_one : bool
         Whether rows of targets do. TensorFlow's fused cross-entropy is faster, and its gradient
@@ -71,8 +71,9 @@ class TargetMatrixLoss(ClassificationLoss):
         dtype: LossDtype,
         *,
         rows_sum_to_one: bool = True,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype)
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
         self._alpha_now = alpha_at(alpha, 0)
         self._hard: Any

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import keras
@@ -10,28 +12,63 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_count, check_flag
-from lsplus_tf.losses.base import Batch, class_ids, one_per_sample, refuse
+from lsplus_tf.losses.base import (
+    AsMade,
+    Batch,
+    are_of_class,
+    check_ignore_class,
+    class_ids,
+    has_class,
+    one_per_sample,
+    refuse,
+)
 from lsplus_tf.metrics.metric import Metric
 
 
-class StreamingMetric(keras.metrics.Metric, abc.ABC):
-    """Reads and checks batches; subclasses add them up.
+@dataclass(frozen=True)
+class Scored(Batch):
+    """A `Batch` of probabilities, with what they were made of.
 
-    In the `Batch` that they get, `...` is (N,), `values` are probabilities in the dtype in which
-    they were given (bfloat16 as float32), and the weights float64: NaN for a sample that is not
+    `...` is (N,), `values` are probabilities in the dtype in which they were given (bfloat16 as
+    float32), and the weights float64: 0 for a sample that is removed, NaN for one that is not
     valid.
+
+    Attributes
+    ----------
+    scores : tf.Tensor, shape (N, K), optional
+        Logits where those were given, None for `values`. Classes go by them, since different logits
+        have equal softmaxes where those are 0 or 1.
     """
+
+    scores: tf.Tensor | None = None
+
+    @cached_property
+    def predicted(self) -> tf.Tensor:
+        scores = self.values if self.scores is None else self.scores
+        return tf.argmax(scores, axis=-1, output_type=tf.int32)
+
+    @cached_property
+    def ranks(self) -> tf.Tensor:
+        """Integers (N, K) in the order of the scores, equal where those are."""
+        return _ranks(self.values if self.scores is None else self.scores)
+
+
+class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
+    """Reads and checks batches; subclasses add them up."""
 
     record: ClassVar[Metric]
 
-    def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
+    def __init__(
+        self, from_logits: bool, name: str | None, dtype: Any, ignore_class: int | None
+    ) -> None:
         super().__init__(name=name or self.record.function, dtype=dtype or "float64")
         if self.record.better:  # what Keras's callbacks read where they have no `mode`
             self._direction = "up" if self.record.better > 0 else "down"
         self.from_logits = check_flag("from_logits", from_logits)
+        self.ignore_class = check_ignore_class(ignore_class)
 
     @abc.abstractmethod
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Scored) -> None:
         """Add the samples to the state."""
 
     @abc.abstractmethod
@@ -45,31 +82,42 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
                 f"{self.name}: from_logits=True, but y_pred is the output of a softmax. "
                 "Use from_logits=False, or give the model an output without activation."
             )
+        mask = getattr(y_pred, "_keras_mask", None)  # Keras leaves it to each metric
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         labels, rows = class_ids(y_true, y_pred), None
         num_classes = y_pred.shape[-1]
-        values = tf.reshape(y_pred, [-1, num_classes])
-        if self.from_logits:
-            values = tf.nn.softmax(tf.cast(values, tf.float64))
-        elif not values.dtype.is_floating:
-            values = tf.cast(values, tf.float64)
+        outputs = tf.reshape(y_pred, [-1, num_classes])
+        if not outputs.dtype.is_floating:
+            outputs = tf.cast(outputs, tf.float64)
 
-        removed = tf.constant(False)
-        weights = tf.ones_like(values[:, 0], tf.float64)
+        removed = tf.constant(False)  # of all, unless there are reasons to look at each
+        if labels is None:
+            rows = tf.reshape(y_true, [-1, num_classes])
+            removed = ~has_class(rows)
+        else:
+            labels = tf.reshape(labels, [-1])
+        if self.ignore_class is not None:
+            given: Any = labels if rows is None else rows
+            removed |= are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
+        if mask is not None:
+            mask = one_per_sample(tf.cast(mask, tf.bool), y_pred)
+            removed |= ~tf.reshape(mask, [-1])
+        weights = tf.ones_like(outputs[:, 0], tf.float64)
         if sample_weight is not None:
             weights = one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
             weights = tf.reshape(weights, [-1])
-            removed = weights == 0.0
-            values = tf.where(removed[:, None], tf.zeros_like(values), values)
+            removed |= weights == 0.0
             positive = weights >= 0.0
             refuse(
                 # Not ~(weights < 0): Grappler makes that weights >= 0, which NaN is not.
-                positive | tf.math.is_nan(weights),
+                removed | positive | tf.math.is_nan(weights),
                 "sample_weight: expected numbers that are not negative",
                 weights,
             )
             weights = tf.where(positive, weights, np.nan)
-
+        if removed.shape.rank:
+            outputs = tf.where(removed[:, None], tf.zeros_like(outputs), outputs)
+        values = tf.nn.softmax(tf.cast(outputs, tf.float64)) if self.from_logits else outputs
         valid = removed | _are_distributions(values)
         if not self.from_logits:
             refuse(
@@ -81,7 +129,6 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
         if values.dtype == tf.bfloat16:
             values = tf.cast(values, tf.float32)  # as the NumPy functions do, before they bin
         if labels is None:
-            rows = tf.reshape(y_true, [-1, num_classes])
             known = removed | _are_distributions(rows)
             refuse(
                 known | _hold_nan(rows),
@@ -90,7 +137,6 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
             )
             rows = tf.where((valid & known & ~removed)[:, None], tf.cast(rows, tf.float64), 0.0)
         else:
-            labels = tf.reshape(labels, [-1])
             ids = tf.cast(labels, tf.int32)
             # Compared in the labels' type: NaN and 1.5 equal nothing, and casts make them classes.
             known = (tf.cast(ids, labels.dtype) == labels) & (ids >= 0) & (ids < num_classes)
@@ -98,14 +144,21 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
             refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
             labels = tf.clip_by_value(ids, 0, num_classes - 1)
         weights = tf.where(valid & known, weights, np.nan)
-        self.add(Batch(labels, rows, values, from_logits=False, weights=weights))
+        if removed.shape.rank:
+            weights = tf.where(removed, tf.zeros_like(weights), weights)
+        scores = outputs if self.from_logits else None
+        self.add(Scored(labels, rows, values, False, weights, scores=scores))
 
     def result(self) -> tf.Tensor:
         """The metric () of all samples since the last `reset_state`; NaN if there are none."""
         return tf.cast(self.value(), self.dtype)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits}
+        return {
+            **super().get_config(),
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+        }
 
     def _zeros(self, name: str, *shape: int) -> keras.Variable:
         """A variable of which every device has its own, and which reads as their sum."""
@@ -125,15 +178,17 @@ class StreamingMetric(keras.metrics.Metric, abc.ABC):
 class SampleMean(StreamingMetric):
     """The weighted mean of one number per sample."""
 
-    def __init__(self, from_logits: bool, name: str | None, dtype: Any) -> None:
-        super().__init__(from_logits, name, dtype)
+    def __init__(
+        self, from_logits: bool, name: str | None, dtype: Any, ignore_class: int | None
+    ) -> None:
+        super().__init__(from_logits, name, dtype, ignore_class)
         self.totals = self._zeros("totals", 2)  # of the weights, and of the weighed numbers
 
     @abc.abstractmethod
-    def sample_values(self, batch: Batch) -> tf.Tensor:
+    def sample_values(self, batch: Scored) -> tf.Tensor:
         """The samples' numbers (N,) float64, finite."""
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Scored) -> None:
         weighed = tf.stack([batch.weights, batch.weights * self.sample_values(batch)])
         self.totals.assign_add(tf.reduce_sum(weighed, axis=1))
 
@@ -145,9 +200,16 @@ class SampleMean(StreamingMetric):
 class BinnedMetric(StreamingMetric):
     """A metric of probabilities that are sorted into bins of equal width."""
 
-    def __init__(self, num_bins: int, from_logits: bool, name: str | None, dtype: Any) -> None:
+    def __init__(
+        self,
+        num_bins: int,
+        from_logits: bool,
+        name: str | None,
+        dtype: Any,
+        ignore_class: int | None,
+    ) -> None:
         check_count("num_bins", num_bins)
-        super().__init__(from_logits, name, dtype)
+        super().__init__(from_logits, name, dtype, ignore_class)
         self.num_bins = int(num_bins)
 
     def bins(self, values: tf.Tensor) -> tf.Tensor:
@@ -166,12 +228,19 @@ class BinnedMetric(StreamingMetric):
 class TopLabelMetric(BinnedMetric):
     """A metric of the confidence and accuracy of the predicted class in each bin."""
 
-    def __init__(self, num_bins: int, from_logits: bool, name: str | None, dtype: Any) -> None:
-        super().__init__(num_bins, from_logits, name, dtype)
+    def __init__(
+        self,
+        num_bins: int,
+        from_logits: bool,
+        name: str | None,
+        dtype: Any,
+        ignore_class: int | None,
+    ) -> None:
+        super().__init__(num_bins, from_logits, name, dtype, ignore_class)
         # Of the weights, and weighed of the confidences and of the correct predictions.
         self.totals = self._zeros("totals", self.num_bins, 3)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Scored) -> None:
         weights = batch.weights
         confidence = tf.cast(batch.confidence, tf.float64)
         correct = tf.cast(batch.correct, tf.float64)
@@ -183,6 +252,27 @@ class TopLabelMetric(BinnedMetric):
         """Of every bin (B,): the weights' sum W, and W times |mean confidence - accuracy|."""
         weights, confidence, correct = tf.unstack(tf.convert_to_tensor(self.totals), axis=1)
         return weights, tf.abs(confidence - correct)
+
+
+def as_float64(values: tf.Tensor) -> tf.Tensor:
+    """`values` in float64, where no number of another dtype is too small to be told from 0."""
+    wide = tf.cast(values, tf.float64)
+    if values.dtype != tf.float32:
+        return wide
+    # TensorFlow's kernels take float32 below 1.2e-38 for 0, but for those that look at bits alone.
+    bits = tf.bitcast(values, tf.int32)
+    steps = bits & 0x7FFFFFFF
+    tiny = tf.cast(steps, tf.float64) * 2.0**-149
+    return tf.where(steps < 2**23, tf.where(bits < 0, -tiny, tiny), wide)
+
+
+def _ranks(scores: tf.Tensor) -> tf.Tensor:
+    """Int64 in the order of `scores`; comparisons of floats take tiny ones for equal."""
+    if scores.dtype == tf.bfloat16:
+        scores = tf.cast(scores, tf.float32)
+    bits = tf.bitcast(as_float64(scores), tf.int64)
+    # Of negative numbers the other bits count down; -0 is 0.
+    return tf.where(bits < 0, tf.int64.min - bits, bits)
 
 
 def _are_distributions(rows: tf.Tensor) -> tf.Tensor:

@@ -21,12 +21,17 @@ puts `expected_calibration_error` and `val_expected_calibration_error` into the 
   `lsplus_tf.metrics.softmax`; the last bit may differ, which matters on a bin's edge alone.
 - `sample_weight` weighs samples; those of weight 0 count as if they were not there, even if NaN.
   Keras gives it to `weighted_metrics`, not to `metrics`.
+- Samples that Keras masks, as padded steps, and those of the `ignore_class` count as if they were
+  not there, and so do those with a row of zeros as label.
 - NaN in predictions, soft labels or weights makes the result NaN until the state is reset, and so
   does having no sample. Class ids that are none, negative weights, and rows that do not sum to 1
   (within 1e-3; 1e-2 in 16 bits) raise: `InputError` eagerly, `tf.errors.InvalidArgumentError` in
   graph mode. XLA cannot raise, and there the result is NaN.
 - The result is float64 unless `dtype` asks for another.
 - Keras is told which way is better: `EarlyStopping(monitor="val_brier_score")` needs no `mode`.
+  Of `MeanConfidence` neither way is, and Keras asks for a `mode`.
+- A softmax in 16 bits has no number between 0.9995 (bfloat16: 0.996) and 1. Give the last layer no
+  activation, and after it put `keras.layers.Activation("softmax", dtype="float32")`.
 """
 
 from __future__ import annotations
@@ -38,8 +43,13 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_count
-from lsplus_tf.losses.base import Batch
-from lsplus_tf.metrics._keras_base import BinnedMetric, SampleMean, TopLabelMetric
+from lsplus_tf.metrics._keras_base import (
+    BinnedMetric,
+    SampleMean,
+    Scored,
+    TopLabelMetric,
+    as_float64,
+)
 from lsplus_tf.metrics.records import METRICS
 
 __all__ = [
@@ -71,6 +81,9 @@ class ExpectedCalibrationError(TopLabelMetric):
     name, dtype
         As in `keras.metrics.Metric`; None names it as the function, such as
         "expected_calibration_error". The dtype is the result's, None for float64.
+    ignore_class : int, optional
+        Label of samples, or pixels, that are left out as if they were not there; any integer, such
+        as 255 or -1. Of rows, the one-hot row of that class.
 
     Raises
     ------
@@ -100,8 +113,9 @@ class ExpectedCalibrationError(TopLabelMetric):
         from_logits: bool = False,
         name: str | None = None,
         dtype: Any = None,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(num_bins, from_logits, name, dtype)
+        super().__init__(num_bins, from_logits, name, dtype, ignore_class)
 
     def value(self) -> tf.Tensor:
         weights, gaps = self.weights_and_gaps()
@@ -116,7 +130,7 @@ class MaximumCalibrationError(TopLabelMetric):
 
     Parameters
     ----------
-    num_bins, from_logits, name, dtype
+    num_bins, from_logits, name, dtype, ignore_class
         As in `ExpectedCalibrationError`.
 
     Raises
@@ -145,8 +159,9 @@ class MaximumCalibrationError(TopLabelMetric):
         from_logits: bool = False,
         name: str | None = None,
         dtype: Any = None,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(num_bins, from_logits, name, dtype)
+        super().__init__(num_bins, from_logits, name, dtype, ignore_class)
 
     def value(self) -> tf.Tensor:
         weights, gaps = self.weights_and_gaps()
@@ -163,7 +178,7 @@ class StaticCalibrationError(BinnedMetric):
 
     Parameters
     ----------
-    num_bins, from_logits, name, dtype
+    num_bins, from_logits, name, dtype, ignore_class
         As in `ExpectedCalibrationError`.
     num_classes : int, optional
         K >= 2; None takes it from the first batch. Needed where a training loop of your own makes
@@ -197,8 +212,9 @@ class StaticCalibrationError(BinnedMetric):
         name: str | None = None,
         dtype: Any = None,
         num_classes: int | None = None,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(num_bins, from_logits, name, dtype)
+        super().__init__(num_bins, from_logits, name, dtype, ignore_class)
         self.num_classes = num_classes
         self.weight = self._zeros("weight")
         self.gaps: Any = None  # (K, B), the bins' sums of p_k - q_k
@@ -206,7 +222,7 @@ class StaticCalibrationError(BinnedMetric):
             check_count("num_classes", num_classes)
             self.gaps = self._zeros("gaps", num_classes, self.num_bins)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Scored) -> None:
         num_classes = batch.num_classes
         if self.gaps is None:
             self.gaps = self._zeros("gaps", num_classes, self.num_bins)
@@ -241,7 +257,7 @@ class BrierScore(SampleMean):
 
     Parameters
     ----------
-    from_logits, name, dtype
+    from_logits, name, dtype, ignore_class
         As in `ExpectedCalibrationError`.
 
     Raises
@@ -264,11 +280,16 @@ class BrierScore(SampleMean):
     record = METRICS["brier"]
 
     def __init__(
-        self, from_logits: bool = False, *, name: str | None = None, dtype: Any = None
+        self,
+        from_logits: bool = False,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, name, dtype)
+        super().__init__(from_logits, name, dtype, ignore_class)
 
-    def sample_values(self, batch: Batch) -> tf.Tensor:
+    def sample_values(self, batch: Scored) -> tf.Tensor:
         gaps = tf.cast(batch.values, tf.float64) - tf.cast(batch.rows, tf.float64)
         return tf.reduce_sum(tf.square(gaps), axis=-1)
 
@@ -282,7 +303,7 @@ class NegativeLogLikelihood(SampleMean):
 
     Parameters
     ----------
-    from_logits, name, dtype
+    from_logits, name, dtype, ignore_class
         As in `ExpectedCalibrationError`.
 
     Raises
@@ -311,13 +332,14 @@ class NegativeLogLikelihood(SampleMean):
         *,
         name: str | None = None,
         dtype: Any = None,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, name, dtype)
+        super().__init__(from_logits, name, dtype, ignore_class)
 
-    def sample_values(self, batch: Batch) -> tf.Tensor:
+    def sample_values(self, batch: Scored) -> tf.Tensor:
         if batch.labels is not None:
-            return -_log(batch.at(batch.values, batch.labels))
-        return -tf.reduce_sum(batch.rows * _log(batch.values), axis=-1)
+            return -_log(as_float64(batch.at(batch.values, batch.labels)))
+        return -tf.reduce_sum(batch.rows * _log(as_float64(batch.values)), axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
@@ -328,7 +350,7 @@ class MeanConfidence(SampleMean):
 
     Parameters
     ----------
-    from_logits, name, dtype
+    from_logits, name, dtype, ignore_class
         As in `ExpectedCalibrationError`.
 
     Raises
@@ -347,11 +369,16 @@ class MeanConfidence(SampleMean):
     record = METRICS["mean_confidence"]
 
     def __init__(
-        self, from_logits: bool = False, *, name: str | None = None, dtype: Any = None
+        self,
+        from_logits: bool = False,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, name, dtype)
+        super().__init__(from_logits, name, dtype, ignore_class)
 
-    def sample_values(self, batch: Batch) -> tf.Tensor:
+    def sample_values(self, batch: Scored) -> tf.Tensor:
         return tf.cast(tf.reduce_max(batch.values, axis=-1), tf.float64)
 
 
@@ -366,7 +393,7 @@ class TopKError(SampleMean):
     ----------
     k : int
         At least 1; from K on the error is 0.
-    from_logits, dtype
+    from_logits, dtype, ignore_class
         As in `ExpectedCalibrationError`.
     name
         As in `keras.metrics.Metric`; None means "top{k}_error".
@@ -387,14 +414,20 @@ class TopKError(SampleMean):
     record = METRICS["top1_error"]
 
     def __init__(
-        self, k: int, *, from_logits: bool = False, name: str | None = None, dtype: Any = None
+        self,
+        k: int,
+        *,
+        from_logits: bool = False,
+        name: str | None = None,
+        dtype: Any = None,
+        ignore_class: int | None = None,
     ) -> None:
         check_count("k", k)
-        super().__init__(from_logits, name or f"top{k}_error", dtype)
+        super().__init__(from_logits, name or f"top{k}_error", dtype, ignore_class)
         self.k = int(k)
 
-    def sample_values(self, batch: Batch) -> tf.Tensor:
-        top = tf.math.top_k(batch.values, min(self.k, batch.num_classes)).indices
+    def sample_values(self, batch: Scored) -> tf.Tensor:
+        top = tf.math.top_k(batch.ranks, min(self.k, batch.num_classes)).indices
         if batch.labels is not None:
             return tf.cast(tf.reduce_all(top != batch.labels[:, None], axis=-1), tf.float64)
         inside = tf.gather(batch.rows, top, batch_dims=1)
@@ -405,6 +438,5 @@ class TopKError(SampleMean):
 
 
 def _log(values: tf.Tensor) -> tf.Tensor:
-    """log p in float64, finite and not above 0."""
-    values = tf.cast(values, tf.float64)
+    """log p, finite and not above 0, of float64."""
     return tf.math.log(tf.clip_by_value(values, _TINY, 1.0))
