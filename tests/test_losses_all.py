@@ -188,8 +188,24 @@ def test_keras_has_it_by_its_registered_name(name):
             keras.losses.deserialize(alone)
     else:
         assert keras.losses.deserialize(alone).get_config() == kind().get_config()
-    with pytest.raises(ValueError, match=registered):  # as docs/own_model.md says of `compile`
-        keras.losses.get(registered)
+    if needed:
+        with pytest.raises(TypeError, match=f"missing .*'{needed[0]}'"):
+            keras.losses.get(registered)
+    else:
+        assert keras.losses.get(registered).get_config() == kind().get_config()
+
+
+def test_a_string_in_compile(tmp_path):
+    labels, x = samples(40)
+    outputs = [keras.layers.Dense(CLASSES, activation="softmax")]
+    model = keras.Sequential([keras.Input([CLASSES]), *outputs])
+    ece = "lsplus_tf>ExpectedCalibrationError"
+    model.compile("sgd", loss="lsplus_tf>HardLabelLoss", metrics=[ece], jit_compile=False)
+    log = model.fit(x, labels, verbose=0).history
+    assert set(log) == {"loss", ece}
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.evaluate(x, labels, verbose=0) == model.evaluate(x, labels, verbose=0)
 
 
 @every_loss

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
+from lsplus_tf.losses.registered import registered
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class BrierLoss(ClassificationLoss):
     """Brier score: sum_k (p_k - t_k)^2, t the one-hot row of the class.
 

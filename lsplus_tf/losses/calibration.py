@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -17,6 +16,7 @@ from lsplus_tf.losses.base import (
     sum_over_replicas,
 )
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.registered import registered
 
 # The authors' width of the Laplacian kernel between confidences.
 _KERNEL_WIDTH = 0.4
@@ -24,7 +24,7 @@ _KERNEL_WIDTH = 0.4
 _MORE_PAIRS = 1e-5
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class DCALoss(PenaltyLoss):
     """Cross-entropy + weight ``|mean confidence - accuracy|`` of the batch (DCA).
 
@@ -87,7 +87,7 @@ class DCALoss(PenaltyLoss):
         return tf.abs(batch.mean(batch.confidence - batch.correct))
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class MDCALoss(PenaltyLoss):
     """Cross-entropy + weight ``(1/K) sum_k |mean p_k - frequency of k in the batch|`` (MDCA).
 
@@ -148,7 +148,7 @@ class MDCALoss(PenaltyLoss):
         return tf.reduce_mean(tf.abs(batch.mean(batch.probabilities - batch.rows)))
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class MMCELoss(PenaltyLoss):
     """Cross-entropy + weight * maximum mean calibration error, a kernel measure (MMCE).
 
@@ -257,7 +257,7 @@ class MMCELoss(PenaltyLoss):
         return {**super().get_config(), "weighted": self.weighted, "convention": self.convention}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class DifferentiableECELoss(PenaltyLoss):
     """Cross-entropy + weight * expected calibration error with soft bins and accuracy (DECE).
 

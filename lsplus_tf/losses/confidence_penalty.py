@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.registered import registered
 
 _ROUNDING = 1e-6  # relative; what float32 leaves of a softmax
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ConfidencePenaltyLoss(PenaltyLoss):
     """Confidence penalty (ECP): cross-entropy - weight * H(p), H the entropy of the prediction.
 
@@ -72,7 +72,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
         return tf.reduce_sum(batch.probabilities * batch.log_probabilities, axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class UniformPenaltyLoss(PenaltyLoss):
     """Cross-entropy + weight * ``sum_k |p_k - 1/K|``, the L1 distance of p from uniform.
 

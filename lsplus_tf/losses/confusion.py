@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
+from lsplus_tf.losses.registered import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ConfusionPenaltyLoss(TargetMatrixLoss):
     """Confusion-penalty label smoothing (CPLS): (1 - alpha) CE(y, p) + alpha CE(c_y, p).
 

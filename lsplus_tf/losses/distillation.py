@@ -6,7 +6,6 @@ import abc
 import math
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from lsplus_tf.losses.base import (
     at_least_float32,
 )
 from lsplus_tf.losses.feeding import NOT_TOLD, Feeding, noticing_training
+from lsplus_tf.losses.registered import registered
 from lsplus_tf.losses.target_matrix import variable_of
 
 
@@ -114,7 +114,7 @@ class DistillationLoss(ClassificationLoss):
         }
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class TfKDRegularizationLoss(DistillationLoss):
     """Tf-KD with a virtual teacher: (1 - alpha) CE(y, p) + alpha KL(p^d_T || p_T).
 
@@ -230,7 +230,7 @@ class TfKDRegularizationLoss(DistillationLoss):
         return {**super().get_config(), "correct_probability": self.correct_probability}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class TfKDSelfTrainingLoss(DistillationLoss):
     """Tf-KD by self-training: (1 - alpha) CE(y, p) + alpha KL(p^t_T || p_T).
 

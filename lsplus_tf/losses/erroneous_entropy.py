@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import keras
 import tensorflow as tf
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_choice
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.registered import registered
 
 Divergence = Literal["entropy", "kl"]
 Samples = Literal["erroneous", "all"]
@@ -20,7 +20,7 @@ Samples = Literal["erroneous", "all"]
 _CLIP = 1e-7
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ErroneousEntropyLoss(PenaltyLoss):
     """Cross-entropy - weight * mean entropy of the misclassified samples' predictions (MEEP).
 

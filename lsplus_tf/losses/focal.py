@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import check_fraction, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
+from lsplus_tf.losses.registered import registered
 
 # An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class FocalLoss(ClassificationLoss):
     """Focal loss (FL): (1 - p_y)^gamma * -log p_y.
 
@@ -89,7 +89,7 @@ class FocalLoss(ClassificationLoss):
         return {**super().get_config(), "gamma": self.gamma}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class SampleDependentFocalLoss(FocalLoss):
     """Focal loss whose gamma depends on the sample (FLSD-53).
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import check_number
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.registered import registered
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class MarginLabelSmoothingLoss(PenaltyLoss):
     """MbLS: cross-entropy + weight * mean_k relu(max_j z_j - z_k - margin), z the logits.
 

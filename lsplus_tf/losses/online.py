@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
@@ -19,6 +18,7 @@ from lsplus_tf.losses.base import (
     flat_samples,
     one_per_sample,
 )
+from lsplus_tf.losses.registered import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
@@ -27,7 +27,7 @@ FirstMatrix = Literal["uniform", "zeros", "label_smoothed"]
 Initial = FirstMatrix | ArrayLike
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class OnlineLabelSmoothingLoss(TargetMatrixLoss):
     """Online label smoothing (OLS): alpha CE(y, p) + (1 - alpha) CE(S_y, p).
 

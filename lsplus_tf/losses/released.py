@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_choice, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
+from lsplus_tf.losses.registered import registered
 
 __all__ = [
     "ReleasedDCALoss",
@@ -84,7 +85,7 @@ class _ReleasedLoss(ClassificationLoss):
         return config
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ReleasedHardLabelLoss(_ReleasedLoss):
     """The released hard-label baseline: twice the cross-entropy.
 
@@ -140,7 +141,7 @@ class ReleasedHardLabelLoss(_ReleasedLoss):
         return batch.cross_entropy
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ReleasedFocalLoss(_ReleasedLoss):
     """The released focal loss: alpha (1 - q_y)^gamma (-log q_y) of the softmax, and of z / sum(z).
 
@@ -256,7 +257,7 @@ class _SwappedLoss(_ReleasedLoss):
         return {**super().get_config(), "alpha": self.alpha, "weight": self.weight}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ReleasedDCALoss(_SwappedLoss):
     """The released DCA: cross-entropy of the softmax, and of z / sum(z); no calibration gradient.
 
@@ -319,7 +320,7 @@ class ReleasedDCALoss(_SwappedLoss):
         return tf.abs(batch.mean(confidence) - batch.mean(correct))
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ReleasedMDCALoss(_SwappedLoss):
     """The released MDCA: a tenth of the cross-entropies as in `ReleasedDCALoss`, nothing else.
 

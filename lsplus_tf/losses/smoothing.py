@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
@@ -12,11 +11,12 @@ from scipy.special import xlogy
 from lsplus_tf.errors import InputError, check_number
 from lsplus_tf.losses.arrays import held, packed
 from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
+from lsplus_tf.losses.registered import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class LabelSmoothingLoss(TargetMatrixLoss):
     """Cross-entropy with label smoothing: the target is (1 - alpha) one-hot + alpha / K.
 
@@ -86,7 +86,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         return {**super().get_config(), "alpha": alpha_config(self.alpha)}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class HardLabelLoss(TargetMatrixLoss):
     """Cross-entropy with hard labels (HL): the target is the one-hot row of the class.
 
@@ -126,7 +126,7 @@ class HardLabelLoss(TargetMatrixLoss):
         super().__init__(None, 0.0, from_logits, reduction, name, dtype, ignore_class=ignore_class)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class LSPlusLoss(TargetMatrixLoss):
     """LS+: (1 - alpha) CE(y, p) + alpha KL(v^y || p), v^k the informed prior of class k.
 
@@ -238,7 +238,7 @@ class LSPlusLoss(TargetMatrixLoss):
         return {**super().get_config(), **config}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
     """Class-distribution-aware label smoothing (CDA-LS): common classes are smoothed more.
 

@@ -38,11 +38,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.losses.registered import registered
 from lsplus_tf.metrics._keras_base import (
     BinnedMetric,
     SampleMean,
@@ -65,7 +65,7 @@ __all__ = [
 _TINY = float(np.finfo(np.float64).tiny)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class ExpectedCalibrationError(TopLabelMetric):
     """ECE: mean distance between confidence and accuracy over bins of equal width, in [0, 1].
 
@@ -122,7 +122,7 @@ class ExpectedCalibrationError(TopLabelMetric):
         return tf.reduce_sum(gaps) / tf.reduce_sum(weights)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class MaximumCalibrationError(TopLabelMetric):
     """MCE: the largest distance between confidence and accuracy in a bin of the ECE, in [0, 1].
 
@@ -170,7 +170,7 @@ class MaximumCalibrationError(TopLabelMetric):
         return tf.where(tf.reduce_sum(weights) > 0.0, largest, np.nan)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class StaticCalibrationError(BinnedMetric):
     """SCE, or classwise ECE: the ECE of each class's probability, mean over classes, in [0, 1].
 
@@ -249,7 +249,7 @@ class StaticCalibrationError(BinnedMetric):
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class BrierScore(SampleMean):
     """Mean over samples of sum_k (p_k - q_k)^2, q the one-hot or soft label; in [0, 2].
 
@@ -294,7 +294,7 @@ class BrierScore(SampleMean):
         return tf.reduce_sum(tf.square(gaps), axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class NegativeLogLikelihood(SampleMean):
     """Mean of -log p(true class), the cross-entropy in nats, in [0, 708.4].
 
@@ -342,7 +342,7 @@ class NegativeLogLikelihood(SampleMean):
         return -tf.reduce_sum(batch.rows * _log(as_float64(batch.values)), axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class MeanConfidence(SampleMean):
     """Mean of the largest probability, in [1/K, 1]; minus the accuracy it is the overconfidence.
 
@@ -382,7 +382,7 @@ class MeanConfidence(SampleMean):
         return tf.cast(tf.reduce_max(batch.values, axis=-1), tf.float64)
 
 
-@keras.saving.register_keras_serializable(package="lsplus_tf")
+@registered
 class TopKError(SampleMean):
     """Share of samples whose true class is not among the k most probable ones, in [0, 1].
 
