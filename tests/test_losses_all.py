@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
 import textwrap
@@ -196,6 +197,7 @@ def test_keras_has_it_by_its_registered_name(name):
 
 
 def test_a_string_in_compile(tmp_path):
+    importlib.import_module("lsplus_tf.metrics.keras")
     labels, x = samples(40)
     outputs = [keras.layers.Dense(CLASSES, activation="softmax")]
     model = keras.Sequential([keras.Input([CLASSES]), *outputs])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 
 
 @registered

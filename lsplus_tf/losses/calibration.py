@@ -15,8 +15,8 @@ from lsplus_tf.losses.base import (
     matrix_product,
     sum_over_replicas,
 )
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
-from lsplus_tf.losses.registered import registered
 
 # The authors' width of the Laplacian kernel between confidences.
 _KERNEL_WIDTH = 0.4

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from lsplus_tf.losses.base import Batch, LossDtype
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
-from lsplus_tf.losses.registered import registered
 
 _ROUNDING = 1e-6  # relative; what float32 leaves of a softmax
 

@@ -29,7 +29,7 @@ from lsplus_tf.losses.base import (
     at_least_float32,
 )
 from lsplus_tf.losses.feeding import NOT_TOLD, Feeding, noticing_training
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import variable_of
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_choice
 from lsplus_tf.losses.base import Batch, LossDtype
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
-from lsplus_tf.losses.registered import registered
 
 Divergence = Literal["entropy", "kl"]
 Samples = Literal["erroneous", "all"]

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import check_fraction, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 
 # An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.
 _TINY = float(np.finfo(np.float32).tiny)

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from lsplus_tf.errors import check_number
 from lsplus_tf.losses.base import Batch, LossDtype
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
-from lsplus_tf.losses.registered import registered
 
 
 @registered

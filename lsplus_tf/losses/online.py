@@ -18,7 +18,7 @@ from lsplus_tf.losses.base import (
     flat_samples,
     one_per_sample,
 )
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 

@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_choice, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 
 __all__ = [
     "ReleasedDCALoss",

@@ -11,7 +11,7 @@ from scipy.special import xlogy
 from lsplus_tf.errors import InputError, check_number
 from lsplus_tf.losses.arrays import held, packed
 from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 

@@ -42,7 +42,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_count
-from lsplus_tf.losses.registered import registered
+from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.metrics._keras_base import (
     BinnedMetric,
     SampleMean,
