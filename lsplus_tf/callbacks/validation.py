@@ -225,7 +225,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
     -----
     UserWarning
         After the first epoch, and after the last, if there was no validation; after a `fit` of
-        fewer epochs than `every`.
+        fewer epochs than `every`; of a class accuracy of exactly 0 or 1, as `informed_prior`.
 
     Notes
     -----
