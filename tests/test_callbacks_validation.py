@@ -165,7 +165,6 @@ class Predictions(keras.callbacks.Callback):
         pytest.param(
             {"steps_per_execution": 4, "jit_compile": False}, "nested", id="steps-per-execution"
         ),
-        pytest.param({"run_eagerly": True}, "nested", id="nested-evaluate"),
         pytest.param({}, "dataset", id="tf-data"),
         pytest.param({}, "weights", id="sample-weight"),
         pytest.param({}, "one-hot", id="one-hot"),

@@ -228,7 +228,7 @@ def test_other_precisions_are_refused():
 
 
 @every_loss
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     logits=hnp.arrays(
         np.float32,

@@ -337,7 +337,7 @@ KINDS = list(make_losses(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     # Eighths, whose differences float32 has exactly, and among which ties and margins of 3 abound.
     eighths=hnp.arrays(

@@ -247,7 +247,7 @@ NESTINGS = [
 METHODS = ["online", "confusion", "refreshed"]
 WAYS = list(itertools.product(METHODS, NESTINGS, EXECUTION, STEPS))
 # A few of them; `make slow` goes through all.
-FEW = [WAYS[i] for i in np.random.default_rng(1).choice(len(WAYS), 24, replace=False)]
+FEW = [WAYS[i] for i in np.random.default_rng(1).choice(len(WAYS), 12, replace=False)]
 
 
 def check_if_keras_accepts(ways: list[tuple[Any, ...]]) -> int:
@@ -261,9 +261,9 @@ def check_if_keras_accepts(ways: list[tuple[Any, ...]]) -> int:
     return sum(accepted.values())
 
 
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", range(2))
 def test_ways_drawn_at_random(part):
-    assert check_if_keras_accepts(FEW[part::3])
+    assert check_if_keras_accepts(FEW[part::2])
 
 
 @pytest.mark.slow
@@ -333,8 +333,8 @@ def test_a_loss_inside_of_something(name, way, monkeypatch):
     if way == "given":
         monkeypatch.setitem(globals(), "hidden", inner)
         method.callback = type(method.callback)(loss=inner)
-    model.compile(keras.optimizers.SGD(0.0), compiled, jit_compile=False)
-    fit(model, Y, VALID_Y, [method.callback], nested=True)
+    model.compile(keras.optimizers.SGD(0.0), compiled, run_eagerly=True, jit_compile=False)
+    fit(model, Y, VALID_Y, [method.callback], nested=False)
     np.testing.assert_allclose(method.held(inner), method.replay(KERNELS[0]), atol=1e-6)
 
 
