@@ -478,6 +478,54 @@ def test_what_a_loop_of_ones_own_lacks(step, missing, graph):
     assert [missing in str(w.message) for w in given] == [True]
 
 
+def test_a_step_of_keras_outside_of_fit():
+    """After which a loop of one's own may accumulate."""
+    model = build("functional", "default")
+    loss = losses.OnlineLabelSmoothingLoss(CLASSES)
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.train_on_batch(X, Y)
+        loss.accumulate(Y, model(X))
+        loss.update_soft_labels()
+    np.testing.assert_allclose(loss.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["confusion", "refreshed"])
+def test_a_validation_that_shows_the_loss_nothing_is_said_once(name):
+    class Silent(keras.Model):
+        def test_step(self, data):
+            return {"loss": tf.reduce_mean(self(data[0]))}
+
+    inputs = keras.Input([4])
+    method, model = Method(name), Silent(inputs, dense(0)(inputs))
+    loss = method.loss()
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    before = method.held(loss)
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        model.fit(
+            X, Y, validation_data=(VALID_X, VALID_Y), epochs=2, callbacks=[method.callback],
+            verbose=0,
+        )  # fmt: skip
+    assert ["showed it no sample" in str(w.message) for w in given] == [True]
+    np.testing.assert_array_equal(method.held(loss), before)
+
+
+def test_a_prior_that_is_set_or_loaded_reaches_traced_steps(tmp_path):
+    first, second = (priors.informed_prior(accuracy) for accuracy in ([0.9, 0.6, 0.7], [0.5] * 3))
+    model, other = (build("functional", "default") for _ in range(2))
+    for each, prior in ((model, first), (other, first)):
+        each.compile(keras.optimizers.SGD(0.0), losses.LSPlusLoss(prior), jit_compile=False)
+    before = other.evaluate(X, Y, verbose=0)
+    model.loss.set_prior(second)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    expected = float(losses.LSPlusLoss(second)(Y, other(X)))
+    assert other.evaluate(X, Y, verbose=0) == pytest.approx(expected, rel=1e-5)
+    assert before != pytest.approx(expected, rel=1e-3)
+
+
 # --- an alpha that changes ------------------------------------------------------------------------
 
 ALPHAS = [0.0, 0.2, 0.6, 1.0]

@@ -32,6 +32,7 @@ class _ValidationCallback(ObservingCallback[LossType]):
         self._epoch = 0
         self._validated_epoch = False
         self._validated: bool | None = None  # None in the first epoch
+        self._warned = False
 
     @abc.abstractmethod
     def after_validation(self, loss: LossType, confusion: NDArray[np.int64]) -> None:
@@ -39,7 +40,7 @@ class _ValidationCallback(ObservingCallback[LossType]):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        self._validated = None
+        self._validated, self._warned = None, False
         with self.model.distribute_strategy.scope():
             # Every replica counts its own part; the parts are summed when they are read.
             self._counts = [
@@ -79,7 +80,15 @@ class _ValidationCallback(ObservingCallback[LossType]):
         # Not at the epoch's end: what another callback saves there has it, whatever their order.
         for loss, counts in zip(self.losses, self._counts, strict=bool(self._counts)):
             self._validated_epoch = True
-            self.after_validation(loss, tf.convert_to_tensor(counts).numpy())
+            confusion = tf.convert_to_tensor(counts).numpy()
+            if not confusion.any() and not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"{loss.name}: the validation showed it no sample: all outputs were NaN, all "
+                    "labels ignored, or the test step does not call this loss",
+                    stacklevel=2,
+                )
+            self.after_validation(loss, confusion)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self._validated_epoch and self._validated is None:
@@ -174,7 +183,8 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
         self.history[:] = list(state["history"])
 
     def after_validation(self, loss: ConfusionPenaltyLoss, confusion: NDArray[np.int64]) -> None:
-        loss.update_from_confusion(confusion)
+        if confusion.any():
+            loss.update_from_confusion(confusion)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
@@ -271,9 +281,6 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
         super().on_train_begin(logs)
         self.history.clear()
         self._last, self._refreshed = None, False
-        with self.model.distribute_strategy.scope():
-            for loss in self.losses:
-                loss.hold_prior(in_variables=True)
 
     def training_state(self) -> dict[str, NDArray]:
         epochs, accuracies = zip(*self.history, strict=True) if self.history else ((), ())
@@ -323,11 +330,9 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
             self._last, self._refreshed = epoch, True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if not self._refreshed and self._validated:
+        if not self._refreshed and self._validated and not self._warned:
             warnings.warn(
                 f"PriorRefresh(every={self.every}): fit had fewer epochs, the prior stayed",
                 stacklevel=2,
             )
-        for loss in self.losses:
-            loss.hold_prior(in_variables=False)
         super().on_train_end(logs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from types import FrameType
 from typing import Any
 
 import keras
@@ -45,7 +44,7 @@ class Feeding:
     def in_gradient(self) -> None:
         """A gradient of the loss is taken, or traced."""
         self._trained = True
-        if not self._is_fed and (not self._not_renewed or _in_keras_own_step()):
+        if not self._is_fed and (not self._not_renewed or _nothing_can_follow()):
             self._tell(self._not_fed)
 
     def in_call(self) -> None:
@@ -91,10 +90,12 @@ def noticing_training(losses: tf.Tensor, feeding: Feeding) -> tf.Tensor:
     return noticing(losses)
 
 
-def _in_keras_own_step() -> bool:
-    frame: FrameType | None = sys._getframe(1)
+def _nothing_can_follow() -> bool:
+    """Whether Keras's own `train_step` takes the gradient, within `fit`."""
+    in_step, frame = False, sys._getframe(1)
     while frame is not None:
-        if frame.f_code is keras.Model.train_step.__code__:
-            return True
-        frame = frame.f_back
+        in_step |= frame.f_code is keras.Model.train_step.__code__
+        if frame.f_code.co_name == "fit":
+            return in_step
+        frame = frame.f_back  # type: ignore[assignment]
     return False

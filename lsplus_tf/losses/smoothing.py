@@ -172,6 +172,7 @@ class LSPlusLoss(TargetMatrixLoss):
     """
 
     num_classes_from = "the prior"
+    in_variables = True
 
     def __init__(
         self,
@@ -206,14 +207,13 @@ class LSPlusLoss(TargetMatrixLoss):
         return alpha * xlogy(self.prior, self.prior).sum(axis=1)
 
     def hold_prior(self, *, in_variables: bool) -> None:
-        """Hold the prior in variables, which traced steps read anew, or else in constants."""
+        """Hold the prior in variables, which traced steps read anew, as new losses do, or not."""
         self._hold(in_variables=in_variables or callable(self.alpha))
 
     def set_prior(self, prior: ArrayLike) -> None:
         """Replace the prior by another of the same shape.
 
-        A step that was traced before keeps the prior that it had, unless that is in variables; in
-        `fit`, `lsplus_tf.callbacks.PriorRefresh` sees to it.
+        Steps that were traced before have it too, unless `hold_prior` was told otherwise.
         """
         checked = held(check_prior(prior))
         if checked.shape != self.prior.shape:

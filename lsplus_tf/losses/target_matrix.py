@@ -57,6 +57,7 @@ class TargetMatrixLoss(ClassificationLoss):
     """
 
     num_classes_from: ClassVar[str]  # the argument that tells K, for messages
+    in_variables: ClassVar[bool] = False  # whether a matrix that stays may be set, all the same
     # What is missing where nothing renews M, or feeds what is never made to M, and what to do.
     not_fed: ClassVar[str] = ""
     not_renewed: ClassVar[str] = ""
@@ -98,7 +99,7 @@ class TargetMatrixLoss(ClassificationLoss):
         if self.not_fed:
             self.soft_labels = self._rows = variable_of(matrix.astype(self.dtype), "soft_labels")
         else:
-            self._hold(in_variables=callable(alpha))
+            self._hold(in_variables=self.in_variables or callable(alpha))
 
     def weights(self, alpha: float) -> tuple[float, float]:
         """The weights of the hard and of the soft labels."""
