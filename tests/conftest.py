@@ -54,9 +54,17 @@ LONGEST = [
     "test_losses_all.py",
     "test_callbacks_validation.py",
     "test_methods.py",
+    "test_metrics_keras.py",
+    "test_fine_tuning.py",
+    "test_callback_state.py",
+    "test_ways_of_keras.py",
+    "test_devices.py",
+    "test_masks.py",
     "test_experiments.py",
-    "test_losses_batch.py",
+    "test_datasets_cache.py",
     "test_distillation.py",
+    "test_files.py",
+    "test_losses_batch.py",
     "test_report_page.py",
 ]
 

@@ -95,12 +95,13 @@ class NestedEvaluate(keras.callbacks.Callback):
         pytest.param({"run_eagerly": True}, {}, id="eager"),
         pytest.param({"jit_compile": True}, {}, id="xla"),
         pytest.param({"steps_per_execution": 4, "jit_compile": True}, {}, id="steps-per-execution"),
-        pytest.param({}, {"validation": True}, id="validation-data"),
-        pytest.param({}, {"sample_weight": True}, id="sample-weight"),
+        # Where it is the data that differ, without tracing a graph.
+        pytest.param({"run_eagerly": True}, {"validation": True}, id="validation-data"),
+        pytest.param({"run_eagerly": True}, {"sample_weight": True}, id="sample-weight"),
         pytest.param({}, {"nested": True}, id="nested-evaluate"),
-        pytest.param({}, {"dataset": True}, id="tf-data"),
-        pytest.param({}, {"class_weight": True}, id="class-weight"),
-        pytest.param({}, {"onehot": True}, id="one-hot"),
+        pytest.param({"run_eagerly": True}, {"dataset": True}, id="tf-data"),
+        pytest.param({"run_eagerly": True}, {"class_weight": True}, id="class-weight"),
+        pytest.param({"run_eagerly": True}, {"onehot": True}, id="one-hot"),
         pytest.param(
             {"steps_per_execution": 4, "jit_compile": True},
             {"validation": True, "sample_weight": True, "nested": True},

@@ -165,11 +165,12 @@ class Predictions(keras.callbacks.Callback):
         pytest.param(
             {"steps_per_execution": 4, "jit_compile": False}, "nested", id="steps-per-execution"
         ),
-        pytest.param({}, "dataset", id="tf-data"),
-        pytest.param({}, "weights", id="sample-weight"),
-        pytest.param({}, "one-hot", id="one-hot"),
-        pytest.param({}, "soft", id="soft-labels"),
-        pytest.param({}, "column", id="labels-in-a-column"),
+        # Where it is the data that differ, without tracing a graph.
+        pytest.param({"run_eagerly": True}, "dataset", id="tf-data"),
+        pytest.param({"run_eagerly": True}, "weights", id="sample-weight"),
+        pytest.param({"run_eagerly": True}, "one-hot", id="one-hot"),
+        pytest.param({"run_eagerly": True}, "soft", id="soft-labels"),
+        pytest.param({"run_eagerly": True}, "column", id="labels-in-a-column"),
         pytest.param({"jit_compile": True}, "bad", id="nan-and-no-class"),
     ],
 )
