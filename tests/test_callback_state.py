@@ -14,6 +14,7 @@ import pytest
 from test_ways_of_keras import CLASSES, VALID_X, VALID_Y, Method, X, Y
 
 from lsplus_tf import callbacks, losses
+from lsplus_tf.callbacks.history import History
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
 
@@ -218,6 +219,61 @@ def test_a_large_prior_is_small_in_a_file_and_comes_back(tmp_path):
     # As files were until now.
     config = {**model.loss.get_config(), "prior": prior.tolist()}
     np.testing.assert_array_equal(losses.LSPlusLoss.from_config(config).prior, model.loss.prior)
+
+
+def test_a_history_keeps_the_last():
+    for most in (0, 1, 3, 8, 20):
+        history = History(most)
+        for i in range(8):
+            history.add(i)
+        assert history == list(range(8))[max(0, 8 - most) :]
+
+
+def test_a_file_from_before_the_first_estimate_brings_the_first_prior_back(tmp_path):
+    method = Method("refreshed")
+    method.callback = callbacks.PriorRefresh(2)
+    model = compiled(method)
+    first = model.loss.prior
+    saving = keras.callbacks.ModelCheckpoint(
+        tmp_path / "{epoch}.weights.h5", save_weights_only=True
+    )
+    train(model, [saving, method.callback])
+    assert not np.array_equal(model.loss.prior, first)
+    model.load_weights(tmp_path / "2.weights.h5")
+    assert not np.array_equal(model.loss.prior, first)
+    model.load_weights(tmp_path / "1.weights.h5")
+    np.testing.assert_array_equal(model.loss.prior, first)
+
+
+class Interrupt(keras.callbacks.Callback):
+    def __init__(self, moment: str) -> None:
+        super().__init__()
+        setattr(self, moment, self.interrupt)
+
+    def interrupt(self, *_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_test_batch_end"])
+def test_after_a_training_that_was_broken_off(moment):
+    """Its callback lets go of the model, whose next training says what is missing."""
+    method = Method("online")
+    model = compiled(method)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, [method.callback, Interrupt(moment)])
+    before = model.loss.soft_labels.numpy()
+
+    def fit(broken: keras.Model) -> float:  # not Keras's
+        return broken.evaluate(VALID_X, VALID_Y, verbose=0)
+
+    fit(model)
+    np.testing.assert_array_equal(model.loss.soft_labels, before)
+    with pytest.warns(UserWarning, match="nothing accumulates its soft labels"):
+        train(model, [], epochs=3)
+    assert not {"train_step", "test_step", "get_metrics_result"} & set(vars(model))
+    renewed = moment == "on_test_batch_end"  # the epoch's training was over
+    uniform = np.full((CLASSES, CLASSES), 1 / CLASSES, np.float32)
+    assert np.array_equal(model.loss.soft_labels, uniform) != renewed
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import textwrap
 import warnings
+from pathlib import Path
 from typing import Any
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -361,6 +364,57 @@ def test_steps_that_were_replaced_come_back():
     assert not {"test_step", "get_metrics_result"} & set(vars(model))
 
 
+def test_a_loss_in_a_function_is_not_saved_and_that_is_said():
+    inner = losses.OnlineLabelSmoothingLoss(CLASSES)
+    model = build("functional", "default")
+    model.compile("sgd", lambda y, p, loss=inner: loss(y, p), run_eagerly=True)
+    with pytest.warns(UserWarning, match="online_label_smoothing: Keras does not save what it"):
+        model.fit(X, Y, callbacks=[callbacks.OnlineLabelSmoothing()], verbose=0)
+    np.testing.assert_allclose(inner.soft_labels.numpy().sum(axis=1), 1.0, atol=1e-6)
+
+
+def test_what_a_model_within_was_compiled_with_is_its_own():
+    teacher, model = build("functional", "default"), build("functional", "default")
+    of_teacher, mine = (losses.OnlineLabelSmoothingLoss(CLASSES) for _ in range(2))
+    teacher.compile("sgd", of_teacher)
+    distiller = Distiller(model, mine)
+    distiller.teacher = teacher
+    distiller.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
+    callback = callbacks.OnlineLabelSmoothing()
+    distiller.fit(X, Y, callbacks=[callback], verbose=0)
+    assert [*map(id, callback.losses)] == [id(mine)]
+    np.testing.assert_allclose(callback.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
+    np.testing.assert_allclose(of_teacher.soft_labels, 1 / CLASSES)
+
+
+class Evaluating(keras.utils.PyDataset):
+    """Evaluates the model in the middle of an epoch, past all callbacks."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def __len__(self) -> int:
+        return SAMPLES // BATCH
+
+    def __getitem__(self, i: int):
+        return X[i * BATCH : (i + 1) * BATCH], Y[i * BATCH : (i + 1) * BATCH]
+
+    def on_epoch_begin(self) -> None:
+        self.model.evaluate(VALID_X, VALID_Y, verbose=0)
+
+
+def test_data_that_evaluate_the_model():
+    model = build("functional", "default")
+    model.compile(keras.optimizers.SGD(0.0), losses.OnlineLabelSmoothingLoss(CLASSES))
+    model.events = Within(None)
+    model.events.observers = []  # an attribute of the user's
+    callback = callbacks.OnlineLabelSmoothing()
+    model.fit(Evaluating(model), callbacks=[callback], epochs=2, verbose=0)
+    np.testing.assert_allclose(callback.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
+    assert model.events.observers == []
+
+
 # --- what counts ----------------------------------------------------------------------------------
 
 
@@ -456,26 +510,36 @@ def test_a_loop_of_ones_own(step, graph):
         gc.collect()
 
 
-@pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize(
-    ("step", "missing"),
-    [
-        ("never", "nothing accumulates its soft labels"),
-        ("after", "what it accumulated never became its soft labels: call loss.update_soft_labels"),
-    ],
-)
-def test_what_a_loop_of_ones_own_lacks(step, missing, graph):
+LACKS = {
+    "never": "nothing accumulates its soft labels",
+    "after": "what it accumulated never became its soft labels: call loss.update_soft_labels",
+}
+
+
+@pytest.mark.parametrize("step", LACKS)
+def test_what_a_loop_of_ones_own_lacks(step):
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         loss = losses.OnlineLabelSmoothingLoss(CLASSES)
-        in_a_loop(loss, step, graph=graph, update=False)
-        model = build("functional", "default")
-        model.compile("sgd", loss)
-        model.get_layer("a")
-        loss.save_own_variables({})
-        del loss, model
+        in_a_loop(loss, step, graph=False, update=False)
+        del loss
         gc.collect()
-    assert [missing in str(w.message) for w in given] == [True]
+    assert [LACKS[step] in str(w.message) for w in given] == [True]
+
+
+@pytest.mark.parametrize("step", LACKS)
+def test_what_a_traced_loop_lacks_is_said_at_the_end_of_the_program(step):
+    """TensorFlow never lets go of a loss that it traced."""
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        import test_ways_of_keras as here
+        loss = here.losses.OnlineLabelSmoothingLoss(here.CLASSES)
+        here.in_a_loop(loss, {step!r}, graph=True, update=False)
+    """
+    ended = forked.run("-c", textwrap.dedent(script))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count(LACKS[step]) == 1
 
 
 def test_a_step_of_keras_outside_of_fit():
@@ -591,8 +655,26 @@ def test_what_losses_and_metrics_were_made_with_cannot_be_set():
     for name in ("alpha", "from_logits", "empty_class", "freeze_above", "reduction"):
         with pytest.raises(AttributeError, match=f"{name}: expected to stay as OnlineLabel"):
             setattr(loss, name, 0.9)
+
+    class Mine(losses.LabelSmoothingLoss):
+        def __init__(self, scale: int = 1) -> None:
+            super().__init__()
+            self.scale = scale
+            self.scale = float(self.scale)
+
+    mine = Mine()
+    mine.scale = 3.0
+    with pytest.raises(AttributeError, match=r"alpha: .* or give a function of the epoch"):
+        mine.alpha = 0.3
     metric = lsp.metrics.keras.ExpectedCalibrationError()
     with pytest.raises(AttributeError, match="num_bins: expected to stay as ExpectedCal"):
         metric.num_bins = 10
     with pytest.raises(AttributeError):
         losses.LSPlusLoss(priors.uniform_prior(2)).prior = np.eye(2)
+
+
+def test_a_loss_that_is_made_within_a_traced_function():
+    prior = priors.informed_prior([0.9, 0.6, 0.7])
+    p = softmax(X[:4] @ KERNELS[0], axis=1).astype(np.float32)
+    traced = tf.function(lambda: losses.LSPlusLoss(prior)(Y[:4], p))
+    np.testing.assert_allclose(traced(), losses.LSPlusLoss(prior)(Y[:4], p), rtol=1e-6)

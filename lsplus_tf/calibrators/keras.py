@@ -269,16 +269,22 @@ def _kind_by_trial(model: keras.Model) -> Kind:
         return ops.cast(noise, given.dtype)
 
     if any(None in given.shape[1:] or given.dtype == "string" for given in model.inputs):
-        warnings.warn(
-            f"model: {model.name} is taken to give logits, which its last layer does not tell, nor "
-            "can a trial on inputs of this kind; end it in a Softmax layer if it gives "
-            "probabilities",
-            stacklevel=4,
-        )
-        return "logits"
+        return _taken_for_logits(model)
     (outputs,) = keras.tree.flatten(model(keras.tree.map_structure(try_input, _input_of(model))))
+    found = ops.convert_to_numpy(outputs)
+    if not np.isfinite(found.astype(np.float64)).all():
+        return _taken_for_logits(model)
     try:
-        Predictions(None, probabilities=ops.convert_to_numpy(outputs))
+        Predictions(None, probabilities=found)
     except InputError:
         return "logits"
     return "probabilities"
+
+
+def _taken_for_logits(model: keras.Model) -> Kind:
+    warnings.warn(
+        f"model: {model.name} is taken to give logits, which its last layer does not tell, nor can "
+        "a trial; end it in a Softmax layer if it gives probabilities",
+        stacklevel=5,
+    )
+    return "logits"

@@ -18,7 +18,8 @@ class AlphaSchedule(LossCallback[ClassificationLoss]):
     Parameters
     ----------
     loss : ClassificationLoss or sequence of ClassificationLoss, optional
-        The losses to tell; None is all that the model was compiled with or holds as attributes.
+        The losses to tell; None is all that the model was compiled with, or that it, its layers,
+        losses and functions hold.
 
     Raises
     ------
@@ -49,3 +50,7 @@ class AlphaSchedule(LossCallback[ClassificationLoss]):
                 "AlphaSchedule: expected a loss whose alpha is a function of the epoch, received "
                 "none"
             )
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        for loss in self.losses:
+            loss.end_epochs()

@@ -23,4 +23,4 @@ class History(list[Any]):
     def add(self, entry: Any) -> None:
         self.append(entry)
         if self.most is not None:
-            del self[: len(self) - self.most]
+            del self[: max(0, len(self) - self.most)]

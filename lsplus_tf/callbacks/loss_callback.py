@@ -11,6 +11,7 @@ import abc
 import contextlib
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, FunctionType, MethodType
 from typing import Any, Generic, TypeVar
@@ -25,12 +26,7 @@ from lsplus_tf.losses.steps import step, within_step
 LossType = TypeVar("LossType", bound=ClassificationLoss)
 Value = TypeVar("Value")
 
-# What runs while a callback's hook does: all go through Keras's list of them.
-_HOOKS = {
-    function.__code__
-    for name, function in vars(keras.callbacks.CallbackList).items()
-    if name.startswith("on_")
-}
+_WRAPPED = ("train_step", "test_step", "get_metrics_result")
 
 
 class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
@@ -50,8 +46,12 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
     Raises
     ------
     InputError
-        A loss of another class. When training begins: no loss, or one that another callback of the
-        class has too.
+        A loss of another class. When training begins: no loss.
+
+    Warns
+    -----
+    UserWarning
+        When training begins, of a loss that Keras does not save with the model.
     """
 
     loss_class: type[LossType]
@@ -75,6 +75,14 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
                 f"{self.loss_class.__name__}, received {described(self.model.loss)}; a loss that "
                 f"the model does not hold has to be given: {type(self).__name__}(loss=...)"
             )
+        saved = {*map(id, losses_of(self.model, in_functions=False))}
+        for loss in self.losses:
+            if id(loss) not in saved:
+                warnings.warn(
+                    f"{loss.name}: Keras does not save what it learns, since the model holds it in "
+                    "a function or not at all; make it an attribute of the model",
+                    stacklevel=3,
+                )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         for loss in self.losses:
@@ -91,7 +99,14 @@ class ObservingCallback(LossCallback[LossType]):
 
     From `on_train_begin` to `on_train_end` the model's steps are wrapped, once for all such
     callbacks, and traced anew.
+
+    Raises
+    ------
+    InputError
+        When training begins, of a loss that another such callback has too.
     """
+
+    _observers: list[ObservingCallback[Any]]  # of the model in training
 
     def see(self, loss: ClassificationLoss, batch: Batch, *, training: bool) -> None:
         """Look at a batch; called where the step is traced."""
@@ -103,7 +118,10 @@ class ObservingCallback(LossCallback[LossType]):
         """Learn from a batch of one of the callback's losses."""
 
     def on_steps_end(self) -> None:
-        """An epoch's training, or its validation, is over; no callback was told of it yet."""
+        """An epoch's training steps are over; no callback was told of it yet."""
+
+    def on_broken_off(self) -> None:
+        """The training ended in an exception; another one of the model has begun."""
 
     @abc.abstractmethod
     def training_state(self) -> dict[str, NDArray]:
@@ -121,26 +139,32 @@ class ObservingCallback(LossCallback[LossType]):
             # that ended in an exception.
             if other is self or other.params is not self.params:
                 observers.remove(other)
+                other.on_broken_off()
             elif {*map(id, other.losses)} & {*map(id, self.losses)}:
                 raise InputError(
                     f"callbacks: expected one {type(self).__name__} for a loss, received two"
                 )
         observers.append(self)
+        self._observers = observers
         self.model.make_train_function(force=True)
         self.model.test_function = None
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        observers = _observers(self.model)
-        observers.remove(self)
-        if not observers:
-            for name, function in list(vars(self.model).items()):
-                if hasattr(function, "observers"):
-                    # The class's method shows again, or what the user had put before it.
-                    delattr(self.model, name)
-                    if function.replaced is not None:
-                        setattr(self.model, name, function.replaced)
-        # Traced with what the callback learns; a loss does not warn there.
+        self._observers.remove(self)
+        if not self._observers:
+            _unwrap(self.model)
+        # They were traced with what the callback learns; a loss does not warn there.
         self.model.train_function = self.model.test_function = None
+
+
+def _unwrap(model: keras.Model) -> None:
+    for name in _WRAPPED:
+        function = vars(model).get(name)
+        if hasattr(function, "observers"):
+            # The class's method shows again, or what the user had put before it.
+            delattr(model, name)
+            if function.replaced is not None:
+                setattr(model, name, function.replaced)
 
 
 def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
@@ -165,34 +189,40 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
             return inner(*arguments, **options)
 
     def get_metrics_result(inner: Callable[..., Any]) -> Any:
-        # `fit` asks when an epoch's steps are over, before any callback hears of it, and when its
-        # validation is.
+        # `fit` asks when an epoch's steps are over, before any callback hears of it.
         if not within_step() and _asked_by_fit():
             of_this_fit = getattr(getattr(model, "history", None), "params", None)
-            for observer in observers:
-                # Others are left from a training that ended in an exception.
+            for observer in list(observers):
                 if of_this_fit is None or observer.params is of_this_fit:
                     observer.on_steps_end()
+                else:  # left from a training that ended in an exception
+                    observers.remove(observer)
+                    observer.on_broken_off()
+            if not observers:
+                _unwrap(model)
+                model.make_train_function(force=True)
+                model.test_function = None
         return inner()
 
-    replace("train_step", training)
-    replace("test_step", evaluation)
-    replace("get_metrics_result", get_metrics_result)
+    for name, around in zip(_WRAPPED, (training, evaluation, get_metrics_result), strict=True):
+        replace(name, around)
     return observers
 
 
 def _asked_by_fit() -> bool:
-    """Whether `fit` itself asks, and no hook of a callback, which may also evaluate."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None and frame.f_code not in _HOOKS:
-        if frame.f_code.co_name == "fit":
-            return True
-        frame = frame.f_back
-    return False
+    """Whether a `fit` itself asks, and no `evaluate`, or callback, that it has called."""
+    caller: FrameType | None = sys._getframe(2)
+    if caller is not None and caller.f_code.co_name == "_get_metrics_result_or_logs":
+        caller = caller.f_back
+    return caller is not None and caller.f_code.co_name == "fit"
 
 
-def losses_of(model: keras.Model) -> list[ClassificationLoss]:
-    """The losses of this package that a model was compiled with, then others that it holds."""
+def losses_of(model: keras.Model, *, in_functions: bool = True) -> list[ClassificationLoss]:
+    """The losses of this package that a model was compiled with, then others that it holds.
+
+    What models within it were compiled with is not its own. Losses that functions hold are not
+    saved with it.
+    """
     found: dict[int, ClassificationLoss] = {}
     seen: set[int] = set()
 
@@ -207,7 +237,11 @@ def losses_of(model: keras.Model) -> list[ClassificationLoss]:
         elif isinstance(held, (list, tuple, set)):
             parts = held
         elif isinstance(held, (keras.losses.Loss, keras.Layer)):
-            parts = list(vars(held).values())
+            is_inner = isinstance(held, keras.Model) and held is not model
+            of_others = ("loss", "_compile_loss") if is_inner else ()
+            parts = [part for name, part in vars(held).items() if name not in of_others]
+        elif not in_functions:
+            return
         elif isinstance(held, functools.partial):
             parts = [held.func, *held.args, *held.keywords.values()]
         elif isinstance(held, MethodType):
@@ -225,6 +259,8 @@ def losses_of(model: keras.Model) -> list[ClassificationLoss]:
 
 
 def _closed_over(function: FunctionType) -> Iterator[Any]:
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
     for cell in function.__closure__ or ():
         with contextlib.suppress(ValueError):  # a variable that has no value yet
             yield cell.cell_contents

@@ -86,10 +86,10 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
         return self.of_losses(lambda loss: loss.soft_labels.numpy())
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.on_broken_off()
         super().on_train_begin(logs)
         self.history.clear()
         self._continues = self._warned = False
-        self._renewed = None
         for loss in self.losses:
             loss.begins_in(self.model)
 
@@ -115,6 +115,12 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
     def on_steps_end(self) -> None:
         if self._renewed is None:
             self._renew()
+
+    def on_broken_off(self) -> None:
+        self.on_test_end()  # where it was broken off within a validation
+        self._renewed = None
+        for loss in self.losses:
+            loss.is_fed = False
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         for loss, (before, _) in zip(self.losses, self._renewed or [], strict=False):

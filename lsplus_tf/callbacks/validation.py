@@ -190,9 +190,12 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
         super().on_epoch_end(epoch, logs)
         self.history.add(self.soft_labels)
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_broken_off(self) -> None:
         for loss in self.losses:
             loss.is_fed = False
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.on_broken_off()
         super().on_train_end(logs)
 
 

@@ -18,6 +18,11 @@ def held(array: NDArray[np.float64]) -> NDArray[np.float64]:
     return array.astype(np.float32).astype(np.float64) if array.size > _LARGE else array
 
 
+def storage_dtype(array: NDArray[np.float64]) -> type[np.floating]:
+    """In which dtype an array that is `held` loses nothing."""
+    return np.float32 if array.size > _LARGE else np.float64
+
+
 def packed(array: NDArray[np.float64]) -> Any:
     """What a config holds of an array that is `held`."""
     if array.size <= _LARGE:

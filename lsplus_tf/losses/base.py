@@ -287,8 +287,8 @@ class AsMade:
         made: Any = type(self)
         if name in _arguments(made) and name in vars(self):
             raise AttributeError(
-                f"{name}: expected to stay as {made.__name__} was made with it; make another "
-                "one, or, of the alpha of a loss, give a function of the epoch"
+                f"{name}: expected to stay as {made.__name__} was made with it; make another one"
+                + (", or give a function of the epoch" if name == "alpha" else "")
             )
         super().__setattr__(name, value)
 
@@ -344,6 +344,9 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
     def set_epoch(self, epoch: int) -> None:
         """Take the `alpha` of an epoch, counted from 0, where it is a function of the epoch."""
 
+    def end_epochs(self) -> None:
+        """Nothing tells it the epoch any more."""
+
     def split_labels(
         self, y_true: tf.Tensor, y_pred: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
@@ -379,7 +382,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
 
     def call(self, y_true: Any, y_pred: tf.Tensor) -> tf.Tensor:
         """The loss of every sample, (...)."""
-        given = y_true if isinstance(y_true, dict) else {"y_true": y_true}
+        is_ours = isinstance(y_true, dict) and "y_true" in y_true  # from `__call__`
+        given = y_true if is_ours else {"y_true": y_true}
         y_true, y_pred = tf.convert_to_tensor(given["y_true"]), tf.convert_to_tensor(y_pred)
         read = self._read(y_true, y_pred, given.get("weights"), given.get("mask"))
         losses = self.losses_of(read.batch)
@@ -431,6 +435,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             sound = _both(_both(proper, known), _finite(values))
             if rows is not None:
                 sound &= _finite(rows)
+            if teacher_logits is not None:
+                sound &= _finite(teacher_logits)
             wanted = _both(wanted, sound | (weights != 0.0))
         if proper is not None:
             proper = _or_unwanted(proper, wanted)
@@ -447,6 +453,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             # Before anything is computed of them, since 0 * NaN is NaN in gradients too.
             of_sample = wanted[..., None]
             values = tf.where(of_sample, values, 0.0 if from_logits else 1.0 / num_classes)
+            if teacher_logits is not None:
+                teacher_logits = tf.where(of_sample, teacher_logits, 0.0)
             if rows is None:
                 ids = tf.where(wanted, ids, 0)  # of a NaN the cast makes no class at all
             else:
@@ -504,8 +512,10 @@ def _finite(values: tf.Tensor) -> tf.Tensor:
 
 @functools.cache
 def _arguments(cls: type) -> frozenset[str]:
-    """What instances hold of their constructor's arguments, but for Keras's name."""
-    return frozenset(inspect.signature(cls).parameters) - {"name"}
+    """What instances hold of the arguments of this package's classes, but for Keras's name."""
+    ours = [kind for kind in cls.__mro__ if kind.__module__.startswith("lsplus_tf.")]
+    arguments = [inspect.signature(kind).parameters for kind in ours if "__init__" in vars(kind)]
+    return frozenset().union(*arguments) - {"name"}
 
 
 def alpha_config(alpha: Alpha) -> Any:

@@ -81,6 +81,10 @@ class DistillationLoss(ClassificationLoss):
             self._feeding.is_fed = True
             self._alpha.assign(alpha_at(self.alpha, epoch))
 
+    def end_epochs(self) -> None:
+        if self._feeding is not None:
+            self._feeding.is_fed = False
+
     def divergence_weight(self, num_classes: int) -> Any:
         """What the KL term, summed over classes, is multiplied by."""
         # PyTorch's mean, which the released code takes, is over classes as well as samples.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 from typing import Any
@@ -52,11 +53,15 @@ class Feeding:
         if self._trained and not self._is_fed:
             self._tell(self._not_fed)
 
-    def at_end(self) -> None:
-        """The loss is saved, or nobody has it any more."""
+    def when_saved(self) -> None:
+        """The loss is saved."""
         if self._trained and not self._was_fed:
             self._tell(self._not_fed)
-        elif self._trained and self.in_own_loop and not self.renewed:
+
+    def at_end(self) -> None:
+        """Nobody has the loss any more."""
+        self.when_saved()
+        if self._trained and self.in_own_loop and not self.renewed:
             self._tell(self._not_renewed)
 
     def _tell(self, missing: str) -> None:
@@ -92,10 +97,11 @@ def noticing_training(losses: tf.Tensor, feeding: Feeding) -> tf.Tensor:
 
 def _nothing_can_follow() -> bool:
     """Whether Keras's own `train_step` takes the gradient, within `fit`."""
+    fit = inspect.unwrap(keras.Model.fit).__code__
     in_step, frame = False, sys._getframe(1)
     while frame is not None:
         in_step |= frame.f_code is keras.Model.train_step.__code__
-        if frame.f_code.co_name == "fit":
+        if frame.f_code is fit:
             return in_step
         frame = frame.f_back  # type: ignore[assignment]
     return False

@@ -75,6 +75,10 @@ class PenaltyLoss(ClassificationLoss):
         if isinstance(self.base, ClassificationLoss):
             self.base.set_epoch(epoch)
 
+    def end_epochs(self) -> None:
+        if isinstance(self.base, ClassificationLoss):
+            self.base.end_epochs()
+
     def base_losses(self, batch: Batch) -> tf.Tensor:
         """What the penalty is added to, (...)."""
         if isinstance(self.base, ClassificationLoss):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError, check_number
-from lsplus_tf.losses.arrays import held, packed
+from lsplus_tf.losses.arrays import held, packed, storage_dtype
 from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
@@ -194,7 +194,7 @@ class LSPlusLoss(TargetMatrixLoss):
             dtype,
             ignore_class=ignore_class,
         )
-        self._is_first_prior = True
+        self._first_prior = self.prior
 
     @property
     def prior(self) -> NDArray[np.float64]:
@@ -206,32 +206,31 @@ class LSPlusLoss(TargetMatrixLoss):
         # What KL has on top of cross-entropy.
         return alpha * xlogy(self.prior, self.prior).sum(axis=1)
 
-    def hold_prior(self, *, in_variables: bool) -> None:
-        """Hold the prior in variables, which traced steps read anew, as new losses do, or not."""
-        self._hold(in_variables=in_variables or callable(self.alpha))
-
     def set_prior(self, prior: ArrayLike) -> None:
-        """Replace the prior by another of the same shape.
-
-        Steps that were traced before have it too, unless `hold_prior` was told otherwise.
-        """
+        """Replace the prior by another of the same shape, in steps that were traced before too."""
         checked = held(check_prior(prior))
         if checked.shape != self.prior.shape:
             raise InputError(
                 f"prior: expected shape {self.prior.shape}, received shape {checked.shape}"
             )
-        self._matrix, self._is_first_prior = checked, False
+        self._matrix = checked
         self._renew_tables()
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
-        if not self._is_first_prior:  # which the config has, but not a file of weights
-            store["prior"] = self.prior
+        # A config has the prior, but not a file of weights, which is loaded into the same loss.
+        if self.prior is self._first_prior:
+            store["first_prior"] = np.array(True)
+        else:
+            store["prior"] = self.prior.astype(storage_dtype(self.prior))
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
         if "prior" in store:
             self.set_prior(store["prior"][...])
+        elif "first_prior" in store and self.prior is not self._first_prior:
+            self._matrix = self._first_prior
+            self._renew_tables()
 
     def get_config(self) -> dict[str, Any]:
         config = {"prior": packed(self.prior), "alpha": alpha_config(self.alpha)}
@@ -299,7 +298,7 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         dtype: LossDtype = "float32",
         ignore_class: int | None = None,
     ) -> None:
-        self.class_counts = _check_class_counts(class_counts)
+        self.class_counts = held(_check_class_counts(class_counts))
         self.gamma = check_number("gamma", gamma)
         uniform = uniform_prior(len(self.class_counts))
         super().__init__(

@@ -57,7 +57,8 @@ class TargetMatrixLoss(ClassificationLoss):
     """
 
     num_classes_from: ClassVar[str]  # the argument that tells K, for messages
-    in_variables: ClassVar[bool] = False  # whether a matrix that stays may be set, all the same
+    # Whether the matrix may be replaced after steps were traced, though nothing renews it.
+    in_variables: ClassVar[bool] = False
     # What is missing where nothing renews M, or feeds what is never made to M, and what to do.
     not_fed: ClassVar[str] = ""
     not_renewed: ClassVar[str] = ""
@@ -99,7 +100,9 @@ class TargetMatrixLoss(ClassificationLoss):
         if self.not_fed:
             self.soft_labels = self._rows = variable_of(matrix.astype(self.dtype), "soft_labels")
         else:
-            self._hold(in_variables=self.in_variables or callable(alpha))
+            # A loss that is made within a traced function can have none.
+            may_change = self.in_variables and tf.executing_eagerly()
+            self._hold(in_variables=may_change or callable(alpha))
 
     def weights(self, alpha: float) -> tuple[float, float]:
         """The weights of the hard and of the soft labels."""
@@ -144,6 +147,10 @@ class TargetMatrixLoss(ClassificationLoss):
             if not self.not_fed:
                 self.is_fed = True
 
+    def end_epochs(self) -> None:
+        if not self.not_fed:
+            self.is_fed = False
+
     def _set_alpha(self, alpha: float) -> None:
         self._alpha_now = alpha
         for variable, weight in zip((self._hard, self._soft), self.weights(alpha), strict=True):
@@ -162,21 +169,23 @@ class TargetMatrixLoss(ClassificationLoss):
     def begins_in(self, model: keras.Model) -> None:
         """A training of `model` begins in which a callback renews the soft labels."""
         self.is_fed = True
-        other, is_new = _OF_MODELS.get(model), not (self._feeding.renewed or self._awaits_state)
+        kind = type(self).__name__
+        other = _OF_MODELS.get(model, {}).get(kind)
+        is_new = not (self._feeding.renewed or self._awaits_state)
         if other is not None and other is not self._feeding and other.renewed and is_new:
             warnings.warn(
                 f"{self.name}: the model was compiled anew, with a new loss, so that its soft "
                 "labels begin anew; to go on with those there are, compile with the same loss",
                 stacklevel=3,
             )
-        shared = [m for m, feeding in _OF_MODELS.items() if feeding is self._feeding]
+        shared = [m for m, of_model in _OF_MODELS.items() if of_model.get(kind) is self._feeding]
         if any(m is not model for m in shared):
             warnings.warn(
                 f"{self.name}: one loss object is in two models, which share its soft labels; give "
                 "each model its own",
                 stacklevel=3,
             )
-        _OF_MODELS[model] = self._feeding
+        _OF_MODELS.setdefault(model, {})[kind] = self._feeding
 
     def targets(self, batch: Batch) -> tf.Tensor:
         """The target rows (..., K); of soft labels the mixture of their classes' rows."""
@@ -232,7 +241,7 @@ class TargetMatrixLoss(ClassificationLoss):
 
     def save_own_variables(self, store: Any) -> None:
         if self._changes:
-            self._feeding.at_end()
+            self._feeding.when_saved()
         for name, variable in self._state().items():
             store[name] = tf.convert_to_tensor(variable).numpy()
         if callable(self.alpha):
@@ -262,8 +271,9 @@ class TargetMatrixLoss(ClassificationLoss):
         return loss
 
 
-# The feeding of the loss whose soft labels a model's last training renewed.
-_OF_MODELS: weakref.WeakKeyDictionary[keras.Model, Feeding] = weakref.WeakKeyDictionary()
+# Of a class, the feeding of the loss whose soft labels a model's last training renewed.
+_OF_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[str, Feeding]]
+_OF_MODELS = weakref.WeakKeyDictionary()
 
 
 def variable_of(array: NDArray, name: str | None = None) -> tf.Variable:
