@@ -1,7 +1,7 @@
 # make reproduce   train and compare the methods on digits, from nothing, in minutes
 # make test        lint, types, the documentation and the tests
 # make quick       lint, types, and the tests of the mathematics, in minutes
-# make slow        the papers' networks at their full size
+# make slow        the papers' networks at their full size, and all ways in which Keras is used
 # make docs        the documentation, in build/docs
 # make build       a wheel and an sdist, in dist
 # make bench       what losses, metrics, the input pipeline, audits and training cost
@@ -39,7 +39,7 @@ pytest: $(VENV)/installed-test
 	$(PYTEST)
 
 slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m slow tests/test_full_size.py
+	$(BIN)/python -m pytest -m slow tests/test_full_size.py tests/test_ways_of_keras.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

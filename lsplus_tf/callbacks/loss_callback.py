@@ -75,7 +75,7 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
                 f"{self.loss_class.__name__}, received {described(self.model.loss)}; a loss that "
                 f"the model does not hold has to be given: {type(self).__name__}(loss=...)"
             )
-        saved = {*map(id, losses_of(self.model, in_functions=False))}
+        saved = {*map(id, losses_of(self.model, saved=True))}
         for loss in self.losses:
             if id(loss) not in saved:
                 warnings.warn(
@@ -217,11 +217,11 @@ def _asked_by_fit() -> bool:
     return caller is not None and caller.f_code.co_name == "fit"
 
 
-def losses_of(model: keras.Model, *, in_functions: bool = True) -> list[ClassificationLoss]:
+def losses_of(model: keras.Model, *, saved: bool = False) -> list[ClassificationLoss]:
     """The losses of this package that a model was compiled with, then others that it holds.
 
-    What models within it were compiled with is not its own. Losses that functions hold are not
-    saved with it.
+    What models within it were compiled with is not its own. Or those that Keras saves with it: of
+    models within it too, but not what functions hold.
     """
     found: dict[int, ClassificationLoss] = {}
     seen: set[int] = set()
@@ -237,10 +237,10 @@ def losses_of(model: keras.Model, *, in_functions: bool = True) -> list[Classifi
         elif isinstance(held, (list, tuple, set)):
             parts = held
         elif isinstance(held, (keras.losses.Loss, keras.Layer)):
-            is_inner = isinstance(held, keras.Model) and held is not model
+            is_inner = isinstance(held, keras.Model) and held is not model and not saved
             of_others = ("loss", "_compile_loss") if is_inner else ()
             parts = [part for name, part in vars(held).items() if name not in of_others]
-        elif not in_functions:
+        elif saved:
             return
         elif isinstance(held, functools.partial):
             parts = [held.func, *held.args, *held.keywords.values()]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.history import History
-from lsplus_tf.callbacks.loss_callback import ObservingCallback
+from lsplus_tf.callbacks.loss_callback import ObservingCallback, losses_of
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
@@ -90,8 +90,9 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
         super().on_train_begin(logs)
         self.history.clear()
         self._continues = self._warned = False
+        held = losses_of(self.model, saved=True)
         for loss in self.losses:
-            loss.begins_in(self.model)
+            loss.begins_in(self.model, held)
 
     def training_state(self) -> dict[str, NDArray]:
         return {"history": np.array(self.history)}

@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.history import History
-from lsplus_tf.callbacks.loss_callback import LossType, ObservingCallback
+from lsplus_tf.callbacks.loss_callback import LossType, ObservingCallback, losses_of
 from lsplus_tf.errors import InputError, check_count, check_number
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
@@ -173,8 +173,9 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         self.history.clear()
+        held = losses_of(self.model, saved=True)
         for loss in self.losses:
-            loss.begins_in(self.model)
+            loss.begins_in(self.model, held)
 
     def training_state(self) -> dict[str, NDArray]:
         return {"history": np.array(self.history)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -166,13 +167,22 @@ class TargetMatrixLoss(ClassificationLoss):
     def is_fed(self, fed: bool) -> None:
         self._feeding.is_fed = fed
 
-    def begins_in(self, model: keras.Model) -> None:
-        """A training of `model` begins in which a callback renews the soft labels."""
+    def begins_in(self, model: keras.Model, held: Sequence[ClassificationLoss]) -> None:
+        """A training of `model` begins in which a callback renews the soft labels.
+
+        Parameters
+        ----------
+        model : keras.Model
+            Compiled with the loss, or given it.
+        held : sequence of ClassificationLoss
+            The losses that the model has now.
+        """
         self.is_fed = True
         kind = type(self).__name__
         other = _OF_MODELS.get(model, {}).get(kind)
         is_new = not (self._feeding.renewed or self._awaits_state)
-        if other is not None and other is not self._feeding and other.renewed and is_new:
+        is_gone = not any(getattr(loss, "_feeding", None) is other for loss in held)
+        if other is not None and is_gone and other.renewed and is_new:
             warnings.warn(
                 f"{self.name}: the model was compiled anew, with a new loss, so that its soft "
                 "labels begin anew; to go on with those there are, compile with the same loss",
