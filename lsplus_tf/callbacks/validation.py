@@ -137,7 +137,8 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
     Warns
     -----
     UserWarning
-        After the first epoch, and after the last, if there was no validation.
+        After the first epoch, and after the last, if there was no validation; of a validation that
+        showed the loss no sample.
 
     Notes
     -----

@@ -7,11 +7,9 @@ probabilities, what is wrong with them, and what several devices have together, 
 from __future__ import annotations
 
 import abc
-import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -21,12 +19,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction
+from lsplus_tf.errors import InputError, check_choice, check_flag
 from lsplus_tf.losses.arrays import unpacked
 from lsplus_tf.losses.steps import show
 
 LossDtype = Literal["float32", "float64"]
-Alpha = float | Callable[[int], float]  # the same in all epochs, or a function of the epoch from 0
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
@@ -34,16 +31,6 @@ _TINY = float(np.finfo(np.float32).tiny)
 _MOST = 1.001
 # The largest numbers below 1 of 16 bits.
 _BELOW_ONE = {"float16": 0.9995, "bfloat16": 0.996}
-
-
-def alpha_at(alpha: Alpha, epoch: int) -> float:
-    """`alpha` in an epoch, counted from 0; an `InputError` unless it is in [0, 1]."""
-    if not callable(alpha):
-        return check_fraction("alpha", alpha)
-    value = alpha(epoch)
-    with contextlib.suppress(TypeError, ValueError):  # which the check says
-        value = float(value)  # of a tensor too, as Keras's schedules give
-    return check_fraction(f"alpha({epoch})", value)
 
 
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
@@ -516,11 +503,6 @@ def _arguments(cls: type) -> frozenset[str]:
     ours = [kind for kind in cls.__mro__ if kind.__module__.startswith("lsplus_tf.")]
     arguments = [inspect.signature(kind).parameters for kind in ours if "__init__" in vars(kind)]
     return frozenset().union(*arguments) - {"name"}
-
-
-def alpha_config(alpha: Alpha) -> Any:
-    """What a config holds of `alpha`."""
-    return keras.saving.serialize_keras_object(alpha) if callable(alpha) else alpha
 
 
 def _from_config(value: Any) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
+from lsplus_tf.losses.alpha import Alpha, alpha_config
+from lsplus_tf.losses.base import LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior

@@ -15,25 +15,15 @@ from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import (
     InputError,
     check_choice,
-    check_fraction,
     check_number,
     check_positive,
 )
-from lsplus_tf.losses.base import (
-    Alpha,
-    Batch,
-    ClassificationLoss,
-    LossDtype,
-    alpha_at,
-    alpha_config,
-    at_least_float32,
-)
-from lsplus_tf.losses.feeding import NOT_TOLD, Feeding, noticing_training
+from lsplus_tf.losses.alpha import Alpha, AlphaLoss, alpha_config, variable_of
+from lsplus_tf.losses.base import Batch, LossDtype, at_least_float32
 from lsplus_tf.losses.keras_names import registered
-from lsplus_tf.losses.target_matrix import variable_of
 
 
-class DistillationLoss(ClassificationLoss):
+class DistillationLoss(AlphaLoss):
     """(1 - alpha) CE(y, p) + weight * KL(q || p softened); subclasses give the teacher's q.
 
     Parameters
@@ -57,13 +47,10 @@ class DistillationLoss(ClassificationLoss):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
-        self._alpha: Any = alpha_at(alpha, 0)
-        self._feeding: Feeding | None = None
+        super().__init__(alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class)
+        self._alpha: Any = self._alpha_now
         if callable(alpha):
-            self._alpha = variable_of(np.array(self._alpha, self.dtype))
-            self._feeding = Feeding(type(self).__name__, NOT_TOLD)
+            self._alpha = variable_of(np.array(self._alpha_now, self.dtype))
         self.temperature = check_positive("temperature", temperature)
         self.multiplier = check_number("multiplier", multiplier)
         self.convention = check_choice("convention", convention, Convention)
@@ -76,14 +63,8 @@ class DistillationLoss(ClassificationLoss):
         """What divides the logits in the KL term."""
         return self.temperature
 
-    def set_epoch(self, epoch: int) -> None:
-        if self._feeding is not None:
-            self._feeding.is_fed = True
-            self._alpha.assign(alpha_at(self.alpha, epoch))
-
-    def end_epochs(self) -> None:
-        if self._feeding is not None:
-            self._feeding.is_fed = False
+    def use_alpha(self, alpha: float) -> None:
+        self._alpha.assign(alpha)
 
     def divergence_weight(self, num_classes: int) -> Any:
         """What the KL term, summed over classes, is multiplied by."""
@@ -93,20 +74,12 @@ class DistillationLoss(ClassificationLoss):
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         weight = self.divergence_weight(batch.num_classes)
-        if self._feeding is None and not weight:
+        if not callable(self.alpha) and not weight:
             return (1.0 - self._alpha) * batch.cross_entropy
         logits = batch.values if batch.from_logits else batch.log_probabilities
         divergence = self.divergence(batch, _softened(logits, self.student_temperature()))
         losses = (1.0 - self._alpha) * batch.cross_entropy + weight * divergence
-        return losses if self._feeding is None else noticing_training(losses, self._feeding)
-
-    def save_own_variables(self, store: Any) -> None:
-        if self._feeding is not None:
-            store["alpha"] = self._alpha.numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        if self._feeding is not None and "alpha" in store:
-            self._alpha.assign(store["alpha"][...])
+        return self.noticing_training(losses)
 
     def get_config(self) -> dict[str, Any]:
         return {

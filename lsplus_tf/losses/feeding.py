@@ -70,13 +70,6 @@ class Feeding:
             warnings.warn(f"{self._kind} is being trained, but {missing}", stacklevel=3)
 
 
-NOT_TOLD = (
-    "nothing tells it the epoch, so alpha stays that of the first: give fit "
-    "callbacks=[lsplus_tf.callbacks.AlphaSchedule()], or call loss.set_epoch(epoch) in your own "
-    "loop."
-)
-
-
 def noticing_training(losses: tf.Tensor, feeding: Feeding) -> tf.Tensor:
     """`losses` as they are; `feeding` is told that they are computed, and of their gradient.
 

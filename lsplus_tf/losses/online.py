@@ -9,15 +9,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction, check_number
+from lsplus_tf.losses.alpha import Alpha, alpha_config
 from lsplus_tf.losses.arrays import held, packed
-from lsplus_tf.losses.base import (
-    Alpha,
-    Batch,
-    LossDtype,
-    alpha_config,
-    flat_samples,
-    one_per_sample,
-)
+from lsplus_tf.losses.base import Batch, LossDtype, flat_samples, one_per_sample
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior

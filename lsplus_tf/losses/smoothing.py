@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError, check_number
+from lsplus_tf.losses.alpha import Alpha, alpha_config
 from lsplus_tf.losses.arrays import held, packed, storage_dtype
-from lsplus_tf.losses.base import Alpha, LossDtype, alpha_config
+from lsplus_tf.losses.base import LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior

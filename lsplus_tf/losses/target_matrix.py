@@ -16,19 +16,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError, check_fraction
-from lsplus_tf.losses.base import (
-    Alpha,
-    Batch,
-    ClassificationLoss,
-    LossDtype,
-    alpha_at,
-    matrix_product,
-)
-from lsplus_tf.losses.feeding import NOT_TOLD, Feeding, noticing_training
+from lsplus_tf.errors import InputError
+from lsplus_tf.losses.alpha import Alpha, AlphaLoss, variable_of
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, matrix_product
+from lsplus_tf.losses.feeding import Feeding
 
 
-class TargetMatrixLoss(ClassificationLoss):
+class TargetMatrixLoss(AlphaLoss):
     """hard CE(y, p) + soft CE(M_y, p) + c_y, where row y of a matrix M belongs to class y.
 
     A matrix that stays is put together with the hard labels once, so that a step looks up one row.
@@ -53,16 +47,11 @@ class TargetMatrixLoss(ClassificationLoss):
     ----------
     soft_labels : tf.Variable, shape (K, K)
         M, where it is renewed.
-    is_fed : bool
-        Whether something renews M; training warns where nothing does.
     """
 
     num_classes_from: ClassVar[str]  # the argument that tells K, for messages
     # Whether the matrix may be replaced after steps were traced, though nothing renews it.
     in_variables: ClassVar[bool] = False
-    # What is missing where nothing renews M, or feeds what is never made to M, and what to do.
-    not_fed: ClassVar[str] = ""
-    not_renewed: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -76,9 +65,7 @@ class TargetMatrixLoss(ClassificationLoss):
         rows_sum_to_one: bool = True,
         ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
-        self._alpha_now = alpha_at(alpha, 0)
+        super().__init__(alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self._hard: Any
         self._soft: Any
         self._hard, self._soft = self.weights(self._alpha_now)
@@ -90,11 +77,7 @@ class TargetMatrixLoss(ClassificationLoss):
         self._matrix = matrix
         self._rows: NDArray | tf.Variable | None = None  # M, or targets that stay
         self._constants: NDArray | tf.Variable | None = None
-        self._changes = bool(self.not_fed) or callable(alpha)
-        self._feeding = Feeding(type(self).__name__, self.not_fed or NOT_TOLD, self.not_renewed)
         self._awaits_state = False
-        if self._changes:
-            weakref.finalize(self, self._feeding.at_end)
         if matrix is None:
             return
         self.num_classes = len(matrix)
@@ -142,30 +125,11 @@ class TargetMatrixLoss(ClassificationLoss):
             if variable is not None:
                 variable.assign(table)
 
-    def set_epoch(self, epoch: int) -> None:
-        if callable(self.alpha):
-            self._set_alpha(alpha_at(self.alpha, epoch))
-            if not self.not_fed:
-                self.is_fed = True
-
-    def end_epochs(self) -> None:
-        if not self.not_fed:
-            self.is_fed = False
-
-    def _set_alpha(self, alpha: float) -> None:
-        self._alpha_now = alpha
+    def use_alpha(self, alpha: float) -> None:
         for variable, weight in zip((self._hard, self._soft), self.weights(alpha), strict=True):
             variable.assign(weight)
         if self._rows is not None and not self.not_fed:
             self._renew_tables()
-
-    @property
-    def is_fed(self) -> bool:
-        return self._feeding.is_fed
-
-    @is_fed.setter
-    def is_fed(self, fed: bool) -> None:
-        self._feeding.is_fed = fed
 
     def begins_in(self, model: keras.Model, held: Sequence[ClassificationLoss]) -> None:
         """A training of `model` begins in which a callback renews the soft labels.
@@ -226,8 +190,6 @@ class TargetMatrixLoss(ClassificationLoss):
         losses = batch.cross_entropy_with(self.targets(batch), unit_rows=unit_rows)
         if self._constants is not None:
             losses += _looked_up(self._constants, batch)
-        if not self._changes:
-            return losses
         if self._awaits_state:
             self._awaits_state = False
             warnings.warn(
@@ -236,7 +198,7 @@ class TargetMatrixLoss(ClassificationLoss):
                 "of a new loss; .keras and .weights.h5 files keep them",
                 stacklevel=2,
             )
-        return noticing_training(losses, self._feeding)
+        return self.noticing_training(losses)
 
     def check_num_classes(self, num_classes: int) -> None:
         if num_classes != self.num_classes:
@@ -250,14 +212,12 @@ class TargetMatrixLoss(ClassificationLoss):
         return {"soft_labels": self.soft_labels} if self.not_fed else {}
 
     def save_own_variables(self, store: Any) -> None:
-        if self._changes:
-            self._feeding.when_saved()
+        super().save_own_variables(store)
         for name, variable in self._state().items():
             store[name] = tf.convert_to_tensor(variable).numpy()
-        if callable(self.alpha):
-            store["alpha"] = np.array(self._alpha_now)
 
     def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(store)
         # Weights that were saved under another loss hold no state of this; that here then stays.
         state = self._state()
         if state and all(name in store for name in state):
@@ -265,8 +225,6 @@ class TargetMatrixLoss(ClassificationLoss):
             self._feeding.renewed = True
             for name, variable in state.items():
                 variable.assign(store[name][...])
-        if callable(self.alpha) and "alpha" in store:
-            self._set_alpha(float(store["alpha"][...]))
 
     def get_config(self) -> dict[str, Any]:
         renewed = self.not_fed and (self._awaits_state or self._feeding.renewed)
@@ -284,16 +242,6 @@ class TargetMatrixLoss(ClassificationLoss):
 # Of a class, the feeding of the loss whose soft labels a model's last training renewed.
 _OF_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[str, Feeding]]
 _OF_MODELS = weakref.WeakKeyDictionary()
-
-
-def variable_of(array: NDArray, name: str | None = None) -> tf.Variable:
-    """A variable that traced steps read anew, and that is the same on all devices."""
-    return tf.Variable(
-        array,
-        trainable=False,
-        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        name=name,
-    )
 
 
 def _looked_up(table: NDArray | tf.Variable, batch: Batch) -> tf.Tensor:
