@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -98,14 +100,28 @@ ACCEPTED = {
     "more columns than cells in a cell's limit": lambda use: widened(
         text(use), ",".join(f"a_long_name_{i}" for i in range(20_000)), ",".join("1" * 20_000)
     ),
+    "vertical bars": lambda use: text(use, "|"),
+    "tabs and decimal commas": lambda use: text(use, "\t", ","),
+    "the ends of lines of old Macs": lambda use: text(use).replace("\n", "\r"),
+    "UTF-16, as Excel's Unicode text": lambda use: text(use, "\t").encode("utf-16"),
+    "UTF-16 of the other order": lambda use: ("\ufeff" + text(use)).encode("utf-16-be"),
+    "gzip": lambda use: gzip.compress(text(use).encode()),
+    "separators at the ends of all lines": lambda use: text(use).replace("\n", ",\n"),
+    "rows of blanks below": lambda use: (
+        text(use) + " \n" + " ,\t" * (len(frame(use).columns) - 1) + "\n\n"
+    ),
+    "an index without a name": lambda use: frame(use).to_csv(),
+    "other separators in the heading": lambda use: widened(text(use), "a|b;c|d;e|f|g|h", "x"),
+    "text and letters of Unicode": lambda use: widened(text(use), "\u00e4", "\u65e5\u672c"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
 @pytest.mark.parametrize("suffix", [".csv", ".DAT"])
+@pytest.mark.filterwarnings("error:.*table")
 def test_what_is_read_alike(use, tmp_path, kind, suffix):
-    path = tmp_path / f"table{suffix}"
-    path.write_bytes(ACCEPTED[kind](use).encode())
+    path, made = tmp_path / f"table{suffix}", ACCEPTED[kind](use)
+    path.write_bytes(made.encode() if isinstance(made, str) else made)
     assert use.read(path) == (LABELS, GROUPS)
 
 
@@ -139,23 +155,46 @@ REFUSED = {
     "empty": (lambda use: "", "expected a heading with the names of the columns in line 1"),
     "blank": (lambda use: "\n\n", "expected a heading with the names of the columns in line 1"),
     "no row": (lambda use: text(use).split("\n")[0], "expected at least one row, there is none"),
-    "UTF-16": (lambda use: text(use).encode("utf-16"), "cannot be read as UTF-8; save it as CSV"),
-    "Latin-1": (
-        lambda use: text(use).replace("SSA", "\u00e4").encode("latin-1"),
-        "cannot be read as UTF-8",
+    "half of UTF-16": (
+        lambda use: text(use).encode("utf-16")[:-1],
+        "cannot be read as UTF-16; save it as CSV in UTF-8",
     ),
-    "Latin-1, far below the heading": (
-        lambda use: (text(use) + text(use).split("\n", 1)[1] * 2000 + "\u00e4").encode("latin-1"),
-        "cannot be read as a table in UTF-8",
+    "UTF-16 without a mark": (
+        lambda use: text(use).encode("utf-16-le"),
+        "is no text; save it as CSV in UTF-8",
     ),
-    "a zip": (lambda use: b"PK\x03\x04\x14\x00\x9c\xe2", "cannot be read as UTF-8"),
+    "UTF-8 and Latin-1": (
+        lambda use: text(use).replace("HP", "\u00e4", 1).encode() + b"3.png,\xe4,1\n",
+        r"cannot be read as UTF-8 \(line 5\), nor as Latin-1; save it as CSV in UTF-8",
+    ),
+    "no character of Latin-1": (
+        lambda use: text(use).encode().replace(b"HP", b"\x81"),
+        r"cannot be read as UTF-8 \(line 2\), nor as Latin-1",
+    ),
+    "a control character": (
+        lambda use: text(use).encode().replace(b"HP", b"\xe4\x02"),
+        r"cannot be read as UTF-8 \(line 2\), nor as Latin-1",
+    ),
+    "a zip": (lambda use: b"PK\x03\x04\x14\x00\x9c\xe2", "is a zip archive; unpack it"),
+    "old Excel": (
+        lambda use: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is an old or protected Excel file; save it as .xlsx, or save it as CSV",
+    ),
+    "half of a gzip": (
+        lambda use: gzip.compress(text(use).encode())[:-9],
+        "cannot be unpacked by gzip .*; copy or download it again",
+    ),
     "a row with a cell less": (
         lambda use: text(use).replace("1.png,", ""),
-        r"cannot be read as a table in UTF-8 \(expected \d cells in every line: line 3 has \d\)",
+        r"cannot be read as a table \(expected \d cells in every line: line 3 has \d\)",
     ),
     "rows with cells more": (
         lambda use: text(use).replace(",HP,", ",HP,HP,"),
         r"expected \d cells in every line: line 2 has \d, line 4 has \d\)",
+    ),
+    "R's names of rows": (
+        lambda use: text(use).replace("\n", "\n1,")[:-2],
+        r"line 2 has \d, .*; if the first of each line is its name, the heading needs one for these",
     ),
     "a needed column twice": (
         lambda use: widened(text(use), "label", "HP"),
