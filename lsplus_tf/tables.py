@@ -418,9 +418,9 @@ class Table(ABC):
 
     def _mended(self, name: str, column: Any) -> Any:
         new = pc.utf8_trim_whitespace(column)
+        new = pc.if_else(pc.is_in(new, _NO_VALUE), None, new)
         if count := _count(pc.not_equal(new, column)):
             self._said.append(f"spaces around {_cells(count)} of {name!r} removed")
-        new = pc.if_else(pc.is_in(new, _NO_VALUE), None, new)
         new = self._merged(name, new, pc.utf8_normalize(new, "NFC"), "in two Unicode forms")
         whole = pc.replace_substring_regex(new, _WHOLE_NUMBER, r"\1")
         new = self._merged(name, new, whole, "with and without .0")
@@ -731,10 +731,7 @@ class _Objects(Table):
 
     def _take(self, cells: pd.DataFrame, names: Iterable[Any]) -> None:
         self.names = [one_form("" if name is None else str(name)) for name in names]
-        try:
-            self._arrays = [pa.chunked_array([_array(column)]) for _, column in cells.items()]
-        except UnicodeError as error:
-            raise self.rows.error(f"holds text that is no Unicode ({one_line(error)})") from error
+        self._arrays = [pa.chunked_array([_array(column)]) for _, column in cells.items()]
 
 
 class _Json(_Objects):
@@ -763,8 +760,11 @@ class _Json(_Objects):
             )
         if not entries:
             raise self._no_row()
-        frame = pd.DataFrame(entries, dtype=object)
-        self._take(frame, frame.columns)
+        try:
+            frame = pd.DataFrame(entries, dtype=object)
+            self._take(frame, frame.columns)
+        except UnicodeError as error:  # of half a character, which JSON can spell
+            raise self.rows.error(f"holds text that is no Unicode ({one_line(error)})") from error
 
     def _entry(self, number: int, line: bytes) -> Any:
         try:

@@ -59,7 +59,8 @@ class Columns:
         In a table either a name with a star, which stands for the class ("probability_*",
         "logit_*" as usual), or all names, separated by commas ("HP,SSA"), which are then those of
         the classes; CLASS=COLUMN names both. A single column is of the second of two classes, or
-        has a list of numbers in each cell. In an NPZ file the array's name ("probabilities", "logits").
+        has a list of numbers in each cell. In an NPZ file the array's name ("probabilities",
+        "logits").
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals.
     votes : str, optional
