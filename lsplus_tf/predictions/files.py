@@ -391,8 +391,8 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     given = {role: arrays[name] for role, name in names.items() if name is not None}
     scores, found = arrays[name], _npz_class_names(path, arrays)
     classes = 1 if scores.ndim < 2 else scores.shape[1]
-    if classes == 1 and found is not None and len(found) == 2:
-        columns = replace(columns, class_names=columns.class_names or found)
+    if classes == 1 and found is not None:
+        columns, found = replace(columns, class_names=columns.class_names or found), None
     return _labelled(
         kind,
         scores,
@@ -430,7 +430,7 @@ def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, 
 def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file}
+            arrays = {name: np.atleast_1d(file[name]) for name in file}
         return {
             name: np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
             for name, array in arrays.items()
