@@ -18,14 +18,17 @@ from lsplus_tf.auditing.automatic import Automatic, automatic_share
 from lsplus_tf.auditing.chance import Chance, ece_by_chance
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
-from lsplus_tf.auditing.gaps import (
-    Estimate,
-    gap_estimate,
-    gaps_by_part,
-)
+from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
 from lsplus_tf.errors import InputError, check_count, check_level
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions, as_predictions
+
+
+_GIVEN_AS = {
+    "probabilities": "probabilities",
+    "logits": "logits",
+    "confidence": "predicted class and confidence",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ class Audit:
     predictions : Predictions
     metrics : DataFrame
         value, low and high, as fractions, of "gap" (mean confidence less accuracy), the metrics of
-        :func:`lsplus_tf.evaluate` in the standard convention, and "coverage" at the error rate.
+        :func:`lsplus_tf.evaluate` in the standard convention, and "coverage" at the error rate; of
+        the predicted class and its confidence alone, those that need no more.
     paper_metrics : dict or None
         Those of :func:`lsplus_tf.evaluate` in the paper's convention, if they were asked for.
     gap : Estimate
@@ -67,7 +71,7 @@ class Audit:
         The gap by predicted class and subgroup.
     automatic : Automatic
     calibrators : CrossFit or None
-        None where there are too few cases.
+        None where there are too few cases, and of the confidence alone.
     votes : Votes or None
     comparison : Comparison or None
     second : Predictions or None
@@ -161,11 +165,13 @@ def _audit(
     for given in (predictions, second):
         if given is not None:
             _check(given)
+            if paper:  # it tells ties of the largest probability apart
+                given.need("probabilities")
     check_level("error_rate", error_rate)
     settings = {
         "predictions": predictions.source or "arrays",
         **_digest(predictions),
-        "given as": predictions.kind,
+        "given as": _GIVEN_AS[predictions.kind],
         "accepted error rate": f"{error_rate:g}",
         "bootstrap resamples": str(num_resamples),
         "seed": str(seed),
@@ -191,7 +197,11 @@ def _audit(
         ece_by_chance(predictions, seed),
         gaps_by_part(predictions),
         automatic,
-        cross_fit(predictions, num_resamples=num_resamples, seed=seed),
+        (
+            None
+            if predictions.kind == "confidence"
+            else cross_fit(predictions, num_resamples=num_resamples, seed=seed)
+        ),
         _votes(predictions, confidence),
         comparison,
         second,
@@ -214,7 +224,11 @@ def _metrics(
     seed: int,
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
-    records = [record for record in metrics.METRICS.values() if record.evaluated]
+    records = [
+        record
+        for record in metrics.METRICS.values()
+        if record.evaluated and record.is_known_of(predictions)
+    ]
     found = intervals_of(
         records,
         predictions,
@@ -234,6 +248,20 @@ def _metrics(
 def _notes(predictions: Predictions) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
+    if predictions.kind == "confidence":
+        missing = [r.name for r in metrics.METRICS.values() if r.evaluated and r.needs == "all"]
+        note = (
+            f"Not measured: {', '.join(missing)}, calibrators, and each class's own probability. "
+            "They need the probabilities of all classes; this is the predicted class and its "
+            "confidence alone."
+        )
+        if len(predictions.class_names) == 2:
+            note += (
+                f" If there are these two classes and no other, that of "
+                f"{predictions.class_names[1]} follows: the confidence where it is predicted, and "
+                "1 less it elsewhere."
+            )
+        notes.append(note)
     if predictions.unused:
         note = f"Columns not used: {shortened(predictions.unused)}."
         if predictions.groups is None:
@@ -245,10 +273,10 @@ def _notes(predictions: Predictions) -> list[str]:
     absent = [name for name, count in counts if not count]
     if absent:
         which = "class" if len(absent) == 1 else "the classes"
-        notes.append(
-            f"No case is of {which} {shortened(absent)}: the AUROC is not defined, and some "
-            "calibrators cannot be fitted."
-        )
+        note = f"No case is of {which} {shortened(absent)}"
+        if predictions.kind != "confidence":
+            note += ": the AUROC is not defined, and some calibrators cannot be fitted"
+        notes.append(f"{note}.")
     return notes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,8 +18,12 @@ import pandas as pd
 
 from lsplus_tf.datasets.splitting import SPLIT_NAMES
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.predictions.checks import occurring
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, open_table
+
+
+_TOP_LABEL = ("predicted", "confidence")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,12 @@ class Columns:
     probabilities, logits : str, optional
         In a table either a name with a star, which stands for the class ("probability_*",
         "logit_*" as usual), or all names, separated by commas ("HP,SSA"), which are then those of
-        the classes. A single column is of the second of two classes. In an NPZ file the array's
-        name ("probabilities", "logits").
+        the classes. A single column is of the second of two classes; "SSA=score" says that the
+        column score is of the class SSA. In an NPZ file the array's name ("probabilities",
+        "logits").
+    predicted, confidence : str, optional
+        In place of these, the predicted class and its probability, where no more is known; as
+        usual "predicted" and "confidence".
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals.
     votes : str, optional
@@ -54,6 +63,8 @@ class Columns:
 
     probabilities: str | None = None
     logits: str | None = None
+    predicted: str | None = None
+    confidence: str | None = None
     label: str | None = None
     id: str | None = None
     group: str | None = None
@@ -96,8 +107,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     (('HP', 'SSA'), [1, 0])
     """
     path, columns = Path(path).expanduser(), columns or Columns()
-    if columns.probabilities is not None and columns.logits is not None:
-        raise InputError("expected probabilities or logits to be declared, received both")
+    _check_declared(columns)
     if path.is_dir():
         raise InputError(
             f"{path}: expected a file, received a folder (of a run: its predictions_validation.npz "
@@ -110,32 +120,73 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     return _read_table(path, columns)
 
 
+def _check_declared(columns: Columns) -> None:
+    """Refuse two declarations of what the scores are, or half of one."""
+    of_all = [kind for kind in ("probabilities", "logits") if getattr(columns, kind) is not None]
+    top = [role for role in _TOP_LABEL if getattr(columns, role) is not None]
+    if len(of_all) == 2:
+        raise InputError("expected probabilities or logits to be declared, received both")
+    if of_all and top:
+        raise InputError(
+            f"--{top[0]}: expected the predicted class and its confidence to be declared, or "
+            f"--{of_all[0]}, received both"
+        )
+    if len(top) == 1:
+        other = next(role for role in _TOP_LABEL if role not in top)
+        raise InputError(f"--{other}: expected beside --{top[0]}, received --{top[0]} alone")
+
+
+def _top_label_names(names: list[str], columns: Columns, rows: Rows) -> dict[str, str] | None:
+    """What the predicted class and its confidence are called, if they are declared or as usual.
+
+    Scores of all classes tell more, and come first where nothing is declared.
+    """
+    if columns.predicted is None and (
+        columns.probabilities is not None
+        or columns.logits is not None
+        or not set(_TOP_LABEL) <= set(names)
+        or any(name.startswith(("probabilit", "logit")) for name in names)
+    ):
+        return None
+    return {
+        role: _need(names, getattr(columns, role) or role, role, rows) for role in _TOP_LABEL
+    }
+
+
 # Tables ------------------------------------------------------------------------------------------
 
 
 def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path, "a file of predictions")
-    kind, scores = _score_columns(table, columns)
+    top = _top_label_names(table.names, columns, table.rows)
+    kind, scores = ("confidence", {}) if top else _score_columns(table, columns)
     names = {
         role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
         for role in ("label", "id", "group", "split")
     }
-    votes = _votes_columns(table, columns.votes, scores)
+    votes = [] if top and not columns.votes else _votes_columns(table, columns.votes, scores)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
-    wanted = [*scores.values(), *votes, *subgroups, *filter(None, names.values())]
-    table.read(wanted, numbers=[*scores.values(), *votes])
+    measured = [top["confidence"]] if top else list(scores.values())
+    others = [top["predicted"]] if top else []
+    wanted = [*measured, *others, *votes, *subgroups, *filter(None, names.values())]
+    table.read(wanted, numbers=[*measured, *votes])
 
-    matrix = table.matrix(list(scores.values()))
+    matrix = table.matrix(measured)
     assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
     class_names = list(scores)
     if len(scores) == 1:
         class_names = _two_classes(class_names[0], labels, table.rows)
+        matrix = _both_where_the_class_is_said(matrix, columns, table.names)
+    predicted = table.values(top["predicted"]) if top else None
+    if top and columns.class_names is None:  # also those of other splits
+        class_names = list(occurring(labels, predicted, len(table), table.rows))
     if columns.class_names is not None:
         class_names = list(columns.class_names)
     optional = {
         "ids": names["id"] and table.text(names["id"]),
         "groups": names["group"] and table.text(names["group"]),
+        "predicted": predicted,
         "votes": table.matrix(votes) if votes else None,
     }
     unused = tuple(name for name in table.names if name not in wanted)
@@ -180,7 +231,8 @@ def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
-            "'p_*', where the star stands for the class, or HP,SSA"
+            "'p_*', where the star stands for the class, or HP,SSA; of the predicted class and "
+            f"its probability alone with {_top_label_hint(table.names)}"
         )
     return there[0], found_of[there[0]]
 
@@ -196,8 +248,34 @@ def _matching(table: Table, pattern: str, role: str) -> dict[str, str]:
             and name.startswith(before)
             and name.endswith(after)
         }
-    given = [name.strip() for name in pattern.split(",")]
-    return {name: _need(table.names, name, role, table.rows) for name in given}
+    found = {}
+    for name in (each.strip() for each in pattern.split(",")):
+        of_class, said, column = name.partition("=")
+        if name in table.names or not said:
+            of_class = column = name
+        found[of_class.strip()] = _need(table.names, column.strip(), role, table.rows)
+    return found
+
+
+def _top_label_hint(names: list[str]) -> str:
+    """The options that declare it, with the columns that are called so."""
+    predicted = [name for name in names if re.search("pred(?!.*prob)", name, re.IGNORECASE)]
+    confidence = [name for name in names if re.search("conf|prob|score", name, re.IGNORECASE)]
+    first, second = (found[0] if found else "COLUMN" for found in (predicted, confidence))
+    return f"--predicted {first} --confidence {second}"
+
+
+def _both_where_the_class_is_said(
+    scores: npt.NDArray[Any], columns: Columns, names: list[str]
+) -> npt.NDArray[Any]:
+    """The probabilities of both classes, (N, 2), if "CLASS=COLUMN" says what a column is."""
+    declared = columns.probabilities or ""
+    if "=" not in declared or declared in names:
+        return scores
+    column = scores.reshape(len(scores), -1)
+    if column.shape[1] > 1 or not ((column >= 0) & (column <= 1)).all():
+        return scores
+    return np.concatenate([1 - column, column], axis=1)
 
 
 def _votes_columns(table: Table, declared: str | None, scores: dict[str, str]) -> list[str]:
@@ -230,7 +308,7 @@ def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
     raise rows.error(
         f"found a single column of scores, of class {name!r}: expected the labels {name!r} and one "
         f"other, or 0 and 1, received {listed(distinct)}; with more classes every one needs a "
-        "column"
+        "column, or --predicted and --confidence the predicted class and its probability"
     )
 
 
@@ -240,11 +318,17 @@ def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
 def _read_npz(path: Path, columns: Columns) -> Predictions:
     rows = Rows(str(path))
     arrays = _load_npz(path, rows)
+    top = _top_label_names(list(arrays), columns, rows)
     kinds = ("probabilities", "logits")
     declared = {kind: getattr(columns, kind) for kind in kinds if getattr(columns, kind)}
+    said = declared.get("probabilities", "")
+    if "=" in said and said not in arrays:  # CLASS=NAME
+        declared["probabilities"] = said.partition("=")[2]
     found = {kind: _need(list(arrays), name, kind, rows) for kind, name in declared.items()} or {
         kind: kind for kind in kinds if kind in arrays
     }
+    if top:
+        found = {"confidence": top["confidence"]}
     if len(found) != 1:
         what = "both" if found else listed(list(arrays))
         raise rows.error(
@@ -257,12 +341,17 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         for role in ("label", "id", "group", "split", "votes")
     }
     given = {role: arrays[name] for role, name in names.items() if name is not None}
+    class_names = columns.class_names or _npz_class_names(path, arrays)
+    predicted = arrays[top["predicted"]] if top else None
+    if top and class_names is None:  # also those of other splits
+        class_names = occurring(given["label"], predicted, len(arrays[name]), rows)
     return _labelled(
         kind,
-        arrays[name],
+        _both_where_the_class_is_said(arrays[name], columns, list(arrays)),
         given["label"],
-        columns.class_names or _npz_class_names(path, arrays),
+        class_names,
         {
+            "predicted": predicted,
             "ids": given.get("id"),
             "groups": given.get("group"),
             "votes": given.get("votes"),
