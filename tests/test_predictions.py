@@ -49,6 +49,8 @@ def test_what_is_farther_off_than_rounding_is_refused():
         Predictions([0], [[0.332, 0.333, 0.332]])
     with pytest.raises(InputError, match="sum to 1"):  # of six decimals, not of three
         Predictions([0, 1], [[0.333, 0.333, 0.3325], [0.333333, 0.333333, 0.333334]])
+    with pytest.raises(InputError, match=r"sum to 1 within 0\.001 \(most rows do\), .* at row 3 "):
+        Predictions([0, 1, 0, 0], [*GOOD, [0.8, 0.6]])
 
 
 def test_a_negative_number_of_rounding_is_zero():
@@ -148,7 +150,7 @@ def test_a_confidence_is_not_taken_for_the_probability_of_the_second_class(shape
 
 
 def test_probabilities_of_the_second_class_are_taken():
-    """Any skill, any prevalence of both classes: some case is below 1/2, or few are of the first."""
+    """At any skill and prevalence some case is below 1/2, or few are of the first class."""
     rng = np.random.default_rng(0)
     for prevalence in (0.02, 0.2, 0.5, 0.8, 0.95):
         for skill in (0.5, 1.0, 3.0):
@@ -168,10 +170,10 @@ def test_sigmoids_are_neither_probabilities_nor_logits(classes):
     sigmoids = 1 / (1 + np.exp(-3 * rng.normal(size=(40, classes))))
     labels = rng.integers(classes, size=40)
     for given in ({"probabilities": sigmoids}, {"logits": sigmoids}):
-        with pytest.raises(InputError, match="sigmoids of a network with one output for") as caught:
+        with pytest.raises(InputError, match="sigmoids, one for each class") as caught:
             Predictions(labels, **given)
         assert "declare them as logits" not in str(caught.value)
-        assert "divide each row by its sum" in str(caught.value)
+        assert "divide rows by their sums" in str(caught.value)
     Predictions(labels, sigmoids / sigmoids.sum(axis=1, keepdims=True))
     Predictions(labels, logits=np.log(sigmoids / (1 - sigmoids)))
     Predictions(labels[:9], logits=sigmoids[:9])  # too few to tell

@@ -23,7 +23,6 @@ from lsplus_tf.errors import InputError, check_count, check_level
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions, as_predictions
 
-
 _GIVEN_AS = {
     "probabilities": "probabilities",
     "logits": "logits",
@@ -206,7 +205,7 @@ def _audit(
         comparison,
         second,
         settings,
-        _notes(predictions),
+        _notes(predictions, second),
     )
 
 
@@ -245,7 +244,7 @@ def _metrics(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _notes(predictions: Predictions) -> list[str]:
+def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
     if predictions.kind == "confidence":
@@ -262,6 +261,22 @@ def _notes(predictions: Predictions) -> list[str]:
                 "1 less it elsewhere."
             )
         notes.append(note)
+    elif second is not None and second.kind == "confidence":
+        notes.append(
+            f"Of {second.name} the predicted class and its confidence alone are known: the two are "
+            "compared on what these tell."
+        )
+    impossible = (
+        np.count_nonzero(predictions.true_probability == 0)
+        if predictions.kind == "probabilities"
+        else 0
+    )
+    if impossible:
+        notes.append(
+            f"In {impossible:,} of {len(predictions):,} cases the true class has the probability "
+            "0, as rounding makes it: they decide the negative log-likelihood, and calibrators "
+            "that take logarithms. More decimals, or logits, mend that."
+        )
     if predictions.unused:
         note = f"Columns not used: {shortened(predictions.unused)}."
         if predictions.groups is None:

@@ -163,9 +163,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
     ends = np.concatenate([gaps, low[~wide], high[~wide], [0.0]])
     margin = 0.05 * np.ptp(ends[~np.isnan(ends)]) or 1.0
     ax.set_xlim(np.nanmin(ends) - margin, np.nanmax(ends) + margin)
-    names = [
-        shown.part_name(by, part) for by, part in zip(table["by"], table["part"], strict=True)
-    ]
+    names = [shown.part_name(by, part) for by, part in zip(table["by"], table["part"], strict=True)]
     ax.set_yticks(
         places, [_literal(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
     )

@@ -92,10 +92,10 @@ def audit(
     """Say how far the confidence in FILE can be relied on, and how sure that is.
 
     FILE has the true label and the probabilities or logits of any model, from any framework, a
-    row for each case; or the predicted class and its confidence alone. Told are the gap between confidence and accuracy, over all, by class and by
-    subgroup, beside what chance makes of it; the share of cases that could be decided
-    automatically; and which calibrator helps on held-out folds; all with 95% intervals. With
-    FILE2, the two are compared on the same cases.
+    row for each case; or the predicted class and its confidence alone. The audit reports the gap
+    between confidence and accuracy, over all, by class and by subgroup, beside what chance makes
+    of it; the share of cases that could be decided automatically; and which calibrator helps on
+    held-out folds; all with 95% intervals. With FILE2, the two are compared on the same cases.
 
     The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
     be used, and for an --out that cannot be written.
@@ -186,9 +186,7 @@ def _rich(table: PageTable, width: int) -> Table:
     What the rows are called is never cut.
     """
     rows = [[cell.text for cell in row] for row in table.cells[:_MOST_ROWS]]
-    widths = [
-        max(map(cell_len, column)) for column in zip(table.headings, *rows, strict=True)
-    ]
+    widths = [max(map(cell_len, column)) for column in zip(table.headings, *rows, strict=True)]
     columns = [k for k, heading in enumerate(table.headings) if heading not in _NEVER]
     for spare in _SPARE:
         if sum(widths[k] + 3 for k in columns) + 1 > width:

@@ -29,6 +29,10 @@ _SHARE_OF_FIRST = 0.1
 _MOST_SUBGROUPS = 50
 _MISSING = "(missing)"
 _OF_PANDAS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
+_SIGMOIDS = (
+    "sigmoids, one for each class? of exclusive classes divide rows by their sums, or take each "
+    "class as one of two"
+)
 _DECLARE_LOGITS = "if they are logits, declare them as logits, or give from_logits=True"
 
 
@@ -57,9 +61,8 @@ def all_classes(
     chosen = class_names(names, found.shape[1], rows)
     _of_other_order(kind, given, chosen, rows)
     true = None if given_labels is None else labels(given_labels, chosen, len(found), rows)
-    if true is not None and kind == "probabilities" and found.shape[1] == 2:
-        if np.shape(given)[1:] in ((), (1,)):
-            _perhaps_confidence(found[:, 1], true, chosen, rows)
+    if true is not None and kind == "probabilities" and np.shape(given)[1:] in ((), (1,)):
+        _perhaps_confidence(found[:, 1], true, chosen, rows)
     return Checked(kind, len(found), found, None, None, true, chosen)
 
 
@@ -89,8 +92,7 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
             )
         if len(array) >= _FEWEST_ROWS and _are_fractions(array):
             raise rows.error(
-                "logits: expected numbers of any size, received numbers from 0 to 1 alone: "
-                + _of_sigmoids(array.shape[1])
+                f"logits: expected numbers of any size, received numbers from 0 to 1: {_SIGMOIDS}"
             )
         return array
     if array.shape[1] == 1:
@@ -167,17 +169,7 @@ def _are_surely_distributions(array: FloatArray, tolerance: float) -> bool:
 
 def _are_fractions(array: FloatArray) -> bool:
     """Whether all numbers are from 0 to 1."""
-    return all(
-        array[block].min() >= 0 and array[block].max() <= 1 for block in row_blocks(array)
-    )
-
-
-def _of_sigmoids(classes: int) -> str:
-    return (
-        "they may be sigmoids of a network with one output for each class; if a case is of exactly "
-        "one class, divide each row by its sum and declare probabilities; if it can be of several, "
-        f"make {classes} files of two classes, one for each output"
-    )
+    return all(array[block].min() >= 0 and array[block].max() <= 1 for block in row_blocks(array))
 
 
 def _of_other_order(name: str, given: Any, names: tuple[str, ...], rows: Rows) -> None:
@@ -218,7 +210,7 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
         if array.dtype.itemsize < 8:
             hint += "; of a model that computes in 16 bits, make the last layer float32"
     elif array.max() <= 1:
-        hint = _of_sigmoids(array.shape[1])
+        hint = _SIGMOIDS if off.mean() > 0.5 else "most rows do"
     else:
         hint = _DECLARE_LOGITS
     rows.refuse(
@@ -438,7 +430,7 @@ def _of_one_hot(array: npt.NDArray[Any], rows: Rows, name: str) -> npt.NDArray[n
         ~((ones | (array == 0)).all(axis=1) & (np.count_nonzero(ones, axis=1) == 1)),
         name,
         "a class for each case, or rows of zeros and a single one (of shares or votes give "
-        "votes=..., or of their largest the class, values.argmax(axis=1))",
+        "votes=..., or as labels values.argmax(axis=1))",
         lambda row: _shown(array[row]),
     )
     return ones.argmax(axis=1).astype(np.int64, copy=False)

@@ -22,7 +22,6 @@ from lsplus_tf.predictions.checks import occurring
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, open_table
 
-
 _TOP_LABEL = ("predicted", "confidence")
 
 
@@ -148,9 +147,7 @@ def _top_label_names(names: list[str], columns: Columns, rows: Rows) -> dict[str
         or any(name.startswith(("probabilit", "logit")) for name in names)
     ):
         return None
-    return {
-        role: _need(names, getattr(columns, role) or role, role, rows) for role in _TOP_LABEL
-    }
+    return {role: _need(names, getattr(columns, role) or role, role, rows) for role in _TOP_LABEL}
 
 
 # Tables ------------------------------------------------------------------------------------------
@@ -305,10 +302,17 @@ def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
         return [others[0], name]
     if set(distinct) <= {"0", "1", "0.0", "1.0", "True", "False", "true", "false", "TRUE", "FALSE"}:
         return [f"not {name}", name]
+    remedy = (
+        f"if it is the confidence in the predicted class, --predicted COLUMN --confidence {name}"
+    )
+    if len(distinct) == 2:
+        of = max(distinct)
+        remedy = f"if it is the probability of {of!r}, --probabilities '{of}={name}'; {remedy}"
+    else:
+        remedy = f"with more classes every one needs a column; {remedy}"
     raise rows.error(
         f"found a single column of scores, of class {name!r}: expected the labels {name!r} and one "
-        f"other, or 0 and 1, received {listed(distinct)}; with more classes every one needs a "
-        "column, or --predicted and --confidence the predicted class and its probability"
+        f"other, or 0 and 1, received {listed(distinct)}; {remedy}"
     )
 
 

@@ -234,9 +234,7 @@ class Predictions:
                         "probabilities or logits (N, K)"
                     )
             elif self.__dict__["_labels" if each == "labels" else each] is None:
-                raise InputError(
-                    f"{each}: expected predictions with {each}, received some without"
-                )
+                raise InputError(f"{each}: expected predictions with {each}, received some without")
 
     def take(self, rows: npt.ArrayLike) -> Predictions:
         """Some of the cases.
