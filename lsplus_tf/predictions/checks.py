@@ -250,11 +250,14 @@ def _both_classes(kind: ScoreKind, column: FloatArray, rows: Rows) -> FloatArray
 
 def _fractions(name: str, values: FloatArray, hint: str, rows: Rows) -> FloatArray:
     """Values (N,) from 0 to 1, but for rounding."""
-    outside = (values < -_OUTSIDE_BY_ROUNDING) | (values > 1 + _OUTSIDE_BY_ROUNDING)
-    if values.min() >= 0 and values.max() <= 100:
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= 1:
+        return values
+    if low >= 0 and high <= 100:
         hint = "divide percentages by 100"
+    outside = (values < -_OUTSIDE_BY_ROUNDING) | (values > 1 + _OUTSIDE_BY_ROUNDING)
     rows.refuse(outside, name, f"numbers from 0 to 1 ({hint})", lambda row: values[row])
-    return values if values.min() >= 0 and values.max() <= 1 else values.clip(0, 1)
+    return values.clip(0, 1)
 
 
 def _perhaps_confidence(

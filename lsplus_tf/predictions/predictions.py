@@ -133,31 +133,27 @@ class Predictions:
     ) -> None:
         rows = rows or Rows()
         given = {
-            name: values
-            for name, values in (
-                ("probabilities", probabilities),
-                ("logits", logits),
-                ("predicted", predicted),
-                ("confidence", confidence),
-            )
-            if values is not None
+            "probabilities": probabilities,
+            "logits": logits,
+            "predicted": predicted,
+            "confidence": confidence,
         }
-        if set(given) == {"predicted", "confidence"}:
-            known = checks.top_label(labels, predicted, confidence, class_names, rows)
-            for name, matrix in (("votes", votes), ("posterior", posterior)):
-                if matrix is not None:
-                    raise rows.error(
-                        f"{name}: expected probabilities or logits of all classes beside it, "
-                        "received the predicted class and its confidence alone"
-                    )
-        elif len(given) == 1 and predicted is None and confidence is None:
-            known = checks.all_classes(labels, *next(iter(given.items())), class_names, rows)
-        else:
-            received = ", ".join(given) or "none of them"
-            raise rows.error(
-                "expected probabilities or logits, one of the two, or else predicted and "
-                f"confidence, both; received {received}"
-            )
+        match [name for name, values in given.items() if values is not None]:
+            case ["predicted", "confidence"]:
+                known = checks.top_label(labels, predicted, confidence, class_names, rows)
+            case ["probabilities" | "logits" as kind]:
+                known = checks.all_classes(labels, kind, given[kind], class_names, rows)
+            case received:
+                raise rows.error(
+                    "expected probabilities or logits, one of the two, or else predicted and "
+                    f"confidence, both; received {', '.join(received) or 'none of them'}"
+                )
+        for name, matrix in (("votes", votes), ("posterior", posterior)):
+            if matrix is not None and known.kind == "confidence":
+                raise rows.error(
+                    f"{name}: expected probabilities or logits of all classes beside it, received "
+                    "the predicted class and its confidence alone"
+                )
         samples, shape = known.samples, (known.samples, len(known.class_names))
         found, group_names = (
             (None, None) if groups is None else checks.groups(groups, samples, rows)
