@@ -177,6 +177,7 @@ def test_sigmoids_are_neither_probabilities_nor_logits(classes):
     Predictions(labels, sigmoids / sigmoids.sum(axis=1, keepdims=True))
     Predictions(labels, logits=np.log(sigmoids / (1 - sigmoids)))
     Predictions(labels[:9], logits=sigmoids[:9])  # too few to tell
+    Predictions(labels, logits=sigmoids / 10)  # a network that was hardly trained
 
 
 # What is told -------------------------------------------------------------------------------------

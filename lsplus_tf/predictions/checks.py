@@ -90,7 +90,8 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
                 "logits: received rows of numbers from 0 to 1 that sum to 1: declare them as "
                 "probabilities, or leave out from_logits"
             )
-        if len(array) >= _FEWEST_ROWS and _are_fractions(array):
+        # Of sigmoids some are above 1/2; logits of a network that was hardly trained are near 0.
+        if len(array) >= _FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
             raise rows.error(
                 f"logits: expected numbers of any size, received numbers from 0 to 1: {_SIGMOIDS}"
             )
