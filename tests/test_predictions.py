@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import lsplus_tf as lsp
 from lsplus_tf import metrics
-from lsplus_tf.calibrators import TemperatureScaling
+from lsplus_tf.calibrators import PlattScaling, TemperatureScaling
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import Predictions, as_predictions, checks, concatenated
 
@@ -198,6 +198,7 @@ def test_sigmoids_are_neither_probabilities_nor_logits(classes):
         ([0, 1, 0], pd.DataFrame(GOOD, columns=[1, 0]), "exchange them, as with frame[class_na"),
         (["a", "b", "a"], GOOD, "class_names=[...]"),
         ([0, 1, 0], [[80, 20], [30, 70], [50, 50]], "divide percentages by 100"),
+        ([0, 1, 0], [[80.1, 19.8], [30, 70], [50, 50]], "divide percentages by 100"),
         ([0, 1, 0], [[3.0, -1.0], [0.2, 0.8], [0.5, 0.5]], "declare them as logits"),
     ],
 )
@@ -395,6 +396,15 @@ def test_calibrators_take_it_and_give_it():
     assert calibrated.ids is given.ids
     with pytest.raises(InputError, match="labels: expected none beside Predictions"):
         TemperatureScaling().fit(given, given.labels)
+
+
+def test_messages_call_classes_by_their_names():
+    given = drawn(90, 3, class_names=["HP", "SSA", "TA"])
+    without = given.take(given.labels != 1)
+    with pytest.warns(UserWarning, match="auroc is NaN: no sample of class SSA"):
+        metrics.auroc(without)
+    with pytest.raises(InputError, match="received none of class SSA; Temperature"):
+        PlattScaling().fit(without)
 
 
 # Rankings -----------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
         off &= np.abs(sums - 1) > _of_rounding(array[off], array.shape[1]) + 1e-9
     if not off.any():
         return array
-    if (np.abs(sums / 100 - 1) <= _ROW_SUM_TOLERANCE).all():
+    if np.abs(sums / 100 - 1).max() <= _ROW_SUM_TOLERANCE_16_BITS:  # they are often rounded
         hint = "they sum to 100: divide percentages by 100"
     elif np.abs(sums - 1).max() <= 0.01 * array.shape[1]:
         hint = "if they were rounded, write more decimals or divide each row by its sum"
