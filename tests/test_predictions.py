@@ -16,7 +16,7 @@ import lsplus_tf as lsp
 from lsplus_tf import metrics
 from lsplus_tf.calibrators import PlattScaling, TemperatureScaling
 from lsplus_tf.errors import InputError
-from lsplus_tf.predictions import Predictions, as_predictions, checks, concatenated
+from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks, concatenated
 
 GOOD = [[0.8, 0.2], [0.3, 0.7], [0.5, 0.5]]
 
@@ -162,6 +162,10 @@ def test_probabilities_of_the_second_class_are_taken():
     Predictions([1] * 28 + [0] * 2, [0.6, 0.9] * 15)
     with pytest.raises(InputError, match="3 of 30 cases are '0'"):
         Predictions([1] * 27 + [0] * 3, [0.6, 0.9] * 15)
+    # A column of predicted classes beside it is a sign whatever the labels.
+    beside = Rows("p.csv", unused=("site", "y_pred"))
+    with pytest.raises(InputError, match=r"p\.csv: .*with --predicted y_pred --confidence COLUMN"):
+        Predictions([1] * 28 + [0] * 2, [0.6, 0.9] * 15, rows=beside)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8])
