@@ -391,10 +391,13 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.parametrize("declared", [False, True])
 @pytest.mark.parametrize("name", ["common.csv", "common.parquet", "usual.csv", "usual.npz"])
-def test_files_are_read(files, name):
+def test_files_are_read(files, name, declared):
     columns = Columns(label="true_label", predicted="predicted_label", confidence="confidence")
-    read = lsp.read_predictions(files / name, columns if "common" in name else None)
+    if "usual" in name:
+        columns = Columns(predicted="predicted", confidence="confidence")
+    read = lsp.read_predictions(files / name, columns if declared else None)
     whole = full(200, class_names=NAMES)
     assert (read.kind, read.class_names) == ("confidence", NAMES)
     np.testing.assert_array_equal(read.labels, whole.labels)
@@ -443,17 +446,26 @@ def test_the_command_audits_it(call, files):
         (COMMON[:4], "error: --confidence: expected beside --predicted, received --predicted al"),
         ((*COMMON[:2], *COMMON[4:]), "error: --predicted: expected beside --confidence"),
         ((*COMMON, "--probabilities", "confidence"), "--predicted: expected the predicted class"),
-        (("--label", "true_label"), "with --predicted predicted_label --confidence confidence"),
+        (("--take-split", "test"), "expected a column of splits"),
+        ((*COMMON, "--normalize"), "expected a column of probabilities for each class"),
         ((*COMMON[:4], "--confidence", "sure"), "--confidence: expected 'sure', found"),
         ((*COMMON, "--votes", "votes_*"), "votes: expected columns 'votes_*'"),
         ((*COMMON, "--paper"), OF_ALL),
-        (("--label", "true_label", "--probabilities", "confidence"), "--confidence confidence"),
+        (("--label", "true_label", "--probabilities", "confidence"), "or --predicted and --con"),
     ],
 )
 def test_wrong_options_are_one_line(call, files, options, message):
     code, stdout, stderr = call("audit", files / "common.csv", *options, *QUICK)
     assert (code, stdout, stderr.count("\n")) == (2, "", 1)
     assert message in stderr
+
+
+def test_columns_of_other_names_are_suggested(call, files):
+    table = common_table(full(60)).rename(columns={"predicted_label": "the prediction"})
+    table.rename(columns={"confidence": "max_prob"}).to_csv(files / "p.csv", index=False)
+    code, _, stderr = call("audit", files / "p.csv", *QUICK)
+    assert code == 2
+    assert "alone with --predicted 'the prediction' --confidence max_prob" in stderr
 
 
 def test_a_confidence_below_its_least_is_named_with_its_line(call, files):
@@ -492,10 +504,11 @@ def test_a_column_may_be_said_to_be_of_a_class(call, files):
     # On insisting, it is the probability of this class for all cases.
     assert accuracy("named.csv", probabilities="malignant=sure") == whole.labels.mean()
     for name, options in (
-        ("numbered.csv", ("--probabilities", "sure")),
-        ("named.csv", ("--probabilities", "sure")),
+        ("numbered.csv", ()),
+        ("named.csv", ("--class-names", "benign,malignant")),
     ):
-        code, _, stderr = call("audit", files / name, "--label", "y", *options)
+        declared = ("--label", "y", "--probabilities", "sure", *options)
+        code, _, stderr = call("audit", files / name, *declared)
         assert (code, stderr.count("\n")) == (2, 1)
         assert "the confidence in the predicted class" in stderr
         assert re.search(r"--predicted \w+ --confidence", stderr)

@@ -19,6 +19,7 @@ from lsplus_tf.cli.options import (
     IdColumn,
     LabelColumn,
     Logits,
+    Normalize,
     PredictedColumn,
     PredictionsFile,
     Probabilities,
@@ -88,6 +89,7 @@ def audit(
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
+    normalize: Normalize = False,
 ) -> None:
     """Say how far the confidence in FILE can be relied on, and how sure that is.
 
@@ -122,6 +124,7 @@ def audit(
         subgroups=subgroup or (),
         take_split=take_split,
         class_names=names(class_names),
+        normalize=normalize,
     )
     console = Console(emoji=False)
     with console.status("reading ..."):

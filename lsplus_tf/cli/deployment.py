@@ -21,6 +21,7 @@ from lsplus_tf.cli.options import (
     LabelColumn,
     Logits,
     ModelClassNames,
+    Normalize,
     Probabilities,
     SplitColumn,
     TakeSplit,
@@ -60,6 +61,7 @@ def calibrate(
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
+    normalize: Normalize = False,
 ) -> None:
     """Fit a calibrator to the predictions in FILE, and say what it changes on held-out folds.
 
@@ -88,6 +90,7 @@ def calibrate(
         split=split,
         take_split=take_split,
         class_names=names(class_names),
+        normalize=normalize,
     )
     predictions = read_predictions(file, columns)
     if file.name == "predictions_test.npz":

@@ -17,7 +17,7 @@ _COLUMNS = "Columns of the file"
 PredictionsFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
+        help="Predictions and labels: .csv, .xlsx, .parquet, .json, .jsonl or .npz; also a run's "
         "predictions_test.npz.",
         metavar="FILE",
     ),
@@ -25,7 +25,7 @@ PredictionsFile = Annotated[
 CalibrationFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
+        help="Predictions and labels: .csv, .xlsx, .parquet, .json, .jsonl or .npz; also a run's "
         "predictions_validation.npz.",
         metavar="FILE",
     ),
@@ -34,7 +34,8 @@ Probabilities = Annotated[
     str | None,
     typer.Option(
         help="Columns of probabilities: a name with a star for the class, such as 'p_*', or all "
-        "of them, as HP,SSA. One column is of the second of two classes, or of that in SSA=COLUMN.",
+        "of them, as HP,SSA. One column is of the second of two classes, or of that in SSA=COLUMN, "
+        "or has a list in each cell.",
         metavar="COLUMNS",
         show_default="probability_*",
         rich_help_panel=_COLUMNS,
@@ -127,9 +128,18 @@ TakeSplit = Annotated[
 ClassNames = Annotated[
     str | None,
     typer.Option(
-        help="The classes in the order of the columns, separated by commas.",
+        help="The classes in the order of the columns, separated by commas; of one column of "
+        "scores NEGATIVE,POSITIVE.",
         metavar="A,B",
         show_default="as the file calls them",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+Normalize = Annotated[
+    bool,
+    typer.Option(
+        "--normalize",
+        help="Divide each row of probabilities by its sum, such as percentages.",
         rich_help_panel=_COLUMNS,
     ),
 ]
