@@ -228,7 +228,7 @@ def _kind(path: Path, rows: Rows) -> Callable[[Path], Table]:
         if head.startswith((b"PK\3\4", b"PK\5\6")):
             try:
                 members = zipfile.ZipFile(file).namelist()
-            except zipfile.BadZipFile:
+            except Exception:  # of a broken one
                 members = []
             if any(name.startswith("xl/") for name in members):
                 return _Excel
@@ -711,12 +711,16 @@ class _Parquet(Table):
 
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         wanted = [self._written[k] for k in positions]
-        return self._read(pyarrow.parquet.read_table, columns=wanted).select(wanted).columns
+        table = self._read(pyarrow.parquet.read_table, columns=wanted)
+        return table.select(wanted).columns
 
     def _read(self, function: Callable[..., Any], **options: Any) -> Any:
         try:
             with _binary(self._path) as file:
-                return function(file, **options)
+                found = function(file, **options)
+                if options:
+                    found.validate(full=True)  # that its text is UTF-8
+                return found
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self.rows.error(
                 f"cannot be read as Parquet ({one_line(error)}); the name of a CSV ends in .csv"
