@@ -100,6 +100,7 @@ def calibrate(
             stacklevel=1,
         )
     kind = CALIBRATORS[method]
+    predictions.need("probabilities")
     kind.check_takes(predictions.kind, "--method")
     calibrator = kind().fit(predictions)
     console = Console()

@@ -34,8 +34,8 @@ Probabilities = Annotated[
     str | None,
     typer.Option(
         help="Columns of probabilities: a name with a star for the class, such as 'p_*', or all "
-        "of them, as HP,SSA. One column is of the second of two classes, or has a list in each "
-        "cell.",
+        "of them, as HP,SSA. One column is of the second of two classes, or of that in SSA=COLUMN, "
+        "or has a list in each cell.",
         metavar="COLUMNS",
         show_default="probability_*",
         rich_help_panel=_COLUMNS,
@@ -47,6 +47,26 @@ Logits = Annotated[
         help="Columns of logits, instead.",
         metavar="COLUMNS",
         show_default="logit_*",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+PredictedColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--predicted",
+        help="Instead, where no more is known: the predicted class, with --confidence.",
+        metavar="COLUMN",
+        show_default="predicted",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+ConfidenceColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--confidence",
+        help="The probability of the predicted class, with --predicted.",
+        metavar="COLUMN",
+        show_default="confidence",
         rich_help_panel=_COLUMNS,
     ),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from lsplus_tf.datasets.splitting import SPLIT_NAMES
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
 from lsplus_tf.predictions import checks
-from lsplus_tf.predictions.checks import Kind
+from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
 
@@ -34,19 +35,24 @@ _USUAL = {
     "votes": ("votes",),
 }  # fmt: skip
 # Of scores the first are what the documentation names; others have to be of several classes.
-_COLUMN_OF_EACH_CLASS: dict[Kind, tuple[str, ...]] = {
+_COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
     "probabilities": ("probability_*", "probabilities_*", "proba_*", "prob_*", "p_*", "y_prob_*"),
     "logits": ("logit_*", "logits_*"),
 }
-_SINGLE: dict[Kind, tuple[str, ...]] = {
+_SINGLE: dict[ScoreKind, tuple[str, ...]] = {
     "probabilities": (
         "probabilities", "probability", "probs", "prob", "proba", "y_prob", "y_proba", "y_score",
         "score", "scores",
     ),
     "logits": ("logits", "logit"),
 }  # fmt: skip
-# A score beside one of these may be of the predicted class.
-_PREDICTED = ("predicted", "prediction", "predicted_label", "predicted_class", "pred", "y_pred")
+# Beside the first a score may be of the predicted class; the second says so.
+_TOP_LABEL = {
+    "predicted": (
+        "predicted", "prediction", "predicted_label", "predicted_class", "pred", "y_pred",
+    ),
+    "confidence": ("confidence", "confidences"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,9 @@ class Columns:
         the classes; CLASS=COLUMN names both. A single column is of the second of two classes, or
         has a list of numbers in each cell. In an NPZ file the array's name ("probabilities",
         "logits").
+    predicted, confidence : str, optional
+        In place of these, the predicted class and its probability, where no more is known; as
+        usual "predicted" and "confidence".
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals.
     votes : str, optional
@@ -87,6 +96,8 @@ class Columns:
 
     probabilities: str | None = None
     logits: str | None = None
+    predicted: str | None = None
+    confidence: str | None = None
     label: str | None = None
     id: str | None = None
     group: str | None = None
@@ -130,8 +141,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     (('HP', 'SSA'), [1, 0])
     """
     path, columns = expanded(path, "path"), columns or Columns()
-    if columns.probabilities is not None and columns.logits is not None:
-        raise InputError("expected probabilities or logits to be declared, received both")
+    _check_declared(columns)
     try:
         if path.is_dir():
             raise InputError(
@@ -144,6 +154,35 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     return _read_npz(path, columns) if is_npz else _read_table(path, columns)
 
 
+def _check_declared(columns: Columns) -> None:
+    """Refuse two declarations of what the scores are, or half of one."""
+    of_all = [kind for kind in _SINGLE if getattr(columns, kind) is not None]
+    top = [role for role in _TOP_LABEL if getattr(columns, role) is not None]
+    if len(of_all) == 2:
+        raise InputError("expected probabilities or logits to be declared, received both")
+    if of_all and top:
+        raise InputError(
+            f"--{top[0]}: expected the predicted class and its confidence to be declared, or "
+            f"--{of_all[0]}, received both"
+        )
+    if len(top) == 1:
+        other = next(role for role in _TOP_LABEL if role not in top)
+        raise InputError(f"--{other}: expected beside --{top[0]}, received --{top[0]} alone")
+
+
+def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]:
+    """The predicted class and its confidence, as declared or as usual; empty where not there."""
+    if columns.predicted is not None:
+        return {role: _need(names, getattr(columns, role), role, rows) for role in _TOP_LABEL}
+    found = {
+        role: [name for name in names if _usual(name) in usual]
+        for role, usual in _TOP_LABEL.items()
+    }
+    if any(len(each) != 1 for each in found.values()):
+        return {}
+    return {role: name for role, (name,) in found.items()}
+
+
 # Tables ------------------------------------------------------------------------------------------
 
 
@@ -154,29 +193,36 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
         for role in ("label", "id", "group", "split")
     }
-    votes = _votes_columns(table, columns.votes)
+    top = scores if kind == "confidence" else {}
+    votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
     wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
-    table.read(wanted, numbers=[*scores.values(), *votes.values()])
+    measured = [name for role, name in scores.items() if not top or role == "confidence"]
+    table.read(wanted, numbers=[*measured, *votes.values()])
 
-    matrix = table.matrix([*scores.values()])
+    matrix = table.matrix(measured)
     assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
+    predicted = table.values(top["predicted"]) if top else None
     if usual and matrix.shape[1] == 1:
         _check_single(table, kind, usual)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
-    class_names = _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
+    class_names = (
+        _top_class_names(None, labels, predicted, columns, table.rows)
+        if top
+        else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
+    )
     if usual and class_names is not None:
         _check_classes(usual, class_names, labels, table.rows)
     classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
     optional = {
         "ids": names["id"] and table.text(names["id"]),
         "groups": names["group"] and table.text(names["group"]),
+        "predicted": predicted,
         "votes": _votes(table, votes, columns.votes, [*scores] if len(scores) > 1 else classes),
     }
-    if matrix.shape[1] == 1 and "=" in (columns.probabilities or ""):
-        # Of which class it is was said: it is no confidence, as a single column may be.
-        matrix = np.hstack([1 - matrix, matrix])
+    if _class_is_said(columns, table.names):
+        matrix = _of_both(matrix)
     found = _labelled(
         kind,
         matrix,
@@ -196,7 +242,13 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
 
 
 def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str], str]:
-    """What the scores are, the column of each class, and by which usual name they were found."""
+    """What the scores are, the column of each class, and by which usual name they were found.
+
+    Of the predicted class alone, the columns of :func:`_top_label`.
+    """
+    top = _top_label(table.names, columns, table.rows)
+    if columns.predicted is not None:
+        return "confidence", top, ""
     for kind in _SINGLE:
         declared = getattr(columns, kind)
         if declared is not None:
@@ -219,12 +271,15 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
         for name in table.names
         if _usual(name) in names
     ]
+    if top and not patterns:
+        return "confidence", top, ""
     choice = documented or patterns or single
     if not choice:
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
-            "'p_*', where the star stands for the class, or HP,SSA"
+            "'p_*', where the star stands for the class, or HP,SSA; of the predicted class and "
+            f"its probability alone with {_top_label_hint(table.names)}"
         )
     if len(choice) > 1:
         raise table.rows.error(
@@ -235,9 +290,33 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
     return kind, found, "" if choice is documented else pattern
 
 
+def _top_label_hint(names: list[str]) -> str:
+    """The options that declare it, with the columns that are called so."""
+    predicted = [name for name in names if re.search("pred(?!.*prob)", name, re.IGNORECASE)]
+    confidence = [name for name in names if re.search("conf|prob|score", name, re.IGNORECASE)]
+    first, second = (
+        shlex.quote(found[0]) if found else "COLUMN" for found in (predicted, confidence)
+    )
+    return f"--predicted {first} --confidence {second}"
+
+
+def _class_is_said(columns: Columns, names: list[str]) -> bool:
+    """Whether "CLASS=COLUMN" says of which class a column is: then it is no confidence."""
+    declared = columns.probabilities or ""
+    return "=" in declared and one_form(declared) not in names
+
+
+def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The probabilities of both classes, (N, 2), where those of the second are a single column."""
+    column = scores.reshape(len(scores), -1)
+    if column.shape[1] > 1 or not ((column >= 0) & (column <= 1)).all():
+        return scores
+    return np.hstack([1 - column, column])
+
+
 def _check_single(table: Table, kind: Kind, column: str) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    predicted = [name for name in table.names if _usual(name) in _PREDICTED]
+    predicted = [name for name in table.names if _usual(name) in _TOP_LABEL["predicted"]]
     if predicted:
         raise table.rows.error(
             f"column {column!r} beside {predicted[0]!r} may be the confidence in the predicted "
@@ -254,7 +333,7 @@ def _matching(table: Table, pattern: str, role: str, *, any_case: bool = False) 
             f"{re.escape(start)}(.+){re.escape(end)}",
             re.DOTALL | (re.IGNORECASE if any_case else 0),
         )
-        return {found[1]: name for name in table.names if (found := declared.fullmatch(name))}
+        return {here[1]: name for name in table.names if (here := declared.fullmatch(name))}
     found = {}
     for each in pattern.split(","):
         name, _, column = each.partition("=")
@@ -335,13 +414,23 @@ def _two_classes(
     if len(distinct) != 2:
         raise rows.error(
             f"found {scores}: expected labels of two classes, received {listed(distinct)}; with "
-            "more classes every one needs a column"
+            "more classes every one needs a column, or --predicted and --confidence the predicted "
+            "class and its probability"
         )
     raise rows.error(
         f"found {scores}: expected the labels 0 and 1, received {listed(distinct)}; say which of "
         f"the two the scores are of: --class-names {distinct[0]},{distinct[1]} (class_names) if it "
         f"is {distinct[1]!r}, --class-names {distinct[1]},{distinct[0]} if it is {distinct[0]!r}"
     )
+
+
+def _top_class_names(
+    found: list[str] | None, labels: Any, predicted: Any, columns: Columns, rows: Rows
+) -> list[str]:
+    """The classes: declared, as the file calls them, or those that occur, also in other splits."""
+    if columns.class_names is not None:
+        return [*map(one_form, columns.class_names)]
+    return found or [*checks.occurring(labels, predicted, len(labels), rows)]
 
 
 def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows) -> None:
@@ -383,26 +472,35 @@ def _resolved(distinct: Sequence[str], names: Sequence[str]) -> dict[str, int]:
 def _read_npz(path: Path, columns: Columns) -> Predictions:
     rows = Rows(shown(path))
     arrays = _load_npz(path, rows)
-    kind, name = _score_array([*arrays], columns, rows)
+    top, (kind, name) = {}, _score_array([*arrays], columns, rows)
+    if kind == "confidence":
+        top = _top_label([*arrays], columns, rows)
     names = {
         role: _find([*arrays], role, getattr(columns, role), rows, needed=role == "label")
         for role in _USUAL
     }
     given = {role: arrays[name] for role, name in names.items() if name is not None}
     scores, found = arrays[name], _npz_class_names(path, arrays)
+    predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
-    if classes == 1 and found is not None:
+    if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
+    class_names = (
+        _top_class_names(found, given["label"], predicted, columns, rows)
+        if top
+        else _class_names(found, classes, given["label"], columns, rows)
+    )
     return _labelled(
         kind,
-        scores,
+        _of_both(scores) if _class_is_said(columns, [*arrays]) else scores,
         given["label"],
-        _class_names(found, classes, given["label"], columns, rows),
+        class_names,
         {
+            "predicted": predicted,
             "ids": given.get("id"),
             "groups": given.get("group"),
-            "votes": given.get("votes"),
-            "posterior": arrays.get("posterior"),
+            "votes": None if top and columns.votes is None else given.get("votes"),
+            "posterior": None if top else arrays.get("posterior"),
             "sample_weight": arrays.get("sample_weight"),
         },
         {name: arrays[_need([*arrays], name, "subgroup", rows)] for name in columns.subgroups},
@@ -413,11 +511,19 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
 
 
 def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, str]:
+    """What the scores are, and the array's name."""
+    top = _top_label(names, columns, rows)
+    if columns.predicted is not None:
+        return "confidence", top["confidence"]
     for kind in _SINGLE:
         declared = getattr(columns, kind)
         if declared is not None:
+            if _class_is_said(columns, names):
+                declared = declared.partition("=")[2]
             return kind, _need(names, declared, kind, rows)
     found = [(kind, name) for name in names for kind in _SINGLE if _usual(name) in _SINGLE[kind]]
+    if top and not found:
+        return "confidence", top["confidence"]
     if len(found) != 1:
         what = "both" if len(found) == 2 else listed([name for _, name in found] or names)
         raise rows.error(
