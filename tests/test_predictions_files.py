@@ -338,6 +338,25 @@ def test_labels_are_read_by_the_whole_file(read, labels, form):
     assert read(text, take_split="test").labels.tolist() == expected
 
 
+@pytest.mark.parametrize("labels", ["0,1,2", "1,2,3"])
+def test_predicted_classes_are_read_by_the_whole_file(read, labels):
+    rows = [f"{label},{label},.9,train" for label in labels.split(",")]
+    rows += [f"{label},{label},.9,test" for label in (1, 2)]
+    text = "\n".join(["label,predicted,confidence,split", *rows])
+    columns = {"class_names": ("1", "2", "3"), "take_split": "test"}
+    predictions = read(text, **columns)
+    assert predictions.labels.tolist() == predictions.predicted.tolist()
+    assert predictions.labels.tolist() == ([1, 2] if labels == "0,1,2" else [0, 1])
+
+
+def test_names_of_classes_are_asked_for(tmp_path):
+    path = tmp_path / "p.npz"
+    np.savez(path, probabilities=PROBABILITIES, labels=["HP", "SSA"])
+    with pytest.raises(InputError, match=r"labels: expected integers from 0 to 1, .*--class-names"):
+        read_predictions(path)
+    assert read_predictions(path, Columns(class_names=("SSA", "HP"))).labels.tolist() == [1, 0]
+
+
 def test_a_label_of_no_class_is_not_taken_for_a_number(refused):
     rows = [f"{label},{part},1,2,3" for label, part in zip("12301", "aaabb", strict=True)]
     text = "\n".join(["label,split,logit_1,logit_2,logit_3", *rows])
@@ -402,6 +421,7 @@ def test_a_list_of_scores_in_a_cell(tmp_path, scores, suffix):
         {"labels": np.array([b"SSA", b"HP"]), "class_names": np.array([b"HP", b"SSA"])},
         {"labels": np.array(["SSA", "HP"]), "class_names": np.array(["HP", "SSA"])},
         {"labels": [[1], [0]], "class_names": ["HP", "SSA"]},
+        {"labels": [[0, 1], [1, 0]], "class_names": ["HP", "SSA"]},
         {"y_true": [1.0, 0.0], "class_names": ["HP", "SSA"], "split": np.array([b"test"] * 2)},
     ],
 )
