@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -606,8 +606,7 @@ def _labelled(
                 f"integers from 0 to {count - 1}, or what the classes are called to be declared "
                 "with --class-names A,B (class_names)"
             )
-        found = of_classes[what]
-        rows.refuse(bad, what, expected, lambda row, found=found: repr(found[row]))
+        rows.refuse(bad, what, expected, _quoted(of_classes[what]))
     if columns.normalize:
         scores = _normalized(kind, scores, rows)
     try:
@@ -625,6 +624,10 @@ def _labelled(
                 f"{error}; --normalize (normalize=True) divides each row by its sum"
             ) from None
         raise
+
+
+def _quoted(values: Any) -> Callable[[int], str]:
+    return lambda row: repr(values[row])
 
 
 def _of_classes(
