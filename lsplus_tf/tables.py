@@ -702,7 +702,7 @@ class _Csv(Table):
             return ""
         named = f"expected {width} cells in every line: {', '.join(wrong[:_NAMED])}"
         if all(cells == width + 1 for _, cells in found):
-            named += "; if the first of each line is its name, the heading needs one for these too"
+            named += "; name the first column, or end the heading with a separator, as the lines do"
         return named
 
 

@@ -379,6 +379,22 @@ def test_rows_are_divided_by_their_sums_on_request(read, refused, rows, expected
     np.testing.assert_allclose(read(text, normalize=True).scores, expected, atol=1e-15)
 
 
+def test_the_command_takes_what_it_is_told(call, tmp_path):
+    """Options and warnings reach the terminal, each in a line."""
+    rows = [f"{'ab'[k % 2]}{' ' * (k < 3)},{50 + k},{50 - k},p{k // 2}" for k in range(40)]
+    heading = "true_label,prob_a,prob_b,patient"
+    path = written(tmp_path, "\n".join([heading, *rows]))
+    code, _, stderr = call("audit", path, columns=400)
+    assert (code, stderr.count("\n")) == (2, 2)
+    assert f"warning: {path}: spaces around 3 cells of 'true_label' removed\n" in stderr
+    assert "(they sum to 100: divide percentages by 100)" in stderr
+    assert stderr.endswith("; --normalize (normalize=True) divides each row by its sum\n")
+    options = ("--normalize", "--group", "patient", "--resamples", "200")
+    code, stdout, _ = call("audit", path, *options)
+    assert code == 0
+    assert "over 40 cases of 20 groups" in " ".join(stdout.split())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
