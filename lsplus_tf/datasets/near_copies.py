@@ -1,0 +1,63 @@
+"""Images that look the same though their pixels differ: a perceptual hash, and pairs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+HASH_SIDE = 16  # of the hash's square of bits
+THUMBNAIL_SIDE = 64  # what the hash is of
+NEAR_BITS = 20  # of 256, that near copies differ in at most; the documentation has what was measured
+_BLOCK = 1024  # images that are compared with as many at a time
+
+Bits = npt.NDArray[np.uint64]
+
+
+def thumbnail(picture: Image.Image) -> Image.Image:
+    """The image in grey, of `THUMBNAIL_SIDE` pixels."""
+    side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    return picture.convert("L").resize(side, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def perceptual_hash(small: Image.Image) -> Bits:
+    """The hash of a thumbnail, 256 bits as four integers."""
+    import imagehash
+
+    bits = imagehash.phash(small, hash_size=HASH_SIDE).hash
+    return np.packbits(bits.ravel()).view(np.uint64)
+
+
+def near_pairs(
+    hashes: Bits, limit: int = NEAR_BITS
+) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.int64]]]:
+    """All pairs of hashes (N, W) that differ in at most `limit` bits, some at a time.
+
+    Yields
+    ------
+    first, second, distance : ndarray
+        Rows of `hashes`, first < second, and the number of bits. No two blocks of pairs are kept,
+        so that memory does not grow with their number.
+    """
+    columns = np.ascontiguousarray(hashes.T)
+    for start in range(0, len(hashes), _BLOCK):
+        for other in range(start, len(hashes), _BLOCK):
+            # One word decides against most pairs.
+            few = np.bitwise_count(
+                columns[0, start : start + _BLOCK, np.newaxis]
+                ^ columns[0, np.newaxis, other : other + _BLOCK]
+            )
+            first, second = np.nonzero(few <= limit)
+            first, second = first + start, second + other
+            if start == other:
+                ahead = first < second
+                first, second = first[ahead], second[ahead]
+            distance = np.zeros(len(first), np.int64)
+            for column in columns:
+                distance += np.bitwise_count(column[first] ^ column[second])
+                near = distance <= limit
+                first, second, distance = first[near], second[near], distance[near]
+            if len(first):
+                yield first, second, distance
