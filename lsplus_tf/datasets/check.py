@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from PIL import Image
 
 from lsplus_tf.config import Dataset, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.defects import (
-    BLANK_SD,
     equal_keys,
     is_blank,
     masks_beside,
@@ -86,6 +89,7 @@ _DEEP = {
 }
 # Images of fewer pixels along a side are not compared for being near copies: too little is seen.
 SMALLEST_COMPARED = 32
+_THUMBNAILS = 4096  # that are kept at a time
 # A split is of a few images where it has fewer for each class, on the average.
 FEW_OF_EACH_CLASS = 2
 
@@ -167,8 +171,8 @@ class _Look:
     """What one image shows: its header, None where it cannot be read, and what is wrong."""
 
     header: Header | None
-    digest: bytes | None = None
-    bits: Bits | None = None  # None where it is not compared
+    key: int | None = None  # the same of identical images
+    compared: bool = False  # whether it is looked for near copies
     wrong: tuple[tuple[str, str], ...] = ()
 
 
@@ -202,7 +206,7 @@ def check_dataset(
     if isinstance(dataset, FileList):
         dicom.check_installed(dataset.ids.tolist())
         images = _rows(dataset.ids, dataset.parts, dataset.labels, dataset.groups)
-        looks = _look_at_files(dataset, scaling, on_image)
+        read = partial(_read_file, dataset, scaling)
         unlisted = sorted(image_files_beside(dataset.root, dataset.ids) - set(dataset.ids.tolist()))
         loaded, structure = _as_loaded(dataset)
         masks = masks_beside(dataset.ids.tolist())
@@ -211,7 +215,8 @@ def check_dataset(
             [_rows(s.ids, part, s.labels, s.groups) for part, s in dataset.splits()],
             ignore_index=True,
         )
-        looks = _look_at_arrays(dataset, on_image)
+        arrays = [image for _, split in dataset.splits() for image in split.images]
+        read = partial(_read_array, arrays)
         unlisted, structure, masks = [], [], []
         loaded = dataset.counts()
     images["class_name"] = np.array(dataset.class_names)[images["label"]]
@@ -220,9 +225,10 @@ def check_dataset(
         .reindex(index=dataset.class_names, fill_value=0)
         .reindex(columns=[part for part in PARTS if part in set(images["split"])])
     )
+    looks, hashes = _look_at_all(read, len(images), scaling, on_image)
+    identical = _identical(looks, read)
     headers = [look.header for look in looks if look.header is not None]
-    identical = equal_keys([look.digest for look in looks])
-    near = _near_copies(images, looks, identical)
+    near = _near_copies(images, looks, hashes, identical)
     problems = [
         *structure,
         *_class_names(dataset.class_names),
@@ -260,51 +266,73 @@ def _rows(
     return rows if groups is None else rows.assign(group=groups)
 
 
-def _look_at_files(
-    files: FileList, scaling: Scaling | None, on_image: Callable[[], None]
-) -> list[_Look]:
-    looks: list[_Look] = [_Look(None)] * len(files)
-
-    def look(index: int) -> None:
-        try:
-            looks[index] = _look_at(decode_whole(files.path(index), scaling), scaling)
-        except READ_ERRORS as error:
-            looks[index] = _Look(None, wrong=((UNREADABLE, one_line(error)),))
-        on_image()
-
-    for_each(look, len(files))
-    return looks
+def _read_file(files: FileList, scaling: Scaling | None, index: int) -> Whole:
+    return decode_whole(files.path(index), scaling)
 
 
-def _look_at_arrays(dataset: ImageDataset, on_image: Callable[[], None]) -> list[_Look]:
-    looks: list[_Look] = []
-    for _, split in dataset.splits():
-        assert isinstance(split.images, np.ndarray)
-        for image in split.images:
-            header = Header(image.shape[1::-1], image.shape[2] == 1, alpha=False, deep=False)
-            looks.append(_look_at(Whole(header, to_pillow(image), None), None))
+def _read_array(arrays: list[npt.NDArray[np.uint8]], index: int) -> Whole:
+    image = arrays[index]
+    grey = image.shape[2] == 1
+    return Whole(Header(image.shape[1::-1], grey, alpha=False, deep=False), to_pillow(image), None)
+
+
+def _look_at_all(
+    read: Callable[[int], Whole],
+    count: int,
+    scaling: Scaling | None,
+    on_image: Callable[[], None],
+) -> tuple[list[_Look], list[Bits]]:
+    """What every image shows, and the hashes of those that are compared."""
+    looks: list[_Look] = [_Look(None)] * count
+    hashes: list[Bits] = []
+    for start in range(0, count, _THUMBNAILS):
+        thumbnails: dict[int, Image.Image] = {}
+
+        def look(offset: int, start: int = start, into: Any = thumbnails) -> None:
+            index = start + offset
+            try:
+                looks[index], into[index] = _look_at(read(index), scaling)
+            except READ_ERRORS as error:
+                looks[index] = _Look(None, wrong=((UNREADABLE, one_line(error)),))
             on_image()
-    return looks
+
+        for_each(look, min(_THUMBNAILS, count - start))
+        # One after the other, which takes half as long as between the decoding of images.
+        compared = [index for index in sorted(thumbnails) if looks[index].compared]
+        hashes += [perceptual_hash(thumbnails[index]) for index in compared]
+    return looks, hashes
 
 
-def _look_at(whole: Whole, scaling: Scaling | None) -> _Look:
+def _look_at(whole: Whole, scaling: Scaling | None) -> tuple[_Look, Image.Image]:
+    """What an image shows, and its thumbnail."""
     header = whole.header
     too_deep = header.too_deep(scaling)
     small = thumbnail(whole.picture)
-    # An image whose thumbnail varies is not blank: most need no closer look.
-    blank = np.std(small) < 2 * BLANK_SD and is_blank(whole.picture)
+    low, high = small.getextrema()
+    # One whose thumbnail varies so much has a larger SD than a blank one: no need to look closer.
+    blank = high - low < 64 and is_blank(whole.picture)
     found = {
         BLANK: "an even area" if blank and too_deep is None else "",
         ALPHA: "dropped by dataset.channels" if header.alpha else "",
         DEEP: "" if too_deep is None else _DEEP[too_deep],
     }
+    wrong = tuple((kind, detail) for kind, detail in found.items() if detail)
     compared = not blank and min(header.size) >= SMALLEST_COMPARED
-    return _Look(
-        header,
-        pixel_digest(whole),
-        perceptual_hash(small) if compared else None,
-        tuple((kind, detail) for kind, detail in found.items() if detail),
-    )
+    return _Look(header, hash((header.size, small.tobytes())), compared, wrong), small
+
+
+def _identical(looks: list[_Look], read: Callable[[int], Whole]) -> list[list[int]]:
+    """Groups of images with the same pixels: those that look the same are read again."""
+    alike = equal_keys([look.key for look in looks])
+    candidates = [index for group in alike for index in group]
+    digests: list[bytes | None] = [None] * len(looks)
+
+    def digest(position: int) -> None:
+        with contextlib.suppress(*READ_ERRORS):  # as good as the first time, unless it is gone
+            digests[candidates[position]] = pixel_digest(read(candidates[position]))
+
+    for_each(digest, len(candidates))
+    return equal_keys(digests)
 
 
 def _as_loaded(
@@ -371,15 +399,16 @@ class _Near:
     problems: list[Problem]
 
 
-def _near_copies(images: pd.DataFrame, looks: list[_Look], identical: list[list[int]]) -> _Near:
+def _near_copies(
+    images: pd.DataFrame, looks: list[_Look], hashes: list[Bits], identical: list[list[int]]
+) -> _Near:
     """A problem for every image with an earlier near copy in another split or class: the nearest.
 
     Of all pairs no more than the numbers is kept, as there may be as many as images, squared.
     """
-    rows = np.flatnonzero([look.bits is not None for look in looks])
+    rows = np.flatnonzero([look.compared for look in looks])
     if not rows.size:
         return _Near(0, 0, 0, [])
-    hashes = np.stack([look.bits for look in looks if look.bits is not None])
     same = np.arange(len(looks))
     for group in identical:
         same[group] = group[0]
@@ -387,7 +416,7 @@ def _near_copies(images: pd.DataFrame, looks: list[_Look], identical: list[list[
     nearest = np.full(len(looks), 256)
     partner = np.zeros(len(looks), np.intp)
     within = across_splits = across_classes = 0
-    for one, other, distance in near_pairs(hashes):
+    for one, other, distance in near_pairs(np.stack(hashes)):
         one, other = rows[one], rows[other]
         differ = same[one] != same[other]
         one, other, distance = one[differ], other[differ], distance[differ]
@@ -432,12 +461,12 @@ def _shared_groups(images: pd.DataFrame) -> list[Problem]:
     """A problem for every group that has images in more than one split."""
     if "group" not in images:
         return []
+    counts = pd.crosstab(images["group"], images["split"])
+    shared = counts[(counts > 0).sum(axis=1) > 1]
     problems = []
-    for group, members in images.dropna(subset="group").groupby("group"):
-        counts = members["split"].value_counts()
-        if len(counts) > 1:
-            where = ", ".join(f"{counts[part]} in {part}" for part in PARTS if part in counts)
-            problems.append(Problem(SHARED_GROUP, "", "", "", f"{group}: {where}"))
+    for group, row in shared.iterrows():
+        where = ", ".join(f"{row[part]} in {part}" for part in PARTS if row.get(part))
+        problems.append(Problem(SHARED_GROUP, "", "", "", f"{group}: {where}"))
     return problems
 
 

@@ -223,6 +223,9 @@ def _opened(
             # A telephone's JPEG has previews behind the photograph.
             if image.format != "MPO" and getattr(image, "is_animated", False):
                 raise ValueError("it has several frames or pages, expected one")
+            if image.format == "TIFF":
+                # A plain file that is known by name is mapped, with its sides exchanged if turned.
+                image.filename = ""
             yield image
     except READ_ERRORS:
         raise
@@ -280,9 +283,10 @@ def _picture(
     if not (deep and scalable):
         if isinstance(image, dicom.Slice):
             return image.picture(), None
-        grey = image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY
-        picture = image.convert("L" if grey else "RGB")
+        mode = "L" if image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY else "RGB"
+        picture = image if image.mode == mode else image.convert(mode)
         ImageOps.exif_transpose(picture, in_place=True)
+        picture.load()
         return picture, None
     if isinstance(image, dicom.Slice):
         values, inverted = image.values(), image.inverted

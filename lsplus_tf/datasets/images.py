@@ -64,8 +64,8 @@ def to_8_bits(values: npt.NDArray[np.float64], scaling: Scaling) -> npt.NDArray[
         low, high = limits
     width = high - low if high > low else np.finfo(np.float64).tiny
     with np.errstate(over="ignore"):  # what is cut anyway
-        shares = np.clip((values - low) / width, 0, 1)
-    return np.rint(255 * shares).astype(np.uint8)
+        # Multiplied first, so that halves of integers are exact, and rounded to even.
+        return np.rint(np.clip((values - low) * 255 / width, 0, 255)).astype(np.uint8)
 
 
 def to_array(

@@ -9,24 +9,26 @@ import numpy.typing as npt
 from PIL import Image
 
 HASH_SIDE = 16  # of the hash's square of bits
-THUMBNAIL_SIDE = 64  # what the hash is of
-NEAR_BITS = 20  # of 256, that near copies differ in at most; the documentation has what was measured
+THUMBNAIL_SIDE = 32  # what the hash is of; of 64 pixels it finds no more, and takes twice the time
+NEAR_BITS = 24  # of 256, that near copies differ in at most; benchmarks/README.md: what was measured
 _BLOCK = 1024  # images that are compared with as many at a time
 
 Bits = npt.NDArray[np.uint64]
 
 
 def thumbnail(picture: Image.Image) -> Image.Image:
-    """The image in grey, of `THUMBNAIL_SIDE` pixels."""
+    """The image in grey, of `THUMBNAIL_SIDE` pixels; the same of all with the same pixels."""
+    grey = picture if picture.mode == "L" else picture.convert("L")
     side = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    return picture.convert("L").resize(side, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return grey.resize(side, Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def perceptual_hash(small: Image.Image) -> Bits:
     """The hash of a thumbnail, 256 bits as four integers."""
     import imagehash
 
-    bits = imagehash.phash(small, hash_size=HASH_SIDE).hash
+    factor = THUMBNAIL_SIDE // HASH_SIDE
+    bits = imagehash.phash(small, hash_size=HASH_SIDE, highfreq_factor=factor).hash
     return np.packbits(bits.ravel()).view(np.uint64)
 
 
@@ -41,10 +43,11 @@ def near_pairs(
         Rows of `hashes`, first < second, and the number of bits. No two blocks of pairs are kept,
         so that memory does not grow with their number.
     """
-    columns = np.ascontiguousarray(hashes.T)
+    # The finest details first, in which different images differ most.
+    columns = np.ascontiguousarray(hashes.T[::-1])
     for start in range(0, len(hashes), _BLOCK):
         for other in range(start, len(hashes), _BLOCK):
-            # One word decides against most pairs.
+            # One of the words decides against most pairs.
             few = np.bitwise_count(
                 columns[0, start : start + _BLOCK, np.newaxis]
                 ^ columns[0, np.newaxis, other : other + _BLOCK]
