@@ -121,8 +121,8 @@ def test_carved_splits_share_no_group(tmp_path):
             r"path: .* every.* once, received 'a\.png' at line 4",
         ),
         (
-            "path,label\na.png,cat\nb.dcm,dog",
-            r"path: expected a name that ends .* 'b\.dcm' at line 3",
+            "path,label\na.png,cat\nb.nii,dog",
+            r"path: expected a name that ends .* 'b\.nii' at line 3",
         ),
         (
             "path,label,split\na.png,cat,train\nb.png,dog,\nc.png,dog,tset",

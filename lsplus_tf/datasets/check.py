@@ -350,7 +350,11 @@ def _as_loaded(
     except InputError as error:
         problems = [Problem(CARVING, "", "", "", one_line(error).removeprefix(f"{files.name}: "))]
     classes = len(files.class_names)
-    counts = {part: np.bincount(s.labels, minlength=classes) for part, s in splits.items()}
+    counts = {
+        part: np.bincount(splits[part].labels, minlength=classes)
+        for part in PARTS
+        if part in splits
+    }
     return counts, problems
 
 
