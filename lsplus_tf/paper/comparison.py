@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, Experiment
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, Experiment
 from lsplus_tf.config.methods import MethodSettings
 from lsplus_tf.metrics import evaluate
 from lsplus_tf.paper import printed
@@ -152,7 +152,7 @@ def rich_table(beside: BesidePrinted) -> Table:
 def _dataset(experiment: Experiment) -> str:
     """The data set's name; of images in a folder, the experiment's name tells which they are."""
     name = experiment.dataset.name
-    return experiment.name if name.startswith((FOLDER_PREFIX, CSV_PREFIX)) else name
+    return experiment.name if name.startswith(_OF_THE_USER) else name
 
 
 def _network(experiment: Experiment) -> str:
@@ -187,7 +187,7 @@ def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
         "Measured: as the LS+ authors' released code computes the metrics, from the runs' "
         "predictions; table.md has their standard definitions."
     ]
-    if experiment.dataset.name.startswith((FOLDER_PREFIX, CSV_PREFIX)):
+    if experiment.dataset.name.startswith(_OF_THE_USER):
         notes.append(
             f"The images are those of a folder; the name {experiment.name} chose the table."
         )
