@@ -109,17 +109,14 @@ def list_table(settings: Dataset) -> FileList:
     else:
         class_names = class_order(table.text(columns.label))
         labels = table.classes(columns.label, class_names)
+    parts = _parts(table, columns.split)
+    groups = None if columns.group is None else table.text(columns.group).to_numpy(np.str_)
+    votes = _votes(table, columns.votes, class_names)
+    # Last, as it takes longest.
     found = _find_images(table, columns.path, path.parent, settings.image_folder)
     said += found.said
     files = FileList(
-        settings.name,
-        found.root,
-        class_names,
-        found.ids,
-        labels,
-        _parts(table, columns.split),
-        groups=None if columns.group is None else table.text(columns.group).to_numpy(np.str_),
-        votes=_votes(table, columns.votes, class_names),
+        settings.name, found.root, class_names, found.ids, labels, parts, groups, votes
     )
     if found.without_row and settings.unlisted == "fail":
         raise table.rows.error(
@@ -359,9 +356,8 @@ def _find_images(table: Table, column: str, beside: Path, given: Path | None) ->
     whole, inner = Path(os.path.abspath(beside)), Path(os.path.abspath(base))
     if inner != whole and inner.is_relative_to(whole):
         root, prefix = beside, f"{inner.relative_to(whole).as_posix()}/"
-    other = cells.str.contains(_OTHER_SUFFIX, regex=True).to_numpy(np.bool_)
-    other &= ~cells.str.lower().str.endswith(SUFFIXES).to_numpy(np.bool_)
-    table.refuse(missing & other, column, f"a name that ends in {', '.join(SUFFIXES)}")
+    other = cells.str.contains(_OTHER_SUFFIX, regex=True) & ~cells.str.lower().str.endswith(SUFFIXES)
+    table.refuse(missing & other.to_numpy(np.bool_), column, f"a name that ends in {', '.join(SUFFIXES)}")
     hint = "" if given is not None else "; if they are elsewhere, set dataset.image_folder (--image-folder)"
     refuse_missing(base, np.array(names), missing, table, hint)
     several = np.array([len(found) > 1 for found in options])

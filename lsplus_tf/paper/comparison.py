@@ -35,6 +35,7 @@ RADIMAGENET_PAPER = {
     "online_label_smoothing": "online_label_smoothing",
 }
 ON_THE_TERMINAL = (("accuracy", "ece"), ("top1_error", "top5_error"))
+_OF_THE_USER = (FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX)
 MEASURED_SD = "†"
 COLUMNS = ["method", "name", "printed_method", "metric", "mean_printed", "sd_printed"]
 COLUMNS += ["mean_measured", "sd_measured", "seeds", "difference", "in_sd", "sd_of"]
@@ -189,7 +190,7 @@ def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
     ]
     if experiment.dataset.name.startswith(_OF_THE_USER):
         notes.append(
-            f"The images are those of a folder; the name {experiment.name} chose the table."
+            f"The images are the user's own; the name {experiment.name} chose the table."
         )
     if _dataset(experiment) == "radimagenet":
         notes.append(
