@@ -56,7 +56,7 @@ def drop_defects(
     dropped: dict[str, list[str]] = {}
     kept = files
     if "masks" in drop:
-        kept, dropped["masks"] = _without(kept, masks_beside(kept))
+        kept, dropped["masks"] = _without(kept, masks_beside(kept.ids.tolist(), kept.labels.tolist()))
     # Blank ones first: most of them are identical too.
     if "blank" in drop:
         kept, dropped["blank"] = _without(kept, blank_files(kept))

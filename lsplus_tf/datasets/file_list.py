@@ -118,7 +118,9 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
     if not decode:
         settings = settings.model_copy(update={"cache": "none", "drop": ()})
     files, dropped = drop_defects(files, settings.drop)
-    if "masks" not in settings.drop and (masks := masks_beside(files)):
+    if "masks" not in settings.drop and (
+        masks := masks_beside(files.ids.tolist(), files.labels.tolist())
+    ):
         warnings.warn(
             f"{files.name}: {len(masks)} images look like masks of others, such as "
             f"{files.ids[masks[0]]}, and are used as images; dataset.drop=[masks] leaves them out",

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import shown
-
-if TYPE_CHECKING:
-    from lsplus_tf.datasets.file_list import FileList
 
 # In lower case. Names that begin with a dot are hidden, such as ".DS_Store" and "._a.png".
 _OF_THE_SYSTEM = frozenset(
@@ -172,21 +169,34 @@ def _check_name(name: str, folder: str | Path) -> None:
             ) from error
 
 
-def masks_beside(files: FileList) -> list[int]:
-    """Indices of the files that are masks of others in the list.
+def masks_beside(names: Sequence[str], labels: Sequence[int] | None = None) -> list[int]:
+    """Which files are masks of others among them, as indices.
 
     A mask is called as another image in its folder, followed by "_mask", "_seg" or
     "_segmentation", and perhaps a number; or it lies in a folder "masks" or "segmentations", and
     an image of the same class and stem in a folder beside it, or in the one above.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Paths with "/".
+    labels : sequence of int, optional
+        Their classes; without them all are of one.
+
+    Examples
+    --------
+    >>> masks_beside(["a/benign (1).png", "a/benign (1)_mask.png", "a/b_mask.png"])
+    [1]
+    >>> masks_beside(["a/images/1.png", "a/masks/1.png"])
+    [1]
     """
-    ids = files.ids.tolist()
-    suspects = [i for i, name in enumerate(ids) if _PERHAPS_A_MASK.search(name)]
+    suspects = [i for i, name in enumerate(names) if _PERHAPS_A_MASK.search(name)]
     if not suspects:
         return []
-    places = [name.rpartition(".")[0].rpartition("/")[::2] for name in ids]
-    labels = files.labels.tolist()
+    places = [name.rpartition(".")[0].rpartition("/")[::2] for name in names]
+    classes = [0] * len(names) if labels is None else list(labels)
     beside = set()  # class, folder or the one above it, and stem of what lies in no folder of masks
-    for label, (folder, stem) in zip(labels, places, strict=True):
+    for label, (folder, stem) in zip(classes, places, strict=True):
         above, _, last = folder.rpartition("/")
         if last.lower() not in _MASK_FOLDERS:
             beside |= {(label, folder, stem), (label, above, stem)}
@@ -198,8 +208,8 @@ def masks_beside(files: FileList) -> list[int]:
         match = _MASK_OF.fullmatch(stem)
         of_an_image = match is not None and (folder, match[1]) in there
         if not of_an_image and last.lower() in _MASK_FOLDERS:
-            names = {stem, match[1]} if match else {stem}
-            of_an_image = any((labels[index], above, name) in beside for name in names)
+            stems = {stem, match[1]} if match else {stem}
+            of_an_image = any((classes[index], above, one) in beside for one in stems)
         if of_an_image:
             masks.append(index)
     return masks

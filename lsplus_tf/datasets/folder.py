@@ -16,13 +16,10 @@ import numpy as np
 from lsplus_tf.config import FOLDER_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import Found, check_encoding, find_below, look_into
-from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, match_splits, split_meanings
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.files import expanded
-
-_KINDS = ", ".join(SUFFIXES)
 
 
 def list_folder(settings: Dataset) -> FileList:
@@ -202,12 +199,12 @@ def _check_classes(
                 )
             if part == "train" and not found.images:
                 raise InputError(
-                    f"{name}: class folder {folder} holds no {_KINDS} file "
+                    f"{name}: class folder {folder} holds no image file "
                     f"({len(found.others)} others)"
                 )
         if not any(found.images for found in by_class.values()):
             raise InputError(
-                f"{name}: no {_KINDS} file in {prefix}CLASS/, "
+                f"{name}: no image file in {prefix}CLASS/, "
                 f"class folders found: {sorted(by_class) or 'none'}"
             )
 
@@ -219,7 +216,7 @@ def _said_of_others(outside: list[str], others: list[str]) -> str:
         return ""
     example = min(ignored).encode("utf-8", "backslashreplace").decode()
     return (
-        f"{len(ignored)} files that are no {_KINDS} in a class folder are ignored, such as {example}"
+        f"{len(ignored)} files that are no images in a class folder are ignored, such as {example}"
     )
 
 

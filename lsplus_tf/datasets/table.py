@@ -456,7 +456,8 @@ def _normal(name: str) -> str:
 
 def _split_suffix(name: str) -> tuple[str, str]:
     """The stem in one form of Unicode, and the suffix of an image in lower case or ""."""
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    lower = name.lower()
+    suffix = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
     return _normal(name[: len(name) - len(suffix)]), suffix
 
 
