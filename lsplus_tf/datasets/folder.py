@@ -85,10 +85,10 @@ def _existing(name: str) -> Path:
     """The folder that a name means."""
     given = name.removeprefix(FOLDER_PREFIX)
     root = expanded(given or ".", FOLDER_PREFIX)
+    check_encoding(root)
     if not given or not os.path.isdir(root):
         what = "a file; a table of images is named csv:FILE" if os.path.isfile(root) else "none"
         raise MissingDataError(f"{name}: expected a folder, {root.absolute()} is {what}")
-    check_encoding(root)
     return root
 
 

@@ -100,6 +100,8 @@ def list_table(settings: Dataset) -> FileList:
     """
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     check_encoding(path)
+    if not os.path.exists(path):  # nor can be, if its name is too long
+        raise MissingDataError(f"{path}: expected {LABELS_FILE}, there is none")
     table = open_table(path, LABELS_FILE)
     columns, said = _choose_columns(table, settings)
     if columns.one_hot:
