@@ -234,7 +234,10 @@ FORMS = {
     "signs": (lambda y: 2 * y - 1, ("-1", "1")),
     "text": (lambda y: np.array(["ant", "bee"])[y], ("ant", "bee")),
     "text with blanks": (lambda y: np.array(["ant ", " bee"])[y][:, None], ("ant", "bee")),
-    "bytes": (lambda y: np.char.encode(np.array(["ant", "b\u00e9"])[y], "utf-8"), ("ant", "b\u00e9")),
+    "bytes": (
+        lambda y: np.char.encode(np.array(["ant", "b\u00e9"])[y], "utf-8"),
+        ("ant", "b\u00e9"),
+    ),
     "numbers as text": (lambda y: np.array(["9", "10"])[y], ("9", "10")),
     "one 1 in a row": (lambda y: np.eye(2, dtype=np.uint8)[y], ("0", "1")),
     "one 1.0 in a row": (lambda y: np.eye(2)[y], ("0", "1")),
@@ -307,7 +310,10 @@ BIG = np.zeros((20, 4, 5), np.uint16)
         ({"train_labels": np.full((20, 3), 1)}, "one label per image, received 3, and not one 1"),
         ({"train_labels": np.eye(2)[[0] * 20] / 2}, "one label per image, received 2"),
         ({"train_labels": np.eye(3)[[0, 1] * 10]}, None),
-        ({"val_labels": np.eye(3)[[0, 1] * 10], "test_labels": np.eye(2)[[0, 1] * 10]}, r"\[2, 3\]"),
+        (
+            {"val_labels": np.eye(3)[[0, 1] * 10], "test_labels": np.eye(2)[[0, 1] * 10]},
+            r"\[2, 3\]",
+        ),
         ({"train_labels": np.linspace(0, 1, 20)}, "expected integers or text .*received float64"),
         ({"train_labels": np.array(["a", ""] * 10)}, "expected text, received '' at row 1"),
         ({"train_labels": np.array([b"\xff", b"a"] * 10)}, "expected text in UTF-8"),

@@ -392,28 +392,47 @@ def of(*classes, under="", file="1.png"):
     [
         # One level too high, also with what a Mac adds to its archives.
         (
-            [*of("a", "b", under="set/train/"), *of("a", "b", under="set/test/"), "__MACOSX/x/1.png"],
+            [
+                *of("a", "b", under="set/train/"),
+                *of("a", "b", under="set/test/"),
+                "__MACOSX/x/1.png",
+            ],
             r"lie one level deeper: set/test, set/train; name folder:.*/set$",
         ),
-        (of("a", "b", under="archive/set/Training/"), r": archive/set/Training; name .*archive/set$"),
+        (
+            of("a", "b", under="archive/set/Training/"),
+            r": archive/set/Training; name .*archive/set$",
+        ),
         (
             [*of("a", "b", under="set/train/"), *of("a", "b", under="set/set/train/")],
             r"one level deeper: set/train; name folder:.*/set$",
         ),
-        (of("cat", "dog", under="images/"), r"found images/ alone, with the folders cat, dog; .* name"),
-        (of("cat", "dog", under="train/images/"), r"train/images/ alone, .*move these up into train/"),
+        (
+            of("cat", "dog", under="images/"),
+            r"found images/ alone, with the folders cat, dog; .* name",
+        ),
+        (
+            of("cat", "dog", under="train/images/"),
+            r"train/images/ alone, .*move these up into train/",
+        ),
         # Splits below classes.
         (
             of("a/train", "a/test", "b/train", "b/test"),
-            r"found splits below classes: a/test, a/train; put .*around .*folder:.*/a, or .*csv:FILE",
+            r"splits below classes: a/test, a/train; put .*around .*folder:.*/a, or .*csv:FILE",
         ),
         (of("train/a/val", "train/b"), r"called as splits lie within a class: train/a/val; move"),
         (of("a/test", "b"), r"found splits below classes: a/test; .*csv:FILE"),
         # One level too low.
         (of("images", "masks"), r"found images and their masks; name the folder above"),
         # Splits and classes in two ways.
-        ([*of("a", under="train/"), *of("a", under="val/"), *of("a", under="dev/")], "'val' and 'dev'"),
-        ([*of("a", under="train/"), *of("a", under="dev/"), *of("a", under="eval/")], "'dev' and 'eval'"),
+        (
+            [*of("a", under="train/"), *of("a", under="val/"), *of("a", under="dev/")],
+            "'val' and 'dev'",
+        ),
+        (
+            [*of("a", under="train/"), *of("a", under="dev/"), *of("a", under="eval/")],
+            "'dev' and 'eval'",
+        ),
         ([*of("Cat", under="train/"), *of("cat", under="test/")], "is it 'Cat'.* same name"),
     ],
 )
@@ -528,7 +547,9 @@ def test_names_that_are_not_utf_8(tmp_path, where):
     except (OSError, UnicodeEncodeError):
         pytest.skip("this file system takes UTF-8 alone")
     for call in (lambda: listed(name), lambda: load_dataset(name), lambda: find_images([tmp_path])):
-        with pytest.raises(InputError, match=r"the name b'caf\\xe9(\.png)?' .*not UTF-8.*rename") as no:
+        with pytest.raises(
+            InputError, match=r"the name b'caf\\xe9(\.png)?' .*not UTF-8.*rename"
+        ) as no:
             call()
         str(no.value).encode("utf-8")
     with pytest.raises(InputError, match=r"b'.*caf\\xe9.*': expected names in UTF-8"):
@@ -586,7 +607,9 @@ BROKEN_TREES = {
     "a class of the system": lambda root: tree(root, "__MACOSX/1.png"),
     "a link to nowhere": lambda root: (root.mkdir(exist_ok=True), (root / "a").symlink_to("b")),
     "hidden classes": lambda root: tree(root, ".a/1.png", ".b/1.png"),
-    "another class in test": lambda root: tree(root, "train/a/1.png", "train/b/1.png", "test/c/1.png"),
+    "another class in test": lambda root: tree(
+        root, "train/a/1.png", "train/b/1.png", "test/c/1.png"
+    ),
 }
 
 
@@ -599,7 +622,9 @@ def test_broken_trees_are_refused_in_a_line(tmp_path, kind):
 
 
 @pytest.mark.filterwarnings("ignore:.*files that are no images")
-@pytest.mark.parametrize("name", ["'; rm -rf .png", "a\nb.png", "\u202egnp.1", "%s{0}.png", "=1.png"])
+@pytest.mark.parametrize(
+    "name", ["'; rm -rf .png", "a\nb.png", "\u202egnp.1", "%s{0}.png", "=1.png"]
+)
 def test_hostile_names(tmp_path, name):
     found = listed(tree(tmp_path, *of("a", "b"), f"a/{name}", f"{name}x/1.png"))
     assert ("train", f"{name}x", f"{name}x/1.png") in found

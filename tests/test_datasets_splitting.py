@@ -164,9 +164,13 @@ def test_names_of_splits(case):
     for name in map(case, ("dev", "eval")):
         assert split_meanings([name], "x") == {}  # nothing else says that these are splits
         assert match_splits(["train", name, "notes"], "x") == {"train": "train", "validation": name}
-        with pytest.raises(InputError, match=f"x: 'valid' and '{name}' could both be the validation"):
+        with pytest.raises(
+            InputError, match=f"x: 'valid' and '{name}' could both be the validation"
+        ):
             split_meanings(["train", name, "valid"], "x")
-    with pytest.raises(InputError, match=r"could both be the validation split; call one validation"):
+    with pytest.raises(
+        InputError, match=r"could both be the validation split; call one validation"
+    ):
         match_splits(["train", case("dev"), case("eval")], "x")
     with pytest.raises(InputError, match="both a test split; keep one"):
         match_splits(["train", "test", case("tst")], "x")

@@ -240,7 +240,7 @@ def test_a_class_with_one_image(tmp_path):
         load_dataset(write(tmp_path, of_classes({"cat": 9}), name="one.csv"), unlisted="ignore")
 
 
-# --- tables with other names and other spellings of paths -------------------------------------------
+# --- tables with other names and other spellings of paths -----------------------------------------
 
 
 def listing(folder, text, *files, table="labels.csv", **options):
@@ -317,7 +317,7 @@ def test_one_hot_labels(tmp_path):
         (
             "image,filename,dx\na,b,c\n",
             {},
-            r"'image' and 'filename' could be it; choose with dataset\.path_column \(--path-column\)",
+            r"'image' and 'filename' could be it; .* dataset\.path_column \(--path-column\)",
         ),
         ("image,dx,target\na,b,c\n", {}, r"'dx' and 'target' could .*dataset\.label_column \(--l"),
         ("x,dx\na,b\n", {}, r"expected one column 'path', found 0 .*dataset\.path_column"),
@@ -352,7 +352,7 @@ def test_columns_that_hold_splits(tmp_path):
     assert files.parts.tolist() == ["train", "validation", "test"]
     with pytest.warns(UserWarning, match=r"other columns .*: fold, set"):
         assert set(listing(tmp_path, text, split_column="").parts) == {"train"}
-    with pytest.raises(InputError, match="fold: expected one of train, .*'0' at lines 2"):
+    with pytest.raises(InputError, match=r"fold: expected one of train, .*'0' at lines 2"):
         listing(tmp_path, text, split_column="fold")
 
 
@@ -439,7 +439,9 @@ def test_image_folder(tmp_path, monkeypatch, absolute):
         listing(tmp_path / "tables", text, image_folder="in")
     with pytest.raises(MissingDataError, match=r"image_folder \(--image-folder\): .* no .*nowhere"):
         listing(tmp_path, text, image_folder="nowhere")
-    with pytest.raises(InputError, match=r"image_folder: expected none for 'folder:x', which is no"):
+    with pytest.raises(
+        InputError, match=r"image_folder: expected none for 'folder:x', which is no"
+    ):
         list_files("folder:x", image_folder="in")
 
 
@@ -458,10 +460,8 @@ def test_ham10000():
     # What its own README says, and the table beside it.
     assert len(files) == 10015
     counts = dict(zip(files.class_names, np.bincount(files.labels).tolist(), strict=True))
-    assert counts == {
-        **{"nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514},
-        **{"akiec": 327, "vasc": 142, "df": 115},
-    }
+    expected = "nv 6705, mel 1113, bkl 1099, bcc 514, akiec 327, vasc 142, df 115"
+    assert counts == {name: int(n) for name, n in map(str.split, expected.split(","))}
     with pytest.warns(UserWarning, match="other columns are ignored"):
         ours = list_files(f"csv:{folder}/table.csv")
     assert files.ids.tolist() == ours.ids.tolist()
@@ -501,7 +501,9 @@ def test_broken_tables_are_refused_in_a_line(tmp_path, kind):
     assert str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["", ".", "x" * 5000, "a\0b", "~nobody-of-this-name/x", "\udcff.csv"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "x" * 5000, "a\0b", "~nobody-of-this-name/x", "\udcff.csv"]
+)
 @pytest.mark.parametrize("prefix", ["csv:", "folder:", "npz:"])
 def test_names_that_mean_nothing(tmp_path, monkeypatch, prefix, name):
     monkeypatch.chdir(tmp_path)

@@ -25,7 +25,9 @@ app = typer.Typer(rich_markup_mode="markdown")
 
 DatasetName = Annotated[
     str,
-    typer.Argument(help="As in a config: a name, folder:PATH, csv:PATH or npz:PATH.", metavar="NAME"),
+    typer.Argument(
+        help="As in a config: a name, folder:PATH, csv:PATH or npz:PATH.", metavar="NAME"
+    ),
 ]
 
 

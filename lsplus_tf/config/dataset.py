@@ -80,8 +80,8 @@ class Dataset(Settings):
     name: str = Field(
         description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits'; "
         "'folder:PATH', image files in folders; 'csv:PATH', image files that a table "
-        "names; 'npz:PATH', arrays of images and labels in MedMNIST's layout; 'tfds:NAME', a set of "
-        "TensorFlow Datasets with features 'image' and 'label'; or NAME, where data_dir has a "
+        "names; 'npz:PATH', arrays of images and labels in MedMNIST's layout; 'tfds:NAME', a set "
+        "of TensorFlow Datasets with features 'image' and 'label'; or NAME, where data_dir has a "
         "NAME.npz in MedMNIST's layout"
     )
     data_dir: Path | None = Field(
@@ -154,24 +154,24 @@ class Dataset(Settings):
         description="what to leave out of image files, with a warning, before anything is carved. "
         "Blank images have an SD below one grey level over the pixels of every channel. Of files "
         "with the same bytes one stays: in the test split if it is there, else in validation, else "
-        "in train; none stays where their labels differ. Masks are called as another image in their "
-        "folder, with `_mask` or `_segmentation` behind, or lie in a folder `masks` beside the "
-        "images of their class",
+        "in train; none stays where their labels differ. Masks are called as another image in "
+        "their folder, with `_mask` or `_segmentation` behind, or lie in a folder `masks` beside "
+        "the images of their class",
     )
     path_column: str | None = Field(
         default=None,
-        description="for csv:PATH, the column of image files; without it `path`, or the only column "
-        "of a usual name, such as `image_id` or `filename`. A suffix that is missing is found",
+        description="for csv:PATH, the column of image files; without it `path`, or the only "
+        "column of a usual name, such as `image_id` or `filename`. A missing suffix is found",
     )
     label_column: str | None = Field(
         default=None,
-        description="for csv:PATH, the column of classes; without it `label`, or the only column of "
-        "a usual name, such as `dx` or `diagnosis`",
+        description="for csv:PATH, the column of classes; without it `label`, or the only column "
+        "of a usual name, such as `dx` or `diagnosis`",
     )
     label_columns: tuple[str, ...] = Field(
         default=(),
-        description="for csv:PATH, in place of one column of classes, a column for each class, which "
-        "it names: every row has one 1, otherwise 0",
+        description="for csv:PATH, in place of one column of classes, a column for each class, "
+        "which it names: every row has one 1, otherwise 0",
     )
     group_column: str | None = Field(
         default=None,

@@ -71,8 +71,8 @@ BY_PREFIX = (
         source=f"your own {_SUFFIXES} files",
         licence="yours",
         get="yours",
-        put="PATH/{train,validation,test}/CLASS/, only train is required; or PATH/CLASS/; images at "
-        "any depth below CLASS",
+        put="PATH/{train,validation,test}/CLASS/, only train is required; or PATH/CLASS/; images "
+        "at any depth below CLASS",
     ),
     DatasetInfo(
         name=f"{CSV_PREFIX}PATH",

@@ -35,11 +35,11 @@ def drop_defects(
     files : FileList
         N files.
     drop : collection of {"duplicates", "blank", "masks"}
-        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of identical files "duplicates" keeps one: the first
-        of those in the test split, else in validation, else in train, so that nothing that is
-        tested on is trained on and test splits lose only what they have twice. Identical files
-        with different labels are all dropped, as none of the labels can be told to be right.
-        Files that cannot be read are not judged.
+        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of identical files
+        "duplicates" keeps one: the first of those in the test split, else in validation, else in
+        train, so that nothing that is tested on is trained on and test splits lose only what they
+        have twice. Identical files with different labels are all dropped, as none of the labels
+        can be told to be right. Files that cannot be read are not judged.
 
     Returns
     -------
@@ -56,7 +56,8 @@ def drop_defects(
     dropped: dict[str, list[str]] = {}
     kept = files
     if "masks" in drop:
-        kept, dropped["masks"] = _without(kept, masks_beside(kept.ids.tolist(), kept.labels.tolist()))
+        masks = masks_beside(kept.ids.tolist(), kept.labels.tolist())
+        kept, dropped["masks"] = _without(kept, masks)
     # Blank ones first: most of them are identical too.
     if "blank" in drop:
         kept, dropped["blank"] = _without(kept, blank_files(kept))

@@ -145,12 +145,11 @@ def _refuse_other_layouts(
                 f"{name}: folders called as splits lie within a class: {listed}; move their images "
                 "up, or rename the folders"
             )
+        deeper = f"{name.rstrip('/')}/{first}"
         is_set = "train" in {SPLIT_NAMES[split.lower()] for split in inside}
         if is_set and not more:
-            raise InputError(
-                f"{name}: the splits lie one level deeper: {listed}; name {name.rstrip('/')}/{first}"
-            )
-        alternative = f", or, of several data sets, name one: {name.rstrip('/')}/{first}"
+            raise InputError(f"{name}: the splits lie one level deeper: {listed}; name {deeper}")
+        alternative = f", or, of several data sets, name one: {deeper}"
         raise InputError(
             f"{name}: expected PATH/train/CLASS/*, found splits below classes: {listed}; put the "
             f"split's folder around the class's{alternative if is_set else ''}, or make a table of "

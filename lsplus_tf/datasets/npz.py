@@ -157,9 +157,7 @@ def _images(path: Path, key: str, arrays: _Arrays) -> npt.NDArray[np.uint8]:
     return shaped.astype(np.uint8, copy=False)
 
 
-def _labels(
-    path: Path, key: str, arrays: _Arrays
-) -> npt.NDArray[np.int64] | npt.NDArray[np.str_]:
+def _labels(path: Path, key: str, arrays: _Arrays) -> npt.NDArray[np.int64] | npt.NDArray[np.str_]:
     """Labels (N,) of one split: integers or text."""
     labels = arrays[key]
     if labels.dtype.kind in "SU" and labels.ndim in (1, 2) and labels.size == len(labels):
@@ -234,7 +232,9 @@ def _resolve(
         return {part: labels.astype(np.int64) for part, labels in found.items()}, names
     text = {part: labels.astype(np.str_) for part, labels in found.items()}
     if names is None:
-        names = class_order(label for labels in text.values() for label in np.unique(labels).tolist())
+        names = class_order(
+            label for labels in text.values() for label in np.unique(labels).tolist()
+        )
     position = {name: k for k, name in enumerate(names)}
     resolved = {}
     for part, labels in text.items():

@@ -27,11 +27,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -39,16 +37,9 @@ import pandas as pd
 
 from lsplus_tf.config import CSV_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.finding import check_encoding, look_into
-from lsplus_tf.datasets.image_files import SUFFIXES
-from lsplus_tf.datasets.labels_file import (
-    LABELS_FILE,
-    NOT_BELOW,
-    alike,
-    class_order,
-    one_hot,
-    refuse_missing,
-)
+from lsplus_tf.datasets.finding import check_encoding
+from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, class_order, one_hot
+from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.files import expanded
@@ -74,9 +65,6 @@ _USUAL = {
     ),
     "split": ("split", "set", "subset", "partition", "fold", "phase"),
 }
-# What else than a plain path below a folder a cell may be.
-_NOT_PLAIN = r"\\|//|(?:^|/)\./|^/|^[A-Za-z]:"
-_OTHER_SUFFIX = r"\.[A-Za-z][A-Za-z0-9]{1,4}$"
 
 
 def list_table(settings: Dataset) -> FileList:
@@ -115,14 +103,15 @@ def list_table(settings: Dataset) -> FileList:
     groups = None if columns.group is None else table.text(columns.group).to_numpy(np.str_)
     votes = _votes(table, columns.votes, class_names)
     # Last, as it takes longest.
-    found = _find_images(table, columns.path, path.parent, settings.image_folder)
-    said += found.said
+    images = find_row_images(table, columns.path, path.parent, settings.image_folder)
+    if images.folders:
+        said.append(f"images are in {', '.join(f'{folder}/' for folder in images.folders)}")
     files = FileList(
-        settings.name, found.root, class_names, found.ids, labels, parts, groups, votes
+        settings.name, images.root, class_names, images.ids, labels, parts, groups, votes
     )
-    if found.without_row and settings.unlisted == "fail":
+    if images.without_row and settings.unlisted == "fail":
         raise table.rows.error(
-            f"{len(found.without_row)} images have no row, such as {found.without_row[0]}; add "
+            f"{len(images.without_row)} images have no row, such as {images.without_row[0]}; add "
             "them or set dataset.unlisted=ignore"
         )
     others = [name for name in table.names if name not in columns.used]
@@ -136,9 +125,6 @@ def list_table(settings: Dataset) -> FileList:
     if same := alike(class_names):
         warnings.warn(f"{settings.name}: {same}", stacklevel=4)
     return files
-
-
-# --- columns --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -176,7 +162,8 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     if rest:
         ones = _ones(table, rest)
     if not (label or ones):
-        raise _no_column(table, "label", ", or dataset.label_columns for one column of 0 and 1 per class")
+        alternative = ", or dataset.label_columns for one column of 0 and 1 per class"
+        raise _no_column(table, "label", alternative)
     group = _coarsest(table, groups)
     split = settings.split_column or _of_splits(table, splits)
     if group is not None and group not in ("group", settings.group_column):
@@ -196,7 +183,7 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
 
 
 def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
-    """The columns that may play a role: the declared one, that of the role's name, or usual ones."""
+    """The columns that may play a role: the declared one, the role's namesake, or usual ones."""
     if declared == "":  # none is wanted
         return []
     if declared is not None:
@@ -274,8 +261,8 @@ def _coarsest(table: Table, candidates: list[str]) -> str | None:
         return candidates[0] if candidates else None
     cells = pd.DataFrame({name: table.values(name) for name in candidates})
     for name in candidates:
-        others = [other for other in candidates if other != name]
-        if all((cells.groupby(o, dropna=False)[name].nunique(dropna=False) == 1).all() for o in others):
+        others = [cells.groupby(other, dropna=False)[name] for other in candidates if other != name]
+        if all((groups.nunique(dropna=False) == 1).all() for groups in others):
             return name
     raise _several(table, "group", candidates, "; '' takes none")
 
@@ -322,164 +309,3 @@ def _votes(
     votes = np.stack([table.integers(column, 0, _MOST_VOTES) for column in expected], axis=1)
     table.refuse(votes.sum(1) == 0, expected[0], "at least one vote in a row")
     return votes
-
-
-# --- images ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The file of every row (N,), below `root`; images without a row; and what was found unasked."""
-
-    root: Path
-    ids: npt.NDArray[np.str_]
-    without_row: list[str]
-    said: list[str]
-
-
-def _find_images(table: Table, column: str, beside: Path, given: Path | None) -> _Images:
-    """Find the image of every row; `beside` is the table's folder, `given` the images'."""
-    base = beside if given is None else _image_folder(beside, given)
-    cells = _plain_paths(table.text(column), base)
-    leaves = cells.str.contains(NOT_BELOW, regex=True).to_numpy(np.bool_)
-    elsewhere = "" if given is not None else ", or dataset.image_folder (--image-folder)"
-    table.refuse(leaves, column, f"a plain path that stays below {base}{elsewhere}")
-    table.refuse(cells.duplicated().to_numpy(), column, "every image once")
-    names = cells.tolist()
-    folder = _Folder(base, names)
-    missing = np.array([not options for options in folder.options])
-    root, prefix, said = base, "", []
-    options, there = folder.options, folder.there
-    if missing.all() and given is None:
-        options, there, used = _in_folders_beside(table, column, base, names)
-        if used:
-            missing = np.zeros(len(names), np.bool_)
-            said.append(f"images are in {', '.join(f'{name}/' for name in used)}")
-    whole, inner = Path(os.path.abspath(beside)), Path(os.path.abspath(base))
-    if inner != whole and inner.is_relative_to(whole):
-        root, prefix = beside, f"{inner.relative_to(whole).as_posix()}/"
-    other = cells.str.contains(_OTHER_SUFFIX, regex=True) & ~cells.str.lower().str.endswith(SUFFIXES)
-    table.refuse(missing & other.to_numpy(np.bool_), column, f"a name that ends in {', '.join(SUFFIXES)}")
-    hint = "" if given is not None else "; if they are elsewhere, set dataset.image_folder (--image-folder)"
-    refuse_missing(base, np.array(names), missing, table, hint)
-    several = np.array([len(found) > 1 for found in options])
-    if several.any():
-        first = " or ".join(options[int(np.flatnonzero(several)[0])][:3])
-        table.refuse(several, column, f"the path of one image, not of {first}: name it in full")
-    ids = [found[0] for found in options]
-    table.refuse(pd.Series(ids).duplicated().to_numpy(), column, "every image once")
-    without_row = sorted(there - set(ids))
-    return _Images(
-        root,
-        np.array([prefix + name for name in ids]),
-        [prefix + name for name in without_row],
-        said,
-    )
-
-
-def _image_folder(beside: Path, given: Path) -> Path:
-    """The folder that is meant: relative to the table's or to the current one, or absolute."""
-    option = "dataset.image_folder (--image-folder)"
-    path = expanded(given, option)
-    check_encoding(path)
-    tried = list(dict.fromkeys(map(os.path.abspath, (beside / path, path))))
-    there = [folder for folder in tried if os.path.isdir(folder)]
-    if not there:
-        raise MissingDataError(f"{option}: expected a folder, there is no {' and no '.join(tried)}")
-    if len({os.path.realpath(folder) for folder in there}) > 1:
-        raise InputError(
-            f"{option}: {str(given)!r} could be {there[0]}, below the table's folder, or "
-            f"{there[1]}, below the current one; give an absolute path"
-        )
-    # As it was given, where it is below the table's folder.
-    return beside / path if os.path.isdir(beside / path) else path
-
-
-def _plain_paths(cells: pd.Series, base: Path) -> pd.Series:
-    """Cells as paths with "/" below the images' folder, where they are certainly such."""
-    if not cells.str.contains(_NOT_PLAIN, regex=True).any():
-        return cells
-    plain = cells.str.replace("\\", "/", regex=False)
-    for folder in dict.fromkeys((str(base), os.path.abspath(base), os.path.realpath(base))):
-        plain = plain.str.removeprefix(f"{Path(folder).as_posix().rstrip('/')}/")
-    plain = plain.str.replace(r"(?<!^)/{2,}", "/", regex=True)
-    return plain.str.replace(r"(?:(?<=/)|^)(?:\./)+", "", regex=True)
-
-
-class _Folder:
-    """The images in a folder that some names may mean.
-
-    Attributes
-    ----------
-    options : list of list of str
-        The images that each of the names may mean: that of exactly this name, else those whose
-        name differs in the suffix's case or the form of Unicode, or that it lacks the suffix of.
-    there : set of str
-        All images in the folders that the names name.
-    """
-
-    def __init__(self, base: Path, names: Sequence[str], prefix: str = "") -> None:
-        self.there: set[str] = set()
-        exact: dict[str, str] = {}
-        by_name: dict[str, list[str]] = {}
-        by_stem: dict[str, list[str]] = {}
-        for folder in dict.fromkeys(name.rpartition("/")[0] for name in names):
-            real = _existing_form(base, folder)
-            if real is None:
-                continue
-            asked, below = (f"{folder}/", f"{real}/") if folder else ("", "")
-            for image in look_into(base / real).images:
-                path = f"{prefix}{below}{image}"
-                self.there.add(path)
-                exact[asked + image] = path
-                stem, suffix = _split_suffix(asked + image)
-                by_name.setdefault(stem + suffix, []).append(path)
-                by_stem.setdefault(stem, []).append(path)
-        self.options: list[list[str]] = []
-        for name in names:
-            if name in exact:
-                self.options.append([exact[name]])
-            else:
-                stem, suffix = _split_suffix(name)
-                self.options.append(
-                    by_name.get(stem + suffix, []) if suffix else by_stem.get(stem, [])
-                )
-
-
-def _existing_form(base: Path, folder: str) -> str | None:
-    """The name of a folder as the disk has it, in one form of Unicode or the other."""
-    forms = dict.fromkeys((folder, _normal(folder), unicodedata.normalize("NFD", folder)))
-    return next((form for form in forms if os.path.isdir(base / form)), None)
-
-
-def _normal(name: str) -> str:
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-def _split_suffix(name: str) -> tuple[str, str]:
-    """The stem in one form of Unicode, and the suffix of an image in lower case or ""."""
-    lower = name.lower()
-    suffix = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
-    return _normal(name[: len(name) - len(suffix)]), suffix
-
-
-def _in_folders_beside(
-    table: Table, column: str, base: Path, names: list[str]
-) -> tuple[list[list[str]], set[str], list[str]]:
-    """The images in the folders beside a table, if each name is in one and no other.
-
-    Returns what each name may mean, the images in these folders, and their names; nothing if a
-    name is in none.
-    """
-    folders = {name: _Folder(base / name, names, f"{name}/") for name in look_into(base).folders}
-    options = [sum(found, []) for found in zip(*(f.options for f in folders.values()), strict=True)]
-    if not options or not all(options):
-        return [[] for _ in names], set(), []
-    used = [name for name, folder in folders.items() if any(folder.options)]
-    several = np.array([len(found) > 1 for found in options])
-    if several.any():
-        raise table.rows.error(
-            f"column {column!r}: images of one name are in {', '.join(f'{u}/' for u in used)}; "
-            "choose with dataset.image_folder (--image-folder)"
-        )
-    return options, set.union(*(folders[name].there for name in used)), used

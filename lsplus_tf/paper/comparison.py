@@ -189,9 +189,7 @@ def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
         "predictions; table.md has their standard definitions."
     ]
     if experiment.dataset.name.startswith(_OF_THE_USER):
-        notes.append(
-            f"The images are the user's own; the name {experiment.name} chose the table."
-        )
+        notes.append(f"The images are the user's own; the name {experiment.name} chose the table.")
     if _dataset(experiment) == "radimagenet":
         notes.append(
             "Printed: arXiv 2510.20011, Table 1 (the second block of numbers; the first is "
