@@ -1,11 +1,14 @@
 """Image files listed in a table of one's own, and dropping duplicates and blank images."""
 
+import re
+
 import numpy as np
 import pytest
 from helpers import SHARED
 from PIL import Image
 
-from lsplus_tf.config import Dataset
+from lsplus_tf.cli.options import LISTING
+from lsplus_tf.config import TABLE_OPTIONS, Dataset
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError, MissingDataError
@@ -449,6 +452,37 @@ def test_labels_that_differ_in_case_are_told(tmp_path):
     with pytest.warns(UserWarning, match="upper and lower case alone: 'A' and 'a'$"):
         files = listing(tmp_path, "path,label\na.png,A\nb.png,a\n", "a.png", "b.png")
     assert files.class_names == ("A", "a")
+
+
+def test_the_command_line_has_the_options_of_configs(call, tmp_path):
+    assert list(LISTING) == ["group_pattern", *TABLE_OPTIONS]
+    for i in range(8):
+        save(tmp_path / f"photos/{i}.png", i)
+    rows = [f"{i},p{i // 2},{i % 2},{1 - i % 2},{('train', 'test')[i % 2]}" for i in range(8)]
+    text = "\n".join(["id,name,ill,well,which", *rows])
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    options = [
+        *("--path-column", "id", "--label-columns", "well, ill", "--group-column", "name"),
+        *("--split-column", "which", "--image-folder", tmp_path / "photos"),
+    ]
+    code, stdout, stderr = call("datasets", "check", f"csv:{tmp_path / 'labels.csv'}", *options)
+    assert stderr == ""
+    assert code == 1  # a class is in one split alone, and groups are in both
+    assert "groups, such as patients: 4, with 2 images each" in stdout
+    assert re.search(r"well\W+4\W+0\b", stdout)
+    sheet = tmp_path / "sheet.png"
+    call("datasets", "show", f"csv:{tmp_path / 'labels.csv'}", *options, "--out", sheet)
+    assert sheet.is_file()
+    code, stdout, stderr = call("datasets", "check", f"csv:{tmp_path / 'labels.csv'}")
+    assert (code, stdout) == (2, "")
+    assert "expected one column 'path', found 0 among" in stderr
+    assert "(--path-column)" in stderr
+    for i in range(6):
+        save(tmp_path / f"set/{'ab'[i % 2]}/p{i // 2}-{i}.png", i)
+    name = f"folder:{tmp_path / 'set'}"
+    call("datasets", "show", name, "--group-pattern", "(p.)-", "--out", tmp_path / "groups.png")
+    assert (tmp_path / "groups.png").is_file()
+    assert "which is no csv:PATH" in call("datasets", "check", name, "--label-column", "x")[2]
 
 
 def test_ham10000():

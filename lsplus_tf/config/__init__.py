@@ -7,6 +7,7 @@ from lsplus_tf.config.dataset import (
     CSV_PREFIX,
     FOLDER_PREFIX,
     NPZ_PREFIX,
+    TABLE_OPTIONS,
     TFDS_PREFIX,
     Dataset,
     Defect,

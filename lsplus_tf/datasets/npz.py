@@ -193,7 +193,8 @@ def _check_widths(
 def _text(path: Path, key: str, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.str_]:
     """Text without the blanks around it, from bytes too."""
     try:
-        text = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+        is_bytes = labels.dtype.kind == "S"
+        text = np.char.decode(labels.astype(np.bytes_), "utf-8") if is_bytes else labels
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: {key}: expected text in UTF-8 ({error})") from error
     text = np.char.strip(text.astype(np.str_))
