@@ -94,7 +94,9 @@ def measure(name: str, sample: int, console: Console) -> None:
 
     def look(index: int) -> None:
         try:
-            hashes[index] = perceptual_hash(thumbnail(decode_whole(files.path(index), None).picture))
+            hashes[index] = perceptual_hash(
+                thumbnail(decode_whole(files.path(index), None).picture)
+            )
         except READ_ERRORS:
             pass
 

@@ -131,7 +131,10 @@ def test_sums_are_compared_where_a_split_is_carved(sound):
 
 
 def test_images_that_a_table_leaves_out(sound):
-    rows = [f"{path.relative_to(sound).as_posix()},{path.parent.name}" for path in sorted(sound.rglob("*.png"))]
+    rows = [
+        f"{path.relative_to(sound).as_posix()},{path.parent.name}"
+        for path in sorted(sound.rglob("*.png"))
+    ]
     (sound / "labels.csv").write_text("\n".join(["path,label", *rows[1:]]), encoding="utf-8")
     report = check_dataset(list_files(f"csv:{sound / 'labels.csv'}", unlisted="ignore"))
     assert problems(report) == [("image without a row", rows[0].split(",")[0], "has no label")]

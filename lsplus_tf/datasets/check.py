@@ -20,10 +20,10 @@ from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.defects import (
     equal_keys,
     is_blank,
-    masks_beside,
     pixel_digest,
 )
 from lsplus_tf.datasets.file_list import FileList, listed_splits
+from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import (
     DEEP_COLOUR,
     MORE_THAN_8_BITS,
@@ -74,7 +74,7 @@ CONSEQUENCES = {
     FEW: "used as it is, but what is measured on it says nothing: add images",
     CARVING: "training stops",
     UNREADABLE: "training stops: mend them or set dataset.unreadable=skip",
-    MASKS: "used as images: move them to another folder",
+    MASKS: "used as images, unless dataset.drop=[masks]",
     BLANK: "used as they are, unless dataset.drop=[blank]",
     ALPHA: "training needs dataset.channels: 1 or 3, which drops it",
     DEEP: "training stops: set dataset.scaling, or convert them to 8 bits",
@@ -209,7 +209,7 @@ def check_dataset(
         read = partial(_read_file, dataset, scaling)
         unlisted = sorted(image_files_beside(dataset.root, dataset.ids) - set(dataset.ids.tolist()))
         loaded, structure = _as_loaded(dataset)
-        masks = masks_beside(dataset.ids.tolist())
+        masks = masks_beside(dataset.ids.tolist(), dataset.labels.tolist())
     else:
         images = pd.concat(
             [_rows(s.ids, part, s.labels, s.groups) for part, s in dataset.splits()],
@@ -234,7 +234,10 @@ def check_dataset(
         *_class_names(dataset.class_names),
         *_unlike_counts(dataset.class_names, loaded),
         *_wrong_images(images, looks),
-        *(_problem(images, index, MASKS, "its name is another's and more") for index in masks),
+        *(
+            _problem(images, index, MASKS, "its name is another image's and says so")
+            for index in masks
+        ),
         *_mixed_depths(headers),
         *_copies(images, identical),
         *near.problems,

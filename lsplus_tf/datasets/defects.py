@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Sequence
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lsplus_tf.config import Defect, Scaling
+from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import READ_ERRORS, Whole, decode_whole
 from lsplus_tf.datasets.images import for_each
 from lsplus_tf.datasets.splitting import PARTS
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 # In grey levels. An otherwise even image of 224x224 with one pixel of the other extreme has an SD
 # of 1.1, and counts as showing something.
 BLANK_SD = 1.0
-_MASK = re.compile(r"(.+?)[ _.-](?:masks?|seg|segmentation)(?:[ _.-]?\d+)?", re.IGNORECASE)
 
 
 def drop_defects(
@@ -38,8 +36,8 @@ def drop_defects(
     ----------
     files : FileList
         N files.
-    drop : collection of {"duplicates", "blank"}
-        "blank" drops what `is_blank` says. Of files with the same pixels "duplicates" keeps one:
+    drop : collection of {"duplicates", "blank", "masks"}
+        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of files with the same pixels "duplicates" keeps one:
         the first of those in the test split, else in validation, else in train, so that nothing
         that is tested on is trained on and test splits lose only what they have twice. Where their
         labels differ all are dropped, as none of the labels can be told to be right. Files that
@@ -52,7 +50,7 @@ def drop_defects(
     kept : FileList
         In their order.
     dropped : dict of str to list of str
-        Ids by defect; blank ones are not also duplicates.
+        Ids by defect; each file is in one only.
 
     Raises
     ------
@@ -60,42 +58,23 @@ def drop_defects(
         If nothing is left of a split.
     """
     dropped: dict[str, list[str]] = {}
-    if not drop:
-        return files, dropped
-    digests, blank = _look_at(files, scaling)
-    leave = np.zeros(len(files), np.bool_)
-    # Blank ones first: most of them are identical too.
-    if "blank" in drop:
-        leave = blank.copy()
-        dropped["blank"] = files.ids[blank].tolist()
-    if "duplicates" in drop:
-        keys = [None if out else digest for digest, out in zip(digests, leave, strict=True)]
-        found = sorted(_superfluous(files, equal_keys(keys)))
-        leave[np.array(found, np.intp)] = True
-        dropped["duplicates"] = files.ids[np.array(found, np.intp)].tolist()
-    kept = files.take(np.flatnonzero(~leave))
+    kept = files
+    if "masks" in drop:
+        masks = masks_beside(kept.ids.tolist(), kept.labels.tolist())
+        kept, dropped["masks"] = _without(kept, masks)
+    if "blank" in drop or "duplicates" in drop:
+        digests, blank = _look_at(kept, scaling)
+        # Blank ones first: most of them are identical too.
+        if "blank" in drop:
+            digests = [digest for digest, out in zip(digests, blank, strict=True) if not out]
+            kept, dropped["blank"] = _without(kept, np.flatnonzero(blank).tolist())
+        if "duplicates" in drop:
+            kept, dropped["duplicates"] = _without(kept, _superfluous(kept, equal_keys(digests)))
     for part in np.setdiff1d(files.parts, kept.parts).tolist():
         raise InputError(
             f"{files.name}: dataset.drop={','.join(drop)} leaves no image of the {part} split"
         )
     return kept, dropped
-
-
-def masks_beside(names: Sequence[str]) -> list[int]:
-    """Which files are masks of another: in its folder, of its stem with "_mask" or so behind it.
-
-    Examples
-    --------
-    >>> masks_beside(["a/benign (1).png", "a/benign (1)_mask.png", "a/b_mask.png"])
-    [1]
-    """
-    stems = {PurePosixPath(name).with_suffix("").as_posix() for name in names}
-    found = []
-    for index, name in enumerate(names):
-        match = _MASK.fullmatch(PurePosixPath(name).with_suffix("").as_posix())
-        if match and match[1] in stems:
-            found.append(index)
-    return found
 
 
 def pixel_digest(whole: Whole) -> bytes:
@@ -156,3 +135,9 @@ def _superfluous(files: FileList, identical: list[list[int]]) -> list[int]:
         alike = len({int(files.labels[index]) for index in group}) == 1
         found += [index for index in group if not (alike and index == keep)]
     return found
+
+
+def _without(files: FileList, indices: list[int]) -> tuple[FileList, list[str]]:
+    leave = np.zeros(len(files), np.bool_)
+    leave[np.array(indices, np.intp)] = True
+    return files.take(np.flatnonzero(~leave)), files.ids[leave].tolist()

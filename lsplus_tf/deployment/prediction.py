@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf.calibrators import Calibrator
 from lsplus_tf.datasets import dicom
+from lsplus_tf.datasets.finding import check_encoding, find_below
 from lsplus_tf.datasets.image_files import (
     MORE_THAN_8_BITS,
     READ_ERRORS,
@@ -64,12 +65,12 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     -------
     tuple of (list of Path, int)
         The paths, those of a folder in alphabetical order, and how many other files were left out.
-        What starts with a dot is passed over.
+        What starts with a dot is passed over, and what systems put there, such as Thumbs.db.
 
     Raises
     ------
     InputError
-        Nothing there, or no image in it.
+        Nothing there, no image in it, or a name that is not UTF-8.
 
     Examples
     --------
@@ -85,11 +86,11 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     others = 0
     for given in map(Path, inputs):
         given = given.expanduser()
+        check_encoding(given)
         if given.is_dir():
-            below = [p for p in sorted(given.rglob("*")) if _is_shown(p, given) and p.is_file()]
-            images = [p for p in below if p.suffix.lower() in SUFFIXES]
-            others += len(below) - len(images)
-            found |= dict.fromkeys(images)
+            below = find_below(given)
+            others += len(below.others)
+            found |= dict.fromkeys(given / image for image in below.images)
         elif given.exists():
             found[given] = None
         else:
@@ -158,10 +159,6 @@ def predict_files(
         yield PredictedBatch(predictions, unreadable, len(read) + len(unreadable))
 
 
-def _is_shown(path: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
-
-
 def _decoded(
     trained: TrainedModel, files: Sequence[Path], batch_size: int
 ) -> Iterator[tuple[list[Path], NDArray[np.uint8], dict[Path, str]]]:
@@ -183,7 +180,9 @@ def _decoded(
             return images.decode_one(index)
         except READ_ERRORS as error:
             why = one_line(error)
-            return f"{why}; scaling, as window=40,400, scales it" if why == MORE_THAN_8_BITS else why
+            return (
+                f"{why}; scaling, as window=40,400, scales it" if why == MORE_THAN_8_BITS else why
+            )
 
     starts = range(0, len(files), batch_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
