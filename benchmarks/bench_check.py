@@ -10,6 +10,7 @@ share whose hash is so near to the original's.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import time
 
@@ -93,12 +94,9 @@ def measure(name: str, sample: int, console: Console) -> None:
     hashes = np.zeros((len(files), 4), np.uint64)
 
     def look(index: int) -> None:
-        try:
-            hashes[index] = perceptual_hash(
-                thumbnail(decode_whole(files.path(index), None).picture)
-            )
-        except READ_ERRORS:
-            pass
+        with contextlib.suppress(*READ_ERRORS):
+            picture = decode_whole(files.path(index), None).picture
+            hashes[index] = perceptual_hash(thumbnail(picture))
 
     for_each(look, len(files))
     start = time.perf_counter()
@@ -110,7 +108,7 @@ def measure(name: str, sample: int, console: Console) -> None:
         for copy, make in COPIES.items():
             bits = perceptual_hash(thumbnail(make(picture))) ^ hashes[index]
             distances[copy].append(int(np.bitwise_count(bits).sum()))
-    table = Table("bits", *map(str, LIMITS))
+    table = Table("bits", *map(str, LIMITS), box=None)
     table.add_row("pairs", *(str((found <= limit).sum()) for limit in LIMITS))
     for copy, values in distances.items():
         shares = (np.mean(np.array(values) <= limit) for limit in LIMITS)

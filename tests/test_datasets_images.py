@@ -404,7 +404,7 @@ def test_a_missing_decoder_is_named(tmp_path):
     dataset.save_as(path)
     if pydicom.pixels.get_decoder(JPEGLSLossless).is_available:
         pytest.skip("its decoder is installed")
-    with pytest.raises(ValueError, match="JPEG-LS Lossless.*: pip install pyjpegls"):
+    with pytest.raises(ValueError, match=r"JPEG-LS Lossless.*: pip install pyjpegls"):
         decode(path, channels=1, scaling=WINDOW)
 
 

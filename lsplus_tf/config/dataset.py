@@ -201,11 +201,11 @@ class Dataset(Settings):
     )
     drop: tuple[Defect, ...] = Field(
         default=(),
-        description="what to leave out of image files, with a warning, before anything is carved; all "
-        "files are decoded once more to find out. "
+        description="what to leave out of image files, with a warning, before anything is carved. "
         "Blank images have an SD below one grey level over the pixels of every channel. Of files "
-        "with the same pixels one stays: in the test split if it is there, else in validation, else "
-        "in train; none stays where their labels differ. Masks are called as another image in "
+        "with the same pixels one stays: in the test split if it is there, else in validation, "
+        "else in train; none stays where their labels differ. To find these, all files are decoded "
+        "once more. Masks are called as another image in "
         "their folder, with `_mask` or `_segmentation` behind, or lie in a folder `masks` beside "
         "the images of their class",
     )

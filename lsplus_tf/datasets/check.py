@@ -234,10 +234,7 @@ def check_dataset(
         *_class_names(dataset.class_names),
         *_unlike_counts(dataset.class_names, loaded),
         *_wrong_images(images, looks),
-        *(
-            _problem(images, index, MASKS, "its name is another image's and says so")
-            for index in masks
-        ),
+        *(_problem(images, index, MASKS, "by its name") for index in masks),
         *_mixed_depths(headers),
         *_copies(images, identical),
         *near.problems,

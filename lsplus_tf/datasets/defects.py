@@ -37,11 +37,11 @@ def drop_defects(
     files : FileList
         N files.
     drop : collection of {"duplicates", "blank", "masks"}
-        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of files with the same pixels "duplicates" keeps one:
-        the first of those in the test split, else in validation, else in train, so that nothing
-        that is tested on is trained on and test splits lose only what they have twice. Where their
-        labels differ all are dropped, as none of the labels can be told to be right. Files that
-        cannot be read are not judged.
+        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of files with the same
+        pixels "duplicates" keeps one: the first of those in the test split, else in validation,
+        else in train, so that nothing that is tested on is trained on and test splits lose only
+        what they have twice. Where their labels differ all are dropped, as none of the labels can
+        be told to be right. Files that cannot be read are not judged.
     scaling : Scaling, optional
         Without it more than 8 bits are not judged to be blank.
 

@@ -92,9 +92,10 @@ class Slice:
         from pydicom.pixels import get_decoder, pixel_array
 
         syntax = self._dataset.file_meta.TransferSyntaxUID
-        if syntax.is_compressed and not syntax.is_deflated:
-            if not get_decoder(syntax).is_available:
-                kinds = (kind for kind in _DECODERS if syntax.name.startswith(kind))
-                needs = _DECODERS.get(next(kinds, ""), "a decoder for pydicom")
-                raise ValueError(f"{syntax.name}: pip install {needs}")
+        # Its pixels, not the whole file, are compressed.
+        encapsulated = syntax.is_compressed and not syntax.is_deflated
+        if encapsulated and not get_decoder(syntax).is_available:
+            kinds = (kind for kind in _DECODERS if syntax.name.startswith(kind))
+            needs = _DECODERS.get(next(kinds, ""), "a decoder for pydicom")
+            raise ValueError(f"{syntax.name}: pip install {needs}")
         return pixel_array(self._dataset)  # YBR becomes RGB

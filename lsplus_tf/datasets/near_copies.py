@@ -10,9 +10,7 @@ from PIL import Image
 
 HASH_SIDE = 16  # of the hash's square of bits
 THUMBNAIL_SIDE = 32  # what the hash is of; of 64 pixels it finds no more, and takes twice the time
-NEAR_BITS = (
-    24  # of 256, that near copies differ in at most; benchmarks/README.md: what was measured
-)
+NEAR_BITS = 24  # of 256, that near copies differ in at most: measured, see benchmarks/README.md
 _BLOCK = 1024  # images that are compared with as many at a time
 
 Bits = npt.NDArray[np.uint64]
