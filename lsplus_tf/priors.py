@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.errors import InputError, check_count, check_number
 
 __all__ = [
     "check_prior",
@@ -177,8 +177,7 @@ def shrink_class_accuracy(
     """
     accuracy = _check_accuracy(accuracy)
     samples = _check_counts(counts, len(accuracy))
-    if not 0 <= strength < np.inf:
-        raise InputError(f"strength: expected a finite number >= 0, received {strength}")
+    strength = check_number("strength", strength)
     if strength == 0:
         return accuracy
     overall = (samples * accuracy).sum() / samples.sum()
