@@ -210,7 +210,7 @@ def test_what_pillow_cuts_stays_refused(tmp_path, channels):
         path.write_bytes(b"P5 5 6 4095\n" + noise(6, 5, high=4096, dtype=np.uint16).tobytes())
     else:
         path = write_png_of_16_bits(tmp_path / "a.png", channels)
-    with pytest.raises(ValueError, match="more than 8 bits per channel, of which no scaling"):
+    with pytest.raises(ValueError, match="more than 8 bits per channel, scaled only of grey"):
         decode(path, channels=3, scaling=WINDOW)
     for name in ("a", "b"):
         (tmp_path / "set" / name).mkdir(parents=True)
@@ -372,6 +372,33 @@ def test_dicom_colours_become_rgb(tmp_path):
     ycbcr = np.asarray(Image.fromarray(rgb).convert("YCbCr"))
     path = write_dicom(tmp_path / "1.dcm", ycbcr, "YBR_FULL")
     assert np.abs(decode(path, channels=3).astype(int) - rgb).max() <= 3
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", ["SC_ybr_full_422_uncompressed", "SC_rgb_dcmtk_+eb+cy+np", "SC_rgb_rle"]
+)
+def test_the_colour_bars_that_come_with_pydicom(name):
+    """Red, green, blue, black and white, however they are coded."""
+    found = decode(Path(bundled(f"{name}.dcm")), channels=3).astype(int)
+    bars = {5: (255, 0, 0), 25: (0, 255, 0), 45: (0, 0, 255), 65: (0, 0, 0), 95: (255, 255, 255)}
+    for row, colour in bars.items():
+        assert np.abs(found[row, 50] - colour).max() <= 6
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_file_that_comes_with_pydicom_is_read_or_refused():
+    folder = Path(pydicom.__file__).parent / "data" / "test_files"
+    read = 0
+    for path in sorted(folder.glob("*.dcm")):
+        try:
+            image = decode(path, channels=1, image_size=16, scaling=Scaling(percentiles=(1, 99)))
+        except READ_ERRORS as error:
+            assert str(error)
+        else:
+            read += 1
+            assert image.std() > 0, path
+    assert read > 20
 
 
 def test_what_dicom_files_cannot_be(tmp_path):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -215,7 +215,7 @@ def check_dataset(
             [_rows(s.ids, part, s.labels, s.groups) for part, s in dataset.splits()],
             ignore_index=True,
         )
-        arrays = [image for _, split in dataset.splits() for image in split.images]
+        arrays = [image for _, split in dataset.splits() for image in np.asarray(split.images)]
         read = partial(_read_array, arrays)
         unlisted, structure, masks = [], [], []
         loaded = dataset.counts()
@@ -308,7 +308,7 @@ def _look_at(whole: Whole, scaling: Scaling | None) -> tuple[_Look, Image.Image]
     header = whole.header
     too_deep = header.too_deep(scaling)
     small = thumbnail(whole.picture)
-    low, high = small.getextrema()
+    low, high = cast("tuple[float, float]", small.getextrema())
     # One whose thumbnail varies so much has a larger SD than a blank one: no need to look closer.
     blank = high - low < 64 and is_blank(whole.picture)
     found = {
@@ -370,9 +370,8 @@ def _unlike_counts(
 ) -> list[Problem]:
     """What cannot be measured, or learned, with so few images of each class in each split."""
     problems = []
-    total = sum(counts.values())
     for label, class_name in enumerate(class_names if counts else ()):
-        if total[label] == 1:
+        if sum(of_part[label] for of_part in counts.values()) == 1:
             problems.append(Problem(LONE, "", class_name, "", f"{class_name} has 1 image"))
             continue
         for part, of_part in counts.items():

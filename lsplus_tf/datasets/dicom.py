@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 
 SUFFIXES = (".dcm", ".dicom")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -57,8 +57,12 @@ class Slice:
 
     def __init__(self, path: Path, *, header_only: bool = False) -> None:
         import pydicom
+        from pydicom.errors import InvalidDicomError
 
-        dataset = pydicom.dcmread(path, stop_before_pixels=header_only)
+        try:
+            dataset = pydicom.dcmread(path, stop_before_pixels=header_only)
+        except InvalidDicomError as error:
+            raise ValueError("no DICOM file: it does not begin as one") from error
         if "Rows" not in dataset or "PhotometricInterpretation" not in dataset:
             raise ValueError("a DICOM file without an image")
         frames = int(dataset.get("NumberOfFrames") or 1)
@@ -92,10 +96,15 @@ class Slice:
         from pydicom.pixels import get_decoder, pixel_array
 
         syntax = self._dataset.file_meta.TransferSyntaxUID
-        # Its pixels, not the whole file, are compressed.
-        encapsulated = syntax.is_compressed and not syntax.is_deflated
-        if encapsulated and not get_decoder(syntax).is_available:
-            kinds = (kind for kind in _DECODERS if syntax.name.startswith(kind))
-            needs = _DECODERS.get(next(kinds, ""), "a decoder for pydicom")
-            raise ValueError(f"{syntax.name}: pip install {needs}")
-        return pixel_array(self._dataset)  # YBR becomes RGB
+        if not syntax.is_encapsulated:
+            return pixel_array(self._dataset)  # YBR becomes RGB
+        kinds = (kind for kind in _DECODERS if syntax.name.startswith(kind))
+        needs = f"pip install {_DECODERS.get(next(kinds, ''), 'a decoder for pydicom')}"
+        decoder = get_decoder(syntax)
+        if not decoder.is_available:
+            raise ValueError(f"{syntax.name}: {needs}")
+        try:
+            return pixel_array(self._dataset)
+        except RuntimeError as error:  # of the decoders that there are
+            more = f"; {needs} may help" if decoder.missing_dependencies else ""
+            raise ValueError(f"{one_line(error)}{more}") from error

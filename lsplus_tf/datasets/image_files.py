@@ -28,7 +28,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Why such a file is not read. It is a sound image: dropping it would lose data.
 MORE_THAN_8_BITS = "more than 8 bits per channel"
-DEEP_COLOUR = "more than 8 bits per channel, of which no scaling is known: not a grey PNG or TIFF"
+DEEP_COLOUR = "more than 8 bits per channel, scaled only of grey PNG, TIFF and DICOM files"
 GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_GREY = "IF"  # what the names of such modes begin with
 # EXIF orientations that turn the image by a quarter, so that width and height change places.
