@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import struct
 import warnings
@@ -391,11 +392,8 @@ def test_every_file_that_comes_with_pydicom_is_read_or_refused():
     folder = Path(pydicom.__file__).parent / "data" / "test_files"
     read = 0
     for path in sorted(folder.glob("*.dcm")):
-        try:
+        with contextlib.suppress(*READ_ERRORS):
             image = decode(path, channels=1, image_size=16, scaling=Scaling(percentiles=(1, 99)))
-        except READ_ERRORS as error:
-            assert str(error)
-        else:
             read += 1
             assert image.std() > 0, path
     assert read > 20

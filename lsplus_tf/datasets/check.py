@@ -77,7 +77,7 @@ CONSEQUENCES = {
     MASKS: "used as images, unless dataset.drop=[masks]",
     BLANK: "used as they are, unless dataset.drop=[blank]",
     ALPHA: "training needs dataset.channels: 1 or 3, which drops it",
-    DEEP: "training stops: set dataset.scaling, or convert them to 8 bits",
+    DEEP: "training stops: set dataset.scaling (here --scaling), or convert them to 8 bits",
     MIXED: "only those of more than 8 bits are scaled: is a value the same in both?",
     IDENTICAL: "used as they are, unless dataset.drop=[duplicates]",
     NEAR: "used as they are: look at them, and keep one of each, or all in one split",
@@ -487,10 +487,15 @@ def _wrong_counts(counts: pd.DataFrame, official: Mapping[str, int]) -> list[Pro
 
 
 def _place(images: pd.DataFrame, index: int) -> str:
-    split, class_name, name = images.loc[index, ["split", "class_name", "id"]]
+    split, class_name, name = _where(images, index)
     return f"{name} ({split}, {class_name})"
 
 
 def _problem(images: pd.DataFrame, index: int, kind: str, detail: str) -> Problem:
-    split, class_name, name = images.loc[index, ["split", "class_name", "id"]]
-    return Problem(kind, str(split), str(class_name), str(name), detail)
+    return Problem(kind, *_where(images, index), detail)
+
+
+def _where(images: pd.DataFrame, index: int) -> tuple[str, str, str]:
+    """The split, class and name of an image."""
+    split, class_name, name = (images.at[index, key] for key in ("split", "class_name", "id"))
+    return str(split), str(class_name), str(name)

@@ -11,7 +11,7 @@ from lsplus_tf.config import Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.file_list import FileList, first_few
-from lsplus_tf.datasets.image_files import READ_ERRORS, decode
+from lsplus_tf.datasets.image_files import MORE_THAN_8_BITS, READ_ERRORS, decode
 from lsplus_tf.errors import InputError, one_line
 
 Images = list[npt.NDArray[np.uint8]]
@@ -74,7 +74,9 @@ def choose_examples(
                 examples[class_name].append(_image(dataset, split, index, scaling))
             except READ_ERRORS as error:
                 assert isinstance(dataset, FileList)
-                unreadable.append(f"{dataset.ids[index]} ({one_line(error)})")
+                why = one_line(error)
+                more = "; scaling scales it" if why == MORE_THAN_8_BITS else ""
+                unreadable.append(f"{dataset.ids[index]} ({why}{more})")
     if unreadable:
         warnings.warn(
             f"{dataset.name}: left out {len(unreadable)} images that cannot be read: "

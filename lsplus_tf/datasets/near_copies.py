@@ -11,7 +11,7 @@ from PIL import Image
 HASH_SIDE = 16  # of the hash's square of bits
 THUMBNAIL_SIDE = 32  # what the hash is of; of 64 pixels it finds no more, and takes twice the time
 NEAR_BITS = 24  # of 256, that near copies differ in at most: measured, see benchmarks/README.md
-_BLOCK = 1024  # images that are compared with as many at a time
+_ROWS, _COLUMNS = 64, 4096  # of pairs that are compared at a time, which fit a cache
 
 Bits = npt.NDArray[np.uint64]
 
@@ -45,18 +45,17 @@ def near_pairs(
     """
     # The finest details first, in which different images differ most.
     columns = np.ascontiguousarray(hashes.T[::-1])
-    for start in range(0, len(hashes), _BLOCK):
-        for other in range(start, len(hashes), _BLOCK):
+    for start in range(0, len(hashes), _ROWS):
+        for other in range(start, len(hashes), _COLUMNS):
             # One of the words decides against most pairs.
             few = np.bitwise_count(
-                columns[0, start : start + _BLOCK, np.newaxis]
-                ^ columns[0, np.newaxis, other : other + _BLOCK]
+                columns[0, start : start + _ROWS, np.newaxis]
+                ^ columns[0, np.newaxis, other : other + _COLUMNS]
             )
             first, second = np.nonzero(few <= limit)
             first, second = first + start, second + other
-            if start == other:
-                ahead = first < second
-                first, second = first[ahead], second[ahead]
+            ahead = first < second
+            first, second = first[ahead], second[ahead]
             distance = np.zeros(len(first), np.int64)
             for column in columns:
                 distance += np.bitwise_count(column[first] ^ column[second])
