@@ -394,8 +394,8 @@ def test_datasets_check_says_what_stops_a_training(call, tmp_path):
         "unreadable: 1 (training stops: mend them or set dataset.unreadable=skip)",
         "blank: 1 (used as they are, unless dataset.drop=[blank])",
         "alpha channel: 1 (training needs dataset.channels: 1 or 3, which drops it)",
-        "more than 8 bits: 1 (training stops: set dataset.scaling (here --scaling), or convert them "
-        "to 8 bits)",
+        "more than 8 bits: 1 (training stops: set dataset.scaling (here --scaling), or convert "
+        "them to 8 bits)",
         "8 and more bits mixed: 1 (only those of more than 8 bits are scaled: is a value the same "
         "in both?)",
         "identical to another: 1 (used as they are, unless dataset.drop=[duplicates])",

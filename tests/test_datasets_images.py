@@ -137,6 +137,11 @@ def tiff(path: Path, pixels: np.ndarray, *, photometric: int = 1, sample: int = 
 DEEP = {
     "uint16 png": (lambda p, v: Image.fromarray(v.astype(np.uint16)).save(p), "png", (0, 4096)),
     "uint16 tiff": (lambda p, v: tiff(p, v.astype(np.uint16)), "tif", (0, 65536)),
+    "big-endian tiff": (
+        lambda p, v: Image.fromarray(v.astype(">u2")).save(p, compression="tiff_lzw"),
+        "tif",
+        (0, 65536),
+    ),
     "white is zero": (
         lambda p, v: tiff(p, v.astype(np.uint16), photometric=0), "tif", (0, 65536),
     ),
