@@ -203,6 +203,9 @@ def test_the_csv_of_a_spreadsheet_in_another_country(tmp_path, delimiter):
     assert files.ids.tolist() == [row[0] for row in rows[1:]]
     assert files.class_names == ("a, b", "c")
     assert files.groups.tolist() == [f"P{i}" for i in range(6)]
+    table.write_text("path;label\n0.png;\u00e4\n", encoding="cp1252")
+    with pytest.raises(InputError, match=r"labels\.csv: cannot be read as UTF-8; save it"):
+        list_files(f"csv:{table}")
 
 
 def test_other_columns_are_told(tmp_path):
