@@ -117,7 +117,8 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
     )
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr == "error: config: no such file no.yaml\n"
+    assert result.stderr.startswith("error: config: no such file no.yaml; ")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["reproduce", "train"])
@@ -155,11 +156,20 @@ def test_errors_of_the_report(refused, tmp_path, reproduced):
     assert "expected numbers" in refused("report", folder, "--seeds", "one")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["train", "x:brain:"], ["datasets", "check", "folder:brain:x"]]
+)
+def test_colons_in_a_name_are_no_picture(refused, arguments):
+    assert ":brain:" in refused(*arguments).replace("\n", "")
+
+
 def test_square_brackets_in_an_error_are_printed(refused, tmp_path):
     path = tmp_path / "[bold]mine[red].yaml"
     shutil.copy(CONFIG, path)
+    message = refused("train", str(path), "--set", "dataset.test_fraction=0.9")
+    assert message.startswith(f"{path} with --set ")
     message = refused("train", str(path), "--set", "seeds=[1,1]")
-    assert message == f"{path}: seeds: expected different numbers, received [1, 1]"
+    assert message == "--set seeds=[1,1]: seeds: expected different numbers, received [1, 1]"
     assert "received ['[/red]']" in refused("train", CONFIG, "--set", "protocol.epochs=['[/red]']")
 
 

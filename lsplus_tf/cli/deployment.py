@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import (
     CalibrationFile,
     ClassNames,
@@ -99,7 +100,7 @@ def calibrate(
     kind = CALIBRATORS[method]
     kind.check_takes(predictions.kind, "--method")
     calibrator = kind().fit(predictions)
-    console = Console()
+    console = terminal()
     console.print(
         f"[bold]{escape(str(file))}[/]  {len(predictions)} cases, "
         f"{len(predictions.class_names)} classes",
@@ -198,7 +199,7 @@ def predict(
     )
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
-    console = Console()
+    console = terminal()
     if others:
         console.print(f"{others} files that are no images are left out", highlight=False)
     written = _Written(trained.class_names, abstain_below)
@@ -236,7 +237,7 @@ def export(
     with files.given_as("--out", "out"):
         deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
-    Console().print(
+    terminal().print(
         f"{width}x{height} pixels of {channels} channels, 0..255, to probabilities of "
         f"{', '.join(trained.class_names)}\nWritten: {files.shown(path)}",
         highlight=False,

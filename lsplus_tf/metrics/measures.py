@@ -97,9 +97,8 @@ def auroc(predictions: Predictions, convention: Convention = "standard") -> floa
     positives = predictions.class_counts
     missing = np.flatnonzero(positives == 0)
     if missing.size:
-        warnings.warn(
-            f"auroc is NaN: no sample of class {', '.join(map(str, missing))}", stacklevel=3
-        )
+        names = ", ".join(predictions.class_names[k] for k in missing)
+        warnings.warn(f"auroc is NaN: no sample of class {names}", stacklevel=3)
         return float("nan")
     rankings = predictions.rankings() if convention == "standard" else predictions.columns()
     own_samples = _samples_of_classes(predictions)
