@@ -345,6 +345,7 @@ def test_the_options_of_a_data_set_are_declared_once():
     assert list(inspect.signature(list_files).parameters) == list(Dataset.model_fields)
 
 
+TABLE_TEXT = ("path_column", "label_column", "group_column", "split_column")
 WRONG_OPTIONS = [
     {"name": 3},
     {"name": "digits", "image_sise": 8},
@@ -364,6 +365,11 @@ WRONG_OPTIONS = [
     {"name": "digits", "samples_per_class": 0},
     {"name": "folder:x", "drop": ["blanks"]},
     {"name": "folder:x", "unlisted": "ignore"},
+    *({"name": name, key: "x"} for name in ("digits", "folder:x") for key in TABLE_TEXT),
+    {"name": "npz:x", "image_folder": "x"},
+    {"name": "npz:x", "label_columns": ["a", "b"]},
+    {"name": "csv:x", "label_columns": ["a"]},
+    {"name": "csv:x", "label_column": "a", "label_columns": ["a", "b"]},
     {"name": "digits", "phantom": {}},
     {"name": "phantom", "phantom": {"classes": 1}},
     {"name": "phantom", "image_size": 16},

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lsplus_tf.cli.options import DataDir
+from lsplus_tf.cli.options import DataDir, with_listing
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,14 +25,8 @@ app = typer.Typer(rich_markup_mode="markdown")
 
 DatasetName = Annotated[
     str,
-    typer.Argument(help="As in a config: a name, folder:PATH or csv:PATH.", metavar="NAME"),
-]
-GroupPattern = Annotated[
-    str | None,
-    typer.Option(
-        help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
-        "below PATH, is the file's group.",
-        metavar="REGEX",
+    typer.Argument(
+        help="As in a config: a name, folder:PATH, csv:PATH or npz:PATH.", metavar="NAME"
     ),
 ]
 
@@ -66,10 +60,12 @@ def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
 
 
 @app.command("check")
+@with_listing
 def check_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
-    group_pattern: GroupPattern = None,
+    *,
+    listing: dict[str, Any],
     out: Annotated[
         str | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
     ] = None,
@@ -97,7 +93,7 @@ def check_dataset(
         kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
     console = Console()
-    dataset = _list_or_load(name, data_dir, group_pattern)
+    dataset = _list_or_load(name, data_dir, listing)
     official = _official_sizes(name, data_dir)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking at images", total=len(dataset))
@@ -113,9 +109,12 @@ def check_dataset(
 
 
 @app.command("show")
+@with_listing
 def show_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
+    *,
+    listing: dict[str, Any],
     out: Annotated[
         str, typer.Option(help="The PNG file.", metavar="FILE.png")
     ] = "contact_sheet.png",
@@ -141,7 +140,7 @@ def show_dataset(
     from lsplus_tf.datasets.examples import choose_examples
     from lsplus_tf.plots import contact_sheet
 
-    dataset = _list_or_load(name, data_dir)
+    dataset = _list_or_load(name, data_dir, listing)
     examples = choose_examples(dataset, split=split, count=count, seed=seed)
     contact_sheet(examples)
     with files.writing(out, kind) as new:
@@ -158,13 +157,13 @@ def _print_written(console: Console, out: str) -> None:
 
 
 def _source(name: str) -> str | None:
-    """The folder or table that a data set is read from, if its name says so."""
+    """The folder or file that a data set is read from, if its name says so."""
     kind, _, path = name.partition(":")
-    return path if kind in ("folder", "csv") else None
+    return path if kind in ("folder", "csv", "npz") else None
 
 
 def _list_or_load(
-    name: str, data_dir: Path | None, group_pattern: str | None = None
+    name: str, data_dir: Path | None, listing: Mapping[str, Any]
 ) -> FileList | ImageDataset:
     """The list of a data set's files; without files, its images."""
     from lsplus_tf.config import CSV_PREFIX
@@ -173,7 +172,7 @@ def _list_or_load(
 
     # What a table leaves out is told by the check, and nothing against showing the rest.
     unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
-    files = list_files(name, data_dir=data_dir, group_pattern=group_pattern, unlisted=unlisted)
+    files = list_files(name, data_dir=data_dir, unlisted=unlisted, **listing)
     return load_dataset(name, data_dir=data_dir) if files is None else files
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -121,6 +124,93 @@ ModelClassNames = Annotated[
         show_default="those of the run, or of the export",
     ),
 ]
+
+# Those of commands that list image files: keys of `lsplus_tf.config.Dataset`, in its words. They
+# are not made from it, as help would have to wait for pydantic.
+_TABLE = "For csv:PATH"
+LISTING = {
+    "group_pattern": Annotated[
+        str | None,
+        typer.Option(
+            help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
+            "below PATH, is the file's group.",
+            metavar="REGEX",
+        ),
+    ],
+    "path_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The image file; a missing suffix is found.",
+            metavar="COLUMN",
+            show_default="path, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "label_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The class.",
+            metavar="COLUMN",
+            show_default="label, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "label_columns": Annotated[
+        str | None,
+        typer.Option(
+            help="Instead, a column for each class, with one 1 in every row.",
+            metavar="COLUMNS",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "group_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The patient, lesion or slide; '' for none.",
+            metavar="COLUMN",
+            show_default="group, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "split_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The split; '' for none.",
+            metavar="COLUMN",
+            show_default="split, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "image_folder": Annotated[
+        Path | None,
+        typer.Option(
+            help="Where paths start, relative to the table's folder or to this one.",
+            metavar="FOLDER",
+            show_default="the table's folder, or one beside it",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+}
+
+
+def with_listing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `LISTING`: those that are given are its argument `listing`."""
+
+    @functools.wraps(command)
+    def with_options(*arguments: Any, **options: Any) -> None:
+        given = {key: options.pop(key) for key in LISTING}
+        given["label_columns"] = names(given["label_columns"])
+        listing = {key: value for key, value in given.items() if value is not None}
+        command(*arguments, listing=listing, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.name != "listing"]
+    shared = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for key, option in LISTING.items()
+    ]
+    with_options.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    return with_options
 
 
 def names(text: str | None) -> list[str] | None:

@@ -6,6 +6,8 @@ Nothing here imports TensorFlow, so that a wrong key is told in a second.
 from lsplus_tf.config.dataset import (
     CSV_PREFIX,
     FOLDER_PREFIX,
+    NPZ_PREFIX,
+    TABLE_OPTIONS,
     TFDS_PREFIX,
     Dataset,
     Defect,
@@ -27,7 +29,9 @@ from lsplus_tf.config.sections import (
 __all__ = [
     "CSV_PREFIX",
     "FOLDER_PREFIX",
+    "NPZ_PREFIX",
     "SGD",
+    "TABLE_OPTIONS",
     "TFDS_PREFIX",
     "Adam",
     "Augmentation",

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from lsplus_tf.config import Defect
+from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import GREY_MODES, READ_ERRORS
 from lsplus_tf.datasets.images import for_each
 from lsplus_tf.datasets.splitting import PARTS
@@ -33,19 +34,19 @@ def drop_defects(
     ----------
     files : FileList
         N files.
-    drop : collection of {"duplicates", "blank"}
-        "blank" drops what `is_blank` says. Of identical files "duplicates" keeps one: the first
-        of those in the test split, else in validation, else in train, so that nothing that is
-        tested on is trained on and test splits lose only what they have twice. Identical files
-        with different labels are all dropped, as none of the labels can be told to be right.
-        Files that cannot be read are not judged.
+    drop : collection of {"duplicates", "blank", "masks"}
+        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of identical files
+        "duplicates" keeps one: the first of those in the test split, else in validation, else in
+        train, so that nothing that is tested on is trained on and test splits lose only what they
+        have twice. Identical files with different labels are all dropped, as none of the labels
+        can be told to be right. Files that cannot be read are not judged.
 
     Returns
     -------
     kept : FileList
         In their order.
     dropped : dict of str to list of str
-        Ids by defect; blank ones are not also duplicates.
+        Ids by defect; each file is in one only.
 
     Raises
     ------
@@ -54,6 +55,9 @@ def drop_defects(
     """
     dropped: dict[str, list[str]] = {}
     kept = files
+    if "masks" in drop:
+        masks = masks_beside(kept.ids.tolist(), kept.labels.tolist())
+        kept, dropped["masks"] = _without(kept, masks)
     # Blank ones first: most of them are identical too.
     if "blank" in drop:
         kept, dropped["blank"] = _without(kept, blank_files(kept))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import drop_defects
+from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_cache import (
     CACHE_DIR,
     Nowhere,
@@ -36,7 +37,12 @@ from lsplus_tf.files import expanded
 
 _NAMED = 3
 # What is skipped, in words.
-_SAID = {"blank": "blank images", "duplicates": "duplicates", "unreadable": "unreadable images"}
+_SAID = {
+    "blank": "blank images",
+    "duplicates": "duplicates",
+    "masks": "masks",
+    "unreadable": "unreadable images",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +118,14 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
     if not decode:
         settings = settings.model_copy(update={"cache": "none", "drop": ()})
     files, dropped = drop_defects(files, settings.drop)
+    if "masks" not in settings.drop and (
+        masks := masks_beside(files.ids.tolist(), files.labels.tolist())
+    ):
+        warnings.warn(
+            f"{files.name}: {len(masks)} images look like masks of others, such as "
+            f"{files.ids[masks[0]]}, and are used as images; dataset.drop=[masks] leaves them out",
+            stacklevel=3,
+        )
     broken: dict[str, str] = {}
     headers: dict[str, Header] = {}
     skip = settings.unreadable == "skip"

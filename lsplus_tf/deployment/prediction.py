@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.calibrators import Calibrator
+from lsplus_tf.datasets.finding import check_encoding, find_below
 from lsplus_tf.datasets.image_files import READ_ERRORS, SUFFIXES, ImageFiles, read_header
 from lsplus_tf.deployment.model import TrainedModel, check_calibrator
 from lsplus_tf.errors import InputError, MissingDataError, one_line
@@ -57,12 +58,12 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     -------
     tuple of (list of Path, int)
         The paths, those of a folder in alphabetical order, and how many other files were left out.
-        What starts with a dot is passed over.
+        What starts with a dot is passed over, and what systems put there, such as Thumbs.db.
 
     Raises
     ------
     InputError
-        Nothing there, or no image in it.
+        Nothing there, no image in it, or a name that is not UTF-8.
 
     Examples
     --------
@@ -78,11 +79,11 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     others = 0
     for given in map(Path, inputs):
         given = given.expanduser()
+        check_encoding(given)
         if given.is_dir():
-            below = [p for p in sorted(given.rglob("*")) if _is_shown(p, given) and p.is_file()]
-            images = [p for p in below if p.suffix.lower() in SUFFIXES]
-            others += len(below) - len(images)
-            found |= dict.fromkeys(images)
+            below = find_below(given)
+            others += len(below.others)
+            found |= dict.fromkeys(given / image for image in below.images)
         elif given.exists():
             found[given] = None
         else:
@@ -146,10 +147,6 @@ def predict_files(
             outputs = np.asarray(trained.model.predict_on_batch(pixels.astype(np.float32)))
             predictions = _predictions(outputs, read, trained, calibrator)
         yield PredictedBatch(predictions, unreadable, len(read) + len(unreadable))
-
-
-def _is_shown(path: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _decoded(
