@@ -211,12 +211,12 @@ def test_logits_of_probabilities_and_back():
         (HEADING + "a,,.9,.1\n", "labels: expected a value, received none at line 2 (of 1 rows)"),
         (
             HEADING + 'a,HP,.9,.1\n"b\nb",SSA,.2\nc,SSA,.2,.8,.9\n',
-            "cannot be read as a table in UTF-8 (expected 4 cells in every line: line 4 has 3, "
+            "cannot be read as a table (expected 4 cells in every line: line 4 has 3, "
             "line 5 has 5)",
         ),
         ("", "expected a heading with the names of the columns in line 1, it is empty"),
         (HEADING, "expected at least one row, there is none"),
-        (HEADING.encode("utf-16"), "cannot be read as UTF-8; save it as CSV in UTF-8"),
+        (HEADING.encode("utf-16-le"), "is no text; save it as CSV in UTF-8"),
         (
             "label,HP,SSA\n1,.2,.8\n",
             "expected columns probability_CLASS or logit_CLASS, found 'label', 'HP', 'SSA'; "
@@ -283,7 +283,7 @@ def test_other_files_are_told(tmp_path):
         read_predictions(tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"received a folder \(of a run: its predictions_vali"):
         read_predictions(tmp_path)
-    with pytest.raises(InputError, match="cannot be read as UTF-8; save it as CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"cannot be read as an Excel file .* ends in \.csv"):
         read_predictions(written(tmp_path, b"PK\x03\x04\x9c\xff\x00", "p.xlsx"))
     for name, what in (("p.npz", "NPZ"), ("p.parquet", "Parquet")):
         with pytest.raises(InputError, match=f"cannot be read as {what}"):
