@@ -453,7 +453,7 @@ class Table(ABC):
             return column.cast(pa.float64())
         if not _is_text(column.type):
             return column
-        text = pc.replace_substring_regex(column, r"^\s*\+?|\s+$", "")
+        text = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+", "")
         text = pc.if_else(pc.is_in(text, _NO_NUMBER), None, text)
         with suppress(pa.ArrowInvalid):
             return text.cast(pa.float64())

@@ -483,8 +483,8 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     scores, found = arrays[name], _npz_class_names(path, arrays)
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
-    if classes == 1 and found is not None and len(found) == 2:
-        columns = replace(columns, class_names=columns.class_names or found)
+    if classes == 1 and found is not None and not top:
+        columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
         _top_class_names(found, given["label"], predicted, columns, rows)
         if top
@@ -536,7 +536,7 @@ def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, 
 def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file}
+            arrays = {name: np.atleast_1d(file[name]) for name in file}
         return {
             name: np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
             for name, array in arrays.items()
