@@ -491,8 +491,9 @@ def test_one_thing_written_in_two_ways(tmp_path, file, labels, groups, names, of
 
 
 def test_labels_that_differ_in_case_are_told(tmp_path):
-    with pytest.warns(UserWarning, match="upper and lower case alone: 'A' and 'a'$"):
-        files = listing(tmp_path, "path,label\na.png,A\nb.png,a\n", "a.png", "b.png")
+    rows = "path,label\na.png,A\nb.png,a\nc.png,A\n"
+    with pytest.warns(UserWarning, match="'A', 'a' of 'label', alike but for capitals, kept apart"):
+        files = listing(tmp_path, rows, "a.png", "b.png", "c.png")
     assert files.class_names == ("A", "a")
 
 

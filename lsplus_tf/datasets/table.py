@@ -25,7 +25,6 @@ warning. A cell of these that is empty is refused.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -41,7 +40,7 @@ from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, class_order, one_hot
 from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, listed, open_table
 
@@ -88,8 +87,6 @@ def list_table(settings: Dataset) -> FileList:
     """
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     check_encoding(path)
-    if not os.path.exists(path):  # nor can be, if its name is too long
-        raise MissingDataError(f"{path}: expected {LABELS_FILE}, there is none")
     table = open_table(path, LABELS_FILE)
     columns, said = _choose_columns(table, settings)
     if columns.label is not None:
@@ -122,7 +119,8 @@ def list_table(settings: Dataset) -> FileList:
         said.append(f"other columns are ignored: {', '.join(others)}{hint}")
     if said:
         warnings.warn(f"{settings.name}: {'; '.join(said)}", stacklevel=4)
-    if same := alike(class_names):
+    # Of a column of labels the reader has said it.
+    if columns.one_hot and (same := alike(class_names)):
         warnings.warn(f"{settings.name}: {same}", stacklevel=4)
     return files
 
