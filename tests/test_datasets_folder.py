@@ -197,7 +197,7 @@ def test_more_than_8_bits_are_refused_whatever_is_skipped(tmp_path, size):
     name = f"folder:{fill(tmp_path)}"
     save(tmp_path / "val/cat/1.png", mode="I;16", value=300)
     options = {"image_size": size, "channels": 1}
-    remedy = r"val/cat/1\.png has more \(1 such files\); convert them to 8 bits$"
+    remedy = r"val/cat/1\.png has more \(1 such files\); set dataset\.scaling, or convert them to"
     for unreadable in ("fail", "skip"):
         with pytest.raises(InputError, match=remedy) as refusal:
             load_dataset(name, unreadable=unreadable, **options)

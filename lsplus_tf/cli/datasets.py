@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lsplus_tf.cli.options import DataDir, with_listing
+from lsplus_tf.cli.options import DataDir, ScalingOption, scaling, with_listing
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
 def check_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
+    scale: ScalingOption = None,
     *,
     listing: dict[str, Any],
     out: Annotated[
@@ -73,10 +74,11 @@ def check_dataset(
     """Look through all images of NAME for what makes results wrong.
 
     Every image is decoded. Told are the images of each class and split, beside the official
-    numbers where they are known; files that cannot be read, with an alpha channel or more than
-    8 bits; blank images; identical ones, and how many of them are in several splits or classes;
-    groups, such as patients, that are in several splits; and images without a row in the table.
-    Told is also which of it stops a training, and the key of the config that gets over it.
+    numbers where they are known; too few classes, images of a class or groups; files that cannot
+    be read, with an alpha channel or more than 8 bits; masks; blank images; those with the same
+    pixels, and near copies, in several splits or classes; groups, such as patients, that are in
+    several splits; and images without a row in the table. Told is also which of it stops a
+    training, and the key of the config that gets over it.
 
     The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
     cannot be listed, and for an --out that cannot be written.
@@ -93,12 +95,16 @@ def check_dataset(
         kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
     console = Console()
+    declared = scaling(scale)
     dataset = _list_or_load(name, data_dir, listing)
     official = _official_sizes(name, data_dir)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking at images", total=len(dataset))
         report = check.check_dataset(
-            dataset, official=official, on_image=lambda: progress.advance(task)
+            dataset,
+            official=official,
+            scaling=declared,
+            on_image=lambda: progress.advance(task),
         )
     _print_check(console, dataset, report, official)
     if out is not None:
@@ -113,6 +119,7 @@ def check_dataset(
 def show_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
+    scale: ScalingOption = None,
     *,
     listing: dict[str, Any],
     out: Annotated[
@@ -140,8 +147,9 @@ def show_dataset(
     from lsplus_tf.datasets.examples import choose_examples
     from lsplus_tf.plots import contact_sheet
 
+    declared = scaling(scale)
     dataset = _list_or_load(name, data_dir, listing)
-    examples = choose_examples(dataset, split=split, count=count, seed=seed)
+    examples = choose_examples(dataset, split=split, count=count, seed=seed, scaling=declared)
     contact_sheet(examples)
     with files.writing(out, kind) as new:
         plt.savefig(new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": title})
@@ -199,9 +207,9 @@ def _print_check(
         soft_wrap=True,
     )
     table = Table()
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for split in counts.columns:
-        table.add_column(split, justify="right")
+        table.add_column(split, justify="right", no_wrap=True)
     for class_name, row in counts.iterrows():
         table.add_row(escape(str(class_name)), *map(str, row))
     table.add_section()
@@ -231,10 +239,12 @@ def _print_check(
         check.SHARED_GROUP: not groups.empty,
         check.UNLISTED: is_table,
         check.COUNT: bool(official),
+        **dict.fromkeys(check.TOLD_IF_FOUND, False),
     }
     for kind in check.KINDS:
         found = [problem for problem in report.problems if problem.problem == kind]
-        if not found and not applies.get(kind, True):
+        within = report.near_within if kind == check.NEAR else 0
+        if not found and not within and not applies.get(kind, True):
             continue
         count = f"[red]{len(found)}[/]" if found else "[green]none[/]"
         consequence = ""
@@ -249,11 +259,24 @@ def _print_check(
                 f"{report.identical_across('class_name')} across classes",
                 highlight=False,
             )
+        if kind == check.NEAR and found:
+            console.print(
+                f"  {report.near_across_splits} pairs across splits, "
+                f"{report.near_across_classes} across classes",
+                highlight=False,
+            )
         for problem in found[:3]:
             where = f"{problem.file}: " if problem.file else ""
             console.print(f"  {escape(where + problem.detail)}", highlight=False, soft_wrap=True)
         if len(found) > 3:
             console.print(f"  and {len(found) - 3} more", highlight=False)
+        if within:
+            console.print(
+                f"  {within} more pairs of near copies within a split and class, which are no "
+                "problem unless a split is still to be split off",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _describe_groups(sizes: pd.Series) -> str:

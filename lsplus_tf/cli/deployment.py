@@ -24,9 +24,11 @@ from lsplus_tf.cli.options import (
     ModelClassNames,
     Normalize,
     Probabilities,
+    ScalingOption,
     SplitColumn,
     TakeSplit,
     names,
+    scaling,
 )
 from lsplus_tf.errors import InputError
 
@@ -167,6 +169,7 @@ def predict(
             show_default="as in the run's training; of another model bilinear",
         ),
     ] = None,
+    scale: ScalingOption = None,
 ) -> None:
     """Predict image files with a trained MODEL, and abstain where it is not sure.
 
@@ -200,6 +203,7 @@ def predict(
         image_size=image_size,
         channels=channels,
         interpolation=interpolation,
+        scaling=scaling(scale),
     )
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)

@@ -6,13 +6,28 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from lsplus_tf.config import Scaling
 
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the data files lie, for data sets that are not embedded."),
+]
+
+ScalingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scaling",
+        help="How files of more than 8 bits become 8-bit ones: window=CENTRE,WIDTH, range=LOW,HIGH "
+        "or percentiles=LOW,HIGH of each image.",
+        metavar="KEY=A,B",
+    ),
 ]
 
 # Those of commands that read a file of predictions, see `lsplus_tf.predictions`.
@@ -246,3 +261,19 @@ def with_listing(command: Callable[..., None]) -> Callable[..., None]:
 def names(text: str | None) -> list[str] | None:
     """What an option lists, separated by commas."""
     return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def scaling(text: str | None) -> Scaling | None:
+    """The scaling that --scaling declares."""
+    from lsplus_tf.config import Scaling, checked
+
+    if text is None:
+        return None
+    key, _, numbers = text.partition("=")
+    try:
+        values = [float(number) for number in numbers.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"--scaling: expected a key and two numbers, as window=40,400, received {text}"
+        ) from error
+    return checked(Scaling, {key.strip(): values}, "--scaling")

@@ -13,6 +13,7 @@ from lsplus_tf.config.dataset import (
     Defect,
     Interpolation,
     Phantom,
+    Scaling,
 )
 from lsplus_tf.config.experiment import CalibratorName, Experiment
 from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
@@ -44,6 +45,7 @@ __all__ = [
     "Interpolation",
     "Phantom",
     "Protocol",
+    "Scaling",
     "StepSchedule",
     "checked",
     "load_config",

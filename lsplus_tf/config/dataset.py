@@ -23,6 +23,49 @@ TABLE_OPTIONS = (
 
 Interpolation = Literal["bilinear", "nearest"]
 Defect = Literal["duplicates", "blank", "masks"]
+_Number = Annotated[float, Field(strict=True)]
+_Percent = Annotated[float, Field(ge=0, le=100, strict=True)]
+
+
+class Scaling(Settings):
+    """How values of more than 8 bits become grey levels 0..255: by exactly one of its keys.
+
+    Values between two limits are spread evenly, those beyond are cut, and the result is rounded.
+
+    Examples
+    --------
+    >>> Scaling(window=(40, 400)).limits
+    (-160.0, 240.0)
+    """
+
+    window: tuple[_Number, Positive] | None = Field(
+        default=None, description="centre and width: from centre - width/2 to centre + width/2"
+    )
+    range: tuple[_Number, _Number] | None = Field(default=None, description="the two limits")
+    percentiles: tuple[_Percent, _Percent] | None = Field(
+        default=None, description="the limits are these percentiles of each image's own values"
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Scaling:
+        given = [key for key in Scaling.model_fields if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of window, range and percentiles, received {len(given) or 'none'}"
+            )
+        for key in ("range", "percentiles"):
+            limits = getattr(self, key)
+            if limits is not None and limits[0] >= limits[1]:
+                raise ValueError(f"{key}: expected [low, high], received {list(limits)}")
+        return self
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What becomes 0 and what becomes 255; None where each image has its own."""
+        if self.window is not None:
+            centre, width = self.window
+            return centre - width / 2, centre + width / 2
+        return self.range
 
 
 class Phantom(Settings):
@@ -98,7 +141,14 @@ class Dataset(Settings):
         default=None,
         description="1 converts colour to ITU-R 601 luma, 3 repeats grey, and both drop an alpha "
         "channel; without it files stay as they are, all grey or all colour, without alpha, where "
-        "palette images count as colour. More than 8 bits per channel are refused",
+        "palette images count as colour",
+    )
+    scaling: Scaling | None = Field(
+        default=None,
+        description="how image files of more than 8 bits per channel (16-bit grey PNG and TIFF, "
+        "DICOM) become 8-bit ones: {window: [centre, width]}, {range: [low, high]} or "
+        "{percentiles: [low, high]} of each image. Without it they are refused; files of 8 bits "
+        "stay as they are",
     )
     split_seed: Seed = Field(
         default=0,
@@ -118,7 +168,7 @@ class Dataset(Settings):
         "warning: before splits are carved and `samples_per_class` are drawn if it is their "
         "header, and after if it is their pixels. With `cache` none an error comes when the file "
         "is used, and skip decodes all files once to find out. Files of more than 8 bits per "
-        "channel are an error in either case",
+        "channel without `scaling` are an error in either case",
     )
     download: bool = Field(
         default=False,
@@ -153,8 +203,9 @@ class Dataset(Settings):
         default=(),
         description="what to leave out of image files, with a warning, before anything is carved. "
         "Blank images have an SD below one grey level over the pixels of every channel. Of files "
-        "with the same bytes one stays: in the test split if it is there, else in validation, else "
-        "in train; none stays where their labels differ. Masks are called as another image in "
+        "with the same pixels one stays: in the test split if it is there, else in validation, "
+        "else in train; none stays where their labels differ. To find these, all files are decoded "
+        "once more. Masks are called as another image in "
         "their folder, with `_mask` or `_segmentation` behind, or lie in a folder `masks` beside "
         "the images of their class",
     )

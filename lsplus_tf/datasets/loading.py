@@ -106,7 +106,7 @@ def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageData
     if files is not None:
         return load_files(files, settings, decode=decode)
     load = _array_loader(settings)  # a name that nobody knows is told first
-    for option, none in (("cache", "'memory'"), ("drop", "none")):
+    for option, none in (("cache", "'memory'"), ("drop", "none"), ("scaling", "none")):
         if getattr(settings, option) != Dataset.model_fields[option].default:
             raise InputError(
                 f"{option}: expected {none} for {name!r}, which is no list of image files"
