@@ -580,6 +580,14 @@ def test_links(tmp_path):
         load_dataset(f"folder:{fill_linked(tmp_path / 'sound')}", image_size=4, channels=1)
 
 
+@pytest.mark.parametrize("target", ["..", "../..", "."])
+def test_a_class_that_is_a_link_up(tmp_path, target):
+    name = tree(tmp_path / "above/set", *of("a", "b"))
+    (tmp_path / "above/set/up").symlink_to(target)
+    with pytest.raises(InputError, match=r"set/up: the link leads up, to .*; remove it"):
+        listed(name)
+
+
 def fill_linked(root):
     for class_name in ("a", "b"):
         for i in range(5):

@@ -1,8 +1,11 @@
 """Image files listed in a table of one's own, and dropping duplicates and blank images."""
 
+import gzip
+import io
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import SHARED
 from PIL import Image
@@ -200,9 +203,10 @@ def test_the_csv_of_a_spreadsheet_in_another_country(tmp_path, delimiter):
     assert files.ids.tolist() == [row[0] for row in rows[1:]]
     assert files.class_names == ("a, b", "c")
     assert files.groups.tolist() == [f"P{i}" for i in range(6)]
-    table.write_text("path;label\n0.png;\u00e4\n", encoding="cp1252")
-    with pytest.raises(InputError, match=r"labels\.csv: cannot be read as UTF-8; save it"):
-        list_files(f"csv:{table}")
+    rows = [[path, "\u00e4" if label == "c" else label] for path, label, _ in rows]
+    table.write_text("\n".join(map(delimiter.join, rows)), encoding="cp1252")
+    with pytest.warns(UserWarning, match=r"labels\.csv: read as Latin-1"):
+        assert list_files(f"csv:{table}").class_names == ("a, b", "\u00e4")
 
 
 def test_other_columns_are_told(tmp_path):
@@ -448,9 +452,48 @@ def test_image_folder(tmp_path, monkeypatch, absolute):
         list_files("folder:x", image_folder="in")
 
 
+FILES = {
+    "labels.csv": str.encode,
+    "labels.txt": lambda text: text.replace(",", "\t").encode("utf-16"),
+    "labels.csv.gz": lambda text: gzip.compress(text.encode("utf-8-sig")),
+    "labels.jsonl": lambda text: (
+        pd.read_csv(io.StringIO(text), dtype=str).to_json(orient="records", lines=True).encode()
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(spaces|with and without)")
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    ("labels", "groups", "names", "of_rows"),
+    [
+        (["nv", "nv ", "mel", " mel"], ["p 0 ", "p 0", "p 1", " p 1"], ("mel", "nv"), "1 1 0 0"),
+        (["1", "1.0", "2", "2.0"], ["12", "12.0", "13.0", "13"], ("1", "2"), "0 0 1 1"),
+        (
+            ["caf\u00e9", "cafe\u0301", "b", "b"],
+            ["7", "7", "8", "8"],
+            ("b", "caf\u00e9"),
+            "1 1 0 0",
+        ),
+    ],
+)
+def test_one_thing_written_in_two_ways(tmp_path, file, labels, groups, names, of_rows):
+    """Else one patient would be in training and test, and a class would be two."""
+    cells = zip(range(4), labels, groups, strict=True)
+    text = "\n".join(["path,label,group", *(f"{i}.png,{a},{b}" for i, a, b in cells)])
+    for i in range(4):
+        save(tmp_path / f"{i}.png", i)
+    (tmp_path / file).write_bytes(FILES[file](text))
+    found = list_files(f"csv:{tmp_path / file}")
+    assert found.class_names == names
+    assert found.labels.tolist() == [int(label) for label in of_rows.split()]
+    assert found.groups[0] == found.groups[1] != found.groups[2] == found.groups[3]
+
+
 def test_labels_that_differ_in_case_are_told(tmp_path):
-    with pytest.warns(UserWarning, match="upper and lower case alone: 'A' and 'a'$"):
-        files = listing(tmp_path, "path,label\na.png,A\nb.png,a\n", "a.png", "b.png")
+    rows = "path,label\na.png,A\nb.png,a\nc.png,A\n"
+    with pytest.warns(UserWarning, match="'A', 'a' of 'label', alike but for capitals, kept apart"):
+        files = listing(tmp_path, rows, "a.png", "b.png", "c.png")
     assert files.class_names == ("A", "a")
 
 

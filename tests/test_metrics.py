@@ -493,8 +493,8 @@ def with_row(row):
         (GOOD, [0, 1], r"labels: expected shape \(3,\).*received shape \(2,\)"),
         (
             GOOD,
-            [[0, 1], [1, 0], [0, 1]],
-            r"labels: .*\(3, 2\); of one-hot rows give labels\.argmax",
+            [[0.2, 0.8], [1, 0], [0, 1]],
+            r"labels: .* a single one \(of shares or votes .*received \[0\.2 0\.8\] at row 0",
         ),
         (GOOD, [0, 2, 3], r"labels: expected integers from 0 to 1, received 2 at rows 1 and 2"),
         (GOOD, ["HP", "SSA", "HP"], r"labels: .*class_names=\[\.\.\.\].* received 'HP' at rows 0"),

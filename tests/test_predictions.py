@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 
 import lsplus_tf as lsp
 from lsplus_tf import metrics
-from lsplus_tf.calibrators import TemperatureScaling
+from lsplus_tf.calibrators import PlattScaling, TemperatureScaling
 from lsplus_tf.errors import InputError
-from lsplus_tf.predictions import Predictions, as_predictions, checks, concatenated
+from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks, concatenated
 
 GOOD = [[0.8, 0.2], [0.3, 0.7], [0.5, 0.5]]
 
@@ -49,6 +49,8 @@ def test_what_is_farther_off_than_rounding_is_refused():
         Predictions([0], [[0.332, 0.333, 0.332]])
     with pytest.raises(InputError, match="sum to 1"):  # of six decimals, not of three
         Predictions([0, 1], [[0.333, 0.333, 0.3325], [0.333333, 0.333333, 0.333334]])
+    with pytest.raises(InputError, match=r"sum to 1 within 0\.001 \(most rows do\), .* at row 3 "):
+        Predictions([0, 1, 0, 0], [*GOOD, [0.8, 0.6]])
 
 
 def test_a_negative_number_of_rounding_is_zero():
@@ -79,8 +81,107 @@ def test_labels_are_names_or_numbers():
 def test_masked_values_are_refused_and_masks_of_none_are_not():
     array = np.ma.masked_array(GOOD, np.zeros((3, 2), bool))
     assert len(Predictions([0, 1, 0], array)) == 3
-    with pytest.raises(InputError, match="logits: expected numbers, received masked ones; leave"):
+    with pytest.raises(InputError, match="logits: expected a value in every row, received masked"):
         Predictions([0, 1, 0], logits=np.ma.masked_greater(GOOD, 0.6))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.eye(2, dtype=int)[[0, 1, 0]],
+        np.eye(2, dtype=np.float32)[[0, 1, 0]],
+        np.eye(2, dtype=bool)[[0, 1, 0]].tolist(),
+        pd.DataFrame(np.eye(2)[[0, 1, 0]], columns=["HP", "SSA"]),
+        np.array([b"HP", b"SSA", b"HP"]),
+        np.array([b"HP", b"SSA", b"HP"], object),
+        pd.Series([b"HP", b"SSA", b"HP"], index=[7, 8, 9]),
+        np.array([["HP"], ["SSA"], ["HP"]]),
+        pd.Categorical(["HP", "SSA", "HP"], categories=["SSA", "none", "HP"]),
+        pd.Series(["HP", "SSA", "HP"], dtype="category"),
+        pd.Series(["HP", "SSA", "HP"], dtype="string[pyarrow]"),
+        pd.Index(["HP", "SSA", "HP"]),
+        pd.array([0, 1, 0], dtype="Int64"),
+        pd.Series([0, 1, 0], dtype="int64[pyarrow]"),
+        pd.Series([False, True, False], dtype="boolean"),
+        pd.Series([0.0, 1.0, 0.0], dtype="Float64"),
+        ["0.0", "1.0", "0.0"],
+    ],
+)
+def test_labels_as_people_have_them(labels):
+    names = ["HP", "SSA"]
+    assert Predictions(labels, GOOD, class_names=names).labels.tolist() == [0, 1, 0]
+    if not isinstance(labels, (list, np.ndarray)):
+        labels = labels.to_numpy() if isinstance(labels, pd.DataFrame) else list(labels)
+        assert Predictions(labels, GOOD, class_names=names).labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "float[pyarrow]", "double[pyarrow]"])
+def test_one_column_of_pandas_in_all_its_forms(dtype):
+    series = pd.Series([0.2, 0.7, 0.5], dtype=dtype)
+    for given in (series, pd.Index(series), series.array, series.to_frame()):
+        found = Predictions([0, 1, 0], given).probabilities[:, 1]
+        np.testing.assert_allclose(found, [0.2, 0.7, 0.5], rtol=1e-6)
+        assert Predictions([0, 1, 0], GOOD, sample_weight=series).sample_weight.sum() > 1
+
+
+def test_a_column_may_be_beyond_0_or_1_by_rounding():
+    given = Predictions([0, 1, 0], [-1e-9, 1 + 1e-9, 0.5])
+    assert given.probabilities.tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
+
+
+# What is not what it was declared as --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_a_confidence_is_not_taken_for_the_probability_of_the_second_class(shape, dtype):
+    full = drawn(60, 2)
+    column = full.confidence.astype(dtype).reshape(shape)
+    with pytest.raises(InputError, match="may be the confidence") as caught:
+        Predictions(full.labels, column, class_names=["HP", "SSA"])
+    for said in ("predicted=..., confidence=...", "if it is the probability of 'SSA', give np.st"):
+        assert said in str(caught.value)
+    # Both ways out are open.
+    ravelled = column.ravel()
+    taken = Predictions(full.labels, predicted=full.predicted, confidence=ravelled)
+    assert metrics.accuracy(taken) == metrics.accuracy(full)
+    both = np.stack([1 - ravelled, ravelled], axis=1)
+    np.testing.assert_array_equal(Predictions(full.labels, both).scores, both)
+
+
+def test_probabilities_of_the_second_class_are_taken():
+    """At any skill and prevalence some case is below 1/2, or few are of the first class."""
+    rng = np.random.default_rng(0)
+    for prevalence in (0.02, 0.2, 0.5, 0.8, 0.95):
+        for skill in (0.5, 1.0, 3.0):
+            labels = (rng.random(300) < prevalence).astype(int)
+            odds = np.log(prevalence / (1 - prevalence)) + skill * rng.normal(2 * labels - 1)
+            Predictions(labels, 1 / (1 + np.exp(-odds)))
+    Predictions([0, 1] * 4, [0.6, 0.9] * 4)  # too few to tell
+    Predictions([1] * 30, [0.6, 0.9] * 15)
+    Predictions([1] * 28 + [0] * 2, [0.6, 0.9] * 15)
+    with pytest.raises(InputError, match="3 of 30 cases are '0'"):
+        Predictions([1] * 27 + [0] * 3, [0.6, 0.9] * 15)
+    # A column of predicted classes beside it is a sign whatever the labels.
+    beside = Rows("p.csv", unused=("site", "y_pred"))
+    with pytest.raises(InputError, match=r"p\.csv: .*with --predicted y_pred --confidence COLUMN"):
+        Predictions([1] * 28 + [0] * 2, [0.6, 0.9] * 15, rows=beside)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+def test_sigmoids_are_neither_probabilities_nor_logits(classes):
+    rng = np.random.default_rng(classes)
+    sigmoids = 1 / (1 + np.exp(-3 * rng.normal(size=(40, classes))))
+    labels = rng.integers(classes, size=40)
+    for given in ({"probabilities": sigmoids}, {"logits": sigmoids}):
+        with pytest.raises(InputError, match="sigmoids, one for each class") as caught:
+            Predictions(labels, **given)
+        assert "declare them as logits" not in str(caught.value)
+        assert "divide rows by their sums" in str(caught.value)
+    Predictions(labels, sigmoids / sigmoids.sum(axis=1, keepdims=True))
+    Predictions(labels, logits=np.log(sigmoids / (1 - sigmoids)))
+    Predictions(labels[:9], logits=sigmoids[:9])  # too few to tell
+    Predictions(labels, logits=sigmoids / 10)  # a network that was hardly trained
 
 
 # What is told -------------------------------------------------------------------------------------
@@ -92,9 +193,16 @@ def test_masked_values_are_refused_and_masks_of_none_are_not():
         (GOOD, [0, 1, 0], "exchange the two"),
         (GOOD, ["a", "b", "a"], "exchange the two"),
         ([0.2, 0.7, 0.4], [0, 1, 0], "exchange the two"),
-        ([[1, 0], [0, 1], [1, 0]], GOOD, "labels.argmax(axis=1)"),
+        ([[0.9, 0.1], [0, 1], [1, 0]], GOOD, "values.argmax(axis=1)"),
+        ([[1, 1], [0, 1], [1, 0]], GOOD, "rows of zeros and a single one"),
+        ([[3, 4], [0, 7], [7, 0]], GOOD, "of shares or votes give votes=..."),
+        (np.ma.masked_equal([0, 1, 0], 1), GOOD, "labels: expected a value in every row"),
+        ([b"\xff", b"b", b"b"], GOOD, "labels: expected text in UTF-8"),
+        (pd.DataFrame({"1": [0, 1, 0], "0": [1, 0, 1]}), GOOD, "labels: expected the columns in"),
+        ([0, 1, 0], pd.DataFrame(GOOD, columns=[1, 0]), "exchange them, as with frame[class_na"),
         (["a", "b", "a"], GOOD, "class_names=[...]"),
         ([0, 1, 0], [[80, 20], [30, 70], [50, 50]], "divide percentages by 100"),
+        ([0, 1, 0], [[80.1, 19.8], [30, 70], [50, 50]], "divide percentages by 100"),
         ([0, 1, 0], [[3.0, -1.0], [0.2, 0.8], [0.5, 0.5]], "declare them as logits"),
     ],
 )
@@ -292,6 +400,15 @@ def test_calibrators_take_it_and_give_it():
     assert calibrated.ids is given.ids
     with pytest.raises(InputError, match="labels: expected none beside Predictions"):
         TemperatureScaling().fit(given, given.labels)
+
+
+def test_messages_call_classes_by_their_names():
+    given = drawn(90, 3, class_names=["HP", "SSA", "TA"])
+    without = given.take(given.labels != 1)
+    with pytest.warns(UserWarning, match="auroc is NaN: no sample of class SSA"):
+        metrics.auroc(without)
+    with pytest.raises(InputError, match="received none of class SSA; Temperature"):
+        PlattScaling().fit(without)
 
 
 # Rankings -----------------------------------------------------------------------------------------

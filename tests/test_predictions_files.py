@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
+import re
+import tempfile
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lsplus_tf as lsp
 from lsplus_tf.errors import InputError, MissingDataError
@@ -163,6 +171,410 @@ def test_logits_of_probabilities_and_back():
     np.testing.assert_allclose(back.probabilities, given.probabilities, atol=1e-12)
 
 
+# Names and forms that no option declares ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "label", ["labels", "Label", "y_true", "True Label", "TARGET", "ground_truth", "true_class"]
+)
+@pytest.mark.parametrize(
+    "scores",
+    ["prob_{}", "Prob_{}", "proba_{}", "p_{}", "y_prob_{}", "probabilities_{}", "logit_{}"],
+)
+def test_usual_names_are_found(read, label, scores):
+    heading = ",".join(["note", scores.format("HP"), label, scores.format("SSA")])
+    kind, a, b = ("logits", 3, 1) if "logit" in scores else ("probabilities", 0.75, 0.25)
+    predictions = read(f"{heading}\nx,{a},SSA,{b}\ny,{b},HP,{a}\n")
+    assert predictions.class_names == ("HP", "SSA")
+    assert predictions.labels.tolist() == [1, 0]
+    assert predictions.scores.tolist() == [[a, b], [b, a]]
+    assert predictions.kind == kind
+    assert predictions.unused == ("note",)
+
+
+@pytest.mark.parametrize("scores", ["y_prob", "y_score", "Score", "probability", "prob"])
+@pytest.mark.parametrize("labels", [(0, 1), ("False", "TRUE"), (0.0, 1.0)])
+def test_a_usual_column_of_one_score(read, scores, labels):
+    predictions = read(f"y_true,{scores}\n{labels[0]},.25\n{labels[1]},.5\n")
+    assert predictions.scores.tolist() == [[0.75, 0.25], [0.5, 0.5]]
+    assert predictions.labels.tolist() == [0, 1]
+    assert predictions.class_names == ("0", "1")
+
+
+def test_what_is_documented_comes_first(read):
+    text = "label,p_a,p_b,score,probability_a,probability_b\na,.5,.5,3,.75,.25\nb,.5,.5,3,.25,.75\n"
+    predictions = read(text)
+    assert predictions.scores.tolist() == [[0.75, 0.25], [0.25, 0.75]]
+    assert predictions.unused == ("p_a", "p_b", "score")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "label,y_true,logit_a,logit_b\n0,1,2,3\n",
+            "label: found 'label', 'y_true', each of which may be it: declare one with --label "
+            "NAME (label=...)",
+        ),
+        (
+            "label,prob_a,prob_b,p_a,p_b\n0,.5,.5,.5,.5\n",
+            "holds columns prob_* and p_*: declare which to take, with --probabilities 'prob_*' or "
+            "--probabilities 'p_*'",
+        ),
+        (
+            "label,y_prob,score\n0,.5,.5\n",
+            "holds columns y_prob and score: declare which to take, with --probabilities 'y_prob' "
+            "or --probabilities 'score'",
+        ),
+        ("label,p_value,logit\n0,.5,.5\nx,1,2\n", "labels 0 and 1, received '0', 'x'; say which"),
+        (
+            "label,p_value,p_rank\ncat,.5,.5\ndog,.5,.5\n",
+            "found columns 'p_*' of 'value', 'rank', and labels 'cat', 'dog', which are no such "
+            "classes: declare the columns with --probabilities or --logits, and what the classes "
+            "are called with --class-names",
+        ),
+        (
+            "y_true,y_pred,score\n0,0,.9\n1,1,.8\n",
+            "column 'score' beside 'y_pred' may be the confidence in the predicted class, and then "
+            "declare --predicted y_pred --confidence score; or else the score of one class, and "
+            "then declare --probabilities CLASS=score",
+        ),
+        (
+            "label,y_prob\nno,.9\nyes,.8\n",
+            "found a single column of scores: expected the labels 0 and 1, received 'no', 'yes'; "
+            "say which of the two the scores are of: --class-names no,yes (class_names) if it is "
+            "'yes', --class-names yes,no if it is 'no'",
+        ),
+        ("label,y_prob\n-1,.9\n1,.8\n", "--class-names -1,1 (class_names) if it is '1'"),
+        ("label,y_prob\n1,.9\n2,.8\n", "--class-names 1,2 (class_names) if it is '2'"),
+        (
+            "label,probability_a\nb,.9\nc,.8\n",
+            "a single column of scores, of class 'a': expected the labels 0 and 1, received 'b'",
+        ),
+        (
+            "label,y_prob\na,.9\nb,.8\nc,.8\n",
+            "expected labels of two classes, received 'a', 'b', 'c'; with more classes every one",
+        ),
+    ],
+)  # fmt: skip
+def test_what_may_be_two_things_is_asked_for(refused, text, message):
+    assert message in refused(text)
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names"),
+    [
+        (("benign", "malignant"), ("benign", "malignant")),
+        ((-1, 1), ("-1", "1")),
+        (("no", "yes"), ("no", "yes")),
+        ((1, 2), ("1", "2")),
+        ((1.0, 2.0), ("1", "2")),
+        ((0, 1), ("healthy", "ill")),
+        (("A", "a"), ("A", "a")),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.filterwarnings("ignore:.*capitals")
+def test_class_names_say_what_a_single_column_is_of(read, labels, class_names, turned):
+    names = class_names[::-1] if turned else class_names
+    text = f"label,score\n{labels[0]},.25\n{labels[1]},.5\n"
+    predictions = read(text, class_names=names)
+    assert predictions.class_names == names
+    expected = [1, 0] if turned and labels != (0, 1) else [0, 1]
+    assert predictions.labels.tolist() == expected
+    assert predictions.scores[:, 1].tolist() == [0.25, 0.5]
+
+
+def test_a_class_and_its_column(read, refused):
+    text = "label,score,pred\nb,.25,x\nm,.5,x\n"
+    predictions = read(text, probabilities="m=score")
+    assert predictions.class_names == ("b", "m")
+    assert predictions.scores.tolist() == [[0.75, 0.25], [0.5, 0.5]]
+    both = read("label,x,y\nb,.25,.75\n", probabilities="m=x,b=y")
+    assert (both.class_names, both.labels.tolist()) == (("m", "b"), [1])
+    message = refused(text, probabilities="m=score", class_names=("m", "b"))
+    assert "the scores are of class 'm', which has to be the second" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "class_names"),
+    [
+        (("HP", "SSA"), ("SSA", "HP")),
+        (("a", "b", "c"), ("b", "c", "a")),
+        (("0", "1"), ("1", "0")),
+        (("a", "b", "c"), ("b", "x", "y")),
+    ],
+)
+def test_class_names_do_not_exchange_the_columns(refused, tmp_path, names, class_names):
+    """In one order of the two the classes would be wrong, and no one would notice."""
+    heading = ",".join(["label", *(f"logit_{name}" for name in names)])
+    message = refused(f"{heading}\n0{',1' * len(names)}\n", class_names=class_names)
+    assert message.startswith("class_names: expected the classes in the order of the columns, ")
+    assert message.endswith("leave --class-names out, as the columns are named")
+    path = tmp_path / "p.npz"
+    np.savez(path, logits=np.eye(len(names)), labels=range(len(names)), class_names=names)
+    with pytest.raises(InputError, match="which would exchange some"):
+        read_predictions(path, Columns(class_names=class_names))
+
+
+def test_class_names_of_columns_without_names(read):
+    text = "label,p0,p1,p2\nHP,1,0,0\nSSA,0,0,1\n"
+    predictions = read(text, probabilities="p*", class_names=("HP", "TA", "SSA"))
+    assert predictions.labels.tolist() == [0, 2]
+    text = "label,p1,p2\n0,.75,.25\n1,.5,.5\n"  # counted from 1 there, from 0 here
+    assert read(text, probabilities="p*", class_names=("0", "1")).labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("labels", ["0,1,2", "1,2,3"])
+@pytest.mark.parametrize("form", ["{}", "{}.0", " {} "])
+@pytest.mark.filterwarnings("ignore:.*spaces around")
+def test_labels_are_read_by_the_whole_file(read, labels, form):
+    """Of 1 and 2 alone no one could tell whether they are names, or numbers from 0."""
+    rows = [f"{form.format(label)},train" for label in labels.split(",")]
+    rows += [f"{form.format(label)},test" for label in (1, 2)]
+    heading = "label,split,logit_1,logit_2,logit_3"
+    text = "\n".join([heading, *(f"{row},1,2,3" for row in rows)])
+    expected = [1, 2] if labels == "0,1,2" else [0, 1]
+    assert read(text, take_split="test").labels.tolist() == expected
+
+
+def test_a_label_of_no_class_is_not_taken_for_a_number(refused):
+    rows = [f"{label},{part},1,2,3" for label, part in zip("12301", "aaabb", strict=True)]
+    text = "\n".join(["label,split,logit_1,logit_2,logit_3", *rows])
+    message = refused(text, take_split="b")
+    assert "expected one of the classes '1', '2', '3', or 0..2, received '0' at line 5" in message
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["90,10", "25,75"], [[0.9, 0.1], [0.25, 0.75]]),
+        (["0.7,0.7", "1,3"], [[0.5, 0.5], [0.25, 0.75]]),
+        (["0.3,0.6", "0,2"], [[1 / 3, 2 / 3], [0, 1]]),
+    ],
+)
+def test_rows_are_divided_by_their_sums_on_request(read, refused, rows, expected):
+    text = "label,probability_a,probability_b\n" + "\n".join(f"a,{row}" for row in rows)
+    message = refused(text)
+    assert message.endswith("; --normalize (normalize=True) divides each row by its sum")
+    np.testing.assert_allclose(read(text, normalize=True).scores, expected, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("probability_a,probability_b\n0,.5,.5\n1,0,0", "one of them above 0, .* at line 3"),
+        ("probability_a,probability_b\n0,.5,.5\n1,-1,3", r"received \[-1.0, 3.0\] at line 3"),
+        ("probability_a,probability_b\n0,.5,.5\n1,,3", "a finite number in every column"),
+        ("probability_a\n0,50", r"normalize=True.*: expected a column .* for each class"),
+        ("logit_a,logit_b\n0,1,2", "expected a column of probabilities .* received logits"),
+    ],
+)
+def test_rows_that_have_no_sum_to_divide_by(refused, text, message):
+    assert re.search(message, refused(f"label,{text}\n", normalize=True))
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [["[0.1, 0.9]", "[0.25, 0.75]"], ["[0.1 0.9]", "[0.25 0.75]"], [[0.1, 0.9], [0.25, 0.75]]],
+)
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "parquet", "xlsx"])
+def test_a_list_of_scores_in_a_cell(tmp_path, scores, suffix):
+    path = tmp_path / f"p.{suffix}"
+    table = pd.DataFrame({"label": ["SSA", "HP"], "probabilities": scores, "predicted": 1})
+    if suffix == "xlsx":
+        pytest.importorskip("openpyxl")
+    {
+        "csv": lambda: table.to_csv(path, index=False),
+        "json": lambda: table.to_json(path, orient="records"),
+        "jsonl": lambda: table.to_json(path, orient="records", lines=True),
+        "parquet": lambda: table.to_parquet(path),
+        "xlsx": lambda: table.to_excel(path, index=False),
+    }[suffix]()
+    predictions = read_predictions(path, Columns(class_names=("HP", "SSA")))
+    assert predictions.scores.tolist() == [[0.1, 0.9], [0.25, 0.75]]
+    assert predictions.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"labels": np.array([b"SSA", b"HP"]), "class_names": np.array([b"HP", b"SSA"])},
+        {"labels": np.array(["SSA", "HP"]), "class_names": np.array(["HP", "SSA"])},
+        {"labels": [[1], [0]], "class_names": ["HP", "SSA"]},
+        {"y_true": [1.0, 0.0], "class_names": ["HP", "SSA"], "split": np.array([b"test"] * 2)},
+    ],
+)
+@pytest.mark.parametrize("name", ["probabilities", "probs", "y_prob"])
+def test_forms_of_npz(tmp_path, arrays, name):
+    path = tmp_path / "p.npz"
+    np.savez(path, **{name: PROBABILITIES}, ids=[b"a", b"b"], **arrays)
+    predictions = read_predictions(path)
+    assert predictions.class_names == ("HP", "SSA")
+    assert predictions.labels.tolist() == [1, 0]
+    assert predictions.ids.tolist() == ["a", "b"]
+    np.savez(path, **{name: PROBABILITIES}, labels=[0, 1], split="test")
+    with pytest.raises(InputError, match=r"split: expected shape \(2,\), .* received shape \(1,\)"):
+        read_predictions(path)
+
+
+def test_one_column_of_npz(tmp_path):
+    path = tmp_path / "p.npz"
+    np.savez(path, y_score=[0.25, 0.5], y_true=["no", "yes"])
+    with pytest.raises(InputError, match="--class-names no,yes"):
+        read_predictions(path)
+    assert read_predictions(path, Columns(class_names=("yes", "no"))).labels.tolist() == [1, 0]
+    np.savez(path, y_score=[[0.25], [0.5]], y_true=["no", "yes"], class_names=["no", "yes"])
+    assert read_predictions(path).labels.tolist() == [0, 1]
+
+
+# In any dialect -----------------------------------------------------------------------------------
+
+TEXTS = ["nv", "HP", "a b", "Caf\u00e9", "-1+2", "\u65e5", "x,y", "it's", 'a "b"', "p;q", "r|s"]
+GROUPS = ["7", "007", "12", "p 1", *TEXTS]
+
+
+class Dialect(NamedTuple):
+    """How a text file is written."""
+
+    separator: str
+    decimal: str
+    quoting: int
+    end: str
+    encoding: str
+    blanks: str  # around cells
+    index: bool  # whether there is one in front
+    below: int  # blank rows
+
+    def write(self, table: pd.DataFrame) -> bytes:
+        if self.index:
+            table = table.reset_index(names="")
+        file = io.StringIO(newline="")
+        writer = csv.writer(
+            file, delimiter=self.separator, quoting=self.quoting, lineterminator=self.end
+        )
+        writer.writerow([self.blanks + name for name in table.columns])
+        for row in table.itertuples(index=False):
+            writer.writerow(map(self.cell, row))
+        for _ in range(self.below):
+            writer.writerow([None] * len(table.columns))
+        text = file.getvalue()
+        in_cp1252 = text.encode("cp1252", "ignore").decode("cp1252") == text
+        return text.encode(self.encoding if in_cp1252 else self.encoding.replace("cp1252", "utf-8"))
+
+    def cell(self, value: Any) -> Any:
+        if value is None:
+            return None
+        text = str(value)
+        if isinstance(value, float):
+            text = text.replace(".", self.decimal)
+        return self.blanks + text + self.blanks
+
+
+@st.composite
+def dialects(draw: st.DrawFn) -> Dialect:
+    separator = draw(st.sampled_from(",;\t|"))
+    return Dialect(
+        separator,
+        draw(st.sampled_from("." if separator == "," else ".,")),
+        draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])),
+        draw(st.sampled_from(["\n", "\r\n", "\r"])),
+        draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"])),
+        draw(st.sampled_from(["", "", " ", "\u00a0 "])),
+        draw(st.booleans()),
+        draw(st.integers(0, 2)),
+    )
+
+
+class Written(NamedTuple):
+    """Predictions, and the table that is written of them."""
+
+    table: pd.DataFrame
+    class_names: list[str]
+    labels: list[int]
+    scores: list[list[float]]
+    groups: list[str]
+    form: str  # of the scores: a column of each class, a list in a cell, or of one of two classes
+    are_named: bool  # the labels
+
+
+@st.composite
+def predictions_of_all_forms(draw: st.DrawFn) -> Written:
+    form = draw(st.sampled_from(["columns"] * 4 + ["list", "single"]))
+    samples, classes = draw(st.integers(2, 5)), 2 if form == "single" else draw(st.integers(2, 4))
+    are_named, rng = draw(st.booleans()), np.random.default_rng(draw(st.integers(0, 2**32)))
+    names = rng.permutation([*TEXTS, *("12" if are_named and form != "single" else "")])[
+        :classes
+    ].tolist()
+    scores = rng.dirichlet(np.ones(classes), samples).round(draw(st.integers(6, 15))).tolist()
+    labels = rng.integers(classes, size=samples).tolist()
+    groups = rng.permutation(GROUPS)[: samples - 1].tolist()
+    groups = [*groups, groups[0] if samples > 2 else "another"]
+    table: dict[str, Any] = {
+        "label": [names[label] if are_named else label for label in labels],
+        "group": groups,
+        "id": [f"case {k}" for k in range(samples)],
+    }
+    if form == "columns":
+        table |= {f"probability_{name}": [r[k] for r in scores] for k, name in enumerate(names)}
+    else:
+        name = "probabilities" if form == "list" else "y_prob"
+        table[name] = scores if form == "list" else [row[1] for row in scores]
+    if draw(st.booleans()):
+        table |= {"note": ['a, "b"; c\td|e\nf'] * samples, "age": [None] * samples}
+    order = {name: rng.integers(9) for name in table}
+    if not are_named:  # they count the columns
+        order |= {f"probability_{name}": 5 for name in names if form == "columns"}
+    frame = pd.DataFrame(table, dtype=object)[sorted(table, key=order.__getitem__)]
+    return Written(frame, names, labels, scores, groups, form, are_named)
+
+
+def in_json(table: pd.DataFrame, **options: Any) -> bytes:
+    return table.to_json(orient="records", double_precision=15, **options).encode()
+
+
+def in_excel(table: pd.DataFrame) -> bytes:
+    pytest.importorskip("openpyxl")
+    file = io.BytesIO()
+    table.to_excel(file, index=False)
+    return file.getvalue()
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    written=predictions_of_all_forms(),
+    kind=st.sampled_from(["csv"] * 8 + ["json", "jsonl", "parquet", "xlsx"]),
+    dialect=dialects(),
+    is_packed=st.booleans(),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
+    """As it was written, or refused where it may mean two things."""
+    table, columns = written.table, Columns()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"p.{kind}{'.gz' if is_packed else ''}"
+        data = {
+            "csv": lambda: dialect.write(table),
+            "json": lambda: in_json(table),
+            "jsonl": lambda: in_json(table, lines=True),
+            "parquet": lambda: table.infer_objects().to_parquet(),
+            "xlsx": lambda: in_excel(table),
+        }[kind]()
+        path.write_bytes(gzip.compress(data) if is_packed else data)
+        if written.form != "columns":
+            columns = Columns(class_names=written.class_names)
+            if written.form == "single" and written.are_named:
+                with pytest.raises(InputError, match=r"labels of two classes|--class-names"):
+                    read_predictions(path)
+        found = read_predictions(path, columns).ordered(written.class_names)
+    given = slice(1 if written.form == "single" else 0, None)  # the classes
+    expected = np.array(written.scores)[:, given]
+    np.testing.assert_allclose(found.scores[:, given], expected, rtol=0, atol=1e-14)
+    assert found.labels.tolist() == written.labels
+    assert [found.group_names[k] for k in found.groups] == written.groups
+    assert found.ids.tolist() == [f"case {k}" for k in range(len(expected))]
+
+
 # How mistakes are told ----------------------------------------------------------------------------
 
 
@@ -211,12 +623,12 @@ def test_logits_of_probabilities_and_back():
         (HEADING + "a,,.9,.1\n", "labels: expected a value, received none at line 2 (of 1 rows)"),
         (
             HEADING + 'a,HP,.9,.1\n"b\nb",SSA,.2\nc,SSA,.2,.8,.9\n',
-            "cannot be read as a table in UTF-8 (expected 4 cells in every line: line 4 has 3, "
+            "cannot be read as a table (expected 4 cells in every line: line 4 has 3, "
             "line 5 has 5)",
         ),
         ("", "expected a heading with the names of the columns in line 1, it is empty"),
         (HEADING, "expected at least one row, there is none"),
-        (HEADING.encode("utf-16"), "cannot be read as UTF-8; save it as CSV in UTF-8"),
+        (HEADING.encode("utf-16-le"), "is no text; save it as CSV in UTF-8"),
         (
             "label,HP,SSA\n1,.2,.8\n",
             "expected columns probability_CLASS or logit_CLASS, found 'label', 'HP', 'SSA'; "
@@ -283,7 +695,7 @@ def test_other_files_are_told(tmp_path):
         read_predictions(tmp_path / "none.csv")
     with pytest.raises(InputError, match=r"received a folder \(of a run: its predictions_vali"):
         read_predictions(tmp_path)
-    with pytest.raises(InputError, match="cannot be read as UTF-8; save it as CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"cannot be read as an Excel file .* ends in \.csv"):
         read_predictions(written(tmp_path, b"PK\x03\x04\x9c\xff\x00", "p.xlsx"))
     for name, what in (("p.npz", "NPZ"), ("p.parquet", "Parquet")):
         with pytest.raises(InputError, match=f"cannot be read as {what}"):

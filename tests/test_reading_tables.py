@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -98,15 +101,245 @@ ACCEPTED = {
     "more columns than cells in a cell's limit": lambda use: widened(
         text(use), ",".join(f"a_long_name_{i}" for i in range(20_000)), ",".join("1" * 20_000)
     ),
+    "vertical bars": lambda use: text(use, "|"),
+    "tabs and decimal commas": lambda use: text(use, "\t", ","),
+    "the ends of lines of old Macs": lambda use: text(use).replace("\n", "\r"),
+    "UTF-16, as Excel's Unicode text": lambda use: text(use, "\t").encode("utf-16"),
+    "UTF-16 of the other order": lambda use: ("\ufeff" + text(use)).encode("utf-16-be"),
+    "gzip": lambda use: gzip.compress(text(use).encode()),
+    "separators at the ends of all lines": lambda use: text(use).replace("\n", ",\n"),
+    "rows of blanks below": lambda use: (
+        text(use) + " \n" + " ,\t" * (len(frame(use).columns) - 1) + "\n\n"
+    ),
+    "an index without a name": lambda use: frame(use).to_csv(),
+    "other separators in the heading": lambda use: widened(text(use), "a|b;c|d;e|f|g|h", "x"),
+    "text and letters of Unicode": lambda use: widened(text(use), "\u00e4", "\u65e5\u672c"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
 @pytest.mark.parametrize("suffix", [".csv", ".DAT"])
+@pytest.mark.filterwarnings("error:.*table")
 def test_what_is_read_alike(use, tmp_path, kind, suffix):
-    path = tmp_path / f"table{suffix}"
-    path.write_bytes(ACCEPTED[kind](use).encode())
+    path, made = tmp_path / f"table{suffix}", ACCEPTED[kind](use)
+    path.write_bytes(made.encode() if isinstance(made, str) else made)
     assert use.read(path) == (LABELS, GROUPS)
+
+
+def as_lines(use: Use) -> str:
+    return "\n".join(map(json.dumps, frame(use).to_dict("records")))
+
+
+def as_excel(use: Use, path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    frame(use).to_excel(path, engine="openpyxl", index=False)
+
+
+OTHER_KINDS = {
+    "table.jsonl": lambda use, path: path.write_text(as_lines(use) + "\n\n"),
+    "list.ndjson": lambda use, path: path.write_text(frame(use).to_json(orient="records")),
+    "lines.json": lambda use, path: path.write_text(as_lines(use)),
+    "table.json.gz": lambda use, path: frame(use).to_json(path, orient="records"),
+    "table.csv.gz": lambda use, path: frame(use).to_csv(path, index=False),
+    "unpacked.csv.gz": lambda use, path: path.write_text(text(use)),
+    "gzip.tsv": lambda use, path: path.write_bytes(gzip.compress(text(use, "\t").encode())),
+    "parquet.csv": lambda use, path: frame(use).to_parquet(path),
+    "parquet_with_an_index.parquet": lambda use, path: frame(use).iloc[[0, 1, 2]].to_parquet(path),
+    "table.XLSX": as_excel,
+    "excel.csv": as_excel,
+    "excel.xls": as_excel,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_KINDS)
+@pytest.mark.filterwarnings("error:.*table")
+def test_other_kinds_are_read_alike(use, tmp_path, name):
+    OTHER_KINDS[name](use, tmp_path / "made")
+    (tmp_path / "made").rename(tmp_path / name)
+    assert use.read(tmp_path / name) == (LABELS, GROUPS)
+
+
+def test_excel_as_it_is(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    path, book = tmp_path / "table.xlsx", openpyxl.Workbook()
+    book.active.title = "first"
+    cells = [["label ", "group", "x"], ["NA", 12, 0.5], [None] * 3, ["b", "007", None], [" ", 1, 2]]
+    for row in cells:
+        book.active.append(row)
+    book.create_sheet("second").append(["other"])
+    book.save(path)
+    table = open_table(path)
+    with pytest.warns(UserWarning, match="sheet 'first' was read, the first of 2; 'NA' in 1 cell"):
+        table.read(["label", "group", "x"], numbers=["x"])
+    assert table.text("group").tolist() == ["12", "007", "1"]
+    np.testing.assert_array_equal(table.matrix(["x"])[:, 0], [0.5, np.nan, 2])
+    with pytest.raises(InputError, match=r"label: expected a value, received none at row 5 \(of 3"):
+        table.text("label")
+    book.active.delete_rows(1, 5)
+    book.save(path)
+    with pytest.raises(InputError, match="names of the columns in row 1 of sheet 'first', it"):
+        open_table(path)
+
+
+def changed(use: Use, column: str, values: list[str]) -> str:
+    return frame(use).assign(**{column: values}).to_csv(index=False)
+
+
+E_ACUTE = ("\u00e9", "e\u0301")  # one letter in the two forms of Unicode
+SAID = {
+    "Latin-1": (
+        lambda use: changed(use, "label", ["HP", "\u00e4", "HP"]).encode("latin-1"),
+        "read as Latin-1 (Windows-1252), as it is not in UTF-8",
+        (["HP", "\u00e4", "HP"], GROUPS),
+    ),
+    "spaces of several kinds": (
+        lambda use: changed(use, "group", ["007 ", "\t7", "\u00a0007"]),
+        "spaces around 3 cells of 'group' removed",
+        (LABELS, GROUPS),
+    ),
+    "a space beside none": (
+        lambda use: changed(use, "label", ["HP", "SSA", "HP "]),
+        "spaces around 1 cell of 'label' removed",
+        (LABELS, GROUPS),
+    ),
+    "integers and floats": (
+        lambda use: changed(use, "group", ["12", "7", "12.0"]),
+        "values of 'group' that are there with and without .0 taken as one",
+        (LABELS, ["12", "7", "12"]),
+    ),
+    "forms of Unicode": (
+        lambda use: changed(use, "group", [E_ACUTE[0], "7", E_ACUTE[1]]),
+        "values of 'group' that are there in two Unicode forms taken as one",
+        (LABELS, [E_ACUTE[0], "7", E_ACUTE[0]]),
+    ),
+    "capitals": (
+        lambda use: changed(use, "group", ["a", "A", "a"]),
+        "'a', 'A' of 'group', alike but for capitals, kept apart",
+        (LABELS, ["a", "A", "a"]),
+    ),
+    "what may be no value": (
+        lambda use: changed(use, "group", ["NA", "7", "NA"]),
+        "'NA' in 2 cells of 'group' taken as a name; leave cells without a value empty",
+        (LABELS, ["NA", "7", "NA"]),
+    ),
+    "all of it": (
+        lambda use: changed(use, "group", ["n/a", "12.0 ", "12"]),
+        "spaces around 1 cell of 'group' removed; values of 'group' that are there with and "
+        "without .0 taken as one; 'n/a' in 1 cell of 'group' taken as a name; leave cells without "
+        "a value empty",
+        (LABELS, ["n/a", "12", "12"]),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_what_is_changed_is_said_in_one_line(use, tmp_path, kind):
+    make, said, expected = SAID[kind]
+    path, made = tmp_path / "table.csv", make(use)
+    path.write_bytes(made.encode() if isinstance(made, str) else made)
+    if use.label == "labels" and expected[0] != LABELS:  # the classes of its columns
+        path.write_bytes(path.read_bytes().replace(b"SSA", "\u00e4".encode("latin-1")))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read = use.read(path)
+    assert read == expected
+    about_the_table = [str(w.message) for w in caught if "ignored" not in str(w.message)]
+    assert about_the_table == [f"{path}: {said}"]
+
+
+def test_names_that_are_not_one(tmp_path):
+    """Without a word: 007 is not 7, versions are no numbers, and a class may be called NA."""
+    path = tmp_path / "table.csv"
+    path.write_text("a,b,c,label,votes_NA,votes_x\n007,1.0,b,NA,1,0\n7,1.1,B,x,0,1\n")
+    table = open_table(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table.read(["a", "b", "c", "label"])
+    assert table.text("a").tolist() == ["007", "7"]
+    assert table.text("b").tolist() == ["1.0", "1.1"]
+    assert table.text("label").tolist() == ["NA", "x"]
+
+
+def test_indices_are_not_what_is_unused(tmp_path):
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"Unnamed: 0": [3], "label": ["a"], "age": [1]}).to_csv(path)
+    table = open_table(path)
+    assert table.unused(["label"]) == ("age",)
+    table.read(["Unnamed: 0"])
+    assert table.text("Unnamed: 0").tolist() == ["3"]
+
+
+NUMBERS = {
+    "empty": (["0.5", "", " ", "NA", "None", "<NA>", "n/a"], [0.5] + [np.nan] * 6),
+    "blanks and signs": ([" 0.5", "1e-3 ", "+2", "-.5"], [0.5, 0.001, 2, -0.5]),
+    "lists": (["[0.1, 0.9]", "[0.25 0.75]", "(1,0)"], [[0.1, 0.9], [0.25, 0.75], [1, 0]]),
+    "lists of NumPy": (["[1.  0.5\n 3. ]", "[ 1 2  3 ]"], [[1, 0.5, 3], [1, 2, 3]]),
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_numbers_as_text(tmp_path, kind, suffix):
+    texts, expected = NUMBERS[kind]
+    path = tmp_path / f"table.{suffix}"
+    table = pd.DataFrame({"x": texts, "y": "a"})
+    {
+        "csv": lambda: table.to_csv(path, index=False),
+        "json": lambda: table.to_json(path, orient="records"),
+        "parquet": lambda: table.to_parquet(path),
+    }[suffix]()
+    table = open_table(path)
+    table.read(["x", "y"], numbers=["x"])
+    np.testing.assert_array_equal(table.matrix(["x"]), np.reshape(expected, (len(texts), -1)))
+
+
+TYPES = {
+    "decimal": (pa.array([12, 7, 12], pa.decimal128(9, 2)), ["12", "7", "12"]),
+    "float16": (pa.array([12.0, 7.0, 12.0], pa.float16()), ["12", "7", "12"]),
+    "uint8": (pa.array([12, 7, 12], pa.uint8()), ["12", "7", "12"]),
+    "bool": (pa.array([True, False, True]), ["true", "false", "true"]),
+    "large integers": (pa.array([2.0**52 + 1, 7, 1]), ["4503599627370497", "7", "1"]),
+    "date": (pa.array([1, 2, 1], pa.date32()), ["1970-01-02", "1970-01-03", "1970-01-02"]),
+    "dictionary": (pa.array(["007", "7", "007"]).dictionary_encode(), GROUPS),
+    "large text": (pa.array(["007 ", "7", "007"], pa.large_string()), GROUPS),
+    "lists": (pa.array([[1], [2], [3]]), None),
+    "bytes": (pa.array([b"a", b"b", b"c"], pa.large_binary()), None),
+    "structs": (pa.array([{"a": 1}] * 3), None),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.filterwarnings("ignore:.*spaces around")
+def test_types_of_arrow(tmp_path, kind):
+    column, expected = TYPES[kind]
+    path = tmp_path / "table.parquet"
+    pyarrow.parquet.write_table(pa.table({"x": column}), path)
+    table = open_table(path)
+    if expected is None:
+        with pytest.raises(InputError, match="column 'x': expected text or numbers, it is of "):
+            table.read(["x"])
+    else:
+        table.read(["x"])
+        assert table.text("x").tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ([[0.1, 0.9], [0.5], [0.2, 0.8]], "lists of 2 numbers, .* received one of 1 at row 1"),
+        ([[0.1, 0.9], None, [0.2, 0.8]], "lists of 2 numbers, .* received one of 0 at row 1"),
+        ([["a"], ["b"]], "column 'x': expected numbers, it is of list<element: string>"),
+        ([{"a": 1.0}], "column 'x': expected numbers, it is of struct"),
+        (["[1, 2]", "[1, b]"], r"'x': expected numbers, received '\[1, 2\]' at rows 0 and 1"),
+        ([b"1"], "column 'x': expected numbers, it is of binary"),
+    ],
+)  # fmt: skip
+def test_lists_that_are_no_scores(tmp_path, lists, message):
+    pyarrow.parquet.write_table(pa.table({"x": lists}), tmp_path / "table.parquet")
+    table = open_table(tmp_path / "table.parquet")
+    table.read(["x"], numbers=["x"])
+    with pytest.raises(InputError, match=message):
+        table.matrix(["x"])
 
 
 def test_json(use, tmp_path):
@@ -139,23 +372,46 @@ REFUSED = {
     "empty": (lambda use: "", "expected a heading with the names of the columns in line 1"),
     "blank": (lambda use: "\n\n", "expected a heading with the names of the columns in line 1"),
     "no row": (lambda use: text(use).split("\n")[0], "expected at least one row, there is none"),
-    "UTF-16": (lambda use: text(use).encode("utf-16"), "cannot be read as UTF-8; save it as CSV"),
-    "Latin-1": (
-        lambda use: text(use).replace("SSA", "\u00e4").encode("latin-1"),
-        "cannot be read as UTF-8",
+    "half of UTF-16": (
+        lambda use: text(use).encode("utf-16")[:-1],
+        "cannot be read as UTF-16; save it as CSV in UTF-8",
     ),
-    "Latin-1, far below the heading": (
-        lambda use: (text(use) + text(use).split("\n", 1)[1] * 2000 + "\u00e4").encode("latin-1"),
-        "cannot be read as a table in UTF-8",
+    "UTF-16 without a mark": (
+        lambda use: text(use).encode("utf-16-le"),
+        "is no text; save it as CSV in UTF-8",
     ),
-    "a zip": (lambda use: b"PK\x03\x04\x14\x00\x9c\xe2", "cannot be read as UTF-8"),
+    "UTF-8 and Latin-1": (
+        lambda use: text(use).replace("HP", "\u00e4", 1).encode() + b"3.png,\xe4,1\n",
+        r"cannot be read as UTF-8 \(line 5\), nor as Latin-1; save it as CSV in UTF-8",
+    ),
+    "no character of Latin-1": (
+        lambda use: text(use).encode().replace(b"HP", b"\x81"),
+        r"cannot be read as UTF-8 \(line \d\), nor as Latin-1",
+    ),
+    "a control character": (
+        lambda use: text(use).encode().replace(b"HP", b"\xe4\x02"),
+        r"cannot be read as UTF-8 \(line \d\), nor as Latin-1",
+    ),
+    "a zip": (lambda use: b"PK\x03\x04\x14\x00\x9c\xe2", "is a zip archive; unpack it"),
+    "old Excel": (
+        lambda use: b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is an old or protected Excel file; save it as .xlsx, or save it as CSV",
+    ),
+    "half of a gzip": (
+        lambda use: gzip.compress(text(use).encode())[:-9],
+        "cannot be unpacked by gzip .*; copy or download it again",
+    ),
     "a row with a cell less": (
         lambda use: text(use).replace("1.png,", ""),
-        r"cannot be read as a table in UTF-8 \(expected \d cells in every line: line 3 has \d\)",
+        r"cannot be read as a table \(expected \d cells in every line: line 3 has \d\)",
     ),
     "rows with cells more": (
         lambda use: text(use).replace(",HP,", ",HP,HP,"),
         r"expected \d cells in every line: line 2 has \d, line 4 has \d\)",
+    ),
+    "R's names of rows": (
+        lambda use: text(use).replace("\n", "\n1,")[:-2],
+        r"line 2 has \d, .*; if the first of each line is its name, the heading needs one for th",
     ),
     "a needed column twice": (
         lambda use: widened(text(use), "label", "HP"),
@@ -302,3 +558,122 @@ def test_float32_of_parquet_stays(tmp_path):
     assert table.matrix(["a"]).dtype == np.float32
     assert table.matrix(["a", "b"]).dtype == np.float64
     assert table.text("b").tolist() == ["1", "2"]
+
+
+# Files that are broken ----------------------------------------------------------------------------
+
+
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """A file of each kind that can be read."""
+    use, made = USES["predictions"], {}
+    table = frame(use).assign(path=NAMES)
+    for suffix, write in {
+        ".csv": lambda path: table.to_csv(path, index=False),
+        ".csv.gz": lambda path: table.to_csv(path, index=False),
+        ".parquet": lambda path: table.to_parquet(path),
+        ".json": lambda path: table.to_json(path, orient="records"),
+        ".jsonl": lambda path: table.to_json(path, orient="records", lines=True),
+        ".xlsx": lambda path: table.to_excel(path, engine="openpyxl", index=False),
+        ".npz": lambda path: np.savez(path, logits=np.eye(2), labels=[0, 1], group=["a", "b"]),
+    }.items():
+        path = folder / f"whole{suffix}"
+        write(path)
+        made[suffix] = path.read_bytes()
+    return made
+
+
+def broken(whole: dict[str, bytes]) -> dict[str, bytes]:
+    rng = np.random.default_rng(0)
+    made = {
+        "empty": b"",
+        "one byte": b"a",
+        "zeros": bytes(1000),
+        "control characters": bytes(range(1, 32)) * 10,
+        "quotes": b'"' * 1001,
+        "an open quote": b'label,logit_a,logit_b,path\n"a,1,2,0.png\nb,1,2,1.png\n',
+        "separators": b",;\t|\n" * 10,
+        "half a character": "label,logit_a,logit_\u00e9".encode()[:-1],
+        "a surrogate": rb'[{"label": "\ud800", "path": "0.png", "logit_\ud800": 1}]',
+        "nested": b'[{"label": ' + b"[" * 400 + b"]" * 400 + b"}]",
+        "large numbers": b'[{"label": 1e999, "path": 1' + b"0" * 400 + b', "logit_a": -1e999}]',
+        "mixed": b'[{"label": [1], "path": {"a": 1}}, {"label": {}, "path": true}, {}]',
+        "an archive": b"PK\5\6" + bytes(18),
+        "an array": b"\x93NUMPY\x01\x00v\x00{}",
+        "noise": rng.bytes(3000),
+    }
+    for suffix, data in whole.items():
+        made[f"half of {suffix}"] = data[: len(data) // 2]
+        made[f"most of {suffix}"] = data[:-5]
+        for k in range(3):
+            noisy = bytearray(data)
+            for place in rng.integers(0, len(data), 8):
+                noisy[place] = rng.integers(256)
+            made[f"{suffix} with noise {k}"] = bytes(noisy)
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_broken_files_end_in_a_line(tmp_path):
+    """Whatever is in a file, and whatever it is called: it is read, or refused in one line."""
+    pytest.importorskip("openpyxl")
+    for name in NAMES:
+        (tmp_path / name).touch()
+    whole = whole_files(tmp_path)
+    contents = whole | broken(whole)
+    lines = []
+    for suffix in [".csv", ".tsv.gz", ".json", ".jsonl", ".parquet", ".xlsx", ".xls", ".npz", ""]:
+        path = tmp_path / f"labels{suffix}"
+        for what, data in contents.items():
+            path.write_bytes(data)
+            for read in (read_images, read_scores):
+                try:
+                    read(path)
+                except InputError as error:
+                    lines.append(str(error))
+                except Exception as error:
+                    pytest.fail(f"{what} as {suffix}: {type(error).__name__}: {error}")
+        path.unlink()
+    assert len(lines) > 500
+    assert [line for line in lines if "\n" in line or not line.startswith(str(tmp_path))] == []
+
+
+HOSTILE = {
+    "no UTF-8": os.fsdecode(b"\xff\xe4 table.csv"),
+    "two lines": "two\nlines.csv",
+    "markup": "[red]table.csv",
+    "a scheme": "file:table.csv",
+    "a partition": "label=3.parquet",
+    "a star": "*.csv",
+    "long": "a" * 251 + ".csv",
+    "too long": "a" * 300 + ".csv",
+    "zero": "a\0b.csv",
+    "no home": "~nobody-here/table.csv",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.filterwarnings("ignore")
+def test_hostile_names(use, tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / HOSTILE[kind]
+    if kind == "no home":
+        path = Path(HOSTILE[kind])
+    with pytest.raises(InputError) as caught:
+        use.read(path)
+    assert "\n" not in str(caught.value)
+    if kind in ("too long", "zero", "no home"):
+        return
+    if kind == "no UTF-8" and use is USES["images"]:  # runs name their data set in UTF-8
+        assert "expected names in UTF-8" in str(caught.value)
+        return
+    path.mkdir()
+    with pytest.raises(InputError, match="received a folder"):
+        use.read(path)
+    path.rmdir()
+    frame(use).to_parquet("made") if kind == "a partition" else Path("made").write_text(text(use))
+    Path("made").rename(path)
+    assert use.read(path) == (LABELS, GROUPS)
+    path.write_text("label\n")
+    with pytest.raises(InputError) as caught:
+        use.read(path)
+    assert "\n" not in str(caught.value)

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import holm, paired_bootstrap, permutation_test
+from lsplus_tf.metrics import METRICS, holm, paired_bootstrap, permutation_test
 from lsplus_tf.predictions import Predictions, ordered_as
+from lsplus_tf.predictions.predictions import of_one_kind
 
-METRICS = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
+COMPARED = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Matched(NamedTuple):
 
 
 def match(first: Predictions, second: Predictions) -> Matched:
-    """The cases that both have, in the order of the first.
+    """The cases that both have, in the order of the first, and what is known of them in both.
 
     Raises
     ------
@@ -74,6 +75,7 @@ def match(first: Predictions, second: Predictions) -> Matched:
             f"{second.source}: expected {len(first)} cases, as {first.source} has, received "
             f"{len(second)}; give both files a column id to match them by"
         )
+    first, second = of_one_kind(first, second)
     second = ordered_as(first, second, (first.source, second.source))
     return Matched(first, second, left_out, by)
 
@@ -84,7 +86,9 @@ def compare(
     """Paired differences with bootstrap intervals, and permutation tests with Holm's correction."""
     first, second, left_out, by = match(first, second)
     rows = []
-    for metric in METRICS:
+    for metric in COMPARED:
+        if not METRICS[metric].is_known_of(first):
+            continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
             paired = paired_bootstrap(metric, first, second, num_resamples=num_resamples, seed=seed)

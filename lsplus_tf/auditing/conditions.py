@@ -11,6 +11,8 @@ import numpy as np
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import METRIC_NAMES
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import METRICS
+from lsplus_tf.predictions import Predictions
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _WRITTEN = re.compile(r"\s*([a-z0-9_]+)(?:\.(low|high))?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
@@ -55,7 +57,22 @@ class Condition:
 
     def value(self, audit: Audit) -> float:
         """What is compared."""
+        self.check(audit.predictions)
         return float(audit.metrics[self.bound][self.metric])
+
+    def check(self, predictions: Predictions) -> None:
+        """Raise `InputError` if these predictions do not tell the metric."""
+        known = [
+            key
+            for key in METRIC_NAMES
+            if key not in METRICS or METRICS[key].is_known_of(predictions)
+        ]
+        if self.metric not in known:
+            raise InputError(
+                f"--fail-if: {self.metric} needs the probabilities of all classes, received the "
+                "predicted class and its confidence alone; give --probabilities or --logits, or a "
+                f"condition on one of {', '.join(known)}"
+            )
 
 
 def parse_condition(text: str) -> Condition:

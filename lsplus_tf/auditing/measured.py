@@ -18,14 +18,16 @@ from lsplus_tf.auditing.automatic import Automatic, automatic_share
 from lsplus_tf.auditing.chance import Chance, ece_by_chance
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
-from lsplus_tf.auditing.gaps import (
-    Estimate,
-    gap_estimate,
-    gaps_by_part,
-)
+from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
 from lsplus_tf.errors import InputError, check_count, check_level
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions, as_predictions
+
+_GIVEN_AS = {
+    "probabilities": "probabilities",
+    "logits": "logits",
+    "confidence": "predicted class and confidence",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Audit:
     predictions : Predictions
     metrics : DataFrame
         value, low and high, as fractions, of "gap" (mean confidence less accuracy), the metrics of
-        :func:`lsplus_tf.evaluate` in the standard convention, and "coverage" at the error rate.
+        :func:`lsplus_tf.evaluate` in the standard convention, and "coverage" at the error rate; of
+        the predicted class and its confidence alone, those that need no more.
     paper_metrics : dict or None
         Those of :func:`lsplus_tf.evaluate` in the paper's convention, if they were asked for.
     gap : Estimate
@@ -67,7 +70,7 @@ class Audit:
         The gap by predicted class and subgroup.
     automatic : Automatic
     calibrators : CrossFit or None
-        None where there are too few cases.
+        None where there are too few cases, and of the confidence alone.
     votes : Votes or None
     comparison : Comparison or None
     second : Predictions or None
@@ -161,11 +164,13 @@ def _audit(
     for given in (predictions, second):
         if given is not None:
             _check(given)
+            if paper:  # it tells ties of the largest probability apart
+                given.need("probabilities")
     check_level("error_rate", error_rate)
     settings = {
         "predictions": predictions.source or "arrays",
         **_digest(predictions),
-        "given as": predictions.kind,
+        "given as": _GIVEN_AS[predictions.kind],
         "accepted error rate": f"{error_rate:g}",
         "bootstrap resamples": str(num_resamples),
         "seed": str(seed),
@@ -191,12 +196,16 @@ def _audit(
         ece_by_chance(predictions, seed),
         gaps_by_part(predictions),
         automatic,
-        cross_fit(predictions, num_resamples=num_resamples, seed=seed),
+        (
+            None
+            if predictions.kind == "confidence"
+            else cross_fit(predictions, num_resamples=num_resamples, seed=seed)
+        ),
         _votes(predictions, confidence),
         comparison,
         second,
         settings,
-        _notes(predictions),
+        _notes(predictions, second),
     )
 
 
@@ -214,7 +223,11 @@ def _metrics(
     seed: int,
 ) -> pd.DataFrame:
     """value, low and high of the gap and all metrics."""
-    records = [record for record in metrics.METRICS.values() if record.evaluated]
+    records = [
+        record
+        for record in metrics.METRICS.values()
+        if record.evaluated and record.is_known_of(predictions)
+    ]
     found = intervals_of(
         records,
         predictions,
@@ -231,9 +244,39 @@ def _metrics(
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _notes(predictions: Predictions) -> list[str]:
+def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
     """What the reader should know of the cases."""
     notes = []
+    if predictions.kind == "confidence":
+        missing = [r.name for r in metrics.METRICS.values() if r.evaluated and r.needs == "all"]
+        note = (
+            f"Not measured: {', '.join(missing)}, calibrators, and each class's own probability. "
+            "They need the probabilities of all classes; this is the predicted class and its "
+            "confidence alone."
+        )
+        if len(predictions.class_names) == 2:
+            note += (
+                f" If there are these two classes and no other, that of "
+                f"{predictions.class_names[1]} follows: the confidence where it is predicted, and "
+                "1 less it elsewhere."
+            )
+        notes.append(note)
+    elif second is not None and second.kind == "confidence":
+        notes.append(
+            f"Of {second.name} the predicted class and its confidence alone are known: the two are "
+            "compared on what these tell."
+        )
+    impossible = (
+        np.count_nonzero(predictions.true_probability == 0)
+        if predictions.kind == "probabilities"
+        else 0
+    )
+    if impossible:
+        notes.append(
+            f"In {impossible:,} of {len(predictions):,} cases the true class has the probability "
+            "0, as rounding makes it: they decide the negative log-likelihood, and calibrators "
+            "that take logarithms. More decimals, or logits, mend that."
+        )
     if predictions.unused:
         note = f"Columns not used: {shortened(predictions.unused)}."
         if predictions.groups is None:
@@ -245,10 +288,10 @@ def _notes(predictions: Predictions) -> list[str]:
     absent = [name for name, count in counts if not count]
     if absent:
         which = "class" if len(absent) == 1 else "the classes"
-        notes.append(
-            f"No case is of {which} {shortened(absent)}: the AUROC is not defined, and some "
-            "calibrators cannot be fitted."
-        )
+        note = f"No case is of {which} {shortened(absent)}"
+        if predictions.kind != "confidence":
+            note += ": the AUROC is not defined, and some calibrators cannot be fitted"
+        notes.append(f"{note}.")
     return notes
 
 

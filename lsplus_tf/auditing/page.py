@@ -89,16 +89,6 @@ def _reliability(audit: Audit) -> Section:
                 f"Histogram of the confidence of {title} in right and in wrong predictions.",
             )
         )
-    ax = plots.classwise_reliability(
-        predictions,
-        class_names=[*map(_literal, predictions.class_names)],
-    )
-    by_class = draw(
-        _figure(ax),
-        "Observed share of each class against the probability that it was given.",
-        "Class by class, over all cases: how often a case is of the class, against the "
-        "probability that it was given.",
-    )
     blocks: list[Block] = [
         Text(
             "Bars are the accuracy of cases of similar confidence, hatched is what is missing to "
@@ -106,8 +96,16 @@ def _reliability(audit: Audit) -> Section:
             "before the bars."
         ),
         Pictures([*diagrams, *densities]),
-        by_class,
     ]
+    if predictions.kind != "confidence":
+        names = [*map(_literal, predictions.class_names)]
+        by_class = draw(
+            _figure(plots.classwise_reliability(predictions, class_names=names)),
+            "Observed share of each class against the probability that it was given.",
+            "Class by class, over all cases: how often a case is of the class, against the "
+            "probability that it was given.",
+        )
+        blocks.append(by_class)
     return Section("Confidence and accuracy", blocks)
 
 
@@ -165,10 +163,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
     ends = np.concatenate([gaps, low[~wide], high[~wide], [0.0]])
     margin = 0.05 * np.ptp(ends[~np.isnan(ends)]) or 1.0
     ax.set_xlim(np.nanmin(ends) - margin, np.nanmax(ends) + margin)
-    names = [
-        part if by == "predicted class" else f"{by}: {part}"
-        for by, part in zip(table["by"], table["part"], strict=True)
-    ]
+    names = [shown.part_name(by, part) for by, part in zip(table["by"], table["part"], strict=True)]
     ax.set_yticks(
         places, [_literal(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
     )

@@ -11,22 +11,26 @@ from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, p_text, perce
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Cell, Table
 
-_ABOUT_METRICS = (
-    "ECE, ACE and SCE with 15 bins; Brier score summed over classes; negative log-likelihood in "
-    "nats; R-AUC is the area under the retention curve. The intervals of the ECE, ACE and SCE are "
-    "reflected: the value less the resamples' deviations, because a calibration error of few cases "
-    "is too large, and that of their resamples larger still."
-)
-_ABOUT_OUTSIDE = (
-    "* The value is outside its interval: the metric of so few cases is biased by more than it "
-    "varies. Of the ECE, ACE and SCE the interval is the better guess. "
-)
-
 
 def about_metrics(audit: Audit) -> str:
     """What to know of the numbers in :func:`metrics_table`."""
-    outside = any(_leaves_out(*row[1:]) for row in audit.metrics.itertuples())
-    return (_ABOUT_OUTSIDE if outside else "") + _ABOUT_METRICS
+    keys = audit.metrics.index
+    *names, last = (METRICS[key].name for key in ("ece", "ace", "sce") if key in keys)
+    binned = f"{', '.join(names)} and {last}"
+    text = ""
+    if any(_leaves_out(*row[1:]) for row in audit.metrics.itertuples()):
+        text = (
+            "* The value is outside its interval: the metric of so few cases is biased by more "
+            f"than it varies. Of the {binned} the interval is the better guess. "
+        )
+    text += f"{binned} with 15 bins; "
+    if "brier" in keys:
+        text += "Brier score summed over classes; negative log-likelihood in nats; "
+    return text + (
+        f"R-AUC is the area under the retention curve. The intervals of the {binned} are "
+        "reflected: the value less the resamples' deviations, because a calibration error of few "
+        "cases is too large, and that of their resamples larger still."
+    )
 
 
 def _leaves_out(value: float, low: float, high: float) -> bool:
@@ -85,12 +89,11 @@ def votes_table(votes: Votes) -> Table:
     )
 
 
-def parts_table(audit: Audit) -> Table:
-    """The gap by predicted class and subgroup."""
+def parts_table(audit: Audit, *, joined: bool = False) -> Table:
+    """The gap by predicted class and subgroup; `joined`, the subgroup is named with its part."""
     rows = [
         [
-            part,
-            by,
+            *([part_name(by, part)] if joined else [part, by]),
             Cell(f"{cases:,}", cases),
             Cell(percent(confidence), confidence),
             Cell(percent(accuracy), accuracy),
@@ -103,7 +106,14 @@ def parts_table(audit: Audit) -> Table:
         )
     ]
     headings = ["Part", "By", "Cases", "Confidence", "Accuracy", "Gap", "95% interval", "p (Holm)"]
+    if joined:
+        headings.remove("By")
     return Table("Parts of the cases", headings, rows)
+
+
+def part_name(by: str, part: str) -> str:
+    """A part with what it is a part by."""
+    return part if by == "predicted class" else f"{by}: {part}"
 
 
 def automatic_table(audit: Audit) -> Table:

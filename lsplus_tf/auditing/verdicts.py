@@ -78,7 +78,9 @@ def verdict(audit: Audit) -> list[Finding]:
     if is_too_small(audit):
         findings = [_too_small(audit)]
     else:
-        findings = [_gap(audit), _ece(audit), _parts(audit), _automatic(audit), _calibrator(audit)]
+        findings = [_gap(audit), _ece(audit), _parts(audit), _automatic(audit)]
+        if audit.predictions.kind != "confidence":
+            findings.append(_calibrator(audit))
         if audit.votes is not None:
             findings.append(_votes(audit, audit.votes.gap))
     if audit.comparison is not None:

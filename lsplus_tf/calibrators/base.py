@@ -123,7 +123,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
                 f"classes, received {samples}; TemperatureScaling needs one"
             )
         if self._needs_every_class:
-            self._refuse_absent_classes(true_classes, num_classes)
+            self._refuse_absent_classes(given)
         self._fit(checked, true_classes)
         self.n_classes_ = num_classes
         self.classes_ = np.arange(num_classes)
@@ -298,11 +298,11 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             )
         return checked
 
-    def _refuse_absent_classes(self, labels: NDArray[np.int64], num_classes: int) -> None:
-        absent = np.flatnonzero(np.bincount(labels, minlength=num_classes) == 0)
-        if absent.size:
-            classes = "class" if absent.size == 1 else "classes"
-            listed = ", ".join(map(str, absent[:8])) + (", ..." if absent.size > 8 else "")
+    def _refuse_absent_classes(self, given: Predictions) -> None:
+        absent = [given.class_names[k] for k in np.flatnonzero(given.class_counts == 0)]
+        if absent:
+            classes = "class" if len(absent) == 1 else "classes"
+            listed = ", ".join(absent[:8]) + (", ..." if len(absent) > 8 else "")
             raise InputError(
                 f"labels: {type(self).__name__} needs samples of every class, received none of "
                 f"{classes} {listed}; TemperatureScaling does not"

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import (
     ClassNames,
+    ConfidenceColumn,
     GroupColumn,
     IdColumn,
     LabelColumn,
     Logits,
+    Normalize,
+    PredictedColumn,
     PredictionsFile,
     Probabilities,
     SplitColumn,
@@ -31,6 +36,9 @@ if TYPE_CHECKING:
 
 _SIGNS = {"good": "[green]✓[/]", "bad": "[red]![/]", "unsure": "[yellow]?[/]", "fact": "[blue]i[/]"}
 _MOST_ROWS = 20
+# Columns that are on the page alone, and those that a narrow terminal leaves to it, in this order.
+_NEVER = ("Brier", "NLL", "ACC", "Note")
+_SPARE = ("p", "Confidence", "Accuracy", "ECE")
 
 
 def audit(
@@ -65,6 +73,8 @@ def audit(
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     probabilities: Probabilities = None,
     logits: Logits = None,
+    predicted: PredictedColumn = None,
+    confidence: ConfidenceColumn = None,
     label: LabelColumn = None,
     id_column: IdColumn = None,
     group: GroupColumn = None,
@@ -80,14 +90,15 @@ def audit(
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
+    normalize: Normalize = False,
 ) -> None:
     """Say how far the confidence in FILE can be relied on, and how sure that is.
 
     FILE has the true label and the probabilities or logits of any model, from any framework, a
-    row for each case. Told are the gap between confidence and accuracy, over all, by class and by
-    subgroup, beside what chance makes of it; the share of cases that could be decided
-    automatically; and which calibrator helps on held-out folds; all with 95% intervals. With
-    FILE2, the two are compared on the same cases.
+    row for each case; or the predicted class and its confidence alone. The audit reports the gap
+    between confidence and accuracy, over all, by class and by subgroup, beside what chance makes
+    of it; the share of cases that could be decided automatically; and which calibrator helps on
+    held-out folds; all with 95% intervals. With FILE2, the two are compared on the same cases.
 
     The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
     be used, and for an --out that cannot be written.
@@ -104,6 +115,8 @@ def audit(
     columns = Columns(
         probabilities=probabilities,
         logits=logits,
+        predicted=predicted,
+        confidence=confidence,
         label=label,
         id=id_column,
         group=group,
@@ -112,10 +125,13 @@ def audit(
         subgroups=subgroup or (),
         take_split=take_split,
         class_names=names(class_names),
+        normalize=normalize,
     )
-    console = Console()
+    console = terminal()
     with console.status("reading ..."):
         predictions = read_predictions(file, columns)
+        for condition in conditions:
+            condition.check(predictions)
         other = None if second is None else read_predictions(second, columns)
     with console.status("measuring ..."):
         result = auditing.audit(
@@ -151,23 +167,34 @@ def _print(console: Console, result: Audit) -> None:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(_SIGNS[finding.tone], escape(finding.text))
         console.print(Padding(grid, (0, 0, 1, 0)), highlight=False)
-    console.print(_rich(shown.metrics_table(result)))
+    tables = [shown.metrics_table(result)]
     if result.votes is not None:
-        console.print(_rich(shown.votes_table(result.votes)))
+        tables.append(shown.votes_table(result.votes))
     if result.paper_metrics is not None:
-        console.print(_rich(shown.paper_table(result.paper_metrics)))
-    console.print(_rich(shown.parts_table(result)))
+        tables.append(shown.paper_table(result.paper_metrics))
+    tables.append(shown.parts_table(result, joined=True))
     if result.calibrators is not None:
-        console.print(_rich(shown.calibrators_table(result.calibrators), columns=5))
+        tables.append(shown.calibrators_table(result.calibrators))
     if result.comparison is not None:
-        console.print(_rich(shown.comparison_table(result.comparison)))
+        tables.append(shown.comparison_table(result.comparison))
+    for table in tables:
+        console.print(_rich(table, console.width))
     console.print(shown.about_metrics(result), highlight=False, style="dim")
     for note in result.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
 
 
-def _rich(table: PageTable, columns: int | None = None) -> Table:
-    """The first columns and rows of a table for the terminal."""
+def _rich(table: PageTable, width: int) -> Table:
+    """A table for a terminal of this width: without its spare columns where it is narrow.
+
+    What the rows are called is never cut.
+    """
+    rows = [[cell.text for cell in row] for row in table.cells[:_MOST_ROWS]]
+    widths = [max(map(cell_len, column)) for column in zip(table.headings, *rows, strict=True)]
+    columns = [k for k, heading in enumerate(table.headings) if heading not in _NEVER]
+    for spare in _SPARE:
+        if sum(widths[k] + 3 for k in columns) + 1 > width:
+            columns = [k for k in columns if table.headings[k] != spare]
     more = len(table.rows) - _MOST_ROWS
     drawn = Table(
         title=table.caption,
@@ -175,8 +202,13 @@ def _rich(table: PageTable, columns: int | None = None) -> Table:
         caption=f"and {more} more: see --out" if more > 0 else None,
         caption_justify="left",
     )
-    for heading, numeric in zip(table.headings[:columns], table.numeric, strict=False):
-        drawn.add_column(heading, justify="right" if numeric else "left")
-    for row in table.cells[:_MOST_ROWS]:
-        drawn.add_row(*(escape(cell.text) for cell in row[:columns]))
+    for k in columns:
+        drawn.add_column(
+            table.headings[k],
+            justify="right" if table.numeric[k] else "left",
+            overflow="fold",
+            min_width=min(widths[k], width // 3) if k == 0 else None,
+        )
+    for row in rows:
+        drawn.add_row(*(escape(row[k]) for k in columns))
     return drawn

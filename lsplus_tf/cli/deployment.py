@@ -22,6 +22,7 @@ from lsplus_tf.cli.options import (
     LabelColumn,
     Logits,
     ModelClassNames,
+    Normalize,
     Probabilities,
     ScalingOption,
     SplitColumn,
@@ -63,6 +64,7 @@ def calibrate(
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
+    normalize: Normalize = False,
 ) -> None:
     """Fit a calibrator to the predictions in FILE, and say what it changes on held-out folds.
 
@@ -91,6 +93,7 @@ def calibrate(
         split=split,
         take_split=take_split,
         class_names=names(class_names),
+        normalize=normalize,
     )
     predictions = read_predictions(file, columns)
     if file.name == "predictions_test.npz":
@@ -100,6 +103,7 @@ def calibrate(
             stacklevel=1,
         )
     kind = CALIBRATORS[method]
+    predictions.need("probabilities")
     kind.check_takes(predictions.kind, "--method")
     calibrator = kind().fit(predictions)
     console = terminal()

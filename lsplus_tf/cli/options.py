@@ -35,7 +35,7 @@ _COLUMNS = "Columns of the file"
 PredictionsFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
+        help="Predictions and labels: .csv, .xlsx, .parquet, .json, .jsonl or .npz; also a run's "
         "predictions_test.npz.",
         metavar="FILE",
     ),
@@ -43,7 +43,7 @@ PredictionsFile = Annotated[
 CalibrationFile = Annotated[
     Path,
     typer.Argument(
-        help="Predictions and labels: .csv, .parquet, .json or .npz; also a run's "
+        help="Predictions and labels: .csv, .xlsx, .parquet, .json, .jsonl or .npz; also a run's "
         "predictions_validation.npz.",
         metavar="FILE",
     ),
@@ -52,7 +52,8 @@ Probabilities = Annotated[
     str | None,
     typer.Option(
         help="Columns of probabilities: a name with a star for the class, such as 'p_*', or all "
-        "of them, as HP,SSA. One column is of the second of two classes.",
+        "of them, as HP,SSA. One column is of the second of two classes, or of that in SSA=COLUMN, "
+        "or has a list in each cell.",
         metavar="COLUMNS",
         show_default="probability_*",
         rich_help_panel=_COLUMNS,
@@ -64,6 +65,26 @@ Logits = Annotated[
         help="Columns of logits, instead.",
         metavar="COLUMNS",
         show_default="logit_*",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+PredictedColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--predicted",
+        help="Instead, where no more is known: the predicted class, with --confidence.",
+        metavar="COLUMN",
+        show_default="predicted",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+ConfidenceColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--confidence",
+        help="The probability of the predicted class, with --predicted.",
+        metavar="COLUMN",
+        show_default="confidence",
         rich_help_panel=_COLUMNS,
     ),
 ]
@@ -125,9 +146,18 @@ TakeSplit = Annotated[
 ClassNames = Annotated[
     str | None,
     typer.Option(
-        help="The classes in the order of the columns, separated by commas.",
+        help="The classes in the order of the columns, separated by commas; of one column of "
+        "scores NEGATIVE,POSITIVE.",
         metavar="A,B",
         show_default="as the file calls them",
+        rich_help_panel=_COLUMNS,
+    ),
+]
+Normalize = Annotated[
+    bool,
+    typer.Option(
+        "--normalize",
+        help="Divide each row of probabilities by its sum, such as percentages.",
         rich_help_panel=_COLUMNS,
     ),
 ]

@@ -107,10 +107,14 @@ def find_below(root: str | Path, start: str = "") -> Found:
     Raises
     ------
     InputError
-        As of `look_into`.
+        As of `look_into`; or if `start` is a link that leads up.
     """
     found = Found()
     real = os.path.realpath(os.path.join(root, start))
+    if start and _holds(real, os.path.realpath(root)):
+        raise InputError(
+            f"{shown(os.path.join(root, start))}: the link leads up, to {shown(real)}; remove it"
+        )
     followed: set[str] = set()
     waiting = [start]
     while waiting:
@@ -138,13 +142,17 @@ def _parts(path: str) -> list[str]:
 
 def _is_found_anyway(target: str, start: str) -> bool:
     """Whether a folder holds `start`, or lies below it where it is looked at."""
-    if f"{start}{os.sep}".startswith(target.rstrip(os.sep) + os.sep):
+    if _holds(target, start):
         return True
-    below = target.removeprefix(start.rstrip(os.sep) + os.sep)
-    if below == target:
+    if not _holds(start, target):
         return False
-    names = below.lower().split(os.sep)
+    names = os.path.relpath(target, start).lower().split(os.sep)
     return not any(name[0] == "." or name in _OF_THE_SYSTEM for name in names)
+
+
+def _holds(folder: str, path: str) -> bool:
+    """Whether a path is the folder, or lies below it."""
+    return f"{path}{os.sep}".startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def check_encoding(path: str | Path) -> None:

@@ -19,7 +19,7 @@ from lsplus_tf.datasets.finding import Found, check_encoding, find_below, look_i
 from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, match_splits, split_meanings
 from lsplus_tf.errors import InputError, MissingDataError
-from lsplus_tf.files import expanded
+from lsplus_tf.files import expanded, shown
 
 
 def list_folder(settings: Dataset) -> FileList:
@@ -52,7 +52,8 @@ def list_folder(settings: Dataset) -> FileList:
         if folder:
             outside += [f"{folder}/{image}" for image in here.images]
         parts[part] = _by_class(root, folder, here.folders)
-    _refuse_other_layouts(parts, part_folders, name)
+    _refuse_splits_within(parts, part_folders, name)
+    _refuse_other_depths(parts["train"], part_folders["train"], name)
     class_names = tuple(sorted(parts["train"]))
     _check_classes(parts, part_folders, name)
     ids: list[str] = []
@@ -121,13 +122,12 @@ def _all(parts: dict[str, dict[str, Found]]) -> Iterator[Found]:
     return (found for by_class in parts.values() for found in by_class.values())
 
 
-def _refuse_other_layouts(
+def _refuse_splits_within(
     parts: dict[str, dict[str, Found]], part_folders: dict[str, str], name: str
 ) -> None:
-    """Refuse folders whose classes or splits lie at another depth, and say where."""
+    """Refuse folders called as splits in the folders of classes, and say what is meant."""
     has_splits = "" not in part_folders.values()
-    # The folders that hold folders called as a split, and the latter's names.
-    holders: dict[str, set[str]] = {}
+    holders: dict[str, set[str]] = {}  # folders, and those in them that are called as a split
     for found in _all(parts):
         for image in found.images:
             folders = image.split("/")[:-1]
@@ -135,48 +135,50 @@ def _refuse_other_layouts(
                 if folders[depth].lower() in SPLIT_NAMES:
                     holders.setdefault("/".join(folders[:depth]), set()).add(folders[depth])
                     break
-    if holders:
-        least = min(holder.count("/") for holder in holders)
-        first, *more = sorted(holder for holder in holders if holder.count("/") == least)
-        inside = sorted(holders[first])
-        listed = ", ".join(f"{first}/{split}" for split in inside)
-        if has_splits:
-            raise InputError(
-                f"{name}: folders called as splits lie within a class: {listed}; move their images "
-                "up, or rename the folders"
-            )
-        deeper = f"{name.rstrip('/')}/{first}"
-        is_set = "train" in {SPLIT_NAMES[split.lower()] for split in inside}
-        if is_set and not more:
-            raise InputError(f"{name}: the splits lie one level deeper: {listed}; name {deeper}")
-        alternative = f", or, of several data sets, name one: {deeper}"
+    if not holders:
+        return
+    least = min(holder.count("/") for holder in holders)
+    first, *more = sorted(holder for holder in holders if holder.count("/") == least)
+    inside = sorted(holders[first])
+    listed = ", ".join(f"{first}/{split}" for split in inside)
+    if has_splits:
         raise InputError(
-            f"{name}: expected PATH/train/CLASS/*, found splits below classes: {listed}; put the "
-            f"split's folder around the class's{alternative if is_set else ''}, or make a table of "
-            "the images (csv:FILE)"
+            f"{name}: folders called as splits lie within a class: {listed}; move their images "
+            "up, or rename the folders"
         )
-    by_class = parts["train"]
+    deeper = f"{name.rstrip('/')}/{first}"
+    is_set = "train" in {SPLIT_NAMES[split.lower()] for split in inside}
+    if is_set and not more:
+        raise InputError(f"{name}: the splits lie one level deeper: {listed}; name {deeper}")
+    alternative = f", or, of several data sets, name one: {deeper}" if is_set else ""
+    raise InputError(
+        f"{name}: expected PATH/train/CLASS/*, found splits below classes: {listed}; put the "
+        f"split's folder around the class's{alternative}, or make a table of the images (csv:FILE)"
+    )
+
+
+def _refuse_other_depths(by_class: dict[str, Found], part_folder: str, name: str) -> None:
+    """Refuse a folder around the classes, or in one of them, in place of that of the classes."""
     if {class_name.lower() for class_name in by_class} == {"images", "masks"}:
         raise InputError(
             f"{name}: expected one folder per class, found images and their masks; name the folder "
             "above, if its folders are the classes, or make a table of the images (csv:FILE)"
         )
-    if len(by_class) == 1:
-        ((only, found),) = by_class.items()
-        depth = 1 + has_splits
-        below = {image.split("/")[depth] for image in found.images if image.count("/") > depth}
-        if len(below) > 1 and all(image.count("/") > depth for image in found.images):
-            few = ", ".join(sorted(below)[:3]) + (", ..." if len(below) > 3 else "")
-            where = f"{part_folders['train']}/{only}" if has_splits else only
-            remedy = (
-                f"move these up into {part_folders['train']}/"
-                if has_splits
-                else f"name {name.rstrip('/')}/{only}"
-            )
-            raise InputError(
-                f"{name}: expected at least two class folders, found {where}/ alone, with the "
-                f"folders {few}; if these are the classes, {remedy}"
-            )
+    if len(by_class) != 1:
+        return
+    ((only, found),) = by_class.items()
+    where = f"{part_folder}/{only}" if part_folder else only
+    depth = where.count("/") + 1
+    below = {image.split("/")[depth] for image in found.images if image.count("/") > depth}
+    direct = any(image.count("/") == depth for image in found.images)
+    if len(below) > 1 and not direct:
+        few = ", ".join(sorted(below)[:3]) + (", ..." if len(below) > 3 else "")
+        up = f"move these up into {part_folder}/"
+        remedy = up if part_folder else f"name {name.rstrip('/')}/{only}"
+        raise InputError(
+            f"{name}: expected at least two class folders, found {where}/ alone, with the "
+            f"folders {few}; if these are the classes, {remedy}"
+        )
 
 
 def _check_classes(
@@ -213,7 +215,7 @@ def _said_of_others(outside: list[str], others: list[str]) -> str:
     ignored = outside + others
     if not ignored:
         return ""
-    example = min(ignored).encode("utf-8", "backslashreplace").decode()
+    example = shown(min(ignored))
     return (
         f"{len(ignored)} files that are no images in a class folder are ignored, such as {example}"
     )

@@ -25,7 +25,6 @@ warning. A cell of these that is empty is refused.
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import warnings
 from collections.abc import Iterable
@@ -41,7 +40,7 @@ from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, class_order, one_hot
 from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, listed, open_table
 
@@ -88,17 +87,15 @@ def list_table(settings: Dataset) -> FileList:
     """
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     check_encoding(path)
-    if not os.path.exists(path):  # nor can be, if its name is too long
-        raise MissingDataError(f"{path}: expected {LABELS_FILE}, there is none")
     table = open_table(path, LABELS_FILE)
     columns, said = _choose_columns(table, settings)
-    if columns.one_hot:
+    if columns.label is not None:
+        class_names = class_order(table.text(columns.label))
+        labels = table.classes(columns.label, class_names)
+    else:
         class_names = columns.one_hot
         labels = one_hot(table, class_names, columns.path)
         _refuse_empty_classes(table, class_names, labels)
-    else:
-        class_names = class_order(table.text(columns.label))
-        labels = table.classes(columns.label, class_names)
     parts = _parts(table, columns.split)
     groups = None if columns.group is None else table.text(columns.group).to_numpy(np.str_)
     votes = _votes(table, columns.votes, class_names)
@@ -114,7 +111,7 @@ def list_table(settings: Dataset) -> FileList:
             f"{len(images.without_row)} images have no row, such as {images.without_row[0]}; add "
             "them or set dataset.unlisted=ignore"
         )
-    others = [name for name in table.names if name not in columns.used]
+    others = [n for n in table.names if n not in columns.used and not _is_index(n)]
     if others:
         hint = ""
         if columns.group is None and settings.group_column is None:
@@ -122,7 +119,8 @@ def list_table(settings: Dataset) -> FileList:
         said.append(f"other columns are ignored: {', '.join(others)}{hint}")
     if said:
         warnings.warn(f"{settings.name}: {'; '.join(said)}", stacklevel=4)
-    if same := alike(class_names):
+    # Of a column of labels the reader has said it.
+    if columns.one_hot and (same := alike(class_names)):
         warnings.warn(f"{settings.name}: {same}", stacklevel=4)
     return files
 
@@ -132,7 +130,7 @@ class _Columns:
     """The columns that play a part."""
 
     path: str
-    label: str
+    label: str | None
     one_hot: tuple[str, ...]  # in place of the label
     group: str | None
     split: str | None
@@ -151,17 +149,18 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     ones = settings.label_columns
     for name in ones:
         _refuse_unknown(table, "label_columns", name)
-    label = "" if ones or not labels else _only(table, "label", labels)
+    label = None if ones or not labels else _only(table, "label", labels)
     groups = _candidates(table, "group", settings.group_column)
     splits = _candidates(table, "split", settings.split_column)
     rest = []
-    if not (label or ones):
-        rest = [n for n in table.names if n not in {path, *groups, *splits, *votes}]
-    wanted = [name for name in (path, label, *ones, *groups, *splits, *rest, *votes) if name]
-    table.read(wanted)
+    if label is None and not ones:
+        used = {path, *groups, *splits, *votes}
+        rest = [name for name in table.names if name not in used and not _is_index(name)]
+    wanted = (path, label, *ones, *groups, *splits, *rest, *votes)
+    table.read(name for name in wanted if name is not None)
     if rest:
         ones = _ones(table, rest)
-    if not (label or ones):
+    if label is None and not ones:
         alternative = ", or dataset.label_columns for one column of 0 and 1 per class"
         raise _no_column(table, "label", alternative)
     group = _coarsest(table, groups)
@@ -170,13 +169,13 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
         missing = table.values(group).isna().to_numpy()
         table.refuse(missing, group, "a value, or dataset.group_column='' for no groups")
     taken = [f"{path} as path"] if path not in ("path", settings.path_column) else []
-    if label and label not in ("label", settings.label_column):
+    if label is not None and label not in ("label", settings.label_column):
         taken.append(f"{label} as label")
     if ones and not settings.label_columns:
         taken.append(f"{', '.join(ones)} as classes")
-    if group and group not in ("group", settings.group_column):
+    if group is not None and group not in ("group", settings.group_column):
         taken.append(f"{group} as group")
-    if split and split not in ("split", settings.split_column):
+    if split is not None and split not in ("split", settings.split_column):
         taken.append(f"{split} as split")
     said = [f"took {', '.join(taken)}"] if taken else []
     return _Columns(path, label, ones, group, split, votes), said
@@ -197,6 +196,11 @@ def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
 
 def _plain_name(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _is_index(name: str) -> bool:
+    """Whether it is what pandas calls a column of row numbers that has no name."""
+    return re.fullmatch(r"|Unnamed: ?[0-9]+", name) is not None
 
 
 def _refuse_unknown(table: Table, option: str, name: str) -> None:

@@ -190,5 +190,6 @@ RECORDS = (
         value=lambda predictions, _: measures.brier(predictions),
         form=forms.mean_of_blocks(measures.squared_distances),
         unit="squared distance",
+        needs="all",
     ),
 )

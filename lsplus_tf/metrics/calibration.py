@@ -380,7 +380,14 @@ RECORDS = (
     _BINNED(
         "ace", "adaptive_calibration_error", "ACE", value=measures.ace, form=_BY_MASS, ranks=True
     ),
-    _BINNED("sce", "static_calibration_error", "SCE", value=measures.sce, form=forms.sce),
+    _BINNED(
+        "sce",
+        "static_calibration_error",
+        "SCE",
+        value=measures.sce,
+        form=forms.sce,
+        needs="all",
+    ),
     _BINNED(
         "mce",
         "maximum_calibration_error",

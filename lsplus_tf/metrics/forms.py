@@ -101,7 +101,7 @@ def mean_over_classes(score: ClassScore) -> Callable[[Predictions], Sums]:
     """The mean of a score over the classes that count."""
 
     def sums(predictions: Predictions) -> Sums:
-        classes = predictions.probabilities.shape[1]
+        classes = len(predictions.class_names)
         misses = 3 * classes
         columns = [
             np.where(predictions.correct, predictions.labels, misses),

@@ -3,7 +3,8 @@
 Every function takes true classes ``labels`` (N,) and softmax outputs ``probabilities`` (N, K), or
 logits with ``from_logits=True`` (never guessed from their values), as NumPy arrays or anything that
 becomes one; or, in place of both, one :class:`~lsplus_tf.predictions.Predictions`, which is not
-checked again. It returns a Python float (a fraction, not a percentage), and raises
+checked again, and of which the predicted class and its confidence are enough where no other
+probability plays a part. It returns a Python float (a fraction, not a percentage), and raises
 :class:`~lsplus_tf.errors.InputError`, which names the argument and the first bad rows, where the
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
@@ -365,7 +366,16 @@ RECORDS = (
         form=lambda predictions: forms.mean_of(predictions.correct),
         interval="agresti_coull",
     ),
-    Metric("auroc", "auroc", "AUROC", better=1, value=measures.auroc, form=forms.auroc, ranks=True),
+    Metric(
+        key="auroc",
+        function="auroc",
+        name="AUROC",
+        better=1,
+        value=measures.auroc,
+        form=forms.auroc,
+        ranks=True,
+        needs="all",
+    ),
     _macro("precision", measures.precision),
     _macro("recall", measures.recall),
     _macro("f1", measures.f1),
@@ -380,6 +390,7 @@ RECORDS = (
         value=measures.nll,
         form=forms.mean_of_blocks(measures.log_losses),
         unit="nats",
+        needs="all",
     ),
     Metric(
         key="top1_error",
@@ -398,6 +409,7 @@ RECORDS = (
         value=lambda predictions, _: measures.top_k_error(predictions, 5),
         form=forms.mean_of_blocks(lambda predictions: measures.top_k_misses(predictions, 5)),
         interval="agresti_coull",
+        needs="all",
     ),
     Metric(
         key="mean_confidence",

@@ -554,7 +554,7 @@ def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
 
 def _warn_of_copies(name: str, run: Predictions, method: str, before: list[Predictions]) -> None:
     for i, other in enumerate(before):
-        if run.kind == other.kind and np.array_equal(run.scores, other.scores):
+        if run.same_scores(other):
             warnings.warn(
                 f"{name} has the very predictions of runs[{method!r}][{i}]: runs of other seeds "
                 "are expected, and one that is given twice makes the test too sure",

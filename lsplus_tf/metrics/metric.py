@@ -69,6 +69,8 @@ class Metric:
         What columns of tables are headed by, if not the name.
     evaluated : bool
         Whether it is among those of :func:`lsplus_tf.evaluate`, and so in tables and audits.
+    needs : {"top", "all"}
+        What it needs of the probabilities: that of the predicted class, or those of all classes.
 
     Examples
     --------
@@ -93,6 +95,11 @@ class Metric:
     unit: str = "fraction"
     short: str = ""
     evaluated: bool = True
+    needs: Literal["top", "all"] = "top"
+
+    def is_known_of(self, predictions: Predictions) -> bool:
+        """Whether the predictions tell what it needs."""
+        return self.needs == "top" or predictions.kind != "confidence"
 
     @property
     def heading(self) -> str:

@@ -56,7 +56,8 @@ def evaluate(
     -------
     dict of str to float
         By their keys, such as accuracy, auroc, ece, nll (in nats) and brier (0 to 2), the metrics
-        of :data:`METRICS` that are `evaluated`.
+        of :data:`METRICS` that are `evaluated`; of predictions with the predicted class and its
+        confidence alone, those that need no more.
 
     Raises
     ------
@@ -77,6 +78,6 @@ def evaluate(
     predictions = predictions_for(convention, labels, probabilities, from_logits)
     values = {}
     for key, record in METRICS.items():
-        if record.evaluated:
+        if record.evaluated and record.is_known_of(predictions):
             values[key] = record.value(predictions, convention)
     return values

@@ -41,6 +41,7 @@ from lsplus_tf.metrics.metric import IntervalMethod, Metric, Sums
 from lsplus_tf.metrics.records import METRICS, OF_FUNCTIONS
 from lsplus_tf.metrics.resampling import Groups, check_groups, exchange, of_function, resample
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
+from lsplus_tf.predictions.predictions import of_one_kind
 
 Function = Callable[[npt.NDArray[np.int64], Any], Any]
 NUM_RESAMPLES = 1000
@@ -528,6 +529,7 @@ def _pair_of(
                 (probabilities_b, "probabilities_b"),
             )
         )
+    first, second = of_one_kind(first, second)
     second = ordered_as(first, second, ("probabilities_a", "probabilities_b"))
     _check_rows(first)
     return [first, second]

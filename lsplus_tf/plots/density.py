@@ -67,7 +67,7 @@ def confidence_density(
     if recipe == "paper":
         looks = _densities_of_the_paper(ax, groups)
     else:
-        looks = _densities_in_equal_bins(ax, groups, checked.probabilities.shape[1])
+        looks = _densities_in_equal_bins(ax, groups, len(checked.class_names))
     # A legend built from what was drawn would put lines before bars.
     keys = [
         Patch(label=f"{name} (n = {groups[name].size})", linewidth=1.5, **look)

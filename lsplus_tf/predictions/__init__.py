@@ -4,14 +4,16 @@ A table (CSV, Parquet, or a JSON list of objects) has a row for each case and th
 order:
 
 - label: the true class, by name or as 0..K-1 in the order of the classes.
-- probability_CLASS or logit_CLASS, one for each class.
+- probability_CLASS or logit_CLASS, one for each class; or, where no more is known, predicted and
+  confidence, the predicted class and its probability.
 - id: what the case is called, each once; optional.
 - group: the patient, lesion or slide that the case is of; optional. Cases of one group are no
   independent evidence.
 - votes_CLASS: how many annotators chose the class; optional.
 - split: such as test; optional. One of several must be chosen.
 
-An NPZ file has the arrays labels (N,), probabilities or logits (N, K), and as it needs ids, groups,
+An NPZ file has the arrays labels (N,), probabilities or logits (N, K) (or predicted and confidence,
+both (N,)), and as it needs ids, groups,
 votes (N, K), posterior (N, K), sample_weight (N,), split and class_names (K,).
 `predictions_test.npz` in a run's folder is one.
 

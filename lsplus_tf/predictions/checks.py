@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf.errors import one_line
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 from lsplus_tf.tables import Rows
 
-Kind = Literal["probabilities", "logits"]
+ScoreKind = Literal["probabilities", "logits"]
+Kind = ScoreKind | Literal["confidence"]
 
 # float32 softmaxes stay within 1e-5 of a sum of 1; those of 16 bits were seen to be off by 2e-3
 # (float16) and 6e-3 (bfloat16). Logits and percentages are off by far more.
@@ -21,21 +23,54 @@ _ROW_SUM_TOLERANCE = 1e-3
 _ROW_SUM_TOLERANCE_16_BITS = 1e-2
 _POSTERIOR_SUM_TOLERANCE = 1e-6  # it is computed, in float64
 _MOST_DECIMALS = 6  # of numbers that were rounded; more leave a sum within the tolerance
-_NEGATIVE_BY_ROUNDING = 1e-6
+_OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
+_FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
+_SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may never predict it
 _MOST_SUBGROUPS = 50
 _MISSING = "(missing)"
+_OF_PANDAS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
+_SIGMOIDS = (
+    "sigmoids, one for each class? of exclusive classes divide rows by their sums, or take each "
+    "class as one of two"
+)
 _DECLARE_LOGITS = "if they are logits, declare them as logits, or give from_logits=True"
 
 
-def scores(kind: Kind, given: Any, rows: Rows) -> FloatArray:
+class Checked(NamedTuple):
+    """What predictions are made of: the scores, or the predicted class and its confidence."""
+
+    kind: Kind
+    samples: int
+    scores: FloatArray | None
+    predicted: npt.NDArray[np.unsignedinteger[Any]] | None
+    confidence: FloatArray | None
+    labels: npt.NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+
+
+# Scores ------------------------------------------------------------------------------------------
+
+
+def all_classes(
+    given_labels: Any, kind: ScoreKind, given: Any, names: Sequence[str] | None, rows: Rows
+) -> Checked:
+    """Predictions of which the scores of all classes are known."""
+    if given_labels is not None:
+        exchanged(given_labels, given, rows)
+    found = scores(kind, given, rows)
+    chosen = class_names(names, found.shape[1], rows)
+    _of_other_order(kind, given, chosen, rows)
+    true = None if given_labels is None else labels(given_labels, chosen, len(found), rows)
+    if true is not None and kind == "probabilities" and np.shape(given)[1:] in ((), (1,)):
+        _perhaps_confidence(found[:, 1], true, chosen, rows)
+    return Checked(kind, len(found), found, None, None, true, chosen)
+
+
+def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
     """Probabilities or logits (N, K): 16, 32 or 64 bit floats as they came, others in float64."""
     array = numbers(kind, given, rows)
     of_16_bits = array.dtype.itemsize == 2
-    if array.dtype.name == "bfloat16":  # what TensorFlow gives, of no kind that NumPy knows
-        array = array.astype(np.float32)
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # ranked by its bits
+    array = _floats(array)
     if array.ndim == 1:
         array = array[:, np.newaxis]
     if array.ndim != 2 or array.shape[1] == 0:
@@ -55,6 +90,11 @@ def scores(kind: Kind, given: Any, rows: Rows) -> FloatArray:
                 "logits: received rows of numbers from 0 to 1 that sum to 1: declare them as "
                 "probabilities, or leave out from_logits"
             )
+        # Of sigmoids some are above 1/2; logits of a network that was hardly trained are near 0.
+        if len(array) >= _FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
+            raise rows.error(
+                f"logits: expected numbers of any size, received numbers from 0 to 1: {_SIGMOIDS}"
+            )
         return array
     if array.shape[1] == 1:
         rows.refuse(~np.isfinite(array[:, 0]), kind, *_finite(array))
@@ -66,21 +106,36 @@ def scores(kind: Kind, given: Any, rows: Rows) -> FloatArray:
 
 def numbers(name: str, given: Any, rows: Rows) -> npt.NDArray[Any]:
     """An array of real numbers, also of pandas' columns that may have gaps."""
-    if isinstance(given, np.ma.MaskedArray):
-        if np.ma.getmaskarray(given).any():
-            raise rows.error(
-                f"{name}: expected numbers, received masked ones; leave the masked rows out, as "
-                "with values[~mask]"
-            )
-        given = given.data
+    given = _unmasked(name, given, rows)
     array = np.asarray(given)
-    if array.dtype.kind == "O" and isinstance(given, (pd.DataFrame, pd.Series)):
-        kinds = [given.dtype] if isinstance(given, pd.Series) else given.dtypes
+    if array.dtype.kind == "O" and isinstance(given, (pd.DataFrame, *_OF_PANDAS)):
+        kinds = given.dtypes if isinstance(given, pd.DataFrame) else [given.dtype]
         if all(pd.api.types.is_numeric_dtype(dtype) for dtype in kinds):
             array = given.to_numpy(np.float64, na_value=np.nan)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
         raise rows.error(f"{name}: expected real numbers, received dtype {array.dtype}")
     return array
+
+
+def _unmasked(name: str, given: Any, rows: Rows) -> Any:
+    """Refuse an array with masked values, which NumPy would take for values."""
+    if not isinstance(given, np.ma.MaskedArray):
+        return given
+    if np.ma.getmaskarray(given).any():
+        raise rows.error(
+            f"{name}: expected a value in every row, received masked ones; leave the masked rows "
+            "out, as with values[~mask]"
+        )
+    return given.data
+
+
+def _floats(array: npt.NDArray[Any]) -> FloatArray:
+    """Floats of 16, 32 or 64 bits as they came, other numbers in float64."""
+    if array.dtype.name == "bfloat16":  # what TensorFlow gives, of no kind that NumPy knows
+        array = array.astype(np.float32)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)  # ranked by its bits
 
 
 def _finite(array: FloatArray) -> tuple[str, Any]:
@@ -113,14 +168,30 @@ def _are_surely_distributions(array: FloatArray, tolerance: float) -> bool:
     return True
 
 
+def _are_fractions(array: FloatArray) -> bool:
+    """Whether all numbers are from 0 to 1."""
+    return all(array[block].min() >= 0 and array[block].max() <= 1 for block in row_blocks(array))
+
+
+def _of_other_order(name: str, given: Any, names: tuple[str, ...], rows: Rows) -> None:
+    """Refuse columns that are called as the classes, in another order."""
+    if isinstance(given, pd.DataFrame):
+        columns = tuple(map(str, given.columns))
+        if columns != names and set(columns) == set(names):
+            raise rows.error(
+                f"{name}: expected the columns in the order of the classes, {', '.join(names)}, "
+                f"received {', '.join(columns)}; exchange them, as with frame[class_names]"
+            )
+
+
 def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArray:
     """The array, with 0 in place of what rounding made negative."""
     sums = _row_sums(array)
     rows.refuse(~np.isfinite(sums), "probabilities", *_finite(array))
     lowest = array.min()
-    if lowest < -_NEGATIVE_BY_ROUNDING:
+    if lowest < -_OUTSIDE_BY_ROUNDING:
         negative = np.concatenate(
-            [(array[block] < -_NEGATIVE_BY_ROUNDING).any(axis=1) for block in row_blocks(array)]
+            [(array[block] < -_OUTSIDE_BY_ROUNDING).any(axis=1) for block in row_blocks(array)]
         )
         expected = f"no negative number ({_DECLARE_LOGITS})"
         rows.refuse(negative, "probabilities", expected, lambda row: _shown(array[row]))
@@ -133,12 +204,14 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
         off &= np.abs(sums - 1) > _of_rounding(array[off], array.shape[1]) + 1e-9
     if not off.any():
         return array
-    if (np.abs(sums / 100 - 1) <= _ROW_SUM_TOLERANCE).all():
+    if np.abs(sums / 100 - 1).max() <= _ROW_SUM_TOLERANCE_16_BITS:  # they are often rounded
         hint = "they sum to 100: divide percentages by 100"
     elif np.abs(sums - 1).max() <= 0.01 * array.shape[1]:
         hint = "if they were rounded, write more decimals or divide each row by its sum"
         if array.dtype.itemsize < 8:
             hint += "; of a model that computes in 16 bits, make the last layer float32"
+    elif array.max() <= 1:
+        hint = _SIGMOIDS if off.mean() > 0.5 else "most rows do"
     else:
         hint = _DECLARE_LOGITS
     rows.refuse(
@@ -162,24 +235,150 @@ def _of_rounding(array: FloatArray, classes: int) -> float:
     return 0.0
 
 
-def _both_classes(kind: Kind, column: FloatArray, rows: Rows) -> FloatArray:
+def _both_classes(kind: ScoreKind, column: FloatArray, rows: Rows) -> FloatArray:
     """Scores (N, 2) from those of the second class alone, (N, 1)."""
     if column.dtype.itemsize == 2:  # of which 1 - p would lose digits
         column = column.astype(np.float32)
-    outside = ((column < 0) | (column > 1))[:, 0]
     if kind == "logits":
-        if len(column) >= 10 and not outside.any():
+        if len(column) >= _FEWEST_ROWS and _are_fractions(column):
             raise rows.error(
                 "logits: received a column of numbers from 0 to 1: declare it as probabilities"
             )
         return np.concatenate([np.zeros_like(column), column], axis=1)
-    hint = (
-        "divide percentages by 100"
-        if column.min() >= 0 and column.max() <= 100
-        else _DECLARE_LOGITS
+    column = _fractions(kind, column[:, 0], _DECLARE_LOGITS, rows)
+    return np.stack([1 - column, column], axis=1)
+
+
+def _fractions(name: str, values: FloatArray, hint: str, rows: Rows) -> FloatArray:
+    """Values (N,) from 0 to 1, but for rounding."""
+    low, high = values.min(), values.max()
+    if low >= 0 and high <= 1:
+        return values
+    if low >= 0 and high <= 100:
+        hint = "divide percentages by 100"
+    outside = (values < -_OUTSIDE_BY_ROUNDING) | (values > 1 + _OUTSIDE_BY_ROUNDING)
+    rows.refuse(outside, name, f"numbers from 0 to 1 ({hint})", lambda row: values[row])
+    return values.clip(0, 1)
+
+
+def _perhaps_confidence(
+    second: FloatArray, true: npt.NDArray[np.int64], names: tuple[str, ...], rows: Rows
+) -> None:
+    """Refuse a single column, (N,), that looks like the confidence in the predicted class.
+
+    That has no value below 1/2, and so has the probability of the second class of a model that
+    never predicts the first: then too few cases are of the first class to tell, or the user says
+    which it is.
+    """
+    first = np.count_nonzero(true == 0)
+    beside = next((name for name in rows.unused if "pred" in name.lower()), None)
+    if (
+        len(second) < _FEWEST_ROWS
+        or second.min() < 0.5
+        or not 0 < first < len(second)
+        or (first < _SHARE_OF_FIRST * len(second) and beside is None)
+    ):
+        return
+    if rows.source:
+        confidence = f"declare it with --predicted {beside or 'COLUMN'} --confidence COLUMN"
+        probability = f"with --probabilities '{names[1]}=COLUMN'"
+    else:
+        confidence = "give predicted=..., confidence=..."
+        probability = "give np.stack([1 - p, p], axis=1)"
+    raise rows.error(
+        f"probabilities: expected those of {names[1]!r}, received no number below 0.5 although "
+        f"{first} of {len(second)} cases are {names[0]!r}: it may be the confidence in the "
+        f"predicted class, and then {confidence}; if it is the probability of {names[1]!r}, "
+        f"{probability}"
     )
-    rows.refuse(outside, kind, f"numbers from 0 to 1 ({hint})", lambda row: column[row, 0])
-    return np.concatenate([1 - column, column], axis=1)
+
+
+# The predicted class and its confidence ----------------------------------------------------------
+
+
+def top_label(
+    given_labels: Any, predicted: Any, confidence: Any, names: Sequence[str] | None, rows: Rows
+) -> Checked:
+    """Predictions of which the most probable class is known, and its probability."""
+    array = numbers("confidence", confidence, rows)
+    of_16_bits = array.dtype.itemsize == 2
+    array = _floats(array)
+    if array.shape[1:] == (1,):
+        array = array[:, 0]
+    if array.ndim != 1 or array.size == 0:
+        raise rows.error(
+            "confidence: expected shape (N,), the probability of the predicted class for each "
+            f"case, received shape {np.shape(confidence)}"
+        )
+    samples = len(array)
+    rows.refuse(~np.isfinite(array), "confidence", "a finite number", lambda row: array[row])
+    array = _fractions("confidence", array, "the probability of the predicted class", rows)
+    if names is None:
+        names = occurring(given_labels, predicted, samples, rows)
+    chosen = class_names(names, len(names), rows)
+    if len(chosen) < 2:
+        raise rows.error(
+            f"class_names: expected two or more, received {chosen[0]!r} alone; name all classes "
+            f"with {_naming(rows)}"
+        )
+    true = None if given_labels is None else labels(given_labels, chosen, samples, rows)
+    top = labels(predicted, chosen, samples, rows, name="predicted")
+    _are_maxima(array, len(chosen), of_16_bits, rows)
+    few_bits = top.astype(np.min_scalar_type(len(chosen) - 1))
+    return Checked("confidence", samples, None, few_bits, array, true, chosen)
+
+
+def _naming(rows: Rows) -> str:
+    return "--class-names A,B" if rows.source else "class_names=[...]"
+
+
+def _are_maxima(confidence: FloatArray, classes: int, of_16_bits: bool, rows: Rows) -> None:
+    """Refuse confidences below 1/K, which no largest of K probabilities has."""
+    tolerance = _ROW_SUM_TOLERANCE_16_BITS if of_16_bits else _ROW_SUM_TOLERANCE
+    low = confidence < 1 / classes - tolerance
+    if not low.any():
+        return
+    low &= confidence < 1 / classes - _of_rounding(confidence[low], 1) - 1e-9
+    if classes == 2 and rows.source:
+        hint = "declare the probability of one class, whatever is predicted, with --probabilities"
+    elif classes == 2:
+        hint = "give the probability of one class, whatever is predicted, as probabilities"
+    else:
+        hint = "it may be that of another class than the predicted one"
+    hint += f"; if the model has more classes, name all with {_naming(rows)}"
+    rows.refuse(
+        low,
+        "confidence",
+        f"at least 1/{classes}, as the largest of {classes} probabilities has ({hint})",
+        lambda row: confidence[row],
+    )
+
+
+def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tuple[str, ...]:
+    """The classes in the labels and in the predictions."""
+    found = {}
+    for name, given in (("labels", given_labels), ("predicted", predicted)):
+        if given is not None:
+            distinct = codes(name, column(name, given, samples, rows), rows)[1]
+            found[name] = {_whole(_text(value)) for value in distinct}
+    if not set.intersection(*found.values()):
+        true, other = (sorted(found[name])[0] for name in ("labels", "predicted"))
+        raise rows.error(
+            f"predicted: expected classes that the labels have, received none, such as {other!r} "
+            f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
+        )
+    return in_order(set.union(*found.values()))
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Classes in the order of their numbers if all are numbers, and else of their names."""
+    found = sorted(names)
+    if all(re.fullmatch(r"-?\d+", name) for name in found):
+        found.sort(key=int)
+    return tuple(found)
+
+
+# Labels ------------------------------------------------------------------------------------------
 
 
 def exchanged(labels: Any, given: Any, rows: Rows) -> None:
@@ -208,34 +407,48 @@ def several_columns(given: Any, rows: Rows) -> None:
 
 
 def labels(
-    given: Any, names: tuple[str, ...], are_named: bool, samples: int, rows: Rows
+    given: Any, names: tuple[str, ...], samples: int, rows: Rows, name: str = "labels"
 ) -> npt.NDArray[np.int64]:
-    """True classes (N,) in [0, K), of names or integers."""
+    """Classes (N,) in [0, K), of names, integers, or rows (N, K) of zeros and a single one."""
+    given = _unmasked(name, given, rows)
     array = np.asarray(given)
-    if array.ndim == 2 and array.shape[1] == len(names) and array.dtype.kind in "fiub":
-        raise rows.error(
-            f"labels: expected shape ({samples},), a class for each case, received shape "
-            f"{array.shape}; of one-hot rows give labels.argmax(axis=1)"
-        )
-    values = column("labels", given, samples, rows)
-    if array.dtype.kind in "iub" and not (are_named and any(map(str.isdigit, names))):
+    if array.shape == (samples, len(names)) and array.dtype.kind in "fiub":
+        _of_other_order(name, given, names, rows)
+        return _of_one_hot(array, rows, name)
+    values = column(name, given, samples, rows)
+    are_named = names != tuple(map(str, range(len(names))))
+    if array.dtype.kind in "iub" and not (are_named and any(map(_is_number, names))):
         integers = np.asarray(values)
         outside = np.zeros(samples, bool)
         if integers.min() < 0 or integers.max() >= len(names):
             outside = np.asarray((integers < 0) | (integers >= len(names)))
         expected = _classes_expected(names) if are_named else f"integers from 0 to {len(names) - 1}"
-        rows.refuse(outside, "labels", expected, lambda row: repr(int(integers[row])))
+        rows.refuse(outside, name, expected, lambda row: repr(int(integers[row])))
         return integers.astype(np.int64, copy=False)
-    return _of_names(values, names, are_named, rows)
+    return _of_names(values, names, are_named, rows, name)
+
+
+def _of_one_hot(array: npt.NDArray[Any], rows: Rows, name: str) -> npt.NDArray[np.int64]:
+    ones = array == 1
+    rows.refuse(
+        ~((ones | (array == 0)).all(axis=1) & (np.count_nonzero(ones, axis=1) == 1)),
+        name,
+        "a class for each case, or rows of zeros and a single one (of shares or votes give "
+        "votes=..., or as labels values.argmax(axis=1))",
+        lambda row: _shown(array[row]),
+    )
+    return ones.argmax(axis=1).astype(np.int64, copy=False)
 
 
 def _of_names(
-    values: Any, names: tuple[str, ...], are_named: bool, rows: Rows
+    values: Any, names: tuple[str, ...], are_named: bool, rows: Rows, name: str
 ) -> npt.NDArray[np.int64]:
-    numbered, distinct = codes("labels", values, rows)
+    numbered, distinct = codes(name, values, rows)
     texts = [_text(value) for value in distinct]
-    position = {name: k for k, name in enumerate(names)}
-    by_name = np.array([position.get(text, -1) for text in texts], np.int64)
+    position = {each: k for k, each in enumerate(names)}
+    by_name = np.array(
+        [position.get(text, position.get(_whole(text), -1)) for text in texts], np.int64
+    )
     by_index = np.array([_as_index(text, len(names)) for text in texts], np.int64)
     # Names first: classes may be called 1, 2 and 3.
     indexed = np.count_nonzero(by_index >= 0) > np.count_nonzero(by_name >= 0)
@@ -248,7 +461,7 @@ def _of_names(
             else f"integers from 0 to {len(names) - 1}, or classes that "
             "lsp.Predictions(labels, ..., class_names=[...]) names"
         )
-        rows.refuse(wrong, "labels", expected, lambda row: repr(texts[numbered[row]]))
+        rows.refuse(wrong, name, expected, lambda row: repr(texts[numbered[row]]))
     return classes[numbered]
 
 
@@ -269,6 +482,7 @@ def class_names(given: Sequence[str] | None, classes: int, rows: Rows) -> tuple[
 
 def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
     """Values (N,), as pandas has them if they are of pandas."""
+    given = _unmasked(name, given, rows)
     values: Any = given if isinstance(given, (pd.Index, pd.Series)) else np.asarray(given)
     if values.shape == (samples, 1):  # as MedMNIST and Keras store labels
         values = values[:, 0]
@@ -277,7 +491,18 @@ def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
             f"{name}: expected shape ({samples},), one value for each case, received shape "
             f"{values.shape}"
         )
-    return values
+    return _of_bytes(name, values, rows)
+
+
+def _of_bytes(name: str, values: Any, rows: Rows) -> Any:
+    """Text in place of bytes, as HDF5 and NumPy keep it."""
+    if not isinstance(np.asarray(values[:1]).item(), bytes):
+        return values
+    try:
+        texts = [each.decode("utf-8") if isinstance(each, bytes) else each for each in values]
+    except UnicodeDecodeError as error:
+        raise rows.error(f"{name}: expected text in UTF-8 ({one_line(error)})") from error
+    return np.array(texts, object)
 
 
 def codes(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp], Any]:
@@ -296,6 +521,16 @@ def _text(value: Any) -> str:
     if isinstance(value, (float, np.floating)) and value == np.round(value):
         return str(int(value))  # what pandas makes of integers beside a missing one
     return str(value).strip()
+
+
+def _whole(text: str) -> str:
+    """A whole number as it is without a decimal point, other text as it is."""
+    number = re.fullmatch(r"(-?\d+)\.0*", text)
+    return number[1] if number else text
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdigit()
 
 
 def _as_index(text: str, classes: int) -> int:

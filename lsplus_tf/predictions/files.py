@@ -1,11 +1,11 @@
-"""Reading predictions from CSV, Parquet and NPZ files."""
+"""Reading predictions from tables and NPZ files."""
 
 from __future__ import annotations
 
 import difflib
 import json
-import zipfile
-import zlib
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +16,43 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.datasets.splitting import SPLIT_NAMES
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import expanded, shown
+from lsplus_tf.predictions import checks
+from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
-from lsplus_tf.tables import Rows, Table, listed, open_table
+from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
+
+# What columns are usually called, in any case of letters, where no one declares it.
+_USUAL = {
+    "label": (
+        "label", "labels", "true_label", "true_labels", "true_class", "y_true", "target",
+        "targets", "ground_truth", "gt",
+    ),
+    "id": ("id", "ids"),
+    "group": ("group", "groups"),
+    "split": ("split", "splits"),
+    "votes": ("votes",),
+}  # fmt: skip
+# Of scores the first are what the documentation names; others have to be of several classes.
+_COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
+    "probabilities": ("probability_*", "probabilities_*", "proba_*", "prob_*", "p_*", "y_prob_*"),
+    "logits": ("logit_*", "logits_*"),
+}
+_SINGLE: dict[ScoreKind, tuple[str, ...]] = {
+    "probabilities": (
+        "probabilities", "probability", "probs", "prob", "proba", "y_prob", "y_proba", "y_score",
+        "score", "scores",
+    ),
+    "logits": ("logits", "logit"),
+}  # fmt: skip
+# Beside the first a score may be of the predicted class; the second says so.
+_TOP_LABEL = {
+    "predicted": (
+        "predicted", "prediction", "predicted_label", "predicted_class", "pred", "y_pred",
+    ),
+    "confidence": ("confidence", "confidences"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,8 +64,12 @@ class Columns:
     probabilities, logits : str, optional
         In a table either a name with a star, which stands for the class ("probability_*",
         "logit_*" as usual), or all names, separated by commas ("HP,SSA"), which are then those of
-        the classes. A single column is of the second of two classes. In an NPZ file the array's
-        name ("probabilities", "logits").
+        the classes; CLASS=COLUMN names both. A single column is of the second of two classes, or
+        has a list of numbers in each cell. In an NPZ file the array's name ("probabilities",
+        "logits").
+    predicted, confidence : str, optional
+        In place of these, the predicted class and its probability, where no more is known; as
+        usual "predicted" and "confidence".
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals.
     votes : str, optional
@@ -41,7 +79,11 @@ class Columns:
     take_split : str, optional
         Keep only these rows, such as "test".
     class_names : sequence of str, optional
-        The classes, in the order of the columns; in place of what the file calls them.
+        The classes, in the order of the columns; in place of what the file calls them. Of a single
+        column of scores the other class, and the one that they are of.
+    normalize : bool
+        Divide each row of probabilities by its sum, such as percentages, or numbers that were
+        rounded.
 
     Examples
     --------
@@ -54,6 +96,8 @@ class Columns:
 
     probabilities: str | None = None
     logits: str | None = None
+    predicted: str | None = None
+    confidence: str | None = None
     label: str | None = None
     id: str | None = None
     group: str | None = None
@@ -62,6 +106,7 @@ class Columns:
     subgroups: Sequence[str] = ()
     take_split: str | None = None
     class_names: Sequence[str] | None = None
+    normalize: bool = False
 
 
 def read_predictions(path: str | Path, columns: Columns | None = None) -> Predictions:
@@ -70,8 +115,8 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     Parameters
     ----------
     path : str or Path
-        A table (CSV with commas, semicolons or tabs in UTF-8, `.parquet`, or `.json`, a list of
-        objects), or an `.npz` file; see the head of :mod:`lsplus_tf.predictions`.
+        A table (text, `.parquet`, `.json`, `.jsonl` or `.xlsx`, also packed by gzip), or an `.npz`
+        file; see the head of :mod:`lsplus_tf.predictions`.
     columns : Columns, optional
         Names that are not as usual.
 
@@ -95,19 +140,47 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     >>> predictions.class_names, predictions.labels.tolist()
     (('HP', 'SSA'), [1, 0])
     """
-    path, columns = Path(path).expanduser(), columns or Columns()
-    if columns.probabilities is not None and columns.logits is not None:
+    path, columns = expanded(path, "path"), columns or Columns()
+    _check_declared(columns)
+    try:
+        if path.is_dir():
+            raise InputError(
+                f"{shown(path)}: expected a file, received a folder (of a run: its "
+                "predictions_validation.npz to calibrate, its predictions_test.npz to audit)"
+            )
+        is_npz = path.suffix.lower() == ".npz" and path.is_file()
+    except OSError as error:  # as of a name that is too long
+        raise InputError(f"{shown(path)}: cannot be read ({one_line(error)})") from error
+    return _read_npz(path, columns) if is_npz else _read_table(path, columns)
+
+
+def _check_declared(columns: Columns) -> None:
+    """Refuse two declarations of what the scores are, or half of one."""
+    of_all = [kind for kind in _SINGLE if getattr(columns, kind) is not None]
+    top = [role for role in _TOP_LABEL if getattr(columns, role) is not None]
+    if len(of_all) == 2:
         raise InputError("expected probabilities or logits to be declared, received both")
-    if path.is_dir():
+    if of_all and top:
         raise InputError(
-            f"{path}: expected a file, received a folder (of a run: its predictions_validation.npz "
-            "to calibrate, its predictions_test.npz to audit)"
+            f"--{top[0]}: expected the predicted class and its confidence to be declared, or "
+            f"--{of_all[0]}, received both"
         )
-    if not path.is_file():
-        raise MissingDataError(f"{path}: expected a file of predictions, there is none")
-    if path.suffix.lower() == ".npz":
-        return _read_npz(path, columns)
-    return _read_table(path, columns)
+    if len(top) == 1:
+        other = next(role for role in _TOP_LABEL if role not in top)
+        raise InputError(f"--{other}: expected beside --{top[0]}, received --{top[0]} alone")
+
+
+def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]:
+    """The predicted class and its confidence, as declared or as usual; empty where not there."""
+    if columns.predicted is not None:
+        return {role: _need(names, getattr(columns, role), role, rows) for role in _TOP_LABEL}
+    found = {
+        role: [name for name in names if _usual(name) in usual]
+        for role, usual in _TOP_LABEL.items()
+    }
+    if any(len(each) != 1 for each in found.values()):
+        return {}
+    return {role: name for role, (name,) in found.items()}
 
 
 # Tables ------------------------------------------------------------------------------------------
@@ -115,40 +188,51 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
 
 def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path, "a file of predictions")
-    kind, scores = _score_columns(table, columns)
+    kind, scores, usual = _score_columns(table, columns)
     names = {
         role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
         for role in ("label", "id", "group", "split")
     }
-    votes = _votes_columns(table, columns.votes, scores)
+    top = scores if kind == "confidence" else {}
+    votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
-    wanted = [*scores.values(), *votes, *subgroups, *filter(None, names.values())]
-    table.read(wanted, numbers=[*scores.values(), *votes])
+    wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
+    measured = [name for role, name in scores.items() if not top or role == "confidence"]
+    table.read(wanted, numbers=[*measured, *votes.values()])
 
-    matrix = table.matrix(list(scores.values()))
+    matrix = table.matrix(measured)
     assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
-    class_names = list(scores)
-    if len(scores) == 1:
-        class_names = _two_classes(class_names[0], labels, table.rows)
-    if columns.class_names is not None:
-        class_names = list(columns.class_names)
+    predicted = table.values(top["predicted"]) if top else None
+    if usual and matrix.shape[1] == 1:
+        _check_single(table, kind, usual)
+    in_columns = [*scores] if matrix.shape[1] == len(scores) else None
+    class_names = (
+        _top_class_names(None, labels, predicted, columns, table.rows)
+        if top
+        else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
+    )
+    if usual and class_names is not None:
+        _check_classes(usual, class_names, labels, table.rows)
+    classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
     optional = {
         "ids": names["id"] and table.text(names["id"]),
         "groups": names["group"] and table.text(names["group"]),
-        "votes": table.matrix(votes) if votes else None,
+        "predicted": predicted,
+        "votes": _votes(table, votes, columns.votes, [*scores] if len(scores) > 1 else classes),
     }
-    unused = tuple(name for name in table.names if name not in wanted)
+    if _class_is_said(columns, table.names):
+        matrix = _of_both(matrix)
     found = _labelled(
         kind,
         matrix,
         labels,
         class_names,
         optional,
-        {name: table.values(name) for name in columns.subgroups},
+        {name: table.values(name) for name in subgroups},
         names["split"] and table.values(names["split"]),
         columns,
-        replace(table.rows, unused=unused),
+        replace(table.rows, unused=table.unused(wanted)),
     )
     if found.group_names is not None and len(found.group_names) < 2:
         raise table.rows.error(
@@ -157,9 +241,15 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     return found
 
 
-def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]:
-    """What the scores are, and the column of each class."""
-    for kind in ("probabilities", "logits"):
+def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str], str]:
+    """What the scores are, the column of each class, and by which usual name they were found.
+
+    Of the predicted class alone, the columns of :func:`_top_label`.
+    """
+    top = _top_label(table.names, columns, table.rows)
+    if columns.predicted is not None:
+        return "confidence", top, ""
+    for kind in _SINGLE:
         declared = getattr(columns, kind)
         if declared is not None:
             found = _matching(table, declared, kind)
@@ -167,126 +257,299 @@ def _score_columns(table: Table, columns: Columns) -> tuple[str, dict[str, str]]
                 raise table.rows.error(
                     f"{kind}: expected columns {declared!r}, found {listed(table.names)}"
                 )
-            return kind, found
-    usual = {"probabilities": "probability_*", "logits": "logit_*"}
-    found_of = {kind: _matching(table, pattern, kind) for kind, pattern in usual.items()}
-    there = [kind for kind, found in found_of.items() if found]
-    if len(there) == 2:
-        raise table.rows.error(
-            "holds columns probability_* and logit_*: declare which to take, with "
-            "--probabilities 'probability_*' or --logits 'logit_*'"
-        )
-    if not there:
+            return kind, found, ""
+    patterns = [
+        (kind, pattern, found)
+        for kind, usual in _COLUMN_OF_EACH_CLASS.items()
+        for place, pattern in enumerate(usual)
+        if len(found := _matching(table, pattern, kind, any_case=True)) > (place > 0)
+    ]
+    documented = [each for each in patterns if each[1] == _COLUMN_OF_EACH_CLASS[each[0]][0]]
+    single = [
+        (kind, name, {name: name})
+        for kind, names in _SINGLE.items()
+        for name in table.names
+        if _usual(name) in names
+    ]
+    if top and not patterns:
+        return "confidence", top, ""
+    choice = documented or patterns or single
+    if not choice:
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
-            "'p_*', where the star stands for the class, or HP,SSA"
+            "'p_*', where the star stands for the class, or HP,SSA; of the predicted class and "
+            f"its probability alone with {_top_label_hint(table.names)}"
         )
-    return there[0], found_of[there[0]]
+    if len(choice) > 1:
+        raise table.rows.error(
+            f"holds columns {' and '.join(pattern for _, pattern, _ in choice)}: declare which to "
+            f"take, with {' or '.join(f'--{kind} {pattern!r}' for kind, pattern, _ in choice)}"
+        )
+    kind, pattern, found = choice[0]
+    return kind, found, "" if choice is documented else pattern
 
 
-def _matching(table: Table, pattern: str, role: str) -> dict[str, str]:
+def _top_label_hint(names: list[str]) -> str:
+    """The options that declare it, with the columns that are called so."""
+    predicted = [name for name in names if re.search("pred(?!.*prob)", name, re.IGNORECASE)]
+    confidence = [name for name in names if re.search("conf|prob|score", name, re.IGNORECASE)]
+    first, second = (
+        shlex.quote(found[0]) if found else "COLUMN" for found in (predicted, confidence)
+    )
+    return f"--predicted {first} --confidence {second}"
+
+
+def _class_is_said(columns: Columns, names: list[str]) -> bool:
+    """Whether "CLASS=COLUMN" says of which class a column is: then it is no confidence."""
+    declared = columns.probabilities or ""
+    return "=" in declared and one_form(declared) not in names
+
+
+def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The probabilities of both classes, (N, 2), where those of the second are a single column."""
+    column = scores.reshape(len(scores), -1)
+    if column.shape[1] > 1 or not ((column >= 0) & (column <= 1)).all():
+        return scores
+    return np.hstack([1 - column, column])
+
+
+def _check_single(table: Table, kind: Kind, column: str) -> None:
+    """Refuse scores that no one declared, and that may be of the predicted class."""
+    predicted = [name for name in table.names if _usual(name) in _TOP_LABEL["predicted"]]
+    if predicted:
+        raise table.rows.error(
+            f"column {column!r} beside {predicted[0]!r} may be the confidence in the predicted "
+            f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
+            f"the score of one class, and then declare --{kind} CLASS={column}"
+        )
+
+
+def _matching(table: Table, pattern: str, role: str, *, any_case: bool = False) -> dict[str, str]:
     """The column of each class that a name with a star, or a list of names, declares."""
     if "*" in pattern:
-        before, _, after = pattern.partition("*")
-        return {
-            name[len(before) : len(name) - len(after)]: name
-            for name in table.names
-            if len(name) > len(before) + len(after)
-            and name.startswith(before)
-            and name.endswith(after)
-        }
-    given = [name.strip() for name in pattern.split(",")]
-    return {name: _need(table.names, name, role, table.rows) for name in given}
-
-
-def _votes_columns(table: Table, declared: str | None, scores: dict[str, str]) -> list[str]:
-    """The columns of the votes, in the order of the classes; none where there are none."""
-    found = _matching(table, declared or "votes_*", "votes")
-    if not found:
-        if declared is not None:
-            raise table.rows.error(
-                f"votes: expected columns {declared!r}, found {listed(table.names)}"
-            )
-        return []
-    if declared is not None and "*" not in declared and len(found) == len(scores):
-        return list(found.values())
-    if set(found) != set(scores):
-        raise table.rows.error(
-            f"votes: expected a column for each class, {listed(list(scores))}, found those of "
-            f"{listed(list(found))}"
+        start, _, end = one_form(pattern).partition("*")
+        declared = re.compile(
+            f"{re.escape(start)}(.+){re.escape(end)}",
+            re.DOTALL | (re.IGNORECASE if any_case else 0),
         )
-    return [found[name] for name in scores]
+        return {here[1]: name for name in table.names if (here := declared.fullmatch(name))}
+    found = {}
+    for each in pattern.split(","):
+        name, _, column = each.partition("=")
+        if column and one_form(each) not in table.names:  # CLASS=COLUMN
+            found[one_form(name)] = _need(table.names, column, role, table.rows)
+        else:
+            column = _need(table.names, each, role, table.rows)
+            found[column] = column
+    return found
 
 
-def _two_classes(name: str, labels: Any, rows: Rows) -> list[str]:
+def _votes_columns(table: Table, declared: str | None) -> dict[str, str]:
+    """The column of each class's votes; none where there are none."""
+    found = _matching(table, declared or "votes_*", "votes")
+    if not found and declared is not None:
+        raise table.rows.error(f"votes: expected columns {declared!r}, found {listed(table.names)}")
+    return found
+
+
+def _votes(
+    table: Table, found: dict[str, str], declared: str | None, classes: Sequence[str]
+) -> npt.NDArray[Any] | None:
+    """Votes in the order of the classes, None where there are none."""
+    if not found:
+        return None
+    in_order = declared is not None and "*" not in declared and len(found) in (1, len(classes))
+    if not in_order and set(found) != set(classes):
+        raise table.rows.error(
+            f"votes: expected a column for each class, {listed(classes)}, found those of "
+            f"{listed([*found])}"
+        )
+    return table.matrix([*found.values()] if in_order else [found[name] for name in classes])
+
+
+# Classes -----------------------------------------------------------------------------------------
+
+
+def _class_names(
+    found: list[str] | None, classes: int, labels: Any, columns: Columns, rows: Rows
+) -> list[str] | None:
+    """The names of the classes: declared, or as the file calls them; None where it has none."""
+    given = None if columns.class_names is None else [*map(one_form, columns.class_names)]
+    if classes == 1:
+        return _two_classes(None if found is None else found[0], labels, given, rows)
+    if given is None or found is None:
+        return given or found
+    # Numbers may be counted from 0 in one place and from 1 in the other.
+    if sorted(given) == sorted(found) or not all(map(str.isdigit, found)):
+        for k, name in enumerate(given):
+            if name in found and found.index(name) != k:
+                raise rows.error(
+                    f"class_names: expected the classes in the order of the columns, "
+                    f"{listed(found)}, received {listed(given)}, which would exchange some; leave "
+                    "--class-names out, as the columns are named"
+                )
+    return given
+
+
+def _two_classes(
+    column: str | None, labels: Any, given: list[str] | None, rows: Rows
+) -> list[str] | None:
     """The two classes where a single column gives the scores of one."""
-    distinct = [str(value) for value in pd.unique(pd.Series(labels).dropna())]
-    others = [value for value in distinct if value != name]
-    if name in distinct and len(distinct) == 2:
-        return [others[0], name]
-    if set(distinct) <= {"0", "1", "0.0", "1.0", "True", "False", "true", "false", "TRUE", "FALSE"}:
-        return [f"not {name}", name]
+    of = None if column is None or _usual(column) in {*sum(_SINGLE.values(), ())} else column
+    if given is not None:
+        if of in given[:-1]:
+            raise rows.error(
+                f"class_names: the scores are of class {of!r}, which has to be the second, "
+                f"received {listed(given)}"
+            )
+        return given
+    distinct = _distinct(labels)
+    others = [text for text in distinct if text != of]
+    if len(distinct) == 2 and len(others) == 1:
+        return [*others, str(of)]
+    if {text.lower() for text in distinct} <= {"0", "1", "false", "true"}:
+        return None if of is None else [f"not {of}", of]
+    scores = "a single column of scores" + ("" if of is None else f", of class {of!r}")
+    if len(distinct) != 2:
+        raise rows.error(
+            f"found {scores}: expected labels of two classes, received {listed(distinct)}; with "
+            "more classes every one needs a column, or --predicted and --confidence the predicted "
+            "class and its probability"
+        )
     raise rows.error(
-        f"found a single column of scores, of class {name!r}: expected the labels {name!r} and one "
-        f"other, or 0 and 1, received {listed(distinct)}; with more classes every one needs a "
-        "column"
+        f"found {scores}: expected the labels 0 and 1, received {listed(distinct)}; say which of "
+        f"the two the scores are of: --class-names {distinct[0]},{distinct[1]} (class_names) if it "
+        f"is {distinct[1]!r}, --class-names {distinct[1]},{distinct[0]} if it is {distinct[0]!r}"
     )
+
+
+def _top_class_names(
+    found: list[str] | None, labels: Any, predicted: Any, columns: Columns, rows: Rows
+) -> list[str]:
+    """The classes: declared, as the file calls them, or those that occur, also in other splits."""
+    if columns.class_names is not None:
+        return [*map(one_form, columns.class_names)]
+    return found or [*checks.occurring(labels, predicted, len(labels), rows)]
+
+
+def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows) -> None:
+    """Refuse columns that no one declared, and that are not of the labels' classes."""
+    distinct = _distinct(labels)
+    if len(_resolved(distinct, class_names)) < len(distinct):
+        raise rows.error(
+            f"found columns {pattern!r} of {listed(class_names)}, and labels {listed(distinct)}, "
+            "which are no such classes: declare the columns with --probabilities or --logits, and "
+            "what the classes are called with --class-names"
+        )
+
+
+def _distinct(labels: Any) -> list[str]:
+    """The different labels as text, sorted, 1 and 1.0 as one."""
+    return sorted({*map(_label, pd.Series(np.ravel(labels)).dropna().unique())})
+
+
+def _label(value: Any) -> str:
+    return re.sub(r"^(-?\d+)\.0*$", r"\1", one_form(str(value)))
+
+
+def _resolved(distinct: Sequence[str], names: Sequence[str]) -> dict[str, int]:
+    """The class of each label that has one: by name, or by number where that fits more of them."""
+    position = {_label(name): k for k, name in enumerate(names)}
+    numbers = {str(k): k for k in range(len(names))}
+    if len(names) == 2:
+        numbers |= {"false": 0, "true": 1}
+    by_name, by_number = (
+        {text: found[key] for text in distinct if (key := form(text)) in found}
+        for found, form in ((position, str), (numbers, str.lower))
+    )
+    return by_number if len(by_number) > len(by_name) else by_name
 
 
 # NPZ ---------------------------------------------------------------------------------------------
 
 
 def _read_npz(path: Path, columns: Columns) -> Predictions:
-    rows = Rows(str(path))
+    rows = Rows(shown(path))
     arrays = _load_npz(path, rows)
-    kinds = ("probabilities", "logits")
-    declared = {kind: getattr(columns, kind) for kind in kinds if getattr(columns, kind)}
-    found = {kind: _need(list(arrays), name, kind, rows) for kind, name in declared.items()} or {
-        kind: kind for kind in kinds if kind in arrays
-    }
-    if len(found) != 1:
-        what = "both" if found else listed(list(arrays))
-        raise rows.error(
-            f"expected an array probabilities or logits, found {what}; declare which with "
-            "--probabilities NAME or --logits NAME"
-        )
-    ((kind, name),) = found.items()
+    top, (kind, name) = {}, _score_array([*arrays], columns, rows)
+    if kind == "confidence":
+        top = _top_label([*arrays], columns, rows)
     names = {
-        role: _find(list(arrays), role, getattr(columns, role), rows, needed=role == "label")
-        for role in ("label", "id", "group", "split", "votes")
+        role: _find([*arrays], role, getattr(columns, role), rows, needed=role == "label")
+        for role in _USUAL
     }
     given = {role: arrays[name] for role, name in names.items() if name is not None}
+    scores, found = arrays[name], _npz_class_names(path, arrays)
+    predicted = arrays[top["predicted"]] if top else None
+    classes = 1 if scores.ndim < 2 else scores.shape[1]
+    if classes == 1 and found is not None and not top:
+        columns, found = replace(columns, class_names=columns.class_names or found), None
+    class_names = (
+        _top_class_names(found, given["label"], predicted, columns, rows)
+        if top
+        else _class_names(found, classes, given["label"], columns, rows)
+    )
     return _labelled(
         kind,
-        arrays[name],
+        _of_both(scores) if _class_is_said(columns, [*arrays]) else scores,
         given["label"],
-        columns.class_names or _npz_class_names(path, arrays),
+        class_names,
         {
+            "predicted": predicted,
             "ids": given.get("id"),
             "groups": given.get("group"),
-            "votes": given.get("votes"),
-            "posterior": arrays.get("posterior"),
+            "votes": None if top and columns.votes is None else given.get("votes"),
+            "posterior": None if top else arrays.get("posterior"),
             "sample_weight": arrays.get("sample_weight"),
         },
-        {name: arrays[_need(list(arrays), name, "subgroup", rows)] for name in columns.subgroups},
+        {name: arrays[_need([*arrays], name, "subgroup", rows)] for name in columns.subgroups},
         given.get("split"),
         columns,
         rows,
     )
 
 
+def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, str]:
+    """What the scores are, and the array's name."""
+    top = _top_label(names, columns, rows)
+    if columns.predicted is not None:
+        return "confidence", top["confidence"]
+    for kind in _SINGLE:
+        declared = getattr(columns, kind)
+        if declared is not None:
+            if _class_is_said(columns, names):
+                declared = declared.partition("=")[2]
+            return kind, _need(names, declared, kind, rows)
+    found = [(kind, name) for name in names for kind in _SINGLE if _usual(name) in _SINGLE[kind]]
+    if top and not found:
+        return "confidence", top["confidence"]
+    if len(found) != 1:
+        what = "both" if len(found) == 2 else listed([name for _, name in found] or names)
+        raise rows.error(
+            f"expected an array probabilities or logits, found {what}; declare which with "
+            "--probabilities NAME or --logits NAME"
+        )
+    return found[0]
+
+
 def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            arrays = {name: np.atleast_1d(file[name]) for name in file}
+        return {
+            name: np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+            for name, array in arrays.items()
+        }
+    except Exception as error:  # of a broken file NumPy and zipfile raise almost any
         if "Object arrays" in str(error):
             raise rows.error(
                 "an array holds Python objects, as of rows of different lengths or strings of "
                 "dtype object; make it an array of numbers, or of dtype str"
             ) from error
-        raise rows.error(f"cannot be read as NPZ ({one_line(error)})") from error
+        raise rows.error(
+            f"cannot be read as NPZ ({one_line(error)}); write it with np.savez"
+        ) from error
 
 
 def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[str] | None:
@@ -306,7 +569,7 @@ def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[st
 
 
 def _labelled(
-    kind: str,
+    kind: Kind,
     scores: npt.NDArray[Any],
     labels: Any,
     class_names: Sequence[str] | None,
@@ -316,22 +579,79 @@ def _labelled(
     columns: Columns,
     rows: Rows,
 ) -> Predictions:
+    classes = max(2, *scores.shape[1:]) if scores.shape[1:] else 2
+    unknown = np.zeros(len(labels), np.bool_)
+    if class_names is not None and len(class_names) == classes and np.ndim(labels) == 1:
+        # By the whole file: of classes 1, 2 and 3 some split may have 1 and 2 alone.
+        labels, unknown = _of_classes(labels, class_names)
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     if chosen is not None:
+        optional = {name: values for name, values in optional.items() if values is not None}
         for what, values in (*optional.items(), *subgroups.items(), ("labels", labels)):
-            if values is not None and len(values) != len(scores):
+            if len(values) != len(scores):
                 raise rows.error(f"{what}: expected {len(scores)} rows, received {len(values)}")
-        scores, labels, rows = scores[chosen], labels[chosen], rows.take(chosen)
-        optional = {k: None if v is None else v[chosen] for k, v in optional.items()}
-        subgroups = {k: v[chosen] for k, v in subgroups.items()}
-    return Predictions(
-        labels,
-        **{kind: scores},
-        class_names=class_names,
-        subgroups=subgroups,
-        rows=rows,
-        **optional,
+        scores, rows = scores[chosen], rows.take(chosen)
+        labels, unknown = labels[chosen], unknown[chosen]
+        optional = {name: values[chosen] for name, values in optional.items()}
+        subgroups = {name: values[chosen] for name, values in subgroups.items()}
+    expected = f"one of the classes {listed(class_names or [])}, or 0..{classes - 1}"
+    rows.refuse(unknown, "labels", expected, lambda row: repr(labels[row]))
+    if columns.normalize:
+        scores = _normalized(kind, scores, rows)
+    try:
+        return Predictions(
+            labels,
+            **{kind: scores},
+            class_names=class_names,
+            subgroups=subgroups,
+            rows=rows,
+            **optional,
+        )
+    except InputError as error:
+        if "which sum to" in str(error) and kind == "probabilities":
+            raise InputError(
+                f"{error}; --normalize (normalize=True) divides each row by its sum"
+            ) from None
+        raise
+
+
+def _of_classes(
+    labels: Any, names: Sequence[str]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Labels by the names of their classes, as they are where they have none, and where."""
+    codes, distinct = pd.factorize(pd.Series(labels))
+    texts = [*map(_label, distinct)]
+    found = _resolved(texts, names)
+    values = [names[found[text]] if text in found else text for text in texts]
+    unknown = [text != "" and text not in found for text in texts]  # of no value all is said later
+    return np.array([*values, None], object)[codes], np.array([*unknown, False])[codes]
+
+
+def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray[np.float64]:
+    """Each row divided by its sum."""
+    if (
+        kind != "probabilities"
+        or scores.ndim != 2
+        or scores.shape[1] < 2
+        or scores.dtype.kind not in "fiu"
+    ):
+        raise rows.error(
+            "--normalize (normalize=True): expected a column of probabilities for each class, "
+            f"received {kind} of shape {scores.shape}"
+        )
+    sums = scores.sum(axis=1, dtype=np.float64)
+
+    def shown_row(row: int) -> str:
+        return str(scores[row].tolist())
+
+    rows.refuse(~np.isfinite(sums), kind, "a finite number in every column", shown_row)
+    rows.refuse(
+        (scores < 0).any(axis=1) | (sums == 0),
+        kind,
+        "numbers of at least 0, one of them above 0, to divide each row by its sum",
+        shown_row,
     )
+    return scores / sums[:, np.newaxis]
 
 
 def _rows_of_split(
@@ -340,17 +660,19 @@ def _rows_of_split(
     """The rows of a split, None for all."""
     if split is None:
         if wanted is not None:
-            raise rows.error(f"expected a column of splits, to take {wanted!r} of; found none")
+            raise rows.error(
+                f"expected a column of splits, to take {wanted!r} of; found none; declare it with "
+                "--split (split)"
+            )
         return None
-    if len(split) != samples:
-        raise rows.error(f"split: expected {samples} rows, received {len(split)}")
-    codes, distinct = pd.factorize(split)
+    codes, distinct = pd.factorize(checks.column("split", split, samples, rows))
     rows.refuse(codes < 0, "split", "a value", lambda _: "none")
     found = [_split_name(str(value)) for value in distinct]
     if wanted is None:
         if len(set(found)) > 1:
             raise rows.error(
-                f"split: holds {listed(sorted(set(found)))}: choose one with --take-split"
+                f"split: holds {listed(sorted(set(found)))}: choose one with --take-split "
+                "(take_split)"
             )
         return None
     if _split_name(wanted) not in found:
@@ -364,27 +686,39 @@ def _split_name(text: str) -> str:
     return SPLIT_NAMES.get(text, text)
 
 
+def _usual(name: str) -> str:
+    """A name as those above are written."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
+
+
 def _find(
     names: list[str], role: str, declared: str | None, rows: Rows, *, needed: bool
 ) -> str | None:
     """The name of what plays a role: as declared, or as usual."""
     if declared is not None:
         return _need(names, declared, role, rows)
-    for usual in (role, f"{role}s"):
-        if usual in names:
-            return usual
+    found = [*dict.fromkeys(name for name in names if _usual(name) in _USUAL[role])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise rows.error(
+            f"{role}: found {listed(found)}, each of which may be it: declare one with "
+            f"--{role} NAME ({role}=...)"
+        )
     if needed:
         raise rows.error(
-            f"expected {role!r}, found {listed(names)}; declare another name with --{role}"
+            f"expected {role!r}, found {listed(names)}; declare another name with --{role} "
+            f"({role}=...)"
         )
     return None
 
 
 def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
     """The name, which an option declares; `InputError` where there is none such."""
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        close = close or [usual for usual in (role, f"{role}s") if usual in names]
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise rows.error(f"--{role}: expected {name!r}, found {listed(names)}{hint}")
-    return name
+    wanted = one_form(name)
+    if wanted in names:
+        return wanted
+    close = difflib.get_close_matches(name, names, n=1)
+    close = close or [usual for usual in (role, f"{role}s") if usual in names]
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise rows.error(f"--{role}: expected {name!r}, found {listed(names)}{hint}")

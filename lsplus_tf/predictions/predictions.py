@@ -23,11 +23,14 @@ from lsplus_tf.predictions.arrays import (
     row_blocks,
     softmax,
 )
-from lsplus_tf.predictions.checks import Kind
+from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.tables import Rows
 
 Truth = Literal["labels", "votes", "posterior"]
+Known = Truth | Literal["probabilities"]
 
+# What is there in some kinds of predictions only, or not always, (N, ...).
+_OF_CASES = ("_scores", "_predicted", "_confidence", "_labels")
 _COLUMNS_BLOCK = 2**22  # elements of the columns that are copied at a time: 16 MB in float32
 
 
@@ -38,14 +41,18 @@ class Predictions:
     Parameters
     ----------
     labels : array_like, shape (N,) or (N, 1), or None
-        True classes: integers in [0, K), or names of `class_names`. None where they are not known;
-        what needs them then says so.
-    probabilities, logits : array_like, shape (N, K), (N,) or (N, 1)
+        True classes: integers in [0, K), or names of `class_names`; rows (N, K) of zeros and a
+        single one are taken too. None where they are not known; what needs them then says so.
+    probabilities, logits : array_like, shape (N, K), (N,) or (N, 1), optional
         One of the two. Rows of probabilities sum to 1 within 1e-3, in 16 bits within 1e-2, and
         where they were rounded within K/2 units of their last decimal. A single column is the
         probability, or the log-odds, of the second class. Floats of 16 to 64 bits are not copied.
+    predicted, confidence : array_like, shape (N,) or (N, 1), optional
+        In place of these, where no more is known: the most probable class, as the labels have it,
+        and its probability. What needs the probabilities of all classes then says so.
     class_names : sequence of str, length K, optional
-        All different; default "0", "1" and so on.
+        All different; default "0", "1" and so on. Beside `predicted` those that occur in it or in
+        the labels, in order; name them all if the model has more.
     ids : array_like, shape (N,), optional
         What the cases are called, each once.
     groups : array_like, shape (N,), optional
@@ -54,7 +61,8 @@ class Predictions:
         By what results can be told apart, such as a site: at most 50 different values each; missing
         ones are a subgroup of their own.
     votes : array_like, shape (N, K), optional
-        Annotators' votes for each class, counts or shares, at least one in each row.
+        Annotators' votes for each class, counts or shares, at least one in each row. They and the
+        posterior stand beside the scores of all classes only.
     posterior : array_like, shape (N, K), optional
         The exact p(y | x), where it is known.
     sample_weight : array_like, shape (N,), optional
@@ -64,10 +72,8 @@ class Predictions:
 
     Attributes
     ----------
-    kind : {"probabilities", "logits"}
-        What `scores` are.
-    scores : ndarray, shape (N, K)
-        As they were given.
+    kind : {"probabilities", "logits", "confidence"}
+        What `scores` are; "confidence" where there are none.
     groups : ndarray of int, shape (N,), or None
         As numbers 0..G-1, in the order in which they come.
     group_names : Index or None
@@ -92,10 +98,11 @@ class Predictions:
     [[0.182, 0.818], [0.622, 0.378]]
     >>> predictions.take([1]).labels.tolist()
     [0]
+    >>> Predictions(["SSA", "HP"], predicted=["HP", "HP"], confidence=[0.9, 0.7]).correct.tolist()
+    [False, True]
     """
 
     kind: Kind
-    scores: FloatArray
     class_names: tuple[str, ...]
     ids: pd.Index | None
     groups: npt.NDArray[np.intp] | None
@@ -113,6 +120,8 @@ class Predictions:
         probabilities: npt.ArrayLike | None = None,
         *,
         logits: npt.ArrayLike | None = None,
+        predicted: npt.ArrayLike | None = None,
+        confidence: npt.ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
         ids: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
@@ -123,26 +132,39 @@ class Predictions:
         rows: Rows | None = None,
     ) -> None:
         rows = rows or Rows()
-        if (probabilities is None) == (logits is None):
-            raise rows.error("expected probabilities or logits, one of the two")
-        kind: Kind = "logits" if probabilities is None else "probabilities"
-        given = logits if probabilities is None else probabilities
-        if labels is not None:
-            checks.exchanged(labels, given, rows)
-        scores = checks.scores(kind, given, rows)
-        samples, classes = scores.shape
-        names = checks.class_names(class_names, classes, rows)
-        are_named = names != tuple(map(str, range(classes)))
+        given = {
+            "probabilities": probabilities,
+            "logits": logits,
+            "predicted": predicted,
+            "confidence": confidence,
+        }
+        match [name for name, values in given.items() if values is not None]:
+            case ["predicted", "confidence"]:
+                known = checks.top_label(labels, predicted, confidence, class_names, rows)
+            case ["probabilities" | "logits" as kind]:
+                known = checks.all_classes(labels, kind, given[kind], class_names, rows)
+            case received:
+                raise rows.error(
+                    "expected probabilities or logits, one of the two, or else predicted and "
+                    f"confidence, both; received {', '.join(received) or 'none of them'}"
+                )
+        for name, matrix in (("votes", votes), ("posterior", posterior)):
+            if matrix is not None and known.kind == "confidence":
+                raise rows.error(
+                    f"{name}: expected probabilities or logits of all classes beside it, received "
+                    "the predicted class and its confidence alone"
+                )
+        samples, shape = known.samples, (known.samples, len(known.class_names))
         found, group_names = (
             (None, None) if groups is None else checks.groups(groups, samples, rows)
         )
         self._fill(
-            kind=kind,
-            scores=scores,
-            _labels=(
-                None if labels is None else checks.labels(labels, names, are_named, samples, rows)
-            ),
-            class_names=names,
+            kind=known.kind,
+            _scores=known.scores,
+            _predicted=known.predicted,
+            _confidence=known.confidence,
+            _labels=known.labels,
+            class_names=known.class_names,
             ids=None if ids is None else checks.ids(ids, samples, rows),
             groups=found,
             group_names=group_names,
@@ -150,10 +172,8 @@ class Predictions:
                 name: checks.subgroup(name, values, samples, rows)
                 for name, values in (subgroups or {}).items()
             },
-            votes=None if votes is None else checks.votes(votes, scores.shape, rows),
-            posterior=(
-                None if posterior is None else checks.posterior(posterior, scores.shape, rows)
-            ),
+            votes=None if votes is None else checks.votes(votes, shape, rows),
+            posterior=None if posterior is None else checks.posterior(posterior, shape, rows),
             sample_weight=(
                 None
                 if sample_weight is None
@@ -164,7 +184,8 @@ class Predictions:
         )
 
     def __len__(self) -> int:
-        return len(self.scores)
+        first = "_confidence" if self.kind == "confidence" else "_scores"
+        return len(self.__dict__[first])
 
     def __repr__(self) -> str:
         where = f" of {self.source}" if self.source else ""
@@ -180,12 +201,19 @@ class Predictions:
         return found
 
     @property
+    def scores(self) -> FloatArray:
+        """Probabilities or logits as they were given, (N, K)."""
+        self.need("probabilities")
+        found: FloatArray = self.__dict__["_scores"]
+        return found
+
+    @property
     def name(self) -> str:
         """The file's name without its folder, or "predictions"."""
         return Path(self.source).name or "predictions"
 
-    def need(self, *truths: Truth) -> None:
-        """Raise `InputError` unless these are known.
+    def need(self, *known: Known) -> None:
+        """Raise `InputError` unless these are known; probabilities are those of all classes.
 
         Examples
         --------
@@ -193,11 +221,16 @@ class Predictions:
         Traceback (most recent call last):
         lsplus_tf.errors.InputError: labels: expected predictions with labels, received some without
         """
-        for truth in truths:
-            if self.__dict__["_labels" if truth == "labels" else truth] is None:
-                raise InputError(
-                    f"{truth}: expected predictions with {truth}, received some without"
-                )
+        for each in known:
+            if each == "probabilities":
+                if self.kind == "confidence":
+                    raise InputError(
+                        "probabilities: expected those of all classes, received predictions with "
+                        "the predicted class and its confidence alone; make them with "
+                        "probabilities or logits (N, K)"
+                    )
+            elif self.__dict__["_labels" if each == "labels" else each] is None:
+                raise InputError(f"{each}: expected predictions with {each}, received some without")
 
     def take(self, rows: npt.ArrayLike) -> Predictions:
         """Some of the cases.
@@ -222,8 +255,7 @@ class Predictions:
             groups, left = pd.factorize(groups)
             names = names[left]
         return self._changed(
-            scores=self.scores[chosen],
-            _labels=of(self.__dict__["_labels"]),
+            **{name: of(self.__dict__[name]) for name in _OF_CASES},
             ids=of(self.ids),
             groups=groups,
             group_names=names,
@@ -231,6 +263,24 @@ class Predictions:
             votes=of(self.votes),
             posterior=of(self.posterior),
             sample_weight=of(self.sample_weight),
+        )
+
+    def top_label(self) -> Predictions:
+        """The same with the predicted class and its confidence alone.
+
+        Examples
+        --------
+        >>> full = Predictions([1, 0], [[0.9, 0.1], [0.7, 0.3]])
+        >>> full.top_label().confidence.tolist()
+        [0.9, 0.7]
+        """
+        return self._changed(
+            kind="confidence",
+            _scores=None,
+            _predicted=self.predicted,
+            _confidence=self.confidence,
+            votes=None,
+            posterior=None,
         )
 
     def replace(
@@ -264,45 +314,64 @@ class Predictions:
         >>> sharp.replace(probabilities=[[0.8, 0.2], [0.3, 0.7]]).ids.tolist()
         ['a', 'b']
         """
-        rows, (samples, classes) = Rows(), self.scores.shape
+        rows, samples, classes = Rows(), len(self), len(self.class_names)
         changes: dict[str, Any] = {}
         if probabilities is not None and logits is not None:
             raise rows.error("expected probabilities or logits, received both")
         if probabilities is not None or logits is not None:
-            kind: Kind = "logits" if probabilities is None else "probabilities"
+            kind: ScoreKind = "logits" if probabilities is None else "probabilities"
             scores = checks.scores(kind, logits if probabilities is None else probabilities, rows)
-            if scores.shape != self.scores.shape:
+            if scores.shape != (samples, classes):
                 raise rows.error(
-                    f"{kind}: expected shape {self.scores.shape}, as those that they replace, "
+                    f"{kind}: expected shape {(samples, classes)}, as those that they replace, "
                     f"received {scores.shape}"
                 )
-            changes |= {"kind": kind, "scores": scores}
+            changes |= self._of_scores(kind, scores)
         if labels is not None:
-            are_named = self.class_names != tuple(map(str, range(classes)))
-            changes["_labels"] = checks.labels(labels, self.class_names, are_named, samples, rows)
+            changes["_labels"] = checks.labels(labels, self.class_names, samples, rows)
         if groups is not None:
             changes["groups"], changes["group_names"] = checks.groups(groups, samples, rows)
         return self._changed(**changes)
 
-    def computed(self, kind: Kind, scores: FloatArray) -> Predictions:
+    def computed(self, kind: ScoreKind, scores: FloatArray) -> Predictions:
         """The same cases with scores (N, K) that were computed of these, and need no check."""
-        return self._changed(kind=kind, scores=scores)
+        return self._changed(**self._of_scores(kind, scores))
 
     def ordered(self, class_names: Sequence[str]) -> Predictions:
-        """The same with the classes in another order, which has all of them."""
-        if sorted(class_names) != sorted(self.class_names):
+        """The same with the classes in another order, which has all of them.
+
+        Without scores it may have more: they are classes that did not occur.
+        """
+        given = sorted(class_names)
+        if self.kind == "confidence" and len(set(given)) == len(given):
+            given = [name for name in given if name in self.class_names]
+        if given != sorted(self.class_names):
             raise InputError(
                 f"class_names: expected the classes {', '.join(self.class_names)} in some order, "
                 f"received {', '.join(class_names)}"
             )
-        order = np.array([self.class_names.index(name) for name in class_names])
         labels = self.__dict__["_labels"]
+        if self.kind == "confidence":
+            place = np.array([class_names.index(name) for name in self.class_names])
+            return self._changed(
+                class_names=tuple(class_names),
+                _predicted=place.astype(np.min_scalar_type(len(class_names) - 1))[self.predicted],
+                _labels=None if labels is None else place[labels],
+            )
+        order = np.array([self.class_names.index(name) for name in class_names])
         return self._changed(
             class_names=tuple(class_names),
-            scores=self.scores[:, order],
+            _scores=self.scores[:, order],
             _labels=None if labels is None else np.argsort(order)[labels],
             votes=None if self.votes is None else self.votes[:, order],
             posterior=None if self.posterior is None else self.posterior[:, order],
+        )
+
+    def same_scores(self, other: Predictions) -> bool:
+        """Whether all scores are the very same, or without them all predicted classes and such."""
+        return self.kind == other.kind and all(
+            np.array_equal(self.__dict__[name], other.__dict__[name])
+            for name in ("_scores", "_predicted", "_confidence")
         )
 
     # What follows from it ------------------------------------------------------------------------
@@ -322,6 +391,8 @@ class Predictions:
     @cached_property
     def predicted(self) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Most probable class (N,), the first one where several tie; in as few bits as hold it."""
+        if self.kind == "confidence":
+            return self.__dict__["_predicted"]
         samples, classes = self.scores.shape
         predicted = np.empty(samples, np.min_scalar_type(classes - 1))
         for rows in row_blocks(self.scores):
@@ -331,6 +402,8 @@ class Predictions:
     @cached_property
     def confidence(self) -> FloatArray:
         """Probability of the predicted class (N,), in the dtype of the probabilities."""
+        if self.kind == "confidence":
+            return self.__dict__["_confidence"]
         return _fixed(self._at(self.probabilities, self.predicted))
 
     @cached_property
@@ -421,9 +494,14 @@ class Predictions:
     def _changed(self, **changes: Any) -> Predictions:
         """The same but for some valid attributes; what was computed is left behind."""
         new = object.__new__(Predictions)
-        names = ("_labels", *Predictions.__dataclass_fields__)
+        names = (*_OF_CASES, *Predictions.__dataclass_fields__)
         new._fill(**{name: self.__dict__[name] for name in names} | changes)
         return new
+
+    @staticmethod
+    def _of_scores(kind: ScoreKind, scores: FloatArray) -> dict[str, Any]:
+        """What changes with other scores."""
+        return {"kind": kind, "_scores": scores, "_predicted": None, "_confidence": None}
 
     def _fill(self, **attributes: Any) -> None:
         for name, value in attributes.items():
@@ -570,6 +648,33 @@ def ordered_as(first: Predictions, second: Predictions, named: tuple[str, str]) 
     return second
 
 
+def of_one_kind(first: Predictions, second: Predictions) -> tuple[Predictions, Predictions]:
+    """Both with what both have: where one has the confidence alone, the other too.
+
+    Classes that occurred in one of the two only are then classes of both.
+
+    Examples
+    --------
+    >>> full = Predictions([0, 2], [[0.9, 0.1, 0.0], [0.2, 0.1, 0.7]])
+    >>> less = Predictions([0, 2], predicted=[0, 0], confidence=[0.8, 0.6])
+    >>> [(each.kind, each.class_names) for each in of_one_kind(full, less)]
+    [('confidence', ('0', '1', '2')), ('confidence', ('0', '1', '2'))]
+    """
+    both = (first, second)
+    if all(each.kind != "confidence" for each in both):
+        return first, second
+    whole = next((each.class_names for each in both if each.kind != "confidence"), None)
+    names = whole or checks.in_order({*first.class_names, *second.class_names})
+
+    def of_both(each: Predictions) -> Predictions:
+        each = each.top_label()
+        # Those that have no class in common may be names and numbers of the same.
+        alike = set(first.class_names) & set(second.class_names)
+        return each.ordered(names) if alike and set(each.class_names) < set(names) else each
+
+    return of_both(first), of_both(second)
+
+
 def concatenated(parts: Sequence[Predictions]) -> Predictions:
     """The cases of several one after the other: their scores, labels and posteriors.
 
@@ -577,7 +682,7 @@ def concatenated(parts: Sequence[Predictions]) -> Predictions:
     ----------
     parts : sequence of Predictions
         Of the same classes. Where some are logits and some probabilities, the result has
-        probabilities.
+        probabilities; where some have the confidence alone, it has no more.
 
     Returns
     -------
@@ -593,13 +698,18 @@ def concatenated(parts: Sequence[Predictions]) -> Predictions:
     first = parts[0]
     kinds = {part.kind for part in parts}
     kind: Kind = first.kind if len(kinds) == 1 else "probabilities"
+    if "confidence" in kinds:
+        kind, parts = "confidence", [part.top_label() for part in parts]
 
     def joined(arrays: list[Any]) -> Any:
         return None if any(array is None for array in arrays) else np.concatenate(arrays)
 
+    of_all = kind != "confidence"
     return first._changed(
         kind=kind,
-        scores=np.concatenate([getattr(part, kind) for part in parts]),
+        _scores=np.concatenate([getattr(part, kind) for part in parts]) if of_all else None,
+        _predicted=None if of_all else np.concatenate([part.predicted for part in parts]),
+        _confidence=None if of_all else np.concatenate([part.confidence for part in parts]),
         _labels=joined([part.__dict__["_labels"] for part in parts]),
         ids=None,
         groups=None,
