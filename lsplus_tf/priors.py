@@ -7,11 +7,12 @@ Row k of a prior is a distribution over the K classes, the v^k of the LS+ paper
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.errors import InputError, check_count, check_number
 
 __all__ = [
     "check_prior",
@@ -176,8 +177,7 @@ def shrink_class_accuracy(
     """
     accuracy = _check_accuracy(accuracy)
     samples = _check_counts(counts, len(accuracy))
-    if not 0 <= strength < np.inf:
-        raise InputError(f"strength: expected a finite number >= 0, received {strength}")
+    strength = check_number("strength", strength)
     if strength == 0:
         return accuracy
     overall = (samples * accuracy).sum() / samples.sum()
@@ -253,7 +253,9 @@ def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     return np.full((num_classes, num_classes), 1.0 / num_classes)
 
 
-def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
+def doubtful_estimates(
+    accuracy: ArrayLike, counts: ArrayLike, class_names: Sequence[str] | None = None
+) -> list[str]:
     """What is doubtful about class accuracies as a prior, a phrase each; empty if nothing is.
 
     Named are classes with fewer than five validation samples, and accuracies of exactly 0 or 1,
@@ -265,6 +267,8 @@ def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
         Class accuracies in [0, 1].
     counts : array_like of int, shape (K,)
         Validation samples per class.
+    class_names : sequence of str, length K, optional
+        By default 0, 1 and so on.
 
     Examples
     --------
@@ -275,17 +279,23 @@ def doubtful_estimates(accuracy: ArrayLike, counts: ArrayLike) -> list[str]:
     values = _check_accuracy(accuracy)
     samples = _check_counts(counts, len(values))
     few = {f"fewer than {FEW_SAMPLES} validation samples": samples < FEW_SAMPLES}
-    return _phrases(few | _extremes(values))
+    return _phrases(few | _extremes(values), class_names)
 
 
 def _extremes(accuracy: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     return {f"validation accuracy exactly {value}": accuracy == value for value in (0, 1)}
 
 
-def _phrases(reasons: dict[str, NDArray[np.bool_]]) -> list[str]:
+def _phrases(
+    reasons: dict[str, NDArray[np.bool_]], class_names: Sequence[str] | None = None
+) -> list[str]:
     """A phrase for each reason that concerns some class."""
+
+    def name(k: int) -> str:
+        return str(k) if class_names is None else class_names[k]
+
     return [
-        f"{reason} of class {', '.join(str(k) for k in np.flatnonzero(concerned))}"
+        f"{reason} of class {', '.join(map(name, np.flatnonzero(concerned).tolist()))}"
         for reason, concerned in reasons.items()
         if concerned.any()
     ]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 from itertools import pairwise
 from pathlib import Path
@@ -673,10 +671,5 @@ def test_a_file_of_another_kind_and_none_at_all(tmp_path):
             Calibrator.load(tmp_path / "mine.yaml")
 
 
-def test_calibrators_need_no_tensorflow():
-    script = (
-        "import sys; import lsplus_tf.calibrators; "
-        "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+def test_all_names_are_there():
     assert set(calibrators.__all__) <= set(dir(calibrators)) | {"CalibrationLayer", "attach"}

@@ -117,7 +117,8 @@ def test_an_error_of_the_installed_command_is_one_line_and_no_traceback():
     )
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr == "error: config: no such file no.yaml\n"
+    assert result.stderr.startswith("error: config: no such file no.yaml; ")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["reproduce", "train"])
@@ -155,11 +156,20 @@ def test_errors_of_the_report(refused, tmp_path, reproduced):
     assert "expected numbers" in refused("report", folder, "--seeds", "one")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["train", "x:brain:"], ["datasets", "check", "folder:brain:x"]]
+)
+def test_colons_in_a_name_are_no_picture(refused, arguments):
+    assert ":brain:" in refused(*arguments).replace("\n", "")
+
+
 def test_square_brackets_in_an_error_are_printed(refused, tmp_path):
     path = tmp_path / "[bold]mine[red].yaml"
     shutil.copy(CONFIG, path)
+    message = refused("train", str(path), "--set", "dataset.test_fraction=0.9")
+    assert message.startswith(f"{path} with --set ")
     message = refused("train", str(path), "--set", "seeds=[1,1]")
-    assert message == f"{path}: seeds: expected different numbers, received [1, 1]"
+    assert message == "--set seeds=[1,1]: seeds: expected different numbers, received [1, 1]"
     assert "received ['[/red]']" in refused("train", CONFIG, "--set", "protocol.epochs=['[/red]']")
 
 
@@ -324,43 +334,44 @@ def write_image(path: Path, seed: int) -> None:
 
 
 def test_datasets_check(call, refused, tmp_path):
-    for seed in range(8):
-        part, class_name = ("train", "test")[seed // 4], "ab"[seed % 2]
+    for seed in range(40):
+        part, class_name = ("train", "test")[seed // 20], "ab"[seed % 2]
         write_image(tmp_path / f"set/{part}/{class_name}/{seed}.png", seed)
     name, out = f"folder:{tmp_path / 'set'}", tmp_path / "problems.csv"
     code, stdout, stderr = call("datasets", "check", name, "--out", str(out), columns=80)
     assert (code, stderr) == (0, "")
     assert "split off from train when the images are loaded: validation" in stdout
     assert "groups, such as patients: none declared\n" in stdout
-    assert "width x height: 8x8 (8)\nchannels: grey (8)\n" in stdout
+    assert "width x height: 8x8 (40)\nchannels: grey (40)\n" in stdout
     # Nothing is said of what a folder does not have.
     for other in ("group in several splits", "without a row", "official"):
         assert other not in stdout
     assert "identical to another: none" in stdout
     assert out.read_text() == "problem,split,class,file,detail\n"
-    write_image(tmp_path / "set/test/b/7.png", 0)
+    write_image(tmp_path / "set/test/b/77.png", 0)
     code, stdout, _ = call("datasets", "check", name, "--out", str(out), columns=80)
     assert code == 1
     assert "identical to another: 1" in stdout
     assert "1 groups of identical images, 1 of them across splits, 1 across classes" in stdout
     assert out.read_text().splitlines()[1:] == [
-        'identical to another,test,b,test/b/7.png,"same as train/a/0.png (train, a)"'
+        'identical to another,test,b,test/b/77.png,"same as train/a/0.png (train, a)"'
     ]
     for file, seed in (("=b/1.png", 1), ("=b/2.png", 1), ("a/3.png", 2)):
         write_image(tmp_path / "named" / file, seed)
     call("datasets", "check", f"folder:{tmp_path / 'named'}", "--out", str(out))
     # What users call folders and files is no formula to a spreadsheet.
-    assert [line.split(",")[2:4] for line in out.read_text().splitlines()[1:]] == [
-        ["'=b", "'=b/2.png"]
-    ]
-    code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[0-9]")
-    assert "groups, such as patients: 8, with 1 images each\n" in stdout
+    rows = [line.split(",")[:4] for line in out.read_text().splitlines()[1:]]
+    assert ["identical to another", "train", "'=b", "'=b/2.png"] in rows
+    code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[0-9]+")
+    assert "groups, such as patients: 41, with 1 images each\n" in stdout
     assert "group in several splits: none" in stdout
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/")
-    assert "groups, such as patients: 2, with 4 images each\n" in stdout
-    assert "  a/: 2 in train, 2 in test" in stdout
+    assert "groups, such as patients: 2, with 20 to 21 images each\n" in stdout
+    assert "  a/: 10 in train, 10 in test" in stdout
+    # Two groups are too few to split a third off.
+    assert "split that cannot be split off: 1 (training stops)\n  validation_fraction" in stdout
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/0?")
-    assert "groups, such as patients: 3, with 1 to 4 images each\n" in stdout
+    assert "groups, such as patients: 3, with 1 to 21 images each\n" in stdout
     code, stdout, _ = call("datasets", "check", "digits")
     assert code == 0
     assert "official: 1797 all" in stdout
@@ -369,7 +380,7 @@ def test_datasets_check(call, refused, tmp_path):
 
 
 def test_datasets_check_says_what_stops_a_training(call, tmp_path):
-    for seed in range(8):
+    for seed in range(40):
         write_image(tmp_path / "ab"[seed % 2] / f"{seed}.png", seed)
     (tmp_path / "a/0.png").write_bytes(b"")
     (tmp_path / "a/2.png").write_bytes((tmp_path / "a/4.png").read_bytes())
@@ -378,15 +389,55 @@ def test_datasets_check_says_what_stops_a_training(call, tmp_path):
     code, stdout, _ = call("datasets", "check", f"folder:{tmp_path}")
     assert code == 1
     for line in (
-        "width x height: 8x8 (6), 9x8 (1) (training needs dataset.image_size)",
-        "channels: grey (6), colour (1) (training needs dataset.channels: 1 or 3)",
+        "width x height: 8x8 (38), 9x8 (1) (training needs dataset.image_size)",
+        "channels: grey (38), colour (1) (training needs dataset.channels: 1 or 3)",
         "unreadable: 1 (training stops: mend them or set dataset.unreadable=skip)",
         "blank: 1 (used as they are, unless dataset.drop=[blank])",
         "alpha channel: 1 (training needs dataset.channels: 1 or 3, which drops it)",
-        "more than 8 bits: 1 (training stops: convert them to 8 bits)",
+        "more than 8 bits: 1 (training stops: set dataset.scaling (here --scaling), or convert "
+        "them to 8 bits)",
+        "8 and more bits mixed: 1 (only those of more than 8 bits are scaled: is a value the same "
+        "in both?)",
         "identical to another: 1 (used as they are, unless dataset.drop=[duplicates])",
     ):
         assert f"\n{line}\n" in stdout
+
+
+def test_a_scaling_is_declared_on_the_command_line(call, refused, tmp_path):
+    for seed in range(40):
+        pixels = np.random.default_rng(seed).integers(0, 4096, (8, 8), dtype=np.uint16)
+        path = tmp_path / "set" / "ab"[seed % 2] / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    name, out = f"folder:{tmp_path / 'set'}", str(tmp_path / "sheet.png")
+    code, stdout, _ = call("datasets", "check", name)
+    assert code == 1
+    assert "more than 8 bits: 40 (training stops: set dataset.scaling" in stdout
+    code, stdout, _ = call("datasets", "check", name, "--scaling", "range=0,4095")
+    assert (code, "more than 8 bits: none" in stdout) == (0, True)
+    # Outside of the window there is nothing to see.
+    _, stdout, _ = call("datasets", "check", name, "--scaling", "window=-200,100")
+    assert "blank: 40" in stdout
+    code, _, stderr = call("datasets", "show", name, "--out", out, "--scaling", "percentiles=1,99")
+    assert (code, stderr) == (0, "")
+    for given, said in (
+        ("40,400", "--scaling: expected a key and two numbers, as window=40,400, received 40,400"),
+        ("window=40,x", "--scaling: expected a key and two numbers"),
+        ("windows=40,1", "--scaling: windows: unknown key, did you mean 'window'?"),
+        ("range=5", "--scaling: range"),
+    ):
+        assert said in refused("datasets", "check", name, "--scaling", given)
+
+
+def test_a_narrow_terminal_keeps_class_names(call, tmp_path):
+    long = "melanocytic_nevus_with_a_very_long_name_of_the_kind_that_folders_have_" + "x" * 40
+    for seed in range(80):
+        part, class_name = ("train", "test")[seed // 40], (long, "b")[seed % 2]
+        write_image(tmp_path / part / class_name / f"{seed}.png", seed)
+    code, stdout, _ = call("datasets", "check", f"folder:{tmp_path}", columns=80)
+    assert code == 0
+    cells = [line.split("│")[1].strip() for line in stdout.splitlines() if line.count("│") > 2]
+    assert long in "".join(cells)
 
 
 def test_datasets_show(call, refused, tmp_path):

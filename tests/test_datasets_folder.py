@@ -1,6 +1,9 @@
 """Folders of image files."""
 
+import errno
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,10 @@ from helpers import SHARED
 from PIL import Image
 
 from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import read_header
+from lsplus_tf.datasets.loading import list_files
+from lsplus_tf.deployment.prediction import find_images
 from lsplus_tf.errors import InputError, MissingDataError
 
 
@@ -76,7 +82,7 @@ def test_classes_without_splits(tmp_path):
     other = load_dataset(f"folder:{tmp_path}", split_seed=4)
     assert again.test.ids.tolist() == dataset.test.ids.tolist() != other.test.ids.tolist()
     (tmp_path / "eel").mkdir()
-    with pytest.raises(InputError, match=r"class folder eel holds no \.png, \.jpg, \.jpeg file"):
+    with pytest.raises(InputError, match=r"class folder eel holds no image file \(0 others"):
         load_dataset(f"folder:{tmp_path}")
     save(tmp_path / "eel/1.png")
     with pytest.raises(InputError, match="class 'eel' has 1 sample to split, expected at least 2"):
@@ -95,8 +101,16 @@ def test_groups_from_the_names(tmp_path):
     whole = load_dataset(name, group_pattern=r"slide\d+").train.groups
     assert set(whole) < {f"slide{i}" for i in range(15)}
     save(tmp_path / "a/IMG7.png")
-    for pattern in ("slide", "(slide)?IMG7|(IMG)", "(s?)[l-m]*IMG"):
-        with pytest.raises(InputError, match=r"group_pattern=.* is not found in a/.* such files\)"):
+    with pytest.raises(InputError, match=r"='slide' is not found in a/IMG7\.png \(1 such files\)"):
+        load_dataset(name, group_pattern="slide")
+    for pattern, what in (
+        ("(slide)?IMG7|(IMG)", "its first parenthesis"),
+        ("(s?)[l-m]*IMG", "its first parenthesis"),
+        ("x*", "what it matches"),
+    ):
+        with pytest.raises(
+            InputError, match=rf"is found in a/.*png, but {what} is empty there \(\d+ such files\);"
+        ):
             load_dataset(name, group_pattern=pattern)
     with pytest.raises(InputError, match=r"group_pattern='\(': missing \)"):
         load_dataset(name, group_pattern="(")
@@ -183,7 +197,7 @@ def test_more_than_8_bits_are_refused_whatever_is_skipped(tmp_path, size):
     name = f"folder:{fill(tmp_path)}"
     save(tmp_path / "val/cat/1.png", mode="I;16", value=300)
     options = {"image_size": size, "channels": 1}
-    remedy = r"val/cat/1\.png has more \(1 such files\); convert them to 8 bits$"
+    remedy = r"val/cat/1\.png has more \(1 such files\); set dataset\.scaling, or convert them to"
     for unreadable in ("fail", "skip"):
         with pytest.raises(InputError, match=remedy) as refusal:
             load_dataset(name, unreadable=unreadable, **options)
@@ -279,8 +293,8 @@ def test_class_errors(tmp_path):
     fill(tmp_path)
     name = f"folder:{tmp_path}"
     (tmp_path / "train/eel").mkdir()
-    (tmp_path / "train/eel/a.tif").touch()
-    with pytest.raises(InputError, match=r"train/eel holds no .png, .jpg, .jpeg file \(1 other"):
+    (tmp_path / "train/eel/a.txt").touch()
+    with pytest.raises(InputError, match=r"train/eel holds no image file \(1 other"):
         load_dataset(name)
     save(tmp_path / "train/eel/1.png")
     save(tmp_path / "test/fox/1.png")
@@ -301,7 +315,7 @@ def test_what_is_ignored_is_said(tmp_path):
     with (
         pytest.warns(UserWarning, match=r"no split are ignored: \['Validate'\]"),
         pytest.warns(
-            UserWarning, match=r"1 files that are no .* in a class folder .*train/cat/notes\.txt"
+            UserWarning, match=r"1 files that are no images in a class folder .*cat/notes\.txt"
         ),
     ):
         load_dataset(f"folder:{tmp_path}")
@@ -315,8 +329,351 @@ def test_what_is_ignored_is_said(tmp_path):
     save(tmp_path / "train/cat/deeper/1.png")
     save(tmp_path / "train/1.png")
     save(tmp_path / "0.png")
-    with pytest.warns(UserWarning, match=r"4 files that are no .* ignored, such as 0\.png"):
-        load_dataset(f"folder:{tmp_path}")
+    with (
+        pytest.warns(UserWarning, match="no split are ignored"),
+        pytest.warns(UserWarning, match=r"3 files that are no .* ignored, such as 0\.png"),
+        pytest.warns(
+            UserWarning, match=r"'cat' has 5 images .* and 1 in folders below, such as .*deeper/1"
+        ),
+    ):
+        assert len(load_dataset(f"folder:{tmp_path}").train.ids) > 5
+
+
+# --- folders as people have them ------------------------------------------------------------------
+
+
+def tree(root, *files, name=""):
+    """Empty files: listing opens none. Returns the data set's name."""
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return f"folder:{root}{name}"
+
+
+def listed(name):
+    files = list_files(name)
+    classes = [files.class_names[label] for label in files.labels]
+    return list(zip(files.parts.tolist(), classes, files.ids.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("train", "val", "test"),
+        ("TRAINING", "valid", "Testing"),
+        ("trn", "validation", "tst"),
+        ("Train", "dev", "test"),
+        ("train", "Eval", "TEST"),
+    ],
+)
+def test_names_of_splits(tmp_path, folders):
+    found = listed(tree(tmp_path, *(f"{f}/{c}/1.png" for f in folders for c in "ab")))
+    parts = ("train", "validation", "test")
+    assert found == [
+        (part, c, f"{f}/{c}/1.png") for part, f in zip(parts, folders, strict=True) for c in "ab"
+    ]
+
+
+@pytest.mark.parametrize("below", ["{}", "images/{}", "patient {}/x", "p{}/images/2020/x"])
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_images_at_any_depth_below_a_class(tmp_path, below, split):
+    ids = [f"{split}{c}/{below.format(i)}.png" for c in ("cat", "dog") for i in range(3)]
+    found = listed(tree(tmp_path, *ids))
+    assert found == [("train", i.removeprefix(split).split("/")[0], i) for i in sorted(ids)]
+
+
+def of(*classes, under="", file="1.png"):
+    return [f"{under}{c}/{file}" for c in classes]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        # One level too high, also with what a Mac adds to its archives.
+        (
+            [
+                *of("a", "b", under="set/train/"),
+                *of("a", "b", under="set/test/"),
+                "__MACOSX/x/1.png",
+            ],
+            r"lie one level deeper: set/test, set/train; name folder:.*/set$",
+        ),
+        (
+            of("a", "b", under="archive/set/Training/"),
+            r": archive/set/Training; name .*archive/set$",
+        ),
+        (
+            [*of("a", "b", under="set/train/"), *of("a", "b", under="set/set/train/")],
+            r"one level deeper: set/train; name folder:.*/set$",
+        ),
+        (
+            of("cat", "dog", under="images/"),
+            r"found images/ alone, with the folders cat, dog; .* name",
+        ),
+        (
+            of("cat", "dog", under="train/images/"),
+            r"train/images/ alone, .*move these up into train/",
+        ),
+        # Splits below classes.
+        (
+            of("a/train", "a/test", "b/train", "b/test"),
+            r"splits below classes: a/test, a/train; put .*around .*folder:.*/a, or .*csv:FILE",
+        ),
+        (of("train/a/val", "train/b"), r"called as splits lie within a class: train/a/val; move"),
+        (of("a/test", "b"), r"found splits below classes: a/test; .*csv:FILE"),
+        # One level too low.
+        (of("images", "masks"), r"found images and their masks; name the folder above"),
+        # Splits and classes in two ways.
+        (
+            [*of("a", under="train/"), *of("a", under="val/"), *of("a", under="dev/")],
+            "'val' and 'dev'",
+        ),
+        (
+            [*of("a", under="train/"), *of("a", under="dev/"), *of("a", under="eval/")],
+            "'dev' and 'eval'",
+        ),
+        ([*of("Cat", under="train/"), *of("cat", under="test/")], "is it 'Cat'.* same name"),
+    ],
+)
+def test_other_layouts_are_refused_with_the_remedy(tmp_path, files, message):
+    with pytest.raises(InputError, match=message):
+        listed(tree(tmp_path, *files))
+
+
+def test_the_remedy_is_one(tmp_path):
+    """What a message says can be done, does."""
+    name = tree(tmp_path, *of("a", "b", under="set/train/"), *of("a", "b", under="set/test/"))
+    with pytest.raises(InputError, match="one level deeper") as refusal:
+        listed(name)
+    remedy = str(refusal.value).rpartition(" ")[2]
+    assert {part for part, *_ in listed(remedy)} == {"train", "test"}
+
+
+def test_a_name_of_a_validation_split_alone_is_a_class(tmp_path):
+    assert [c for _, c, _ in listed(tree(tmp_path, *of("dev", "eval")))] == ["dev", "eval"]
+
+
+SYSTEM = [
+    *("Thumbs.db", ".DS_Store", "._1.png", "desktop.ini", "ehthumbs.db", ".hidden.png"),
+    *("__MACOSX/1.png", "@eaDir/1.png", "$RECYCLE.BIN/1.png", ".git/1.png", "lost+found/1.png"),
+]
+
+
+def test_what_systems_leave_is_passed_over(tmp_path, recwarn):
+    places = ("", "train/", "train/a/", "train/a/deep/")
+    name = tree(tmp_path, *(place + file for place in places for file in SYSTEM))
+    tree(tmp_path, *of("a", "b", under="train/"), "train/a/deep/2.png")
+    (tmp_path / "train/a/1.png").unlink()
+    assert [i for *_, i in listed(name)] == ["train/a/deep/2.png", "train/b/1.png"]
+    assert not recwarn.list
+    found, others = find_images([tmp_path])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [
+        "train/a/deep/2.png",
+        "train/b/1.png",
+    ]
+    assert others == 0
+    tree(tmp_path, "train/a/notes.txt", "train/a/deep/empty/more.csv")
+    with pytest.warns(UserWarning, match=r"2 files that .* such as train/a/deep/empty/more\.csv"):
+        listed(name)
+
+
+def test_predictions_and_data_sets_find_the_same(tmp_path):
+    name = tree(tmp_path, *of("a", "b"), "a/B.JPG", "a/a/2.png", "a/a.png", "b/n.txt", "b/c/1.jpeg")
+    with pytest.warns(UserWarning, match="ignored|folders below"):
+        ids = [i for *_, i in listed(name)]
+    found, others = find_images([tmp_path])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ids
+    assert ids == sorted(ids, key=lambda i: Path(i).parts)
+    assert others == 1
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        *("a/benign (1)_mask.png", "a/benign (1)_mask_1.png", "a/benign (1)_MASK.png"),
+        *("a/benign (1)_seg.png", "a/benign (1)-segmentation.jpg", "a/benign (1) mask 2.png"),
+        *("a/masks/benign (1).png", "a/Mask/benign (1)_mask.png"),
+    ],
+)
+def test_masks_beside_images(tmp_path, mask):
+    images = ["a/benign (1).png", "a/b_mask.png", "a/seg.png", "b/benign (1).png"]
+    found = sorted([*images, mask], key=lambda i: Path(i).parts)
+    assert [found[i] for i in masks_beside(found, ["ab".index(i[0]) for i in found])] == [mask]
+
+
+def test_a_class_of_masks_is_none_of_masks(tmp_path):
+    """Faces with and without one, numbered alike."""
+    assert masks_beside(["mask/1.png", "no/1.png"], [0, 1]) == []
+    assert masks_beside(["x/images/1.png", "x/masks/1.png"], [0, 0]) == [1]
+    assert masks_beside(["mask.png", "masks/2.png", "3_mask.png"]) == []
+
+
+def test_masks_in_a_folder_are_told_and_dropped(tmp_path):
+    for class_name in ("benign", "malignant"):
+        for i in range(6):
+            save(tmp_path / class_name / f"({i}).png", value=10 * i)
+            save(tmp_path / class_name / f"({i})_mask.png", value=200)
+    name = f"folder:{tmp_path}"
+    with pytest.warns(UserWarning, match=r"12 images look like masks .*drop=\[masks\]") as record:
+        assert len(load_dataset(name)) == 24
+    assert record[0].filename == __file__
+    with pytest.warns(UserWarning, match="skipped 12 masks") as record:
+        assert len(load_dataset(name, drop=["masks"])) == 12
+    assert len(record) == 1
+
+
+def test_forms_of_unicode_are_one_class(tmp_path):
+    name = tree(tmp_path, "train/Caf\u00e9/1.png", "train/b/1.png", "test/Cafe\u0301/2.png")
+    assert {c for _, c, _ in listed(name)} == {"Caf\u00e9", "b"}
+    tree(tmp_path, "test/b /3.png", "train/Cafe\u0301/4.png")
+    cafe = "Caf\u00e9"
+    assert [c for _, c, _ in listed(name)] == [cafe, cafe, "b", cafe, "b"]
+
+
+def test_classes_that_differ_in_case_are_told(tmp_path):
+    name = tree(tmp_path, *of("A", "a"))
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system ignores case")
+    with pytest.warns(UserWarning, match="upper and lower case alone: 'A' and 'a'"):
+        listed(name)
+
+
+@pytest.mark.parametrize("where", ["a/caf\udce9.png", "caf\udce9/1.png", "a/caf\udce9/1.png"])
+def test_names_that_are_not_utf_8(tmp_path, where):
+    name = tree(tmp_path, *of("a", "b"))
+    try:
+        tree(tmp_path, where)
+    except (OSError, UnicodeEncodeError):
+        pytest.skip("this file system takes UTF-8 alone")
+    for call in (lambda: listed(name), lambda: load_dataset(name), lambda: find_images([tmp_path])):
+        with pytest.raises(
+            InputError, match=r"the name b'caf\\xe9(\.png)?' .*not UTF-8.*rename"
+        ) as no:
+            call()
+        str(no.value).encode("utf-8")
+    with pytest.raises(InputError, match=r"b'.*caf\\xe9.*': expected names in UTF-8"):
+        find_images([tmp_path / where])
+    (tmp_path / "labels.csv").write_text("path,label\na/1.png,x\n", encoding="utf-8")
+    if where.startswith("a/"):
+        with pytest.raises(InputError, match="not UTF-8"):
+            list_files(f"csv:{tmp_path / 'labels.csv'}")
+
+
+def test_links(tmp_path):
+    name = tree(tmp_path / "set", *of("a", "b"), "a/p/2.png", "a/.store/3.png")
+    tree(tmp_path / "elsewhere", "4.png", "p/5.png")
+    root = tmp_path / "set"
+    loops = {"a/loop": root / "a", "a/p/up": root, "b/self": "self", "b/beside": root / "b"}
+    links = {**loops, "a/out": tmp_path / "elsewhere", "a/again": tmp_path / "elsewhere"}
+    links |= {"a/to_hidden": root / "a/.store", "b/gone.png": "nowhere.png", "b/x.png": "x.png"}
+    for link, target in links.items():
+        (root / link).symlink_to(target)
+    with pytest.warns(UserWarning, match="1 files that are no images|in its folder and") as record:
+        ids = [i for *_, i in listed(name)]
+    assert ids == [
+        *("a/1.png", "a/again/4.png", "a/again/p/5.png", "a/p/2.png", "a/to_hidden/3.png"),
+        *("b/1.png", "b/gone.png", "b/x.png"),  # told when they are read
+    ]
+    assert any("such as b/self" in str(each.message) for each in record)
+    with pytest.raises(InputError, match=r"2 unreadable images: .*b/gone\.png \("):
+        load_dataset(f"folder:{fill_linked(tmp_path / 'sound')}", image_size=4, channels=1)
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "."])
+def test_a_class_that_is_a_link_up(tmp_path, target):
+    name = tree(tmp_path / "above/set", *of("a", "b"))
+    (tmp_path / "above/set/up").symlink_to(target)
+    with pytest.raises(InputError, match=r"set/up: the link leads up, to .*; remove it"):
+        listed(name)
+
+
+def fill_linked(root):
+    for class_name in ("a", "b"):
+        for i in range(5):
+            save(root / class_name / f"{i}.png")
+    (root / "b/gone.png").symlink_to("nowhere.png")
+    (root / "b/x.png").symlink_to("x.png")
+    return root
+
+
+def a_pipe(root):
+    tree(root, *of("a", "b"))
+    os.mkfifo(root / "a/pipe.png")
+
+
+BROKEN_TREES = {
+    "nothing": lambda root: root.mkdir(exist_ok=True),
+    "an empty class": lambda root: (tree(root, *of("a")), (root / "b").mkdir()),
+    "empty splits": lambda root: [(root / f).mkdir(parents=True) for f in ("train", "test")],
+    "empty classes": lambda root: [(root / f).mkdir(parents=True) for f in ("train/a", "test/a")],
+    "no training": lambda root: tree(root, *of("a", "b", under="test/")),
+    "a file as a split": lambda root: tree(root, "train", *of("a", "b", under="val/")),
+    "two training splits": lambda root: tree(root, "train/a/1.png", "Training/a/1.png"),
+    "images alone": lambda root: tree(root, "1.png", "2.png"),
+    "text alone": lambda root: tree(root, "a/1.txt", "b/2.csv"),
+    "a class of the system": lambda root: tree(root, "__MACOSX/1.png"),
+    "a link to nowhere": lambda root: (root.mkdir(exist_ok=True), (root / "a").symlink_to("b")),
+    "hidden classes": lambda root: tree(root, ".a/1.png", ".b/1.png"),
+    "another class in test": lambda root: tree(
+        root, "train/a/1.png", "train/b/1.png", "test/c/1.png"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_TREES)
+def test_broken_trees_are_refused_in_a_line(tmp_path, kind):
+    BROKEN_TREES[kind](tmp_path)
+    with pytest.raises(InputError) as refusal:
+        list_files(f"folder:{tmp_path}")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*files that are no images")
+@pytest.mark.parametrize(
+    "name", ["'; rm -rf .png", "a\nb.png", "\u202egnp.1", "%s{0}.png", "=1.png"]
+)
+def test_hostile_names(tmp_path, name):
+    found = listed(tree(tmp_path, *of("a", "b"), f"a/{name}", f"{name}x/1.png"))
+    assert ("train", f"{name}x", f"{name}x/1.png") in found
+    assert (f"a/{name}" in {i for *_, i in found}) == name.endswith(".png")
+
+
+def test_a_pipe_is_no_image(tmp_path):
+    a_pipe(tmp_path)
+    with pytest.warns(UserWarning, match=r"1 files that are no images .* such as a/pipe\.png"):
+        assert len(listed(f"folder:{tmp_path}")) == 2
+
+
+def test_folders_that_cannot_be_listed(tmp_path, monkeypatch):
+    name = tree(tmp_path, *of("a", "b"))
+    scandir = os.scandir
+
+    def refuse(path):  # what no mode makes the system do for root
+        if str(path).endswith("/a"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for call in (lambda: listed(name), lambda: find_images([tmp_path])):
+        with pytest.raises(InputError, match=r"/a: cannot be listed \(.*Permission denied"):
+            call()
+
+
+def test_a_file_is_no_folder(tmp_path):
+    tree(tmp_path, "table.csv")
+    with pytest.raises(MissingDataError, match=r"table\.csv is a file; .*csv:FILE"):
+        listed(f"folder:{tmp_path}/table.csv")
+
+
+def test_pbc_96():
+    folder = SHARED / "data/pbc_96"
+    if not folder.is_dir():
+        pytest.skip("../shared/data/pbc_96 is not there")
+    files = list_files(f"folder:{folder}")
+    # ../shared/README.md: 17,092 cells of 8 classes, 1,214 to 3,329 of each.
+    counts = np.bincount(files.labels)
+    assert (len(files), len(counts), counts.min(), counts.max()) == (17092, 8, 1214, 3329)
 
 
 def test_memory_guard(tmp_path, monkeypatch):

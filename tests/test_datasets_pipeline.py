@@ -498,7 +498,7 @@ def test_mixup_that_cannot_be():
         mixup_batch(tf.ones((1, 2, 2, 1)), tf.eye(2)[:1], 3, 1.0, [0, 0])
     with pytest.raises(InputError, match="mixup: expected a number >= 0, received -1"):
         mixed_batches(numbered(4), mixup=-1)
-    with pytest.raises(InputError, match="alpha: expected a number above 0, received 0"):
+    with pytest.raises(InputError, match="alpha: expected a number > 0, received 0"):
         mixup_batch(tf.ones((1, 2, 2, 1)), tf.constant([0]), 2, 0, tf.constant([0, 0]))
     with pytest.raises(InputError, match="num_classes: expected the number of classes for mixup"):
         training_batches(

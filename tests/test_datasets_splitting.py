@@ -8,7 +8,13 @@ from PIL import Image
 
 from lsplus_tf.config import Dataset
 from lsplus_tf.datasets import Split, load_dataset
-from lsplus_tf.datasets.splitting import complete_splits, sample_per_class
+from lsplus_tf.datasets.splitting import (
+    SPLIT_NAMES,
+    complete_splits,
+    match_splits,
+    sample_per_class,
+    split_meanings,
+)
 from lsplus_tf.errors import InputError
 
 CLASSES = ("a", "b", "c")
@@ -149,3 +155,24 @@ def test_samples_per_class_leave_the_evaluation_splits():
     assert set(sample.train.ids) < set(whole.train.ids)
     for part in ("validation", "test"):
         assert list(getattr(sample, part).ids) == list(getattr(whole, part).ids)
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper, str.title])
+def test_names_of_splits(case):
+    for name, part in SPLIT_NAMES.items():
+        assert split_meanings([case(name), "other"], "x") == {case(name): part}
+    for name in map(case, ("dev", "eval")):
+        assert split_meanings([name], "x") == {}  # nothing else says that these are splits
+        assert match_splits(["train", name, "notes"], "x") == {"train": "train", "validation": name}
+        with pytest.raises(
+            InputError, match=f"x: 'valid' and '{name}' could both be the validation"
+        ):
+            split_meanings(["train", name, "valid"], "x")
+    with pytest.raises(
+        InputError, match=r"could both be the validation split; call one validation"
+    ):
+        match_splits(["train", case("dev"), case("eval")], "x")
+    with pytest.raises(InputError, match="both a test split; keep one"):
+        match_splits(["train", "test", case("tst")], "x")
+    with pytest.raises(InputError, match="expected a split 'train' or 'training', found "):
+        match_splits(["test", "dev"], "x")

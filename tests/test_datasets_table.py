@@ -1,10 +1,17 @@
 """Image files listed in a table of one's own, and dropping duplicates and blank images."""
 
+import gzip
+import io
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
+from helpers import SHARED
 from PIL import Image
 
-from lsplus_tf.config import Dataset
+from lsplus_tf.cli.options import LISTING
+from lsplus_tf.config import TABLE_OPTIONS, Dataset
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError, MissingDataError
@@ -103,7 +110,7 @@ def test_carved_splits_share_no_group(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,class\na.png,cat", r"labels\.csv: expected one column 'label', found 0 among"),
+        ("path,kind\na.png,cat", r"labels\.csv: expected one column 'label', found 0 among"),
         ("path,label\n", r"labels\.csv: expected at least one row"),
         ("", r"labels\.csv: expected a heading"),
         ("path,label,label\na.png,cat,dog", "expected one column 'label', found 2"),
@@ -121,8 +128,8 @@ def test_carved_splits_share_no_group(tmp_path):
             r"path: .* every.* once, received 'a\.png' at line 4",
         ),
         (
-            "path,label\na.png,cat\nb.dcm,dog",
-            r"path: expected a name that ends .* 'b\.dcm' at line 3",
+            "path,label\na.png,cat\nb.svg,dog",
+            r"path: expected a name that ends .* 'b\.svg' at line 3",
         ),
         (
             "path,label,split\na.png,cat,train\nb.png,dog,\nc.png,dog,tset",
@@ -178,7 +185,7 @@ def test_files_without_a_row(tmp_path):
         load_dataset("digits", unlisted="ignore")
     with pytest.raises(InputError, match="unlisted: expected 'fail' or 'ignore', received 'x'"):
         load_dataset(name, unlisted="x")
-    with pytest.raises(InputError, match=r"group_pattern: expected none .*name the column `group`"):
+    with pytest.raises(InputError, match=r"group_pattern: expected none .*set group_column$"):
         load_dataset(name, group_pattern="x")
     with pytest.raises(InputError, match=r"group_pattern: expected none .*no folder:PATH$"):
         load_dataset("digits", group_pattern="x")
@@ -204,7 +211,7 @@ def test_the_csv_of_a_spreadsheet_in_another_country(tmp_path, delimiter):
 
 def test_other_columns_are_told(tmp_path):
     name = write(tmp_path, "path,label,age\n" + "\n".join(f"{i}.png,{i % 2},3" for i in range(10)))
-    hint = "; a column of patients has to be called group"
+    hint = r"; if one of them names patients, .* set dataset\.group_column \(--group-column\)"
     with pytest.warns(UserWarning, match=f"other columns are ignored: age{hint}$") as record:
         load_dataset(name)
     assert record[0].filename == __file__
@@ -238,6 +245,348 @@ def test_a_class_with_one_image(tmp_path):
         load_dataset(name)
     with pytest.raises(InputError, match=r"expected at least two classes, received \['cat'\]"):
         load_dataset(write(tmp_path, of_classes({"cat": 9}), name="one.csv"), unlisted="ignore")
+
+
+# --- tables with other names and other spellings of paths -----------------------------------------
+
+
+def listing(folder, text, *files, table="labels.csv", **options):
+    """What is listed of a table beside these files, which are empty: listing opens none."""
+    for file in files:
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (folder / table).write_text(text, encoding="utf-8")
+    return list_files(f"csv:{folder / table}", **options)
+
+
+HEADS = [
+    ("lesion_id,image_id,dx,dx_type", "L{g},{i},{c},histo", "image_id", "dx", "lesion_id"),
+    ("id_code,diagnosis", "{i},{c}", "id_code", "diagnosis", None),
+    ("image,level", "{i},{c}", "image", "level", None),
+    ("img_id,diagnostic,patient_id", "{i},{c},P{g}", "img_id", "diagnostic", "patient_id"),
+    ("Path,Label", "{i}.png,{c}", "Path", "Label", None),
+    ("file_name,CLASS,Subject", "{i}.png,{c},P{g}", "file_name", "CLASS", "Subject"),
+    ("Image Index,target,Patient ID", "{i}.png,{c},P{g}", "Image Index", "target", "Patient ID"),
+]
+
+
+@pytest.mark.parametrize(("heading", "row", "path", "label", "group"), HEADS)
+def test_usual_names_are_taken_and_told(tmp_path, heading, row, path, label, group):
+    text = "\n".join([heading, *(row.format(i=f"s{i}", c="ab"[i % 2], g=i // 2) for i in range(6))])
+    names = [f"s{i}.png" for i in range(6)]
+    with pytest.warns(UserWarning, match=f"took {path} as path, {label} as label") as record:
+        files = listing(tmp_path, text, *names)
+    assert files.ids.tolist() == names
+    assert files.class_names == ("a", "b")
+    assert files.labels.tolist() == [0, 1] * 3
+    said = str(record[0].message)
+    if group is None:
+        assert files.groups is None
+    else:
+        assert f", {group} as group" in said
+        assert [name[1:] for name in files.groups] == ["0", "0", "1", "1", "2", "2"]
+    options = {"path_column": path, "label_column": label, "group_column": group or ""}
+    named = list_files(f"csv:{tmp_path / 'labels.csv'}", **options)
+    assert named.ids.tolist() == files.ids.tolist()
+    assert named.labels.tolist() == files.labels.tolist()
+
+
+def test_one_hot_labels(tmp_path):
+    text = "image,MEL,NV,BCC\na,1.0,0.0,0.0\nb,0,0,1\nc,0,1,0\nd,0,1,0\n"
+    names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    with pytest.warns(UserWarning, match=r"took image as path, MEL, NV, BCC as classes$"):
+        files = listing(tmp_path, text, *names)
+    assert files.class_names == ("MEL", "NV", "BCC")
+    assert files.labels.tolist() == [0, 2, 1, 1]
+    assert files.ids.tolist() == names
+    options = {"label_columns": ["NV", "MEL", "BCC"], "path_column": "image"}
+    named = listing(tmp_path, text, **options)
+    assert (named.class_names, named.labels.tolist()) == (("NV", "MEL", "BCC"), [1, 2, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("image,A,B\na,1,1\nb,0,1\n", {}, "expected one column 'label', found 0 .*label_columns"),
+        ("image,A,B,age\na,1,0,3\nb,0,1,4\n", {}, "found 0 among .*label_columns"),
+        ("image,A,B\na,1,1\nb,0,0\n", {"label_columns": ["A", "B"]}, "one 1 .* lines 2 and 3"),
+        ("image,A,B\na,1,2\nb,0,1\n", {"label_columns": ["A", "B"]}, "B: .*0..1.*'2' at line 2"),
+        (
+            "image,A,B,UNK\na,1,0,0\nb,0,1,0\n",
+            {},
+            r"'UNK': expected a 1, .*dataset\.label_columns=\[A,B\] \(--label-columns A,B\)",
+        ),
+        ("image,A,B\na,1,0\nb,0,1\n", {"label_columns": ["A", "C"]}, r"label_columns: .*'C'"),
+        ("image,A,B\na,1,0\nb,0,1\n", {"label_columns": ["A"]}, "label_columns: .* two or more"),
+        ("image,A,B\na,1,0\nb,0,1\n", {"label_columns": ["A", "A"]}, "label_columns: .* once"),
+        ("image,dx,label\n", {"path_column": "imgae"}, "path_column: .*did you mean 'image'"),
+        (
+            "image,filename,dx\na,b,c\n",
+            {},
+            r"'image' and 'filename' could be it; .* dataset\.path_column \(--path-column\)",
+        ),
+        ("image,dx,target\na,b,c\n", {}, r"'dx' and 'target' could .*dataset\.label_column \(--l"),
+        ("x,dx\na,b\n", {}, r"expected one column 'path', found 0 .*dataset\.path_column"),
+        (
+            "image,dx,patient,subject\na,x,1,1\nb,y,1,2\nc,y,2,1\n",
+            {},
+            r"'patient' and 'subject' could be it; .*dataset\.group_column \(--group-column\); ''",
+        ),
+        ("image,dx,set,fold\na,x,train,train\n", {}, r"'set' and 'fold' could .*split_column"),
+        ("image,dx,set\na,x,train\nb,y,7\n", {}, r"set: expected one of train, .*'7' at line 3"),
+        ("image,dx,patient\na,x,1\nb,y,\n", {}, "patient: .*group_column=''.* at line 3"),
+        ("image,dx,split\na,x,train\nb,y,val\nc,y,eval\n", {}, "'val' and 'eval' could both"),
+    ],
+)
+def test_two_meanings_are_asked_for(tmp_path, text, options, message):
+    with pytest.raises(InputError, match=message):
+        listing(tmp_path, text, "a.png", "b.png", "c.png", **options)
+
+
+def test_the_coarser_of_two_groups_is_taken(tmp_path):
+    rows = ["image,dx,lesion_id,patient_id", "a,x,L1,P1", "b,y,L2,P1", "c,y,L3,P2"]
+    with pytest.warns(UserWarning, match=r"patient_id as group; other .* ignored: lesion_id$"):
+        files = listing(tmp_path, "\n".join(rows), "a.png", "b.png", "c.png")
+    assert files.groups.tolist() == ["P1", "P1", "P2"]
+
+
+def test_columns_that_hold_splits(tmp_path):
+    text = "path,label,fold,set\na.png,x,0,TRN\nb.png,y,1,dev\nc.png,y,2,Tst\n"
+    names = ["a.png", "b.png", "c.png"]
+    with pytest.warns(UserWarning, match=r"took set as split; other columns .*: fold"):
+        files = listing(tmp_path, text, *names)
+    assert files.parts.tolist() == ["train", "validation", "test"]
+    with pytest.warns(UserWarning, match=r"other columns .*: fold, set"):
+        assert set(listing(tmp_path, text, split_column="").parts) == {"train"}
+    with pytest.raises(InputError, match=r"fold: expected one of train, .*'0' at lines 2"):
+        listing(tmp_path, text, split_column="fold")
+
+
+@pytest.mark.parametrize(
+    ("cell", "file"),
+    [
+        ("images\\a.png", "images/a.png"),
+        (".\\images\\a.png", "images/a.png"),
+        ("./images/a.png", "images/a.png"),
+        ("images//./a.png", "images/a.png"),
+        ("images/a", "images/a.png"),
+        ("images/a.b", "images/a.b.png"),
+        ("images/a.png", "images/a.PNG"),
+        ("images/A.JPG", "images/A.jpg"),
+        ("{root}/images/a.png", "images/a.png"),
+        ("images/Caf\u00e9.png", "images/Cafe\u0301.png"),
+        ("Cafe\u0301/a", "Caf\u00e9/a.jpeg"),
+        ("a.png", "images/a.png"),
+        ("a", "images/a.png"),
+        ("part/a", "images/part/a.jpg"),
+    ],
+)
+def test_spellings_of_a_path(tmp_path, cell, file):
+    text = f"path,label\n{cell.format(root=tmp_path)},x\n"
+    files = listing(tmp_path, text, file)
+    assert files.ids.tolist() == [file]
+    assert files.path(0).is_file()
+
+
+@pytest.mark.parametrize(
+    ("cells", "there", "message"),
+    [
+        (["a"], ["a.png", "a.jpg"], r"'a' at line 2|path of one image, not of a\.jpg or a\.png"),
+        (["a.png"], ["a.Png", "a.PNG"], "path of one image, not of"),
+        (["a", "a.png"], ["a.png"], "every image once, received 'a.png' at line 3"),
+        (["./a.png", "a.png"], ["a.png"], "every image once, received 'a.png' at line 3"),
+        (["a"], ["x/a.png", "y/a.png"], r"one name are in x/, y/; choose .*image_folder"),
+        (["a", "b"], ["x/a.png"], r"2 images are not in .*: a \(line 2\);.*image_folder"),
+        (["a", "b"], ["a.png", "x/b.png"], r"1 images are not in .*: b \(line 3\)"),
+        (["C:\\data\\a.png"], ["a.png"], r"a plain path .*image_folder.*'C:\\\\data"),
+        (["/elsewhere/a.png"], ["a.png"], "path: expected a plain path that stays below"),
+        (["../a.png"], ["a.png"], "path: expected a plain path that stays below"),
+        (["A.png"], ["a.png"], "1 images are not in"),
+        (["a.png"], ["a.png.jpg"], "1 images are not in"),
+        (["a.svg"], ["a.svg"], "path: expected a name that ends in"),
+    ],
+)
+def test_paths_that_are_not_certain(tmp_path, cells, there, message):
+    text = "\n".join(["path,label", *(f"{cell},x" for cell in cells)])
+    with pytest.raises(InputError, match=message):
+        listing(tmp_path, text, *there)
+
+
+def test_images_in_several_folders_beside_the_table(tmp_path):
+    """As HAM10000 is published: in parts, each image in one of them."""
+    text = "image_id,dx\na,x\nb,y\n"
+    there = ["part_1/a.jpg", "part_2/b.jpg", "others/c.jpg", "__MACOSX/a.jpg", ".cache/b.jpg"]
+    with pytest.warns(UserWarning, match=r"images are in part_1/, part_2/"):
+        files = listing(tmp_path, text, *there)
+    assert files.ids.tolist() == ["part_1/a.jpg", "part_2/b.jpg"]
+    (tmp_path / "part_2/d.jpg").touch()
+    with pytest.raises(InputError, match=r"1 images have no row, such as part_2/d\.jpg"):
+        listing(tmp_path, text)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_image_folder(tmp_path, monkeypatch, absolute):
+    text = "path,label\na,x\nsub/b.png,y\n"
+    inside = listing(tmp_path, text, "in/a.png", "in/sub/b.png", image_folder="in/")
+    assert inside.root == tmp_path
+    assert inside.ids.tolist() == ["in/a.png", "in/sub/b.png"]
+    (tmp_path / "tables").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("../in", "in"):  # from the table's folder, or the current one
+        given = tmp_path / "in" if absolute else folder
+        outside = listing(tmp_path / "tables", text, image_folder=given)
+        assert [outside.path(i).resolve() for i in (0, 1)] == [
+            tmp_path / "in/a.png",
+            tmp_path / "in/sub/b.png",
+        ]
+        assert outside.ids.tolist() == ["a.png", "sub/b.png"]
+    (tmp_path / "tables/in").mkdir()
+    with pytest.raises(InputError, match=r"image_folder .*: 'in' could be .*tables/in, below the"):
+        listing(tmp_path / "tables", text, image_folder="in")
+    with pytest.raises(MissingDataError, match=r"image_folder \(--image-folder\): .* no .*nowhere"):
+        listing(tmp_path, text, image_folder="nowhere")
+    with pytest.raises(
+        InputError, match=r"image_folder: expected none for 'folder:x', which is no"
+    ):
+        list_files("folder:x", image_folder="in")
+
+
+FILES = {
+    "labels.csv": str.encode,
+    "labels.txt": lambda text: text.replace(",", "\t").encode("utf-16"),
+    "labels.csv.gz": lambda text: gzip.compress(text.encode("utf-8-sig")),
+    "labels.jsonl": lambda text: (
+        pd.read_csv(io.StringIO(text), dtype=str).to_json(orient="records", lines=True).encode()
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(spaces|with and without)")
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize(
+    ("labels", "groups", "names", "of_rows"),
+    [
+        (["nv", "nv ", "mel", " mel"], ["p 0 ", "p 0", "p 1", " p 1"], ("mel", "nv"), "1 1 0 0"),
+        (["1", "1.0", "2", "2.0"], ["12", "12.0", "13.0", "13"], ("1", "2"), "0 0 1 1"),
+        (
+            ["caf\u00e9", "cafe\u0301", "b", "b"],
+            ["7", "7", "8", "8"],
+            ("b", "caf\u00e9"),
+            "1 1 0 0",
+        ),
+    ],
+)
+def test_one_thing_written_in_two_ways(tmp_path, file, labels, groups, names, of_rows):
+    """Else one patient would be in training and test, and a class would be two."""
+    cells = zip(range(4), labels, groups, strict=True)
+    text = "\n".join(["path,label,group", *(f"{i}.png,{a},{b}" for i, a, b in cells)])
+    for i in range(4):
+        save(tmp_path / f"{i}.png", i)
+    (tmp_path / file).write_bytes(FILES[file](text))
+    found = list_files(f"csv:{tmp_path / file}")
+    assert found.class_names == names
+    assert found.labels.tolist() == [int(label) for label in of_rows.split()]
+    assert found.groups[0] == found.groups[1] != found.groups[2] == found.groups[3]
+
+
+def test_labels_that_differ_in_case_are_told(tmp_path):
+    rows = "path,label\na.png,A\nb.png,a\nc.png,A\n"
+    with pytest.warns(UserWarning, match="'A', 'a' of 'label', alike but for capitals, kept apart"):
+        files = listing(tmp_path, rows, "a.png", "b.png", "c.png")
+    assert files.class_names == ("A", "a")
+
+
+def test_the_command_line_has_the_options_of_configs(call, tmp_path):
+    assert list(LISTING) == ["group_pattern", *TABLE_OPTIONS]
+    for i in range(8):
+        save(tmp_path / f"photos/{i}.png", i)
+    rows = [f"{i},p{i // 2},{i % 2},{1 - i % 2},{('train', 'test')[i % 2]}" for i in range(8)]
+    text = "\n".join(["id,name,ill,well,which", *rows])
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    options = [
+        *("--path-column", "id", "--label-columns", "well, ill", "--group-column", "name"),
+        *("--split-column", "which", "--image-folder", tmp_path / "photos"),
+    ]
+    code, stdout, stderr = call("datasets", "check", f"csv:{tmp_path / 'labels.csv'}", *options)
+    assert stderr == ""
+    assert code == 1  # a class is in one split alone, and groups are in both
+    assert "groups, such as patients: 4, with 2 images each" in stdout
+    assert re.search(r"well\W+4\W+0\b", stdout)
+    sheet = tmp_path / "sheet.png"
+    call("datasets", "show", f"csv:{tmp_path / 'labels.csv'}", *options, "--out", sheet)
+    assert sheet.is_file()
+    code, stdout, stderr = call("datasets", "check", f"csv:{tmp_path / 'labels.csv'}")
+    assert (code, stdout) == (2, "")
+    assert "expected one column 'path', found 0 among" in stderr
+    assert "(--path-column)" in stderr
+    for i in range(6):
+        save(tmp_path / f"set/{'ab'[i % 2]}/p{i // 2}-{i}.png", i)
+    name = f"folder:{tmp_path / 'set'}"
+    call("datasets", "show", name, "--group-pattern", "(p.)-", "--out", tmp_path / "groups.png")
+    assert (tmp_path / "groups.png").is_file()
+    assert "which is no csv:PATH" in call("datasets", "check", name, "--label-column", "x")[2]
+
+
+def test_ham10000():
+    folder = SHARED / "data/ham10000"
+    if not folder.is_dir():
+        pytest.skip("../shared/data/ham10000 is not there")
+    with pytest.warns(UserWarning, match="image_id as path, dx as label, lesion_id as group"):
+        files = list_files(f"csv:{folder}/HAM10000_metadata.csv")
+    # What its own README says, and the table beside it.
+    assert len(files) == 10015
+    counts = dict(zip(files.class_names, np.bincount(files.labels).tolist(), strict=True))
+    expected = "nv 6705, mel 1113, bkl 1099, bcc 514, akiec 327, vasc 142, df 115"
+    assert counts == {name: int(n) for name, n in map(str.split, expected.split(","))}
+    with pytest.warns(UserWarning, match="other columns are ignored"):
+        ours = list_files(f"csv:{folder}/table.csv")
+    assert files.ids.tolist() == ours.ids.tolist()
+    assert files.groups.tolist() == ours.groups.tolist()
+    assert files.root == ours.root
+
+
+HOSTILE_TABLES = {
+    "empty": b"",
+    "zeros": b"\0" * 64,
+    "a heading alone": b"path,label",
+    "binary": bytes(range(256)) * 3,
+    "an image": b"\x89PNG\r\n\x1a\n" + bytes(90),
+    "a folder as image": b"path,label\nfolder,x\n",
+    "a folder called as an image": b"path,label\nfolder.png,x\n",
+    "zeros in a path": b"path,label\na\0.png,x\n",
+    "a long path": b"path,label\n" + b"a" * 5000 + b".png,x\n",
+    "a deep path": b"path,label\n" + b"a/" * 3000 + b"b.png,x\n",
+    "quotes": b'path,label\n"a.png,x\n',
+    "no text": b"path,label\n\xff\xfe.png,x\n",
+    "a line break in a path": b'path,label\n"a\nb.png",x\n',
+    "formulas": b"path,label\n=1+1,x\n",
+    "dots": b"path,label\n.,x\n..,y\n",
+    "a home": b"path,label\n~/a.png,x\n",
+    "an address": b"path,label\nhttps://example.org/a.png,x\n",
+    "columns without names": b",,\n1,2,3\n",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE_TABLES)
+def test_broken_tables_are_refused_in_a_line(tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "labels.csv").write_bytes(HOSTILE_TABLES[kind])
+    with pytest.raises(InputError) as refusal:
+        list_files(f"csv:{tmp_path / 'labels.csv'}")
+    assert str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "x" * 5000, "a\0b", "~nobody-of-this-name/x", "\udcff.csv"]
+)
+@pytest.mark.parametrize("prefix", ["csv:", "folder:", "npz:"])
+def test_names_that_mean_nothing(tmp_path, monkeypatch, prefix, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as refusal:
+        load_dataset(prefix + name)
+    str(refusal.value).encode("utf-8")
 
 
 # --- dropping -------------------------------------------------------------------------------------
@@ -325,12 +674,26 @@ def test_dropping_is_refused_where_it_cannot_be(tmp_path):
     with pytest.raises(InputError, match="drop: expected none for 'digits'"):
         load_dataset("digits", drop=["blank"])
     with pytest.raises(
-        InputError, match=r"drop\.0: expected 'duplicates' or 'blank', received 'b'"
+        InputError, match=r"drop\.0: expected 'duplicates', 'blank' or 'masks', received 'b'"
     ):
         load_dataset(name, drop=["b", "blank"])
 
 
+def test_masks_are_told_and_dropped(tmp_path):
+    name = write(tmp_path, of_classes({"cat": 8, "dog": 8}))
+    text = (tmp_path / "labels.csv").read_text()
+    for mask in ("cat0_mask", "dog1_Mask_2", "dog1-seg"):
+        save(tmp_path / f"{mask}.png")
+        text += f"\n{mask}.png,{mask[:3]}"
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.warns(UserWarning, match=r"3 images look like masks .*cat0_mask\.png.*drop=\[mask"):
+        assert len(load_dataset(name)) == 19
+    with pytest.warns(UserWarning, match=r"skipped 3 masks: cat0_mask\.png, ") as record:
+        dataset = load_dataset(name, drop=["masks"])
+    assert (len(record), len(dataset), len(dataset.skipped)) == (1, 16, 3)
+
+
 def test_a_config_says_what_is_dropped():
     assert Dataset(name="csv:x.csv", drop=["blank"], unlisted="ignore").drop == ("blank",)
-    with pytest.raises(ValueError, match="'duplicates' or 'blank'"):
+    with pytest.raises(ValueError, match="'duplicates', 'blank' or 'masks'"):
         Dataset(name="csv:x.csv", drop=["blanks"])

@@ -130,9 +130,10 @@ def test_refused(tmp_path, builder_class, message):
         load_dataset(f"tfds:{builder_class.name}", data_dir=tmp_path)
 
 
-def test_not_prepared_says_how_and_download_prepares(tmp_path):
+def test_not_prepared_says_how_and_download_prepares(tmp_path, caplog):
     with pytest.raises(MissingDataError, match=r"not prepared under .*dataset\.download=true"):
         load_dataset("tfds:lsplus_tiny", data_dir=tmp_path)
+    assert caplog.text == ""
     # This builder downloads nothing, so it can be prepared without a network.
     assert len(load_dataset("tfds:lsplus_tiny", data_dir=tmp_path, download=True).train) == 6
 

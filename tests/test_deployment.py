@@ -280,6 +280,47 @@ def test_images_are_stretched_as_in_training(tmp_path):
         np.testing.assert_allclose(batch.predictions.probabilities, expected, atol=1e-12)
 
 
+def test_a_scaling_travels_with_the_run_and_with_the_export(call, tmp_path):
+    """Each model gives the softmax of the pixels that it gets."""
+    values = np.random.default_rng(0).integers(0, 4096, (3, 6, 6), dtype=np.uint16)
+    (tmp_path / "scans").mkdir()
+    for k, one in enumerate(values):
+        Image.fromarray(one).save(tmp_path / f"scans/{k}.png")
+    run = tmp_path / "run"
+    run.mkdir()
+    inputs = keras.Input((6, 6, 1))
+    flat = keras.layers.Flatten()(inputs)
+    keras.Model(inputs, keras.layers.Rescaling(0.02)(flat)).save(run / run_folder.MODEL)
+    dataset = {"image_size": None, "channels": None, "interpolation": "bilinear"}
+    settings = {"dataset": {**dataset, "scaling": {"window": [1000, 1600]}}}
+    (run / run_folder.SETTINGS).write_text(json.dumps(settings))
+    names = [f"pixel {k}" for k in range(36)]
+    run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})
+
+    def expected(low: float, high: float) -> np.ndarray:
+        grey = np.round(np.clip((values.astype(float) - low) * 255 / (high - low), 0, 255))
+        return softmax(0.02 * grey.reshape(3, 36), axis=1)
+
+    out = tmp_path / "p.csv"
+    fitted = TemperatureScaling().fit(2 * np.eye(36)[[0, 0, 0, 0]], [0, 0, 0, 1])
+    fitted.temperature_ = 1.0
+    export(open_model(run), fitted, tmp_path / "one.keras")
+    (tmp_path / "plain.keras").write_bytes((run / run_folder.MODEL).read_bytes())
+    option = ("--scaling", "range=0,4000")
+    for model, options, limits in (
+        (run, (), (200, 1800)),
+        (tmp_path / "one.keras", (), (200, 1800)),
+        (run, option, (0, 4000)),
+        (tmp_path / "plain.keras", option, (0, 4000)),
+    ):
+        assert call("predict", model, tmp_path / "scans", "--out", out, *options)[0] == 0
+        found = probabilities_of(rows_of(out))
+        np.testing.assert_allclose(found, expected(*limits), rtol=1e-4, atol=1e-7)
+    code, _, stderr = call("predict", tmp_path / "plain.keras", tmp_path / "scans", "--out", out)
+    assert code == 2
+    assert "0.png (more than 8 bits per channel; scaling, as window=40,400, scales it)" in stderr
+
+
 @pytest.mark.parametrize(
     "end",
     [

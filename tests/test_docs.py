@@ -28,7 +28,6 @@ import pytest
 import typer
 from helpers import ROOT
 from omegaconf import OmegaConf
-from PIL import Image
 
 import lsplus_tf as lsp
 from lsplus_tf import cli
@@ -127,22 +126,6 @@ def test_python_runs_from_top_to_bottom(page: Path, names: dict[str, Any]):
         if block.language == "python":
             exec(compile(block.text, str(page), "exec"), names)
     plt.close("all")
-
-
-def test_16_bit_images_become_8_bit_ones(names: dict[str, Any], tmp_path: Path):
-    folder = tmp_path / "copy_of_my_images" / "a"
-    folder.mkdir(parents=True)
-    deep, plain = np.array([[0, 100 * 257, 65535]], np.uint16), np.array([[3, 200]], np.uint8)
-    Image.fromarray(deep).save(folder / "deep.png")
-    Image.fromarray(plain).save(folder / "plain.png")
-    (block,) = [
-        b.text for b in blocks_of(ROOT / "docs" / "own_data.md") if "copy_of_my_images" in b.text
-    ]
-    exec(block, names)
-    with Image.open(folder / "deep.png") as image:
-        assert (image.mode, np.asarray(image).tolist()) == ("L", [[0, 100, 255]])
-    with Image.open(folder / "plain.png") as image:
-        assert np.array_equal(image, plain)
 
 
 @pages_with("pycon")

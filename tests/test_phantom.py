@@ -253,13 +253,13 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(InputError, match=r"classes 1\.\d and 1\.\d look the same"):
         PhantomDistribution(Phantom(separation=[0.001, 2.0]))
     distribution = PhantomDistribution(SMALL)
-    with pytest.raises(InputError, match="count, start"):
+    with pytest.raises(InputError, match="count: expected an integer of at least 1, received 0"):
         distribution.sample("test", 0)
-    with pytest.raises(InputError, match=r"split: expected one of .* received 'tset'"):
+    with pytest.raises(InputError, match=r"split: expected 'templates' or .* received 'tset'"):
         distribution.sample("tset", 1)
     with pytest.raises(InputError, match=r"images: expected uint8 of shape \(N, 6, 6, 1\)"):
         distribution.posterior(np.zeros((2, 6, 6, 3), np.uint8))
-    with pytest.raises(InputError, match="samples: expected at least 2"):
+    with pytest.raises(InputError, match="samples: expected an integer of at least 2"):
         distribution.bayes_accuracy(1)
     with pytest.raises(InputError, match=r"image_size: .* set phantom\.image_size"):
         load_dataset("phantom", image_size=8)

@@ -8,10 +8,10 @@ import warnings
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from lsplus_tf.cli import auditing, datasets, deployment, experiments, papers
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.errors import FailedRunsError, InputError, one_line
 from lsplus_tf.version import __version__
 
@@ -60,7 +60,7 @@ app.add_typer(datasets.app, name="datasets")
 
 
 def _print_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
-    Console(stderr=True).print(
+    terminal(stderr=True).print(
         f"[yellow]warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True
     )
 
@@ -77,7 +77,7 @@ def main() -> None:
     try:
         app()
     except (InputError, OSError, FailedRunsError) as error:
-        Console(stderr=True).print(
+        terminal(stderr=True).print(
             f"[bold red]error:[/] {escape(_in_a_line(error))}", highlight=False, soft_wrap=True
         )
         failed = isinstance(error, FailedRunsError) and not isinstance(error, InputError)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import (
     ClassNames,
     ConfidenceColumn,
@@ -126,7 +127,7 @@ def audit(
         class_names=names(class_names),
         normalize=normalize,
     )
-    console = Console(emoji=False)
+    console = terminal()
     with console.status("reading ..."):
         predictions = read_predictions(file, columns)
         for condition in conditions:

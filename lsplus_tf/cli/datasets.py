@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lsplus_tf.cli.options import DataDir
+from lsplus_tf.cli.options import DataDir, ScalingOption, scaling, with_listing
 from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,14 +25,8 @@ app = typer.Typer(rich_markup_mode="markdown")
 
 DatasetName = Annotated[
     str,
-    typer.Argument(help="As in a config: a name, folder:PATH or csv:PATH.", metavar="NAME"),
-]
-GroupPattern = Annotated[
-    str | None,
-    typer.Option(
-        help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
-        "below PATH, is the file's group.",
-        metavar="REGEX",
+    typer.Argument(
+        help="As in a config: a name, folder:PATH, csv:PATH or npz:PATH.", metavar="NAME"
     ),
 ]
 
@@ -66,10 +60,13 @@ def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
 
 
 @app.command("check")
+@with_listing
 def check_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
-    group_pattern: GroupPattern = None,
+    scale: ScalingOption = None,
+    *,
+    listing: dict[str, Any],
     out: Annotated[
         str | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
     ] = None,
@@ -77,10 +74,11 @@ def check_dataset(
     """Look through all images of NAME for what makes results wrong.
 
     Every image is decoded. Told are the images of each class and split, beside the official
-    numbers where they are known; files that cannot be read, with an alpha channel or more than
-    8 bits; blank images; identical ones, and how many of them are in several splits or classes;
-    groups, such as patients, that are in several splits; and images without a row in the table.
-    Told is also which of it stops a training, and the key of the config that gets over it.
+    numbers where they are known; too few classes, images of a class or groups; files that cannot
+    be read, with an alpha channel or more than 8 bits; masks; blank images; those with the same
+    pixels, and near copies, in several splits or classes; groups, such as patients, that are in
+    several splits; and images without a row in the table. Told is also which of it stops a
+    training, and the key of the config that gets over it.
 
     The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
     cannot be listed, and for an --out that cannot be written.
@@ -97,12 +95,16 @@ def check_dataset(
         kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
     console = Console()
-    dataset = _list_or_load(name, data_dir, group_pattern)
+    declared = scaling(scale)
+    dataset = _list_or_load(name, data_dir, listing)
     official = _official_sizes(name, data_dir)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking at images", total=len(dataset))
         report = check.check_dataset(
-            dataset, official=official, on_image=lambda: progress.advance(task)
+            dataset,
+            official=official,
+            scaling=declared,
+            on_image=lambda: progress.advance(task),
         )
     _print_check(console, dataset, report, official)
     if out is not None:
@@ -113,9 +115,13 @@ def check_dataset(
 
 
 @app.command("show")
+@with_listing
 def show_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
+    scale: ScalingOption = None,
+    *,
+    listing: dict[str, Any],
     out: Annotated[
         str, typer.Option(help="The PNG file.", metavar="FILE.png")
     ] = "contact_sheet.png",
@@ -141,8 +147,9 @@ def show_dataset(
     from lsplus_tf.datasets.examples import choose_examples
     from lsplus_tf.plots import contact_sheet
 
-    dataset = _list_or_load(name, data_dir)
-    examples = choose_examples(dataset, split=split, count=count, seed=seed)
+    declared = scaling(scale)
+    dataset = _list_or_load(name, data_dir, listing)
+    examples = choose_examples(dataset, split=split, count=count, seed=seed, scaling=declared)
     contact_sheet(examples)
     with files.writing(out, kind) as new:
         plt.savefig(new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": title})
@@ -158,13 +165,13 @@ def _print_written(console: Console, out: str) -> None:
 
 
 def _source(name: str) -> str | None:
-    """The folder or table that a data set is read from, if its name says so."""
+    """The folder or file that a data set is read from, if its name says so."""
     kind, _, path = name.partition(":")
-    return path if kind in ("folder", "csv") else None
+    return path if kind in ("folder", "csv", "npz") else None
 
 
 def _list_or_load(
-    name: str, data_dir: Path | None, group_pattern: str | None = None
+    name: str, data_dir: Path | None, listing: Mapping[str, Any]
 ) -> FileList | ImageDataset:
     """The list of a data set's files; without files, its images."""
     from lsplus_tf.config import CSV_PREFIX
@@ -173,7 +180,7 @@ def _list_or_load(
 
     # What a table leaves out is told by the check, and nothing against showing the rest.
     unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
-    files = list_files(name, data_dir=data_dir, group_pattern=group_pattern, unlisted=unlisted)
+    files = list_files(name, data_dir=data_dir, unlisted=unlisted, **listing)
     return load_dataset(name, data_dir=data_dir) if files is None else files
 
 
@@ -200,9 +207,9 @@ def _print_check(
         soft_wrap=True,
     )
     table = Table()
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for split in counts.columns:
-        table.add_column(split, justify="right")
+        table.add_column(split, justify="right", no_wrap=True)
     for class_name, row in counts.iterrows():
         table.add_row(escape(str(class_name)), *map(str, row))
     table.add_section()
@@ -232,10 +239,12 @@ def _print_check(
         check.SHARED_GROUP: not groups.empty,
         check.UNLISTED: is_table,
         check.COUNT: bool(official),
+        **dict.fromkeys(check.TOLD_IF_FOUND, False),
     }
     for kind in check.KINDS:
         found = [problem for problem in report.problems if problem.problem == kind]
-        if not found and not applies.get(kind, True):
+        within = report.near_within if kind == check.NEAR else 0
+        if not found and not within and not applies.get(kind, True):
             continue
         count = f"[red]{len(found)}[/]" if found else "[green]none[/]"
         consequence = ""
@@ -250,11 +259,24 @@ def _print_check(
                 f"{report.identical_across('class_name')} across classes",
                 highlight=False,
             )
+        if kind == check.NEAR and found:
+            console.print(
+                f"  {report.near_across_splits} pairs across splits, "
+                f"{report.near_across_classes} across classes",
+                highlight=False,
+            )
         for problem in found[:3]:
             where = f"{problem.file}: " if problem.file else ""
             console.print(f"  {escape(where + problem.detail)}", highlight=False, soft_wrap=True)
         if len(found) > 3:
             console.print(f"  and {len(found) - 3} more", highlight=False)
+        if within:
+            console.print(
+                f"  {within} more pairs of near copies within a split and class, which are no "
+                "problem unless a split is still to be split off",
+                highlight=False,
+                soft_wrap=True,
+            )
 
 
 def _describe_groups(sizes: pd.Series) -> str:

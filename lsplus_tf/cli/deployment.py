@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import (
     CalibrationFile,
     ClassNames,
@@ -23,9 +24,11 @@ from lsplus_tf.cli.options import (
     ModelClassNames,
     Normalize,
     Probabilities,
+    ScalingOption,
     SplitColumn,
     TakeSplit,
     names,
+    scaling,
 )
 from lsplus_tf.errors import InputError
 
@@ -103,7 +106,7 @@ def calibrate(
     predictions.need("probabilities")
     kind.check_takes(predictions.kind, "--method")
     calibrator = kind().fit(predictions)
-    console = Console()
+    console = terminal()
     console.print(
         f"[bold]{escape(str(file))}[/]  {len(predictions)} cases, "
         f"{len(predictions.class_names)} classes",
@@ -166,6 +169,7 @@ def predict(
             show_default="as in the run's training; of another model bilinear",
         ),
     ] = None,
+    scale: ScalingOption = None,
 ) -> None:
     """Predict image files with a trained MODEL, and abstain where it is not sure.
 
@@ -199,10 +203,11 @@ def predict(
         image_size=image_size,
         channels=channels,
         interpolation=interpolation,
+        scaling=scaling(scale),
     )
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
-    console = Console()
+    console = terminal()
     if others:
         console.print(f"{others} files that are no images are left out", highlight=False)
     written = _Written(trained.class_names, abstain_below)
@@ -240,7 +245,7 @@ def export(
     with files.given_as("--out", "out"):
         deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
-    Console().print(
+    terminal().print(
         f"{width}x{height} pixels of {channels} channels, 0..255, to probabilities of "
         f"{', '.join(trained.class_names)}\nWritten: {files.shown(path)}",
         highlight=False,

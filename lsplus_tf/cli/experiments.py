@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.forecast import show_forecast
 from lsplus_tf.cli.options import DataDir, names
 from lsplus_tf.errors import FailedRunsError, InputError, check_count
@@ -209,7 +209,7 @@ def list_methods() -> None:
     from lsplus_tf.config import CalibratorName
     from lsplus_tf.config.methods import METHODS, MethodSettings
 
-    console = Console()
+    console = terminal()
     for name, kind in METHODS.items():
         console.print(f"[bold]{name}[/]  {escape(str(kind.__doc__))}", highlight=False)
         settings = Table.grid(padding=(0, 2))
@@ -290,7 +290,7 @@ def _train(
     if retries is None:
         retries = 0 if engine is None else 2
     check_count("--retries", retries, least=0)
-    with TerminalProgress(Console()) as observer:
+    with TerminalProgress(terminal()) as observer:
         run_experiment(
             experiment,
             folder,
@@ -310,7 +310,7 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
     from lsplus_tf.results import Report, gather
 
     results = gather(folder, names(methods), _numbers(seeds))
-    console = Console()
+    console = terminal()
     if whole and results.missing:
         console.print(
             f"{len(results.missing)} runs of other shards are not finished; the last shard prints "

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
+
+from lsplus_tf.cli.console import terminal
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
@@ -29,7 +30,7 @@ def show_forecast(
     from lsplus_tf.experiments import forecasting
 
     found = forecasting.forecast(experiment, out, methods, seeds, shard, at_once)
-    console = Console()
+    console = terminal()
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lsplus_tf.errors import InputError
+
+if TYPE_CHECKING:
+    from lsplus_tf.config import Scaling
 
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Where the data files lie, for data sets that are not embedded."),
+]
+
+ScalingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scaling",
+        help="How files of more than 8 bits become 8-bit ones: window=CENTRE,WIDTH, range=LOW,HIGH "
+        "or percentiles=LOW,HIGH of each image.",
+        metavar="KEY=A,B",
+    ),
 ]
 
 # Those of commands that read a file of predictions, see `lsplus_tf.predictions`.
@@ -152,7 +170,110 @@ ModelClassNames = Annotated[
     ),
 ]
 
+# Those of commands that list image files: keys of `lsplus_tf.config.Dataset`, in its words. They
+# are not made from it, as help would have to wait for pydantic.
+_TABLE = "For csv:PATH"
+LISTING = {
+    "group_pattern": Annotated[
+        str | None,
+        typer.Option(
+            help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
+            "below PATH, is the file's group.",
+            metavar="REGEX",
+        ),
+    ],
+    "path_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The image file; a missing suffix is found.",
+            metavar="COLUMN",
+            show_default="path, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "label_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The class.",
+            metavar="COLUMN",
+            show_default="label, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "label_columns": Annotated[
+        str | None,
+        typer.Option(
+            help="Instead, a column for each class, with one 1 in every row.",
+            metavar="COLUMNS",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "group_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The patient, lesion or slide; '' for none.",
+            metavar="COLUMN",
+            show_default="group, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "split_column": Annotated[
+        str | None,
+        typer.Option(
+            help="The split; '' for none.",
+            metavar="COLUMN",
+            show_default="split, or a usual name",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+    "image_folder": Annotated[
+        Path | None,
+        typer.Option(
+            help="Where paths start, relative to the table's folder or to this one.",
+            metavar="FOLDER",
+            show_default="the table's folder, or one beside it",
+            rich_help_panel=_TABLE,
+        ),
+    ],
+}
+
+
+def with_listing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `LISTING`: those that are given are its argument `listing`."""
+
+    @functools.wraps(command)
+    def with_options(*arguments: Any, **options: Any) -> None:
+        given = {key: options.pop(key) for key in LISTING}
+        given["label_columns"] = names(given["label_columns"])
+        listing = {key: value for key, value in given.items() if value is not None}
+        command(*arguments, listing=listing, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.name != "listing"]
+    shared = [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for key, option in LISTING.items()
+    ]
+    with_options.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
+    return with_options
+
 
 def names(text: str | None) -> list[str] | None:
     """What an option lists, separated by commas."""
     return None if text is None else [part.strip() for part in text.split(",")]
+
+
+def scaling(text: str | None) -> Scaling | None:
+    """The scaling that --scaling declares."""
+    from lsplus_tf.config import Scaling, checked
+
+    if text is None:
+        return None
+    key, _, numbers = text.partition("=")
+    try:
+        values = [float(number) for number in numbers.split(",")]
+    except ValueError as error:
+        raise InputError(
+            f"--scaling: expected a key and two numbers, as window=40,400, received {text}"
+        ) from error
+    return checked(Scaling, {key.strip(): values}, "--scaling")

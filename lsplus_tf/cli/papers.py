@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
+
+from lsplus_tf.cli.console import terminal
 
 
 def paper(
@@ -41,7 +42,7 @@ def paper(
 
     path = files.check_output(out, paper_report.PAPER_REPORT, inputs=(folder,))
     artifacts = Artifacts(folder)
-    console = Console()
+    console = terminal()
     sections = []
     for title, make in paper_report.SECTIONS.items():
         with console.status(f"{title} ..."):

@@ -6,11 +6,14 @@ Nothing here imports TensorFlow, so that a wrong key is told in a second.
 from lsplus_tf.config.dataset import (
     CSV_PREFIX,
     FOLDER_PREFIX,
+    NPZ_PREFIX,
+    TABLE_OPTIONS,
     TFDS_PREFIX,
     Dataset,
     Defect,
     Interpolation,
     Phantom,
+    Scaling,
 )
 from lsplus_tf.config.experiment import CalibratorName, Experiment
 from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
@@ -27,7 +30,9 @@ from lsplus_tf.config.sections import (
 __all__ = [
     "CSV_PREFIX",
     "FOLDER_PREFIX",
+    "NPZ_PREFIX",
     "SGD",
+    "TABLE_OPTIONS",
     "TFDS_PREFIX",
     "Adam",
     "Augmentation",
@@ -40,6 +45,7 @@ __all__ = [
     "Interpolation",
     "Phantom",
     "Protocol",
+    "Scaling",
     "StepSchedule",
     "checked",
     "load_config",

@@ -13,10 +13,59 @@ from pydantic import Field, model_validator
 
 from lsplus_tf.config.settings import Count, Fraction, Positive, Seed, Settings
 
-FOLDER_PREFIX, CSV_PREFIX, TFDS_PREFIX = "folder:", "csv:", "tfds:"
+FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX, TFDS_PREFIX = "folder:", "csv:", "npz:", "tfds:"
+
+# What only csv:PATH has: which column is what, and where the images are.
+TABLE_OPTIONS = (
+    *("path_column", "label_column", "label_columns", "group_column", "split_column"),
+    "image_folder",
+)
 
 Interpolation = Literal["bilinear", "nearest"]
-Defect = Literal["duplicates", "blank"]
+Defect = Literal["duplicates", "blank", "masks"]
+_Number = Annotated[float, Field(strict=True)]
+_Percent = Annotated[float, Field(ge=0, le=100, strict=True)]
+
+
+class Scaling(Settings):
+    """How values of more than 8 bits become grey levels 0..255: by exactly one of its keys.
+
+    Values between two limits are spread evenly, those beyond are cut, and the result is rounded.
+
+    Examples
+    --------
+    >>> Scaling(window=(40, 400)).limits
+    (-160.0, 240.0)
+    """
+
+    window: tuple[_Number, Positive] | None = Field(
+        default=None, description="centre and width: from centre - width/2 to centre + width/2"
+    )
+    range: tuple[_Number, _Number] | None = Field(default=None, description="the two limits")
+    percentiles: tuple[_Percent, _Percent] | None = Field(
+        default=None, description="the limits are these percentiles of each image's own values"
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Scaling:
+        given = [key for key in Scaling.model_fields if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of window, range and percentiles, received {len(given) or 'none'}"
+            )
+        for key in ("range", "percentiles"):
+            limits = getattr(self, key)
+            if limits is not None and limits[0] >= limits[1]:
+                raise ValueError(f"{key}: expected [low, high], received {list(limits)}")
+        return self
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """What becomes 0 and what becomes 255; None where each image has its own."""
+        if self.window is not None:
+            centre, width = self.window
+            return centre - width / 2, centre + width / 2
+        return self.range
 
 
 class Phantom(Settings):
@@ -74,8 +123,9 @@ class Dataset(Settings):
     name: str = Field(
         description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits'; "
         "'folder:PATH', image files in folders; 'csv:PATH', image files that a table "
-        "names; 'tfds:NAME', a set of TensorFlow Datasets with features 'image' and 'label'; or "
-        "NAME, where data_dir has a NAME.npz in MedMNIST's layout"
+        "names; 'npz:PATH', arrays of images and labels in MedMNIST's layout; 'tfds:NAME', a set "
+        "of TensorFlow Datasets with features 'image' and 'label'; or NAME, where data_dir has a "
+        "NAME.npz in MedMNIST's layout"
     )
     data_dir: Path | None = Field(
         default=None,
@@ -91,7 +141,14 @@ class Dataset(Settings):
         default=None,
         description="1 converts colour to ITU-R 601 luma, 3 repeats grey, and both drop an alpha "
         "channel; without it files stay as they are, all grey or all colour, without alpha, where "
-        "palette images count as colour. More than 8 bits per channel are refused",
+        "palette images count as colour",
+    )
+    scaling: Scaling | None = Field(
+        default=None,
+        description="how image files of more than 8 bits per channel (16-bit grey PNG and TIFF, "
+        "DICOM) become 8-bit ones: {window: [centre, width]}, {range: [low, high]} or "
+        "{percentiles: [low, high]} of each image. Without it they are refused; files of 8 bits "
+        "stay as they are",
     )
     split_seed: Seed = Field(
         default=0,
@@ -111,7 +168,7 @@ class Dataset(Settings):
         "warning: before splits are carved and `samples_per_class` are drawn if it is their "
         "header, and after if it is their pixels. With `cache` none an error comes when the file "
         "is used, and skip decodes all files once to find out. Files of more than 8 bits per "
-        "channel are an error in either case",
+        "channel without `scaling` are an error in either case",
     )
     download: bool = Field(
         default=False,
@@ -146,8 +203,42 @@ class Dataset(Settings):
         default=(),
         description="what to leave out of image files, with a warning, before anything is carved. "
         "Blank images have an SD below one grey level over the pixels of every channel. Of files "
-        "with the same bytes one stays: in the test split if it is there, else in validation, else "
-        "in train; none stays where their labels differ",
+        "with the same pixels one stays: in the test split if it is there, else in validation, "
+        "else in train; none stays where their labels differ. To find these, all files are decoded "
+        "once more. Masks are called as another image in "
+        "their folder, with `_mask` or `_segmentation` behind, or lie in a folder `masks` beside "
+        "the images of their class",
+    )
+    path_column: str | None = Field(
+        default=None,
+        description="for csv:PATH, the column of image files; without it `path`, or the only "
+        "column of a usual name, such as `image_id` or `filename`. A missing suffix is found",
+    )
+    label_column: str | None = Field(
+        default=None,
+        description="for csv:PATH, the column of classes; without it `label`, or the only column "
+        "of a usual name, such as `dx` or `diagnosis`",
+    )
+    label_columns: tuple[str, ...] = Field(
+        default=(),
+        description="for csv:PATH, in place of one column of classes, a column for each class, "
+        "which it names: every row has one 1, otherwise 0",
+    )
+    group_column: str | None = Field(
+        default=None,
+        description="for csv:PATH, the column of groups, such as patients; without it `group`, or "
+        "the only column of a usual name, such as `patient_id`; '' for none",
+    )
+    split_column: str | None = Field(
+        default=None,
+        description="for csv:PATH, the column of splits; without it `split`, or the only column of "
+        "a usual name that holds names of splits; '' for none",
+    )
+    image_folder: Path | None = Field(
+        default=None,
+        description="for csv:PATH, where paths start, relative to the table's folder or to the "
+        "current one, or absolute; without it in the table's folder, or in the folders beside it "
+        "if each image is in one and no other",
     )
     unlisted: Literal["fail", "ignore"] = Field(
         default="fail",
@@ -178,8 +269,19 @@ class Dataset(Settings):
     @model_validator(mode="after")
     def _only_what_the_data_set_has(self) -> Dataset:
         is_table, is_phantom = self.name.startswith(CSV_PREFIX), self.name == "phantom"
+        for key in TABLE_OPTIONS:
+            if getattr(self, key) != type(self).model_fields[key].default and not is_table:
+                raise ValueError(f"{key}: expected none for {self.name!r}, which is no csv:PATH")
+        if self.label_columns:
+            if self.label_column is not None:
+                raise ValueError("label_columns: expected none beside label_column")
+            if len(set(self.label_columns)) < max(2, len(self.label_columns)):
+                raise ValueError(
+                    "label_columns: expected two or more columns, each once, received "
+                    f"{', '.join(self.label_columns)}"
+                )
         if self.group_pattern is not None and not self.name.startswith(FOLDER_PREFIX):
-            hint = "; name the column `group`" if is_table else ""
+            hint = "; set group_column" if is_table else ""
             raise ValueError(
                 f"group_pattern: expected none for {self.name!r}, which is no folder:PATH{hint}"
             )

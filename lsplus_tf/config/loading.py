@@ -51,7 +51,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     (3, (0, 1))
     >>> load_config("digits", ["protocol.epoch=3"])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    lsplus_tf.errors.InputError: ...digits.yaml: protocol.epoch: unknown key, did you mean 'epochs'?
+    lsplus_tf.errors.InputError: --set protocol.epoch=3: protocol.epoch: unknown key, did you ...
     """
     path = _config_file(Path(path))
     with _wrong_yaml_in(str(path)):
@@ -64,7 +64,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
             values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
     with _wrong_yaml_in(str(path)):
         plain = OmegaConf.to_container(values, resolve=True)
-    return parse_config(plain, str(path))
+    return parse_config(plain, str(path), overrides)
 
 
 def check_override(override: str) -> None:
@@ -100,8 +100,11 @@ def _config_file(path: Path) -> Path:
             f"config: expected a YAML file, {path} is a folder; for the images in it, take a "
             f"config with dataset.name=folder:{path}"
         )
-    names = "" if path.suffix else f"; the package's own are {', '.join(packaged)}"
-    raise MissingDataError(f"config: no such file {path}{names}")
+    if path.stem in packaged:
+        hint = f"; the package's own of this name is taken by {path.stem!r} alone"
+    else:
+        hint = f"; the package's own are {', '.join(packaged)}"
+    raise MissingDataError(f"config: no such file {path}{hint}")
 
 
 @contextlib.contextmanager
@@ -113,7 +116,7 @@ def _wrong_yaml_in(source: str) -> Iterator[None]:
         raise InputError(f"{source}: {one_line(error)}") from error
 
 
-def parse_config(values: Any, source: str) -> Experiment:
+def parse_config(values: Any, source: str, overrides: Sequence[str] = ()) -> Experiment:
     """Validate an experiment's `values`; `source` is named in the error.
 
     Parameters
@@ -122,11 +125,15 @@ def parse_config(values: Any, source: str) -> Experiment:
         As YAML has them.
     source : str
         What the error calls them.
+    overrides : sequence of str
+        Those that are among the values already, and are named for the keys that they set.
     """
-    return checked(Experiment, values, source)
+    return checked(Experiment, values, source, overrides)
 
 
-def checked(kind: type[AnySettings], values: Any, source: str = "") -> AnySettings:
+def checked(
+    kind: type[AnySettings], values: Any, source: str = "", overrides: Sequence[str] = ()
+) -> AnySettings:
     """Validate the values of a section, or of the whole.
 
     Parameters
@@ -137,6 +144,8 @@ def checked(kind: type[AnySettings], values: Any, source: str = "") -> AnySettin
         Its keys with their values.
     source : str
         Where they come from, for the message.
+    overrides : sequence of str
+        Those of the values that come from `--set key=value`.
 
     Raises
     ------
@@ -153,8 +162,29 @@ def checked(kind: type[AnySettings], values: Any, source: str = "") -> AnySettin
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        said = "; ".join(_complaints(error, kind))
-        raise InputError(f"{source}: {said}" if source else said) from error
+        said: dict[str, list[str]] = {}
+        for mistake, phrase in zip(error.errors(), _complaints(error, kind), strict=True):
+            where = _blamed(mistake, phrase, source, overrides)
+            said.setdefault(where, []).append(phrase)
+        lines = [
+            f"{where}: {'; '.join(phrases)}" if where else "; ".join(phrases)
+            for where, phrases in said.items()
+        ]
+        raise InputError("; ".join(lines)) from error
+
+
+def _blamed(mistake: Any, phrase: str, source: str, overrides: Sequence[str]) -> str:
+    """Where a wrong value comes from: a `--set`, the file, or one of the two beside the other."""
+    keys = _keys_of(mistake["loc"])
+    told = phrase.partition(":")[0].split(".")  # of a section's check the key is in its words
+    for override in reversed(overrides):
+        names = re.findall(r"[^.\[\]]+", override.partition("=")[0])
+        if names in (keys[: len(names)], told[: len(names)]):
+            return f"--set {override}"
+        if names[: len(keys)] == keys:
+            both = mistake["type"] != "extra_forbidden"  # of which the file has nothing
+            return f"{source} with --set {override}" if both else f"--set {override}"
+    return source
 
 
 def to_yaml(settings: Settings) -> str:

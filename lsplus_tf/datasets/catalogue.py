@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, TFDS_PREFIX
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, TFDS_PREFIX
+from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
@@ -56,6 +57,7 @@ class DatasetInfo:
     citation: str = ""
 
 
+_SUFFIXES = ", ".join(SUFFIXES)
 BY_PREFIX = (
     DatasetInfo(
         name=f"{TFDS_PREFIX}NAME",
@@ -66,18 +68,27 @@ BY_PREFIX = (
     ),
     DatasetInfo(
         name=f"{FOLDER_PREFIX}PATH",
-        source="your own .png, .jpg and .jpeg files",
+        source=f"your own {_SUFFIXES} files",
         licence="yours",
         get="yours",
-        put="PATH/{train,validation,test}/CLASS/, only train is required; or PATH/CLASS/",
+        put="PATH/{train,validation,test}/CLASS/, only train is required; or PATH/CLASS/; images "
+        "at any depth below CLASS",
     ),
     DatasetInfo(
         name=f"{CSV_PREFIX}PATH",
-        source="your own .png, .jpg and .jpeg files, listed in a table",
+        source=f"your own {_SUFFIXES} files, listed in a table",
         licence="yours",
         get="yours",
         put="PATH has columns path (below PATH's folder) and label, perhaps split, group, "
-        "votes_CLASS",
+        "votes_CLASS; for other names see --path-column and the like of datasets check",
+    ),
+    DatasetInfo(
+        name=f"{NPZ_PREFIX}PATH",
+        source="your own arrays of images and labels",
+        licence="yours",
+        get="yours",
+        put="PATH has train_images, uint8 of shape (N, H, W) or (N, H, W, 3), and train_labels, "
+        "perhaps the same of val and test, and class_names",
     ),
 )
 

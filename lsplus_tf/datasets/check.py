@@ -2,45 +2,96 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
+from lsplus_tf.config import Dataset, Scaling
+from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
-from lsplus_tf.datasets.defects import equal_keys, identical_files, is_blank
-from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.image_files import READ_ERRORS, read_header
+from lsplus_tf.datasets.defects import (
+    equal_keys,
+    is_blank,
+    pixel_digest,
+)
+from lsplus_tf.datasets.file_list import FileList, listed_splits
+from lsplus_tf.datasets.finding import masks_beside
+from lsplus_tf.datasets.image_files import (
+    DEEP_COLOUR,
+    MORE_THAN_8_BITS,
+    READ_ERRORS,
+    Header,
+    ImageFiles,
+    Whole,
+    decode_whole,
+)
 from lsplus_tf.datasets.images import for_each, to_pillow
 from lsplus_tf.datasets.labels_file import image_files_beside
-from lsplus_tf.datasets.splitting import PARTS
-from lsplus_tf.errors import one_line
+from lsplus_tf.datasets.near_copies import Bits, near_pairs, perceptual_hash, thumbnail
+from lsplus_tf.datasets.splitting import PARTS, complete_splits
+from lsplus_tf.errors import InputError, one_line
 
 # What a check looks for, in the order of its report.
+ONE_CLASS = "fewer than two classes"
+CASE = "class names that differ in case or blanks"
+LONE = "class of one image"
+ABSENT = "class missing from a split"
+FEW = "split of a few images"
+CARVING = "split that cannot be split off"
 UNREADABLE = "unreadable"
+MASKS = "mask beside its image"
 BLANK = "blank"
 ALPHA = "alpha channel"
 DEEP = "more than 8 bits"
+MIXED = "8 and more bits mixed"
 IDENTICAL = "identical to another"
+NEAR = "near copy of another"
 SHARED_GROUP = "group in several splits"
 UNLISTED = "image without a row"
 COUNT = "other than the official number"
-KINDS = (UNREADABLE, BLANK, ALPHA, DEEP, IDENTICAL, SHARED_GROUP, UNLISTED, COUNT)
+KINDS = (
+    *(ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING),
+    *(UNREADABLE, MASKS, BLANK, ALPHA, DEEP, MIXED),
+    *(IDENTICAL, NEAR, SHARED_GROUP, UNLISTED, COUNT),
+)
+# Nothing is said of these where they are not found.
+TOLD_IF_FOUND = (ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING, MASKS, MIXED)
 COLUMNS = ["problem", "split", "class", "file", "detail"]
 # What a training with these image files does, and what to do about it.
 CONSEQUENCES = {
+    ONE_CLASS: "training stops: there is nothing to tell apart",
+    CASE: "used as different classes: give them one name, if they are one",
+    LONE: "training stops where a split is split off: add images, or leave the class out",
+    ABSENT: "training stops if it is train; of others no accuracy of the class is known",
+    FEW: "used as it is, but what is measured on it says nothing: add images",
+    CARVING: "training stops",
     UNREADABLE: "training stops: mend them or set dataset.unreadable=skip",
+    MASKS: "used as images, unless dataset.drop=[masks]",
     BLANK: "used as they are, unless dataset.drop=[blank]",
     ALPHA: "training needs dataset.channels: 1 or 3, which drops it",
-    DEEP: "training stops: convert them to 8 bits",
+    DEEP: "training stops: set dataset.scaling (here --scaling), or convert them to 8 bits",
+    MIXED: "only those of more than 8 bits are scaled: is a value the same in both?",
     IDENTICAL: "used as they are, unless dataset.drop=[duplicates]",
+    NEAR: "used as they are: look at them, and keep one of each, or all in one split",
     UNLISTED: "training stops: add them or set dataset.unlisted=ignore",
 }
+_DEEP = {
+    MORE_THAN_8_BITS: "per channel; no scaling is declared",
+    DEEP_COLOUR: "per channel, of colour, which cannot be scaled: convert it",
+}
+# Images of fewer pixels along a side are not compared for being near copies: too little is seen.
+SMALLEST_COMPARED = 32
+_THUMBNAILS = 4096  # that are kept at a time
+# A split is of a few images where it has fewer for each class, on the average.
+FEW_OF_EACH_CLASS = 2
 
 
 @dataclass(frozen=True)
@@ -77,7 +128,11 @@ class CheckReport:
     colours : Counter
         How many images are "grey" and how many "colour".
     identical : list of list of int
-        Groups of images with the same bytes, as rows of `images`.
+        Groups of images with the same pixels, as rows of `images`.
+    near_within : int
+        How many pairs of near copies are within a split and a class.
+    near_across_splits, near_across_classes : int
+        How many are not, which are among the problems.
     images : pandas.DataFrame
         All images: id, split, class_name and, where they are known, group.
     problems : list of Problem
@@ -88,6 +143,9 @@ class CheckReport:
     sizes: Counter[tuple[int, int]]
     colours: Counter[str]
     identical: list[list[int]]
+    near_within: int
+    near_across_splits: int
+    near_across_classes: int
     images: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
 
@@ -108,12 +166,13 @@ class CheckReport:
         return sum(len(set(values[group])) > 1 for group in self.identical)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class _Look:
-    """What one image shows: (width, height), None where it cannot be read, and what is wrong."""
+    """What one image shows: its header, None where it cannot be read, and what is wrong."""
 
-    size: tuple[int, int] | None
-    grey: bool = False
+    header: Header | None
+    key: int | None = None  # the same of identical images
+    compared: bool = False  # whether it is looked for near copies
     wrong: tuple[tuple[str, str], ...] = ()
 
 
@@ -121,6 +180,7 @@ def check_dataset(
     dataset: FileList | ImageDataset,
     *,
     official: Mapping[str, int] | None = None,
+    scaling: Scaling | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> CheckReport:
     """Decode every image, and compare them with each other and with the official counts.
@@ -128,42 +188,72 @@ def check_dataset(
     Parameters
     ----------
     dataset : FileList or ImageDataset
-        Files are decoded in full; identical ones have the same bytes. Images in memory are
-        identical if their pixels are.
+        Files are decoded in full. Images are identical if their pixels are, and near copies if
+        their perceptual hashes nearly are.
     official : mapping of str to int, optional
         Images in "train", "validation" and "test", or "all". Where the data set has other splits,
         as one is carved when it is loaded, only the sums are compared.
+    scaling : Scaling, optional
+        How more than 8 bits would become 8.
     on_image : callable
         Called, from several threads, when an image has been looked at.
+
+    Raises
+    ------
+    InputError
+        If there are DICOM files, and no pydicom.
     """
     if isinstance(dataset, FileList):
+        dicom.check_installed(dataset.ids.tolist())
         images = _rows(dataset.ids, dataset.parts, dataset.labels, dataset.groups)
-        looks, identical = _look_at_files(dataset, on_image), identical_files(dataset)
+        read = partial(_read_file, dataset, scaling)
         unlisted = sorted(image_files_beside(dataset.root, dataset.ids) - set(dataset.ids.tolist()))
+        loaded, structure = _as_loaded(dataset)
+        masks = masks_beside(dataset.ids.tolist(), dataset.labels.tolist())
     else:
         images = pd.concat(
             [_rows(s.ids, part, s.labels, s.groups) for part, s in dataset.splits()],
             ignore_index=True,
         )
-        looks, identical = _look_at_arrays(dataset, on_image)
-        unlisted = []
+        arrays = [image for _, split in dataset.splits() for image in np.asarray(split.images)]
+        read = partial(_read_array, arrays)
+        unlisted, structure, masks = [], [], []
+        loaded = dataset.counts()
     images["class_name"] = np.array(dataset.class_names)[images["label"]]
     counts = (
         pd.crosstab(images["class_name"], images["split"])
         .reindex(index=dataset.class_names, fill_value=0)
         .reindex(columns=[part for part in PARTS if part in set(images["split"])])
     )
-    sizes = Counter(look.size for look in looks if look.size is not None)
-    colours = Counter("grey" if look.grey else "colour" for look in looks if look.size is not None)
+    looks, hashes = _look_at_all(read, len(images), scaling, on_image)
+    identical = _identical(looks, read)
+    headers = [look.header for look in looks if look.header is not None]
+    near = _near_copies(images, looks, hashes, identical)
     problems = [
+        *structure,
+        *_class_names(dataset.class_names),
+        *_unlike_counts(dataset.class_names, loaded),
         *_wrong_images(images, looks),
+        *(_problem(images, index, MASKS, "by its name") for index in masks),
+        *_mixed_depths(headers),
         *_copies(images, identical),
+        *near.problems,
         *_shared_groups(images),
         *(Problem(UNLISTED, "", "", name, "has no label") for name in unlisted),
         *_wrong_counts(counts, official or {}),
     ]
     problems.sort(key=lambda problem: KINDS.index(problem.problem))
-    return CheckReport(counts, sizes, colours, identical, images, problems)
+    return CheckReport(
+        counts,
+        Counter(header.size for header in headers),
+        Counter("grey" if header.grey else "colour" for header in headers),
+        identical,
+        near.within,
+        near.across_splits,
+        near.across_classes,
+        images,
+        problems,
+    )
 
 
 def _rows(
@@ -176,42 +266,181 @@ def _rows(
     return rows if groups is None else rows.assign(group=groups)
 
 
-def _look_at_files(files: FileList, on_image: Callable[[], None]) -> list[_Look]:
-    looks: list[_Look] = [_Look(None)] * len(files)
-
-    def look(index: int) -> None:
-        try:
-            header = read_header(files.path(index), size_matters=True)
-            with Image.open(files.path(index)) as image:
-                image.load()
-                found = {
-                    BLANK: "an even area" if is_blank(image) else "",
-                    ALPHA: f"mode {image.mode}" if header.alpha else "",
-                    DEEP: "per channel" if header.deep else "",
-                }
-            wrong = tuple((kind, detail) for kind, detail in found.items() if detail)
-            looks[index] = _Look(header.size, header.grey, wrong)
-        except READ_ERRORS as error:
-            looks[index] = _Look(None, wrong=((UNREADABLE, one_line(error)),))
-        on_image()
-
-    for_each(look, len(files))
-    return looks
+def _read_file(files: FileList, scaling: Scaling | None, index: int) -> Whole:
+    return decode_whole(files.path(index), scaling)
 
 
-def _look_at_arrays(
-    dataset: ImageDataset, on_image: Callable[[], None]
-) -> tuple[list[_Look], list[list[int]]]:
-    looks: list[_Look] = []
-    digests: list[bytes] = []
-    for _, split in dataset.splits():
-        assert isinstance(split.images, np.ndarray)
-        for image in split.images:
-            wrong = ((BLANK, "an even area"),) if is_blank(to_pillow(image)) else ()
-            looks.append(_Look(image.shape[1::-1], image.shape[2] == 1, wrong))
-            digests.append(hashlib.sha256(image.tobytes()).digest())
+def _read_array(arrays: list[npt.NDArray[np.uint8]], index: int) -> Whole:
+    image = arrays[index]
+    grey = image.shape[2] == 1
+    return Whole(Header(image.shape[1::-1], grey, alpha=False, deep=False), to_pillow(image), None)
+
+
+def _look_at_all(
+    read: Callable[[int], Whole],
+    count: int,
+    scaling: Scaling | None,
+    on_image: Callable[[], None],
+) -> tuple[list[_Look], list[Bits]]:
+    """What every image shows, and the hashes of those that are compared."""
+    looks: list[_Look] = [_Look(None)] * count
+    hashes: list[Bits] = []
+    for start in range(0, count, _THUMBNAILS):
+        thumbnails: dict[int, Image.Image] = {}
+
+        def look(offset: int, start: int = start, into: Any = thumbnails) -> None:
+            index = start + offset
+            try:
+                looks[index], into[index] = _look_at(read(index), scaling)
+            except READ_ERRORS as error:
+                looks[index] = _Look(None, wrong=((UNREADABLE, one_line(error)),))
             on_image()
-    return looks, equal_keys(digests)
+
+        for_each(look, min(_THUMBNAILS, count - start))
+        # One after the other, which takes half as long as between the decoding of images.
+        compared = [index for index in sorted(thumbnails) if looks[index].compared]
+        hashes += [perceptual_hash(thumbnails[index]) for index in compared]
+    return looks, hashes
+
+
+def _look_at(whole: Whole, scaling: Scaling | None) -> tuple[_Look, Image.Image]:
+    """What an image shows, and its thumbnail."""
+    header = whole.header
+    too_deep = header.too_deep(scaling)
+    small = thumbnail(whole.picture)
+    low, high = cast("tuple[float, float]", small.getextrema())
+    # One whose thumbnail varies so much has a larger SD than a blank one: no need to look closer.
+    blank = high - low < 64 and is_blank(whole.picture)
+    found = {
+        BLANK: "an even area" if blank and too_deep is None else "",
+        ALPHA: "dropped by dataset.channels" if header.alpha else "",
+        DEEP: "" if too_deep is None else _DEEP[too_deep],
+    }
+    wrong = tuple((kind, detail) for kind, detail in found.items() if detail)
+    compared = not blank and min(header.size) >= SMALLEST_COMPARED
+    return _Look(header, hash((header.size, small.tobytes())), compared, wrong), small
+
+
+def _identical(looks: list[_Look], read: Callable[[int], Whole]) -> list[list[int]]:
+    """Groups of images with the same pixels: those that look the same are read again."""
+    alike = equal_keys([look.key for look in looks])
+    candidates = [index for group in alike for index in group]
+    digests: list[bytes | None] = [None] * len(looks)
+
+    def digest(position: int) -> None:
+        with contextlib.suppress(*READ_ERRORS):  # as good as the first time, unless it is gone
+            digests[candidates[position]] = pixel_digest(read(candidates[position]))
+
+    for_each(digest, len(candidates))
+    return equal_keys(digests)
+
+
+def _as_loaded(
+    files: FileList,
+) -> tuple[dict[str, npt.NDArray[np.int64]], list[Problem]]:
+    """Images of each class in each split when missing ones are split off, or why they cannot be."""
+    if len(files.class_names) < 2:
+        found = ", ".join(files.class_names) or "none"
+        return {}, [Problem(ONE_CLASS, "", "", "", f"only {found}")]
+    not_decoded = ImageFiles(files.root, files.ids, (1, 1, 1), resize=False)
+    splits = listed_splits(files, not_decoded, {})
+    problems = []
+    try:
+        splits = complete_splits(splits, files.class_names, Dataset(name=files.name))
+    except InputError as error:
+        problems = [Problem(CARVING, "", "", "", one_line(error).removeprefix(f"{files.name}: "))]
+    classes = len(files.class_names)
+    counts = {
+        part: np.bincount(splits[part].labels, minlength=classes)
+        for part in PARTS
+        if part in splits
+    }
+    return counts, problems
+
+
+def _class_names(class_names: tuple[str, ...]) -> list[Problem]:
+    """A problem for all names that are the same but for the case of letters and blanks."""
+    alike = equal_keys(["".join(name.split()).casefold() for name in class_names])
+    said = (" and ".join(repr(class_names[k]) for k in group) for group in alike)
+    return [Problem(CASE, "", "", "", names) for names in said]
+
+
+def _unlike_counts(
+    class_names: tuple[str, ...], counts: Mapping[str, npt.NDArray[np.int64]]
+) -> list[Problem]:
+    """What cannot be measured, or learned, with so few images of each class in each split."""
+    problems = []
+    for label, class_name in enumerate(class_names if counts else ()):
+        if sum(of_part[label] for of_part in counts.values()) == 1:
+            problems.append(Problem(LONE, "", class_name, "", f"{class_name} has 1 image"))
+            continue
+        for part, of_part in counts.items():
+            if of_part[label] == 0:
+                detail = f"no image of {class_name} in {part}"
+                problems.append(Problem(ABSENT, part, class_name, "", detail))
+    for part, of_part in counts.items():
+        if of_part.sum() < FEW_OF_EACH_CLASS * len(class_names):
+            detail = f"{of_part.sum()} images of {len(class_names)} classes in {part}"
+            problems.append(Problem(FEW, part, "", "", detail))
+    return problems
+
+
+def _mixed_depths(headers: list[Header]) -> list[Problem]:
+    deep = sum(header.deep for header in headers)
+    if not 0 < deep < len(headers):
+        return []
+    return [Problem(MIXED, "", "", "", f"{len(headers) - deep} images of 8 bits, {deep} of more")]
+
+
+@dataclass(frozen=True)
+class _Near:
+    """Near copies that are not identical: pairs within a split and class, and others."""
+
+    within: int
+    across_splits: int
+    across_classes: int
+    problems: list[Problem]
+
+
+def _near_copies(
+    images: pd.DataFrame, looks: list[_Look], hashes: list[Bits], identical: list[list[int]]
+) -> _Near:
+    """A problem for every image with an earlier near copy in another split or class: the nearest.
+
+    Of all pairs no more than the numbers is kept, as there may be as many as images, squared.
+    """
+    rows = np.flatnonzero([look.compared for look in looks])
+    if not rows.size:
+        return _Near(0, 0, 0, [])
+    same = np.arange(len(looks))
+    for group in identical:
+        same[group] = group[0]
+    split, label = (pd.factorize(images[column])[0] for column in ("split", "label"))
+    nearest = np.full(len(looks), 256)
+    partner = np.zeros(len(looks), np.intp)
+    within = across_splits = across_classes = 0
+    for one, other, distance in near_pairs(np.stack(hashes)):
+        one, other = rows[one], rows[other]
+        differ = same[one] != same[other]
+        one, other, distance = one[differ], other[differ], distance[differ]
+        splits, classes = split[one] != split[other], label[one] != label[other]
+        across = splits | classes
+        across_splits += int(splits.sum())
+        across_classes += int(classes.sum())
+        within += int((~across).sum())
+        # The nearest of each, and of equally near ones the first.
+        one, other, distance = one[across], other[across], distance[across]
+        order = np.lexsort((one, distance, other))
+        kept, first = np.unique(other[order], return_index=True)
+        best = order[first]
+        better = distance[best] < nearest[kept]
+        nearest[kept[better]] = distance[best][better]
+        partner[kept[better]] = one[best][better]
+    problems = []
+    for index in np.flatnonzero(nearest < 256).tolist():
+        detail = f"like {_place(images, int(partner[index]))}"
+        problems.append(_problem(images, index, NEAR, detail))
+    return _Near(within, across_splits, across_classes, problems)
 
 
 def _wrong_images(images: pd.DataFrame, looks: list[_Look]) -> list[Problem]:
@@ -226,8 +455,7 @@ def _copies(images: pd.DataFrame, identical: list[list[int]]) -> list[Problem]:
     """A problem for every file that repeats another."""
     problems = []
     for first, *others in identical:
-        original = images.loc[first]
-        detail = f"same as {original['id']} ({original['split']}, {original['class_name']})"
+        detail = f"same as {_place(images, first)}"
         problems += [_problem(images, index, IDENTICAL, detail) for index in others]
     return problems
 
@@ -236,12 +464,12 @@ def _shared_groups(images: pd.DataFrame) -> list[Problem]:
     """A problem for every group that has images in more than one split."""
     if "group" not in images:
         return []
+    counts = pd.crosstab(images["group"], images["split"])
+    shared = counts[(counts > 0).sum(axis=1) > 1]
     problems = []
-    for group, members in images.dropna(subset="group").groupby("group"):
-        counts = members["split"].value_counts()
-        if len(counts) > 1:
-            where = ", ".join(f"{counts[part]} in {part}" for part in PARTS if part in counts)
-            problems.append(Problem(SHARED_GROUP, "", "", "", f"{group}: {where}"))
+    for group, row in shared.iterrows():
+        where = ", ".join(f"{row[part]} in {part}" for part in PARTS if row.get(part))
+        problems.append(Problem(SHARED_GROUP, "", "", "", f"{group}: {where}"))
     return problems
 
 
@@ -258,6 +486,16 @@ def _wrong_counts(counts: pd.DataFrame, official: Mapping[str, int]) -> list[Pro
     ]
 
 
+def _place(images: pd.DataFrame, index: int) -> str:
+    split, class_name, name = _where(images, index)
+    return f"{name} ({split}, {class_name})"
+
+
 def _problem(images: pd.DataFrame, index: int, kind: str, detail: str) -> Problem:
-    split, class_name, name = images.loc[index, ["split", "class_name", "id"]]
-    return Problem(kind, str(split), str(class_name), str(name), detail)
+    return Problem(kind, *_where(images, index), detail)
+
+
+def _where(images: pd.DataFrame, index: int) -> tuple[str, str, str]:
+    """The split, class and name of an image."""
+    split, class_name, name = (images.at[index, key] for key in ("split", "class_name", "id"))
+    return str(split), str(class_name), str(name)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from lsplus_tf.config import Defect
-from lsplus_tf.datasets.image_files import GREY_MODES, READ_ERRORS
+from lsplus_tf.config import Defect, Scaling
+from lsplus_tf.datasets.finding import masks_beside
+from lsplus_tf.datasets.image_files import READ_ERRORS, Whole, decode_whole
 from lsplus_tf.datasets.images import for_each
 from lsplus_tf.datasets.splitting import PARTS
 from lsplus_tf.errors import InputError
@@ -25,7 +28,7 @@ BLANK_SD = 1.0
 
 
 def drop_defects(
-    files: FileList, drop: Collection[Defect]
+    files: FileList, drop: Collection[Defect], scaling: Scaling | None = None
 ) -> tuple[FileList, dict[str, list[str]]]:
     """Leave out what is defective.
 
@@ -33,19 +36,21 @@ def drop_defects(
     ----------
     files : FileList
         N files.
-    drop : collection of {"duplicates", "blank"}
-        "blank" drops what `is_blank` says. Of identical files "duplicates" keeps one: the first
-        of those in the test split, else in validation, else in train, so that nothing that is
-        tested on is trained on and test splits lose only what they have twice. Identical files
-        with different labels are all dropped, as none of the labels can be told to be right.
-        Files that cannot be read are not judged.
+    drop : collection of {"duplicates", "blank", "masks"}
+        "masks" drops what `masks_beside` says, "blank" what `is_blank` says. Of files with the same
+        pixels "duplicates" keeps one: the first of those in the test split, else in validation,
+        else in train, so that nothing that is tested on is trained on and test splits lose only
+        what they have twice. Where their labels differ all are dropped, as none of the labels can
+        be told to be right. Files that cannot be read are not judged.
+    scaling : Scaling, optional
+        Without it more than 8 bits are not judged to be blank.
 
     Returns
     -------
     kept : FileList
         In their order.
     dropped : dict of str to list of str
-        Ids by defect; blank ones are not also duplicates.
+        Ids by defect; each file is in one only.
 
     Raises
     ------
@@ -54,11 +59,17 @@ def drop_defects(
     """
     dropped: dict[str, list[str]] = {}
     kept = files
-    # Blank ones first: most of them are identical too.
-    if "blank" in drop:
-        kept, dropped["blank"] = _without(kept, blank_files(kept))
-    if "duplicates" in drop:
-        kept, dropped["duplicates"] = _without(kept, _superfluous(kept))
+    if "masks" in drop:
+        masks = masks_beside(kept.ids.tolist(), kept.labels.tolist())
+        kept, dropped["masks"] = _without(kept, masks)
+    if "blank" in drop or "duplicates" in drop:
+        digests, blank = _look_at(kept, scaling)
+        # Blank ones first: most of them are identical too.
+        if "blank" in drop:
+            digests = [digest for digest, out in zip(digests, blank, strict=True) if not out]
+            kept, dropped["blank"] = _without(kept, np.flatnonzero(blank).tolist())
+        if "duplicates" in drop:
+            kept, dropped["duplicates"] = _without(kept, _superfluous(kept, equal_keys(digests)))
     for part in np.setdiff1d(files.parts, kept.parts).tolist():
         raise InputError(
             f"{files.name}: dataset.drop={','.join(drop)} leaves no image of the {part} split"
@@ -66,33 +77,16 @@ def drop_defects(
     return kept, dropped
 
 
-def identical_files(files: FileList) -> list[list[int]]:
-    """Groups of two or more files with the same bytes, as indices; those of no size are left out.
+def pixel_digest(whole: Whole) -> bytes:
+    """The same of two images if, and in practice only if, they have the same pixels, upright.
 
-    Only files of equal size are read.
+    Grey and colour are compared as colour, without alpha; more than 8 bits by their values.
     """
-    sizes = np.zeros(len(files), np.int64)
-
-    def measure(index: int) -> None:
-        try:
-            sizes[index] = files.path(index).stat().st_size
-        except OSError:  # told when the file is read
-            sizes[index] = 0
-
-    for_each(measure, len(files))
-    _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-    candidates = np.flatnonzero((counts[inverse] > 1) & (sizes > 0)).tolist()
-    digests: list[bytes | None] = [None] * len(candidates)
-
-    def read(position: int) -> None:
-        try:
-            with files.path(candidates[position]).open("rb") as opened:
-                digests[position] = hashlib.file_digest(opened, "sha256").digest()
-        except OSError:
-            digests[position] = None
-
-    for_each(read, len(candidates))
-    return [[candidates[position] for position in group] for group in equal_keys(digests)]
+    if whole.values is None:
+        pixels, kind = whole.picture.convert("RGB").tobytes(), whole.picture.size
+    else:
+        pixels, kind = whole.values.tobytes(), (*whole.values.shape, "deep")
+    return hashlib.blake2b(pixels, digest_size=16, key=repr(kind).encode()).digest()
 
 
 def equal_keys(keys: Sequence[Hashable | None]) -> list[list[int]]:
@@ -104,30 +98,9 @@ def equal_keys(keys: Sequence[Hashable | None]) -> list[list[int]]:
     return [group for group in positions.values() if len(group) > 1]
 
 
-def blank_files(files: FileList) -> list[int]:
-    """Indices of the files that can be read and are blank."""
-    blank = np.zeros(len(files), np.bool_)
-
-    def look(index: int) -> None:
-        try:
-            with Image.open(files.path(index)) as image:
-                blank[index] = is_blank(image)
-        except READ_ERRORS:  # told, or skipped, when the file is read for use
-            blank[index] = False
-
-    for_each(look, len(files))
-    return np.flatnonzero(blank).tolist()
-
-
-def is_blank(image: Image.Image) -> bool:
-    """Whether in every channel the SD over the pixels is below `BLANK_SD` grey levels.
-
-    Alpha is not looked at. 16-bit grey, which cannot be used, is not judged.
-    """
-    if image.mode[0] in "IF":
-        return False
-    plain = image.convert("L" if image.mode in GREY_MODES else "RGB")
-    histograms = np.reshape(plain.histogram(), (-1, 256))
+def is_blank(picture: Image.Image) -> bool:
+    """Whether in every channel the SD over the pixels is below `BLANK_SD` grey levels."""
+    histograms = np.reshape(picture.histogram(), (-1, 256))
     shares = histograms / histograms.sum(1, keepdims=True)
     levels = np.arange(256)
     means = shares @ levels
@@ -135,10 +108,29 @@ def is_blank(image: Image.Image) -> bool:
     return bool((variances < BLANK_SD**2).all())
 
 
-def _superfluous(files: FileList) -> list[int]:
+def _look_at(
+    files: FileList, scaling: Scaling | None
+) -> tuple[list[bytes | None], npt.NDArray[np.bool_]]:
+    """The digest of every file, None where it cannot be read, and whether it is blank."""
+    digests: list[bytes | None] = [None] * len(files)
+    blank = np.zeros(len(files), np.bool_)
+
+    def look(index: int) -> None:
+        # What cannot be read is told, or skipped, when the file is read for use.
+        with contextlib.suppress(*READ_ERRORS):
+            whole = decode_whole(files.path(index), scaling)
+            digests[index] = pixel_digest(whole)
+            judged = whole.header.too_deep(scaling) is None
+            blank[index] = judged and is_blank(whole.picture)
+
+    for_each(look, len(files))
+    return digests, blank
+
+
+def _superfluous(files: FileList, identical: list[list[int]]) -> list[int]:
     """Indices of identical files beside the one that is kept."""
     found = []
-    for group in identical_files(files):
+    for group in identical:
         keep = max(group, key=lambda index: PARTS.index(str(files.parts[index])))
         alike = len({int(files.labels[index]) for index in group}) == 1
         found += [index for index in group if not (alike and index == keep)]

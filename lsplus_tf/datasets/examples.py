@@ -7,16 +7,23 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
+from lsplus_tf.config import Scaling
+from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.file_list import FileList, first_few
-from lsplus_tf.datasets.image_files import READ_ERRORS, decode
+from lsplus_tf.datasets.image_files import MORE_THAN_8_BITS, READ_ERRORS, decode
 from lsplus_tf.errors import InputError, one_line
 
 Images = list[npt.NDArray[np.uint8]]
 
 
 def choose_examples(
-    dataset: FileList | ImageDataset, *, split: str, count: int, seed: int
+    dataset: FileList | ImageDataset,
+    *,
+    split: str,
+    count: int,
+    seed: int,
+    scaling: Scaling | None = None,
 ) -> dict[str, Images]:
     """Draw images of every class, as they are: not resized.
 
@@ -30,6 +37,8 @@ def choose_examples(
         Images of each class; of a class with fewer, all.
     seed : int
         The same seed draws the same ones.
+    scaling : Scaling, optional
+        How more than 8 bits become 8; without it such files are left out.
 
     Returns
     -------
@@ -40,9 +49,10 @@ def choose_examples(
     Raises
     ------
     InputError
-        If there is no such split.
+        If there is no such split, or there are DICOM files and no pydicom.
     """
     if isinstance(dataset, FileList):
+        dicom.check_installed(dataset.ids.tolist())
         places = np.flatnonzero(dataset.parts == split)
         labels = dataset.labels[places]
         have = sorted(set(dataset.parts.tolist()))
@@ -61,10 +71,12 @@ def choose_examples(
         examples[class_name] = []
         for index in drawn.tolist():
             try:
-                examples[class_name].append(_image(dataset, split, index))
+                examples[class_name].append(_image(dataset, split, index, scaling))
             except READ_ERRORS as error:
                 assert isinstance(dataset, FileList)
-                unreadable.append(f"{dataset.ids[index]} ({one_line(error)})")
+                why = one_line(error)
+                more = "; scaling scales it" if why == MORE_THAN_8_BITS else ""
+                unreadable.append(f"{dataset.ids[index]} ({why}{more})")
     if unreadable:
         warnings.warn(
             f"{dataset.name}: left out {len(unreadable)} images that cannot be read: "
@@ -74,9 +86,11 @@ def choose_examples(
     return examples
 
 
-def _image(dataset: FileList | ImageDataset, split: str, index: int) -> npt.NDArray[np.uint8]:
+def _image(
+    dataset: FileList | ImageDataset, split: str, index: int, scaling: Scaling | None
+) -> npt.NDArray[np.uint8]:
     if isinstance(dataset, FileList):
-        return decode(dataset.path(index), channels=3)
+        return decode(dataset.path(index), channels=3, scaling=scaling)
     images = dict(dataset.splits())[split].images
     assert isinstance(images, np.ndarray)
     return images[index]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.config import Dataset
+from lsplus_tf.config import Dataset, Scaling
+from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import drop_defects
+from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_cache import (
     CACHE_DIR,
     Nowhere,
@@ -23,6 +25,7 @@ from lsplus_tf.datasets.image_cache import (
     on_disk,
 )
 from lsplus_tf.datasets.image_files import (
+    DEEP_COLOUR,
     MORE_THAN_8_BITS,
     READ_ERRORS,
     Header,
@@ -36,7 +39,12 @@ from lsplus_tf.files import expanded
 
 _NAMED = 3
 # What is skipped, in words.
-_SAID = {"blank": "blank images", "duplicates": "duplicates", "unreadable": "unreadable images"}
+_SAID = {
+    "blank": "blank images",
+    "duplicates": "duplicates",
+    "masks": "masks",
+    "unreadable": "unreadable images",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,25 +119,37 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
     """
     if not decode:
         settings = settings.model_copy(update={"cache": "none", "drop": ()})
-    files, dropped = drop_defects(files, settings.drop)
+    dicom.check_installed(files.ids.tolist())
+    files, dropped = drop_defects(files, settings.drop, settings.scaling)
+    if "masks" not in settings.drop and (
+        masks := masks_beside(files.ids.tolist(), files.labels.tolist())
+    ):
+        warnings.warn(
+            f"{files.name}: {len(masks)} images look like masks of others, such as "
+            f"{files.ids[masks[0]]}, and are used as images; dataset.drop=[masks] leaves them out",
+            stacklevel=3,
+        )
     broken: dict[str, str] = {}
     headers: dict[str, Header] = {}
     skip = settings.unreadable == "skip"
     # A million headers take minutes: they are read where they decide something.
     if skip or settings.image_size is None or settings.channels is None:
-        headers, broken = _read_headers(files, sizes_matter=settings.image_size is None)
+        headers, broken = _read_headers(
+            files, sizes_matter=settings.image_size is None, scaling=settings.scaling
+        )
     images = ImageFiles(
         files.root,
         files.ids,
         _decide_shape(files.name, headers, settings),
         resize=settings.image_size is not None,
         interpolation=settings.interpolation,
+        scaling=settings.scaling,
     )
     # All of them at once, also those whose header is whole.
     if broken and not skip and settings.cache != "none":
         decode_all(images, Nowhere(), broken)
     _refuse(broken, settings, files.name)
-    splits = complete_splits(_splits(files, images, broken), files.class_names, settings)
+    splits = complete_splits(listed_splits(files, images, broken), files.class_names, settings)
     splits["train"] = sample_per_class(splits["train"], files.class_names, settings)
     if (settings.cache != "none" or skip) and decode:
         splits = _readable(splits, settings, broken, files.name)
@@ -145,7 +165,9 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
     return ImageDataset(files.name, files.class_names, **splits, skipped=skipped)
 
 
-def _splits(files: FileList, images: ImageFiles, broken: dict[str, str]) -> dict[str, Split]:
+def listed_splits(
+    files: FileList, images: ImageFiles, broken: Mapping[str, str]
+) -> dict[str, Split]:
     """The splits that the list has, without what is broken."""
     good = np.isin(files.ids, list(broken), invert=True)
     splits = {}
@@ -167,7 +189,7 @@ def _splits(files: FileList, images: ImageFiles, broken: dict[str, str]) -> dict
 
 
 def _read_headers(
-    files: FileList, *, sizes_matter: bool
+    files: FileList, *, sizes_matter: bool, scaling: Scaling | None
 ) -> tuple[dict[str, Header], dict[str, str]]:
     """Read every file's header: what can be used, by id, and why the others cannot."""
     results: list[Header | str] = [""] * len(files)
@@ -175,7 +197,7 @@ def _read_headers(
     def read(index: int) -> None:
         try:
             header = read_header(files.path(index), size_matters=sizes_matter)
-            results[index] = MORE_THAN_8_BITS if header.deep else header
+            results[index] = header.too_deep(scaling) or header
         except READ_ERRORS as error:
             results[index] = one_line(error)
 
@@ -277,24 +299,29 @@ def first_few(damaged: Sequence[str]) -> str:
 
 def _refuse(broken: dict[str, str], settings: Dataset, name: str) -> None:
     """Raise an error for files that may not be left out."""
-    deep = [key for key, reason in broken.items() if reason == MORE_THAN_8_BITS]
-    damaged = [f"{key} ({why})" for key, why in broken.items() if why != MORE_THAN_8_BITS]
+    too_deep = (MORE_THAN_8_BITS, DEEP_COLOUR)
+    damaged = [f"{key} ({why})" for key, why in broken.items() if why not in too_deep]
     said = []
     if damaged and settings.unreadable == "fail":
         said.append(
             f"{len(damaged)} unreadable images: {first_few(damaged)}; "
             "mend them or set dataset.unreadable=skip"
         )
-    if deep:
-        said.append(
-            f"expected 8 bits per channel, {deep[0]} has more ({len(deep)} such files); "
-            "convert them to 8 bits"
-        )
+    for reason, remedy in (
+        (MORE_THAN_8_BITS, "set dataset.scaling, or convert them to 8 bits"),
+        (DEEP_COLOUR, "convert them to 8 bits"),
+    ):
+        deep = [key for key, why in broken.items() if why == reason]
+        if deep:
+            said.append(
+                f"expected 8 bits per channel, {deep[0]} has more ({len(deep)} such files); "
+                f"{remedy}"
+            )
     if said:
         raise InputError(f"{name}: {'; '.join(said)}")
 
 
-def _no_image(name: str, part: str, broken: dict[str, str]) -> InputError:
+def _no_image(name: str, part: str, broken: Mapping[str, str]) -> InputError:
     return InputError(
         f"{name}: no readable image in the {part} split; unreadable: {', '.join(broken)}"
     )

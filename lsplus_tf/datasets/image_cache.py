@@ -121,7 +121,7 @@ def _mapped(folder: Path, images: ImageFiles) -> npt.NDArray[np.uint8]:
 
 def fingerprint(images: ImageFiles) -> str:
     """Changes with the files, their sizes and times, and with how they are decoded."""
-    how = (images.shape, images.resize, images.interpolation, PIL.__version__)
+    how = (images.shape, images.resize, images.interpolation, images.scaling, PIL.__version__)
     digest = hashlib.sha256(repr(how).encode())
     for name in images.names.tolist():
         path = images.root.resolve() / name

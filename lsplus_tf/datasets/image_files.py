@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFile
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin
 
-from lsplus_tf.config import Interpolation
-from lsplus_tf.datasets.images import to_array
+from lsplus_tf.config import Interpolation, Scaling
+from lsplus_tf.datasets import dicom
+from lsplus_tf.datasets.images import to_8_bits, to_array
 from lsplus_tf.errors import InputError, one_line
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-# What Pillow raises for a file that is cut short, damaged, no image or implausibly large.
+# What a file's name ends in, in any case of letters. What it holds is told by its content, among
+# the formats that Pillow decodes by itself: none of them runs another program, as EPS does.
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+    *(".pgm", ".ppm"),
+    *dicom.SUFFIXES,
+)
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+# What is raised for a file that is cut short, damaged, no image or implausibly large.
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Why such a file is not read. It is a sound image: dropping it would lose data.
 MORE_THAN_8_BITS = "more than 8 bits per channel"
+DEEP_COLOUR = "more than 8 bits per channel, scaled only of grey PNG, TIFF and DICOM files"
 GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_GREY = "IF"  # what the names of such modes begin with
 # EXIF orientations that turn the image by a quarter, so that width and height change places.
@@ -26,26 +37,45 @@ _QUARTER_TURNS = (5, 6, 7, 8)
 
 @dataclass(frozen=True, slots=True)  # there may be a million
 class Header:
-    """What a file says of itself: (width, height), and what keeps it from being used as it is."""
+    """What a file says of itself: (width, height), and what keeps it from being used as it is.
+
+    Of an image that is `deep`, `scalable` says whether a scaling makes it one of 8 bits.
+    """
 
     size: tuple[int, int]
     grey: bool
     alpha: bool
     deep: bool
+    scalable: bool = False
+
+    def too_deep(self, scaling: Scaling | None) -> str | None:
+        """Why it is not used with this scaling, if it has more than 8 bits."""
+        return _too_deep(self.deep, self.scalable, scaling)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A file that is decoded in full.
+
+    Attributes
+    ----------
+    header : Header
+    picture : PIL.Image.Image
+        Upright, of 8 bits: L or RGB. Of a deep image scaled as asked for, or where that cannot be
+        by its own lowest and highest value.
+    values : ndarray or None
+        float64, shape (H, W): of a deep image that a scaling is known of.
+    """
+
+    header: Header
+    picture: Image.Image
+    values: npt.NDArray[np.float64] | None
 
 
 def read_header(path: Path, *, size_matters: bool) -> Header:
     """Read what a file says of itself; raises one of `READ_ERRORS` if it is no image."""
-    with Image.open(path) as image:
-        deep = _is_deep(image)
-        # A PNG's EXIF may follow the pixels, so that looking for it decodes them.
-        turned = size_matters and image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
-        return Header(
-            size=image.size[::-1] if turned else image.size,
-            grey=image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY,
-            alpha=image.has_transparency_data,
-            deep=deep,
-        )
+    with _opened(path, header_only=True) as image:
+        return _header(image, size_matters=size_matters)
 
 
 def decode(
@@ -54,26 +84,43 @@ def decode(
     channels: int,
     image_size: int | None = None,
     interpolation: Interpolation = "bilinear",
+    scaling: Scaling | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode a file, upright, as `to_array` does; raises one of `READ_ERRORS` if it cannot.
 
-    A JPEG of at least twice the size is reduced while it is decoded, to no less than the size
-    wanted, which saves a third of the time. "nearest" takes its pixels from the whole image.
+    More than 8 bits become 8 by `scaling`, before the image is stretched. A JPEG of at least twice
+    the size is reduced while it is decoded, to no less than the size wanted, which saves a third of
+    the time. "nearest" takes its pixels from the whole image.
     """
-    with Image.open(path) as image:
-        if _is_deep(image):
-            raise ValueError(MORE_THAN_8_BITS)
+    with _opened(path) as image:
+        deep, scalable = _depth(image)
+        why_not = _too_deep(deep, scalable, scaling)
+        if why_not is not None:
+            raise ValueError(why_not)
         reduced = None
-        if image_size is not None and interpolation == "bilinear":
-            reduced = image.draft(None, (image_size, image_size))
+        picture: Image.Image
+        if deep or isinstance(image, dicom.Slice):
+            picture, _ = _picture(image, scaling)
+        else:
+            picture = image
+            if image_size is not None and interpolation == "bilinear":
+                reduced = image.draft(None, (image_size, image_size))
         return to_array(
-            image,
+            picture,
             channels=channels,
             image_size=image_size,
             interpolation=interpolation,
             # A side of odd length ends within the last pixel of the reduced image.
             box=None if reduced is None else reduced[1],
         )
+
+
+def decode_whole(path: Path, scaling: Scaling | None) -> Whole:
+    """Decode a file in full, to look at it; raises one of `READ_ERRORS` if it cannot."""
+    with _opened(path) as image:
+        header = _header(image, size_matters=True)
+        picture, values = _picture(image, scaling)
+        return Whole(header, picture, values)
 
 
 class ImageFiles:
@@ -91,6 +138,8 @@ class ImageFiles:
         Whether images are stretched to that height and width, which must be equal.
     interpolation : {"bilinear", "nearest"}
         How.
+    scaling : Scaling, optional
+        How more than 8 bits become 8; without it such files are refused.
     """
 
     dtype = np.dtype(np.uint8)
@@ -104,9 +153,11 @@ class ImageFiles:
         *,
         resize: bool,
         interpolation: Interpolation = "bilinear",
+        scaling: Scaling | None = None,
     ) -> None:
         self.root, self.names, self.resize = root, names, resize
         self.interpolation: Interpolation = interpolation
+        self.scaling = scaling
         self.shape = (len(names), *shape)
 
     def __len__(self) -> int:
@@ -120,6 +171,7 @@ class ImageFiles:
             self.shape[1:],
             resize=self.resize,
             interpolation=self.interpolation,
+            scaling=self.scaling,
         )
 
     def decode_one(self, index: int) -> npt.NDArray[np.uint8]:
@@ -133,6 +185,7 @@ class ImageFiles:
             channels=channels,
             image_size=height if self.resize else None,
             interpolation=self.interpolation,
+            scaling=self.scaling,
         )
         if image.shape != self.shape[1:]:
             raise ValueError(f"expected {width}x{height} pixels, not {image.shape[1::-1]}")
@@ -157,10 +210,112 @@ class ImageFiles:
         return images
 
 
-def _is_deep(image: ImageFile.ImageFile) -> bool:
-    """Whether an image that is open but not loaded has more than 8 bits per channel.
+@contextlib.contextmanager
+def _opened(
+    path: Path, *, header_only: bool = False
+) -> Iterator[ImageFile.ImageFile | dicom.Slice]:
+    """A file of one image, not decoded; whatever goes wrong within is one of `READ_ERRORS`."""
+    try:
+        if dicom.is_named(path.name):
+            yield dicom.Slice(path, header_only=header_only)
+            return
+        with Image.open(path, formats=FORMATS) as image:
+            # A telephone's JPEG has previews behind the photograph.
+            if image.format != "MPO" and getattr(image, "is_animated", False):
+                raise ValueError("it has several frames or pages, expected one")
+            if image.format == "TIFF":
+                # A plain file that is known by name is mapped, with its sides exchanged if turned.
+                image.filename = ""
+            yield image
+    except READ_ERRORS:
+        raise
+    except Exception as error:  # on broken bytes decoders stumble in all ways
+        raise ValueError(f"{type(error).__name__}: {one_line(error)}") from error
+
+
+def _header(image: ImageFile.ImageFile | dicom.Slice, *, size_matters: bool) -> Header:
+    deep, scalable = _depth(image)
+    if isinstance(image, dicom.Slice):
+        return Header(image.size, image.grey, False, deep, scalable)
+    # A PNG's EXIF may follow the pixels, so that looking for it decodes them. Pillow turns a TIFF.
+    turned = (
+        size_matters
+        and image.format != "TIFF"
+        and image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+    )
+    return Header(
+        size=image.size[::-1] if turned else image.size,
+        grey=image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY,
+        alpha=image.has_transparency_data,
+        deep=deep,
+        scalable=scalable,
+    )
+
+
+def _depth(image: ImageFile.ImageFile | dicom.Slice) -> tuple[bool, bool]:
+    """Whether an image, not loaded, is not of 8 bits 0..255, and if so can be scaled to them.
 
     Pillow reads 16-bit grey as mode I;16, and cuts 16-bit colour to 8 bits with no sign but the
-    raw mode of the compressed tiles, which it forgets on decoding.
+    raw mode of the compressed tiles, which it forgets on decoding. It stretches the values of a
+    PGM, so that no window fits them.
     """
-    return image.mode[0] in _DEEP_GREY or any(";16" in str(tile[3]) for tile in image.tile)
+    if isinstance(image, dicom.Slice):
+        return image.deep, image.deep and image.grey
+    if image.mode[0] in _DEEP_GREY:
+        return True, image.format in ("PNG", "TIFF")
+    if image.format == "TIFF" and isinstance(image, TiffImagePlugin.TiffImageFile):
+        if _is_signed(image):
+            return True, image.mode == "L"
+        if max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
+            return True, False
+    return any(";16" in str(tile[3]) for tile in image.tile), False
+
+
+def _is_signed(image: TiffImagePlugin.TiffImageFile) -> bool:
+    return 2 in image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
+
+
+def _picture(
+    image: ImageFile.ImageFile | dicom.Slice, scaling: Scaling | None
+) -> tuple[Image.Image, npt.NDArray[np.float64] | None]:
+    """The decoded image, upright, as `Whole` has it, and the values of a deep one."""
+    deep, scalable = _depth(image)
+    if not (deep and scalable):
+        if isinstance(image, dicom.Slice):
+            return image.picture(), None
+        mode = "L" if image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY else "RGB"
+        picture = image if image.mode == mode else image.convert(mode)
+        ImageOps.exif_transpose(picture, in_place=True)
+        picture.load()
+        return picture, None
+    if isinstance(image, dicom.Slice):
+        values, inverted = image.values(), image.inverted
+    else:
+        values, inverted = _values(image)
+    if not np.isfinite(values).all():
+        raise ValueError("it has values that are not finite")
+    levels = to_8_bits(values, scaling or Scaling(percentiles=(0, 100)))
+    return Image.fromarray(255 - levels if inverted else levels), values
+
+
+def _values(image: ImageFile.ImageFile) -> tuple[npt.NDArray[np.float64], bool]:
+    """The values of a deep grey PNG or TIFF, upright, (H, W), and whether the lowest is white."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.asarray(image, np.float64), False
+    inverted = image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    signed = _is_signed(image)
+    values = np.asarray(image)  # Pillow turns a TIFF upright
+    if image.mode == "L":
+        values = values.view(np.int8)
+    elif image.mode == "I" and not signed:
+        values = values.view(np.uint32)  # which Pillow takes for signed ones
+    return values.astype(np.float64), inverted
+
+
+def _too_deep(deep: bool, scalable: bool, scaling: Scaling | None) -> str | None:
+    if not deep:
+        return None
+    if not scalable:
+        return DEEP_COLOUR
+    return MORE_THAN_8_BITS if scaling is None else None

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from lsplus_tf.config import Dataset, Interpolation
+from lsplus_tf.config import Dataset, Interpolation, Scaling
 from lsplus_tf.errors import InputError
 
 MEMORY_SHARE = 0.8
@@ -45,6 +45,27 @@ def check_memory(count: int, height: int, width: int, channels: int, name: str) 
 def to_pillow(image: npt.NDArray[np.uint8]) -> Image.Image:
     """Return a uint8 image of shape (H, W, 1) or (H, W, 3) as a Pillow image (L or RGB)."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def to_8_bits(values: npt.NDArray[np.float64], scaling: Scaling) -> npt.NDArray[np.uint8]:
+    """Spread the values between the limits of a scaling evenly over 0..255, cut, and round.
+
+    An image that is even between its own percentiles becomes 0, and 255 above them.
+
+    Examples
+    --------
+    >>> to_8_bits(np.array([-5.0, 0.0, 20.0, 50.0, 99.0]), Scaling(range=(0, 50)))
+    array([  0,   0, 102, 255, 255], dtype=uint8)
+    """
+    limits = scaling.limits
+    if limits is None:
+        low, high = np.percentile(values, scaling.percentiles or (0, 100))
+    else:
+        low, high = limits
+    width = high - low if high > low else np.finfo(np.float64).tiny
+    with np.errstate(over="ignore"):  # what is cut anyway
+        # Multiplied first, so that halves of integers are exact, and rounded to even.
+        return np.rint(np.clip((values - low) * 255 / width, 0, 255)).astype(np.uint8)
 
 
 def to_array(

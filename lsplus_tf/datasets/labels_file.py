@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lsplus_tf.datasets.image_files import SUFFIXES
+from lsplus_tf.datasets.finding import look_into
 from lsplus_tf.errors import InputError
 from lsplus_tf.tables import Table, open_table
 
 LABELS_FILE = "a labels file"  # as messages call it
 # Absolute, with a drive or backslashes, or with a part that is "..", "." or empty. Other spellings
 # of a path would also hide that two rows name one file.
-_NOT_BELOW = r"^/|^[A-Za-z]:|\\|\x00|(?:^|/)\.{0,2}(?:/|$)"
+NOT_BELOW = r"^/|^[A-Za-z]:|\\|\x00|(?:^|/)\.{0,2}(?:/|$)"
 _NAMED = 3
 
 
@@ -38,7 +40,7 @@ def read_labels(path: Path, columns: Sequence[str]) -> Table:
 def paths(table: Table, column: str, *, prefix: str = "", suffix: str = "") -> npt.NDArray[np.str_]:
     """Prefix, cell and suffix, (N,): paths below the data folder, each once."""
     cells = table.text(column)
-    leaves = cells.str.contains(_NOT_BELOW, regex=True).to_numpy(np.bool_)
+    leaves = cells.str.contains(NOT_BELOW, regex=True).to_numpy(np.bool_)
     table.refuse(leaves, column, "a plain path that stays below the data folder")
     table.refuse(cells.duplicated().to_numpy(), column, "every image once")
     return (prefix + cells + suffix).to_numpy(np.str_)
@@ -72,7 +74,9 @@ def check_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> None:
     InputError
         If the two do not agree; the message counts and names them.
     """
-    unlisted = unlisted_files(root, paths, table)
+    there = image_files_beside(root, paths)
+    refuse_missing(root, paths, ~pd.Index(paths).isin(list(there)), table)
+    unlisted = sorted(there - set(paths.tolist()))
     if unlisted:
         raise InputError(
             f"{table.rows.source}: {len(unlisted)} images in {root} have no row: "
@@ -80,10 +84,14 @@ def check_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> None:
         )
 
 
-def unlisted_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> list[str]:
-    """Return the image files without a row, and refuse rows without a file, as `check_files`."""
-    there = image_files_beside(root, paths)
-    missing = ~pd.Index(paths).isin(list(there))
+def refuse_missing(
+    root: Path,
+    paths: npt.NDArray[np.str_],
+    missing: npt.NDArray[np.bool_],
+    table: Table,
+    hint: str = "",
+) -> None:
+    """Refuse rows of a labels file whose image is `missing` (N,), with a hint how to mend it."""
     if missing.any():
         rows = np.flatnonzero(missing)[:_NAMED]
         numbers = table.rows.numbers(rows.tolist())
@@ -91,24 +99,44 @@ def unlisted_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> lis
             f"{path} ({table.rows.unit} {number})"
             for path, number in zip(paths[rows], numbers, strict=True)
         )
-        raise InputError(f"{table.rows.source}: {missing.sum()} images are not in {root}: {named}")
-    return sorted(there - set(paths.tolist()))
+        raise table.rows.error(f"{missing.sum()} images are not in {root}: {named}{hint}")
 
 
 def image_files_beside(root: Path, paths: npt.NDArray[np.str_]) -> set[str]:
     """Paths below `root` of all image files in the folders that `paths` (N,) name."""
     folders = {path.rpartition("/")[0] for path in paths.tolist()}
-    return {name for folder in folders for name in _image_files(root, folder)}
+    return {
+        f"{folder}/{name}" if folder else name
+        for folder in folders
+        if os.path.isdir(root / folder)
+        for name in look_into(root / folder).images
+    }
 
 
-def _image_files(root: Path, folder: str) -> list[str]:
-    """Paths below `root` of the image files directly in a folder; none if there is no folder."""
-    below = root / folder
-    if not below.is_dir():
-        return []
-    prefix = f"{folder}/" if folder else ""
-    return [
-        f"{prefix}{path.name}"
-        for path in below.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "."
-    ]
+def one_hot(table: Table, columns: Sequence[str], named: str) -> npt.NDArray[np.int64]:
+    """The column of each row that has its 1, as an index into `columns`, (N,).
+
+    A row without, or with more than one, is refused, and told by its cell in the column `named`.
+    """
+    ones = np.stack([table.integers(name, 0, 1) for name in columns], axis=1)
+    table.refuse(ones.sum(axis=1) != 1, named, f"one 1 in the row's {', '.join(columns)}")
+    return ones.argmax(axis=1)
+
+
+def class_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Distinct labels, sorted: by value if all are integers, else as text."""
+    found = sorted(set(labels))
+    if all(re.fullmatch(r"-?[0-9]+", label) for label in found):
+        found.sort(key=int)
+    return tuple(found)
+
+
+def alike(class_names: Sequence[str]) -> str:
+    """In words: classes whose names differ in the case of letters alone; "" if there are none."""
+    by_case: dict[str, list[str]] = {}
+    for name in class_names:
+        by_case.setdefault(name.casefold(), []).append(name)
+    same = [" and ".join(map(repr, names)) for names in by_case.values() if len(names) > 1]
+    if not same:
+        return ""
+    return f"classes whose names differ in upper and lower case alone: {'; '.join(same)}"

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
 
-from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, TFDS_PREFIX, Dataset, checked
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, TFDS_PREFIX, Dataset, checked
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.catalogue import reject_name
 from lsplus_tf.datasets.file_list import FileList, load_files
@@ -106,7 +106,7 @@ def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageData
     if files is not None:
         return load_files(files, settings, decode=decode)
     load = _array_loader(settings)  # a name that nobody knows is told first
-    for option, none in (("cache", "'memory'"), ("drop", "none")):
+    for option, none in (("cache", "'memory'"), ("drop", "none"), ("scaling", "none")):
         if getattr(settings, option) != Dataset.model_fields[option].default:
             raise InputError(
                 f"{option}: expected {none} for {name!r}, which is no list of image files"
@@ -155,6 +155,9 @@ def _array_loader(settings: Dataset) -> Callable[[], ImageDataset]:
     """What loads a data set that is no list of image files."""
     if settings.name.startswith(TFDS_PREFIX):
         return partial(load_tfds, settings)
+    if settings.name.startswith(NPZ_PREFIX):
+        path = expanded(settings.name.removeprefix(NPZ_PREFIX), NPZ_PREFIX)
+        return partial(load_npz, path, settings)
     folder, record = _folder(settings), RECORDS.get(settings.name)
     if record is not None:
         load = record.load

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_positive
 from lsplus_tf.losses.base import refuse
 
 
@@ -58,8 +58,7 @@ def mixup_batch(
     >>> [tuple(part.shape) for part in next(iter(mixed))]
     [(4, 8, 8, 1), (4, 3)]
     """
-    if not 0 < alpha < float("inf"):
-        raise InputError(f"alpha: expected a number above 0, received {alpha}")
+    check_positive("alpha", alpha)
     images, labels = tf.cast(images, tf.float32), tf.convert_to_tensor(labels)
     seed = tf.convert_to_tensor(seed)
     if seed.shape.rank != 1 or not seed.shape.is_compatible_with([2]):

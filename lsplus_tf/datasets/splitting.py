@@ -1,6 +1,7 @@
 """Naming the splits, and carving a missing one, stratified by class, from the training split."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,52 @@ PARTS = ("train", "validation", "test")
 SPLIT_NAMES = {
     "train": "train",
     "training": "train",
+    "trn": "train",
     "val": "validation",
     "valid": "validation",
     "validation": "validation",
     "test": "test",
     "testing": "test",
+    "tst": "test",
 }
+# They mean the validation split where nothing else does.
+_PERHAPS_VALIDATION = ("dev", "eval")
+
+
+def split_meanings(found: Iterable[str], where: str) -> dict[str, str]:
+    """The split that each of these names means, in any case of letters; others are left out.
+
+    Parameters
+    ----------
+    found : iterable of str
+        Such as "Training", "val" or "fold 3". "dev" and "eval" mean the validation split, where
+        there are other splits and none of them is called so.
+    where : str
+        What has them, for messages.
+
+    Returns
+    -------
+    dict of str to str
+        "train", "validation" or "test", by name.
+
+    Raises
+    ------
+    InputError
+        If "dev" or "eval" could mean two splits.
+    """
+    names = sorted(found)
+    known = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
+    perhaps = [name for name in names if name.lower() in _PERHAPS_VALIDATION]
+    if not known or not perhaps:
+        return known
+    validation = [name for name, part in known.items() if part == "validation"]
+    if validation or len({name.lower() for name in perhaps}) > 1:
+        one, two = [*validation, *perhaps][:2]
+        raise InputError(
+            f"{where}: {one!r} and {two!r} could both be the validation split; call one "
+            "validation, and the other test, or leave it out"
+        )
+    return known | dict.fromkeys(perhaps, "validation")
 
 
 def match_splits(found: list[str], name: str) -> dict[str, str]:
@@ -42,10 +83,7 @@ def match_splits(found: list[str], name: str) -> dict[str, str]:
         If there is no training split, or two names for one split.
     """
     matched: dict[str, str] = {}
-    for candidate in sorted(found):
-        part = SPLIT_NAMES.get(candidate.lower())
-        if part is None:
-            continue
+    for candidate, part in split_meanings(found, name).items():
         if part in matched:
             raise InputError(
                 f"{name}: {matched[part]!r} and {candidate!r} are both a {part} split; keep one"

@@ -1,13 +1,13 @@
 """Image files listed in a table of your own.
 
-The table is a CSV in UTF-8 with a heading, whose cells commas, semicolons or tabs separate, or a
-`.parquet` or `.json` file, see `lsplus_tf.tables`. Its columns, in any order, of which the first
-two are needed:
+The table is any that `lsplus_tf.tables` reads. Its columns, in any order, of which the first two
+are needed:
 
-- path: the .png, .jpg or .jpeg file, relative to the table's folder and below it, with "/".
+- path: the image file, relative to the table's folder and below it. Also without its suffix, with
+  backslashes, or absolute.
 - label: the class. Classes are sorted as text, or as numbers if all are integers.
-- split: train or training, val, valid or validation, test or testing, in any case of letters.
-  Without the column all rows are train, from which the other splits are carved.
+- split: train or training, val, valid or validation, test or testing and the like, in any case of
+  letters. Without the column all rows are train, from which the other splits are carved.
 - group: the patient, lesion or slide. Splits that are carved share none.
 - votes_CLASS, one for each class: how many annotators chose it.
 
@@ -17,25 +17,53 @@ For example::
     images/a.png,HP,patient 1,7,0
     images/b.png,SSA,patient 2,2,5
 
-Other columns are ignored, with a warning. A cell of these that is empty is refused.
+Columns of other names are named by options, `path_column` and so on. Without these, usual names are
+taken where there is one candidate only, and a warning says which. Other columns are ignored, with a
+warning. A cell of these that is empty is refused.
 """
 
+from __future__ import annotations
+
+import difflib
 import re
 import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from lsplus_tf.config import CSV_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.image_files import SUFFIXES
-from lsplus_tf.datasets.labels_file import LABELS_FILE, paths, unlisted_files
-from lsplus_tf.datasets.splitting import SPLIT_NAMES
+from lsplus_tf.datasets.finding import check_encoding
+from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, class_order, one_hot
+from lsplus_tf.datasets.row_images import find_row_images
+from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
+from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
-from lsplus_tf.tables import Table, open_table
+from lsplus_tf.tables import Table, listed, open_table
 
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
+# Usual names of columns, in lower case and without blanks, "_" and "-". Only such as mean one
+# thing: a column "id" may be the image's or the patient's.
+_USUAL = {
+    "path": (
+        *("path", "file", "filepath", "filename", "fname", "imagepath", "imagefile"),
+        *("imagefilename", "image", "images", "imagename", "imageid", "imageindex"),
+        *("img", "imgpath", "imgfile", "imgname", "imgid", "idcode"),
+    ),
+    "label": (
+        *("label", "labels", "class", "classname", "category", "target", "level"),
+        *("diagnosis", "diagnostic", "dx"),
+    ),
+    "group": (
+        *("group", "groupid", "patient", "patientid", "lesionid", "subject", "subjectid"),
+        "slideid",
+    ),
+    "split": ("split", "set", "subset", "partition", "fold", "phase"),
+}
 
 
 def list_table(settings: Dataset) -> FileList:
@@ -45,66 +73,228 @@ def list_table(settings: Dataset) -> FileList:
     ----------
     settings : lsplus_tf.config.Dataset
         Its name is "csv:PATH", PATH relative to the current folder or absolute; "~" is the home
-        folder. `unlisted` says whether image files without a row, in the folders that rows name,
-        are an error.
+        folder. The options `path_column`, `label_column`, `label_columns`, `group_column`,
+        `split_column` and `image_folder` say what the table has and where the images are.
+        `unlisted` says whether image files without a row, in the folders that rows name, are an
+        error.
 
     Raises
     ------
     MissingDataError
-        If there is no such file.
+        If there is no such file or folder.
     InputError
         If a column, a row or an image does not fit; the message names the line.
     """
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
+    check_encoding(path)
     table = open_table(path, LABELS_FILE)
-    votes = [name for name in table.names if name.startswith(_VOTES)]
-    optional = [name for name in ("split", "group") if name in table.names]
-    table.read(["path", "label", *optional, *votes])
-    ids = paths(table, "path")
-    image = table.text("path").str.lower().str.endswith(SUFFIXES).to_numpy(np.bool_)
-    table.refuse(~image, "path", f"a name that ends in {', '.join(SUFFIXES)}")
-    class_names = _class_names(table)
+    columns, said = _choose_columns(table, settings)
+    if columns.label is not None:
+        class_names = class_order(table.text(columns.label))
+        labels = table.classes(columns.label, class_names)
+    else:
+        class_names = columns.one_hot
+        labels = one_hot(table, class_names, columns.path)
+        _refuse_empty_classes(table, class_names, labels)
+    parts = _parts(table, columns.split)
+    groups = None if columns.group is None else table.text(columns.group).to_numpy(np.str_)
+    votes = _votes(table, columns.votes, class_names)
+    # Last, as it takes longest.
+    images = find_row_images(table, columns.path, path.parent, settings.image_folder)
+    if images.folders:
+        said.append(f"images are in {', '.join(f'{folder}/' for folder in images.folders)}")
     files = FileList(
-        settings.name,
-        path.parent,
-        class_names,
-        ids,
-        table.classes("label", class_names),
-        _parts(table),
-        groups=table.text("group").to_numpy(np.str_) if "group" in optional else None,
-        votes=_votes(table, votes, class_names),
+        settings.name, images.root, class_names, images.ids, labels, parts, groups, votes
     )
-    without_row = unlisted_files(files.root, ids, table)
-    if without_row and settings.unlisted == "fail":
+    if images.without_row and settings.unlisted == "fail":
         raise table.rows.error(
-            f"{len(without_row)} images have no row, such as {without_row[0]}; add them or set "
-            "dataset.unlisted=ignore"
+            f"{len(images.without_row)} images have no row, such as {images.without_row[0]}; add "
+            "them or set dataset.unlisted=ignore"
         )
-    others = [name for name in table.names if name not in {"path", "label", *optional, *votes}]
+    others = [n for n in table.names if n not in columns.used and not _is_index(n)]
     if others:
-        hint = "" if "group" in optional else "; a column of patients has to be called group"
-        warnings.warn(
-            f"{settings.name}: other columns are ignored: {', '.join(others)}{hint}", stacklevel=4
-        )
+        hint = ""
+        if columns.group is None and settings.group_column is None:
+            hint = f"; if one of them names patients, lesions or slides, set {_option('group')}"
+        said.append(f"other columns are ignored: {', '.join(others)}{hint}")
+    if said:
+        warnings.warn(f"{settings.name}: {'; '.join(said)}", stacklevel=4)
+    # Of a column of labels the reader has said it.
+    if columns.one_hot and (same := alike(class_names)):
+        warnings.warn(f"{settings.name}: {same}", stacklevel=4)
     return files
 
 
-def _class_names(table: Table) -> tuple[str, ...]:
-    """The labels, sorted; by value if all are integers."""
-    found = sorted(table.text("label").unique())
-    if all(re.fullmatch(r"-?[0-9]+", label) for label in found):
-        found.sort(key=int)
-    return tuple(found)
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that play a part."""
+
+    path: str
+    label: str | None
+    one_hot: tuple[str, ...]  # in place of the label
+    group: str | None
+    split: str | None
+    votes: list[str]
+
+    @property
+    def used(self) -> set[str | None]:
+        return {self.path, self.label, *self.one_hot, self.group, self.split, *self.votes}
 
 
-def _parts(table: Table) -> npt.NDArray[np.str_]:
+def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str]]:
+    """Decide which column is what, and read those; also which were taken unasked, in words."""
+    votes = [name for name in table.names if name.startswith(_VOTES)]
+    path = _only(table, "path", _candidates(table, "path", settings.path_column))
+    labels = _candidates(table, "label", settings.label_column)
+    ones = settings.label_columns
+    for name in ones:
+        _refuse_unknown(table, "label_columns", name)
+    label = None if ones or not labels else _only(table, "label", labels)
+    groups = _candidates(table, "group", settings.group_column)
+    splits = _candidates(table, "split", settings.split_column)
+    rest = []
+    if label is None and not ones:
+        used = {path, *groups, *splits, *votes}
+        rest = [name for name in table.names if name not in used and not _is_index(name)]
+    wanted = (path, label, *ones, *groups, *splits, *rest, *votes)
+    table.read(name for name in wanted if name is not None)
+    if rest:
+        ones = _ones(table, rest)
+    if label is None and not ones:
+        alternative = ", or dataset.label_columns for one column of 0 and 1 per class"
+        raise _no_column(table, "label", alternative)
+    group = _coarsest(table, groups)
+    split = settings.split_column or _of_splits(table, splits)
+    if group is not None and group not in ("group", settings.group_column):
+        missing = table.values(group).isna().to_numpy()
+        table.refuse(missing, group, "a value, or dataset.group_column='' for no groups")
+    taken = [f"{path} as path"] if path not in ("path", settings.path_column) else []
+    if label is not None and label not in ("label", settings.label_column):
+        taken.append(f"{label} as label")
+    if ones and not settings.label_columns:
+        taken.append(f"{', '.join(ones)} as classes")
+    if group is not None and group not in ("group", settings.group_column):
+        taken.append(f"{group} as group")
+    if split is not None and split not in ("split", settings.split_column):
+        taken.append(f"{split} as split")
+    said = [f"took {', '.join(taken)}"] if taken else []
+    return _Columns(path, label, ones, group, split, votes), said
+
+
+def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
+    """The columns that may play a role: the declared one, the role's namesake, or usual ones."""
+    if declared == "":  # none is wanted
+        return []
+    if declared is not None:
+        _refuse_unknown(table, f"{role}_column", declared)
+        return [declared]
+    if role in table.names:
+        return [role]
+    usual = [name for name in dict.fromkeys(table.names) if _plain_name(name) in _USUAL[role]]
+    return [name for name in usual if _plain_name(name) == role] or usual
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _is_index(name: str) -> bool:
+    """Whether it is what pandas calls a column of row numbers that has no name."""
+    return re.fullmatch(r"|Unnamed: ?[0-9]+", name) is not None
+
+
+def _refuse_unknown(table: Table, option: str, name: str) -> None:
+    if name not in table.names:
+        close = difflib.get_close_matches(name, table.names, n=1)
+        hint = f", did you mean {close[0]!r}?" if close else ""
+        raise table.rows.error(
+            f"dataset.{option}: expected one of {listed(table.names)}, received {name!r}{hint}"
+        )
+
+
+def _only(table: Table, role: str, candidates: list[str]) -> str:
+    if not candidates:
+        raise _no_column(table, role)
+    if len(candidates) > 1:
+        raise _several(table, role, candidates)
+    return candidates[0]
+
+
+def _option(role: str) -> str:
+    return f"dataset.{role}_column (--{role}-column)"
+
+
+def _no_column(table: Table, role: str, alternative: str = "") -> InputError:
+    return table.rows.error(
+        f"expected one column {role!r}, found 0 among {listed(table.names)}; name it as "
+        f"{_option(role)}{alternative}"
+    )
+
+
+def _several(table: Table, role: str, candidates: Iterable[str], none: str = "") -> InputError:
+    return table.rows.error(
+        f"expected one column {role!r}, {' and '.join(map(repr, candidates))} could be it; choose "
+        f"with {_option(role)}{none}"
+    )
+
+
+def _ones(table: Table, names: list[str]) -> tuple[str, ...]:
+    """The columns, if there are several and every row has one 1 and otherwise 0 in them."""
+    numbers = [pd.to_numeric(table.values(name), errors="coerce") for name in names]
+    cells = np.stack([column.to_numpy(np.float64, na_value=np.nan) for column in numbers], axis=1)
+    good = len(names) > 1 and np.isin(cells, (0, 1)).all() and (cells.sum(axis=1) == 1).all()
+    return tuple(names) if good else ()
+
+
+def _refuse_empty_classes(
+    table: Table, class_names: tuple[str, ...], labels: npt.NDArray[np.int64]
+) -> None:
+    counts = np.bincount(labels, minlength=len(class_names))
+    empty = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if empty:
+        rest = ",".join(name for name in class_names if name not in empty)
+        raise table.rows.error(
+            f"column {empty[0]!r}: expected a 1, there is none ({len(empty)} such classes); set "
+            f"dataset.label_columns=[{rest}] (--label-columns {rest})"
+        )
+
+
+def _coarsest(table: Table, candidates: list[str]) -> str | None:
+    """The column of groups; of several the one that keeps the others' groups together too."""
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    cells = pd.DataFrame({name: table.values(name) for name in candidates})
+    for name in candidates:
+        others = [cells.groupby(other, dropna=False)[name] for other in candidates if other != name]
+        if all((groups.nunique(dropna=False) == 1).all() for groups in others):
+            return name
+    raise _several(table, "group", candidates, "; '' takes none")
+
+
+def _of_splits(table: Table, candidates: list[str]) -> str | None:
+    """The column of splits: that of this name, or the one that holds names of splits."""
+    if [_plain_name(name) for name in candidates] == ["split"]:
+        return candidates[0]
+    found = []
+    for name in candidates:
+        values = [str(value).strip() for value in table.values(name).dropna().unique()]
+        if any(value.lower() in SPLIT_NAMES for value in values):
+            found.append(name)
+    if len(found) > 1:
+        raise _several(table, "split", found, "; '' takes none")
+    return found[0] if found else None
+
+
+def _parts(table: Table, column: str | None) -> npt.NDArray[np.str_]:
     """The split of every row."""
-    if "split" not in table.names:
+    if column is None:
         return np.full(len(table), "train")
-    parts = table.text("split").str.lower().map(SPLIT_NAMES)
-    table.refuse(parts.isna().to_numpy(), "split", f"one of {', '.join(SPLIT_NAMES)}")
+    cells = table.text(column)
+    meanings = split_meanings(cells.unique(), f"{table.rows.source}: column {column!r}")
+    parts = cells.map(meanings)
+    table.refuse(parts.isna().to_numpy(), column, f"one of {', '.join(SPLIT_NAMES)}")
     if not (parts == "train").any():
-        raise table.rows.error("column 'split': expected rows of split train, found none")
+        raise table.rows.error(f"column {column!r}: expected rows of split train, found none")
     return parts.to_numpy(np.str_)
 
 

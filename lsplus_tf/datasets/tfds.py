@@ -1,5 +1,6 @@
 """Any image classification set of TensorFlow Datasets that is prepared on this machine."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,11 @@ def load_tfds(settings: Dataset) -> ImageDataset:
         name.removeprefix(TFDS_PREFIX),
         None if data_dir is None else expanded(data_dir, "data_dir"),
     )
-    if not builder.is_prepared():
+    if not _is_prepared(builder):
         if not settings.download:
             raise MissingDataError(
                 f"{name}: not prepared under {builder.data_dir}; give the folder that holds it "
-                "with --data-dir, or download it with --set dataset.download=true"
+                "with --data-dir, or let a training download it with dataset.download=true"
             )
         builder.download_and_prepare()
     class_names = _check_features(builder.info.features, name)
@@ -49,6 +50,17 @@ def load_tfds(settings: Dataset) -> ImageDataset:
     }
     splits = complete_splits(splits, class_names, settings)
     return ImageDataset(name, class_names, **splits, skipped=())
+
+
+def _is_prepared(builder: Any) -> bool:
+    """Whether it is, without TFDS's own warning beside our line."""
+    log = logging.getLogger("absl")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        return bool(builder.is_prepared())
+    finally:
+        log.setLevel(level)
 
 
 def _find_builder(tfds_name: str, data_dir: Path | None) -> Any:

@@ -96,6 +96,7 @@ def export(trained: TrainedModel, calibrator: Calibrator, out: str | Path) -> No
         "resize": trained.resize,
         "convert": trained.convert,
         "interpolation": trained.interpolation,
+        "scaling": None if trained.scaling is None else trained.scaling.model_dump(),
         "calibrator": json.loads(calibrator.to_json()),
     }
     with files.writing(out, kind, argument="out") as new:

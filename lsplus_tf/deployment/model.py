@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsplus_tf.calibrators import Calibrator
-from lsplus_tf.config import Interpolation
+from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
@@ -44,6 +44,8 @@ class TrainedModel:
         images are refused.
     interpolation : {"bilinear", "nearest"}
         How images are stretched, as `load_dataset` takes it.
+    scaling : Scaling or None
+        How files of more than 8 bits become 8-bit ones; without it they are refused.
 
     Examples
     --------
@@ -64,6 +66,7 @@ class TrainedModel:
     resize: bool
     convert: bool
     interpolation: Interpolation
+    scaling: Scaling | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -79,6 +82,7 @@ def open_model(
     image_size: int | None = None,
     channels: Literal[1, 3] | None = None,
     interpolation: Interpolation | None = None,
+    scaling: Scaling | None = None,
 ) -> TrainedModel:
     """Load a model, and what is known of how its images were read.
 
@@ -97,6 +101,9 @@ def open_model(
         channels, images that have others are refused. For another model they are converted.
     interpolation : {"bilinear", "nearest"}, optional
         By default that of the run; of another model "bilinear".
+    scaling : Scaling, optional
+        How files of more than 8 bits become 8-bit ones. By default as in the run; for another model
+        they are refused.
 
     Raises
     ------
@@ -143,6 +150,8 @@ def open_model(
     else:
         resize, convert = exported.get("resize", height == width), exported.get("convert", True)
     usual = settings.get("interpolation") or exported.get("interpolation", "bilinear")
+    if scaling is None and (known := settings.get("scaling") or exported.get("scaling")):
+        scaling = checked(Scaling, known, f"{file}: scaling")
     return TrainedModel(
         model,
         tuple(names),
@@ -150,6 +159,7 @@ def open_model(
         resize=resize or image_size is not None,
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
+        scaling=scaling,
     )
 
 

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.calibrators import Calibrator
-from lsplus_tf.datasets.image_files import READ_ERRORS, SUFFIXES, ImageFiles, read_header
+from lsplus_tf.datasets import dicom
+from lsplus_tf.datasets.finding import check_encoding, find_below
+from lsplus_tf.datasets.image_files import (
+    MORE_THAN_8_BITS,
+    READ_ERRORS,
+    SUFFIXES,
+    ImageFiles,
+    read_header,
+)
 from lsplus_tf.deployment.model import TrainedModel, check_calibrator
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.predictions import Predictions
@@ -57,12 +65,12 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     -------
     tuple of (list of Path, int)
         The paths, those of a folder in alphabetical order, and how many other files were left out.
-        What starts with a dot is passed over.
+        What starts with a dot is passed over, and what systems put there, such as Thumbs.db.
 
     Raises
     ------
     InputError
-        Nothing there, or no image in it.
+        Nothing there, no image in it, or a name that is not UTF-8.
 
     Examples
     --------
@@ -78,11 +86,11 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     others = 0
     for given in map(Path, inputs):
         given = given.expanduser()
+        check_encoding(given)
         if given.is_dir():
-            below = [p for p in sorted(given.rglob("*")) if _is_shown(p, given) and p.is_file()]
-            images = [p for p in below if p.suffix.lower() in SUFFIXES]
-            others += len(below) - len(images)
-            found |= dict.fromkeys(images)
+            below = find_below(given)
+            others += len(below.others)
+            found |= dict.fromkeys(given / image for image in below.images)
         elif given.exists():
             found[given] = None
         else:
@@ -108,7 +116,8 @@ def predict_files(
     trained : TrainedModel
         From `open_model`.
     files : sequence of Path
-        Pillow reads them; as in training, more than 8 bits per channel are refused.
+        Of the formats that data sets are read of, and read as in training: more than 8 bits per
+        channel are refused where the model has no scaling.
     calibrator : Calibrator, optional
         Fitted to the model's logits, or to the logarithms of its probabilities.
     batch_size : int
@@ -120,7 +129,8 @@ def predict_files(
     Raises
     ------
     InputError
-        A calibrator of another number of classes, or outputs that are not finite.
+        A calibrator of another number of classes, outputs that are not finite, or DICOM files
+        without pydicom.
 
     Examples
     --------
@@ -138,6 +148,7 @@ def predict_files(
     """
     if calibrator is not None:
         check_calibrator(trained, calibrator)
+    dicom.check_installed(map(str, files))
     failed = False
     for read, pixels, unreadable in _decoded(trained, files, batch_size):
         failed = failed or (stop_at_unreadable and bool(unreadable))
@@ -146,10 +157,6 @@ def predict_files(
             outputs = np.asarray(trained.model.predict_on_batch(pixels.astype(np.float32)))
             predictions = _predictions(outputs, read, trained, calibrator)
         yield PredictedBatch(predictions, unreadable, len(read) + len(unreadable))
-
-
-def _is_shown(path: Path, folder: Path) -> bool:
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _decoded(
@@ -163,6 +170,7 @@ def _decoded(
         (height, width, channels),
         resize=trained.resize,
         interpolation=trained.interpolation,
+        scaling=trained.scaling,
     )
 
     def decode(index: int) -> NDArray[np.uint8] | str:
@@ -171,7 +179,10 @@ def _decoded(
                 _refuse_other_channels(files[index], channels)
             return images.decode_one(index)
         except READ_ERRORS as error:
-            return one_line(error)
+            why = one_line(error)
+            return (
+                f"{why}; scaling, as window=40,400, scales it" if why == MORE_THAN_8_BITS else why
+            )
 
     starts = range(0, len(files), batch_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:

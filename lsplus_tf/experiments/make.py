@@ -130,7 +130,7 @@ def _prior_record(
         counts = priors.class_counts(p.labels, num_classes)
     measured = np.mean(estimates, axis=0)
     used = priors.shrink_class_accuracy(measured, counts, method.class_accuracy.shrinkage)
-    doubts = priors.doubtful_estimates(used, counts)
+    doubts = priors.doubtful_estimates(used, counts, class_names)
     if doubts:
         warnings.warn(
             f"{run.method}, seed {run.seed}: the class accuracies behind its prior are doubtful "

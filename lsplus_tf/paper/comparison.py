@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, Experiment
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, Experiment
 from lsplus_tf.config.methods import MethodSettings
 from lsplus_tf.metrics import evaluate
 from lsplus_tf.paper import printed
@@ -35,6 +35,7 @@ RADIMAGENET_PAPER = {
     "online_label_smoothing": "online_label_smoothing",
 }
 ON_THE_TERMINAL = (("accuracy", "ece"), ("top1_error", "top5_error"))
+_OF_THE_USER = (FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX)
 MEASURED_SD = "†"
 COLUMNS = ["method", "name", "printed_method", "metric", "mean_printed", "sd_printed"]
 COLUMNS += ["mean_measured", "sd_measured", "seeds", "difference", "in_sd", "sd_of"]
@@ -152,7 +153,7 @@ def rich_table(beside: BesidePrinted) -> Table:
 def _dataset(experiment: Experiment) -> str:
     """The data set's name; of images in a folder, the experiment's name tells which they are."""
     name = experiment.dataset.name
-    return experiment.name if name.startswith((FOLDER_PREFIX, CSV_PREFIX)) else name
+    return experiment.name if name.startswith(_OF_THE_USER) else name
 
 
 def _network(experiment: Experiment) -> str:
@@ -187,10 +188,8 @@ def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
         "Measured: as the LS+ authors' released code computes the metrics, from the runs' "
         "predictions; table.md has their standard definitions."
     ]
-    if experiment.dataset.name.startswith((FOLDER_PREFIX, CSV_PREFIX)):
-        notes.append(
-            f"The images are those of a folder; the name {experiment.name} chose the table."
-        )
+    if experiment.dataset.name.startswith(_OF_THE_USER):
+        notes.append(f"The images are the user's own; the name {experiment.name} chose the table.")
     if _dataset(experiment) == "radimagenet":
         notes.append(
             "Printed: arXiv 2510.20011, Table 1 (the second block of numbers; the first is "

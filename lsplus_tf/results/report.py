@@ -92,7 +92,7 @@ class Report:
             Default: the terminal.
         """
         title = f"{self.results.experiment.name}, test split"
-        (console or Console()).print(tables.rich_table(self.comparison, title))
+        (console or Console(emoji=False)).print(tables.rich_table(self.comparison, title))
 
     def write(self, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()) -> list[Path]:
         """Write tables, figures and page into the experiment's folder `name`, anew.

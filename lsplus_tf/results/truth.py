@@ -78,11 +78,15 @@ def compare_with_truth(results: Results) -> Truth | None:
     if posterior is None:
         return None
     measured = {
-        row.key: [_measure(each) for each in results.predictions(row)] for row in results.rows
+        row.key: [
+            {**values, **_measure(each)}
+            for values, each in zip(results.measured(row), results.predictions(row), strict=True)
+        ]
+        for row in results.rows
     }
     runs = pd.DataFrame(
         [
-            {"method": row.key, "seed": seed, **values}
+            {"method": row.key, "seed": seed, **{c.key: values[c.key] for c in COLUMNS}}
             for row in results.rows
             if not row.ensemble
             for seed, values in zip(row.seeds, measured[row.key], strict=True)
@@ -90,8 +94,10 @@ def compare_with_truth(results: Results) -> Truth | None:
     )
     text = tables.caption(results, CAPTION)
     comparison = tables.summarise(results, COLUMNS, lambda row: measured[row.key], text)
-    itself = _measure(first.computed("probabilities", posterior))
-    comparison.mean.loc[POSTERIOR] = [100 * itself[column.key] for column in COLUMNS]
+    itself = first.computed("probabilities", posterior)
+    from_labels = {key: metrics.METRICS[key].value(itself, "standard") for key in ("ece", "sce")}
+    values = {**from_labels, **_measure(itself)}
+    comparison.mean.loc[POSTERIOR] = [100 * values[column.key] for column in COLUMNS]
     comparison.sd.loc[POSTERIOR], comparison.best.loc[POSTERIOR] = np.nan, False
     comparison.names.append("Posterior")
     comparison.seeds.append(0)
@@ -159,11 +165,10 @@ def _distances(soft_labels: NDArray[np.floating], confusion: NDArray[np.float64]
 
 
 def _measure(predictions: Predictions) -> dict[str, float]:
+    """What takes the exact posterior; all else is in the results."""
     return {
         "true_accuracy": metrics.true_accuracy(predictions),
-        "ece": metrics.expected_calibration_error(predictions),
         "true_calibration_error": metrics.true_calibration_error(predictions),
-        "sce": metrics.static_calibration_error(predictions),
         "true_static_calibration_error": metrics.true_static_calibration_error(predictions),
         "excess_log_loss": metrics.excess_log_loss(predictions),
         "total_variation": metrics.total_variation(predictions),

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.labels_file import check_files, paths, read_labels
+from lsplus_tf.datasets.labels_file import check_files, one_hot, paths, read_labels
 from lsplus_tf.datasets.record import Record, sizes
 from lsplus_tf.tables import Table
 
@@ -42,17 +42,10 @@ def list_isic2018(root: Path) -> FileList:
         root,
         ISIC2018.classes,
         np.concatenate(list(ids.values())),
-        np.concatenate([_labels(table) for table in tables.values()]),
+        np.concatenate([one_hot(t, ISIC2018.classes, "image") for t in tables.values()]),
         np.repeat(list(_PARTS), [len(table) for table in tables.values()]),
         groups=_lesions(root, tables),
     )
-
-
-def _labels(table: Table) -> npt.NDArray[np.int64]:
-    one_hot = np.stack([table.integers(name, 0, 1) for name in ISIC2018.classes], axis=1)
-    expected = f"one 1 in the row's {', '.join(ISIC2018.classes)}"
-    table.refuse(one_hot.sum(axis=1) != 1, "image", expected)
-    return one_hot.argmax(axis=1)
 
 
 def _lesions(root: Path, tables: dict[str, Table]) -> npt.NDArray[np.str_] | None:

@@ -16,7 +16,7 @@ however many are drawn.
 """
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,13 @@ from lsplus_tf.config import Dataset, Phantom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.images import check_memory
 from lsplus_tf.datasets.record import Record
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_choice, check_count
 
 Stream = Literal["templates", "train", "validation", "test", "bayes_accuracy"]
 FloatArray = npt.NDArray[np.float64]
 
 # What is random draws from streams of its own, numbered in this order.
-_STREAMS: tuple[Stream, ...] = ("templates", "train", "validation", "test", "bayes_accuracy")
+_STREAMS = get_args(Stream)
 _BLOCK = 64  # images that are drawn from one state of the generator
 _LOG_LIKELIHOODS = 2**20  # that are held at a time: 8 MB
 _GREY_LEVELS = 256
@@ -134,10 +134,8 @@ class PhantomDistribution:
         labels : ndarray
             int64, shape (count,).
         """
-        if count < 1 or start < 0:
-            raise InputError(
-                f"count, start: expected at least 1 and at least 0, received {count} and {start}"
-            )
+        check_count("count", count)
+        check_count("start", start, least=0)
         size = self.settings.image_size
         images = np.empty((count, size, size, 1), np.uint8)
         labels = np.empty(count, np.int64)
@@ -192,8 +190,7 @@ class PhantomDistribution:
         It is the expectation over images of the largest p(y | x), here a Monte Carlo mean over
         images that are in none of the splits. Labels do not enter, only images.
         """
-        if samples < 2:
-            raise InputError(f"samples: expected at least 2, received {samples}")
+        check_count("samples", samples, least=2)
         highest = self.posterior(self.sample("bayes_accuracy", samples)[0]).max(axis=1)
         return MonteCarlo(
             float(highest.mean()), float(highest.std(ddof=1) / np.sqrt(float(samples)))
@@ -334,8 +331,7 @@ def _sum_of_blobs(
 
 
 def _generator(seed: int, stream: Stream, block: int) -> np.random.Generator:
-    if stream not in _STREAMS:
-        raise InputError(f"split: expected one of {', '.join(_STREAMS)}, received {stream!r}")
+    check_choice("split", stream, Stream)
     key = (_STREAMS.index(stream), block)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
