@@ -229,9 +229,13 @@ def test_what_is_documented_comes_first(read):
         ("label,p_value,logit\n0,.5,.5\nx,1,2\n", "labels 0 and 1, received '0', 'x'; say which"),
         (
             "label,p_value,p_rank\ncat,.5,.5\ndog,.5,.5\n",
-            "found columns 'p_*' of 'value', 'rank', and labels 'cat', 'dog', which are no such "
-            "classes: declare the columns with --probabilities or --logits, and what the classes "
-            "are called with --class-names",
+            "found columns 'p_*' of 'value', 'rank', and labels 'cat', 'dog', which are not the "
+            "same classes: declare the columns with --probabilities or --logits, and what the "
+            "classes are called with --class-names",
+        ),
+        (
+            "label,p_cat,p_dog,p_value\ncat,.5,.5,.1\ndog,.5,.5,.1\n",
+            "found columns 'p_*' of 'cat', 'dog', 'value', and labels 'cat', 'dog', which are not",
         ),
         (
             "y_true,y_pred,score\n0,0,.9\n1,1,.8\n",
