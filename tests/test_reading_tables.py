@@ -508,6 +508,10 @@ def test_parquet_that_is_no_table(use, tmp_path):
     path.write_bytes(b"PAR1 junk")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         use.read(path)
+    frame(use).to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"SSA", b"S\xffA"))
+    with pytest.raises(InputError, match="cannot be read as Parquet .*UTF-?8"):
+        use.read(path)
     for wrong in ([[1], [], [2]], [b"HP", b"SSA", b"HP"]):
         frame(use).assign(label=wrong).to_parquet(path)
         with pytest.raises(InputError, match="column 'label': expected text or numbers, it is of"):
