@@ -229,9 +229,13 @@ def test_what_is_documented_comes_first(read):
         ("label,p_value,logit\n0,.5,.5\nx,1,2\n", "labels 0 and 1, received '0', 'x'; say which"),
         (
             "label,p_value,p_rank\ncat,.5,.5\ndog,.5,.5\n",
-            "found columns 'p_*' of 'value', 'rank', and labels 'cat', 'dog', which are no such "
-            "classes: declare the columns with --probabilities or --logits, and what the classes "
-            "are called with --class-names",
+            "found columns 'p_*' of 'value', 'rank', and labels 'cat', 'dog', which are not the "
+            "same classes: declare the columns with --probabilities or --logits, and what the "
+            "classes are called with --class-names",
+        ),
+        (
+            "label,p_cat,p_dog,p_value\ncat,.5,.5,.1\ndog,.5,.5,.1\n",
+            "found columns 'p_*' of 'cat', 'dog', 'value', and labels 'cat', 'dog', which are not",
         ),
         (
             "y_true,y_pred,score\n0,0,.9\n1,1,.8\n",
@@ -428,6 +432,40 @@ def test_a_list_of_scores_in_a_cell(tmp_path, scores, suffix):
     }[suffix]()
     predictions = read_predictions(path, Columns(class_names=("HP", "SSA")))
     assert predictions.scores.tolist() == [[0.1, 0.9], [0.25, 0.75]]
+    assert predictions.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("classes", "decimals"), [(3, 3), (9, 3), (4, 2), (200, 4), (2, 1)])
+def test_rounded_numbers_are_read(tmp_path, classes, decimals):
+    """As R and spreadsheets write them; -1e-9 is no negative number."""
+    rounded = np.random.default_rng(classes).dirichlet(np.ones(classes), 200).round(decimals)
+    assert classes == 2 or np.abs(rounded.sum(axis=1) - 1).max() > 0.5 * 10**-decimals
+    table = pd.DataFrame(rounded, columns=[f"probability_{k}" for k in range(classes)])
+    table.assign(label=0).to_csv(tmp_path / "p.csv", index=False)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "p.csv").scores, rounded)
+    table.where(table > 0, -1e-9).assign(label=0).to_csv(tmp_path / "n.csv", index=False)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "n.csv").scores, rounded)
+
+
+@pytest.mark.parametrize("floats", ["float64", "Float64", "Float32", "double[pyarrow]"])
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        (["SSA", "HP"], "category"),
+        (["SSA", "HP"], "string"),
+        (["SSA", "HP"], "string[pyarrow]"),
+        ([1, 0], "Int64"),
+        ([1, 0], "uint8[pyarrow]"),
+        ([1.0, 0.0], "float64"),
+        ([True, False], "boolean"),
+    ],
+)
+def test_types_of_pandas(tmp_path, floats, labels, dtype):
+    scores = pd.DataFrame([[0.25, 0.75], [0.5, 0.5]], columns=["probability_HP", "probability_SSA"])
+    table = scores.astype(floats).assign(label=pd.Series(labels, dtype=dtype))
+    table.to_parquet(tmp_path / "p.parquet")
+    predictions = read_predictions(tmp_path / "p.parquet")
+    assert predictions.scores.tolist() == scores.to_numpy().tolist()
     assert predictions.labels.tolist() == [1, 0]
 
 

@@ -71,7 +71,8 @@ class Columns:
         In place of these, the predicted class and its probability, where no more is known; as
         usual "predicted" and "confidence".
     label, id, group, split : str, optional
-        As usual "label", "id", "group", "split", or their plurals.
+        As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
+        "true_label", "target" or "ground_truth".
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -436,11 +437,14 @@ def _top_class_names(
 def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows) -> None:
     """Refuse columns that no one declared, and that are not of the labels' classes."""
     distinct = _distinct(labels)
-    if len(_resolved(distinct, class_names)) < len(distinct):
+    found = _resolved(distinct, class_names)
+    # A column p_value would be one class more.
+    lacks = pattern == "p_*" and len({*found.values()}) < len(class_names)
+    if lacks or len(found) < len(distinct):
         raise rows.error(
             f"found columns {pattern!r} of {listed(class_names)}, and labels {listed(distinct)}, "
-            "which are no such classes: declare the columns with --probabilities or --logits, and "
-            "what the classes are called with --class-names"
+            "which are not the same classes: declare the columns with --probabilities or --logits, "
+            "and what the classes are called with --class-names"
         )
 
 
