@@ -273,7 +273,9 @@ def _utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:
     """A function that opens a file's text, in UTF-8, and what is to be said of it."""
     rows = Rows(shown(path))
     with _binary(path) as file:
-        if isinstance(file, io.BufferedReader) and _is_ascii(file):
+        if _is_utf_8(file):
+            if isinstance(file, io.BytesIO):  # what was unpacked
+                return partial(io.BytesIO, file.getvalue()), []
             return partial(_binary, path), []
         file.seek(0)
         data = file.read()
@@ -282,7 +284,6 @@ def _utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:
             data = data.decode("utf-16").encode()
         except UnicodeError as error:
             raise rows.error(f"cannot be read as UTF-16; {_CSV_IN_UTF_8}") from error
-    data = data.removeprefix(codecs.BOM_UTF8)
     if b"\0" in data:
         raise rows.error(f"is no text; {_CSV_IN_UTF_8}, or as .xlsx or .parquet with that suffix")
     try:
@@ -302,14 +303,18 @@ def _utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:
     return partial(io.BytesIO, text.encode()), said
 
 
-def _is_ascii(file: io.BufferedReader) -> bool:
-    """Whether a file is plain text; the same memory is used again and again."""
-    block = bytearray(_BLOCK)
-    while size := file.readinto(block):
-        part = block if size == len(block) else block[:size]
-        if not part.isascii() or 0 in part:
-            return False
-    return True
+def _is_utf_8(file: BinaryIO) -> bool:
+    """Whether a file is text in UTF-8; the same memory is used again and again."""
+    block, decoder = bytearray(_BLOCK), codecs.getincrementaldecoder("utf-8")()
+    with suppress(UnicodeDecodeError):
+        while size := file.readinto(block):  # type: ignore[attr-defined]
+            part = block if size == len(block) else block[:size]
+            if 0 in part:
+                return False
+            decoder.decode(part)
+        decoder.decode(b"", final=True)
+        return True
+    return False
 
 
 class Table(ABC):
@@ -556,7 +561,9 @@ def _is_clean(text: Any) -> bool:
         pc.utf8_trim_whitespace(text).equals(text)
         and not _count(pc.is_in(text, _NO_NUMBER))
         and not _count(pc.ends_with(text, ".0"))
-        and pc.all(pc.string_is_ascii(text)).as_py()
+        and (
+            pc.all(pc.string_is_ascii(text)).as_py() or pc.utf8_normalize(text, "NFC").equals(text)
+        )
     )
 
 
@@ -600,7 +607,7 @@ def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The heading and the rows by Python's reader, each with the line that it ends in."""
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
-        with io.TextIOWrapper(file, "utf-8", newline="") as text:
+        with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
             reader = csv.reader(text, delimiter=delimiter)
             for cells in reader:
                 yield reader.line_num, cells
@@ -695,7 +702,7 @@ class _Csv(Table):
             return ""
         named = f"expected {width} cells in every line: {', '.join(wrong[:_NAMED])}"
         if all(cells == width + 1 for _, cells in found):
-            named += "; if the first of each line is its name, the heading needs one for these too"
+            named += "; name the first column, or end the heading with a separator, as the lines do"
         return named
 
 
@@ -744,7 +751,7 @@ class _Json(_Objects):
         self.rows = Rows(shown(path), "entry", lambda rows: [row + 1 for row in rows])
         text, self._said = _utf_8(path)
         with text() as file:
-            data = file.read()
+            data = file.read().removeprefix(codecs.BOM_UTF8)
         entries, by_line = None, _suffix(path) in _LINES_OF_JSON
         try:
             entries = json.loads(data)

@@ -338,6 +338,25 @@ def test_labels_are_read_by_the_whole_file(read, labels, form):
     assert read(text, take_split="test").labels.tolist() == expected
 
 
+@pytest.mark.parametrize("labels", ["0,1,2", "1,2,3"])
+def test_predicted_classes_are_read_by_the_whole_file(read, labels):
+    rows = [f"{label},{label},.9,train" for label in labels.split(",")]
+    rows += [f"{label},{label},.9,test" for label in (1, 2)]
+    text = "\n".join(["label,predicted,confidence,split", *rows])
+    columns = {"class_names": ("1", "2", "3"), "take_split": "test"}
+    predictions = read(text, **columns)
+    assert predictions.labels.tolist() == predictions.predicted.tolist()
+    assert predictions.labels.tolist() == ([1, 2] if labels == "0,1,2" else [0, 1])
+
+
+def test_names_of_classes_are_asked_for(tmp_path):
+    path = tmp_path / "p.npz"
+    np.savez(path, probabilities=PROBABILITIES, labels=["HP", "SSA"])
+    with pytest.raises(InputError, match=r"labels: expected integers from 0 to 1, .*--class-names"):
+        read_predictions(path)
+    assert read_predictions(path, Columns(class_names=("SSA", "HP"))).labels.tolist() == [1, 0]
+
+
 def test_a_label_of_no_class_is_not_taken_for_a_number(refused):
     rows = [f"{label},{part},1,2,3" for label, part in zip("12301", "aaabb", strict=True)]
     text = "\n".join(["label,split,logit_1,logit_2,logit_3", *rows])
@@ -358,6 +377,22 @@ def test_rows_are_divided_by_their_sums_on_request(read, refused, rows, expected
     message = refused(text)
     assert message.endswith("; --normalize (normalize=True) divides each row by its sum")
     np.testing.assert_allclose(read(text, normalize=True).scores, expected, atol=1e-15)
+
+
+def test_the_command_takes_what_it_is_told(call, tmp_path):
+    """Options and warnings reach the terminal, each in a line."""
+    rows = [f"{'ab'[k % 2]}{' ' * (k < 3)},{50 + k},{50 - k},p{k // 2}" for k in range(40)]
+    heading = "true_label,prob_a,prob_b,patient"
+    path = written(tmp_path, "\n".join([heading, *rows]))
+    code, _, stderr = call("audit", path, columns=400)
+    assert (code, stderr.count("\n")) == (2, 2)
+    assert f"warning: {path}: spaces around 3 cells of 'true_label' removed\n" in stderr
+    assert "(they sum to 100: divide percentages by 100)" in stderr
+    assert stderr.endswith("; --normalize (normalize=True) divides each row by its sum\n")
+    options = ("--normalize", "--group", "patient", "--resamples", "200")
+    code, stdout, _ = call("audit", path, *options)
+    assert code == 0
+    assert "over 40 cases of 20 groups" in " ".join(stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -402,6 +437,7 @@ def test_a_list_of_scores_in_a_cell(tmp_path, scores, suffix):
         {"labels": np.array([b"SSA", b"HP"]), "class_names": np.array([b"HP", b"SSA"])},
         {"labels": np.array(["SSA", "HP"]), "class_names": np.array(["HP", "SSA"])},
         {"labels": [[1], [0]], "class_names": ["HP", "SSA"]},
+        {"labels": [[0, 1], [1, 0]], "class_names": ["HP", "SSA"]},
         {"y_true": [1.0, 0.0], "class_names": ["HP", "SSA"], "split": np.array([b"test"] * 2)},
     ],
 )

@@ -411,7 +411,7 @@ REFUSED = {
     ),
     "R's names of rows": (
         lambda use: text(use).replace("\n", "\n1,")[:-2],
-        r"line 2 has \d, .*; if the first of each line is its name, the heading needs one for th",
+        r"line 2 has \d, .*; name the first column, or end the heading with a separator",
     ),
     "a needed column twice": (
         lambda use: widened(text(use), "label", "HP"),
@@ -490,6 +490,17 @@ def test_an_entry_that_does_not_fit(use, tmp_path, label, message):
         del entry["label"]
     path.write_text(json.dumps(entries))
     with pytest.raises(InputError, match=f"expected .*'label'.* found .*'{use.key}', 'group'"):
+        use.read(path)
+
+
+@pytest.mark.parametrize("name", ["table.jsonl", "table.json"])
+def test_lines_of_json_are_named(use, tmp_path, name):
+    path, lines = tmp_path / name, as_lines(use).split("\n")
+    path.write_text(lines[0] + "\n\n" + lines[1].replace('"SSA"', "null") + "\n")
+    with pytest.raises(InputError, match=r"expected a value, received none at line 3 \(of 2 rows"):
+        use.read(path)
+    path.write_text(lines[0] + "\n\n" + lines[1][:-1] + "\n")
+    with pytest.raises(InputError, match="line 3 cannot be read as JSON"):
         use.read(path)
 
 

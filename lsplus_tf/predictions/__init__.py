@@ -1,7 +1,7 @@
 """Predictions of any model with their labels: made of arrays or read from a file, and checked.
 
-A table (CSV, Parquet, or a JSON list of objects) has a row for each case and these columns, in any
-order:
+A table (text, Excel, Parquet or JSON, see :mod:`lsplus_tf.tables`) has a row for each case and
+these columns, in any order:
 
 - label: the true class, by name or as 0..K-1 in the order of the classes.
 - probability_CLASS or logit_CLASS, one for each class; or, where no more is known, predicted and
@@ -12,12 +12,14 @@ order:
 - votes_CLASS: how many annotators chose the class; optional.
 - split: such as test; optional. One of several must be chosen.
 
-An NPZ file has the arrays labels (N,), probabilities or logits (N, K) (or predicted and confidence,
-both (N,)), and as it needs ids, groups,
-votes (N, K), posterior (N, K), sample_weight (N,), split and class_names (K,).
-`predictions_test.npz` in a run's folder is one.
+A single column of scores is of the second of two classes, and a column of lists has those of all.
 
-Other names are declared with :class:`Columns`. Whether numbers are probabilities or logits is never
+An NPZ file has the arrays labels (N,), probabilities or logits (N, K) (or predicted and confidence,
+both (N,)), and as it needs ids, groups, votes (N, K), posterior (N, K), sample_weight (N,), split
+and class_names (K,). `predictions_test.npz` in a run's folder is one.
+
+Other usual names, such as y_true and prob_CLASS, are found where only one thing can be meant; all
+others are declared with :class:`Columns`. Whether numbers are probabilities or logits is never
 guessed from their values.
 """
 

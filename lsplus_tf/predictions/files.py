@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -579,28 +579,39 @@ def _labelled(
     columns: Columns,
     rows: Rows,
 ) -> Predictions:
-    classes = max(2, *scores.shape[1:]) if scores.shape[1:] else 2
-    unknown = np.zeros(len(labels), np.bool_)
-    if class_names is not None and len(class_names) == classes and np.ndim(labels) == 1:
+    of_classes = {"labels": labels, "predicted": optional.pop("predicted", None)}
+    of_classes = {what: values for what, values in of_classes.items() if values is not None}
+    optional = {what: values for what, values in optional.items() if values is not None}
+    count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
+    names = class_names or [*map(str, range(count))]
+    unknown = {}
+    for what, values in of_classes.items():
         # By the whole file: of classes 1, 2 and 3 some split may have 1 and 2 alone.
-        labels, unknown = _of_classes(labels, class_names)
+        if np.ndim(values) == 1 and len(names) == count:
+            of_classes[what], unknown[what] = _of_classes(values, names)
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     if chosen is not None:
-        optional = {name: values for name, values in optional.items() if values is not None}
-        for what, values in (*optional.items(), *subgroups.items(), ("labels", labels)):
+        for what, values in (*of_classes.items(), *optional.items(), *subgroups.items()):
             if len(values) != len(scores):
                 raise rows.error(f"{what}: expected {len(scores)} rows, received {len(values)}")
         scores, rows = scores[chosen], rows.take(chosen)
-        labels, unknown = labels[chosen], unknown[chosen]
-        optional = {name: values[chosen] for name, values in optional.items()}
-        subgroups = {name: values[chosen] for name, values in subgroups.items()}
-    expected = f"one of the classes {listed(class_names or [])}, or 0..{classes - 1}"
-    rows.refuse(unknown, "labels", expected, lambda row: repr(labels[row]))
+        of_classes, unknown, optional, subgroups = (
+            {what: values[chosen] for what, values in each.items()}
+            for each in (of_classes, unknown, optional, subgroups)
+        )
+    for what, bad in unknown.items():
+        expected = f"one of the classes {listed(names)}, or 0..{count - 1}"
+        if class_names is None:
+            expected = (
+                f"integers from 0 to {count - 1}, or what the classes are called to be declared "
+                "with --class-names A,B (class_names)"
+            )
+        rows.refuse(bad, what, expected, _quoted(of_classes[what]))
     if columns.normalize:
         scores = _normalized(kind, scores, rows)
     try:
         return Predictions(
-            labels,
+            **of_classes,
             **{kind: scores},
             class_names=class_names,
             subgroups=subgroups,
@@ -613,6 +624,10 @@ def _labelled(
                 f"{error}; --normalize (normalize=True) divides each row by its sum"
             ) from None
         raise
+
+
+def _quoted(values: Any) -> Callable[[int], str]:
+    return lambda row: repr(values[row])
 
 
 def _of_classes(
