@@ -577,8 +577,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
         column = column.cast(kind.value_type)
     if pa.types.is_string_view(column.type):
         column = column.cast(pa.string())
-    if pa.types.is_float16(column.type):
-        column = column.cast(pa.float32())
+    if pa.types.is_float16(column.type):  # which older versions cannot cast
+        column = pa.chunked_array([column.to_numpy().astype(np.float32)])
     return column
 
 
@@ -814,10 +814,6 @@ class _Excel(_Objects):
                         0, header=None, dtype=object, keep_default_na=False, na_values=[""]
                     )
                     return book.sheet_names, cells
-        except ImportError as error:
-            raise self.rows.error(
-                f"to read Excel files, install openpyxl (pip install openpyxl), or {_CSV_IN_UTF_8}"
-            ) from error
         except Exception as error:  # of a broken file openpyxl raises almost any
             raise self.rows.error(
                 f"cannot be read as an Excel file ({one_line(error)}); the name of a CSV ends in "

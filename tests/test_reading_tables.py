@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -131,7 +132,6 @@ def as_lines(use: Use) -> str:
 
 
 def as_excel(use: Use, path: Path) -> None:
-    pytest.importorskip("openpyxl")
     frame(use).to_excel(path, engine="openpyxl", index=False)
 
 
@@ -160,7 +160,6 @@ def test_other_kinds_are_read_alike(use, tmp_path, name):
 
 
 def test_excel_as_it_is(tmp_path):
-    openpyxl = pytest.importorskip("openpyxl")
     path, book = tmp_path / "table.xlsx", openpyxl.Workbook()
     book.active.title = "first"
     cells = [["label ", "group", "x"], ["NA", 12, 0.5], [None] * 3, ["b", "007", None], [" ", 1, 2]]
@@ -626,7 +625,6 @@ def broken(whole: dict[str, bytes]) -> dict[str, bytes]:
 @pytest.mark.filterwarnings("ignore")
 def test_broken_files_end_in_a_line(tmp_path):
     """Whatever is in a file, and whatever it is called: it is read, or refused in one line."""
-    pytest.importorskip("openpyxl")
     for name in NAMES:
         (tmp_path / name).touch()
     whole = whole_files(tmp_path)

@@ -591,7 +591,8 @@ def _labelled(
     unknown = {}
     for what, values in of_classes.items():
         # By the whole file: of classes 1, 2 and 3 some split may have 1 and 2 alone.
-        if np.ndim(values) == 1 and len(names) == count:
+        are_numbers = getattr(values.dtype, "kind", "") in "iu" and not any(map(_is_number, names))
+        if np.ndim(values) == 1 and len(names) == count and not are_numbers:
             of_classes[what], unknown[what] = _of_classes(values, names)
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     if chosen is not None:
@@ -628,6 +629,10 @@ def _labelled(
                 f"{error}; --normalize (normalize=True) divides each row by its sum"
             ) from None
         raise
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d*)?", name) is not None
 
 
 def _quoted(values: Any) -> Callable[[int], str]:
