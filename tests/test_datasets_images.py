@@ -100,6 +100,18 @@ def test_several_frames_are_refused(tmp_path, suffix):
     assert problem.file == f"a/0.{suffix}"
 
 
+def test_a_photograph_with_a_preview_behind_it_is_one_image(tmp_path):
+    """As telephones write them."""
+    pixels = noise(16, 16, 3)
+    preview = Image.fromarray(noise(8, 8, 3, seed=1))
+    path = tmp_path / "1.jpg"
+    Image.fromarray(pixels).save(path, format="MPO", save_all=True, append_images=[preview])
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+        expected = np.asarray(image)
+    np.testing.assert_array_equal(decode(path, channels=3), expected)
+
+
 def test_a_tiff_is_turned_once(tmp_path):
     pixels = noise(9, 7)
     for suffix, deep in (("tif", False), ("tif", True), ("png", True), ("webp", False)):
@@ -226,6 +238,18 @@ def test_what_pillow_cuts_stays_refused(tmp_path, channels):
     assert [p.detail for p in check_dataset(list_files(f"folder:{tmp_path / 'set'}")).problems][
         -1
     ].startswith("same as")
+
+
+def test_dicom_files_are_cached_on_disk(tmp_path):
+    for name in "ab":
+        for i in range(5):
+            write_dicom(tmp_path / f"set/{name}/{i}.dcm", noise(6, 5, seed=10 * (name == "a") + i))
+    options = {"cache": "disk", "cache_dir": tmp_path / "cache"}
+    for _ in range(2):
+        train = load_dataset(f"folder:{tmp_path / 'set'}", **options).train
+        for image, key in zip(train.images, train.ids, strict=True):
+            stored = pydicom.dcmread(tmp_path / "set" / key).PixelData
+            assert image.tobytes() == stored
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def test_the_documentation_names_every_set():
 def test_all_are_listed_with_those_that_are_always_there_first():
     listed = [info.name for info in available_datasets(None)]
     known = [record.name for record in RECORDS.values() if not record.rare]
-    assert listed == [*known, "tfds:NAME", "folder:PATH", "csv:PATH"]
+    assert listed == [*known, "tfds:NAME", "folder:PATH", "csv:PATH", "npz:PATH"]
     assert [bool(RECORDS[name].mark) for name in known] == sorted(
         bool(RECORDS[name].mark) for name in known
     )

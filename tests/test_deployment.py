@@ -390,7 +390,7 @@ def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.keras").write_text("no model")
     assert "there is no" in refused(run, tmp_path / "nowhere")
-    assert "no .png, .jpg, .jpeg file" in refused(run, tmp_path / "empty")
+    assert "images: no .png, .jpg, " in refused(run, tmp_path / "empty")
     assert "the folder of a finished run or a .keras file" in refused(tmp_path, one)
     assert "it is an experiment: name one of its runs" in refused(run.parents[1], one)
     of_a_method = refused(run.parent, one)

@@ -330,6 +330,7 @@ def test_what_is_imported_is_required():
     modules = {"pillow": "PIL", "pyyaml": "yaml", "scikit_learn": "sklearn"}
     known = {modules.get(package, package) for package in required} | {
         "lsplus_tf",
+        "pydicom",
         "ray",
         "safetensors",
     }

@@ -34,8 +34,8 @@ FLOORS = (
     {"callbacks"},
     {"backbones", "losses"},
     {"config", "geodesic", "page", "priors"},
-    {"csv_files"},
-    {"files", "tables"},
+    {"csv_files", "tables"},
+    {"files"},
     {"conventions", "errors", "version"},
 )
 IMPORTED_BY_NOBODY = {"cli", "paper"}

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import DataDir, ScalingOption, scaling, with_listing
 from lsplus_tf.errors import InputError
 
@@ -43,7 +44,7 @@ def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
         if data_dir is not None:
             raise InputError(f"--data-dir: expected after {context.invoked_subcommand!r}")
         return
-    console = Console()
+    console = terminal()
     for info in available_datasets(data_dir):
         here = {True: "[green]here[/]", False: "[yellow]not here[/]", None: ""}[info.present]
         console.print(f"[bold]{escape(info.name)}[/]  {here}", highlight=False)
@@ -94,7 +95,7 @@ def check_dataset(
     if out is not None:
         kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
-    console = Console()
+    console = terminal()
     declared = scaling(scale)
     dataset = _list_or_load(name, data_dir, listing)
     official = _official_sizes(name, data_dir)
@@ -154,7 +155,7 @@ def show_dataset(
     with files.writing(out, kind) as new:
         plt.savefig(new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": title})
     plt.close()
-    _print_written(Console(), out)
+    _print_written(terminal(), out)
 
 
 def _print_written(console: Console, out: str) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from lsplus_tf.config import Dataset, Scaling
 from lsplus_tf.datasets import dicom
-from lsplus_tf.datasets.base import ImageDataset
+from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import (
     equal_keys,
     is_blank,
@@ -92,6 +92,9 @@ SMALLEST_COMPARED = 32
 _THUMBNAILS = 4096  # that are kept at a time
 # A split is of a few images where it has fewer for each class, on the average.
 FEW_OF_EACH_CLASS = 2
+# Images, or groups, of each class with which splits can surely be split off: no need to try, which
+# takes scikit-learn longer than decoding thousands of images.
+_PLENTY = 50
 
 
 @dataclass(frozen=True)
@@ -345,10 +348,12 @@ def _as_loaded(
     not_decoded = ImageFiles(files.root, files.ids, (1, 1, 1), resize=False)
     splits = listed_splits(files, not_decoded, {})
     problems = []
-    try:
-        splits = complete_splits(splits, files.class_names, Dataset(name=files.name))
-    except InputError as error:
-        problems = [Problem(CARVING, "", "", "", one_line(error).removeprefix(f"{files.name}: "))]
+    if len(splits) < len(PARTS) and not _are_plenty(splits["train"], len(files.class_names)):
+        try:
+            splits = complete_splits(splits, files.class_names, Dataset(name=files.name))
+        except InputError as error:
+            why = one_line(error).removeprefix(f"{files.name}: ")
+            problems = [Problem(CARVING, "", "", "", why)]
     classes = len(files.class_names)
     counts = {
         part: np.bincount(splits[part].labels, minlength=classes)
@@ -356,6 +361,13 @@ def _as_loaded(
         if part in splits
     }
     return counts, problems
+
+
+def _are_plenty(train: Split, classes: int) -> bool:
+    """Whether each class has so many images, or groups, that splits can be split off."""
+    each = train.ids if train.groups is None else train.groups
+    distinct = pd.DataFrame({"label": train.labels, "of": each}).drop_duplicates()["label"]
+    return bool(np.bincount(distinct, minlength=classes).min() >= _PLENTY)
 
 
 def _class_names(class_names: tuple[str, ...]) -> list[Problem]:

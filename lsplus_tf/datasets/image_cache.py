@@ -7,12 +7,14 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import PIL
 
+from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.image_files import READ_ERRORS, ImageFiles
 from lsplus_tf.datasets.images import for_each
@@ -121,9 +123,13 @@ def _mapped(folder: Path, images: ImageFiles) -> npt.NDArray[np.uint8]:
 
 def fingerprint(images: ImageFiles) -> str:
     """Changes with the files, their sizes and times, and with how they are decoded."""
-    how = (images.shape, images.resize, images.interpolation, images.scaling, PIL.__version__)
+    names = images.names.tolist()
+    readers = [PIL.__version__]
+    if any(map(dicom.is_named, names)):
+        readers.append(version("pydicom"))
+    how = (images.shape, images.resize, images.interpolation, images.scaling, readers)
     digest = hashlib.sha256(repr(how).encode())
-    for name in images.names.tolist():
+    for name in names:
         path = images.root.resolve() / name
         try:
             stat = path.stat()
