@@ -369,18 +369,21 @@ def test_a_label_of_no_class_is_not_taken_for_a_number(refused):
 
 
 @pytest.mark.parametrize(
-    ("rows", "expected"),
+    ("rows", "expected", "sums"),
     [
-        (["90,10", "25,75"], [[0.9, 0.1], [0.25, 0.75]]),
-        (["0.7,0.7", "1,3"], [[0.5, 0.5], [0.25, 0.75]]),
-        (["0.3,0.6", "0,2"], [[1 / 3, 2 / 3], [0, 1]]),
+        (["90,10", "25,75"], [[0.9, 0.1], [0.25, 0.75]], "100 to 100"),
+        (["0.7,0.7", "1,3"], [[0.5, 0.5], [0.25, 0.75]], "1.4 to 4"),
+        (["0.3,0.6", "-1e-9,2"], [[1 / 3, 2 / 3], [0, 1]], "0.9 to 2"),
     ],
 )
-def test_rows_are_divided_by_their_sums_on_request(read, refused, rows, expected):
+def test_rows_are_divided_by_their_sums_on_request(read, refused, rows, expected, sums):
     text = "label,probability_a,probability_b\n" + "\n".join(f"a,{row}" for row in rows)
     message = refused(text)
     assert message.endswith("; --normalize (normalize=True) divides each row by its sum")
-    np.testing.assert_allclose(read(text, normalize=True).scores, expected, atol=1e-15)
+    with pytest.warns(UserWarning, match=f"rows divided by their sums, {sums}$"):
+        scores = read(text, normalize=True).scores
+    np.testing.assert_allclose(scores, expected, atol=1e-9)
+    assert (scores >= 0).all()
 
 
 def test_the_command_takes_what_it_is_told(call, tmp_path):

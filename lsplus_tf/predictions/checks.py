@@ -23,7 +23,7 @@ _ROW_SUM_TOLERANCE = 1e-3
 _ROW_SUM_TOLERANCE_16_BITS = 1e-2
 _POSTERIOR_SUM_TOLERANCE = 1e-6  # it is computed, in float64
 _MOST_DECIMALS = 6  # of numbers that were rounded; more leave a sum within the tolerance
-_OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
+OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
 _FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
 _SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may never predict it
 _MOST_SUBGROUPS = 50
@@ -189,9 +189,9 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
     sums = _row_sums(array)
     rows.refuse(~np.isfinite(sums), "probabilities", *_finite(array))
     lowest = array.min()
-    if lowest < -_OUTSIDE_BY_ROUNDING:
+    if lowest < -OUTSIDE_BY_ROUNDING:
         negative = np.concatenate(
-            [(array[block] < -_OUTSIDE_BY_ROUNDING).any(axis=1) for block in row_blocks(array)]
+            [(array[block] < -OUTSIDE_BY_ROUNDING).any(axis=1) for block in row_blocks(array)]
         )
         expected = f"no negative number ({_DECLARE_LOGITS})"
         rows.refuse(negative, "probabilities", expected, lambda row: _shown(array[row]))
@@ -256,7 +256,7 @@ def _fractions(name: str, values: FloatArray, hint: str, rows: Rows) -> FloatArr
         return values
     if low >= 0 and high <= 100:
         hint = "divide percentages by 100"
-    outside = (values < -_OUTSIDE_BY_ROUNDING) | (values > 1 + _OUTSIDE_BY_ROUNDING)
+    outside = (values < -OUTSIDE_BY_ROUNDING) | (values > 1 + OUTSIDE_BY_ROUNDING)
     rows.refuse(outside, name, f"numbers from 0 to 1 ({hint})", lambda row: values[row])
     return values.clip(0, 1)
 

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import shlex
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -670,10 +671,14 @@ def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray
 
     rows.refuse(~np.isfinite(sums), kind, "a finite number in every column", shown_row)
     rows.refuse(
-        (scores < 0).any(axis=1) | (sums == 0),
+        (scores < -checks.OUTSIDE_BY_ROUNDING).any(axis=1) | (sums <= 0),
         kind,
         "numbers of at least 0, one of them above 0, to divide each row by its sum",
         shown_row,
+    )
+    warnings.warn(
+        f"{rows.source}: rows divided by their sums, {sums.min():.4g} to {sums.max():.4g}",
+        stacklevel=2,
     )
     return scores / sums[:, np.newaxis]
 
