@@ -256,8 +256,8 @@ def _depth(image: ImageFile.ImageFile | dicom.Slice) -> tuple[bool, bool]:
     """Whether an image, not loaded, is not of 8 bits 0..255, and if so can be scaled to them.
 
     Pillow reads 16-bit grey as mode I;16, and cuts 16-bit colour to 8 bits with no sign but the
-    raw mode of the compressed tiles, which it forgets on decoding. It stretches the values of a
-    PGM, so that no window fits them.
+    raw mode of the compressed tiles, which it forgets on decoding; of a PPM the highest value is
+    there. It stretches the values of a PGM, so that no window fits them.
     """
     if isinstance(image, dicom.Slice):
         return image.deep, image.deep and image.grey
@@ -268,6 +268,8 @@ def _depth(image: ImageFile.ImageFile | dicom.Slice) -> tuple[bool, bool]:
             return True, image.mode == "L"
         if max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
             return True, False
+    if image.format == "PPM":  # (raw mode, highest value), where that is not 255
+        return any(isinstance(tile[3], tuple) and tile[3][1] > 255 for tile in image.tile), False
     return any(";16" in str(tile[3]) for tile in image.tile), False
 
 
