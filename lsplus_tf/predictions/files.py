@@ -559,7 +559,7 @@ def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
 def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[str] | None:
     """Those in the file; of a run's predictions, those in its summary."""
     if "class_names" in arrays:
-        return [str(name) for name in arrays["class_names"].ravel()]
+        return [one_form(str(name)) for name in arrays["class_names"].ravel()]
     summary = path.with_name("summary.json")
     if path.name.startswith("predictions_") and summary.is_file():
         try:
