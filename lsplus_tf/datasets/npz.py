@@ -17,9 +17,10 @@ from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.images import fit_images
-from lsplus_tf.datasets.labels_file import alike, class_order
+from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, split_meanings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.tables import class_order
 
 SPLIT_KEYS = {"train": "train", "validation": "val", "test": "test"}
 _CLASS_NAMES = "class_names"

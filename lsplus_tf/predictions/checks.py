@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from lsplus_tf.errors import one_line
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
-from lsplus_tf.tables import Rows
+from lsplus_tf.tables import Rows, class_order
 
 ScoreKind = Literal["probabilities", "logits"]
 Kind = ScoreKind | Literal["confidence"]
@@ -370,15 +370,7 @@ def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tu
             f"predicted: expected classes that the labels have, received none, such as {other!r} "
             f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
         )
-    return in_order(set.union(*found.values()))
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Classes in the order of their numbers if all are numbers, and else of their names."""
-    found = sorted(names)
-    if all(re.fullmatch(r"-?\d+", name) for name in found):
-        found.sort(key=int)
-    return tuple(found)
+    return class_order(set.union(*found.values()))
 
 
 # Labels ------------------------------------------------------------------------------------------
