@@ -206,7 +206,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     labels = table.values(names["label"])
     predicted = table.values(top["predicted"]) if top else None
     if usual and matrix.shape[1] == 1:
-        _check_single(table, kind, usual)
+        _check_single(table.names, kind, usual, table.rows)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
     class_names = (
         _top_class_names(None, labels, predicted, columns, table.rows)
@@ -315,12 +315,12 @@ def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.hstack([1 - column, column])
 
 
-def _check_single(table: Table, kind: Kind, column: str) -> None:
+def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    predicted = [name for name in table.names if _usual(name) in _TOP_LABEL["predicted"]]
+    predicted = [name for name in names if _usual(name) in _TOP_LABEL["predicted"]]
     if predicted:
-        raise table.rows.error(
-            f"column {column!r} beside {predicted[0]!r} may be the confidence in the predicted "
+        raise rows.error(
+            f"{column!r} beside {predicted[0]!r} may be the confidence in the predicted "
             f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
             f"the score of one class, and then declare --{kind} CLASS={column}"
         )
@@ -487,6 +487,8 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     scores, found = arrays[name], _npz_class_names(path, arrays)
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
+    if classes == 1 and not top and (columns.probabilities or columns.logits) is None:
+        _check_single([*arrays], kind, name, rows)
     if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
@@ -584,7 +586,11 @@ def _labelled(
     rows: Rows,
 ) -> Predictions:
     of_classes = {"labels": labels, "predicted": optional.pop("predicted", None)}
-    of_classes = {what: values for what, values in of_classes.items() if values is not None}
+    of_classes = {
+        what: np.ravel(values) if np.shape(values)[1:] == (1,) else values
+        for what, values in of_classes.items()
+        if values is not None
+    }
     optional = {what: values for what, values in optional.items() if values is not None}
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
     names = class_names or [*map(str, range(count))]
