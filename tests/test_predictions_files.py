@@ -377,6 +377,18 @@ def test_predicted_classes_are_read_by_the_whole_file(read, labels):
     assert predictions.labels.tolist() == ([1, 2] if labels == "0,1,2" else [0, 1])
 
 
+def test_predicted_classes_are_numbers_where_the_labels_are(read):
+    """The model never predicts the first class, and 1 and 2 alone may be names."""
+    text = "label,predicted,confidence\n0,1,.9\n1,2,.9\n2,2,.9\n"
+    predictions = read(text, class_names=("1", "2", "3"))
+    assert predictions.labels.tolist() == [0, 1, 2]
+    assert predictions.predicted.tolist() == [1, 2, 2]
+    text = "label,predicted,confidence\n0,B,.9\n1,A,.9\n"  # which cannot be taken for each other
+    predictions = read(text, class_names=("A", "B"))
+    assert predictions.labels.tolist() == [0, 1]
+    assert predictions.predicted.tolist() == [1, 0]
+
+
 def test_names_of_classes_are_asked_for(tmp_path):
     path = tmp_path / "p.npz"
     np.savez(path, probabilities=PROBABILITIES, labels=["HP", "SSA"])

@@ -595,10 +595,10 @@ def _labelled(
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
     names = class_names or [*map(str, range(count))]
     unknown = {}
-    for what, values in of_classes.items():
-        # By the whole file: of classes 1, 2 and 3 some split may have 1 and 2 alone.
-        if np.ndim(values) == 1 and len(names) == count:
-            of_classes[what], unknown[what] = _of_classes(values, names)
+    if len(names) == count:
+        in_a_column = {what: each for what, each in of_classes.items() if np.ndim(each) == 1}
+        named, unknown = _by_the_whole_file(in_a_column, names)
+        of_classes |= named
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     if chosen is not None:
         for what, values in (*of_classes.items(), *optional.items(), *subgroups.items()):
@@ -640,13 +640,32 @@ def _quoted(values: Any) -> Callable[[int], str]:
     return lambda row: repr(values[row])
 
 
+def _by_the_whole_file(
+    given: dict[str, Any], names: Sequence[str]
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[np.bool_]]]:
+    """Labels and predicted classes by the names of their classes, and which are of none.
+
+    Of classes 1, 2 and 3 a split, or the predictions, may have 1 and 2 alone: all of the file tells
+    whether these are names.
+    """
+    beside = [*given.values()] if any(map(str.isdigit, names)) else []
+    found = {what: _of_classes(values, names, beside) for what, values in given.items()}
+    return (
+        {what: classes for what, (classes, _) in found.items()},
+        {what: unknown for what, (_, unknown) in found.items()},
+    )
+
+
 def _of_classes(
-    labels: Any, names: Sequence[str]
+    labels: Any, names: Sequence[str], beside: Sequence[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Labels by the names of their classes, as they are where they have none, and where."""
+    """Labels by the names of their classes, as they are where they have none, and where.
+
+    What is `beside` them is read in the same way: all by name, or all by number.
+    """
     codes, distinct = pd.factorize(pd.Series(labels))
     texts = [*map(_label, distinct)]
-    found = _resolved(texts, names)
+    found = _resolved([*{*texts}.union(*map(_distinct, beside))], names)
     values = [names[found[text]] if text in found else text for text in texts]
     unknown = [text != "" and text not in found for text in texts]  # of no value all is said later
     return np.array([*values, None], object)[codes], np.array([*unknown, False])[codes]
