@@ -191,7 +191,7 @@ IMAGES = np.zeros((6, 4, 4), np.uint8)
         ),
         ({"val_images": IMAGES[..., 0]}, "val_images: expected uint8 of shape"),
         ({"val_labels": np.zeros((6, 14), np.uint8)}, "expected one label per image, received 14"),
-        ({"val_labels": np.zeros((6, 1))}, "val_labels: expected integers"),
+        ({"val_labels": np.full((6, 1), 0.5)}, "val_labels: expected integers"),
         ({"val_labels": np.zeros((5, 1), int)}, "val: .* received 6 images and 5 labels"),
         (
             {"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)},
