@@ -18,6 +18,7 @@ from PIL import Image
 from lsplus_tf.config import Scaling
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.check import check_dataset
+from lsplus_tf.datasets.defects import drop_defects
 from lsplus_tf.datasets.image_files import (
     READ_ERRORS,
     decode,
@@ -362,6 +363,15 @@ def test_a_window_of_hounsfield_units(tmp_path, photometric):
     np.testing.assert_array_equal(decode(path, channels=1, scaling=WINDOW)[..., 0], expected)
     with pytest.raises(ValueError, match="more than 8 bits per channel"):
         decode(path, channels=1)
+
+
+def test_a_negative_is_no_copy(tmp_path):
+    stored = noise(7, 5, high=4096, dtype=np.uint16)
+    for name, photometric in (("a", "MONOCHROME2"), ("b", "MONOCHROME1"), ("c", "MONOCHROME1")):
+        write_dicom(tmp_path / "x" / f"{name}.dcm", stored, photometric)
+    write_dicom(tmp_path / "y" / "d.dcm", stored + np.uint16(1))
+    _, dropped = drop_defects(list_files(f"folder:{tmp_path}"), ["duplicates"], WINDOW)
+    assert dropped["duplicates"] == ["x/c.dcm"]
 
 
 @pytest.mark.parametrize("of", ["Shared", "PerFrame"])

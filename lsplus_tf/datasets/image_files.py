@@ -64,7 +64,8 @@ class Whole:
         Upright, of 8 bits: L or RGB. Of a deep image scaled as asked for, or where that cannot be
         by its own lowest and highest value.
     values : ndarray or None
-        float64, shape (H, W): of a deep image that a scaling is known of.
+        float64, shape (H, W): of a deep image that can be scaled, negated where the lowest is
+        white.
     """
 
     header: Header
@@ -297,7 +298,9 @@ def _picture(
     if not np.isfinite(values).all():
         raise ValueError("it has values that are not finite")
     levels = to_8_bits(values, scaling or Scaling(percentiles=(0, 100)))
-    return Image.fromarray(255 - levels if inverted else levels), values
+    if inverted:  # brighter is more in the second too, so that a negative is no copy
+        return Image.fromarray(255 - levels), -values
+    return Image.fromarray(levels), values
 
 
 def _values(image: ImageFile.ImageFile) -> tuple[npt.NDArray[np.float64], bool]:

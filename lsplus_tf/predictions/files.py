@@ -594,7 +594,7 @@ def _labelled(
     optional = {what: values for what, values in optional.items() if values is not None}
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
     names = class_names or [*map(str, range(count))]
-    unknown = {}
+    unknown: dict[str, npt.NDArray[np.bool_]] = {}
     if len(names) == count:
         in_a_column = {what: each for what, each in of_classes.items() if np.ndim(each) == 1}
         named, unknown = _by_the_whole_file(in_a_column, names)
