@@ -44,7 +44,7 @@ import pyarrow.parquet
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import shown
 
-__all__ = ["Rows", "Table", "listed", "one_form", "open_table"]
+__all__ = ["Rows", "Table", "class_order", "listed", "one_form", "open_table"]
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 100  # rows that show which of them separates cells, and whether values repeat
@@ -103,8 +103,8 @@ class Rows:
     source : str
         The file, or "" for arrays.
     unit : str
-        What is counted: "line" of a CSV, where the heading is line 1; "entry" of a JSON list, from
-        1; "row", from 0, elsewhere.
+        What is counted: "line" of a text file, from 1; "entry" of a JSON list, from 1; "row" of
+        an Excel sheet, as it numbers them; "row", from 0, elsewhere.
     numbers : callable
         The numbers in this unit of some rows.
     unused : tuple of str
@@ -215,6 +215,24 @@ def one_form(text: str) -> str:
     True
     """
     return unicodedata.normalize("NFC", text.strip())
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Distinct classes, sorted: by value if all are integers, else as text.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Examples
+    --------
+    >>> class_order(["10", "9", "10"]), class_order(["10", "9", "b"])
+    (('9', '10'), ('10', '9', 'b'))
+    """
+    found = sorted(set(names))
+    if all(re.fullmatch(r"-?[0-9]+", name) for name in found):
+        found.sort(key=int)
+    return tuple(found)
 
 
 def _kind(path: Path, rows: Rows) -> Callable[[Path], Table]:

@@ -407,3 +407,13 @@ def test_a_config_made_in_python_is_checked_too():
     with pytest.raises(InputError, match=r"^mine: seeds: expected different numbers"):
         parse_config(values, "mine")
     assert isinstance(parse_config({**values, "seeds": [1]}, "mine"), Experiment)
+
+
+@pytest.mark.parametrize("text", ["", "''"])
+def test_an_empty_value_is_no_null(text):
+    """As a shell leaves `--set dataset.group_column=''`: no groups, not usual ones."""
+    overrides = ["dataset.name=csv:labels.csv", f"dataset.group_column={text}"]
+    assert load_config("digits", overrides).dataset.group_column == ""
+    assert load_config("digits", ["dataset.image_size=null"]).dataset.image_size is None
+    with pytest.raises(InputError, match=r"^--set dataset.image_size=: .*: expected"):
+        load_config("digits", ["dataset.image_size="])

@@ -191,7 +191,7 @@ IMAGES = np.zeros((6, 4, 4), np.uint8)
         ),
         ({"val_images": IMAGES[..., 0]}, "val_images: expected uint8 of shape"),
         ({"val_labels": np.zeros((6, 14), np.uint8)}, "expected one label per image, received 14"),
-        ({"val_labels": np.zeros((6, 1))}, "val_labels: expected integers"),
+        ({"val_labels": np.full((6, 1), 0.5)}, "val_labels: expected integers"),
         ({"val_labels": np.zeros((5, 1), int)}, "val: .* received 6 images and 5 labels"),
         (
             {"val_images": IMAGES[:0], "val_labels": np.zeros((0, 1), int)},
@@ -237,6 +237,7 @@ FORMS = {
         ("ant", "b\u00e9"),
     ),
     "numbers as text": (lambda y: np.array(["9", "10"])[y], ("9", "10")),
+    "floats": (lambda y: y.astype(np.float64), ("0", "1")),
     "one 1 in a row": (lambda y: np.eye(2, dtype=np.uint8)[y], ("0", "1")),
     "one 1.0 in a row": (lambda y: np.eye(2)[y], ("0", "1")),
     "truths": (lambda y: np.eye(2, dtype=bool)[y], ("0", "1")),
@@ -313,6 +314,10 @@ BIG = np.zeros((20, 4, 5), np.uint16)
             r"\[2, 3\]",
         ),
         ({"train_labels": np.linspace(0, 1, 20)}, "expected integers or text .*received float64"),
+        (
+            {"train_labels": np.array([0, np.inf] * 10)},
+            "expected integers or text .*received float",
+        ),
         ({"train_labels": np.array(["a", ""] * 10)}, "expected text, received '' at row 1"),
         ({"train_labels": np.array([b"\xff", b"a"] * 10)}, "expected text in UTF-8"),
         ({"train_labels": np.array(["a", "b"] * 10)}, "integers or text in all splits, found both"),

@@ -18,6 +18,7 @@ from PIL import Image
 from lsplus_tf.config import Scaling
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.check import check_dataset
+from lsplus_tf.datasets.defects import drop_defects
 from lsplus_tf.datasets.image_files import (
     READ_ERRORS,
     decode,
@@ -219,13 +220,16 @@ def write_png_of_16_bits(path: Path, channels: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("channels", [2, 3, 4, "tiff", "pgm"])
+@pytest.mark.parametrize("channels", [2, 3, 4, "tiff", "pgm", "ppm"])
 def test_what_pillow_cuts_stays_refused(tmp_path, channels):
     if channels == "tiff":
         path = tiff(tmp_path / "a.tif", noise(6, 5, 3, high=65536, dtype=np.uint16), photometric=2)
     elif channels == "pgm":
         path = tmp_path / "a.pgm"
         path.write_bytes(b"P5 5 6 4095\n" + noise(6, 5, high=4096, dtype=np.uint16).tobytes())
+    elif channels == "ppm":
+        path = tmp_path / "a.ppm"
+        path.write_bytes(b"P6 5 6 65535\n" + noise(6, 5, 3, high=65536, dtype=np.uint16).tobytes())
     else:
         path = write_png_of_16_bits(tmp_path / "a.png", channels)
     with pytest.raises(ValueError, match="more than 8 bits per channel, scaled only of grey"):
@@ -361,6 +365,33 @@ def test_a_window_of_hounsfield_units(tmp_path, photometric):
         decode(path, channels=1)
 
 
+def test_a_negative_is_no_copy(tmp_path):
+    stored = noise(7, 5, high=4096, dtype=np.uint16)
+    for name, photometric in (("a", "MONOCHROME2"), ("b", "MONOCHROME1"), ("c", "MONOCHROME1")):
+        write_dicom(tmp_path / "x" / f"{name}.dcm", stored, photometric)
+    write_dicom(tmp_path / "y" / "d.dcm", stored + np.uint16(1))
+    _, dropped = drop_defects(list_files(f"folder:{tmp_path}"), ["duplicates"], WINDOW)
+    assert dropped["duplicates"] == ["x/c.dcm"]
+
+
+@pytest.mark.parametrize("of", ["Shared", "PerFrame"])
+def test_the_rescale_of_an_enhanced_file_is_in_its_groups(tmp_path, of):
+    stored = noise(7, 5)  # of 8 bits, which without it need no scaling
+    rescale, group = pydicom.Dataset(), pydicom.Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = 2, -200
+    group.PixelValueTransformationSequence = [rescale]
+    path = write_dicom(
+        tmp_path / "1.dcm",
+        stored,
+        NumberOfFrames=1,
+        **{f"{of}FunctionalGroupsSequence": [group]},
+    )
+    found = decode(path, channels=1, scaling=WINDOW)[..., 0]
+    np.testing.assert_array_equal(found, spread(2.0 * stored - 200, -160, 240))
+    with pytest.raises(ValueError, match="more than 8 bits per channel"):
+        decode(path, channels=1)
+
+
 def test_the_ct_slice_that_comes_with_pydicom():
     path = Path(bundled("CT_small.dcm"))
     # Its own numbers: 128x128 signed, slope 1, intercept -1024, and the bytes at the end.
@@ -435,6 +466,8 @@ def test_what_dicom_files_cannot_be(tmp_path):
                               NumberOfFrames=2),
         "PALETTE COLOR": write_dicom(tmp_path / "2.dcm", grey, "PALETTE COLOR"),
         "without an image": write_dicom(tmp_path / "3.dcm", grey, Rows=None),
+        "not the lowest": write_dicom(tmp_path / "4.dcm", grey.astype(np.uint16),
+                                      BitsStored=12, HighBit=15),
     }  # fmt: skip
     dataset = pydicom.dcmread(files["without an image"])
     del dataset.Rows, dataset.PixelData

@@ -53,6 +53,29 @@ def test_what_is_farther_off_than_rounding_is_refused():
         Predictions([0, 1, 0, 0], [*GOOD, [0.8, 0.6]])
 
 
+@pytest.mark.parametrize("row", [[1, 1], [0.5, 0.5, 0.4], []])
+def test_rows_of_many_classes_are_not_taken_for_rounded_ones(row):
+    """Labels of several classes and sigmoids: what was rounded to 0 makes no sum too large."""
+    with pytest.raises(InputError, match=r"at row 1 \(of 2 rows\)"):
+        Predictions([0, 0], np.array([[1.0] + 39 * [0], row + (40 - len(row)) * [0]]))
+
+
+def test_what_are_no_values_is_refused_in_a_line():
+    lists = np.array([[1], [0, 1]], dtype=object)
+    for given in ({"labels": lists}, {"groups": lists}, {"subgroups": {"site": lists}}):
+        with pytest.raises(InputError, match="expected text or numbers"):
+            Predictions(**{"labels": [0, 1], "probabilities": GOOD[:2], **given})
+    with pytest.raises(InputError, match=r"labels: expected integers .*received 'inf' at row 1"):
+        Predictions([0, np.inf], GOOD[:2])
+
+
+def test_a_blank_behind_a_name_makes_no_second_group():
+    given = Predictions([0, 1], GOOD[:2], groups=["patient 0 ", "patient 0"], ids=["a ", "b"])
+    assert given.groups.tolist() == [0, 0]
+    assert given.group_names.tolist() == ["patient 0"]
+    assert given.ids.tolist() == ["a", "b"]
+
+
 def test_a_negative_number_of_rounding_is_zero():
     given = Predictions([0], [[1.0, -1e-9, 1e-9]])
     assert given.probabilities.tolist() == [[1.0, 0.0, 1e-9]]

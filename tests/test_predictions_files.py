@@ -157,6 +157,30 @@ def test_npz_and_the_names_beside_a_run(tmp_path):
     assert predictions.groups.tolist() == [0, 1]
 
 
+def test_npz_and_tables_ask_the_same_of_one_score_beside_predictions(tmp_path):
+    arrays = {"y_true": [0, 1, 0, 1], "y_pred": [0, 1, 0, 1], "y_score": [0.9, 0.2, 0.3, 0.4]}
+    np.savez(tmp_path / "p.npz", **arrays)
+    with pytest.raises(InputError, match="'y_score' beside 'y_pred' may be the confidence"):
+        read_predictions(tmp_path / "p.npz")
+    found = read_predictions(tmp_path / "p.npz", Columns(probabilities="1=y_score"))
+    assert found.scores[:, 1].tolist() == arrays["y_score"]
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1)])
+def test_npz_labels_are_resolved_before_a_split_is_taken(tmp_path, shape):
+    """As 0..K-1, which the whole file shows: the test split has what may be two names."""
+    np.savez(
+        tmp_path / "p.npz",
+        labels=np.reshape([0, 0, 1, 2, 1, 2], shape),
+        probabilities=np.full((6, 3), 1 / 3),
+        class_names=["1", "2", "3"],
+        split=["train"] * 2 + ["test"] * 4,
+    )
+    assert read_predictions(tmp_path / "p.npz", Columns(take_split="test")).labels.tolist() == [
+        *(1, 2, 1, 2)
+    ]
+
+
 def test_a_finished_run_is_read(reproduced):
     (path,) = reproduced.folder.glob("hard_labels*/**/*0/predictions_test.npz")
     predictions = read_predictions(path)
@@ -239,7 +263,7 @@ def test_what_is_documented_comes_first(read):
         ),
         (
             "y_true,y_pred,score\n0,0,.9\n1,1,.8\n",
-            "column 'score' beside 'y_pred' may be the confidence in the predicted class, and then "
+            "'score' beside 'y_pred' may be the confidence in the predicted class, and then "
             "declare --predicted y_pred --confidence score; or else the score of one class, and "
             "then declare --probabilities CLASS=score",
         ),
@@ -351,6 +375,18 @@ def test_predicted_classes_are_read_by_the_whole_file(read, labels):
     predictions = read(text, **columns)
     assert predictions.labels.tolist() == predictions.predicted.tolist()
     assert predictions.labels.tolist() == ([1, 2] if labels == "0,1,2" else [0, 1])
+
+
+def test_predicted_classes_are_numbers_where_the_labels_are(read):
+    """The model never predicts the first class, and 1 and 2 alone may be names."""
+    text = "label,predicted,confidence\n0,1,.9\n1,2,.9\n2,2,.9\n"
+    predictions = read(text, class_names=("1", "2", "3"))
+    assert predictions.labels.tolist() == [0, 1, 2]
+    assert predictions.predicted.tolist() == [1, 2, 2]
+    text = "label,predicted,confidence\n0,B,.9\n1,A,.9\n"  # which cannot be taken for each other
+    predictions = read(text, class_names=("A", "B"))
+    assert predictions.labels.tolist() == [0, 1]
+    assert predictions.predicted.tolist() == [1, 0]
 
 
 def test_names_of_classes_are_asked_for(tmp_path):

@@ -61,7 +61,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     for override in overrides:
         check_override(override)
         with _wrong_yaml_in(f"--set {override}"):
-            values = OmegaConf.merge(values, OmegaConf.from_dotlist([override]))
+            # Of "key=''" a shell leaves "key=", which OmegaConf takes for null.
+            given = f"{override}''" if override.endswith("=") else override
+            values = OmegaConf.merge(values, OmegaConf.from_dotlist([given]))
     with _wrong_yaml_in(str(path)):
         plain = OmegaConf.to_container(values, resolve=True)
     return parse_config(plain, str(path), overrides)

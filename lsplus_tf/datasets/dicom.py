@@ -75,7 +75,11 @@ class Slice:
         if photometric not in (*_GREY, *_COLOUR):
             raise ValueError(f"its photometric interpretation, {photometric}, is not read")
         self.grey, self.inverted = photometric in _GREY, photometric == "MONOCHROME1"
-        plain = (dataset.get("BitsStored"), dataset.get("PixelRepresentation")) == (8, 0)
+        stored = dataset.get("BitsStored")
+        if stored is not None and dataset.get("HighBit", stored - 1) != stored - 1:
+            raise ValueError(f"its {stored} bits are not the lowest, which pydicom does not read")
+        _lift_rescale(dataset)
+        plain = (stored, dataset.get("PixelRepresentation")) == (8, 0)
         slope, intercept = (dataset.get(f"Rescale{key}") for key in ("Slope", "Intercept"))
         rescaled = (slope or 1) != 1 or (intercept or 0) != 0 or "ModalityLUTSequence" in dataset
         self.deep = not plain or (self.grey and rescaled)
@@ -108,3 +112,12 @@ class Slice:
         except RuntimeError as error:  # of the decoders that there are
             more = f"; {needs} may help" if decoder.missing_dependencies else ""
             raise ValueError(f"{one_line(error)}{more}") from error
+
+
+def _lift_rescale(dataset: Any) -> None:
+    """Put the rescale of an enhanced file's one frame where that of others is."""
+    for of in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in dataset.get(of) or ():
+            for rescale in group.get("PixelValueTransformationSequence") or ():
+                dataset.RescaleSlope = rescale.RescaleSlope
+                dataset.RescaleIntercept = rescale.RescaleIntercept

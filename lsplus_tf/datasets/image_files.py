@@ -64,7 +64,8 @@ class Whole:
         Upright, of 8 bits: L or RGB. Of a deep image scaled as asked for, or where that cannot be
         by its own lowest and highest value.
     values : ndarray or None
-        float64, shape (H, W): of a deep image that a scaling is known of.
+        float64, shape (H, W): of a deep image that can be scaled, negated where the lowest is
+        white.
     """
 
     header: Header
@@ -256,8 +257,8 @@ def _depth(image: ImageFile.ImageFile | dicom.Slice) -> tuple[bool, bool]:
     """Whether an image, not loaded, is not of 8 bits 0..255, and if so can be scaled to them.
 
     Pillow reads 16-bit grey as mode I;16, and cuts 16-bit colour to 8 bits with no sign but the
-    raw mode of the compressed tiles, which it forgets on decoding. It stretches the values of a
-    PGM, so that no window fits them.
+    raw mode of the compressed tiles, which it forgets on decoding; of a PPM the highest value is
+    there. It stretches the values of a PGM, so that no window fits them.
     """
     if isinstance(image, dicom.Slice):
         return image.deep, image.deep and image.grey
@@ -268,6 +269,8 @@ def _depth(image: ImageFile.ImageFile | dicom.Slice) -> tuple[bool, bool]:
             return True, image.mode == "L"
         if max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
             return True, False
+    if image.format == "PPM":  # (raw mode, highest value), where that is not 255
+        return any(isinstance(tile[3], tuple) and tile[3][1] > 255 for tile in image.tile), False
     return any(";16" in str(tile[3]) for tile in image.tile), False
 
 
@@ -295,7 +298,9 @@ def _picture(
     if not np.isfinite(values).all():
         raise ValueError("it has values that are not finite")
     levels = to_8_bits(values, scaling or Scaling(percentiles=(0, 100)))
-    return Image.fromarray(255 - levels if inverted else levels), values
+    if inverted:  # brighter is more in the second too, so that a negative is no copy
+        return Image.fromarray(255 - levels), -values
+    return Image.fromarray(levels), values
 
 
 def _values(image: ImageFile.ImageFile) -> tuple[npt.NDArray[np.float64], bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -121,14 +120,6 @@ def one_hot(table: Table, columns: Sequence[str], named: str) -> npt.NDArray[np.
     ones = np.stack([table.integers(name, 0, 1) for name in columns], axis=1)
     table.refuse(ones.sum(axis=1) != 1, named, f"one 1 in the row's {', '.join(columns)}")
     return ones.argmax(axis=1)
-
-
-def class_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels, sorted: by value if all are integers, else as text."""
-    found = sorted(set(labels))
-    if all(re.fullmatch(r"-?[0-9]+", label) for label in found):
-        found.sort(key=int)
-    return tuple(found)
 
 
 def alike(class_names: Sequence[str]) -> str:

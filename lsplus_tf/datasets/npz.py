@@ -17,9 +17,10 @@ from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.images import fit_images
-from lsplus_tf.datasets.labels_file import alike, class_order
+from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, split_meanings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.tables import class_order
 
 SPLIT_KEYS = {"train": "train", "validation": "val", "test": "test"}
 _CLASS_NAMES = "class_names"
@@ -170,7 +171,10 @@ def _labels(path: Path, key: str, arrays: _Arrays) -> npt.NDArray[np.int64] | np
                 "not one 1 and otherwise 0 in each row; multi-label sets are not supported"
             )
         return ones.argmax(axis=1).astype(np.int64)
-    if labels.dtype.kind not in "biu" or labels.ndim not in (1, 2):
+    are_whole = labels.dtype.kind == "f" and bool(
+        (np.abs(labels) < 2**53).all() and np.equal(labels, np.rint(labels)).all()
+    )
+    if not (labels.dtype.kind in "biu" or are_whole) or labels.ndim not in (1, 2):
         raise InputError(
             f"{path}: {key}: expected integers or text of shape (N,) or (N, 1), or rows with one 1 "
             f"(N, K), received {labels.dtype} of shape {labels.shape}"

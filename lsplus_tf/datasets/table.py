@@ -27,7 +27,7 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,12 +37,12 @@ import pandas as pd
 from lsplus_tf.config import CSV_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import check_encoding
-from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, class_order, one_hot
+from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, one_hot
 from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
-from lsplus_tf.tables import Table, listed, open_table
+from lsplus_tf.tables import Table, class_order, listed, open_table
 
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
@@ -111,8 +111,7 @@ def list_table(settings: Dataset) -> FileList:
             f"{len(images.without_row)} images have no row, such as {images.without_row[0]}; add "
             "them or set dataset.unlisted=ignore"
         )
-    others = [n for n in table.names if n not in columns.used and not _is_index(n)]
-    if others:
+    if others := table.unused(columns.used):
         hint = ""
         if columns.group is None and settings.group_column is None:
             hint = f"; if one of them names patients, lesions or slides, set {_option('group')}"
@@ -137,8 +136,9 @@ class _Columns:
     votes: list[str]
 
     @property
-    def used(self) -> set[str | None]:
-        return {self.path, self.label, *self.one_hot, self.group, self.split, *self.votes}
+    def used(self) -> set[str]:
+        roles = (self.path, self.label, *self.one_hot, self.group, self.split, *self.votes)
+        return {name for name in roles if name is not None}
 
 
 def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str]]:
@@ -152,10 +152,9 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     label = None if ones or not labels else _only(table, "label", labels)
     groups = _candidates(table, "group", settings.group_column)
     splits = _candidates(table, "split", settings.split_column)
-    rest = []
+    rest: tuple[str, ...] = ()
     if label is None and not ones:
-        used = {path, *groups, *splits, *votes}
-        rest = [name for name in table.names if name not in used and not _is_index(name)]
+        rest = table.unused({path, *groups, *splits, *votes})
     wanted = (path, label, *ones, *groups, *splits, *rest, *votes)
     table.read(name for name in wanted if name is not None)
     if rest:
@@ -198,11 +197,6 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).lower()
 
 
-def _is_index(name: str) -> bool:
-    """Whether it is what pandas calls a column of row numbers that has no name."""
-    return re.fullmatch(r"|Unnamed: ?[0-9]+", name) is not None
-
-
 def _refuse_unknown(table: Table, option: str, name: str) -> None:
     if name not in table.names:
         close = difflib.get_close_matches(name, table.names, n=1)
@@ -238,7 +232,7 @@ def _several(table: Table, role: str, candidates: Iterable[str], none: str = "")
     )
 
 
-def _ones(table: Table, names: list[str]) -> tuple[str, ...]:
+def _ones(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     """The columns, if there are several and every row has one 1 and otherwise 0 in them."""
     numbers = [pd.to_numeric(table.values(name), errors="coerce") for name in names]
     cells = np.stack([column.to_numpy(np.float64, na_value=np.nan) for column in numbers], axis=1)

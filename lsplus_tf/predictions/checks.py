@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 
 from lsplus_tf.errors import one_line
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
-from lsplus_tf.tables import Rows
+from lsplus_tf.tables import Rows, class_order
 
 ScoreKind = Literal["probabilities", "logits"]
 Kind = ScoreKind | Literal["confidence"]
@@ -200,8 +200,11 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
         sums = _row_sums(array)
     off = np.abs(sums - 1) > tolerance
     if off.any():
-        # A row of K numbers that were rounded misses 1 by up to K/2 units of its last place.
-        off &= np.abs(sums - 1) > _of_rounding(array[off], array.shape[1]) + 1e-9
+        # A row of K numbers that were rounded misses 1 by up to K/2 units of its last place; what
+        # became 0 made it no larger.
+        half = _half_unit(array[off])
+        rounded = np.where(sums > 1, np.count_nonzero(array, axis=1), array.shape[1])
+        off &= (np.abs(sums - 1) > half * rounded + 1e-9) | (sums == 0)
     if not off.any():
         return array
     if np.abs(sums / 100 - 1).max() <= _ROW_SUM_TOLERANCE_16_BITS:  # they are often rounded
@@ -223,15 +226,15 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
     return array
 
 
-def _of_rounding(array: FloatArray, classes: int) -> float:
-    """By how much rows miss 1 if all numbers were rounded to as few decimals as they have."""
+def _half_unit(array: FloatArray) -> float:
+    """By how much each number may be off if all were rounded to as few decimals as they have."""
     if array.dtype.itemsize == 2:  # too few decimals to tell
         return 0.0
     noise = 4 * float(np.finfo(array.dtype).eps)
     for decimals in range(1, _MOST_DECIMALS + 1):
         units = array.astype(np.float64) * 10**decimals
         if (np.abs(units - units.round()) <= noise * 10**decimals).all():
-            return classes / 2 * 10.0**-decimals
+            return 10.0**-decimals / 2
     return 0.0
 
 
@@ -338,7 +341,7 @@ def _are_maxima(confidence: FloatArray, classes: int, of_16_bits: bool, rows: Ro
     low = confidence < 1 / classes - tolerance
     if not low.any():
         return
-    low &= confidence < 1 / classes - _of_rounding(confidence[low], 1) - 1e-9
+    low &= confidence < 1 / classes - _half_unit(confidence[low]) - 1e-9
     if classes == 2 and rows.source:
         hint = "declare the probability of one class, whatever is predicted, with --probabilities"
     elif classes == 2:
@@ -367,15 +370,7 @@ def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tu
             f"predicted: expected classes that the labels have, received none, such as {other!r} "
             f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
         )
-    return in_order(set.union(*found.values()))
-
-
-def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Classes in the order of their numbers if all are numbers, and else of their names."""
-    found = sorted(names)
-    if all(re.fullmatch(r"-?\d+", name) for name in found):
-        found.sort(key=int)
-    return tuple(found)
+    return class_order(set.union(*found.values()))
 
 
 # Labels ------------------------------------------------------------------------------------------
@@ -507,10 +502,17 @@ def _of_bytes(name: str, values: Any, rows: Rows) -> Any:
 
 def codes(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp], Any]:
     """A number for each value, and the different values; none may be missing."""
-    found, distinct = pd.factorize(values)
+    found, distinct = _factorized(name, values, rows)
     empty = (pd.Series(distinct).astype("str").str.strip() == "").to_numpy(np.bool_)
     rows.refuse((found < 0) | np.isin(found, np.flatnonzero(empty)), name, "a value", _none)
     return found, distinct
+
+
+def _factorized(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp], Any]:
+    try:
+        return pd.factorize(values)
+    except TypeError as error:  # as of lists
+        raise rows.error(f"{name}: expected text or numbers ({one_line(error)})") from error
 
 
 def _none(_: int) -> str:
@@ -518,7 +520,7 @@ def _none(_: int) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, (float, np.floating)) and value == np.round(value):
+    if isinstance(value, (float, np.floating)) and value.is_integer():
         return str(int(value))  # what pandas makes of integers beside a missing one
     return str(value).strip()
 
@@ -544,7 +546,8 @@ def ids(given: Any, samples: int, rows: Rows) -> pd.Index:
     """Names of the cases as text, each once."""
     values = pd.Series(column("ids", given, samples, rows))
     rows.refuse(values.isna().to_numpy(), "ids", "a value", _none)
-    found = pd.Index(values.astype("str"))  # so that 7 in one file is "7" in another
+    # So that 7 in one file is "7" in another, with a blank behind or without.
+    found = pd.Index(values.astype("str").str.strip())
     again = np.asarray(found.duplicated(keep=False))
     if again.any():
         first = found[int(again.argmax())]
@@ -561,12 +564,15 @@ def ids(given: Any, samples: int, rows: Rows) -> pd.Index:
 def groups(given: Any, samples: int, rows: Rows) -> tuple[npt.NDArray[np.intp], pd.Index]:
     """A number for each case's group, and what the groups are called."""
     found, distinct = codes("groups", column("groups", given, samples, rows), rows)
-    return found, pd.Index(distinct).astype("str")
+    # One patient may be written with a blank behind, and without.
+    merged, names = pd.factorize(pd.Index(distinct).astype("str").str.strip())
+    return merged[found], names
 
 
 def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
     """What a case is told apart by; missing values are a subgroup of their own."""
-    found, distinct = pd.factorize(column(f"subgroup {name}", given, samples, rows))
+    named = f"subgroup {name}"
+    found, distinct = _factorized(named, column(named, given, samples, rows), rows)
     texts = [_text(value) or _MISSING for value in distinct] + [_MISSING]  # where a code is -1
     names, position = np.unique(texts, return_inverse=True)
     categorical = pd.Categorical.from_codes(position[found], names.tolist())

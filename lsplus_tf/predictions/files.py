@@ -207,7 +207,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     labels = table.values(names["label"])
     predicted = table.values(top["predicted"]) if top else None
     if usual and matrix.shape[1] == 1:
-        _check_single(table, kind, usual)
+        _check_single(table.names, kind, usual, table.rows)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
     class_names = (
         _top_class_names(None, labels, predicted, columns, table.rows)
@@ -316,12 +316,12 @@ def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.hstack([1 - column, column])
 
 
-def _check_single(table: Table, kind: Kind, column: str) -> None:
+def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    predicted = [name for name in table.names if _usual(name) in _TOP_LABEL["predicted"]]
+    predicted = [name for name in names if _usual(name) in _TOP_LABEL["predicted"]]
     if predicted:
-        raise table.rows.error(
-            f"column {column!r} beside {predicted[0]!r} may be the confidence in the predicted "
+        raise rows.error(
+            f"{column!r} beside {predicted[0]!r} may be the confidence in the predicted "
             f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
             f"the score of one class, and then declare --{kind} CLASS={column}"
         )
@@ -488,6 +488,8 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     scores, found = arrays[name], _npz_class_names(path, arrays)
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
+    if classes == 1 and not top and (columns.probabilities or columns.logits) is None:
+        _check_single([*arrays], kind, name, rows)
     if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
@@ -560,7 +562,7 @@ def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
 def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[str] | None:
     """Those in the file; of a run's predictions, those in its summary."""
     if "class_names" in arrays:
-        return [str(name) for name in arrays["class_names"].ravel()]
+        return [one_form(str(name)) for name in arrays["class_names"].ravel()]
     summary = path.with_name("summary.json")
     if path.name.startswith("predictions_") and summary.is_file():
         try:
@@ -585,16 +587,19 @@ def _labelled(
     rows: Rows,
 ) -> Predictions:
     of_classes = {"labels": labels, "predicted": optional.pop("predicted", None)}
-    of_classes = {what: values for what, values in of_classes.items() if values is not None}
+    of_classes = {
+        what: np.ravel(values) if np.shape(values)[1:] == (1,) else values
+        for what, values in of_classes.items()
+        if values is not None
+    }
     optional = {what: values for what, values in optional.items() if values is not None}
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
     names = class_names or [*map(str, range(count))]
-    unknown = {}
-    for what, values in of_classes.items():
-        # By the whole file: of classes 1, 2 and 3 some split may have 1 and 2 alone.
-        are_numbers = getattr(values.dtype, "kind", "") in "iu" and not any(map(_is_number, names))
-        if np.ndim(values) == 1 and len(names) == count and not are_numbers:
-            of_classes[what], unknown[what] = _of_classes(values, names)
+    unknown: dict[str, npt.NDArray[np.bool_]] = {}
+    if len(names) == count:
+        in_a_column = {what: each for what, each in of_classes.items() if np.ndim(each) == 1}
+        named, unknown = _by_the_whole_file(in_a_column, names)
+        of_classes |= named
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     if chosen is not None:
         for what, values in (*of_classes.items(), *optional.items(), *subgroups.items()):
@@ -640,13 +645,32 @@ def _quoted(values: Any) -> Callable[[int], str]:
     return lambda row: repr(values[row])
 
 
+def _by_the_whole_file(
+    given: dict[str, Any], names: Sequence[str]
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[np.bool_]]]:
+    """Labels and predicted classes by the names of their classes, and which are of none.
+
+    Of classes 1, 2 and 3 a split, or the predictions, may have 1 and 2 alone: all of the file tells
+    whether these are names.
+    """
+    beside = [*given.values()] if any(map(str.isdigit, names)) else []
+    found = {what: _of_classes(values, names, beside) for what, values in given.items()}
+    return (
+        {what: classes for what, (classes, _) in found.items()},
+        {what: unknown for what, (_, unknown) in found.items()},
+    )
+
+
 def _of_classes(
-    labels: Any, names: Sequence[str]
+    labels: Any, names: Sequence[str], beside: Sequence[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Labels by the names of their classes, as they are where they have none, and where."""
+    """Labels by the names of their classes, as they are where they have none, and where.
+
+    What is `beside` them is read in the same way: all by name, or all by number.
+    """
     codes, distinct = pd.factorize(pd.Series(labels))
     texts = [*map(_label, distinct)]
-    found = _resolved(texts, names)
+    found = _resolved([*{*texts}.union(*map(_distinct, beside))], names)
     values = [names[found[text]] if text in found else text for text in texts]
     unknown = [text != "" and text not in found for text in texts]  # of no value all is said later
     return np.array([*values, None], object)[codes], np.array([*unknown, False])[codes]

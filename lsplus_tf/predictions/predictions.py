@@ -24,7 +24,7 @@ from lsplus_tf.predictions.arrays import (
     softmax,
 )
 from lsplus_tf.predictions.checks import Kind, ScoreKind
-from lsplus_tf.tables import Rows
+from lsplus_tf.tables import Rows, class_order
 
 Truth = Literal["labels", "votes", "posterior"]
 Known = Truth | Literal["probabilities"]
@@ -664,7 +664,7 @@ def of_one_kind(first: Predictions, second: Predictions) -> tuple[Predictions, P
     if all(each.kind != "confidence" for each in both):
         return first, second
     whole = next((each.class_names for each in both if each.kind != "confidence"), None)
-    names = whole or checks.in_order({*first.class_names, *second.class_names})
+    names = whole or class_order({*first.class_names, *second.class_names})
 
     def of_both(each: Predictions) -> Predictions:
         each = each.top_label()
