@@ -389,3 +389,17 @@ def test_what_does_not_belong_together_is_refused():
     unknown = lsp.Predictions(first.labels, logits=first.logits, ids=np.arange(300))
     with pytest.raises(InputError, match="no id is in both"):
         match(first, unknown)
+
+
+# The verdict --------------------------------------------------------------------------------------
+
+
+def test_exchanged_classes_are_told_first():
+    right = drawn(np.random.default_rng(0), 200, 2)
+    exchanged = right.replace(labels=1 - right.labels)
+    first = {p: lsp.auditing.verdict(lsp.audit(p, num_resamples=50))[0] for p in (right, exchanged)}
+    assert first[right].topic != "ranking"
+    assert first[exchanged].topic == "ranking"
+    assert first[exchanged].text.endswith(
+        "Are the classes exchanged, in the columns or in the labels?"
+    )

@@ -168,7 +168,7 @@ def _gap_picture(table: pd.DataFrame) -> Picture:
         places, [_literal(name if len(name) <= 32 else f"{name[:31]}…") for name in names]
     )
     ax.set_ylim(len(table) - 0.5, -0.5)  # the first row on top, none on the frame
-    ax.set_xlabel("Confidence less accuracy (points): underconfident below 0, over above")
+    ax.set_xlabel("Confidence less accuracy (points)\nunderconfident below 0, overconfident above")
     ax.grid(axis="x", alpha=0.3)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize="small", frameon=False)
     return draw(

@@ -122,7 +122,7 @@ def automatic_table(audit: Audit) -> Table:
     rows: list[list[str | Cell]] = [
         [
             Cell(percent(coverage, 0), coverage),
-            Cell(f"{threshold:.4g}", threshold),
+            Cell(f"{threshold:.4f}", threshold),
             Cell(f"{cases:,}", cases),
             Cell(percent(error), error),
             Cell(f"{percent(low)} to {percent(high)}", low),

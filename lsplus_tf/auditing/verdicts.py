@@ -36,7 +36,8 @@ class Finding:
 
     Attributes
     ----------
-    topic : {"size", "gap", "ece", "parts", "automatic", "calibrator", "votes", "comparison"}
+    topic : str
+        "ranking", "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -65,7 +66,8 @@ def verdict(audit: Audit) -> list[Finding]:
     Returns
     -------
     list of Finding
-        Of too few cases only that, and how the comparison came out if there was one.
+        Of too few cases only that, and how the comparison came out if there was one. Of a ranking
+        that is worse than chance first that.
 
     Examples
     --------
@@ -75,10 +77,11 @@ def verdict(audit: Audit) -> list[Finding]:
     >>> [finding.topic for finding in verdict(result)]
     ['gap', 'ece', 'parts', 'automatic', 'calibrator']
     """
+    findings = _ranking(audit)
     if is_too_small(audit):
-        findings = [_too_small(audit)]
+        findings.append(_too_small(audit))
     else:
-        findings = [_gap(audit), _ece(audit), _parts(audit), _automatic(audit)]
+        findings += [_gap(audit), _ece(audit), _parts(audit), _automatic(audit)]
         if audit.predictions.kind != "confidence":
             findings.append(_calibrator(audit))
         if audit.votes is not None:
@@ -86,6 +89,20 @@ def verdict(audit: Audit) -> list[Finding]:
     if audit.comparison is not None:
         findings.append(_comparison(audit))
     return findings
+
+
+def _ranking(audit: Audit) -> list[Finding]:
+    """What an AUROC that is surely below 1/2 suggests: no network learns that."""
+    if "auroc" not in audit.metrics.index:
+        return []
+    value, low, high = audit.metrics.loc["auroc", ["value", "low", "high"]]
+    if not high < 0.5:
+        return []
+    text = (
+        f"Worse than chance: the AUROC is {percent(value)} (95% interval {percent(low)} to "
+        f"{percent(high)}). Are the classes exchanged, in the columns or in the labels?"
+    )
+    return [Finding("ranking", "bad", text)]
 
 
 def is_too_small(audit: Audit) -> bool:
