@@ -20,6 +20,7 @@ __all__ = [
     "check_number",
     "check_positive",
     "check_seed",
+    "counted",
     "one_line",
 ]
 
@@ -94,6 +95,23 @@ def one_line(error: BaseException, longest: int | None = None) -> str:
     """
     line = " ".join(str(error).split()) or type(error).__name__
     return line if longest is None or len(line) <= longest else f"{line[:longest]} ..."
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """How many there are, in words: the noun has an "s", or is `plural`, unless there is one.
+
+    Parameters
+    ----------
+    count : int
+    noun : str
+    plural : str, optional
+
+    Examples
+    --------
+    >>> counted(1, "blank image"), counted(0, "image"), counted(2, "class", "classes")
+    ('1 blank image', '0 images', '2 classes')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

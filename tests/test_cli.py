@@ -15,6 +15,8 @@ from PIL import Image
 
 from lsplus_tf import cli
 from lsplus_tf.cli import experiments
+from lsplus_tf.datasets.check import check_dataset
+from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import FailedRunsError, InputError
 
 CONFIG = str(DIGITS)
@@ -266,7 +268,7 @@ def test_a_shard_that_is_not_the_last_prints_no_table(call, reproduced, tmp_path
     arguments = ["reproduce", *reproduced.arguments, "--out", str(copy), "--shard", "1/2"]
     code, stdout, _ = call(*arguments)
     assert code == 0
-    assert "1 runs of other shards are not finished" in stdout
+    assert "1 run of other shards is not finished" in stdout
     assert "test split" not in stdout
 
 
@@ -352,7 +354,7 @@ def test_datasets_check(call, refused, tmp_path):
     code, stdout, _ = call("datasets", "check", name, "--out", str(out), columns=80)
     assert code == 1
     assert "identical to another: 1" in stdout
-    assert "1 groups of identical images, 1 of them across splits, 1 across classes" in stdout
+    assert "1 group of identical images, 1 of them across splits, 1 across classes" in stdout
     assert out.read_text().splitlines()[1:] == [
         'identical to another,test,b,test/b/77.png,"same as train/a/0.png (train, a)"'
     ]
@@ -363,7 +365,7 @@ def test_datasets_check(call, refused, tmp_path):
     rows = [line.split(",")[:4] for line in out.read_text().splitlines()[1:]]
     assert ["identical to another", "train", "'=b", "'=b/2.png"] in rows
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[0-9]+")
-    assert "groups, such as patients: 41, with 1 images each\n" in stdout
+    assert "groups, such as patients: 41, with 1 image each\n" in stdout
     assert "group in several splits: none" in stdout
     code, stdout, _ = call("datasets", "check", name, "--group-pattern", "[ab]/")
     assert "groups, such as patients: 2, with 20 to 21 images each\n" in stdout
@@ -422,7 +424,8 @@ def test_a_scaling_is_declared_on_the_command_line(call, refused, tmp_path):
     assert (code, stderr) == (0, "")
     for given, said in (
         ("40,400", "--scaling: expected a key and two numbers, as window=40,400, received 40,400"),
-        ("window=40,x", "--scaling: expected a key and two numbers"),
+        ("window=40,400,3", "--scaling: window: expected two numbers, as [40,400], received 40,"),
+        ("window=40,x", "--scaling: window: expected two numbers"),
         ("windows=40,1", "--scaling: windows: unknown key, did you mean 'window'?"),
         ("range=5", "--scaling: range"),
     ):
@@ -456,7 +459,29 @@ def test_datasets_show(call, refused, tmp_path):
     (tmp_path / "set/a/2.png").write_bytes(b"")
     code, _, stderr = call("datasets", "show", f"folder:{tmp_path / 'set'}", "--out", str(out))
     assert code == 0
-    assert "left out 1 images that cannot be read: a/2.png (" in stderr
+    assert "left out 1 image that cannot be read: a/2.png (" in stderr
+
+
+def test_datasets_show_of_nothing_that_can_be_read(refused, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.new("I;16", (8, 8), 300).save(tmp_path / name / "1.png")
+    said = refused("datasets", "show", f"folder:{tmp_path}", "--out", str(tmp_path / "sheet.png"))
+    assert "drew nothing but 2 images that cannot be read: a/1.png (more than 8 bits" in said
+    assert said.endswith("--scaling, as window=40,400, scales those of more than 8 bits")
+
+
+def test_pillow_does_not_warn_of_bytes_in_a_file_that_it_does_not_name(call, tmp_path):
+    for seed in range(40):
+        write_image(tmp_path / "ab"[seed % 2] / f"{seed}.png", seed)
+    cut = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03"
+    for name in "ab":
+        pixels = np.random.default_rng(ord(name)).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name / "photograph.jpg", exif=cut)
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        check_dataset(list_files(f"folder:{tmp_path}"))
+    code, _, stderr = call("datasets", "check", f"folder:{tmp_path}")
+    assert (code, stderr) == (0, "")
 
 
 def test_datasets_of_a_table_that_leaves_images_out(call, tmp_path):

@@ -87,11 +87,7 @@ def test_every_defect_is_found(sound):
     assert problems(report)[3:] == [
         ("blank", "train/cat/p1-train.png", "an even area"),
         ("alpha channel", "train/dog/p0-train.png", "dropped by dataset.channels"),
-        (
-            "more than 8 bits",
-            "train/dog/p1-train.png",
-            "per channel; no scaling is declared",
-        ),
+        ("more than 8 bits", "train/dog/p1-train.png", "no scaling is declared"),
         ("8 and more bits mixed", "", "36 images of 8 bits, 1 of more"),
         (
             "identical to another",
@@ -413,7 +409,7 @@ def test_examples_are_drawn_by_the_seed(sound):
     ):
         rest = choose_examples(files, split="train", count=10, seed=0)
     assert [len(images) for images in rest.values()] == [10, 8]
-    with pytest.warns(UserWarning, match="left out 1 images"):
+    with pytest.warns(UserWarning, match="left out 1 image"):
         rest = choose_examples(files, split="train", count=10, seed=0, scaling=HALF)
     assert [len(images) for images in rest.values()] == [10, 9]
 

@@ -121,7 +121,7 @@ def test_duplicates_in_a_folder_are_dropped(tmp_path):
         for class_name in ("cat", "dog"):
             save(tmp_path / class_name / f"{i}.png", value=20 * i + (class_name == "dog"))
     (tmp_path / "dog/9.png").write_bytes((tmp_path / "dog/3.png").read_bytes())
-    with pytest.warns(UserWarning, match=r"skipped 1 duplicates: dog/9\.png"):
+    with pytest.warns(UserWarning, match=r"skipped 1 duplicate: dog/9\.png"):
         dataset = load_dataset(f"folder:{tmp_path}", drop=["duplicates"])
     assert len(dataset) == 16
 
@@ -160,7 +160,7 @@ def test_channels(tmp_path):
     assert load_dataset(name, channels=3).image_shape == (4, 5, 3)
     assert load_dataset(name, channels=1).train.images[2, 0, 0, 0] == 50
     save(tmp_path / "train/cat/c.png", mode="LA", value=50)
-    with pytest.raises(InputError, match=r"train/cat/c\.png has an alpha channel \(1 such files\)"):
+    with pytest.raises(InputError, match=r"train/cat/c\.png has an alpha channel \(1 such file\)"):
         load_dataset(name)
     assert load_dataset(name, channels=1).train.images[2, 0, 0, 0] == 50
 
@@ -197,14 +197,14 @@ def test_more_than_8_bits_are_refused_whatever_is_skipped(tmp_path, size):
     name = f"folder:{fill(tmp_path)}"
     save(tmp_path / "val/cat/1.png", mode="I;16", value=300)
     options = {"image_size": size, "channels": 1}
-    remedy = r"val/cat/1\.png has more \(1 such files\); set dataset\.scaling, or convert them to"
+    remedy = r"val/cat/1\.png has more \(1 such file\); set dataset\.scaling, or convert them to"
     for unreadable in ("fail", "skip"):
         with pytest.raises(InputError, match=remedy) as refusal:
             load_dataset(name, unreadable=unreadable, **options)
         assert "unreadable" not in str(refusal.value)
     (tmp_path / "val/cat/0.png").write_bytes(b"")
     with pytest.raises(
-        InputError, match=rf"1 unreadable images: val/cat/0.*unreadable=skip; .*{remedy}"
+        InputError, match=rf"1 unreadable image: val/cat/0.*unreadable=skip; .*{remedy}"
     ):
         load_dataset(name, **options)
     with pytest.raises(InputError, match=remedy) as refusal:

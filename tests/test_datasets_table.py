@@ -173,6 +173,34 @@ def test_rows_without_a_file(tmp_path):
         load_dataset(f"csv:{tmp_path}/nowhere.csv")
 
 
+@pytest.mark.parametrize("kind", ["table", "folder"])
+def test_groups_that_given_splits_tear_apart_are_told(tmp_path, kind):
+    rows = [
+        (f"{part}/{label}/P{i % (4 + 3 * (part == 'test'))}-{i}.png", label, part)
+        for part in ("train", "test")
+        for label in ("cat", "dog")
+        for i in range(4 if part == "train" else 7)
+    ]
+    rows += [(f"validation/{label}/P9-0.png", label, "validation") for label in ("cat", "dog")]
+    for path, *_ in rows:
+        save(tmp_path / path)
+    said = (
+        r"4 groups are in several splits, such as P0 \(train, test\), so that results .* one split"
+    )
+    if kind == "folder":
+        name, options, remedy = f"folder:{tmp_path}", {"group_pattern": r"P\d"}, ""
+    else:
+        lines = [",".join((*row, row[0].split("/")[2][:2])) for row in rows]
+        (tmp_path / "t.csv").write_text("\n".join(["path,label,split,group", *lines]))
+        name, options = f"csv:{tmp_path / 't.csv'}", {}
+        remedy = r", or set dataset\.split_column='', which splits by group"
+    with pytest.warns(UserWarning, match=f"{said}{remedy}$"):
+        load_dataset(name, **options)
+    if kind == "table":  # what the remedy says
+        with warnings.catch_warnings(action="error"):
+            load_dataset(name, split_column="")
+
+
 def test_files_without_a_row(tmp_path):
     name = write(tmp_path, of_classes({"cat": 5, "dog": 5}))
     save(tmp_path / "eel.jpg")
@@ -231,9 +259,9 @@ def test_images_that_cannot_be_used(tmp_path):
     cut = save(tmp_path / "cat.jpg", size=(64, 48)).read_bytes()[:-9]
     (tmp_path / "cat.jpg").unlink()
     (tmp_path / "dog0.png").write_bytes(cut)
-    with pytest.raises(InputError, match=r"1 unreadable images: dog0\.png \(image file is trunc"):
+    with pytest.raises(InputError, match=r"1 unreadable image: dog0\.png \(image file is trunc"):
         load_dataset(name, image_size=4)
-    with pytest.warns(UserWarning, match=r"skipped 1 unreadable images: dog0\.png"):
+    with pytest.warns(UserWarning, match=r"skipped 1 unreadable image: dog0\.png"):
         dataset = load_dataset(name, image_size=4, unreadable="skip")
     assert dataset.skipped == ("dog0.png",)
     assert len(dataset) == 15
@@ -660,7 +688,7 @@ def test_an_even_colour_is_blank(tmp_path):
         save(tmp_path / f"cat{i}.png", i, mode="RGB")
         save(tmp_path / f"dog{i}.png", 10 + i, mode="RGB")
     Image.new("RGB", (5, 4), (250, 10, 10)).save(tmp_path / "dog7.png")
-    with pytest.warns(UserWarning, match=r"skipped 1 blank images: dog7\.png"):
+    with pytest.warns(UserWarning, match=r"skipped 1 blank image: dog7\.png"):
         load_dataset(name, drop=["blank"])
 
 

@@ -184,7 +184,7 @@ def test_files_get_the_probabilities_of_the_run(call, run, scans, tmp_path):
     out = tmp_path / "new" / "predictions.csv"
     code, stdout, stderr = call("predict", run, scans, "--out", out, "--batch-size", 50)
     assert (code, stderr) == (0, "")
-    assert "1 files that are no images are left out" in stdout
+    assert "1 file that is no image is left out" in stdout
     test = run_folder.read_predictions(run, "test")
     rows = rows_of(out)
     assert [row["file"] for row in rows] == [
@@ -233,7 +233,8 @@ def test_unreadable_files_are_named_and_refused_or_skipped(call, run, scans, tmp
     assert (code, stdout) == (2, "")
     assert "5 unreadable images: " in stderr
     assert "colour.png (it is colour, not grey; channels=1 converts it)" in stderr
-    assert "and 2 more; mend them or give --unreadable skip" in stderr
+    assert "and 2 more; give --channels 1 --image-size 8 --scaling window=40,400; " in stderr
+    assert stderr.endswith("mend the others or give --unreadable skip\n")
     assert not out.exists()
     arguments = ("predict", run, folder, "--out", out, "--unreadable", "skip")
     code, stdout, _ = call(*arguments)
@@ -250,6 +251,30 @@ def test_unreadable_files_are_named_and_refused_or_skipped(call, run, scans, tmp
     code, _, stderr = call(*arguments)
     assert code == 2
     assert "none can be read, 5 unreadable images" in stderr
+
+
+def test_all_that_options_mend_is_told_at_once(call, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    inputs = keras.Input((6, 6, 3))
+    outputs = keras.layers.Dense(2)(keras.layers.Flatten()(inputs))
+    keras.Model(inputs, outputs).save(run / run_folder.MODEL)
+    dataset = {"image_size": None, "channels": None, "interpolation": "bilinear"}
+    (run / run_folder.SETTINGS).write_text(json.dumps({"dataset": dataset}))
+    run_folder.write_json(run / run_folder.SUMMARY, {"class_names": ["a", "b"]})
+    for sides in ((6, 6), (7, 5)):
+        (tmp_path / "scans").mkdir(exist_ok=True)
+        deep = np.arange(sides[0] * sides[1], dtype=np.uint16).reshape(sides)
+        Image.fromarray(deep).save(tmp_path / f"scans/{sides[0]}.png")
+    arguments = ("predict", run, tmp_path / "scans", "--out", tmp_path / "p.csv")
+    options = ("--channels", 3, "--image-size", 6, "--scaling", "window=40,400")
+    for more in ((), ("--unreadable", "skip")):
+        code, _, stderr = call(*arguments, *more)
+        assert code == 2
+        assert "6.png (it is grey, not colour; channels=3 converts it; more than 8 bits" in stderr
+        assert stderr.endswith(f"; give {' '.join(map(str, options))}\n")
+    code, stdout, _ = call(*arguments, *options)
+    assert (code, stdout.startswith("2 images: ")) == (0, True)
 
 
 def test_images_are_stretched_as_in_training(tmp_path):
@@ -454,7 +479,7 @@ def test_one_model_that_gives_calibrated_probabilities(call, run, temperature, t
     for out in (tmp_path / "served", tmp_path / "one.keras"):
         code, stdout, _ = call("export", run, "--calibrator", temperature, "--out", out)
         assert code == 0
-        assert "8x8 pixels of 1 channels, 0..255, to probabilities of 0, 1, " in stdout
+        assert "8x8 pixels of 1 channel, 0..255, to probabilities of 0, 1, " in stdout
     description = json.loads((tmp_path / "served/assets.extra/lsplus_tf.json").read_text())
     assert description["class_names"] == [str(k) for k in range(10)]
     assert description["image_shape"] == [8, 8, 1]

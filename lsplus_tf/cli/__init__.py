@@ -74,6 +74,8 @@ def main() -> None:
     pipeline may rely on it.
     """
     warnings.showwarning = _print_warning  # type: ignore[assignment]
+    # Of odd bytes in a file that is read all the same: they do not say in which.
+    warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
     try:
         app()
     except (InputError, OSError, FailedRunsError) as error:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import DataDir, ScalingOption, scaling, with_listing
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from lsplus_tf.datasets.base import ImageDataset
     from lsplus_tf.datasets.check import CheckReport
     from lsplus_tf.datasets.file_list import FileList
+
+_NAMED = 3
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -107,7 +109,9 @@ def check_dataset(
             scaling=declared,
             on_image=lambda: progress.advance(task),
         )
-    _print_check(console, dataset, report, official)
+    _print_counts(console, dataset.name, report, official)
+    _print_images(console, report)
+    _print_problems(console, dataset, report, official)
     if out is not None:
         write_csv(report.table, out, argument="--out")
         _print_written(console, out)
@@ -191,22 +195,16 @@ def _official_sizes(name: str, data_dir: Path | None) -> Mapping[str, int]:
     return next((i.sizes for i in available_datasets(data_dir) if i.name == name), {})
 
 
-def _print_check(
-    console: Console,
-    dataset: FileList | ImageDataset,
-    report: CheckReport,
-    official: Mapping[str, int],
-) -> None:
-    from lsplus_tf.config import CSV_PREFIX
-    from lsplus_tf.datasets import check
-    from lsplus_tf.datasets.file_list import FileList
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
 
+
+def _print_counts(
+    console: Console, name: str, report: CheckReport, official: Mapping[str, int]
+) -> None:
+    """Images of each class and split, and what is known of the splits."""
     counts = report.counts
-    console.print(
-        f"[bold]{escape(dataset.name)}[/]  {len(report.images)} images",
-        highlight=False,
-        soft_wrap=True,
-    )
+    _say(console, f"[bold]{escape(name)}[/]  {counted(len(report.images), 'image')}")
     table = Table()
     table.add_column("class", overflow="fold")
     for split in counts.columns:
@@ -218,26 +216,43 @@ def _print_check(
     console.print(table)
     if official:
         expected = ", ".join(f"{number} {split}" for split, number in official.items())
-        console.print(f"official: {expected}", highlight=False)
+        _say(console, f"official: {expected}")
     carved = [part for part in ("validation", "test") if part not in counts.columns]
     if carved:
-        console.print(
-            f"split off from train when the images are loaded: {', '.join(carved)}",
-            highlight=False,
-        )
-    groups = report.group_sizes
-    console.print(_describe_groups(groups), highlight=False)
+        _say(console, f"split off from train when the images are loaded: {', '.join(carved)}")
+    _say(console, _describe_groups(report.group_sizes))
+
+
+def _print_images(console: Console, report: CheckReport) -> None:
+    """Sizes and channels of the images."""
     sizes = report.sizes.most_common()
-    shown = ", ".join(f"{w}x{h} ({count})" for (w, h), count in sizes[:3])
-    more = f" and {len(sizes) - 3} others" if len(sizes) > 3 else ""
+    shown = ", ".join(f"{w}x{h} ({count})" for (w, h), count in sizes[:_NAMED])
+    more = f" and {counted(len(sizes) - _NAMED, 'other')}" if len(sizes) > _NAMED else ""
     needs = " (training needs dataset.image_size)" if len(sizes) > 1 else ""
-    console.print(f"width x height: {shown}{more}{needs}", highlight=False, soft_wrap=True)
+    _say(console, f"width x height: {shown}{more}{needs}")
     colours = ", ".join(f"{kind} ({count})" for kind, count in report.colours.most_common())
     needs = " (training needs dataset.channels: 1 or 3)" if len(report.colours) > 1 else ""
-    console.print(f"channels: {colours}{needs}\n", highlight=False, soft_wrap=True)
+    _say(console, f"channels: {colours}{needs}\n")
+
+
+def _print_problems(
+    console: Console,
+    dataset: FileList | ImageDataset,
+    report: CheckReport,
+    official: Mapping[str, int],
+) -> None:
+    """Each kind of problem: how many, what a training does of it, and the first few."""
+    from lsplus_tf.config import CSV_PREFIX
+    from lsplus_tf.datasets import check
+    from lsplus_tf.datasets.file_list import FileList
+
     is_table = dataset.name.startswith(CSV_PREFIX)
+    of_files = isinstance(dataset, FileList)
+    consequences = dict(check.CONSEQUENCES if of_files else check.CONSEQUENCES_OF_ARRAYS)
+    if not is_table:
+        del consequences[check.UNLISTED]
     applies = {
-        check.SHARED_GROUP: not groups.empty,
+        check.SHARED_GROUP: not report.group_sizes.empty,
         check.UNLISTED: is_table,
         check.COUNT: bool(official),
         **dict.fromkeys(check.TOLD_IF_FOUND, False),
@@ -248,36 +263,38 @@ def _print_check(
         if not found and not within and not applies.get(kind, True):
             continue
         count = f"[red]{len(found)}[/]" if found else "[green]none[/]"
-        consequence = ""
-        if found and isinstance(dataset, FileList) and (kind != check.UNLISTED or is_table):
-            consequence = check.CONSEQUENCES.get(kind, "")
-        said = f" ({escape(consequence)})" if consequence else ""
-        console.print(f"{kind}: {count}{said}", highlight=False, soft_wrap=True)
+        consequence = consequences.get(kind) if found else None
+        _say(console, f"{kind}: {count}" + (f" ({escape(consequence)})" if consequence else ""))
         if kind == check.IDENTICAL and found:
-            console.print(
-                f"  {len(report.identical)} groups of identical images, "
-                f"{report.identical_across('split')} of them across splits, "
-                f"{report.identical_across('class_name')} across classes",
-                highlight=False,
-            )
+            _print_copies(console, report)
         if kind == check.NEAR and found:
-            console.print(
-                f"  {report.near_across_splits} pairs across splits, "
-                f"{report.near_across_classes} across classes",
-                highlight=False,
-            )
-        for problem in found[:3]:
+            _print_near_copies(console, report)
+        for problem in found[:_NAMED]:
             where = f"{problem.file}: " if problem.file else ""
-            console.print(f"  {escape(where + problem.detail)}", highlight=False, soft_wrap=True)
-        if len(found) > 3:
-            console.print(f"  and {len(found) - 3} more", highlight=False)
+            _say(console, f"  {escape(where + problem.detail)}")
+        if len(found) > _NAMED:
+            _say(console, f"  and {len(found) - _NAMED} more")
         if within:
-            console.print(
-                f"  {within} more pairs of near copies within a split and class, which are no "
-                "problem unless a split is still to be split off",
-                highlight=False,
-                soft_wrap=True,
+            pairs = counted(within, "more pair")
+            _say(
+                console,
+                f"  {pairs} of near copies within a split and class: no problem, unless a split is "
+                "still to be split off",
             )
+
+
+def _print_copies(console: Console, report: CheckReport) -> None:
+    groups = counted(len(report.identical), "group")
+    _say(
+        console,
+        f"  {groups} of identical images, {report.identical_across('split')} of them across "
+        f"splits, {report.identical_across('class_name')} across classes",
+    )
+
+
+def _print_near_copies(console: Console, report: CheckReport) -> None:
+    pairs = counted(report.near_across_splits, "pair")
+    _say(console, f"  {pairs} across splits, {report.near_across_classes} across classes")
 
 
 def _describe_groups(sizes: pd.Series) -> str:
@@ -286,4 +303,5 @@ def _describe_groups(sizes: pd.Series) -> str:
         return "groups, such as patients: none declared"
     low, high = sizes.min(), sizes.max()
     each = f"{low} to {high}" if low < high else f"{low}"
-    return f"groups, such as patients: {len(sizes)}, with {each} images each"
+    images = "image" if high == 1 else "images"
+    return f"groups, such as patients: {len(sizes)}, with {each} {images} each"

@@ -30,7 +30,7 @@ from lsplus_tf.cli.options import (
     names,
     scaling,
 )
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
@@ -108,7 +108,7 @@ def calibrate(
     calibrator = kind().fit(predictions)
     console = terminal()
     console.print(
-        f"[bold]{escape(str(file))}[/]  {len(predictions)} cases, "
+        f"[bold]{escape(str(file))}[/]  {counted(len(predictions), 'case')}, "
         f"{len(predictions.class_names)} classes",
         highlight=False,
         soft_wrap=True,
@@ -209,7 +209,8 @@ def predict(
         deployment.check_calibrator(trained, fitted)
     console = terminal()
     if others:
-        console.print(f"{others} files that are no images are left out", highlight=False)
+        left_out = counted(others, "file that is no image is", "files that are no images are")
+        console.print(f"{left_out} left out", highlight=False)
     written = _Written(trained.class_names, abstain_below)
     _write_predictions(trained, found, fitted, out, written, batch_size, unreadable, console)
     console.print(written.summary(), highlight=False, soft_wrap=True, markup=False)
@@ -246,7 +247,7 @@ def export(
         deployment.export(trained, fitted, out)
     height, width, channels = trained.image_shape
     terminal().print(
-        f"{width}x{height} pixels of {channels} channels, 0..255, to probabilities of "
+        f"{width}x{height} pixels of {counted(channels, 'channel')}, 0..255, to probabilities of "
         f"{', '.join(trained.class_names)}\nWritten: {files.shown(path)}",
         highlight=False,
         soft_wrap=True,
@@ -353,6 +354,7 @@ class _Written:
         self.predicted: Counter[str] = Counter()
         self.abstained = 0
         self.unreadable: dict[Path, str] = {}
+        self.remedies: dict[Path, list[str]] = {}
 
     @property
     def headings(self) -> list[str]:
@@ -376,7 +378,7 @@ class _Written:
     def summary(self) -> str:
         total = self.predicted.total()
         each = ", ".join(f"{self.predicted[name]} {name}" for name in self.class_names)
-        lines = [f"{total} images: {each}"]
+        lines = [f"{counted(total, 'image')}: {each}"]
         if self.abstain_below > 0:
             share = self.abstained / total if total else 0.0
             lines.append(
@@ -391,7 +393,18 @@ class _Written:
         shown = [f"{file} ({why})" for file, why in list(self.unreadable.items())[:_NAMED]]
         more = len(self.unreadable) - len(shown)
         listed = "; ".join(shown) + (f"; and {more} more" if more else "")
-        return f"{len(self.unreadable)} unreadable images: {listed}"
+        return f"{counted(len(self.unreadable), 'unreadable image')}: {listed}"
+
+    def what_mends(self) -> str:
+        """The options that would read unreadable files, and what to do with the others."""
+        remedies = {remedy for of_file in self.remedies.values() for remedy in of_file}
+        pairs = (remedy.partition("=") for remedy in sorted(remedies))
+        options = " ".join(f"--{key.replace('_', '-')} {value}" for key, _, value in pairs)
+        said = [f"give {options}"] if options else []
+        if len(self.remedies) < len(self.unreadable):
+            others = "the others" if options else "them"
+            said.append(f"mend {others} or give --unreadable skip")
+        return "; ".join(said)
 
 
 def _write_predictions(
@@ -427,13 +440,13 @@ def _write_predictions(
                 if batch.predictions is not None:
                     writer.writerows(written.rows(batch.predictions))
                 written.unreadable |= batch.unreadable
+                written.remedies |= batch.remedies
                 progress.advance(task, batch.size)
         if written.unreadable and unreadable == "fail":
-            raise InputError(
-                f"images: {written.named_unreadable()}; mend them or give --unreadable skip"
-            )
+            raise InputError(f"images: {written.named_unreadable()}; {written.what_mends()}")
         if not written.predicted:
-            raise InputError(f"images: none can be read, {written.named_unreadable()}")
+            more = f"; {written.what_mends()}" if written.remedies else ""
+            raise InputError(f"images: none can be read, {written.named_unreadable()}{more}")
 
 
 def _open(model: Path, **options: Any) -> TrainedModel:

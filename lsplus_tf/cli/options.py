@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lsplus_tf.errors import InputError
-
 if TYPE_CHECKING:
     from lsplus_tf.config import Scaling
 
@@ -267,13 +265,4 @@ def scaling(text: str | None) -> Scaling | None:
     """The scaling that --scaling declares."""
     from lsplus_tf.config import Scaling, checked
 
-    if text is None:
-        return None
-    key, _, numbers = text.partition("=")
-    try:
-        values = [float(number) for number in numbers.split(",")]
-    except ValueError as error:
-        raise InputError(
-            f"--scaling: expected a key and two numbers, as window=40,400, received {text}"
-        ) from error
-    return checked(Scaling, {key.strip(): values}, "--scaling")
+    return None if text is None else checked(Scaling, text, "--scaling")

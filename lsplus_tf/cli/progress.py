@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Column
 
 from lsplus_tf.datasets import ImageDataset
+from lsplus_tf.errors import counted
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run
 
@@ -81,7 +82,8 @@ class TerminalProgress(Observer):
         self._epochs = epochs
         self._numbers = {run: i + 1 for i, run in enumerate(missing)}
         self._console.print(
-            f"{len(missing)} runs to make, {len(finished)} already finished.", highlight=False
+            f"{counted(len(missing), 'run')} to make, {len(finished)} already finished.",
+            highlight=False,
         )
         self._progress.update(self._task, visible=bool(missing))
         self._show()

@@ -6,6 +6,7 @@ fields as its arguments, and their descriptions are its documentation as well as
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,22 @@ class Scaling(Settings):
         default=None, description="the limits are these percentiles of each image's own values"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _two_numbers(cls, given: Any) -> Any:
+        """Also as text, as command lines have it: window=40,400, and only the numbers of a key."""
+        if isinstance(given, str):
+            key, is_given, numbers = given.partition("=")
+            if not is_given:
+                raise ValueError(
+                    f"expected a key and two numbers, as window=40,400, received {given}"
+                )
+            given = {key.strip(): numbers}
+        if not isinstance(given, dict):
+            return given
+        known = {key: given[key] for key in given if key in Scaling.model_fields}
+        return given | {key: _listed(key, value) for key, value in known.items()}
+
     @model_validator(mode="after")
     def _says_one_thing(self) -> Scaling:
         given = [key for key in Scaling.model_fields if getattr(self, key) is not None]
@@ -66,6 +83,17 @@ class Scaling(Settings):
             centre, width = self.window
             return centre - width / 2, centre + width / 2
         return self.range
+
+
+def _listed(key: str, given: Any) -> Any:
+    """Two numbers, or what is given for them, as a list: text becomes one."""
+    listed = given
+    if isinstance(given, str):
+        with contextlib.suppress(ValueError):
+            listed = [float(number) for number in given.strip("[] ").split(",")]
+    if given is not None and not (isinstance(listed, list | tuple) and len(listed) == 2):
+        raise ValueError(f"{key}: expected two numbers, as [40,400], received {given}")
+    return listed
 
 
 class Phantom(Settings):

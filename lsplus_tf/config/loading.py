@@ -224,7 +224,8 @@ def _complaints(error: ValidationError, whole: type[Settings]) -> list[str]:
             )
         elif mistake["type"] == "value_error":
             text = mistake["msg"].removeprefix("Value error, ")
-            phrases.append(text if where == "config" else f"{where}.{text}")
+            joint = "." if re.match(r"[\w.]+:", text) else ": "  # it may begin with a key
+            phrases.append(text if where == "config" else f"{where}{joint}{text}")
         else:
             received = "" if mistake["type"] == "missing" else f", received {mistake['input']!r}"
             phrases.append(f"{where}: {_expected(mistake)}{received}")

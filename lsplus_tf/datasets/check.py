@@ -25,8 +25,7 @@ from lsplus_tf.datasets.defects import (
 from lsplus_tf.datasets.file_list import FileList, listed_splits
 from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import (
-    DEEP_COLOUR,
-    MORE_THAN_8_BITS,
+    NEVER_SCALED,
     READ_ERRORS,
     Header,
     ImageFiles,
@@ -37,7 +36,7 @@ from lsplus_tf.datasets.images import for_each, to_pillow
 from lsplus_tf.datasets.labels_file import image_files_beside
 from lsplus_tf.datasets.near_copies import Bits, near_pairs, perceptual_hash, thumbnail
 from lsplus_tf.datasets.splitting import PARTS, complete_splits
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, counted, one_line
 
 # What a check looks for, in the order of its report.
 ONE_CLASS = "fewer than two classes"
@@ -51,6 +50,7 @@ MASKS = "mask beside its image"
 BLANK = "blank"
 ALPHA = "alpha channel"
 DEEP = "more than 8 bits"
+UNSCALABLE = "more than 8 bits, never scaled"
 MIXED = "8 and more bits mixed"
 IDENTICAL = "identical to another"
 NEAR = "near copy of another"
@@ -59,11 +59,11 @@ UNLISTED = "image without a row"
 COUNT = "other than the official number"
 KINDS = (
     *(ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING),
-    *(UNREADABLE, MASKS, BLANK, ALPHA, DEEP, MIXED),
+    *(UNREADABLE, MASKS, BLANK, ALPHA, DEEP, UNSCALABLE, MIXED),
     *(IDENTICAL, NEAR, SHARED_GROUP, UNLISTED, COUNT),
 )
 # Nothing is said of these where they are not found.
-TOLD_IF_FOUND = (ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING, MASKS, MIXED)
+TOLD_IF_FOUND = (ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING, MASKS, UNSCALABLE, MIXED)
 COLUMNS = ["problem", "split", "class", "file", "detail"]
 # What a training with these image files does, and what to do about it.
 CONSEQUENCES = {
@@ -78,15 +78,16 @@ CONSEQUENCES = {
     BLANK: "used as they are, unless dataset.drop=[blank]",
     ALPHA: "training needs dataset.channels: 1 or 3, which drops it",
     DEEP: "training stops: set dataset.scaling (here --scaling), or convert them to 8 bits",
+    UNSCALABLE: "training stops: convert them to 8 bits",
     MIXED: "only those of more than 8 bits are scaled: is a value the same in both?",
     IDENTICAL: "used as they are, unless dataset.drop=[duplicates]",
     NEAR: "used as they are: look at them, and keep one of each, or all in one split",
+    SHARED_GROUP: "used as they are, and tests look too good: put each into one split, as "
+    "dataset.split_column='' does for a table",
     UNLISTED: "training stops: add them or set dataset.unlisted=ignore",
 }
-_DEEP = {
-    MORE_THAN_8_BITS: "per channel; no scaling is declared",
-    DEEP_COLOUR: "per channel, of colour, which cannot be scaled: convert it",
-}
+# Of arrays, where no key of the config leaves any out.
+CONSEQUENCES_OF_ARRAYS = CONSEQUENCES | dict.fromkeys((BLANK, IDENTICAL), "used as they are")
 # Images of fewer pixels along a side are not compared for being near copies: too little is seen.
 SMALLEST_COMPARED = 32
 _THUMBNAILS = 4096  # that are kept at a time
@@ -317,9 +318,14 @@ def _look_at(whole: Whole, scaling: Scaling | None) -> tuple[_Look, Image.Image]
     found = {
         BLANK: "an even area" if blank and too_deep is None else "",
         ALPHA: "dropped by dataset.channels" if header.alpha else "",
-        DEEP: "" if too_deep is None else _DEEP[too_deep],
     }
+    if too_deep == NEVER_SCALED:
+        found[UNSCALABLE] = "only grey PNG, TIFF and DICOM files are"
+    elif too_deep is not None:
+        found[DEEP] = "no scaling is declared"
     wrong = tuple((kind, detail) for kind, detail in found.items() if detail)
+    if not whole.comparable:
+        return _Look(header, wrong=wrong), small
     compared = not blank and min(header.size) >= SMALLEST_COMPARED
     return _Look(header, hash((header.size, small.tobytes())), compared, wrong), small
 
@@ -392,7 +398,7 @@ def _unlike_counts(
                 problems.append(Problem(ABSENT, part, class_name, "", detail))
     for part, of_part in counts.items():
         if of_part.sum() < FEW_OF_EACH_CLASS * len(class_names):
-            detail = f"{of_part.sum()} images of {len(class_names)} classes in {part}"
+            detail = f"{counted(of_part.sum(), 'image')} of {len(class_names)} classes in {part}"
             problems.append(Problem(FEW, part, "", "", detail))
     return problems
 
@@ -401,7 +407,11 @@ def _mixed_depths(headers: list[Header]) -> list[Problem]:
     deep = sum(header.deep for header in headers)
     if not 0 < deep < len(headers):
         return []
-    return [Problem(MIXED, "", "", "", f"{len(headers) - deep} images of 8 bits, {deep} of more")]
+    return [
+        Problem(
+            MIXED, "", "", "", f"{counted(len(headers) - deep, 'image')} of 8 bits, {deep} of more"
+        )
+    ]
 
 
 @dataclass(frozen=True)
@@ -492,7 +502,7 @@ def _wrong_counts(counts: pd.DataFrame, official: Mapping[str, int]) -> list[Pro
     if set(found) != set(official):
         found, official = {"all": sum(found.values())}, {"all": sum(official.values())}
     return [
-        Problem(COUNT, part, "", "", f"{found[part]} images, officially {number}")
+        Problem(COUNT, part, "", "", f"{counted(found[part], 'image')}, officially {number}")
         for part, number in official.items()
         if found[part] != number
     ]

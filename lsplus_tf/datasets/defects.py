@@ -77,11 +77,14 @@ def drop_defects(
     return kept, dropped
 
 
-def pixel_digest(whole: Whole) -> bytes:
+def pixel_digest(whole: Whole) -> bytes | None:
     """The same of two images if, and in practice only if, they have the same pixels, upright.
 
-    Grey and colour are compared as colour, without alpha; more than 8 bits by their values.
+    Grey and colour are compared as colour, without alpha; more than 8 bits by their values. None of
+    an image whose values Pillow does not give.
     """
+    if not whole.comparable:
+        return None
     if whole.values is None:
         pixels, kind = whole.picture.convert("RGB").tobytes(), whole.picture.size
     else:

@@ -12,7 +12,7 @@ from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.file_list import FileList, first_few
 from lsplus_tf.datasets.image_files import MORE_THAN_8_BITS, READ_ERRORS, decode
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, counted, one_line
 
 Images = list[npt.NDArray[np.uint8]]
 
@@ -49,7 +49,8 @@ def choose_examples(
     Raises
     ------
     InputError
-        If there is no such split, or there are DICOM files and no pydicom.
+        If there is no such split, nothing that was drawn can be read, or there are DICOM files and
+        no pydicom.
     """
     if isinstance(dataset, FileList):
         dicom.check_installed(dataset.ids.tolist())
@@ -65,6 +66,7 @@ def choose_examples(
     rng = np.random.default_rng(seed)
     examples: dict[str, Images] = {}
     unreadable: list[str] = []
+    deep = False
     for label, class_name in enumerate(dataset.class_names):
         members = places[labels == label]
         drawn = np.sort(rng.permutation(members)[:count])
@@ -75,14 +77,16 @@ def choose_examples(
             except READ_ERRORS as error:
                 assert isinstance(dataset, FileList)
                 why = one_line(error)
-                more = "; scaling scales it" if why == MORE_THAN_8_BITS else ""
-                unreadable.append(f"{dataset.ids[index]} ({why}{more})")
+                deep = deep or why == MORE_THAN_8_BITS
+                unreadable.append(f"{dataset.ids[index]} ({why})")
     if unreadable:
-        warnings.warn(
-            f"{dataset.name}: left out {len(unreadable)} images that cannot be read: "
-            f"{first_few(unreadable)}",
-            stacklevel=2,
+        left_out = f"{counted(len(unreadable), 'image')} that cannot be read: " + first_few(
+            unreadable
         )
+        remedy = "; --scaling, as window=40,400, scales those of more than 8 bits" if deep else ""
+        if not any(examples.values()):
+            raise InputError(f"{dataset.name}: drew nothing but {left_out}{remedy}")
+        warnings.warn(f"{dataset.name}: left out {left_out}{remedy}", stacklevel=2)
     return examples
 
 

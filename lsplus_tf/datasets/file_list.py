@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.config import Dataset, Scaling
+from lsplus_tf.config import CSV_PREFIX, Dataset, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import drop_defects
@@ -25,8 +25,8 @@ from lsplus_tf.datasets.image_cache import (
     on_disk,
 )
 from lsplus_tf.datasets.image_files import (
-    DEEP_COLOUR,
     MORE_THAN_8_BITS,
+    NEVER_SCALED,
     READ_ERRORS,
     Header,
     ImageFiles,
@@ -34,16 +34,16 @@ from lsplus_tf.datasets.image_files import (
 )
 from lsplus_tf.datasets.images import check_memory, for_each
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_class
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, counted, one_line
 from lsplus_tf.files import expanded
 
 _NAMED = 3
 # What is skipped, in words.
 _SAID = {
-    "blank": "blank images",
-    "duplicates": "duplicates",
-    "masks": "masks",
-    "unreadable": "unreadable images",
+    "blank": "blank image",
+    "duplicates": "duplicate",
+    "masks": "mask",
+    "unreadable": "unreadable image",
 }
 
 
@@ -124,11 +124,13 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
     if "masks" not in settings.drop and (
         masks := masks_beside(files.ids.tolist(), files.labels.tolist())
     ):
+        many = counted(len(masks), "image looks like a mask", "images look like masks")
         warnings.warn(
-            f"{files.name}: {len(masks)} images look like masks of others, such as "
-            f"{files.ids[masks[0]]}, and are used as images; dataset.drop=[masks] leaves them out",
+            f"{files.name}: {many} of others, such as {files.ids[masks[0]]}: used as images, "
+            "unless dataset.drop=[masks]",
             stacklevel=3,
         )
+    _warn_of_shared_groups(files)
     broken: dict[str, str] = {}
     headers: dict[str, Header] = {}
     skip = settings.unreadable == "skip"
@@ -157,12 +159,31 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             warnings.warn(
-                f"{files.name}: skipped {len(names)} {_SAID[what]}: "
+                f"{files.name}: skipped {counted(len(names), _SAID[what])}: "
                 f"{', '.join(names[:_NAMED])}{more}",
                 stacklevel=3,
             )
     skipped = (*(name for names in dropped.values() for name in names), *broken)
     return ImageDataset(files.name, files.class_names, **splits, skipped=skipped)
+
+
+def _warn_of_shared_groups(files: FileList) -> None:
+    """Warn of groups that the given splits tear apart; where splits are split off none is."""
+    if files.groups is None:
+        return
+    parts: dict[str, set[str]] = defaultdict(set)
+    for group, part in zip(files.groups.tolist(), files.parts.tolist(), strict=True):
+        parts[group].add(part)
+    shared = [group for group, of_group in parts.items() if len(of_group) > 1]
+    if shared:
+        where = ", ".join(part for part in PARTS if part in parts[shared[0]])
+        table = files.name.startswith(CSV_PREFIX)
+        warnings.warn(
+            f"{files.name}: {counted(len(shared), 'group is', 'groups are')} in several splits, "
+            f"such as {shared[0]} ({where}), so that results look too good: put each into one split"
+            + (", or set dataset.split_column='', which splits by group" if table else ""),
+            stacklevel=4,
+        )
 
 
 def listed_splits(
@@ -221,15 +242,16 @@ def _decide_shape(name: str, headers: dict[str, Header], settings: Dataset) -> t
         alpha = [key for key, header in headers.items() if header.alpha]
         if alpha:
             raise InputError(
-                f"{name}: {alpha[0]} has an alpha channel ({len(alpha)} such files); "
+                f"{name}: {alpha[0]} has an alpha channel ({counted(len(alpha), 'such file')}); "
                 "set dataset.channels to 1 or 3 to drop it"
             )
         grey = [key for key, header in headers.items() if header.grey]
         colour = [key for key, header in headers.items() if not header.grey]
         if grey and colour:
             raise InputError(
-                f"{name}: {len(grey)} grey images ({grey[0]}) and {len(colour)} colour images "
-                f"({colour[0]}); set dataset.channels to 1 or 3"
+                f"{name}: {counted(len(grey), 'grey image')} ({grey[0]}) and "
+                f"{counted(len(colour), 'colour image')} ({colour[0]}); "
+                "set dataset.channels to 1 or 3"
             )
         channels = 3 if colour else 1
     if settings.image_size is not None:
@@ -299,23 +321,23 @@ def first_few(damaged: Sequence[str]) -> str:
 
 def _refuse(broken: dict[str, str], settings: Dataset, name: str) -> None:
     """Raise an error for files that may not be left out."""
-    too_deep = (MORE_THAN_8_BITS, DEEP_COLOUR)
+    too_deep = (MORE_THAN_8_BITS, NEVER_SCALED)
     damaged = [f"{key} ({why})" for key, why in broken.items() if why not in too_deep]
     said = []
     if damaged and settings.unreadable == "fail":
         said.append(
-            f"{len(damaged)} unreadable images: {first_few(damaged)}; "
+            f"{counted(len(damaged), 'unreadable image')}: {first_few(damaged)}; "
             "mend them or set dataset.unreadable=skip"
         )
     for reason, remedy in (
         (MORE_THAN_8_BITS, "set dataset.scaling, or convert them to 8 bits"),
-        (DEEP_COLOUR, "convert them to 8 bits"),
+        (NEVER_SCALED, "convert them to 8 bits"),
     ):
         deep = [key for key, why in broken.items() if why == reason]
         if deep:
             said.append(
-                f"expected 8 bits per channel, {deep[0]} has more ({len(deep)} such files); "
-                f"{remedy}"
+                f"expected 8 bits per channel, {deep[0]} has more "
+                f"({counted(len(deep), 'such file')}); {remedy}"
             )
     if said:
         raise InputError(f"{name}: {'; '.join(said)}")

@@ -28,7 +28,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Why such a file is not read. It is a sound image: dropping it would lose data.
 MORE_THAN_8_BITS = "more than 8 bits per channel"
-DEEP_COLOUR = "more than 8 bits per channel, scaled only of grey PNG, TIFF and DICOM files"
+NEVER_SCALED = "more than 8 bits per channel, scaled only of grey PNG, TIFF and DICOM files"
 GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_GREY = "IF"  # what the names of such modes begin with
 # EXIF orientations that turn the image by a quarter, so that width and height change places.
@@ -71,6 +71,11 @@ class Whole:
     header: Header
     picture: Image.Image
     values: npt.NDArray[np.float64] | None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether all that the file shows is here: of what is never scaled, bits are missing."""
+        return self.values is not None or not self.header.deep
 
 
 def read_header(path: Path, *, size_matters: bool) -> Header:
@@ -322,5 +327,5 @@ def _too_deep(deep: bool, scalable: bool, scaling: Scaling | None) -> str | None
     if not deep:
         return None
     if not scalable:
-        return DEEP_COLOUR
+        return NEVER_SCALED
     return MORE_THAN_8_BITS if scaling is None else None

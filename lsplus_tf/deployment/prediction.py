@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lsplus_tf.datasets.image_files import (
     MORE_THAN_8_BITS,
     READ_ERRORS,
     SUFFIXES,
+    Header,
     ImageFiles,
     read_header,
 )
@@ -40,6 +41,8 @@ class PredictedBatch:
     unreadable : dict of Path to str
     size : int
         Files in the batch.
+    remedies : dict of Path to list of str
+        Options of `open_model` that make an unreadable file readable, such as "channels=3".
 
     Examples
     --------
@@ -52,6 +55,7 @@ class PredictedBatch:
     predictions: Predictions | None
     unreadable: dict[Path, str]
     size: int
+    remedies: dict[Path, list[str]] = field(default_factory=dict)
 
 
 def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
@@ -150,18 +154,31 @@ def predict_files(
         check_calibrator(trained, calibrator)
     dicom.check_installed(map(str, files))
     failed = False
-    for read, pixels, unreadable in _decoded(trained, files, batch_size):
-        failed = failed or (stop_at_unreadable and bool(unreadable))
+    for read, pixels, unread in _decoded(trained, files, batch_size):
+        failed = failed or (stop_at_unreadable and bool(unread))
         predictions = None
         if read and not failed:
             outputs = np.asarray(trained.model.predict_on_batch(pixels.astype(np.float32)))
             predictions = _predictions(outputs, read, trained, calibrator)
-        yield PredictedBatch(predictions, unreadable, len(read) + len(unreadable))
+        yield PredictedBatch(
+            predictions,
+            {file: each.why for file, each in unread.items()},
+            len(read) + len(unread),
+            {file: each.remedies for file, each in unread.items() if each.remedies},
+        )
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """Why a file could not be read, and what of `open_model` would help."""
+
+    why: str
+    remedies: list[str]
 
 
 def _decoded(
     trained: TrainedModel, files: Sequence[Path], batch_size: int
-) -> Iterator[tuple[list[Path], NDArray[np.uint8], dict[Path, str]]]:
+) -> Iterator[tuple[list[Path], NDArray[np.uint8], dict[Path, _Unread]]]:
     """Batches of what could be read, its pixels (M, H, W, C), and why the rest could not."""
     height, width, channels = trained.image_shape
     images = ImageFiles(
@@ -173,20 +190,19 @@ def _decoded(
         scaling=trained.scaling,
     )
 
-    def decode(index: int) -> NDArray[np.uint8] | str:
+    def decode(index: int) -> NDArray[np.uint8] | _Unread:
         try:
-            if not trained.convert:
-                _refuse_other_channels(files[index], channels)
+            header = read_header(files[index], size_matters=not trained.resize)
+            unlike = _unlike_training(header, trained)
+            if unlike:
+                return _Unread("; ".join(unlike.values()), list(unlike))
             return images.decode_one(index)
         except READ_ERRORS as error:
-            why = one_line(error)
-            return (
-                f"{why}; scaling, as window=40,400, scales it" if why == MORE_THAN_8_BITS else why
-            )
+            return _Unread(one_line(error), [])
 
     starts = range(0, len(files), batch_size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        batches: dict[int, list[Future[NDArray[np.uint8] | str]]] = {}
+        batches: dict[int, list[Future[NDArray[np.uint8] | _Unread]]] = {}
         for start in starts:
             for ahead in starts[start // batch_size :][:_PREPARED]:
                 if ahead not in batches:
@@ -194,22 +210,34 @@ def _decoded(
                     batches[ahead] = [pool.submit(decode, i) for i in range(ahead, stop)]
             results = [future.result() for future in batches.pop(start)]
             of_batch = list(zip(files[start : start + batch_size], results, strict=True))
-            pixels = [image for _, image in of_batch if not isinstance(image, str)]
+            pixels = [image for _, image in of_batch if not isinstance(image, _Unread)]
             yield (
-                [file for file, image in of_batch if not isinstance(image, str)],
+                [file for file, image in of_batch if not isinstance(image, _Unread)],
                 np.stack(pixels) if pixels else np.empty((0, height, width, channels), np.uint8),
-                {file: why for file, why in of_batch if isinstance(why, str)},
+                {file: unread for file, unread in of_batch if isinstance(unread, _Unread)},
             )
 
 
-def _refuse_other_channels(file: Path, channels: int) -> None:
-    """Raise ValueError for an image that the training, without a conversion, would not have had."""
-    header = read_header(file, size_matters=False)
-    if header.alpha:
-        raise ValueError(f"it has an alpha channel; channels={channels} drops it")
-    if header.grey != (channels == 1):
-        kinds = ("grey", "colour") if header.grey else ("colour", "grey")
-        raise ValueError(f"it is {kinds[0]}, not {kinds[1]}; channels={channels} converts it")
+def _unlike_training(header: Header, trained: TrainedModel) -> dict[str, str]:
+    """Why the training would not have had an image, by the option that gets over it."""
+    height, width, channels = trained.image_shape
+    unlike = {}
+    if not trained.convert and header.alpha:
+        option = f"channels={channels}"
+        unlike[option] = f"it has an alpha channel; {option} drops it"
+    elif not trained.convert and header.grey != (channels == 1):
+        option, kinds = f"channels={channels}", ("grey", "colour")
+        one, other = kinds if header.grey else kinds[::-1]
+        unlike[option] = f"it is {one}, not {other}; {option} converts it"
+    if header.too_deep(trained.scaling) == MORE_THAN_8_BITS:
+        option = "scaling=window=40,400"
+        unlike[option] = f"{MORE_THAN_8_BITS}; scaling, as window=40,400, scales it"
+    if not trained.resize and height == width and header.size != (width, height):
+        option, (wide, high) = f"image_size={width}", header.size
+        unlike[option] = (
+            f"expected {width}x{height} pixels, not {wide}x{high}; {option} stretches it"
+        )
+    return unlike
 
 
 def _predictions(
