@@ -405,6 +405,27 @@ def test_datasets_check_says_what_stops_a_training(call, tmp_path):
         assert f"\n{line}\n" in stdout
 
 
+def test_datasets_check_of_what_a_drop_leaves(call, refused, tmp_path):
+    for seed in range(40):
+        write_image(tmp_path / "ab"[seed % 2] / f"{seed}.png", seed)
+    write_image(tmp_path / "a/0_mask.png", 50)
+    write_image(tmp_path / "b/41.png", 1)
+    Image.new("L", (8, 8), 7).save(tmp_path / "b/43.png")
+    name = f"folder:{tmp_path}"
+    code, stdout, stderr = call("datasets", "check", name, "--drop", "masks,duplicates,blank")
+    assert (code, stderr) == (0, "")
+    assert "40 images\nleft out by --drop: 1 mask, 1 blank image, 1 duplicate\n" in stdout
+    code, stdout, _ = call("datasets", "check", name, "--drop", "blank")
+    assert code == 1
+    assert "identical to another: 1 (" in stdout
+    assert "mask beside its image: 1 (" in stdout
+    assert "without a row" not in stdout
+    assert "drop.0: expected 'duplicates', " in refused("datasets", "check", name, "--drop", "bad")
+    assert "drop: expected none for 'digits'" in refused(
+        "datasets", "check", "digits", "--drop", "blank"
+    )
+
+
 def test_a_scaling_is_declared_on_the_command_line(call, refused, tmp_path):
     for seed in range(40):
         pixels = np.random.default_rng(seed).integers(0, 4096, (8, 8), dtype=np.uint16)
@@ -464,9 +485,10 @@ def test_datasets_show(call, refused, tmp_path):
 
 def test_datasets_show_of_nothing_that_can_be_read(refused, tmp_path):
     for name in "ab":
-        (tmp_path / name).mkdir()
-        Image.new("I;16", (8, 8), 300).save(tmp_path / name / "1.png")
-    said = refused("datasets", "show", f"folder:{tmp_path}", "--out", str(tmp_path / "sheet.png"))
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("I;16", (8, 8), 300).save(tmp_path / "set" / name / "1.png")
+    out = str(tmp_path / "sheet.png")
+    said = refused("datasets", "show", f"folder:{tmp_path / 'set'}", "--out", out)
     assert "drew nothing but 2 images that cannot be read: a/1.png (more than 8 bits" in said
     assert said.endswith("--scaling, as window=40,400, scales those of more than 8 bits")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -12,12 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
-from lsplus_tf.cli.options import DataDir, ScalingOption, scaling, with_listing
+from lsplus_tf.cli.options import DataDir, ScalingOption, names, scaling, with_listing
 from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lsplus_tf.config import Defect
     from lsplus_tf.datasets.base import ImageDataset
     from lsplus_tf.datasets.check import CheckReport
     from lsplus_tf.datasets.file_list import FileList
@@ -70,6 +71,13 @@ def check_dataset(
     scale: ScalingOption = None,
     *,
     listing: dict[str, Any],
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            help="Leave out first what dataset.drop does in a training: duplicates, blank, masks.",
+            metavar="WHAT,WHAT",
+        ),
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
     ] = None,
@@ -99,13 +107,15 @@ def check_dataset(
         files.check_output(out, kind, inputs=(_source(name), data_dir))
     console = terminal()
     declared = scaling(scale)
-    dataset = _list_or_load(name, data_dir, listing)
+    leave_out = names(drop) or []
+    dataset = _list_or_load(name, data_dir, listing, drop=leave_out)
     official = _official_sizes(name, data_dir)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking at images", total=len(dataset))
         report = check.check_dataset(
             dataset,
             official=official,
+            drop=cast("list[Defect]", leave_out),
             scaling=declared,
             on_image=lambda: progress.advance(task),
         )
@@ -176,7 +186,7 @@ def _source(name: str) -> str | None:
 
 
 def _list_or_load(
-    name: str, data_dir: Path | None, listing: Mapping[str, Any]
+    name: str, data_dir: Path | None, listing: Mapping[str, Any], drop: Sequence[str] = ()
 ) -> FileList | ImageDataset:
     """The list of a data set's files; without files, its images."""
     from lsplus_tf.config import CSV_PREFIX
@@ -185,8 +195,8 @@ def _list_or_load(
 
     # What a table leaves out is told by the check, and nothing against showing the rest.
     unlisted = "ignore" if name.startswith(CSV_PREFIX) else "fail"
-    files = list_files(name, data_dir=data_dir, unlisted=unlisted, **listing)
-    return load_dataset(name, data_dir=data_dir) if files is None else files
+    files = list_files(name, data_dir=data_dir, unlisted=unlisted, drop=drop, **listing)
+    return load_dataset(name, data_dir=data_dir, drop=drop) if files is None else files
 
 
 def _official_sizes(name: str, data_dir: Path | None) -> Mapping[str, int]:
@@ -203,8 +213,13 @@ def _print_counts(
     console: Console, name: str, report: CheckReport, official: Mapping[str, int]
 ) -> None:
     """Images of each class and split, and what is known of the splits."""
+    from lsplus_tf.datasets.file_list import SKIPPED
+
     counts = report.counts
     _say(console, f"[bold]{escape(name)}[/]  {counted(len(report.images), 'image')}")
+    if any(report.dropped.values()):
+        each = (counted(len(ids), SKIPPED[what]) for what, ids in report.dropped.items() if ids)
+        _say(console, f"left out by --drop: {', '.join(each)}")
     table = Table()
     table.add_column("class", overflow="fold")
     for split in counts.columns:

@@ -19,7 +19,7 @@ from rich.table import Table
 from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.forecast import show_forecast
 from lsplus_tf.cli.options import DataDir, names
-from lsplus_tf.errors import FailedRunsError, InputError, check_count
+from lsplus_tf.errors import FailedRunsError, InputError, check_count, counted
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment
@@ -312,9 +312,10 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
     results = gather(folder, names(methods), _numbers(seeds))
     console = terminal()
     if whole and results.missing:
+        others = ("run of other shards is", "runs of other shards are")
         console.print(
-            f"{len(results.missing)} runs of other shards are not finished; the last shard prints "
-            f"the table, and lsplus-tf report {escape(str(folder))} what there is.",
+            f"{counted(len(results.missing), *others)} not finished; the last shard prints the "
+            f"table, and lsplus-tf report {escape(str(folder))} what there is.",
             highlight=False,
             soft_wrap=True,
         )

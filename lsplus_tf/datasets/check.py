@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from lsplus_tf.config import Dataset, Scaling
+from lsplus_tf.config import Dataset, Defect, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import (
+    drop_defects,
     equal_keys,
     is_blank,
     pixel_digest,
@@ -141,6 +142,8 @@ class CheckReport:
         All images: id, split, class_name and, where they are known, group.
     problems : list of Problem
         In the order of `KINDS`.
+    dropped : dict of str to list of str
+        Ids of what was left out first, by defect.
     """
 
     counts: pd.DataFrame
@@ -152,6 +155,7 @@ class CheckReport:
     near_across_classes: int
     images: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -184,6 +188,7 @@ def check_dataset(
     dataset: FileList | ImageDataset,
     *,
     official: Mapping[str, int] | None = None,
+    drop: Collection[Defect] = (),
     scaling: Scaling | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> CheckReport:
@@ -197,6 +202,8 @@ def check_dataset(
     official : mapping of str to int, optional
         Images in "train", "validation" and "test", or "all". Where the data set has other splits,
         as one is carved when it is loaded, only the sums are compared.
+    drop : collection of str, optional
+        What `drop_defects` leaves out first, of files.
     scaling : Scaling, optional
         How more than 8 bits would become 8.
     on_image : callable
@@ -207,11 +214,14 @@ def check_dataset(
     InputError
         If there are DICOM files, and no pydicom.
     """
+    dropped: dict[str, list[str]] = {}
     if isinstance(dataset, FileList):
         dicom.check_installed(dataset.ids.tolist())
+        listed = dataset.ids
+        dataset, dropped = drop_defects(dataset, drop, scaling)
         images = _rows(dataset.ids, dataset.parts, dataset.labels, dataset.groups)
         read = partial(_read_file, dataset, scaling)
-        unlisted = sorted(image_files_beside(dataset.root, dataset.ids) - set(dataset.ids.tolist()))
+        unlisted = sorted(image_files_beside(dataset.root, listed) - set(listed.tolist()))
         loaded, structure = _as_loaded(dataset)
         masks = masks_beside(dataset.ids.tolist(), dataset.labels.tolist())
     else:
@@ -257,6 +267,7 @@ def check_dataset(
         near.across_classes,
         images,
         problems,
+        dropped,
     )
 
 

@@ -39,7 +39,7 @@ from lsplus_tf.files import expanded
 
 _NAMED = 3
 # What is skipped, in words.
-_SAID = {
+SKIPPED = {
     "blank": "blank image",
     "duplicates": "duplicate",
     "masks": "mask",
@@ -159,7 +159,7 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
         if names:
             more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
             warnings.warn(
-                f"{files.name}: skipped {counted(len(names), _SAID[what])}: "
+                f"{files.name}: skipped {counted(len(names), SKIPPED[what])}: "
                 f"{', '.join(names[:_NAMED])}{more}",
                 stacklevel=3,
             )
