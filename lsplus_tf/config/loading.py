@@ -224,7 +224,7 @@ def _complaints(error: ValidationError, whole: type[Settings]) -> list[str]:
             )
         elif mistake["type"] == "value_error":
             text = mistake["msg"].removeprefix("Value error, ")
-            joint = "." if re.match(r"[\w.]+:", text) else ": "  # it may begin with a key
+            joint = ": " if text.startswith("expected") else "."  # else it begins with a key
             phrases.append(text if where == "config" else f"{where}{joint}{text}")
         else:
             received = "" if mistake["type"] == "missing" else f", received {mistake['input']!r}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.config import CSV_PREFIX, Dataset, Scaling
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, Dataset, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import drop_defects
@@ -177,11 +177,14 @@ def _warn_of_shared_groups(files: FileList) -> None:
     shared = [group for group, of_group in parts.items() if len(of_group) > 1]
     if shared:
         where = ", ".join(part for part in PARTS if part in parts[shared[0]])
-        table = files.name.startswith(CSV_PREFIX)
+        remedy = ""
+        if files.name.startswith((FOLDER_PREFIX, CSV_PREFIX)):
+            remedy = ": put each into one split"
+        if files.name.startswith(CSV_PREFIX):
+            remedy += ", or set dataset.split_column='', which splits by group"
         warnings.warn(
             f"{files.name}: {counted(len(shared), 'group is', 'groups are')} in several splits, "
-            f"such as {shared[0]} ({where}), so that results look too good: put each into one split"
-            + (", or set dataset.split_column='', which splits by group" if table else ""),
+            f"such as {shared[0]} ({where}), so that results look too good{remedy}",
             stacklevel=4,
         )
 
