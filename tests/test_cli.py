@@ -426,6 +426,16 @@ def test_datasets_check_of_what_a_drop_leaves(call, refused, tmp_path):
     )
 
 
+def test_datasets_check_says_what_a_training_with_arrays_does(call, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    images[1], images[3] = images[5], 9
+    np.savez(tmp_path / "set.npz", train_images=images, train_labels=np.arange(60) % 2)
+    code, stdout, _ = call("datasets", "check", f"npz:{tmp_path / 'set.npz'}")
+    assert code == 1
+    assert "\nblank: 1 (used as they are)\n" in stdout
+    assert "\nidentical to another: 1 (used as they are)\n" in stdout
+
+
 def test_a_scaling_is_declared_on_the_command_line(call, refused, tmp_path):
     for seed in range(40):
         pixels = np.random.default_rng(seed).integers(0, 4096, (8, 8), dtype=np.uint16)

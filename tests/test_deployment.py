@@ -275,6 +275,10 @@ def test_all_that_options_mend_is_told_at_once(call, tmp_path):
         assert stderr.endswith(f"; give {' '.join(map(str, options))}\n")
     code, stdout, _ = call(*arguments, *options)
     assert (code, stdout.startswith("2 images: ")) == (0, True)
+    never = np.zeros((5, 7), ">u2").tobytes()
+    (tmp_path / "scans/never.pgm").write_bytes(b"P5 7 5 4095\n" + never)
+    _, _, stderr = call(*arguments)
+    assert "scaling window=40,400; mend the others or give --unreadable skip" in stderr
 
 
 def test_images_are_stretched_as_in_training(tmp_path):

@@ -26,6 +26,7 @@ from lsplus_tf.datasets.defects import (
 from lsplus_tf.datasets.file_list import FileList, listed_splits
 from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import (
+    MORE_THAN_8_BITS,
     NEVER_SCALED,
     READ_ERRORS,
     Header,
@@ -329,11 +330,9 @@ def _look_at(whole: Whole, scaling: Scaling | None) -> tuple[_Look, Image.Image]
     found = {
         BLANK: "an even area" if blank and too_deep is None else "",
         ALPHA: "dropped by dataset.channels" if header.alpha else "",
+        DEEP: "no scaling is declared" if too_deep == MORE_THAN_8_BITS else "",
+        UNSCALABLE: "only grey PNG, TIFF and DICOM files are" if too_deep == NEVER_SCALED else "",
     }
-    if too_deep == NEVER_SCALED:
-        found[UNSCALABLE] = "only grey PNG, TIFF and DICOM files are"
-    elif too_deep is not None:
-        found[DEEP] = "no scaling is declared"
     wrong = tuple((kind, detail) for kind, detail in found.items() if detail)
     if not whole.comparable:
         return _Look(header, wrong=wrong), small

@@ -17,6 +17,7 @@ from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.finding import check_encoding, find_below
 from lsplus_tf.datasets.image_files import (
     MORE_THAN_8_BITS,
+    NEVER_SCALED,
     READ_ERRORS,
     SUFFIXES,
     Header,
@@ -221,7 +222,9 @@ def _decoded(
 def _unlike_training(header: Header, trained: TrainedModel) -> dict[str, str]:
     """Why the training would not have had an image, by the option that gets over it."""
     height, width, channels = trained.image_shape
-    unlike = {}
+    unlike: dict[str, str] = {}
+    if header.too_deep(trained.scaling) == NEVER_SCALED:
+        return unlike
     if not trained.convert and header.alpha:
         option = f"channels={channels}"
         unlike[option] = f"it has an alpha channel; {option} drops it"
