@@ -316,6 +316,8 @@ def test_files_of_8_bits_are_not_scaled(deep_folder):
         ),
         ({"window": "40"}, r"scaling\.window: expected two numbers, as \[40,400\], received 40$"),
         ("window=a,b", r"scaling\.window: expected two numbers, as \[40,400\], received a,b$"),
+        ("window=", r"scaling\.window: expected two numbers, as \[40,400\], received ''$"),
+        (7, "scaling: expected a key and two numbers, as window=40,400, received 7$"),
         ("40,400", "scaling: expected a key and two numbers, as window=40,400, received 40,400$"),
     ],
 )

@@ -51,15 +51,15 @@ class Scaling(Settings):
     @classmethod
     def _two_numbers(cls, given: Any) -> Any:
         """Also as text, as command lines have it: window=40,400, and only the numbers of a key."""
-        if isinstance(given, str):
-            key, is_given, numbers = given.partition("=")
-            if not is_given:
-                raise ValueError(
-                    f"expected a key and two numbers, as window=40,400, received {given}"
-                )
+        if isinstance(given, str) and "=" in given:
+            key, _, numbers = given.partition("=")
             given = {key.strip(): numbers}
-        if not isinstance(given, dict):
+        if isinstance(given, Scaling):
             return given
+        if not isinstance(given, dict):
+            raise ValueError(
+                f"expected a key and two numbers, as window=40,400, received {given or repr(given)}"
+            )
         known = {key: given[key] for key in given if key in Scaling.model_fields}
         return given | {key: _listed(key, value) for key, value in known.items()}
 
@@ -92,7 +92,9 @@ def _listed(key: str, given: Any) -> Any:
         with contextlib.suppress(ValueError):
             listed = [float(number) for number in given.strip("[] ").split(",")]
     if given is not None and not (isinstance(listed, list | tuple) and len(listed) == 2):
-        raise ValueError(f"{key}: expected two numbers, as [40,400], received {given}")
+        raise ValueError(
+            f"{key}: expected two numbers, as [40,400], received {given or repr(given)}"
+        )
     return listed
 
 
