@@ -37,7 +37,8 @@ class Finding:
     Attributes
     ----------
     topic : str
-        "ranking", "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
+        What it is about: "ranking", "size", "gap", "ece", "parts", "automatic", "calibrator",
+        "votes" or "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
