@@ -266,6 +266,8 @@ HEADS = [
     ("image,level", "{i},{c}", "image", "level", None),
     ("img_id,diagnostic,patient_id", "{i},{c},P{g}", "img_id", "diagnostic", "patient_id"),
     ("Path,Label", "{i}.png,{c}", "Path", "Label", None),
+    ("File Path,y_true", "{i}.png,{c}", "File Path", "y_true", None),
+    ("image,Ground-Truth", "{i}.png,{c}", "image", "Ground-Truth", None),
     ("file_name,CLASS,Subject", "{i}.png,{c},P{g}", "file_name", "CLASS", "Subject"),
     ("Image Index,target,Patient ID", "{i}.png,{c},P{g}", "Image Index", "target", "Patient ID"),
 ]
@@ -303,6 +305,14 @@ def test_one_hot_labels(tmp_path):
     options = {"label_columns": ["NV", "MEL", "BCC"], "path_column": "image"}
     named = listing(tmp_path, text, **options)
     assert (named.class_names, named.labels.tolist()) == (("NV", "MEL", "BCC"), [1, 2, 0, 0])
+
+
+@pytest.mark.parametrize("other", [[b"1", b"0"], [[1], [0]], [{"a": 1}, {"a": 0}]])
+def test_columns_that_are_no_labels_have_no_error_of_their_own(tmp_path, other):
+    path = tmp_path / "labels.parquet"
+    pd.DataFrame({"image": ["a", "b"], "A": [1, 0], "other": other}).to_parquet(path)
+    with pytest.raises(InputError, match="expected one column 'label', found 0 among"):
+        list_files(f"csv:{path}")
 
 
 @pytest.mark.parametrize(
@@ -492,7 +502,9 @@ def test_one_thing_written_in_two_ways(tmp_path, file, labels, groups, names, of
 
 def test_labels_that_differ_in_case_are_told(tmp_path):
     rows = "path,label\na.png,A\nb.png,a\nc.png,A\n"
-    with pytest.warns(UserWarning, match="'A', 'a' of 'label', alike but for capitals, kept apart"):
+    with pytest.warns(
+        UserWarning, match="'A', 'a' of 'label', alike but for capitals or blanks, kept apart"
+    ):
         files = listing(tmp_path, rows, "a.png", "b.png", "c.png")
     assert files.class_names == ("A", "a")
 

@@ -199,7 +199,8 @@ def test_logits_of_probabilities_and_back():
 
 
 @pytest.mark.parametrize(
-    "label", ["labels", "Label", "y_true", "True Label", "TARGET", "ground_truth", "true_class"]
+    "label",
+    ["labels", "Label", "y_true", "True Label", "TARGET", "ground-truth", "trueClass", "dx"],
 )
 @pytest.mark.parametrize(
     "scores",
@@ -214,6 +215,24 @@ def test_usual_names_are_found(read, label, scores):
     assert predictions.scores.tolist() == [[a, b], [b, a]]
     assert predictions.kind == kind
     assert predictions.unused == ("note",)
+
+
+@pytest.mark.parametrize("true", ["class", "Category", "class_name"])
+@pytest.mark.parametrize("predicted", ["predicted_class", "y_pred", "cnn predictions"])
+def test_a_class_beside_the_predicted_one_is_the_label(read, true, predicted):
+    predictions = read(f"{predicted},prob_a,{true},prob_b\na,.75,b,.25\nb,.25,a,.75\n")
+    assert predictions.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("other", ["class", "level", "category"])
+def test_a_class_beside_a_label_is_not_it(read, other):
+    assert read(f"{other},label,prob_a,prob_b\na,b,.5,.5\nb,a,.5,.5\n").labels.tolist() == [1, 0]
+
+
+def test_of_two_labels_the_one_that_is_declared_as_something_else_is_none(read):
+    text = "label,diagnosis,prob_a,prob_b\na,mild,.5,.5\nb,severe,.5,.5\n"
+    predictions = read(text, subgroups=("diagnosis",))
+    assert predictions.labels.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("scores", ["y_prob", "y_score", "Score", "probability", "prob"])
@@ -239,6 +258,20 @@ def test_what_is_documented_comes_first(read):
             "label,y_true,logit_a,logit_b\n0,1,2,3\n",
             "label: found 'label', 'y_true', each of which may be it: declare one with --label "
             "NAME (label=...)",
+        ),
+        (
+            "label,diagnosis,logit_a,logit_b\n0,1,2,3\n",
+            "label: found 'label', 'diagnosis', each of which may be it",
+        ),
+        (
+            "class,score\n0,.5\n1,.5\n",
+            "label: 'class' may be the true class or the predicted one: declare --label class "
+            "(label=...) if it is the true one, else the column that has the true one",
+        ),
+        ("class,category,y_pred,logit_a,logit_b\n0,1,0,2,3\n", "found 'class', 'category', each"),
+        (
+            "y_true,cnn_prediction,score\n0,0,.9\n1,1,.8\n",
+            "'score' beside 'cnn_prediction' may be the confidence in the predicted class",
         ),
         (
             "label,prob_a,prob_b,p_a,p_b\n0,.5,.5,.5,.5\n",

@@ -12,7 +12,7 @@ import pandas as pd
 
 from lsplus_tf.datasets.finding import look_into
 from lsplus_tf.errors import InputError
-from lsplus_tf.tables import Table, open_table
+from lsplus_tf.tables import Table, open_table, spelled_alike
 
 LABELS_FILE = "a labels file"  # as messages call it
 # Absolute, with a drive or backslashes, or with a part that is "..", "." or empty. Other spellings
@@ -123,11 +123,6 @@ def one_hot(table: Table, columns: Sequence[str], named: str) -> npt.NDArray[np.
 
 
 def alike(class_names: Sequence[str]) -> str:
-    """In words: classes whose names differ in the case of letters alone; "" if there are none."""
-    by_case: dict[str, list[str]] = {}
-    for name in class_names:
-        by_case.setdefault(name.casefold(), []).append(name)
-    same = [" and ".join(map(repr, names)) for names in by_case.values() if len(names) > 1]
-    if not same:
-        return ""
-    return f"classes whose names differ in upper and lower case alone: {'; '.join(same)}"
+    """In words: classes whose names differ in capitals or blanks alone; "" if there are none."""
+    same = "; ".join(" and ".join(map(repr, names)) for names in spelled_alike(class_names))
+    return same and f"classes whose names differ in capitals or blanks alone: {same}"

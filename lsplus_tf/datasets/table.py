@@ -25,7 +25,6 @@ warning. A cell of these that is empty is refused.
 from __future__ import annotations
 
 import difflib
-import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,27 +42,10 @@ from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
+from lsplus_tf.tables.headings import Role, called, usual
 
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
-# Usual names of columns, in lower case and without blanks, "_" and "-". Only such as mean one
-# thing: a column "id" may be the image's or the patient's.
-_USUAL = {
-    "path": (
-        *("path", "file", "filepath", "filename", "fname", "imagepath", "imagefile"),
-        *("imagefilename", "image", "images", "imagename", "imageid", "imageindex"),
-        *("img", "imgpath", "imgfile", "imgname", "imgid", "idcode"),
-    ),
-    "label": (
-        *("label", "labels", "class", "classname", "category", "target", "level"),
-        *("diagnosis", "diagnostic", "dx"),
-    ),
-    "group": (
-        *("group", "groupid", "patient", "patientid", "lesionid", "subject", "subjectid"),
-        "slideid",
-    ),
-    "split": ("split", "set", "subset", "partition", "fold", "phase"),
-}
 
 
 def list_table(settings: Dataset) -> FileList:
@@ -155,7 +137,7 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     rest: tuple[str, ...] = ()
     if label is None and not ones:
         rest = table.unused({path, *groups, *splits, *votes})
-    wanted = (path, label, *ones, *groups, *splits, *rest, *votes)
+    wanted = (path, label, *ones, *groups, *splits, *votes)
     table.read(name for name in wanted if name is not None)
     if rest:
         ones = _ones(table, rest)
@@ -180,7 +162,7 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     return _Columns(path, label, ones, group, split, votes), said
 
 
-def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
+def _candidates(table: Table, role: Role, declared: str | None) -> list[str]:
     """The columns that may play a role: the declared one, the role's namesake, or usual ones."""
     if declared == "":  # none is wanted
         return []
@@ -189,12 +171,8 @@ def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
         return [declared]
     if role in table.names:
         return [role]
-    usual = [name for name in dict.fromkeys(table.names) if _plain_name(name) in _USUAL[role]]
-    return [name for name in usual if _plain_name(name) == role] or usual
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
+    roles: tuple[Role, ...] = ("label", "class") if role == "label" else (role,)
+    return called(table.names, role) or usual(table.names, *roles)
 
 
 def _refuse_unknown(table: Table, option: str, name: str) -> None:
@@ -234,6 +212,10 @@ def _several(table: Table, role: str, candidates: Iterable[str], none: str = "")
 
 def _ones(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     """The columns, if there are several and every row has one 1 and otherwise 0 in them."""
+    try:
+        table.read(names)
+    except InputError:  # of what is no text or number, such as bytes
+        return ()
     numbers = [pd.to_numeric(table.values(name), errors="coerce") for name in names]
     cells = np.stack([column.to_numpy(np.float64, na_value=np.nan) for column in numbers], axis=1)
     good = len(names) > 1 and np.isin(cells, (0, 1)).all() and (cells.sum(axis=1) == 1).all()
@@ -267,7 +249,7 @@ def _coarsest(table: Table, candidates: list[str]) -> str | None:
 
 def _of_splits(table: Table, candidates: list[str]) -> str | None:
     """The column of splits: that of this name, or the one that holds names of splits."""
-    if [_plain_name(name) for name in candidates] == ["split"]:
+    if len(candidates) == 1 and called(candidates, "split"):
         return candidates[0]
     found = []
     for name in candidates:

@@ -13,6 +13,7 @@ import pandas as pd
 from lsplus_tf.errors import one_line
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 from lsplus_tf.tables import Rows, class_order
+from lsplus_tf.tables.headings import look_predicted
 
 ScoreKind = Literal["probabilities", "logits"]
 Kind = ScoreKind | Literal["confidence"]
@@ -274,7 +275,7 @@ def _perhaps_confidence(
     which it is.
     """
     first = np.count_nonzero(true == 0)
-    beside = next((name for name in rows.unused if "pred" in name.lower()), None)
+    beside = next(iter(look_predicted(rows.unused)), None)
     if (
         len(second) < _FEWEST_ROWS
         or second.min() < 0.5

@@ -23,37 +23,15 @@ from lsplus_tf.predictions import checks
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
+from lsplus_tf.tables.headings import Role, called, look_predicted, usual
 
-# What columns are usually called, in any case of letters, where no one declares it.
-_USUAL = {
-    "label": (
-        "label", "labels", "true_label", "true_labels", "true_class", "y_true", "target",
-        "targets", "ground_truth", "gt",
-    ),
-    "id": ("id", "ids"),
-    "group": ("group", "groups"),
-    "split": ("split", "splits"),
-    "votes": ("votes",),
-}  # fmt: skip
 # Of scores the first are what the documentation names; others have to be of several classes.
 _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
     "probabilities": ("probability_*", "probabilities_*", "proba_*", "prob_*", "p_*", "y_prob_*"),
     "logits": ("logit_*", "logits_*"),
 }
-_SINGLE: dict[ScoreKind, tuple[str, ...]] = {
-    "probabilities": (
-        "probabilities", "probability", "probs", "prob", "proba", "y_prob", "y_proba", "y_score",
-        "score", "scores",
-    ),
-    "logits": ("logits", "logit"),
-}  # fmt: skip
-# Beside the first a score may be of the predicted class; the second says so.
-_TOP_LABEL = {
-    "predicted": (
-        "predicted", "prediction", "predicted_label", "predicted_class", "pred", "y_pred",
-    ),
-    "confidence": ("confidence", "confidences"),
-}  # fmt: skip
+_KINDS: tuple[ScoreKind, ...] = ("probabilities", "logits")
+_TOP_LABEL: tuple[Role, ...] = ("predicted", "confidence")
 
 
 @dataclass(frozen=True)
@@ -73,7 +51,8 @@ class Columns:
         usual "predicted" and "confidence".
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
-        "true_label", "target" or "ground_truth".
+        "true_label", "target", "ground_truth", "diagnosis" or "dx", and beside a predicted class
+        "class" or "category".
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -158,7 +137,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
 
 def _check_declared(columns: Columns) -> None:
     """Refuse two declarations of what the scores are, or half of one."""
-    of_all = [kind for kind in _SINGLE if getattr(columns, kind) is not None]
+    of_all = [kind for kind in _KINDS if getattr(columns, kind) is not None]
     top = [role for role in _TOP_LABEL if getattr(columns, role) is not None]
     if len(of_all) == 2:
         raise InputError("expected probabilities or logits to be declared, received both")
@@ -176,10 +155,7 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
     """The predicted class and its confidence, as declared or as usual; empty where not there."""
     if columns.predicted is not None:
         return {role: _need(names, getattr(columns, role), role, rows) for role in _TOP_LABEL}
-    found = {
-        role: [name for name in names if _usual(name) in usual]
-        for role, usual in _TOP_LABEL.items()
-    }
+    found = {role: usual(names, role) for role in _TOP_LABEL}
     if any(len(each) != 1 for each in found.values()):
         return {}
     return {role: name for role, (name,) in found.items()}
@@ -190,9 +166,9 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
 
 def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path, "a file of predictions")
-    kind, scores, usual = _score_columns(table, columns)
+    kind, scores, pattern = _score_columns(table, columns)
     names = {
-        role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
+        role: _find(table.names, role, columns, table.rows)
         for role in ("label", "id", "group", "split")
     }
     top = scores if kind == "confidence" else {}
@@ -206,16 +182,16 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
     predicted = table.values(top["predicted"]) if top else None
-    if usual and matrix.shape[1] == 1:
-        _check_single(table.names, kind, usual, table.rows)
+    if pattern and matrix.shape[1] == 1:
+        _check_single(table.names, kind, pattern, table.rows)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
     class_names = (
         _top_class_names(None, labels, predicted, columns, table.rows)
         if top
         else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
     )
-    if usual and class_names is not None:
-        _check_classes(usual, class_names, labels, table.rows)
+    if pattern and class_names is not None:
+        _check_classes(pattern, class_names, labels, table.rows)
     classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
     optional = {
         "ids": names["id"] and table.text(names["id"]),
@@ -251,7 +227,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
     top = _top_label(table.names, columns, table.rows)
     if columns.predicted is not None:
         return "confidence", top, ""
-    for kind in _SINGLE:
+    for kind in _KINDS:
         declared = getattr(columns, kind)
         if declared is not None:
             found = _matching(table, declared, kind)
@@ -262,17 +238,12 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
             return kind, found, ""
     patterns = [
         (kind, pattern, found)
-        for kind, usual in _COLUMN_OF_EACH_CLASS.items()
-        for place, pattern in enumerate(usual)
+        for kind, each in _COLUMN_OF_EACH_CLASS.items()
+        for place, pattern in enumerate(each)
         if len(found := _matching(table, pattern, kind, any_case=True)) > (place > 0)
     ]
     documented = [each for each in patterns if each[1] == _COLUMN_OF_EACH_CLASS[each[0]][0]]
-    single = [
-        (kind, name, {name: name})
-        for kind, names in _SINGLE.items()
-        for name in table.names
-        if _usual(name) in names
-    ]
+    single = [(kind, name, {name: name}) for kind in _KINDS for name in usual(table.names, kind)]
     if top and not patterns:
         return "confidence", top, ""
     choice = documented or patterns or single
@@ -294,7 +265,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
 
 def _top_label_hint(names: list[str]) -> str:
     """The options that declare it, with the columns that are called so."""
-    predicted = [name for name in names if re.search("pred(?!.*prob)", name, re.IGNORECASE)]
+    predicted = look_predicted(names)
     confidence = [name for name in names if re.search("conf|prob|score", name, re.IGNORECASE)]
     first, second = (
         shlex.quote(found[0]) if found else "COLUMN" for found in (predicted, confidence)
@@ -318,8 +289,7 @@ def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    predicted = [name for name in names if _usual(name) in _TOP_LABEL["predicted"]]
-    if predicted:
+    if predicted := look_predicted(names):
         raise rows.error(
             f"{column!r} beside {predicted[0]!r} may be the confidence in the predicted "
             f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
@@ -398,7 +368,7 @@ def _two_classes(
     column: str | None, labels: Any, given: list[str] | None, rows: Rows
 ) -> list[str] | None:
     """The two classes where a single column gives the scores of one."""
-    of = None if column is None or _usual(column) in {*sum(_SINGLE.values(), ())} else column
+    of = None if column is None or usual([column], *_KINDS) else column
     if given is not None:
         if of in given[:-1]:
             raise rows.error(
@@ -481,8 +451,8 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     if kind == "confidence":
         top = _top_label([*arrays], columns, rows)
     names = {
-        role: _find([*arrays], role, getattr(columns, role), rows, needed=role == "label")
-        for role in _USUAL
+        role: _find([*arrays], role, columns, rows)
+        for role in ("label", "id", "group", "split", "votes")
     }
     given = {role: arrays[name] for role, name in names.items() if name is not None}
     scores, found = arrays[name], _npz_class_names(path, arrays)
@@ -522,13 +492,13 @@ def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, 
     top = _top_label(names, columns, rows)
     if columns.predicted is not None:
         return "confidence", top["confidence"]
-    for kind in _SINGLE:
+    for kind in _KINDS:
         declared = getattr(columns, kind)
         if declared is not None:
             if _class_is_said(columns, names):
                 declared = declared.partition("=")[2]
             return kind, _need(names, declared, kind, rows)
-    found = [(kind, name) for name in names for kind in _SINGLE if _usual(name) in _SINGLE[kind]]
+    found = [(kind, name) for kind in _KINDS for name in usual(names, kind)]
     if top and not found:
         return "confidence", top["confidence"]
     if len(found) != 1:
@@ -739,18 +709,15 @@ def _split_name(text: str) -> str:
     return SPLIT_NAMES.get(text, text)
 
 
-def _usual(name: str) -> str:
-    """A name as those above are written."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def _find(
-    names: list[str], role: str, declared: str | None, rows: Rows, *, needed: bool
-) -> str | None:
-    """The name of what plays a role: as declared, or as usual."""
+def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | None:
+    """The name of what plays a role: as declared, or as usual; the label's is needed."""
+    declared = getattr(columns, role)
     if declared is not None:
         return _need(names, declared, role, rows)
-    found = [*dict.fromkeys(name for name in names if _usual(name) in _USUAL[role])]
+    found = called(names, role) if role != "label" else _labels(names, columns, rows)
+    if len(found) > 1:
+        others = {columns.predicted, columns.id, columns.group, columns.split, *columns.subgroups}
+        found = [name for name in found if name not in others] or found
     if len(found) == 1:
         return found[0]
     if found:
@@ -758,12 +725,26 @@ def _find(
             f"{role}: found {listed(found)}, each of which may be it: declare one with "
             f"--{role} NAME ({role}=...)"
         )
-    if needed:
+    if role == "label":
         raise rows.error(
             f"expected {role!r}, found {listed(names)}; declare another name with --{role} "
             f"({role}=...)"
         )
     return None
+
+
+def _labels(names: list[str], columns: Columns, rows: Rows) -> list[str]:
+    """The names of what may be the label."""
+    if found := usual(names, "label"):
+        return found
+    found = [name for name in usual(names, "class") if name != columns.predicted]
+    if found and columns.predicted is None and not look_predicted(names):
+        raise rows.error(
+            f"label: {found[0]!r} may be the true class or the predicted one: declare --label "
+            f"{shlex.quote(found[0])} (label=...) if it is the true one, else the column that has "
+            "the true one"
+        )
+    return found
 
 
 def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
@@ -772,6 +753,6 @@ def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
     if wanted in names:
         return wanted
     close = difflib.get_close_matches(name, names, n=1)
-    close = close or [usual for usual in (role, f"{role}s") if usual in names]
+    close = close or [each for each in (role, f"{role}s") if each in names]
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise rows.error(f"--{role}: expected {name!r}, found {listed(names)}{hint}")
