@@ -125,7 +125,7 @@ def one_hot(table: Table, columns: Sequence[str], named: str) -> npt.NDArray[np.
 def alike(class_names: Sequence[str]) -> str:
     """In words: classes whose names differ in the case of letters alone; "" if there are none."""
     by_case: dict[str, list[str]] = {}
-    for name in class_names:
+    for name in dict.fromkeys(class_names):
         by_case.setdefault(name.casefold(), []).append(name)
     same = [" and ".join(map(repr, names)) for names in by_case.values() if len(names) > 1]
     if not same:
