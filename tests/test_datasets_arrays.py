@@ -198,7 +198,7 @@ IMAGES = np.zeros((6, 4, 4), np.uint8)
             "val: .* received 0 images",
         ),
         ({"val_labels": np.full((6, 1), 2)}, "validation sample 'val-000000' has label 2"),
-        ({"val_labels": np.array([None] * 6)}, "cannot be read as a .npz file"),
+        ({"val_labels": np.array([None] * 6)}, "an array holds Python objects"),
     ],
 )
 def test_medmnist_refuses(tmp_path, changes, message):
@@ -328,6 +328,10 @@ BIG = np.zeros((20, 4, 5), np.uint16)
         ({"dev_images": BIG, "dev_labels": BIG}, "'val' and 'dev' could both be the validation"),
         ({"class_names": np.arange(2)}, "class_names: expected text of shape"),
         (
+            {"class_names": np.array(["x", "x"])},
+            "class_names: expected different names, .*'x', 'x'",
+        ),
+        (
             {"train_labels": np.array([0, 2] * 10), "class_names": np.array(["a", "b"])},
             "train sample 'train-000001' has label 2, expected 0..1",
         ),
@@ -405,7 +409,7 @@ def test_medmnist_damaged_file(tmp_path):
             load_dataset("pneumoniamnist", data_dir=tmp_path)
     np.save(tmp_path / "array.npy", IMAGES)
     shutil.move(tmp_path / "array.npy", path)
-    with pytest.raises(InputError, match=r"cannot be read as a .npz file"):
+    with pytest.raises(InputError, match=r"cannot be read as NPZ|an array holds Python objects"):
         load_dataset("pneumoniamnist", data_dir=tmp_path)
 
 
