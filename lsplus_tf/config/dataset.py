@@ -192,9 +192,9 @@ class Dataset(Settings):
     )
     group_pattern: str | None = Field(
         default=None,
-        description="for folder:PATH, a regular expression whose first parenthesis (or all of it), "
-        "as found in the path of a file below PATH, names its group, such as the patient: "
-        "`([^/]*)-IMG` for SLIDE-IMG001.JPG",
+        description="for folder:PATH and csv:PATH, a regular expression whose first parenthesis "
+        "(or all of it), as found in the path of a file below the folder, names its group, such as "
+        "the patient: `([^/]*)-IMG` for SLIDE-IMG001.JPG",
     )
     samples_per_class: Count | None = Field(
         default=None, description="train on a random sample of so many of each class"
@@ -280,11 +280,14 @@ class Dataset(Settings):
                     "label_columns: expected two or more columns, each once, received "
                     f"{', '.join(self.label_columns)}"
                 )
-        if self.group_pattern is not None and not self.name.startswith(FOLDER_PREFIX):
-            hint = "; set group_column" if is_table else ""
-            raise ValueError(
-                f"group_pattern: expected none for {self.name!r}, which is no folder:PATH{hint}"
-            )
+        if self.group_pattern is not None:
+            if not is_table and not self.name.startswith(FOLDER_PREFIX):
+                raise ValueError(
+                    f"group_pattern: expected none for {self.name!r}, which is no folder:PATH or "
+                    "csv:PATH"
+                )
+            if self.group_column:
+                raise ValueError("group_pattern: expected none beside group_column")
         if self.unlisted != "fail" and not is_table:
             raise ValueError(f"unlisted: expected 'fail' for {self.name!r}, which is no csv:PATH")
         if self.phantom is not None and not is_phantom:

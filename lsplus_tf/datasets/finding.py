@@ -26,7 +26,9 @@ _OF_THE_SYSTEM = frozenset(
     }
 )
 # "benign (1)_mask", "a_mask_1", "a.gt", "a_ground_truth": the image's stem comes first.
-_MASK = "masks?|msk|seg|segmentations?|gt|ground[ _-]?truth|labels?|annotations?|anno|rois?|overlays?"
+_MASK = (
+    "masks?|msk|seg|segmentations?|gt|ground[ _-]?truth|labels?|annotations?|anno|rois?|overlays?"
+)
 _MASK_OF = re.compile(rf"(.+?)((?:[ _.-](?:{_MASK}|lesions?))+)(?:[ _-]?\d+)?", re.I)
 # "masks", "lung masks", "Ground_Truth".
 _MASK_FOLDER = re.compile(rf"(?:.+[ _-])?(?:{_MASK})", re.I)

@@ -24,9 +24,10 @@ from lsplus_tf.datasets.finding import (
     of_masks,
     said_of_dicom,
 )
-from lsplus_tf.datasets.labels_file import alike
+from lsplus_tf.datasets.labels_file import alike, groups_in_paths
 from lsplus_tf.datasets.splitting import (
     PARTS,
+    SEVERAL,
     SPLIT_NAMES,
     longer_meanings,
     match_splits,
@@ -104,7 +105,7 @@ def list_folder(settings: Dataset) -> FileList:
         np.array(ids),
         np.array(labels, np.int64),
         np.array(split_names),
-        groups=None if settings.group_pattern is None else _groups(ids, settings),
+        groups=None if settings.group_pattern is None else groups_in_paths(ids, settings),
     )
 
 
@@ -137,14 +138,16 @@ def _part_folders(root: Path, top: Found, name: str) -> dict[str, str]:
     classes = [sorted(map(_plain, look_into(root / folder).folders)) for folder in top.folders]
     if len(meant) < len(top.folders) or not classes[0] or any(c != classes[0] for c in classes):
         wrong = "not every folder is such a split, or they do not hold the same class folders"
-    elif len(set(parts)) < len(parts) or not set(parts) <= set(PARTS):
+    elif SEVERAL in parts:
+        wrong = "one is of several (called train, others are split off from it)"
+    elif len(set(parts)) < len(parts):
         wrong = "two are of one split"
     elif "train" not in parts:
         wrong = "none is of training images"
     else:
         return {part: folder for part in PARTS for folder in meant if meant[folder] == part}
     raise InputError(
-        f"{name}: {', '.join(f'{folder}/' for folder in sorted(longer))} seem to be splits, but "
+        f"{name}: {', '.join(f'{folder}/' for folder in sorted(meant))} seem to be splits, but "
         f"{wrong}; call the splits' folders train, validation and test, as in PATH/train/CLASS/*, "
         "and move the others away, or make a table of the images (csv:FILE); if they are classes, "
         "give them other names"
@@ -347,29 +350,3 @@ def _said_of_depths(
                     f"class {class_name!r} has {direct} images in its folder and {len(deeper)} in "
                     f"folders below, such as {deeper[0]}: all are taken"
                 )
-
-
-def _groups(ids: list[str], settings: Dataset) -> np.ndarray:
-    """The group of every file, from its path."""
-    pattern = settings.group_pattern
-    assert pattern is not None
-    option = f"{settings.name}: dataset.group_pattern={pattern!r}"
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{option}: {error}") from error
-    matches = [compiled.search(file) for file in ids]
-    missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
-    if missing:
-        raise InputError(f"{option} is not found in {missing[0]} ({len(missing)} such files)")
-    # A parenthesis that takes no part in the match, or matches nothing, names no group.
-    which = min(1, compiled.groups)
-    groups = [match[which] if match else None for match in matches]
-    empty = [file for file, group in zip(ids, groups, strict=True) if not group]
-    if empty:
-        what = "its first parenthesis" if which else "what it matches"
-        raise InputError(
-            f"{option} is found in {empty[0]}, but {what} is empty there ({len(empty)} such "
-            "files); the group is what the first parenthesis matches"
-        )
-    return np.array(groups, np.str_)
