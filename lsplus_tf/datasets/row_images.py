@@ -85,7 +85,9 @@ def find_row_images(table: Table, column: str, beside: Path, given: Path | None)
             break
     elsewhere = f", or {_OPTION}" if given is None else ""
     leaves = cells.str.contains(NOT_BELOW, regex=True).to_numpy(np.bool_)
-    table.refuse(leaves, column, f"a plain path that stays below {base}{elsewhere}")
+    table.refuse(
+        leaves, column, f"a plain path that stays below {base} (leave only this){elsewhere}"
+    )
     table.refuse(cells.duplicated().to_numpy(), column, "every image once")
     names = cells.tolist()
     found, folders = _find(table, column, base, names, beside=given is None)
