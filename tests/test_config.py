@@ -362,7 +362,7 @@ WRONG_OPTIONS = [
     {"name": "digits", "interpolation": "cubic"},
     {"name": "folder:x", "cache": "gpu"},
     {"name": "npz:x", "group_pattern": "x"},
-    {"name": "csv:x", "group_pattern": "x", "group_column": "a"},
+    {"name": "csv:x", "group_column": "a", "group_pattern": "x"},
     {"name": "digits", "samples_per_class": 0},
     {"name": "folder:x", "drop": ["blanks"]},
     {"name": "folder:x", "scaling": {}},

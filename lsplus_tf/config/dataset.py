@@ -227,7 +227,7 @@ class Dataset(Settings):
     group_column: str | None = Field(
         default=None,
         description="for csv:PATH, the column of groups, such as patients; without it `group`, or "
-        "the only column of a usual name, such as `patient_id`, where no `group_pattern` is set; '' "
+        "the only column of a usual name, such as `patient_id`, unless `group_pattern` is set; '' "
         "for none",
     )
     split_column: str | None = Field(
