@@ -28,6 +28,7 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,6 +56,7 @@ from lsplus_tf.tables import Table, class_order, listed, open_table
 
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
+_LOOKED_INTO = 100  # columns of other names, at most: a table of more holds measurements
 _FEW = 10  # numbers, which may be classes however few rows there are
 # Usual names of columns, in lower case and without blanks, "_" and "-". Only such as mean one
 # thing: a column "id" may be the image's or the patient's.
@@ -307,19 +309,21 @@ def _of_splits(table: Table, candidates: list[str]) -> str | None:
 
 def _columns_of_splits(file: Path, names: Sequence[str]) -> list[str]:
     """Which columns of unusual names hold names of splits and nothing else, train among them."""
-    other = open_table(file, LABELS_FILE)  # so that nothing is said of them
-    names = [name for name in names if other.names.count(name) == 1]
+    counts = Counter(names)
+    names = [name for name in names if counts[name] == 1]
     found: list[str] = []
-    if not names:
+    if not 0 < len(names) <= _LOOKED_INTO:
         return found
+    other = open_table(file, LABELS_FILE)  # so that nothing is said of them
     with warnings.catch_warnings(), suppress(InputError):
         warnings.simplefilter("ignore")
         other.read(names)
         for name in names:
-            values = [str(value).lower() for value in other.values(name).unique()]
-            meant = {SPLIT_NAMES.get(value) for value in values}
-            if None not in meant and "train" in meant and len(meant) > 1:
-                found.append(name)
+            cells = other.values(name)
+            if str(cells[0]).lower() in SPLIT_NAMES:
+                meant = {SPLIT_NAMES.get(str(value).lower()) for value in cells.unique()}
+                if None not in meant and "train" in meant and len(meant) > 1:
+                    found.append(name)
     return found
 
 
