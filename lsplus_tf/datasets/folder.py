@@ -64,7 +64,7 @@ def list_folder(settings: Dataset) -> FileList:
         warnings.warn(
             f"{name}: the images in {', '.join(f'{folder}/' for folder in ignored)} are not used, "
             f"as the splits are in {', '.join(f'{folder}/' for folder in part_folders.values())}; "
-            "of a split to use, call the folder train, validation or test",
+            "to use them as a split, call the folder train, validation or test",
             stacklevel=4,
         )
     outside = list(top.images)

@@ -86,7 +86,9 @@ def find_row_images(table: Table, column: str, beside: Path, given: Path | None)
     elsewhere = f", or {_OPTION}" if given is None else ""
     leaves = cells.str.contains(NOT_BELOW, regex=True).to_numpy(np.bool_)
     table.refuse(
-        leaves, column, f"a plain path that stays below {base} (leave only this){elsewhere}"
+        leaves,
+        column,
+        f"a plain path that stays below {base} (leave only the names below it){elsewhere}",
     )
     table.refuse(cells.duplicated().to_numpy(), column, "every image once")
     names = cells.tolist()
