@@ -116,6 +116,32 @@ def image_files_beside(root: Path, paths: npt.NDArray[np.str_]) -> set[str]:
     }
 
 
+def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str_]:
+    """The group of every file, which `group_pattern` finds in its path."""
+    pattern = settings.group_pattern
+    assert pattern is not None
+    option = f"{settings.name}: dataset.group_pattern={pattern!r}"
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{option}: {error}") from error
+    matches = [compiled.search(file) for file in ids]
+    missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
+    if missing:
+        raise InputError(f"{option} is not found in {missing[0]} ({len(missing)} such files)")
+    # A parenthesis that takes no part in the match, or matches nothing, names no group.
+    which = min(1, compiled.groups)
+    groups = [match[which] if match else None for match in matches]
+    empty = [file for file, group in zip(ids, groups, strict=True) if not group]
+    if empty:
+        what = "its first parenthesis" if which else "what it matches"
+        raise InputError(
+            f"{option} is found in {empty[0]}, but {what} is empty there ({len(empty)} such "
+            "files); the group is what the first parenthesis matches"
+        )
+    return np.array(groups, np.str_)
+
+
 def refuse_empty(table: Table, column: str) -> None:
     """Refuse empty cells of a column of labels, with what mends them."""
     try:
@@ -145,29 +171,3 @@ def alike(class_names: Sequence[str]) -> str:
     if not same:
         return ""
     return f"classes whose names differ in upper and lower case alone: {'; '.join(same)}"
-
-
-def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str_]:
-    """The group of every file, which `group_pattern` finds in its path."""
-    pattern = settings.group_pattern
-    assert pattern is not None
-    option = f"{settings.name}: dataset.group_pattern={pattern!r}"
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{option}: {error}") from error
-    matches = [compiled.search(file) for file in ids]
-    missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
-    if missing:
-        raise InputError(f"{option} is not found in {missing[0]} ({len(missing)} such files)")
-    # A parenthesis that takes no part in the match, or matches nothing, names no group.
-    which = min(1, compiled.groups)
-    groups = [match[which] if match else None for match in matches]
-    empty = [file for file, group in zip(ids, groups, strict=True) if not group]
-    if empty:
-        what = "its first parenthesis" if which else "what it matches"
-        raise InputError(
-            f"{option} is found in {empty[0]}, but {what} is empty there ({len(empty)} such "
-            "files); the group is what the first parenthesis matches"
-        )
-    return np.array(groups, np.str_)

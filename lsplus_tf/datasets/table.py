@@ -54,10 +54,10 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 
-_VOTES = "votes_"
-_MOST_VOTES = 1_000_000
 _LOOKED_INTO = 100  # columns of other names, at most: a table of more holds measurements
 _FEW = 10  # numbers, which may be classes however few rows there are
+_VOTES = "votes_"
+_MOST_VOTES = 1_000_000
 # Usual names of columns, in lower case and without blanks, "_" and "-". Only such as mean one
 # thing: a column "id" may be the image's or the patient's.
 _USUAL = {
