@@ -175,7 +175,7 @@ def _choose_columns(table: Table, settings: Dataset, file: Path) -> tuple[_Colum
     by_pattern = settings.group_pattern is not None
     groups = _candidates(table, "group", "" if by_pattern else settings.group_column)
     splits = _candidates(table, "split", settings.split_column)
-    if settings.split_column is None and [_plain_name(name) for name in splits] != ["split"]:
+    if settings.split_column is None and [name.lower() for name in splits] != ["split"]:
         others = table.unused(
             {name for name in (path, label, *ones, *groups, *splits, *votes) if name}
         )
