@@ -255,6 +255,13 @@ def test_own_arrays(tmp_path, form):
     assert dataset.validation.ids[3] == "val-000003"
 
 
+def test_arrays_that_are_not_used_are_told(tmp_path):
+    name = save_own(tmp_path / "own.npz", groups=np.arange(20), train_groups=np.arange(20))
+    with pytest.warns(UserWarning, match=r"not used: groups, train_groups; groups, .*csv:") as told:
+        load_dataset(name)
+    assert told[0].filename == __file__
+
+
 @pytest.mark.parametrize("keys", [("train", "validation", "test"), ("Train", "valid", "TEST")])
 def test_keys_of_own_arrays(tmp_path, keys):
     dataset = load_dataset(save_own(tmp_path / "own.npz", splits=keys))

@@ -56,7 +56,7 @@ USES = {
     ),
 }
 # A table of both: an image or case in each row.
-NAMES, LABELS, GROUPS = ["0.png", "1.png", "2.png"], ["HP", "SSA", "HP"], ["007", "7", "007"]
+NAMES, LABELS, GROUPS = ["0.png", "1.png", "2.png"], ["HP", "SSA", "HP"], ["007", "8", "007"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*other columns are ignored")
 
 
@@ -192,7 +192,7 @@ SAID = {
         (["HP", "\u00e4", "HP"], GROUPS),
     ),
     "spaces of several kinds": (
-        lambda use: changed(use, "group", ["007 ", "\t7", "\u00a0007"]),
+        lambda use: changed(use, "group", ["007 ", "\t8", "\u00a0007"]),
         "spaces around 3 cells of 'group' removed",
         (LABELS, GROUPS),
     ),
@@ -299,8 +299,8 @@ TYPES = {
     "bool": (pa.array([True, False, True]), ["true", "false", "true"]),
     "large integers": (pa.array([2.0**52 + 1, 7, 1]), ["4503599627370497", "7", "1"]),
     "date": (pa.array([1, 2, 1], pa.date32()), ["1970-01-02", "1970-01-03", "1970-01-02"]),
-    "dictionary": (pa.array(["007", "7", "007"]).dictionary_encode(), GROUPS),
-    "large text": (pa.array(["007 ", "7", "007"], pa.large_string()), GROUPS),
+    "dictionary": (pa.array(["007", "8", "007"]).dictionary_encode(), GROUPS),
+    "large text": (pa.array(["007 ", "8", "007"], pa.large_string()), GROUPS),
     "lists": (pa.array([[1], [2], [3]]), None),
     "bytes": (pa.array([b"a", b"b", b"c"], pa.large_binary()), None),
     "structs": (pa.array([{"a": 1}] * 3), None),

@@ -103,6 +103,12 @@ def _wanted(path: Path, found: list[str], *, official: bool) -> list[str]:
             f"{path}: key {missing[0]!r} is missing, found {found}; expected train_images and "
             "train_labels, and the same of val and test or neither"
         )
+    if unused := sorted({*found} - {*keys, _CLASS_NAMES}):
+        warnings.warn(
+            f"{path}: arrays that are not used: {', '.join(unused)}; groups, such as patients, are "
+            "read from a table of image files only (csv:FILE)",
+            stacklevel=5,
+        )
     return [*keys, *([_CLASS_NAMES] if _CLASS_NAMES in found else [])]
 
 

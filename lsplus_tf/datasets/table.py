@@ -18,16 +18,20 @@ For example::
     images/b.png,SSA,patient 2,2,5
 
 Columns of other names are named by options, `path_column` and so on. Without these, usual names are
-taken where there is one candidate only, and a warning says which. Other columns are ignored, with a
-warning. A cell of these that is empty is refused.
+taken where there is one candidate only, and a warning says which; so is a column that holds names
+of splits alone. Other columns are ignored, with a warning. An empty cell of those that are used is
+refused.
 """
 
 from __future__ import annotations
 
 import difflib
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +40,13 @@ import pandas as pd
 from lsplus_tf.config import CSV_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import check_encoding
-from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, one_hot
+from lsplus_tf.datasets.labels_file import (
+    LABELS_FILE,
+    alike,
+    groups_in_paths,
+    one_hot,
+    refuse_empty,
+)
 from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError
@@ -44,6 +54,8 @@ from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 from lsplus_tf.tables.headings import Role, called, usual
 
+_LOOKED_INTO = 100  # columns of other names, at most: a table of more holds measurements
+_FEW = 10  # numbers, which may be classes however few rows there are
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
 
@@ -70,21 +82,30 @@ def list_table(settings: Dataset) -> FileList:
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     check_encoding(path)
     table = open_table(path, LABELS_FILE)
-    columns, said = _choose_columns(table, settings)
+    columns, said = _choose_columns(table, settings, path)
     if columns.label is not None:
+        refuse_empty(table, columns.label)
         class_names = class_order(table.text(columns.label))
+        _refuse_measurements(table, columns.label, class_names)
         labels = table.classes(columns.label, class_names)
     else:
         class_names = columns.one_hot
         labels = one_hot(table, class_names, columns.path)
         _refuse_empty_classes(table, class_names, labels)
     parts = _parts(table, columns.split)
-    groups = None if columns.group is None else table.text(columns.group).to_numpy(np.str_)
+    groups = None
+    if columns.group is not None:
+        groups = table.text(columns.group).to_numpy(np.str_)
+        said += _said_of_zeros(columns.group, groups)
     votes = _votes(table, columns.votes, class_names)
     # Last, as it takes longest.
     images = find_row_images(table, columns.path, path.parent, settings.image_folder)
     if images.folders:
         said.append(f"images are in {', '.join(f'{folder}/' for folder in images.folders)}")
+    if images.removed:
+        said.append(f"{images.removed!r} before all paths was removed")
+    if settings.group_pattern is not None:
+        groups = groups_in_paths(images.ids.tolist(), settings)
     files = FileList(
         settings.name, images.root, class_names, images.ids, labels, parts, groups, votes
     )
@@ -95,7 +116,7 @@ def list_table(settings: Dataset) -> FileList:
         )
     if others := table.unused(columns.used):
         hint = ""
-        if columns.group is None and settings.group_column is None:
+        if groups is None and settings.group_column is None:
             hint = f"; if one of them names patients, lesions or slides, set {_option('group')}"
         said.append(f"other columns are ignored: {', '.join(others)}{hint}")
     if said:
@@ -123,7 +144,7 @@ class _Columns:
         return {name for name in roles if name is not None}
 
 
-def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str]]:
+def _choose_columns(table: Table, settings: Dataset, file: Path) -> tuple[_Columns, list[str]]:
     """Decide which column is what, and read those; also which were taken unasked, in words."""
     votes = [name for name in table.names if name.startswith(_VOTES)]
     path = _only(table, "path", _candidates(table, "path", settings.path_column))
@@ -132,8 +153,15 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     for name in ones:
         _refuse_unknown(table, "label_columns", name)
     label = None if ones or not labels else _only(table, "label", labels)
-    groups = _candidates(table, "group", settings.group_column)
+    # A pattern finds groups in the paths.
+    by_pattern = settings.group_pattern is not None
+    groups = _candidates(table, "group", "" if by_pattern else settings.group_column)
     splits = _candidates(table, "split", settings.split_column)
+    if settings.split_column is None and [name.lower() for name in splits] != ["split"]:
+        others = table.unused(
+            {name for name in (path, label, *ones, *groups, *splits, *votes) if name}
+        )
+        splits += _columns_of_splits(file, others)
     rest: tuple[str, ...] = ()
     if label is None and not ones:
         rest = table.unused({path, *groups, *splits, *votes})
@@ -261,6 +289,53 @@ def _of_splits(table: Table, candidates: list[str]) -> str | None:
     return found[0] if found else None
 
 
+def _columns_of_splits(file: Path, names: Sequence[str]) -> list[str]:
+    """Which columns of unusual names hold names of splits and nothing else, train among them."""
+    counts = Counter(names)
+    names = [name for name in names if counts[name] == 1]
+    found: list[str] = []
+    if not 0 < len(names) <= _LOOKED_INTO:
+        return found
+    other = open_table(file, LABELS_FILE)  # so that nothing is said of them
+    with warnings.catch_warnings(), suppress(InputError):
+        warnings.simplefilter("ignore")
+        other.read(names)
+        for name in names:
+            cells = other.values(name)
+            if str(cells[0]).lower() in SPLIT_NAMES:
+                meant = {SPLIT_NAMES.get(str(value).lower()) for value in cells.unique()}
+                if None not in meant and "train" in meant and len(meant) > 1:
+                    found.append(name)
+    return found
+
+
+def _refuse_measurements(table: Table, column: str, class_names: tuple[str, ...]) -> None:
+    """Refuse a column of numbers of which most are there once: they are no classes."""
+    if len(class_names) > max(_FEW, len(table) / 2) and all(map(_is_number, class_names)):
+        raise table.rows.error(
+            f"column {column!r}: expected classes, received {len(class_names)} different numbers "
+            f"in {len(table)} rows; make classes of them, or name another column as "
+            f"{_option('label')}"
+        )
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        return np.isfinite(float(text))
+    return False
+
+
+def _said_of_zeros(column: str, groups: npt.NDArray[np.str_]) -> list[str]:
+    """In words: groups that differ by zeros in front alone, as 0012 and 12."""
+    distinct = pd.Series(pd.unique(groups))
+    distinct = distinct[distinct.str.fullmatch("[0-9]+")]
+    numbers = distinct.str.lstrip("0")
+    same = distinct[numbers == numbers[numbers.duplicated()].min()].tolist()
+    if not same:
+        return []
+    return [f"{listed(same)} of {column!r}, alike but for zeros in front, kept apart"]
+
+
 def _parts(table: Table, column: str | None) -> npt.NDArray[np.str_]:
     """The split of every row."""
     if column is None:
@@ -268,7 +343,8 @@ def _parts(table: Table, column: str | None) -> npt.NDArray[np.str_]:
     cells = table.text(column)
     meanings = split_meanings(cells.unique(), f"{table.rows.source}: column {column!r}")
     parts = cells.map(meanings)
-    table.refuse(parts.isna().to_numpy(), column, f"one of {', '.join(SPLIT_NAMES)}")
+    none = ", or dataset.split_column='' (--split-column '') for none" if parts.isna().all() else ""
+    table.refuse(parts.isna().to_numpy(), column, f"one of {', '.join(SPLIT_NAMES)}{none}")
     if not (parts == "train").any():
         raise table.rows.error(f"column {column!r}: expected rows of split train, found none")
     return parts.to_numpy(np.str_)
