@@ -49,7 +49,7 @@ class MissingDataError(InputError, FileNotFoundError):
     >>> try:
     ...     load_config("nowhere.yaml")
     ... except FileNotFoundError as error:
-    ...     print(error)
+    ...     print(str(error).partition(";")[0])
     config: no such file nowhere.yaml
     """
 

@@ -198,7 +198,7 @@ IMAGES = np.zeros((6, 4, 4), np.uint8)
             "val: .* received 0 images",
         ),
         ({"val_labels": np.full((6, 1), 2)}, "validation sample 'val-000000' has label 2"),
-        ({"val_labels": np.array([None] * 6)}, "cannot be read as a .npz file"),
+        ({"val_labels": np.array([None] * 6)}, "an array holds Python objects"),
     ],
 )
 def test_medmnist_refuses(tmp_path, changes, message):
@@ -253,6 +253,13 @@ def test_own_arrays(tmp_path, form):
         assert split.labels.tolist() == [0, 1] * 10
         assert split.images[:, 2, 3, 0].tolist() == [10 * k + i for i in range(20)]
     assert dataset.validation.ids[3] == "val-000003"
+
+
+def test_arrays_that_are_not_used_are_told(tmp_path):
+    name = save_own(tmp_path / "own.npz", groups=np.arange(20), train_groups=np.arange(20))
+    with pytest.warns(UserWarning, match=r"not used: groups, train_groups; groups, .*csv:") as told:
+        load_dataset(name)
+    assert told[0].filename == __file__
 
 
 @pytest.mark.parametrize("keys", [("train", "validation", "test"), ("Train", "valid", "TEST")])
@@ -327,6 +334,10 @@ BIG = np.zeros((20, 4, 5), np.uint16)
         ({"valid_images": BIG, "valid_labels": BIG}, "val_images and valid_images are both"),
         ({"dev_images": BIG, "dev_labels": BIG}, "'val' and 'dev' could both be the validation"),
         ({"class_names": np.arange(2)}, "class_names: expected text of shape"),
+        (
+            {"class_names": np.array(["x", "x"])},
+            "class_names: expected different names, .*'x', 'x'",
+        ),
         (
             {"train_labels": np.array([0, 2] * 10), "class_names": np.array(["a", "b"])},
             "train sample 'train-000001' has label 2, expected 0..1",
@@ -405,7 +416,7 @@ def test_medmnist_damaged_file(tmp_path):
             load_dataset("pneumoniamnist", data_dir=tmp_path)
     np.save(tmp_path / "array.npy", IMAGES)
     shutil.move(tmp_path / "array.npy", path)
-    with pytest.raises(InputError, match=r"cannot be read as a .npz file"):
+    with pytest.raises(InputError, match=r"cannot be read as NPZ|an array holds Python objects"):
         load_dataset("pneumoniamnist", data_dir=tmp_path)
 
 

@@ -322,7 +322,7 @@ STRUCTURES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*differ in upper and lower case")
+@pytest.mark.filterwarnings("ignore:.*differ in capitals")
 @pytest.mark.parametrize("kind", STRUCTURES)
 def test_what_stops_a_training_or_makes_it_meaningless(tmp_path, kind):
     counts, expected = STRUCTURES[kind]

@@ -313,7 +313,7 @@ def test_what_is_ignored_is_said(tmp_path):
     (tmp_path / "Validate").mkdir()
     (tmp_path / "train/cat/notes.txt").touch()
     with (
-        pytest.warns(UserWarning, match=r"no split are ignored: \['Validate'\]"),
+        pytest.warns(UserWarning, match=r"images in Validate/ are not used, as .* call the folder"),
         pytest.warns(
             UserWarning, match=r"1 files that are no images in a class folder .*cat/notes\.txt"
         ),
@@ -322,7 +322,7 @@ def test_what_is_ignored_is_said(tmp_path):
     (tmp_path / "train/cat/notes.txt").rename(tmp_path / "train/cat/Thumbs.db")
     (tmp_path / "Thumbs.db").touch()
     (tmp_path / "train/dog/desktop.ini").touch()
-    with pytest.warns(UserWarning, match="no split are ignored") as record:
+    with pytest.warns(UserWarning, match="are not used") as record:
         load_dataset(f"folder:{tmp_path}")
     assert len(record) == 1
     (tmp_path / "train/cat/notes.txt").touch()
@@ -330,7 +330,7 @@ def test_what_is_ignored_is_said(tmp_path):
     save(tmp_path / "train/1.png")
     save(tmp_path / "0.png")
     with (
-        pytest.warns(UserWarning, match="no split are ignored"),
+        pytest.warns(UserWarning, match="are not used"),
         pytest.warns(UserWarning, match=r"3 files that are no .* ignored, such as 0\.png"),
         pytest.warns(
             UserWarning, match=r"'cat' has 5 images .* and 1 in folders below, such as .*deeper/1"
@@ -365,6 +365,11 @@ def listed(name):
         ("trn", "validation", "tst"),
         ("Train", "dev", "test"),
         ("train", "Eval", "TEST"),
+        ("train_set", "val_set", "TestSet"),
+        ("01_train", "02-val", "03 test"),
+        ("train_images", "dev_images", "test-imgs"),
+        ("Training Data", "valid", "test_split"),
+        ("Train ", "Val ", "test"),
     ],
 )
 def test_names_of_splits(tmp_path, folders):
@@ -434,6 +439,44 @@ def of(*classes, under="", file="1.png"):
             "'dev' and 'eval'",
         ),
         ([*of("Cat", under="train/"), *of("cat", under="test/")], "is it 'Cat'.* same name"),
+        # Longer names of splits that are not certain.
+        (
+            [*of("a", "b", under="train_set/"), *of("a", "c", under="test_set/")],
+            "test_set/, train_set/ seem to be splits, .*do not hold the same class folders; call",
+        ),
+        (of("train_images", "test_images"), "seem to be splits, .*same class folders.*csv:FILE"),
+        (
+            [*of("a", under="train/"), *of("a", under="set/"), *of("a", under="val_set/")],
+            "not every",
+        ),
+        ([*of("a", under="train/"), *of("a", under="train_2/")], "two are of one split"),
+        ([*of("a", under="test/"), *of("a", under="trainval/")], "several .called train"),
+        ([*of("a", under="test_set/"), *of("a", under="val_set/")], "none is of training images"),
+        (
+            [*of("a", "b", under="fold_1/"), *of("a", "b", under="fold_2/")],
+            "fold_1, fold_2 seem to be folds, .*column split",
+        ),
+        # Masks as classes.
+        (of("a", "b", "a_mask", "b_mask"), "a_mask seems to hold masks of a, .*move it away"),
+        (of("images", "Ground_Truth"), r"found images and their masks"),
+        # What to do.
+        (
+            of("a", "b", under="dataset/images/"),
+            r"dataset/images/ alone, .*name .*/dataset/images$",
+        ),
+        (
+            [*of("a", "b"), "logs/x.txt"],
+            r"logs holds no .*\(1 others\); remove the folder, or move",
+        ),
+        (
+            [*of("a", "b", under="train/"), "test/1.png", "test/2.png"],
+            "2 images without a class; move test/ away, and a test split is split off",
+        ),
+        (
+            [*of("a", "b", under="train/"), *of("a", "c", under="test/")],
+            "test/c has no counterpart .*add the class to the training images, or move the folder",
+        ),
+        ([*of("a", under="val/"), *of("a", under="test/")], "call what is to be trained on train"),
     ],
 )
 def test_other_layouts_are_refused_with_the_remedy(tmp_path, files, message):
@@ -448,6 +491,48 @@ def test_the_remedy_is_one(tmp_path):
         listed(name)
     remedy = str(refusal.value).rpartition(" ")[2]
     assert {part for part, *_ in listed(remedy)} == {"train", "test"}
+
+
+@pytest.mark.parametrize("classes", [("test 1", "test 2"), ("cat", "set 1"), ("face", "face_mask")])
+def test_what_is_alike_is_a_class(tmp_path, classes):
+    files = [f"{c}/{c} of {i}.png" for c in classes for i in range(2)]
+    assert {c for _, c, _ in listed(tree(tmp_path, *files))} == set(classes)
+
+
+@pytest.mark.parametrize(("below", "said"), [("ab", True), ("a", False), (("images", "GT"), False)])
+def test_folders_that_all_classes_hold_are_told(tmp_path, recwarn, below, said):
+    listed(tree(tmp_path, *(f"{c}/{b}/{i}.png" for c in ("P1", "P2") for b in below for i in "12")))
+    messages = [str(warning.message) for warning in recwarn]
+    assert said == any("holds the same folders (a, b): are these" in text for text in messages)
+
+
+def test_dicom_without_a_suffix_is_told(tmp_path):
+    tree(tmp_path, *of("a", "b"), "b/x.txt")
+    (tmp_path / "a/1.png").unlink()
+    (tmp_path / "a/IM0001").write_bytes(bytes(128) + b"DICM")
+    for read in (lambda: listed(f"folder:{tmp_path}"), lambda: find_images([tmp_path / "a"])):
+        with pytest.raises(InputError, match=r"1 others\); they are DICOM: add \.dcm to their"):
+            read()
+    tree(tmp_path, "a/1.png")
+    with pytest.warns(UserWarning, match=r"a/IM0001; they are DICOM: add \.dcm"):
+        listed(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "message"),
+    [
+        ("x/1.png", "x", "did you mean folder:.*/x?"),
+        ("x.csv", "x.csv", "did you mean csv:.*x.csv?"),
+        ("x.npz", "x.npz", "did you mean npz:.*x.npz?"),
+        ("x.npy", "npz:x.npy", "is a single array; .*np.savez"),
+        ("x.csv", "npz:x.csv", "is a table; name csv:.*x.csv$"),
+    ],
+)
+def test_names_without_their_prefix_or_with_another(tmp_path, file, name, message):
+    tree(tmp_path, file)
+    prefix, _, path = name.rpartition(":")
+    with pytest.raises(InputError, match=message):
+        load_dataset(f"{prefix}{':' if prefix else ''}{tmp_path / path}")
 
 
 def test_a_name_of_a_validation_split_alone_is_a_class(tmp_path):
@@ -494,6 +579,11 @@ def test_predictions_and_data_sets_find_the_same(tmp_path):
         *("a/benign (1)_mask.png", "a/benign (1)_mask_1.png", "a/benign (1)_MASK.png"),
         *("a/benign (1)_seg.png", "a/benign (1)-segmentation.jpg", "a/benign (1) mask 2.png"),
         *("a/masks/benign (1).png", "a/Mask/benign (1)_mask.png"),
+        *(f"a/benign (1){end}.png" for end in ("_gt", "_label", "_roi", "_overlay", "_lesion")),
+        *(f"a/benign (1){end}.png" for end in ("_annotation", "_anno", ".mask", "_ground_truth")),
+        *(f"a/{folder}/benign (1).png" for folder in ("lung masks", "lung_masks", "GT", "labels")),
+        *(f"a/{folder}/benign (1).png" for folder in ("Ground_Truth", "ground truth")),
+        "a/annotations/benign (1)_anno.png",
     ],
 )
 def test_masks_beside_images(tmp_path, mask):
@@ -535,7 +625,7 @@ def test_classes_that_differ_in_case_are_told(tmp_path):
     name = tree(tmp_path, *of("A", "a"))
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("this file system ignores case")
-    with pytest.warns(UserWarning, match="upper and lower case alone: 'A' and 'a'"):
+    with pytest.warns(UserWarning, match="capitals or blanks alone: 'A' and 'a'"):
         listed(name)
 
 

@@ -215,9 +215,9 @@ def test_files_without_a_row(tmp_path):
         load_dataset("digits", unlisted="ignore")
     with pytest.raises(InputError, match="unlisted: expected 'fail' or 'ignore', received 'x'"):
         load_dataset(name, unlisted="x")
-    with pytest.raises(InputError, match=r"group_pattern: expected none .*set group_column$"):
-        load_dataset(name, group_pattern="x")
-    with pytest.raises(InputError, match=r"group_pattern: expected none .*no folder:PATH$"):
+    with pytest.raises(InputError, match=r"group_pattern='x' is not found in cat0\.png \(10 such"):
+        load_dataset(name, group_pattern="x", unlisted="ignore")
+    with pytest.raises(InputError, match=r"group_pattern: expected none .*or csv:PATH$"):
         load_dataset("digits", group_pattern="x")
 
 
@@ -296,6 +296,8 @@ HEADS = [
     ("image,level", "{i},{c}", "image", "level", None),
     ("img_id,diagnostic,patient_id", "{i},{c},P{g}", "img_id", "diagnostic", "patient_id"),
     ("Path,Label", "{i}.png,{c}", "Path", "Label", None),
+    ("File Path,y_true", "{i}.png,{c}", "File Path", "y_true", None),
+    ("image,Ground-Truth", "{i}.png,{c}", "image", "Ground-Truth", None),
     ("file_name,CLASS,Subject", "{i}.png,{c},P{g}", "file_name", "CLASS", "Subject"),
     ("Image Index,target,Patient ID", "{i}.png,{c},P{g}", "Image Index", "target", "Patient ID"),
 ]
@@ -333,6 +335,14 @@ def test_one_hot_labels(tmp_path):
     options = {"label_columns": ["NV", "MEL", "BCC"], "path_column": "image"}
     named = listing(tmp_path, text, **options)
     assert (named.class_names, named.labels.tolist()) == (("NV", "MEL", "BCC"), [1, 2, 0, 0])
+
+
+@pytest.mark.parametrize("other", [[b"1", b"0"], [[1], [0]], [{"a": 1}, {"a": 0}]])
+def test_columns_that_are_no_labels_have_no_error_of_their_own(tmp_path, other):
+    path = tmp_path / "labels.parquet"
+    pd.DataFrame({"image": ["a", "b"], "A": [1, 0], "other": other}).to_parquet(path)
+    with pytest.raises(InputError, match="expected one column 'label', found 0 among"):
+        list_files(f"csv:{path}")
 
 
 @pytest.mark.parametrize(
@@ -427,10 +437,13 @@ def test_spellings_of_a_path(tmp_path, cell, file):
         (["a", "a.png"], ["a.png"], "every image once, received 'a.png' at line 3"),
         (["./a.png", "a.png"], ["a.png"], "every image once, received 'a.png' at line 3"),
         (["a"], ["x/a.png", "y/a.png"], r"one name are in x/, y/; choose .*image_folder"),
-        (["a", "b"], ["x/a.png"], r"2 images are not in .*: a \(line 2\);.*image_folder"),
+        (["a", "b"], ["x/c.png"], r"2 images are not in .*: a \(line 2\);.*image_folder"),
+        (["a", "b"], ["x/a.png"], r"1 images are not in x/: b .*of 2 rows.*leave out these rows"),
         (["a", "b"], ["a.png", "x/b.png"], r"1 images are not in .*: b \(line 3\)"),
-        (["C:\\data\\a.png"], ["a.png"], r"a plain path .*image_folder.*'C:\\\\data"),
-        (["/elsewhere/a.png"], ["a.png"], "path: expected a plain path that stays below"),
+        (["C:\\data\\a.png"], ["b.png"], r"a plain path .*leave only .*'C:\\\\data"),
+        (["C:\\x\\a.png", "D:\\x\\b.png"], ["a.png", "b.png"], "a plain path .*image_folder"),
+        (["C:\\x\\a.png", "b.png"], ["a.png", "b.png"], "a plain path .*image_folder"),
+        (["/elsewhere/a.png", "/elsewhere/b.png"], ["a.png"], "path: expected a plain path that"),
         (["../a.png"], ["a.png"], "path: expected a plain path that stays below"),
         (["A.png"], ["a.png"], "1 images are not in"),
         (["a.png"], ["a.png.jpg"], "1 images are not in"),
@@ -441,6 +454,89 @@ def test_paths_that_are_not_certain(tmp_path, cells, there, message):
     text = "\n".join(["path,label", *(f"{cell},x" for cell in cells)])
     with pytest.raises(InputError, match=message):
         listing(tmp_path, text, *there)
+
+
+@pytest.mark.parametrize(
+    ("cells", "ids", "removed"),
+    [
+        (["C:\\d\\images\\a.png", "C:\\d\\images\\b"], ["images/a.png", "images/b.png"], "C:/d/"),
+        (["C:/d/a", "C:/d/b"], ["images/a.png", "images/b.png"], "C:/d/"),
+        (["/home/me/a.png", "/home/me/x/b.png"], ["a.png", "x/b.png"], "/home/me/"),
+        (["\\\\server\\d\\a.png", "\\\\server\\d\\b.png"], ["a.png", "b.png"], "//server/d/"),
+        (["{own}/a.png", "{own}/x/b.png"], ["a.png", "x/b.png"], "{own}/"),
+        (["{own}/a.png", "{own}/b.png"], ["{own}/a.png", "{own}/b.png"], None),
+    ],
+)
+def test_folders_of_another_computer_are_removed(tmp_path, recwarn, cells, ids, removed):
+    own = tmp_path.name
+    text = "\n".join(["path,label", *(f"{cell.format(own=own)},x" for cell in cells)])
+    files = listing(tmp_path, text, *(i.format(own=own) for i in ids))
+    assert files.ids.tolist() == [i.format(own=own) for i in ids]
+    said = "".join(str(warning.message) for warning in recwarn)
+    assert removed is None or f"{removed.format(own=own)!r} before all paths was removed" in said
+
+
+def test_groups_from_the_paths_of_a_table(tmp_path):
+    text = "path,label,patient\nP1/a.png,x,7\nP1/b.png,y,8\nP2/c.png,y,9\n"
+    with pytest.warns(UserWarning, match="other columns are ignored: patient$"):
+        files = listing(
+            tmp_path, text, "P1/a.png", "P1/b.png", "P2/c.png", group_pattern="(P[0-9])/"
+        )
+    assert files.groups.tolist() == ["P1", "P1", "P2"]
+
+
+@pytest.mark.parametrize("name", ["usage", "Dataset", "is_test"])
+@pytest.mark.parametrize(
+    ("heading", "rows"), [("label", ("x", "y", "y")), ("A,B", ("1,0", "0,1", "0,1"))]
+)
+def test_a_column_of_splits_by_what_it_holds(tmp_path, name, heading, rows):
+    def table(*splits):
+        lines = (f"{i}.png,{rows[i]},{split}" for i, split in enumerate(splits))
+        return "\n".join([f"path,{heading},{name}", *lines])
+
+    with pytest.warns(UserWarning, match=f"{name} as split"):
+        files = listing(tmp_path, table("Train", "test", "val"), "0.png", "1.png", "2.png")
+    assert files.parts.tolist() == ["train", "test", "validation"]
+    if heading == "label":  # names of something else too; no training images; nothing else
+        for splits in (("train", "test", "a"), ("val", "test", "test"), ("train",) * 3):
+            with pytest.warns(UserWarning, match=f"ignored: {name}"):
+                assert set(listing(tmp_path, table(*splits)).parts) == {"train"}
+
+
+def test_measurements_are_no_classes(tmp_path):
+    there = [f"{i}.png" for i in range(30)]
+    for step, refused in ((0.01, True), (1, True), (0, False)):
+        labels = [i * step or i % 3 for i in range(30)]
+        text = "\n".join(["path,label", *(f"{i}.png,{y}" for i, y in enumerate(labels))])
+        if refused:
+            with pytest.raises(InputError, match=r"'label': expected classes, received \d+ differ"):
+                listing(tmp_path, text, *there)
+        else:
+            assert listing(tmp_path, text, *there).class_names == ("0", "1", "2")
+
+
+def test_groups_that_differ_by_zeros_in_front_are_told(tmp_path):
+    text = "path,label,group\na,x,0012\nb,y,12\nc,y,7\n"
+    with pytest.warns(UserWarning, match="'0012', '12' of 'group', alike but for zeros in front"):
+        files = listing(tmp_path, text, "a.png", "b.png", "c.png")
+    assert files.groups.tolist() == ["0012", "12", "7"]
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("path,label\na,x\nb,\n", {}, "label: .*leave out these rows, or fill them"),
+        (
+            "path,A,B\na,1,0\nb,,1\n",
+            {"label_columns": ["A", "B"]},
+            "A: .*leave out these rows, or fill them",
+        ),
+        ("path,label,split\na,x,0\nb,x,1\n", {}, r"split_column='' \(--split-column ''\) for none"),
+    ],
+)
+def test_remedies(tmp_path, text, options, message):
+    with pytest.raises(InputError, match=message):
+        listing(tmp_path, text, "a.png", "b.png", **options)
 
 
 def test_images_in_several_folders_beside_the_table(tmp_path):
@@ -522,7 +618,9 @@ def test_one_thing_written_in_two_ways(tmp_path, file, labels, groups, names, of
 
 def test_labels_that_differ_in_case_are_told(tmp_path):
     rows = "path,label\na.png,A\nb.png,a\nc.png,A\n"
-    with pytest.warns(UserWarning, match="'A', 'a' of 'label', alike but for capitals, kept apart"):
+    with pytest.warns(
+        UserWarning, match="'A', 'a' of 'label', alike but for capitals or blanks, kept apart"
+    ):
         files = listing(tmp_path, rows, "a.png", "b.png", "c.png")
     assert files.class_names == ("A", "a")
 

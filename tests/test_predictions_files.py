@@ -166,21 +166,6 @@ def test_npz_and_tables_ask_the_same_of_one_score_beside_predictions(tmp_path):
     assert found.scores[:, 1].tolist() == arrays["y_score"]
 
 
-@pytest.mark.parametrize("shape", [(6,), (6, 1)])
-def test_npz_labels_are_resolved_before_a_split_is_taken(tmp_path, shape):
-    """As 0..K-1, which the whole file shows: the test split has what may be two names."""
-    np.savez(
-        tmp_path / "p.npz",
-        labels=np.reshape([0, 0, 1, 2, 1, 2], shape),
-        probabilities=np.full((6, 3), 1 / 3),
-        class_names=["1", "2", "3"],
-        split=["train"] * 2 + ["test"] * 4,
-    )
-    assert read_predictions(tmp_path / "p.npz", Columns(take_split="test")).labels.tolist() == [
-        *(1, 2, 1, 2)
-    ]
-
-
 def test_a_finished_run_is_read(reproduced):
     (path,) = reproduced.folder.glob("hard_labels*/**/*0/predictions_test.npz")
     predictions = read_predictions(path)
@@ -199,7 +184,8 @@ def test_logits_of_probabilities_and_back():
 
 
 @pytest.mark.parametrize(
-    "label", ["labels", "Label", "y_true", "True Label", "TARGET", "ground_truth", "true_class"]
+    "label",
+    ["labels", "Label", "y_true", "True Label", "TARGET", "ground-truth", "trueClass", "dx"],
 )
 @pytest.mark.parametrize(
     "scores",
@@ -214,6 +200,24 @@ def test_usual_names_are_found(read, label, scores):
     assert predictions.scores.tolist() == [[a, b], [b, a]]
     assert predictions.kind == kind
     assert predictions.unused == ("note",)
+
+
+@pytest.mark.parametrize("true", ["class", "Category", "class_name"])
+@pytest.mark.parametrize("predicted", ["predicted_class", "y_pred", "cnn predictions"])
+def test_a_class_beside_the_predicted_one_is_the_label(read, true, predicted):
+    predictions = read(f"{predicted},prob_a,{true},prob_b\na,.75,b,.25\nb,.25,a,.75\n")
+    assert predictions.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("other", ["class", "level", "category"])
+def test_a_class_beside_a_label_is_not_it(read, other):
+    assert read(f"{other},label,prob_a,prob_b\na,b,.5,.5\nb,a,.5,.5\n").labels.tolist() == [1, 0]
+
+
+def test_of_two_labels_the_one_that_is_declared_as_something_else_is_none(read):
+    text = "label,diagnosis,prob_a,prob_b\na,mild,.5,.5\nb,severe,.5,.5\n"
+    predictions = read(text, subgroups=("diagnosis",))
+    assert predictions.labels.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("scores", ["y_prob", "y_score", "Score", "probability", "prob"])
@@ -239,6 +243,20 @@ def test_what_is_documented_comes_first(read):
             "label,y_true,logit_a,logit_b\n0,1,2,3\n",
             "label: found 'label', 'y_true', each of which may be it: declare one with --label "
             "NAME (label=...)",
+        ),
+        (
+            "label,diagnosis,logit_a,logit_b\n0,1,2,3\n",
+            "label: found 'label', 'diagnosis', each of which may be it",
+        ),
+        (
+            "class,score\n0,.5\n1,.5\n",
+            "label: 'class' may be the true class or the predicted one: declare --label class "
+            "(label=...) if it is the true one, else the column that has the true one",
+        ),
+        ("class,category,y_pred,logit_a,logit_b\n0,1,0,2,3\n", "found 'class', 'category', each"),
+        (
+            "y_true,cnn_prediction,score\n0,0,.9\n1,1,.8\n",
+            "'score' beside 'cnn_prediction' may be the confidence in the predicted class",
         ),
         (
             "label,prob_a,prob_b,p_a,p_b\n0,.5,.5,.5,.5\n",
@@ -353,42 +371,6 @@ def test_class_names_of_columns_without_names(read):
     assert read(text, probabilities="p*", class_names=("0", "1")).labels.tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("labels", ["0,1,2", "1,2,3"])
-@pytest.mark.parametrize("form", ["{}", "{}.0", " {} "])
-@pytest.mark.filterwarnings("ignore:.*spaces around")
-def test_labels_are_read_by_the_whole_file(read, labels, form):
-    """Of 1 and 2 alone no one could tell whether they are names, or numbers from 0."""
-    rows = [f"{form.format(label)},train" for label in labels.split(",")]
-    rows += [f"{form.format(label)},test" for label in (1, 2)]
-    heading = "label,split,logit_1,logit_2,logit_3"
-    text = "\n".join([heading, *(f"{row},1,2,3" for row in rows)])
-    expected = [1, 2] if labels == "0,1,2" else [0, 1]
-    assert read(text, take_split="test").labels.tolist() == expected
-
-
-@pytest.mark.parametrize("labels", ["0,1,2", "1,2,3"])
-def test_predicted_classes_are_read_by_the_whole_file(read, labels):
-    rows = [f"{label},{label},.9,train" for label in labels.split(",")]
-    rows += [f"{label},{label},.9,test" for label in (1, 2)]
-    text = "\n".join(["label,predicted,confidence,split", *rows])
-    columns = {"class_names": ("1", "2", "3"), "take_split": "test"}
-    predictions = read(text, **columns)
-    assert predictions.labels.tolist() == predictions.predicted.tolist()
-    assert predictions.labels.tolist() == ([1, 2] if labels == "0,1,2" else [0, 1])
-
-
-def test_predicted_classes_are_numbers_where_the_labels_are(read):
-    """The model never predicts the first class, and 1 and 2 alone may be names."""
-    text = "label,predicted,confidence\n0,1,.9\n1,2,.9\n2,2,.9\n"
-    predictions = read(text, class_names=("1", "2", "3"))
-    assert predictions.labels.tolist() == [0, 1, 2]
-    assert predictions.predicted.tolist() == [1, 2, 2]
-    text = "label,predicted,confidence\n0,B,.9\n1,A,.9\n"  # which cannot be taken for each other
-    predictions = read(text, class_names=("A", "B"))
-    assert predictions.labels.tolist() == [0, 1]
-    assert predictions.predicted.tolist() == [1, 0]
-
-
 def test_names_of_classes_are_asked_for(tmp_path):
     path = tmp_path / "p.npz"
     np.savez(path, probabilities=PROBABILITIES, labels=["HP", "SSA"])
@@ -401,7 +383,8 @@ def test_a_label_of_no_class_is_not_taken_for_a_number(refused):
     rows = [f"{label},{part},1,2,3" for label, part in zip("12301", "aaabb", strict=True)]
     text = "\n".join(["label,split,logit_1,logit_2,logit_3", *rows])
     message = refused(text, take_split="b")
-    assert "expected one of the classes '1', '2', '3', or 0..2, received '0' at line 5" in message
+    assert "all by name, '1', '2', '3', or all by number, 0..2, received '0' beside '3'" in message
+    assert "at line 5 " in message
 
 
 @pytest.mark.parametrize(
@@ -442,7 +425,7 @@ def test_the_command_takes_what_it_is_told(call, tmp_path):
     ("text", "message"),
     [
         ("probability_a,probability_b\n0,.5,.5\n1,0,0", "one of them above 0, .* at line 3"),
-        ("probability_a,probability_b\n0,.5,.5\n1,-1,3", r"received \[-1.0, 3.0\] at line 3"),
+        ("probability_a,probability_b\n0,.5,.5\n1,-1,3", r"received \[-1\. +3\.\] at line 3"),
         ("probability_a,probability_b\n0,.5,.5\n1,,3", "a finite number in every column"),
         ("probability_a\n0,50", r"normalize=True.*: expected a column .* for each class"),
         ("logit_a,logit_b\n0,1,2", "expected a column of probabilities .* received logits"),

@@ -56,7 +56,7 @@ USES = {
     ),
 }
 # A table of both: an image or case in each row.
-NAMES, LABELS, GROUPS = ["0.png", "1.png", "2.png"], ["HP", "SSA", "HP"], ["007", "7", "007"]
+NAMES, LABELS, GROUPS = ["0.png", "1.png", "2.png"], ["HP", "SSA", "HP"], ["007", "8", "007"]
 pytestmark = pytest.mark.filterwarnings("ignore:.*other columns are ignored")
 
 
@@ -192,7 +192,7 @@ SAID = {
         (["HP", "\u00e4", "HP"], GROUPS),
     ),
     "spaces of several kinds": (
-        lambda use: changed(use, "group", ["007 ", "\t7", "\u00a0007"]),
+        lambda use: changed(use, "group", ["007 ", "\t8", "\u00a0007"]),
         "spaces around 3 cells of 'group' removed",
         (LABELS, GROUPS),
     ),
@@ -213,7 +213,7 @@ SAID = {
     ),
     "capitals": (
         lambda use: changed(use, "group", ["a", "A", "a"]),
-        "'a', 'A' of 'group', alike but for capitals, kept apart",
+        "'a', 'A' of 'group', alike but for capitals or blanks, kept apart",
         (LABELS, ["a", "A", "a"]),
     ),
     "what may be no value": (
@@ -299,8 +299,8 @@ TYPES = {
     "bool": (pa.array([True, False, True]), ["true", "false", "true"]),
     "large integers": (pa.array([2.0**52 + 1, 7, 1]), ["4503599627370497", "7", "1"]),
     "date": (pa.array([1, 2, 1], pa.date32()), ["1970-01-02", "1970-01-03", "1970-01-02"]),
-    "dictionary": (pa.array(["007", "7", "007"]).dictionary_encode(), GROUPS),
-    "large text": (pa.array(["007 ", "7", "007"], pa.large_string()), GROUPS),
+    "dictionary": (pa.array(["007", "8", "007"]).dictionary_encode(), GROUPS),
+    "large text": (pa.array(["007 ", "8", "007"], pa.large_string()), GROUPS),
     "lists": (pa.array([[1], [2], [3]]), None),
     "bytes": (pa.array([b"a", b"b", b"c"], pa.large_binary()), None),
     "structs": (pa.array([{"a": 1}] * 3), None),
@@ -608,6 +608,7 @@ def broken(whole: dict[str, bytes]) -> dict[str, bytes]:
         "separators": b",;\t|\n" * 10,
         "half a character": "label,logit_a,logit_\u00e9".encode()[:-1],
         "a surrogate": rb'[{"label": "\ud800", "path": "0.png", "logit_\ud800": 1}]',
+        "a surrogate below a number": rb'[{"label": 1, "path": 1}, {"label": "\ud800"}]',
         "nested": b'[{"label": ' + b"[" * 400 + b"]" * 400 + b"}]",
         "large numbers": b'[{"label": 1e999, "path": 1' + b"0" * 400 + b', "logit_a": -1e999}]',
         "mixed": b'[{"label": [1], "path": {"a": 1}}, {"label": {}, "path": true}, {}]',
@@ -690,3 +691,100 @@ def test_hostile_names(use, tmp_path, monkeypatch, kind):
     with pytest.raises(InputError) as caught:
         use.read(path)
     assert "\n" not in str(caught.value)
+
+
+# Dialects and types that are seldom ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "mark"),
+    [("sep=;", ";"), ('"sep=,"', ","), ("SEP=\t", "\t"), ("\ufeffsep=|", "|"), ("sep=:", ":")],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_first_line_that_declares_the_separator(use, tmp_path, first, mark, end):
+    """What Excel reads and writes; lines are counted with it."""
+    path = tmp_path / "table.csv"
+    table = f"{first}\n{text(use, mark)}".replace("\n", end)
+    path.write_bytes(table.encode())
+    assert use.read(path) == (LABELS, GROUPS)
+    path.write_bytes(table.replace(f"1.png{mark}SSA", f"1.png{mark}").encode())
+    with pytest.raises(InputError, match=f"{use.label}: expected a value, received none at line 4"):
+        use.read(path)
+
+
+def test_a_first_line_that_declares_no_separator(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("sep=a\nxay\n1a2\n")
+    with pytest.raises(InputError, match=r"expected a mark that separates cells, .* 'sep=a'"):
+        open_table(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "refused"),
+    [
+        ("1,5;1.000", "'1,5' in 'a' and '1.000' in 'b'; write all with a point"),
+        ("1.000;1,5", "'1,5' in 'b' and '1.000' in 'a'"),
+        ("1,5; 0.25 ", "'1,5' in 'a' and '0.25' in 'b'"),
+        ("1,5;1e-05", None),
+        ("1,5;7", None),
+        ("1,5;2,5", None),
+        ("1.5;2.5", None),
+    ],
+)
+def test_two_decimal_marks_in_one_file(tmp_path, columns, refused):
+    path = tmp_path / "table.csv"
+    path.write_text(f"a;b;version\n{columns};1.0\n")
+    table = open_table(path)
+    if refused is None:
+        table.read(["a", "b", "version"], numbers=["a", "b"])
+        expected = [float(cell.replace(",", ".")) for cell in columns.split(";")]
+        assert table.matrix(["a", "b"]).tolist() == [expected]
+    else:
+        with pytest.raises(InputError, match=f"one decimal mark in all .*, received {refused}"):
+            table.read(["a", "b", "version"], numbers=["a", "b"])
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "json", "csv"])
+def test_large_integers_beside_none(tmp_path, suffix):
+    """As floats these would be one value."""
+    path, large = tmp_path / f"table.{suffix}", [2**53, 2**53 + 1]
+    table = pd.DataFrame({"x": pd.array([*large, None], dtype="Int64"), "y": [1, 2, 3]})
+    {
+        "csv": lambda: table.to_csv(path, index=False),
+        "json": lambda: table.to_json(path, orient="records"),
+        "parquet": lambda: table.to_parquet(path),
+    }[suffix]()
+    opened = open_table(path)
+    opened.read(["x", "y"])
+    values = opened.values("x")
+    assert [int(value) for value in values.dropna()] == large
+    assert values.isna().tolist() == [False, False, True]
+
+
+def test_a_row_larger_than_a_block(tmp_path):
+    """As of an embedding of a million numbers in a cell."""
+    path = tmp_path / "table.csv"
+    path.write_text('label,e,x\na,"[0]",1\n' + f'b,"[{"0.123, " * 300_000}0]",2\n' * 2)
+    table = open_table(path)
+    table.read(["label", "x"], numbers=["x"])
+    assert table.text("label").tolist() == ["a", "b", "b"]
+    assert table.matrix(["x"])[:, 0].tolist() == [1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["a", {"b": 1}], "column 'x': expected text or numbers .*, received an object at entry 2"),
+        ([[1], 2], "column 'x': expected text or numbers .*, received a list at entry 1"),
+        ([{"b": 1}, {"b": "c"}], "received an object at entries 1 and 2"),
+    ],
+)
+@pytest.mark.parametrize("numbers", [[], ["x"]])
+def test_nested_values_of_json(tmp_path, cells, message, numbers):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps([{"x": cell, "y": 1} for cell in cells]))
+    table = open_table(path)
+    with pytest.raises(InputError, match=message):
+        table.read(["x"], numbers=numbers)
+    table.read(["y"])
+    assert table.text("y").tolist() == ["1", "1"]

@@ -37,7 +37,8 @@ class Finding:
     Attributes
     ----------
     topic : str
-        "ranking", "size", "gap", "ece", "parts", "automatic", "calibrator", "votes" or "comparison".
+        What it is about: "ranking", "size", "gap", "ece", "parts", "automatic", "calibrator",
+        "votes" or "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -95,7 +96,7 @@ def _ranking(audit: Audit) -> list[Finding]:
     """What an AUROC that is surely below 1/2 suggests: no network learns that."""
     if "auroc" not in audit.metrics.index:
         return []
-    value, low, high = audit.metrics.loc["auroc", ["value", "low", "high"]]
+    value, low, high = map(float, audit.metrics.loc["auroc", ["value", "low", "high"]])
     if not high < 0.5:
         return []
     text = (

@@ -175,8 +175,8 @@ LISTING = {
     "group_pattern": Annotated[
         str | None,
         typer.Option(
-            help="For folder:PATH, a regular expression: its first parenthesis, in a file's path "
-            "below PATH, is the file's group.",
+            help="A regular expression: its first parenthesis, in a file's path below the folder, "
+            "is the file's group.",
             metavar="REGEX",
         ),
     ],

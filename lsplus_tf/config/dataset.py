@@ -222,9 +222,9 @@ class Dataset(Settings):
     )
     group_pattern: str | None = Field(
         default=None,
-        description="for folder:PATH, a regular expression whose first parenthesis (or all of it), "
-        "as found in the path of a file below PATH, names its group, such as the patient: "
-        "`([^/]*)-IMG` for SLIDE-IMG001.JPG",
+        description="for folder:PATH and csv:PATH, a regular expression whose first parenthesis "
+        "(or all of it), as found in the path of a file below the folder, names its group, such as "
+        "the patient: `([^/]*)-IMG` for SLIDE-IMG001.JPG",
     )
     samples_per_class: Count | None = Field(
         default=None, description="train on a random sample of so many of each class"
@@ -235,9 +235,9 @@ class Dataset(Settings):
         "Blank images have an SD below one grey level over the pixels of every channel. Of files "
         "with the same pixels one stays: in the test split if it is there, else in validation, "
         "else in train; none stays where their labels differ. To find these, all files are decoded "
-        "once more. Masks are called as another image in "
-        "their folder, with `_mask` or `_segmentation` behind, or lie in a folder `masks` beside "
-        "the images of their class",
+        "once more. Masks are called as another image in their folder, with `_mask`, `_gt`, "
+        "`_label` and the like behind, or as one of their class beside the folder `masks`, `GT`, "
+        "`labels` and the like that they lie in",
     )
     path_column: str | None = Field(
         default=None,
@@ -257,18 +257,20 @@ class Dataset(Settings):
     group_column: str | None = Field(
         default=None,
         description="for csv:PATH, the column of groups, such as patients; without it `group`, or "
-        "the only column of a usual name, such as `patient_id`; '' for none",
+        "the only column of a usual name, such as `patient_id`, unless `group_pattern` is set; '' "
+        "for none",
     )
     split_column: str | None = Field(
         default=None,
         description="for csv:PATH, the column of splits; without it `split`, or the only column of "
-        "a usual name that holds names of splits; '' for none",
+        "a usual name that holds names of splits, or of any name that holds no others; '' for none",
     )
     image_folder: Path | None = Field(
         default=None,
         description="for csv:PATH, where paths start, relative to the table's folder or to the "
         "current one, or absolute; without it in the table's folder, or in the folders beside it "
-        "if each image is in one and no other",
+        "if each image is in one and no other. Folders of another computer that all paths begin "
+        "with are removed where each image is found then",
     )
     unlisted: Literal["fail", "ignore"] = Field(
         default="fail",
@@ -310,11 +312,14 @@ class Dataset(Settings):
                     "label_columns: expected two or more columns, each once, received "
                     f"{', '.join(self.label_columns)}"
                 )
-        if self.group_pattern is not None and not self.name.startswith(FOLDER_PREFIX):
-            hint = "; set group_column" if is_table else ""
-            raise ValueError(
-                f"group_pattern: expected none for {self.name!r}, which is no folder:PATH{hint}"
-            )
+        if self.group_pattern is not None:
+            if not is_table and not self.name.startswith(FOLDER_PREFIX):
+                raise ValueError(
+                    f"group_pattern: expected none for {self.name!r}, which is no folder:PATH or "
+                    "csv:PATH"
+                )
+            if self.group_column:
+                raise ValueError("group_pattern: expected none beside group_column")
         if self.unlisted != "fail" and not is_table:
             raise ValueError(f"unlisted: expected 'fail' for {self.name!r}, which is no csv:PATH")
         if self.phantom is not None and not is_phantom:

@@ -157,7 +157,10 @@ class ImageDataset:
                 )
         missing = [self.class_names[k] for k in np.flatnonzero(self.counts()["train"] == 0)]
         if missing:
-            raise InputError(f"{self.name}: no training sample of class {', '.join(missing)}")
+            raise InputError(
+                f"{self.name}: no training sample of class {', '.join(missing)}; leave out the "
+                "class, or add samples of it"
+            )
 
     def __len__(self) -> int:
         return sum(len(split) for _, split in self.splits())

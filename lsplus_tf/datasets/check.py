@@ -39,6 +39,7 @@ from lsplus_tf.datasets.labels_file import image_files_beside
 from lsplus_tf.datasets.near_copies import Bits, near_pairs, perceptual_hash, thumbnail
 from lsplus_tf.datasets.splitting import PARTS, complete_splits
 from lsplus_tf.errors import InputError, counted, one_line
+from lsplus_tf.tables import spelled_alike
 
 # What a check looks for, in the order of its report.
 ONE_CLASS = "fewer than two classes"
@@ -388,9 +389,10 @@ def _are_plenty(train: Split, classes: int) -> bool:
 
 def _class_names(class_names: tuple[str, ...]) -> list[Problem]:
     """A problem for all names that are the same but for the case of letters and blanks."""
-    alike = equal_keys(["".join(name.split()).casefold() for name in class_names])
-    said = (" and ".join(repr(class_names[k]) for k in group) for group in alike)
-    return [Problem(CASE, "", "", "", names) for names in said]
+    return [
+        Problem(CASE, "", "", "", " and ".join(map(repr, names)))
+        for names in spelled_alike(class_names)
+    ]
 
 
 def _unlike_counts(

@@ -5,9 +5,11 @@ What systems and hidden tools put into folders is passed over.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,10 +25,14 @@ _OF_THE_SYSTEM = frozenset(
         "lost+found",
     }
 )
-# "benign (1)_mask", "a_mask_1", "a-seg", "a_segmentation": the image's stem comes first.
-_MASK_OF = re.compile(r"(.+?)((?:[ _-](?:masks?|msk|seg|segmentation))+)(?:[ _-]?\d+)?", re.I)
-_PERHAPS_A_MASK = re.compile("mask|msk|seg", re.I)
-_MASK_FOLDERS = frozenset({"mask", "masks", "seg", "segmentation", "segmentations"})
+# "benign (1)_mask", "a_mask_1", "a.gt", "a_ground_truth": the image's stem comes first.
+_MASK = (
+    "masks?|msk|seg|segmentations?|gt|ground[ _-]?truth|labels?|annotations?|anno|rois?|overlays?"
+)
+_MASK_OF = re.compile(rf"(.+?)((?:[ _.-](?:{_MASK}|lesions?))+)(?:[ _-]?\d+)?", re.I)
+# "masks", "lung masks", "Ground_Truth".
+_MASK_FOLDER = re.compile(rf"(?:.+[ _-])?(?:{_MASK})", re.I)
+_PERHAPS_A_MASK = re.compile("mask|msk|seg|gt|truth|label|anno|roi|overlay|lesion", re.I)
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,16 @@ def _holds(folder: str, path: str) -> bool:
     return f"{path}{os.sep}".startswith(folder.rstrip(os.sep) + os.sep)
 
 
+def said_of_dicom(root: str | Path, others: Sequence[str]) -> str:
+    """A remedy, if the first file without a suffix is DICOM; "" if it is not."""
+    first = next((name for name in others if "." not in os.path.basename(name)), None)
+    if first is not None:
+        with suppress(OSError, ValueError), open(os.path.join(root, first), "rb") as file:
+            if file.read(132)[128:] == b"DICM":
+                return "; they are DICOM: add .dcm to their names"
+    return ""
+
+
 def check_encoding(path: str | Path) -> None:
     """Refuse a path that is not UTF-8: no table of results could name it."""
     try:
@@ -177,12 +193,24 @@ def _check_name(name: str, folder: str | Path) -> None:
             ) from error
 
 
+@functools.cache
+def of_masks(folder: str) -> bool:
+    """Whether a folder is called as one of masks."""
+    return _MASK_FOLDER.fullmatch(folder) is not None
+
+
+def image_of_mask(stem: str) -> str | None:
+    """What a mask with this name would be of: "a" of "a_mask"; None if it is called otherwise."""
+    match = _MASK_OF.fullmatch(stem)
+    return match[1] if match else None
+
+
 def masks_beside(names: Sequence[str], labels: Sequence[int] | None = None) -> list[int]:
     """Which files are masks of others among them, as indices.
 
-    A mask is called as another image in its folder, followed by "_mask", "_seg" or
-    "_segmentation", and perhaps a number; or it lies in a folder "masks" or "segmentations", and
-    an image of the same class and stem in a folder beside it, or in the one above.
+    A mask is called as another image in its folder, followed by "_mask", "_seg", "_gt", "_label"
+    and the like, and perhaps a number; or it lies in a folder "masks", "lung masks", "GT" and the
+    like, and an image of the same class and stem in a folder beside it, or in the one above.
 
     Parameters
     ----------
@@ -206,18 +234,17 @@ def masks_beside(names: Sequence[str], labels: Sequence[int] | None = None) -> l
     beside = set()  # class, folder or the one above it, and stem of what lies in no folder of masks
     for label, (folder, stem) in zip(classes, places, strict=True):
         above, _, last = folder.rpartition("/")
-        if last.lower() not in _MASK_FOLDERS:
+        if not of_masks(last):
             beside |= {(label, folder, stem), (label, above, stem)}
     there = set(places)
     masks = []
     for index in suspects:
         folder, stem = places[index]
         above, _, last = folder.rpartition("/")
-        match = _MASK_OF.fullmatch(stem)
-        of_an_image = match is not None and (folder, match[1]) in there
-        if not of_an_image and last.lower() in _MASK_FOLDERS:
-            stems = {stem, match[1]} if match else {stem}
-            of_an_image = any((classes[index], above, one) in beside for one in stems)
+        image = image_of_mask(stem)
+        of_an_image = image is not None and (folder, image) in there
+        if not of_an_image and of_masks(last):
+            of_an_image = any((classes[index], above, one) in beside for one in (stem, image))
         if of_an_image:
             masks.append(index)
     return masks

@@ -15,11 +15,28 @@ import numpy as np
 
 from lsplus_tf.config import FOLDER_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
-from lsplus_tf.datasets.finding import Found, check_encoding, find_below, look_into
-from lsplus_tf.datasets.labels_file import alike
-from lsplus_tf.datasets.splitting import SPLIT_NAMES, match_splits, split_meanings
+from lsplus_tf.datasets.finding import (
+    Found,
+    check_encoding,
+    find_below,
+    image_of_mask,
+    look_into,
+    of_masks,
+    said_of_dicom,
+)
+from lsplus_tf.datasets.labels_file import alike, groups_in_paths
+from lsplus_tf.datasets.splitting import (
+    PARTS,
+    SEVERAL,
+    SPLIT_NAMES,
+    longer_meanings,
+    match_splits,
+    split_meanings,
+)
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.files import expanded, shown
+
+_FOLD = re.compile(r"(?:k?[ _-]?folds?|cv|split|part|partition)[ _-]?\d+", re.I)
 
 
 def list_folder(settings: Dataset) -> FileList:
@@ -41,10 +58,15 @@ def list_folder(settings: Dataset) -> FileList:
     name = settings.name
     root = _existing(name)
     top = look_into(root)
-    part_folders = _part_folders(top, name)
+    part_folders = _part_folders(root, top, name)
     ignored = sorted(set(top.folders) - set(part_folders.values()))
     if ignored and "" not in part_folders.values():
-        warnings.warn(f"{name}: folders that are no split are ignored: {ignored}", stacklevel=4)
+        warnings.warn(
+            f"{name}: the images in {', '.join(f'{folder}/' for folder in ignored)} are not used, "
+            f"as the splits are in {', '.join(f'{folder}/' for folder in part_folders.values())}; "
+            "to use them as a split, call the folder train, validation or test",
+            stacklevel=4,
+        )
     outside = list(top.images)
     parts: dict[str, dict[str, Found]] = {}
     for part, folder in part_folders.items():
@@ -54,8 +76,9 @@ def list_folder(settings: Dataset) -> FileList:
         parts[part] = _by_class(root, folder, here.folders)
     _refuse_splits_within(parts, part_folders, name)
     _refuse_other_depths(parts["train"], part_folders["train"], name)
+    _refuse_masks_as_classes(parts["train"], name)
     class_names = tuple(sorted(parts["train"]))
-    _check_classes(parts, part_folders, name)
+    _check_classes(root, parts, part_folders, outside, name)
     ids: list[str] = []
     labels: list[int] = []
     split_names: list[str] = []
@@ -66,7 +89,11 @@ def list_folder(settings: Dataset) -> FileList:
             labels += [label] * len(images)
             split_names += [part] * len(images)
     others = [other for found in _all(parts) for other in found.others]
-    for said in (_said_of_others(outside, others), *_said_of_depths(parts, part_folders)):
+    for said in (
+        _said_of_others(root, outside, others),
+        _said_of_same_folders(parts["train"], 1 + bool(part_folders["train"])),
+        *_said_of_depths(parts, part_folders),
+    ):
         if said:
             warnings.warn(f"{name}: {said}", stacklevel=4)
     if same := alike(class_names):
@@ -78,7 +105,7 @@ def list_folder(settings: Dataset) -> FileList:
         np.array(ids),
         np.array(labels, np.int64),
         np.array(split_names),
-        groups=None if settings.group_pattern is None else _groups(ids, settings),
+        groups=None if settings.group_pattern is None else groups_in_paths(ids, settings),
     )
 
 
@@ -93,7 +120,7 @@ def _existing(name: str) -> Path:
     return root
 
 
-def _part_folders(top: Found, name: str) -> dict[str, str]:
+def _part_folders(root: Path, top: Found, name: str) -> dict[str, str]:
     """The name of each split's folder; without any, the whole, "", is the training split."""
     if not top.folders:
         raise InputError(
@@ -101,7 +128,46 @@ def _part_folders(top: Found, name: str) -> dict[str, str]:
             f"no folder and {len(top.images)} images; make such folders, or a table of the images "
             "(csv:FILE)"
         )
-    return match_splits(top.folders, name) if split_meanings(top.folders, name) else {"train": ""}
+    _refuse_folds(root, top.folders, name)
+    certain = split_meanings(top.folders, name)
+    longer = longer_meanings(folder for folder in top.folders if folder not in certain)
+    meant = certain | longer
+    parts = list(meant.values())
+    if not longer or not (certain or "train" in parts or len(set(parts)) > 1):
+        return match_splits(top.folders, name) if certain else {"train": ""}
+    classes = [sorted(map(_plain, look_into(root / folder).folders)) for folder in top.folders]
+    if len(meant) < len(top.folders) or not classes[0] or any(c != classes[0] for c in classes):
+        wrong = "not every folder is such a split, or they do not hold the same class folders"
+    elif SEVERAL in parts:
+        wrong = "one is of several (called train, others are split off from it)"
+    elif len(set(parts)) < len(parts):
+        wrong = "two are of one split"
+    elif "train" not in parts:
+        wrong = "none is of training images"
+    else:
+        return {part: folder for part in PARTS for folder in meant if meant[folder] == part}
+    raise InputError(
+        f"{name}: {', '.join(f'{folder}/' for folder in sorted(meant))} seem to be splits, but "
+        f"{wrong}; call the splits' folders train, validation and test, as in PATH/train/CLASS/*, "
+        "and move the others away, or make a table of the images (csv:FILE); if they are classes, "
+        "give them other names"
+    )
+
+
+def _refuse_folds(root: Path, folders: list[str], name: str) -> None:
+    """Refuse folders of folds, which hold the folders of classes."""
+    if len(folders) < 2 or not all(_FOLD.fullmatch(folder) for folder in folders):
+        return
+    if all(len(look_into(root / folder).folders) > 1 for folder in folders):
+        raise InputError(
+            f"{name}: {', '.join(folders[:3])} seem to be folds, which hold the folders of "
+            "classes; make a table of the images with a column split (csv:FILE)"
+        )
+
+
+def _plain(folder: str) -> str:
+    # Systems write one name in several forms of Unicode.
+    return unicodedata.normalize("NFC", folder).strip() or folder
 
 
 def _by_class(root: Path, part_folder: str, folders: list[str]) -> dict[str, Found]:
@@ -109,9 +175,7 @@ def _by_class(root: Path, part_folder: str, folders: list[str]) -> dict[str, Fou
     by_class: dict[str, Found] = {}
     for folder in folders:
         below = find_below(root, f"{part_folder}/{folder}" if part_folder else folder)
-        # Systems write one name in several forms of Unicode.
-        class_name = unicodedata.normalize("NFC", folder).strip() or folder
-        there = by_class.setdefault(class_name, Found())
+        there = by_class.setdefault(_plain(folder), Found())
         there.folders.append(folder)
         there.images.extend(below.images)
         there.others.extend(below.others)
@@ -159,7 +223,8 @@ def _refuse_splits_within(
 
 def _refuse_other_depths(by_class: dict[str, Found], part_folder: str, name: str) -> None:
     """Refuse a folder around the classes, or in one of them, in place of that of the classes."""
-    if {class_name.lower() for class_name in by_class} == {"images", "masks"}:
+    images = [one for one in by_class if re.fullmatch("(?:images?|imgs?)", one, re.I)]
+    if len(by_class) == 2 and images and any(map(of_masks, by_class)):
         raise InputError(
             f"{name}: expected one folder per class, found images and their masks; name the folder "
             "above, if its folders are the classes, or make a table of the images (csv:FILE)"
@@ -167,10 +232,17 @@ def _refuse_other_depths(by_class: dict[str, Found], part_folder: str, name: str
     if len(by_class) != 1:
         return
     ((only, found),) = by_class.items()
-    where = f"{part_folder}/{only}" if part_folder else only
-    depth = where.count("/") + 1
-    below = {image.split("/")[depth] for image in found.images if image.count("/") > depth}
-    direct = any(image.count("/") == depth for image in found.images)
+    where = only = found.folders[0]
+    if part_folder:
+        where = f"{part_folder}/{only}"
+    while True:  # down to where there is more than one folder
+        depth = where.count("/") + 1
+        below = {image.split("/")[depth] for image in found.images if image.count("/") > depth}
+        direct = any(image.count("/") == depth for image in found.images)
+        if len(below) != 1 or direct:
+            break
+        (folder,) = below
+        where, only = f"{where}/{folder}", f"{only}/{folder}"
     if len(below) > 1 and not direct:
         few = ", ".join(sorted(below)[:3]) + (", ..." if len(below) > 3 else "")
         up = f"move these up into {part_folder}/"
@@ -181,8 +253,27 @@ def _refuse_other_depths(by_class: dict[str, Found], part_folder: str, name: str
         )
 
 
+def _refuse_masks_as_classes(by_class: dict[str, Found], name: str) -> None:
+    """Refuse a folder CLASS_mask beside CLASS, if its images are called as those of the class."""
+    for class_name, found in by_class.items():
+        image_class = image_of_mask(class_name)
+        if image_class is None or image_class not in by_class or not found.images:
+            continue
+        stems = {Path(image).stem for image in by_class[image_class].images}
+        if all(stems & {Path(mask).stem, image_of_mask(Path(mask).stem)} for mask in found.images):
+            raise InputError(
+                f"{name}: class folder {found.folders[0]} seems to hold masks of {image_class}, "
+                "as its images are called as those; move it away, or, if it is a class, give it "
+                "another name"
+            )
+
+
 def _check_classes(
-    parts: dict[str, dict[str, Found]], part_folders: dict[str, str], name: str
+    root: Path,
+    parts: dict[str, dict[str, Found]],
+    part_folders: dict[str, str],
+    outside: list[str],
+    name: str,
 ) -> None:
     """Refuse classes without training images, and splits without images."""
     class_names = sorted(parts["train"])
@@ -193,7 +284,9 @@ def _check_classes(
             folder = f"{prefix}{found.folders[0]}"
             if class_name not in class_names:
                 other = by_case.get(class_name.lower())
-                hint = f"; is it {other!r}? Give both folders the same name" if other else ""
+                hint = "; add the class to the training images, or move the folder away"
+                if other:
+                    hint = f"; is it {other!r}? Give both folders the same name"
                 raise InputError(
                     f"{name}: class folder {folder} has no "
                     f"counterpart in the training split, which has {class_names}{hint}"
@@ -202,15 +295,21 @@ def _check_classes(
                 raise InputError(
                     f"{name}: class folder {folder} holds no image file "
                     f"({len(found.others)} others)"
+                    + (said_of_dicom(root, found.others) or "; remove the folder, or move it away")
                 )
         if not any(found.images for found in by_class.values()):
+            hint = ""
+            if part != "train":
+                flat = sum(image.startswith(prefix) for image in outside)
+                what = f", and {flat} images without a class" if flat else ""
+                hint = f"{what}; move {prefix} away, and a {part} split is split off from train"
             raise InputError(
                 f"{name}: no image file in {prefix}CLASS/, "
-                f"class folders found: {sorted(by_class) or 'none'}"
+                f"class folders found: {sorted(by_class) or 'none'}{hint}"
             )
 
 
-def _said_of_others(outside: list[str], others: list[str]) -> str:
+def _said_of_others(root: Path, outside: list[str], others: list[str]) -> str:
     """In words: images outside of class folders, and files in them that are no images."""
     ignored = outside + others
     if not ignored:
@@ -218,7 +317,23 @@ def _said_of_others(outside: list[str], others: list[str]) -> str:
     example = shown(min(ignored))
     return (
         f"{len(ignored)} files that are no images in a class folder are ignored, such as {example}"
+        f"{said_of_dicom(root, others)}"
     )
+
+
+def _said_of_same_folders(by_class: dict[str, Found], depth: int) -> str:
+    """In words: folders that all class folders hold, as where these are patients."""
+    held = [
+        {image.split("/")[depth] for image in found.images if image.count("/") > depth}
+        for found in by_class.values()
+    ]
+    same = sorted(held[0])
+    if len(held) < 2 or len(same) < 2 or any(folders != held[0] for folders in held):
+        return ""
+    if any(map(of_masks, same)):  # beside their images
+        return ""
+    few = ", ".join(same[:3]) + (", ..." if len(same) > 3 else "")
+    return f"each class folder holds the same folders ({few}): are these the classes?"
 
 
 def _said_of_depths(
@@ -235,29 +350,3 @@ def _said_of_depths(
                     f"class {class_name!r} has {direct} images in its folder and {len(deeper)} in "
                     f"folders below, such as {deeper[0]}: all are taken"
                 )
-
-
-def _groups(ids: list[str], settings: Dataset) -> np.ndarray:
-    """The group of every file, from its path."""
-    pattern = settings.group_pattern
-    assert pattern is not None
-    option = f"{settings.name}: dataset.group_pattern={pattern!r}"
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{option}: {error}") from error
-    matches = [compiled.search(file) for file in ids]
-    missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
-    if missing:
-        raise InputError(f"{option} is not found in {missing[0]} ({len(missing)} such files)")
-    # A parenthesis that takes no part in the match, or matches nothing, names no group.
-    which = min(1, compiled.groups)
-    groups = [match[which] if match else None for match in matches]
-    empty = [file for file, group in zip(ids, groups, strict=True) if not group]
-    if empty:
-        what = "its first parenthesis" if which else "what it matches"
-        raise InputError(
-            f"{option} is found in {empty[0]}, but {what} is empty there ({len(empty)} such "
-            "files); the group is what the first parenthesis matches"
-        )
-    return np.array(groups, np.str_)

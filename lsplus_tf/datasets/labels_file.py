@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.finding import look_into
 from lsplus_tf.errors import InputError
-from lsplus_tf.tables import Table, open_table
+from lsplus_tf.tables import Table, open_table, spelled_alike
 
 LABELS_FILE = "a labels file"  # as messages call it
 # Absolute, with a drive or backslashes, or with a part that is "..", "." or empty. Other spellings
@@ -84,7 +86,7 @@ def check_files(root: Path, paths: npt.NDArray[np.str_], table: Table) -> None:
 
 
 def refuse_missing(
-    root: Path,
+    root: Path | str,
     paths: npt.NDArray[np.str_],
     missing: npt.NDArray[np.bool_],
     table: Table,
@@ -98,7 +100,9 @@ def refuse_missing(
             f"{path} ({table.rows.unit} {number})"
             for path, number in zip(paths[rows], numbers, strict=True)
         )
-        raise table.rows.error(f"{missing.sum()} images are not in {root}: {named}{hint}")
+        raise table.rows.error(
+            f"{missing.sum()} images are not in {root}: {named} (of {missing.size} rows){hint}"
+        )
 
 
 def image_files_beside(root: Path, paths: npt.NDArray[np.str_]) -> set[str]:
@@ -112,22 +116,53 @@ def image_files_beside(root: Path, paths: npt.NDArray[np.str_]) -> set[str]:
     }
 
 
+def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str_]:
+    """The group of every file, which `group_pattern` finds in its path."""
+    pattern = settings.group_pattern
+    assert pattern is not None
+    option = f"{settings.name}: dataset.group_pattern={pattern!r}"
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{option}: {error}") from error
+    matches = [compiled.search(file) for file in ids]
+    missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
+    if missing:
+        raise InputError(f"{option} is not found in {missing[0]} ({len(missing)} such files)")
+    # A parenthesis that takes no part in the match, or matches nothing, names no group.
+    which = min(1, compiled.groups)
+    groups = [match[which] if match else None for match in matches]
+    empty = [file for file, group in zip(ids, groups, strict=True) if not group]
+    if empty:
+        what = "its first parenthesis" if which else "what it matches"
+        raise InputError(
+            f"{option} is found in {empty[0]}, but {what} is empty there ({len(empty)} such "
+            "files); the group is what the first parenthesis matches"
+        )
+    return np.array(groups, np.str_)
+
+
+def refuse_empty(table: Table, column: str) -> None:
+    """Refuse empty cells of a column of labels, with what mends them."""
+    try:
+        table.text(column)
+    except InputError as error:
+        raise InputError(f"{error}; leave out these rows, or fill them") from error
+
+
 def one_hot(table: Table, columns: Sequence[str], named: str) -> npt.NDArray[np.int64]:
     """The column of each row that has its 1, as an index into `columns`, (N,).
 
     A row without, or with more than one, is refused, and told by its cell in the column `named`.
     """
+    for name in columns:
+        refuse_empty(table, name)
     ones = np.stack([table.integers(name, 0, 1) for name in columns], axis=1)
     table.refuse(ones.sum(axis=1) != 1, named, f"one 1 in the row's {', '.join(columns)}")
     return ones.argmax(axis=1)
 
 
 def alike(class_names: Sequence[str]) -> str:
-    """In words: classes whose names differ in the case of letters alone; "" if there are none."""
-    by_case: dict[str, list[str]] = {}
-    for name in class_names:
-        by_case.setdefault(name.casefold(), []).append(name)
-    same = [" and ".join(map(repr, names)) for names in by_case.values() if len(names) > 1]
-    if not same:
-        return ""
-    return f"classes whose names differ in upper and lower case alone: {'; '.join(same)}"
+    """In words: classes whose names differ in capitals or blanks alone; "" if there are none."""
+    same = "; ".join(" and ".join(map(repr, names)) for names in spelled_alike(class_names))
+    return same and f"classes whose names differ in capitals or blanks alone: {same}"

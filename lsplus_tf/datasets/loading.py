@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,8 @@ from lsplus_tf.datasets.table import list_table
 from lsplus_tf.datasets.tfds import load_tfds
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
+
+_TABLES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx", ".json", ".jsonl")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -157,6 +160,7 @@ def _array_loader(settings: Dataset) -> Callable[[], ImageDataset]:
         return partial(load_tfds, settings)
     if settings.name.startswith(NPZ_PREFIX):
         path = expanded(settings.name.removeprefix(NPZ_PREFIX), NPZ_PREFIX)
+        _refuse_other_file(path)
         return partial(load_npz, path, settings)
     folder, record = _folder(settings), RECORDS.get(settings.name)
     if record is not None:
@@ -166,7 +170,32 @@ def _array_loader(settings: Dataset) -> Callable[[], ImageDataset]:
     # A misspelt name gets a suggestion, while the file of a set not known here is read.
     if folder is not None and (path := folder / f"{settings.name}.npz").is_file():
         return partial(load_npz, path, settings)
-    raise reject_name(settings.name)
+    raise _without_prefix(settings.name) or reject_name(settings.name)
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Refuse what is there, but as its name says no .npz file."""
+    if not os.path.isfile(path):
+        return
+    if path.suffix.lower() == ".npy":
+        raise InputError(
+            f"{path}: is a single array; save images and labels in one file: "
+            "np.savez('mine.npz', train_images=images, train_labels=labels)"
+        )
+    if path.suffix.lower() in _TABLES:
+        raise InputError(f"{path}: is a table; name {CSV_PREFIX}{path}")
+
+
+def _without_prefix(name: str) -> InputError | None:
+    """The error for a path that its kind is missing before."""
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        prefix = FOLDER_PREFIX
+    elif not os.path.isfile(path):
+        return None
+    else:
+        prefix = NPZ_PREFIX if path.lower().endswith(".npz") else CSV_PREFIX
+    return InputError(f"dataset {name!r}: unknown name; did you mean {prefix}{name}?")
 
 
 def _folder(settings: Dataset) -> Path | None:

@@ -5,9 +5,7 @@ integers or text, one per image, or a row with one 1 for each. An array class_na
 one, names the classes 0, 1 and so on.
 """
 
-import os
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +17,10 @@ from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.images import fit_images
 from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, split_meanings
-from lsplus_tf.errors import InputError, MissingDataError, one_line
-from lsplus_tf.tables import class_order
+from lsplus_tf.errors import InputError
+from lsplus_tf.files import shown
+from lsplus_tf.npz_files import array_names, decoded, read_arrays
+from lsplus_tf.tables import class_order, listed
 
 SPLIT_KEYS = {"train": "train", "validation": "val", "test": "test"}
 _CLASS_NAMES = "class_names"
@@ -50,7 +50,12 @@ def load_npz(
     InputError
         If the file cannot be read, or is no single-label set of uint8 images.
     """
-    arrays = _read_arrays(path, official=class_names is not None)
+    check_encoding(path)
+    wanted = _wanted(path, sorted(array_names(path)), official=class_names is not None)
+    arrays = {
+        key: array if key.endswith("_images") else decoded(array, f"{shown(path)}: {key}")
+        for key, array in read_arrays(path, wanted).items()
+    }
     keys = {part: key for key, part in _split_keys(path, arrays).items()}
     keys = {part: keys[part] for part in PARTS if part in keys}
     images = {part: _images(path, f"{key}_images", arrays) for part, key in keys.items()}
@@ -75,35 +80,11 @@ def load_npz(
     return ImageDataset(settings.name, names, **splits, skipped=())
 
 
-def _read_arrays(path: Path, *, official: bool) -> _Arrays:
-    """Read the arrays of the splits; of a set that is known all three must be there."""
-    check_encoding(path)
-    if os.path.isdir(path):
-        raise InputError(f"{path}: expected a .npz file, it is a folder")
-    if not os.path.isfile(path):
-        raise MissingDataError(f"{path}: expected a .npz file, there is none")
-    try:
-        if not zipfile.is_zipfile(path):
-            raise InputError(f"{path}: cannot be read as a .npz file, it may be cut short")
-        with np.load(path, allow_pickle=False) as archive:
-            keys = _wanted(path, sorted(archive.keys()), official=official)
-            arrays = {key: archive[key] for key in keys}
-        for key, array in arrays.items():
-            if not isinstance(array, np.ndarray):
-                raise InputError(f"{path}: {key}: expected an array, as numpy.savez writes it")
-        return arrays
-    except InputError:
-        raise
-    # NumPy lets through what zipfile, zlib and Python's tokenizer raise of damaged files.
-    except Exception as error:
-        remedy = "; text is saved with .astype(str)" if "bject arrays" in str(error) else ""
-        raise InputError(
-            f"{path}: cannot be read as a .npz file, it may be damaged ({one_line(error)}){remedy}"
-        ) from error
-
-
 def _wanted(path: Path, found: list[str], *, official: bool) -> list[str]:
-    """The keys to read: images and labels of each split, and the classes' names."""
+    """The keys to read: images and labels of each split, and the classes' names.
+
+    Of a set that is known all three splits must be there.
+    """
     splits = {key.removesuffix("_images") for key in found if key.endswith("_images")}
     splits |= {key.removesuffix("_labels") for key in found if key.endswith("_labels")}
     meant = split_meanings(splits, str(path))
@@ -121,6 +102,12 @@ def _wanted(path: Path, found: list[str], *, official: bool) -> list[str]:
         raise InputError(
             f"{path}: key {missing[0]!r} is missing, found {found}; expected train_images and "
             "train_labels, and the same of val and test or neither"
+        )
+    if unused := sorted({*found} - {*keys, _CLASS_NAMES}):
+        warnings.warn(
+            f"{path}: arrays that are not used: {', '.join(unused)}; groups, such as patients, are "
+            "read from a table of image files only (csv:FILE)",
+            stacklevel=5,
         )
     return [*keys, *([_CLASS_NAMES] if _CLASS_NAMES in found else [])]
 
@@ -161,7 +148,7 @@ def _images(path: Path, key: str, arrays: _Arrays) -> npt.NDArray[np.uint8]:
 def _labels(path: Path, key: str, arrays: _Arrays) -> npt.NDArray[np.int64] | npt.NDArray[np.str_]:
     """Labels (N,) of one split: integers or text."""
     labels = arrays[key]
-    if labels.dtype.kind in "SU" and labels.ndim in (1, 2) and labels.size == len(labels):
+    if labels.dtype.kind == "U" and labels.ndim in (1, 2) and labels.size == len(labels):
         return _text(path, key, labels.reshape(-1))
     if labels.ndim == 2 and labels.shape[1] > 1:
         ones = labels.astype(np.float64) if labels.dtype.kind in "biuf" else np.zeros((1, 2))
@@ -195,13 +182,8 @@ def _check_widths(
 
 
 def _text(path: Path, key: str, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.str_]:
-    """Text without the blanks around it, from bytes too."""
-    try:
-        is_bytes = labels.dtype.kind == "S"
-        text = np.char.decode(labels.astype(np.bytes_), "utf-8") if is_bytes else labels
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {key}: expected text in UTF-8 ({error})") from error
-    text = np.char.strip(text.astype(np.str_))
+    """Text without the blanks around it."""
+    text = np.char.strip(labels.astype(np.str_))
     empty = np.flatnonzero(text == "")
     if empty.size:
         raise InputError(
@@ -215,12 +197,17 @@ def _names(path: Path, arrays: _Arrays) -> tuple[str, ...] | None:
     names = arrays.get(_CLASS_NAMES)
     if names is None:
         return None
-    if names.ndim != 1 or names.dtype.kind not in "SU":
+    if names.ndim != 1 or names.dtype.kind != "U":
         raise InputError(
             f"{path}: {_CLASS_NAMES}: expected text of shape (K,), received {names.dtype} of "
             f"shape {names.shape}"
         )
-    return tuple(_text(path, _CLASS_NAMES, names).tolist())
+    found = _text(path, _CLASS_NAMES, names).tolist()
+    if len(set(found)) < len(found):
+        raise InputError(
+            f"{path}: {_CLASS_NAMES}: expected different names, received {listed(found)}"
+        )
+    return tuple(found)
 
 
 def _resolve(

@@ -10,6 +10,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from lsplus_tf.tables import Table
 _OPTION = "dataset.image_folder (--image-folder)"
 # What else than a plain path below a folder a cell may be.
 _NOT_PLAIN = r"\\|//|(?:^|/)\./|^/|^[A-Za-z]:"
+_ABSOLUTE = "^(?:/|[A-Za-z]:/)"
 _OTHER_SUFFIX = r"\.[A-Za-z][A-Za-z0-9]{1,4}$"
 
 
@@ -43,12 +45,15 @@ class RowImages:
         Paths of the images without a row, in the folders of those that have one.
     folders : list of str
         The folders beside the table that images were found in, where its own has none.
+    removed : str
+        What the paths of all rows began with, and was removed: folders of another computer.
     """
 
     root: Path
     ids: npt.NDArray[np.str_]
     without_row: list[str]
     folders: list[str]
+    removed: str
 
 
 def find_row_images(table: Table, column: str, beside: Path, given: Path | None) -> RowImages:
@@ -72,22 +77,31 @@ def find_row_images(table: Table, column: str, beside: Path, given: Path | None)
         If a row means no image or several; the message names the line.
     """
     base = beside if given is None else _image_folder(beside, given)
-    cells = _plain_paths(table.text(column), base)
+    cells, removed = _plain_paths(table.text(column), base), ""
+    for folders_before in _folders_before(cells, base):
+        below = cells.str.slice(len(folders_before))
+        if all(_find(table, column, base, below.tolist(), beside=given is None)[0].options):
+            cells, removed = below, folders_before
+            break
     elsewhere = f", or {_OPTION}" if given is None else ""
     leaves = cells.str.contains(NOT_BELOW, regex=True).to_numpy(np.bool_)
-    table.refuse(leaves, column, f"a plain path that stays below {base}{elsewhere}")
+    table.refuse(
+        leaves,
+        column,
+        f"a plain path that stays below {base} (leave only the names below it){elsewhere}",
+    )
     table.refuse(cells.duplicated().to_numpy(), column, "every image once")
     names = cells.tolist()
-    found = _look_for(names, base)
-    folders: list[str] = []
-    if given is None and not any(found.options):
-        found, folders = _in_folders_beside(table, column, base, names, otherwise=found)
+    found, folders = _find(table, column, base, names, beside=given is None)
     missing = np.array([not options for options in found.options])
     is_image = cells.str.lower().str.endswith(SUFFIXES)
     other = (cells.str.contains(_OTHER_SUFFIX, regex=True) & ~is_image).to_numpy(np.bool_)
     table.refuse(missing & other, column, f"a name that ends in {', '.join(SUFFIXES)}")
     hint = f"; if they are elsewhere, set {_OPTION}" if given is None else ""
-    refuse_missing(base, np.array(names), missing, table, hint)
+    if not missing.all():
+        hint = f"; leave out these rows{hint.replace('; if', ', or, if')}"
+    where = ", ".join(f"{folder}/" for folder in folders) or base
+    refuse_missing(where, np.array(names), missing, table, hint)
     several = np.array([len(options) > 1 for options in found.options])
     if several.any():
         some = " or ".join(found.options[int(several.argmax())][:3])
@@ -101,7 +115,34 @@ def find_row_images(table: Table, column: str, beside: Path, given: Path | None)
         prefix = inner.relative_to(whole).as_posix()
         ids, without_row = ([f"{prefix}/{name}" for name in names] for names in (ids, without_row))
         base = beside
-    return RowImages(base, np.array(ids), without_row, folders)
+    return RowImages(base, np.array(ids), without_row, folders, removed)
+
+
+def _folders_before(cells: pd.Series, base: Path) -> list[str]:
+    """The folders that paths of another computer may begin with, the fewest first.
+
+    All absolute paths in common may have any; others the name of the images' folder itself.
+    """
+    first, last = (path.split("/")[:-1] for path in (cells.min(), cells.max()))
+    both = takewhile(lambda folders: folders[0] == folders[1], zip(first, last, strict=False))
+    common = [folder for folder, _ in both]  # of all, which are between these two
+    if cells.str.contains(_ABSOLUTE, regex=True).all():
+        lengths = range(1, len(common) + 1)
+    elif common[:1] == [Path(os.path.abspath(base)).name] and not (base / common[0]).is_dir():
+        lengths = range(1, 2)
+    else:
+        return []
+    return ["/".join(common[:length]) + "/" for length in lengths]
+
+
+def _find(
+    table: Table, column: str, base: Path, names: list[str], *, beside: bool
+) -> tuple[_Images, list[str]]:
+    """The images that names mean in a folder or, if it has none of them, in those in it."""
+    found = _look_for(names, base)
+    if beside and not any(found.options):
+        return _in_folders_beside(table, column, base, names, otherwise=found)
+    return found, []
 
 
 def _image_folder(beside: Path, given: Path) -> Path:
@@ -195,9 +236,9 @@ def _split_suffix(name: str) -> tuple[str, str]:
 def _in_folders_beside(
     table: Table, column: str, base: Path, names: list[str], *, otherwise: _Images
 ) -> tuple[_Images, list[str]]:
-    """The images in the folders beside a table, and the folders, if each name is in one alone.
+    """The images in the folders beside a table, and the folders, if none is in two of them.
 
-    If a name is in none, what is there `otherwise`.
+    If no name is in any, what is there `otherwise`.
     """
     inside = {name: _look_for(names, base / name, f"{name}/") for name in look_into(base).folders}
     folders = [name for name, images in inside.items() if any(images.options)]
@@ -206,7 +247,7 @@ def _in_folders_beside(
         [path for found in row for path in found]
         for row in zip(*(images.options for images in used), strict=True)
     ]
-    if not options or not all(options):
+    if not options:
         return otherwise, []
     if len(folders) > 1 and any(len(found) > 1 for found in options):
         raise table.rows.error(

@@ -1,6 +1,7 @@
 """Naming the splits, and carving a missing one, stratified by class, from the training split."""
 
 import math
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -24,6 +25,9 @@ SPLIT_NAMES = {
 }
 # They mean the validation split where nothing else does.
 _PERHAPS_VALIDATION = ("dev", "eval")
+# What people add to a split's name, as in "01_train_images" and "TestSet".
+_ADDED = r"(?:data|sets?|images?|imgs?|split)+"
+SEVERAL = "several splits"  # what "train_val" means
 
 
 def split_meanings(found: Iterable[str], where: str) -> dict[str, str]:
@@ -48,18 +52,49 @@ def split_meanings(found: Iterable[str], where: str) -> dict[str, str]:
         If "dev" or "eval" could mean two splits.
     """
     names = sorted(found)
-    known = {name: SPLIT_NAMES[name.lower()] for name in names if name.lower() in SPLIT_NAMES}
-    perhaps = [name for name in names if name.lower() in _PERHAPS_VALIDATION]
+    plain = {name: name.strip().lower() for name in names}
+    known = {name: SPLIT_NAMES[plain[name]] for name in names if plain[name] in SPLIT_NAMES}
+    perhaps = [name for name in names if plain[name] in _PERHAPS_VALIDATION]
     if not known or not perhaps:
         return known
     validation = [name for name, part in known.items() if part == "validation"]
-    if validation or len({name.lower() for name in perhaps}) > 1:
+    if validation or len({plain[name] for name in perhaps}) > 1:
         one, two = [*validation, *perhaps][:2]
         raise InputError(
             f"{where}: {one!r} and {two!r} could both be the validation split; call one "
             "validation, and the other test, or leave it out"
         )
     return known | dict.fromkeys(perhaps, "validation")
+
+
+def longer_meanings(found: Iterable[str]) -> dict[str, str]:
+    """The splits that longer names seem to mean, such as "train_set" or "02_Val-Images".
+
+    Parameters
+    ----------
+    found : iterable of str
+
+    Returns
+    -------
+    dict of str to str
+        "train", "validation", "test" or `SEVERAL`, by name; others are left out.
+
+    Examples
+    --------
+    >>> longer_meanings(["TrainSet", "02_val_images", "trainval", "cats"])
+    {'TrainSet': 'train', '02_val_images': 'validation', 'trainval': 'several splits'}
+    """
+    known = SPLIT_NAMES | dict.fromkeys(_PERHAPS_VALIDATION, "validation")
+    meant = {}
+    for name in found:
+        # Letters of other alphabets stay, so that a word with them is no split's.
+        plain = re.sub(r"[\W\d_]+", "", name.lower())
+        plain = re.sub(rf"^{_ADDED}|{_ADDED}$", "", plain)
+        if plain in known:
+            meant[name] = known[plain]
+        elif any(plain.removeprefix(one) in known for one in known if plain.startswith(one)):
+            meant[name] = SEVERAL
+    return meant
 
 
 def match_splits(found: list[str], name: str) -> dict[str, str]:
@@ -91,7 +126,8 @@ def match_splits(found: list[str], name: str) -> dict[str, str]:
         matched[part] = candidate
     if "train" not in matched:
         raise InputError(
-            f"{name}: expected a split 'train' or 'training', found {sorted(found) or 'none'}"
+            f"{name}: expected a split 'train' or 'training', found {sorted(found) or 'none'}; "
+            "call what is to be trained on train"
         )
     return {part: matched[part] for part in PARTS if part in matched}
 

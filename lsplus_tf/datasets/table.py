@@ -18,17 +18,20 @@ For example::
     images/b.png,SSA,patient 2,2,5
 
 Columns of other names are named by options, `path_column` and so on. Without these, usual names are
-taken where there is one candidate only, and a warning says which. Other columns are ignored, with a
-warning. A cell of these that is empty is refused.
+taken where there is one candidate only, and a warning says which; so is a column that holds names
+of splits alone. Other columns are ignored, with a warning. An empty cell of those that are used is
+refused.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,33 +40,24 @@ import pandas as pd
 from lsplus_tf.config import CSV_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import check_encoding
-from lsplus_tf.datasets.labels_file import LABELS_FILE, alike, one_hot
+from lsplus_tf.datasets.labels_file import (
+    LABELS_FILE,
+    alike,
+    groups_in_paths,
+    one_hot,
+    refuse_empty,
+)
 from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
+from lsplus_tf.tables.headings import Role, called, usual
 
+_LOOKED_INTO = 100  # columns of other names, at most: a table of more holds measurements
+_FEW = 10  # numbers, which may be classes however few rows there are
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
-# Usual names of columns, in lower case and without blanks, "_" and "-". Only such as mean one
-# thing: a column "id" may be the image's or the patient's.
-_USUAL = {
-    "path": (
-        *("path", "file", "filepath", "filename", "fname", "imagepath", "imagefile"),
-        *("imagefilename", "image", "images", "imagename", "imageid", "imageindex"),
-        *("img", "imgpath", "imgfile", "imgname", "imgid", "idcode"),
-    ),
-    "label": (
-        *("label", "labels", "class", "classname", "category", "target", "level"),
-        *("diagnosis", "diagnostic", "dx"),
-    ),
-    "group": (
-        *("group", "groupid", "patient", "patientid", "lesionid", "subject", "subjectid"),
-        "slideid",
-    ),
-    "split": ("split", "set", "subset", "partition", "fold", "phase"),
-}
 
 
 def list_table(settings: Dataset) -> FileList:
@@ -88,21 +82,30 @@ def list_table(settings: Dataset) -> FileList:
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     check_encoding(path)
     table = open_table(path, LABELS_FILE)
-    columns, said = _choose_columns(table, settings)
+    columns, said = _choose_columns(table, settings, path)
     if columns.label is not None:
+        refuse_empty(table, columns.label)
         class_names = class_order(table.text(columns.label))
+        _refuse_measurements(table, columns.label, class_names)
         labels = table.classes(columns.label, class_names)
     else:
         class_names = columns.one_hot
         labels = one_hot(table, class_names, columns.path)
         _refuse_empty_classes(table, class_names, labels)
     parts = _parts(table, columns.split)
-    groups = None if columns.group is None else table.text(columns.group).to_numpy(np.str_)
+    groups = None
+    if columns.group is not None:
+        groups = table.text(columns.group).to_numpy(np.str_)
+        said += _said_of_zeros(columns.group, groups)
     votes = _votes(table, columns.votes, class_names)
     # Last, as it takes longest.
     images = find_row_images(table, columns.path, path.parent, settings.image_folder)
     if images.folders:
         said.append(f"images are in {', '.join(f'{folder}/' for folder in images.folders)}")
+    if images.removed:
+        said.append(f"{images.removed!r} before all paths was removed")
+    if settings.group_pattern is not None:
+        groups = groups_in_paths(images.ids.tolist(), settings)
     files = FileList(
         settings.name, images.root, class_names, images.ids, labels, parts, groups, votes
     )
@@ -113,7 +116,7 @@ def list_table(settings: Dataset) -> FileList:
         )
     if others := table.unused(columns.used):
         hint = ""
-        if columns.group is None and settings.group_column is None:
+        if groups is None and settings.group_column is None:
             hint = f"; if one of them names patients, lesions or slides, set {_option('group')}"
         said.append(f"other columns are ignored: {', '.join(others)}{hint}")
     if said:
@@ -141,7 +144,7 @@ class _Columns:
         return {name for name in roles if name is not None}
 
 
-def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str]]:
+def _choose_columns(table: Table, settings: Dataset, file: Path) -> tuple[_Columns, list[str]]:
     """Decide which column is what, and read those; also which were taken unasked, in words."""
     votes = [name for name in table.names if name.startswith(_VOTES)]
     path = _only(table, "path", _candidates(table, "path", settings.path_column))
@@ -150,12 +153,19 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     for name in ones:
         _refuse_unknown(table, "label_columns", name)
     label = None if ones or not labels else _only(table, "label", labels)
-    groups = _candidates(table, "group", settings.group_column)
+    # A pattern finds groups in the paths.
+    by_pattern = settings.group_pattern is not None
+    groups = _candidates(table, "group", "" if by_pattern else settings.group_column)
     splits = _candidates(table, "split", settings.split_column)
+    if settings.split_column is None and [name.lower() for name in splits] != ["split"]:
+        others = table.unused(
+            {name for name in (path, label, *ones, *groups, *splits, *votes) if name}
+        )
+        splits += _columns_of_splits(file, others)
     rest: tuple[str, ...] = ()
     if label is None and not ones:
         rest = table.unused({path, *groups, *splits, *votes})
-    wanted = (path, label, *ones, *groups, *splits, *rest, *votes)
+    wanted = (path, label, *ones, *groups, *splits, *votes)
     table.read(name for name in wanted if name is not None)
     if rest:
         ones = _ones(table, rest)
@@ -180,7 +190,7 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     return _Columns(path, label, ones, group, split, votes), said
 
 
-def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
+def _candidates(table: Table, role: Role, declared: str | None) -> list[str]:
     """The columns that may play a role: the declared one, the role's namesake, or usual ones."""
     if declared == "":  # none is wanted
         return []
@@ -189,12 +199,8 @@ def _candidates(table: Table, role: str, declared: str | None) -> list[str]:
         return [declared]
     if role in table.names:
         return [role]
-    usual = [name for name in dict.fromkeys(table.names) if _plain_name(name) in _USUAL[role]]
-    return [name for name in usual if _plain_name(name) == role] or usual
-
-
-def _plain_name(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
+    roles: tuple[Role, ...] = ("label", "class") if role == "label" else (role,)
+    return called(table.names, role) or usual(table.names, *roles)
 
 
 def _refuse_unknown(table: Table, option: str, name: str) -> None:
@@ -234,6 +240,10 @@ def _several(table: Table, role: str, candidates: Iterable[str], none: str = "")
 
 def _ones(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     """The columns, if there are several and every row has one 1 and otherwise 0 in them."""
+    try:
+        table.read(names)
+    except InputError:  # of what is no text or number, such as bytes
+        return ()
     numbers = [pd.to_numeric(table.values(name), errors="coerce") for name in names]
     cells = np.stack([column.to_numpy(np.float64, na_value=np.nan) for column in numbers], axis=1)
     good = len(names) > 1 and np.isin(cells, (0, 1)).all() and (cells.sum(axis=1) == 1).all()
@@ -267,7 +277,7 @@ def _coarsest(table: Table, candidates: list[str]) -> str | None:
 
 def _of_splits(table: Table, candidates: list[str]) -> str | None:
     """The column of splits: that of this name, or the one that holds names of splits."""
-    if [_plain_name(name) for name in candidates] == ["split"]:
+    if len(candidates) == 1 and called(candidates, "split"):
         return candidates[0]
     found = []
     for name in candidates:
@@ -279,6 +289,53 @@ def _of_splits(table: Table, candidates: list[str]) -> str | None:
     return found[0] if found else None
 
 
+def _columns_of_splits(file: Path, names: Sequence[str]) -> list[str]:
+    """Which columns of unusual names hold names of splits and nothing else, train among them."""
+    counts = Counter(names)
+    names = [name for name in names if counts[name] == 1]
+    found: list[str] = []
+    if not 0 < len(names) <= _LOOKED_INTO:
+        return found
+    other = open_table(file, LABELS_FILE)  # so that nothing is said of them
+    with warnings.catch_warnings(), suppress(InputError):
+        warnings.simplefilter("ignore")
+        other.read(names)
+        for name in names:
+            cells = other.values(name)
+            if str(cells[0]).lower() in SPLIT_NAMES:
+                meant = {SPLIT_NAMES.get(str(value).lower()) for value in cells.unique()}
+                if None not in meant and "train" in meant and len(meant) > 1:
+                    found.append(name)
+    return found
+
+
+def _refuse_measurements(table: Table, column: str, class_names: tuple[str, ...]) -> None:
+    """Refuse a column of numbers of which most are there once: they are no classes."""
+    if len(class_names) > max(_FEW, len(table) / 2) and all(map(_is_number, class_names)):
+        raise table.rows.error(
+            f"column {column!r}: expected classes, received {len(class_names)} different numbers "
+            f"in {len(table)} rows; make classes of them, or name another column as "
+            f"{_option('label')}"
+        )
+
+
+def _is_number(text: str) -> bool:
+    with suppress(ValueError):
+        return np.isfinite(float(text))
+    return False
+
+
+def _said_of_zeros(column: str, groups: npt.NDArray[np.str_]) -> list[str]:
+    """In words: groups that differ by zeros in front alone, as 0012 and 12."""
+    distinct = pd.Series(pd.unique(groups))
+    distinct = distinct[distinct.str.fullmatch("[0-9]+")]
+    numbers = distinct.str.lstrip("0")
+    same = distinct[numbers == numbers[numbers.duplicated()].min()].tolist()
+    if not same:
+        return []
+    return [f"{listed(same)} of {column!r}, alike but for zeros in front, kept apart"]
+
+
 def _parts(table: Table, column: str | None) -> npt.NDArray[np.str_]:
     """The split of every row."""
     if column is None:
@@ -286,7 +343,8 @@ def _parts(table: Table, column: str | None) -> npt.NDArray[np.str_]:
     cells = table.text(column)
     meanings = split_meanings(cells.unique(), f"{table.rows.source}: column {column!r}")
     parts = cells.map(meanings)
-    table.refuse(parts.isna().to_numpy(), column, f"one of {', '.join(SPLIT_NAMES)}")
+    none = ", or dataset.split_column='' (--split-column '') for none" if parts.isna().all() else ""
+    table.refuse(parts.isna().to_numpy(), column, f"one of {', '.join(SPLIT_NAMES)}{none}")
     if not (parts == "train").any():
         raise table.rows.error(f"column {column!r}: expected rows of split train, found none")
     return parts.to_numpy(np.str_)

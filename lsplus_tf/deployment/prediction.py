@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf.calibrators import Calibrator
 from lsplus_tf.datasets import dicom
-from lsplus_tf.datasets.finding import check_encoding, find_below
+from lsplus_tf.datasets.finding import check_encoding, find_below, said_of_dicom
 from lsplus_tf.datasets.image_files import (
     MORE_THAN_8_BITS,
     NEVER_SCALED,
@@ -88,13 +88,14 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     (['a.jpg', 'b.png'], 1)
     """
     found: dict[Path, None] = {}
-    others = 0
+    others, dicom_hint = 0, ""
     for given in map(Path, inputs):
         given = given.expanduser()
         check_encoding(given)
         if given.is_dir():
             below = find_below(given)
             others += len(below.others)
+            dicom_hint = dicom_hint or said_of_dicom(given, below.others)
             found |= dict.fromkeys(given / image for image in below.images)
         elif given.exists():
             found[given] = None
@@ -102,7 +103,9 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
             raise MissingDataError(f"images: expected files or folders, there is no {given}")
     if not found:
         where = ", ".join(map(str, inputs))
-        raise InputError(f"images: no {', '.join(SUFFIXES)} file in {where} ({others} others)")
+        raise InputError(
+            f"images: no {', '.join(SUFFIXES)} file in {where} ({others} others){dicom_hint}"
+        )
     return list(found), others
 
 

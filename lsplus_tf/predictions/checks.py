@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.errors import one_line
+from lsplus_tf.npz_files import decoded
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
-from lsplus_tf.tables import Rows, class_order
+from lsplus_tf.tables import Rows, class_order, listed, one_form
+from lsplus_tf.tables.headings import look_predicted
 
 ScoreKind = Literal["probabilities", "logits"]
 Kind = ScoreKind | Literal["confidence"]
@@ -60,7 +64,7 @@ def all_classes(
     found = scores(kind, given, rows)
     chosen = class_names(names, found.shape[1], rows)
     _of_other_order(kind, given, chosen, rows)
-    true = None if given_labels is None else labels(given_labels, chosen, len(found), rows)
+    true = classes({"labels": given_labels}, chosen, len(found), rows).get("labels")
     if true is not None and kind == "probabilities" and np.shape(given)[1:] in ((), (1,)):
         _perhaps_confidence(found[:, 1], true, chosen, rows)
     return Checked(kind, len(found), found, None, None, true, chosen)
@@ -82,7 +86,7 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
         raise rows.error(f"{kind}: expected at least one row, received shape {array.shape}")
     tolerance = _ROW_SUM_TOLERANCE_16_BITS if of_16_bits else _ROW_SUM_TOLERANCE
     if kind == "logits":
-        rows.refuse(~np.isfinite(_row_sums(array)), kind, *_finite(array))
+        rows.refuse(~np.isfinite(_row_sums(array)), kind, *finite(array))
         if array.shape[1] == 1:
             return _both_classes(kind, array, rows)
         if len(array) > 1 and _are_surely_distributions(array, 2 * tolerance):
@@ -97,7 +101,7 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
             )
         return array
     if array.shape[1] == 1:
-        rows.refuse(~np.isfinite(array[:, 0]), kind, *_finite(array))
+        rows.refuse(~np.isfinite(array[:, 0]), kind, *finite(array))
         return _both_classes(kind, array, rows)
     if _are_surely_distributions(array, tolerance):
         return array
@@ -138,11 +142,11 @@ def _floats(array: npt.NDArray[Any]) -> FloatArray:
     return array.astype(array.dtype.newbyteorder("="), copy=False)  # ranked by its bits
 
 
-def _finite(array: FloatArray) -> tuple[str, Any]:
-    return "a finite number in every column", lambda row: _shown(array[row])
+def finite(array: FloatArray) -> tuple[str, Any]:
+    return "a finite number in every column", lambda row: shown_row(array[row])
 
 
-def _shown(row: npt.NDArray[Any]) -> str:
+def shown_row(row: npt.NDArray[Any]) -> str:
     """A row as text; one of a thousand classes would bury the message."""
     return np.array2string(np.asarray(row), threshold=8, edgeitems=4, max_line_width=10_000)
 
@@ -187,14 +191,14 @@ def _of_other_order(name: str, given: Any, names: tuple[str, ...], rows: Rows) -
 def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArray:
     """The array, with 0 in place of what rounding made negative."""
     sums = _row_sums(array)
-    rows.refuse(~np.isfinite(sums), "probabilities", *_finite(array))
+    rows.refuse(~np.isfinite(sums), "probabilities", *finite(array))
     lowest = array.min()
     if lowest < -OUTSIDE_BY_ROUNDING:
         negative = np.concatenate(
             [(array[block] < -OUTSIDE_BY_ROUNDING).any(axis=1) for block in row_blocks(array)]
         )
         expected = f"no negative number ({_DECLARE_LOGITS})"
-        rows.refuse(negative, "probabilities", expected, lambda row: _shown(array[row]))
+        rows.refuse(negative, "probabilities", expected, lambda row: shown_row(array[row]))
     elif lowest < 0:
         array = array.clip(min=0)
         sums = _row_sums(array)
@@ -221,7 +225,7 @@ def _distributions(array: FloatArray, tolerance: float, rows: Rows) -> FloatArra
         off,
         "probabilities",
         f"rows that sum to 1 within {tolerance:g} ({hint})",
-        lambda row: f"{_shown(array[row])}, which sum to {sums[row]:.6g},",
+        lambda row: f"{shown_row(array[row])}, which sum to {sums[row]:.6g},",
     )
     return array
 
@@ -274,7 +278,7 @@ def _perhaps_confidence(
     which it is.
     """
     first = np.count_nonzero(true == 0)
-    beside = next((name for name in rows.unused if "pred" in name.lower()), None)
+    beside = next(iter(look_predicted(rows.unused)), None)
     if (
         len(second) < _FEWEST_ROWS
         or second.min() < 0.5
@@ -324,11 +328,10 @@ def top_label(
             f"class_names: expected two or more, received {chosen[0]!r} alone; name all classes "
             f"with {_naming(rows)}"
         )
-    true = None if given_labels is None else labels(given_labels, chosen, samples, rows)
-    top = labels(predicted, chosen, samples, rows, name="predicted")
+    both = classes({"labels": given_labels, "predicted": predicted}, chosen, samples, rows)
     _are_maxima(array, len(chosen), of_16_bits, rows)
-    few_bits = top.astype(np.min_scalar_type(len(chosen) - 1))
-    return Checked("confidence", samples, None, few_bits, array, true, chosen)
+    few_bits = both["predicted"].astype(np.min_scalar_type(len(chosen) - 1))
+    return Checked("confidence", samples, None, few_bits, array, both.get("labels"), chosen)
 
 
 def _naming(rows: Rows) -> str:
@@ -359,18 +362,30 @@ def _are_maxima(confidence: FloatArray, classes: int, of_16_bits: bool, rows: Ro
 
 def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tuple[str, ...]:
     """The classes in the labels and in the predictions."""
-    found = {}
-    for name, given in (("labels", given_labels), ("predicted", predicted)):
-        if given is not None:
-            distinct = codes(name, column(name, given, samples, rows), rows)[1]
-            found[name] = {_whole(_text(value)) for value in distinct}
-    if not set.intersection(*found.values()):
-        true, other = (sorted(found[name])[0] for name in ("labels", "predicted"))
+    given = {"labels": given_labels, "predicted": predicted}
+    found = {
+        what: distinct_classes(codes(what, column(what, values, samples, rows), rows)[1])
+        for what, values in given.items()
+        if values is not None
+    }
+    names = class_order(set().union(*found.values()))
+    sets = [*map(set, found.values())]
+    if not set.intersection(*sets):
+        true, other = (found[what][0] for what in given)
         raise rows.error(
             f"predicted: expected classes that the labels have, received none, such as {other!r} "
             f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
         )
-    return class_order(set.union(*found.values()))
+    from_0, from_1 = ({str(k + first) for k in range(len(names) - 1)} for first in (0, 1))
+    if len(names) > 2 and sets in ([from_0, from_1], [from_1, from_0]):
+        raise rows.error(
+            f"predicted: expected classes counted as the labels are, {listed(found['labels'])}, "
+            f"received {listed(found['predicted'])}; count both from 0 or from 1, or if these are "
+            f"{len(names)} classes, name all with {_naming(rows)}"
+        )
+    if same := alike(names):
+        warnings.warn(str(rows.error(same)), stacklevel=4)
+    return names
 
 
 # Labels ------------------------------------------------------------------------------------------
@@ -401,26 +416,88 @@ def several_columns(given: Any, rows: Rows) -> None:
         )
 
 
-def labels(
-    given: Any, names: tuple[str, ...], samples: int, rows: Rows, name: str = "labels"
-) -> npt.NDArray[np.int64]:
-    """Classes (N,) in [0, K), of names, integers, or rows (N, K) of zeros and a single one."""
-    given = _unmasked(name, given, rows)
-    array = np.asarray(given)
-    if array.shape == (samples, len(names)) and array.dtype.kind in "fiub":
-        _of_other_order(name, given, names, rows)
-        return _of_one_hot(array, rows, name)
-    values = column(name, given, samples, rows)
-    are_named = names != tuple(map(str, range(len(names))))
-    if array.dtype.kind in "iub" and not (are_named and any(map(_is_number, names))):
-        integers = np.asarray(values)
-        outside = np.zeros(samples, bool)
-        if integers.min() < 0 or integers.max() >= len(names):
-            outside = np.asarray((integers < 0) | (integers >= len(names)))
-        expected = _classes_expected(names) if are_named else f"integers from 0 to {len(names) - 1}"
-        rows.refuse(outside, name, expected, lambda row: repr(int(integers[row])))
-        return integers.astype(np.int64, copy=False)
-    return _of_names(values, names, are_named, rows, name)
+def classes(
+    given: Mapping[str, Any],
+    names: tuple[str, ...],
+    samples: int,
+    rows: Rows,
+    chosen: npt.NDArray[np.intp] | None = None,
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Classes in [0, K) of labels and predicted classes, (N,); of what is None there are none.
+
+    They come by name, by number, or as rows (N, K) of zeros and a single one. Where names are
+    numbers too, such as 1, 2 and 3, all values of all that is given tell which: a split, or the
+    predictions, may have 1 and 2 alone. Only those of the `chosen` rows need a class.
+    """
+    numbers = _numbers(names)
+    # A name that is the number of another class can be read in two ways.
+    two_ways = names != _unnamed(len(names)) and any(
+        numbers.get(_form(name).lower(), k) != k for k, name in enumerate(names)
+    )
+    taken = rows if chosen is None else rows.take(chosen)
+    found, texts = {}, {}
+    for what, values in given.items():
+        if values is None:
+            continue
+        array = np.asarray(_unmasked(what, values, rows))
+        if array.shape == (samples, len(names)) and array.dtype.kind in "fiub":
+            _of_other_order(what, values, names, rows)
+            found[what] = _of_one_hot(array, rows, what)
+            continue
+        in_a_column = column(what, values, samples, rows)
+        if not two_ways and array.dtype.kind in "iu":
+            array = np.asarray(in_a_column)
+            if array.size == 0 or (array.min() >= 0 and array.max() < len(names)):
+                array = array if chosen is None else array[chosen]
+                found[what] = array.astype(np.int64, copy=False)
+                continue
+        texts[what] = _factorized(what, in_a_column, rows)
+    beside = [value for _, distinct in texts.values() for value in distinct]
+    for what, (numbered, distinct) in texts.items():
+        of = _readings({*map(_form, beside if two_ways else distinct)}, names)
+        numbered = numbered if chosen is None else numbered[chosen]
+        found[what] = _of_values(what, numbered, distinct, *of, names, taken)
+    return found
+
+
+def resolve(texts: Iterable[str], names: Sequence[str]) -> dict[str, int]:
+    """The class of each text that has one: all by name, or all by number where that fits more.
+
+    Examples
+    --------
+    >>> resolve(["1", "2"], ["1", "2", "3"]), resolve(["0", "1", "2"], ["1", "2", "3"])
+    ({'1': 0, '2': 1}, {'0': 0, '1': 1, '2': 2})
+    """
+    return _readings(texts, names)[0]
+
+
+def _readings(texts: Iterable[str], names: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """The classes of texts, and those of the other reading, which fits no more of them."""
+    texts = sorted(texts)  # so that messages are the same each time
+    position, numbers = {_form(name): k for k, name in enumerate(names)}, _numbers(names)
+    by_name = {text: position[text] for text in texts if text in position}
+    by_number = {text: numbers[text.lower()] for text in texts if text.lower() in numbers}
+    # Names first: classes may be called 1, 2 and 3.
+    return (by_number, by_name) if len(by_number) > len(by_name) else (by_name, by_number)
+
+
+def _numbers(names: Sequence[str]) -> dict[str, int]:
+    numbers = {str(k): k for k in range(len(names))}
+    return numbers | {"false": 0, "true": 1} if len(names) == 2 else numbers
+
+
+def distinct_classes(values: Any) -> list[str]:
+    """The different labels as text, sorted; 1, 1.0 and " 1" are one."""
+    return sorted({*map(_form, pd.Series(np.ravel(values)).dropna().unique())} - {""})
+
+
+def _form(value: Any) -> str:
+    """A class as text, in the one form of its several."""
+    if isinstance(value, (float, np.floating)) and value.is_integer():
+        return str(int(value))  # what pandas makes of integers beside a missing one
+    text = one_form(str(value))
+    whole = re.fullmatch(r"(-?[0-9]+)\.0*", text)
+    return whole[1] if whole else text
 
 
 def _of_one_hot(array: npt.NDArray[Any], rows: Rows, name: str) -> npt.NDArray[np.int64]:
@@ -430,49 +507,68 @@ def _of_one_hot(array: npt.NDArray[Any], rows: Rows, name: str) -> npt.NDArray[n
         name,
         "a class for each case, or rows of zeros and a single one (of shares or votes give "
         "votes=..., or as labels values.argmax(axis=1))",
-        lambda row: _shown(array[row]),
+        lambda row: shown_row(array[row]),
     )
     return ones.argmax(axis=1).astype(np.int64, copy=False)
 
 
-def _of_names(
-    values: Any, names: tuple[str, ...], are_named: bool, rows: Rows, name: str
+def _of_values(
+    name: str,
+    numbered: npt.NDArray[np.intp],
+    distinct: Any,
+    of: dict[str, int],
+    other: dict[str, int],
+    names: tuple[str, ...],
+    rows: Rows,
 ) -> npt.NDArray[np.int64]:
-    numbered, distinct = codes(name, values, rows)
-    texts = [_text(value) for value in distinct]
-    position = {each: k for k, each in enumerate(names)}
-    by_name = np.array(
-        [position.get(text, position.get(_whole(text), -1)) for text in texts], np.int64
-    )
-    by_index = np.array([_as_index(text, len(names)) for text in texts], np.int64)
-    # Names first: classes may be called 1, 2 and 3.
-    indexed = np.count_nonzero(by_index >= 0) > np.count_nonzero(by_name >= 0)
-    classes = by_index if indexed else by_name
-    if (classes < 0).any():
-        wrong = np.isin(numbered, np.flatnonzero(classes < 0))
-        expected = (
-            _classes_expected(names)
-            if are_named
-            else f"integers from 0 to {len(names) - 1}, or classes that "
-            "lsp.Predictions(labels, ..., class_names=[...]) names"
-        )
-        rows.refuse(wrong, name, expected, lambda row: repr(texts[numbered[row]]))
-    return classes[numbered]
+    """Classes of values that are numbered; -1 is none. The other reading is for the message."""
+    texts = [_form(value) for value in distinct]
+    missing = np.array([*(text == "" for text in texts), True])
+    rows.refuse(missing[numbered], name, "a value", _none)
+    found = np.array([*(of.get(text, -1) for text in texts), -1], np.int64)[numbered]
+    if (found >= 0).all():
+        return found
+    are_integers = [isinstance(value, (int, np.integer)) for value in distinct]
+    called = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+    last = len(names) - 1
+    if names == _unnamed(len(names)):
+        expected = f"integers from 0 to {last}"
+        if rows.source:
+            expected += (
+                ", or what the classes are called to be declared with --class-names A,B "
+                "(class_names)"
+            )
+        elif not all(are_integers):
+            expected += ", or classes that lsp.Predictions(labels, ..., class_names=[...]) names"
+    elif any(text in other and text not in of for text in texts):
+        expected = f"the classes all by name, {called}, or all by number, 0..{last}"
+    else:
+        expected = f"one of the classes {called}, or 0..{last}"
 
+    def received(row: int) -> str:
+        text, is_integer = texts[numbered[row]], are_integers[numbered[row]]
+        said = text if is_integer else repr(text)
+        beside = next((repr(each) for each in of if each not in other), "")
+        return f"{said} beside {beside}" if beside and text in other else said
 
-def _classes_expected(names: tuple[str, ...]) -> str:
-    shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
-    return f"one of the classes {shown}, or 0..{len(names) - 1}"
+    rows.refuse(found < 0, name, expected, received)
+    return found
 
 
 def class_names(given: Sequence[str] | None, classes: int, rows: Rows) -> tuple[str, ...]:
     """K different names, by default "0", "1" and so on."""
-    names = tuple(map(str, range(classes) if given is None else given))
+    if given is None:
+        return _unnamed(classes)
+    names = tuple(map(str, given))
     if len(names) != classes:
         raise rows.error(f"class_names: expected {classes} names, received {len(names)}")
-    if len(set(names)) != classes:
+    if len({*map(_form, names)}) != classes:
         raise rows.error(f"class_names: expected different names, received {', '.join(names)}")
     return names
+
+
+def _unnamed(classes: int) -> tuple[str, ...]:
+    return tuple(map(str, range(classes)))
 
 
 def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
@@ -486,18 +582,7 @@ def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
             f"{name}: expected shape ({samples},), one value for each case, received shape "
             f"{values.shape}"
         )
-    return _of_bytes(name, values, rows)
-
-
-def _of_bytes(name: str, values: Any, rows: Rows) -> Any:
-    """Text in place of bytes, as HDF5 and NumPy keep it."""
-    if not isinstance(np.asarray(values[:1]).item(), bytes):
-        return values
-    try:
-        texts = [each.decode("utf-8") if isinstance(each, bytes) else each for each in values]
-    except UnicodeDecodeError as error:
-        raise rows.error(f"{name}: expected text in UTF-8 ({one_line(error)})") from error
-    return np.array(texts, object)
+    return decoded(values, f"{rows.source}: {name}" if rows.source else name)
 
 
 def codes(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp], Any]:
@@ -517,29 +602,6 @@ def _factorized(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp
 
 def _none(_: int) -> str:
     return "none"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, (float, np.floating)) and value.is_integer():
-        return str(int(value))  # what pandas makes of integers beside a missing one
-    return str(value).strip()
-
-
-def _whole(text: str) -> str:
-    """A whole number as it is without a decimal point, other text as it is."""
-    number = re.fullmatch(r"(-?\d+)\.0*", text)
-    return number[1] if number else text
-
-
-def _is_number(name: str) -> bool:
-    return name.removeprefix("-").isdigit()
-
-
-def _as_index(text: str, classes: int) -> int:
-    if classes == 2 and text.lower() in ("false", "true"):
-        return int(text.lower() == "true")
-    number = re.fullmatch(r"(\d+)(?:\.0*)?", text)
-    return int(number[1]) if number and int(number[1]) < classes else -1
 
 
 def ids(given: Any, samples: int, rows: Rows) -> pd.Index:
@@ -573,7 +635,7 @@ def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
     """What a case is told apart by; missing values are a subgroup of their own."""
     named = f"subgroup {name}"
     found, distinct = _factorized(named, column(named, given, samples, rows), rows)
-    texts = [_text(value) or _MISSING for value in distinct] + [_MISSING]  # where a code is -1
+    texts = [_form(value) or _MISSING for value in distinct] + [_MISSING]  # where a code is -1
     names, position = np.unique(texts, return_inverse=True)
     categorical = pd.Categorical.from_codes(position[found], names.tolist())
     categorical = categorical.remove_unused_categories()
@@ -589,7 +651,7 @@ def votes(given: Any, shape: tuple[int, ...], rows: Rows) -> npt.NDArray[Any]:
     """Votes (N, K), finite, not negative and not all 0 in any row; not divided."""
     array = _beside_the_scores("votes", given, shape, rows)
     sums = _row_sums(array)
-    rows.refuse(sums == 0, "votes", "a vote in every row", lambda row: _shown(array[row]))
+    rows.refuse(sums == 0, "votes", "a vote in every row", lambda row: shown_row(array[row]))
     return array
 
 
@@ -601,7 +663,7 @@ def posterior(given: Any, shape: tuple[int, ...], rows: Rows) -> npt.NDArray[np.
         np.abs(sums - 1) > _POSTERIOR_SUM_TOLERANCE,
         "posterior",
         "rows that sum to 1 (within 1e-6)",
-        lambda row: f"{_shown(array[row])}, which sum to {sums[row]:.8g},",
+        lambda row: f"{shown_row(array[row])}, which sum to {sums[row]:.8g},",
     )
     return array
 
@@ -614,10 +676,10 @@ def _beside_the_scores(
         raise rows.error(
             f"{name}: expected shape {shape}, as the scores have, received {array.shape}"
         )
-    rows.refuse(~np.isfinite(_row_sums(array)), name, *_finite(array))
+    rows.refuse(~np.isfinite(_row_sums(array)), name, *finite(array))
     if array.min() < 0:
         negative = np.asarray((array < 0).any(axis=1))
-        rows.refuse(negative, name, "no negative numbers", lambda row: _shown(array[row]))
+        rows.refuse(negative, name, "no negative numbers", lambda row: shown_row(array[row]))
     return array
 
 

@@ -7,7 +7,8 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,44 +17,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lsplus_tf.datasets.splitting import SPLIT_NAMES
+from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
+from lsplus_tf.npz_files import array_names, decoded, read_arrays
 from lsplus_tf.predictions import checks
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
+from lsplus_tf.tables.headings import Role, called, look_predicted, usual
 
-# What columns are usually called, in any case of letters, where no one declares it.
-_USUAL = {
-    "label": (
-        "label", "labels", "true_label", "true_labels", "true_class", "y_true", "target",
-        "targets", "ground_truth", "gt",
-    ),
-    "id": ("id", "ids"),
-    "group": ("group", "groups"),
-    "split": ("split", "splits"),
-    "votes": ("votes",),
-}  # fmt: skip
 # Of scores the first are what the documentation names; others have to be of several classes.
 _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
     "probabilities": ("probability_*", "probabilities_*", "proba_*", "prob_*", "p_*", "y_prob_*"),
     "logits": ("logit_*", "logits_*"),
 }
-_SINGLE: dict[ScoreKind, tuple[str, ...]] = {
-    "probabilities": (
-        "probabilities", "probability", "probs", "prob", "proba", "y_prob", "y_proba", "y_score",
-        "score", "scores",
-    ),
-    "logits": ("logits", "logit"),
-}  # fmt: skip
-# Beside the first a score may be of the predicted class; the second says so.
-_TOP_LABEL = {
-    "predicted": (
-        "predicted", "prediction", "predicted_label", "predicted_class", "pred", "y_pred",
-    ),
-    "confidence": ("confidence", "confidences"),
-}  # fmt: skip
+_KINDS: tuple[ScoreKind, ...] = ("probabilities", "logits")
+_TOP_LABEL: tuple[Role, ...] = ("predicted", "confidence")
 
 
 @dataclass(frozen=True)
@@ -73,7 +53,8 @@ class Columns:
         usual "predicted" and "confidence".
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
-        "true_label", "target" or "ground_truth".
+        "true_label", "target", "ground_truth", "diagnosis" or "dx", and beside a predicted class
+        "class" or "category".
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -158,7 +139,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
 
 def _check_declared(columns: Columns) -> None:
     """Refuse two declarations of what the scores are, or half of one."""
-    of_all = [kind for kind in _SINGLE if getattr(columns, kind) is not None]
+    of_all = [kind for kind in _KINDS if getattr(columns, kind) is not None]
     top = [role for role in _TOP_LABEL if getattr(columns, role) is not None]
     if len(of_all) == 2:
         raise InputError("expected probabilities or logits to be declared, received both")
@@ -176,10 +157,7 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
     """The predicted class and its confidence, as declared or as usual; empty where not there."""
     if columns.predicted is not None:
         return {role: _need(names, getattr(columns, role), role, rows) for role in _TOP_LABEL}
-    found = {
-        role: [name for name in names if _usual(name) in usual]
-        for role, usual in _TOP_LABEL.items()
-    }
+    found = {role: usual(names, role) for role in _TOP_LABEL}
     if any(len(each) != 1 for each in found.values()):
         return {}
     return {role: name for role, (name,) in found.items()}
@@ -190,9 +168,9 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
 
 def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path, "a file of predictions")
-    kind, scores, usual = _score_columns(table, columns)
+    kind, scores, pattern = _score_columns(table, columns)
     names = {
-        role: _find(table.names, role, getattr(columns, role), table.rows, needed=role == "label")
+        role: _find(table.names, role, columns, table.rows)
         for role in ("label", "id", "group", "split")
     }
     top = scores if kind == "confidence" else {}
@@ -206,16 +184,16 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     assert names["label"] is not None  # it is needed
     labels = table.values(names["label"])
     predicted = table.values(top["predicted"]) if top else None
-    if usual and matrix.shape[1] == 1:
-        _check_single(table.names, kind, usual, table.rows)
+    if pattern and matrix.shape[1] == 1:
+        _check_single(table.names, kind, pattern, table.rows)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
     class_names = (
         _top_class_names(None, labels, predicted, columns, table.rows)
         if top
         else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
     )
-    if usual and class_names is not None:
-        _check_classes(usual, class_names, labels, table.rows)
+    if pattern and class_names is not None:
+        _check_classes(pattern, class_names, labels, table.rows)
     classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
     optional = {
         "ids": names["id"] and table.text(names["id"]),
@@ -251,7 +229,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
     top = _top_label(table.names, columns, table.rows)
     if columns.predicted is not None:
         return "confidence", top, ""
-    for kind in _SINGLE:
+    for kind in _KINDS:
         declared = getattr(columns, kind)
         if declared is not None:
             found = _matching(table, declared, kind)
@@ -262,17 +240,12 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
             return kind, found, ""
     patterns = [
         (kind, pattern, found)
-        for kind, usual in _COLUMN_OF_EACH_CLASS.items()
-        for place, pattern in enumerate(usual)
+        for kind, each in _COLUMN_OF_EACH_CLASS.items()
+        for place, pattern in enumerate(each)
         if len(found := _matching(table, pattern, kind, any_case=True)) > (place > 0)
     ]
     documented = [each for each in patterns if each[1] == _COLUMN_OF_EACH_CLASS[each[0]][0]]
-    single = [
-        (kind, name, {name: name})
-        for kind, names in _SINGLE.items()
-        for name in table.names
-        if _usual(name) in names
-    ]
+    single = [(kind, name, {name: name}) for kind in _KINDS for name in usual(table.names, kind)]
     if top and not patterns:
         return "confidence", top, ""
     choice = documented or patterns or single
@@ -289,12 +262,14 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
             f"take, with {' or '.join(f'--{kind} {pattern!r}' for kind, pattern, _ in choice)}"
         )
     kind, pattern, found = choice[0]
+    if choice is not single:
+        _check_capitals(table, kind, pattern, found)
     return kind, found, "" if choice is documented else pattern
 
 
 def _top_label_hint(names: list[str]) -> str:
     """The options that declare it, with the columns that are called so."""
-    predicted = [name for name in names if re.search("pred(?!.*prob)", name, re.IGNORECASE)]
+    predicted = look_predicted(names)
     confidence = [name for name in names if re.search("conf|prob|score", name, re.IGNORECASE)]
     first, second = (
         shlex.quote(found[0]) if found else "COLUMN" for found in (predicted, confidence)
@@ -318,8 +293,7 @@ def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    predicted = [name for name in names if _usual(name) in _TOP_LABEL["predicted"]]
-    if predicted:
+    if predicted := look_predicted(names):
         raise rows.error(
             f"{column!r} beside {predicted[0]!r} may be the confidence in the predicted "
             f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
@@ -330,11 +304,7 @@ def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None
 def _matching(table: Table, pattern: str, role: str, *, any_case: bool = False) -> dict[str, str]:
     """The column of each class that a name with a star, or a list of names, declares."""
     if "*" in pattern:
-        start, _, end = one_form(pattern).partition("*")
-        declared = re.compile(
-            f"{re.escape(start)}(.+){re.escape(end)}",
-            re.DOTALL | (re.IGNORECASE if any_case else 0),
-        )
+        declared = _with_star(pattern, any_case=any_case)
         return {here[1]: name for name in table.names if (here := declared.fullmatch(name))}
     found = {}
     for each in pattern.split(","):
@@ -345,6 +315,23 @@ def _matching(table: Table, pattern: str, role: str, *, any_case: bool = False) 
             column = _need(table.names, each, role, table.rows)
             found[column] = column
     return found
+
+
+def _with_star(pattern: str, *, any_case: bool) -> re.Pattern[str]:
+    start, _, end = one_form(pattern).partition("*")
+    flags = re.DOTALL | (re.IGNORECASE if any_case else 0)
+    return re.compile(f"{re.escape(start)}(.+){re.escape(end)}", flags)
+
+
+def _check_capitals(table: Table, kind: str, pattern: str, found: dict[str, str]) -> None:
+    """Refuse two columns of one class, found by a usual name in any case of letters."""
+    for name in table.names:
+        here = _with_star(pattern, any_case=True).fullmatch(name)
+        if here and found[here[1]] != name:
+            raise table.rows.error(
+                f"{kind}: found {name!r} and {found[here[1]]!r}, both of class {here[1]!r}; "
+                f"declare which to take, as with --{kind} '{name.removesuffix(here[1])}*'"
+            )
 
 
 def _votes_columns(table: Table, declared: str | None) -> dict[str, str]:
@@ -379,7 +366,8 @@ def _class_names(
     """The names of the classes: declared, or as the file calls them; None where it has none."""
     given = None if columns.class_names is None else [*map(one_form, columns.class_names)]
     if classes == 1:
-        return _two_classes(None if found is None else found[0], labels, given, rows)
+        declared = one_form(columns.probabilities or columns.logits or "")
+        return _two_classes(None if found is None else found[0], labels, given, declared, rows)
     if given is None or found is None:
         return given or found
     # Numbers may be counted from 0 in one place and from 1 in the other.
@@ -395,10 +383,13 @@ def _class_names(
 
 
 def _two_classes(
-    column: str | None, labels: Any, given: list[str] | None, rows: Rows
+    column: str | None, labels: Any, given: list[str] | None, declared: str, rows: Rows
 ) -> list[str] | None:
-    """The two classes where a single column gives the scores of one."""
-    of = None if column is None or _usual(column) in {*sum(_SINGLE.values(), ())} else column
+    """The two classes where a single column, which may be declared, gives the scores of one."""
+    distinct = checks.distinct_classes(labels)
+    of = None if column is None or usual([column], *_KINDS) else column
+    if of == declared and of not in distinct:  # what the column is called may be no class
+        of = None
     if given is not None:
         if of in given[:-1]:
             raise rows.error(
@@ -406,7 +397,6 @@ def _two_classes(
                 f"received {listed(given)}"
             )
         return given
-    distinct = _distinct(labels)
     others = [text for text in distinct if text != of]
     if len(distinct) == 2 and len(others) == 1:
         return [*others, str(of)]
@@ -437,8 +427,8 @@ def _top_class_names(
 
 def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows) -> None:
     """Refuse columns that no one declared, and that are not of the labels' classes."""
-    distinct = _distinct(labels)
-    found = _resolved(distinct, class_names)
+    distinct = checks.distinct_classes(labels)
+    found = checks.resolve(distinct, class_names)
     # A column p_value would be one class more.
     lacks = pattern == "p_*" and len({*found.values()}) < len(class_names)
     if lacks or len(found) < len(distinct):
@@ -449,47 +439,31 @@ def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows
         )
 
 
-def _distinct(labels: Any) -> list[str]:
-    """The different labels as text, sorted, 1 and 1.0 as one."""
-    return sorted({*map(_label, pd.Series(np.ravel(labels)).dropna().unique())})
-
-
-def _label(value: Any) -> str:
-    return re.sub(r"^(-?\d+)\.0*$", r"\1", one_form(str(value)))
-
-
-def _resolved(distinct: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-    """The class of each label that has one: by name, or by number where that fits more of them."""
-    position = {_label(name): k for k, name in enumerate(names)}
-    numbers = {str(k): k for k in range(len(names))}
-    if len(names) == 2:
-        numbers |= {"false": 0, "true": 1}
-    by_name, by_number = (
-        {text: found[key] for text in distinct if (key := form(text)) in found}
-        for found, form in ((position, str), (numbers, str.lower))
-    )
-    return by_number if len(by_number) > len(by_name) else by_name
-
-
 # NPZ ---------------------------------------------------------------------------------------------
 
 
 def _read_npz(path: Path, columns: Columns) -> Predictions:
     rows = Rows(shown(path))
-    arrays = _load_npz(path, rows)
-    top, (kind, name) = {}, _score_array([*arrays], columns, rows)
-    if kind == "confidence":
-        top = _top_label([*arrays], columns, rows)
+    there = array_names(path)
+    kind, name = _score_array(there, columns, rows)
+    top = _top_label(there, columns, rows) if kind == "confidence" else {}
     names = {
-        role: _find([*arrays], role, getattr(columns, role), rows, needed=role == "label")
-        for role in _USUAL
+        role: _find(there, role, columns, rows)
+        for role in ("label", "id", "group", "split", "votes")
+    }
+    subgroups = [_need(there, each, "subgroup", rows) for each in columns.subgroups]
+    plain = {"class_names", "posterior", "sample_weight"}.intersection(there)
+    used = {name, *top.values(), *filter(None, names.values()), *subgroups, *plain}
+    arrays = {
+        each: np.atleast_1d(decoded(array, f"{rows.source}: {each}"))
+        for each, array in read_arrays(path, sorted(used)).items()
     }
     given = {role: arrays[name] for role, name in names.items() if name is not None}
     scores, found = arrays[name], _npz_class_names(path, arrays)
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
     if classes == 1 and not top and (columns.probabilities or columns.logits) is None:
-        _check_single([*arrays], kind, name, rows)
+        _check_single(there, kind, name, rows)
     if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
@@ -499,7 +473,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     )
     return _labelled(
         kind,
-        _of_both(scores) if _class_is_said(columns, [*arrays]) else scores,
+        _of_both(scores) if _class_is_said(columns, there) else scores,
         given["label"],
         class_names,
         {
@@ -510,7 +484,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
             "posterior": None if top else arrays.get("posterior"),
             "sample_weight": arrays.get("sample_weight"),
         },
-        {name: arrays[_need([*arrays], name, "subgroup", rows)] for name in columns.subgroups},
+        {each: arrays[each] for each in subgroups},
         given.get("split"),
         columns,
         rows,
@@ -522,13 +496,13 @@ def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, 
     top = _top_label(names, columns, rows)
     if columns.predicted is not None:
         return "confidence", top["confidence"]
-    for kind in _SINGLE:
+    for kind in _KINDS:
         declared = getattr(columns, kind)
         if declared is not None:
             if _class_is_said(columns, names):
                 declared = declared.partition("=")[2]
             return kind, _need(names, declared, kind, rows)
-    found = [(kind, name) for name in names for kind in _SINGLE if _usual(name) in _SINGLE[kind]]
+    found = [(kind, name) for kind in _KINDS for name in usual(names, kind)]
     if top and not found:
         return "confidence", top["confidence"]
     if len(found) != 1:
@@ -538,25 +512,6 @@ def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, 
             "--probabilities NAME or --logits NAME"
         )
     return found[0]
-
-
-def _load_npz(path: Path, rows: Rows) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.atleast_1d(file[name]) for name in file}
-        return {
-            name: np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
-            for name, array in arrays.items()
-        }
-    except Exception as error:  # of a broken file NumPy and zipfile raise almost any
-        if "Object arrays" in str(error):
-            raise rows.error(
-                "an array holds Python objects, as of rows of different lengths or strings of "
-                "dtype object; make it an array of numbers, or of dtype str"
-            ) from error
-        raise rows.error(
-            f"cannot be read as NPZ ({one_line(error)}); write it with np.savez"
-        ) from error
 
 
 def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[str] | None:
@@ -586,45 +541,37 @@ def _labelled(
     columns: Columns,
     rows: Rows,
 ) -> Predictions:
-    of_classes = {"labels": labels, "predicted": optional.pop("predicted", None)}
-    of_classes = {
-        what: np.ravel(values) if np.shape(values)[1:] == (1,) else values
-        for what, values in of_classes.items()
-        if values is not None
-    }
+    given = {"labels": labels, "predicted": optional.pop("predicted", None)}
+    of_classes = {what: values for what, values in given.items() if values is not None}
     optional = {what: values for what, values in optional.items() if values is not None}
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
-    names = class_names or [*map(str, range(count))]
-    unknown: dict[str, npt.NDArray[np.bool_]] = {}
-    if len(names) == count:
-        in_a_column = {what: each for what, each in of_classes.items() if np.ndim(each) == 1}
-        named, unknown = _by_the_whole_file(in_a_column, names)
-        of_classes |= named
+    names = checks.class_names(class_names, count, rows)
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
+    # Labels by the whole file, before a split is taken, and then by the names of their classes.
+    in_a_column = {
+        what: values
+        for what, values in of_classes.items()
+        if np.ndim(values) == 1 or np.shape(values)[1:] == (1,)
+    }
+    found = checks.classes(in_a_column, names, len(scores), rows, chosen)
     if chosen is not None:
-        for what, values in (*of_classes.items(), *optional.items(), *subgroups.items()):
+        rest = {what: values for what, values in of_classes.items() if what not in found}
+        for what, values in (*rest.items(), *optional.items(), *subgroups.items()):
             if len(values) != len(scores):
                 raise rows.error(f"{what}: expected {len(scores)} rows, received {len(values)}")
         scores, rows = scores[chosen], rows.take(chosen)
-        of_classes, unknown, optional, subgroups = (
+        of_classes, optional, subgroups = (
             {what: values[chosen] for what, values in each.items()}
-            for each in (of_classes, unknown, optional, subgroups)
+            for each in (rest, optional, subgroups)
         )
-    for what, bad in unknown.items():
-        expected = f"one of the classes {listed(names)}, or 0..{count - 1}"
-        if class_names is None:
-            expected = (
-                f"integers from 0 to {count - 1}, or what the classes are called to be declared "
-                "with --class-names A,B (class_names)"
-            )
-        rows.refuse(bad, what, expected, _quoted(of_classes[what]))
+    of_classes |= {what: np.array(names, object)[classes] for what, classes in found.items()}
     if columns.normalize:
         scores = _normalized(kind, scores, rows)
     try:
         return Predictions(
             **of_classes,
             **{kind: scores},
-            class_names=class_names,
+            class_names=names,
             subgroups=subgroups,
             rows=rows,
             **optional,
@@ -635,45 +582,6 @@ def _labelled(
                 f"{error}; --normalize (normalize=True) divides each row by its sum"
             ) from None
         raise
-
-
-def _is_number(name: str) -> bool:
-    return re.fullmatch(r"-?\d+(\.\d*)?", name) is not None
-
-
-def _quoted(values: Any) -> Callable[[int], str]:
-    return lambda row: repr(values[row])
-
-
-def _by_the_whole_file(
-    given: dict[str, Any], names: Sequence[str]
-) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[np.bool_]]]:
-    """Labels and predicted classes by the names of their classes, and which are of none.
-
-    Of classes 1, 2 and 3 a split, or the predictions, may have 1 and 2 alone: all of the file tells
-    whether these are names.
-    """
-    beside = [*given.values()] if any(map(str.isdigit, names)) else []
-    found = {what: _of_classes(values, names, beside) for what, values in given.items()}
-    return (
-        {what: classes for what, (classes, _) in found.items()},
-        {what: unknown for what, (_, unknown) in found.items()},
-    )
-
-
-def _of_classes(
-    labels: Any, names: Sequence[str], beside: Sequence[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """Labels by the names of their classes, as they are where they have none, and where.
-
-    What is `beside` them is read in the same way: all by name, or all by number.
-    """
-    codes, distinct = pd.factorize(pd.Series(labels))
-    texts = [*map(_label, distinct)]
-    found = _resolved([*{*texts}.union(*map(_distinct, beside))], names)
-    values = [names[found[text]] if text in found else text for text in texts]
-    unknown = [text != "" and text not in found for text in texts]  # of no value all is said later
-    return np.array([*values, None], object)[codes], np.array([*unknown, False])[codes]
 
 
 def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray[np.float64]:
@@ -690,15 +598,12 @@ def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray
         )
     sums = scores.sum(axis=1, dtype=np.float64)
 
-    def shown_row(row: int) -> str:
-        return str(scores[row].tolist())
-
-    rows.refuse(~np.isfinite(sums), kind, "a finite number in every column", shown_row)
+    rows.refuse(~np.isfinite(sums), kind, *checks.finite(scores))
     rows.refuse(
         (scores < -checks.OUTSIDE_BY_ROUNDING).any(axis=1) | (sums <= 0),
         kind,
         "numbers of at least 0, one of them above 0, to divide each row by its sum",
-        shown_row,
+        lambda row: checks.shown_row(scores[row]),
     )
     warnings.warn(
         f"{rows.source}: rows divided by their sums, {sums.min():.4g} to {sums.max():.4g}",
@@ -720,7 +625,9 @@ def _rows_of_split(
         return None
     codes, distinct = pd.factorize(checks.column("split", split, samples, rows))
     rows.refuse(codes < 0, "split", "a value", lambda _: "none")
-    found = [_split_name(str(value)) for value in distinct]
+    texts = [str(value).strip().lower() for value in distinct]
+    meant = _split_names(texts)
+    found = [meant[text] for text in texts]
     if wanted is None:
         if len(set(found)) > 1:
             raise rows.error(
@@ -728,29 +635,30 @@ def _rows_of_split(
                 "(take_split)"
             )
         return None
-    if _split_name(wanted) not in found:
+    name = wanted.strip().lower()
+    name = meant.get(name, SPLIT_NAMES.get(name, name))
+    if name not in found:
         raise rows.error(f"split: expected {wanted!r}, found {listed(sorted(set(found)))}")
-    taken = [i for i, name in enumerate(found) if name == _split_name(wanted)]
-    return np.flatnonzero(np.isin(codes, taken))
+    return np.flatnonzero(np.isin(codes, [i for i, each in enumerate(found) if each == name]))
 
 
-def _split_name(text: str) -> str:
-    text = text.strip().lower()
-    return SPLIT_NAMES.get(text, text)
+def _split_names(texts: Sequence[str]) -> dict[str, str]:
+    """The split that each text means, itself where it means none that is known."""
+    own = {text: SPLIT_NAMES.get(text, text) for text in texts}
+    with suppress(InputError):  # where several may be the validation split, each is its own
+        return own | split_meanings(texts, "split")
+    return own
 
 
-def _usual(name: str) -> str:
-    """A name as those above are written."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
-
-
-def _find(
-    names: list[str], role: str, declared: str | None, rows: Rows, *, needed: bool
-) -> str | None:
-    """The name of what plays a role: as declared, or as usual."""
+def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | None:
+    """The name of what plays a role: as declared, or as usual; the label's is needed."""
+    declared = getattr(columns, role)
     if declared is not None:
         return _need(names, declared, role, rows)
-    found = [*dict.fromkeys(name for name in names if _usual(name) in _USUAL[role])]
+    found = called(names, role) if role != "label" else _labels(names, columns, rows)
+    if len(found) > 1:
+        others = {columns.predicted, columns.id, columns.group, columns.split, *columns.subgroups}
+        found = [name for name in found if name not in others] or found
     if len(found) == 1:
         return found[0]
     if found:
@@ -758,12 +666,26 @@ def _find(
             f"{role}: found {listed(found)}, each of which may be it: declare one with "
             f"--{role} NAME ({role}=...)"
         )
-    if needed:
+    if role == "label":
         raise rows.error(
             f"expected {role!r}, found {listed(names)}; declare another name with --{role} "
             f"({role}=...)"
         )
     return None
+
+
+def _labels(names: list[str], columns: Columns, rows: Rows) -> list[str]:
+    """The names of what may be the label."""
+    if found := usual(names, "label"):
+        return found
+    found = [name for name in usual(names, "class") if name != columns.predicted]
+    if found and columns.predicted is None and not look_predicted(names):
+        raise rows.error(
+            f"label: {found[0]!r} may be the true class or the predicted one: declare --label "
+            f"{shlex.quote(found[0])} (label=...) if it is the true one, else the column that has "
+            "the true one"
+        )
+    return found
 
 
 def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
@@ -772,6 +694,6 @@ def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
     if wanted in names:
         return wanted
     close = difflib.get_close_matches(name, names, n=1)
-    close = close or [usual for usual in (role, f"{role}s") if usual in names]
+    close = close or [each for each in (role, f"{role}s") if each in names]
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise rows.error(f"--{role}: expected {name!r}, found {listed(names)}{hint}")

@@ -328,7 +328,8 @@ class Predictions:
                 )
             changes |= self._of_scores(kind, scores)
         if labels is not None:
-            changes["_labels"] = checks.labels(labels, self.class_names, samples, rows)
+            given = {"labels": labels}
+            changes["_labels"] = checks.classes(given, self.class_names, samples, rows)["labels"]
         if groups is not None:
             changes["groups"], changes["group_names"] = checks.groups(groups, samples, rows)
         return self._changed(**changes)

@@ -1,0 +1,75 @@
+"""Names of columns and classes: their one form, their order, and how messages list them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+_LISTED = 20
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message; of many the first.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Examples
+    --------
+    >>> listed(["path", "label"])
+    "'path', 'label'"
+    """
+    return ", ".join(map(repr, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
+
+
+def one_form(text: str) -> str:
+    """Text without blanks around it, in the one Unicode form (NFC) of its several.
+
+    Parameters
+    ----------
+    text : str
+
+    Examples
+    --------
+    >>> one_form(" Cafe\\u0301") == "Caf\\xe9"
+    True
+    """
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def spelled_alike(names: Iterable[str]) -> list[list[str]]:
+    """Different names that are the same but for capitals and blanks, group by group.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Examples
+    --------
+    >>> spelled_alike(["HP", "ssa", "hp", "HP", "S S A"])
+    [['HP', 'hp'], ['ssa', 'S S A']]
+    """
+    by_letters: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        by_letters.setdefault("".join(name.split()).casefold(), []).append(name)
+    return [same for same in by_letters.values() if len(same) > 1]
+
+
+def class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Distinct classes, sorted: by value if all are integers, else as text.
+
+    Parameters
+    ----------
+    names : iterable of str
+
+    Examples
+    --------
+    >>> class_order(["10", "9", "10"]), class_order(["10", "9", "b"])
+    (('9', '10'), ('10', '9', 'b'))
+    """
+    found = sorted(set(names))
+    if all(re.fullmatch(r"-?[0-9]+", name) for name in found):
+        found.sort(key=int)
+    return tuple(found)

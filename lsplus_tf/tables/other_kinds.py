@@ -1,0 +1,159 @@
+"""Tables that are no text: Parquet, JSON, and the first sheet of an Excel file."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import shown
+from lsplus_tf.tables.encodings import binary, suffix_of, utf_8
+from lsplus_tf.tables.names import one_form
+from lsplus_tf.tables.rows import Rows
+from lsplus_tf.tables.table import Table
+
+LINES_OF_JSON = (".jsonl", ".ndjson")
+
+
+class Parquet(Table):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self.rows = path, Rows(shown(path))
+        self._written = self._read(pyarrow.parquet.read_schema).names
+        self.names = [*map(one_form, self._written)]
+
+    def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
+        wanted = [self._written[k] for k in positions]
+        table = self._read(pyarrow.parquet.read_table, columns=wanted)
+        return table.select(wanted).columns
+
+    def _read(self, function: Callable[..., Any], **options: Any) -> Any:
+        try:
+            with binary(self._path) as file:
+                found = function(file, **options)
+                if options:
+                    found.validate(full=True)  # that its text is UTF-8
+                return found
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise self.rows.error(
+                f"cannot be read as Parquet ({one_line(error)}); the name of a CSV ends in .csv"
+            ) from error
+
+
+class _Objects(Table):
+    """A table whose cells are Python's objects."""
+
+    def _take(self, cells: pd.DataFrame, names: Iterable[Any]) -> None:
+        """Keep the cells and the names; `UnicodeError` if one of the names is no Unicode."""
+        self.names = [one_form("" if name is None else str(name)) for name in names]
+        self._cells = [column for _, column in cells.items()]
+        "".join(self.names).encode()
+
+    def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
+        try:
+            return [pa.chunked_array([self._array(k)]) for k in positions]
+        except UnicodeError as error:
+            raise self._no_unicode(error) from error
+
+    def _no_unicode(self, error: UnicodeError) -> InputError:
+        """An error about half a character, which JSON can spell."""
+        return self.rows.error(f"holds text that is no Unicode ({one_line(error)})")
+
+    def _array(self, position: int) -> pa.Array:
+        """What the objects of a column are; of text and numbers all is text."""
+        cells = self._cells[position]
+        try:
+            return pa.array(cells, from_pandas=True)
+        except (pa.ArrowException, OverflowError):
+            self.rows.refuse(
+                np.array([isinstance(cell, (dict, list)) for cell in cells]),
+                f"column {self.names[position]!r}",
+                "text or numbers in every row, or lists of numbers in every row",
+                lambda row: "a list" if isinstance(cells.iloc[row], list) else "an object",
+            )
+            return pa.array(cells.map(str, na_action="ignore"), from_pandas=True)
+
+
+class Json(_Objects):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.rows = Rows(shown(path), "entry", lambda rows: [row + 1 for row in rows])
+        text, self._said = utf_8(path)
+        with text() as file:
+            data = file.read().removeprefix(codecs.BOM_UTF8)
+        entries, by_line = None, suffix_of(path) in LINES_OF_JSON
+        try:
+            entries = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            # Where more follows what is whole, there is an object in each line.
+            by_line = by_line or getattr(error, "msg", "") == "Extra data"
+            if not by_line:
+                raise self.rows.error(f"cannot be read as JSON ({one_line(error)})") from error
+        if by_line and not isinstance(entries, list):
+            lines = [(k, line) for k, line in enumerate(data.split(b"\n"), 1) if line.strip()]
+            self.rows = Rows(shown(path), "line", lambda rows: [lines[row][0] for row in rows])
+            entries = [self._entry(number, line) for number, line in lines]
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise self.rows.error(
+                "expected a JSON list of objects, one for each row (of pandas: "
+                "to_json(orient='records'))"
+            )
+        if not entries:
+            raise self._no_row()
+        try:
+            frame = pd.DataFrame(entries, dtype=object)
+            self._take(frame, frame.columns)
+        except UnicodeError as error:
+            raise self._no_unicode(error) from error
+
+    def _entry(self, number: int, line: bytes) -> Any:
+        try:
+            return json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise self.rows.error(
+                f"line {number} cannot be read as JSON ({one_line(error)})"
+            ) from error
+
+
+class Excel(_Objects):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.rows = Rows(shown(path))
+        sheets, cells = self._first_sheet(path)
+        if len(sheets) > 1:
+            self._said = [f"sheet {sheets[0]!r} was read, the first of {len(sheets)}"]
+        if cells.empty or cells.iloc[0].isna().all():
+            raise self.rows.error(
+                "expected a heading with the names of the columns in row 1 of sheet "
+                f"{sheets[0]!r}, it is empty"
+            )
+        heading, cells = cells.iloc[0], cells.iloc[1:].dropna(how="all")
+        if cells.empty:
+            raise self._no_row()
+        numbers = cells.index + 1
+        self.rows = Rows(shown(path), "row", lambda rows: numbers[list(rows)].tolist())
+        self._take(cells, heading.where(heading.notna(), None))
+
+    def _first_sheet(self, path: Path) -> tuple[list[Any], pd.DataFrame]:
+        try:
+            with warnings.catch_warnings(), binary(path) as file:
+                warnings.simplefilter("ignore")  # about styles
+                with pd.ExcelFile(file, engine="openpyxl") as book:
+                    cells = book.parse(
+                        0, header=None, dtype=object, keep_default_na=False, na_values=[""]
+                    )
+                    return book.sheet_names, cells
+        except Exception as error:  # of a broken file openpyxl raises almost any
+            raise self.rows.error(
+                f"cannot be read as an Excel file ({one_line(error)}); the name of a CSV ends in "
+                ".csv"
+            ) from error

@@ -1,0 +1,195 @@
+"""Tables that are text, whose cells a mark separates: CSV and its like."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from lsplus_tf.errors import one_line
+from lsplus_tf.files import shown
+from lsplus_tf.tables.encodings import BLOCK, utf_8
+from lsplus_tf.tables.names import one_form
+from lsplus_tf.tables.rows import Rows
+from lsplus_tf.tables.table import NO_NUMBER, Table, as_floats, written_numbers
+
+_NAMED = 3
+_SAMPLE = 100  # rows that show which mark separates cells
+_DELIMITERS = ",;\t|"
+_DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the first line of some, for Excel
+_LARGEST_BLOCK = 2**31 - 1  # that Arrow takes
+_LONGEST_CELL = 2**31 - 1  # Python's reader of CSV stops at 2**17 characters otherwise
+
+
+def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The heading and the rows by Python's reader, each with the line that it ends in."""
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+            first = text.readline()
+            above = 1 if _DECLARED.fullmatch(first) else 0
+            reader = csv.reader(text if above else chain([first], text), delimiter=delimiter)
+            for cells in reader:
+                yield above + reader.line_num, cells
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _is_blank(cells: Sequence[str]) -> bool:
+    return not any(map(str.strip, cells))
+
+
+def _line_numbers(path: Path, delimiter: str, rows: Sequence[int]) -> list[int]:
+    """The lines in which rows end; the file is read again, as mistakes are rare."""
+    below = islice(_records(utf_8(path)[0](), delimiter), 1, None)
+    lines = (line for line, cells in below if not _is_blank(cells))
+    by_row = dict(enumerate(islice(lines, max(rows) + 1)))
+    # Should the two readers differ, where the row would be if none were blank.
+    return [by_row.get(row, row + 2) for row in rows]
+
+
+def _size(file: BinaryIO) -> int:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
+
+
+class Csv(Table):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        # A function of the file and not of this table, whose columns it would hold.
+        self.rows = Rows(shown(path), "line")
+        self._open, self._said = utf_8(path)
+        self._delimiter = self._declared() or max(_DELIMITERS, key=self._separates)
+        self._measured: list[int] = []  # the columns that are read as numbers
+        self._heading_lines, heading = next(_records(self._open(), self._delimiter), (0, []))
+        self.names = [*map(one_form, heading)]
+        if not any(self.names):
+            raise self.rows.error(
+                "expected a heading with the names of the columns in line 1, it is empty"
+            )
+        self.rows = replace(self.rows, numbers=partial(_line_numbers, path, self._delimiter))
+
+    def _declared(self) -> str | None:
+        """The mark that a first line such as "sep=;" declares."""
+        with io.TextIOWrapper(self._open(), "utf-8-sig", newline="") as text:
+            found = _DECLARED.fullmatch(text.readline())
+        if found is None:
+            return None
+        if not found[1].isascii() or found[1].isalnum() or found[1] in "\"'.+-\r\n":
+            raise self.rows.error(
+                "line 1: expected a mark that separates cells, such as 'sep=;', received "
+                f"{found[0].strip()!r}"
+            )
+        return found[1]
+
+    def _separates(self, delimiter: str) -> tuple[bool, int]:
+        """Whether a mark makes as many cells in the first rows as in the heading, and how many."""
+        heading, *below = [
+            len(cells) for _, cells in islice(_records(self._open(), delimiter), _SAMPLE) if cells
+        ] or [0]
+        return heading > 1 and all(cells == heading for cells in below), heading
+
+    def _rows_below(self) -> Iterator[tuple[int, list[str]]]:
+        """The rows below the heading, without lines that are blank."""
+        below = islice(_records(self._open(), self._delimiter), 1, None)
+        return (
+            (line, cells)
+            for line, cells in below
+            if cells and not (len(cells) == 1 < len(self.names) and _is_blank(cells))
+        )
+
+    def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
+        chosen = [*zip(positions, numbers, strict=True)]
+        self._measured = [k for k, number in chosen if number]
+        return self._read(positions, [k for k, number in chosen if not number])
+
+    def _read(self, positions: list[int], text: list[int]) -> list[Any]:
+        block = max(BLOCK, 8 * sum(map(len, self.names)))
+        try:
+            try:
+                return self._in_blocks(block, positions, text)
+            except pa.ArrowInvalid as error:
+                if "straddl" not in str(error):  # two blocks, as a row that is larger than one
+                    raise
+                return self._in_blocks(_LARGEST_BLOCK, positions, text)
+        except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            if next(self._rows_below(), None) is None:
+                raise self._no_row() from error
+            why = self._ragged() or one_line(error)
+            raise self.rows.error(f"cannot be read as a table ({why})") from error
+
+    def _in_blocks(self, block: int, positions: list[int], text: list[int]) -> list[Any]:
+        """Columns as Arrow's reader gives them, which are called by their position.
+
+        Names may be there twice.
+        """
+        with self._open() as file:
+            return pyarrow.csv.read_csv(
+                file,
+                pyarrow.csv.ReadOptions(
+                    column_names=[*map(str, range(len(self.names)))],
+                    skip_rows=self._heading_lines,
+                    block_size=min(block, _LARGEST_BLOCK, max(1, _size(file))),
+                ),
+                pyarrow.csv.ParseOptions(
+                    delimiter=self._delimiter,
+                    newlines_in_values=True,
+                    invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+                ),
+                pyarrow.csv.ConvertOptions(
+                    include_columns=[*map(str, positions)],
+                    column_types={str(k): pa.string() for k in text},
+                    null_values=NO_NUMBER.to_pylist(),
+                ),
+            ).columns
+
+    def _of_decimal_commas(self, name: str, text: Any) -> Any | None:
+        if self._delimiter == "," or pc.any(pc.match_substring(text, ".")).as_py():
+            return None
+        numbers = as_floats(pc.replace_substring(text, ",", "."))
+        if numbers is not None and (found := self._of_points):
+            comma = text.filter(pc.match_substring(text, ","))[0].as_py()
+            raise self.rows.error(
+                f"expected one decimal mark in all columns of numbers, received {comma!r} in "
+                f"{name!r} and {found[1]!r} in {found[0]!r}; write all with a point"
+            )
+        return numbers
+
+    @cached_property
+    def _of_points(self) -> tuple[str, str] | None:
+        """A column of numbers that has decimal points, and one of them, as it is written."""
+        for k, column in zip(
+            self._measured, self._read(self._measured, self._measured), strict=True
+        ):
+            text = written_numbers(column)
+            points = text.filter(pc.match_substring(text, "."))
+            if len(points) and as_floats(text) is not None:
+                return self.names[k], points[0].as_py()
+        return None
+
+    def _filled(self) -> npt.NDArray[np.bool_]:
+        return np.array([not _is_blank(cells) for _, cells in self._rows_below()])
+
+    def _ragged(self) -> str:
+        """The first lines that have more or fewer cells than the heading, in words."""
+        width, found = len(self.names), [(line, len(cells)) for line, cells in self._rows_below()]
+        wrong = [f"line {line} has {cells}" for line, cells in found if cells != width]
+        if not wrong:
+            return ""
+        named = f"expected {width} cells in every line: {', '.join(wrong[:_NAMED])}"
+        if all(cells == width + 1 for _, cells in found):
+            named += "; name the first column, or end the heading with a separator, as the lines do"
+        return named

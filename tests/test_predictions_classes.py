@@ -1,0 +1,190 @@
+"""Of which classes labels and predictions are, however they come: as arrays, in tables, in NPZ."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Columns, Predictions, read_predictions
+
+WAYS = ("arrays", "csv", "npz")
+NAMES = ("0,1,2", "1,2,3", "2,3,4", "-1,0,1", "10,20,30", "a,1,2", "1,b,0", "HP,SSA,TA")
+FORMS = {
+    "integers": lambda values: np.array(values).astype(int),
+    "floats": lambda values: np.array(values).astype(float),
+    "text": np.array,
+    "text with a point": lambda values: np.array([f"{v}.0" if v.isdigit() else v for v in values]),
+    "text with blanks": lambda values: np.array([f" {v} " for v in values], object),
+    "objects": lambda values: np.array([int(v) if v.isdigit() else v for v in values], object),
+    "bytes": lambda values: np.array([v.encode() for v in values]),
+    "a column": lambda values: np.array(values)[:, None],
+}
+
+
+def made(way, folder, arrays, names=None, split=None):
+    """Predictions of arrays by their usual names, given in some way."""
+    path = folder / f"p.{way}"
+    if way == "arrays":
+        return Predictions(**arrays, class_names=names)
+    if way == "npz":
+        arrays = {k: v.astype(str) if v.dtype == object else v for k, v in arrays.items()}
+        np.savez(path, **arrays)
+    else:
+        scores = arrays.get("probabilities", np.empty((len(arrays["labels"]), 0)))
+        columns = {k: v.ravel() for k, v in arrays.items() if k != "probabilities"}
+        table = pd.DataFrame(
+            columns | {f"probability_{names[k]}": scores[:, k] for k in range(scores.shape[1])}
+        )
+        table.to_csv(path, index=False)
+    return read_predictions(path, Columns(class_names=names, take_split=split))
+
+
+LABELS, PREDICTED = [0, 1, 2, 1, 2], [1, 1, 2, 2, 1]  # the first class is in one of the two alone
+
+
+def cases():
+    """Names, whether the values are names or numbers, their form, and how they are given."""
+    for names, by, form, way in itertools.product(NAMES, ("name", "number"), FORMS, WAYS):
+        said = names.split(",") if by == "name" else ["0", "1", "2"]
+        are_numbers = all(text.lstrip("-").isdigit() for text in said)
+        if (are_numbers or form not in ("integers", "floats")) and (form, way) != ("bytes", "csv"):
+            yield pytest.param(names.split(","), said, form, way, id=f"{names}-{by}-{form}-{way}")
+
+
+@pytest.mark.parametrize(("names", "said", "form", "way"), [*cases()])
+@pytest.mark.filterwarnings("ignore:.*spaces around")
+def test_all_values_of_the_whole_file_tell_their_classes(tmp_path, names, said, form, way):
+    for labels, predicted in ((LABELS, PREDICTED), (PREDICTED, LABELS)):
+        first, second = (FORMS[form]([said[k] for k in codes]) for codes in (labels, predicted))
+        top = {"labels": first, "predicted": second, "confidence": np.full(5, 0.9)}
+        found = made(way, tmp_path, top, names)
+        assert (found.labels.tolist(), found.predicted.tolist()) == (labels, predicted)
+        if way != "arrays":  # the row that tells is of another split
+            top["split"] = np.array(["train", *["test"] * 4])
+            found = made(way, tmp_path, top, names, "test")
+            assert (found.labels.tolist(), found.predicted.tolist()) == (labels[1:], predicted[1:])
+    full = {"labels": FORMS[form]([said[k] for k in LABELS]), "probabilities": np.eye(3)[LABELS]}
+    assert made(way, tmp_path, full, names).labels.tolist() == LABELS
+    if way != "arrays":
+        full["split"] = np.array(["train", *["test"] * 4])
+        assert made(way, tmp_path, full, names, "test").labels.tolist() == LABELS[1:]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_numbers_beside_names_are_never_taken_for_them(tmp_path, way):
+    top = {
+        "labels": np.array([0, 1]),
+        "predicted": np.array(["B", "A"]),
+        "confidence": np.full(2, 0.9),
+    }
+    found = made(way, tmp_path, top, ("A", "B"))
+    assert (found.labels.tolist(), found.predicted.tolist()) == ([0, 1], [1, 0])
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("form", ["integers", "floats", "text"])
+def test_two_countings_are_refused_with_both(tmp_path, form, way):
+    """Labels counted from 1 beside predictions counted from 0."""
+    top = {
+        "labels": FORMS[form](["1", "2", "3"]),
+        "predicted": FORMS[form](["0", "1", "2"]),
+        "confidence": np.full(3, 0.9),
+    }
+    with pytest.raises(InputError) as caught:
+        made(way, tmp_path, top, ("1", "2", "3"))
+    message = str(caught.value)
+    assert "predicted: expected the classes all by name, '1', '2', '3', or all by n" in message
+    assert "beside '3' at " in message
+    with pytest.raises(InputError, match=r"count both from 0 or from 1, or .* 4 classes, name all"):
+        made(way, tmp_path, top)
+    assert made(way, tmp_path, top, ("0", "1", "2", "3")).labels.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_classes_that_differ_in_capitals_are_told_wherever_they_are(tmp_path, way):
+    top = {
+        "labels": np.array(["A", "b", "b"]),
+        "predicted": np.array(["a", "b", "b"]),
+        "confidence": np.full(3, 0.9),
+    }
+    with pytest.warns(UserWarning, match="in capitals or blanks alone: 'A' and 'a'"):
+        assert made(way, tmp_path, top).class_names == ("A", "a", "b")
+    with warnings.catch_warnings(action="error"):  # on insisting
+        made(way, tmp_path, top, ("A", "a", "b"))
+
+
+@pytest.mark.parametrize("names", [("x", "x"), ("1", "1.0"), ("x", " x"), ("\u00e9", "e\u0301")])
+def test_names_of_one_form_are_no_two_classes(names):
+    with pytest.raises(InputError, match="class_names: expected different names"):
+        Predictions([0, 1], np.eye(2), class_names=names)
+
+
+@pytest.mark.parametrize("way", ["csv", "npz"])
+@pytest.mark.parametrize(
+    ("splits", "wanted", "expected"),
+    [
+        ("train,dev,test", "validation", [1]),
+        ("train,eval,test", "val", [1]),
+        ("train,Dev,tst", "dev", [1]),
+        ("train,dev,test", "test", [2]),
+        ("train,val,dev", "validation", [1]),
+        ("train,val,dev", "dev", [2]),
+        ("TEST,train,Testing", "tst", [0, 2]),
+        ("fold 1,fold 2,fold 3", "Fold 2", [1]),
+    ],
+)
+def test_splits_are_called_as_those_of_data_sets(tmp_path, splits, wanted, expected, way):
+    arrays = {
+        "labels": np.array([0, 1, 2]),
+        "probabilities": np.eye(3),
+        "split": np.array(splits.split(",")),
+    }
+    found = made(way, tmp_path, arrays, ("a", "b", "c"), wanted)
+    assert found.labels.tolist() == expected
+
+
+def test_of_npz_only_what_is_used_is_loaded(tmp_path):
+    features = np.array([[1], [1, 2]], object)  # which cannot be loaded
+    np.savez(tmp_path / "p.npz", labels=[0, 1], probabilities=np.eye(2), features=features)
+    assert read_predictions(tmp_path / "p.npz").labels.tolist() == [0, 1]
+    with pytest.raises(InputError, match=r"p\.npz: an array holds Python objects"):
+        read_predictions(tmp_path / "p.npz", Columns(subgroups=("features",)))
+
+
+@pytest.mark.parametrize("score", ["probability", "Probability", "logit"])
+def test_columns_of_one_class_that_differ_in_capitals_are_refused(tmp_path, score):
+    path = tmp_path / "p.csv"
+    path.write_text(f"label,{score}_HP,{score.upper()}_HP,{score}_SSA\nHP,.6,1,.4\n")
+    with pytest.raises(InputError, match=f"found '{score}_HP' and '{score.upper()}_HP', both of"):
+        read_predictions(path)
+    # Of what is not taken no one asks.
+    path.write_text(f"label,p_x,P_x,{score}_HP,{score}_SSA\nHP,1,2,.6,.4\n")
+    assert read_predictions(path).class_names == ("HP", "SSA")
+    path.write_text(f"label,{score}_HP,{score.upper()}_HP,{score}_SSA\nHP,.6,1,.4\n")
+    kind = "logits" if score == "logit" else "probabilities"
+    taken = read_predictions(path, Columns(**{kind: f"{score}_*"}))
+    assert taken.class_names == ("HP", "SSA")
+
+
+@pytest.mark.parametrize(
+    ("declared", "labels", "names"),
+    [
+        ("my_prob", [0, 1], ("0", "1")),
+        ("my_prob", ["other", "my_prob"], ("other", "my_prob")),
+        ("ill=my_prob", [0, 1], ("not ill", "ill")),
+        ("ill=my_prob", ["well", "ill"], ("well", "ill")),
+    ],
+)
+def test_a_column_is_called_as_its_class_where_something_says_so(tmp_path, declared, labels, names):
+    path = tmp_path / "p.csv"
+    path.write_text(f"label,my_prob\n{labels[0]},.25\n{labels[1]},.75\n")
+    found = read_predictions(path, Columns(probabilities=declared))
+    assert (found.class_names, found.labels.tolist()) == (names, [0, 1])
+    path.write_text("label,my_prob\nno,.25\nyes,.75\n")
+    with pytest.raises(InputError, match=r"a single column of scores: .*--class-names no,yes"):
+        read_predictions(path, Columns(probabilities="my_prob"))
