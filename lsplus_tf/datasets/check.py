@@ -94,8 +94,6 @@ CONSEQUENCES_OF_ARRAYS = CONSEQUENCES | dict.fromkeys((BLANK, IDENTICAL), "used 
 # Images of fewer pixels along a side are not compared for being near copies: too little is seen.
 SMALLEST_COMPARED = 32
 _THUMBNAILS = 4096  # that are kept at a time
-# A split is of a few images where it has fewer for each class, on the average.
-FEW_OF_EACH_CLASS = 2
 # Images, or groups, of each class with which splits can surely be split off: no need to try, which
 # takes scikit-learn longer than decoding thousands of images.
 _PLENTY = 50
@@ -409,7 +407,7 @@ def _unlike_counts(
                 detail = f"no image of {class_name} in {part}"
                 problems.append(Problem(ABSENT, part, class_name, "", detail))
     for part, of_part in counts.items():
-        if of_part.sum() < FEW_OF_EACH_CLASS * len(class_names):
+        if of_part.sum() <= len(class_names):
             detail = f"{counted(of_part.sum(), 'image')} of {len(class_names)} classes in {part}"
             problems.append(Problem(FEW, part, "", "", detail))
     return problems
