@@ -107,7 +107,7 @@ def _wanted(path: Path, found: list[str], *, official: bool) -> list[str]:
         warnings.warn(
             f"{path}: arrays that are not used: {', '.join(unused)}; groups, such as patients, are "
             "read from a table of image files only (csv:FILE)",
-            stacklevel=5,
+            stacklevel=4,
         )
     return [*keys, *([_CLASS_NAMES] if _CLASS_NAMES in found else [])]
 
