@@ -1,7 +1,7 @@
 """Tables as people have them: one reader, for labels and for predictions.
 
 A table is a text file whose cells commas, semicolons, tabs or vertical bars separate; where it is
-no comma, numbers may have a decimal comma. Or it is a Parquet file (`.parquet`), JSON (`.json`, a
+no comma, or cells are quoted, numbers may have a decimal comma. Or it is a Parquet file (`.parquet`), JSON (`.json`, a
 list of objects, or `.jsonl`, one in a line), or the first sheet of an Excel file (`.xlsx`). Each
 may be packed by gzip (`.csv.gz`).
 
