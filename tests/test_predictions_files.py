@@ -751,8 +751,8 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
         ),
         (
             HEADING + "a,HP,.9,.1\nb,SSA,20%,.8\n",
-            "column 'probability_HP': expected numbers without % (write 0.2, or 20 and --normalize), "
-            "received '20%' at line 3 (of 2 rows)",
+            "column 'probability_HP': expected numbers without % (write 0.2, or 20 and "
+            "--normalize), received '20%' at line 3 (of 2 rows)",
         ),
         (
             HEADING + "a,HP,.9,.1\nb,SSA,.2,.8\na,HP,.2,.8\n",
@@ -876,7 +876,7 @@ def test_arrays_are_checked_alike():
 @pytest.mark.parametrize("label", ["label", "Labels"])
 def test_a_label_beside_the_truth_may_be_the_predicted_class(tmp_path, truth, label):
     path = tmp_path / "table.csv"
-    path.write_text(f"{truth},{label},score\n0,0,.2\n1,1,.7\n0,1,.6\n")
+    path.write_text(f"{truth},{label},score\n0,0,.8\n1,1,.7\n0,1,.6\n")
     with pytest.raises(InputError, match=f"label: found '{truth}', '{label}', each of which may"):
         read_predictions(path)
     for column, expected in ((truth, [0, 1, 0]), (label, [0, 1, 1])):

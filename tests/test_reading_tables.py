@@ -864,7 +864,7 @@ def test_excel_with_the_table_elsewhere(tmp_path):
     book.active.insert_rows(1)
     book.active["A1"] = "Model: ResNet50"
     book.save(path)
-    with pytest.raises(InputError, match="in row 1, received 'Model: .*'; delete the rows above"):
+    with pytest.raises(InputError, match=r"in row 1, received 'Model: .*'; delete the rows above"):
         open_table(path)
 
 
@@ -875,7 +875,7 @@ def test_excel_with_formulas_that_have_no_values(tmp_path):
     book.save(path)
     table = open_table(path)
     table.read(["label", "y"], numbers=["y"])
-    with pytest.raises(InputError, match="'x': holds formulas without .*; open and save it in Ex"):
+    with pytest.raises(InputError, match=r"'x': holds formulas without .*; open and save it in Ex"):
         table.read(["x"], numbers=["x"])
 
 

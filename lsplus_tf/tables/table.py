@@ -266,11 +266,12 @@ class Table(ABC):
             with_points = _is_no_number(pc.replace_substring(column, ",", ".")) & there
             commas = as_written.sum() - with_points.sum() > with_points.sum() > 0
             bad, expected = with_points if commas else as_written, "numbers"
-            cell = column[int(bad.argmax())].as_py()
+            first = int(bad.argmax())
+            cell = column[first].as_py()
             if bad.any() and (percent := re.fullmatch(r"([0-9]+(?:[.,][0-9]+)?)\s*%", cell)):
                 number = float(percent[1].replace(",", "."))
                 expected += f" without % (write {number / 100:g}, or {number:g} and --normalize)"
-            elif bad.any() and "," in cell:
+            elif bad.any() and not with_points[first]:
                 expected += " with decimal points"
             self.rows.refuse(
                 bad, f"column {name!r}", expected, lambda row: repr(column[row].as_py())
