@@ -10,8 +10,16 @@ from collections.abc import Iterable
 from typing import Literal
 
 Role = Literal[
-    *("path", "label", "truth", "class", "group", "split"),
-    *("predicted", "confidence", "probabilities", "logits"),
+    "path",
+    "label",
+    "truth",
+    "class",
+    "group",
+    "split",
+    "predicted",
+    "confidence",
+    "probabilities",
+    "logits",
 ]
 
 # Only such as mean one thing: a column "id" may be the image's or the patient's.

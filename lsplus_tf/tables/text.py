@@ -115,8 +115,8 @@ class Csv(Table):
             heading, *below = (len(line.split(mark)) for line in lines)
             if heading > 1 and {cells - heading for cells in below} in ({0}, {1}):
                 raise self.rows.error(
-                    f"expected cells that a mark separates, received {lines[0][:_SHOWN]!r} in line 1; "
-                    "save it with commas, semicolons, tabs or |"
+                    f"expected cells that a mark separates, received {lines[0][:_SHOWN]!r} in "
+                    "line 1; save it with commas, semicolons, tabs or |"
                 )
 
     def _name_the_unnamed(self) -> None:
