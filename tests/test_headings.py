@@ -31,3 +31,8 @@ def test_the_names_of_a_role_and_its_own():
 )
 def test_what_speaks_of_a_predicted_class(name, predicted):
     assert look_predicted([name]) == [name] * predicted
+
+
+@pytest.mark.parametrize("name", ["truth", "Actual", "true_label", "Ground Truth"])
+def test_what_is_the_label_by_itself(name):
+    assert usual([name, "score"], "label") == [name]

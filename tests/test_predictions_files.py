@@ -701,7 +701,8 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
         ),
         (
             HEADING + "a,HP,.9,.1\nb,SSA,20%,.8\n",
-            "column 'probability_HP': expected numbers, received '20%' at line 3 (of 2 rows)",
+            "column 'probability_HP': expected numbers without % (write 0.2, or 20 and "
+            "--normalize), received '20%' at line 3 (of 2 rows)",
         ),
         (
             HEADING + "a,HP,.9,.1\nb,SSA,.2,.8\na,HP,.2,.8\n",
@@ -729,8 +730,8 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
             "stands for the class, or HP,SSA",
         ),
         (
-            "truth,logit_a,logit_b\n1,.2,.8\n",
-            "expected 'label', found 'truth', 'logit_a', 'logit_b'; declare another name with "
+            "outcome,logit_a,logit_b\n1,.2,.8\n",
+            "expected 'label', found 'outcome', 'logit_a', 'logit_b'; declare another name with "
             "--label",
         ),
         ("label,logit_a,logit_b\n0,.25,.75\n1,.5,.5\n", "sum to 1: declare them as probabilities"),
@@ -817,3 +818,35 @@ def test_arrays_are_checked_alike():
         lsp.Predictions(
             [0] * 60, logits=np.arange(120.0).reshape(60, 2), subgroups={"age": np.arange(60)}
         )
+
+
+@pytest.mark.parametrize(
+    "truth", ["truth", "true", "actual", "ground_truth", "Reference", "target", "y_true", "dx"]
+)
+@pytest.mark.parametrize("label", ["label", "Labels"])
+def test_a_label_beside_the_truth_may_be_the_predicted_class(tmp_path, truth, label):
+    path = tmp_path / "table.csv"
+    path.write_text(f"{truth},{label},score\n0,0,.8\n1,1,.7\n0,1,.6\n")
+    with pytest.raises(InputError, match=f"label: found '{truth}', '{label}', each of which may"):
+        read_predictions(path)
+    for column, expected in ((truth, [0, 1, 0]), (label, [0, 1, 1])):
+        assert read_predictions(path, Columns(label=column)).labels.tolist() == expected
+    told = read_predictions(path, Columns(predicted=label, confidence="score"))
+    assert told.labels.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["0.0", "1.0", "2.0"], ["0", "1", "2"]),
+        (["0", "1", "2"], ["0", "1", "2"]),
+        (["0.5", "1.0", "2.0"], ["0.5", "1.0", "2.0"]),
+        (["007", "1.0", "2.0"], ["007", "1.0", "2.0"]),
+        (["a", "1.0", "2.0"], ["a", "1.0", "2.0"]),
+        ([0.0, 1.0, 2.0], ["0", "1", "2"]),
+        ([0, 1, 2], ["0", "1", "2"]),
+    ],
+)
+def test_ids_that_are_whole_floats(written, expected):
+    found = Predictions([0, 1, 0], logits=np.eye(3)[:, :2], ids=written)
+    assert found.ids.tolist() == expected

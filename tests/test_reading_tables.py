@@ -113,6 +113,14 @@ ACCEPTED = {
         text(use) + " \n" + " ,\t" * (len(frame(use).columns) - 1) + "\n\n"
     ),
     "an index without a name": lambda use: frame(use).to_csv(),
+    "separators at the ends of lines, not of the heading": lambda use: (
+        text(use).replace("\n", ",\n").replace(",\n", "\n", 1)
+    ),
+    "quoted decimal commas": lambda use: text(use, ",", ","),
+    "DOS's mark of the end": lambda use: text(use) + "\x1a",
+    "DOS's mark of the end, and a line's": lambda use: (
+        text(use).replace("\n", "\r\n") + "\x1a\r\n"
+    ),
     "other separators in the heading": lambda use: widened(text(use), "a|b;c|d;e|f|g|h", "x"),
     "text and letters of Unicode": lambda use: widened(text(use), "\u00e4", "\u65e5\u672c"),
 }  # fmt: skip
@@ -184,6 +192,12 @@ def changed(use: Use, column: str, values: list[str]) -> str:
     return frame(use).assign(**{column: values}).to_csv(index=False)
 
 
+def with_row_names(table: str, mark: str = ",") -> str:
+    """As R writes it: the heading has no cell above the names of the rows."""
+    first, *rows = table.splitlines()
+    return "\n".join([first, *(f'"{k}"{mark}{row}' for k, row in enumerate(rows, 1))])
+
+
 E_ACUTE = ("\u00e9", "e\u0301")  # one letter in the two forms of Unicode
 SAID = {
     "Latin-1": (
@@ -220,6 +234,11 @@ SAID = {
         lambda use: changed(use, "group", ["NA", "7", "NA"]),
         "'NA' in 2 cells of 'group' taken as a name; leave cells without a value empty",
         (LABELS, ["NA", "7", "NA"]),
+    ),
+    "R's names of rows": (
+        lambda use: with_row_names(text(use)),
+        "the first column has no heading and is taken for row names",
+        (LABELS, GROUPS),
     ),
     "all of it": (
         lambda use: changed(use, "group", ["n/a", "12.0 ", "12"]),
@@ -400,6 +419,25 @@ REFUSED = {
         lambda use: gzip.compress(text(use).encode())[:-9],
         "cannot be unpacked by gzip .*; copy or download it again",
     ),
+    "blanks as separators": (
+        lambda use: text(use, " "),
+        r"that a mark separates, received '.* label .* in line 1; save it with commas, semicolons",
+    ),
+    "R's default": (
+        lambda use: with_row_names(text(use, " ", ","), " "),
+        "that a mark separates, received .* in line 1; save it with commas, semicolons, tabs or |",
+    ),
+    "colons": (lambda use: text(use, ":"), r"that a mark separates, .* tabs or \|"),
+    **{
+        f"the line {above!r} above the heading, cells separated by {mark!r}": (
+            lambda use, above=above, mark=mark: f"{above}\n{text(use, mark)}",
+            f"received '{above.split(mark)[0]}'; delete the lines above the heading",
+        )
+        for above, mark in [
+            *(("# a comment", ","), ("# two, of them", ","), ("Model: ResNet50", ";")),
+            *(("Model", "\t"), ("Model: ResNet50" + ";" * 10, ";")),
+        ]
+    },
     "a row with a cell less": (
         lambda use: text(use).replace("1.png,", ""),
         r"cannot be read as a table \(expected \d cells in every line: line 3 has \d\)",
@@ -407,10 +445,6 @@ REFUSED = {
     "rows with cells more": (
         lambda use: text(use).replace(",HP,", ",HP,HP,"),
         r"expected \d cells in every line: line 2 has \d, line 4 has \d\)",
-    ),
-    "R's names of rows": (
-        lambda use: text(use).replace("\n", "\n1,")[:-2],
-        r"line 2 has \d, .*; name the first column, or end the heading with a separator",
     ),
     "a needed column twice": (
         lambda use: widened(text(use), "label", "HP"),
@@ -742,6 +776,107 @@ def test_two_decimal_marks_in_one_file(tmp_path, columns, refused):
     else:
         with pytest.raises(InputError, match=f"one decimal mark in all .*, received {refused}"):
             table.read(["a", "b", "version"], numbers=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "mark", "expected"),
+    [
+        (["a,0,25", "b,0,75"], ",", None),
+        (["1,0,25", "2,0,75"], ",", None),
+        (["1,1,a", "2,0,b"], ",", ["1", "0"]),  # the row names 1 and 2
+        (["3,1,a", "7,0,b"], ",", None),  # or 3,1 and 7,0
+        (["3;1;a", "7;0;b"], ";", ["1", "0"]),
+        (["x,1,a", "x,0,b"], ",", None),
+        (["1,a,", "2,b,"], ",", ["1", "2"]),
+        (["1,a,", "2,b,c"], ",", ["a", "b"]),
+        (["1,a,b", "2,b"], ",", None),
+    ],
+)
+def test_a_heading_one_cell_short(tmp_path, rows, mark, expected):
+    """In commas two cells may be one number with a decimal comma."""
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join([f"x{mark}y", *rows]))
+    table = open_table(path)
+    if expected is None:
+        with pytest.raises(InputError, match=r"expected 2 cells in every line: line 2 has 3"):
+            table.read(["x"])
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table.read(["x"])
+        assert table.text("x").tolist() == expected
+        assert table.unused(["x"]) == ("y",)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx", "json"])
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["0,5", "1", "-1,25e-1"], [0.5, 1, -0.125]),
+        (["0,125", "0,250", "1,000"], [0.125, 0.25, 1]),
+        (["1,250", "12,500", "7"], "numbers with decimal points, received '1,250'"),
+        (["1,5", "0.5", "2,5"], "numbers"),
+        (["0,5", "0,7", "Total"], "received 'Total' at (line 4|row 4|entry 3) "),
+        (["12.5%", "7%", "80 %"], r"without % \(write 0.125, or 12.5 and --normalize\), .*'12.5%'"),
+        (["12,5 %", "7%", "80%"], r"without % \(write 0.125, or 12.5 and --normalize\)"),
+    ],
+)
+def test_decimal_commas_and_percentages_as_text(tmp_path, suffix, cells, found):
+    path = tmp_path / f"table.{suffix}"
+    made = pd.DataFrame({"x": cells, "y": "a"})
+    if suffix == "csv":
+        made.to_csv(path, index=False)
+    elif suffix == "json":
+        made.to_json(path, orient="records")
+    else:
+        made.to_excel(path, index=False)
+    table = open_table(path)
+    table.read(["x", "y"], numbers=["x"])
+    if isinstance(found, list):
+        assert table.matrix(["x"])[:, 0].tolist() == found
+    else:
+        with pytest.raises(InputError, match=found):
+            table.matrix(["x"])
+
+
+def test_the_last_line_of_decimal_commas_that_sums_up(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("x;y\n\n0,5;a\n0,25;b\n0,75;a\nTotal;3\n")
+    table = open_table(path)
+    table.read(["x"], numbers=["x"])
+    with pytest.raises(InputError, match=r"expected numbers, received 'Total' at line 6 \(of 4"):
+        table.matrix(["x"])
+
+
+def test_excel_with_the_table_elsewhere(tmp_path):
+    path, book = tmp_path / "table.xlsx", openpyxl.Workbook()
+    book.active.title = "notes"
+    book.create_sheet("scores")
+    book.create_sheet("old")
+    for row in (["by", "whom"], [1, 2]):
+        book.active.append(row)
+    book.save(path)
+    with pytest.raises(
+        InputError,
+        match=r"xlsx \(sheet 'notes', the first; others: 'scores', 'old'\): expected columns prob",
+    ):
+        read_predictions(path)
+    book.active.insert_rows(1)
+    book.active["A1"] = "Model: ResNet50"
+    book.save(path)
+    with pytest.raises(InputError, match=r"in row 1, received 'Model: .*'; delete the rows above"):
+        open_table(path)
+
+
+def test_excel_with_formulas_that_have_no_values(tmp_path):
+    path, book = tmp_path / "table.xlsx", openpyxl.Workbook()
+    for row in (["label", "x", "y"], ["a", "=1/4", None], ["b", "=3/4", None]):
+        book.active.append(row)
+    book.save(path)
+    table = open_table(path)
+    table.read(["label", "y"], numbers=["y"])
+    with pytest.raises(InputError, match=r"'x': holds formulas without .*; open and save it in Ex"):
+        table.read(["x"], numbers=["x"])
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "json", "csv"])

@@ -610,6 +610,8 @@ def ids(given: Any, samples: int, rows: Rows) -> pd.Index:
     rows.refuse(values.isna().to_numpy(), "ids", "a value", _none)
     # So that 7 in one file is "7" in another, with a blank behind or without.
     found = pd.Index(values.astype("str").str.strip())
+    if found.str.fullmatch(r"-?(0|[1-9][0-9]*)(\.0+)?").all():  # and 7.0, of a column of floats
+        found = found.str.replace(r"\.0+$", "", regex=True)
     again = np.asarray(found.duplicated(keep=False))
     if again.any():
         first = found[int(again.argmax())]

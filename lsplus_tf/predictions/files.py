@@ -26,6 +26,7 @@ from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
 from lsplus_tf.tables.headings import Role, called, look_predicted, usual
+from lsplus_tf.tables.names import WRONG
 
 # Of scores the first are what the documentation names; others have to be of several classes.
 _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
@@ -53,8 +54,8 @@ class Columns:
         usual "predicted" and "confidence".
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
-        "true_label", "target", "ground_truth", "diagnosis" or "dx", and beside a predicted class
-        "class" or "category".
+        "true_label", "truth", "actual", "target", "ground_truth", "diagnosis" or "dx", and beside
+        a predicted class "class" or "category".
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -405,9 +406,9 @@ def _two_classes(
     scores = "a single column of scores" + ("" if of is None else f", of class {of!r}")
     if len(distinct) != 2:
         raise rows.error(
-            f"found {scores}: expected labels of two classes, received {listed(distinct)}; with "
-            "more classes every one needs a column, or --predicted and --confidence the predicted "
-            "class and its probability"
+            f"found {scores}: expected labels of two classes, received "
+            f"{listed(distinct, WRONG)}; with more classes every one needs a column, or "
+            "--predicted and --confidence the predicted class and its probability"
         )
     raise rows.error(
         f"found {scores}: expected the labels 0 and 1, received {listed(distinct)}; say which of "
@@ -433,9 +434,9 @@ def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows
     lacks = pattern == "p_*" and len({*found.values()}) < len(class_names)
     if lacks or len(found) < len(distinct):
         raise rows.error(
-            f"found columns {pattern!r} of {listed(class_names)}, and labels {listed(distinct)}, "
-            "which are not the same classes: declare the columns with --probabilities or --logits, "
-            "and what the classes are called with --class-names"
+            f"found columns {pattern!r} of {listed(class_names)}, and labels "
+            f"{listed(distinct, WRONG)}, which are not the same classes: declare the columns with "
+            "--probabilities or --logits, and what the classes are called with --class-names"
         )
 
 
@@ -676,8 +677,8 @@ def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | No
 
 def _labels(names: list[str], columns: Columns, rows: Rows) -> list[str]:
     """The names of what may be the label."""
-    if found := usual(names, "label"):
-        return found
+    if usual(names, "label"):
+        return usual(names, "label", "truth")
     found = [name for name in usual(names, "class") if name != columns.predicted]
     if found and columns.predicted is None and not look_predicted(names):
         raise rows.error(

@@ -18,6 +18,7 @@ from lsplus_tf.files import shown
 from lsplus_tf.tables.rows import Rows
 
 BLOCK = 2**20  # bytes that Arrow reads at a time, in which a row has to fit
+_END = b"\x1a"  # of a text, in DOS
 CSV_IN_UTF_8 = "save it as CSV in UTF-8"
 
 
@@ -48,6 +49,7 @@ def utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:
     """A function that opens a file's text, in UTF-8, and what is to be said of it."""
     rows = Rows(shown(path))
     with binary(path) as file:
+        file = _without_end_mark(file)
         if _is_utf_8(file):
             if isinstance(file, io.BytesIO):  # what was unpacked
                 return partial(io.BytesIO, file.getvalue()), []
@@ -76,6 +78,18 @@ def utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:
         raise rows.error(f"cannot be read as UTF-8 (line {line}), nor as Latin-1; {CSV_IN_UTF_8}")
     said = ["read as Latin-1 (Windows-1252), as it is not in UTF-8"]
     return partial(io.BytesIO, text.encode()), said
+
+
+def _without_end_mark(file: BinaryIO) -> BinaryIO:
+    """The file, in memory where DOS marked its end."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - len(_END + b"\r\n")))
+    marked = file.read().rstrip().endswith(_END)
+    file.seek(0)
+    if not marked or file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        file.seek(0)
+        return file
+    file.seek(0)
+    return io.BytesIO(file.read().rstrip(_END + b"\r\n"))
 
 
 def _is_utf_8(file: BinaryIO) -> bool:

@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from typing import Literal
 
 Role = Literal[
-    "path", "label", "class", "group", "split", "predicted", "confidence", "probabilities", "logits"
+    "path",
+    "label",
+    "truth",
+    "class",
+    "group",
+    "split",
+    "predicted",
+    "confidence",
+    "probabilities",
+    "logits",
 ]
 
 # Only such as mean one thing: a column "id" may be the image's or the patient's.
@@ -23,7 +32,10 @@ _USUAL: dict[Role, tuple[str, ...]] = {
     "label": (
         *("label", "labels", "truelabel", "truelabels", "trueclass", "ytrue"),
         *("target", "targets", "groundtruth", "gt", "diagnosis", "diagnostic", "dx"),
+        *("truth", "actual", "actuallabel", "actualclass"),
     ),
+    # Beside one of these they may be the label, which is then perhaps the predicted class.
+    "truth": ("true", "reference", "referencelabel", "referencestandard", "gold", "goldstandard"),
     # The label too, unless there is something else that it may be, as the predicted class.
     "class": ("class", "classname", "category", "level"),
     "group": (

@@ -7,21 +7,24 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _LISTED = 20
+WRONG = 3  # of values that are wrong, enough to show what they are
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = _LISTED) -> str:
     """Names for a message; of many the first.
 
     Parameters
     ----------
     names : sequence of str
+    most : int
+        So many are named.
 
     Examples
     --------
     >>> listed(["path", "label"])
     "'path', 'label'"
     """
-    return ", ".join(map(repr, names[:_LISTED])) + (", ..." if len(names) > _LISTED else "")
+    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def one_form(text: str) -> str:

@@ -6,10 +6,12 @@ import codecs
 import json
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
@@ -17,7 +19,7 @@ import pyarrow.parquet
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import binary, suffix_of, utf_8
-from lsplus_tf.tables.names import one_form
+from lsplus_tf.tables.names import listed, one_form
 from lsplus_tf.tables.rows import Rows
 from lsplus_tf.tables.table import Table
 
@@ -127,9 +129,11 @@ class Json(_Objects):
 class Excel(_Objects):
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.rows = Rows(shown(path))
+        self._path, self.rows = path, Rows(shown(path))
         sheets, cells = self._first_sheet(path)
         if len(sheets) > 1:
+            part = f" (sheet {sheets[0]!r}, the first; others: {listed(sheets[1:])})"
+            self.rows = replace(self.rows, part=part)
             self._said = [f"sheet {sheets[0]!r} was read, the first of {len(sheets)}"]
         if cells.empty or cells.iloc[0].isna().all():
             raise self.rows.error(
@@ -137,11 +141,34 @@ class Excel(_Objects):
                 f"{sheets[0]!r}, it is empty"
             )
         heading, cells = cells.iloc[0], cells.iloc[1:].dropna(how="all")
+        if heading.notna().sum() == 1 and (cells.notna().sum(axis=1) > 1).any():
+            raise self._no_heading("row", str(heading.dropna().iloc[0]))
         if cells.empty:
             raise self._no_row()
         numbers = cells.index + 1
-        self.rows = Rows(shown(path), "row", lambda rows: numbers[list(rows)].tolist())
+        self.rows = replace(
+            self.rows, unit="row", numbers=lambda rows: numbers[list(rows)].tolist()
+        )
         self._take(cells, heading.where(heading.notna(), None))
+
+    def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
+        for position in positions:
+            cells = self._cells[position]
+            if cells.isna().all() and self._has_formulas(position):
+                raise self.rows.error(
+                    f"column {self.names[position]!r}: holds formulas without their values; open "
+                    "and save it in Excel"
+                )
+        return super()._load(positions, numbers)
+
+    def _has_formulas(self, position: int) -> bool:
+        """Whether a column has formulas; their values are read, if a program has stored them."""
+        with warnings.catch_warnings(), binary(self._path) as file:
+            warnings.simplefilter("ignore")
+            book = openpyxl.load_workbook(file, read_only=True)
+            column = position + 1
+            rows = book.worksheets[0].iter_rows(min_col=column, max_col=column)
+            return any(cell.data_type == "f" for row in rows for cell in row)
 
     def _first_sheet(self, path: Path) -> tuple[list[Any], pd.DataFrame]:
         try:

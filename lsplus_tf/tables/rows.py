@@ -33,6 +33,8 @@ class Rows:
         The numbers in this unit of some rows.
     unused : tuple of str
         Columns of the file that play no part.
+    part : str
+        Which part of the file it is, for errors.
 
     Examples
     --------
@@ -46,10 +48,11 @@ class Rows:
     unit: str = "row"
     numbers: Callable[[Sequence[int]], list[int]] = _as_it_is
     unused: tuple[str, ...] = ()
+    part: str = ""
 
     def error(self, message: str) -> InputError:
         """An error that names the file."""
-        return InputError(f"{self.source}: {message}" if self.source else message)
+        return InputError(f"{self.source}{self.part}: {message}" if self.source else message)
 
     def named(self, rows: npt.NDArray[np.intp]) -> str:
         """The first few of the rows in words: "lines 3, 5 and 9"."""

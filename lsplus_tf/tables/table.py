@@ -26,6 +26,7 @@ _NO_VALUE = pa.array(["", "nan", "NaN"])
 _PERHAPS_NO_VALUE = ["NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "<NA>"]
 NO_NUMBER = pa.array(["", "nan", "NaN", "NAN", "-nan", "none", *_PERHAPS_NO_VALUE])
 _WHOLE_NUMBER = r"^(-?(?:0|[1-9][0-9]*))\.0+$"  # of a column of floats
+_THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 # What pandas calls an index that has no name.
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)?|__index_level_\d+__")
 
@@ -89,6 +90,12 @@ class Table(ABC):
     def unused(self, used: Collection[str]) -> tuple[str, ...]:
         """The columns but those that are used, and indices without a name."""
         return tuple(n for n in self.names if n not in used and not _INDEX.fullmatch(n))
+
+    def _no_heading(self, unit: str, received: str) -> InputError:
+        return self.rows.error(
+            f"expected a heading with the names of the columns in {unit} 1, received "
+            f"{received!r}; delete the {unit}s above the heading"
+        )
 
     def _no_row(self) -> InputError:
         return self.rows.error("expected at least one row, there is none")
@@ -180,8 +187,11 @@ class Table(ABC):
         return text
 
     def _of_decimal_commas(self, name: str, text: Any) -> Any | None:
-        """Numbers of text with decimal commas; None if it is none, or the kind of file has none."""
-        return None
+        """Numbers of text with decimal commas; None if it is none, or may be thousands."""
+        with_commas = text.filter(pc.match_substring(text, ","))
+        if pc.all(pc.match_substring_regex(with_commas, _THOUSANDS)).as_py():
+            return None
+        return of_decimal_commas(text)
 
     def values(self, name: str) -> pd.Series:
         """A column as text, or as whatever the file has, (N,)."""
@@ -250,10 +260,21 @@ class Table(ABC):
 
     def _refuse_text(self, name: str, column: pa.ChunkedArray) -> None:
         if _is_text(column.type):
-            found = pd.to_numeric(column.to_pandas(), errors="coerce")
-            bad = found.isna().to_numpy() & column.is_valid().to_numpy()
+            there = column.is_valid().to_numpy()
+            as_written = _is_no_number(column) & there
+            # Of decimal commas, which some other cell keeps from being read, that cell.
+            with_points = _is_no_number(pc.replace_substring(column, ",", ".")) & there
+            commas = as_written.sum() - with_points.sum() > with_points.sum() > 0
+            bad, expected = with_points if commas else as_written, "numbers"
+            first = int(bad.argmax())
+            cell = column[first].as_py()
+            if bad.any() and (percent := re.fullmatch(r"([0-9]+(?:[.,][0-9]+)?)\s*%", cell)):
+                number = float(percent[1].replace(",", "."))
+                expected += f" without % (write {number / 100:g}, or {number:g} and --normalize)"
+            elif bad.any() and not with_points[first]:
+                expected += " with decimal points"
             self.rows.refuse(
-                bad, f"column {name!r}", "numbers", lambda row: repr(column[row].as_py())
+                bad, f"column {name!r}", expected, lambda row: repr(column[row].as_py())
             )
         if not pa.types.is_null(column.type):
             raise self.rows.error(f"column {name!r}: expected numbers, it is of {column.type}")
@@ -263,6 +284,17 @@ def written_numbers(column: Any) -> Any:
     """A column of text without what may stand around numbers, and null for what is none."""
     text = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^\+", "")
     return pc.if_else(pc.is_in(text, NO_NUMBER), None, text)
+
+
+def of_decimal_commas(text: Any) -> Any | None:
+    """A column of text with decimal commas as numbers; None if it is none."""
+    if pc.any(pc.match_substring(text, ".")).as_py():
+        return None
+    return as_floats(pc.replace_substring(text, ",", "."))
+
+
+def _is_no_number(text: Any) -> npt.NDArray[np.bool_]:
+    return pd.to_numeric(text.to_pandas(), errors="coerce").isna().to_numpy()
 
 
 def as_floats(text: Any) -> Any | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,12 +23,20 @@ from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import BLOCK, utf_8
 from lsplus_tf.tables.names import one_form
 from lsplus_tf.tables.rows import Rows
-from lsplus_tf.tables.table import NO_NUMBER, Table, as_floats, written_numbers
+from lsplus_tf.tables.table import (
+    NO_NUMBER,
+    Table,
+    as_floats,
+    of_decimal_commas,
+    written_numbers,
+)
 
 _NAMED = 3
+_SHOWN = 60  # characters of a line
 _SAMPLE = 100  # rows that show which mark separates cells
 _DELIMITERS = ",;\t|"
 _DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # the first line of some, for Excel
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _LARGEST_BLOCK = 2**31 - 1  # that Arrow takes
 _LONGEST_CELL = 2**31 - 1  # Python's reader of CSV stops at 2**17 characters otherwise
 
@@ -80,7 +88,66 @@ class Csv(Table):
             raise self.rows.error(
                 "expected a heading with the names of the columns in line 1, it is empty"
             )
+        self._refuse_other_marks()
+        self._refuse_lines_above()
+        self._name_the_unnamed()
         self.rows = replace(self.rows, numbers=partial(_line_numbers, path, self._delimiter))
+
+    def _refuse_lines_above(self) -> None:
+        """Refuse a first line that is no heading: one cell above lines of several."""
+        remark = self.names[0].startswith("#")
+        if sum(map(bool, self.names)) > 1 and not remark:
+            return
+        for mark in self._delimiter, *_DELIMITERS:
+            heading, *below = self._sample(mark) or [[]]
+            alone = sum(map(bool, heading)) == 1
+            other = remark and all(len(cells) != len(heading) for cells in below)
+            if (alone or other) and any(sum(map(bool, cells)) > 1 for cells in below):
+                raise self._no_heading("line", next(filter(None, self.names)))
+
+    def _refuse_other_marks(self) -> None:
+        """Refuse lines of several words that no known mark separates."""
+        if len(self.names) > 1:
+            return
+        with io.TextIOWrapper(self._open(), "utf-8-sig") as text:
+            lines = [line.strip() for line in islice(text, _SAMPLE) if line.strip()]
+        for mark in None, ":", "^", "~":
+            heading, *below = (len(line.split(mark)) for line in lines)
+            if heading > 1 and {cells - heading for cells in below} in ({0}, {1}):
+                raise self.rows.error(
+                    f"expected cells that a mark separates, received {lines[0][:_SHOWN]!r} in "
+                    "line 1; save it with commas, semicolons, tabs or |"
+                )
+
+    def _name_the_unnamed(self) -> None:
+        """Where the heading alone lacks a cell: the last if all are empty, else names of rows."""
+        width = len(self.names) + 1
+        if {*map(len, self._sample(self._delimiter)[1:])} != {width}:
+            return
+        columns = [*zip(*(cells for _, cells in self._rows_below()), strict=False)]
+        if any(len(cells) != width for _, cells in self._rows_below()):
+            return
+        if _is_blank(columns[-1]):
+            self.names.append("")
+        elif self._are_names_of_rows(columns):
+            self.names.insert(0, "")
+            self._said.append("the first column has no heading and is taken for row names")
+
+    def _are_names_of_rows(self, columns: Sequence[Sequence[str]]) -> bool:
+        """Whether the first column is: not where a decimal comma may have made two cells of one."""
+        names = [*map(str.strip, columns[0])]
+        if len({*names}) < len(names):
+            return False
+        if self._delimiter != ",":
+            return True
+        whole = [all(_WHOLE.fullmatch(cell.strip()) for cell in cells) for cells in columns]
+        counted = any(names == [*map(str, range(k, k + len(names)))] for k in (0, 1))
+        return not any(map(all, pairwise(whole[1:]))) and (counted or not all(whole[:2]))
+
+    def _sample(self, delimiter: str) -> list[list[str]]:
+        """The first rows, without lines that are blank."""
+        records = islice(_records(self._open(), delimiter), _SAMPLE)
+        return [[*map(one_form, cells)] for _, cells in records if cells and not _is_blank(cells)]
 
     def _declared(self) -> str | None:
         """The mark that a first line such as "sep=;" declares."""
@@ -157,9 +224,10 @@ class Csv(Table):
             ).columns
 
     def _of_decimal_commas(self, name: str, text: Any) -> Any | None:
-        if self._delimiter == "," or pc.any(pc.match_substring(text, ".")).as_py():
-            return None
-        numbers = as_floats(pc.replace_substring(text, ",", "."))
+        if self._delimiter == ",":
+            numbers = super()._of_decimal_commas(name, text)
+        else:
+            numbers = of_decimal_commas(text)
         if numbers is not None and (found := self._of_points):
             comma = text.filter(pc.match_substring(text, ","))[0].as_py()
             raise self.rows.error(
@@ -191,5 +259,5 @@ class Csv(Table):
             return ""
         named = f"expected {width} cells in every line: {', '.join(wrong[:_NAMED])}"
         if all(cells == width + 1 for _, cells in found):
-            named += "; name the first column, or end the heading with a separator, as the lines do"
+            named += "; name all columns, and write numbers with decimal points"
         return named
