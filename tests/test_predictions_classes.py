@@ -108,7 +108,7 @@ def test_two_countings_are_refused_with_both(tmp_path, form, way):
 @pytest.mark.parametrize("way", WAYS)
 def test_classes_that_differ_in_capitals_are_told_wherever_they_are(tmp_path, way):
     top = {
-        "labels": np.array(["A", "b", "b"]),
+        "labels": np.array(["A", "a", "b"]),
         "predicted": np.array(["a", "b", "b"]),
         "confidence": np.full(3, 0.9),
     }

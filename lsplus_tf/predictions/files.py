@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,10 @@ _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
     "logits": ("logit_*", "logits_*"),
 }
 _KINDS: tuple[ScoreKind, ...] = ("probabilities", "logits")
+# A column that is declared alone, such as "prob_0".
+_AFTER_ITS_CLASS = re.compile(
+    r"(?:y_)?(?:p|probs?|proba|probability|probabilities|logits?)[_ .-]?(.+)", re.IGNORECASE
+)
 _TOP_LABEL: tuple[Role, ...] = ("predicted", "confidence")
 
 
@@ -190,10 +194,15 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     class_names = (
         _top_class_names(None, labels, predicted, columns, table.rows)
         if top
-        else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
+        else _class_names(
+            scores if in_columns else None, matrix.shape[1], labels, columns, table.rows
+        )
     )
+    order = None
+    if in_columns and kind != "confidence":
+        order = checks.Order(_is_order_said(columns), kind, tuple(scores.values()))
     if pattern and class_names is not None:
-        _check_classes(pattern, class_names, labels, table.rows)
+        _check_classes(pattern, class_names, labels, order, table.rows)
     classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
     optional = {
         "ids": names["id"] and table.text(names["id"]),
@@ -201,8 +210,6 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         "predicted": predicted,
         "votes": _votes(table, votes, columns.votes, [*scores] if len(scores) > 1 else classes),
     }
-    if _class_is_said(columns, table.names):
-        matrix = _of_both(matrix)
     found = _labelled(
         kind,
         matrix,
@@ -213,6 +220,8 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         names["split"] and table.values(names["split"]),
         columns,
         replace(table.rows, unused=table.unused(wanted)),
+        _class_is_said(columns, table.names),
+        order,
     )
     if found.group_names is not None and len(found.group_names) < 2:
         raise table.rows.error(
@@ -361,9 +370,18 @@ def _votes(
 
 
 def _class_names(
-    found: list[str] | None, classes: int, labels: Any, columns: Columns, rows: Rows
+    found: Mapping[str, str] | Sequence[str] | None,
+    classes: int,
+    labels: Any,
+    columns: Columns,
+    rows: Rows,
 ) -> list[str] | None:
-    """The names of the classes: declared, or as the file calls them; None where it has none."""
+    """The names of the classes: declared, or as the file calls them; None where it has none.
+
+    A table says of which column each is.
+    """
+    of_columns = found if isinstance(found, Mapping) else {}
+    found = None if found is None else [*found]
     given = None if columns.class_names is None else [*map(one_form, columns.class_names)]
     if classes == 1:
         declared = one_form(columns.probabilities or columns.logits or "")
@@ -374,12 +392,25 @@ def _class_names(
     if sorted(given) == sorted(found) or not all(map(str.isdigit, found)):
         for k, name in enumerate(given):
             if name in found and found.index(name) != k:
+                remedy = "leave --class-names out, as the columns are named"
+                if of_columns and set(given) == set(found):
+                    of = ",".join(f"{each}={of_columns[each]}" for each in given)
+                    remedy += (
+                        ", or if it is the order of labels that are numbers, declare instead "
+                        f"--probabilities {of} (probabilities=)"
+                    ).replace("probabilities", "logits" if columns.logits else "probabilities")
                 raise rows.error(
                     f"class_names: expected the classes in the order of the columns, "
-                    f"{listed(found)}, received {listed(given)}, which would exchange some; leave "
-                    "--class-names out, as the columns are named"
+                    f"{listed(found)}, received {listed(given)}, which would exchange some; "
+                    f"{remedy}"
                 )
     return given
+
+
+def _is_order_said(columns: Columns) -> bool:
+    """Whether someone named all classes, or their columns, in the order that labels count."""
+    declared = columns.probabilities or columns.logits or "*"
+    return columns.class_names is not None or ("*" not in declared and "," in declared)
 
 
 def _two_classes(
@@ -389,7 +420,8 @@ def _two_classes(
     distinct = checks.distinct_classes(labels)
     of = None if column is None or usual([column], *_KINDS) else column
     if of == declared and of not in distinct:  # what the column is called may be no class
-        of = None
+        end = _AFTER_ITS_CLASS.fullmatch(of)
+        of = next((each for each in distinct if end and each.lower() == end[1].lower()), None)
     if given is not None:
         if of in given[:-1]:
             raise rows.error(
@@ -397,11 +429,13 @@ def _two_classes(
                 f"received {listed(given)}"
             )
         return given
+    spelled = [text for text in distinct if of is not None and text.casefold() == of.casefold()]
+    of = spelled[0] if len(spelled) == 1 else of
     others = [text for text in distinct if text != of]
     if len(distinct) == 2 and len(others) == 1:
         return [*others, str(of)]
     if {text.lower() for text in distinct} <= {"0", "1", "false", "true"}:
-        return None if of is None else [f"not {of}", of]
+        return None if of is None else [checks.other_of_two(of), of]
     scores = "a single column of scores" + ("" if of is None else f", of class {of!r}")
     if len(distinct) != 2:
         raise rows.error(
@@ -425,10 +459,12 @@ def _top_class_names(
     return found or [*checks.occurring(labels, predicted, len(labels), rows)]
 
 
-def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows) -> None:
+def _check_classes(
+    pattern: str, class_names: list[str], labels: Any, order: checks.Order | None, rows: Rows
+) -> None:
     """Refuse columns that no one declared, and that are not of the labels' classes."""
     distinct = checks.distinct_classes(labels)
-    found = checks.resolve(distinct, class_names)
+    found = checks.resolve(distinct, class_names, order)
     # A column p_value would be one class more.
     lacks = pattern == "p_*" and len({*found.values()}) < len(class_names)
     if lacks or len(found) < len(distinct):
@@ -473,7 +509,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     )
     return _labelled(
         kind,
-        _of_both(scores) if _class_is_said(columns, there) else scores,
+        scores,
         given["label"],
         class_names,
         {
@@ -488,6 +524,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         given.get("split"),
         columns,
         rows,
+        _class_is_said(columns, there),
     )
 
 
@@ -540,6 +577,8 @@ def _labelled(
     split: Any,
     columns: Columns,
     rows: Rows,
+    class_is_said: bool,
+    order: checks.Order | None = None,
 ) -> Predictions:
     given = {"labels": labels, "predicted": optional.pop("predicted", None)}
     of_classes = {what: values for what, values in given.items() if values is not None}
@@ -553,7 +592,7 @@ def _labelled(
         for what, values in of_classes.items()
         if np.ndim(values) == 1 or np.shape(values)[1:] == (1,)
     }
-    found = checks.classes(in_a_column, names, len(scores), rows, chosen)
+    found = checks.classes(in_a_column, names, len(scores), rows, chosen, order)
     if chosen is not None:
         rest = {what: values for what, values in of_classes.items() if what not in found}
         for what, values in (*rest.items(), *optional.items(), *subgroups.items()):
@@ -567,6 +606,8 @@ def _labelled(
     of_classes |= {what: np.array(names, object)[classes] for what, classes in found.items()}
     if columns.normalize:
         scores = _normalized(kind, scores, rows)
+    if class_is_said:
+        scores = _of_both(scores)
     try:
         return Predictions(
             **of_classes,
