@@ -60,6 +60,14 @@ class Order(NamedTuple):
     option: ScoreKind  # that names the columns
     columns: tuple[str, ...]  # one for each class, or that of the second of two
 
+    def declared(self, names: Sequence[str]) -> str:
+        """The option that declares the columns, each with its class."""
+        columns = ",".join(
+            column if name == column else f"{name}={column}"
+            for name, column in zip(names, self.columns, strict=True)
+        )
+        return f"--{self.option} {shlex.quote(columns)} ({self.option}=)"
+
 
 class Checked(NamedTuple):
     """What predictions are made of: the scores, or the predicted class and its confidence."""
@@ -82,6 +90,7 @@ def all_classes(
     """Predictions of which the scores of all classes are known."""
     if given_labels is not None:
         exchanged(given_labels, given, rows)
+    transposed(given_labels, kind, given, rows)
     found = scores(kind, given, rows)
     chosen = class_names(names, found.shape[1], rows)
     _of_other_order(kind, given, chosen, rows)
@@ -284,6 +293,8 @@ def _fractions(name: str, values: FloatArray, hint: str, rows: Rows) -> FloatArr
         return values
     if low >= 0 and high <= 100:
         hint = "divide percentages by 100"
+        if rows.source:
+            hint += ", as --normalize (normalize=True) does"
     outside = (values < -OUTSIDE_BY_ROUNDING) | (values > 1 + OUTSIDE_BY_ROUNDING)
     rows.refuse(outside, name, f"numbers from 0 to 1 ({hint})", lambda row: values[row])
     return values.clip(0, 1)
@@ -452,6 +463,16 @@ def exchanged(labels: Any, given: Any, rows: Rows) -> None:
             )
 
 
+def transposed(labels: Any, name: str, given: Any, rows: Rows) -> None:
+    """Refuse scores (K, N) beside N labels."""
+    shape, samples = np.shape(given), np.size(labels)
+    if len(shape) == 2 and shape[0] != samples == shape[1] and np.shape(labels)[:1] == (samples,):
+        raise rows.error(
+            f"{name}: expected shape (N, K), a row for each of the {samples} labels, received "
+            f"shape {shape}: transpose it, as with {name}.T"
+        )
+
+
 def several_columns(given: Any, rows: Rows) -> None:
     """Refuse a single column, which may be a mistake where no one said what it is."""
     shape = np.shape(given)
@@ -593,11 +614,11 @@ def _ask_for_order(
 ) -> None:
     """Refuse numbers that may go with named classes in two ways."""
     last = len(names)
-    if not texts or _are_numbers(names) or not _are_numbers(texts) or texts != set(of):
+    if not texts or texts != set(of) or not _are_numbers(texts) or len(order.columns) != last:
         return
-    if len(order.columns) != last:
+    if _are_numbers(names) or texts <= set(names):  # by name
         return
-    from_0 = _in_order(names, order)
+    from_0 = order.declared(names)
     if last > 2 and texts <= {"0", "1"}:
         raise rows.error(
             f"{what}: found {listed(sorted(texts))} alone beside {last} classes, {listed(names)}: "
@@ -616,15 +637,6 @@ def _ask_for_order(
 def _mean_something(names: Sequence[str]) -> bool:
     lower = tuple(name.lower() for name in names)
     return lower in _MEANINGS or lower[::-1] in _MEANINGS
-
-
-def _in_order(names: Sequence[str], order: Order) -> str:
-    """The option that declares the columns, in the order that they have."""
-    columns = ",".join(
-        column if name == column else f"{name}={column}"
-        for name, column in zip(names, order.columns, strict=True)
-    )
-    return f"--{order.option} {shlex.quote(columns)} ({order.option}=)"
 
 
 def _taken(what: str, of: dict[str, int], names: tuple[str, ...], order: Order | None) -> list[str]:
@@ -653,7 +665,7 @@ def _taken(what: str, of: dict[str, int], names: tuple[str, ...], order: Order |
         ]
     return [
         f"{pairs}, the order of the columns; if they mean others, name the columns in the order of "
-        f"the numbers, as these are with {_in_order(names, order)}"
+        f"the numbers, as these are with {order.declared(names)}"
     ]
 
 

@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,13 @@ _KINDS: tuple[ScoreKind, ...] = ("probabilities", "logits")
 _AFTER_ITS_CLASS = re.compile(
     r"(?:y_)?(?:p|probs?|proba|probability|probabilities|logits?)[_ .-]?(.+)", re.IGNORECASE
 )
+_SCORE = r"(?:p|probs?|proba|probability|probabilities|logits?|scores?)"
+_AROUND_A_CLASS = (
+    re.compile(rf"(?P<what>{_SCORE}[_ .-])(.+)", re.IGNORECASE),
+    re.compile(rf"(.+)(?P<what>[_ .-]{_SCORE})", re.IGNORECASE),
+)
+_TRUTH = re.compile(r"((?:y_)?(?:true|truth|label|target|gt)[_ .-]).+", re.IGNORECASE)
+_SHARE_BELOW_HALF = 0.1  # of numbers, from which on they are no confidences of two classes
 _TOP_LABEL: tuple[Role, ...] = ("predicted", "confidence")
 
 
@@ -173,34 +180,34 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
 def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path, "a file of predictions")
     kind, scores, pattern = _score_columns(table, columns)
+    one_hot = _one_hot_columns(table, columns.label)
     names = {
         role: _find(table.names, role, columns, table.rows)
         for role in ("label", "id", "group", "split")
+        if role != "label" or not one_hot
     }
     top = scores if kind == "confidence" else {}
     votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
     wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
+    wanted += one_hot.values()
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
-    table.read(wanted, numbers=[*measured, *votes.values()])
+    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values()])
 
     matrix = table.matrix(measured)
-    assert names["label"] is not None  # it is needed
-    labels = table.values(names["label"])
+    labels = _labels_of(table, names.get("label"), one_hot)
     predicted = table.values(top["predicted"]) if top else None
     if pattern and matrix.shape[1] == 1:
-        _check_single(table.names, kind, pattern, table.rows)
+        _check_single(table.names, kind, pattern, matrix, labels, table.rows)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
-    class_names = (
-        _top_class_names(None, labels, predicted, columns, table.rows)
-        if top
-        else _class_names(
-            scores if in_columns else None, matrix.shape[1], labels, columns, table.rows
-        )
-    )
     order = None
     if in_columns and kind != "confidence":
         order = checks.Order(_is_order_said(columns), kind, tuple(scores.values()))
+    class_names = (
+        _top_class_names(None, labels, predicted, columns, table.rows)
+        if top
+        else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows, order)
+    )
     if pattern and class_names is not None:
         _check_classes(pattern, class_names, labels, order, table.rows)
     classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
@@ -259,6 +266,12 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
         return "confidence", top, ""
     choice = documented or patterns or single
     if not choice:
+        if star := _with_a_star(table.names):
+            raise table.rows.error(
+                f"expected columns probability_CLASS or logit_CLASS, found {listed(table.names)}; "
+                f"if those are of classes, declare them with {star}, where the star stands for the "
+                "class"
+            )
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
@@ -274,6 +287,34 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
     if choice is not single:
         _check_capitals(table, kind, pattern, found)
     return kind, found, "" if choice is documented else pattern
+
+
+def _one_hot_columns(table: Table, declared: str | None) -> dict[str, str]:
+    """The column of each class with 1 where a case is of it, if they are declared by a star."""
+    if declared is None or "*" not in declared or one_form(declared) in table.names:
+        return {}
+    return _matching(table, declared, "label")
+
+
+def _labels_of(table: Table, name: str | None, one_hot: dict[str, str]) -> pd.Series:
+    """The labels; of a column for each class what the classes are called."""
+    if one_hot:
+        found = checks.of_one_hot(table.matrix([*one_hot.values()]), table.rows, "labels")
+        return pd.Series(np.array([*one_hot], object)[found])
+    assert name is not None  # it is needed
+    return table.values(name)
+
+
+def _with_a_star(names: Sequence[str]) -> str:
+    """The option for columns that are called after classes, whatever is before or behind; or ""."""
+    for pattern in _AROUND_A_CLASS:
+        found = [match for name in names if (match := pattern.fullmatch(name))]
+        if found:
+            kind = "logits" if "logit" in found[0]["what"].lower() else "probabilities"
+            star = found[0].re.groupindex["what"] == 1
+            what = found[0]["what"]
+            return f"--{kind} {f'{what}*' if star else f'*{what}'!r}"
+    return ""
 
 
 def _top_label_hint(names: list[str]) -> str:
@@ -300,9 +341,23 @@ def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.hstack([1 - column, column])
 
 
-def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None:
+def _is_surely_of_second(scores: npt.NDArray[Any], labels: Any) -> bool:
+    """Whether a column is no confidence: of two classes the larger probability is above 1/2."""
+    distinct = {text.lower() for text in checks.distinct_classes(labels)}
+    return (
+        distinct <= {"0", "1", "false", "true"}
+        and scores.dtype.kind == "f"
+        and bool((scores >= 0).all() and (scores <= 1).all())
+        and float((scores < 0.49).mean()) >= _SHARE_BELOW_HALF
+    )
+
+
+def _check_single(
+    names: list[str], kind: Kind, column: str, scores: npt.NDArray[Any], labels: Any, rows: Rows
+) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    if predicted := look_predicted(names):
+    predicted = look_predicted(names)
+    if predicted and not _is_surely_of_second(scores, labels):
         raise rows.error(
             f"{column!r} beside {predicted[0]!r} may be the confidence in the predicted "
             f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
@@ -370,18 +425,14 @@ def _votes(
 
 
 def _class_names(
-    found: Mapping[str, str] | Sequence[str] | None,
+    found: list[str] | None,
     classes: int,
     labels: Any,
     columns: Columns,
     rows: Rows,
+    order: checks.Order | None = None,
 ) -> list[str] | None:
-    """The names of the classes: declared, or as the file calls them; None where it has none.
-
-    A table says of which column each is.
-    """
-    of_columns = found if isinstance(found, Mapping) else {}
-    found = None if found is None else [*found]
+    """The names of the classes: declared, or as the file calls them; None where it has none."""
     given = None if columns.class_names is None else [*map(one_form, columns.class_names)]
     if classes == 1:
         declared = one_form(columns.probabilities or columns.logits or "")
@@ -393,12 +444,13 @@ def _class_names(
         for k, name in enumerate(given):
             if name in found and found.index(name) != k:
                 remedy = "leave --class-names out, as the columns are named"
-                if of_columns and set(given) == set(found):
-                    of = ",".join(f"{each}={of_columns[each]}" for each in given)
+                if order is not None and set(given) == set(found):
+                    places = [found.index(each) for each in given]
+                    named = order._replace(columns=tuple(order.columns[k] for k in places))
                     remedy += (
                         ", or if it is the order of labels that are numbers, declare instead "
-                        f"--probabilities {of} (probabilities=)"
-                    ).replace("probabilities", "logits" if columns.logits else "probabilities")
+                        f"{named.declared(given)}"
+                    )
                 raise rows.error(
                     f"class_names: expected the classes in the order of the columns, "
                     f"{listed(found)}, received {listed(given)}, which would exchange some; "
@@ -498,8 +550,9 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     scores, found = arrays[name], _npz_class_names(path, arrays)
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
-    if classes == 1 and not top and (columns.probabilities or columns.logits) is None:
-        _check_single(there, kind, name, rows)
+    is_declared = (columns.probabilities or columns.logits) is not None
+    if classes == 1 and not top and not is_declared:
+        _check_single(there, kind, name, scores, given["label"], rows)
     if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
@@ -585,6 +638,7 @@ def _labelled(
     optional = {what: values for what, values in optional.items() if values is not None}
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
     names = checks.class_names(class_names, count, rows)
+    checks.transposed(labels, kind, scores, rows)
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     # Labels by the whole file, before a split is taken, and then by the names of their classes.
     in_a_column = {
@@ -626,7 +680,17 @@ def _labelled(
 
 
 def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray[np.float64]:
-    """Each row divided by its sum."""
+    """Each row divided by its sum; of a single column percentages as fractions."""
+    if (
+        kind != "logits"
+        and scores.dtype.kind in "fiu"
+        and (scores.ndim == 1 or scores.shape[1] == 1)
+        and scores.size
+        and scores.min() >= 0
+        and 1 + checks.OUTSIDE_BY_ROUNDING < scores.max() <= 100
+    ):
+        warnings.warn(f"{rows.source}: {kind} divided by 100", stacklevel=2)
+        return scores.astype(np.float64) / 100
     if (
         kind != "probabilities"
         or scores.ndim != 2
@@ -635,7 +699,7 @@ def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray
     ):
         raise rows.error(
             "--normalize (normalize=True): expected a column of probabilities for each class, "
-            f"received {kind} of shape {scores.shape}"
+            f"or percentages up to 100, received {kind} of shape {scores.shape}"
         )
     sums = scores.sum(axis=1, dtype=np.float64)
 
@@ -708,9 +772,11 @@ def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | No
             f"--{role} NAME ({role}=...)"
         )
     if role == "label":
+        truths = [match for name in names if (match := _TRUTH.fullmatch(name))]
+        star = f"; a column for each class with --label '{truths[0][1]}*'" if truths else ""
         raise rows.error(
             f"expected {role!r}, found {listed(names)}; declare another name with --{role} "
-            f"({role}=...)"
+            f"({role}=...){star}"
         )
     return None
 
