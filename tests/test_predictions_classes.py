@@ -230,7 +230,7 @@ def test_names_that_differ_from_labels_in_capitals_alone_are_theirs(tmp_path, ta
         found = read_predictions(path)
     assert found.labels.tolist() == [2, 0, 1]
     frame = in_columns(["NV", "nv", "mel"], ["nv", "mel"], [0, 0, 1])
-    with pytest.raises(InputError, match="same classes|received 'NV'"):
+    with pytest.raises(InputError, match=r"same classes|received 'NV'"):
         read_predictions(written(tmp_path, frame))
 
 
@@ -290,7 +290,6 @@ def test_a_column_of_one_class_says_which_number_it_is(tmp_path, declared, headi
     assert found.probabilities[:, 1].tolist() == [0.25, 0.75]
 
 
-@pytest.mark.filterwarnings("default")
 def test_of_a_named_class_beside_numbers_its_number_is_told(tmp_path):
     path = written(tmp_path, pd.DataFrame({"label": [0, 1], "score": [0.25, 0.75]}))
     with pytest.warns(UserWarning, match="if 0 is 'benign', declare --probabilities 0=score"):
@@ -379,7 +378,7 @@ def test_a_column_below_one_half_beside_a_predicted_class_is_no_confidence(tmp_p
 def test_npz_that_is_text_or_transposed(tmp_path):
     path = tmp_path / "p.npz"
     path.write_text("label,p\r\n0,.5\r\n")
-    with pytest.raises(InputError, match="holds text although it ends in .npz"):
+    with pytest.raises(InputError, match=r"holds text although it ends in \.npz"):
         read_predictions(path)
     np.savez(path, logits=np.eye(3, 7), labels=np.zeros(7, int))
     with pytest.raises(InputError, match=r"logits: expected shape \(N, K\).* \(3, 7\): transpose"):

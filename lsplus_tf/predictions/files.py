@@ -35,7 +35,8 @@ _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
 _KINDS: tuple[ScoreKind, ...] = ("probabilities", "logits")
 # A column that is declared alone, such as "prob_0".
 _AFTER_ITS_CLASS = re.compile(
-    r"(?:y_)?(?:p|probs?|proba|probability|probabilities|logits?)[_ .-]?(.+)", re.IGNORECASE
+    r"(?:y_)?(?:probabilities|probability|proba|probs|prob|p|logits|logit)[_ .-]?(.+)",
+    re.IGNORECASE,
 )
 _SCORE = r"(?:p|probs?|proba|probability|probabilities|logits?|scores?)"
 _AROUND_A_CLASS = (
