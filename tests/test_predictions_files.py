@@ -753,7 +753,7 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
         ),
         ("label,label,logit_a,logit_b\n0,1,2,3\n", "expected one column 'label', found 2"),
         ("label,group,logit_a,logit_b\n0,x,2,3\n1,x,2,3\n", "groups: expected two or more"),
-        ("label,p,probability_a\n0,x,20\n1,x,30\n", "by 100, as --normalize (normalize=True) does)"),
+        ("label,p,probability_a\n0,x,20\n1,x,30\n", "by 100, as --normalize (normalize=True) does"),
         ("label,votes_a,logit_a,logit_b\n0,1,2,3\n", "votes: expected a column for each class"),
         (
             "label,votes_a,votes_b,logit_a,logit_b\n0,1,0,2,3\n0,0,0,2,3\n",

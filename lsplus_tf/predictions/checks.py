@@ -30,7 +30,7 @@ _ROW_SUM_TOLERANCE_16_BITS = 1e-2
 _POSTERIOR_SUM_TOLERANCE = 1e-6  # it is computed, in float64
 _MOST_DECIMALS = 6  # of numbers that were rounded; more leave a sum within the tolerance
 OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
-_FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
+FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
 _SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may never predict it
 _MOST_SUBGROUPS = 50
 _MISSING = "(missing)"
@@ -125,7 +125,7 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
                 "probabilities, or leave out from_logits"
             )
         # Of sigmoids some are above 1/2; logits of a network that was hardly trained are near 0.
-        if len(array) >= _FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
+        if len(array) >= FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
             raise rows.error(
                 f"logits: expected numbers of any size, received numbers from 0 to 1: {_SIGMOIDS}"
             )
@@ -277,7 +277,7 @@ def _both_classes(kind: ScoreKind, column: FloatArray, rows: Rows) -> FloatArray
     if column.dtype.itemsize == 2:  # of which 1 - p would lose digits
         column = column.astype(np.float32)
     if kind == "logits":
-        if len(column) >= _FEWEST_ROWS and _are_fractions(column):
+        if len(column) >= FEWEST_ROWS and _are_fractions(column):
             raise rows.error(
                 "logits: received a column of numbers from 0 to 1: declare it as probabilities"
             )
@@ -312,7 +312,7 @@ def _perhaps_confidence(
     first = np.count_nonzero(true == 0)
     beside = next(iter(look_predicted(rows.unused)), None)
     if (
-        len(second) < _FEWEST_ROWS
+        len(second) < FEWEST_ROWS
         or second.min() < 0.5
         or not 0 < first < len(second)
         or (first < _SHARE_OF_FIRST * len(second) and beside is None)
@@ -429,10 +429,10 @@ def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tu
             f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
         )
     if all(only):
-        same = next((pair for pair in spelled_alike(names) if set(pair) & set(only[0])), None)
+        pair = next((each for each in spelled_alike(names) if set(each) & set(only[0])), None)
         one = (
-            f"are {' and '.join(map(repr, same))} one? then write them alike"
-            if same
+            f"are {' and '.join(map(repr, pair))} one? then write them alike"
+            if pair
             else ("if some are one class, write them alike")
         )
         raise rows.error(

@@ -310,7 +310,8 @@ def _with_a_star(names: Sequence[str]) -> str:
     """The option for columns that are called after classes, whatever is before or behind; or ""."""
     for pattern in _AROUND_A_CLASS:
         found = [match for name in names if (match := pattern.fullmatch(name))]
-        if found:
+        # A single one may be the confidence in the predicted class.
+        if found and (len(found) > 1 or not look_predicted(names)):
             kind = "logits" if "logit" in found[0]["what"].lower() else "probabilities"
             star = found[0].re.groupindex["what"] == 1
             what = found[0]["what"]
@@ -346,7 +347,8 @@ def _is_surely_of_second(scores: npt.NDArray[Any], labels: Any) -> bool:
     """Whether a column is no confidence: of two classes the larger probability is above 1/2."""
     distinct = {text.lower() for text in checks.distinct_classes(labels)}
     return (
-        distinct <= {"0", "1", "false", "true"}
+        len(scores) >= checks.FEWEST_ROWS
+        and distinct <= {"0", "1", "false", "true"}
         and scores.dtype.kind == "f"
         and bool((scores >= 0).all() and (scores <= 1).all())
         and float((scores < 0.49).mean()) >= _SHARE_BELOW_HALF
