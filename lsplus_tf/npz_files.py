@@ -70,7 +70,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]
 def _looks_like_text(beginning: bytes) -> bool:
     with suppress(UnicodeDecodeError):
         return (
-            len(beginning) > 0
+            b"\n" in beginning
             and beginning.decode("ascii")
             .replace("\n", " ")
             .replace("\r", " ")
