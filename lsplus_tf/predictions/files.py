@@ -66,7 +66,7 @@ class Columns:
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
         "true_label", "target", "ground_truth", "diagnosis" or "dx", and beside a predicted class
-        "class" or "category".
+        "class" or "category". With a star the columns of 0 and 1 of each class.
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -78,7 +78,7 @@ class Columns:
         column of scores the other class, and the one that they are of.
     normalize : bool
         Divide each row of probabilities by its sum, such as percentages, or numbers that were
-        rounded.
+        rounded; a single column of percentages by 100.
 
     Examples
     --------
