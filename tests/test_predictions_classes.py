@@ -303,6 +303,7 @@ def test_of_a_named_class_beside_numbers_its_number_is_told(tmp_path):
         ("1,2,1", "0,1,1", "count both from 0 or from 1"),
         ("0,1", "-1,1", "received '-1', which no label is, and no '0'"),
         ("NV,mel", "nv,mel", "are 'NV' and 'nv' one"),
+        ("BCC,MEL", "bcc,mel", "are 'BCC' and 'bcc' one"),
         ("nv,mel", "nevus,mel", "'nevus', which no label is, and no 'nv'"),
     ],
 )
