@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,19 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]
     return arrays
 
 
+def _looks_like_text(beginning: bytes) -> bool:
+    with suppress(UnicodeDecodeError):
+        return (
+            b"\n" in beginning
+            and beginning.decode("ascii")
+            .replace("\n", " ")
+            .replace("\r", " ")
+            .replace("\t", " ")
+            .isprintable()
+        )
+    return False
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     where = shown(path)
@@ -76,8 +89,12 @@ def _opened(path: Path) -> Iterator[Any]:
         if not path.is_file():
             raise MissingDataError(f"{where}: expected an .npz file, there is none")
         if not zipfile.is_zipfile(path):
+            with path.open("rb") as beginning:
+                is_text = _looks_like_text(beginning.read(1024))
             raise InputError(
-                f"{where}: cannot be read as NPZ, it may be cut short; write it with np.savez"
+                f"{where}: holds text although it ends in .npz: rename it, as to .csv"
+                if is_text
+                else f"{where}: cannot be read as NPZ, it may be cut short; write it with np.savez"
             )
         with np.load(path, allow_pickle=False) as file:
             yield file

@@ -235,7 +235,7 @@ def test_a_condition_gives_the_exit_code(call, files, condition, code):
 
 def test_a_metric_that_is_not_defined_fails(call, tmp_path):
     path = tmp_path / "absent.csv"
-    path.write_text("label,logit_a,logit_b,logit_c\n" + "0,2,1,0\n1,1,3,0\n" * 40)
+    path.write_text("label,logit_a,logit_b,logit_c\n" + "a,2,1,0\nb,1,3,0\n" * 40)
     code, stdout, _ = call(path, *QUICK, "--fail-if", "auroc<0.1", "--fail-if", "ece>0.9")
     assert code == 1
     assert "failed: auroc<0.1: it is nan" in stdout

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -356,7 +357,10 @@ def test_class_names_do_not_exchange_the_columns(refused, tmp_path, names, class
     heading = ",".join(["label", *(f"logit_{name}" for name in names)])
     message = refused(f"{heading}\n0{',1' * len(names)}\n", class_names=class_names)
     assert message.startswith("class_names: expected the classes in the order of the columns, ")
-    assert message.endswith("leave --class-names out, as the columns are named")
+    assert "; leave --class-names out, as the columns are named" in message
+    if set(names) == set(class_names):
+        option = ",".join(f"{name}=logit_{name}" for name in class_names)
+        assert message.endswith(f"numbers, declare instead --logits {option} (logits=)")
     path = tmp_path / "p.npz"
     np.savez(path, logits=np.eye(len(names)), labels=range(len(names)), class_names=names)
     with pytest.raises(InputError, match="which would exchange some"):
@@ -427,7 +431,7 @@ def test_the_command_takes_what_it_is_told(call, tmp_path):
         ("probability_a,probability_b\n0,.5,.5\n1,0,0", "one of them above 0, .* at line 3"),
         ("probability_a,probability_b\n0,.5,.5\n1,-1,3", r"received \[-1\. +3\.\] at line 3"),
         ("probability_a,probability_b\n0,.5,.5\n1,,3", "a finite number in every column"),
-        ("probability_a\n0,50", r"normalize=True.*: expected a column .* for each class"),
+        ("probability_a\n0,.5", r"normalize=True.*: expected a column .* for each class"),
         ("logit_a,logit_b\n0,1,2", "expected a column of probabilities .* received logits"),
     ],
 )
@@ -659,7 +663,15 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
             if written.form == "single" and written.are_named:
                 with pytest.raises(InputError, match=r"labels of two classes|--class-names"):
                     read_predictions(path)
-        found = read_predictions(path, columns).ordered(written.class_names)
+        if written.form == "columns" and not written.are_named:
+            numbers, classes = {*written.labels}, len(written.class_names)
+            if 0 not in numbers or (numbers <= {0, 1} and classes > 2):
+                with suppress(InputError):  # the names may be numbers, which say what they are
+                    found = read_predictions(path).ordered(written.class_names)
+                    assert found.labels.tolist() == written.labels
+                columns = Columns(class_names=written.class_names)
+        found = read_predictions(path, columns)
+        found = found.ordered(written.class_names)
     given = slice(1 if written.form == "single" else 0, None)  # the classes
     expected = np.array(written.scores)[:, given]
     np.testing.assert_allclose(found.scores[:, given], expected, rtol=0, atol=1e-14)
@@ -713,7 +725,7 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
             HEADING + "a,HP,.9,.1\nb,polyp,.2,.8\n",
             "labels: expected one of the classes 'HP', 'SSA', or 0..1, received 'polyp' at line 3",
         ),
-        (HEADING + "a,2,.9,.1\n", "'HP', 'SSA', or 0..1, received '2' at line 2 (of 1 rows)"),
+        (HEADING + "a,3,.9,.1\n", "'HP', 'SSA', or 0..1, received '3' at line 2 (of 1 rows)"),
         (HEADING + "a,,.9,.1\n", "labels: expected a value, received none at line 2 (of 1 rows)"),
         (
             HEADING + 'a,HP,.9,.1\n"b\nb",SSA,.2\nc,SSA,.2,.8,.9\n',
@@ -742,7 +754,7 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
         ),
         ("label,label,logit_a,logit_b\n0,1,2,3\n", "expected one column 'label', found 2"),
         ("label,group,logit_a,logit_b\n0,x,2,3\n1,x,2,3\n", "groups: expected two or more"),
-        ("label,p,probability_a\n0,x,20\n1,x,30\n", "from 0 to 1 (divide percentages by 100)"),
+        ("label,p,probability_a\n0,x,20\n1,x,30\n", "by 100, as --normalize (normalize=True) does"),
         ("label,votes_a,logit_a,logit_b\n0,1,2,3\n", "votes: expected a column for each class"),
         (
             "label,votes_a,votes_b,logit_a,logit_b\n0,1,0,2,3\n0,0,0,2,3\n",

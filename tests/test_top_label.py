@@ -224,7 +224,10 @@ def test_a_third_may_be_rounded():
         ({"predicted": [0, 1, 0], "confidence": [0.9, np.nan, 0.7]}, "finite number.*row 1"),
         ({"predicted": [0, 1, 0], "confidence": [0.9, 0.4, 0.2]}, "at least 1/2.*rows 1 and 2"),
         ({"predicted": [0, 1, 0], "confidence": [0.9, 0.4, 0.2]}, "whatever is predicted, as prob"),
-        ({"predicted": [0, 2, 0], "confidence": [0.9, 0.9, 0.2]}, "more classes, name all with"),
+        (
+            {"predicted": [0, 2, 0], "confidence": [0.9, 0.9, 0.2], "class_names": "abc"},
+            "more classes, name all with",
+        ),
         ({"predicted": [0, 1, 0], "confidence": [0.9, 0.8]}, r"expected shape \(2,\), one value"),
         ({"predicted": [0, 1], "confidence": [0.9, 0.8, 0.7]}, r"predicted: expected shape \(3,\)"),
         ({"predicted": [0, 1, 0], "confidence": [[0.9, 0.1]] * 3}, r"confidence: .*shape \(N,\)"),

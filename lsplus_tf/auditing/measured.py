@@ -165,7 +165,10 @@ def _audit(
         if given is not None:
             _check(given)
             if paper:  # it tells ties of the largest probability apart
-                given.need("probabilities")
+                try:
+                    given.need("probabilities")
+                except InputError as error:
+                    raise InputError(f"{error}, or leave out --paper (paper=True)") from None
     check_level("error_rate", error_rate)
     settings = {
         "predictions": predictions.source or "arrays",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from lsplus_tf.npz_files import decoded
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 from lsplus_tf.tables import Rows, class_order, listed, one_form
 from lsplus_tf.tables.headings import look_predicted
+from lsplus_tf.tables.names import spelled_alike
 
 ScoreKind = Literal["probabilities", "logits"]
 Kind = ScoreKind | Literal["confidence"]
@@ -28,7 +30,7 @@ _ROW_SUM_TOLERANCE_16_BITS = 1e-2
 _POSTERIOR_SUM_TOLERANCE = 1e-6  # it is computed, in float64
 _MOST_DECIMALS = 6  # of numbers that were rounded; more leave a sum within the tolerance
 OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
-_FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
+FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
 _SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may never predict it
 _MOST_SUBGROUPS = 50
 _MISSING = "(missing)"
@@ -38,6 +40,33 @@ _SIGMOIDS = (
     "class as one of two"
 )
 _DECLARE_LOGITS = "if they are logits, declare them as logits, or give from_logits=True"
+
+
+# Of two classes that are called so the second is what 1 and true mean.
+_MEANINGS = (
+    ("false", "true"),
+    ("no", "yes"),
+    ("neg", "pos"),
+    ("negative", "positive"),
+    ("absent", "present"),
+    ("0", "1"),
+)
+
+
+class Order(NamedTuple):
+    """How labels that are numbers go with classes that a table's columns are called after."""
+
+    said: bool  # whether someone named all classes, or their columns, in the order of the numbers
+    option: ScoreKind  # that names the columns
+    columns: tuple[str, ...]  # one for each class, or that of the second of two
+
+    def declared(self, names: Sequence[str]) -> str:
+        """The option that declares the columns, each with its class."""
+        columns = ",".join(
+            column if name == column else f"{name}={column}"
+            for name, column in zip(names, self.columns, strict=True)
+        )
+        return f"--{self.option} {shlex.quote(columns)} ({self.option}=)"
 
 
 class Checked(NamedTuple):
@@ -61,6 +90,7 @@ def all_classes(
     """Predictions of which the scores of all classes are known."""
     if given_labels is not None:
         exchanged(given_labels, given, rows)
+    transposed(given_labels, kind, given, rows)
     found = scores(kind, given, rows)
     chosen = class_names(names, found.shape[1], rows)
     _of_other_order(kind, given, chosen, rows)
@@ -95,7 +125,7 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
                 "probabilities, or leave out from_logits"
             )
         # Of sigmoids some are above 1/2; logits of a network that was hardly trained are near 0.
-        if len(array) >= _FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
+        if len(array) >= FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
             raise rows.error(
                 f"logits: expected numbers of any size, received numbers from 0 to 1: {_SIGMOIDS}"
             )
@@ -247,7 +277,7 @@ def _both_classes(kind: ScoreKind, column: FloatArray, rows: Rows) -> FloatArray
     if column.dtype.itemsize == 2:  # of which 1 - p would lose digits
         column = column.astype(np.float32)
     if kind == "logits":
-        if len(column) >= _FEWEST_ROWS and _are_fractions(column):
+        if len(column) >= FEWEST_ROWS and _are_fractions(column):
             raise rows.error(
                 "logits: received a column of numbers from 0 to 1: declare it as probabilities"
             )
@@ -263,6 +293,8 @@ def _fractions(name: str, values: FloatArray, hint: str, rows: Rows) -> FloatArr
         return values
     if low >= 0 and high <= 100:
         hint = "divide percentages by 100"
+        if rows.source:
+            hint += ", as --normalize (normalize=True) does"
     outside = (values < -OUTSIDE_BY_ROUNDING) | (values > 1 + OUTSIDE_BY_ROUNDING)
     rows.refuse(outside, name, f"numbers from 0 to 1 ({hint})", lambda row: values[row])
     return values.clip(0, 1)
@@ -280,7 +312,7 @@ def _perhaps_confidence(
     first = np.count_nonzero(true == 0)
     beside = next(iter(look_predicted(rows.unused)), None)
     if (
-        len(second) < _FEWEST_ROWS
+        len(second) < FEWEST_ROWS
         or second.min() < 0.5
         or not 0 < first < len(second)
         or (first < _SHARE_OF_FIRST * len(second) and beside is None)
@@ -370,18 +402,44 @@ def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tu
     }
     names = class_order(set().union(*found.values()))
     sets = [*map(set, found.values())]
-    if not set.intersection(*sets):
-        true, other = (found[what][0] for what in given)
-        raise rows.error(
-            f"predicted: expected classes that the labels have, received none, such as {other!r} "
-            f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
+    if len(sets) < 2:
+        return names
+    of_words, of_numbers = (
+        [each for each in sets if {text.lower() for text in each} <= kind]
+        for kind in ({"false", "true"}, {"0", "1"})
+    )
+    if of_words and of_numbers:  # true is 1
+        (words,) = of_words
+        return tuple(
+            next((text for text in words if text.lower() == word), word)
+            for word in ("false", "true")
         )
+    only = [class_order(sets[k] - sets[1 - k]) for k in (0, 1)]
     from_0, from_1 = ({str(k + first) for k in range(len(names) - 1)} for first in (0, 1))
     if len(names) > 2 and sets in ([from_0, from_1], [from_1, from_0]):
         raise rows.error(
             f"predicted: expected classes counted as the labels are, {listed(found['labels'])}, "
             f"received {listed(found['predicted'])}; count both from 0 or from 1, or if these are "
             f"{len(names)} classes, name all with {_naming(rows)}"
+        )
+    alike_but_for_capitals = spelled_alike(names)
+    if not set.intersection(*sets) and not alike_but_for_capitals:
+        true, other = (found[what][0] for what in given)
+        raise rows.error(
+            f"predicted: expected classes that the labels have, received none, such as {other!r} "
+            f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
+        )
+    if all(only):
+        pair = next((each for each in alike_but_for_capitals if set(each) & set(only[0])), None)
+        one = (
+            f"are {' and '.join(map(repr, pair))} one? then write them alike"
+            if pair
+            else ("if some are one class, write them alike")
+        )
+        raise rows.error(
+            f"predicted: expected classes that the labels have, received {listed(only[1])}, which "
+            f"no label is, and no {listed(only[0])}, which labels are: {one}; if all are classes, "
+            f"name them with {_naming(rows)}"
         )
     if same := alike(names):
         warnings.warn(str(rows.error(same)), stacklevel=4)
@@ -406,6 +464,16 @@ def exchanged(labels: Any, given: Any, rows: Rows) -> None:
             )
 
 
+def transposed(labels: Any, name: str, given: Any, rows: Rows) -> None:
+    """Refuse scores (K, N) beside N labels."""
+    shape, samples = np.shape(given), np.size(labels)
+    if len(shape) == 2 and shape[0] != samples == shape[1] and np.shape(labels)[:1] == (samples,):
+        raise rows.error(
+            f"{name}: expected shape (N, K), a row for each of the {samples} labels, received "
+            f"shape {shape}: transpose it, as with {name}.T"
+        )
+
+
 def several_columns(given: Any, rows: Rows) -> None:
     """Refuse a single column, which may be a mistake where no one said what it is."""
     shape = np.shape(given)
@@ -422,12 +490,14 @@ def classes(
     samples: int,
     rows: Rows,
     chosen: npt.NDArray[np.intp] | None = None,
+    order: Order | None = None,
 ) -> dict[str, npt.NDArray[np.int64]]:
     """Classes in [0, K) of labels and predicted classes, (N,); of what is None there are none.
 
     They come by name, by number, or as rows (N, K) of zeros and a single one. Where names are
     numbers too, such as 1, 2 and 3, all values of all that is given tell which: a split, or the
-    predictions, may have 1 and 2 alone. Only those of the `chosen` rows need a class.
+    predictions, may have 1 and 2 alone. Only those of the `chosen` rows need a class. Without an
+    `order` numbers are those of the names.
     """
     numbers = _numbers(names)
     # A name that is the number of another class can be read in two ways.
@@ -442,10 +512,10 @@ def classes(
         array = np.asarray(_unmasked(what, values, rows))
         if array.shape == (samples, len(names)) and array.dtype.kind in "fiub":
             _of_other_order(what, values, names, rows)
-            found[what] = _of_one_hot(array, rows, what)
+            found[what] = of_one_hot(array, rows, what)
             continue
         in_a_column = column(what, values, samples, rows)
-        if not two_ways and array.dtype.kind in "iu":
+        if not two_ways and order is None and array.dtype.kind in "iu":
             array = np.asarray(in_a_column)
             if array.size == 0 or (array.min() >= 0 and array.max() < len(names)):
                 array = array if chosen is None else array[chosen]
@@ -453,37 +523,151 @@ def classes(
                 continue
         texts[what] = _factorized(what, in_a_column, rows)
     beside = [value for _, distinct in texts.values() for value in distinct]
+    said = []
     for what, (numbered, distinct) in texts.items():
-        of = _readings({*map(_form, beside if two_ways else distinct)}, names)
+        values = {*map(_form, beside if two_ways else distinct)} - {""}
+        of = _readings(values, names, order)
+        if order is not None and not order.said:
+            _ask_for_order(what, values, of[0], names, order, rows)
+        said += _taken(what, of[0], names, order)
         numbered = numbered if chosen is None else numbered[chosen]
         found[what] = _of_values(what, numbered, distinct, *of, names, taken)
+    if said:
+        warnings.warn(str(rows.error("; ".join(dict.fromkeys(said)))), stacklevel=4)
     return found
 
 
-def resolve(texts: Iterable[str], names: Sequence[str]) -> dict[str, int]:
+def resolve(
+    texts: Iterable[str], names: Sequence[str], order: Order | None = None
+) -> dict[str, int]:
     """The class of each text that has one: all by name, or all by number where that fits more.
 
     Examples
     --------
     >>> resolve(["1", "2"], ["1", "2", "3"]), resolve(["0", "1", "2"], ["1", "2", "3"])
     ({'1': 0, '2': 1}, {'0': 0, '1': 1, '2': 2})
+    >>> resolve(["True", "False"], ["TRUE", "FALSE"])
+    {'False': 1, 'True': 0}
     """
-    return _readings(texts, names)[0]
+    return _readings(texts, names, order)[0]
 
 
-def _readings(texts: Iterable[str], names: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+def _readings(
+    texts: Iterable[str], names: Sequence[str], order: Order | None = None
+) -> tuple[dict[str, int], dict[str, int]]:
     """The classes of texts, and those of the other reading, which fits no more of them."""
     texts = sorted(texts)  # so that messages are the same each time
     position, numbers = {_form(name): k for k, name in enumerate(names)}, _numbers(names)
+    if order is not None:
+        numbers |= _numbers_of_columns(texts, names, order)
     by_name = {text: position[text] for text in texts if text in position}
     by_number = {text: numbers[text.lower()] for text in texts if text.lower() in numbers}
+    # Names that differ in capitals alone are the same, where each is that of one other.
+    letters = {name.casefold(): k for name, k in position.items()}
+    if len(letters) == len(position) and len({text.casefold() for text in texts}) == len(texts):
+        by_name = {text: letters[text.casefold()] for text in texts if text.casefold() in letters}
     # Names first: classes may be called 1, 2 and 3.
     return (by_number, by_name) if len(by_number) > len(by_name) else (by_name, by_number)
 
 
 def _numbers(names: Sequence[str]) -> dict[str, int]:
     numbers = {str(k): k for k in range(len(names))}
-    return numbers | {"false": 0, "true": 1} if len(names) == 2 else numbers
+    if len(names) != 2:
+        return numbers
+    first = _is_second_first(names)
+    return numbers | {"false": int(first), "true": int(not first)}
+
+
+def other_of_two(name: str) -> str:
+    """What the other of two classes is called."""
+    for pair in _MEANINGS:
+        if name.lower() in pair:
+            return pair[1 - pair.index(name.lower())]
+    return f"not {name}"
+
+
+def _is_second_first(names: Sequence[str]) -> bool:
+    """Whether two classes are called as no and yes, the second of them first."""
+    return tuple(name.lower() for name in reversed(names)) in _MEANINGS
+
+
+def _numbers_of_columns(texts: Sequence[str], names: Sequence[str], order: Order) -> dict[str, int]:
+    """Numbers by what two classes mean, or counted from 1 where the last shows it."""
+    last = len(names)
+    if _is_second_first(names) and not order.said:
+        return {"0": 1, "1": 0}
+    if str(last) in texts and "0" not in texts and not _are_numbers(names):
+        return {str(k + 1): k for k in range(last)}
+    return {}
+
+
+def _are_numbers(names: Iterable[str]) -> bool:
+    return all(re.fullmatch(r"-?[0-9]+", name) for name in names)
+
+
+def _ask_for_order(
+    what: str,
+    texts: set[str],
+    of: dict[str, int],
+    names: tuple[str, ...],
+    order: Order,
+    rows: Rows,
+) -> None:
+    """Refuse numbers that may go with named classes in two ways."""
+    last = len(names)
+    if not texts or texts != set(of) or not _are_numbers(texts) or len(order.columns) != last:
+        return
+    if _are_numbers(names) or texts <= set(names):  # by name
+        return
+    from_0 = order.declared(names)
+    if last > 2 and texts <= {"0", "1"}:
+        raise rows.error(
+            f"{what}: found {listed(sorted(texts))} alone beside {last} classes, {listed(names)}: "
+            f"if these are numbers of classes, name the columns in their order, as with {from_0}; "
+            "if each class has a column of 0 and 1, declare all of them, as with --label 'true_*'"
+        )
+    if "0" not in texts and str(last) not in texts and not _mean_something(names):
+        counted = ",".join(str(k + 1) for k in range(last))
+        raise rows.error(
+            f"{what}: found {listed(class_order(texts))} alone of {last} classes, {listed(names)}, "
+            f"which may be counted from 0 or from 1: from 0 declare {from_0}, from 1 "
+            f"--class-names {counted} (class_names=)"
+        )
+
+
+def _mean_something(names: Sequence[str]) -> bool:
+    lower = tuple(name.lower() for name in names)
+    return lower in _MEANINGS or lower[::-1] in _MEANINGS
+
+
+def _taken(what: str, of: dict[str, int], names: tuple[str, ...], order: Order | None) -> list[str]:
+    """What is to be said of the classes that values were taken as."""
+    texts = sorted(of, key=lambda text: of[text])
+    classes = [names[of[text]] for text in texts]
+    pairs = f"{what} {', '.join(texts[:10])} taken as {', '.join(classes[:10])}"
+    if not texts or _are_numbers(names):
+        return []
+    if all(
+        text.casefold() == _form(name).casefold() for text, name in zip(texts, classes, strict=True)
+    ):
+        alike = all(text == _form(name) for text, name in zip(texts, classes, strict=True))
+        return [] if alike else [f"{pairs}, which differ in capitals alone"]
+    if order is None:
+        return []
+    if order.said:  # no is 1 then
+        strange = _is_second_first(names) and texts[0] == "0"
+        return [f"{pairs}, the order in which they are declared"] if strange else []
+    if _mean_something(names):
+        return []
+    if len(order.columns) == 1:
+        other = shlex.quote(f"0={order.columns[0]}")
+        return [
+            f"{pairs}: if 0 is {names[1]!r}, declare --{order.option} {other} ({order.option}=)"
+        ]
+    return [
+        f"{pairs}, the order of the columns; if they mean others, name the columns in the order of "
+        f"the numbers, as these are with {order.declared(names)}"
+    ]
 
 
 def distinct_classes(values: Any) -> list[str]:
@@ -500,7 +684,7 @@ def _form(value: Any) -> str:
     return whole[1] if whole else text
 
 
-def _of_one_hot(array: npt.NDArray[Any], rows: Rows, name: str) -> npt.NDArray[np.int64]:
+def of_one_hot(array: npt.NDArray[Any], rows: Rows, name: str) -> npt.NDArray[np.int64]:
     ones = array == 1
     rows.refuse(
         ~((ones | (array == 0)).all(axis=1) & (np.count_nonzero(ones, axis=1) == 1)),

@@ -34,6 +34,18 @@ _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {
     "logits": ("logit_*", "logits_*"),
 }
 _KINDS: tuple[ScoreKind, ...] = ("probabilities", "logits")
+# A column that is declared alone, such as "prob_0".
+_AFTER_ITS_CLASS = re.compile(
+    r"(?:y_)?(?:probabilities|probability|proba|probs|prob|p|logits|logit)[_ .-]?(.+)",
+    re.IGNORECASE,
+)
+_SCORE = r"(?:p|probs?|proba|probability|probabilities|logits?|scores?)"
+_AROUND_A_CLASS = (
+    re.compile(rf"(?P<what>{_SCORE}[_ .-])(.+)", re.IGNORECASE),
+    re.compile(rf"(.+)(?P<what>[_ .-]{_SCORE})", re.IGNORECASE),
+)
+_TRUTH = re.compile(r"((?:y_)?(?:true|truth|label|target|gt)[_ .-]).+", re.IGNORECASE)
+_SHARE_BELOW_HALF = 0.1  # of numbers, from which on they are no confidences of two classes
 _TOP_LABEL: tuple[Role, ...] = ("predicted", "confidence")
 
 
@@ -55,7 +67,7 @@ class Columns:
     label, id, group, split : str, optional
         As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
         "true_label", "truth", "actual", "target", "ground_truth", "diagnosis" or "dx", and beside
-        a predicted class "class" or "category".
+        a predicted class "class" or "category". With a star the columns of 0 and 1 of each class.
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -67,7 +79,7 @@ class Columns:
         column of scores the other class, and the one that they are of.
     normalize : bool
         Divide each row of probabilities by its sum, such as percentages, or numbers that were
-        rounded.
+        rounded; a single column of percentages by 100.
 
     Examples
     --------
@@ -170,31 +182,36 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
 def _read_table(path: Path, columns: Columns) -> Predictions:
     table = open_table(path, "a file of predictions")
     kind, scores, pattern = _score_columns(table, columns)
+    one_hot = _one_hot_columns(table, columns.label)
     names = {
         role: _find(table.names, role, columns, table.rows)
         for role in ("label", "id", "group", "split")
+        if role != "label" or not one_hot
     }
     top = scores if kind == "confidence" else {}
     votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
     wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
+    wanted += one_hot.values()
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
-    table.read(wanted, numbers=[*measured, *votes.values()])
+    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values()])
 
     matrix = table.matrix(measured)
-    assert names["label"] is not None  # it is needed
-    labels = table.values(names["label"])
+    labels = _labels_of(table, names.get("label"), one_hot)
     predicted = table.values(top["predicted"]) if top else None
     if pattern and matrix.shape[1] == 1:
-        _check_single(table.names, kind, pattern, table.rows)
+        _check_single(table.names, kind, pattern, matrix, labels, table.rows)
     in_columns = [*scores] if matrix.shape[1] == len(scores) else None
+    order = None
+    if in_columns and kind != "confidence":
+        order = checks.Order(_is_order_said(columns), kind, tuple(scores.values()))
     class_names = (
         _top_class_names(None, labels, predicted, columns, table.rows)
         if top
-        else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows)
+        else _class_names(in_columns, matrix.shape[1], labels, columns, table.rows, order)
     )
     if pattern and class_names is not None:
-        _check_classes(pattern, class_names, labels, table.rows)
+        _check_classes(pattern, class_names, labels, order, table.rows)
     classes = class_names or [*map(str, range(max(2, matrix.shape[1])))]
     optional = {
         "ids": names["id"] and table.text(names["id"]),
@@ -202,8 +219,6 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         "predicted": predicted,
         "votes": _votes(table, votes, columns.votes, [*scores] if len(scores) > 1 else classes),
     }
-    if _class_is_said(columns, table.names):
-        matrix = _of_both(matrix)
     found = _labelled(
         kind,
         matrix,
@@ -214,6 +229,8 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         names["split"] and table.values(names["split"]),
         columns,
         replace(table.rows, unused=table.unused(wanted)),
+        _class_is_said(columns, table.names),
+        order,
     )
     if found.group_names is not None and len(found.group_names) < 2:
         raise table.rows.error(
@@ -251,6 +268,12 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
         return "confidence", top, ""
     choice = documented or patterns or single
     if not choice:
+        if star := _with_a_star(table.names):
+            raise table.rows.error(
+                f"expected columns probability_CLASS or logit_CLASS, found {listed(table.names)}; "
+                f"if those are of classes, declare them with {star}, where the star stands for the "
+                "class"
+            )
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
@@ -266,6 +289,35 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
     if choice is not single:
         _check_capitals(table, kind, pattern, found)
     return kind, found, "" if choice is documented else pattern
+
+
+def _one_hot_columns(table: Table, declared: str | None) -> dict[str, str]:
+    """The column of each class with 1 where a case is of it, if they are declared by a star."""
+    if declared is None or "*" not in declared or one_form(declared) in table.names:
+        return {}
+    return _matching(table, declared, "label")
+
+
+def _labels_of(table: Table, name: str | None, one_hot: dict[str, str]) -> pd.Series:
+    """The labels; of a column for each class what the classes are called."""
+    if one_hot:
+        found = checks.of_one_hot(table.matrix([*one_hot.values()]), table.rows, "labels")
+        return pd.Series(np.array([*one_hot], object)[found])
+    assert name is not None  # it is needed
+    return table.values(name)
+
+
+def _with_a_star(names: Sequence[str]) -> str:
+    """The option for columns that are called after classes, whatever is before or behind; or ""."""
+    for pattern in _AROUND_A_CLASS:
+        found = [match for name in names if (match := pattern.fullmatch(name))]
+        # A single one may be the confidence in the predicted class.
+        if found and (len(found) > 1 or not look_predicted(names)):
+            kind = "logits" if "logit" in found[0]["what"].lower() else "probabilities"
+            star = found[0].re.groupindex["what"] == 1
+            what = found[0]["what"]
+            return f"--{kind} {f'{what}*' if star else f'*{what}'!r}"
+    return ""
 
 
 def _top_label_hint(names: list[str]) -> str:
@@ -292,9 +344,24 @@ def _of_both(scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.hstack([1 - column, column])
 
 
-def _check_single(names: list[str], kind: Kind, column: str, rows: Rows) -> None:
+def _is_surely_of_second(scores: npt.NDArray[Any], labels: Any) -> bool:
+    """Whether a column is no confidence: of two classes the larger probability is above 1/2."""
+    distinct = {text.lower() for text in checks.distinct_classes(labels)}
+    return (
+        len(scores) >= checks.FEWEST_ROWS
+        and distinct <= {"0", "1", "false", "true"}
+        and scores.dtype.kind == "f"
+        and bool((scores >= 0).all() and (scores <= 1).all())
+        and float((scores < 0.49).mean()) >= _SHARE_BELOW_HALF
+    )
+
+
+def _check_single(
+    names: list[str], kind: Kind, column: str, scores: npt.NDArray[Any], labels: Any, rows: Rows
+) -> None:
     """Refuse scores that no one declared, and that may be of the predicted class."""
-    if predicted := look_predicted(names):
+    predicted = look_predicted(names)
+    if predicted and not _is_surely_of_second(scores, labels):
         raise rows.error(
             f"{column!r} beside {predicted[0]!r} may be the confidence in the predicted "
             f"class, and then declare --predicted {predicted[0]} --confidence {column}; or else "
@@ -362,7 +429,12 @@ def _votes(
 
 
 def _class_names(
-    found: list[str] | None, classes: int, labels: Any, columns: Columns, rows: Rows
+    found: list[str] | None,
+    classes: int,
+    labels: Any,
+    columns: Columns,
+    rows: Rows,
+    order: checks.Order | None = None,
 ) -> list[str] | None:
     """The names of the classes: declared, or as the file calls them; None where it has none."""
     given = None if columns.class_names is None else [*map(one_form, columns.class_names)]
@@ -375,12 +447,26 @@ def _class_names(
     if sorted(given) == sorted(found) or not all(map(str.isdigit, found)):
         for k, name in enumerate(given):
             if name in found and found.index(name) != k:
+                remedy = "leave --class-names out, as the columns are named"
+                if order is not None and set(given) == set(found):
+                    places = [found.index(each) for each in given]
+                    named = order._replace(columns=tuple(order.columns[k] for k in places))
+                    remedy += (
+                        ", or if it is the order of labels that are numbers, declare instead "
+                        f"{named.declared(given)}"
+                    )
                 raise rows.error(
                     f"class_names: expected the classes in the order of the columns, "
-                    f"{listed(found)}, received {listed(given)}, which would exchange some; leave "
-                    "--class-names out, as the columns are named"
+                    f"{listed(found)}, received {listed(given)}, which would exchange some; "
+                    f"{remedy}"
                 )
     return given
+
+
+def _is_order_said(columns: Columns) -> bool:
+    """Whether someone named all classes, or their columns, in the order that labels count."""
+    declared = columns.probabilities or columns.logits or "*"
+    return columns.class_names is not None or ("*" not in declared and "," in declared)
 
 
 def _two_classes(
@@ -390,7 +476,8 @@ def _two_classes(
     distinct = checks.distinct_classes(labels)
     of = None if column is None or usual([column], *_KINDS) else column
     if of == declared and of not in distinct:  # what the column is called may be no class
-        of = None
+        end = _AFTER_ITS_CLASS.fullmatch(of)
+        of = next((each for each in distinct if end and each.lower() == end[1].lower()), None)
     if given is not None:
         if of in given[:-1]:
             raise rows.error(
@@ -398,11 +485,13 @@ def _two_classes(
                 f"received {listed(given)}"
             )
         return given
+    spelled = [text for text in distinct if of is not None and text.casefold() == of.casefold()]
+    of = spelled[0] if len(spelled) == 1 else of
     others = [text for text in distinct if text != of]
     if len(distinct) == 2 and len(others) == 1:
         return [*others, str(of)]
     if {text.lower() for text in distinct} <= {"0", "1", "false", "true"}:
-        return None if of is None else [f"not {of}", of]
+        return None if of is None else [checks.other_of_two(of), of]
     scores = "a single column of scores" + ("" if of is None else f", of class {of!r}")
     if len(distinct) != 2:
         raise rows.error(
@@ -426,10 +515,12 @@ def _top_class_names(
     return found or [*checks.occurring(labels, predicted, len(labels), rows)]
 
 
-def _check_classes(pattern: str, class_names: list[str], labels: Any, rows: Rows) -> None:
+def _check_classes(
+    pattern: str, class_names: list[str], labels: Any, order: checks.Order | None, rows: Rows
+) -> None:
     """Refuse columns that no one declared, and that are not of the labels' classes."""
     distinct = checks.distinct_classes(labels)
-    found = checks.resolve(distinct, class_names)
+    found = checks.resolve(distinct, class_names, order)
     # A column p_value would be one class more.
     lacks = pattern == "p_*" and len({*found.values()}) < len(class_names)
     if lacks or len(found) < len(distinct):
@@ -463,8 +554,9 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     scores, found = arrays[name], _npz_class_names(path, arrays)
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
-    if classes == 1 and not top and (columns.probabilities or columns.logits) is None:
-        _check_single(there, kind, name, rows)
+    is_declared = (columns.probabilities or columns.logits) is not None
+    if classes == 1 and not top and not is_declared:
+        _check_single(there, kind, name, scores, given["label"], rows)
     if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
@@ -474,7 +566,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     )
     return _labelled(
         kind,
-        _of_both(scores) if _class_is_said(columns, there) else scores,
+        scores,
         given["label"],
         class_names,
         {
@@ -489,6 +581,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         given.get("split"),
         columns,
         rows,
+        _class_is_said(columns, there),
     )
 
 
@@ -541,12 +634,15 @@ def _labelled(
     split: Any,
     columns: Columns,
     rows: Rows,
+    class_is_said: bool,
+    order: checks.Order | None = None,
 ) -> Predictions:
     given = {"labels": labels, "predicted": optional.pop("predicted", None)}
     of_classes = {what: values for what, values in given.items() if values is not None}
     optional = {what: values for what, values in optional.items() if values is not None}
     count = len(class_names or ()) if kind == "confidence" else max([2, *scores.shape[1:]])
     names = checks.class_names(class_names, count, rows)
+    checks.transposed(labels, kind, scores, rows)
     chosen = _rows_of_split(split, columns.take_split, len(scores), rows)
     # Labels by the whole file, before a split is taken, and then by the names of their classes.
     in_a_column = {
@@ -554,7 +650,7 @@ def _labelled(
         for what, values in of_classes.items()
         if np.ndim(values) == 1 or np.shape(values)[1:] == (1,)
     }
-    found = checks.classes(in_a_column, names, len(scores), rows, chosen)
+    found = checks.classes(in_a_column, names, len(scores), rows, chosen, order)
     if chosen is not None:
         rest = {what: values for what, values in of_classes.items() if what not in found}
         for what, values in (*rest.items(), *optional.items(), *subgroups.items()):
@@ -568,6 +664,8 @@ def _labelled(
     of_classes |= {what: np.array(names, object)[classes] for what, classes in found.items()}
     if columns.normalize:
         scores = _normalized(kind, scores, rows)
+    if class_is_said:
+        scores = _of_both(scores)
     try:
         return Predictions(
             **of_classes,
@@ -586,7 +684,17 @@ def _labelled(
 
 
 def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray[np.float64]:
-    """Each row divided by its sum."""
+    """Each row divided by its sum; of a single column percentages as fractions."""
+    if (
+        kind != "logits"
+        and scores.dtype.kind in "fiu"
+        and (scores.ndim == 1 or scores.shape[1] == 1)
+        and scores.size
+        and scores.min() >= 0
+        and 1 + checks.OUTSIDE_BY_ROUNDING < scores.max() <= 100
+    ):
+        warnings.warn(f"{rows.source}: {kind} divided by 100", stacklevel=2)
+        return scores.astype(np.float64) / 100
     if (
         kind != "probabilities"
         or scores.ndim != 2
@@ -595,7 +703,7 @@ def _normalized(kind: Kind, scores: npt.NDArray[Any], rows: Rows) -> npt.NDArray
     ):
         raise rows.error(
             "--normalize (normalize=True): expected a column of probabilities for each class, "
-            f"received {kind} of shape {scores.shape}"
+            f"or percentages up to 100, received {kind} of shape {scores.shape}"
         )
     sums = scores.sum(axis=1, dtype=np.float64)
 
@@ -668,9 +776,11 @@ def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | No
             f"--{role} NAME ({role}=...)"
         )
     if role == "label":
+        truths = [match for name in names if (match := _TRUTH.fullmatch(name))]
+        star = f"; a column for each class with --label '{truths[0][1]}*'" if truths else ""
         raise rows.error(
             f"expected {role!r}, found {listed(names)}; declare another name with --{role} "
-            f"({role}=...)"
+            f"({role}=...){star}"
         )
     return None
 

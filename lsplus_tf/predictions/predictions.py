@@ -224,7 +224,7 @@ class Predictions:
         for each in known:
             if each == "probabilities":
                 if self.kind == "confidence":
-                    raise InputError(
+                    raise Rows(self.source).error(
                         "probabilities: expected those of all classes, received predictions with "
                         "the predicted class and its confidence alone; make them with "
                         "probabilities or logits (N, K)"
