@@ -467,7 +467,7 @@ def exchanged(labels: Any, given: Any, rows: Rows) -> None:
 def transposed(labels: Any, name: str, given: Any, rows: Rows) -> None:
     """Refuse scores (K, N) beside N labels."""
     shape, samples = np.shape(given), np.size(labels)
-    if len(shape) == 2 and shape[0] != samples == shape[1] and np.shape(labels)[:1] == (samples,):
+    if len(shape) == 2 and shape[0] < samples == shape[1] and np.shape(labels)[:1] == (samples,):
         raise rows.error(
             f"{name}: expected shape (N, K), a row for each of the {samples} labels, received "
             f"shape {shape}: transpose it, as with {name}.T"
