@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -923,3 +924,21 @@ def test_nested_values_of_json(tmp_path, cells, message, numbers):
         table.read(["x"], numbers=numbers)
     table.read(["y"])
     assert table.text("y").tolist() == ["1", "1"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "json", "jsonl", "xlsx", "parquet"])
+def test_the_first_row_of_every_kind(tmp_path, kind):
+    """A table of a million rows is not read to find what its columns are."""
+    made = pd.DataFrame({"id": ["a", "b"], "usage": [" train", "test"], "age": [50.0, 60.5]})
+    path = tmp_path / f"made.{kind}"
+    write = {
+        "csv": partial(made.to_csv, index=False),
+        "csv.gz": partial(made.to_csv, index=False),
+        "json": partial(made.to_json, orient="records"),
+        "jsonl": partial(made.to_json, orient="records", lines=True),
+        "xlsx": partial(made.to_excel, index=False),
+        "parquet": made.to_parquet,
+    }[kind]
+    write(path)
+    name, usage, age = open_table(path).first_row()
+    assert (name, usage.strip(), float(age)) == ("a", "train", 50)

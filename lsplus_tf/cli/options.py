@@ -168,9 +168,17 @@ ModelClassNames = Annotated[
     ),
 ]
 
+
 # Those of commands that list image files: keys of `lsplus_tf.config.Dataset`, in its words. They
 # are not made from it, as help would have to wait for pydantic.
-_TABLE = "For csv:PATH"
+def _of_table(kind: Any, text: str, metavar: str, default: str | None = None) -> Any:
+    more: dict[str, Any] = {} if default is None else {"show_default": default}
+    panel = "For csv:PATH"
+    return Annotated[
+        kind | None, typer.Option(help=text, metavar=metavar, rich_help_panel=panel, **more)
+    ]
+
+
 LISTING = {
     "group_pattern": Annotated[
         str | None,
@@ -180,59 +188,23 @@ LISTING = {
             metavar="REGEX",
         ),
     ],
-    "path_column": Annotated[
-        str | None,
-        typer.Option(
-            help="The image file; a missing suffix is found.",
-            metavar="COLUMN",
-            show_default="path, or a usual name",
-            rich_help_panel=_TABLE,
-        ),
-    ],
-    "label_column": Annotated[
-        str | None,
-        typer.Option(
-            help="The class.",
-            metavar="COLUMN",
-            show_default="label, or a usual name",
-            rich_help_panel=_TABLE,
-        ),
-    ],
-    "label_columns": Annotated[
-        str | None,
-        typer.Option(
-            help="Instead, a column for each class, with one 1 in every row.",
-            metavar="COLUMNS",
-            rich_help_panel=_TABLE,
-        ),
-    ],
-    "group_column": Annotated[
-        str | None,
-        typer.Option(
-            help="The patient, lesion or slide; '' for none.",
-            metavar="COLUMN",
-            show_default="group, or a usual name",
-            rich_help_panel=_TABLE,
-        ),
-    ],
-    "split_column": Annotated[
-        str | None,
-        typer.Option(
-            help="The split; '' for none.",
-            metavar="COLUMN",
-            show_default="split, or a usual name",
-            rich_help_panel=_TABLE,
-        ),
-    ],
-    "image_folder": Annotated[
-        Path | None,
-        typer.Option(
-            help="Where paths start, relative to the table's folder or to this one.",
-            metavar="FOLDER",
-            show_default="the table's folder, or one beside it",
-            rich_help_panel=_TABLE,
-        ),
-    ],
+    "path_column": _of_table(
+        str, "The image file; a missing suffix is found.", "COLUMN", "path, or a usual name"
+    ),
+    "label_column": _of_table(str, "The class.", "COLUMN", "label, or a usual name"),
+    "label_columns": _of_table(
+        str, "Instead, a column for each class, with one 1 in every row.", "COLUMNS"
+    ),
+    "group_column": _of_table(
+        str, "The patient, lesion or slide; '' for none.", "COLUMN", "group, or a usual name"
+    ),
+    "split_column": _of_table(str, "The split; '' for none.", "COLUMN", "split, or a usual name"),
+    "image_folder": _of_table(
+        Path,
+        "Where paths start, relative to the table's folder or to this one.",
+        "FOLDER",
+        "the table's folder, or one beside it",
+    ),
 }
 
 

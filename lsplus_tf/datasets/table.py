@@ -27,11 +27,9 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +52,6 @@ from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 from lsplus_tf.tables.headings import Role, called, usual
 
-_LOOKED_INTO = 100  # columns of other names, at most: a table of more holds measurements
 _FEW = 10  # numbers, which may be classes however few rows there are
 _VOTES = "votes_"
 _MOST_VOTES = 1_000_000
@@ -82,7 +79,7 @@ def list_table(settings: Dataset) -> FileList:
     path = expanded(settings.name.removeprefix(CSV_PREFIX), CSV_PREFIX)
     check_encoding(path)
     table = open_table(path, LABELS_FILE)
-    columns, said = _choose_columns(table, settings, path)
+    columns, said = _choose_columns(table, settings)
     if columns.label is not None:
         refuse_empty(table, columns.label)
         class_names = class_order(table.text(columns.label))
@@ -144,7 +141,7 @@ class _Columns:
         return {name for name in roles if name is not None}
 
 
-def _choose_columns(table: Table, settings: Dataset, file: Path) -> tuple[_Columns, list[str]]:
+def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str]]:
     """Decide which column is what, and read those; also which were taken unasked, in words."""
     votes = [name for name in table.names if name.startswith(_VOTES)]
     path = _only(table, "path", _candidates(table, "path", settings.path_column))
@@ -157,15 +154,16 @@ def _choose_columns(table: Table, settings: Dataset, file: Path) -> tuple[_Colum
     by_pattern = settings.group_pattern is not None
     groups = _candidates(table, "group", "" if by_pattern else settings.group_column)
     splits = _candidates(table, "split", settings.split_column)
+    unusual: list[str] = []
     if settings.split_column is None and [name.lower() for name in splits] != ["split"]:
         others = table.unused(
             {name for name in (path, label, *ones, *groups, *splits, *votes) if name}
         )
-        splits += _columns_of_splits(file, others)
+        unusual = _perhaps_splits(table, others)
     rest: tuple[str, ...] = ()
     if label is None and not ones:
-        rest = table.unused({path, *groups, *splits, *votes})
-    wanted = (path, label, *ones, *groups, *splits, *votes)
+        rest = table.unused({path, *groups, *splits, *unusual, *votes})
+    wanted = (path, label, *ones, *groups, *splits, *unusual, *votes)
     table.read(name for name in wanted if name is not None)
     if rest:
         ones = _ones(table, rest)
@@ -173,6 +171,7 @@ def _choose_columns(table: Table, settings: Dataset, file: Path) -> tuple[_Colum
         alternative = ", or dataset.label_columns for one column of 0 and 1 per class"
         raise _no_column(table, "label", alternative)
     group = _coarsest(table, groups)
+    splits += [name for name in unusual if _are_splits(table, name)]
     split = settings.split_column or _of_splits(table, splits)
     if group is not None and group not in ("group", settings.group_column):
         missing = table.values(group).isna().to_numpy()
@@ -289,24 +288,20 @@ def _of_splits(table: Table, candidates: list[str]) -> str | None:
     return found[0] if found else None
 
 
-def _columns_of_splits(file: Path, names: Sequence[str]) -> list[str]:
-    """Which columns of unusual names hold names of splits and nothing else, train among them."""
-    counts = Counter(names)
-    names = [name for name in names if counts[name] == 1]
-    found: list[str] = []
-    if not 0 < len(names) <= _LOOKED_INTO:
-        return found
-    other = open_table(file, LABELS_FILE)  # so that nothing is said of them
-    with warnings.catch_warnings(), suppress(InputError):
-        warnings.simplefilter("ignore")
-        other.read(names)
-        for name in names:
-            cells = other.values(name)
-            if str(cells[0]).lower() in SPLIT_NAMES:
-                meant = {SPLIT_NAMES.get(str(value).lower()) for value in cells.unique()}
-                if None not in meant and "train" in meant and len(meant) > 1:
-                    found.append(name)
-    return found
+def _perhaps_splits(table: Table, names: Sequence[str]) -> list[str]:
+    """Columns of unusual names whose first cell is the name of a split."""
+    first = table.first_row()
+    if len(first) != len(table.names):
+        return []
+    cells = dict(zip(table.names, first, strict=True))
+    found = [name for name in names if cells[name].lower() in SPLIT_NAMES]
+    return [name for name in found if table.names.count(name) == 1]
+
+
+def _are_splits(table: Table, name: str) -> bool:
+    """Whether a column holds names of splits and nothing else, train among them."""
+    meant = {SPLIT_NAMES.get(str(value).lower()) for value in table.values(name).unique()}
+    return None not in meant and "train" in meant and len(meant) > 1
 
 
 def _refuse_measurements(table: Table, column: str, class_names: tuple[str, ...]) -> None:

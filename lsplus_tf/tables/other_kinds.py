@@ -33,6 +33,10 @@ class Parquet(Table):
         self._written = self._read(pyarrow.parquet.read_schema).names
         self.names = [*map(one_form, self._written)]
 
+    def first_row(self) -> list[str]:
+        columns = self._read(_first_batch).columns
+        return [str(column[0].as_py()) if len(column) else "" for column in columns]
+
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         wanted = [self._written[k] for k in positions]
         table = self._read(pyarrow.parquet.read_table, columns=wanted)
@@ -51,6 +55,12 @@ class Parquet(Table):
             ) from error
 
 
+def _first_batch(file: Any) -> pa.RecordBatch:
+    parquet = pyarrow.parquet.ParquetFile(file)
+    rows = parquet.iter_batches(batch_size=1)
+    return next(rows, pa.RecordBatch.from_pylist([], parquet.schema_arrow))
+
+
 class _Objects(Table):
     """A table whose cells are Python's objects."""
 
@@ -59,6 +69,9 @@ class _Objects(Table):
         self.names = [one_form("" if name is None else str(name)) for name in names]
         self._cells = [column for _, column in cells.items()]
         "".join(self.names).encode()
+
+    def first_row(self) -> list[str]:
+        return [one_form(str(column.iloc[0])) for column in self._cells if len(column)]
 
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         try:

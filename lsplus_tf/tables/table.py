@@ -57,6 +57,10 @@ class Table(ABC):
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         """Read columns: chunked arrays; of text only those that are not of numbers."""
 
+    @abstractmethod
+    def first_row(self) -> list[str]:
+        """The first cell of each column as text, without reading the columns; [] of no row."""
+
     def _filled(self) -> npt.NDArray[np.bool_] | None:
         """Which rows have a value in any column; None where those without are left out already."""
         return None

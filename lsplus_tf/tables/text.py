@@ -178,6 +178,10 @@ class Csv(Table):
             if cells and not (len(cells) == 1 < len(self.names) and _is_blank(cells))
         )
 
+    def first_row(self) -> list[str]:
+        _, cells = next(self._rows_below(), (0, []))
+        return [*map(one_form, cells)]
+
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         chosen = [*zip(positions, numbers, strict=True)]
         self._measured = [k for k, number in chosen if number]
