@@ -367,7 +367,8 @@ def test_value_gradient_and_label_forms(kind, eighths, scale, seed):
         value, gradient = value_and_gradient(loss, given_labels, logits)
         expected_value, expected_gradient = restated(z, t.astype(np.float64))
         np.testing.assert_allclose(value, expected_value, rtol=3e-6, atol=1e-6)
-        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=5e-7)
+        # Of p - t in float32 some units of the last place of 1 are lost, however small it is.
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
