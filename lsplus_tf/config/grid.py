@@ -122,8 +122,9 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     of_all = [o for o in overrides if o not in of_file]
     for override in of_file:
         _, *keys = override.partition("=")[0].split(".")
-        if len(keys) > 1 and keys[0] not in (values["grid"] or ()):
-            known = ", ".join(values["grid"])
+        entries = values["grid"]
+        if len(keys) > 1 and isinstance(entries, dict) and keys[0] not in entries:
+            known = ", ".join(entries)
             raise InputError(f"--set {override}: the grid has {known}; received {keys[0]}")
     plain = with_overrides(values, of_file, str(path))
     file = checked(_GridFile, plain, str(path), of_file)
