@@ -157,6 +157,18 @@ def _start(config: Any, path: Path, source: str) -> dict[str, Any]:
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment | Grid:
-    """What a config has: an experiment, or a grid of them; as `load_config` and `load_grid`."""
+    """What a config has: an experiment, or a grid of them.
+
+    Parameters
+    ----------
+    path, overrides
+        As in `load_config` and `load_grid`.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import read_config
+    >>> type(read_config("digits")).__name__, type(read_config("ls_plus_paper")).__name__
+    ('Experiment', 'Grid')
+    """
     is_grid = "grid" in read_yaml(config_file(Path(path)))
     return load_grid(path, overrides) if is_grid else load_config(path, overrides)

@@ -145,7 +145,18 @@ def run_grid(
     FailedRunsError
         Some runs could not be made; all others are.
     RefusedRunsError
-        It is both errors: all that could not be made failed of an `InputError`, and none was made.
+        It is both errors: no experiment could be made, each of an `InputError`.
+
+    Examples
+    --------
+    What is in the way is told first:
+
+    >>> from lsplus_tf.config import load_grid
+    >>> try:
+    ...     run_grid(load_grid("ols_paper"), "out")
+    ... except InputError as error:
+    ...     print(str(error).partition(",")[0])
+    radimagenet: expected a folder with RadiologyAI_train.csv
     """
     out = check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
