@@ -194,11 +194,11 @@ def look(weights: Weights) -> str:
     """
     if weights.url is None or weights.is_there:
         check(weights)
-        return f"{weights}: {weights.path}, {_mib(weights.path.stat().st_size)}."
+        return f"The {weights} are there: {weights.path}, {_mib(weights.path.stat().st_size)}."
     size = _ask(weights.url, weights)
     told = "size not told" if size is None else _mib(size)
     return (
-        f"{weights}: not there yet; they are downloaded from {weights.url} ({told}, the host "
+        f"The {weights} are not there yet, and are downloaded from {weights.url} ({told}; the host "
         f"answers) to {weights.path}."
     )
 
@@ -232,7 +232,7 @@ def get(weights: Weights, on_download: Callable[[str], None] = lambda _: None) -
                     on_download(f"Downloading the {weights} from {url}{told}")
                     _download(url, weights, size)
         except (OSError, http.client.HTTPException) as error:
-            raise _not_to_be_had(weights, one_line(error, _LONGEST)) from error
+            raise _not_to_be_had(weights, error) from error
     check(weights)
     return weights.path
 
@@ -269,8 +269,8 @@ def check_kind(path: Path) -> None:
     """Raise `InputError` unless a file of one's own is there, of a kind that can be read here."""
     if not path.is_file():
         raise MissingDataError(
-            f"backbone.weights: no such file {path} (looked for at {path.absolute()}); name a file "
-            f"that is there with --set backbone.weights=FILE, or {_SCRATCH}"
+            f"backbone.weights: no such file {path.absolute()}; name one that is there with --set "
+            f"backbone.weights=FILE, or {_SCRATCH}"
         )
     if path.suffix not in SUFFIXES:
         raise InputError(
@@ -351,7 +351,7 @@ def _ask(url: str, weights: Weights) -> int | None:
     except queue.Empty:
         answer = TimeoutError(f"no answer within {_PATIENCE:g} seconds")
     if isinstance(answer, Exception):
-        raise _not_to_be_had(weights, one_line(answer, _LONGEST)) from answer
+        raise _not_to_be_had(weights, answer) from answer
     return answer
 
 
@@ -379,10 +379,12 @@ def _download(url: str, weights: Weights, size: int | None) -> None:
             raise ConnectionError(f"what came is damaged: {damage}")
 
 
-def _not_to_be_had(weights: Weights, why: str) -> MissingDataError:
+def _not_to_be_had(weights: Weights, error: Exception) -> MissingDataError:
+    inner = getattr(error, "reason", None)  # of urllib's, which has a word around it
+    why = one_line(inner if isinstance(inner, Exception) else error, _LONGEST)
     return MissingDataError(
         f"backbone.weights: the {weights} are not there, expected at {weights.path}, and "
-        f" cannot be had from {weights.url} ({why}); download that file elsewhere and put it "
+        f"cannot be had from {weights.url} ({why}); download that file elsewhere and put it "
         f"there or name it with --set backbone.weights=FILE, or {_SCRATCH}"
     )
 

@@ -11,9 +11,9 @@ import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
+from lsplus_tf import pretrained
 from lsplus_tf.backbones.resnet import resnet34, resnet34_preact
 from lsplus_tf.backbones.small_cnn import small_residual_cnn
-from lsplus_tf import pretrained
 from lsplus_tf.backbones.weights import load_published, load_weights
 from lsplus_tf.errors import check_choice
 
@@ -84,9 +84,9 @@ def build_classifier(
     num_classes : int
         K >= 2.
     weights : str or Path, optional
-        None (random, drawn from the global seed), "imagenet" (downloaded to Keras's cache, if they
-        are not there), or the path of a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take three channels: grey
-        images are repeated.
+        None (random, drawn from the global seed), "imagenet" (in Keras's cache, or downloaded to
+        it), or the path of a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take
+        three channels: grey images are repeated.
     width : float
         Multiplier of the channel counts (MobileNetV2's alpha).
     head : sequence of int

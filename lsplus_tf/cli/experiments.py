@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
-from lsplus_tf.cli.forecast import show_forecast
+from lsplus_tf.cli.forecast import refuse, show_forecast
 from lsplus_tf.cli.options import DataDir, names
 from lsplus_tf.errors import FailedRunsError, InputError, check_count, counted
 
@@ -138,7 +138,8 @@ def reproduce(
     experiment, folder = _read(config, data_dir, out, overrides)
     engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
     if dry_run:
-        show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
+        selected = names(methods), _numbers(seeds), part
+        refuse([show_forecast(experiment, folder, *selected, workers or 1)])
         return
     from lsplus_tf import files
     from lsplus_tf.training.several_hosts import hosts
@@ -179,7 +180,8 @@ def train(
     experiment, folder = _read(config, data_dir, out, overrides)
     engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
     if dry_run:
-        show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
+        selected = names(methods), _numbers(seeds), part
+        refuse([show_forecast(experiment, folder, *selected, workers or 1)])
         return
     _train(experiment, folder, methods, seeds, part, engine, retries)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ def show_forecast(
     seeds: Collection[int] | None,
     shard: Shard | None,
     at_once: int,
-) -> None:
+) -> Forecast:
     """Print what the runs of an experiment will take, beside what there is."""
     from lsplus_tf.cli.progress import describe_data
     from lsplus_tf.datasets.image_files import ImageFiles
@@ -51,6 +51,8 @@ def show_forecast(
         f"{found.validation_steps:,} steps of validation after every epoch."
     )
     say(f"{experiment.backbone.name}: {found.parameters:,} parameters.")
+    if found.weights is not None:
+        say(found.weights)
     gpus = forecasting.free_gpu_memory()
     host = [*found.host] if gpus else [*found.host, *found.device]
     free = forecasting.free_memory()
@@ -65,6 +67,14 @@ def show_forecast(
         folder = forecasting.cache_folder(experiment)
         console.print(_sizes(f"Disk, {folder}", [cache], 1, [forecasting.free_disk(folder)]))
     say("Estimates; nothing was trained or written.")
+    return found
+
+
+def refuse(forecasts: Iterable[Forecast]) -> None:
+    """Raise what the first of some runs would fail of, after all of it has been shown."""
+    for found in forecasts:
+        if found.refusal is not None:
+            raise found.refusal
 
 
 def _runs(found: Forecast) -> Table:

@@ -97,9 +97,7 @@ def read_data(
     # TFDS reads with TensorFlow; hosts meet before they read, which may take one of them long.
     if experiment.dataset.name.startswith(TFDS_PREFIX) or hosts().count > 1:
         import_tensorflow(experiment.backbone, experiment.dataset.image_size)
-    return load_dataset(
-        **dict(experiment.dataset), decode=decode, before_decoding=before_decoding
-    )
+    return load_dataset(**dict(experiment.dataset), decode=decode, before_decoding=before_decoding)
 
 
 def _get_weights(
