@@ -254,7 +254,7 @@ def check(weights: Weights) -> None:
         layers = _layer_names(path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"backbone.weights: {path} cannot be read ({_why(error)}); name a whole file, or "
+            f"backbone.weights: {path} cannot be read: {_why(error)}; name a whole file, or "
             f"{_SCRATCH}"
         ) from error
     wanted = _LAST_LAYER[weights.network]
