@@ -186,6 +186,10 @@ def find(
 def look(weights: Weights) -> str:
     """What a run will find, in a sentence; nothing is written, and no more than a header is asked.
 
+    Parameters
+    ----------
+    weights : Weights
+
     Raises
     ------
     InputError
@@ -193,7 +197,7 @@ def look(weights: Weights) -> str:
         had.
     """
     if weights.url is None or weights.is_there:
-        check(weights)
+        _check(weights)
         return f"The {weights} are there: {weights.path}, {_mib(weights.path.stat().st_size)}."
     size = _ask(weights.url, weights)
     told = "size not told" if size is None else _mib(size)
@@ -233,40 +237,17 @@ def get(weights: Weights, on_download: Callable[[str], None] = lambda _: None) -
                     _download(url, weights, size)
         except (OSError, http.client.HTTPException) as error:
             raise _not_to_be_had(weights, error) from error
-    check(weights)
+    _check(weights)
     return weights.path
 
 
-def check(weights: Weights) -> None:
-    """Check a file as far as can be told without the network; see `get` for what is raised."""
-    path = weights.path
-    if weights.published and weights.is_there:
-        damage = _damage(path, weights.md5)
-        if damage is not None:
-            raise InputError(
-                f"backbone.weights: {path} is not the file of {weights} that was "
-                f"published ({damage}); move it away, and put the whole file there"
-                + (f", or have it downloaded again from {weights.url}" if weights.url else "")
-            )
-        return
-    check_kind(path)
-    try:
-        layers = _layer_names(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"backbone.weights: {path} cannot be read: {_why(error)}; name a whole file, or "
-            f"{_SCRATCH}"
-        ) from error
-    wanted = _LAST_LAYER[weights.network]
-    if layers is not None and wanted not in layers:
-        raise InputError(
-            f"backbone.weights: {path} is not of {weights.network}, it has no layer {wanted}; name "
-            f"another file, or {_SCRATCH}"
-        )
-
-
 def check_kind(path: Path) -> None:
-    """Raise `InputError` unless a file of one's own is there, of a kind that can be read here."""
+    """Raise `InputError` unless a file of one's own is there, of a kind that can be read here.
+
+    Parameters
+    ----------
+    path : Path
+    """
     if not path.is_file():
         raise MissingDataError(
             f"backbone.weights: no such file {path.absolute()}; name one that is there with --set "
@@ -390,6 +371,34 @@ def _not_to_be_had(weights: Weights, error: Exception) -> MissingDataError:
 
 
 # --- what is in a file ----------------------------------------------------------------------------
+
+
+def _check(weights: Weights) -> None:
+    """Check a file as far as can be told without the network; see `get` for what is raised."""
+    path = weights.path
+    if weights.published and weights.is_there:
+        damage = _damage(path, weights.md5)
+        if damage is not None:
+            raise InputError(
+                f"backbone.weights: {path} is not the file of {weights} that was "
+                f"published ({damage}); move it away, and put the whole file there"
+                + (f", or have it downloaded again from {weights.url}" if weights.url else "")
+            )
+        return
+    check_kind(path)
+    try:
+        layers = _layer_names(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"backbone.weights: {path} cannot be read: {_why(error)}; name a whole file, or "
+            f"{_SCRATCH}"
+        ) from error
+    wanted = _LAST_LAYER[weights.network]
+    if layers is not None and wanted not in layers:
+        raise InputError(
+            f"backbone.weights: {path} is not of {weights.network}, it has no layer {wanted}; name "
+            f"another file, or {_SCRATCH}"
+        )
 
 
 def _damage(path: Path, md5: str | None) -> str | None:

@@ -112,11 +112,12 @@ def _get_weights(
     if weights is None:
         return
     pretrained.get(weights, observer.weights_downloaded)
-    if build and None not in image_shape:
-        import_tensorflow(backbone, image_shape[0])
+    known = [size for size in image_shape if size is not None]
+    if build and len(known) == len(image_shape):
+        import_tensorflow(backbone, known[0])
         from lsplus_tf.backbones import build_classifier
 
-        build_classifier(image_shape=image_shape, num_classes=2, **backbone.model_dump())
+        build_classifier(image_shape=known, num_classes=2, **backbone.model_dump())
 
 
 def make_run(
