@@ -108,6 +108,9 @@ class Recorder:
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         self.missing, self.finished, self.epochs = missing, finished, epochs
 
+    def weights_downloaded(self, what: str) -> None:
+        self.downloaded = what
+
     def data_loaded(self, dataset: ImageDataset) -> None:
         self.dataset = dataset
 

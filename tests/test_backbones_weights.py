@@ -7,6 +7,7 @@ were computed with these numbers by other code: for the standard ResNet-34 by Py
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import zlib
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from keras import applications
 
+from lsplus_tf import pretrained
 from lsplus_tf.backbones import build_classifier, load_weights
 from lsplus_tf.backbones.weights import Layers
 from lsplus_tf.errors import InputError
@@ -182,19 +184,93 @@ def test_the_standard_network_computes_what_pytorch_does(tmp_path):
     )
 
 
-def test_weights_that_keras_downloads_for_the_preactivation_network(tmp_path, monkeypatch):
-    layers = all_drawn(image_classifiers())
-    path, asked = write_keras_2(tmp_path / "no_top.h5", layers), []
+def published(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path, layers: Layers) -> None:
+    """Put weights into the cache as those that are published for a network."""
+    monkeypatch.setenv("KERAS_HOME", str(cache))
+    found = pretrained.find(name, "imagenet", 1.0, (32, 32))
+    found.path.parent.mkdir(parents=True)
+    write_keras_2(found.path, layers)
+    if name in pretrained._PUBLISHED:
+        md5 = hashlib.md5(found.path.read_bytes()).hexdigest()
+        monkeypatch.setitem(pretrained._PUBLISHED, name, (found.url, md5))
 
-    def get_file(*arguments: Any, **options: Any) -> str:
-        asked.append((*arguments, options["file_hash"]))
-        return str(path)
 
-    monkeypatch.setattr(keras.utils, "get_file", get_file)
-    assert_same(arrays_of(backbone("resnet34_preact", weights="imagenet", scaling="raw")), layers)
-    name = "resnet34_imagenet_1000_no_top.h5"
+def test_published_weights_of_the_preactivation_network(tmp_path, monkeypatch):
     release = "https://github.com/qubvel/classification_models/releases/download/0.0.1/"
-    assert asked == [(name, release + name, "8caaa0ad39d927cb8ba5385bf945d582")]
+    found = pretrained.find("resnet34_preact", "imagenet")
+    assert found.url == f"{release}resnet34_imagenet_1000_no_top.h5"
+    assert found.md5 == "8caaa0ad39d927cb8ba5385bf945d582"
+    layers = all_drawn(image_classifiers())
+    published("resnet34_preact", monkeypatch, tmp_path, layers)
+    assert_same(arrays_of(backbone("resnet34_preact", weights="imagenet", scaling="raw")), layers)
+
+
+# --- Keras's own ----------------------------------------------------------------------------------
+
+
+class Asked(Exception):  # noqa: N818  no error: it ends what Keras was about to do
+    """What Keras would download: address, hash, and where to."""
+
+
+@pytest.mark.filterwarnings("ignore:`input_shape` is undefined or non-square")
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("resnet50", 40, {}),
+        ("vgg19", 40, {}),
+        ("mobilenet_v2", 96, {"width": 0.35}),
+        ("mobilenet_v2", 128, {"width": 0.5}),
+        ("mobilenet_v2", 160, {"width": 0.75}),
+        ("mobilenet_v2", 192, {"width": 1.3}),
+        ("mobilenet_v2", 224, {"width": 1.4}),
+        ("mobilenet_v2", 40, {}),  # of a size that it has no weights for
+    ],
+)
+def test_what_keras_would_download(tmp_path, monkeypatch, name, size, options):
+    """From where, with which MD5, and to which path, as Keras itself has it."""
+    from keras.src.utils import file_utils
+
+    def ask(origin: str, target: str, *_: Any) -> None:
+        raise Asked(origin, Path(target))
+
+    get_file, hashes = file_utils.get_file, []
+
+    def spied(*arguments: Any, **given: Any) -> str:
+        hashes.append(given.get("file_hash"))
+        return get_file(*arguments, **given)
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(file_utils, "get_file", spied)
+    monkeypatch.setattr(file_utils, "urlretrieve", ask)
+    builder = {
+        "resnet50": applications.ResNet50,
+        "vgg19": applications.VGG19,
+        "mobilenet_v2": applications.MobileNetV2,
+    }[name]
+    alpha = {"alpha": options["width"]} if options else {}
+    with pytest.raises(Asked) as asked:
+        builder(include_top=False, input_shape=(size, size, 3), **alpha)
+    found = pretrained.find(name, "imagenet", image_shape=(size, size), **options)
+    assert (found.url, found.path) == asked.value.args
+    assert [found.md5] == hashes
+
+
+@pytest.mark.parametrize("name", ["vgg19", "mobilenet_v2"])
+def test_weights_in_kerass_cache(tmp_path, monkeypatch, name):
+    """Keras's loader goes by the order of layers: the names in its files may be others."""
+    shapes = {
+        layer: {weight: array.shape for weight, array in arrays.items()}
+        for layer, arrays in arrays_of(backbone(name)).items()
+    }
+    layers = all_drawn(shapes)
+    published(name, monkeypatch, tmp_path, {f"old_{n}": arrays for n, arrays in layers.items()})
+    assert_same(arrays_of(backbone(name, weights="imagenet")), layers)
+    # A file with fewer layers than the network has.
+    monkeypatch.undo()
+    published(name, monkeypatch, tmp_path / "short", dict([*layers.items()][:-1]))
+    with pytest.raises(InputError, match=r"^backbone\.weights: .* does not fit the backbone: "):
+        backbone(name, weights="imagenet")
 
 
 # --- files of Keras 2 -----------------------------------------------------------------------------
@@ -297,9 +373,11 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path):
 def test_weights_of_another_network(tmp_path):
     layers = arrays_of(applications.VGG19(include_top=False, weights=None))
     path = write_keras_2(tmp_path / "vgg19.h5", layers)
+    with pytest.raises(InputError, match=r"is not of resnet50, it has no layer conv5_block3_3_con"):
+        backbone("resnet50", weights=path)
     message = r"conv1_conv is not in the file; .*; and \d+ more"
     with pytest.raises(InputError, match=message):
-        backbone("resnet50", weights=path)
+        load_weights(backbone("resnet50"), path)
 
 
 def test_weights_of_keras_3_that_do_not_fit(tmp_path):

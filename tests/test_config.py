@@ -339,8 +339,9 @@ def test_a_missing_file(tmp_path):
 def test_the_options_of_a_data_set_are_declared_once():
     """`load_dataset(**dict(experiment.dataset))` is how the two meet."""
     parameters = dict(inspect.signature(load_dataset).parameters)
-    # `decode` is no setting: a dry run asks for the list alone.
+    # These are no settings: a dry run asks for the list alone, and a training is told of the shape.
     assert parameters.pop("decode").default is True
+    assert parameters.pop("before_decoding").default is None
     assert list(parameters) == list(Dataset.model_fields)
     text = " ".join(inspect.getdoc(load_dataset).split())
     for name, field in Dataset.model_fields.items():

@@ -33,7 +33,7 @@ FLOORS = (
     {"datasets"},
     {"callbacks"},
     {"backbones", "losses"},
-    {"config", "geodesic", "page", "priors"},
+    {"config", "geodesic", "page", "pretrained", "priors"},
     {"csv_files", "npz_files", "tables"},
     {"files"},
     {"conventions", "errors", "version"},

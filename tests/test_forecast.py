@@ -10,8 +10,9 @@ import pytest
 from helpers import experiment_with
 from PIL import Image
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import Run, Shard
+from lsplus_tf.backbones import build_classifier
+from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.experiments import Run, Shard, forecasting
 from lsplus_tf.experiments.folder import read_experiment
 from lsplus_tf.experiments.forecasting import STATES, forecast, image_cache
 from lsplus_tf.training import run_folder
@@ -61,8 +62,6 @@ def test_sizes_are_those_of_a_run(reproduced, tmp_path):
 
 def test_activations_are_the_outputs_of_all_layers(tmp_path):
     """And their gradients: half as large in half the precision, but for the logits."""
-    from lsplus_tf.backbones import build_classifier
-
     model = build_classifier("small_residual_cnn", (8, 8, 1), 10, width=0.5)
     backbone = model.get_layer("backbone")
     layers = [layer for layer in model.layers if layer is not backbone] + backbone.layers
@@ -120,6 +119,71 @@ def test_weights_need_not_be_there(tmp_path):
     )
     found = forecast(experiment, tmp_path, ["hard_labels"], [0])
     assert found.parameters == 410_208 + 1280 * 10 + 10  # docs/networks.md, and the logits
+    assert isinstance(found.refusal, MissingDataError)
+    assert found.weights.startswith("The weights of mobilenet_v2 are not there and cannot be had: ")
+
+
+def test_weights_of_another_width_are_told(tmp_path):
+    path = tmp_path / "mine.weights.h5"
+    model = build_classifier("small_residual_cnn", (8, 8, 3), 10, width=0.1)
+    model.get_layer("backbone").save_weights(path)
+    for width, refused in ((0.1, False), (0.2, True)):
+        experiment = experiment_with(f"backbone={{width: {width}, weights: {path}}}")
+        found = forecast(experiment, tmp_path / "out", ["hard_labels"], [0])
+        assert (found.refusal is not None) == refused
+    assert "does not fit the backbone: stage1_" in str(found.refusal)
+    assert found.weights == f"The weights of small_residual_cnn cannot be used: {path}."
+
+
+def test_finished_runs_need_no_weights(reproduced, tmp_path, monkeypatch):
+    experiment = read_experiment(reproduced.folder)
+    weights = {"weights": "nowhere.h5"}
+    changed = experiment.model_copy(
+        update={"backbone": experiment.backbone.model_copy(update=weights)}
+    )
+    monkeypatch.setattr(forecasting, "check_folder", lambda *_: None)
+    found = forecast(changed, reproduced.folder)
+    assert (found.missing, found.weights, found.refusal) == ([], None, None)
+
+
+def test_the_dry_run_ends_with_what_a_run_would_fail_of(call, tmp_path, monkeypatch):
+    """After all else that it shows, and nothing is written: neither the folder nor the cache."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+
+    def size(url: str) -> int:
+        if "_0.35_" in url:
+            raise OSError("no network")
+        return 2**20
+
+    monkeypatch.setattr("lsplus_tf.pretrained._size", size)
+
+    def dry_run(command: str, backbone: str) -> tuple[int, str, str]:
+        code, stdout, stderr = call(
+            command,
+            *("digits", "--dry-run", "--out", tmp_path / "out"),
+            *("--set", "dataset.image_size=32", "--set", f"backbone={{{backbone}}}"),
+            columns=120,
+        )
+        lines = stdout.splitlines()
+        assert lines[-1] == "Estimates; nothing was trained or written."
+        (said,) = [line for line in lines if line.startswith("The ")] or [""]
+        assert [path.name for path in tmp_path.iterdir()] == []
+        return code, said, stderr
+
+    code, said, stderr = dry_run("train", "name: mobilenet_v2, width: 1.0, weights: imagenet")
+    assert (code, stderr) == (0, "")
+    assert said.startswith("The ImageNet weights of mobilenet_v2 are not there yet, and are downl")
+    assert "_1.0_224_no_top.h5 (1.0 MiB; the host answers) to " in said
+    code, said, stderr = dry_run("reproduce", "name: mobilenet_v2, width: 0.35, weights: imagenet")
+    assert code == 2
+    assert said.startswith("The ImageNet weights of mobilenet_v2 are not there and cannot be had: ")
+    assert stderr.startswith("error: backbone.weights: the ImageNet weights of mobilenet_v2 are")
+    assert "(no network); download that file elsewhere and put it there or name it wi" in stderr
+    code, said, stderr = dry_run("train", "weights: nowhere.h5")
+    assert code == 2
+    assert stderr.startswith("error: backbone.weights: no such file ")
+    code, said, stderr = dry_run("train", "weights: null")
+    assert (code, said, stderr) == (0, "", "")
 
 
 def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):

@@ -12,7 +12,7 @@ from helpers import CONFIGS, made_up_runs
 from lsplus_tf.config import Grid, load_config, load_grid, read_config
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Shard, run_grid
-from lsplus_tf.experiments.grid import check_parts, plan_grid
+from lsplus_tf.experiments.grid import plan_grid
 from lsplus_tf.page import Page, Picture
 from lsplus_tf.paper import printed
 
@@ -186,10 +186,11 @@ def test_all_missing_data_are_told_at_once(tmp_path: Path):
         assert str(raised.value).count(f"{dataset}: expected a folder") == 1
     assert not (tmp_path / "out").exists()
     changes = [f"grid.{key}.dataset.name=digits" for key in grid.experiments if "mhist" in key]
-    rest = load_grid("ls_plus_paper", [f"dataset.data_dir={tmp_path}", *changes])
+    changes += [f"dataset.data_dir={tmp_path}", "backbone.name=small_residual_cnn"]
+    rest = load_grid("ls_plus_paper", [*changes, "backbone.weights=null"])
     hint = "to make the others alone, add --only mhist_resnet34,mhist_resnet50"
     with pytest.raises(MissingDataError, match=hint):
-        check_parts(plan_grid(rest, tmp_path))
+        run_grid(rest, tmp_path / "out")
 
 
 # --- making and reporting -------------------------------------------------------------------------

@@ -15,6 +15,7 @@ STEPS = (
     ("import lsplus_tf.geodesic", SLOW),
     ("import lsplus_tf.metrics", {*SLOW, "matplotlib", "seaborn"}),
     ("import lsplus_tf.calibrators", SLOW),
+    ("import lsplus_tf.pretrained", SLOW),
     ("import lsplus_tf.plots", SLOW),
 )
 

@@ -11,10 +11,11 @@ import keras
 from keras import layers
 from keras.applications import imagenet_utils
 
+from lsplus_tf import pretrained
 from lsplus_tf.backbones.resnet import resnet34, resnet34_preact
 from lsplus_tf.backbones.small_cnn import small_residual_cnn
-from lsplus_tf.backbones.weights import download_imagenet, load_weights
-from lsplus_tf.errors import InputError, check_choice, one_line
+from lsplus_tf.backbones.weights import load_published, load_weights
+from lsplus_tf.errors import check_choice
 
 BackboneName = Literal[
     "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
@@ -83,9 +84,9 @@ def build_classifier(
     num_classes : int
         K >= 2.
     weights : str or Path, optional
-        None (random, drawn from the global seed), "imagenet" (downloaded by Keras), or the path of
-        a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take three channels: grey
-        images are repeated.
+        None (random, drawn from the global seed), "imagenet" (in Keras's cache, or downloaded to
+        it), or the path of a file, see `lsplus_tf.backbones.load_weights`. Pretrained weights take
+        three channels: grey images are repeated.
     width : float
         Multiplier of the channel counts (MobileNetV2's alpha).
     head : sequence of int
@@ -109,20 +110,11 @@ def build_classifier(
     >>> model.output_shape, model.layers[-1].compute_dtype
     ((None, 10), 'float32')
     """
-    height, width_pixels, channels = image_shape
-    if name != "small_residual_cnn" and min(height, width_pixels) < 32:
-        raise InputError(
-            f"dataset.image_size: {name} needs images of at least 32x32 pixels, "
-            f"received {height}x{width_pixels}"
-        )
+    pretrained.check_input(name, image_shape, weights, scaling)
     inputs = keras.Input(tuple(image_shape), name="pixels")
     x = inputs
-    if weights is not None and channels == 1:
+    if weights is not None and image_shape[2] == 1:
         x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
-    if scaling in ("caffe", "torch") and x.shape[-1] != 3:
-        raise InputError(
-            f"backbone.scaling: {scaling!r} needs three channels; set dataset.channels: 3"
-        )
     x = PixelScaling(scaling, name="pixel_scaling")(x)
     backbone = _backbone(name, x.shape[1:], weights, width)
     if batch_norm_momentum is not None:
@@ -146,32 +138,25 @@ def _backbone(
         "resnet34": resnet34,
         "resnet34_preact": resnet34_preact,
     }
-    imagenet = weights == "imagenet"
-    try:
-        if name in ours:
-            inputs = keras.Input(tuple(shape))
-            model = keras.Model(inputs, ours[name](inputs), name="backbone")
-            file = download_imagenet(name) if imagenet else weights
-        else:
-            builder, options = {
-                "mobilenet_v2": (keras.applications.MobileNetV2, {"alpha": width}),
-                "resnet50": (keras.applications.ResNet50, {}),
-                "vgg19": (keras.applications.VGG19, {}),
-            }[name]
-            model = builder(
-                include_top=False,
-                weights="imagenet" if imagenet else None,
-                input_shape=tuple(shape),
-                name="backbone",
-                **options,
-            )
-            file = None if imagenet else weights
-    except Exception as error:  # what Keras raises where a download fails
-        if not imagenet:
-            raise
-        raise InputError(
-            f"backbone.weights: the ImageNet weights of {name} could not be had: {one_line(error)}"
-        ) from error
-    if file is not None:
-        load_weights(model, Path(file))
+    found = pretrained.find(name, weights, width, shape)
+    file = None if found is None else pretrained.get(found)
+    if name in ours:
+        inputs = keras.Input(tuple(shape))
+        model = keras.Model(inputs, ours[name](inputs), name="backbone")
+    else:
+        builder, options = {
+            "mobilenet_v2": (keras.applications.MobileNetV2, {"alpha": width}),
+            "resnet50": (keras.applications.ResNet50, {}),
+            "vgg19": (keras.applications.VGG19, {}),
+        }[name]
+        model = builder(
+            include_top=False,
+            weights=None,
+            input_shape=tuple(shape),
+            name="backbone",
+            **options,
+        )
+    if found is not None and file is not None:
+        by_keras = found.published and name not in ours
+        (load_published if by_keras else load_weights)(model, file)
     return model

@@ -18,28 +18,14 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.pretrained import check_kind
 
 # The arrays of a file: by layer, then by weight.
 Layers = dict[str, dict[str, NDArray[np.generic]]]
 
 _LONGEST = 300  # characters of an error
 _SHOWN = 5
-_PUBLISHED = {
-    # Converted from MXNet by the authors of image-classifiers; for pixels 0..255.
-    "resnet34_preact": (
-        "https://github.com/qubvel/classification_models/releases/download/0.0.1/"
-        "resnet34_imagenet_1000_no_top.h5",
-        "8caaa0ad39d927cb8ba5385bf945d582",
-    ),
-}
-
-
-def download_imagenet(name: str) -> Path:
-    """The file of published ImageNet weights for a network that Keras has none for."""
-    url, md5 = _PUBLISHED[name]
-    file = url.rpartition("/")[2]
-    return Path(keras.utils.get_file(file, url, cache_subdir="models", file_hash=md5))
 
 
 def load_weights(backbone: keras.Model, path: Path) -> None:
@@ -73,8 +59,7 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
     ...     model.get_layer("backbone").save_weights(path)
     ...     load_weights(model.get_layer("backbone"), path)
     """
-    if not path.is_file():
-        raise MissingDataError(f"backbone.weights: no such file {path}")
+    check_kind(path)
     if path.name.endswith(".weights.h5") and not _is_of_keras_2(path):
         _load_keras_3(backbone, path)
         return
@@ -84,11 +69,6 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
         ".hdf5": _read_keras_2,
         ".safetensors": _read_safetensors,
     }
-    if path.suffix not in readers:
-        raise InputError(
-            f"backbone.weights: expected a .weights.h5 file or one of {', '.join(readers)}, "
-            f"received {path}"
-        )
     try:
         found = readers[path.suffix](path)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
@@ -96,6 +76,14 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
             f"backbone.weights: {path} cannot be read: {one_line(error, _LONGEST)}"
         ) from error
     _assign(backbone, found, path)
+
+
+def load_published(backbone: keras.Model, path: Path) -> None:
+    """Load a file that Keras published for one of its own networks, as Keras does."""
+    try:
+        backbone.load_weights(path)  # layer by layer, in the network's order
+    except (OSError, ValueError, KeyError) as error:
+        raise _misfit(path, [one_line(error, _LONGEST)]) from error
 
 
 def _assign(backbone: keras.Model, found: Layers, path: Path) -> None:
@@ -246,14 +234,9 @@ _OF_PYTORCH = {
 
 
 def _read_safetensors(path: Path) -> Layers:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-    except ImportError as error:
-        raise InputError(
-            "backbone.weights: a .safetensors file needs the package safetensors: "
-            "pip install 'lsplus_tf[safetensors]'"
-        ) from error
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
     try:
         tensors = load_file(path)
     except SafetensorError as error:

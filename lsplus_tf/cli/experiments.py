@@ -265,14 +265,14 @@ class _Job:
     narrowed: tuple[list[str] | None, list[int] | None]  # methods and seeds of the report
 
     def forecast(self, at_once: int) -> None:
-        from lsplus_tf.cli.forecast import show_forecast, show_grid_forecast
+        from lsplus_tf.cli.forecast import refuse, show_forecast, show_grid_forecast
         from lsplus_tf.config import Experiment
 
         some = (self.methods, self.seeds, self.shard, at_once)
         if isinstance(self.config, Experiment):
-            show_forecast(self.config, self.folder, *some)
+            refuse([show_forecast(self.config, self.folder, *some)])
         else:
-            show_grid_forecast(self.config, self.folder, self.only, *some)
+            refuse(show_grid_forecast(self.config, self.folder, self.only, *some))
 
     def train(self, engine: Engine | None, retries: int | None) -> None:
         from lsplus_tf.cli.progress import TerminalProgress

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ def show_forecast(
     seeds: Collection[int] | None,
     shard: Shard | None,
     at_once: int,
-) -> None:
+) -> Forecast:
     """Print what the runs of an experiment will take, beside what there is."""
     from lsplus_tf.cli.progress import describe_data
     from lsplus_tf.datasets.image_files import ImageFiles
@@ -51,6 +51,8 @@ def show_forecast(
         f"{found.validation_steps:,} steps of validation after every epoch."
     )
     say(f"{experiment.backbone.name}: {found.parameters:,} parameters.")
+    if found.weights is not None:
+        say(found.weights)
     gpus = forecasting.free_gpu_memory()
     host = [*found.host] if gpus else [*found.host, *found.device]
     free = forecasting.free_memory()
@@ -65,6 +67,14 @@ def show_forecast(
         folder = forecasting.cache_folder(experiment)
         console.print(_sizes(f"Disk, {folder}", [cache], 1, [forecasting.free_disk(folder)]))
     say("Estimates; nothing was trained or written.")
+    return found
+
+
+def refuse(forecasts: Iterable[Forecast]) -> None:
+    """Raise what the first of some runs would fail of, after all of it has been shown."""
+    for found in forecasts:
+        if found.refusal is not None:
+            raise found.refusal
 
 
 def show_grid_forecast(
@@ -75,45 +85,46 @@ def show_grid_forecast(
     seeds: Collection[int] | None,
     shard: Shard | None,
     at_once: int,
-) -> None:
+) -> list[Forecast]:
     """Print what the experiments of a grid will take, a line each, and all together."""
     from lsplus_tf.experiments import forecasting
-    from lsplus_tf.experiments.grid import check_grid, check_parts, plan_grid
+    from lsplus_tf.experiments.grid import Part, check_grid, for_each, plan_grid
 
     check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
-    check_parts(parts)
     console = terminal()
-    table = Table(caption="Memory of one process, at most.", caption_justify="left")
-    for heading in ("experiment", "runs to make", "steps", "memory", "disk"):
-        table.add_column(heading, justify="left" if heading == "experiment" else "right")
-    made = planned = steps = disk = 0
-    for part in parts:
+
+    def reckon(part: Part) -> Forecast:
         with console.status(f"{part.key} ..."):
-            found = forecasting.forecast(
+            return forecasting.forecast(
                 part.experiment, part.folder, part.methods, part.seeds, part.shard, at_once
             )
-        needed = sum(size.bytes for size in found.disk)
+
+    forecasts = for_each(parts, reckon)
+    table = Table(caption="Memory: of one process, at most.", caption_justify="left")
+    for heading in ("experiment", "runs to make", "steps", "memory", "disk"):
+        table.add_column(heading, justify="left" if heading == "experiment" else "right")
+    disk = [sum(size.bytes for size in found.disk) for found in forecasts]
+    for part, found, needed in zip(parts, forecasts, disk, strict=True):
         memory = sum(size.bytes for size in [*found.host, *found.device])
-        table.add_row(
-            part.key,
-            f"{len(found.missing)} of {len(found.runs)}",
-            f"{found.steps:,}",
-            _readable(memory),
-            _readable(needed),
-        )
-        made, planned = made + len(found.missing), planned + len(found.runs)
-        steps, disk = steps + found.steps, disk + needed
+        runs = f"{len(found.missing)} of {len(found.runs)}"
+        table.add_row(part.key, runs, f"{found.steps:,}", _readable(memory), _readable(needed))
     table.add_section()
-    table.add_row("all", f"{made} of {planned}", f"{steps:,}", "", _readable(disk))
+    left, planned = (
+        sum(len(getattr(found, what)) for found in forecasts) for what in ("missing", "runs")
+    )
+    steps = sum(found.steps for found in forecasts)
+    table.add_row("all", f"{left} of {planned}", f"{steps:,}", "", _readable(sum(disk)))
     table.add_row("free", "", "", "", _readable(forecasting.free_disk(out)))
     console.print(table)
+    for said in dict.fromkeys(found.weights for found in forecasts if found.weights):
+        console.print(said, highlight=False, markup=False, soft_wrap=True)
     console.print(
-        "--only NAME --dry-run tells of one experiment all that is reckoned. Estimates; nothing "
-        "was trained or written.",
+        "--only NAME tells of one experiment. Estimates; nothing was trained or written.",
         highlight=False,
         soft_wrap=True,
     )
+    return forecasts
 
 
 def _runs(found: Forecast) -> Table:

@@ -88,6 +88,9 @@ class TerminalProgress(Observer):
         self._progress.update(self._task, visible=bool(missing))
         self._show()
 
+    def weights_downloaded(self, what: str) -> None:
+        self._console.print(what, highlight=False, markup=False, soft_wrap=True)
+
     def data_loaded(self, dataset: ImageDataset) -> None:
         self._console.print(describe_data(dataset), highlight=False, markup=False, soft_wrap=True)
 

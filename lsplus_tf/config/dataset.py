@@ -331,3 +331,8 @@ class Dataset(Settings):
             # It would change the classes' prior.
             raise ValueError("samples_per_class: expected none for 'phantom'; set phantom.train")
         return self
+
+    @property
+    def image_shape(self) -> tuple[int | None, int | None, int | None]:
+        """Height, width and channels of the images, None for what they say themselves."""
+        return self.image_size, self.image_size, self.channels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,8 @@ from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_clas
 from lsplus_tf.errors import InputError, counted, one_line
 from lsplus_tf.files import expanded
 
+# Told of the images' shape, see `load_dataset`.
+BeforeDecoding = Callable[[tuple[int | None, int | None, int | None]], None]
 _NAMED = 3
 # What is skipped, in words.
 SKIPPED = {
@@ -100,7 +102,13 @@ class FileList:
         )
 
 
-def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> ImageDataset:
+def load_files(
+    files: FileList,
+    settings: Dataset,
+    *,
+    decode: bool = True,
+    before_decoding: BeforeDecoding = lambda shape: None,
+) -> ImageDataset:
     """Check the files' headers, complete the splits, and decode what is to be cached.
 
     Parameters
@@ -109,7 +117,7 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
         N files.
     settings : lsplus_tf.config.Dataset
         How they become arrays and splits.
-    decode : bool
+    decode, before_decoding
         As in `load_dataset`.
 
     Raises
@@ -120,6 +128,7 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
     if not decode:
         settings = settings.model_copy(update={"cache": "none", "drop": ()})
     dicom.check_installed(files.ids.tolist())
+    before_decoding(settings.image_shape)
     files, dropped = drop_defects(files, settings.drop, settings.scaling)
     if "masks" not in settings.drop and (
         masks := masks_beside(files.ids.tolist(), files.labels.tolist())
@@ -139,10 +148,13 @@ def load_files(files: FileList, settings: Dataset, *, decode: bool = True) -> Im
         headers, broken = _read_headers(
             files, sizes_matter=settings.image_size is None, scaling=settings.scaling
         )
+    shape = _decide_shape(files.name, headers, settings)
+    if None in settings.image_shape:
+        before_decoding(shape)
     images = ImageFiles(
         files.root,
         files.ids,
-        _decide_shape(files.name, headers, settings),
+        shape,
         resize=settings.image_size is not None,
         interpolation=settings.interpolation,
         scaling=settings.scaling,

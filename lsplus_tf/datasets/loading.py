@@ -16,7 +16,7 @@ import numpy as np
 from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, TFDS_PREFIX, Dataset, checked
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.catalogue import reject_name
-from lsplus_tf.datasets.file_list import FileList, load_files
+from lsplus_tf.datasets.file_list import BeforeDecoding, FileList, load_files
 from lsplus_tf.datasets.folder import list_folder
 from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.datasets.npz import load_npz
@@ -74,7 +74,9 @@ def _type(annotation: Any) -> str:
 
 
 @with_options
-def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageDataset:
+def load_dataset(
+    name: str, *, decode: bool = True, before_decoding: BeforeDecoding | None = None, **options: Any
+) -> ImageDataset:
     """Load a data set as uint8 images of one shape.
 
     The arguments are the keys of the section `dataset` of a config.
@@ -85,6 +87,9 @@ def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageData
     decode : bool, optional
         False only lists image files: they are decoded when they are asked for, whatever `cache`
         says, `drop` is passed over, and of unreadable ones those are found whose header is needed.
+    before_decoding : callable, optional
+        Called with (height, width, channels) of the images when it is known which there are, None
+        for what only they say; in that case again when it is known.
 
     Returns
     -------
@@ -105,16 +110,20 @@ def load_dataset(name: str, *, decode: bool = True, **options: Any) -> ImageData
     (1077, 360, 360, (8, 8, 1))
     """
     settings = _settings(name, options)
+    tell = before_decoding or (lambda shape: None)
     files = _list_files(settings)
     if files is not None:
-        return load_files(files, settings, decode=decode)
+        return load_files(files, settings, decode=decode, before_decoding=tell)
     load = _array_loader(settings)  # a name that nobody knows is told first
     for option, none in (("cache", "'memory'"), ("drop", "none"), ("scaling", "none")):
         if getattr(settings, option) != Dataset.model_fields[option].default:
             raise InputError(
                 f"{option}: expected {none} for {name!r}, which is no list of image files"
             )
+    tell(settings.image_shape)  # those of TFDS are decoded for the first time
     dataset = load()
+    if None in settings.image_shape:
+        tell(dataset.image_shape)
     return replace(dataset, train=sample_per_class(dataset.train, dataset.class_names, settings))
 
 

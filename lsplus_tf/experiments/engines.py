@@ -58,7 +58,7 @@ class InThisProcess:
 
     @contextmanager
     def begin(self, experiment: config.Experiment, out: Path, observer: Observer) -> Iterator[Pool]:
-        dataset = load_data(experiment)
+        dataset = load_data(experiment, observer=observer)
         observer.data_loaded(dataset)
         import_tensorflow(experiment.backbone, dataset.image_shape[0])
         yield _ThisProcess(experiment, out, dataset, observer)
@@ -123,7 +123,7 @@ class LocalProcesses:
 
     @contextmanager
     def begin(self, experiment: config.Experiment, out: Path, observer: Observer) -> Iterator[Pool]:
-        observer.data_loaded(load_data(experiment, decode=False))
+        observer.data_loaded(load_data(experiment, decode=False, observer=observer))
         with tempfile.TemporaryDirectory() as notices:
             pool = _Processes(describe_job(experiment, out), self._workers, Path(notices))
             try:

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lsplus_tf import config
+from lsplus_tf import config, pretrained
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.image_cache import CACHE_DIR
+from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.engines import ask_gpu_driver
 from lsplus_tf.experiments.folder import check_folder
-from lsplus_tf.experiments.make import load_data
+from lsplus_tf.experiments.make import read_data
 from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs
 from lsplus_tf.files import expanded
 from lsplus_tf.training import run_folder
@@ -71,6 +72,10 @@ class Forecast:
         Room that is needed in the experiment's folder until all is finished.
     at_once : int
         How many runs are made at once, on one machine.
+    weights : str or None
+        Where the pretrained weights are, or come from, in a sentence; None where no run needs any.
+    refusal : InputError or None
+        Why every run that is left would fail, as far as is known now: of its pretrained weights.
     """
 
     dataset: ImageDataset
@@ -83,6 +88,8 @@ class Forecast:
     device: list[Size]
     disk: list[Size]
     at_once: int
+    weights: str | None
+    refusal: InputError | None
 
     @property
     def missing(self) -> list[Planned]:
@@ -104,6 +111,9 @@ def forecast(
 ) -> Forecast:
     """Reckon what `run_experiment` with these arguments would take; nothing is written.
 
+    Weights that are not there, cannot be had or do not fit are no error here: `Forecast.refusal`
+    says so.
+
     Raises
     ------
     InputError
@@ -120,10 +130,11 @@ def forecast(
         )
         for run in runs
     ]
-    dataset = load_data(experiment, decode=False)
+    dataset = read_data(experiment, decode=False)
     protocol = experiment.protocol
-    parameters, state, device = _network(experiment, dataset)
     missing = sum(not each.finished for each in planned)
+    weights, refusal = _weights(experiment.backbone, dataset) if missing else (None, None)
+    parameters, state, device = _network(experiment, dataset)
     at_once = min(at_once, max(missing, 1))
     return Forecast(
         dataset,
@@ -139,7 +150,35 @@ def forecast(
         device,
         _disk(experiment, dataset, state, missing, at_once),
         at_once,
+        weights,
+        refusal,
     )
+
+
+def _weights(
+    backbone: config.Backbone, dataset: ImageDataset
+) -> tuple[str | None, InputError | None]:
+    """What a run will find of its pretrained weights, and why it would fail of them."""
+    pretrained.check_input(backbone.name, dataset.image_shape, backbone.weights, backbone.scaling)
+    weights = pretrained.find(backbone.name, backbone.weights, backbone.width, dataset.image_shape)
+    if weights is None:
+        return None, None
+    try:
+        said = pretrained.look(weights)
+        if weights.is_there:
+            import_tensorflow(backbone, dataset.image_shape[0])
+            from lsplus_tf.backbones import build_classifier
+
+            build_classifier(
+                image_shape=dataset.image_shape,
+                num_classes=dataset.num_classes,
+                **backbone.model_dump(),
+            )
+    except InputError as error:
+        where = f", or from {weights.url}" if weights.url else ""
+        problem = "cannot be used" if weights.is_there else "are not there and cannot be had"
+        return f"The {weights} {problem}: {weights.path}{where}.", error
+    return said, None
 
 
 def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int, int, list[Size]]:

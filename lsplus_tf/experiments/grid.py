@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from lsplus_tf import files
 from lsplus_tf.config import Experiment, Grid, load_grid
@@ -18,6 +19,8 @@ from lsplus_tf.experiments.make import load_data
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, Shard, check_names, plan_runs
 from lsplus_tf.training.several_hosts import hosts
+
+Made = TypeVar("Made")
 
 GRID = "grid.yaml"
 GRID_FOLDER = files.FolderKind(
@@ -119,8 +122,8 @@ def run_grid(
 ) -> None:
     """Train what is missing of every experiment, as `run_experiment` does of one.
 
-    What is in the way of any of them is told before the first is begun: data that are not there,
-    folders that hold something else. An experiment that fails later does not keep the others from
+    What is in the way of any of them is told before the first is begun: data and weights that are
+    not there, folders that hold something else. An experiment that fails later does not keep the others from
     being made.
 
     Parameters
@@ -160,7 +163,20 @@ def run_grid(
     """
     out = check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
-    check_parts(parts)
+    looked_at: list[Experiment] = []
+
+    def look(part: Part) -> None:
+        runs, experiment = part.runs, part.experiment
+        check_folder(experiment, part.folder, runs)
+        seen = any(
+            (experiment.dataset, experiment.backbone) == (other.dataset, other.backbone)
+            for other in looked_at
+        )
+        if not seen and not all(run.folder(part.folder).exists() for run in runs):
+            load_data(experiment, decode=False)
+            looked_at.append(experiment)
+
+    for_each(parts, look)
     if hosts().is_chief:
         _write_grid(grid, out)
     failures: dict[str, Exception] = {}
@@ -187,27 +203,20 @@ def run_grid(
         )
 
 
-def check_parts(parts: Collection[Part]) -> None:
-    """Raise `InputError` for what is in the way of any part, of the data all that are missing."""
-    missing: dict[str, str] = {}
-    checked: list[Experiment] = []
+def for_each(parts: Collection[Part], make: Callable[[Part], Made]) -> list[Made]:
+    """What `make` gives for each part; of all parts together, the data that are missing."""
+    made, missing = [], {}
     for part in parts:
-        runs = part.runs
-        check_folder(part.experiment, part.folder, runs)
-        known = any(part.experiment.dataset == other.dataset for other in checked)
-        if known or all(run.folder(part.folder).exists() for run in runs):
-            continue
         try:
-            load_data(part.experiment, decode=False)
+            made.append(make(part))
         except MissingDataError as error:
             missing[part.key] = str(error)
-        else:
-            checked.append(part.experiment)
     if missing:
         said = "; ".join(dict.fromkeys(missing.values()))
         there = [part.key for part in parts if part.key not in missing]
         hint = f"; to make the others alone, add --only {','.join(there)}" if there else ""
         raise MissingDataError(f"{said}{hint}")
+    return made
 
 
 def read_grid(out: Path) -> Grid:

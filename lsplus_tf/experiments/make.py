@@ -6,17 +6,20 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lsplus_tf import config, priors
+from lsplus_tf import config, pretrained, priors
 from lsplus_tf.config import TFDS_PREFIX
 from lsplus_tf.config.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.datasets import ImageDataset, load_dataset
+from lsplus_tf.datasets.file_list import BeforeDecoding
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.experiments.folder import check_folder, check_run
+from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, needed_runs
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import import_tensorflow
@@ -68,12 +71,53 @@ def attempt(make: Callable[[], None]) -> Outcome:
     return Outcome()
 
 
-def load_data(experiment: config.Experiment, *, decode: bool = True) -> ImageDataset:
-    """The data set of an experiment; `decode` is that of `load_dataset`."""
+def load_data(
+    experiment: config.Experiment, *, decode: bool = True, observer: Observer | None = None
+) -> ImageDataset:
+    """The data set of an experiment, and before its images are decoded its network's weights.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The config.
+    decode : bool
+        That of `load_dataset`. If the images are decoded here, the network is built first, with
+        its weights, so that what does not fit is told before.
+    observer : Observer, optional
+        Is told of a download.
+    """
+    ready = partial(_get_weights, experiment.backbone, observer or Observer(), decode)
+    return read_data(experiment, decode=decode, before_decoding=ready)
+
+
+def read_data(
+    experiment: config.Experiment, *, decode: bool, before_decoding: BeforeDecoding | None = None
+) -> ImageDataset:
+    """The data set of an experiment alone, with arguments as those of `load_dataset`."""
     # TFDS reads with TensorFlow; hosts meet before they read, which may take one of them long.
     if experiment.dataset.name.startswith(TFDS_PREFIX) or hosts().count > 1:
         import_tensorflow(experiment.backbone, experiment.dataset.image_size)
-    return load_dataset(**dict(experiment.dataset), decode=decode)
+    return load_dataset(**dict(experiment.dataset), decode=decode, before_decoding=before_decoding)
+
+
+def _get_weights(
+    backbone: config.Backbone,
+    observer: Observer,
+    build: bool,
+    image_shape: tuple[int | None, int | None, int | None],
+) -> None:
+    """Get the weights of a network for images of a shape, and with `build` try them."""
+    pretrained.check_input(backbone.name, image_shape, backbone.weights, backbone.scaling)
+    weights = pretrained.find(backbone.name, backbone.weights, backbone.width, image_shape)
+    if weights is None:
+        return
+    pretrained.get(weights, observer.weights_downloaded)
+    known = [size for size in image_shape if size is not None]
+    if build and len(known) == len(image_shape):
+        import_tensorflow(backbone, known[0])
+        from lsplus_tf.backbones import build_classifier
+
+        build_classifier(image_shape=known, num_classes=2, **backbone.model_dump())
 
 
 def make_run(

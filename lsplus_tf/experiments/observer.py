@@ -22,6 +22,9 @@ class Observer:
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         """What is to be made, what is there already, and the epochs of each run."""
 
+    def weights_downloaded(self, what: str) -> None:
+        """Pretrained weights are downloaded now; a sentence says which, and from where."""
+
     def data_loaded(self, dataset: ImageDataset) -> None:
         """The images, before the first run begins; those in files need not be decoded."""
 

@@ -56,7 +56,7 @@ class RayCluster:
     def begin(self, experiment: config.Experiment, out: Path, observer: Observer) -> Iterator[Pool]:
         import ray
 
-        observer.data_loaded(load_data(experiment, decode=False))
+        observer.data_loaded(load_data(experiment, decode=False, observer=observer))
         try:
             ray.init(
                 address=self._address,
