@@ -8,13 +8,14 @@ The logits are like a trained network's, more sure than right.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from helpers import CONFIGS, ROOT, value_and_gradient
-from scipy.special import logit
+from scipy.special import softmax
 
 from lsplus_tf import losses
 from lsplus_tf.config import Experiment, load_config
@@ -90,7 +91,7 @@ def is_hard_labels(method: MethodSettings) -> bool:
 @pytest.mark.parametrize("num_classes", [2, 4, 7])
 def test_the_logits_are_like_a_trained_networks(num_classes):
     labels, logits = trained(num_classes)
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    p = softmax(logits, axis=1)
     assert 0.84 <= (p.argmax(axis=1) == labels).mean() <= 0.9
     assert 0.91 <= p.max(axis=1).mean() <= 0.97
 
@@ -124,3 +125,56 @@ def test_hard_labels_at_another_learning_rate(num_classes):
     settings = {"loss": "focal", "gamma": 0.0}, {"loss": "label_smoothing", "alpha": 0.0}
     for each in settings:
         assert share_apart(METHODS[each["loss"]](**each), num_classes) < 1e-7
+
+
+# --- the table of Tf-KD's settings in docs/methods.md ---------------------------------------------
+
+TABLE = [
+    [cell.strip(" `$") for cell in line.strip("|").split("|")]
+    for line in (ROOT / "docs" / "methods.md").read_text(encoding="utf-8").splitlines()
+    if re.match(r"\| (reg|self) \|", line)
+]
+KINDS = {"reg": losses.TfKDRegularizationLoss, "self": losses.TfKDSelfTrainingLoss}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: "-".join(row[:5]))
+def test_what_the_methods_page_says_of_tf_kd(row):
+    kind, convention, alpha, temperature, multiplier, _, *cells = row
+    for num_classes, cell in zip((2, 4, 7, 165), cells, strict=True):
+        given = {"T^2": float(temperature) ** 2, "K": float(num_classes)}
+        loss = KINDS[kind](
+            float(alpha),
+            temperature=float(temperature),
+            multiplier=given[multiplier] if multiplier in given else float(multiplier),
+            convention=convention,
+            from_logits=True,
+            dtype="float64",
+            reduction="sum",
+        )
+        *ratios, least = (text.strip() for text in cell.split(","))
+
+        labels, logits = trained(num_classes)
+        y_true: Any = labels
+        if kind == "self":
+            y_true = losses.with_teacher_logits(labels, trained(num_classes, seed=1)[1])
+        for outputs, ratio in zip((logits, fresh(num_classes)), ratios, strict=True):
+            hard = SAMPLES * (1 - loss.alpha) * of_cross_entropy(labels, outputs)
+            teacher = gradient(loss, y_true, outputs) - hard
+            measured = np.linalg.norm(teacher) / np.linalg.norm(hard)
+            assert measured == pytest.approx(float(ratio), rel=0.06 if "e" not in ratio else 0.5)
+
+        # On either side of the printed probability the gradient has another sign.
+        p = float(least) + np.array([-0.5, 0.5]) * 10.0 ** -len(least.partition(".")[2])
+        outputs = np.log(
+            np.hstack([p[:, None], np.tile((1 - p[:, None]) / (num_classes - 1), num_classes - 1)])
+        )
+        y_true = np.zeros(2, int)
+        if kind == "self":
+            q = np.array([0.9] + [0.1 / (num_classes - 1)] * (num_classes - 1))
+            y_true = losses.with_teacher_logits(y_true, np.tile(np.log(q), (2, 1)))
+        below, above = gradient(loss, y_true, outputs)[:, 0]
+        assert below < 0 < above
+
+
+def test_the_methods_page_has_every_setting():
+    assert len(TABLE) == 20
