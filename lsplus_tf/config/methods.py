@@ -285,7 +285,7 @@ class TfKDSelfTraining(MethodSettings):
     alpha: Weight = 0.9
     temperature: Positive = 20.0
     multiplier: NotNegative | None = Field(
-        default=None, description="of the KL term; null is temperature squared, as in its code"
+        default=None, description="of the KL term; null is temperature squared, its authors' factor"
     )
     convention: Convention = _CONVENTION
 
