@@ -50,7 +50,9 @@ GOLDEN: dict[str, Any] = {
         alpha=0.1, temperature=40, multiplier=50
     ),
     "tfkd_reg_olsrepo_a0.95_T40": lambda: released_regularization(alpha=0.95, temperature=40),
-    "tfkd_self_a0.95_T20_m1": lambda: released_self_training(alpha=0.95, temperature=20),
+    "tfkd_self_a0.95_T20_m1": lambda: released_self_training(
+        alpha=0.95, temperature=20, multiplier=1
+    ),
     "tfkd_self_a0.95_T6_m50": lambda: released_self_training(
         alpha=0.95, temperature=6, multiplier=50
     ),
@@ -66,13 +68,12 @@ GOLDEN: dict[str, Any] = {
 def test_as_the_originals(shared: Path, entry: str, case: str) -> None:
     arrays = np.load(shared / "golden" / "golden_losses.npz")
     logits, labels = arrays[f"in/{case}/logits"], arrays[f"in/{case}/labels"]
-    loss, scale = GOLDEN[entry](), 1.0
+    loss = GOLDEN[entry]()
     if isinstance(loss, TfKDSelfTrainingLoss):
         labels = with_teacher_logits(labels, arrays[f"in/{case}/teacher_logits"])
-        scale = loss.temperature**2
     value, gradient = value_and_gradient(loss, labels, logits)
-    # KL is a difference of numbers near log K, each rounded in float32, times the multiplier.
-    tolerance = {"rtol": 1e-6, "atol": 6e-8 * max(1.0, loss.multiplier * scale)}
+    # KL is a difference of numbers near log K, each rounded in float32, times the factor.
+    tolerance = {"rtol": 1e-6, "atol": 6e-8 * max(1.0, loss.factor())}
     np.testing.assert_allclose(value, arrays[f"{entry}/{case}/loss_f64"], **tolerance)
     np.testing.assert_allclose(gradient, arrays[f"{entry}/{case}/grad_f64"], **tolerance)
 
@@ -167,7 +168,7 @@ def assert_equals(loss: Any, y_true: Any, logits: np.ndarray, expected: Any) -> 
     value, gradient = value_and_gradient(loss, y_true, logits)
     values, gradients = expected
     # KL is a difference of numbers near log K, each rounded in float32.
-    scale = 1 + loss.alpha * loss.multiplier * max(1.0, 1 / loss.temperature)
+    scale = 1 + loss.alpha * loss.factor() * max(1.0, 1 / loss.temperature)
     np.testing.assert_allclose(value, values.mean(), rtol=3e-6, atol=1e-6 * scale)
     np.testing.assert_allclose(gradient, gradients / len(logits), rtol=1e-5, atol=3e-6 * scale)
 
@@ -208,6 +209,22 @@ def test_self_training_is_the_papers(logits, alpha, temperature, multiplier, see
         assert_equals(loss, y_true, logits, expected)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 3.0])
+def test_no_multiplier_is_temperature_squared(temperature):
+    """In both conventions, as in the authors' plain distillation (above, kd_a0.9_T20)."""
+    rng = np.random.default_rng(5)
+    logits, teacher = rng.normal(0, 3, (2, 6, 4)).astype(np.float32)
+    labels = rng.integers(0, 4, 6)
+    y_true, rows = with_teacher_logits(labels, teacher), np.eye(4)[labels]
+    for convention, classes in (("standard", 1), ("released_code", 4)):
+        loss = TfKDSelfTrainingLoss(
+            0.7, temperature=temperature, convention=convention, from_logits=True
+        )
+        assert loss.get_config()["multiplier"] is None
+        q, factor = softened(teacher, temperature), temperature**2 / classes
+        assert_equals(loss, y_true, logits, restated(logits, rows, q, 0.7, temperature, factor))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_a_constant_added_to_all_logits_is_not_seen(kind, convention):
@@ -231,7 +248,9 @@ def test_the_papers_sum_with_scipys_relative_entropy():
     labels = rng.integers(0, 4, 6)
     ce = -log_softmax(logits, axis=1)[np.arange(6), labels]
     kl = rel_entr(softened(teacher, 3), softened(logits, 3)).sum(axis=1)
-    loss = TfKDSelfTrainingLoss(0.7, temperature=3, from_logits=True, reduction="none")
+    loss = TfKDSelfTrainingLoss(
+        0.7, temperature=3, multiplier=1, from_logits=True, reduction="none"
+    )
     packed = with_teacher_logits(labels, teacher)
     np.testing.assert_allclose(loss(packed, logits), 0.3 * ce + 0.7 * kl, rtol=1e-5)
     virtual = np.full((6, 4), 0.02)

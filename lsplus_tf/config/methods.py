@@ -270,8 +270,8 @@ class TfKDRegularization(MethodSettings):
 
     short_name, loss_class = "Tf-KD reg", "TfKDRegularizationLoss"
     loss: Literal["tf_kd_regularization"]
-    alpha: Weight = 0.1
-    temperature: Positive = 20.0
+    alpha: Weight = 0.95
+    temperature: Positive = 10.0
     correct_probability: Annotated[float, Field(gt=0, le=1, strict=True)] = 0.99
     multiplier: NotNegative = 1.0
     convention: Convention = _CONVENTION
@@ -282,10 +282,10 @@ class TfKDSelfTraining(MethodSettings):
 
     short_name, loss_class = "Tf-KD self", "TfKDSelfTrainingLoss"
     loss: Literal["tf_kd_self_training"]
-    alpha: Weight = 0.1
+    alpha: Weight = 0.9
     temperature: Positive = 20.0
-    multiplier: NotNegative = Field(
-        default=1.0, description="of the KL term; its authors' code has temperature squared here"
+    multiplier: NotNegative | None = Field(
+        default=None, description="of the KL term; null is temperature squared, its authors' factor"
     )
     convention: Convention = _CONVENTION
 
