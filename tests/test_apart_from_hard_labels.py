@@ -18,7 +18,7 @@ from helpers import CONFIGS, ROOT, value_and_gradient
 from scipy.special import softmax
 
 from lsplus_tf import losses
-from lsplus_tf.config import Experiment, load_config
+from lsplus_tf.config import Experiment, read_config
 from lsplus_tf.config.methods import METHODS, HardLabels, MethodSettings, TfKDSelfTraining
 from lsplus_tf.training.methods import build_loss
 
@@ -104,10 +104,11 @@ def test_every_method_with_its_defaults(tag, num_classes):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_method_of_a_config(path):
-    experiment: Experiment = load_config(path)
-    num_classes = CLASSES[experiment.dataset.name.rpartition(":")[2]]
+    found = read_config(path)
+    experiments = {"": found} if isinstance(found, Experiment) else found.experiments
     shares = {
-        name: share_apart(method, num_classes)
+        (key, name): share_apart(method, CLASSES[experiment.dataset.name.rpartition(":")[2]])
+        for key, experiment in experiments.items()
         for name, method in experiment.methods.items()
         if not is_hard_labels(method)
     }
