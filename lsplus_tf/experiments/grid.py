@@ -123,8 +123,8 @@ def run_grid(
     """Train what is missing of every experiment, as `run_experiment` does of one.
 
     What is in the way of any of them is told before the first is begun: data and weights that are
-    not there, folders that hold something else. An experiment that fails later does not keep the others from
-    being made.
+    not there, folders that hold something else. An experiment that fails later does not keep the
+    others from being made.
 
     Parameters
     ----------
