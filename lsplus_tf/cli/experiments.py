@@ -306,7 +306,7 @@ def _train(
 def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool = False) -> None:
     """The report of what is finished; with `whole` only if that is all."""
     from lsplus_tf import files
-    from lsplus_tf.paper import comparison
+    from lsplus_tf.paper import comparison, run_figures
     from lsplus_tf.results import Report, gather
 
     results = gather(folder, names(methods), _numbers(seeds))
@@ -327,6 +327,7 @@ def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool
         )
     beside = comparison.beside_printed(results)
     extra = [] if beside is None else [partial(comparison.write_files, beside)]
+    extra.append(partial(run_figures.write_figures, results))
     report = Report(results)
     written = report.write(_report_name(methods, seeds), extra)
     report.print(console)

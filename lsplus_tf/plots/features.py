@@ -14,7 +14,7 @@ from lsplus_tf.plots import _shared
 # For each round of the seven colours a marker, every other one hollow: 28 classes before a look
 # repeats, and each has its name, or its number, beside it as well.
 _MARKERS = "o^sD"
-_MOST_NAMES = 28  # more would lie upon each other
+MOST_NAMES = 28  # more would lie upon each other
 _BESIDE_FEW = {
     "va": "center",
     "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
@@ -106,7 +106,7 @@ def feature_map(
         places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
     ax = ax or _shared.new_axes(5.2, 5.2)
     shown = np.unique(classes)
-    many = len(shown) > _MOST_NAMES
+    many = len(shown) > MOST_NAMES
     for k in shown:
         of_class = places[classes == k]
         colour, turn = _shared.look(k)["color"], k // len(_shared.METHOD_COLOURS)
