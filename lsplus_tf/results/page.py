@@ -302,7 +302,7 @@ def _soft_labels(results: Results, figures: Figures) -> list[Block]:
 def _features(results: Results, compactness: Compactness, figures: Figures) -> list[Block]:
     blocks: list[Block] = []
     left_out = {
-        "Runs without features, which a run keeps only if the config asks for them when it is made": compactness.without,
+        "Runs without features, as the config did not ask for them then": compactness.without,
         "Left out, as their features are of other images than most runs'": compactness.other_images,
     }
     for why, runs in left_out.items():
