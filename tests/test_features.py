@@ -20,7 +20,8 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, run_experiment
 from lsplus_tf.experiments.forecasting import forecast
 from lsplus_tf.experiments.make import load_data
-from lsplus_tf.results import Report, Results, gather
+from lsplus_tf.page import Table, Text
+from lsplus_tf.results import Results, figures, gather, page
 from lsplus_tf.results.features import compare_features
 from lsplus_tf.training import run_folder
 
@@ -199,12 +200,10 @@ def change(results: Results, run: Run, **arrays: np.ndarray) -> None:
     run_folder.write_features(folder, run_folder.Features(**{**vars(kept), **arrays}))
 
 
-@pytest.mark.parametrize("asked", [COUNT, None])
-def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_path, asked):
-    hard, again, smooth, focal = RUNS = [
-        Run("hard", 0), Run("hard", 1), Run("smooth", 0), Run("focal", 1)
-    ]  # fmt: skip
-    results = copies(trained, tmp_path / "runs", RUNS, asked)
+def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_path):
+    runs = [Run("hard", 0), Run("hard", 1), Run("smooth", 0), Run("focal", 1)]
+    hard, again, smooth, focal = runs
+    results = copies(trained, tmp_path / "runs", runs, None)
     kept = run_folder.read_features(hard.folder(results.folder))
     noise = np.random.default_rng(0).normal(size=kept.features.shape).astype(np.float32)
     change(results, again, features=kept.features + noise)
@@ -215,38 +214,40 @@ def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_pat
     assert found.without == (focal,)
     assert found.other_images == (smooth,)
     assert found.shown == {"hard": hard}
-    assert found.runs[["method", "seed", "images"]].values.tolist() == [
-        ["hard", 0, COUNT], ["hard", 1, COUNT]
-    ]  # fmt: skip
+    assert [*zip(found.runs["method"], found.runs["seed"], strict=True)] == [
+        ("hard", 0),
+        ("hard", 1),
+    ]
+    assert (found.runs["images"] == COUNT).all()
     for features, (_, row) in zip(
         (kept.features, kept.features + noise), found.runs.iterrows(), strict=True
     ):
         assert row["within_class_share"] == metrics.within_class_share(kept.labels, features)
         assert row["silhouette"] == pytest.approx(sk.silhouette_score(features, kept.labels))
 
-    report = Report(results)
-    assert len(report.figures["features"]) == 1
-    written = {path.name: path for path in report.write()}
-    assert "features.png" in written
-    pd.testing.assert_frame_equal(pd.read_csv(written["features.csv"]), found.runs)
-    page = written["report.html"].read_text(encoding="utf-8")
-    assert "as the config did not ask for them then: focal seed 1." in page
-    assert "other images than most runs&#39;: smooth seed 0." in page
-    means = 100 * found.runs["within_class_share"]
-    assert f"{means.mean():.2f} ± {means.std():.2f}" in page
-    Report(results).write()  # which replaces it
+    blocks = page._features(results, found, {"features": []})
+    text = [block.text for block in blocks if isinstance(block, Text)]
+    assert text[0].startswith("Runs without features")
+    assert text[0].endswith(": focal seed 1.")
+    assert text[1].endswith("other images than most runs': smooth seed 0.")
+    (table,) = (block for block in blocks if isinstance(block, Table))
+    share = 100 * found.runs["within_class_share"]
+    (name, seeds, within, _) = table.rows[0]
+    assert (name, seeds.text) == ("HL", "2")
+    assert within.text == f"{share.mean():.2f} ± {share.std():.2f}"
+    # The map is that of the first run.
+    (picture,) = figures._features(results, found)
+    assert f"within classes {share[0]:.1f}%" in picture.alt
 
 
-def test_none_of_the_runs_that_are_there_has_any(trained, tmp_path):
+def test_where_no_run_has_any(trained, tmp_path):
     results = copies(trained, tmp_path / "runs", [Run("hard", 0)], COUNT)
     (Run("hard", 0).folder(results.folder) / run_folder.FEATURES).unlink()
-    report = Report(results)
-    assert report.compactness.without == (Run("hard", 0),)
-    assert report.compactness.shown == {}
-    sections = {section.title: section for section in report.page.sections}
-    assert "hard seed 0" in sections["Features"].blocks[0].text
-    assert len(sections["Features"].blocks) == 1
-    assert "features" not in report.figures
+    found = compare_features(results)
+    assert found.without == (Run("hard", 0),)
+    assert found.shown == {}
+    (block,) = page._features(results, found, {})
+    assert "hard seed 0" in block.text
     # And where the config does not ask for them there is nothing to say.
     unasked = results.experiment.model_copy(update={"features": None})
     assert compare_features(Results(unasked, results.folder, results.runs, ())) is None
@@ -255,10 +256,10 @@ def test_none_of_the_runs_that_are_there_has_any(trained, tmp_path):
 def test_a_network_that_makes_the_same_of_all_images_has_no_map(trained, tmp_path):
     results = copies(trained, tmp_path / "runs", [Run("hard", 0)], COUNT)
     change(results, Run("hard", 0), features=np.zeros((COUNT, 6), np.float32))
-    report = Report(results)
-    assert np.isnan(report.compactness.runs["within_class_share"][0])
-    (picture,) = report.figures["features"]
-    assert picture.image.startswith(b"\x89PNG")
+    found = compare_features(results)
+    assert np.isnan(found.runs["within_class_share"][0])
+    (picture,) = figures._features(results, found)
+    assert picture.alt.endswith("the same of all images.")
 
 
 @pytest.mark.parametrize(

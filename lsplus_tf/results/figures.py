@@ -175,6 +175,8 @@ def _features(results: Results, compactness: Compactness) -> list[Picture]:
         kept = run_folder.read_features(run.folder(results.folder))
         within, silhouette = measured.loc[(method, run.seed), [WITHIN, SILHOUETTE]]
         numbers = f"within classes {100 * within:.1f}%, silhouette {silhouette:.2f}"
+        if np.isnan(within):
+            numbers = "the same of all images"
         title = f"{titles[method]}, seed {run.seed}\n{numbers}"
         alt = f"t-SNE of the training features of {titles[method]}, by class: {numbers}."
         perplexity = min(_PERPLEXITY, (len(kept.labels) - 1) / 3)
@@ -182,7 +184,7 @@ def _features(results: Results, compactness: Compactness) -> list[Picture]:
             ax = plots.feature_map(
                 kept.features, kept.labels, results.class_names, perplexity=perplexity
             )
-        except InputError as error:  # of a network that makes the same of all images
+        except InputError as error:  # all images are the same to the network, or nearly so
             ax = plt.subplots(figsize=(5.2, 5.2))[1]
             ax.set_axis_off()
             ax.text(0.5, 0.5, textwrap.fill(f"No map. {error}", 40), ha="center", va="center")

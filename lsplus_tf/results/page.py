@@ -320,8 +320,8 @@ def _features(results: Results, compactness: Compactness, figures: Figures) -> l
             [
                 titles[method],
                 Cell(str(len(of_method)), len(of_method)),
-                Cell(_mean_and_sd(within, 2), float(within.mean())),
-                Cell(_mean_and_sd(silhouette, 3), float(silhouette.mean())),
+                _mean_and_sd(within, 2),
+                _mean_and_sd(silhouette, 3),
             ]
         )
     images = compactness.runs["images"].iloc[0]
@@ -356,9 +356,10 @@ def _features(results: Results, compactness: Compactness, figures: Figures) -> l
     ]
 
 
-def _mean_and_sd(values: pd.Series[float], decimals: int) -> str:
-    text = f"{values.mean():.{decimals}f}"
-    return text if len(values) == 1 else f"{text} ± {values.std(ddof=1):.{decimals}f}"
+def _mean_and_sd(values: pd.Series[float], decimals: int) -> Cell:
+    mean, sd = values.mean(skipna=False), values.std(skipna=False)
+    text = f"{mean:.{decimals}f}"
+    return Cell(text if len(values) == 1 else f"{text} ± {sd:.{decimals}f}", float(mean))
 
 
 def _training(results: Results, figures: Figures) -> list[Block]:
