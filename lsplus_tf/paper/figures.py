@@ -335,21 +335,16 @@ def density_figure(artifacts: Artifacts, dataset: str, backbone: str) -> Figure 
     if all(given is None for given in groups.values()):
         return None
     panels = {
-        METHOD_TITLES[method]: None
+        METHOD_TITLES[method]: "not in the folder"
         if given is None
         else _as_predictions(*given, classes=NUM_CLASSES[dataset])
         for method, given in groups.items()
     }
-    return draw_densities(panels, dataset, backbone, absent="not in the folder")
+    return draw_densities(panels, title(dataset, backbone), dataset, backbone)
 
 
 def draw_densities(
-    panels: Mapping[str, Predictions | None],
-    dataset: str,
-    backbone: str,
-    *,
-    absent: str,
-    run: str = "",
+    panels: Mapping[str, Predictions | str], heading: str, dataset: str, backbone: str
 ) -> Figure:
     """A row of Fig. 2 with the paper's axes: densities of confidences, a panel a method.
 
@@ -358,21 +353,19 @@ def draw_densities(
 
     Parameters
     ----------
-    panels : mapping of str to Predictions or None
-        By the method's name; None where there are none.
+    panels : mapping of str to Predictions or str
+        By the method's name; where there are none, why not.
+    heading : str
+        Of the whole figure.
     dataset, backbone : str
         One of the paper's pairs, as in DENSITY_LIMITS.
-    absent : str
-        What the panel of a method without predictions says.
-    run : str
-        Which run they are of, for the title.
     """
     size = (16 * len(panels) / len(METHODS), 3)
     figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
-    figure.suptitle(title(dataset, backbone) + (f", {run}" if run else ""), fontsize=10)
+    figure.suptitle(heading, fontsize=10)
     for ax, (name, predictions) in zip(axes[0], panels.items(), strict=True):
-        if predictions is None:
-            ax.text(0.5, 0.5, absent, ha="center", transform=ax.transAxes)
+        if isinstance(predictions, str):
+            ax.text(0.5, 0.5, predictions, ha="center", transform=ax.transAxes)
         else:
             plots.confidence_density(predictions, recipe="paper", ax=ax)
             ax.legend(handles=ax.get_legend().legend_handles, fontsize=6, loc="upper left")

@@ -41,12 +41,11 @@ def write_figures(results: Results, folder: Path) -> None:
         return
     for seed in experiment.seeds:
         panels = _panels(results, dataset, seed)
-        given = {name: found for name, found in panels.items() if found is not None}
+        given = {name: found for name, found in panels.items() if not isinstance(found, str)}
         if not given:
             continue
-        figure = draw_densities(
-            panels, dataset, backbone, absent="no finished run", run=f"seed {seed}"
-        )
+        heading = f"{title(dataset, backbone)}, seed {seed}"
+        figure = draw_densities(panels, heading, dataset, backbone)
         (folder / f"density_seed_{seed}.png").write_bytes(draw(figure, "", raster=True).image)
 
         curves = {name: curve_by_confidence(found) for name, found in given.items()}
@@ -56,23 +55,24 @@ def write_figures(results: Results, folder: Path) -> None:
         # The paper's axis, further down where a curve would leave it.
         places = [[*panels].index(name) for name in curves]
         draw_curves(ax, curves, places, (min(low, lowest - 2), high))
-        ax.set_title(f"{title(dataset, backbone)}, seed {seed}\nby confidence")
+        ax.set_title(f"{heading}\nby confidence")
         (folder / f"retention_seed_{seed}.png").write_bytes(draw(figure, "", raster=True).image)
 
 
-def _panels(results: Results, dataset: str, seed: int) -> dict[str, Predictions | None]:
-    """The test predictions of a seed, in the paper's order of its methods.
+def _panels(results: Results, dataset: str, seed: int) -> dict[str, Predictions | str]:
+    """The test predictions of a seed, or why there are none, in the paper's order of its methods.
 
     A method of the paper may be there several times, as released and as published, or not at all.
     """
     methods = results.experiment.methods
     titles = short_names(methods)
-    panels: dict[str, Predictions | None] = {}
+    panels: dict[str, Predictions | str] = {}
     for printed in METHODS:
         ours = [m for m in methods if comparison._printed_method(methods[m], dataset) == printed]
         if not ours:
-            panels[METHOD_TITLES[printed]] = None
+            panels[METHOD_TITLES[printed]] = "not in the config"
         for method in ours:
             run = Run(method, seed)
-            panels[titles[method]] = results.saved(run, "test") if run in results.runs else None
+            is_there = run in results.runs
+            panels[titles[method]] = results.saved(run, "test") if is_there else "not finished"
     return panels
