@@ -257,7 +257,7 @@ def test_a_network_that_makes_the_same_of_all_images_has_no_map(trained, tmp_pat
     found = compare_features(results)
     assert np.isnan(found.runs["within_class_share"][0])
     (picture,) = figures._features(results, found)
-    assert picture.alt.endswith("the same of all images.")
+    assert picture.alt.endswith("the same for all images.")
 
 
 @pytest.mark.parametrize(

@@ -254,7 +254,7 @@ def test_own_runs_have_the_papers_axes(tmp_path, drawn):
     assert [bool(ax.texts) for ax in density.axes] == [title == "DCA" for title in titles]
     assert [bool(ax.texts) for ax in of_twelve.axes] == [title != "LS" for title in titles]
     assert density.axes[4].texts[0].get_text() == "not in the config"
-    assert of_twelve.axes[0].texts[0].get_text() == "not finished"
+    assert of_twelve.axes[0].texts[0].get_text() == "not in this report"
     for ax in density.axes:
         assert (ax.get_xlim(), ax.get_ylim()) == ((0.45, 1), (0, 8))
     run = run_folder.read_predictions(Run("label_smoothing", 1).folder(tmp_path), "test")

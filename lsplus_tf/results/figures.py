@@ -173,10 +173,11 @@ def _features(results: Results, compactness: Compactness) -> list[Picture]:
     pictures = []
     for method, run in compactness.shown.items():
         kept = run_folder.read_features(run.folder(results.folder))
-        within, silhouette = measured.loc[(method, run.seed), [WITHIN, SILHOUETTE]]
+        row = measured.loc[(method, run.seed), [WITHIN, SILHOUETTE]]
+        within, silhouette = row.to_numpy(float)
         numbers = f"within classes {100 * within:.1f}%, silhouette {silhouette:.2f}"
         if np.isnan(within):
-            numbers = "the same of all images"
+            numbers = "the same for all images"
         title = f"{titles[method]}, seed {run.seed}\n{numbers}"
         alt = f"t-SNE of the training features of {titles[method]}, by class: {numbers}."
         perplexity = min(_PERPLEXITY, (len(kept.labels) - 1) / 3)
