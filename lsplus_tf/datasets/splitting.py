@@ -337,13 +337,13 @@ def sample_per_class(split: Split, class_names: tuple[str, ...], settings: Datas
 
 
 def drawn_evenly(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.intp]:
-    """Which samples are drawn where every class shall have as many; each time the same.
+    """Samples drawn evenly over the classes, the same ones each time.
 
     Parameters
     ----------
     labels : ndarray of int, shape (N,)
     count : int
-        How many; all where there are fewer.
+        How many to draw; all are where there are fewer.
 
     Returns
     -------

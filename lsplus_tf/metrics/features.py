@@ -21,8 +21,8 @@ def within_class_share(labels: npt.ArrayLike, features: npt.ArrayLike) -> float:
     within a share of 0.1 if the others are far away; scikit-learn's `silhouette_score` compares
     each sample with the nearest other class. Nor does a small share of training images show
     anything about new images or about calibration: label smoothing makes classes compact by its
-    targets, whether or not that helps, and a network that knows its training images by heart does.
-    Every direction of the features counts by its variance, used by the last layer or not.
+    targets, whether or not that helps, and so does knowing the training images by heart. Every
+    direction of the features counts by its variance, used by the last layer or not.
 
     Parameters
     ----------

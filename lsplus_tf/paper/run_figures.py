@@ -74,5 +74,7 @@ def _panels(results: Results, dataset: str, seed: int) -> dict[str, Predictions 
         for method in ours:
             run = Run(method, seed)
             is_there = run in results.runs
-            panels[titles[method]] = results.saved(run, "test") if is_there else "not in this report"
+            panels[titles[method]] = (
+                results.saved(run, "test") if is_there else "not in this report"
+            )
     return panels
