@@ -154,7 +154,7 @@ def test_a_config_is_frozen():
         (
             "foo=3",
             "foo: unknown key (known: name, dataset, backbone, protocol, methods, seeds, "
-            "ensembles, calibrators)",
+            "ensembles, calibrators, features)",
         ),
     ],
 )
