@@ -161,7 +161,7 @@ def test_a_config_is_frozen():
         (
             "foo=3",
             "foo: unknown key (known: name, dataset, backbone, protocol, methods, "
-            "optional_methods, seeds, ensembles, calibrators)",
+            "optional_methods, seeds, ensembles, calibrators, features)",
         ),
     ],
 )

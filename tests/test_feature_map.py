@@ -50,6 +50,18 @@ def test_clusters_that_are_far_apart_stay_together():
     assert np.linalg.norm(first[:, None] - second, axis=2).min() > own
 
 
+def test_many_classes_have_numbers():
+    labels = np.repeat(np.arange(40), 2)
+    features = np.random.default_rng(0).normal(size=(80, 1))  # and PCA has one coordinate
+    names = [f"a finding with a long name, {k}" for k in range(40)]
+    ax = plots.feature_map(features, labels, names, perplexity=5)
+    assert [text.get_text() for text in ax.texts] == [str(k) for k in range(40)]
+    assert [points.get_label() for points in ax.collections] == names
+    assert ax.texts[0].get_bbox_patch() is None  # which would hide the few points of a class
+    shown = plots.feature_map(features[:56], labels[:56], names, perplexity=5)
+    assert shown.texts[27].get_text() == names[27]
+
+
 def test_it_draws_on_the_axes_given():
     features, labels = clusters()
     given = plt.subplots()[1]
@@ -62,6 +74,9 @@ def test_it_draws_on_the_axes_given():
         ({"features": np.ones(48)}, r"features: .*shape \(48,\)"),
         ({"features": np.ones((48, 0))}, r"features: .*shape \(48, 0\)"),
         ({"features": np.full((48, 5), np.nan)}, "features: .*NaN"),
+        # On which scikit-learn's t-SNE crashes, and Python with it.
+        ({"features": np.full((48, 5), 0.3)}, "features: .*that differ, .* difference is 0"),
+        ({"features": 1e-30 * np.eye(48)}, "features: .*that differ, .* difference is 1e-30"),
         ({"labels": np.zeros(47, int)}, r"labels: .*\(48,\).*\(47,\)"),
         ({"labels": np.zeros(48)}, "labels: expected integers"),
         ({"labels": np.full(48, 9)}, r"labels: expected 0\.\.8"),

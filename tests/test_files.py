@@ -557,12 +557,23 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     update = {"calibrators": ("temperature",), "ensembles": ("hard_labels",)}
     experiment = results.experiment.model_copy(update=update)
     results = dataclasses.replace(results, experiment=experiment)
+    rng = np.random.default_rng(0)
+    kept = run_folder.Features(
+        rng.normal(size=(30, 4)).astype(np.float32), np.arange(30) % 10, np.arange(30).astype(str)
+    )
+    for run in results.runs:
+        run_folder.write_features(run.folder(copy), kept)
     Report(results).write()
+    table = pd.read_csv(copy / "report" / "features.csv")
+    assert [*table["method"]] == [run.method for run in results.runs]
+    assert (copy / "report" / "features.png").is_file()
+    assert "t-SNE of the first run" in (copy / "report" / "report.html").read_text("utf-8")
     calibrators = {"hard_labels_ensemble+temperature.json", "hard_labels+temperature_seed_0.json"}
     assert calibrators <= set(os.listdir(copy / "report" / "calibrators"))
     assert (copy / "report" / "soft_labels_online_label_smoothing.png").is_file()
     files.check_output(copy / "report", REPORT_FOLDER)
-    for name in ("truth.md", "truth_runs.csv", "soft_labels_truth.png", "paper.csv"):
+    others = ("truth.md", "truth_runs.csv", "soft_labels_truth.png", "paper.csv")
+    for name in (*others, "density_seed_12.png", "retention_seed_0.png"):
         (copy / "report" / name).touch()
     files.check_output(copy / "report", REPORT_FOLDER)
     (copy / "report" / "notes.md").write_text("mine")

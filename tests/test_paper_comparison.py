@@ -270,7 +270,7 @@ def without_pictures(monkeypatch):
 
 @pytest.mark.usefixtures("without_pictures")
 def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsys):
-    finished(tmp_path / "runs", "mhist")
+    finished(tmp_path / "runs", "mhist", "seeds=[1]")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as ended:
@@ -284,6 +284,7 @@ def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsy
     assert (report / "paper.md").read_text(encoding="utf-8") == comparison.markdown_text([beside])
     table = pd.read_csv(report / "paper.csv", keep_default_na=False)
     assert len(table) == 90
+    assert (report / "density_seed_1.png").is_file()
     assert table["difference"].to_numpy() == pytest.approx(beside.rows["difference"].to_numpy())
 
 

@@ -8,12 +8,17 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
+from test_paper_comparison import finished
 
 mpl.use("agg")
 
-from lsplus_tf.paper import figures
+from lsplus_tf.experiments import Run
+from lsplus_tf.page import Picture
+from lsplus_tf.paper import figures, run_figures
 from lsplus_tf.paper.artifacts import DATASETS, METHODS, Artifacts, Published
 from lsplus_tf.paper.published_order import introsort_order
+from lsplus_tf.results import gather
+from lsplus_tf.training import run_folder
 
 CURVES = "d2_mhist_code/retention_curve_files"
 HISTOGRAMS = "d2_mhist_code/histogram_plots"
@@ -214,6 +219,74 @@ def test_density_figure_draws_the_files(published, shared, dataset):
             heights, edges = np.histogram(group, bins=15, density=True)
             np.testing.assert_allclose([bar.get_height() for bar in bars], heights, rtol=1e-9)
             np.testing.assert_allclose([bar.get_x() for bar in bars], edges[:-1])
+
+
+# --- the same of one's own runs -------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list:
+    """The figures that are written, in order; their files are empty."""
+    kept: list = []
+
+    def keep(figure, alt, raster):
+        kept.append(figure)
+        return Picture(b"", alt, 1)
+
+    monkeypatch.setattr(run_figures, "draw", keep)
+    return kept
+
+
+def test_own_runs_have_the_papers_axes(tmp_path, drawn):
+    methods = ["methods.dca.weight=1.0", "methods.dca_released.weight=1.0"]  # not the paper's
+    results = finished(tmp_path, "mhist", "seeds=[1,12]", *methods)
+    for method in results.methods:
+        if method not in ("label_smoothing", "online_label_smoothing"):
+            shutil.rmtree(Run(method, 12).folder(tmp_path))
+    run_figures.write_figures(gather(tmp_path), tmp_path)
+    names = {f"{what}_seed_{seed}.png" for what in ("density", "retention") for seed in (1, 12)}
+    assert {path.name for path in tmp_path.glob("*.png")} == names
+
+    density, retention, of_twelve, _ = drawn
+    assert density.get_suptitle() == "MHIST, ResNet-50, seed 1"
+    titles = ["HL", "LS", "FL", "FL, released code", "DCA", "MDCA", "MDCA, released code", "LS+"]
+    assert [ax.get_title() for ax in density.axes] == titles
+    assert [bool(ax.texts) for ax in density.axes] == [title == "DCA" for title in titles]
+    assert [bool(ax.texts) for ax in of_twelve.axes] == [title != "LS" for title in titles]
+    assert density.axes[4].texts[0].get_text() == "not in the config"
+    assert of_twelve.axes[0].texts[0].get_text() == "not in this report"
+    for ax in density.axes:
+        assert (ax.get_xlim(), ax.get_ylim()) == ((0.45, 1), (0, 8))
+    run = run_folder.read_predictions(Run("label_smoothing", 1).folder(tmp_path), "test")
+    largest, right = run.probabilities.max(axis=1), run.probabilities.argmax(axis=1) == run.labels
+    heights, edges = np.histogram(largest[right], bins=15, density=True)
+    bars = density.axes[1].patches[:15]
+    np.testing.assert_allclose([bar.get_height() for bar in bars], heights, rtol=1e-5)
+    np.testing.assert_allclose([bar.get_x() for bar in bars], edges[:-1], rtol=1e-5)
+
+    (ax,) = retention.axes
+    assert ax.get_title() == "MHIST, ResNet-50, seed 1\nby confidence"
+    x, y = ax.get_lines()[1].get_data()
+    in_order = right[np.argsort(-largest)]
+    decided = [int(len(right) * fraction) for fraction in x]
+    expected = [100 * (1 - (~in_order[:n]).sum() / len(right)) for n in decided]
+    np.testing.assert_allclose(y, expected)
+    # A curve that would leave the paper's axis is seen.
+    lowest = min(line.get_ydata().min() for line in ax.get_lines())
+    assert lowest < 76
+    assert ax.get_ylim() == (pytest.approx(lowest - 2), 102)
+    assert ax.get_legend().get_texts()[1].get_text() == f"LS: {figures.area(y / 100):.2f}"
+
+
+def test_data_and_networks_of_no_paper_have_no_such_figures(tmp_path, drawn):
+    for config, changes in (
+        ("digits", ("seeds=[0]",)),
+        ("mhist", ("seeds=[1]", "backbone.name=vgg19")),
+    ):
+        folder = tmp_path / config
+        run_figures.write_figures(finished(folder, config, *changes), folder)
+    assert drawn == []
+    assert [*tmp_path.rglob("*.png")] == []
 
 
 # --- what is missing or damaged -------------------------------------------------------------------

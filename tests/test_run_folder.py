@@ -103,6 +103,7 @@ def finished(tmp_path) -> Path:
     ids = np.array([f"Röntgen {i}" for i in range(50)])
     run_folder.write_predictions(tmp_path, "test", Predictions(labels, logits=logits, ids=ids))
     np.savez_compressed(tmp_path / run_folder.SOFT_LABELS, soft_labels=logits)
+    run_folder.write_features(tmp_path, run_folder.Features(logits, labels, ids))
     run_folder.write_json(tmp_path / run_folder.METRICS, {"test": {"auroc": float("nan")}})
     (tmp_path / run_folder.HISTORY).write_text("epoch,loss\n0,1.5\n1,0.5\n")
     (tmp_path / run_folder.SETTINGS).write_text("seed: 1\n")
@@ -112,6 +113,7 @@ def finished(tmp_path) -> Path:
 READERS = {
     "predictions_test.npz": lambda folder: run_folder.read_predictions(folder, "test"),
     run_folder.SOFT_LABELS: run_folder.read_soft_labels,
+    run_folder.FEATURES: run_folder.read_features,
     run_folder.METRICS: lambda folder: run_folder.read_json(folder, run_folder.METRICS),
     run_folder.HISTORY: run_folder.read_history,
     run_folder.SETTINGS: lambda folder: run_folder.read_yaml(folder, run_folder.SETTINGS),
@@ -125,6 +127,10 @@ def test_what_is_written_is_read(finished):
     np.testing.assert_array_equal(predictions.labels, rng.integers(0, 3, 50))
     assert predictions.ids[7] == "Röntgen 7"
     np.testing.assert_array_equal(run_folder.read_soft_labels(finished), predictions.logits)
+    kept = run_folder.read_features(finished)
+    np.testing.assert_array_equal(kept.features, predictions.logits)
+    np.testing.assert_array_equal(kept.labels, predictions.labels)
+    assert kept.ids[7] == "Röntgen 7"
     assert np.isnan(run_folder.read_json(finished, run_folder.METRICS)["test"]["auroc"])
     assert run_folder.read_history(finished)["loss"].tolist() == [1.5, 0.5]
     assert READERS[run_folder.SETTINGS](finished) == {"seed": 1}

@@ -110,9 +110,11 @@ def report_name(methods: Collection[str] | None, seeds: Collection[int] | None) 
 
 def _write(report: Report, beside: BesidePrinted | None, name: str) -> list[Path]:
     """Write an experiment's report, with the paper's numbers beside where there are some."""
-    from lsplus_tf.paper import comparison
+    from lsplus_tf.paper import comparison, run_figures
 
-    extra = [] if beside is None else [partial(comparison.write_files, [beside])]
+    extra = [partial(run_figures.write_figures, report.results)]
+    if beside is not None:
+        extra.append(partial(comparison.write_files, [beside]))
     return report.write(name, extra)
 
 

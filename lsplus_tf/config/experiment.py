@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from lsplus_tf.config.dataset import Dataset
 from lsplus_tf.config.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
-from lsplus_tf.config.settings import Seed, Settings
+from lsplus_tf.config.settings import Count, Seed, Settings
 
 CalibratorName = Literal[
     "temperature",
@@ -32,7 +32,15 @@ _NOT_ON_WINDOWS = {"con", "prn", "aux", "nul", *_PORTS}
 # The runs of a method lie in a folder of its name, beside the reports, and its soft labels in a
 # figure, beside soft_labels_truth.png.
 _TAKEN = {REPORT, REPORT_SELECTED, "truth", *_NOT_ON_WINDOWS}
-_OF_THE_TABLE = {"methods", "optional_methods", "seeds", "ensembles", "calibrators"}
+# What is compared and shown: it changes no run's results.
+_OF_THE_REPORT = {
+    "methods",
+    "optional_methods",
+    "seeds",
+    "ensembles",
+    "calibrators",
+    "features",
+}
 _LONGEST = 100  # characters, so that files may be named after it
 
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
@@ -65,6 +73,12 @@ class Experiment(Settings):
     calibrators: tuple[CalibratorName, ...] = Field(
         default=(),
         description="post-hoc steps, fitted to validation; each is one more row for every method",
+    )
+    features: Count | None = Field(
+        default=None,
+        description="how many training images, drawn evenly over the classes and the same for all "
+        "runs, a run keeps the features of, the outputs before the logits, for the report's t-SNE "
+        "figure; null keeps none, and finished runs stay as they are",
     )
 
     @model_validator(mode="after")
@@ -129,7 +143,7 @@ class Experiment(Settings):
         Where the data lie is not part of it, nor how often a training is saved, nor what makes it
         fast and changes its results by rounding alone.
         """
-        values = self.model_dump(mode="json", exclude=_OF_THE_TABLE)
+        values = self.model_dump(mode="json", exclude=_OF_THE_REPORT)
         for key in ("data_dir", "download", "cache", "cache_dir"):
             del values["dataset"][key]
         for key in ("save_every_minutes", "devices", "jit_compile", "steps_per_execution"):
@@ -138,7 +152,7 @@ class Experiment(Settings):
 
     def all_settings(self) -> dict[str, Any]:
         """The same, and what is compared with what."""
-        return self.shared_settings() | self.model_dump(mode="json", include=_OF_THE_TABLE)
+        return self.shared_settings() | self.model_dump(mode="json", include=_OF_THE_REPORT)
 
     def run_settings(self, method_name: str, seed: int) -> dict[str, Any]:
         """All that decides what a run gives: two runs with equal settings are equal."""

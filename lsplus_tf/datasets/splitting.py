@@ -334,3 +334,31 @@ def sample_per_class(split: Split, class_names: tuple[str, ...], settings: Datas
     first = np.concatenate(([0], np.cumsum(counts)[:-1]))
     drawn = by_class[(first[:, np.newaxis] + np.arange(count)).ravel()]
     return split.take(np.sort(drawn))
+
+
+def drawn_evenly(labels: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.intp]:
+    """Samples drawn evenly over the classes, the same ones each time.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (N,)
+    count : int
+        How many to draw; all are where there are fewer.
+
+    Returns
+    -------
+    ndarray of int, shape (min(count, N),)
+        Increasing. A class that has fewer than its share gives all, and the others more.
+
+    Examples
+    --------
+    >>> labels = np.array([0, 0, 0, 0, 1, 2, 2, 2])
+    >>> np.bincount(labels[drawn_evenly(labels, 5)]).tolist()
+    [2, 1, 2]
+    """
+    shuffled = np.random.default_rng(0).permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    _, first, sizes = np.unique(labels[by_class], return_index=True, return_counts=True)
+    # The first of every class, then the second of each that has one, and so on.
+    place = np.arange(len(labels)) - np.repeat(first, sizes)
+    return np.sort(by_class[np.argsort(place, kind="stable")[:count]])

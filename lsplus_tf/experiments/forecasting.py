@@ -134,7 +134,7 @@ def forecast(
     protocol = experiment.protocol
     missing = sum(not each.finished for each in planned)
     weights, refusal = _weights(experiment.backbone, dataset) if missing else (None, None)
-    parameters, state, device = _network(experiment, dataset)
+    parameters, state, width, device = _network(experiment, dataset)
     at_once = min(at_once, max(missing, 1))
     return Forecast(
         dataset,
@@ -148,7 +148,7 @@ def forecast(
         parameters,
         _host(experiment, dataset),
         device,
-        _disk(experiment, dataset, state, missing, at_once),
+        _disk(experiment, dataset, state, width, missing, at_once),
         at_once,
         weights,
         refusal,
@@ -181,8 +181,10 @@ def _weights(
     return said, None
 
 
-def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int, int, list[Size]]:
-    """Parameters, bytes of a saved state, and what training takes on the device."""
+def _network(
+    experiment: config.Experiment, dataset: ImageDataset
+) -> tuple[int, int, int, list[Size]]:
+    """Parameters, bytes of a saved state, features, and what training takes on the device."""
     import_tensorflow(experiment.backbone, dataset.image_shape[0])
     import keras
 
@@ -222,7 +224,7 @@ def _network(experiment: config.Experiment, dataset: ImageDataset) -> tuple[int,
             "most, as not all are kept at once",
         ),
     ]
-    return model.count_params(), weights + slots, sizes
+    return model.count_params(), weights + slots, model.layers[-1].input.shape[-1], sizes
 
 
 def _item_bytes(dtype: str) -> int:
@@ -257,19 +259,29 @@ def _names_bytes(split: Split) -> int:
 
 
 def _disk(
-    experiment: config.Experiment, dataset: ImageDataset, state: int, missing: int, at_once: int
+    experiment: config.Experiment,
+    dataset: ImageDataset,
+    state: int,
+    width: int,
+    missing: int,
+    at_once: int,
 ) -> list[Size]:
     evaluated = (dataset.validation, dataset.test)
     predictions = sum(
         _names_bytes(split) + 4 * dataset.num_classes * len(split) for split in evaluated
     )
+    features = 4 * width * min(experiment.features or 0, len(dataset.train))
     return [
         Size(
             "unfinished trainings",
             STATES * state * at_once,
             f"at most {STATES} states of {at_once} at once",
         ),
-        Size("finished runs", (state + predictions) * missing, "models and predictions"),
+        Size(
+            "finished runs",
+            (state + predictions + features) * missing,
+            "models and predictions" + (", and features" if features else ""),
+        ),
     ]
 
 

@@ -97,7 +97,16 @@ def read_data(
     # TFDS reads with TensorFlow; hosts meet before they read, which may take one of them long.
     if experiment.dataset.name.startswith(TFDS_PREFIX) or hosts().count > 1:
         import_tensorflow(experiment.backbone, experiment.dataset.image_size)
-    return load_dataset(**dict(experiment.dataset), decode=decode, before_decoding=before_decoding)
+    dataset = load_dataset(
+        **dict(experiment.dataset), decode=decode, before_decoding=before_decoding
+    )
+    least = 2 * dataset.num_classes
+    if experiment.features is not None and experiment.features < least:
+        raise InputError(
+            f"features: expected at least two training images of each of {dataset.num_classes} "
+            f"classes, {least}, received {experiment.features}"
+        )
+    return dataset
 
 
 def _get_weights(

@@ -15,6 +15,7 @@ from lsplus_tf.metrics import (
     brier,
     calibration,
     estimators,
+    features,
     functional,
     method_comparison,
     records,
@@ -26,6 +27,7 @@ from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
 from lsplus_tf.metrics.estimators import *
+from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
 from lsplus_tf.metrics.method_comparison import *
 from lsplus_tf.metrics.records import *
@@ -39,6 +41,7 @@ __all__ += annotators.__all__
 __all__ += brier.__all__
 __all__ += calibration.__all__
 __all__ += estimators.__all__
+__all__ += features.__all__
 __all__ += functional.__all__
 __all__ += method_comparison.__all__
 __all__ += records.__all__

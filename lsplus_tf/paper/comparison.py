@@ -94,9 +94,9 @@ def compare(experiment: Experiment, results: Results | None) -> BesidePrinted | 
     BesidePrinted or None
         None where no paper has the data and network.
     """
-    dataset, network = _dataset(experiment), _network(experiment)
+    dataset, network = dataset_of(experiment), network_of(experiment)
     expected = printed.cells_of(dataset, network)
-    matches = {name: _Match.of(method, dataset) for name, method in experiment.methods.items()}
+    matches = {name: Match.of(method, dataset) for name, method in experiment.methods.items()}
     if expected.empty or not any(match.printed_method for match in matches.values()):
         return None
     measured = _measured(results, matches) if results is not None else []
@@ -126,14 +126,14 @@ def compare(experiment: Experiment, results: Results | None) -> BesidePrinted | 
 
 
 @dataclass(frozen=True)
-class _Match:
+class Match:
     """The printed method that a config's is; with a `reason` it is not, though it has its loss."""
 
     printed_method: str | None
     reason: str = ""
 
     @classmethod
-    def of(cls, method: MethodSettings, dataset: str) -> _Match:
+    def of(cls, method: MethodSettings, dataset: str) -> Match:
         settings = method.model_dump()
         loss = settings["loss"]
         wanted: dict[str, Any] = {"mixup": 0.0}
@@ -162,7 +162,7 @@ def _setting(settings: dict[str, Any], key: str, default: Any) -> Any:
     return found
 
 
-def _measured(results: Results, matches: dict[str, _Match]) -> list[dict[str, Any]]:
+def _measured(results: Results, matches: dict[str, Match]) -> list[dict[str, Any]]:
     """The test metrics of the paper's methods as the released code has them, a cell each."""
     cells = []
     for row in results.rows:
@@ -185,7 +185,7 @@ def _metrics(results: Results, row: Row) -> pd.DataFrame:
 def _missing(
     experiment: Experiment,
     results: Results | None,
-    matches: dict[str, _Match],
+    matches: dict[str, Match],
     expected: pd.DataFrame,
 ) -> list[str]:
     """What is not in the table: methods of the paper, or of the config, and seeds."""
@@ -315,13 +315,13 @@ def page_section(compared: Sequence[BesidePrinted]) -> Section:
     return Section("Beside the paper's tables", blocks)
 
 
-def _dataset(experiment: Experiment) -> str:
+def dataset_of(experiment: Experiment) -> str:
     """The data set's name; of images in a folder, the experiment's name tells which they are."""
     name = experiment.dataset.name
     return experiment.name if name.startswith(_OF_THE_USER) else name
 
 
-def _network(experiment: Experiment) -> str:
+def network_of(experiment: Experiment) -> str:
     """The network's name in the papers, whose ResNet-34 is the pre-activation form."""
     return experiment.backbone.name.removesuffix("_preact")
 
@@ -333,7 +333,7 @@ def _notes(experiment: Experiment, table: pd.DataFrame, expected: pd.DataFrame) 
     ]
     if experiment.dataset.name.startswith(_OF_THE_USER):
         notes.append(f"The images are the user's own; the name {experiment.name} chose the table.")
-    if _dataset(experiment) == "radimagenet":
+    if dataset_of(experiment) == "radimagenet":
         notes.append(
             "Printed: arXiv 2510.20011, Table 1 (the second block of numbers; the first is "
             "impossible) and Table 2. It prints no SDs and gives no settings of the losses."

@@ -8,9 +8,8 @@ predictions. What is not in the folder is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,6 +33,7 @@ from lsplus_tf.paper.artifacts import (
 from lsplus_tf.paper.cells import BACKBONE_TITLES, markdown, title
 from lsplus_tf.paper.checks import Check
 from lsplus_tf.paper.published_order import introsort_order
+from lsplus_tf.predictions import Predictions
 
 FloatArray = NDArray[np.float64]
 
@@ -88,11 +88,9 @@ def curve_by_class(published: Published) -> FloatArray:
     return np.asarray((size - wrong) / size)
 
 
-def curve_by_confidence(published: Published) -> FloatArray:
+def curve_by_confidence(run: Published | Predictions) -> FloatArray:
     """The retention curve as the paper's text has it: the most confident first."""
-    return metrics.retention_curve(
-        published.labels, published.probabilities, convention="released_code"
-    )[1]
+    return metrics.retention_curve(run.labels, run.probabilities, convention="released_code")[1]
 
 
 def retention_areas(artifacts: Artifacts) -> pd.DataFrame:
@@ -130,7 +128,7 @@ def retention_figure(artifacts: Artifacts) -> Figure | None:
         1, len(panels), figsize=(4.2 * len(panels), 5), squeeze=False, layout="constrained"
     )
     for ax, ((dataset, backbone), curves) in zip(axes[0], panels.items(), strict=True):
-        _draw_curves(ax, curves, CURVE_LIMITS[dataset])
+        _draw_published(ax, curves, CURVE_LIMITS[dataset])
         ax.set_title(title(dataset, backbone))
     return figure
 
@@ -198,10 +196,10 @@ def mhist_retention_figure(artifacts: Artifacts) -> Figure | None:
             (left, by_class, "as published: by predicted class"),
             (right, by_confidence, "as the text says: by confidence"),
         ):
-            _draw_curves(ax, curves, CURVE_LIMITS["mhist"])
+            _draw_published(ax, curves, CURVE_LIMITS["mhist"])
             ax.set_title(f"{title('mhist', backbone)}\n{order}")
         for method, curve in _curves(artifacts, "mhist", backbone).items():
-            colour = _look(method)["color"]
+            colour = plots.look(METHODS.index(method))["color"]
             left.plot(FRACTIONS[::8], 100 * curve[::8], "x", color=colour, markersize=4)
     return figure
 
@@ -211,19 +209,39 @@ def _curves(artifacts: Artifacts, dataset: str, backbone: str) -> dict[str, Floa
     return {method: curve for method, curve in files.items() if curve is not None}
 
 
-def _draw_curves(ax: Axes, curves: Mapping[str, FloatArray], limits: tuple[float, float]) -> None:
-    for method, curve in curves.items():
-        label = f"{METHOD_TITLES[method]}: {area(curve):.2f}"
-        ax.plot(FRACTIONS, 100 * curve, label=label, **_look(method))
+def _draw_published(
+    ax: Axes, curves: Mapping[str, FloatArray], limits: tuple[float, float]
+) -> None:
+    # The looks are the same in every figure whatever is missing.
+    named = {METHOD_TITLES[method]: curve for method, curve in curves.items()}
+    draw_curves(ax, named, [*map(METHODS.index, curves)], limits)
+
+
+def draw_curves(
+    ax: Axes,
+    curves: Mapping[str, FloatArray],
+    places: Sequence[int],
+    limits: tuple[float, float],
+) -> None:
+    """Draw a panel of Fig. 1.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    curves : mapping of str to ndarray
+        By the method's name: the accuracy at each of FRACTIONS.
+    places : sequence of int
+        The place of each method, for its look.
+    limits : tuple of float
+        What the panel shows, in percent.
+    """
+    for (name, curve), place in zip(curves.items(), places, strict=True):
+        label = f"{name}: {area(curve):.2f}"
+        ax.plot(FRACTIONS, 100 * curve, label=label, **plots.look(place))
     ticks = [tick for tick in range(0, 101, 5) if tick >= limits[0]]
     ax.set(xlabel="Retention fraction", ylabel="Accuracy (%)", ylim=limits, yticks=ticks)
     ax.grid()
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncol=2, title="R-AUC x 100")
-
-
-def _look(method: str) -> dict[str, Any]:
-    """A method's colour and line style, the same in every figure whatever is missing."""
-    return plots.look(METHODS.index(method))
 
 
 def _run_accuracy(artifacts: Artifacts, dataset: str, backbone: str, method: str) -> float:
@@ -312,28 +330,50 @@ def _number(value: float, digits: int = 2) -> str:
 
 
 def density_figure(artifacts: Artifacts, dataset: str, backbone: str) -> Figure | None:
-    """Fig. 2's row of a data set and network: densities of run 1's confidences, a panel a method.
-
-    15 bins over each group's own range and seaborn's kernel density estimate, cut off at the
-    paper's height; for MHIST from 0.45 on.
-    """
+    """Fig. 2's row of a data set and network, from run 1's published confidences."""
     groups = {method: artifacts.confidences(dataset, backbone, method) for method in METHODS}
     if all(given is None for given in groups.values()):
         return None
-    figure, axes = plt.subplots(1, len(METHODS), figsize=(16, 3), layout="constrained")
-    figure.suptitle(title(dataset, backbone), fontsize=10)
-    for ax, (method, given) in zip(axes, groups.items(), strict=True):
-        if given is None:
-            ax.text(0.5, 0.5, "not in the folder", ha="center", transform=ax.transAxes)
+    panels = {
+        METHOD_TITLES[method]: "not in the folder"
+        if given is None
+        else _as_predictions(*given, classes=NUM_CLASSES[dataset])
+        for method, given in groups.items()
+    }
+    return draw_densities(panels, title(dataset, backbone), dataset, backbone)
+
+
+def draw_densities(
+    panels: Mapping[str, Predictions | str], heading: str, dataset: str, backbone: str
+) -> Figure:
+    """A row of Fig. 2 with the paper's axes: densities of confidences, a panel a method.
+
+    15 bins over each group's own range and seaborn's kernel density estimate, cut off at the
+    paper's height; for MHIST from 0.45 on.
+
+    Parameters
+    ----------
+    panels : mapping of str to Predictions or str
+        By the method's name; where there are none, why not.
+    heading : str
+        Of the whole figure.
+    dataset, backbone : str
+        One of the paper's pairs, as in DENSITY_LIMITS.
+    """
+    size = (16 * len(panels) / len(METHODS), 3)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, layout="constrained", squeeze=False)
+    figure.suptitle(heading, fontsize=10)
+    for ax, (name, predictions) in zip(axes[0], panels.items(), strict=True):
+        if isinstance(predictions, str):
+            ax.text(0.5, 0.5, predictions, ha="center", transform=ax.transAxes)
         else:
-            rows = _as_predictions(*given, classes=NUM_CLASSES[dataset])
-            plots.confidence_density(*rows, recipe="paper", ax=ax)
+            plots.confidence_density(predictions, recipe="paper", ax=ax)
             ax.legend(handles=ax.get_legend().legend_handles, fontsize=6, loc="upper left")
-        ax.set(title=METHOD_TITLES[method], xlabel="Confidence", ylabel="")
+        ax.set(title=name, xlabel="Confidence", ylabel="")
         ax.set(ylim=(0, DENSITY_LIMITS[dataset, backbone]), xticks=(0.3, 0.6, 0.9))
         if dataset == "mhist":
             ax.set_xlim(0.45, 1)
-    axes[0].set_ylabel("Density")
+    axes[0, 0].set_ylabel("Density")
     return figure
 
 
@@ -366,9 +406,7 @@ def density_inputs(artifacts: Artifacts) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _as_predictions(
-    correct: FloatArray, incorrect: FloatArray, classes: int
-) -> tuple[NDArray[np.int64], FloatArray]:
+def _as_predictions(correct: FloatArray, incorrect: FloatArray, classes: int) -> Predictions:
     """Predictions of class 0 that have these confidences, and labels that make them so.
 
     The published files tell the largest probability alone, and the density is of that alone; the
@@ -378,7 +416,7 @@ def _as_predictions(
     probabilities = np.repeat((1 - confidence[:, np.newaxis]) / (classes - 1), classes, axis=1)
     probabilities[:, 0] = confidence
     labels = np.repeat([0, 1], [correct.size, incorrect.size])
-    return labels, probabilities
+    return Predictions(labels, probabilities)
 
 
 # Checks ------------------------------------------------------------------------------------------

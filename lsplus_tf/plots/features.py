@@ -8,11 +8,19 @@ from matplotlib.axes import Axes
 from threadpoolctl import threadpool_limits
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics.features import checked_features
 from lsplus_tf.plots import _shared
 
 # For each round of the seven colours a marker, every other one hollow: 28 classes before a look
-# repeats, and each has its name beside it as well.
+# repeats, and each has its name, or its number, beside it as well.
 _MARKERS = "o^sD"
+MOST_NAMES = 28  # more would lie upon each other
+_BESIDE_FEW = {
+    "va": "center",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+}
+_SMALL = {"va": "bottom", "fontsize": 6}  # above the middle, which it would hide
+_SPREAD = (1e-15, 1e15)  # beyond, t-SNE's squares in float32 vanish or overflow, and it crashes
 
 
 def feature_map(
@@ -26,10 +34,12 @@ def feature_map(
 ) -> Axes:
     """t-SNE of features: a point a sample, a colour and marker a class, its name in the middle.
 
+    Of more than 28 classes it is the class's number, from 0, in small print.
+
     Which points are neighbours can be read from it. Distances between clusters, and their sizes,
     cannot: t-SNE evens them out, and another seed or perplexity moves them. To say that classes are
-    more compact, measure it on the features themselves, such as by scikit-learn's
-    `silhouette_score`.
+    more compact, measure it on the features themselves, by `lsplus_tf.metrics.within_class_share`
+    or scikit-learn's `silhouette_score`.
 
     Parameters
     ----------
@@ -53,7 +63,8 @@ def feature_map(
     Raises
     ------
     InputError
-        If features and labels are not as above, or the perplexity is not between 0 and N.
+        If features and labels are not as above, all samples have the same features, or the
+        perplexity is not between 0 and N.
 
     References
     ----------
@@ -67,17 +78,7 @@ def feature_map(
     >>> [text.get_text() for text in ax.texts]
     ['HP', 'SSA']
     """
-    points, classes = np.asarray(features, dtype=np.float64), np.asarray(labels)
-    if points.ndim != 2 or 0 in points.shape or not np.isfinite(points).all():
-        raise InputError(
-            f"features: expected finite numbers of shape (N, D), received shape {points.shape}"
-            + ("" if np.isfinite(points).all() else " with NaN or infinity")
-        )
-    if classes.shape != (len(points),) or not np.issubdtype(classes.dtype, np.integer):
-        raise InputError(
-            f"labels: expected integers of shape ({len(points)},), "
-            f"received {classes.dtype} of shape {classes.shape}"
-        )
+    classes, points = checked_features(labels, features)
     if classes.min() < 0 or classes.max() >= len(class_names):
         raise InputError(
             f"labels: expected 0..{len(class_names) - 1}, as class_names has {len(class_names)}, "
@@ -88,6 +89,14 @@ def feature_map(
             f"perplexity: expected more than 0 and less than the {len(points)} samples, "
             f"received {perplexity}"
         )
+    spread = float(np.ptp(points, axis=0).max())
+    if not _SPREAD[0] < spread < _SPREAD[1]:
+        raise InputError(
+            f"features: expected samples that differ, by {_SPREAD[0]:g} to {_SPREAD[1]:g}; the "
+            f"largest difference is {spread:g}"
+        )
+    if points.shape[1] == 1:  # PCA, where t-SNE starts, makes no two coordinates of one
+        points = np.pad(points, ((0, 0), (0, 1)))
     # Imported here: it costs a second, and no other figure needs it.
     from sklearn.manifold import TSNE
 
@@ -96,13 +105,15 @@ def feature_map(
     with threadpool_limits(1):
         places = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(points)
     ax = ax or _shared.new_axes(5.2, 5.2)
-    for k in np.unique(classes):
+    shown = np.unique(classes)
+    many = len(shown) > MOST_NAMES
+    for k in shown:
         of_class = places[classes == k]
         colour, turn = _shared.look(k)["color"], k // len(_shared.METHOD_COLOURS)
         ax.scatter(
             of_class[:, 0],
             of_class[:, 1],
-            s=12,
+            s=5 if many else 12,
             linewidths=0.8,
             alpha=0.8,
             edgecolors=colour,
@@ -114,10 +125,9 @@ def feature_map(
         ax.text(
             x,
             y,
-            class_names[k],
+            str(k) if many else class_names[k],
             ha="center",
-            va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
+            **(_SMALL if many else _BESIDE_FEW),
         )
     # The coordinates have neither a unit nor a meaning.
     ax.set(xticks=[], yticks=[], xlabel="t-SNE of the features")

@@ -14,9 +14,11 @@ from PIL import Image
 
 from lsplus_tf import plots
 from lsplus_tf.config.methods import short_names
+from lsplus_tf.errors import InputError
 from lsplus_tf.page import Picture, draw
 from lsplus_tf.predictions import Predictions, concatenated
 from lsplus_tf.results import truth
+from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import MAIN, Comparison
 from lsplus_tf.results.truth import Truth
@@ -28,9 +30,15 @@ Shown = TypeVar("Shown")
 MOST_LINES = 6  # in one picture; more cannot be told apart
 _SIDE_BY_SIDE = 4
 _EPOCHS_SHOWN = 4
+_PERPLEXITY = 30.0  # of t-SNE, which wants some three times as many points
 
 
-def draw_figures(results: Results, comparison: Comparison, exact: Truth | None) -> Figures:
+def draw_figures(
+    results: Results,
+    comparison: Comparison,
+    exact: Truth | None,
+    compactness: Compactness | None,
+) -> Figures:
     """Every picture of a report.
 
     Parameters
@@ -40,13 +48,15 @@ def draw_figures(results: Results, comparison: Comparison, exact: Truth | None) 
         The table of the results.
     exact : Truth or None
         The comparison with the exact posterior, where that is known.
+    compactness : Compactness or None
+        Of the training features, where runs kept them.
 
     Returns
     -------
     dict of str to list of Picture
         PNGs, by the name of the figure that they make together: comparison, reliability and
-        reliability_CALIBRATOR, density, retention, training_curves, soft_labels_METHOD, truth and
-        soft_labels_truth.
+        reliability_CALIBRATOR, density, retention, training_curves, soft_labels_METHOD, features,
+        truth and soft_labels_truth.
     """
     # Some are open together, until they have the same limits.
     with plt.rc_context({"figure.max_open_warning": 0}):
@@ -54,6 +64,8 @@ def draw_figures(results: Results, comparison: Comparison, exact: Truth | None) 
         figures["retention"] = _retention(results)
         figures["training_curves"] = _training_curves(results)
         figures |= _soft_labels(results)
+        if compactness is not None and compactness.shown:
+            figures["features"] = _features(results, compactness)
         if exact is not None:
             figures |= _against_the_truth(results, exact)
     return figures
@@ -152,6 +164,33 @@ def _soft_labels(results: Results) -> Figures:
             pictures.append(_drawn(ax, alt, title))
         figures[f"soft_labels_{method}"] = pictures
     return figures
+
+
+def _features(results: Results, compactness: Compactness) -> list[Picture]:
+    """A map of the first run of each method that has features."""
+    titles = short_names(results.experiment.methods)
+    measured = compactness.runs.set_index(["method", "seed"])
+    pictures = []
+    for method, run in compactness.shown.items():
+        kept = run_folder.read_features(run.folder(results.folder))
+        row = measured.loc[(method, run.seed), [WITHIN, SILHOUETTE]]
+        within, silhouette = row.to_numpy(float)
+        numbers = f"within classes {100 * within:.1f}%, silhouette {silhouette:.2f}"
+        if np.isnan(within):
+            numbers = "the same for all images"
+        title = f"{titles[method]}, seed {run.seed}\n{numbers}"
+        alt = f"t-SNE of the training features of {titles[method]}, by class: {numbers}."
+        perplexity = min(_PERPLEXITY, (len(kept.labels) - 1) / 3)
+        try:
+            ax = plots.feature_map(
+                kept.features, kept.labels, results.class_names, perplexity=perplexity
+            )
+        except InputError as error:  # all images are the same to the network, or nearly so
+            ax = plt.subplots(figsize=(5.2, 5.2))[1]
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, textwrap.fill(f"No map. {error}", 40), ha="center", va="center")
+        pictures.append(_drawn(ax, alt, title))
+    return pictures
 
 
 def _against_the_truth(results: Results, exact: Truth) -> Figures:

@@ -231,8 +231,11 @@ class JoinedReport:
     def _of_experiment(self, report: Report) -> list[Block]:
         comparison = report.comparison
         seeds = "one seed" if report.results.one_seed else "mean and SD over seeds"
-        return [
+        blocks: list[Block] = [
             comparison_table(f"All metrics times 100, {seeds}", comparison),
             Text(comparison.caption, "note"),
             Pictures(report.figures["comparison"]),
         ]
+        if features := report.figures.get("features"):
+            blocks.append(Pictures(features))
+        return blocks

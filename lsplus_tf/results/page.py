@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from lsplus_tf import metrics
 from lsplus_tf.config.methods import short_names
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
+from lsplus_tf.plots.features import MOST_NAMES
+from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.figures import MOST_LINES, Figures
 from lsplus_tf.results.finished import Results
 from lsplus_tf.results.tables import Comparison
@@ -29,6 +32,7 @@ def experiment_page(
     uncertainty: Uncertainty,
     figures: Figures,
     truth: Truth | None,
+    compactness: Compactness | None,
 ) -> Page:
     """The page of a report.
 
@@ -43,6 +47,8 @@ def experiment_page(
         Of `draw_figures`.
     truth : Truth or None
         The comparison with the exact posterior, where that is known.
+    compactness : Compactness or None
+        Of the training features, where runs kept them.
 
     Returns
     -------
@@ -64,6 +70,8 @@ def experiment_page(
     soft_labels = _soft_labels(results, figures)
     if soft_labels:
         sections.append(Section("Soft labels", soft_labels))
+    if compactness is not None:
+        sections.append(Section("Features", _features(results, compactness, figures)))
     sections += [
         Section("Training", _training(results, figures)),
         Section("Settings and versions", _settings(results)),
@@ -291,6 +299,69 @@ def _soft_labels(results: Results, figures: Figures) -> list[Block]:
     return blocks
 
 
+def _features(results: Results, compactness: Compactness, figures: Figures) -> list[Block]:
+    blocks: list[Block] = []
+    left_out = {
+        "Runs without features, as the config did not ask for them then": compactness.without,
+        "Left out, as their features are of other images than most runs'": compactness.other_images,
+    }
+    for why, runs in left_out.items():
+        if runs:
+            named = ", ".join(f"{run.method} seed {run.seed}" for run in runs)
+            blocks.append(Text(f"{why}: {named}.", "unsure"))
+    if not compactness.shown:
+        return blocks
+    titles = short_names(results.experiment.methods)
+    rows: list[list[str | Cell]] = []
+    for method in compactness.shown:
+        of_method = compactness.runs[compactness.runs["method"] == method]
+        within, silhouette = 100 * of_method[WITHIN], of_method[SILHOUETTE]
+        rows.append(
+            [
+                titles[method],
+                Cell(str(len(of_method)), len(of_method)),
+                _mean_and_sd(within, 2),
+                _mean_and_sd(silhouette, 3),
+            ]
+        )
+    images = compactness.runs["images"].iloc[0]
+    numbered = (
+        " The numbers are the classes, in the order of class_names in summary.json, from 0."
+        if len(results.class_names) > MOST_NAMES
+        else ""
+    )
+    return [
+        *blocks,
+        Table(
+            f"Features of {images:,} training images, "
+            + ("one seed" if results.one_seed else "mean and SD over seeds"),
+            ["Method", "Seeds", "Within classes, % ↓", "Silhouette ↑"],
+            rows,
+        ),
+        Text(
+            "Features are the outputs of the layer before the logits, of the same training images "
+            "for every run, without augmentation. Within classes is the share of their variance "
+            "about the classes' means: 0 where every class is one point. The silhouette, from -1 "
+            "to 1, compares each image's distance to its own class with that to the nearest other "
+            "one, so that it falls where classes overlap. Both are of training images: they say "
+            "nothing of new images or of calibration, and label smoothing makes classes compact "
+            "whether or not that helps.",
+            "note",
+        ),
+        Text(
+            "t-SNE of the first run of each method with features: which images are neighbours can "
+            f"be read from it, distances between classes and their sizes cannot.{numbered}"
+        ),
+        Pictures(figures["features"]),
+    ]
+
+
+def _mean_and_sd(values: pd.Series[float], decimals: int) -> Cell:
+    mean, sd = values.mean(skipna=False), values.std(skipna=False)
+    text = f"{mean:.{decimals}f}"
+    return Cell(text if len(values) == 1 else f"{text} ± {sd:.{decimals}f}", float(mean))
+
+
 def _training(results: Results, figures: Figures) -> list[Block]:
     rows: list[list[str | Cell]] = []
     for run in results.runs:
@@ -325,7 +396,7 @@ def _training(results: Results, figures: Figures) -> list[Block]:
 def _settings(results: Results) -> list[Block]:
     experiment = results.experiment
     settings = experiment.model_dump(mode="json")
-    of_the_table = {key: settings[key] for key in ("seeds", "ensembles", "calibrators")}
+    of_the_table = {key: settings[key] for key in ("seeds", "ensembles", "calibrators", "features")}
     environments = [
         run_folder.read_json(run.folder(results.folder), run_folder.ENVIRONMENT)
         for run in results.runs

@@ -14,6 +14,7 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import REPORT_FOLDER
 from lsplus_tf.page import Page, render
 from lsplus_tf.results import tables, truth
+from lsplus_tf.results.features import Compactness, compare_features
 from lsplus_tf.results.figures import Figures, draw_figures, side_by_side
 from lsplus_tf.results.finished import Results
 from lsplus_tf.results.page import experiment_page
@@ -72,15 +73,25 @@ class Report:
         return truth.compare_with_truth(self.results)
 
     @cached_property
+    def compactness(self) -> Compactness | None:
+        """The training features that the runs kept, where the config asked for them."""
+        return compare_features(self.results)
+
+    @cached_property
     def figures(self) -> Figures:
         """The pictures, by the name of the figure that they make together."""
-        return draw_figures(self.results, self.comparison, self.truth)
+        return draw_figures(self.results, self.comparison, self.truth, self.compactness)
 
     @cached_property
     def page(self) -> Page:
         """Tables and pictures on one page."""
         return experiment_page(
-            self.results, self.comparison, self.uncertainty, self.figures, self.truth
+            self.results,
+            self.comparison,
+            self.uncertainty,
+            self.figures,
+            self.truth,
+            self.compactness,
         )
 
     def print(self, console: Console | None = None) -> None:
@@ -111,7 +122,8 @@ class Report:
             a run), `intervals.csv` (intervals, and tests against the first row), the figures as
             PNG, and `report.html` with all of it on one page. `calibrators` holds the fitted ones
             of the table, for `Calibrator.load`. `truth.md`, `truth.csv` and `truth_runs.csv` are
-            there where the images' exact posterior is known.
+            there where the images' exact posterior is known, `features.csv` (a row a run) where
+            runs kept training features.
 
         Raises
         ------
@@ -143,6 +155,8 @@ class Report:
         tables.csv_table(comparison).to_csv(folder / "table.csv", index_label="method")
         self.results.metrics().to_csv(folder / "runs.csv", index=False)
         self.uncertainty.frame().to_csv(folder / "intervals.csv", index=False)
+        if self.compactness is not None:
+            self.compactness.runs.to_csv(folder / "features.csv", index=False)
         if exact is not None:
             text = truth.markdown_text(exact, name)
             (folder / "truth.md").write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ METRICS = "metrics.json"
 SUMMARY = "summary.json"
 PRIOR = "prior.json"
 SOFT_LABELS = "soft_labels.npz"
+FEATURES = "features.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
 CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
@@ -46,6 +48,22 @@ _UNREADABLE = (
     zlib.error,
     yaml.YAMLError,
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a network makes of some training images before its last layer.
+
+    Attributes
+    ----------
+    features : ndarray of float32, shape (N, D)
+    labels : ndarray of int64, shape (N,)
+    ids : ndarray of str, shape (N,)
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ids: NDArray[np.str_]
 
 
 class BeingMadeError(InputError):
@@ -142,6 +160,10 @@ def write_predictions(folder: Path, split: str, found: Predictions) -> None:
     np.savez_compressed(_predictions_file(folder, split), **arrays)
 
 
+def write_features(folder: Path, kept: Features) -> None:
+    np.savez_compressed(folder / FEATURES, **vars(kept))
+
+
 @contextlib.contextmanager
 def reading(path: Path, expected: str = "the file of a finished run") -> Iterator[None]:
     """Say which file of a run could not be read."""
@@ -182,6 +204,18 @@ def read_soft_labels(folder: Path) -> NDArray[np.float32]:
     path = folder / SOFT_LABELS
     with reading(path), np.load(path, allow_pickle=False) as arrays:
         return arrays["soft_labels"]
+
+
+def read_features(folder: Path) -> Features:
+    path = folder / FEATURES
+    with reading(path), np.load(path, allow_pickle=False) as arrays:
+        kept = Features(arrays["features"], arrays["labels"], arrays["ids"])
+        if kept.features.ndim != 2 or not np.isfinite(kept.features).all():
+            raise ValueError("expected finite features of shape (N, D)")
+        shape = kept.features.shape[:1]
+        if kept.labels.shape != shape or kept.ids.shape != shape:
+            raise ValueError(f"expected labels and ids of shape {shape}")
+        return kept
 
 
 def _predictions_file(folder: Path, split: str) -> Path:

@@ -25,6 +25,7 @@ from lsplus_tf.backbones import build_classifier
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
+from lsplus_tf.datasets.splitting import drawn_evenly
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
 from lsplus_tf.predictions import Predictions
@@ -319,6 +320,18 @@ class Training:
             groups=split.groups,
         )
 
+    def _features(self, model: keras.Model) -> run_folder.Features | None:
+        """What comes before the logits, of the training images that the config asks for."""
+        if self.experiment.features is None:
+            return None
+        train = self.dataset.train
+        shown = train.take(drawn_evenly(train.labels, self.experiment.features))
+        batches = evaluation_batches(shown, batch_size=self.protocol.batch_size)
+        penultimate = keras.Model(model.inputs, model.layers[-1].input)
+        penultimate.jit_compile = model.jit_compile
+        features = penultimate.predict(batches, verbose=0).astype(np.float32)
+        return run_folder.Features(features, shown.labels, shown.ids)
+
     def _write(
         self,
         model: keras.Model,
@@ -332,6 +345,7 @@ class Training:
             "validation": self._predict(model, self.dataset.validation),
             "test": self._predict(model, self.dataset.test),
         }
+        features = self._features(model)
         measured = {split: metrics.evaluate(found) for split, found in predictions.items()}
         _log.info("test: %s", measured["test"])
         history = pd.DataFrame(progress.history)
@@ -345,6 +359,8 @@ class Training:
             for split, found in predictions.items():
                 run_folder.write_predictions(new, split, found)
             run_folder.write_json(new / run_folder.METRICS, measured)
+            if features is not None:
+                run_folder.write_features(new, features)
             self._write_targets(new, adapting)
             model.save(new / run_folder.MODEL)
             summary = {
