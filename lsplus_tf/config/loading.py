@@ -8,12 +8,12 @@ import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import Tag, ValidationError
 
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
@@ -63,7 +63,14 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         with _wrong_yaml_in(f"--set {override}"):
             # Of "key=''" a shell leaves "key=", which OmegaConf takes for null.
             given = f"{override}''" if override.endswith("=") else override
-            values = OmegaConf.merge(values, OmegaConf.from_dotlist([given]))
+            change = OmegaConf.from_dotlist([given])
+            key = override.partition("=")[0]
+            old, new = (OmegaConf.select(each, key) for each in (values, change))
+            if {type(old), type(new)} == {DictConfig, ListConfig}:
+                # A section and a list are not merged: the one replaces the other.
+                OmegaConf.update(values, key, new, merge=False)
+            else:
+                values = OmegaConf.merge(values, change)
     with _wrong_yaml_in(str(path)):
         plain = OmegaConf.to_container(values, resolve=True)
     return parse_config(plain, str(path), overrides)
@@ -247,6 +254,8 @@ def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     keys = [str(part) for part in location]
     if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
         del keys[2]
+    if keys[0:1] == ["methods"] and keys[2:3] == ["class_accuracy"]:
+        del keys[3:4]
     return keys
 
 
@@ -263,7 +272,10 @@ def _descend(annotation: Any, part: int | str) -> Any:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) is dict:
         return get_args(annotation)[1]
-    if get_origin(annotation) is types.UnionType:
+    if get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            if Tag(str(part)) in get_args(member):
+                return get_args(member)[0]
         return next(
             member
             for member in get_args(annotation)

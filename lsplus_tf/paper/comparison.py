@@ -173,7 +173,7 @@ def _printed_method(method: MethodSettings, dataset: str) -> str | None:
     """The printed method that a config's method is; None where its settings are others."""
     settings = method.model_dump()
     loss = settings["loss"]
-    if settings["mixup"] or settings.get("class_accuracy", {}).get("shrinkage"):
+    if settings["mixup"] or getattr(method, "shrinkage", 0.0):
         return None
     if dataset == "radimagenet":
         return RADIMAGENET_PAPER.get(loss)

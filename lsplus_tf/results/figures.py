@@ -114,7 +114,7 @@ def _retention(results: Results) -> list[Picture]:
 
 
 def _training_curves(results: Results) -> list[Picture]:
-    titles = short_names(results.experiment.methods)
+    titles = short_names(results.experiment.methods, results.experiment.convention)
     histories = {
         titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
         for m in results.methods
@@ -132,7 +132,7 @@ def _training_curves(results: Results) -> list[Picture]:
 
 def _soft_labels(results: Results) -> Figures:
     """A few epochs' matrices of the first run of each method that has them."""
-    titles = short_names(results.experiment.methods)
+    titles = short_names(results.experiment.methods, results.experiment.convention)
     figures: Figures = {}
     for method in results.methods:
         run = results.of_method(method)[0]

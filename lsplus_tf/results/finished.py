@@ -204,7 +204,7 @@ class Results:
         return found
 
     def _all_rows(self) -> list[Row]:
-        titles = short_names(self.experiment.methods)
+        titles = short_names(self.experiment.methods, self.experiment.convention)
         seeds = {m: tuple(run.seed for run in self.of_method(m)) for m in self.methods}
         plain = [Row(m, titles[m], m, seeds[m]) for m in self.methods] + [
             Row(f"{m}_ensemble", f"{titles[m]} ensemble", m, seeds[m], ensemble=True)

@@ -282,7 +282,7 @@ def _selective(results: Results, figures: Figures) -> list[Block]:
 
 
 def _soft_labels(results: Results, figures: Figures) -> list[Block]:
-    titles = short_names(results.experiment.methods)
+    titles = short_names(results.experiment.methods, results.experiment.convention)
     blocks: list[Block] = []
     for method in results.methods:
         if pictures := figures.get(f"soft_labels_{method}"):

@@ -135,7 +135,7 @@ def soft_label_distances(
         variation distance between the rows. Beside them how far one-hot labels are, which do not
         change. Empty without such a method.
     """
-    titles = short_names(results.experiment.methods)
+    titles = short_names(results.experiment.methods, results.experiment.convention)
     kinds = (OnlineLabelSmoothing, LSPlusOnline)
     online = [m for m in results.methods if isinstance(results.experiment.methods[m], kinds)]
     confusions = {
