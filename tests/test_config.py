@@ -153,8 +153,8 @@ def test_a_config_is_frozen():
         ),
         (
             "foo=3",
-            "foo: unknown key (known: name, dataset, backbone, protocol, methods, seeds, "
-            "ensembles, calibrators)",
+            "foo: unknown key (known: name, convention, dataset, backbone, protocol, methods, "
+            "seeds, ensembles, calibrators)",
         ),
     ],
 )
