@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from lsplus_tf.errors import InputError, check_count, check_number
 
 __all__ = [
+    "can_shrink",
     "check_prior",
     "class_accuracy",
     "class_counts",
     "doubtful_estimates",
+    "doubtful_values",
     "informed_prior",
     "shrink_class_accuracy",
     "uniform_prior",

@@ -110,8 +110,8 @@ class NeedsClassAccuracy(MethodSettings):
     @property
     def shrinkage(self) -> float:
         """Samples' worth of pull on what is measured: before training, and in refreshes."""
-        measured = isinstance(self.class_accuracy, ClassAccuracy)
-        return self.class_accuracy.shrinkage if measured else 0.0
+        source = self.class_accuracy
+        return source.shrinkage if isinstance(source, ClassAccuracy) else 0.0
 
 
 class AlsoReleased(MethodSettings):

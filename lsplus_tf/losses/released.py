@@ -24,7 +24,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError, check_choice, check_fraction, check_number
 from lsplus_tf.losses.arrays import held, packed
@@ -418,7 +417,7 @@ class _ReleasedSmoothing(ClassificationLoss):
         prior = np.clip(self.prior_of(batch), _CLIP, 1.0)
         log_p = tf.math.log(tf.clip_by_value(tf.nn.softmax(batch.values), _CLIP, 1.0))
         crossed = tf.reduce_sum(matrix_product(batch.rows, prior) * log_p, axis=-1)
-        constants = xlogy(prior, prior).sum(axis=1)
+        constants = (prior * np.log(prior)).sum(axis=1)
         divergence = matrix_product(batch.rows, constants) - crossed
         return (1.0 - self.alpha) * batch.cross_entropy + self.alpha * divergence
 
