@@ -19,7 +19,7 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, make, plan_runs
 from lsplus_tf.experiments.plan import needed_runs
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.results import gather
+from lsplus_tf.results import gather, tables
 from lsplus_tf.training import run_folder
 
 RELEASED = "convention=released_code"
@@ -189,6 +189,7 @@ def test_a_training_has_the_steps_and_epochs_of_the_released_code(trained):
     assert isinstance(model.loss, ReleasedLSPlusLoss)
     results = gather(trained)
     assert [row.name for row in results.rows] == ["LS+"]
+    assert tables.caption(results, "Percent.").endswith("code (convention: released_code).")
     hard = Training(trained, results.experiment, "hard", 0, load_dataset("digits"))
     assert hard.protocol.early_stopping is None
     assert (hard.steps_per_epoch, hard.samples_per_epoch) == (10, 1000)
