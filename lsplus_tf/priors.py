@@ -15,15 +15,21 @@ from numpy.typing import ArrayLike, NDArray
 from lsplus_tf.errors import InputError, check_count, check_number
 
 __all__ = [
+    "can_shrink",
     "check_prior",
     "class_accuracy",
     "class_counts",
     "doubtful_estimates",
+    "doubtful_values",
     "informed_prior",
     "shrink_class_accuracy",
     "uniform_prior",
 ]
 
+ALL_THE_SAME = (
+    "All are the same, so shrinking changes none; estimate them from samples that the network has "
+    "partly right"
+)
 FEW_SAMPLES = 5  # below this many validation samples an accuracy is hardly an estimate
 
 
@@ -184,6 +190,24 @@ def shrink_class_accuracy(
     return (samples * accuracy + strength * overall) / (samples + strength)
 
 
+def can_shrink(accuracy: ArrayLike) -> bool:
+    """Whether shrinking keeps class accuracies from exactly 0 and 1: not if all are 0, or all 1.
+
+    Parameters
+    ----------
+    accuracy : array_like, shape (K,)
+        Class accuracies in [0, 1].
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import can_shrink
+    >>> can_shrink([0.9, 1.0]), can_shrink([1.0, 1.0])
+    (True, False)
+    """
+    values = _check_accuracy(accuracy)
+    return bool((values > 0).any() and (values < 1).any())
+
+
 def informed_prior(class_accuracy: ArrayLike, *, warn: bool = True) -> NDArray[np.float64]:
     """The LS+ prior: row k has V_k on the diagonal and (1 - V_k) / (K - 1) elsewhere.
 
@@ -221,12 +245,17 @@ def informed_prior(class_accuracy: ArrayLike, *, warn: bool = True) -> NDArray[n
     [[0.6, 0.2, 0.2], [0.05, 0.9, 0.05], [0.1, 0.1, 0.8]]
     """
     accuracy = _check_accuracy(class_accuracy)
-    doubts = _phrases(_extremes(accuracy))
+    doubts = doubtful_values(accuracy)
     if warn and doubts:
+        if can_shrink(accuracy):
+            remedy = (
+                "To draw them towards the overall accuracy, use shrink_class_accuracy(accuracy, "
+                "counts, strength=5)"
+            )
+        else:
+            remedy = ALL_THE_SAME
         warnings.warn(
-            f"the class accuracies behind the prior are doubtful ({'; '.join(doubts)}). To draw "
-            "them towards the overall accuracy, use shrink_class_accuracy(accuracy, counts, "
-            "strength=5)",
+            f"the class accuracies behind the prior are doubtful ({'; '.join(doubts)}). {remedy}",
             stacklevel=2,
         )
     num_classes = len(accuracy)
@@ -254,7 +283,11 @@ def uniform_prior(num_classes: int) -> NDArray[np.float64]:
 
 
 def doubtful_estimates(
-    accuracy: ArrayLike, counts: ArrayLike, class_names: Sequence[str] | None = None
+    accuracy: ArrayLike,
+    counts: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    shrinkage: float = 0.0,
 ) -> list[str]:
     """What is doubtful about class accuracies as a prior, a phrase each; empty if nothing is.
 
@@ -269,6 +302,9 @@ def doubtful_estimates(
         Validation samples per class.
     class_names : sequence of str, length K, optional
         By default 0, 1 and so on.
+    shrinkage : float
+        The strength with which `accuracy` was shrunk, if it was: it is what few samples need, so
+        that they are not named.
 
     Examples
     --------
@@ -278,12 +314,30 @@ def doubtful_estimates(
     """
     values = _check_accuracy(accuracy)
     samples = _check_counts(counts, len(values))
-    few = {f"fewer than {FEW_SAMPLES} validation samples": samples < FEW_SAMPLES}
-    return _phrases(few | _extremes(values), class_names)
+    few = (samples < FEW_SAMPLES) & (check_number("shrinkage", shrinkage) == 0)
+    found = _phrases({f"fewer than {FEW_SAMPLES} validation samples": few}, class_names)
+    return found + doubtful_values(values, class_names)
 
 
-def _extremes(accuracy: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    return {f"validation accuracy exactly {value}": accuracy == value for value in (0, 1)}
+def doubtful_values(accuracy: ArrayLike, class_names: Sequence[str] | None = None) -> list[str]:
+    """What is doubtful about class accuracies whatever they come from: exactly 0 or 1.
+
+    Parameters
+    ----------
+    accuracy : array_like, shape (K,)
+        Class accuracies in [0, 1].
+    class_names : sequence of str, length K, optional
+        By default 0, 1 and so on.
+
+    Examples
+    --------
+    >>> from lsplus_tf.priors import doubtful_values
+    >>> doubtful_values([0.5, 1.0], ["benign", "malignant"])
+    ['validation accuracy exactly 1 of class malignant']
+    """
+    values = _check_accuracy(accuracy)
+    extremes = {f"validation accuracy exactly {value}": values == value for value in (0, 1)}
+    return _phrases(extremes, class_names)
 
 
 def _phrases(

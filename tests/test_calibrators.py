@@ -233,6 +233,15 @@ def test_fewer_samples_than_parameters_are_told(samples):
     assert len(told) == (samples == 19)
 
 
+@pytest.mark.parametrize("kind", [MatrixScaling, DirichletCalibration])
+def test_penalties_that_were_chosen_are_not_advised_to_be_chosen(kind):
+    logits, labels = overconfident(4, samples=19, seed=3)
+    for penalties, advised in (({}, True), ({"bias_penalty": 1.0}, False)):
+        with pytest.warns(UserWarning, match="estimates 20 numbers from 19 samples") as told:
+            kind(**penalties).fit(logits, labels)
+        assert any("choose these by cross-validation" in str(w.message) for w in told) == advised
+
+
 def test_a_search_that_ends_too_early_is_told(monkeypatch):
     def stopped(*arguments, **options):
         return minimize(*arguments, **{**options, "options": {"maxiter": 1}})

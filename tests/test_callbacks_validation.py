@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from typing import Any
@@ -452,6 +453,27 @@ def test_shrinkage_covers_a_class_without_validation_samples(data):
     fit(model, data, [refresh], validation_data=(x, y))
     overall = np.mean(model.predict(x, verbose=0).argmax(axis=1) == y)
     assert refresh.history[-1][1][1] == pytest.approx(overall)
+
+
+@pytest.mark.parametrize(
+    ("confusion", "shrinkage", "advice"),
+    [
+        ([[9, 1], [0, 3]], 0.0, r"exactly 1 of class 1.*use PriorRefresh\(shrinkage=5\)"),
+        ([[9, 1], [0, 3]], 5.0, None),
+        ([[9, 0], [0, 3]], 0.0, "exactly 1 of class 0, 1.*All are the same, so shrinking changes"),
+        ([[9, 0], [0, 3]], 5.0, "exactly 1 of class 0, 1.*All are the same, so shrinking changes"),
+        ([[0, 9], [0, 0]], 5.0, "exactly 0 of class 0, 1.*All are the same, so shrinking changes"),
+    ],
+)
+def test_doubtful_refreshes_know_the_setting_that_answers_them(confusion, shrinkage, advice):
+    refresh = PriorRefresh(shrinkage=shrinkage)
+    refresh.on_epoch_begin(0)
+    loss = lsp.LSPlusLoss(np.full((2, 2), 0.5), from_logits=True)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        refresh.after_validation(loss, np.array(confusion))
+    assert len(told) == bool(advice)
+    assert all(re.search(advice, str(each.message)) for each in told)
 
 
 def test_a_fit_of_too_few_epochs_to_refresh(data):

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -611,6 +612,9 @@ def test_masks_in_a_folder_are_told_and_dropped(tmp_path):
     with pytest.warns(UserWarning, match="skipped 12 masks") as record:
         assert len(load_dataset(name, drop=["masks"])) == 12
     assert len(record) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of advice that was followed
+        assert len(load_dataset(name, drop=["masks"], decode=False)) == 24
 
 
 def test_forms_of_unicode_are_one_class(tmp_path):

@@ -103,6 +103,26 @@ def test_every_epoch_is_a_permutation():
     assert not any(np.array_equal(a, b) for a, b in pairwise(epochs))
 
 
+@pytest.mark.parametrize("balanced", [False, True])
+def test_fewer_steps_are_the_first_of_an_epoch(balanced):
+    """What is left over of the epoch's order is not seen in it; with another order, in others."""
+    of_all = run(class_balanced=balanced)  # 4, 4, 2 of 10, in each of three epochs
+    whole = [batch for batch in of_all if len(batch[1]) == 4]
+    fewer = run(class_balanced=balanced, steps_per_epoch=2)
+    assert same(fewer, whole)
+    assert same(run(class_balanced=balanced, steps_per_epoch=3), of_all)
+    assert same(
+        run(class_balanced=balanced, steps_per_epoch=2, first_epoch=1, first_step=1), fewer[3:]
+    )
+    for steps in (0, 4):
+        with pytest.raises(
+            InputError, match=rf"steps_per_epoch: expected 1\.\.3, received {steps}"
+        ):
+            run(steps_per_epoch=steps)
+    with pytest.raises(InputError, match=r"first_step: expected 0\.\.2 \(steps\), received 3"):
+        run(steps_per_epoch=2, first_step=3)
+
+
 def test_first_place_is_uniform():
     batches = training_batches(
         numbered(5), batch_size=5, epochs=1000, seed=1, augmentation=Augmentation()

@@ -56,8 +56,15 @@ def test_the_schema_of_configs_has_every_section():
         "## `dataset.phantom`",
         "## `protocol.optimizer` with `name: sgd`",
         "## `methods.NAME` with `loss: ls_plus`",
+        "## `methods.NAME.class_accuracy`",
     ):
         assert title in text
+    assert (
+        "| `convention` | `standard`, `released_code` | `standard` | the paper's text, or" in text
+    )
+    assert "| `class_accuracy` | a section or list of number >= 0, <= 1 | see there |" in text
+    assert "| `schedule` | a section or null | `null` |" in text
+    assert "| `optimizer` | a section | see there |" in text
 
 
 @pytest.mark.parametrize(

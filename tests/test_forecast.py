@@ -16,6 +16,7 @@ from lsplus_tf.experiments import Run, Shard, forecasting
 from lsplus_tf.experiments.folder import read_experiment
 from lsplus_tf.experiments.forecasting import STATES, forecast, image_cache
 from lsplus_tf.training import run_folder
+from lsplus_tf.training.train import Training
 
 
 def sizes(found: list) -> dict[str, int]:
@@ -39,6 +40,22 @@ def test_what_is_finished_and_what_is_left(reproduced, tmp_path):
     # ceil(1077 / 32), ceil(360 / 32), two epochs of two runs.
     assert (found.steps_per_epoch, found.validation_steps, found.steps) == (34, 12, 4 * 34)
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+@pytest.mark.parametrize("convention", ["standard", "released_code"])
+@pytest.mark.parametrize("batch_size", [100, 359])  # of 1077 images, which is 3 x 359
+def test_steps_are_those_of_a_training(convention, batch_size, tmp_path):
+    settings = [
+        f"convention={convention}",
+        f"protocol.batch_size={batch_size}",
+        "protocol.epochs=2",
+    ]
+    experiment = experiment_with(*settings)
+    found = forecast(experiment, tmp_path, ["hard_labels"], [0])
+    training = Training(tmp_path, experiment, "hard_labels", 0, found.dataset)
+    expected = {100: 11 if convention == "standard" else 10, 359: 3}[batch_size]
+    assert found.steps_per_epoch == training.steps_per_epoch == expected
+    assert found.steps == 2 * expected
 
 
 def test_sizes_are_those_of_a_run(reproduced, tmp_path):

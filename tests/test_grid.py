@@ -58,6 +58,28 @@ def test_the_grid_of_the_ls_plus_paper():
         assert part.experiment.seeds == (1, 2, 3)
 
 
+def test_the_grid_of_the_ls_plus_code():
+    """The same by the code's protocol, with the constants that are typed into it."""
+    paper, code = load_grid("ls_plus_paper"), load_grid("ls_plus_code")
+    constants = printed.class_accuracy_constants()
+    constants = constants[constants["learning_rate"] == 0.001]
+    assert list(code.experiments) == list(paper.experiments)
+    for key, experiment in code.experiments.items():
+        there = paper.experiments[key]
+        assert experiment.convention == "released_code"
+        assert (experiment.dataset, experiment.backbone) == (there.dataset, there.backbone)
+        assert (experiment.protocol, experiment.seeds) == (there.protocol, there.seeds)
+        network = experiment.backbone.name.removesuffix("_preact")
+        of = constants["dataset"].eq(experiment.dataset.name) & constants["backbone"].eq(network)
+        given = experiment.methods["ls_plus"].class_accuracy
+        assert list(given) == constants[of].sort_values("class_index")["constant"].tolist()
+        for name in experiment.usual_methods:
+            assert experiment.methods[name].convention == "released_code"
+            stops = experiment.protocol_of(name).early_stopping
+            assert stops == (50 if name in ("label_smoothing", "ls_plus") else None)
+    assert sum(len(part.runs) for part in plan_grid(code, Path("out"))) == 108
+
+
 def test_the_grid_of_the_ols_paper():
     grid = load_grid("ols_paper")
     table = printed.radimagenet_errors()

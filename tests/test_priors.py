@@ -207,6 +207,29 @@ def test_the_prior_of_a_collapsed_network_is_told(values, doubts):
     ]
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_what_shrinking_cannot_change_is_not_told_to_be_shrunk(value):
+    """Of a network that is always right, or never, however often it is shrunk."""
+    shrunk = shrink_class_accuracy([value] * 3, [1, 50, 200], strength=5)
+    np.testing.assert_array_equal(shrunk, value)
+    with pytest.warns(
+        UserWarning, match="exactly . of class 0, 1, 2.*samples that the network has"
+    ):
+        informed_prior(shrunk)
+
+
+def test_few_samples_that_were_shrunk_are_not_doubtful():
+    accuracy, counts = [0.9, 1.0, 0.5], [100, 1, 3]
+    assert len(doubtful_estimates(accuracy, counts)) == 2
+    shrunk = shrink_class_accuracy(accuracy, counts, strength=5)
+    assert doubtful_estimates(shrunk, counts, shrinkage=5) == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        informed_prior(shrunk)
+    with pytest.raises(InputError, match="shrinkage: expected a number >= 0, received -1"):
+        doubtful_estimates(accuracy, counts, shrinkage=-1)
+
+
 def test_labels_may_stand_in_a_column():
     labels, predictions = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1])
     column = class_accuracy(labels[:, None], predictions, num_classes=2)

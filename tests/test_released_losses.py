@@ -22,6 +22,8 @@ from lsplus_tf.losses.released import (
     ReleasedDCALoss,
     ReleasedFocalLoss,
     ReleasedHardLabelLoss,
+    ReleasedLabelSmoothingLoss,
+    ReleasedLSPlusLoss,
     ReleasedMDCALoss,
     two_headed,
 )
@@ -74,6 +76,41 @@ def test_the_logits_head_alone_as_the_original(golden, kind, case):
     alone = both - float(softmax_head(labels, logits))
     original = golden[f"lsplus_{kind}_two_head/{case}/logits_head"]
     np.testing.assert_allclose(alone, original, rtol=1e-6, atol=2e-7 * both)
+
+
+# The constants of LS+'s entries; None is the case's own.
+LS_PLUS: dict[str, list[float] | None] = {
+    "case_prior": None,
+    "authors_c_d1": [0.8319, 0.6548, 0.9882, 0.7264],
+    "authors_c_d2": [0.9256, 0.6561],
+    "authors_c_d3_resnet34": [0.375, 0.8222, 0.8787, 0.5, 0.6825, 0.9539, 0.5],
+    "authors_c_d3_resnet50": [0.6667, 0.8222, 0.8333, 0.5, 0.8412, 0.9539, 0.7778],
+}
+
+
+SMOOTHED = [
+    *(("LS_kl_a0.1", case) for case in CASES),
+    *(("ours_alpha05_case_prior", case) for case in CASES),
+    ("ours_alpha05_authors_c_d1", "c4"),
+    ("ours_alpha05_authors_c_d2", "c0"),
+    ("ours_alpha05_authors_c_d2", "c6"),
+    ("ours_alpha05_authors_c_d3_resnet34", "c2"),
+    ("ours_alpha05_authors_c_d3_resnet50", "c2"),
+]
+
+
+@pytest.mark.parametrize(("entry", "case"), SMOOTHED)
+def test_smoothing_as_the_original(golden, entry, case):
+    logits, labels = golden[f"in/{case}/logits"], golden[f"in/{case}/labels"]
+    loss: Any = ReleasedLabelSmoothingLoss()
+    if entry.startswith("ours"):
+        constants = LS_PLUS[entry.removeprefix("ours_alpha05_")]
+        given = golden[f"in/{case}/prior_vacc"] if constants is None else constants
+        loss = ReleasedLSPlusLoss(lsp.priors.informed_prior(given, warn=False))
+    value, gradient = value_and_gradient(loss, labels, logits)
+    original = golden[f"lsplus_{entry}/{case}/grad_f32"]
+    np.testing.assert_allclose(value, golden[f"lsplus_{entry}/{case}/loss_f32"], rtol=2e-6)
+    np.testing.assert_allclose(gradient, original, rtol=1e-6, atol=6e-8)
 
 
 # --- against float64 restatements -----------------------------------------------------------------
@@ -223,6 +260,94 @@ def test_finite_where_the_original_divides_by_zero_or_overflows(make, row):
 @pytest.mark.parametrize("make", LOSSES)
 def test_nan_logits_make_the_loss_nan(make):
     assert np.isnan(float(make()([0, 1], [[np.nan, 1.0], [1.0, 2.0]])))
+
+
+# --- label smoothing and LS+ ----------------------------------------------------------------------
+
+PRIOR = np.array([[0.9, 0.05, 0.05], [0.2, 0.6, 0.2], [0.0, 0.0, 1.0]])
+SMOOTHING = [
+    (ReleasedLabelSmoothingLoss, {"alpha": 0.3}, np.full((3, 3), 1 / 3)),
+    (ReleasedLSPlusLoss, {"alpha": 0.4, "prior": PRIOR}, PRIOR),
+]
+
+
+@pytest.mark.parametrize(("make", "arguments", "prior"), SMOOTHING)
+def test_smoothing_by_its_formula_for_every_form_of_labels(make, arguments, prior):
+    rng = np.random.default_rng(5)
+    z, labels = rng.normal(0, 8, (20, 3)), rng.integers(0, 3, 20)
+    mixed, alpha = rng.dirichlet(np.ones(3), 20), arguments["alpha"]
+    p = softmax(z, axis=1)
+    v, q = np.clip(prior, CLIP, 1), np.clip(p, CLIP, 1)
+    assert (p < CLIP).any()
+    of_classes = np.stack(  # (B, K): what a sample's loss is if it is of class k
+        [
+            -(1 - alpha) * np.log(p[:, k]) + alpha * (v[k] * np.log(v[k] / q)).sum(1)
+            for k in (0, 1, 2)
+        ],
+        axis=1,
+    )
+    loss = make(**arguments, reduction="none", dtype="float64")
+    for form, rows in (
+        (labels, np.eye(3)[labels]),
+        (labels[:, None], np.eye(3)[labels]),
+        (np.eye(3)[labels], np.eye(3)[labels]),
+        (mixed, mixed),
+    ):
+        np.testing.assert_allclose(loss(form, z), (rows * of_classes).sum(axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("make", "arguments", "prior"), SMOOTHING)
+def test_below_the_clip_the_second_term_is_flat_and_bounded(make, arguments, prior):
+    """By hand: two classes' p is 1e-26 and 1e-30, and counts as 1e-7."""
+    loss = make(**arguments | {"alpha": 1.0}, dtype="float64")
+    for label in (0, 1, 2):
+        value, gradient = value_and_gradient(loss, [label], [[60.0, 0.0, -9.0]])
+        v = np.clip(prior[label], CLIP, 1)
+        by_hand = (v * np.log(v)).sum() + (v[1] + v[2]) * 7 * np.log(10)
+        np.testing.assert_allclose(value, by_hand, rtol=1e-9)
+        assert value < 7 * np.log(10)
+        np.testing.assert_allclose(gradient, 0, atol=1e-20)
+        # Further away nothing changes; the cross-entropy of the whole loss still has its gradient.
+        assert float(loss([label], [[90.0, 0.0, -9.0]])) == pytest.approx(float(value), rel=1e-12)
+    _, gradient = value_and_gradient(make(**arguments, dtype="float64"), [1], [[60.0, 0.0, -9.0]])
+    np.testing.assert_allclose(
+        gradient, [[1 - arguments["alpha"], arguments["alpha"] - 1, 0]], atol=1e-20
+    )
+
+
+@pytest.mark.parametrize(("make", "arguments", "prior"), SMOOTHING)
+def test_where_nothing_is_clipped_smoothing_is_the_package_s_own(make, arguments, prior):
+    rng = np.random.default_rng(6)
+    z, labels = rng.normal(0, 2, (20, 3)), rng.integers(0, 2, 20)  # class 2's prior is clipped
+    ours = lsp.LSPlusLoss(prior, alpha=arguments["alpha"], from_logits=True, dtype="float64")
+    released = value_and_gradient(make(**arguments, dtype="float64"), labels, z)
+    for one, other in zip(released, value_and_gradient(ours, labels, z), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("make", "arguments", "prior"), SMOOTHING)
+def test_smoothing_is_a_keras_loss(make, arguments, prior):
+    del prior
+    loss = make(**arguments, name="mine", ignore_class=255)
+    copy = keras.losses.deserialize(json.loads(json.dumps(keras.losses.serialize(loss))))
+    assert type(copy) is make
+    assert copy.get_config() == loss.get_config()
+    rng = np.random.default_rng(7)
+    logits, labels = rng.normal(0, 8, (6, 3)).astype(np.float32), np.arange(6) % 3
+    compiled = tf.function(lambda z: loss(labels, z), jit_compile=True)
+    np.testing.assert_allclose(compiled(logits), loss(labels, logits), rtol=1e-5)
+    keep = np.array([1, 1, 0, 1, 0, 1], bool)
+    ignored = loss(np.where(keep, labels, 255), logits)
+    np.testing.assert_allclose(ignored, copy(labels[keep], logits[keep]), rtol=1e-6)
+    with pytest.raises(InputError, match=r"alpha: expected a number in \[0, 1\], received 1.5"):
+        make(**arguments | {"alpha": 1.5})
+
+
+def test_a_prior_of_other_classes():
+    with pytest.raises(InputError, match="y_pred: expected 3 classes as in the prior, received 2"):
+        ReleasedLSPlusLoss(PRIOR)([0], [[1.0, 2.0]])
+    with pytest.raises(InputError, match="prior: expected rows that sum to 1"):
+        ReleasedLSPlusLoss(2 * PRIOR)
 
 
 # --- the two-headed network -----------------------------------------------------------------------

@@ -76,9 +76,12 @@ def _type(annotation: Any, metadata: list[Any]) -> str:
 def _name(annotation: Any) -> str:
     arguments, origin = get_args(annotation), get_origin(annotation)
     if origin in (types.UnionType, Union):
-        if set(_settings_in(annotation)):
-            return "a section or null" if type(None) in arguments else "a section"
-        return " or ".join(_type(argument, []) for argument in arguments)
+        return " or ".join(
+            dict.fromkeys(
+                "a section" if any(_settings_in(argument)) else _type(argument, [])
+                for argument in arguments
+            )
+        )
     if origin is Literal:
         return ", ".join(f"`{_yaml(choice)}`" for choice in arguments)
     if origin is tuple:

@@ -14,6 +14,8 @@ from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
 from lsplus_tf.calibrators.temperature import typical_size
 from lsplus_tf.errors import check_number
 
+_PENALTY = 0.01
+
 
 class VectorScaling(Calibrator):
     """p = softmax(w * z + b), with a weight and a bias for each class, by maximum likelihood.
@@ -121,7 +123,9 @@ class MatrixScaling(Calibrator):
     weights_: Floats
     bias_: Floats
 
-    def __init__(self, off_diagonal_penalty: float = 0.01, *, bias_penalty: float = 0.01) -> None:
+    def __init__(
+        self, off_diagonal_penalty: float = _PENALTY, *, bias_penalty: float = _PENALTY
+    ) -> None:
         self.off_diagonal_penalty = off_diagonal_penalty
         self.bias_penalty = bias_penalty
 
@@ -131,9 +135,11 @@ class MatrixScaling(Calibrator):
     def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
         samples, num_classes = logits.shape
         if samples < num_classes * (num_classes + 1):
+            chosen = (self.off_diagonal_penalty, self.bias_penalty) != (_PENALTY, _PENALTY)
+            advice = "" if chosen else "; choose these by cross-validation"
             warnings.warn(
                 f"{type(self).__name__} estimates {num_classes * (num_classes + 1)} numbers from "
-                f"{samples} samples, held by its penalties alone; choose these by cross-validation",
+                f"{samples} samples, held by its penalties alone{advice}",
                 stacklevel=3,
             )
         size = typical_size(logits)

@@ -16,7 +16,12 @@ from lsplus_tf.errors import InputError, check_count, check_number
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
 from lsplus_tf.losses.smoothing import LSPlusLoss
-from lsplus_tf.priors import informed_prior, shrink_class_accuracy
+from lsplus_tf.priors import (
+    ALL_THE_SAME,
+    doubtful_values,
+    informed_prior,
+    shrink_class_accuracy,
+)
 
 
 class _ValidationCallback(ObservingCallback[LossType]):
@@ -240,7 +245,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
     -----
     UserWarning
         After the first epoch, and after the last, if there was no validation; after a `fit` of
-        fewer epochs than `every`; of a class accuracy of exactly 0 or 1, as `informed_prior`.
+        fewer epochs than `every`; of a class accuracy of exactly 0 or 1.
 
     Notes
     -----
@@ -321,10 +326,21 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
                 f"{np.flatnonzero(counts == 0).tolist()}; with shrinkage > 0 such classes take the "
                 "overall accuracy"
             )
-        accuracy = shrink_class_accuracy(
-            confusion.diagonal() / np.maximum(counts, 1), counts, self.shrinkage
-        )
-        loss.set_prior(informed_prior(accuracy))
+        measured = confusion.diagonal() / np.maximum(counts, 1)
+        accuracy = shrink_class_accuracy(measured, counts, self.shrinkage)
+        if doubts := doubtful_values(accuracy):
+            remedy = ALL_THE_SAME
+            if 0 < confusion.trace() < confusion.sum():
+                remedy = (
+                    "To draw them towards the overall accuracy, use PriorRefresh(shrinkage=5), in "
+                    "a config class_accuracy: {shrinkage: 5}"
+                )
+            warnings.warn(
+                f"the class accuracies behind the prior are doubtful ({'; '.join(doubts)}). "
+                f"{remedy}",
+                stacklevel=2,
+            )
+        loss.set_prior(informed_prior(accuracy, warn=False))
         self._estimated.append(accuracy)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lsplus_tf.config.dataset import Dataset
-from lsplus_tf.config.methods import HardLabels, Method, NeedsClassAccuracy, TfKDSelfTraining
+from lsplus_tf.config.methods import (
+    METHODS,
+    AlsoReleased,
+    ClassAccuracy,
+    HardLabels,
+    LabelSmoothing,
+    LSPlus,
+    Method,
+    MethodSettings,
+    NeedsClassAccuracy,
+    TfKDSelfTraining,
+    short_names,
+)
 from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
 from lsplus_tf.config.settings import Count, Seed, Settings
+from lsplus_tf.conventions import Convention
+from lsplus_tf.errors import InputError
 
 CalibratorName = Literal[
     "temperature",
@@ -42,6 +58,7 @@ _OF_THE_REPORT = {
     "features",
 }
 _LONGEST = 100  # characters, so that files may be named after it
+_NAMED = 10  # classes that an error names
 
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
 
@@ -51,6 +68,11 @@ class Experiment(Settings):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=_LONGEST)] = (
         Field(description="of the experiment; its folder is runs/NAME unless --out says otherwise")
+    )
+    convention: Convention = Field(
+        default="standard",
+        description="the paper's text, or the LS+ authors' released code: its losses, early "
+        "stopping of LS and LS+ alone, and no step for what is left over of the training images",
     )
     dataset: Dataset
     backbone: Backbone = Backbone()
@@ -81,6 +103,15 @@ class Experiment(Settings):
         "figure; null keeps none, and finished runs stay as they are",
     )
 
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _of_the_convention(cls, methods: Any, info: ValidationInfo) -> Any:
+        """Give the methods of which the config says nothing else the experiment's convention."""
+        convention = info.data.get("convention", "standard")
+        if convention == "standard" or not isinstance(methods, dict):
+            return methods
+        return {name: _with_convention(method, convention) for name, method in methods.items()}
+
     @model_validator(mode="after")
     def _what_depends_on_what(self) -> Experiment:
         if self.name.lower().partition(".")[0] in _NOT_ON_WINDOWS:
@@ -103,13 +134,12 @@ class Experiment(Settings):
             )
         if self.hard_label_method is None:
             for name, method in self.methods.items():
-                takes = {NeedsClassAccuracy: "class accuracies", TfKDSelfTraining: "teacher"}
-                for kind, what in takes.items():
-                    if isinstance(method, kind):
-                        raise ValueError(
-                            f"methods: {name} takes its {what} from hard-label runs, so a method "
-                            "with loss: hard_labels, and without mixup, is needed"
-                        )
+                if what := _from_hard_labels(method):
+                    raise ValueError(
+                        f"methods: {name} takes its {what} from hard-label runs, so a method "
+                        "with loss: hard_labels, without mixup and of the experiment's convention, "
+                        f"{self.convention}, is needed"
+                    )
         for key in ("optional_methods", "ensembles"):
             for name in getattr(self, key):
                 if name not in self.methods:
@@ -129,13 +159,59 @@ class Experiment(Settings):
         return tuple(name for name in self.methods if name not in self.optional_methods)
 
     @property
+    def titles(self) -> dict[str, str]:
+        """What the methods are called in tables: HL, LS, LS+ ..."""
+        return short_names(self.methods, self.convention)
+
+    @property
     def hard_label_method(self) -> str | None:
         """The name of the first method that trains with hard labels, on images as they are."""
         for name, method in self.methods.items():
-            standard = isinstance(method, HardLabels) and method.convention == "standard"
-            if standard and not method.mixup:
+            if not isinstance(method, HardLabels) or method.mixup:
+                continue
+            if method.convention == self.convention:
                 return name
         return None
+
+    def protocol_of(self, method_name: str) -> Protocol:
+        """How a method is trained: the released code ends LS and LS+ early, and no other."""
+        stops = isinstance(self.methods[method_name], (LabelSmoothing, LSPlus))
+        if self.convention == "standard" or stops:
+            return self.protocol
+        return self.protocol.model_copy(update={"early_stopping": None})
+
+    def steps_per_epoch(self, samples: int) -> int:
+        """The training steps of an epoch of so many images.
+
+        The last step has what is left over, or in the released code there is none of it: what an
+        epoch's shuffle has last is then not seen in that epoch.
+
+        Raises
+        ------
+        InputError
+            There is no step.
+        """
+        batch_size = self.protocol.batch_size
+        if self.convention == "standard":
+            return math.ceil(samples / batch_size)
+        if samples < batch_size:
+            raise InputError(
+                f"protocol.batch_size: expected at most the {samples} training images, as "
+                f"convention: released_code has whole batches only, received {batch_size}"
+            )
+        return samples // batch_size
+
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Raise `InputError` if class accuracies are given, but not one for each class."""
+        for name, method in self.methods.items():
+            given = method.given_accuracies if isinstance(method, NeedsClassAccuracy) else None
+            if given is not None and len(given) != len(class_names):
+                more = ", ..." if len(class_names) > _NAMED else ""
+                raise InputError(
+                    f"methods.{name}.class_accuracy: expected {len(class_names)} numbers, one for "
+                    f"each class of {self.dataset.name} ({', '.join(class_names[:_NAMED])}{more}), "
+                    f"received {len(given)}"
+                )
 
     def shared_settings(self) -> dict[str, Any]:
         """What all runs have in common and their results depend on, as plain values.
@@ -158,6 +234,7 @@ class Experiment(Settings):
         """All that decides what a run gives: two runs with equal settings are equal."""
         values = self.shared_settings()
         method = self.methods[method_name]
+        values["protocol"]["early_stopping"] = self.protocol_of(method_name).early_stopping
         values |= {"method": {"name": method_name, **method.model_dump(mode="json")}, "seed": seed}
         if sources := self.source_seeds(method_name, seed):
             values["method"]["from"] = {
@@ -168,9 +245,31 @@ class Experiment(Settings):
 
     def source_seeds(self, method_name: str, seed: int) -> tuple[int, ...]:
         """The seeds of the hard-label runs whose results a run takes; none for most methods."""
-        match self.methods[method_name]:
-            case NeedsClassAccuracy(class_accuracy=source):
-                return self.seeds if source.seeds == "all" else (seed,)
-            case TfKDSelfTraining():
-                return (seed,)
-        return ()
+        method = self.methods[method_name]
+        match method:
+            case NeedsClassAccuracy(class_accuracy=ClassAccuracy(seeds="all")):
+                return self.seeds
+        return (seed,) if _from_hard_labels(method) else ()
+
+
+def _with_convention(method: Any, convention: Convention) -> Any:
+    """The values of a method, with a convention if it can have one and they do not say which."""
+    if isinstance(method, MethodSettings):
+        method = method.model_dump(exclude_unset=True)
+    if not isinstance(method, dict) or not isinstance(method.get("loss"), str):
+        return method  # which is refused
+    kind = METHODS.get(method["loss"])
+    also_released = kind is not None and issubclass(kind, AlsoReleased)
+    return {"convention": convention, **method} if also_released else method
+
+
+def _from_hard_labels(method: MethodSettings) -> str | None:
+    """What a method takes from hard-label runs, in words."""
+    match method:
+        case NeedsClassAccuracy(class_accuracy=ClassAccuracy()):
+            return "class accuracies"
+        case LSPlus(start_from="hard_labels"):
+            return "initial weights"
+        case TfKDSelfTraining():
+            return "teacher"
+    return None

@@ -8,12 +8,12 @@ import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import Tag, ValidationError
 
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
@@ -274,6 +274,8 @@ def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     keys = [str(part) for part in location]
     if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
         del keys[2]
+    if keys[0:1] == ["methods"] and keys[2:3] == ["class_accuracy"]:
+        del keys[3:4]
     return keys
 
 
@@ -290,7 +292,10 @@ def _descend(annotation: Any, part: int | str) -> Any:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) is dict:
         return get_args(annotation)[1]
-    if get_origin(annotation) is types.UnionType:
+    if get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            if Tag(str(part)) in get_args(member):
+                return get_args(member)[0]
         return next(
             member
             for member in get_args(annotation)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from lsplus_tf.config.settings import Count, NotNegative, Positive, Settings, Weight
 from lsplus_tf.conventions import Convention
 
+_MARKS: dict[Convention, str] = {"standard": ", standard", "released_code": ", released code"}
 _CONVENTION: Any = Field(
     default="standard", description="as in its paper, or as in its authors' code"
 )
@@ -32,10 +33,18 @@ class MethodSettings(Settings):
 
     @property
     def title(self) -> str:
-        """What the method is called in tables."""
-        convention: Convention = getattr(self, "convention", "standard")
-        released = ", released code" if convention == "released_code" else ""
-        return self.short_name + released + (" + mixup" if self.mixup else "")
+        """What the method is called in tables of an experiment as the papers have it."""
+        return self.title_in("standard")
+
+    def title_in(self, convention: Convention) -> str:
+        """What the method is called in tables of an experiment of a convention."""
+        return self.short_name + self.mark_in(convention) + (" + mixup" if self.mixup else "")
+
+    def mark_in(self, convention: Convention) -> str:
+        """What marks a method that has a convention of its own."""
+        del convention
+        own: Convention = getattr(self, "convention", "standard")
+        return _MARKS[own] if own == "released_code" else ""
 
 
 class ClassAccuracy(Settings):
@@ -50,8 +59,27 @@ class ClassAccuracy(Settings):
     )
 
 
+SECTION, GIVEN = "section", "given"
+
+
+def _section_or_given(value: Any) -> str | None:
+    """Which of the two forms of `class_accuracy` a value is meant as; None if it is neither."""
+    if isinstance(value, (dict, ClassAccuracy)):
+        return SECTION
+    return GIVEN if isinstance(value, (list, tuple)) else None
+
+
+def _of_two_classes(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) < 2:
+        raise ValueError(f"expected a number for each class, two at least, received {list(values)}")
+    return values
+
+
+GivenAccuracies = Annotated[tuple[Weight, ...], AfterValidator(_of_two_classes)]
+
+
 class NeedsClassAccuracy(MethodSettings):
-    """A method whose prior comes from hard-label runs."""
+    """A method whose prior comes from class accuracies: of hard-label runs, or given ones."""
 
     from_data: ClassVar[tuple[str, ...]] = ("prior",)
     not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {
@@ -60,7 +88,30 @@ class NeedsClassAccuracy(MethodSettings):
         "refresh_every",
     }
 
-    class_accuracy: ClassAccuracy = ClassAccuracy()
+    class_accuracy: Annotated[
+        Annotated[ClassAccuracy, Tag(SECTION)] | Annotated[GivenAccuracies, Tag(GIVEN)],
+        Discriminator(
+            _section_or_given,
+            custom_error_type="class_accuracy",
+            custom_error_message="Input should be a section (seeds, shrinkage) or a list of "
+            "numbers in [0, 1]",
+        ),
+    ] = Field(
+        default=ClassAccuracy(),
+        description="measured, or given: the numbers V, one for each class in their order; then "
+        "no hard-label run is needed for them",
+    )
+
+    @property
+    def given_accuracies(self) -> tuple[float, ...] | None:
+        """V, where the config gives it."""
+        return None if isinstance(self.class_accuracy, ClassAccuracy) else self.class_accuracy
+
+    @property
+    def shrinkage(self) -> float:
+        """Samples' worth of pull on what is measured: before training, and in refreshes."""
+        source = self.class_accuracy
+        return source.shrinkage if isinstance(source, ClassAccuracy) else 0.0
 
 
 class AlsoReleased(MethodSettings):
@@ -70,8 +121,12 @@ class AlsoReleased(MethodSettings):
 
     convention: Convention = Field(
         default="standard",
-        description="the method as published, or what the LS+ authors' code optimised in its name",
+        description="the method as published, or what the LS+ authors' code optimised in its "
+        "name; where it is not set, the experiment's",
     )
+
+    def mark_in(self, convention: Convention) -> str:
+        return "" if self.convention == convention else _MARKS[self.convention]
 
 
 class HardLabels(AlsoReleased):
@@ -81,7 +136,7 @@ class HardLabels(AlsoReleased):
     loss: Literal["hard_labels"]
 
 
-class LabelSmoothing(MethodSettings):
+class LabelSmoothing(AlsoReleased):
     """Cross-entropy against (1 - alpha) one-hot + alpha / K."""
 
     short_name, loss_class = "LS", "LabelSmoothingLoss"
@@ -89,10 +144,13 @@ class LabelSmoothing(MethodSettings):
     alpha: Weight = 0.1
 
 
-class LSPlus(NeedsClassAccuracy):
+class LSPlus(NeedsClassAccuracy, AlsoReleased):
     """LS+: (1 - alpha) CE + alpha KL(v^k || p)."""
 
     short_name, loss_class = "LS+", "LSPlusLoss"
+    not_of_the_loss: ClassVar[frozenset[str]] = (
+        NeedsClassAccuracy.not_of_the_loss | AlsoReleased.not_of_the_loss
+    )
     loss: Literal["ls_plus"]
     alpha: Weight = 0.5
     start_from: Literal["initial_weights", "hard_labels"] = Field(
@@ -100,12 +158,21 @@ class LSPlus(NeedsClassAccuracy):
     )
     refresh_every: Count | None = Field(
         default=None,
-        description="epochs after which the class accuracies are estimated anew, of this network",
+        description="epochs after which the class accuracies are estimated anew, of this network; "
+        "those measured before, or given, are the first",
     )
 
-    @property
-    def title(self) -> str:
-        return super().title + (", refreshed" if self.refresh_every else "")
+    @model_validator(mode="after")
+    def _released_estimates_once(self) -> LSPlus:
+        if self.convention == "released_code" and self.refresh_every:
+            raise ValueError(
+                "refresh_every: the released code has class accuracies that stay, expected null "
+                f"or this method with convention: standard, received {self.refresh_every}"
+            )
+        return self
+
+    def title_in(self, convention: Convention) -> str:
+        return super().title_in(convention) + (", refreshed" if self.refresh_every else "")
 
 
 class OnlineLabelSmoothing(MethodSettings):
@@ -179,10 +246,9 @@ class MDCA(AlsoReleased):
             raise ValueError(f"base: the released code has hard_labels only, received {self.base}")
         return self
 
-    @property
-    def title(self) -> str:
+    def title_in(self, convention: Convention) -> str:
         on = {"hard_labels": "", "label_smoothing": "LS + ", "focal": "FL + "}[self.base]
-        return on + super().title
+        return on + super().title_in(convention)
 
 
 class MarginLabelSmoothing(MethodSettings):
@@ -226,9 +292,8 @@ class ErroneousEntropy(MethodSettings):
     weight: NotNegative = 0.3
     divergence: Literal["entropy", "kl"] = "entropy"
 
-    @property
-    def title(self) -> str:
-        return super().title + ("-KL" if self.divergence == "kl" else "")
+    def title_in(self, convention: Convention) -> str:
+        return super().title_in(convention) + ("-KL" if self.divergence == "kl" else "")
 
 
 class DifferentiableECE(MethodSettings):
@@ -320,10 +385,11 @@ METHODS: dict[str, type[MethodSettings]] = {
 }
 
 
-def short_names(methods: dict[str, Method]) -> dict[str, str]:
-    """What a method is called in tables: HL, LS, LS+, OLS ... where only one has that title."""
-    titles = [method.title for method in methods.values()]
-    return {
-        name: method.title if titles.count(method.title) == 1 else name
-        for name, method in methods.items()
-    }
+def short_names(methods: dict[str, Method], convention: Convention = "standard") -> dict[str, str]:
+    """What a method is called in tables: HL, LS, LS+, OLS ... where only one has that title.
+
+    A method is marked where it does not follow the experiment's `convention`.
+    """
+    titles = {name: method.title_in(convention) for name, method in methods.items()}
+    listed = list(titles.values())
+    return {name: title if listed.count(title) == 1 else name for name, title in titles.items()}

@@ -125,14 +125,13 @@ def load_files(
     InputError
         If the files do not fit each other or the options; the message names which.
     """
+    drop = settings.drop  # also where nothing is decoded, and so nothing dropped
     if not decode:
         settings = settings.model_copy(update={"cache": "none", "drop": ()})
     dicom.check_installed(files.ids.tolist())
     before_decoding(settings.image_shape)
     files, dropped = drop_defects(files, settings.drop, settings.scaling)
-    if "masks" not in settings.drop and (
-        masks := masks_beside(files.ids.tolist(), files.labels.tolist())
-    ):
+    if "masks" not in drop and (masks := masks_beside(files.ids.tolist(), files.labels.tolist())):
         many = counted(len(masks), "image looks like a mask", "images look like masks")
         warnings.warn(
             f"{files.name}: {many} of others, such as {files.ids[masks[0]]}: used as images, "

@@ -30,6 +30,7 @@ def training_batches(
     mixup: float = 0.0,
     num_classes: int | None = None,
     class_balanced: bool = False,
+    steps_per_epoch: int | None = None,
     first_epoch: int = 0,
     first_step: int = 0,
     part: int = 0,
@@ -57,11 +58,13 @@ def training_batches(
     class_balanced : bool
         Draw every sample of an epoch from a class drawn evenly among those of the split, instead
         of a permutation of all.
+    steps_per_epoch : int or None
+        Only so many batches of an epoch's order, at most ceil(N / batch_size), which None gives.
     first_epoch : int
         Start at this epoch, 0..epochs: what comes is exactly what an uninterrupted run gives
         from there on.
     first_step : int
-        Leave out so many batches of the first epoch, 0..ceil(N / batch_size); they are not read.
+        Leave out so many batches of the first epoch, 0..steps_per_epoch; they are not read.
     part, parts : int
         Of every batch the `part`-th, from 0, of `parts` slices, whose sizes differ by 1 at most.
         Other images are not read, but with mixup all are.
@@ -69,10 +72,10 @@ def training_batches(
     Returns
     -------
     tf.data.Dataset
-        (epochs - first_epoch) * ceil(N / batch_size) - first_step pairs of images, float32
+        (epochs - first_epoch) * steps_per_epoch - first_step pairs of images, float32
         (B, H, W, C), 0..255, and labels, int32 (B,), or with mixup soft labels, float32 (B, K).
         Every epoch is a permutation of all samples, or N class-balanced draws. Give `model.fit`
-        steps_per_epoch=ceil(N / batch_size).
+        the same steps_per_epoch.
 
     Raises
     ------
@@ -100,7 +103,10 @@ def training_batches(
     if mixup and num_classes is None:
         raise InputError("num_classes: expected the number of classes for mixup, received None")
     count = len(split)
-    steps = math.ceil(count / batch_size)
+    all_steps = math.ceil(count / batch_size)
+    steps = all_steps if steps_per_epoch is None else steps_per_epoch
+    if not 1 <= steps <= all_steps:
+        raise InputError(f"steps_per_epoch: expected 1..{all_steps}, received {steps_per_epoch}")
     most = steps if first_epoch < epochs else 0
     if not 0 <= first_step <= most:
         raise InputError(f"first_step: expected 0..{most} (steps), received {first_step}")
@@ -133,7 +139,8 @@ def training_batches(
                 return mixed[first:end], rows[first:end]
 
             skipped = tf.where(epoch == first_epoch, first_step * batch_size, 0)
-            starts = tf.data.Dataset.range(tf.cast(skipped, tf.int64), count, batch_size)
+            skipped = tf.cast(skipped, tf.int64)
+            starts = tf.data.Dataset.range(skipped, steps * batch_size, batch_size)
             return starts.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
 
         return tf.data.Dataset.range(first_epoch, epochs).flat_map(epoch_batches)

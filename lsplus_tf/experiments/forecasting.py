@@ -140,7 +140,7 @@ def forecast(
         dataset,
         planned,
         protocol.epochs,
-        math.ceil(len(dataset.train) / protocol.batch_size),
+        experiment.steps_per_epoch(len(dataset.train)),
         min(
             math.ceil(len(dataset.validation) / protocol.batch_size),
             protocol.validation_steps or sys.maxsize,

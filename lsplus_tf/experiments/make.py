@@ -16,7 +16,8 @@ from lsplus_tf import config, pretrained, priors
 from lsplus_tf.config import TFDS_PREFIX
 from lsplus_tf.config.methods import NeedsClassAccuracy, TfKDSelfTraining
 from lsplus_tf.datasets import ImageDataset, load_dataset
-from lsplus_tf.datasets.file_list import BeforeDecoding
+from lsplus_tf.datasets.file_list import BeforeDecoding, load_files
+from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.experiments.folder import check_folder, check_run
 from lsplus_tf.experiments.observer import Observer
@@ -93,13 +94,26 @@ def load_data(
 def read_data(
     experiment: config.Experiment, *, decode: bool, before_decoding: BeforeDecoding | None = None
 ) -> ImageDataset:
-    """The data set of an experiment alone, with arguments as those of `load_dataset`."""
+    """The data set of an experiment alone, with arguments as those of `load_dataset`.
+
+    Raises
+    ------
+    InputError
+        As `load_dataset`; a list of class accuracies that is not of these classes, before images
+        are decoded; no training step; or fewer training features than classes allow.
+    """
     # TFDS reads with TensorFlow; hosts meet before they read, which may take one of them long.
     if experiment.dataset.name.startswith(TFDS_PREFIX) or hosts().count > 1:
         import_tensorflow(experiment.backbone, experiment.dataset.image_size)
-    dataset = load_dataset(
-        **dict(experiment.dataset), decode=decode, before_decoding=before_decoding
-    )
+    ready = before_decoding or (lambda shape: None)
+    files = list_files(**dict(experiment.dataset))
+    if files is None:
+        dataset = load_dataset(**dict(experiment.dataset), decode=decode, before_decoding=ready)
+        experiment.check_classes(dataset.class_names)
+    else:
+        experiment.check_classes(files.class_names)
+        dataset = load_files(files, experiment.dataset, decode=decode, before_decoding=ready)
+    experiment.steps_per_epoch(len(dataset.train))
     least = 2 * dataset.num_classes
     if experiment.features is not None and experiment.features < least:
         raise InputError(
@@ -173,7 +187,17 @@ def _prior_record(
     run: Run,
     class_names: tuple[str, ...],
 ) -> dict[str, Any]:
-    """The class accuracies of the hard-label runs, how they were had, and what is doubtful."""
+    """The class accuracies, given or of the hard-label runs, and what is doubtful about them."""
+    setting = f"methods.{run.method}.class_accuracy"
+    if method.given_accuracies is not None:
+        doubts = priors.doubtful_values(method.given_accuracies, class_names)
+        _warn_of_doubts(run, doubts, f"Give others in {setting}")
+        return {
+            "class_names": list(class_names),
+            "class_accuracy": list(method.given_accuracies),
+            "from": "given",
+            "doubts": doubts,
+        }
     num_classes = len(class_names)
     sources = needed_runs(experiment, run)
     estimates = []
@@ -182,21 +206,28 @@ def _prior_record(
         estimates.append(priors.class_accuracy(p.labels, p.logits, num_classes))
         counts = priors.class_counts(p.labels, num_classes)
     measured = np.mean(estimates, axis=0)
-    used = priors.shrink_class_accuracy(measured, counts, method.class_accuracy.shrinkage)
-    doubts = priors.doubtful_estimates(used, counts, class_names)
-    if doubts:
-        warnings.warn(
-            f"{run.method}, seed {run.seed}: the class accuracies behind its prior are doubtful "
-            f"({'; '.join(doubts)}). To draw them towards the overall accuracy, add "
-            f"--set methods.{run.method}.class_accuracy.shrinkage=5",
-            stacklevel=2,
-        )
+    used = priors.shrink_class_accuracy(measured, counts, method.shrinkage)
+    doubts = priors.doubtful_estimates(used, counts, class_names, shrinkage=method.shrinkage)
+    if priors.can_shrink(measured):
+        remedy = f"To draw them towards the overall accuracy, add --set {setting}.shrinkage=5"
+    else:
+        remedy = f"All are the same, so shrinkage changes none; --set {setting}=[..] gives others"
+    _warn_of_doubts(run, doubts, remedy)
     return {
         "class_names": list(class_names),
         "class_accuracy": used.tolist(),
         "measured_class_accuracy": measured.tolist(),
         "validation_samples": counts.tolist(),
         "from": [f"{source.method}/seed_{source.seed}" for source in sources],
-        "shrinkage": method.class_accuracy.shrinkage,
+        "shrinkage": method.shrinkage,
         "doubts": doubts,
     }
+
+
+def _warn_of_doubts(run: Run, doubts: list[str], remedy: str) -> None:
+    if doubts:
+        warnings.warn(
+            f"{run.method}, seed {run.seed}: the class accuracies behind its prior are doubtful "
+            f"({'; '.join(doubts)}). {remedy}",
+            stacklevel=3,
+        )

@@ -1,14 +1,16 @@
-"""The losses that the LS+ authors' released code minimised for its baselines, mistakes included.
+"""The losses that the LS+ authors' released code minimised, mistakes included.
 
 They are here to repeat the published runs, not to train with: the methods as their own papers
-define them are `lsplus_tf.losses.HardLabelLoss`, `FocalLoss`, `DCALoss` and `MDCALoss`.
+define them are `lsplus_tf.losses.HardLabelLoss`, `FocalLoss`, `DCALoss`, `MDCALoss`,
+`LabelSmoothingLoss` and `LSPlusLoss`.
 
-The released networks have two outputs, the logits z and p = softmax(z), and Keras applied the loss
-to each and added the two. The softmax has no weights, so the sum is a function of z, and a network
-whose one output is z, trained with a loss below, is the released network in training. Three of the
-four losses expect probabilities. For p that is so; the logits were taken for probabilities all the
-same, as q = z / sum(z), clipped to [1e-7, 1 - 1e-7]. This head contradicts the other: where sum(z)
-is negative, it pulls the true class's logit down.
+The released networks have two outputs, the logits z and p = softmax(z), and for the baselines Keras
+applied the loss to each and added the two. The softmax has no weights, so the sum is a function of
+z, and a network whose one output is z, trained with a loss below, is the released network in
+training. Three of the four losses expect probabilities. For p that is so; the logits were taken for
+probabilities all the same, as q = z / sum(z), clipped to [1e-7, 1 - 1e-7]. This head contradicts
+the other: where sum(z) is negative, it pulls the true class's logit down. LS and LS+ are trained in
+a step of their own, on p alone, which their KL term clips to [1e-7, 1].
 
 Source: Sambyal et al., MICCAI 2024, code github.com/abhisheksambyal/lsplus @6618d89.
 """
@@ -19,16 +21,22 @@ import abc
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_choice, check_number
-from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
+from lsplus_tf.errors import InputError, check_choice, check_fraction, check_number
+from lsplus_tf.losses.arrays import held, packed
+from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, matrix_product
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.priors import check_prior
 
 __all__ = [
     "ReleasedDCALoss",
     "ReleasedFocalLoss",
     "ReleasedHardLabelLoss",
+    "ReleasedLSPlusLoss",
+    "ReleasedLabelSmoothingLoss",
     "ReleasedMDCALoss",
     "two_headed",
 ]
@@ -378,6 +386,164 @@ class ReleasedMDCALoss(_SwappedLoss):
         mean_rows = batch.mean(tf.nn.softmax(batch.rows))
         frequencies = batch.mean(tf.one_hot(predicted, batch.num_classes, dtype=self.dtype))
         return tf.reduce_mean(tf.abs(mean_rows - frequencies))
+
+
+class _ReleasedSmoothing(ClassificationLoss):
+    """(1 - alpha) CE(y, p) + alpha KL(v || p) with v and p clipped to [1e-7, 1] in the second term.
+
+    The cross-entropy is that of the logits, as Keras takes them from the softmax. Subclasses give
+    v, which is not clipped here.
+    """
+
+    def __init__(
+        self,
+        alpha: float,
+        reduction: str,
+        name: str,
+        dtype: LossDtype,
+        *,
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(
+            from_logits=True, reduction=reduction, name=name, dtype=dtype, ignore_class=ignore_class
+        )
+        self.alpha = check_fraction("alpha", alpha)
+
+    @abc.abstractmethod
+    def prior_of(self, batch: Batch) -> NDArray[np.float64]:
+        """v of each class, (K, K)."""
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        prior = np.clip(self.prior_of(batch), _CLIP, 1.0)
+        log_p = tf.math.log(tf.clip_by_value(tf.nn.softmax(batch.values), _CLIP, 1.0))
+        crossed = tf.reduce_sum(matrix_product(batch.rows, prior) * log_p, axis=-1)
+        constants = (prior * np.log(prior)).sum(axis=1)
+        divergence = matrix_product(batch.rows, constants) - crossed
+        return (1.0 - self.alpha) * batch.cross_entropy + self.alpha * divergence
+
+    def get_config(self) -> dict[str, Any]:
+        config = {**super().get_config(), "alpha": self.alpha}
+        del config["from_logits"]  # always so, and no argument
+        return config
+
+
+@registered
+class ReleasedLabelSmoothingLoss(_ReleasedSmoothing):
+    """The released LS: 0.9 CE(y, p) + 0.1 KL(u || p), u uniform, p clipped in the second term.
+
+    Where p_j < 1e-7 the second term is flat in p_j, and it stays below log(1e7). Up to that, and
+    the constant alpha log K, it is `lsplus_tf.losses.LabelSmoothingLoss`.
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of the second term, in [0, 1].
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
+
+    Raises
+    ------
+    InputError
+        alpha outside [0, 1]; otherwise as in `ReleasedHardLabelLoss`.
+
+    Notes
+    -----
+    `y_pred` holds logits (B, K), always. A soft label (B, K) takes the matching mixture of the
+    classes' losses.
+    Source: `distiller.py` (`net='LS'`) of the LS+ authors' code.
+
+    Examples
+    --------
+    >>> from lsplus_tf.losses.released import ReleasedLabelSmoothingLoss
+    >>> round(float(ReleasedLabelSmoothingLoss()([0], [[2.0, 0.0]])), 4)
+    0.1576
+    >>> both = [float(ReleasedLabelSmoothingLoss()([0], [[z, 0.0]])) for z in (20.0, 90.0)]
+    >>> both[0] == both[1]  # bounded, which LabelSmoothingLoss is not
+    True
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        *,
+        reduction: str = "sum_over_batch_size",
+        name: str = "released_label_smoothing",
+        dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(alpha, reduction, name, dtype, ignore_class=ignore_class)
+
+    def prior_of(self, batch: Batch) -> NDArray[np.float64]:
+        return np.full((batch.num_classes, batch.num_classes), 1.0 / batch.num_classes)
+
+
+@registered
+class ReleasedLSPlusLoss(_ReleasedSmoothing):
+    """The released LS+: 0.5 CE(y, p) + 0.5 KL(v^y || p), v and p clipped in the second term.
+
+    Where p_j < 1e-7 the second term is flat in p_j, and it stays below log(1e7). Up to that it is
+    `lsplus_tf.losses.LSPlusLoss`.
+
+    Parameters
+    ----------
+    prior : array_like, shape (K, K)
+        Row k the distribution v^k; see `lsplus_tf.priors.informed_prior`.
+    alpha : float
+        Weight of the prior, in [0, 1].
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
+
+    Raises
+    ------
+    InputError
+        A prior that is no prior, as in `LSPlusLoss`, or of another number of classes; otherwise as
+        in `ReleasedLabelSmoothingLoss`.
+
+    Notes
+    -----
+    As in `ReleasedLabelSmoothingLoss`.
+    Source: `distiller.py` (`net='ours_alpha05'`) of the LS+ authors' code.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> from lsplus_tf.losses.released import ReleasedLSPlusLoss
+    >>> loss = ReleasedLSPlusLoss(lsp.priors.informed_prior([0.9, 0.6]))
+    >>> round(float(loss([0], [[2.0, 0.0]])), 4)
+    0.0644
+    """
+
+    def __init__(
+        self,
+        prior: ArrayLike,
+        *,
+        alpha: float = 0.5,
+        reduction: str = "sum_over_batch_size",
+        name: str = "released_ls_plus",
+        dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(alpha, reduction, name, dtype, ignore_class=ignore_class)
+        self.prior = held(check_prior(prior))
+
+    def prior_of(self, batch: Batch) -> NDArray[np.float64]:
+        if batch.num_classes != len(self.prior):
+            raise InputError(
+                f"y_pred: expected {len(self.prior)} classes as in the prior, received "
+                f"{batch.num_classes}"
+            )
+        return self.prior
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "prior": packed(self.prior)}
 
 
 def two_headed(model: keras.Model) -> keras.Model:

@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table as RichTable
 
 from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, Experiment
-from lsplus_tf.config.methods import METHODS, MethodSettings, short_names
+from lsplus_tf.config.methods import METHODS, MethodSettings
 from lsplus_tf.metrics import evaluate
 from lsplus_tf.page import Block, Cell, Section, Table, Text
 from lsplus_tf.paper import printed
@@ -189,7 +189,7 @@ def _missing(
     expected: pd.DataFrame,
 ) -> list[str]:
     """What is not in the table: methods of the paper, or of the config, and seeds."""
-    names = short_names(experiment.methods)
+    names = experiment.titles
     finished = [] if results is None else results.methods
     said = [
         f"{names[method]} is not the paper's: {match.reason}"
@@ -351,10 +351,14 @@ def _notes(experiment: Experiment, table: pd.DataFrame, expected: pd.DataFrame) 
     if (table["sd_of"] == "measured").any():
         notes.append(f"{MEASURED_SD}: the measured SD, as none is printed.")
     if table["printed_method"].isin(["focal", "dca", "mdca"]).any():
+        marks = (
+            "a method marked 'released code' repeats that, and the others are"
+            if experiment.convention == "standard"
+            else "this experiment repeats that, and a method marked 'standard' is one of"
+        )
         notes.append(
             "The paper's FL, DCA and MDCA come from its released code, which optimised something "
-            "else in their names: a method marked 'released code' repeats that, and the others "
-            "are the methods as published (see docs/errata.md)."
+            f"else in their names: {marks} the methods as published (see docs/errata.md)."
         )
     shown = dict(zip(table["printed_method"], table["name"], strict=True))
     noted = expected[(expected["note"] != "") & expected["method"].isin(shown)]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from lsplus_tf.config.methods import short_names
 from lsplus_tf.experiments.plan import Run
 from lsplus_tf.page import draw
 from lsplus_tf.paper.artifacts import METHODS
@@ -69,7 +68,7 @@ def _panels(results: Results, dataset: str, seed: int) -> dict[str, Predictions 
         for name, method in results.experiment.methods.items()
         if name in results.experiment.usual_methods or name in results.methods
     }
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     panels: dict[str, Predictions | str] = {}
     for printed in METHODS:
         ours = [m for m in methods if Match.of(methods[m], dataset) == Match(printed)]

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lsplus_tf import plots
-from lsplus_tf.config.methods import short_names
 from lsplus_tf.errors import InputError
 from lsplus_tf.page import Picture, draw
 from lsplus_tf.predictions import Predictions, concatenated
@@ -126,7 +125,7 @@ def _retention(results: Results) -> list[Picture]:
 
 
 def _training_curves(results: Results) -> list[Picture]:
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     histories = {
         titles[m]: [run_folder.read_history(r.folder(results.folder)) for r in results.of_method(m)]
         for m in results.methods
@@ -144,7 +143,7 @@ def _training_curves(results: Results) -> list[Picture]:
 
 def _soft_labels(results: Results) -> Figures:
     """A few epochs' matrices of the first run of each method that has them."""
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     figures: Figures = {}
     for method in results.methods:
         run = results.of_method(method)[0]
@@ -168,7 +167,7 @@ def _soft_labels(results: Results) -> Figures:
 
 def _features(results: Results, compactness: Compactness) -> list[Picture]:
     """A map of the first run of each method that has features."""
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     measured = compactness.runs.set_index(["method", "seed"])
     pictures = []
     for method, run in compactness.shown.items():

@@ -15,7 +15,6 @@ import pandas as pd
 from lsplus_tf import files, metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator
 from lsplus_tf.config import Experiment
-from lsplus_tf.config.methods import short_names
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import check_run, read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
@@ -204,7 +203,7 @@ class Results:
         return found
 
     def _all_rows(self) -> list[Row]:
-        titles = short_names(self.experiment.methods)
+        titles = self.experiment.titles
         seeds = {m: tuple(run.seed for run in self.of_method(m)) for m in self.methods}
         plain = [Row(m, titles[m], m, seeds[m]) for m in self.methods] + [
             Row(f"{m}_ensemble", f"{titles[m]} ensemble", m, seeds[m], ensemble=True)

@@ -10,7 +10,6 @@ import pandas as pd
 import yaml
 
 from lsplus_tf import metrics
-from lsplus_tf.config.methods import short_names
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
 from lsplus_tf.plots.features import MOST_NAMES
@@ -290,7 +289,7 @@ def _selective(results: Results, figures: Figures) -> list[Block]:
 
 
 def _soft_labels(results: Results, figures: Figures) -> list[Block]:
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     blocks: list[Block] = []
     for method in results.methods:
         if pictures := figures.get(f"soft_labels_{method}"):
@@ -311,7 +310,7 @@ def _features(results: Results, compactness: Compactness, figures: Figures) -> l
             blocks.append(Text(f"{why}: {named}.", "unsure"))
     if not compactness.shown:
         return blocks
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     rows: list[list[str | Cell]] = []
     for method in compactness.shown:
         of_method = compactness.runs[compactness.runs["method"] == method]

@@ -127,9 +127,11 @@ def summarise(
 
 
 def caption(results: Results, text: str) -> str:
-    """The text as it is of so many seeds, and what to know of calibrated rows if there are some."""
+    """The text as it is of so many seeds, and what to know of its rows."""
     if results.one_seed:
         text = text.replace(_OVER_SEEDS, "of one seed")
+    if results.experiment.convention == "released_code":
+        text += " Trained by the LS+ authors' released code (convention: released_code)."
     if not any(row.calibrators for row in results.rows):
         return text
     text += (

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lsplus_tf import metrics
-from lsplus_tf.config.methods import LSPlusOnline, OnlineLabelSmoothing, short_names
+from lsplus_tf.config.methods import LSPlusOnline, OnlineLabelSmoothing
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results
@@ -135,7 +135,7 @@ def soft_label_distances(
         variation distance between the rows. Beside them how far one-hot labels are, which do not
         change. Empty without such a method.
     """
-    titles = short_names(results.experiment.methods)
+    titles = results.experiment.titles
     kinds = (OnlineLabelSmoothing, LSPlusOnline)
     online = [m for m in results.methods if isinstance(results.experiment.methods[m], kinds)]
     confusions = {

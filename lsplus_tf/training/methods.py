@@ -40,9 +40,6 @@ def build_loss(
         Class accuracies are needed and missing.
     """
     arguments = method.model_dump(exclude=set(method.not_of_the_loss))
-    if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
-        kind = getattr(released, f"Released{method.loss_class}")
-        return kind(**{k: v for k, v in arguments.items() if k != "base"}, dtype=dtype)
     for name in method.from_data:
         match name:
             case "num_classes":
@@ -56,6 +53,9 @@ def build_loss(
                     )
                 # What is doubtful was told when the accuracies were measured.
                 arguments[name] = priors.informed_prior(class_accuracy, warn=False)
+    if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
+        kind = getattr(released, f"Released{method.loss_class}")
+        return kind(**{k: v for k, v in arguments.items() if k != "base"}, dtype=dtype)
     if isinstance(method, methods.MDCA):
         bases: dict[str, Any] = {
             "label_smoothing": losses.LabelSmoothingLoss(dtype=dtype),
@@ -82,8 +82,8 @@ def build_callback(
             return callbacks.OnlineLabelSmoothing()
         case methods.ConfusionPenalty():
             return callbacks.ConfusionPenalty()
-        case methods.LSPlus(refresh_every=int(every), class_accuracy=source):
-            return callbacks.PriorRefresh(every, shrinkage=source.shrinkage)
+        case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
+            return callbacks.PriorRefresh(every, shrinkage=shrinkage)
         case methods.TfKDSelfTraining():
             if teacher is None:
                 raise InputError(

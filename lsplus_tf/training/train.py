@@ -88,7 +88,7 @@ class Training:
 
     @property
     def protocol(self) -> config.Protocol:
-        return self.experiment.protocol
+        return self.experiment.protocol_of(self.method_name)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,7 +97,11 @@ class Training:
 
     @property
     def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.dataset.train) / self.protocol.batch_size)
+        return self.experiment.steps_per_epoch(len(self.dataset.train))
+
+    @property
+    def samples_per_epoch(self) -> int:
+        return min(len(self.dataset.train), self.steps_per_epoch * self.protocol.batch_size)
 
     @property
     def keeps_best(self) -> bool:
@@ -163,7 +167,7 @@ class Training:
     def _run(
         self, unfinished: Path, started: float, on_resume: OnEpoch | None, on_epoch: OnEpoch | None
     ) -> None:
-        strategy = strategy_for(self.protocol, len(self.dataset.train))
+        strategy = strategy_for(self.protocol, self.samples_per_epoch)
         several = strategy.num_replicas_in_sync > 1
         model = self._build()
         with strategy.scope():
@@ -178,7 +182,7 @@ class Training:
 
         trained = replicated(model, strategy) if several else model
         self._compile(trained, accuracy)
-        speed = Speed(len(self.dataset.train), self.protocol.batch_size)
+        speed = Speed(self.samples_per_epoch, self.protocol.batch_size)
         two_stages = self.protocol.fine_tuning.frozen_epochs > 0
         used = [
             speed,
@@ -270,6 +274,7 @@ class Training:
             dataset.train,
             batch_size=protocol.batch_size,
             epochs=protocol.epochs,
+            steps_per_epoch=self.steps_per_epoch,
             seed=self.seed,
             augmentation=protocol.augmentation,
             mixup=self.method.mixup,
