@@ -43,7 +43,7 @@ PRICE = 2.0  # assumed: dollars an hour
 
 @dataclass(frozen=True)
 class Planned:
-    """What a grid makes of one experiment: its default methods with all seeds, no early stopping."""
+    """An experiment of a grid: its default methods with all seeds, without early stopping."""
 
     paper: str
     experiment: Experiment
