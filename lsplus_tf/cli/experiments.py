@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from lsplus_tf.cli import reports
 from lsplus_tf.cli.console import terminal
-from lsplus_tf.cli.forecast import show_forecast
 from lsplus_tf.cli.options import DataDir, names
-from lsplus_tf.errors import FailedRunsError, InputError, check_count, counted
+from lsplus_tf.errors import FailedRunsError, InputError, check_count
 
 if TYPE_CHECKING:
-    from lsplus_tf.config import Experiment
+    from lsplus_tf.config import Experiment, Grid
     from lsplus_tf.experiments.engines import Engine
     from lsplus_tf.experiments.plan import Shard
 
@@ -106,6 +105,17 @@ ShardOf = Annotated[
         metavar="I/N",
     ),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a grid only these experiments, separated by commas: their names, or parts of "
+        "them, such as mhist or resnet50.",
+        metavar="A,B",
+    ),
+]
+AllMethods = Annotated[
+    bool, typer.Option("--all-methods", help="Also the methods that the config has as optional.")
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Show the runs, steps, memory and disk space; train nothing."),
@@ -117,7 +127,9 @@ def reproduce(
     data_dir: DataDir = None,
     out: Out = None,
     overrides: Overrides = None,
+    only: Only = None,
     methods: Methods = None,
+    all_methods: AllMethods = False,
     seeds: Seeds = None,
     executor: RunsBy = Executor.LOCAL,
     workers: Workers = None,
@@ -133,26 +145,29 @@ def reproduce(
     interrupted one goes on where it was. Several calls may share the runs of a folder. With
     --shard, the call that ends last prints the table.
 
+    CONFIG may be a grid of experiments, such as ls_plus_paper and ols_paper: the data sets and
+    networks of a paper. Each has a folder of its own, and the table is the joined one.
+
     Example: lsplus-tf reproduce configs/digits.yaml
     """
-    experiment, folder = _read(config, data_dir, out, overrides)
-    engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
+    job = _job(config, data_dir, out, overrides, only, methods, all_methods, seeds, shard)
+    engine = _engine(executor, workers, address, cpus_per_run)
     if dry_run:
-        show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
+        job.forecast(workers or 1)
         return
     from lsplus_tf import files
     from lsplus_tf.training.several_hosts import hosts
 
     with files.given_as("--out", "name"):
-        _check_report(folder, methods, seeds)
+        reports.check_report(job.folder, *job.narrowed)
         try:
-            _train(experiment, folder, methods, seeds, part, engine, retries)
+            job.train(engine, retries)
         except FailedRunsError:
             with contextlib.suppress(InputError):  # no run is finished
-                _report(folder, methods, seeds)
+                job.report()
             raise
         if hosts().is_chief:
-            _report(folder, methods, seeds, whole=part is not None)
+            job.report(whole=shard is not None)
 
 
 def train(
@@ -160,7 +175,9 @@ def train(
     data_dir: DataDir = None,
     out: Out = None,
     overrides: Overrides = None,
+    only: Only = None,
     methods: Methods = None,
+    all_methods: AllMethods = False,
     seeds: Seeds = None,
     executor: RunsBy = Executor.LOCAL,
     workers: Workers = None,
@@ -176,16 +193,18 @@ def train(
 
     Example: lsplus-tf train configs/digits.yaml --methods ls_plus --seeds 0
     """
-    experiment, folder = _read(config, data_dir, out, overrides)
-    engine, part = _engine(executor, workers, address, cpus_per_run), _shard(shard)
+    job = _job(config, data_dir, out, overrides, only, methods, all_methods, seeds, shard)
+    engine = _engine(executor, workers, address, cpus_per_run)
     if dry_run:
-        show_forecast(experiment, folder, names(methods), _numbers(seeds), part, workers or 1)
+        job.forecast(workers or 1)
         return
-    _train(experiment, folder, methods, seeds, part, engine, retries)
+    job.train(engine, retries)
 
 
 def report(
-    runs: Annotated[str, typer.Argument(help="The experiment's folder.", metavar="RUNS")],
+    runs: Annotated[
+        str, typer.Argument(help="The folder of an experiment, or of a grid.", metavar="RUNS")
+    ],
     methods: Methods = None,
     seeds: Seeds = None,
 ) -> None:
@@ -196,9 +215,12 @@ def report(
     Example: lsplus-tf report runs/digits
     """
     from lsplus_tf import files
+    from lsplus_tf.experiments.grid import is_grid
 
     with files.given_as("RUNS", "name"):
-        _report(files.expanded(runs, "RUNS"), methods, seeds)
+        folder = files.expanded(runs, "RUNS")
+        make = reports.report_grid if is_grid(folder) else reports.report_experiment
+        make(folder, names(methods), _numbers(seeds))
 
 
 def list_methods() -> None:
@@ -230,18 +252,95 @@ def list_methods() -> None:
     console.print(f"\n[bold]calibrators[/] takes: {calibrators}", highlight=False)
 
 
-def _read(
-    path: Path, data_dir: Path | None, out: str | None, overrides: list[str] | None
-) -> tuple[Experiment, Path]:
+@dataclass(frozen=True)
+class _Job:
+    """What a command makes: an experiment or a grid, in a folder, or some of it."""
+
+    config: Experiment | Grid
+    folder: Path
+    only: list[str] | None
+    methods: list[str] | None
+    seeds: list[int] | None
+    shard: Shard | None
+    narrowed: tuple[list[str] | None, list[int] | None]  # methods and seeds of the report
+
+    def forecast(self, at_once: int) -> None:
+        from lsplus_tf.cli.forecast import show_forecast, show_grid_forecast
+        from lsplus_tf.config import Experiment
+
+        some = (self.methods, self.seeds, self.shard, at_once)
+        if isinstance(self.config, Experiment):
+            show_forecast(self.config, self.folder, *some)
+        else:
+            show_grid_forecast(self.config, self.folder, self.only, *some)
+
+    def train(self, engine: Engine | None, retries: int | None) -> None:
+        from lsplus_tf.cli.progress import TerminalProgress
+        from lsplus_tf.config import Experiment
+        from lsplus_tf.experiments import run_experiment
+        from lsplus_tf.experiments.grid import Part, run_grid
+
+        if retries is None:
+            retries = 0 if engine is None else 2
+        check_count("--retries", retries, least=0)
+        console = terminal()
+        some: dict[str, Any] = {
+            "methods": self.methods,
+            "seeds": self.seeds,
+            "shard": self.shard,
+            "engine": engine,
+            "retries": retries,
+        }
+        if isinstance(self.config, Experiment):
+            with TerminalProgress(console) as observer:
+                run_experiment(self.config, self.folder, observer=observer, **some)
+            return
+
+        def observe(part: Part) -> TerminalProgress:
+            console.print(f"[bold]{escape(part.key)}[/]", highlight=False)
+            return TerminalProgress(console)
+
+        run_grid(self.config, self.folder, only=self.only, observe=observe, **some)
+
+    def report(self, *, whole: bool = False) -> None:
+        from lsplus_tf.config import Experiment
+
+        single = isinstance(self.config, Experiment)
+        make = reports.report_experiment if single else reports.report_grid
+        make(self.folder, *self.narrowed, whole=whole)
+
+
+def _job(
+    path: Path,
+    data_dir: Path | None,
+    out: str | None,
+    overrides: list[str] | None,
+    only: str | None,
+    methods: str | None,
+    all_methods: bool,
+    seeds: str | None,
+    shard: str | None,
+) -> _Job:
     from lsplus_tf import files
-    from lsplus_tf.config import load_config
+    from lsplus_tf.config import Experiment, read_config
 
     changes = list(overrides or ())
     if data_dir is not None:
         # In quotes: a path may look like a number or a list to YAML.
         changes.append(f"dataset.data_dir={json.dumps(str(data_dir), ensure_ascii=False)}")
-    experiment = load_config(path, changes)
-    return experiment, files.expanded(Path("runs") / experiment.name if out is None else out)
+    found = read_config(path, changes)
+    single = isinstance(found, Experiment)
+    if only is not None and single:
+        raise InputError(f"--only: {path} is one experiment, expected a grid of them")
+    if all_methods and methods is not None:
+        raise InputError("--all-methods: expected this or --methods, received both")
+    chosen, numbers = names(methods), _numbers(seeds)
+    narrowed = (chosen, numbers)
+    if all_methods:
+        every = [found] if isinstance(found, Experiment) else found.experiments.values()
+        chosen = list(dict.fromkeys(method for each in every for method in each.methods))
+    folder = files.expanded(Path("runs") / found.name if out is None else out)
+    return _Job(found, folder, names(only), chosen, numbers, _shard(shard), narrowed)
 
 
 def _engine(
@@ -273,85 +372,6 @@ def _shard(text: str | None) -> Shard | None:
     if numbers is None:
         raise InputError(f"--shard: expected I/N such as 1/4, received {text!r}")
     return Shard(int(numbers[1]), int(numbers[2]))
-
-
-def _train(
-    experiment: Experiment,
-    folder: Path,
-    methods: str | None,
-    seeds: str | None,
-    shard: Shard | None,
-    engine: Engine | None,
-    retries: int | None,
-) -> None:
-    from lsplus_tf.cli.progress import TerminalProgress
-    from lsplus_tf.experiments import run_experiment
-
-    if retries is None:
-        retries = 0 if engine is None else 2
-    check_count("--retries", retries, least=0)
-    with TerminalProgress(terminal()) as observer:
-        run_experiment(
-            experiment,
-            folder,
-            observer=observer,
-            methods=names(methods),
-            seeds=_numbers(seeds),
-            shard=shard,
-            engine=engine,
-            retries=retries,
-        )
-
-
-def _report(folder: Path, methods: str | None, seeds: str | None, *, whole: bool = False) -> None:
-    """The report of what is finished; with `whole` only if that is all."""
-    from lsplus_tf import files
-    from lsplus_tf.paper import comparison
-    from lsplus_tf.results import Report, gather
-
-    results = gather(folder, names(methods), _numbers(seeds))
-    console = terminal()
-    if whole and results.missing:
-        others = ("run of other shards is", "runs of other shards are")
-        console.print(
-            f"{counted(len(results.missing), *others)} not finished; the last shard prints the "
-            f"table, and lsplus-tf report {escape(str(folder))} what there is.",
-            highlight=False,
-            soft_wrap=True,
-        )
-        return
-    if results.missing:
-        missing = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
-        console.print(
-            f"Not finished, and not in the table: {missing}", highlight=False, soft_wrap=True
-        )
-    beside = comparison.beside_printed(results)
-    extra = [] if beside is None else [partial(comparison.write_files, beside)]
-    report = Report(results)
-    written = report.write(_report_name(methods, seeds), extra)
-    report.print(console)
-    if beside is not None:
-        console.print(comparison.rich_table(beside))
-    console.print("Written:", highlight=False)
-    for path in written:
-        console.print(f"  {escape(files.shown(path))}", highlight=False, soft_wrap=True)
-
-
-def _check_report(folder: Path, methods: str | None, seeds: str | None) -> None:
-    """Find before the training what is in the way of the report after it."""
-    from lsplus_tf import files
-    from lsplus_tf.experiments.folder import REPORT_FOLDER
-
-    report = folder / _report_name(methods, seeds)
-    if os.path.lexists(report):
-        files.check_output(report, REPORT_FOLDER)
-
-
-def _report_name(methods: str | None, seeds: str | None) -> str:
-    from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
-
-    # What was narrowed does not replace the whole.
-    return REPORT if methods is None and seeds is None else REPORT_SELECTED
 
 
 def _numbers(text: str | None) -> list[int] | None:

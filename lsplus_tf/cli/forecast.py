@@ -11,7 +11,7 @@ from rich.table import Table
 from lsplus_tf.cli.console import terminal
 
 if TYPE_CHECKING:
-    from lsplus_tf.config import Experiment
+    from lsplus_tf.config import Experiment, Grid
     from lsplus_tf.experiments.forecasting import Forecast, Planned, Size
     from lsplus_tf.experiments.plan import Shard
 
@@ -65,6 +65,56 @@ def show_forecast(
         folder = forecasting.cache_folder(experiment)
         console.print(_sizes(f"Disk, {folder}", [cache], 1, [forecasting.free_disk(folder)]))
     say("Estimates; nothing was trained or written.")
+
+
+def show_grid_forecast(
+    grid: Grid,
+    out: Path,
+    only: Collection[str] | None,
+    methods: Collection[str] | None,
+    seeds: Collection[int] | None,
+    shard: Shard | None,
+    at_once: int,
+) -> None:
+    """Print what the experiments of a grid will take, a line each, and all together."""
+    from lsplus_tf import files
+    from lsplus_tf.experiments import forecasting
+    from lsplus_tf.experiments.grid import GRID_FOLDER, check_parts, plan_grid
+
+    files.check_output(out, GRID_FOLDER)
+    parts = plan_grid(grid.only(only), out, methods, seeds, shard)
+    check_parts(parts)
+    console = terminal()
+    table = Table(caption="Memory of one process, at most.", caption_justify="left")
+    for heading in ("experiment", "runs to make", "steps", "memory", "disk"):
+        table.add_column(heading, justify="left" if heading == "experiment" else "right")
+    made = planned = steps = disk = 0
+    for part in parts:
+        with console.status(f"{part.key} ..."):
+            found = forecasting.forecast(
+                part.experiment, part.folder, part.methods, part.seeds, part.shard, at_once
+            )
+        needed = sum(size.bytes for size in found.disk)
+        memory = sum(size.bytes for size in [*found.host, *found.device])
+        table.add_row(
+            part.key,
+            f"{len(found.missing)} of {len(found.runs)}",
+            f"{found.steps:,}",
+            _readable(memory),
+            _readable(needed),
+        )
+        made, planned = made + len(found.missing), planned + len(found.runs)
+        steps, disk = steps + found.steps, disk + needed
+    table.add_section()
+    table.add_row("all", f"{made} of {planned}", f"{steps:,}", "", _readable(disk))
+    table.add_row("free", "", "", "", _readable(forecasting.free_disk(out)))
+    console.print(table)
+    console.print(
+        "--only NAME --dry-run tells of one experiment all that is reckoned. Estimates; nothing "
+        "was trained or written.",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _runs(found: Forecast) -> Table:

@@ -16,6 +16,7 @@ from lsplus_tf.config.dataset import (
     Scaling,
 )
 from lsplus_tf.config.experiment import CalibratorName, Experiment
+from lsplus_tf.config.grid import Grid, load_grid, read_config
 from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
 from lsplus_tf.config.sections import (
     SGD,
@@ -42,6 +43,7 @@ __all__ = [
     "Defect",
     "Experiment",
     "FineTuning",
+    "Grid",
     "Interpolation",
     "Phantom",
     "Protocol",
@@ -49,7 +51,9 @@ __all__ = [
     "StepSchedule",
     "checked",
     "load_config",
+    "load_grid",
     "packaged_configs",
     "parse_config",
+    "read_config",
     "to_yaml",
 ]

@@ -32,7 +32,7 @@ _NOT_ON_WINDOWS = {"con", "prn", "aux", "nul", *_PORTS}
 # The runs of a method lie in a folder of its name, beside the reports, and its soft labels in a
 # figure, beside soft_labels_truth.png.
 _TAKEN = {REPORT, REPORT_SELECTED, "truth", *_NOT_ON_WINDOWS}
-_OF_THE_TABLE = {"methods", "seeds", "ensembles", "calibrators"}
+_OF_THE_TABLE = {"methods", "optional_methods", "seeds", "ensembles", "calibrators"}
 _LONGEST = 100  # characters, so that files may be named after it
 
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
@@ -49,6 +49,11 @@ class Experiment(Settings):
     protocol: Protocol
     methods: dict[MethodName, Method] = Field(
         min_length=1, description="what is compared, in the order of the tables"
+    )
+    optional_methods: tuple[MethodName, ...] = Field(
+        default=(),
+        description="methods that are trained only where --methods names them, or with "
+        "--all-methods",
     )
     seeds: tuple[Seed, ...] = Field(
         min_length=1, description="every method is trained once with each"
@@ -91,15 +96,23 @@ class Experiment(Settings):
                             f"methods: {name} takes its {what} from hard-label runs, so a method "
                             "with loss: hard_labels, and without mixup, is needed"
                         )
-        for name in self.ensembles:
-            if name not in self.methods:
-                known = ", ".join(self.methods)
-                raise ValueError(f"ensembles: expected methods ({known}), received {name}")
-        for key in ("ensembles", "calibrators"):
+        for key in ("optional_methods", "ensembles"):
+            for name in getattr(self, key):
+                if name not in self.methods:
+                    known = ", ".join(self.methods)
+                    raise ValueError(f"{key}: expected methods ({known}), received {name}")
+        for key in ("optional_methods", "ensembles", "calibrators"):
             names = getattr(self, key)
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: expected different names, received {names}")
+        if not self.usual_methods:
+            raise ValueError("optional_methods: expected some of the methods, received all")
         return self
+
+    @property
+    def usual_methods(self) -> tuple[str, ...]:
+        """The methods that are trained where none are named."""
+        return tuple(name for name in self.methods if name not in self.optional_methods)
 
     @property
     def hard_label_method(self) -> str | None:

@@ -53,20 +53,46 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: --set protocol.epoch=3: protocol.epoch: unknown key, did you ...
     """
-    path = _config_file(Path(path))
+    path = config_file(Path(path))
+    values = read_yaml(path)
+    if "grid" in values:
+        raise InputError(
+            f"{path}: it is a grid of experiments, which lsplus_tf.config.load_grid reads"
+        )
+    return parse_config(with_overrides(values, overrides, str(path)), str(path), overrides)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file."""
     with _wrong_yaml_in(str(path)):
-        values: Any = OmegaConf.load(path)
-    if not isinstance(values, DictConfig):
-        raise InputError(f"{path}: expected keys with values, received a list")
+        values = OmegaConf.load(path)
+        if isinstance(values, DictConfig):
+            return _plain(values)
+    raise InputError(f"{path}: expected keys with values, received a list")
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str], source: str) -> Any:
+    """The values with `overrides`; `source` is where they come from."""
     for override in overrides:
         check_override(override)
         with _wrong_yaml_in(f"--set {override}"):
             # Of "key=''" a shell leaves "key=", which OmegaConf takes for null.
             given = f"{override}''" if override.endswith("=") else override
-            values = OmegaConf.merge(values, OmegaConf.from_dotlist([given]))
-    with _wrong_yaml_in(str(path)):
-        plain = OmegaConf.to_container(values, resolve=True)
-    return parse_config(plain, str(path), overrides)
+            values = merged(values, _plain(OmegaConf.from_dotlist([given])))
+    with _wrong_yaml_in(source):
+        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+
+
+def merged(values: Any, changes: Any) -> Any:
+    """The values with what `changes` has, section by section; a list replaces a section."""
+    if not (isinstance(values, dict) and isinstance(changes, dict)):
+        return changes
+    return values | {key: merged(values.get(key), change) for key, change in changes.items()}
+
+
+def _plain(values: DictConfig) -> Any:
+    """Without what refers to other keys resolved, which overrides may change."""
+    return OmegaConf.to_container(values)
 
 
 def check_override(override: str) -> None:
@@ -91,7 +117,8 @@ def packaged_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def _config_file(path: Path) -> Path:
+def config_file(path: Path) -> Path:
+    """The file of a config: the path itself, or a packaged one of that name."""
     if path.is_file():
         return path
     packaged = packaged_configs()

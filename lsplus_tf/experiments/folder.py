@@ -148,7 +148,8 @@ def _refuse_by_hand(path: Path) -> None:
 def _is_at_work(experiment: config.Experiment, out: Path) -> bool:
     """Whether a process makes the runs of the experiment that the folder holds."""
     return bool(_held(out)) or any(
-        run_folder.is_being_made(run.folder(out)) for run in plan_runs(experiment)
+        run_folder.is_being_made(run.folder(out))
+        for run in plan_runs(experiment, experiment.methods)
     )
 
 

@@ -84,8 +84,9 @@ def plan_runs(
     experiment : Experiment
         The config.
     methods, seeds : collection, optional
-        Narrow the runs; None takes all. Runs that are needed are added: LS+ takes its class
-        accuracies from hard-label runs, self-training its teacher.
+        Narrow the runs; None takes all seeds, and all methods but the optional ones. Runs that are
+        needed are added: LS+ takes its class accuracies from hard-label runs, self-training its
+        teacher.
     shard : Shard, optional
         Of these runs, a part. The runs that need no others are dealt out first, one to each shard
         in turn, then the others. A shard begins with its runs of the first kind; what the others
@@ -102,13 +103,14 @@ def plan_runs(
     >>> [str(run) for run in plan_runs(load_config("digits"), ["ls_plus"], [0])]
     ['hard_labels seed 0', 'ls_plus seed 0']
     """
-    _check("methods", methods, experiment.methods)
-    _check("seeds", seeds, experiment.seeds)
+    check_names("methods", methods, experiment.methods)
+    check_names("seeds", seeds, experiment.seeds)
+    chosen = experiment.usual_methods if methods is None else methods
     wanted = [
         Run(method, seed)
         for method in experiment.methods
         for seed in experiment.seeds
-        if (methods is None or method in methods) and (seeds is None or seed in seeds)
+        if method in chosen and (seeds is None or seed in seeds)
     ]
     runs = _after_what_they_need(experiment, wanted)
     if shard is None:
@@ -132,9 +134,10 @@ def needed_runs(experiment: Experiment, run: Run) -> list[Run]:
     return [Run(str(hard_labels), seed) for seed in sources]
 
 
-def _check(what: str, chosen: Collection[object] | None, known: Collection[object]) -> None:
+def check_names(what: str, chosen: Collection[object] | None, known: Collection[object]) -> None:
+    """Raise `InputError` for a method or seed, as `what` says, that the config does not have."""
     for item in chosen or ():
         if item not in known:
-            names = ", ".join(str(k) for k in known)
+            names = ", ".join(dict.fromkeys(map(str, known)))
             hint = "; add seeds with --set seeds=[0,1,2]" if what == "seeds" else ""
             raise InputError(f"--{what}: the config has {names}; received {item}{hint}")

@@ -6,9 +6,10 @@ up, to 2 and 1 decimals of a percent: so all but one of Table 1's numbers are me
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import ROUND_CEILING, Decimal
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -81,20 +82,28 @@ def summarise(runs: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*CELL, "mean", "sd"])
 
 
-def beside_printed(printed: pd.DataFrame, recomputed: pd.DataFrame) -> pd.DataFrame:
-    """The printed cells that were recomputed, in the printed order.
+def beside_printed(printed: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """The printed cells that were measured, in the printed order.
+
+    Parameters
+    ----------
+    printed : DataFrame
+        Columns dataset, backbone, method, metric, mean, and sd where SDs are printed.
+    measured : DataFrame
+        The same, and whatever else is known of a cell; a printed cell may be there several times.
 
     Returns
     -------
     DataFrame
-        Columns dataset, backbone, method, metric, mean_printed, mean_recomputed, and sd_printed,
-        sd_recomputed where SDs are printed.
+        Columns dataset, backbone, method, metric, mean_printed, mean_measured, sd_printed and
+        sd_measured where SDs are printed, and what else `measured` has.
     """
     values = [column for column in ("mean", "sd") if column in printed]
+    more = [column for column in measured if column not in (*CELL, "mean", "sd")]
     both = printed[CELL + values].merge(
-        recomputed[CELL + values], on=CELL, suffixes=("_printed", "_recomputed")
+        measured[CELL + values + more], on=CELL, suffixes=("_printed", "_measured")
     )
-    return both[CELL + [f"{v}_{side}" for v in values for side in ("printed", "recomputed")]]
+    return both[CELL + [f"{v}_{side}" for v in values for side in ("printed", "measured")] + more]
 
 
 def count_matches(
@@ -104,7 +113,7 @@ def count_matches(
     exceptions: Sequence[tuple[str, str, str, str]] = (),
     note: str = "",
 ) -> Check | None:
-    """How many recomputed means or SDs (`value`) are the printed ones; None where there are none.
+    """How many measured means or SDs (`value`) are the printed ones; None where there are none.
 
     `exceptions` are the cells (dataset, backbone, method, metric) known to differ, which `note`
     explains.
@@ -112,35 +121,57 @@ def count_matches(
     if cells.empty:
         return None
     known = set(exceptions).intersection(cells[CELL].itertuples(index=False, name=None))
-    matches = cells[f"{value}_printed"] == cells[f"{value}_recomputed"]
+    matches = cells[f"{value}_printed"] == cells[f"{value}_measured"]
     return Check(
         name, int(matches.sum()), len(cells), len(cells) - len(known), note if known else ""
     )
 
 
-def markdown_panel(cells: pd.DataFrame) -> str:
-    """One data set and network, two lines a method: printed and recomputed, bold if they differ."""
+def markdown_panel(
+    cells: pd.DataFrame, lines: Mapping[str, Callable[[pd.Series], str]], by: str = "method"
+) -> str:
+    """One data set and network, for each method lines of cells.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        As `beside_printed` gives them.
+    lines : dict of str to callable
+        What each line is called, and how a cell is written in it.
+    by : str
+        The column that tells the methods apart; their names are in the column "name", if there.
+    """
     metrics = list(dict.fromkeys(cells["metric"]))
     rows = []
-    for method, group in cells.groupby("method", sort=False):
+    for method, group in cells.groupby(by, sort=False):
         by_metric = group.set_index("metric")
-        for side in ("printed", "recomputed"):
-            rows.append([METHODS[str(method)].short_name if side == "printed" else "", side])
-            rows[-1] += [_cell(by_metric.loc[metric], side) for metric in metrics]
-    headings = ["Method", "", *(HEADINGS[metric] for metric in metrics)]
-    return markdown(headings, rows)
+        name = group["name"].iloc[0] if "name" in group else METHODS[str(method)].short_name
+        for i, (label, written) in enumerate(lines.items()):
+            texts = [written(by_metric.loc[m]) if m in by_metric.index else "" for m in metrics]
+            rows.append(["" if i else name, label, *texts])
+    return markdown(["Method", "", *(HEADINGS[metric] for metric in metrics)], rows)
 
 
-def _cell(cell: pd.Series, side: str) -> str:
-    differs = False
-    text = []
-    formats: dict[str, Callable[[float], str]] = {"mean": "{:.2f}".format, "sd": "{:.1f}".format}
-    for value, written in formats.items():
-        if f"{value}_printed" in cell:
-            text.append(written(cell[f"{value}_{side}"]))
-            differs |= cell[f"{value}_printed"] != cell[f"{value}_recomputed"]
-    joined = " ± ".join(text)
-    return f"**{joined}**" if differs else joined
+def mean_and_sd(cell: pd.Series, side: str) -> str:
+    """What is "printed" or "measured" in a cell, with the decimals of the LS+ paper."""
+    sd = cell.get(f"sd_{side}", np.nan)
+    mean = f"{cell[f'mean_{side}']:.2f}"
+    return mean if np.isnan(sd) else f"{mean} ± {sd:.1f}"
+
+
+def _exactly(side: str) -> Callable[[pd.Series], str]:
+    """Writes a cell in bold where printed and measured differ."""
+
+    def written(cell: pd.Series) -> str:
+        text = mean_and_sd(cell, side)
+        same = mean_and_sd(cell, "printed") == mean_and_sd(cell, "measured")
+        return text if same else f"**{text}**"
+
+    return written
+
+
+# Of the LS+ authors' published runs, which give the printed numbers to the last digit.
+RECOMPUTED = {"printed": _exactly("printed"), "recomputed": _exactly("measured")}
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 2) -> str:

@@ -1,20 +1,29 @@
-"""An experiment's measured table beside the one that its paper prints."""
+"""Measured tables beside those that the papers print, of one experiment and of a grid."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, Experiment
-from lsplus_tf.config.methods import MethodSettings
+from lsplus_tf.config.methods import METHODS, MethodSettings, short_names
 from lsplus_tf.metrics import evaluate
+from lsplus_tf.page import Block, Cell, Section, Table, Text
 from lsplus_tf.paper import printed
-from lsplus_tf.paper.cells import HEADINGS, markdown, title
+from lsplus_tf.paper.cells import (
+    CELL,
+    HEADINGS,
+    beside_printed,
+    markdown_panel,
+    mean_and_sd,
+    title,
+)
 from lsplus_tf.results import Results, Row
 
 # What decides that a method of a config is one of the LS+ paper's.
@@ -24,10 +33,15 @@ LS_PLUS_PAPER: dict[str, dict[str, Any]] = {
     "focal": {"gamma": 3.0},
     "dca": {"weight": 10.0},
     "mdca": {"weight": 1.0, "base": "hard_labels"},
-    "ls_plus": {"alpha": 0.5, "start_from": "initial_weights", "refresh_every": None},
+    "ls_plus": {
+        "alpha": 0.5,
+        "start_from": "initial_weights",
+        "refresh_every": None,
+        "class_accuracy.shrinkage": 0.0,
+    },
 }
 # The other paper gives no settings: any will do.
-RADIMAGENET_PAPER = {
+RADIMAGENET_PAPER: dict[str, str] = {
     "hard_labels": "hard_labels",
     "label_smoothing": "label_smoothing",
     "tf_kd_regularization": "tf_kd",
@@ -37,117 +51,264 @@ RADIMAGENET_PAPER = {
 ON_THE_TERMINAL = (("accuracy", "ece"), ("top1_error", "top5_error"))
 _OF_THE_USER = (FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX)
 MEASURED_SD = "†"
-COLUMNS = ["method", "name", "printed_method", "metric", "mean_printed", "sd_printed"]
-COLUMNS += ["mean_measured", "sd_measured", "seeds", "difference", "in_sd", "sd_of"]
+COLUMNS = ["dataset", "backbone", "method", "name", "printed_method", "metric", "mean_printed"]
+COLUMNS += ["sd_printed", "mean_measured", "sd_measured", "seeds", "difference", "in_sd", "sd_of"]
 
 
 @dataclass(frozen=True)
 class BesidePrinted:
-    """Measured and printed numbers, in percent.
+    """Measured and printed numbers of a data set and network, in percent.
 
     Attributes
     ----------
     title : str
         The data set and network.
     rows : DataFrame
-        Columns method (as in the config), name (in tables), printed_method, metric, mean_printed,
-        sd_printed (NaN where none is), mean_measured, sd_measured (NaN with one seed), seeds,
-        difference (measured - printed), in_sd (NaN where there is no SD at all) and sd_of
-        ("printed", else "measured", else "").
+        Columns dataset, backbone, method (as in the config), name (in tables), printed_method,
+        metric, mean_printed, sd_printed (NaN where none is), mean_measured, sd_measured (NaN with
+        one seed), seeds, difference (measured - printed), in_sd (NaN where there is no SD at all)
+        and sd_of ("printed", else "measured", else "").
+    missing : tuple of str
+        What the paper prints, or the config has, and is not among the rows, and why.
     notes : tuple of str
         What a reader of the numbers must know.
     """
 
     title: str
     rows: pd.DataFrame
+    missing: tuple[str, ...]
     notes: tuple[str, ...]
 
-    @property
-    def headings(self) -> dict[str, str]:
-        return {metric: HEADINGS[metric] for metric in dict.fromkeys(self.rows["metric"])}
 
+def compare(experiment: Experiment, results: Results | None) -> BesidePrinted | None:
+    """The measured table beside the printed one.
 
-def beside_printed(results: Results) -> BesidePrinted | None:
-    """The measured table beside the printed one; None where no paper has the data and network."""
-    experiment = results.experiment
+    Parameters
+    ----------
+    experiment : Experiment
+    results : Results or None
+        Of its finished runs; None where there are none.
+
+    Returns
+    -------
+    BesidePrinted or None
+        None where no paper has the data and network.
+    """
     dataset, network = _dataset(experiment), _network(experiment)
-    expected = _printed(dataset, network)
-    names = {
-        m: n for m in results.methods if (n := _printed_method(experiment.methods[m], dataset))
-    }
-    if expected.empty or not names:
+    expected = printed.cells_of(dataset, network)
+    matches = {name: _Match.of(method, dataset) for name, method in experiment.methods.items()}
+    if expected.empty or not any(match.printed_method for match in matches.values()):
         return None
-    found = pd.DataFrame(
-        [
-            {"method": row.key, "name": row.name, "seeds": len(row.seeds), "metric": metric}
-            | {"mean_measured": 100 * values.mean(), "sd_measured": 100 * values.std(ddof=1)}
-            for row in results.rows
-            if row.key in names
-            for metric, values in _measured(results, row).items()
-        ]
-    )
-    found["printed_method"] = found["method"].map(names)
-    renamed = {"method": "printed_method", "mean": "mean_printed", "sd": "sd_printed"}
-    table = found.merge(expected.rename(columns=renamed), on=["printed_method", "metric"])
+    measured = _measured(results, matches) if results is not None else []
+    table = beside_printed(
+        expected,
+        pd.DataFrame(
+            [{"dataset": dataset, "backbone": network, **cell} for cell in measured],
+            columns=[*CELL, "mean", "sd", "row", "name", "seeds"],
+        ),
+    ).rename(columns={"method": "printed_method", "row": "method"})
+    # In the order of the config; within a method in the printed one.
+    order = {row: i for i, row in enumerate(dict.fromkeys(cell["row"] for cell in measured))}
+    table = table.sort_values("method", key=lambda rows: rows.map(order), kind="stable")
     table["difference"] = table["mean_measured"] - table["mean_printed"]
     has_printed = table["sd_printed"].notna()
     # A measured SD of 0, of runs that are all alike, is no unit.
-    measured = table["sd_measured"].where(table["sd_measured"] > 0)
-    sd = table["sd_printed"].where(has_printed, measured)
+    own = table["sd_measured"].where(table["sd_measured"] > 0)
+    sd = table["sd_printed"].where(has_printed, own)
     table["in_sd"] = table["difference"] / sd
     table["sd_of"] = np.where(has_printed, "printed", np.where(sd.notna(), "measured", ""))
-    return BesidePrinted(title(dataset, network), table[COLUMNS], tuple(_notes(experiment, table)))
+    return BesidePrinted(
+        title(dataset, network),
+        table[COLUMNS].reset_index(drop=True),
+        tuple(_missing(experiment, results, matches, expected)),
+        tuple(_notes(experiment, table, expected)),
+    )
 
 
-def _measured(results: Results, row: Row) -> pd.DataFrame:
-    """The test metrics of a row's predictions as the released code has them, a line a run."""
+@dataclass(frozen=True)
+class _Match:
+    """The printed method that a config's is; with a `reason` it is not, though it has its loss."""
+
+    printed_method: str | None
+    reason: str = ""
+
+    @classmethod
+    def of(cls, method: MethodSettings, dataset: str) -> _Match:
+        settings = method.model_dump()
+        loss = settings["loss"]
+        wanted: dict[str, Any] = {"mixup": 0.0}
+        if dataset == "radimagenet":
+            name = RADIMAGENET_PAPER.get(loss)
+        else:
+            name = loss if loss in LS_PLUS_PAPER else None
+            wanted |= LS_PLUS_PAPER.get(loss, {})
+        other = [
+            f"{key} is {found}, the paper's {value}"
+            for key, value in wanted.items()
+            if (found := _setting(settings, key, value)) != value
+        ]
+        return cls(name, ", ".join(other) if name else "")
+
+
+def _setting(settings: dict[str, Any], key: str, default: Any) -> Any:
+    """A method's setting; the default where its section has another form, without this key."""
+    found: Any = settings
+    for part in key.split("."):
+        found = found.get(part, default) if isinstance(found, dict) else default
+    return found
+
+
+def _measured(results: Results, matches: dict[str, _Match]) -> list[dict[str, Any]]:
+    """The test metrics of the paper's methods as the released code has them, a cell each."""
+    cells = []
+    for row in results.rows:
+        match = matches.get(row.key)
+        if match is None or match.printed_method is None or match.reason:
+            continue
+        for metric, values in _metrics(results, row).items():
+            cell = {"row": row.key, "name": row.name, "seeds": len(row.seeds)}
+            cell |= {"method": match.printed_method, "metric": metric}
+            cells.append(cell | {"mean": 100 * values.mean(), "sd": 100 * values.std(ddof=1)})
+    return cells
+
+
+def _metrics(results: Results, row: Row) -> pd.DataFrame:
     return pd.DataFrame(
         [evaluate(each, convention="released_code") for each in results.predictions(row)]
     )
 
 
-def markdown_text(beside: BesidePrinted) -> str:
-    """Three lines a method: printed, measured, and the difference, with how many SDs it is."""
-    lines = []
-    for _, group in beside.rows.groupby("method", sort=False):
-        cells = [group[group["metric"] == metric] for metric in beside.headings]
-        first = group.iloc[0]
-        lines += [
-            [first["name"], "printed", *(_mean(cell, "printed") for cell in cells)],
-            ["", _seeds(first["seeds"]), *(_mean(cell, "measured") for cell in cells)],
-            ["", "difference", *map(_difference, cells)],
-        ]
-    table = markdown(["Method", "", *beside.headings.values()], lines)
-    notes = "\n".join(f"- {note}" for note in beside.notes)
-    return f"# {beside.title}: measured beside the paper's table\n\n{table}\n\n{notes}\n"
+def _missing(
+    experiment: Experiment,
+    results: Results | None,
+    matches: dict[str, _Match],
+    expected: pd.DataFrame,
+) -> list[str]:
+    """What is not in the table: methods of the paper, or of the config, and seeds."""
+    names = short_names(experiment.methods)
+    finished = [] if results is None else results.methods
+    said = [
+        f"{names[method]} is not the paper's: {match.reason}"
+        for method, match in matches.items()
+        if match.reason and (method in finished or method in experiment.usual_methods)
+    ]
+    for method in experiment.usual_methods:
+        match = matches[method]
+        if match.printed_method is None or match.reason:
+            continue
+        done = [] if results is None else [run.seed for run in results.of_method(method)]
+        left = [str(seed) for seed in experiment.seeds if seed not in done]
+        if left:
+            seeds = "seed" if len(left) == 1 else "seeds"
+            said.append(f"{names[method]}, {seeds} {', '.join(left)}: not finished")
+    there = {match.printed_method for match in matches.values()}
+    return said + [
+        f"{_printed_name(method)}: the config has no such method"
+        for method in dict.fromkeys(expected["method"])
+        if method not in there
+    ]
 
 
-def write_files(beside: BesidePrinted, folder: Path) -> None:
+def _printed_name(method: str) -> str:
+    return METHODS[method].short_name if method in METHODS else "Tf-KD"
+
+
+def markdown_text(compared: Sequence[BesidePrinted], heading: str = "") -> str:
+    """Three lines a method: printed, measured, and the difference, with how many SDs it is.
+
+    Parameters
+    ----------
+    compared : sequence of BesidePrinted
+    heading : str
+        Of several; one has its own.
+    """
+    several = len(compared) > 1 or bool(heading)
+    parts = [f"# {heading}"] if several else []
+    for beside in compared:
+        parts.append(
+            f"## {beside.title}"
+            if several
+            else f"# {beside.title}: measured beside the paper's table"
+        )
+        if beside.rows.empty:
+            parts.append("No finished run yet.")
+        else:
+            rows = beside.rows.assign(name=beside.rows["name"] + beside.rows["seeds"].map(_seeds))
+            parts.append(markdown_panel(rows, LINES, by="method"))
+        if beside.missing:
+            parts.append("Not in the table:")
+            parts.append("\n".join(f"- {each}" for each in beside.missing))
+        if not several:
+            parts.append("\n".join(f"- {note}" for note in beside.notes))
+    if several:
+        notes = dict.fromkeys(note for beside in compared for note in beside.notes)
+        parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_files(compared: Sequence[BesidePrinted], folder: Path, heading: str = "") -> None:
     """Write `paper.md` and `paper.csv` into a folder."""
-    (folder / "paper.md").write_text(markdown_text(beside), encoding="utf-8")
-    beside.rows.to_csv(folder / "paper.csv", index=False)
+    (folder / "paper.md").write_text(markdown_text(compared, heading), encoding="utf-8")
+    rows = pd.concat([beside.rows for beside in compared])
+    rows.to_csv(folder / "paper.csv", index=False)
 
 
-def rich_table(beside: BesidePrinted) -> Table:
+def rich_table(compared: Sequence[BesidePrinted]) -> RichTable:
     """Two of the metrics, for a terminal of 80 characters."""
-    metrics = next(pair for pair in ON_THE_TERMINAL if pair[0] in beside.headings)
-    table = Table(
-        title=f"{beside.title}: the paper's means, those here, and the difference in SDs",
+    measured = {metric for beside in compared for metric in beside.rows["metric"]}
+    metrics = next((pair for pair in ON_THE_TERMINAL if pair[0] in measured), ON_THE_TERMINAL[0])
+    what = f"{compared[0].title}: the" if len(compared) == 1 else "The"
+    table = RichTable(
+        title=f"{what} paper's means, those here, and the difference in SDs",
         caption="Computed as in the released code. The other metrics, and what to know of the "
         "numbers: paper.md",
         caption_justify="left",
     )
     table.add_column("Method")
     for metric in metrics:
-        for heading in (f"{beside.headings[metric]} paper", "here", "in SDs"):
+        for heading in (f"{HEADINGS[metric]} paper", "here", "in SDs"):
             table.add_column(heading, justify="right")
-    for _, group in beside.rows.groupby("method", sort=False):
-        row = []
-        for metric in metrics:
-            for cell in group[group["metric"] == metric].itertuples():
-                row += [f"{cell.mean_printed:.2f}", f"{cell.mean_measured:.2f}", _in_sd(cell)]
-        table.add_row(group.iloc[0]["name"], *row)
+    for beside in compared:
+        if len(compared) > 1:
+            table.add_row(f"[bold]{beside.title}[/]")
+        if beside.rows.empty:
+            table.add_row("no finished run yet")
+        for _, group in beside.rows.groupby("method", sort=False):
+            row = []
+            for metric in metrics:
+                for cell in group[group["metric"] == metric].itertuples():
+                    row += [f"{cell.mean_printed:.2f}", f"{cell.mean_measured:.2f}", _in_sd(cell)]
+            table.add_row(group.iloc[0]["name"], *row)
+        table.add_section()
     return table
+
+
+def page_section(compared: Sequence[BesidePrinted]) -> Section:
+    """The tables for a page."""
+    blocks: list[Block] = []
+    for beside in compared:
+        blocks += [Text(f"{beside.title}: {each}.", "unsure") for each in beside.missing]
+        if beside.rows.empty:
+            continue
+        rows: list[list[str | Cell]] = []
+        metrics = list(dict.fromkeys(beside.rows["metric"]))
+        for _, group in beside.rows.groupby("method", sort=False):
+            by_metric = group.set_index("metric")
+            first = group.iloc[0]
+            row: list[str | Cell] = [first["name"], Cell(str(first["seeds"]), first["seeds"])]
+            for metric in metrics:
+                if metric not in by_metric.index:
+                    row.append("")
+                    continue
+                cell = by_metric.loc[metric]
+                text = f"{mean_and_sd(cell, 'measured')}\nprinted {mean_and_sd(cell, 'printed')}"
+                row.append(Cell(text, cell["mean_measured"]))
+            rows.append(row)
+        headings = ["Method", "Seeds", *(HEADINGS[metric] for metric in metrics)]
+        blocks.append(Table(f"{beside.title}, percent: measured here, and printed", headings, rows))
+    notes = dict.fromkeys(note for beside in compared for note in beside.notes)
+    blocks += [Text(note, "note") for note in notes]
+    return Section("Beside the paper's tables", blocks)
 
 
 def _dataset(experiment: Experiment) -> str:
@@ -161,29 +322,7 @@ def _network(experiment: Experiment) -> str:
     return experiment.backbone.name.removesuffix("_preact")
 
 
-def _printed(dataset: str, backbone: str) -> pd.DataFrame:
-    """The printed cells of a data set and network in percent: method, metric, mean, sd, note."""
-    confidence = printed.radimagenet_confidence()
-    confidence["mean"] *= 100
-    both = pd.concat([printed.table_1(), printed.radimagenet_errors(), confidence])
-    return both[(both["dataset"] == dataset) & (both["backbone"] == backbone)]
-
-
-def _printed_method(method: MethodSettings, dataset: str) -> str | None:
-    """The printed method that a config's method is; None where its settings are others."""
-    settings = method.model_dump()
-    loss = settings["loss"]
-    if settings["mixup"] or settings.get("class_accuracy", {}).get("shrinkage"):
-        return None
-    if dataset == "radimagenet":
-        return RADIMAGENET_PAPER.get(loss)
-    wanted = LS_PLUS_PAPER.get(loss)
-    if wanted is None or any(settings[key] != value for key, value in wanted.items()):
-        return None
-    return str(loss)
-
-
-def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
+def _notes(experiment: Experiment, table: pd.DataFrame, expected: pd.DataFrame) -> list[str]:
     notes = [
         "Measured: as the LS+ authors' released code computes the metrics, from the runs' "
         "predictions; table.md has their standard definitions."
@@ -213,35 +352,34 @@ def _notes(experiment: Experiment, table: pd.DataFrame) -> list[str]:
             "else in their names: a method marked 'released code' repeats that, and the others "
             "are the methods as published (see docs/errata.md)."
         )
-    noted = table[table["note"] != ""].drop_duplicates(["printed_method", "metric"])
+    shown = dict(zip(table["printed_method"], table["name"], strict=True))
+    noted = expected[(expected["note"] != "") & expected["method"].isin(shown)]
     notes += [
-        f"{method}, {HEADINGS[metric]}: {note}."
-        for method, metric, note in zip(noted["name"], noted["metric"], noted["note"], strict=True)
+        f"{shown[method]}, {HEADINGS[metric]}: {note}."
+        for method, metric, note in zip(
+            noted["method"], noted["metric"], noted["note"], strict=True
+        )
     ]
     return notes
 
 
 def _seeds(number: int) -> str:
-    return "1 seed" if number == 1 else f"{number} seeds"
+    return " (1 seed)" if number == 1 else f" ({number} seeds)"
 
 
-def _mean(cell: pd.DataFrame, side: str) -> str:
-    """The mean and SD of a cell, a table of one row, or of none where nothing is printed."""
-    if cell.empty:
-        return ""
-    mean, sd = cell.iloc[0][[f"mean_{side}", f"sd_{side}"]]
-    return f"{mean:.2f}" if np.isnan(sd) else f"{mean:.2f} ± {sd:.1f}"
-
-
-def _difference(cell: pd.DataFrame) -> str:
-    if cell.empty:
-        return ""
-    row = cell.iloc[0]
-    text = _in_sd(row)
-    return f"{row.difference:+.2f} ({text} SD)" if text else f"{row.difference:+.2f}"
+def _difference(cell: pd.Series) -> str:
+    text = _in_sd(cell)
+    return f"{cell.difference:+.2f} ({text} SD)" if text else f"{cell.difference:+.2f}"
 
 
 def _in_sd(cell: Any) -> str:
     if np.isnan(cell.in_sd):
         return ""
     return f"{cell.in_sd:+.1f}" + (MEASURED_SD if cell.sd_of == "measured" else "")
+
+
+LINES = {
+    "printed": lambda cell: mean_and_sd(cell, "printed"),
+    "here": lambda cell: mean_and_sd(cell, "measured"),
+    "difference": _difference,
+}

@@ -42,6 +42,20 @@ def radimagenet_confidence() -> pd.DataFrame:
     return _table("ols_radimagenet", "table_2")
 
 
+def cells_of(dataset: str, backbone: str) -> pd.DataFrame:
+    """All printed cells of a data set and network, whichever paper has them, in percent.
+
+    Returns
+    -------
+    DataFrame
+        Columns dataset, backbone, method, metric, mean, sd, note; no rows where no paper has them.
+    """
+    confidence = radimagenet_confidence()
+    confidence["mean"] *= 100
+    both = pd.concat([table_1(), radimagenet_errors(), confidence])
+    return both[(both["dataset"] == dataset) & (both["backbone"] == backbone)]
+
+
 def temperature_scaling() -> pd.DataFrame:
     """The tables of the repository's README after temperature scaling: means in percent, no SDs."""
     return _read("temperature_scaling")

@@ -31,6 +31,7 @@ from lsplus_tf.paper.artifacts import BACKBONES, DATASETS, METHODS, Artifacts, P
 from lsplus_tf.paper.cells import (
     BACKBONE_TITLES,
     CELL,
+    RECOMPUTED,
     markdown,
     markdown_panel,
     panels,
@@ -98,7 +99,7 @@ def table_1_section(artifacts: Artifacts) -> Section:
         given = {source: _panel(table, cells) for source, table in sources.items()}
         source = max(given, key=lambda name: len(given[name]))
         if not given[source].empty:
-            text += [f"### {where}, {source}", markdown_panel(given[source])]
+            text += [f"### {where}, {source}", markdown_panel(given[source], RECOMPUTED)]
     found = list(table_1.checks(files, predictions))
     if not found:
         text = [NOTHING]
@@ -132,7 +133,7 @@ def ablations_section(artifacts: Artifacts) -> Section:
             "whatever the best one is."
         ]
     for where, panel in panels(cells):
-        text += [f"### Temperature scaling: {where}", markdown_panel(panel)]
+        text += [f"### Temperature scaling: {where}", markdown_panel(panel, RECOMPUTED)]
     if not ece_kde.empty:
         text += [
             f"### ECE-KDE on MHIST, bandwidth {ablations.ECE_KDE_BANDWIDTH:g}",

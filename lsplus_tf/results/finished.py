@@ -253,7 +253,8 @@ def gather(
     folder : str or pathlib.Path
         Of `run_experiment`.
     methods, seeds : collection, optional
-        Narrow the runs, as in `plan_runs`; None takes all.
+        Narrow the runs, as in `plan_runs`; None takes all, and of the optional methods those that
+        have a finished run.
 
     Returns
     -------
@@ -276,6 +277,12 @@ def gather(
     """
     folder = files.expanded(folder, "folder")
     experiment = read_experiment(folder)
+    if methods is None:
+        methods = [
+            method
+            for method in experiment.methods
+            if method in experiment.usual_methods or any((folder / method).glob("seed_*"))
+        ]
     planned = plan_runs(experiment, methods, seeds)
     wanted = [
         Run(method, seed)

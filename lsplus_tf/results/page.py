@@ -183,14 +183,14 @@ def _metrics(
             else f"Mean and SD over seeds; dashed is {first}, a diamond the best mean."
         ),
         Pictures(figures["comparison"]),
-        _comparison_table(
+        comparison_table(
             f"All metrics times 100, {'one seed' if one else 'mean and SD over seeds'}", comparison
         ),
         Text(comparison.caption, "note"),
     ]
 
 
-def _comparison_table(caption: str, comparison: Comparison) -> Table:
+def comparison_table(caption: str, comparison: Comparison) -> Table:
     rows: list[list[str | Cell]] = []
     for i, (name, seeds, *cells) in enumerate(comparison.cells("{}", " ± ")):
         means = [float(comparison.mean[column.key].iloc[i]) for column in comparison.columns]
@@ -243,7 +243,7 @@ def _difference(test: Difference) -> str:
 def _truth(truth: Truth, figures: Figures) -> list[Block]:
     comparison = truth.comparison
     return [
-        _comparison_table("Against the exact posterior, times 100", comparison),
+        comparison_table("Against the exact posterior, times 100", comparison),
         Text(comparison.caption, "note"),
         Pictures([*figures["truth"], *figures.get("soft_labels_truth", [])]),
     ]

@@ -1,0 +1,135 @@
+"""The reports of experiments and grids, in the terminal and in their folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from lsplus_tf.cli.console import terminal
+from lsplus_tf.errors import counted
+
+if TYPE_CHECKING:
+    from lsplus_tf.paper.comparison import BesidePrinted
+    from lsplus_tf.results import Report
+
+
+def report_experiment(
+    folder: Path,
+    methods: Collection[str] | None,
+    seeds: Collection[int] | None,
+    *,
+    whole: bool = False,
+) -> None:
+    """The report of what is finished of an experiment; with `whole` only if that is all."""
+    from lsplus_tf.paper import comparison
+    from lsplus_tf.results import Report, gather
+
+    results = gather(folder, methods, seeds)
+    if whole and results.missing:
+        _tell_of_shards(len(results.missing), folder)
+        return
+    console = terminal()
+    if results.missing:
+        missing = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
+        console.print(
+            f"Not finished, and not in the table: {missing}", highlight=False, soft_wrap=True
+        )
+    report, beside = Report(results), comparison.compare(results.experiment, results)
+    written = _write(report, beside, report_name(methods, seeds))
+    report.print(console)
+    if beside is not None:
+        console.print(comparison.rich_table([beside]))
+    _tell_of_files(written)
+
+
+def report_grid(
+    folder: Path,
+    methods: Collection[str] | None,
+    seeds: Collection[int] | None,
+    *,
+    whole: bool = False,
+) -> None:
+    """The reports of a grid's experiments, joined; with `whole` only if all runs are finished."""
+    from lsplus_tf.paper import comparison
+    from lsplus_tf.results import JoinedReport, gather_grid
+
+    gathered = gather_grid(folder, methods, seeds)
+    if whole and gathered.missing:
+        _tell_of_shards(sum(map(len, gathered.missing.values())), folder)
+        return
+    console, name = terminal(), report_name(methods, seeds)
+    for each in gathered.missing_in_words():
+        console.print(f"Not finished: {escape(each)}", highlight=False, soft_wrap=True)
+    joined, compared, written = JoinedReport(gathered), [], []
+    for key, experiment in gathered.grid.experiments.items():
+        report = joined.reports.get(key)
+        beside = comparison.compare(experiment, gathered.results.get(key))
+        if beside is not None:
+            compared.append(beside)
+        if report is not None:
+            with console.status(f"The report of {key} ..."):
+                files_of = _write(report, beside, name)
+            written.append(next(path for path in files_of if path.suffix == ".html"))
+            if beside is None:
+                report.print(console)
+    if compared:
+        heading = f"{gathered.grid.name}: measured beside the paper's tables"
+        extra = [partial(comparison.write_files, compared, heading=heading)]
+        written += joined.write(name, extra, [comparison.page_section(compared)])
+        console.print(comparison.rich_table(compared))
+    else:
+        written += joined.write(name)
+    _tell_of_files(written)
+
+
+def check_report(
+    folder: Path, methods: Collection[str] | None, seeds: Collection[int] | None
+) -> None:
+    """Find before the training what is in the way of the report after it."""
+    from lsplus_tf import files
+    from lsplus_tf.experiments.folder import REPORT_FOLDER
+    from lsplus_tf.experiments.grid import is_grid
+    from lsplus_tf.results.joined import JOINED_FOLDER
+
+    report = folder / report_name(methods, seeds)
+    if os.path.lexists(report):
+        files.check_output(report, JOINED_FOLDER if is_grid(folder) else REPORT_FOLDER)
+
+
+def report_name(methods: Collection[str] | None, seeds: Collection[int] | None) -> str:
+    """The name of the report's folder: what was narrowed does not replace the whole."""
+    from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
+
+    return REPORT if methods is None and seeds is None else REPORT_SELECTED
+
+
+def _write(report: Report, beside: BesidePrinted | None, name: str) -> list[Path]:
+    """Write an experiment's report, with the paper's numbers beside where there are some."""
+    from lsplus_tf.paper import comparison
+
+    extra = [] if beside is None else [partial(comparison.write_files, [beside])]
+    return report.write(name, extra)
+
+
+def _tell_of_shards(missing: int, folder: Path) -> None:
+    others = ("run of other shards is", "runs of other shards are")
+    terminal().print(
+        f"{counted(missing, *others)} not finished; the last shard prints the table, and "
+        f"lsplus-tf report {escape(str(folder))} what there is.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _tell_of_files(written: Collection[Path]) -> None:
+    from lsplus_tf import files
+
+    console = terminal()
+    console.print("Written:", highlight=False)
+    for path in written:
+        console.print(f"  {escape(files.shown(path))}", highlight=False, soft_wrap=True)

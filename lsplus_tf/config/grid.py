@@ -1,0 +1,161 @@
+"""A grid: experiments that one command makes, such as a paper's data sets and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED, Experiment, MethodName
+from lsplus_tf.config.loading import (
+    check_override,
+    checked,
+    config_file,
+    load_config,
+    merged,
+    parse_config,
+    read_yaml,
+    with_overrides,
+)
+from lsplus_tf.config.settings import Settings
+from lsplus_tf.errors import InputError
+
+
+class _GridFile(Settings):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+    every: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[MethodName, dict[str, Any]] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Experiments that are made and reported together, each in a folder of its own.
+
+    In a config it is written as `grid`: an entry for each experiment, with the `config` that it
+    starts from, a file beside this one or the name of a packaged one, and what is different there.
+    What `every` has is different for all of them.
+
+    Attributes
+    ----------
+    name : str
+        Its folder is runs/NAME unless --out says otherwise.
+    experiments : dict of str to Experiment
+        By the names of their folders.
+
+    Examples
+    --------
+    >>> grid = load_grid("ols_paper")
+    >>> list(grid.experiments)
+    ['radimagenet_resnet50', 'radimagenet_mobilenet_v2', 'radimagenet_vgg19']
+    >>> list(grid.only(["vgg19"]).experiments)
+    ['radimagenet_vgg19']
+    """
+
+    name: str
+    experiments: dict[str, Experiment]
+
+    def only(self, names: Collection[str] | None) -> Grid:
+        """The experiments of which a name is given, or a part of it between underscores.
+
+        Raises
+        ------
+        InputError
+            A name that is that of no experiment.
+        """
+        if names is None:
+            return self
+        for name in names:
+            if not any(_is_called(key, name) for key in self.experiments):
+                known = ", ".join(self.experiments)
+                raise InputError(f"--only: expected names, or parts, of {known}; received {name}")
+        chosen = {
+            key: experiment
+            for key, experiment in self.experiments.items()
+            if any(_is_called(key, name) for name in names)
+        }
+        return replace(self, experiments=chosen)
+
+    def to_yaml(self) -> str:
+        """The grid as YAML, with all settings of every experiment."""
+        grid = {key: each.model_dump(mode="json") for key, each in self.experiments.items()}
+        return yaml.safe_dump({"name": self.name, "grid": grid}, sort_keys=False)
+
+
+def _is_called(key: str, name: str) -> bool:
+    return f"_{name}_" in f"_{key}_"
+
+
+def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
+    """Read a grid of experiments from YAML, with `key.subkey=value` overrides.
+
+    Parameters
+    ----------
+    path : str or Path
+        The YAML file, or the name of one that comes with the package, such as "ls_plus_paper".
+    overrides : sequence of str
+        For every experiment, such as "protocol.epochs=3"; for one, as
+        "grid.mhist_resnet34.protocol.epochs=3"; or "name=NAME", of the grid.
+
+    Raises
+    ------
+    InputError
+        No such file, not YAML, no grid, an unknown key, or a wrong value; every one is named.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import load_grid
+    >>> grid = load_grid("ls_plus_paper", ["protocol.epochs=3"])
+    >>> len(grid.experiments), grid.experiments["mhist_resnet34"].protocol.epochs
+    (6, 3)
+    """
+    path = config_file(Path(path))
+    values = read_yaml(path)
+    if "grid" not in values:
+        raise InputError(f"{path}: expected a grid of experiments; it has no key 'grid'")
+    for override in overrides:
+        check_override(override)
+    of_file = [o for o in overrides if o.startswith(("grid.", "name="))]
+    of_all = [o for o in overrides if o not in of_file]
+    for override in of_file:
+        _, *keys = override.partition("=")[0].split(".")
+        if len(keys) > 1 and keys[0] not in (values["grid"] or ()):
+            known = ", ".join(values["grid"])
+            raise InputError(f"--set {override}: the grid has {known}; received {keys[0]}")
+    plain = with_overrides(values, of_file, str(path))
+    file = checked(_GridFile, plain, str(path), of_file)
+    experiments = {}
+    for key, entry in file.grid.items():
+        source = f"{path}: grid.{key}"
+        if key in (REPORT, REPORT_SELECTED):
+            raise InputError(f"{source}: expected another name, that is the report's folder")
+        start = _start(entry.pop("config", None), path, source)
+        changes = merged(merged(start, file.every), entry)
+        own = f"grid.{key}."
+        # What is said of one comes after what is said of all.
+        some = [*of_all, *(o.removeprefix(own) for o in of_file if o.startswith(own))]
+        experiments[key] = parse_config(with_overrides(changes, some, source), source, some)
+    return Grid(file.name, experiments)
+
+
+def _start(config: Any, path: Path, source: str) -> dict[str, Any]:
+    """What an entry of the grid in `path` starts from: the config it names, or nothing."""
+    if config is None:
+        return {}
+    if not isinstance(config, str):
+        raise InputError(f"{source}.config: expected the name of a config, received {config!r}")
+    beside = (path.parent / config, path.parent / f"{config}.yaml")
+    found = next(filter(Path.is_file, beside), None) or config_file(Path(config))
+    values = read_yaml(found)
+    if "grid" in values:
+        raise InputError(f"{source}.config: expected the config of one experiment, received a grid")
+    return values
+
+
+def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment | Grid:
+    """What a config has: an experiment, or a grid of them; as `load_config` and `load_grid`."""
+    is_grid = "grid" in read_yaml(config_file(Path(path)))
+    return load_grid(path, overrides) if is_grid else load_config(path, overrides)

@@ -1,0 +1,238 @@
+"""The experiments of a grid, made one after the other, each in its own folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lsplus_tf import files
+from lsplus_tf.config import Experiment, Grid, load_grid
+from lsplus_tf.errors import FailedRunsError, InputError, MissingDataError, RefusedRunsError
+from lsplus_tf.experiments.engines import Engine
+from lsplus_tf.experiments.execute import run_experiment
+from lsplus_tf.experiments.folder import check_folder
+from lsplus_tf.experiments.make import load_data
+from lsplus_tf.experiments.observer import Observer
+from lsplus_tf.experiments.plan import Run, Shard, check_names, plan_runs
+from lsplus_tf.training.several_hosts import hosts
+
+GRID = "grid.yaml"
+GRID_FOLDER = files.FolderKind(
+    "a grid of experiments",
+    # A process may have been killed when there was nothing but temporary files.
+    lambda folder: (
+        (folder / GRID).is_file() or all(p.name.startswith(f".{GRID}") for p in folder.iterdir())
+    ),
+    parts=None,
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is to be made of one experiment of a grid; `plan_runs` takes the last three.
+
+    Attributes
+    ----------
+    key : str
+        Its name in the grid.
+    experiment : Experiment
+    folder : pathlib.Path
+        Its own, in the grid's.
+    methods, seeds : tuple or None
+        Those that are made, where they were narrowed.
+    shard : Shard or None
+        The part of these runs.
+    """
+
+    key: str
+    experiment: Experiment
+    folder: Path
+    methods: tuple[str, ...] | None
+    seeds: tuple[int, ...] | None
+    shard: Shard | None
+
+    @property
+    def runs(self) -> list[Run]:
+        return plan_runs(self.experiment, self.methods, self.seeds, self.shard)
+
+
+def plan_grid(
+    grid: Grid,
+    out: Path,
+    methods: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+    shard: Shard | None = None,
+) -> list[Part]:
+    """What is made of each experiment, in the grid's order.
+
+    Parameters
+    ----------
+    grid : Grid
+    out : Path
+        The grid's folder.
+    methods, seeds : collection, optional
+        Narrow the runs, as in `plan_runs`; each is to be one of some experiment.
+    shard : Shard, optional
+        Of all runs together, a part: each experiment's are dealt out in turn, the first of them to
+        the shard after that which had the last of the experiment before.
+
+    Raises
+    ------
+    InputError
+        A method or seed that no experiment has.
+    """
+    every = grid.experiments.values()
+    check_names("methods", methods, [m for each in every for m in each.methods])
+    check_names("seeds", seeds, [seed for each in every for seed in each.seeds])
+    parts, dealt = [], 0
+    for key, experiment in grid.experiments.items():
+        part = Part(
+            key,
+            experiment,
+            out / key,
+            None if methods is None else tuple(m for m in experiment.methods if m in methods),
+            None if seeds is None else tuple(s for s in experiment.seeds if s in seeds),
+            None,
+        )
+        if shard is not None:
+            count = len(part.runs)
+            turn = Shard((shard.index - 1 - dealt) % shard.count + 1, shard.count)
+            part, dealt = replace(part, shard=turn), dealt + count
+        parts.append(part)
+    return [part for part in parts if part.methods != () and part.seeds != ()]
+
+
+def run_grid(
+    grid: Grid,
+    out: str | Path,
+    *,
+    only: Collection[str] | None = None,
+    methods: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+    shard: Shard | None = None,
+    observe: Callable[[Part], AbstractContextManager[Observer]] | None = None,
+    engine: Engine | None = None,
+    retries: int = 0,
+) -> None:
+    """Train what is missing of every experiment, as `run_experiment` does of one.
+
+    What is in the way of any of them is told before the first is begun: data that are not there,
+    folders that hold something else. An experiment that fails later does not keep the others from
+    being made.
+
+    Parameters
+    ----------
+    grid : Grid
+        The config.
+    out : str or Path
+        The grid's folder, in which each experiment has its own.
+    only : collection of str, optional
+        Some of the experiments; see `Grid.only`.
+    methods, seeds, shard
+        As in `plan_grid`.
+    observe : callable, optional
+        Gives, for each experiment, a context manager with the observer of its runs.
+    engine, retries
+        As in `run_experiment`.
+
+    Raises
+    ------
+    InputError
+        As in `run_experiment`, and for a folder that holds another grid.
+    FailedRunsError
+        Some runs could not be made; all others are.
+    RefusedRunsError
+        It is both errors: all that could not be made failed of an `InputError`, and none was made.
+    """
+    out = files.check_output(out, GRID_FOLDER)
+    _check_grid(grid, out)
+    parts = plan_grid(grid.only(only), out, methods, seeds, shard)
+    check_parts(parts)
+    if hosts().is_chief:
+        _write_grid(grid, out)
+    failures: dict[str, Exception] = {}
+    for part in parts:
+        with (observe or _unobserved)(part) as observer:
+            try:
+                run_experiment(
+                    part.experiment,
+                    part.folder,
+                    observer=observer,
+                    methods=part.methods,
+                    seeds=part.seeds,
+                    shard=part.shard,
+                    engine=engine,
+                    retries=retries,
+                )
+            except (InputError, FailedRunsError) as error:
+                failures[part.key] = error
+    if failures:
+        said = "; ".join(f"{key}: {error}" for key, error in failures.items())
+        refused = all(isinstance(error, InputError) for error in failures.values())
+        raise (RefusedRunsError if refused and len(failures) == len(parts) else FailedRunsError)(
+            said
+        )
+
+
+def check_parts(parts: Collection[Part]) -> None:
+    """Raise `InputError` for what is in the way of any part, of the data all that are missing."""
+    missing: dict[str, str] = {}
+    checked: list[Experiment] = []
+    for part in parts:
+        runs = part.runs
+        check_folder(part.experiment, part.folder, runs)
+        known = any(part.experiment.dataset == other.dataset for other in checked)
+        if known or all(run.folder(part.folder).exists() for run in runs):
+            continue
+        try:
+            load_data(part.experiment, decode=False)
+        except MissingDataError as error:
+            missing[part.key] = str(error)
+        else:
+            checked.append(part.experiment)
+    if missing:
+        said = "; ".join(dict.fromkeys(missing.values()))
+        there = [part.key for part in parts if part.key not in missing]
+        hint = f"; to make the others alone, add --only {','.join(there)}" if there else ""
+        raise MissingDataError(f"{said}{hint}")
+
+
+def read_grid(out: Path) -> Grid:
+    """The grid that lies in `out`."""
+    if not is_grid(out):
+        raise InputError(f"{out}: not the folder of a grid, it has no {GRID}")
+    return load_grid(out / GRID)
+
+
+def is_grid(out: Path) -> bool:
+    """Whether a folder is a grid's."""
+    return (out / GRID).is_file()
+
+
+def _check_grid(grid: Grid, out: Path) -> None:
+    """Raise `InputError` where the folder holds experiments of another grid."""
+    if not is_grid(out):
+        return
+    others = [key for key in read_grid(out).experiments if key not in grid.experiments]
+    if others:
+        raise InputError(
+            f"--out: {out} holds a grid with {', '.join(others)}, which this one has not; name "
+            "another --out"
+        )
+
+
+def _write_grid(grid: Grid, out: Path) -> None:
+    path = out / GRID
+    with files.reporting(out), files.locked(path):
+        _check_grid(grid, out)
+        if not is_grid(out) or read_grid(out) != grid:
+            with files.written_whole(path) as partial:
+                partial.write_text(grid.to_yaml(), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _unobserved(part: Part) -> Iterator[Observer]:
+    yield Observer()

@@ -1,0 +1,213 @@
+"""What the finished runs of a grid show: the tables of its experiments in one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lsplus_tf import files
+from lsplus_tf.config import Grid
+from lsplus_tf.config.experiment import REPORT
+from lsplus_tf.errors import InputError
+from lsplus_tf.experiments.grid import plan_grid, read_grid
+from lsplus_tf.experiments.plan import Run
+from lsplus_tf.page import Block, Page, Pictures, Section, Text, render
+from lsplus_tf.results import tables
+from lsplus_tf.results.finished import Results, gather
+from lsplus_tf.results.page import comparison_table
+from lsplus_tf.results.report import PAGE, Report
+
+_begins = files.begins_with(rb"# [\w.-]+: test splits\n")
+JOINED_FOLDER = files.FolderKind(
+    "a joined report",
+    lambda folder: _begins(folder / "table.md"),
+    re.compile(r"(table|paper)\.(md|csv)|report\.html"),
+)
+
+
+@dataclass(frozen=True)
+class GridResults:
+    """A grid and the finished runs of its experiments.
+
+    Attributes
+    ----------
+    grid : Grid
+        The config.
+    folder : Path
+        The grid's.
+    results : dict of str to Results
+        Of the experiments that have a finished run, by their names.
+    missing : dict of str to list of Run
+        What is not finished, of the experiments of which that is something.
+    """
+
+    grid: Grid
+    folder: Path
+    results: dict[str, Results]
+    missing: dict[str, list[Run]]
+
+    def missing_in_words(self) -> list[str]:
+        """A line for each experiment of which something is not finished."""
+        lines = []
+        for key, runs in self.missing.items():
+            seeds: dict[str, list[str]] = {}
+            for run in runs:
+                seeds.setdefault(run.method, []).append(str(run.seed))
+            named = ", ".join(
+                f"{method} seed{'s' * (len(each) > 1)} {' '.join(each)}"
+                for method, each in seeds.items()
+            )
+            lines.append(f"{key}: {named if key in self.results else f'all {len(runs)} runs'}")
+        return lines
+
+
+def gather_grid(
+    folder: Path,
+    methods: Collection[str] | None = None,
+    seeds: Collection[int] | None = None,
+) -> GridResults:
+    """The results that lie in a grid's folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Of `run_grid`.
+    methods, seeds : collection, optional
+        Narrow the runs, as in `gather`.
+
+    Raises
+    ------
+    InputError
+        Not the folder of a grid, no finished run in it, or one that was made with other settings.
+    """
+    grid = read_grid(folder)
+    found, missing = {}, {}
+    for part in plan_grid(grid, folder, methods, seeds):
+        wanted = part.methods or part.experiment.methods
+        if any(any((part.folder / method).glob("seed_*")) for method in wanted):
+            found[part.key] = gather(part.folder, part.methods, part.seeds)
+        left = [*found[part.key].missing] if part.key in found else part.runs
+        if left:
+            missing[part.key] = left
+    if not found:
+        raise InputError(f"{folder}: no finished run yet")
+    return GridResults(grid, folder, found, missing)
+
+
+class JoinedReport:
+    """What the finished runs of a grid show.
+
+    Parameters
+    ----------
+    gathered : GridResults
+
+    Attributes
+    ----------
+    reports : dict of str to Report
+        Of the experiments that have a finished run, by their names.
+    """
+
+    def __init__(self, gathered: GridResults) -> None:
+        self.gathered = gathered
+        self.reports = {key: Report(results) for key, results in gathered.results.items()}
+
+    def write(
+        self,
+        name: str = REPORT,
+        extra: Sequence[Callable[[Path], None]] = (),
+        sections: Sequence[Section] = (),
+    ) -> list[Path]:
+        """Write the joined tables and page into the grid's folder `name`, anew.
+
+        Parameters
+        ----------
+        name : str
+            Of the folder, which may hold an earlier joined report and nothing else.
+        extra : sequence of callable
+            What else writes files: each is given the new folder before it is put in place.
+        sections : sequence of Section
+            What the page shows first.
+
+        Returns
+        -------
+        list of Path
+            The files written: `table.md` and `table.csv` with the mean and SD of every metric, in
+            the standard definitions, `report.html`, and those of `extra`.
+
+        Raises
+        ------
+        InputError
+            The folder holds something else, or cannot be written.
+        """
+        folder = self.gathered.folder / name
+        with files.writing(folder, JOINED_FOLDER, argument="name", patience=-1) as new:
+            new.mkdir()
+            (new / "table.md").write_text(self._markdown(), encoding="utf-8")
+            self._frame().to_csv(new / "table.csv", index=False)
+            (new / PAGE).write_text(render(self._page(sections)), encoding="utf-8")
+            for write in extra:
+                write(new)
+            written = sorted(path.name for path in new.iterdir())
+        return [folder / file for file in written]
+
+    def _markdown(self) -> str:
+        parts = [f"# {self.gathered.grid.name}: test splits"]
+        captions: dict[str, None] = {}
+        for key, report in self.reports.items():
+            parts += [f"## {key}", tables.markdown_table(report.comparison)]
+            captions[report.comparison.caption] = None
+        parts += [*captions]
+        if self.gathered.missing:
+            parts += [
+                "## Not finished",
+                "\n".join(f"- {each}" for each in self.gathered.missing_in_words()),
+            ]
+        return "\n\n".join(parts) + "\n"
+
+    def _frame(self) -> pd.DataFrame:
+        """A row for each experiment and method, two columns a metric."""
+        frames = []
+        for key, report in self.reports.items():
+            table = tables.csv_table(report.comparison).rename_axis("method").reset_index()
+            table.insert(0, "experiment", key)
+            table.insert(2, "seeds", report.comparison.seeds)
+            frames.append(table)
+        return pd.concat(frames)
+
+    def _page(self, sections: Sequence[Section]) -> Page:
+        runs = sum(len(report.results.runs) for report in self.reports.values())
+        left = sum(map(len, self.gathered.missing.values()))
+        summary: list[Block] = [
+            Text(
+                "The tables of all experiments; each has a page of its own, with intervals, tests "
+                f"and figures, in its folder beside this one, such as "
+                f"{next(iter(self.reports))}/{REPORT}/{PAGE}."
+            )
+        ]
+        summary += [
+            Text(f"Not finished: {each}.", "unsure") for each in self.gathered.missing_in_words()
+        ]
+        for key, report in self.reports.items():
+            summary += [Text(f"{key}: {doubt}.", "unsure") for doubt in report.results.doubts()]
+        of_experiments = [
+            Section(key, self._of_experiment(report)) for key, report in self.reports.items()
+        ]
+        subtitle = (
+            f"{len(self.reports)} of {len(self.gathered.grid.experiments)} experiments, "
+            f"{runs} of {runs + left} runs"
+        )
+        whole = [Section("Summary", summary), *sections, *of_experiments]
+        return Page(f"Grid {self.gathered.grid.name}", whole, subtitle)
+
+    def _of_experiment(self, report: Report) -> list[Block]:
+        comparison = report.comparison
+        seeds = "one seed" if report.results.one_seed else "mean and SD over seeds"
+        return [
+            comparison_table(f"All metrics times 100, {seeds}", comparison),
+            Text(comparison.caption, "note"),
+            Pictures(report.figures["comparison"]),
+        ]
