@@ -1,6 +1,6 @@
 """What the papers' grids would take on one A100-class GPU: an estimate, nothing is measured.
 
-Runs and steps are those that the packaged grids make, and that `--dry-run` tells; multiply-adds and
+Runs and steps are those that the packaged grids make, as `--dry-run` shows; multiply-adds and
 activations are counted from the networks. What a GPU makes of them is assumed, by the constants
 below; `gpu_check.py` measures it where there is a GPU.
 
