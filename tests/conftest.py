@@ -12,7 +12,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -154,18 +154,26 @@ def reproduce(folder: Path) -> Reproduced:
     return result
 
 
+class Called(NamedTuple):
+    """How a call of the command line ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Run the command line in this process: exit code, standard output, standard error."""
     from lsplus_tf import cli
 
-    def run(*arguments: object, columns: int = 100) -> tuple[int, str, str]:
+    def run(*arguments: object, columns: int = 100) -> Called:
         monkeypatch.setattr("sys.argv", ["lsplus-tf", *map(str, arguments)])
         monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
         monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        return ended.value.code, *capsys.readouterr()
+        return Called(ended.value.code, *capsys.readouterr())
 
     return run
 

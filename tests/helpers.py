@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 
-from lsplus_tf.config import Experiment, load_config
+from lsplus_tf.config import Experiment, load_config, to_yaml
 from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.experiments import Run, run_experiment
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import run_folder
 
 if TYPE_CHECKING:
@@ -68,6 +70,27 @@ def linear_experiment(*overrides: str, methods: dict[str, Any] | None = None) ->
         "seeds=[0,1]",
     ]
     return experiment_with(*common, *overrides, methods=methods or {"hard": HARD})
+
+
+def made_up_runs(experiment: Experiment, folder: Path, num_classes: int) -> None:
+    """The folder of an experiment whose runs are all finished, with made-up predictions."""
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / "experiment.yaml").write_text(to_yaml(experiment))
+    rng = np.random.default_rng(0)
+    names = [f"c{k}" for k in range(num_classes)]
+    labels = np.arange(20 + num_classes) % num_classes
+    for method in experiment.methods:
+        for seed in experiment.seeds:
+            run = Run(method, seed).folder(folder)
+            run.mkdir(parents=True)
+            settings = experiment.run_settings(method, seed)
+            (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
+            summary = {"class_names": names, "skipped_images": []}
+            run_folder.write_json(run / run_folder.SUMMARY, summary)
+            logits = rng.normal(size=(len(labels), num_classes)).astype(np.float32)
+            ids = np.arange(len(labels)).astype(str)
+            found = Predictions(labels, logits=logits, ids=ids)
+            run_folder.write_predictions(run, "test", found)
 
 
 class Recorder:

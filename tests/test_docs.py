@@ -31,7 +31,7 @@ from omegaconf import OmegaConf
 
 import lsplus_tf as lsp
 from lsplus_tf import cli
-from lsplus_tf.config import load_config, packaged_configs, parse_config
+from lsplus_tf.config import Grid, load_grid, packaged_configs, parse_config, read_config
 from lsplus_tf.config.methods import METHODS
 from lsplus_tf.errors import InputError
 
@@ -143,10 +143,15 @@ def test_examples_give_what_is_shown(page: Path):
 
 
 @pages_with("yaml")
-def test_yaml_is_a_config_or_a_part_of_one(page: Path):
+def test_yaml_is_a_config_or_a_part_of_one(page: Path, tmp_path: Path):
     for block in blocks_of(page):
         if block.language == "yaml":
             values = OmegaConf.create(block.text)
+            if "grid" in values:
+                path = tmp_path / "grid.yaml"
+                path.write_text(block.text, encoding="utf-8")
+                load_grid(path)
+                continue
             if "name" not in values:
                 # Of a pretrained network, which can be fine-tuned.
                 base = OmegaConf.load(packaged_configs()["pneumoniamnist_mobilenet"])
@@ -238,9 +243,14 @@ def check_lsplus_tf(arguments: list[str]) -> None:
         if config == Path("CONFIG") or (config.suffix and config.parts[0] != "configs"):
             return  # the reader's own
         path = ROOT / config if config.suffix else config
-        experiment = load_config(path, given["overrides"] or ())
+        found = read_config(path, given["overrides"] or ())
+        if isinstance(found, Grid):
+            found = found.only(given["only"] and given["only"].split(","))
+            methods = {name for each in found.experiments.values() for name in each.methods}
+        else:
+            methods = set(found.methods)
         chosen = (given.get("methods") or "").split(",")
-        assert set(filter(None, chosen)) <= set(experiment.methods), arguments
+        assert set(filter(None, chosen)) <= methods, arguments
 
 
 @pages_with(*SHELL)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from helpers import CONFIGS
+from helpers import CONFIGS, made_up_runs
 from rich.console import Console
 
 from lsplus_tf import cli
@@ -26,24 +26,7 @@ from lsplus_tf.training import run_folder
 
 def finished(folder: Path, config: str, *changes: str, num_classes: int = 2) -> Results:
     """An experiment of a config of ours, with made-up predictions of finished runs."""
-    experiment = load_config(CONFIGS / f"{config}.yaml", changes)
-    settings = experiment.model_dump(mode="json")
-    folder.mkdir(exist_ok=True)
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-    rng = np.random.default_rng(0)
-    for method in experiment.methods:
-        for seed in experiment.seeds:
-            run = Run(method, seed).folder(folder)
-            run.mkdir(parents=True)
-            settings = experiment.run_settings(method, seed)
-            (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
-            names = [f"c{k}" for k in range(num_classes)]
-            run_folder.write_json(run / run_folder.SUMMARY, {"class_names": names})
-            labels = np.arange(20 + num_classes) % num_classes
-            logits = rng.normal(size=(len(labels), num_classes)).astype(np.float32)
-            ids = np.arange(len(labels)).astype(str)
-            predictions = Predictions(labels, logits=logits, ids=ids)
-            run_folder.write_predictions(run, "test", predictions)
+    made_up_runs(load_config(CONFIGS / f"{config}.yaml", changes), folder, num_classes)
     return gather(folder)
 
 
@@ -52,9 +35,13 @@ def cell(beside: comparison.BesidePrinted, method: str, metric: str) -> pd.Serie
     return rows[(rows["method"] == method) & (rows["metric"] == metric)].iloc[0]
 
 
+def compared(results: Results) -> comparison.BesidePrinted | None:
+    return comparison.compare(results.experiment, results)
+
+
 def test_the_difference_in_printed_sds(tmp_path):
     results = finished(tmp_path, "mhist")
-    beside = comparison.beside_printed(results)
+    beside = compared(results)
     assert beside.title == "MHIST, ResNet-50"
     found = cell(beside, "hard_labels", "accuracy")
     runs = results.metrics()
@@ -80,7 +67,7 @@ def test_what_is_measured_is_what_the_released_code_measures(tmp_path):
     probabilities = softmax(of_run.logits.astype(np.float64))
     released = evaluate(of_run.labels, probabilities, convention="released_code")
     standard = evaluate(of_run.labels, probabilities)
-    beside = comparison.beside_printed(results)
+    beside = compared(results)
     assert released["nll"] < 0.9 * standard["nll"]
     assert cell(beside, "hard_labels", "nll")["mean_measured"] == pytest.approx(
         100 * released["nll"]
@@ -90,7 +77,7 @@ def test_what_is_measured_is_what_the_released_code_measures(tmp_path):
 
 
 def test_released_and_true_methods_are_both_beside_the_printed_ones(tmp_path):
-    beside = comparison.beside_printed(finished(tmp_path, "isic2018"))
+    beside = compared(finished(tmp_path, "isic2018"))
     printed = beside.rows.drop_duplicates("method").set_index("method")["printed_method"]
     assert printed.to_dict() == {
         "hard_labels": "hard_labels",
@@ -112,40 +99,66 @@ def test_released_and_true_methods_are_both_beside_the_printed_ones(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "gone"),
+    ("change", "gone", "reason"),
     [
-        ("methods.label_smoothing.alpha=0.05", "label_smoothing"),
-        ("methods.focal.gamma=2.0", "focal"),
-        ("methods.dca_released.weight=1.0", "dca_released"),
-        ("methods.mdca.base=focal", "mdca"),
-        ("methods.ls_plus.alpha=0.3", "ls_plus"),
-        ("methods.ls_plus.refresh_every=5", "ls_plus"),
-        ("methods.ls_plus.class_accuracy.shrinkage=1.0", "ls_plus"),
-        ("methods.hard_labels.mixup=0.2", "hard_labels"),
+        ("methods.label_smoothing.alpha=0.05", "label_smoothing", "alpha is 0.05, the paper's 0.1"),
+        ("methods.focal.gamma=2.0", "focal", "gamma is 2.0, the paper's 3.0"),
+        ("methods.dca_released.weight=1.0", "dca_released", "weight is 1.0, the paper's 10.0"),
+        ("methods.mdca.base=focal", "mdca", "base is focal, the paper's hard_labels"),
+        ("methods.ls_plus.alpha=0.3", "ls_plus", "alpha is 0.3, the paper's 0.5"),
+        ("methods.ls_plus.refresh_every=5", "ls_plus", "refresh_every is 5, the paper's null"),
+        (
+            "methods.ls_plus.class_accuracy.shrinkage=5.0",
+            "ls_plus",
+            "class_accuracy.shrinkage is 5.0, the paper's 0.0",
+        ),
+        ("methods.hard_labels.mixup=0.2", "hard_labels", "mixup is 0.2, the paper's 0.0"),
     ],
 )
-def test_a_method_with_other_settings_is_not_the_papers(tmp_path, change, gone):
+def test_a_method_with_other_settings_is_not_the_papers_and_named(tmp_path, change, gone, reason):
     settings = [change, "seeds=[1]"]
     if gone == "hard_labels":  # LS+ needs a hard-label method on images as they are
         settings.append("methods.plain={loss: hard_labels}")
-    beside = comparison.beside_printed(finished(tmp_path, "mhist", *settings))
+    results = finished(tmp_path, "mhist", *settings)
+    beside = compared(results)
     assert gone not in set(beside.rows["method"])
     kept = 9 if gone == "hard_labels" else 8
     assert beside.rows["method"].nunique() == kept
+    (said,) = beside.missing
+    title = results.rows[list(results.experiment.methods).index(gone)].name
+    assert said == f"{title} is not the paper's: {reason}"
+    assert said in comparison.markdown_text([beside])
+
+
+def test_what_is_not_finished_is_named(tmp_path):
+    results = finished(tmp_path, "mhist")
+    for method, seed in (("ls_plus", 2), ("ls_plus", 3), ("dca_released", 1), ("focal", 1)):
+        shutil.rmtree(Run(method, seed).folder(tmp_path))
+    beside = compared(gather(tmp_path))
+    assert cell(beside, "ls_plus", "ece")["seeds"] == 1
+    # The focal loss of its own paper is optional.
+    assert beside.missing == (
+        "DCA, released code, seed 1: not finished",
+        "LS+, seeds 2, 3: not finished",
+    )
+    nothing = comparison.compare(results.experiment, None)
+    assert nothing.rows.empty
+    assert len(nothing.missing) == 6
+    assert "No finished run yet." in comparison.markdown_text([nothing])
 
 
 def test_other_data_and_networks_are_in_no_paper(tmp_path):
-    assert comparison.beside_printed(finished(tmp_path / "a", "digits")) is None
+    assert compared(finished(tmp_path / "a", "digits")) is None
     other = finished(tmp_path / "b", "mhist", "backbone.name=vgg19", "seeds=[1]")
-    assert comparison.beside_printed(other) is None
+    assert compared(other) is None
     name = finished(tmp_path / "c", "digits", "name=mhist", "backbone.width=0.1")
-    assert comparison.beside_printed(name) is None
+    assert compared(name) is None
 
 
 @pytest.mark.parametrize("form", ["resnet34", "resnet34_preact"])
 def test_the_papers_resnet34_is_the_preactivation_form(tmp_path, form):
     settings = (f"backbone.name={form}", "backbone.weights=null", "seeds=[1]")
-    beside = comparison.beside_printed(finished(tmp_path, "mhist", *settings))
+    beside = compared(finished(tmp_path, "mhist", *settings))
     assert beside.title == "MHIST, ResNet-34"
     assert cell(beside, "hard_labels", "accuracy")["mean_printed"] == 77.14
     assert any("standard ResNet-34" in note for note in beside.notes) == (form == "resnet34")
@@ -153,16 +166,14 @@ def test_the_papers_resnet34_is_the_preactivation_form(tmp_path, form):
 
 def test_images_of_a_folder_are_what_the_config_is_called(tmp_path):
     results = finished(tmp_path, "chaoyang", "dataset.name=folder:/data/chaoyang", "seeds=[1,2]")
-    beside = comparison.beside_printed(results)
+    beside = compared(results)
     assert beside.title == "Chaoyang, ResNet-50"
     assert "name chaoyang chose the table" in beside.notes[1]
     assert cell(beside, "ls_plus", "ece")["mean_printed"] == 3.33
 
 
 def test_radimagenet_has_measured_sds_or_none(tmp_path):
-    several = comparison.beside_printed(
-        finished(tmp_path / "a", "radimagenet", "seeds=[1,2,3]", num_classes=165)
-    )
+    several = compared(finished(tmp_path / "a", "radimagenet", "seeds=[1,2,3]", num_classes=165))
     found = cell(several, "online_label_smoothing", "top1_error")
     assert found["mean_printed"] == 23.8
     assert found["sd_of"] == "measured"
@@ -175,16 +186,16 @@ def test_radimagenet_has_measured_sds_or_none(tmp_path):
         "tf_kd_regularization",
         "online_label_smoothing",
     }
-    text = comparison.markdown_text(several)
+    text = comparison.markdown_text([several])
     assert f"{comparison.MEASURED_SD} SD)" in text
     assert "impossible beside the second block" in text
 
-    once = comparison.beside_printed(finished(tmp_path / "b", "radimagenet", num_classes=165))
+    once = compared(finished(tmp_path / "b", "radimagenet", num_classes=165))
     assert once.rows["in_sd"].isna().all()
     assert set(once.rows["sd_of"]) == {""}
-    text = comparison.markdown_text(once)
+    text = comparison.markdown_text([once])
     assert "nan" not in text
-    assert "1 seed " in text
+    assert "(1 seed)" in text
 
 
 def test_runs_that_are_all_alike_give_no_unit(tmp_path):
@@ -195,7 +206,7 @@ def test_runs_that_are_all_alike_give_no_unit(tmp_path):
         logits = 9 * np.eye(165, dtype=np.float32)[(labels + wrong) % 165]
         alike = Predictions(labels, logits=logits)
         run_folder.write_predictions(run.folder(tmp_path), "test", alike)
-    beside = comparison.beside_printed(gather(tmp_path))
+    beside = compared(gather(tmp_path))
     found = cell(beside, "hard_labels", "top1_error")
     assert found["difference"] == pytest.approx(25 - 24.27)
     assert np.isnan(found["in_sd"])
@@ -203,8 +214,8 @@ def test_runs_that_are_all_alike_give_no_unit(tmp_path):
 
 
 def test_the_markdown_holds_the_numbers(tmp_path):
-    beside = comparison.beside_printed(finished(tmp_path, "mhist"))
-    text = comparison.markdown_text(beside)
+    beside = compared(finished(tmp_path, "mhist"))
+    text = comparison.markdown_text([beside])
     assert text.startswith("# MHIST, ResNet-50: measured beside the paper's table\n")
     lines = [line for line in text.splitlines() if line.startswith("|")]
     rows = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
@@ -222,10 +233,10 @@ def test_the_markdown_holds_the_numbers(tmp_path):
     ]
     assert len(rows) == 2 + 3 * 9
     printed, measured, difference = rows[2:5]
-    assert printed[:3] == ["HL", "printed", "77.21 ± 4.5"]
+    assert printed[:3] == ["HL (3 seeds)", "printed", "77.21 ± 4.5"]
     found = cell(beside, "hard_labels", "accuracy")
     assert measured[1:3] == [
-        "3 seeds",
+        "here",
         f"{found['mean_measured']:.2f} ± {found['sd_measured']:.1f}",
     ]
     assert difference[1:3] == [
@@ -235,9 +246,9 @@ def test_the_markdown_holds_the_numbers(tmp_path):
 
 
 def test_the_terminals_table_fits(tmp_path):
-    beside = comparison.beside_printed(finished(tmp_path, "mhist"))
+    beside = compared(finished(tmp_path, "mhist"))
     console = Console(width=80, file=io.StringIO())
-    console.print(comparison.rich_table(beside))
+    console.print(comparison.rich_table([beside]))
     text = console.file.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 80
     found = cell(beside, "ls_plus", "ece")
@@ -269,8 +280,8 @@ def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsy
     assert "the paper's means, those here, and the difference in SDs" in stdout
     assert "paper.md" in stdout
     report = tmp_path / "runs" / "report"
-    beside = comparison.beside_printed(gather(tmp_path / "runs"))
-    assert (report / "paper.md").read_text(encoding="utf-8") == comparison.markdown_text(beside)
+    beside = compared(gather(tmp_path / "runs"))
+    assert (report / "paper.md").read_text(encoding="utf-8") == comparison.markdown_text([beside])
     table = pd.read_csv(report / "paper.csv", keep_default_na=False)
     assert len(table) == 90
     assert table["difference"].to_numpy() == pytest.approx(beside.rows["difference"].to_numpy())

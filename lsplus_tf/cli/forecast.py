@@ -77,11 +77,10 @@ def show_grid_forecast(
     at_once: int,
 ) -> None:
     """Print what the experiments of a grid will take, a line each, and all together."""
-    from lsplus_tf import files
     from lsplus_tf.experiments import forecasting
-    from lsplus_tf.experiments.grid import GRID_FOLDER, check_parts, plan_grid
+    from lsplus_tf.experiments.grid import check_grid, check_parts, plan_grid
 
-    files.check_output(out, GRID_FOLDER)
+    check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
     check_parts(parts)
     console = terminal()

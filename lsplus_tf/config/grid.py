@@ -122,8 +122,9 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     of_all = [o for o in overrides if o not in of_file]
     for override in of_file:
         _, *keys = override.partition("=")[0].split(".")
-        if len(keys) > 1 and keys[0] not in (values["grid"] or ()):
-            known = ", ".join(values["grid"])
+        entries = values["grid"]
+        if len(keys) > 1 and isinstance(entries, dict) and keys[0] not in entries:
+            known = ", ".join(entries)
             raise InputError(f"--set {override}: the grid has {known}; received {keys[0]}")
     plain = with_overrides(values, of_file, str(path))
     file = checked(_GridFile, plain, str(path), of_file)
@@ -156,6 +157,18 @@ def _start(config: Any, path: Path, source: str) -> dict[str, Any]:
 
 
 def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment | Grid:
-    """What a config has: an experiment, or a grid of them; as `load_config` and `load_grid`."""
+    """What a config has: an experiment, or a grid of them.
+
+    Parameters
+    ----------
+    path, overrides
+        As in `load_config` and `load_grid`.
+
+    Examples
+    --------
+    >>> from lsplus_tf.config import read_config
+    >>> type(read_config("digits")).__name__, type(read_config("ls_plus_paper")).__name__
+    ('Experiment', 'Grid')
+    """
     is_grid = "grid" in read_yaml(config_file(Path(path)))
     return load_grid(path, overrides) if is_grid else load_config(path, overrides)

@@ -2,6 +2,7 @@
 
 from lsplus_tf.experiments.engines import LocalProcesses
 from lsplus_tf.experiments.execute import run_experiment
+from lsplus_tf.experiments.grid import run_grid
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run, Shard, plan_runs
 
@@ -12,4 +13,5 @@ __all__ = [
     "Shard",
     "plan_runs",
     "run_experiment",
+    "run_grid",
 ]

@@ -145,10 +145,20 @@ def run_grid(
     FailedRunsError
         Some runs could not be made; all others are.
     RefusedRunsError
-        It is both errors: all that could not be made failed of an `InputError`, and none was made.
+        It is both errors: no experiment could be made, each of an `InputError`.
+
+    Examples
+    --------
+    What is in the way is told first:
+
+    >>> from lsplus_tf.config import load_grid
+    >>> try:
+    ...     run_grid(load_grid("ols_paper"), "out")
+    ... except InputError as error:
+    ...     print(str(error).partition(",")[0])
+    radimagenet: expected a folder with RadiologyAI_train.csv
     """
-    out = files.check_output(out, GRID_FOLDER)
-    _check_grid(grid, out)
+    out = check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
     check_parts(parts)
     if hosts().is_chief:
@@ -212,22 +222,23 @@ def is_grid(out: Path) -> bool:
     return (out / GRID).is_file()
 
 
-def _check_grid(grid: Grid, out: Path) -> None:
-    """Raise `InputError` where the folder holds experiments of another grid."""
-    if not is_grid(out):
-        return
-    others = [key for key in read_grid(out).experiments if key not in grid.experiments]
+def check_grid(grid: Grid, out: str | Path) -> Path:
+    """The grid's folder; `InputError` where it holds something else, or another grid."""
+    out = files.check_output(out, GRID_FOLDER)
+    there = read_grid(out).experiments if is_grid(out) else {}
+    others = [key for key in there if key not in grid.experiments]
     if others:
         raise InputError(
             f"--out: {out} holds a grid with {', '.join(others)}, which this one has not; name "
             "another --out"
         )
+    return out
 
 
 def _write_grid(grid: Grid, out: Path) -> None:
     path = out / GRID
     with files.reporting(out), files.locked(path):
-        _check_grid(grid, out)
+        check_grid(grid, out)
         if not is_grid(out) or read_grid(out) != grid:
             with files.written_whole(path) as partial:
                 partial.write_text(grid.to_yaml(), encoding="utf-8")

@@ -143,11 +143,15 @@ class _Match:
             name = loss if loss in LS_PLUS_PAPER else None
             wanted |= LS_PLUS_PAPER.get(loss, {})
         other = [
-            f"{key} is {found}, the paper's {value}"
+            f"{key} is {_in_yaml(found)}, the paper's {_in_yaml(value)}"
             for key, value in wanted.items()
             if (found := _setting(settings, key, value)) != value
         ]
         return cls(name, ", ".join(other) if name else "")
+
+
+def _in_yaml(value: Any) -> str:
+    return "null" if value is None else str(value)
 
 
 def _setting(settings: dict[str, Any], key: str, default: Any) -> Any:

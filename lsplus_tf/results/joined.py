@@ -43,6 +43,16 @@ class GridResults:
         Of the experiments that have a finished run, by their names.
     missing : dict of str to list of Run
         What is not finished, of the experiments of which that is something.
+
+    Examples
+    --------
+    `gather_grid` makes it of a folder. Here of one in which nothing is finished:
+
+    >>> from lsplus_tf.config import load_grid
+    >>> grid = load_grid("ols_paper", ["seeds=[1]"])
+    >>> missing = {part.key: part.runs for part in plan_grid(grid, Path("out"))}
+    >>> GridResults(grid, Path("out"), {}, missing).missing_in_words()[0]
+    'radimagenet_resnet50: all 4 runs'
     """
 
     grid: Grid
@@ -83,6 +93,12 @@ def gather_grid(
     ------
     InputError
         Not the folder of a grid, no finished run in it, or one that was made with other settings.
+
+    Examples
+    --------
+    >>> gather_grid(Path("nowhere"))
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: nowhere: not the folder of a grid, it has no grid.yaml
     """
     grid = read_grid(folder)
     found, missing = {}, {}
@@ -109,6 +125,15 @@ class JoinedReport:
     ----------
     reports : dict of str to Report
         Of the experiments that have a finished run, by their names.
+
+    Examples
+    --------
+    ``JoinedReport(gather_grid("runs/ls_plus_paper")).write()`` is what lsplus-tf report does, which
+    adds the papers' numbers.
+
+    >>> JoinedReport(gather_grid(Path("nowhere")))
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: nowhere: not the folder of a grid, it has no grid.yaml
     """
 
     def __init__(self, gathered: GridResults) -> None:
