@@ -23,7 +23,8 @@ CONFIGS = {  # of each paper's section
     "The RadImageNet paper": ("radimagenet",),
 }
 SECTIONS = {text.partition("\n")[0]: text for text in re.split(r"^## ", PAGE, flags=re.M)}
-KEY = re.compile(r"((?:dataset|backbone|protocol|methods)\.[\w.]+|seeds)(?:: (.+))?")
+SECTION, WHOLE = "dataset|backbone|protocol|methods", "seeds|convention|features"
+KEY = re.compile(rf"((?:{SECTION})\.[\w.]+|{WHOLE})(?:: (.+))?")
 COMMANDS = {"lsplus-tf paper", "lsplus-tf reproduce ls_plus_paper", "lsplus-tf reproduce ols_paper"}
 
 
@@ -48,7 +49,8 @@ def is_there(token: str, section: str) -> bool:
 
 @functools.cache
 def functions_in(file: str) -> set[str]:
-    tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
+    path = ROOT / "tests" / file
+    tree = ast.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
@@ -114,6 +116,7 @@ def test_the_errata_that_it_names_exist():
     "token",
     [
         "test_losses.py::test_nothing",
+        "test_nothing.py::test_nothing",
         "protocol.epoch",
         "protocol.epochs: 100",
         "backbone.name: vgg19",
