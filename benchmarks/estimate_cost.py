@@ -1,7 +1,8 @@
 """What the papers' grids would take on one A100-class GPU: an estimate, nothing is measured.
 
-Multiply-adds and activations are counted from the networks. What a GPU makes of them is assumed, by
-the constants below; `gpu_check.py` measures it where there is a GPU.
+Runs and steps are those that the packaged grids make, as `--dry-run` shows; multiply-adds and
+activations are counted from the networks. What a GPU makes of them is assumed, by the constants
+below; `gpu_check.py` measures it where there is a GPU.
 
     python benchmarks/estimate_cost.py
 """
@@ -21,7 +22,13 @@ import keras
 from tabulate import tabulate
 
 from lsplus_tf.backbones import build_classifier
+from lsplus_tf.config import Experiment, load_grid
+from lsplus_tf.datasets.known import RECORDS
+from lsplus_tf.experiments import plan_runs
 
+GRIDS = {"LS+": "ls_plus_paper", "OLS": "ols_paper"}
+# Assumed: four fifths of RadImageNet train. The paper takes a sample and does not give its size.
+TRAINING_IMAGES = {"radimagenet": 1_084_000}
 PEAK = 312e12  # operations a second in 16 bits, dense: the A100's data sheet
 BANDWIDTH = 1.555e12  # bytes a second, A100 of 40 GB: its data sheet
 OF_PEAK, OF_BANDWIDTH = 0.4, 0.8  # assumed: what convolutions and elementwise kernels reach of it
@@ -35,37 +42,36 @@ PRICE = 2.0  # assumed: dollars an hour
 
 
 @dataclass(frozen=True)
-class Grid:
-    """All trainings of one paper on one data set, with no early stopping."""
+class Planned:
+    """An experiment of a grid: its default methods with all seeds, without early stopping."""
 
     paper: str
-    dataset: str
-    images: int
-    epochs: int
-    batch: int
-    runs: int
-    networks: tuple[str, ...]
-    head: tuple[int, ...] = ()
-    decoded_once: bool = True
+    experiment: Experiment
+
+    @property
+    def network(self) -> tuple[str, tuple[int, ...]]:
+        """Its name and the layers of its head."""
+        return self.experiment.backbone.name, self.experiment.backbone.head
+
+    @property
+    def runs(self) -> int:
+        return len(plan_runs(self.experiment))
+
+    @property
+    def steps(self) -> int:
+        """Of each run, as a forecast counts them."""
+        name = self.experiment.dataset.name
+        images = TRAINING_IMAGES.get(name) or RECORDS[name].sizes["train"]
+        return self.experiment.protocol.epochs * self.experiment.steps_per_epoch(images)
 
 
-GRIDS = (
-    *(
-        Grid("LS+", name, images, 200, 8, 6 * 3, ("resnet34_preact", "resnet50"), (1024, 512))
-        for name, images in (("Chaoyang", 3618), ("MHIST", 1740), ("ISIC-2018", 10015))
-    ),
-    # Four fifths of the images, assumed to train; the paper takes a sample and gives no epochs.
-    Grid(
-        "OLS",
-        "RadImageNet",
-        1_084_000,
-        30,
-        64,
-        4,
-        ("resnet50", "mobilenet_v2", "vgg19"),
-        decoded_once=False,
-    ),
-)
+def planned() -> list[Planned]:
+    """Every experiment of both papers."""
+    return [
+        Planned(paper, experiment)
+        for paper, grid in GRIDS.items()
+        for experiment in load_grid(grid).experiments.values()
+    ]
 
 
 @dataclass(frozen=True)
@@ -111,11 +117,8 @@ def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    works = {
-        (network, grid.head): work_of(network, grid.head)
-        for grid in GRIDS
-        for network in grid.networks
-    }
+    experiments = planned()
+    works = {network: work_of(*network) for network in (each.network for each in experiments)}
     networks = [
         {
             "network": network + (f", head {list(head)}" if head else ""),
@@ -129,28 +132,33 @@ def main() -> None:
     ]
     print(tabulate(networks, headers="keys", tablefmt="github", disable_numparse=True), "\n")
     rows = []
-    for grid in GRIDS:
-        for network in grid.networks:
-            on_gpu = grid.batch * works[network, grid.head].image_seconds()
-            on_host = 0 if grid.decoded_once else grid.batch * CORE_SECONDS / CORES
-            limits = {"a step's fixed cost": STEP, "the GPU": on_gpu, "decoding": on_host}
-            limit = max(limits, key=limits.__getitem__)
-            steps = grid.epochs * math.ceil(grid.images / grid.batch)
-            hours = grid.runs * steps * limits[limit] / 3600
-            rows.append(
-                {
-                    "paper": grid.paper,
-                    "data set": grid.dataset,
-                    "network": network,
-                    "runs": grid.runs,
-                    "steps of each": f"{steps:,}",
-                    "ms a step": f"{1000 * limits[limit]:.1f}",
-                    "limited by": limit,
-                    "GPU hours": f"{hours:,.0f}",
-                    "dollars": f"{PRICE * hours:,.0f}",
-                }
-            )
-    print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True))
+    for each in experiments:
+        batch = each.experiment.protocol.batch_size
+        on_gpu = batch * works[each.network].image_seconds()
+        decoded_once = each.experiment.dataset.cache != "none"
+        on_host = 0 if decoded_once else batch * CORE_SECONDS / CORES
+        limits = {"a step's fixed cost": STEP, "the GPU": on_gpu, "decoding": on_host}
+        limit = max(limits, key=limits.__getitem__)
+        hours = each.runs * each.steps * limits[limit] / 3600
+        rows.append(
+            {
+                "paper": each.paper,
+                "data set": each.experiment.dataset.name,
+                "network": each.experiment.backbone.name,
+                "runs": each.runs,
+                "steps of each": f"{each.steps:,}",
+                "ms a step": f"{1000 * limits[limit]:.1f}",
+                "limited by": limit,
+                "GPU hours": f"{hours:,.0f}",
+                "dollars": f"{PRICE * hours:,.0f}",
+            }
+        )
+    print(tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True), "\n")
+    for paper in GRIDS:
+        of_paper = [each for each in experiments if each.paper == paper]
+        runs = sum(each.runs for each in of_paper)
+        steps = sum(each.runs * each.steps for each in of_paper)
+        print(f"{paper}: {runs} runs, {steps:,} steps")
 
 
 if __name__ == "__main__":

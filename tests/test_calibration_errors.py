@@ -200,7 +200,7 @@ def test_every_golden_value_is_accounted_for(golden):
 
 
 @pytest.mark.parametrize("run", [1, 2, 3])
-def test_ece_kde_of_the_paper(golden, run):
+def test_ece_kde_of_the_authors_code(golden, run):
     values, arrays = golden
     rows = [row for row in values["ece_kde_published"] if row["run"] == run]
     rows = [row for row in rows if row["arch"] == "resnet34"]

@@ -129,6 +129,12 @@ def test_tfds_load_gives_what_is_listed(tmp_path, name):
     assert len(dataset.validation) == (files.parts == "validation").sum()
 
 
+def test_the_folder_for_manual_downloads_is_tfds_own_unless_set(tmp_path):
+    shutil.copytree(dummy_data("mhist"), tmp_path / "downloads" / "manual" / "MHIST")
+    splits = tfds.load("mhist", data_dir=str(tmp_path))
+    assert {part: len(examples) for part, examples in splits.items()} == TestMhist.SPLITS
+
+
 def test_lesions_that_are_not_known(tmp_path):
     splits, _ = prepare("isic2018", tmp_path, write_isic2018(tmp_path / "manual", lesions=False))
     assert {example["group"] for example in tfds.as_numpy(splits["train"])} == {b""}

@@ -66,6 +66,18 @@ def test_the_documentation_names_every_set():
     assert "MedMNIST" in page
 
 
+def test_the_documentation_says_where_the_papers_files_belong():
+    page = (PACKAGE.parent / "docs" / "own_data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| (.+) \|$", page, re.M)
+    contents = {name: text.replace("`", "") for name, *_, text in rows}
+    for record in FILE_SETS:
+        told = contents[record.name]
+        assert contents[record.base_name if told == "the same" else record.name] == record.contents
+    assert {(name, tfds_name, folder) for name, tfds_name, folder, _ in rows} == {
+        (r.name, "/".join(filter(None, (r.base_name, r.variant))), r.folders[0]) for r in FILE_SETS
+    }
+
+
 def test_all_are_listed_with_those_that_are_always_there_first():
     listed = [info.name for info in available_datasets(None)]
     known = [record.name for record in RECORDS.values() if not record.rare]

@@ -285,6 +285,24 @@ def test_wrong_commands_would_be_noticed(text: str):
         check_command(wrong)
 
 
+# --- costs ---------------------------------------------------------------------------------------
+
+
+def test_the_costs_are_of_what_the_commands_make(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    planned = importlib.import_module("estimate_cost").planned()
+    page = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (LS\+|OLS) \| (\w+) \| (\w+) \| (\d+) \| ([\d,]+) \|", page, re.M)
+    assert rows == [
+        (p.paper, p.experiment.dataset.name, p.network[0], str(p.runs), f"{p.steps:,}")
+        for p in planned
+    ]
+    for paper in ("LS+", "OLS"):
+        runs = sum(p.runs for p in planned if p.paper == paper)
+        steps = sum(p.runs * p.steps for p in planned if p.paper == paper)
+        assert f"{paper}: {runs} runs, {steps:,} steps" in page
+
+
 # --- links ---------------------------------------------------------------------------------------
 
 

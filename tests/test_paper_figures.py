@@ -249,7 +249,7 @@ def test_own_runs_have_the_papers_axes(tmp_path, drawn):
 
     density, retention, of_twelve, _ = drawn
     assert density.get_suptitle() == "MHIST, ResNet-50, seed 1"
-    titles = ["HL", "LS", "FL", "FL, released code", "DCA", "MDCA", "MDCA, released code", "LS+"]
+    titles = ["HL", "LS", "FL, released code", "FL", "DCA", "MDCA, released code", "MDCA", "LS+"]
     assert [ax.get_title() for ax in density.axes] == titles
     assert [bool(ax.texts) for ax in density.axes] == [title == "DCA" for title in titles]
     assert [bool(ax.texts) for ax in of_twelve.axes] == [title != "LS" for title in titles]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from lsplus_tf.config import packaged_configs
+from lsplus_tf.config.methods import METHODS
 from lsplus_tf.paper import printed
 from lsplus_tf.results.tables import COLUMNS
 
@@ -130,3 +133,44 @@ def test_every_vector_of_constants_has_a_number_for_each_class():
 @pytest.mark.parametrize("name", ["printed_tables", "temperature_scaling"])
 def test_the_data_travel_with_the_package(name):
     assert resources.files("lsplus_tf.paper").joinpath("data", f"{name}.csv").is_file()
+
+
+def head(name: str) -> str:
+    """The comment at the top of a packaged config, without its signs and line breaks."""
+    text = packaged_configs()[name].read_text(encoding="utf-8")
+    return re.sub(r"\s*\n#\s*", "\n", text.partition("\nname:")[0])
+
+
+@pytest.mark.parametrize("dataset", ["chaoyang", "mhist", "isic2018"])
+def test_the_heads_of_the_configs_print_both_networks(dataset):
+    """Accuracy and ECE of ResNet-34, then of ResNet-50, a line for each method."""
+    table = printed.table_1().query("dataset == @dataset")
+    cells = table.set_index(["method", "backbone", "metric"])[["mean", "sd"]]
+    text = head(dataset)
+    assert re.search(r"^ResNet-34 +ResNet-50$", text, re.M)
+    for method in dict.fromkeys(table["method"]):
+        line = re.search(rf"^{re.escape(METHODS[method].short_name)} +ACC .*$", text, re.M)
+        assert line is not None, method
+        numbers = [float(number) for number in re.findall(r"\d+\.\d+", line[0])]
+        wanted = [
+            cells.loc[(method, backbone, metric), kind]
+            for backbone in ("resnet34", "resnet50")
+            for metric in ("accuracy", "ece")
+            for kind in ("mean", "sd")
+        ]
+        assert numbers == wanted, method
+
+
+def test_the_head_of_radimagenet_prints_the_second_block():
+    """The top-1 error of each method in the order of the networks' names."""
+    text = head("radimagenet")
+    errors = printed.radimagenet_errors().query("metric == 'top1_error'")
+    wide = errors.pivot(index="method", columns="backbone", values="mean")
+    names = ["HL", "LS", "Tf-KD", "OLS"]
+    methods = ["hard_labels", "label_smoothing", "tf_kd", "online_label_smoothing"]
+    assert re.search(r"^ResNet-50 +MobileNetV2 +VGG-19$", text, re.M)
+    for name, method in zip(names, methods, strict=True):
+        line = re.search(rf"^{name} +([\d. ]+)$", text, re.M)
+        assert line is not None, method
+        numbers = [float(number) for number in line[1].split()]
+        assert numbers == wide.loc[method, ["resnet50", "mobilenet_v2", "vgg19"]].tolist()

@@ -23,9 +23,10 @@ def paper(
     """Recompute the LS+ paper's numbers and figures from what its authors published in DIR.
 
     Nothing is trained. The published predictions, metrics of the runs, retention curves and
-    confidences give Table 1, Figures 1 and 2, the temperature-scaling and ECE-KDE tables and V,
-    each beside what is printed; and, beyond the paper, intervals, tests and agreement with
-    MHIST's annotators. The report is OUT/report.md, with a CSV of every table and the figures.
+    confidences give Table 1, Figures 1 and 2, V, and of what their repository has beyond the paper
+    temperature scaling and ECE-KDE, each beside what was published; then intervals, tests and
+    agreement with MHIST's annotators. The report is OUT/report.md, with a CSV of every table and
+    the figures.
 
     A file that is missing is reported and its numbers are left out; MHIST/annotations.csv, the
     annotators' votes, comes with MHIST itself.

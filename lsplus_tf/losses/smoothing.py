@@ -160,8 +160,8 @@ class LSPlusLoss(TargetMatrixLoss):
     Notes
     -----
     A soft label (B, K) takes the matching mixture of the classes' losses.
-    Source: Sambyal et al., MICCAI 2024, Eq. 3 and 4. The original clips p at 1e-7 inside the
-    KL term, where its gradient vanishes; here the logits are never clipped.
+    Source: Sambyal et al., MICCAI 2024, Eq. 3 and Algorithm 1. Their code clips p at 1e-7 inside
+    the KL term, where its gradient vanishes; here the logits are never clipped.
 
     Examples
     --------

@@ -269,7 +269,8 @@ def kde_calibration_error(
     References
     ----------
     Popordanoska, Sayer and Blaschko, "A consistent and differentiable Lp canonical calibration
-    error estimator", NeurIPS 2022; LS+ paper, ECE-KDE.
+    error estimator", NeurIPS 2022. The LS+ authors' code, not their paper, has it with a
+    bandwidth of 0.001.
 
     Examples
     --------
