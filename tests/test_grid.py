@@ -267,8 +267,14 @@ def test_shards_wait_for_the_last(made: Path, tmp_path: Path, call):
     out = shutil.copytree(made / "out", tmp_path / "out")
     ended = call("reproduce", made / "small.yaml", "--out", out, "--shard", "1/9", "--only", "few")
     assert ended.code == 0, ended.stderr
-    assert "runs of other shards are not finished" in ended.stdout
+    assert "2 runs of other shards are not finished" in ended.stdout
     assert not (out / "report").exists()
+    # Of what is asked for all is there: the other experiment is not waited for.
+    shutil.rmtree(out / "many")
+    chosen = ("--shard", "1/1", "--only", "few", "--methods", "hard_labels,ls_plus")
+    ended = call("reproduce", made / "small.yaml", "--out", out, *chosen)
+    assert ended.code == 0, ended.stderr
+    assert (out / "report_selected" / "table.md").exists()
 
 
 def test_one_experiment_that_fails_does_not_stop_the_others(made: Path, tmp_path: Path, call):

@@ -305,9 +305,10 @@ class _Job:
     def report(self, *, whole: bool = False) -> None:
         from lsplus_tf.config import Experiment
 
-        single = isinstance(self.config, Experiment)
-        make = reports.report_experiment if single else reports.report_grid
-        make(self.folder, *self.narrowed, whole=whole)
+        if isinstance(self.config, Experiment):
+            reports.report_experiment(self.folder, *self.narrowed, whole=whole)
+        else:
+            reports.report_grid(self.folder, *self.narrowed, whole=whole, only=self.only)
 
 
 def _job(

@@ -53,22 +53,24 @@ def report_grid(
     seeds: Collection[int] | None,
     *,
     whole: bool = False,
+    only: Collection[str] | None = None,
 ) -> None:
-    """The reports of a grid's experiments, joined; with `whole` only if all runs are finished."""
+    """The reports of a grid's experiments, joined; with `whole` only if all of `only` are made."""
     from lsplus_tf.paper import comparison
     from lsplus_tf.results import JoinedReport, gather_grid
 
     gathered = gather_grid(folder, methods, seeds)
-    if whole and gathered.missing:
-        _tell_of_shards(sum(map(len, gathered.missing.values())), folder)
+    left = [gathered.missing.get(key, []) for key in gathered.grid.only(only).experiments]
+    if whole and any(left):
+        _tell_of_shards(sum(map(len, left)), folder)
         return
     console, name = terminal(), report_name(methods, seeds)
     for each in gathered.missing_in_words():
         console.print(f"Not finished: {escape(each)}", highlight=False, soft_wrap=True)
     joined, compared, written = JoinedReport(gathered), [], []
     for key, experiment in gathered.grid.experiments.items():
-        report = joined.reports.get(key)
-        beside = comparison.compare(experiment, gathered.results.get(key))
+        report, results = joined.reports.get(key), gathered.results.get(key)
+        beside = comparison.compare(results.experiment if results else experiment, results)
         if beside is not None:
             compared.append(beside)
         if report is not None:
