@@ -197,7 +197,7 @@ def test_one_of_several_outputs(data):
     b = keras.layers.Dense(1, name="b")(inputs)
     model = keras.Model(inputs, {"a": a, "b": b})
     model.get_layer("a").set_weights([data["kernel"]])
-    model.compile(keras.optimizers.SGD(RATE), {"a": online(), "b": "mse"})
+    model.compile(keras.optimizers.SGD(RATE), {"a": online(), "b": "mse"}, jit_compile=False)
     callback = lsp.OnlineLabelSmoothing()
     targets = {"a": data["y"], "b": np.zeros((SAMPLES, 1), np.float32)}
     model.fit(data["x"], targets, BATCH, EPOCHS, callbacks=[callback], shuffle=False, verbose=0)
@@ -212,7 +212,8 @@ def test_a_softmax_output_gives_the_same(data):
         ]
     )
     model.set_weights([data["kernel"]])
-    model.compile(keras.optimizers.SGD(RATE), lsp.OnlineLabelSmoothingLoss(CLASSES, alpha=ALPHA))
+    loss = lsp.OnlineLabelSmoothingLoss(CLASSES, alpha=ALPHA)
+    model.compile(keras.optimizers.SGD(RATE), loss, jit_compile=False)
     callback = lsp.OnlineLabelSmoothing()
     model.fit(data["x"], data["y"], BATCH, EPOCHS, callbacks=[callback], shuffle=False, verbose=0)
     np.testing.assert_allclose(callback.history, replay(data, None)[0], atol=2e-6)
@@ -243,7 +244,7 @@ def test_mixed_precision_keeps_state_and_loss_in_float32(data, policy):
                 [keras.Input([FEATURES]), keras.layers.Dense(CLASSES, dtype=logits_dtype)]
             )
             loss = online()
-            model.compile("sgd", loss)
+            model.compile("sgd", loss, jit_compile=False)
             history = model.fit(
                 data["x"], data["y"], callbacks=[lsp.OnlineLabelSmoothing()], verbose=0
             ).history

@@ -300,7 +300,7 @@ def test_the_loss_is_found_inside_a_penalty_and_among_outputs(data, name):
         0.0, base=lsp.OnlineLabelSmoothingLoss(CLASSES, alpha=ALPHA), from_logits=True
     )
     losses = {"a": ConfidencePenaltyLoss(0.0, base=inner, from_logits=True), "b": online}
-    model.compile(keras.optimizers.SGD(RATE), losses)
+    model.compile(keras.optimizers.SGD(RATE), losses, jit_compile=False)
     smoothing = lsp.OnlineLabelSmoothing()
     model.fit(
         data["x"], {"a": data["y"], "b": data["y"]}, BATCH, EPOCHS, shuffle=False, verbose=0,
