@@ -33,6 +33,10 @@ os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
 for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
+# Importing TensorFlow and tracing its graphs make so many objects that a fifth of the time would go
+# into looking for garbage among them.
+gc.set_threshold(20_000, 20, 20)
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # Without the flags about the background, a closed network is asked for Google's hosts.
 FLAGS = [
@@ -81,13 +85,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported stays: the garbage collector need not look through TensorFlow again.
-
-    And it looks less often, since TensorFlow makes many objects when it traces a graph.
-    """
+    """What was imported stays: the garbage collector need not look through TensorFlow again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")
