@@ -484,7 +484,7 @@ def test_load_train_and_evaluate(tmp_path, name):
         ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"])
     evaluation = evaluation_batches(dataset.test, batch_size=8)
     model.fit(
         training_batches(

@@ -455,8 +455,6 @@ def self_training() -> TfKDSelfTrainingLoss:
 
 def build(data: dict[str, np.ndarray], loss: Any = None, **options: Any) -> keras.Model:
     model = linear(data["student"])
-    # XLA compiles for longer than all else takes here: only where it is what is tested.
-    options = {"jit_compile": False, **options}
     model.compile(keras.optimizers.SGD(RATE), loss or self_training(), **options)
     return model
 
@@ -636,13 +634,13 @@ def test_after_a_training_that_was_interrupted(data):
     with pytest.raises(KeyboardInterrupt):
         fit(model, data, wrong, Interrupt())
     model.set_weights([data["student"]])
-    model.compile(keras.optimizers.SGD(RATE), HardLabelLoss(from_logits=True), jit_compile=False)
+    model.compile(keras.optimizers.SGD(RATE), HardLabelLoss(from_logits=True))
     fit(model, data)
     plain = build(data, HardLabelLoss(from_logits=True))
     fit(plain, data)
     np.testing.assert_array_equal(model.get_weights()[0], plain.get_weights()[0])
 
-    model.compile("sgd", OnlineLabelSmoothingLoss(CLASSES, from_logits=True), jit_compile=False)
+    model.compile("sgd", OnlineLabelSmoothingLoss(CLASSES, from_logits=True))
     fit(model, data, OnlineLabelSmoothing())
     assert "train_step" not in vars(model)
 
@@ -736,7 +734,7 @@ def test_outputs_of_another_shape_are_refused(data):
     with pytest.raises(InputError, match=message):
         fit(build(data), data, TeacherLogits(teacher))
     model = Subclassed(CLASSES)
-    model.compile("sgd", self_training(), jit_compile=False)
+    model.compile("sgd", self_training())
     # A class id beside 5 logits would pass for a label row beside 3.
     with pytest.raises(InputError, match=r"teacher: expected outputs of shape .*3"):
         fit(model, data, TeacherLogits(teacher))
@@ -750,7 +748,7 @@ def test_outputs_of_another_shape_are_refused(data):
 
 def test_a_subclassed_model_learns_too(data):
     model = Subclassed(CLASSES)
-    model.compile("sgd", self_training(), jit_compile=False)
+    model.compile("sgd", self_training())
     fit(model, data, TeacherLogits(linear(data["teacher"])))
 
 
@@ -824,6 +822,6 @@ def test_a_penalty_on_top_of_self_training():
     np.testing.assert_allclose(
         both(packed, logits), plain(packed, logits) + alone(y, logits), rtol=1e-6
     )
-    student.compile("sgd", both, jit_compile=False)
+    student.compile("sgd", both)
     history = student.fit(x, y, callbacks=[TeacherLogits(teacher)], verbose=0)
     assert np.isfinite(history.history["loss"]).all()

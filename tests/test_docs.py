@@ -103,7 +103,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def build_model() -> keras.Model:
         model = keras.Sequential([keras.Input([6]), keras.layers.Dense(3, activation="softmax")])
-        model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False)
+        model.compile("adam", "sparse_categorical_crossentropy")
         return model
 
     given: dict[str, Any] = {"build_model": build_model, "model": build_model()}

@@ -309,7 +309,7 @@ def test_what_online_label_smoothing_accumulates():
             "abc,c->abc", kernel_initializer="ones", output_shape=(STEPS, CLASSES)
         )
         model = keras.Sequential([keras.Input([STEPS, CLASSES]), scale])
-        model.compile(keras.optimizers.SGD(0.0), inside, jit_compile=False)
+        model.compile(keras.optimizers.SGD(0.0), inside)
         model.fit(logits, y, callbacks=[callbacks.OnlineLabelSmoothing()], verbose=0)
         np.testing.assert_allclose(loss.soft_labels, expected, atol=1e-6)
 
@@ -402,7 +402,6 @@ def test_the_metrics_of_a_network(network):
         loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=[make_metric(name, name=name) for name in KINDS],
         weighted_metrics=[make_metric(name, name=f"w_{name}") for name in WEIGHTED],
-        jit_compile=False,
     )
     log = network.evaluate(X, labels, sample_weight=weights, verbose=0, return_dict=True)
     outputs = tf.function(network)(X)
@@ -563,10 +562,7 @@ def test_callbacks_know_which_way_is_better(tmp_path):
     """`ModelCheckpoint` and `EarlyStopping` without `mode`, of every metric with a direction."""
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4, "softmax")])
     model.compile(
-        keras.optimizers.SGD(0.5),
-        losses.HardLabelLoss(),
-        metrics=list(map(make_metric, KINDS)),
-        jit_compile=False,
+        keras.optimizers.SGD(0.5), losses.HardLabelLoss(), metrics=list(map(make_metric, KINDS))
     )
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 3)).astype(np.float32), rng.integers(4, size=20)
@@ -603,7 +599,7 @@ def test_a_softmax_in_16_bits_is_told_once(policy):
 
     def fit(*top: keras.layers.Layer, **options: Any) -> list[str]:
         model = keras.Sequential([keras.Input([CLASSES]), *top])
-        model.compile("sgd", losses.LabelSmoothingLoss(**options), jit_compile=False)
+        model.compile("sgd", losses.LabelSmoothingLoss(**options))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.fit(logits, labels, verbose=0, batch_size=4, validation_data=(logits, labels))

@@ -327,7 +327,7 @@ def test_in_the_training_log(options):
         "sparse_categorical_crossentropy",
         metrics=[make(name) for name in chosen],
         weighted_metrics=[make("ece", name="weighted")],
-        **{"jit_compile": False, **options},
+        **options,
     )
     weights = np.arange(50) % 3
     log = model.fit(
@@ -360,7 +360,6 @@ def test_ece_chooses_the_checkpoint(tmp_path):
         keras.optimizers.SGD(5.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[make("ece", from_logits=True), make("sce", from_logits=True)],
-        jit_compile=False,
     )
     checkpoint = keras.callbacks.ModelCheckpoint(
         tmp_path / "best.keras",
@@ -418,8 +417,7 @@ def test_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     try:
         model, x, y = classifier()
-        of_ids = keras.losses.SparseCategoricalCrossentropy()
-        model.compile("sgd", of_ids, metrics=list(map(make, METRICS)), jit_compile=False)
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=list(map(make, METRICS)))
         log = model.evaluate(x, y, verbose=0, return_dict=True)
         half = tf.function(model)(x)
         assert half.dtype == policy.removeprefix("mixed_")
@@ -466,7 +464,7 @@ def test_two_replicas():
         with strategy.scope():
             model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4, "softmax")])
             model.compile("sgd", "sparse_categorical_crossentropy",
-                          weighted_metrics=[cls() for cls in chosen], jit_compile=False)
+                          weighted_metrics=[cls() for cls in chosen])
             own = [streaming.StaticCalibrationError(), streaming.MaximumCalibrationError()]
         # The last batch holds one sample: a replica has none.
         log = model.fit(x, y, batch_size=8, verbose=0,

@@ -54,9 +54,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), nowhere)
     folders = {"IPYTHONDIR": str(startup.parents[1])}
     inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    # Which has no XLA, that compiles for longer than the networks train.
-    deterministic = {"TF_DETERMINISTIC_OPS": "1"}
-    return {**os.environ, **proxies, **folders, **inline, **deterministic}
+    return {**os.environ, **proxies, **folders, **inline}
 
 
 def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:

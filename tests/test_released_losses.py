@@ -264,8 +264,8 @@ def test_one_output_trains_as_the_released_two(make):
 
     one, other = network(), network()
     two, loss = two_headed(other), keras_loss(make)
-    one.compile(keras.optimizers.SGD(0.05), make(), jit_compile=False)
-    two.compile(keras.optimizers.SGD(0.05), {"logits": loss, "softmax": loss}, jit_compile=False)
+    one.compile(keras.optimizers.SGD(0.05), make())
+    two.compile(keras.optimizers.SGD(0.05), {"logits": loss, "softmax": loss})
     for i in range(len(x)):
         start = [rng.normal(0, 0.5, w.shape).astype(np.float32) for w in one.get_weights()]
         start[-1] += 4.0  # sum(z) stays away from 0
@@ -325,7 +325,7 @@ def test_a_config_round_trip_keeps_every_argument(make):
 
 def test_a_saved_model_keeps_its_loss(tmp_path):
     model = keras.Sequential([keras.Input([2]), keras.layers.Dense(3)])
-    model.compile("sgd", ReleasedDCALoss(), jit_compile=False)
+    model.compile("sgd", ReleasedDCALoss())
     x, y = np.ones((4, 2), np.float32), np.arange(4) % 3
     model.save(tmp_path / "model.keras")
     copy = keras.models.load_model(tmp_path / "model.keras")
