@@ -7,6 +7,7 @@ at the imports themselves, or at the installed command, starts a process of its 
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -126,6 +127,8 @@ def _begin(
 ) -> None:
     """In the new process: become `python ARGUMENTS`."""
     os.setpgid(0, 0)
+    gc.freeze()  # as in conftest.py
+    gc.set_threshold(20_000, 20, 20)
     for place, connection in enumerate(streams):
         os.dup2(connection.fileno(), place)
         connection.close()

@@ -51,6 +51,7 @@ def value_and_gradient(
 METHODS = ["hard_labels", "label_smoothing", "ls_plus", "online_label_smoothing"]
 RUNS = [Run(method, seed) for method in METHODS for seed in (0, 1)]
 PLUS, HARD = {"loss": "ls_plus"}, {"loss": "hard_labels"}
+NOT_AUGMENTED = "protocol.augmentation={shift: 0.0, rotation: 0.0, zoom: 0.0}"
 ALL_SEEDS = {"loss": "ls_plus", "class_accuracy": {"seeds": "all"}}
 
 

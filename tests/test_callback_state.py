@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import warnings
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from test_ways_of_keras import CLASSES, VALID_X, VALID_Y, Method, X, Y
 
 from lsplus_tf import callbacks, losses
@@ -18,11 +20,19 @@ from lsplus_tf.callbacks.history import History
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
 
-EPOCHS, BATCH = 3, 32  # three batches in an epoch
+EPOCHS = 3
 KERNEL = np.random.default_rng(5).normal(0, 0.3, (4, CLASSES)).astype(np.float32)
 METHODS = ["online", "confusion", "refreshed"]
 each_method = pytest.mark.parametrize("method", METHODS)
 each_order = pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+
+
+@functools.cache
+def batches() -> tuple[tf.data.Dataset, tf.data.Dataset]:
+    """Three of an epoch, and the validation; of arrays, Keras makes them for every training."""
+    parts = ((X, Y), (VALID_X, VALID_Y))
+    training, validation = (tf.data.Dataset.from_tensor_slices(part).batch(32) for part in parts)
+    return training, validation
 
 
 def compiled(method: Method, *, graph: bool = False) -> keras.Model:
@@ -36,8 +46,9 @@ def compiled(method: Method, *, graph: bool = False) -> keras.Model:
 
 
 def train(model: keras.Model, used: list[Any], epochs: int = EPOCHS, **options: Any) -> None:
-    options = {"validation_data": (VALID_X, VALID_Y), **options}
-    model.fit(X, Y, BATCH, epochs, callbacks=used, shuffle=False, verbose=0, **options)
+    training, validation = batches()
+    options = {"validation_data": validation, **options}
+    model.fit(training, epochs=epochs, callbacks=used, verbose=0, **options)
 
 
 def ordered(method: Method, other: Any, first: bool) -> list[Any]:
@@ -48,7 +59,8 @@ def assert_same(method: Method, a: keras.Model, b: keras.Model) -> None:
     """Bit for bit, the loss's targets too."""
     np.testing.assert_array_equal(a.get_weights()[0], b.get_weights()[0])
     np.testing.assert_array_equal(method.held(a.loss), method.held(b.loss))
-    assert a.evaluate(VALID_X, VALID_Y, verbose=0) == b.evaluate(VALID_X, VALID_Y, verbose=0)
+    _, validation = batches()
+    assert a.evaluate(validation, verbose=0) == b.evaluate(validation, verbose=0)
 
 
 class Compare(keras.callbacks.Callback):

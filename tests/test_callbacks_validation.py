@@ -29,14 +29,17 @@ pytestmark = pytest.mark.usefixtures("nondeterministic")
 
 
 @pytest.fixture(scope="module")
-def data() -> dict[str, np.ndarray]:
+def data() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     centres = rng.normal(0, 1.0, (CLASSES, FEATURES))
-    found = {"kernel": rng.normal(0, 0.3, (FEATURES, CLASSES)).astype(np.float32)}
+    found: dict[str, Any] = {"kernel": rng.normal(0, 0.3, (FEATURES, CLASSES)).astype(np.float32)}
     for part, samples in (("", SAMPLES), ("val_", VALIDATION)):
         y = rng.integers(0, CLASSES, samples)
         found[part + "y"] = y
         found[part + "x"] = (centres[y] + rng.normal(size=(samples, FEATURES))).astype(np.float32)
+        # Made once; of arrays, Keras makes one for every training and validation.
+        batches = tf.data.Dataset.from_tensor_slices((found[part + "x"], y)).batch(BATCH)
+        found[part + "batches"] = batches
     return found
 
 
@@ -119,40 +122,20 @@ def build(data: dict[str, np.ndarray], loss: Any, **options: Any) -> keras.Model
     return model
 
 
-def fit(model: keras.Model, data: dict[str, np.ndarray], callbacks: list[Any], **more: Any) -> None:
-    options = {
-        "validation_data": (data["val_x"], data["val_y"]),
-        "batch_size": BATCH,
-        "epochs": EPOCHS,
-        "shuffle": False,
-        "verbose": 0,
-    }
-    model.fit(data["x"], data["y"], callbacks=callbacks, **{**options, **more})
-
-
-class NestedEvaluate(keras.callbacks.Callback):
-    """On other data than those of the validation."""
-
-    def __init__(self, data: dict[str, np.ndarray]) -> None:
-        super().__init__()
-        self.data = data
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.model.evaluate(self.data["x"], self.data["y"], verbose=0)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.evaluate(self.data["x"], self.data["y"], verbose=0)
+def fit(model: keras.Model, data: dict[str, Any], callbacks: list[Any], **more: Any) -> None:
+    options = {"validation_data": data["val_batches"], "epochs": EPOCHS, "verbose": 0}
+    model.fit(data["batches"], callbacks=callbacks, **{**options, **more})
 
 
 class Predictions(keras.callbacks.Callback):
-    """The confusion matrix by `predict`, after every epoch."""
+    """The confusion matrix of what the model predicts after every epoch."""
 
     def __init__(self, data: dict[str, np.ndarray]) -> None:
         super().__init__()
         self.data, self.found = data, []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        predicted = self.model.predict(self.data["val_x"], verbose=0).argmax(axis=1)
+        predicted = self.model.predict_on_batch(self.data["val_x"]).argmax(axis=1)
         self.found.append(confusion_matrix(self.data["val_y"], predicted))
 
 
@@ -182,8 +165,10 @@ def test_fit_gives_the_rows_of_a_replay(data, name, compile_options, kind):
     x, y = data["val_x"], data["val_y"]
     validation: Any = (x, y)
     if kind == "nested":
-        # On both sides of the callback, since each order hides other mistakes.
-        callbacks = [NestedEvaluate(data), *callbacks, NestedEvaluate(data)]
+        # On other data than those of the validation, and on both sides of the callback, since each
+        # order hides other mistakes.
+        nested = test_callbacks.NestedEvaluate
+        callbacks = [nested(data), *callbacks, nested(data)]
     elif kind == "dataset":
         validation = tf.data.Dataset.from_tensor_slices(validation).batch(7)
     elif kind == "weights":
@@ -242,7 +227,10 @@ def test_a_validation_split_will_do(data, name):
     method = Method(name)
     predictions = Predictions({"val_x": data["x"][56:], "val_y": data["y"][56:]})
     model = build(data, method.loss())
-    fit(model, data, [method.callback, predictions], validation_data=None, validation_split=0.2)
+    model.fit(
+        data["x"], data["y"], BATCH, EPOCHS, shuffle=False, verbose=0, validation_split=0.2,
+        callbacks=[method.callback, predictions],
+    )  # fmt: skip
     expected = [method.rows(c) for c in predictions.found]
     np.testing.assert_allclose(method.history(), expected, rtol=1e-6)
 

@@ -416,7 +416,7 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
     for i, name in enumerate(LOSSES):
         model = keras.Sequential([keras.Input([CLASSES]), keras.layers.Dense(CLASSES)])
         loss = make(name).loss
-        model.compile("sgd", loss, jit_compile=False)
+        model.compile("sgd", loss, run_eagerly=True)  # many: a trace of each takes longer
         y = losses.with_teacher_logits(labels, teacher((40, CLASSES))) if "Self" in name else labels
         here[str(i)] = model.evaluate(x, y, verbose=0)
         model.save(tmp_path / f"{i}.keras")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from helpers import CONFIGS, HARD, Linear, linear_experiment
+from helpers import CONFIGS, HARD, NOT_AUGMENTED, Linear, linear_experiment
 
 from lsplus_tf import callbacks, losses, metrics
 from lsplus_tf.config import load_config
@@ -191,8 +191,9 @@ def everything(tmp_path_factory) -> Path:
         "mixup_online": {"loss": "online_label_smoothing", "mixup": 0.3},
         "mixup_self": {"loss": "tf_kd_self_training", "mixup": 0.3},
     }
-    # Batches that divide the 360 images of validation and test: fewer graphs are traced.
-    settings = ["protocol.epochs=2", "protocol.batch_size=90"]
+    # Batches that divide the 360 images of validation and test: fewer graphs are traced. Nor are
+    # images augmented in them.
+    settings = ["protocol.epochs=2", "protocol.batch_size=90", NOT_AUGMENTED]
     experiment = linear_experiment(*settings, methods=methods)
     experiment = experiment.model_copy(update={"ensembles": ("hard_labels", "focal")})
     out = tmp_path_factory.mktemp("everything") / "digits"

@@ -318,6 +318,7 @@ KILLED = """
 import json, os, pathlib, sys, warnings
 import keras, numpy as np
 sys.path.insert(0, {tests!r})
+from helpers import NOT_AUGMENTED
 from test_resume import Silent, experiment, with_dropout
 from lsplus_tf.results import report
 from lsplus_tf.config import Experiment
@@ -326,7 +327,7 @@ from lsplus_tf.page import Page
 from lsplus_tf.results import gather
 from lsplus_tf.training import resume, train
 
-values = experiment("backbone.width=0.1").model_dump(mode="json")
+values = experiment("backbone.width=0.1", NOT_AUGMENTED).model_dump(mode="json")
 values["methods"] = {{"hard": {{"loss": "hard_labels"}}, "plus": {{"loss": "ls_plus"}}}}
 values["protocol"]["batch_size"] = 200
 train.build_classifier = with_dropout

@@ -192,13 +192,15 @@ class Evaluates(keras.callbacks.Callback):
 
     def __init__(self, x: Any, y: Any) -> None:
         super().__init__()
-        self.data = x, y
+        # Made once; of arrays, Keras makes one for every evaluation, with tuples for lists too.
+        labels = tuple(y) if isinstance(y, list) else y
+        self.batches = tf.data.Dataset.from_tensor_slices((x, labels)).batch(BATCH)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.model.evaluate(*self.data, verbose=0)
+        self.model.evaluate(self.batches, verbose=0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.evaluate(*self.data, verbose=0)
+        self.model.evaluate(self.batches, verbose=0)
 
 
 def fit(model: keras.Model, y: Any, y_valid: Any, used: list[Any], nested: bool, **options: Any):
