@@ -77,8 +77,9 @@ RunsBy = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="So many runs at once on this machine, each in a process and on a GPU of its own.",
-        show_default="1, in this process",
+        help="So many runs at once on this machine, each in a process and on a GPU of its own, which "
+        "ends, and gives back its memory, when an experiment is made.",
+        show_default="one after the other, in this process",
     ),
 ]
 Address = Annotated[
@@ -159,7 +160,7 @@ def reproduce(
     from lsplus_tf.training.several_hosts import hosts
 
     with files.given_as("--out", "name"):
-        reports.check_report(job.folder, *job.narrowed)
+        job.check_reports()
         try:
             job.train(engine, retries)
         except FailedRunsError:
@@ -262,7 +263,7 @@ class _Job:
     methods: list[str] | None
     seeds: list[int] | None
     shard: Shard | None
-    narrowed: tuple[list[str] | None, list[int] | None]  # methods and seeds of the report
+    report_name: str
 
     def forecast(self, at_once: int) -> None:
         from lsplus_tf.cli.forecast import refuse, show_forecast, show_grid_forecast
@@ -300,15 +301,26 @@ class _Job:
             console.print(f"[bold]{escape(part.key)}[/]", highlight=False)
             return TerminalProgress(console)
 
-        run_grid(self.config, self.folder, only=self.only, observe=observe, **some)
+        look = TerminalProgress(console)
+        run_grid(self.config, self.folder, only=self.only, observer=look, observe=observe, **some)
+
+    def check_reports(self) -> None:
+        """Find before the training what is in the way of the reports after it."""
+        from lsplus_tf.config import Experiment
+
+        keys = (
+            () if isinstance(self.config, Experiment) else self.config.only(self.only).experiments
+        )
+        reports.check_reports(self.folder, [self.folder / key for key in keys], self.report_name)
 
     def report(self, *, whole: bool = False) -> None:
         from lsplus_tf.config import Experiment
 
+        some: dict[str, Any] = {"name": self.report_name, "whole": whole}
         if isinstance(self.config, Experiment):
-            reports.report_experiment(self.folder, *self.narrowed, whole=whole)
+            reports.report_experiment(self.folder, self.methods, self.seeds, **some)
         else:
-            reports.report_grid(self.folder, *self.narrowed, whole=whole, only=self.only)
+            reports.report_grid(self.folder, self.methods, self.seeds, only=self.only, **some)
 
 
 def _job(
@@ -336,12 +348,12 @@ def _job(
     if all_methods and methods is not None:
         raise InputError("--all-methods: expected this or --methods, received both")
     chosen, numbers = names(methods), _numbers(seeds)
-    narrowed = (chosen, numbers)
+    name = reports.report_name(chosen, numbers)
     if all_methods:
         every = [found] if isinstance(found, Experiment) else found.experiments.values()
         chosen = list(dict.fromkeys(method for each in every for method in each.methods))
     folder = files.expanded(Path("runs") / found.name if out is None else out)
-    return _Job(found, folder, names(only), chosen, numbers, _shard(shard), narrowed)
+    return _Job(found, folder, names(only), chosen, numbers, _shard(shard), name)
 
 
 def _engine(
@@ -357,7 +369,7 @@ def _engine(
     for option, value in (("--address", address), ("--cpus-per-run", cpus_per_run)):
         if value is not None:
             raise InputError(f"{option}: only --executor ray takes it")
-    if workers in (None, 1):
+    if workers is None:
         return None
     from lsplus_tf.experiments import LocalProcesses
 

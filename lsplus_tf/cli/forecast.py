@@ -88,7 +88,7 @@ def show_grid_forecast(
 ) -> list[Forecast]:
     """Print what the experiments of a grid will take, a line each, and all together."""
     from lsplus_tf.experiments import forecasting
-    from lsplus_tf.experiments.grid import Part, check_grid, for_each, plan_grid
+    from lsplus_tf.experiments.grid import Part, check_grid, each_part, plan_grid
 
     check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
@@ -100,7 +100,7 @@ def show_grid_forecast(
                 part.experiment, part.folder, part.methods, part.seeds, part.shard, at_once
             )
 
-    forecasts = for_each(parts, reckon)
+    forecasts = each_part(parts, reckon)
     table = Table(caption="Memory: of one process, at most.", caption_justify="left")
     for heading in ("experiment", "runs to make", "steps", "memory", "disk"):
         table.add_column(heading, justify="left" if heading == "experiment" else "right")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ def report_experiment(
     methods: Collection[str] | None,
     seeds: Collection[int] | None,
     *,
+    name: str | None = None,
     whole: bool = False,
 ) -> None:
     """The report of what is finished of an experiment; with `whole` only if that is all."""
@@ -40,10 +41,10 @@ def report_experiment(
             f"Not finished, and not in the table: {missing}", highlight=False, soft_wrap=True
         )
     report, beside = Report(results), comparison.compare(results.experiment, results)
-    written = _write(report, beside, report_name(methods, seeds))
+    written = _write(report, beside, name or report_name(methods, seeds))
     report.print(console)
     if beside is not None:
-        console.print(comparison.rich_table([beside]))
+        _print_beside([beside])
     _tell_of_files(written)
 
 
@@ -52,28 +53,34 @@ def report_grid(
     methods: Collection[str] | None,
     seeds: Collection[int] | None,
     *,
+    name: str | None = None,
     whole: bool = False,
     only: Collection[str] | None = None,
 ) -> None:
-    """The reports of a grid's experiments, joined; with `whole` only if all of `only` are made."""
+    """The joined report of a grid, and of its experiments those of `only`.
+
+    With `whole` only if all of these are finished.
+    """
     from lsplus_tf.paper import comparison
     from lsplus_tf.results import JoinedReport, gather_grid
 
     gathered = gather_grid(folder, methods, seeds)
-    left = [gathered.missing.get(key, []) for key in gathered.grid.only(only).experiments]
-    if whole and any(left):
-        _tell_of_shards(sum(map(len, left)), folder)
+    chosen = gathered.grid.only(only).experiments
+    left = sum(len(gathered.missing.get(key, ())) for key in chosen)
+    if whole and left:
+        _tell_of_shards(left, folder)
         return
-    console, name = terminal(), report_name(methods, seeds)
+    console, name = terminal(), name or report_name(methods, seeds)
     for each in gathered.missing_in_words():
         console.print(f"Not finished: {escape(each)}", highlight=False, soft_wrap=True)
     joined, compared, written = JoinedReport(gathered), [], []
     for key, experiment in gathered.grid.experiments.items():
-        report, results = joined.reports.get(key), gathered.results.get(key)
-        beside = comparison.compare(results.experiment if results else experiment, results)
+        results = gathered.results.get(key)
+        beside = comparison.compare(experiment, results, gathered.missing.get(key, ()))
         if beside is not None:
             compared.append(beside)
-        if report is not None:
+        if results is not None and key in chosen:
+            report = joined.reports[key]
             with console.status(f"The report of {key} ..."):
                 files_of = _write(report, beside, name)
             written.append(next(path for path in files_of if path.suffix == ".html"))
@@ -83,24 +90,33 @@ def report_grid(
         heading = f"{gathered.grid.name}: measured beside the paper's tables"
         extra = [partial(comparison.write_files, compared, heading=heading)]
         written += joined.write(name, extra, [comparison.page_section(compared)])
-        console.print(comparison.rich_table(compared))
+        _print_beside(compared)
     else:
         written += joined.write(name)
     _tell_of_files(written)
 
 
-def check_report(
-    folder: Path, methods: Collection[str] | None, seeds: Collection[int] | None
-) -> None:
-    """Find before the training what is in the way of the report after it."""
+def check_reports(out: Path, experiments: Collection[Path], name: str) -> None:
+    """Find before the training what is in the way of the reports after it.
+
+    Parameters
+    ----------
+    out : Path
+        The folder of the experiment, or of the grid.
+    experiments : collection of Path
+        In a grid, those of the experiments.
+    name : str
+        Of the reports' folders.
+    """
     from lsplus_tf import files
     from lsplus_tf.experiments.folder import REPORT_FOLDER
-    from lsplus_tf.experiments.grid import is_grid
     from lsplus_tf.results.joined import JOINED_FOLDER
 
-    report = folder / report_name(methods, seeds)
-    if os.path.lexists(report):
-        files.check_output(report, JOINED_FOLDER if is_grid(folder) else REPORT_FOLDER)
+    kinds = dict.fromkeys(experiments, REPORT_FOLDER)
+    kinds[out] = JOINED_FOLDER if experiments else REPORT_FOLDER
+    for folder, kind in kinds.items():
+        if os.path.lexists(folder / name):
+            files.check_output(folder / name, kind)
 
 
 def report_name(methods: Collection[str] | None, seeds: Collection[int] | None) -> str:
@@ -118,6 +134,17 @@ def _write(report: Report, beside: BesidePrinted | None, name: str) -> list[Path
     if beside is not None:
         extra.append(partial(comparison.write_files, [beside]))
     return report.write(name, extra)
+
+
+def _print_beside(compared: Sequence[BesidePrinted]) -> None:
+    """The table beside the papers', and what a reader has to know before all else."""
+    from lsplus_tf.paper import comparison
+
+    console = terminal()
+    console.print(comparison.rich_table(compared))
+    for beside in compared:
+        for said in (*beside.left_out, *beside.different):
+            console.print(f"{escape(beside.title)}: {escape(said)}", soft_wrap=True)
 
 
 def _tell_of_shards(missing: int, folder: Path) -> None:

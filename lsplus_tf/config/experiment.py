@@ -44,10 +44,10 @@ CalibratorName = Literal[
 REPORT = "report"
 REPORT_SELECTED = "report_selected"  # of some methods or seeds
 _PORTS = {f"{port}{n}" for port in ("com", "lpt") for n in range(10)}
-_NOT_ON_WINDOWS = {"con", "prn", "aux", "nul", *_PORTS}
+NOT_ON_WINDOWS = {"con", "prn", "aux", "nul", *_PORTS}
 # The runs of a method lie in a folder of its name, beside the reports, and its soft labels in a
 # figure, beside soft_labels_truth.png.
-_TAKEN = {REPORT, REPORT_SELECTED, "truth", *_NOT_ON_WINDOWS}
+_TAKEN = {REPORT, REPORT_SELECTED, "truth", *NOT_ON_WINDOWS}
 # What is compared and shown: it changes no run's results.
 _OF_THE_REPORT = {
     "methods",
@@ -114,7 +114,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _what_depends_on_what(self) -> Experiment:
-        if self.name.lower().partition(".")[0] in _NOT_ON_WINDOWS:
+        if self.name.lower().partition(".")[0] in NOT_ON_WINDOWS:
             raise ValueError(f"name: expected another, Windows has no folder called {self.name}")
         for name in self.methods:
             if name in _TAKEN:

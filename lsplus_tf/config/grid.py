@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,24 +11,31 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
-from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED, Experiment, MethodName
+from lsplus_tf.config.experiment import (
+    NOT_ON_WINDOWS,
+    REPORT,
+    REPORT_SELECTED,
+    Experiment,
+    MethodName,
+)
 from lsplus_tf.config.loading import (
     check_override,
     checked,
     config_file,
     load_config,
     merged,
+    packaged_configs,
     parse_config,
     read_yaml,
     with_overrides,
 )
 from lsplus_tf.config.settings import Settings
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, MissingDataError
 
 
 class _GridFile(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
-    every: dict[str, Any] = Field(default_factory=dict)
+    every: dict[str, Any] | None = None
     grid: dict[MethodName, dict[str, Any]] = Field(min_length=1)
 
 
@@ -118,11 +126,13 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
         raise InputError(f"{path}: expected a grid of experiments; it has no key 'grid'")
     for override in overrides:
         check_override(override)
+        if override.startswith("every."):
+            raise InputError(f"--set {override}: leave out 'every.', --set KEY=VALUE is for all")
     of_file = [o for o in overrides if o.startswith(("grid.", "name="))]
     of_all = [o for o in overrides if o not in of_file]
+    entries = values["grid"]
     for override in of_file:
         _, *keys = override.partition("=")[0].split(".")
-        entries = values["grid"]
         if len(keys) > 1 and isinstance(entries, dict) and keys[0] not in entries:
             known = ", ".join(entries)
             raise InputError(f"--set {override}: the grid has {known}; received {keys[0]}")
@@ -131,25 +141,52 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     experiments = {}
     for key, entry in file.grid.items():
         source = f"{path}: grid.{key}"
-        if key in (REPORT, REPORT_SELECTED):
-            raise InputError(f"{source}: expected another name, that is the report's folder")
-        start = _start(entry.pop("config", None), path, source)
-        changes = merged(merged(start, file.every), entry)
-        own = f"grid.{key}."
+        if key in (REPORT, REPORT_SELECTED, *NOT_ON_WINDOWS):
+            raise InputError(
+                f"{source}: expected another name, which lsplus-tf or Windows takes for something "
+                "else"
+            )
+        start = _start(entry, path, source)
+        changes = merged(merged(start, file.every or {}), entry)
         # What is said of one comes after what is said of all.
-        some = [*of_all, *(o.removeprefix(own) for o in of_file if o.startswith(own))]
-        experiments[key] = parse_config(with_overrides(changes, some, source), source, some)
+        own = {o.removeprefix(f"grid.{key}."): o for o in of_file if o.startswith(f"grid.{key}.")}
+        some = [*of_all, *(o for o in own if not o.startswith("config="))]
+        try:
+            experiments[key] = parse_config(with_overrides(changes, some, source), source, some)
+        except InputError as error:
+            text = str(error)
+            for short, given in own.items():
+                text = text.replace(f"--set {short}", f"--set {given}")
+            raise InputError(text) from error
     return Grid(file.name, experiments)
 
 
-def _start(config: Any, path: Path, source: str) -> dict[str, Any]:
+def _start(entry: dict[str, Any], path: Path, source: str) -> dict[str, Any]:
     """What an entry of the grid in `path` starts from: the config it names, or nothing."""
+    config = entry.pop("config", None)
     if config is None:
+        if "dataset" not in entry:
+            raise InputError(
+                f"{source}: expected config, the config that it starts from, or a whole experiment; "
+                f"received {', '.join(entry) or 'nothing'}"
+            )
         return {}
     if not isinstance(config, str):
         raise InputError(f"{source}.config: expected the name of a config, received {config!r}")
     beside = (path.parent / config, path.parent / f"{config}.yaml")
-    found = next(filter(Path.is_file, beside), None) or config_file(Path(config))
+    found = next(filter(Path.is_file, beside), None)
+    if found is None:
+        found = packaged_configs().get(config)
+    if found is None:
+        close = difflib.get_close_matches(config, packaged_configs(), n=1)
+        hint = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else "the package's own are " + ", ".join(packaged_configs())
+        )
+        raise MissingDataError(
+            f"{source}.config: no such file {config} in {path.parent.absolute()}; {hint}"
+        )
     values = read_yaml(found)
     if "grid" in values:
         raise InputError(f"{source}.config: expected the config of one experiment, received a grid")

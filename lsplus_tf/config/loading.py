@@ -78,9 +78,20 @@ def with_overrides(values: dict[str, Any], overrides: Sequence[str], source: str
         with _wrong_yaml_in(f"--set {override}"):
             # Of "key=''" a shell leaves "key=", which OmegaConf takes for null.
             given = f"{override}''" if override.endswith("=") else override
+            _check_no_list(values, override)
             values = merged(values, _plain(OmegaConf.from_dotlist([given])))
     with _wrong_yaml_in(source):
         return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+
+
+def _check_no_list(values: Any, override: str) -> None:
+    """Raise `ValueError` for the key of a section where the config has a list."""
+    keys = override.partition("=")[0].split(".")
+    for i, key in enumerate(keys[:-1], start=1):
+        values = values.get(key) if isinstance(values, dict) else None
+        if isinstance(values, list):
+            whole = ".".join(keys[:i])
+            raise ValueError(f"{whole} is a list here, {values}; replace it by {whole}={{...}}")
 
 
 def merged(values: Any, changes: Any) -> Any:

@@ -176,15 +176,19 @@ def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> str:
     """The keys in which two nested settings differ, in words; nothing if they are equal."""
-    found = [*_different(there, here)]
+    found = [
+        f"{key} = {before!r} where the config says {now!r}"
+        for key, before, now in different_settings(there, here)
+    ]
     more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return ", ".join(found[:_NAMED]) + more
 
 
-def _different(there: Any, here: Any, key: str = "") -> Iterator[str]:
+def different_settings(there: Any, here: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The keys in which two nested settings differ, with dots, and both values."""
     if isinstance(there, dict) and isinstance(here, dict):
         for name in dict.fromkeys([*here, *there]):
             below = f"{key}.{name}" if key else str(name)
-            yield from _different(there.get(name), here.get(name), below)
+            yield from different_settings(there.get(name), here.get(name), below)
     elif there != here:
-        yield f"{key} = {there!r} where the config says {here!r}"
+        yield key, there, here

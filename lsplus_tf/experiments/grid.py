@@ -82,10 +82,15 @@ def plan_grid(
         Of all runs together, a part: each experiment's are dealt out in turn, the first of them to
         the shard after that which had the last of the experiment before.
 
+    Returns
+    -------
+    list of Part
+        Without the experiments that have none of the methods, or of the seeds.
+
     Raises
     ------
     InputError
-        A method or seed that no experiment has.
+        A method or seed that no experiment has, or no experiment that has both.
     """
     every = grid.experiments.values()
     check_names("methods", methods, [m for each in every for m in each.methods])
@@ -105,7 +110,10 @@ def plan_grid(
             turn = Shard((shard.index - 1 - dealt) % shard.count + 1, shard.count)
             part, dealt = replace(part, shard=turn), dealt + count
         parts.append(part)
-    return [part for part in parts if part.methods != () and part.seeds != ()]
+    chosen = [part for part in parts if part.methods != () and part.seeds != ()]
+    if not chosen:
+        raise InputError("--methods: expected some with --seeds, no experiment has both")
+    return chosen
 
 
 def run_grid(
@@ -116,6 +124,7 @@ def run_grid(
     methods: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
     shard: Shard | None = None,
+    observer: Observer | None = None,
     observe: Callable[[Part], AbstractContextManager[Observer]] | None = None,
     engine: Engine | None = None,
     retries: int = 0,
@@ -136,6 +145,8 @@ def run_grid(
         Some of the experiments; see `Grid.only`.
     methods, seeds, shard
         As in `plan_grid`.
+    observer : Observer, optional
+        Is told of what is downloaded before the first run.
     observe : callable, optional
         Gives, for each experiment, a context manager with the observer of its runs.
     engine, retries
@@ -163,20 +174,12 @@ def run_grid(
     """
     out = check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
-    looked_at: list[Experiment] = []
 
     def look(part: Part) -> None:
-        runs, experiment = part.runs, part.experiment
-        check_folder(experiment, part.folder, runs)
-        seen = any(
-            (experiment.dataset, experiment.backbone) == (other.dataset, other.backbone)
-            for other in looked_at
-        )
-        if not seen and not all(run.folder(part.folder).exists() for run in runs):
-            load_data(experiment, decode=False)
-            looked_at.append(experiment)
+        if not all(run.folder(part.folder).exists() for run in part.runs):
+            load_data(part.experiment, decode=False, observer=observer)
 
-    for_each(parts, look)
+    each_part(parts, look)
     if hosts().is_chief:
         _write_grid(grid, out)
     failures: dict[str, Exception] = {}
@@ -203,7 +206,7 @@ def run_grid(
         )
 
 
-def for_each(parts: Collection[Part], make: Callable[[Part], Made]) -> list[Made]:
+def each_part(parts: Collection[Part], make: Callable[[Part], Made]) -> list[Made]:
     """What `make` gives for each part; of all parts together, the data that are missing."""
     made, missing = [], {}
     for part in parts:
@@ -211,8 +214,13 @@ def for_each(parts: Collection[Part], make: Callable[[Part], Made]) -> list[Made
             made.append(make(part))
         except MissingDataError as error:
             missing[part.key] = str(error)
+        except InputError as error:
+            raise InputError(f"{part.key}: {error}") from error
     if missing:
-        said = "; ".join(dict.fromkeys(missing.values()))
+        by_text: dict[str, list[str]] = {}
+        for key, text in missing.items():
+            by_text.setdefault(text, []).append(key)
+        said = "; ".join(f"{', '.join(keys)}: {text}" for text, keys in by_text.items())
         there = [part.key for part in parts if part.key not in missing]
         hint = f"; to make the others alone, add --only {','.join(there)}" if there else ""
         raise MissingDataError(f"{said}{hint}")
@@ -232,7 +240,14 @@ def is_grid(out: Path) -> bool:
 
 
 def check_grid(grid: Grid, out: str | Path) -> Path:
-    """The grid's folder; `InputError` where it holds something else, or another grid."""
+    """The grid's folder, whose experiments all have the settings of those that lie there.
+
+    Raises
+    ------
+    InputError
+        It holds something else, or runs with other settings, of whichever experiment; or another
+        process is at work there with other settings.
+    """
     out = files.check_output(out, GRID_FOLDER)
     there = read_grid(out).experiments if is_grid(out) else {}
     others = [key for key in there if key not in grid.experiments]
@@ -241,16 +256,25 @@ def check_grid(grid: Grid, out: str | Path) -> Path:
             f"--out: {out} holds a grid with {', '.join(others)}, which this one has not; name "
             "another --out"
         )
+    for key, experiment in grid.experiments.items():
+        try:
+            check_folder(experiment, out / key, plan_runs(experiment, experiment.methods))
+        except InputError as error:
+            raise InputError(
+                f"{error}; --set grid.NAME.KEY=VALUE changes one experiment alone"
+            ) from error
     return out
 
 
 def _write_grid(grid: Grid, out: Path) -> None:
-    path = out / GRID
+    """Write `grid.yaml` if it says something else."""
+    path, text = out / GRID, grid.to_yaml()
     with files.reporting(out), files.locked(path):
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            return
         check_grid(grid, out)
-        if not is_grid(out) or read_grid(out) != grid:
-            with files.written_whole(path) as partial:
-                partial.write_text(grid.to_yaml(), encoding="utf-8")
+        with files.written_whole(path) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -40,15 +40,19 @@ def mean_and_sd_rounded_up(values: Sequence[float]) -> tuple[float, float]:
     """Mean (2 decimals) and sample SD (1 decimal) in percent, of fractions with 4 decimals.
 
     Computed in decimals: in floats a mean of exactly 77.21 can be 77.21000000000001, which rounds
-    up to 77.22.
+    up to 77.22. One value has no SD, NaN.
 
     Examples
     --------
     >>> mean_and_sd_rounded_up([0.7963, 0.7308, 0.7871])
     (77.14, 3.6)
     """
+    if np.isnan(values).any():
+        return np.nan, np.nan
     percent = [100 * Decimal(f"{value:.4f}") for value in values]
     mean = sum(percent, Decimal(0)) / len(percent)
+    if len(percent) == 1:
+        return _up(mean, "0.01"), np.nan
     squares = sum(((value - mean) ** 2 for value in percent), Decimal(0))
     sd = (squares / (len(percent) - 1)).sqrt()
     return _up(mean, "0.01"), _up(sd, "0.1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 from rich.table import Table as RichTable
 
-from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, Experiment
+from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, Experiment, load_config
 from lsplus_tf.config.methods import METHODS, MethodSettings
+from lsplus_tf.experiments.folder import different_settings
+from lsplus_tf.experiments.plan import Run
 from lsplus_tf.metrics import evaluate
 from lsplus_tf.page import Block, Cell, Section, Table, Text
 from lsplus_tf.paper import printed
@@ -22,6 +24,7 @@ from lsplus_tf.paper.cells import (
     beside_printed,
     markdown_panel,
     mean_and_sd,
+    mean_and_sd_rounded_up,
     title,
 )
 from lsplus_tf.results import Results, Row
@@ -51,6 +54,7 @@ RADIMAGENET_PAPER: dict[str, str] = {
 ON_THE_TERMINAL = (("accuracy", "ece"), ("top1_error", "top5_error"))
 _OF_THE_USER = (FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX)
 MEASURED_SD = "†"
+_NAMED = 8  # settings that are told to be others
 COLUMNS = ["dataset", "backbone", "method", "name", "printed_method", "metric", "mean_printed"]
 COLUMNS += ["sd_printed", "mean_measured", "sd_measured", "seeds", "difference", "in_sd", "sd_of"]
 
@@ -68,19 +72,27 @@ class BesidePrinted:
         metric, mean_printed, sd_printed (NaN where none is), mean_measured, sd_measured (NaN with
         one seed), seeds, difference (measured - printed), in_sd (NaN where there is no SD at all)
         and sd_of ("printed", else "measured", else "").
+    left_out : tuple of str
+        Methods of the config that are the paper's but for a setting, and have no row.
     missing : tuple of str
-        What the paper prints, or the config has, and is not among the rows, and why.
+        What else the paper prints and is not among the rows, or not with all seeds, and why.
+    different : tuple of str
+        In what the experiment is not that of the packaged config.
     notes : tuple of str
         What a reader of the numbers must know.
     """
 
     title: str
     rows: pd.DataFrame
+    left_out: tuple[str, ...]
     missing: tuple[str, ...]
+    different: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def compare(experiment: Experiment, results: Results | None) -> BesidePrinted | None:
+def compare(
+    experiment: Experiment, results: Results | None, missing: Collection[Run] = ()
+) -> BesidePrinted | None:
     """The measured table beside the printed one.
 
     Parameters
@@ -88,6 +100,8 @@ def compare(experiment: Experiment, results: Results | None) -> BesidePrinted | 
     experiment : Experiment
     results : Results or None
         Of its finished runs; None where there are none.
+    missing : collection of Run
+        What is not finished, where there are no results.
 
     Returns
     -------
@@ -120,7 +134,9 @@ def compare(experiment: Experiment, results: Results | None) -> BesidePrinted | 
     return BesidePrinted(
         title(dataset, network),
         table[COLUMNS].reset_index(drop=True),
-        tuple(_missing(experiment, results, matches, expected)),
+        tuple(_left_out(experiment, results, matches)),
+        tuple(_missing(experiment, results, missing, matches, expected)),
+        tuple(_different(experiment, matches)),
         tuple(_notes(experiment, table, expected)),
     )
 
@@ -164,15 +180,20 @@ def _setting(settings: dict[str, Any], key: str, default: Any) -> Any:
 
 def _measured(results: Results, matches: dict[str, Match]) -> list[dict[str, Any]]:
     """The test metrics of the paper's methods as the released code has them, a cell each."""
+    rounded_up = dataset_of(results.experiment) != "radimagenet"
     cells = []
     for row in results.rows:
         match = matches.get(row.key)
         if match is None or match.printed_method is None or match.reason:
             continue
         for metric, values in _metrics(results, row).items():
+            if rounded_up:
+                mean, sd = mean_and_sd_rounded_up(values.tolist())
+            else:
+                mean, sd = 100 * values.mean(), 100 * values.std(ddof=1)
             cell = {"row": row.key, "name": row.name, "seeds": len(row.seeds)}
-            cell |= {"method": match.printed_method, "metric": metric}
-            cells.append(cell | {"mean": 100 * values.mean(), "sd": 100 * values.std(ddof=1)})
+            cell |= {"method": match.printed_method, "metric": metric, "mean": mean, "sd": sd}
+            cells.append(cell)
     return cells
 
 
@@ -182,35 +203,79 @@ def _metrics(results: Results, row: Row) -> pd.DataFrame:
     )
 
 
-def _missing(
-    experiment: Experiment,
-    results: Results | None,
-    matches: dict[str, Match],
-    expected: pd.DataFrame,
+def _left_out(
+    experiment: Experiment, results: Results | None, matches: dict[str, Match]
 ) -> list[str]:
-    """What is not in the table: methods of the paper, or of the config, and seeds."""
-    names = experiment.titles
     finished = [] if results is None else results.methods
-    said = [
-        f"{names[method]} is not the paper's: {match.reason}"
+    return [
+        f"{experiment.titles[method]} is not the paper's: {match.reason}"
         for method, match in matches.items()
         if match.reason and (method in finished or method in experiment.usual_methods)
     ]
-    for method in experiment.usual_methods:
-        match = matches[method]
-        if match.printed_method is None or match.reason:
-            continue
-        done = [] if results is None else [run.seed for run in results.of_method(method)]
-        left = [str(seed) for seed in experiment.seeds if seed not in done]
-        if left:
-            seeds = "seed" if len(left) == 1 else "seeds"
-            said.append(f"{names[method]}, {seeds} {', '.join(left)}: not finished")
-    there = {match.printed_method for match in matches.values()}
-    return said + [
-        f"{_printed_name(method)}: the config has no such method"
-        for method in dict.fromkeys(expected["method"])
-        if method not in there
+
+
+def _missing(
+    experiment: Experiment,
+    results: Results | None,
+    missing: Collection[Run],
+    matches: dict[str, Match],
+    expected: pd.DataFrame,
+) -> list[str]:
+    """What the paper prints and is not in the table, or not with all seeds, and why."""
+    unfinished = {*missing} if results is None else {*results.missing}
+    finished = set() if results is None else {*results.runs}
+    said = []
+    for printed_method in dict.fromkeys(expected["method"]):
+        ours = [name for name, match in matches.items() if match.printed_method == printed_method]
+        asked = [
+            name
+            for name in ours
+            if name in experiment.usual_methods
+            or any(Run(name, seed) in finished | unfinished for seed in experiment.seeds)
+        ]
+        if not ours:
+            said.append(f"{_printed_name(printed_method)}: the config has no such method")
+        elif not asked:
+            said.append(f"{experiment.titles[ours[0]]}: optional, and not trained")
+        for name in asked:
+            if matches[name].reason:
+                continue
+            runs = [Run(name, seed) for seed in experiment.seeds]
+            left = [run for run in runs if run in unfinished]
+            others = [run for run in runs if run not in unfinished | finished]
+            for these, why in ((left, "not finished"), (others, "not in this report")):
+                if these:
+                    seeds = ", ".join(str(run.seed) for run in these)
+                    plural = "s" * (len(these) > 1)
+                    said.append(f"{experiment.titles[name]}, seed{plural} {seeds}: {why}")
+    return said
+
+
+def _different(experiment: Experiment, matches: dict[str, Match]) -> list[str]:
+    """In what the experiment is not that of the packaged config of its data set."""
+    packaged = load_config(dataset_of(experiment)).shared_settings()
+    here = experiment.shared_settings()
+    for settings in (packaged, here):
+        del settings["name"], settings["convention"], settings["dataset"]["name"]
+        del settings["backbone"]["name"]
+    other = [
+        f"{key} is {_in_yaml(now)} (there {_in_yaml(there)})"
+        for key, there, now in different_settings(packaged, here)
     ]
+    said = []
+    if other:
+        more = f", and {len(other) - _NAMED} more" if len(other) > _NAMED else ""
+        said.append(
+            f"Not the protocol of configs/{dataset_of(experiment)}.yaml: "
+            f"{', '.join(other[:_NAMED])}{more}"
+        )
+    if experiment.convention == "standard":
+        said += [
+            f"{experiment.titles[name]}: its class accuracies are given, and not measured"
+            for name, match in matches.items()
+            if match.printed_method and getattr(experiment.methods[name], "given_accuracies", None)
+        ]
+    return said
 
 
 def _printed_name(method: str) -> str:
@@ -239,9 +304,10 @@ def markdown_text(compared: Sequence[BesidePrinted], heading: str = "") -> str:
         else:
             rows = beside.rows.assign(name=beside.rows["name"] + beside.rows["seeds"].map(_seeds))
             parts.append(markdown_panel(rows, LINES, by="method"))
-        if beside.missing:
+        parts += [f"**{each}.**" for each in beside.different]
+        if beside.left_out or beside.missing:
             parts.append("Not in the table:")
-            parts.append("\n".join(f"- {each}" for each in beside.missing))
+            parts.append("\n".join(f"- {each}" for each in (*beside.left_out, *beside.missing)))
         if not several:
             parts.append("\n".join(f"- {note}" for note in beside.notes))
     if several:
@@ -291,7 +357,8 @@ def page_section(compared: Sequence[BesidePrinted]) -> Section:
     """The tables for a page."""
     blocks: list[Block] = []
     for beside in compared:
-        blocks += [Text(f"{beside.title}: {each}.", "unsure") for each in beside.missing]
+        said = (*beside.different, *beside.left_out, *beside.missing)
+        blocks += [Text(f"{beside.title}: {each}.", "unsure") for each in said]
         if beside.rows.empty:
             continue
         rows: list[list[str | Cell]] = []
@@ -340,8 +407,8 @@ def _notes(experiment: Experiment, table: pd.DataFrame, expected: pd.DataFrame) 
         )
     else:
         notes.append(
-            "Printed: the LS+ paper's Table 1, mean and SD of three runs, both rounded up. The "
-            "SD of a difference is the printed one."
+            "Printed: the LS+ paper's Table 1, mean and SD of three runs, both rounded up, as are "
+            "those here. The SD of a difference is the printed one."
         )
     if experiment.backbone.name == "resnet34":
         notes.append(
@@ -360,10 +427,16 @@ def _notes(experiment: Experiment, table: pd.DataFrame, expected: pd.DataFrame) 
             "The paper's FL, DCA and MDCA come from its released code, which optimised something "
             f"else in their names: {marks} the methods as published (see docs/errata.md)."
         )
-    shown = dict(zip(table["printed_method"], table["name"], strict=True))
-    noted = expected[(expected["note"] != "") & expected["method"].isin(shown)]
+    if experiment.convention == "released_code":
+        notes.append(
+            "The experiment goes by the released code: its losses, early stopping of LS and LS+ "
+            "alone, whole batches (convention: released_code)."
+        )
+    there = {*table["printed_method"]}
+    noted = expected[(expected["note"] != "") & expected["method"].isin(there)]
+    where = title(dataset_of(experiment), network_of(experiment))
     notes += [
-        f"{shown[method]}, {HEADINGS[metric]}: {note}."
+        f"{where}, {_printed_name(method)}, {HEADINGS[metric]}: {note}."
         for method, metric, note in zip(
             noted["method"], noted["metric"], noted["note"], strict=True
         )

@@ -51,7 +51,7 @@ def cells_of(dataset: str, backbone: str) -> pd.DataFrame:
         Columns dataset, backbone, method, metric, mean, sd, note; no rows where no paper has them.
     """
     confidence = radimagenet_confidence()
-    confidence["mean"] *= 100
+    confidence["mean"] = (100 * confidence["mean"]).round(10)
     both = pd.concat([table_1(), radimagenet_errors(), confidence])
     return both[(both["dataset"] == dataset) & (both["backbone"] == backbone)]
 

@@ -54,7 +54,7 @@ def write_figures(results: Results, folder: Path) -> None:
         # The paper's axis, further down where a curve would leave it.
         places = [[*panels].index(name) for name in curves]
         draw_curves(ax, curves, places, (min(low, lowest - 2), high))
-        ax.set_title(f"{heading}\nby confidence")
+        ax.set_title(f"{heading}\nby confidence, areas over the paper's 200 steps")
         (folder / f"retention_seed_{seed}.png").write_bytes(draw(figure, "", raster=True).image)
 
 
@@ -71,10 +71,14 @@ def _panels(results: Results, dataset: str, seed: int) -> dict[str, Predictions 
     titles = results.experiment.titles
     panels: dict[str, Predictions | str] = {}
     for printed in METHODS:
-        ours = [m for m in methods if Match.of(methods[m], dataset) == Match(printed)]
+        found = {m: Match.of(methods[m], dataset) for m in methods}
+        ours = [m for m, match in found.items() if match.printed_method == printed]
         if not ours:
             panels[METHOD_TITLES[printed]] = "not in the config"
         for method in ours:
+            if found[method].reason:
+                panels[titles[method]] = "not the paper's settings"
+                continue
             run = Run(method, seed)
             is_there = run in results.runs
             panels[titles[method]] = (

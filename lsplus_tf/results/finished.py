@@ -75,6 +75,8 @@ class Results:
         The finished ones, in the config's order of methods and seeds.
     missing : tuple of Run
         Runs of the config that are not finished.
+    title : str
+        What tables and pages call the experiment.
 
     Examples
     --------
@@ -92,6 +94,7 @@ class Results:
     folder: Path
     runs: tuple[Run, ...]
     missing: tuple[Run, ...]
+    title: str = ""
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -244,6 +247,9 @@ def gather(
     folder: str | Path,
     methods: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
+    *,
+    experiment: Experiment | None = None,
+    title: str = "",
 ) -> Results:
     """The results that lie in an experiment's folder.
 
@@ -254,6 +260,10 @@ def gather(
     methods, seeds : collection, optional
         Narrow the runs, as in `plan_runs`; None takes all, and of the optional methods those that
         have a finished run.
+    experiment : Experiment, optional
+        The config, if not the folder's own; of a grid it is the grid's.
+    title : str
+        What tables and pages call it, if not by its name.
 
     Returns
     -------
@@ -275,7 +285,8 @@ def gather(
     experiment.yaml
     """
     folder = files.expanded(folder, "folder")
-    experiment = read_experiment(folder)
+    if experiment is None:
+        experiment = read_experiment(folder)
     if methods is None:
         methods = [
             method
@@ -295,4 +306,4 @@ def gather(
     for run in runs:
         check_run(experiment, folder, run)
     missing = tuple(run for run in wanted if run not in runs)
-    return Results(experiment, folder, runs, missing)
+    return Results(experiment, folder, runs, missing, title or experiment.name)

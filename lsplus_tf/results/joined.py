@@ -14,7 +14,7 @@ from lsplus_tf.config import Grid
 from lsplus_tf.config.experiment import REPORT
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.grid import plan_grid, read_grid
-from lsplus_tf.experiments.plan import Run
+from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.page import Block, Page, Pictures, Section, Text, render
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, gather
@@ -76,7 +76,7 @@ class GridResults:
 
 
 def gather_grid(
-    folder: Path,
+    folder: str | Path,
     methods: Collection[str] | None = None,
     seeds: Collection[int] | None = None,
 ) -> GridResults:
@@ -84,7 +84,7 @@ def gather_grid(
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Of `run_grid`.
     methods, seeds : collection, optional
         Narrow the runs, as in `gather`.
@@ -100,12 +100,19 @@ def gather_grid(
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: nowhere: not the folder of a grid, it has no grid.yaml
     """
+    folder = files.expanded(folder, "folder")
     grid = read_grid(folder)
     found, missing = {}, {}
     for part in plan_grid(grid, folder, methods, seeds):
-        wanted = part.methods or part.experiment.methods
-        if any(any((part.folder / method).glob("seed_*")) for method in wanted):
-            found[part.key] = gather(part.folder, part.methods, part.seeds)
+        runs = plan_runs(part.experiment, part.methods or part.experiment.methods, part.seeds)
+        if any(run.folder(part.folder).is_dir() for run in runs):
+            found[part.key] = gather(
+                part.folder,
+                part.methods,
+                part.seeds,
+                experiment=part.experiment,
+                title=f"{grid.name}, {part.key}",
+            )
         left = [*found[part.key].missing] if part.key in found else part.runs
         if left:
             missing[part.key] = left
@@ -173,7 +180,7 @@ class JoinedReport:
             new.mkdir()
             (new / "table.md").write_text(self._markdown(), encoding="utf-8")
             self._frame().to_csv(new / "table.csv", index=False)
-            (new / PAGE).write_text(render(self._page(sections)), encoding="utf-8")
+            (new / PAGE).write_text(render(self._page(name, sections)), encoding="utf-8")
             for write in extra:
                 write(new)
             written = sorted(path.name for path in new.iterdir())
@@ -181,11 +188,13 @@ class JoinedReport:
 
     def _markdown(self) -> str:
         parts = [f"# {self.gathered.grid.name}: test splits"]
-        captions: dict[str, None] = {}
+        captions = {report.comparison.caption for report in self.reports.values()}
         for key, report in self.reports.items():
             parts += [f"## {key}", tables.markdown_table(report.comparison)]
-            captions[report.comparison.caption] = None
-        parts += [*captions]
+            if len(captions) > 1:
+                parts.append(report.comparison.caption)
+        if len(captions) == 1:
+            parts += captions
         if self.gathered.missing:
             parts += [
                 "## Not finished",
@@ -203,14 +212,13 @@ class JoinedReport:
             frames.append(table)
         return pd.concat(frames)
 
-    def _page(self, sections: Sequence[Section]) -> Page:
+    def _page(self, name: str, sections: Sequence[Section]) -> Page:
         runs = sum(len(report.results.runs) for report in self.reports.values())
         left = sum(map(len, self.gathered.missing.values()))
         summary: list[Block] = [
             Text(
-                "The tables of all experiments; each has a page of its own, with intervals, tests "
-                f"and figures, in its folder beside this one, such as "
-                f"{next(iter(self.reports))}/{REPORT}/{PAGE}."
+                "The tables of all experiments. Each has a report of its own, with intervals, "
+                f"tests and figures: EXPERIMENT/{name}/{PAGE} in the grid's folder."
             )
         ]
         summary += [

@@ -80,7 +80,7 @@ def experiment_page(
         f"{uncertainty.images:,} test images; {experiment.backbone.name}; "
         f"{len(results.methods)} methods, {len(results.runs)} runs"
     )
-    return Page(f"Experiment {experiment.name}", sections, subtitle)
+    return Page(f"Experiment {results.title}", sections, subtitle)
 
 
 def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:

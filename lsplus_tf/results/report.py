@@ -102,7 +102,7 @@ class Report:
         console : rich.console.Console, optional
             Default: the terminal.
         """
-        title = f"{self.results.experiment.name}, test split"
+        title = f"{self.results.title}, test split"
         (console or Console(emoji=False)).print(tables.rich_table(self.comparison, title))
 
     def write(self, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()) -> list[Path]:
@@ -148,7 +148,7 @@ class Report:
         return [folder / file for file in written]
 
     def _write_tables(self, folder: Path) -> None:
-        name, comparison, exact = self.results.experiment.name, self.comparison, self.truth
+        name, comparison, exact = self.results.title, self.comparison, self.truth
         text = f"# {name}: test split\n\n{tables.markdown_table(comparison)}\n\n"
         (folder / "table.md").write_text(f"{text}{comparison.caption}\n", encoding="utf-8")
         (folder / "table.tex").write_text(tables.latex_table(comparison) + "\n", encoding="utf-8")
