@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from helpers import CONFIGS, made_up_runs
 
-from lsplus_tf.config import Grid, load_config, load_grid, read_config
+from lsplus_tf.config import Grid, load_config, load_grid, read_config, to_yaml
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Shard, run_grid
 from lsplus_tf.experiments.grid import plan_grid
@@ -109,6 +109,18 @@ def test_overrides_are_for_all_or_for_one(small: Path):
     assert (both["few"].protocol.epochs, both["many"].protocol.epochs) == (7, 3)
 
 
+def test_a_config_may_be_exchanged(small: Path):
+    grid = load_grid(small, ["grid.few.config=phantom", "grid.few.dataset.samples_per_class=null"])
+    assert grid.experiments["few"].dataset.name == "phantom"
+
+
+def test_a_key_below_a_list_is_not_dropped():
+    change = "methods.ls_plus.class_accuracy.shrinkage=5"
+    with pytest.raises(InputError, match=r"^--set .*: methods\.ls_plus\.class_accuracy is a list"):
+        load_grid("ls_plus_code", [change])
+    load_grid("ls_plus_code", ["methods.ls_plus.class_accuracy={seeds: all, shrinkage: 5}"])
+
+
 def test_a_list_replaces_a_section_and_a_section_a_list():
     change = "protocol.schedule={epochs: [1], factor: 0.5}"
     assert load_config("mhist", [change]).protocol.schedule.epochs == (1,)
@@ -121,12 +133,17 @@ def test_a_list_replaces_a_section_and_a_section_a_list():
     [
         ("grid.fex.seeds=[1]", "--set grid.fex.seeds=[1]: the grid has few, many; received fex"),
         ("protocol.epoch=3", "--set protocol.epoch=3: protocol.epoch: unknown key, did you mean"),
-        ("grid.new={config: nothing}", "config: no such file nothing; the package's own are"),
+        ("grid.new={config: nothing}", "grid.new.config: no such file nothing in "),
+        ("grid.new={config: digit}", "did you mean 'digits'?"),
+        ("grid.new={confg: digits}", "grid.new: expected config, the config that it starts from"),
+        ("every.seeds=[1]", "--set every.seeds=[1]: leave out 'every.', --set KEY=VALUE is for"),
+        ("grid.con={config: digits}", "grid.con: expected another name, which lsplus-tf or"),
+        ("grid.few.protocol.epoch=3", "--set grid.few.protocol.epoch=3: protocol.epoch: unknown"),
         ("grid.new={config: ols_paper}", "grid.new.config: expected the config of one experiment"),
         ("grid.report={config: digits}", "grid.report: expected another name"),
         ("grid.new={config: 3}", "grid.new.config: expected the name of a config, received 3"),
-        ("grid.new={}", "grid.new: name: field required; "),
-        ("grid.few.config=digits.yml", "config: no such file digits.yml"),
+        ("grid.new={}", "grid.new: expected config, the config that it starts from, or a whole"),
+        ("grid.few.config=digits.yml", "grid.few.config: no such file digits.yml in "),
         ("name=a/b", "--set name=a/b: name: string should match pattern"),
         ("epochs", "--set: expected key=value, received 'epochs'"),
     ],
@@ -198,6 +215,8 @@ def test_methods_and_seeds_narrow_where_they_are(small: Path):
         plan_grid(grid, Path(), ["nope"])
     with pytest.raises(InputError, match="--seeds: the config has 0, 5; received 1"):
         plan_grid(grid, Path(), seeds=[1])
+    with pytest.raises(InputError, match="no experiment has both"):
+        plan_grid(grid, Path(), ["extra"], [5])
 
 
 def test_all_missing_data_are_told_at_once(tmp_path: Path):
@@ -206,6 +225,7 @@ def test_all_missing_data_are_told_at_once(tmp_path: Path):
         run_grid(grid, tmp_path / "out")
     for dataset in ("chaoyang", "mhist", "isic2018"):
         assert str(raised.value).count(f"{dataset}: expected a folder") == 1
+        assert f"{dataset}_resnet34, {dataset}_resnet50: " in str(raised.value)
     assert not (tmp_path / "out").exists()
     changes = [f"grid.{key}.dataset.name=digits" for key in grid.experiments if "mhist" in key]
     changes += [f"dataset.data_dir={tmp_path}", "backbone.name=small_residual_cnn"]
@@ -251,6 +271,9 @@ def test_the_command_goes_on_and_joins_the_tables(made: Path, tmp_path: Path, ca
     # The whole: what is not finished is named, and the optional method is there as it is finished.
     ended = call("report", out)
     assert ended.code == 0, ended.stderr
+    assert "Experiment small, few" in (out / "few" / "report_selected" / "report.html").read_text(
+        encoding="utf-8"
+    )
     named = "label_smoothing seed 0, online_label_smoothing seed 0"
     assert f"Not finished: few: {named}" in ended.stdout
     text = (out / "report" / "table.md").read_text(encoding="utf-8")
@@ -294,6 +317,30 @@ def test_one_experiment_that_fails_does_not_stop_the_others(made: Path, tmp_path
     assert table["experiment"].tolist() == ["many"]
 
 
+def test_runs_of_other_settings_are_not_joined(made: Path, tmp_path: Path, call):
+    """Of experiments that a call leaves alone, too."""
+    out = shutil.copytree(made / "out", tmp_path / "out")
+    before = (out / "grid.yaml").read_bytes()
+    arguments = (made / "small.yaml", "--out", out, "--only", "few")
+    for change in ("protocol.epochs=2", "grid.many.backbone.width=0.25"):
+        for more in ((), ("--dry-run",)):
+            ended = call("reproduce", *arguments, "--set", change, *more)
+            assert ended.code == 2, ended.stdout
+            assert ended.stderr.startswith("error: --out: ")
+            assert "--set grid.NAME.KEY=VALUE changes one experiment alone" in ended.stderr
+    assert (out / "grid.yaml").read_bytes() == before
+
+
+def test_seeds_of_one_experiment_are_reported(made: Path, tmp_path: Path, call):
+    out = shutil.copytree(made / "out", tmp_path / "out")
+    arguments = ("--set", "seeds=[0,7]", "--only", "few", "--methods", "hard_labels")
+    assert call("reproduce", made / "small.yaml", "--out", out, *arguments).code == 0
+    ended = call("report", out, "--seeds", "7")
+    assert ended.code == 0, ended.stderr
+    assert "many: all 3 runs" in ended.stdout
+    assert pd.read_csv(out / "report_selected" / "table.csv")["experiment"].tolist() == ["few"]
+
+
 @pytest.mark.parametrize("what", ["theirs", "an experiment", "another grid", "a file"])
 def test_a_folder_that_is_not_the_grids_is_refused(small: Path, tmp_path: Path, call, what: str):
     out = tmp_path / "out"
@@ -321,6 +368,14 @@ def test_a_report_in_the_way_is_told_before_the_training(small: Path, tmp_path: 
     (out / "report").mkdir(parents=True)
     (out / "report" / "thesis.txt").write_text("mine")
     (out / "grid.yaml").write_text(load_grid(small).to_yaml())
+    ended = call("reproduce", small, "--out", out)
+    assert ended.code == 2
+    assert "thesis.txt" in ended.stderr
+    assert not (out / "few").exists()
+    # The same in the way of an experiment's own.
+    (out / "many").mkdir()
+    (out / "report").rename(out / "many" / "report")
+    (out / "many" / "experiment.yaml").write_text(to_yaml(load_grid(small).experiments["many"]))
     ended = call("reproduce", small, "--out", out)
     assert ended.code == 2
     assert "thesis.txt" in ended.stderr

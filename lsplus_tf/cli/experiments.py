@@ -77,8 +77,8 @@ RunsBy = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="So many runs at once on this machine, each in a process and on a GPU of its own, which "
-        "ends, and gives back its memory, when an experiment is made.",
+        help="So many runs at once on this machine, each in a process and on a GPU of its own; the "
+        "processes end, and give back their memory, with each experiment of a grid.",
         show_default="one after the other, in this process",
     ),
 ]

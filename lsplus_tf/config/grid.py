@@ -167,8 +167,8 @@ def _start(entry: dict[str, Any], path: Path, source: str) -> dict[str, Any]:
     if config is None:
         if "dataset" not in entry:
             raise InputError(
-                f"{source}: expected config, the config that it starts from, or a whole experiment; "
-                f"received {', '.join(entry) or 'nothing'}"
+                f"{source}: expected config, the config that it starts from, or a whole "
+                f"experiment; received {', '.join(entry) or 'nothing'}"
             )
         return {}
     if not isinstance(config, str):

@@ -31,7 +31,8 @@ def _is_experiment(folder: Path) -> bool:
     return (folder / EXPERIMENT).is_file() or all(p.name.startswith(left) for p in folder.iterdir())
 
 
-_begins = files.begins_with(rb"# [\w.-]+: test split\n")
+# A grid's name stands before that of its experiment.
+_begins = files.begins_with(rb"# [\w.-]+(, \w+)?: test split\n")
 EXPERIMENT_FOLDER = files.FolderKind("an experiment", _is_experiment, parts=None)
 REPORT_FOLDER = files.FolderKind(
     "a report",
