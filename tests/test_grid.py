@@ -425,7 +425,7 @@ def test_the_joined_table_beside_the_printed_one(tmp_path: Path, call, name: str
     out = tmp_path / "out"
     out.mkdir()
     (out / "grid.yaml").write_text(grid.to_yaml())
-    *there, absent = grid.experiments
+    *there, absent = list(grid.experiments)[:3]
     for key in there:
         experiment = grid.experiments[key]
         made_up_runs(experiment, out / key, CLASSES[experiment.dataset.name])

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from forked import Forked
 from helpers import Recorder, same_predictions
 
@@ -60,6 +64,39 @@ def wait_until(condition: Callable[[], bool], seconds: float = 600) -> None:
     while not condition():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.1)
+
+
+def test_a_process_that_has_grown_is_begun_anew(monkeypatch, tmp_path):
+    """By a process that answers at once, and whose memory is made up."""
+    answers = "import sys; [print('{}', flush=True) for line in sys.stdin]"
+    started: list[int] = []
+
+    def start(worker: engines._Worker) -> subprocess.Popen:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        process = subprocess.Popen([sys.executable, "-c", answers], **pipes)
+        started.append(process.pid)
+        return process
+
+    sizes = iter([5, 5 + engines.GROWTH, 6 + engines.GROWTH, 7 * engines.GROWTH, 0])
+    monkeypatch.setattr(engines._Worker, "_start", start)
+    monkeypatch.setattr(engines, "_resident_memory", lambda process: next(sizes))
+    worker = engines._Worker({}, None, tmp_path / "notices")
+    at_run = []
+    for seed in range(5):
+        assert worker.make(Run("hard_labels", seed)).error is None
+        at_run.append(len(started))
+    # The third run is beyond it, the fourth the first of a new process, however large.
+    assert at_run == [1, 1, 1, 2, 2]
+    worker.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell")
+def test_the_memory_of_a_process():
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    assert most / 4 < engines._resident_memory(os.getpid()) <= 1.1 * most
+    assert engines._resident_memory(2**30) == 0
 
 
 def test_a_command_that_is_killed_takes_its_workers_with_it(reproduced, tmp_path):

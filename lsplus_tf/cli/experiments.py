@@ -77,9 +77,9 @@ RunsBy = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="So many runs at once on this machine, each in a process and on a GPU of its own; the "
-        "processes end, and give back their memory, with each experiment of a grid.",
-        show_default="one after the other, in this process",
+        help="So many runs at once on this machine, each in a process of its own, and on a GPU "
+        "if they are several.",
+        show_default="one after the other, in this process; of a grid in one beside",
     ),
 ]
 Address = Annotated[
@@ -278,9 +278,12 @@ class _Job:
     def train(self, engine: Engine | None, retries: int | None) -> None:
         from lsplus_tf.cli.progress import TerminalProgress
         from lsplus_tf.config import Experiment
-        from lsplus_tf.experiments import run_experiment
+        from lsplus_tf.experiments import LocalProcesses, run_experiment
         from lsplus_tf.experiments.grid import Part, run_grid
+        from lsplus_tf.training.several_hosts import hosts
 
+        if engine is None and not isinstance(self.config, Experiment) and hosts().count == 1:
+            engine = LocalProcesses(1)  # of many trainings, whose memory is not given back
         if retries is None:
             retries = 0 if engine is None else 2
         check_count("--retries", retries, least=0)
