@@ -167,10 +167,10 @@ def run_grid(
 
     >>> from lsplus_tf.config import load_grid
     >>> try:
-    ...     run_grid(load_grid("ols_paper"), "out")
+    ...     run_grid(load_grid("ols_paper").only(["vgg19"]), "out")
     ... except InputError as error:
     ...     print(str(error).partition(",")[0])
-    radimagenet: expected a folder with RadiologyAI_train.csv
+    radimagenet_vgg19: radimagenet: expected a folder with RadiologyAI_train.csv
     """
     out = check_grid(grid, out)
     parts = plan_grid(grid.only(only), out, methods, seeds, shard)
@@ -184,12 +184,12 @@ def run_grid(
         _write_grid(grid, out)
     failures: dict[str, Exception] = {}
     for part in parts:
-        with (observe or _unobserved)(part) as observer:
+        with (observe or _unobserved)(part) as told:
             try:
                 run_experiment(
                     part.experiment,
                     part.folder,
-                    observer=observer,
+                    observer=told,
                     methods=part.methods,
                     seeds=part.seeds,
                     shard=part.shard,
