@@ -143,8 +143,9 @@ def _print_beside(compared: Sequence[BesidePrinted]) -> None:
     console = terminal()
     console.print(comparison.rich_table(compared))
     for beside in compared:
-        for said in (*beside.left_out, *beside.different):
-            console.print(f"{escape(beside.title)}: {escape(said)}", soft_wrap=True)
+        for said in () if beside.rows.empty else (*beside.left_out, *beside.different):
+            line = f"{escape(beside.title)}: {escape(said)}"
+            console.print(line, highlight=False, soft_wrap=True)
 
 
 def _tell_of_shards(missing: int, folder: Path) -> None:
