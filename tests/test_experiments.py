@@ -465,7 +465,7 @@ def test_doubtful_class_accuracies_are_told(reproduced):
         accuracy = np.array(record["class_accuracy"])
         zeros, ones = (np.flatnonzero(accuracy == v).tolist() for v in (0, 1))
         expected = [
-            f"validation accuracy exactly {v} of class {', '.join(map(str, classes))}"
+            f"class accuracy exactly {v} of class {', '.join(map(str, classes))}"
             for v, classes in ((0, zeros), (1, ones))
             if classes
         ]
