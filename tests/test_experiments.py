@@ -578,7 +578,9 @@ def test_a_damaged_run_is_named(variants, tmp_path):
     settings.unlink()
     assert refused(experiment, out).startswith(f"{settings}: not the file of a finished run")
     (out / "experiment.yaml").write_text("name: [")
-    assert refused(experiment, out).startswith(f"{out / 'experiment.yaml'}: ")
+    text = refused(experiment, out)
+    assert text.startswith(f"{out / 'experiment.yaml'}: not the config of an experiment (")
+    assert text.endswith("; name another --out, or delete it")
 
 
 def test_data_that_cannot_be_had_leave_no_folder(tmp_path):
