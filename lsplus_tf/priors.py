@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_count, check_number
+from lsplus_tf.errors import InputError, check_count, check_number, some_of
 
 __all__ = [
     "can_shrink",
@@ -349,7 +349,7 @@ def _phrases(
         return str(k) if class_names is None else class_names[k]
 
     return [
-        f"{reason} of class {', '.join(map(name, np.flatnonzero(concerned).tolist()))}"
+        f"{reason} of class {some_of([name(k) for k in np.flatnonzero(concerned)])}"
         for reason, concerned in reasons.items()
         if concerned.any()
     ]

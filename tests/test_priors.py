@@ -180,6 +180,13 @@ def test_doubtful_estimates():
         doubtful_estimates([0.5, 0.5], [1, 2, 3])
 
 
+def test_of_many_doubtful_classes_three_are_named():
+    assert doubtful_estimates(np.ones(150), [4] * 150) == [
+        "fewer than 5 validation samples of class 0, 1, 2 and 147 more",
+        "class accuracy exactly 1 of class 0, 1, 2 and 147 more",
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "doubts"),
     [
