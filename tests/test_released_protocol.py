@@ -254,9 +254,9 @@ def test_given_accuracies_are_the_first_of_those_that_are_refreshed():
         ("[0.5,1.5]", ".1: expected at most 1, received 1.5"),
         ("[-0.1,0.5]", ".0: expected at least 0, received -0.1"),
         ("[.nan,0.5]", ".0: expected a finite number, received nan"),
-        ("['0.5',0.5]", ".0: expected a valid number, received '0.5'"),
-        ("[yes,0.5]", ".0: expected a valid number, received True"),
-        ("[[0.5,0.5]]", ".0: expected a valid number, received [0.5, 0.5]"),
+        ("['0.5',0.5]", ".0: expected a number, received '0.5'"),
+        ("[yes,0.5]", ".0: expected a number, received True"),
+        ("[[0.5,0.5]]", ".0: expected a number, received [0.5, 0.5]"),
         ("[0.5]", ": expected a number for each class, two at least, received [0.5]"),
         ("[]", ": expected a number for each class, two at least, received []"),
         (
