@@ -4,6 +4,7 @@ Numbers, choices and flags that a user gives are checked by one of the functions
 """
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_seed",
     "counted",
     "one_line",
+    "some_of",
 ]
 
 
@@ -112,6 +114,24 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     ('1 blank image', '0 images', '2 classes')
     """
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def some_of(names: Sequence[object], most: int = 3) -> str:
+    """Names for a sentence; of many the first, and how many more there are.
+
+    Parameters
+    ----------
+    names : sequence
+    most : int, optional
+        So many are named.
+
+    Examples
+    --------
+    >>> some_of("abc"), some_of("abcde")
+    ('a, b, c', 'a, b, c and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

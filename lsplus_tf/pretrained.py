@@ -28,16 +28,27 @@ import h5py
 from lsplus_tf import files
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 
-__all__ = ["SUFFIXES", "Weights", "check_input", "check_kind", "find", "get", "look"]
+__all__ = [
+    "SUFFIXES",
+    "Weights",
+    "check_input",
+    "check_kind",
+    "find",
+    "get",
+    "look",
+    "not_published",
+]
 
 SUFFIXES = (".keras", ".h5", ".hdf5", ".safetensors")  # .weights.h5 is one of .h5
-_PATIENCE = 5.0  # seconds until a host has answered
+# Seconds until a host has answered: a run waits, as for a slow proxy, and a dry run is quick.
+_PATIENCE = 30.0
+_PATIENCE_OF_LOOK = 5.0
 _STALLED = 30.0  # seconds without a byte in a download
 _LONGEST = 200  # characters of an error
 _LEAST_PIXELS = 32  # of a side, which five halvings leave one pixel of
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-# Address and MD5. Keras has no MD5 for MobileNetV2, see `_of_mobilenet`.
+# Address and MD5. Keras has no MD5 for MobileNetV2, see `_published`.
 _PUBLISHED = {
     "resnet50": (
         f"{_KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -66,7 +77,7 @@ _LAST_LAYER = {
 _MOBILENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _MOBILENET_SIZES = (96, 128, 160, 192)  # pixels, beside 224
 
-_SCRATCH = "train from scratch with --set backbone.weights=null"
+SCRATCH = "train from scratch with --set backbone.weights=null"
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ class Weights:
 
     @property
     def is_there(self) -> bool:
-        return self.path.is_file()
+        return self.path.exists()
 
     def __str__(self) -> str:
         return f"{'ImageNet weights' if self.published else 'weights'} of {self.network}"
@@ -199,7 +210,7 @@ def look(weights: Weights) -> str:
     if weights.url is None or weights.is_there:
         _check(weights)
         return f"The {weights} are there: {weights.path}, {_mib(weights.path.stat().st_size)}."
-    size = _ask(weights.url, weights)
+    size = _ask(weights.url, weights, _PATIENCE_OF_LOOK)
     told = "size not told" if size is None else _mib(size)
     return (
         f"The {weights} are not there yet, and are downloaded from {weights.url} ({told}; the host "
@@ -228,7 +239,7 @@ def get(weights: Weights, on_download: Callable[[str], None] = lambda _: None) -
     """
     url = weights.url
     if url is not None and not weights.is_there:
-        size = _ask(url, weights)
+        size = _ask(url, weights, _PATIENCE)
         try:
             with files.locked(weights.path):
                 if not weights.is_there:  # by another process
@@ -248,10 +259,15 @@ def check_kind(path: Path) -> None:
     ----------
     path : Path
     """
+    if path.is_dir():
+        raise InputError(
+            f"backbone.weights: expected a file, {path.absolute()} is a folder; name a file with "
+            f"--set backbone.weights=FILE, or {SCRATCH}"
+        )
     if not path.is_file():
         raise MissingDataError(
             f"backbone.weights: no such file {path.absolute()}; name one that is there with --set "
-            f"backbone.weights=FILE, or {_SCRATCH}"
+            f"backbone.weights=FILE, or {SCRATCH}"
         )
     if path.suffix not in SUFFIXES:
         raise InputError(
@@ -313,33 +329,33 @@ def _can_be_written(folder: Path) -> bool:
 # --- the network ----------------------------------------------------------------------------------
 
 
-def _ask(url: str, weights: Weights) -> int | None:
+def _ask(url: str, weights: Weights, patience: float) -> int | None:
     """The bytes of a file that is to be downloaded, None if the host does not say.
 
-    The host is asked once, and has `_PATIENCE` to answer, looking up its name included.
+    The host is asked once, and has `patience` to answer, looking up its name included.
     """
     answers: queue.SimpleQueue[int | Exception | None] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put(_size(url))
+            answers.put(_size(url, patience))
         except Exception as error:  # told by the other thread
             answers.put(error)
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        answer = answers.get(timeout=_PATIENCE)
+        answer = answers.get(timeout=patience)
     except queue.Empty:
-        answer = TimeoutError(f"no answer within {_PATIENCE:g} seconds")
+        answer = TimeoutError(f"no answer within {patience:g} seconds")
     if isinstance(answer, Exception):
         raise _not_to_be_had(weights, answer) from answer
     return answer
 
 
-def _size(url: str) -> int | None:
+def _size(url: str, patience: float) -> int | None:
     # One byte of the file: hosts that sign their addresses for GET refuse HEAD.
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0"})
-    with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+    with urllib.request.urlopen(request, timeout=patience) as answer:
         ranged = re.search(r"/(\d+)$", answer.headers.get("Content-Range") or "")
         told = ranged[1] if ranged else answer.headers.get("Content-Length")
         return None if told is None else int(told)
@@ -366,7 +382,7 @@ def _not_to_be_had(weights: Weights, error: Exception) -> MissingDataError:
     return MissingDataError(
         f"backbone.weights: the {weights} are not there, expected at {weights.path}, and "
         f"cannot be had from {weights.url} ({why}); download that file elsewhere and put it "
-        f"there or name it with --set backbone.weights=FILE, or {_SCRATCH}"
+        f"there or name it with --set backbone.weights=FILE, or {SCRATCH}"
     )
 
 
@@ -376,14 +392,10 @@ def _not_to_be_had(weights: Weights, error: Exception) -> MissingDataError:
 def _check(weights: Weights) -> None:
     """Check a file as far as can be told without the network; see `get` for what is raised."""
     path = weights.path
-    if weights.published and weights.is_there:
+    if weights.published and path.is_file():
         damage = _damage(path, weights.md5)
         if damage is not None:
-            raise InputError(
-                f"backbone.weights: {path} is not the file of {weights} that was "
-                f"published ({damage}); move it away, and put the whole file there"
-                + (f", or have it downloaded again from {weights.url}" if weights.url else "")
-            )
+            raise not_published(weights, damage)
         return
     check_kind(path)
     try:
@@ -391,28 +403,44 @@ def _check(weights: Weights) -> None:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
             f"backbone.weights: {path} cannot be read: {_why(error)}; name a whole file, or "
-            f"{_SCRATCH}"
+            f"{SCRATCH}"
         ) from error
     wanted = _LAST_LAYER[weights.network]
     if layers is not None and wanted not in layers:
         raise InputError(
             f"backbone.weights: {path} is not of {weights.network}, it has no layer {wanted}; name "
-            f"another file, or {_SCRATCH}"
+            f"another file, or {SCRATCH}"
         )
+
+
+def not_published(weights: Weights, why: str) -> InputError:
+    """The error for a file that lies where a published one belongs.
+
+    Parameters
+    ----------
+    weights : Weights
+    why : str
+        What tells it from the published one.
+    """
+    remedy = f"delete it, and it is downloaded again from {weights.url}" if weights.url else ""
+    return InputError(
+        f"backbone.weights: {weights.path} is not the file of {weights} that was published "
+        f"({why}); {remedy}{', or ' * bool(remedy)}put the whole file there"
+    )
 
 
 def _damage(path: Path, md5: str | None) -> str | None:
     """What is wrong with a published file; None if nothing is."""
     try:
-        with h5py.File(path):
-            pass
+        with h5py.File(path) as file:
+            of_keras_2 = _names_layers(file)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
     except OSError as error:
         return _why(error)
     if md5 is not None and digest.hexdigest() != md5:
         return f"MD5 {md5} expected, received {digest.hexdigest()}"
-    return None
+    return None if of_keras_2 else "a file of Keras 2 expected, it names no layers"
 
 
 def _why(error: Exception) -> str:
@@ -432,11 +460,17 @@ def _layer_names(path: Path) -> set[str] | None:
             return _tensor_layers(path)
     with h5py.File(path) as file:
         group = file.get("model_weights", file)  # of a file with a whole model
-        if not any(key.startswith("layer_names") for key in group.attrs):
+        if not _names_layers(file):
             return None  # Keras 3's
         names: set[str] = set()
         group.visit(lambda place: names.update(place.split("/")))
         return names
+
+
+def _names_layers(file: h5py.File) -> bool:
+    """Whether a file is of Keras 2, which lists the layers in one attribute or in several."""
+    group = file.get("model_weights", file)  # of a file with a whole model
+    return any(key.startswith("layer_names") for key in group.attrs)
 
 
 def _named(config: object) -> set[str]:

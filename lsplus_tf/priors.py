@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_count, check_number
+from lsplus_tf.errors import InputError, check_count, check_number, some_of
 
 __all__ = [
     "can_shrink",
@@ -303,18 +303,18 @@ def doubtful_estimates(
     class_names : sequence of str, length K, optional
         By default 0, 1 and so on.
     shrinkage : float
-        The strength with which `accuracy` was shrunk, if it was: it is what few samples need, so
-        that they are not named.
+        The strength with which `accuracy` was shrunk, if it was: samples that count beside those
+        of a class, so that 5 answers for every class.
 
     Examples
     --------
     >>> from lsplus_tf.priors import doubtful_estimates
     >>> doubtful_estimates([0.5, 1.0, 1.0], [100, 3, 50])
-    ['fewer than 5 validation samples of class 1', 'validation accuracy exactly 1 of class 1, 2']
+    ['fewer than 5 validation samples of class 1', 'class accuracy exactly 1 of class 1, 2']
     """
     values = _check_accuracy(accuracy)
     samples = _check_counts(counts, len(values))
-    few = (samples < FEW_SAMPLES) & (check_number("shrinkage", shrinkage) == 0)
+    few = samples + check_number("shrinkage", shrinkage) < FEW_SAMPLES
     found = _phrases({f"fewer than {FEW_SAMPLES} validation samples": few}, class_names)
     return found + doubtful_values(values, class_names)
 
@@ -333,10 +333,10 @@ def doubtful_values(accuracy: ArrayLike, class_names: Sequence[str] | None = Non
     --------
     >>> from lsplus_tf.priors import doubtful_values
     >>> doubtful_values([0.5, 1.0], ["benign", "malignant"])
-    ['validation accuracy exactly 1 of class malignant']
+    ['class accuracy exactly 1 of class malignant']
     """
     values = _check_accuracy(accuracy)
-    extremes = {f"validation accuracy exactly {value}": values == value for value in (0, 1)}
+    extremes = {f"class accuracy exactly {value}": values == value for value in (0, 1)}
     return _phrases(extremes, class_names)
 
 
@@ -349,7 +349,7 @@ def _phrases(
         return str(k) if class_names is None else class_names[k]
 
     return [
-        f"{reason} of class {', '.join(map(name, np.flatnonzero(concerned).tolist()))}"
+        f"{reason} of class {some_of([name(int(k)) for k in np.flatnonzero(concerned)])}"
         for reason, concerned in reasons.items()
         if concerned.any()
     ]

@@ -184,7 +184,9 @@ def test_the_standard_network_computes_what_pytorch_does(tmp_path):
     )
 
 
-def published(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path, layers: Layers) -> None:
+def published(
+    name: str, monkeypatch: pytest.MonkeyPatch, cache: Path, layers: Layers
+) -> pretrained.Weights:
     """Put weights into the cache as those that are published for a network."""
     monkeypatch.setenv("KERAS_HOME", str(cache))
     found = pretrained.find(name, "imagenet", 1.0, (32, 32))
@@ -193,6 +195,7 @@ def published(name: str, monkeypatch: pytest.MonkeyPatch, cache: Path, layers: L
     if name in pretrained._PUBLISHED:
         md5 = hashlib.md5(found.path.read_bytes()).hexdigest()
         monkeypatch.setitem(pretrained._PUBLISHED, name, (found.url, md5))
+    return found
 
 
 def test_published_weights_of_the_preactivation_network(tmp_path, monkeypatch):
@@ -269,8 +272,80 @@ def test_weights_in_kerass_cache(tmp_path, monkeypatch, name):
     # A file with fewer layers than the network has.
     monkeypatch.undo()
     published(name, monkeypatch, tmp_path / "short", dict([*layers.items()][:-1]))
-    with pytest.raises(InputError, match=r"^backbone\.weights: .* does not fit the backbone: "):
+    with pytest.raises(
+        InputError, match=r"\.h5 is not the file of .* \(.*\); delete it, and it is"
+    ):
         backbone(name, weights="imagenet")
+
+
+def test_a_file_of_keras_3_under_a_published_name(tmp_path, monkeypatch):
+    found = published("mobilenet_v2", monkeypatch, tmp_path, {})
+    network = backbone("mobilenet_v2")
+    network.save_weights(tmp_path / "mine.weights.h5")
+    (tmp_path / "mine.weights.h5").replace(found.path)
+    with pytest.raises(InputError) as caught:
+        backbone("mobilenet_v2", weights="imagenet")
+    assert str(caught.value) == (
+        f"backbone.weights: {found.path} is not the file of ImageNet weights of mobilenet_v2 that "
+        "was published (a file of Keras 2 expected, it names no layers); delete it, and it is "
+        f"downloaded again from {found.url}, or put the whole file there"
+    )
+
+
+# --- values that are not finite -------------------------------------------------------------------
+
+OF_PYTORCH = {
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def in_pytorch(kernel: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(".h5", value) for value in (np.nan, np.inf, -np.inf, 1e39)]
+    + [(kind, np.nan) for kind in (".keras", ".weights.h5", ".safetensors", "published")],
+)
+def test_weights_that_are_not_finite_are_refused(tmp_path, monkeypatch, kind, value):
+    """1e39 is none in float32."""
+    of_keras = kind == "published"
+    name, width = ("mobilenet_v2", 1.0) if of_keras else ("small_residual_cnn", 0.1)
+    network = backbone(name, width=width)
+    layers = arrays_of(network)
+    wrong = [*layers][2]
+    weight = max(layers[wrong])
+    array = layers[wrong][weight].astype("float64")
+    array.flat[-1] = value
+    layers[wrong][weight] = array
+    path = tmp_path / f"mine{kind}"
+    match kind:
+        case "published":
+            path = published(name, monkeypatch, tmp_path, layers).path
+        case ".h5":
+            write_keras_2(path, layers)
+        case ".safetensors":
+            numpy = pytest.importorskip("safetensors.numpy")
+            tensors = {
+                f"{layer}.{OF_PYTORCH.get(w, w)}": in_pytorch(array) if array.ndim == 4 else array
+                for layer, arrays in layers.items()
+                for w, array in arrays.items()
+            }
+            numpy.save_file(tensors, path)
+        case _:
+            for variable in network.get_layer(wrong).weights:
+                variable.assign(layers[wrong][variable.name])
+            (network.save if kind == ".keras" else network.save_weights)(path)
+    with pytest.raises(InputError) as caught:
+        backbone(name, width=width, weights="imagenet" if of_keras else path)
+    assert str(caught.value) == (
+        f"backbone.weights: {path} holds values that are not finite ({wrong}/{weight}); name "
+        "another file, or train from scratch with --set backbone.weights=null"
+    )
 
 
 # --- files of Keras 2 -----------------------------------------------------------------------------

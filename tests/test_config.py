@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from lsplus_tf.config import (
     Grid,
     load_config,
     load_grid,
+    loading,
     parse_config,
     read_config,
     to_yaml,
@@ -222,6 +225,67 @@ def test_wrong_values(override, key, received):
     message = refusal(override)
     assert message.startswith(f"--set {override}: {key}: ")
     assert f"received {received}" in message
+
+
+# A value of another kind than the schema has there, and what is expected in words of YAML.
+OTHER_KINDS = {
+    "a list": ["seeds=3", "seeds={a: 1}", "backbone.head=3", "ensembles=hard", "seeds=null"],
+    "a section with keys": [
+        "protocol=3",
+        "backbone=vgg19",
+        "methods=[a]",
+        "methods.ols=3",
+        "protocol.optimizer=adam",
+        "dataset.phantom=[]",
+    ],
+    "an integer": ["protocol.epochs=a", "protocol.epochs=1.5", "features={}", "seeds=[a]"],
+    "a number": ["methods.ls_plus.alpha=x", "dataset.validation_fraction=[]"],
+    "a finite number": ["methods.ls_plus.alpha=.nan"],
+    "true or false": ["dataset.download=3", "protocol.optimizer.decoupled=maybe"],
+    "text": ["dataset.name=3", "name=[a]"],
+    "a path": ["dataset.data_dir=3"],
+    "at least one": ["seeds=[]", "dataset.phantom={separation: []}"],
+    "at most 100 characters": [f"name={'x' * 101}"],
+    "a name of small letters, digits and _, beginning with a letter": [
+        "methods.Bad={loss: hard_labels}",
+        "optional_methods=[1a]",
+    ],
+    "a name of letters, digits, _, . and -, beginning with a letter or a digit": [
+        "name='a b'",
+        "name=''",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "override"), [(words, it) for words, some in OTHER_KINDS.items() for it in some]
+)
+def test_what_is_expected_is_said_in_words_of_a_config(expected, override):
+    message = refusal(override)
+    assert f": expected {expected}, received " in message
+    assert message.count("expected") == 1
+
+
+def in_schema(schema: Any, key: str) -> Iterator[Any]:
+    """All values of a key, at any depth."""
+    if isinstance(schema, dict):
+        if key in schema:
+            yield schema[key]
+        schema = [*schema.values()]
+    for inner in schema if isinstance(schema, list) else ():
+        yield from in_schema(inner, key)
+
+
+def test_every_pattern_and_least_length_has_words():
+    schema = Experiment.model_json_schema()
+    assert {*in_schema(schema, "pattern")} == {*loading._PATTERNS}
+    assert {*in_schema(schema, "minProperties")} == {1}
+    assert {*in_schema(schema, "minItems")} == {1, 2}  # 2 of pairs, which `Scaling` checks itself
+
+
+def test_of_a_list_with_a_wrong_value_only_that_is_told():
+    message = refusal("dataset.phantom={separation: [a]}")
+    assert message.endswith("dataset.phantom.separation.0: expected a number, received 'a'")
 
 
 @pytest.mark.parametrize(

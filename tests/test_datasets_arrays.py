@@ -66,6 +66,11 @@ def test_dataset_refuses():
         ImageDataset("x", ("a", "b"), good, good, make_split([-1, 1]))
     with pytest.raises(InputError, match=r"test images have shape \(4, 5, 1\), train images"):
         ImageDataset("x", ("a", "b"), good, good, make_split([0, 1], shape=(4, 5, 1)))
+    names = tuple(map(str, range(150)))
+    with pytest.raises(InputError, match="no training sample of class 2, 3, 4 and 145 more; leave"):
+        ImageDataset("x", names, good, good, good)
+    with pytest.raises(InputError, match=r"class names repeat: 0, 1, 2 and 147 more$"):
+        ImageDataset("x", names * 2, good, good, good)
     with pytest.raises(InputError, match="no training sample of class c, d"):
         ImageDataset("x", ("a", "b", "c", "d"), good, make_split([2]), good)
 

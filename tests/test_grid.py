@@ -144,7 +144,7 @@ def test_a_list_replaces_a_section_and_a_section_a_list():
         ("grid.new={config: 3}", "grid.new.config: expected the name of a config, received 3"),
         ("grid.new={}", "grid.new: expected config, the config that it starts from, or a whole"),
         ("grid.few.config=digits.yml", "grid.few.config: no such file digits.yml in "),
-        ("name=a/b", "--set name=a/b: name: string should match pattern"),
+        ("name=a/b", "--set name=a/b: name: expected a name of letters, digits, _, . "),
         ("epochs", "--set: expected key=value, received 'epochs'"),
     ],
 )

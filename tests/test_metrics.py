@@ -277,6 +277,13 @@ def test_negative_log_likelihood_of_zero_is_finite():
     assert nll([0], probabilities, convention="released_code") == pytest.approx(1.19e-7, rel=0.01)
 
 
+def test_of_many_missing_classes_three_are_named_and_the_number_is_told():
+    labels, probabilities = random_predictions(20, 150)
+    labels[:] = 149
+    with pytest.warns(UserWarning, match="no sample of class 0, 1, 2 and 146 more$"):
+        metrics.auroc(labels, probabilities)
+
+
 def test_a_missing_class_makes_auroc_nan_and_is_named():
     labels, probabilities = random_predictions(20, 5)
     labels[labels == 3] = 0

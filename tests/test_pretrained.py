@@ -239,15 +239,19 @@ def test_a_host_that_is_not_there(nobody, cache, network):
 
 def test_a_host_that_does_not_answer(cache, monkeypatch):
     """It is asked once, and not for long."""
-    monkeypatch.setattr(pretrained, "_PATIENCE", 0.2)
+    assert (pretrained._PATIENCE, pretrained._PATIENCE_OF_LOOK) == (30, 5)
+    monkeypatch.setattr(pretrained, "_PATIENCE", 0.3)
+    monkeypatch.setattr(pretrained, "_PATIENCE_OF_LOOK", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         publish(monkeypatch, f"http://127.0.0.1:{deaf.getsockname()[1]}", b"")
-        for ask in (pretrained.look, pretrained.get):
-            with pytest.raises(MissingDataError, match=r"\((no answer within 0\.2 s|timed out)"):
+        for ask, patience in ((pretrained.look, "0.2"), (pretrained.get, "0.3")):
+            message = rf"\((no answer within {patience} s|timed out)"
+            with pytest.raises(MissingDataError, match=message):
                 ask(pretrained.find("resnet50", "imagenet"))
-    monkeypatch.setattr(pretrained, "_size", lambda url: threading.Event().wait(2))  # of a name
-    with pytest.raises(MissingDataError, match=r"\(no answer within 0\.2 seconds\)"):
-        pretrained.look(pretrained.find("resnet50", "imagenet"))
+    monkeypatch.setattr(pretrained, "_size", lambda *_: threading.Event().wait(2))  # of a name
+    for ask, patience in ((pretrained.look, "0.2"), (pretrained.get, "0.3")):
+        with pytest.raises(MissingDataError, match=rf"\(no answer within {patience} seconds\)"):
+            ask(pretrained.find("resnet50", "imagenet"))
 
 
 @EACH_NETWORK
@@ -256,12 +260,12 @@ def test_a_damaged_file_in_the_cache_is_told_and_left(host, network):
     found.path.parent.mkdir(parents=True)
     found.path.write_bytes(host.content[:-100])
     whole = len(host.content)
-    message = f"published (cut off after {whole - 100} of {whole} bytes); move it away"
+    message = f"published (cut off after {whole - 100} of {whole} bytes); delete it, and"
     for ask in (pretrained.look, pretrained.get):
         with pytest.raises(InputError) as caught:
             ask(found)
         assert message in str(caught.value)
-        assert str(caught.value).endswith(f"or have it downloaded again from {found.url}")
+        assert f"it is downloaded again from {found.url}, or put the whole" in str(caught.value)
     assert found.path.read_bytes() == host.content[:-100]
     assert host.asked == []
 
@@ -276,6 +280,8 @@ def test_a_file_of_the_published_name_is_the_published_file(host, tmp_path):
     assert pretrained.get(found) == path
     write_weights(path, "another")
     with pytest.raises(InputError, match=r"is not the file .*\(MD5 \w+ expected, received \w+\)"):
+        pretrained.get(found)
+    with pytest.raises(InputError, match=r"received \w+\); put the whole file there$"):
         pretrained.get(found)
     path.unlink()
     with pytest.raises(MissingDataError, match=f"no such file {path}"):
@@ -298,6 +304,18 @@ def test_a_file_that_is_not_there(tmp_path, monkeypatch):
                 "--set backbone.weights=FILE, or train from scratch with --set "
                 "backbone.weights=null"
             )
+
+
+@pytest.mark.parametrize("given", ["mine", "mine.h5", "imagenet", "the published name"])
+def test_a_folder_is_no_file(cache, tmp_path, given):
+    if "imagenet" in given or "published" in given:
+        path = pretrained.find("resnet50", "imagenet").path
+    else:
+        path = tmp_path / given
+    path.mkdir(parents=True)
+    for ask in (pretrained.look, pretrained.get):
+        with pytest.raises(InputError, match=f"weights: expected a file, {path} is a folder; name"):
+            ask(pretrained.find("resnet50", "imagenet" if given == "imagenet" else path))
 
 
 def save_keras(path: Path, layer: str) -> None:
@@ -457,5 +475,5 @@ def test_a_run_tells_of_the_download(call, host, images, tmp_path):
     assert code == 2
     assert "\nDownloading the ImageNet weights of mobilenet_v2 from http://127.0.0.1" in stdout
     assert stderr.startswith("error: backbone.weights: ")
-    assert "does not fit the backbone: " in stderr
+    assert "was published (Layer count mismatch" in stderr
     assert not (tmp_path / "out").exists()

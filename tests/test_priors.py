@@ -173,11 +173,18 @@ def test_doubtful_estimates():
     assert doubtful_estimates([0.5, 0.99], [5, 100]) == []
     assert doubtful_estimates([0.0, 1.0, 0.5, 1.0], [4, 5, 0, 9]) == [
         "fewer than 5 validation samples of class 0, 2",
-        "validation accuracy exactly 0 of class 0",
-        "validation accuracy exactly 1 of class 1, 3",
+        "class accuracy exactly 0 of class 0",
+        "class accuracy exactly 1 of class 1, 3",
     ]
     with pytest.raises(InputError, match="counts: expected 2 numbers"):
         doubtful_estimates([0.5, 0.5], [1, 2, 3])
+
+
+def test_of_many_doubtful_classes_three_are_named():
+    assert doubtful_estimates(np.ones(150), [4] * 150) == [
+        "fewer than 5 validation samples of class 0, 1, 2 and 147 more",
+        "class accuracy exactly 1 of class 0, 1, 2 and 147 more",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -198,12 +205,10 @@ def test_the_prior_of_a_collapsed_network_is_told(values, doubts):
     for warning in told:
         text = str(warning.message)
         assert warning.filename == __file__
-        assert (
-            "are doubtful (" + "; ".join(f"validation accuracy {each}" for each in doubts) in text
-        )
+        assert "are doubtful (" + "; ".join(f"class accuracy {each}" for each in doubts) in text
         assert "shrink_class_accuracy(accuracy, counts, strength=5)" in text
     assert doubtful_estimates(values, [9] * len(values)) == [
-        f"validation accuracy {each}" for each in doubts
+        f"class accuracy {each}" for each in doubts
     ]
 
 
@@ -228,6 +233,14 @@ def test_few_samples_that_were_shrunk_are_not_doubtful():
         informed_prior(shrunk)
     with pytest.raises(InputError, match="shrinkage: expected a number >= 0, received -1"):
         doubtful_estimates(accuracy, counts, shrinkage=-1)
+
+
+@pytest.mark.parametrize(
+    ("shrinkage", "few"), [(0, "0, 1, 2"), (1e-9, "0, 1, 2"), (1, "0, 1"), (4, "0"), (5, "")]
+)
+def test_few_samples_are_those_that_shrinking_has_not_made_up_to_five(shrinkage, few):
+    expected = [f"fewer than 5 validation samples of class {few}"] if few else []
+    assert doubtful_estimates([0.5] * 4, [0, 1, 4, 5], shrinkage=shrinkage) == expected
 
 
 def test_labels_may_stand_in_a_column():

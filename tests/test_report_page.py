@@ -313,6 +313,11 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
         ece = comparison.mean["ece"][row.key]
         assert table[row.name][2] == f"{ece:.2f} [{low:.1f}, {high:.1f}]"
         assert f"Reliability diagram of {row.name}." in seen.pictures
+    in_bold = re.findall(r"<td[^>]*><strong>(.*?)</strong></td>", text)
+    markdown = page.with_name("table.md").read_text(encoding="utf-8")
+    assert "best means in bold" in text
+    assert len(in_bold) > 5
+    assert sorted(in_bold) == sorted(re.findall(r"\*\*(.+?)\*\*", markdown))
     assert sum("Soft labels of OLS after epoch" in alt for alt in seen.pictures) >= 2
     assert "protocol.batch_size" in text
     assert "mean and SD over seeds" in text

@@ -171,8 +171,11 @@ def test_damaged_files_are_named(finished, name, damage):
         path.write_bytes(DAMAGES[damage](content))
     with pytest.raises(InputError) as caught:
         READERS[name](finished)
-    assert str(caught.value).startswith(f"{path}: not the file of a finished run (")
-    assert "\n" not in str(caught.value)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: not the file of a finished run (")
+    assert text.endswith(f"); delete {finished}, and give the command that made it again")
+    assert "np.savez" not in text
+    assert "\n" not in text
 
 
 def test_an_archive_without_the_arrays_is_named(finished):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from lsplus_tf.auditing.chance import Chance, ece_by_chance
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
-from lsplus_tf.errors import InputError, check_count, check_level
+from lsplus_tf.errors import InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions, as_predictions
 
@@ -281,7 +280,7 @@ def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
             "that take logarithms. More decimals, or logits, mend that."
         )
     if predictions.unused:
-        note = f"Columns not used: {shortened(predictions.unused)}."
+        note = f"Columns not used: {some_of(predictions.unused, 8)}."
         if predictions.groups is None:
             note += " If one says of which patient or lesion a case is, declare it with --group."
         if not predictions.subgroups:
@@ -291,16 +290,11 @@ def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
     absent = [name for name, count in counts if not count]
     if absent:
         which = "class" if len(absent) == 1 else "the classes"
-        note = f"No case is of {which} {shortened(absent)}"
+        note = f"No case is of {which} {some_of(absent, 8)}"
         if predictions.kind != "confidence":
             note += ": the AUROC is not defined, and some calibrators cannot be fitted"
         notes.append(f"{note}.")
     return notes
-
-
-def shortened(names: Sequence[str]) -> str:
-    """The first eight, for a sentence."""
-    return ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
 
 
 def _votes(predictions: Predictions, confidence: npt.NDArray[np.float64]) -> Votes | None:

@@ -13,8 +13,9 @@ from lsplus_tf import plots
 from lsplus_tf.auditing import shown
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
-from lsplus_tf.auditing.measured import Audit, shortened
+from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import models, percent, verdict
+from lsplus_tf.errors import some_of
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import Predictions
 
@@ -60,7 +61,7 @@ def audit_page(audit: Audit) -> Page:
         f"Audit of {next(iter(models(audit)))}",
         sections,
         f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
-        f"{shortened(predictions.class_names)}",
+        f"{some_of(predictions.class_names, 8)}",
     )
 
 

@@ -157,6 +157,8 @@ def _backbone(
             **options,
         )
     if found is not None and file is not None:
-        by_keras = found.published and name not in ours
-        (load_published if by_keras else load_weights)(model, file)
+        if found.published and name not in ours:
+            load_published(model, found)
+        else:
+            load_weights(model, file)
     return model

@@ -10,7 +10,7 @@ import re
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import h5py
@@ -18,8 +18,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError, one_line
-from lsplus_tf.pretrained import check_kind
+from lsplus_tf.errors import InputError, one_line, some_of
+from lsplus_tf.pretrained import SCRATCH, Weights, check_kind, not_published
 
 # The arrays of a file: by layer, then by weight.
 Layers = dict[str, dict[str, NDArray[np.generic]]]
@@ -78,12 +78,13 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
     _assign(backbone, found, path)
 
 
-def load_published(backbone: keras.Model, path: Path) -> None:
+def load_published(backbone: keras.Model, weights: Weights) -> None:
     """Load a file that Keras published for one of its own networks, as Keras does."""
     try:
-        backbone.load_weights(path)  # layer by layer, in the network's order
+        backbone.load_weights(weights.path)  # layer by layer, in the network's order
     except (OSError, ValueError, KeyError) as error:
-        raise _misfit(path, [one_line(error, _LONGEST)]) from error
+        raise not_published(weights, one_line(error, _LONGEST)) from error
+    _check_loaded(backbone, weights.path)
 
 
 def _assign(backbone: keras.Model, found: Layers, path: Path) -> None:
@@ -110,8 +111,25 @@ def _assign(backbone: keras.Model, found: Layers, path: Path) -> None:
     misfits += [f"{name} is in the file only" for name in found if not _is_dense(found[name])]
     if misfits:
         raise _misfit(path, misfits)
+    _check_finite(((variable.path, array) for variable, array in pairs), path)
     for variable, array in pairs:
         variable.assign(array)
+
+
+def _check_loaded(backbone: keras.Model, path: Path) -> None:
+    """Of what Keras's own loaders have loaded already."""
+    _check_finite(((weight.path, weight.numpy()) for weight in backbone.weights), path)
+
+
+def _check_finite(named: Iterable[tuple[str, NDArray[np.generic]]], path: Path) -> None:
+    """Refuse arrays that are not finite in float32, before a training becomes NaN of them."""
+    with np.errstate(over="ignore"):
+        wrong = [name for name, array in named if not np.isfinite(array.astype(np.float32)).all()]
+    if wrong:
+        raise InputError(
+            f"backbone.weights: {path} holds values that are not finite ({some_of(wrong)}); name "
+            f"another file, or {SCRATCH}"
+        )
 
 
 def _is_dense(arrays: dict[str, NDArray[np.generic]]) -> bool:
@@ -136,6 +154,7 @@ def _load_keras_3(backbone: keras.Model, path: Path) -> None:
             backbone.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise _misfit(path, _keras_3_misfits(str(error)) or [one_line(error, _LONGEST)]) from error
+    _check_loaded(backbone, path)
 
 
 def _keras_3_misfits(message: str) -> list[str]:

@@ -19,11 +19,31 @@ from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 
-_BOUNDS = {
+# What was expected, by pydantic's kinds of errors, in words of a YAML file and not of Python.
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a section with keys",
+    "float_type": "a number",
     "greater_than": "more than {gt}",
     "greater_than_equal": "at least {ge}",
+    "int_from_float": "an integer",
+    "int_parsing": "an integer",
+    "int_type": "an integer",
     "less_than": "less than {lt}",
     "less_than_equal": "at most {le}",
+    "model_attributes_type": "a section with keys",
+    "model_type": "a section with keys",
+    "path_type": "a path",
+    "string_too_long": "at most {max_length} characters",
+    "string_type": "text",
+    "too_short": "at least one",  # the schema asks for no more
+    "tuple_type": "a list",
+}
+_PATTERNS = {
+    r"^[a-z][a-z0-9_]*$": "a name of small letters, digits and _, beginning with a letter",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name of letters, digits, _, . and -, beginning with a "
+    "letter or a digit",
 }
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -203,7 +223,8 @@ def checked(
         return kind.model_validate(values)
     except ValidationError as error:
         said: dict[str, list[str]] = {}
-        for mistake, phrase in zip(error.errors(), _complaints(error, kind), strict=True):
+        mistakes = [mistake for mistake in error.errors() if not _follows(mistake)]
+        for mistake, phrase in zip(mistakes, _complaints(mistakes, kind), strict=True):
             where = _blamed(mistake, phrase, source, overrides)
             said.setdefault(where, []).append(phrase)
         lines = [
@@ -237,10 +258,17 @@ def to_yaml(settings: Settings) -> str:
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
 
 
-def _complaints(error: ValidationError, whole: type[Settings]) -> list[str]:
+def _follows(mistake: Any) -> bool:
+    """Whether a list is called too short only since what is in it is wrong, which is told."""
+    return mistake["type"] == "too_short" and (
+        len(mistake["input"]) >= mistake["ctx"]["min_length"]
+    )
+
+
+def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
     """One phrase per mistake: the key as written in the file, what was expected, what came."""
     phrases = []
-    for mistake in error.errors():
+    for mistake in mistakes:
         keys = _keys_of(mistake["loc"])
         where = ".".join(keys) or "config"
         if mistake["type"] == "extra_forbidden":
@@ -271,11 +299,14 @@ def _complaints(error: ValidationError, whole: type[Settings]) -> list[str]:
 
 
 def _expected(mistake: Any) -> str:
-    """What pydantic says was expected, in the words of the other errors."""
-    bound = _BOUNDS.get(mistake["type"])
-    if bound is not None:
-        values = {key: f"{value:.12g}" for key, value in mistake["ctx"].items()}
-        return f"expected {bound.format(**values)}"
+    """What was expected, in the words of the other errors."""
+    context = mistake.get("ctx", {})
+    if mistake["type"] == "string_pattern_mismatch":
+        return f"expected {_PATTERNS[context['pattern']]}"
+    expected = _EXPECTED.get(mistake["type"])
+    if expected is not None:
+        numbers = {k: f"{v:.12g}" for k, v in context.items() if isinstance(v, (int, float))}
+        return f"expected {expected.format(**numbers)}"
     message = mistake["msg"]
     return re.sub("^input should be", "expected", message[0].lower() + message[1:])
 

@@ -82,11 +82,7 @@ class NeedsClassAccuracy(MethodSettings):
     """A method whose prior comes from class accuracies: of hard-label runs, or given ones."""
 
     from_data: ClassVar[tuple[str, ...]] = ("prior",)
-    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {
-        "class_accuracy",
-        "start_from",
-        "refresh_every",
-    }
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"class_accuracy"}
 
     class_accuracy: Annotated[
         Annotated[ClassAccuracy, Tag(SECTION)] | Annotated[GivenAccuracies, Tag(GIVEN)],
@@ -149,7 +145,9 @@ class LSPlus(NeedsClassAccuracy, AlsoReleased):
 
     short_name, loss_class = "LS+", "LSPlusLoss"
     not_of_the_loss: ClassVar[frozenset[str]] = (
-        NeedsClassAccuracy.not_of_the_loss | AlsoReleased.not_of_the_loss
+        NeedsClassAccuracy.not_of_the_loss
+        | AlsoReleased.not_of_the_loss
+        | {"start_from", "refresh_every"}
     )
     loss: Literal["ls_plus"]
     alpha: Weight = 0.5

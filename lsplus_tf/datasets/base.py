@@ -1,5 +1,6 @@
 """A data set: splits of uint8 images, labels and ids, checked when they are made."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.datasets.image_files import ImageFiles
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, some_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +141,9 @@ class ImageDataset:
             raise InputError(
                 f"{self.name}: expected at least two classes, received {list(self.class_names)}"
             )
-        if len(set(self.class_names)) != self.num_classes:
-            raise InputError(f"{self.name}: class names repeat: {list(self.class_names)}")
+        repeated = [name for name, count in Counter(self.class_names).items() if count > 1]
+        if repeated:
+            raise InputError(f"{self.name}: class names repeat: {some_of(repeated)}")
         for part, split in self.splits():
             bad = np.flatnonzero((split.labels < 0) | (split.labels >= self.num_classes))
             if bad.size:
@@ -158,7 +160,7 @@ class ImageDataset:
         missing = [self.class_names[k] for k in np.flatnonzero(self.counts()["train"] == 0)]
         if missing:
             raise InputError(
-                f"{self.name}: no training sample of class {', '.join(missing)}; leave out the "
+                f"{self.name}: no training sample of class {some_of(missing)}; leave out the "
                 "class, or add samples of it"
             )
 

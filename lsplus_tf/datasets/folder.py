@@ -33,7 +33,7 @@ from lsplus_tf.datasets.splitting import (
     match_splits,
     split_meanings,
 )
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, some_of
 from lsplus_tf.files import expanded, shown
 
 _FOLD = re.compile(r"(?:k?[ _-]?folds?|cv|split|part|partition)[ _-]?\d+", re.I)
@@ -62,7 +62,7 @@ def list_folder(settings: Dataset) -> FileList:
     ignored = sorted(set(top.folders) - set(part_folders.values()))
     if ignored and "" not in part_folders.values():
         warnings.warn(
-            f"{name}: the images in {', '.join(f'{folder}/' for folder in ignored)} are not used, "
+            f"{name}: the images in {some_of([f'{folder}/' for folder in ignored])} are not used, "
             f"as the splits are in {', '.join(f'{folder}/' for folder in part_folders.values())}; "
             "to use them as a split, call the folder train, validation or test",
             stacklevel=4,
@@ -289,7 +289,7 @@ def _check_classes(
                     hint = f"; is it {other!r}? Give both folders the same name"
                 raise InputError(
                     f"{name}: class folder {folder} has no "
-                    f"counterpart in the training split, which has {class_names}{hint}"
+                    f"counterpart in the training split, which has {some_of(class_names)}{hint}"
                 )
             if part == "train" and not found.images:
                 raise InputError(
@@ -305,7 +305,7 @@ def _check_classes(
                 hint = f"{what}; move {prefix} away, and a {part} split is split off from train"
             raise InputError(
                 f"{name}: no image file in {prefix}CLASS/, "
-                f"class folders found: {sorted(by_class) or 'none'}{hint}"
+                f"class folders found: {some_of(sorted(by_class)) or 'none'}{hint}"
             )
 
 

@@ -47,7 +47,7 @@ from lsplus_tf.datasets.labels_file import (
 )
 from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, some_of
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 from lsplus_tf.tables.headings import Role, called, usual
@@ -180,7 +180,7 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     if label is not None and label not in ("label", settings.label_column):
         taken.append(f"{label} as label")
     if ones and not settings.label_columns:
-        taken.append(f"{', '.join(ones)} as classes")
+        taken.append(f"{some_of(ones)} as classes")
     if group is not None and group not in ("group", settings.group_column):
         taken.append(f"{group} as group")
     if split is not None and split not in ("split", settings.split_column):

@@ -51,7 +51,8 @@ def read_experiment(out: Path) -> config.Experiment:
     path = out / EXPERIMENT
     if not path.is_file():
         raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}")
-    return config.parse_config(run_folder.read_yaml(out, EXPERIMENT), str(path))
+    values = run_folder.read_yaml(out, EXPERIMENT, "the config of an experiment", remade=False)
+    return config.parse_config(values, str(path))
 
 
 @contextlib.contextmanager
@@ -117,7 +118,7 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
             check_run(experiment, out, run)
         training = run_folder.unfinished(folder)
         if run_folder.has_checkpoints(training):
-            _check_settings(experiment, run, training)
+            _check_settings(experiment, run, training, "the file of an unfinished training")
 
 
 def check_run(experiment: config.Experiment, out: Path, run: Run) -> None:
@@ -125,9 +126,10 @@ def check_run(experiment: config.Experiment, out: Path, run: Run) -> None:
     _check_settings(experiment, run, run.folder(out))
 
 
-def _check_settings(experiment: config.Experiment, run: Run, folder: Path) -> None:
-    with _another_out():
-        before = run_folder.read_yaml(folder, run_folder.SETTINGS)
+def _check_settings(
+    experiment: config.Experiment, run: Run, folder: Path, expected: str = run_folder.FINISHED
+) -> None:
+    before = run_folder.read_yaml(folder, run_folder.SETTINGS, expected)
     _refuse_difference(folder, before, experiment.run_settings(run.method, run.seed))
 
 

@@ -159,13 +159,12 @@ def make_run(
 
     method = experiment.methods[run.method]
     prior = start_from = teacher = None
-    hard_labels = Run(str(experiment.hard_label_method), run.seed).folder(out) / run_folder.MODEL
     if isinstance(method, NeedsClassAccuracy):
         prior = _prior_record(experiment, method, out, run, dataset.class_names)
     if getattr(method, "start_from", None) == "hard_labels":
-        start_from = hard_labels
+        start_from = _hard_label_model(experiment, out, run)
     if isinstance(method, TfKDSelfTraining):
-        teacher = hard_labels
+        teacher = _hard_label_model(experiment, out, run)
     training = Training(
         run.folder(out),
         experiment,
@@ -178,6 +177,13 @@ def make_run(
     )
     training.run(on_resume=on_resume, on_epoch=on_epoch)
     check_run(experiment, out, run)  # which another process may have made in the meantime
+
+
+def _hard_label_model(experiment: config.Experiment, out: Path, run: Run) -> Path:
+    """The network of the hard-label run of a run's seed, which the config has for who needs it."""
+    method = experiment.hard_label_method
+    assert method is not None
+    return Run(method, run.seed).folder(out) / run_folder.MODEL
 
 
 def _prior_record(

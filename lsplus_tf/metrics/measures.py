@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.errors import InputError, check_count, some_of
 from lsplus_tf.metrics.bin_totals import (
     CLOSED,
     PAPER_BINS,
@@ -97,7 +97,7 @@ def auroc(predictions: Predictions, convention: Convention = "standard") -> floa
     positives = predictions.class_counts
     missing = np.flatnonzero(positives == 0)
     if missing.size:
-        names = ", ".join(predictions.class_names[k] for k in missing)
+        names = some_of([predictions.class_names[k] for k in missing])
         warnings.warn(f"auroc is NaN: no sample of class {names}", stacklevel=3)
         return float("nan")
     rankings = predictions.rankings() if convention == "standard" else predictions.columns()

@@ -77,10 +77,12 @@ class Cell:
     ----------
     text : str
     value : float or None
+    bold : bool
     """
 
     text: str
     value: float | None = None
+    bold: bool = False
 
 
 @dataclass(frozen=True)

@@ -198,10 +198,12 @@ def _metrics(
 
 
 def comparison_table(caption: str, comparison: Comparison) -> Table:
+    keys = [column.key for column in comparison.columns]
     rows: list[list[str | Cell]] = []
     for i, (name, seeds, *cells) in enumerate(comparison.cells("{}", " ± ")):
-        means = [float(comparison.mean[column.key].iloc[i]) for column in comparison.columns]
-        rows.append([name, Cell(seeds, int(seeds)), *map(Cell, cells, means)])
+        means = [float(mean) for mean in comparison.mean[keys].iloc[i]]
+        best = [bool(it) for it in comparison.best[keys].iloc[i]]
+        rows.append([name, Cell(seeds, int(seeds)), *map(Cell, cells, means, best)])
     return Table(caption, comparison.headings(), rows)
 
 

@@ -175,7 +175,10 @@ class Checkpoints:
 
     def _read(self, path: Path) -> tuple[Progress, Arrays]:
         """A state of this training; `InputError` unless the file is one, and whole."""
-        with run_folder.reading(path, "a saved training"), np.load(path) as file:
+        with (
+            run_folder.reading(path, "a saved training", remade=False),
+            np.load(path) as file,
+        ):
             arrays = dict(file)  # to the last byte, with their checksums
             about = json.loads(str(arrays.pop(run_folder.ABOUT)))
             identity, packages = about["identity"], about["packages"]

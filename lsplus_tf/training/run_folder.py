@@ -34,6 +34,7 @@ FEATURES = "features.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
 CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
+FINISHED = "the file of a finished run"
 ABOUT = "about"  # the array of a checkpoint that says in JSON what it is
 _LOCK = "lock"
 _PATIENCE = 1.0  # seconds, within which a process that only asks has let go of a lock
@@ -165,13 +166,16 @@ def write_features(folder: Path, kept: Features) -> None:
 
 
 @contextlib.contextmanager
-def reading(path: Path, expected: str = "the file of a finished run") -> Iterator[None]:
-    """Say which file of a run could not be read."""
+def reading(path: Path, expected: str = FINISHED, *, remade: bool = True) -> Iterator[None]:
+    """Say which file could not be read, and if its folder can be `remade`, that this mends it."""
     try:
         yield
     except _UNREADABLE as error:
         why = one_line(error).removeprefix(f"{path}: ")
-        raise InputError(f"{path}: not {expected} ({why})") from error
+        if isinstance(error, InputError):
+            why = why.partition("; ")[0]  # advice for a file of the user's own
+        remedy = f"; delete {path.parent}, and give the command that made it again" * remade
+        raise InputError(f"{path}: not {expected} ({why}){remedy}") from error
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:
@@ -186,8 +190,10 @@ def read_json(folder: Path, name: str) -> Any:
         return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
-def read_yaml(folder: Path, name: str) -> dict[str, Any]:
-    with reading(folder / name):
+def read_yaml(
+    folder: Path, name: str, expected: str = FINISHED, *, remade: bool = True
+) -> dict[str, Any]:
+    with reading(folder / name, expected, remade=remade):
         values = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError("it has no keys")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 _REMEMBERED = 100_000  # executions of which the median is taken
@@ -117,6 +118,14 @@ class Speed(keras.callbacks.Callback):
                 tf.config.experimental.get_memory_info(gpu)["peak"] for gpu in _gpus()
             ],
         }
+
+
+class StopsAtNaN(keras.callbacks.Callback):
+    """Ends a training whose loss is not finite; Keras's own prints a line in the middle of ours."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if not np.isfinite((logs or {}).get("loss", 0.0)):  # no loss of steps that are passed over
+            self.model.stop_training = True
 
 
 def peak_process_bytes() -> int | None:

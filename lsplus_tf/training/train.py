@@ -42,7 +42,7 @@ from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
 from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
-from lsplus_tf.training.steps import Speed
+from lsplus_tf.training.steps import Speed, StopsAtNaN
 
 _log = logging.getLogger(__name__)
 
@@ -186,7 +186,7 @@ class Training:
         two_stages = self.protocol.fine_tuning.frozen_epochs > 0
         used = [
             speed,
-            keras.callbacks.TerminateOnNaN(),
+            StopsAtNaN(),
             # Before it is saved, so that its state is that after the epoch.
             *([] if adapting is None else [adapting]),
             *([FrozenEpochs(self.protocol, progress.epochs)] if two_stages else []),
