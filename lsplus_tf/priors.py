@@ -349,7 +349,7 @@ def _phrases(
         return str(k) if class_names is None else class_names[k]
 
     return [
-        f"{reason} of class {some_of([name(k) for k in np.flatnonzero(concerned)])}"
+        f"{reason} of class {some_of([*map(name, np.flatnonzero(concerned).tolist())])}"
         for reason, concerned in reasons.items()
         if concerned.any()
     ]
