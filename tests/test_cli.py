@@ -179,7 +179,7 @@ def test_an_error_of_many_lines_is_printed_on_one(refused, monkeypatch):
     def fail(*_):
         raise InputError("first\n  second")
 
-    monkeypatch.setattr("lsplus_tf.config.load_config", fail)
+    monkeypatch.setattr("lsplus_tf.config.read_config", fail)
     assert refused("train", CONFIG) == "first second"
 
 
@@ -187,7 +187,7 @@ def test_a_bug_is_not_dressed_up_as_a_users_mistake(call, monkeypatch):
     def fail(*_):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("lsplus_tf.config.load_config", fail)
+    monkeypatch.setattr("lsplus_tf.config.read_config", fail)
     code, _, stderr = call("train", CONFIG)
     assert code == 3
     assert stderr.startswith("Traceback")
@@ -253,7 +253,7 @@ def test_the_report_of_what_is_finished_comes_before_the_error(
     def fail(*_: object) -> None:
         raise FailedRunsError("1 of 9 runs failed")
 
-    monkeypatch.setattr(experiments, "_train", fail)
+    monkeypatch.setattr(experiments._Job, "train", fail)
     copy = shutil.copytree(reproduced.folder, tmp_path / "copy")
     arguments = (*reproduced.arguments, "--out", str(copy), "--methods", "hard_labels")
     code, stdout, stderr = call("reproduce", *arguments)
@@ -533,7 +533,7 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(call, tmp_path, monke
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "somewhere")
 
-    monkeypatch.setattr(experiments, "_train", full)
+    monkeypatch.setattr(experiments._Job, "train", full)
     code, _, stderr = call("train", CONFIG, "--out", str(tmp_path))
     assert code == 2
     assert stderr.splitlines() == ["error: somewhere: No space left on device"]

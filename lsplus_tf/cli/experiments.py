@@ -110,7 +110,7 @@ Only = Annotated[
     str | None,
     typer.Option(
         help="Of a grid only these experiments, separated by commas: their names, or parts of "
-        "them, such as mhist or resnet50.",
+        "them, such as resnet50.",
         metavar="A,B",
     ),
 ]
@@ -337,14 +337,9 @@ def _job(
     seeds: str | None,
     shard: str | None,
 ) -> _Job:
-    from lsplus_tf import files
-    from lsplus_tf.config import Experiment, read_config
+    from lsplus_tf.config import Experiment
 
-    changes = list(overrides or ())
-    if data_dir is not None:
-        # In quotes: a path may look like a number or a list to YAML.
-        changes.append(f"dataset.data_dir={json.dumps(str(data_dir), ensure_ascii=False)}")
-    found = read_config(path, changes)
+    found, folder = _read(path, data_dir, out, overrides)
     single = isinstance(found, Experiment)
     if only is not None and single:
         raise InputError(f"--only: {path} is one experiment, expected a grid of them")
@@ -355,8 +350,21 @@ def _job(
     if all_methods:
         every = [found] if isinstance(found, Experiment) else found.experiments.values()
         chosen = list(dict.fromkeys(method for each in every for method in each.methods))
-    folder = files.expanded(Path("runs") / found.name if out is None else out)
     return _Job(found, folder, names(only), chosen, numbers, _shard(shard), name)
+
+
+def _read(
+    path: Path, data_dir: Path | None, out: str | None, overrides: list[str] | None
+) -> tuple[Experiment | Grid, Path]:
+    from lsplus_tf import files
+    from lsplus_tf.config import read_config
+
+    changes = list(overrides or ())
+    if data_dir is not None:
+        # In quotes: a path may look like a number or a list to YAML.
+        changes.append(f"dataset.data_dir={json.dumps(str(data_dir), ensure_ascii=False)}")
+    found = read_config(path, changes)
+    return found, files.expanded(Path("runs") / found.name if out is None else out)
 
 
 def _engine(

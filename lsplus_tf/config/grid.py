@@ -57,10 +57,10 @@ class Grid:
     Examples
     --------
     >>> grid = load_grid("ols_paper")
-    >>> list(grid.experiments)
-    ['radimagenet_resnet50', 'radimagenet_mobilenet_v2', 'radimagenet_vgg19']
-    >>> list(grid.only(["vgg19"]).experiments)
-    ['radimagenet_vgg19']
+    >>> [experiment.backbone.name for experiment in grid.experiments.values()]
+    ['resnet50', 'mobilenet_v2', 'vgg19']
+    >>> [experiment.backbone.name for experiment in grid.only(["vgg19"]).experiments.values()]
+    ['vgg19']
     """
 
     name: str
@@ -106,7 +106,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
         The YAML file, or the name of one that comes with the package, such as "ls_plus_paper".
     overrides : sequence of str
         For every experiment, such as "protocol.epochs=3"; for one, as
-        "grid.mhist_resnet34.protocol.epochs=3"; or "name=NAME", of the grid.
+        "grid.EXPERIMENT.protocol.epochs=3"; or "name=NAME", of the grid.
 
     Raises
     ------
@@ -117,8 +117,8 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     --------
     >>> from lsplus_tf.config import load_grid
     >>> grid = load_grid("ls_plus_paper", ["protocol.epochs=3"])
-    >>> len(grid.experiments), grid.experiments["mhist_resnet34"].protocol.epochs
-    (6, 3)
+    >>> len(grid.experiments), {each.protocol.epochs for each in grid.experiments.values()}
+    (6, {3})
     """
     path = config_file(Path(path))
     values = read_yaml(path)

@@ -51,8 +51,8 @@ class GridResults:
     >>> from lsplus_tf.config import load_grid
     >>> grid = load_grid("ols_paper", ["seeds=[1]"])
     >>> missing = {part.key: part.runs for part in plan_grid(grid, Path("out"))}
-    >>> GridResults(grid, Path("out"), {}, missing).missing_in_words()[0]
-    'radimagenet_resnet50: all 4 runs'
+    >>> len(GridResults(grid, Path("out"), {}, missing).missing_in_words())
+    3
     """
 
     grid: Grid
