@@ -119,11 +119,7 @@ def show_grid_forecast(
     console.print(table)
     for said in dict.fromkeys(found.weights for found in forecasts if found.weights):
         console.print(said, highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        "--only NAME tells of one experiment. Estimates; nothing was trained or written.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print("Estimates; nothing was trained or written.", highlight=False)
     return forecasts
 
 
