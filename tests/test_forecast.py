@@ -167,7 +167,7 @@ def test_the_dry_run_ends_with_what_a_run_would_fail_of(call, tmp_path, monkeypa
     """After all else that it shows, and nothing is written: neither the folder nor the cache."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
-    def size(url: str) -> int:
+    def size(url: str, patience: float) -> int:
         if "_0.35_" in url:
             raise OSError("no network")
         return 2**20
