@@ -340,7 +340,8 @@ def rich_table(compared: Sequence[BesidePrinted]) -> RichTable:
             table.add_column(heading, justify="right")
     for beside in compared:
         if len(compared) > 1:
-            table.add_row(f"[bold]{beside.title}[/]")
+            lines = beside.title.replace(", ", "\n")  # which a narrow column does not cut
+            table.add_row(f"[bold]{lines}[/]")
         if beside.rows.empty:
             table.add_row("no finished run yet")
         for _, group in beside.rows.groupby("method", sort=False):
