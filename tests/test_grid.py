@@ -109,6 +109,14 @@ def test_overrides_are_for_all_or_for_one(small: Path):
     assert (both["few"].protocol.epochs, both["many"].protocol.epochs) == (7, 3)
 
 
+def test_whole_experiments_may_share_their_sections(tmp_path: Path):
+    shared = "{dataset: {name: digits}, protocol: {epochs: 1, batch_size: 8}, seeds: [0]}"
+    one = "{name: one, methods: {plain: {loss: hard_labels}}}"
+    path = tmp_path / "grid.yaml"
+    path.write_text(f"name: g\nevery: {shared}\ngrid:\n  a: {one}\n")
+    assert load_grid(path).experiments["a"].dataset.name == "digits"
+
+
 def test_a_config_may_be_exchanged(small: Path):
     grid = load_grid(small, ["grid.few.config=phantom", "grid.few.dataset.samples_per_class=null"])
     assert grid.experiments["few"].dataset.name == "phantom"

@@ -146,8 +146,13 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
                 f"{source}: expected another name, which lsplus-tf or Windows takes for something "
                 "else"
             )
-        start = _start(entry, path, source)
+        start = _start(entry.pop("config", None), path, source)
         changes = merged(merged(start, file.every or {}), entry)
+        if "dataset" not in changes:
+            raise InputError(
+                f"{source}: expected config, the config that it starts from, or a whole "
+                f"experiment; received {', '.join(entry) or 'nothing'}"
+            )
         # What is said of one comes after what is said of all.
         own = {o.removeprefix(f"grid.{key}."): o for o in of_file if o.startswith(f"grid.{key}.")}
         some = [*of_all, *(o for o in own if not o.startswith("config="))]
@@ -161,15 +166,9 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     return Grid(file.name, experiments)
 
 
-def _start(entry: dict[str, Any], path: Path, source: str) -> dict[str, Any]:
+def _start(config: Any, path: Path, source: str) -> dict[str, Any]:
     """What an entry of the grid in `path` starts from: the config it names, or nothing."""
-    config = entry.pop("config", None)
     if config is None:
-        if "dataset" not in entry:
-            raise InputError(
-                f"{source}: expected config, the config that it starts from, or a whole "
-                f"experiment; received {', '.join(entry) or 'nothing'}"
-            )
         return {}
     if not isinstance(config, str):
         raise InputError(f"{source}.config: expected the name of a config, received {config!r}")
