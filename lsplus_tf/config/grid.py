@@ -148,7 +148,8 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
             )
         start = _start(entry.pop("config", None), path, source)
         changes = merged(merged(start, file.every or {}), entry)
-        if "dataset" not in changes:
+        dataset = changes.get("dataset", {})
+        if isinstance(dataset, dict) and "name" not in dataset:
             raise InputError(
                 f"{source}: expected config, the config that it starts from, or a whole "
                 f"experiment; received {', '.join(entry) or 'nothing'}"
