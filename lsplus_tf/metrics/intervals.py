@@ -12,6 +12,7 @@
   to 90%); percentiles in 0 to 97%, fewest with few cases, and the MCE in at most 3%.
 * agresti_coull: of a share of the cases, as if two more had counted and two more had not. Twenty
   cases of which all are right have an interval of some width then, which no resample of them gives.
+* linearised: of what is nearly a sum over the cases, by the variance of that sum over the units.
 
 What a metric's record says is the one that :func:`~lsplus_tf.metrics.bootstrap_interval`, an audit
 and a report take. No interval ends beyond the values that there can be.
@@ -20,12 +21,14 @@ and a report take. No interval ends beyond the values that there can be.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 from lsplus_tf.metrics.metric import IntervalMethod, Values
 
@@ -42,12 +45,12 @@ class Interval:
         Bounds of the interval; NaN where it does not exist.
     standard_error : float
         Standard deviation of the resampled values, NaN for a single one; for "agresti_coull" that
-        of the share with the four cases more.
+        of the share with the four cases more, for "linearised" that of the sum.
     confidence_level : float
         In (0, 1).
-    method : {"percentile", "bca", "reflected", "agresti_coull"}
+    method : {"percentile", "bca", "reflected", "agresti_coull", "linearised"}
     num_resamples : int
-        Resamples drawn; none for "agresti_coull".
+        Resamples drawn; none for the last two.
     num_undefined : int
         Those among them on which the metric is not defined.
 
@@ -70,16 +73,93 @@ class Interval:
 
 
 def share_interval(
-    value: float, hits: Values, groups: npt.NDArray[np.intp] | None, confidence_level: float
+    hits: Values,
+    groups: npt.NDArray[np.intp] | None,
+    confidence_level: float,
+    weights: Values | None = None,
 ) -> Interval:
-    """Agresti and Coull's interval of the share of hits; cases of a group vary together."""
-    centre = (hits.sum() + 2) / (hits.size + 4)
+    """Agresti and Coull's interval of the share of hits; cases of a group vary together.
+
+    Parameters
+    ----------
+    hits : ndarray, shape (n,)
+        1 or 0 of the cases that count: of a sensitivity those of the class.
+    groups : ndarray of int, shape (n,), or None
+    confidence_level : float
+    weights : ndarray of float64, shape (n,), optional
+        What each case counts; the four that are added count as much as the mean one.
+    """
+    weights = np.ones(hits.size) if weights is None else weights
+    if not weights.sum() > 0:
+        nan = float("nan")
+        return Interval(nan, nan, nan, nan, confidence_level, "agresti_coull", 0, 0)
+    weights = weights / weights.mean()
+    value = float(np.average(hits, weights=weights))
+    centre = (weights @ hits + 2) / (hits.size + 4)
     added = np.array([0.0, 0.0, 1.0, 1.0]) - centre
-    error, freedom = mean_error(hits - centre, added, groups)
+    error, freedom = mean_error(weights * (hits - centre), added, groups)
     half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error
     low, high = np.clip((centre - half, centre + half), 0, 1)
     bounds = float(low), float(high)
     return Interval(value, *bounds, error, confidence_level, "agresti_coull", 0, 0)
+
+
+def linearised_interval(
+    value: float,
+    influences: Values,
+    groups: npt.NDArray[np.intp] | None,
+    confidence_level: float,
+    *,
+    scale: Scale = "identity",
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> Interval:
+    """The interval of what is nearly a sum over the cases: Student's t on a scale of its own.
+
+    Parameters
+    ----------
+    value : float
+    influences : ndarray of float64, shape (N,)
+        By how much each case moves the value: its deviation is nearly their sum. They contain the
+        cases' weights, and are divided by their total already.
+    groups : ndarray of int, shape (N,), or None
+        Cases of a group vary together: their influences are added up before they are squared.
+    confidence_level : float
+    scale : {"identity", "logit", "log"}
+        On which the interval is symmetric: a share near 0 or 1 and a ratio have none that is so on
+        their own. At the ends of a scale, where the value has no finite place, it is not used.
+    bounds : tuple of float
+        Of the value.
+
+    Returns
+    -------
+    Interval
+        The standard error is on the scale of the value.
+    """
+    settings: tuple[float, IntervalMethod, int, int] = confidence_level, "linearised", 0, 0
+    totals = influences
+    if groups is not None:
+        totals = np.bincount(pd.factorize(groups)[0], influences).astype(np.float64)
+    units, nan = totals.size, float("nan")
+    if units < 2 or not np.isfinite(value):
+        return Interval(value, nan, nan, nan, *settings)
+    error = float(np.sqrt(np.sum(totals**2) * units / (units - 1)))
+    to, slope, back = _SCALES[scale]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place, steep = float(to(value)), float(slope(value))
+    if not np.isfinite(place):
+        (to, slope, back), place, steep = _SCALES["identity"], value, 1.0
+    half = stats.t.ppf((1 + confidence_level) / 2, units - 1) * error * steep
+    low, high = np.clip(back(np.array([place - half, place + half])), *bounds)
+    return Interval(value, float(low), float(high), error, *settings)
+
+
+Scale = Literal["identity", "logit", "log"]
+# Onto a scale, the slope there, and back.
+_SCALES: dict[Scale, tuple[Callable[[Any], Any], ...]] = {
+    "identity": (lambda value: value, lambda value: 1.0, lambda place: place),
+    "logit": (special.logit, lambda value: 1 / (value * (1 - value)), special.expit),
+    "log": (np.log, lambda value: 1 / value, np.exp),
+}
 
 
 def mean_error(

@@ -15,7 +15,7 @@ from lsplus_tf.predictions import Predictions
 
 Values = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.int32]
-IntervalMethod = Literal["percentile", "bca", "reflected", "agresti_coull"]
+IntervalMethod = Literal["percentile", "bca", "reflected", "agresti_coull", "linearised"]
 
 
 @dataclass(frozen=True)

@@ -227,8 +227,8 @@ def intervals_of(
     found = []
     for metric, chosen in zip(metrics, methods, strict=True):
         if chosen == "agresti_coull":
-            value, hits = metric.value(predictions, "standard"), _hits(metric, predictions)
-            found.append(share_interval(value, hits, groups, confidence_level))
+            hits = _hits(metric, predictions)
+            found.append(share_interval(hits, groups, confidence_level))
             continue
         here = next(resampled)
         value, bounds = float(here.values[0]), metric.bounds

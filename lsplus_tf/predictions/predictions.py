@@ -413,6 +413,13 @@ class Predictions:
         return _fixed(self._at(self.probabilities, self.labels))
 
     @cached_property
+    def weights(self) -> npt.NDArray[np.float64]:
+        """What each case counts (N,): the sample weights, or 1."""
+        if self.sample_weight is not None:
+            return self.sample_weight
+        return _fixed(np.ones(len(self)))
+
+    @cached_property
     def correct(self) -> npt.NDArray[np.bool_]:
         """Whether the predicted class is the true one (N,)."""
         return _fixed(self.predicted == self.labels)
@@ -515,8 +522,10 @@ def as_predictions(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
     of: Truth = "labels",
     named: str = "probabilities",
+    takes_weights: bool = False,
 ) -> Predictions:
     """What a function was given as (labels, probabilities), or as one `Predictions`.
 
@@ -528,10 +537,14 @@ def as_predictions(
         None beside predictions.
     from_logits : bool
         Whether the rows are logits instead.
+    sample_weight : array_like, shape (N,), optional
+        Not beside predictions, which have their own.
     of : {"labels", "votes", "posterior"}
         What the truth is, and has to be there.
     named : str
         What the caller calls the probabilities, for messages.
+    takes_weights : bool
+        Whether the caller takes weights into account; they are refused where it does not.
 
     Returns
     -------
@@ -558,6 +571,11 @@ def as_predictions(
                 f"{named}: expected nothing beside Predictions, which have their own, received "
                 f"a {type(probabilities).__name__}"
             )
+        if sample_weight is not None:
+            raise InputError(
+                "sample_weight: expected none beside Predictions, which have their own; make them "
+                "with sample_weight="
+            )
         given = truth
     elif probabilities is None or isinstance(probabilities, Predictions):
         raise InputError(
@@ -571,13 +589,13 @@ def as_predictions(
                 checks.exchanged(truth, probabilities, Rows())
             checks.several_columns(probabilities, Rows())
             truths: dict[str, Any] = {"labels": None, of: truth}
-            given = Predictions(**truths, **scores)
+            given = Predictions(**truths, **scores, sample_weight=sample_weight)
         except InputError as error:
             if named == "probabilities":
                 raise
             raise InputError(str(error).replace("probabilities:", f"{named}:", 1)) from None
     given.need(of)
-    if given.sample_weight is not None:
+    if given.sample_weight is not None and not takes_weights:
         raise InputError(
             "sample_weight: expected predictions without weights, which are not taken into account "
             "here; draw or repeat the cases instead"

@@ -1,0 +1,133 @@
+"""One class, or several together, against the rest: the outcome, its probability and its rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+
+from lsplus_tf.errors import InputError, some_of
+from lsplus_tf.predictions.arrays import LogOdds, one_ranking
+from lsplus_tf.predictions.predictions import Predictions
+
+Positive = str | int | Sequence[str | int]
+"""A class by name or number, or several that count as one."""
+
+
+@dataclass(frozen=True)
+class OneVsRest:
+    """Predictions of whether a case is of a class, or of one of several.
+
+    Attributes
+    ----------
+    name : str
+        Of the class; of several with " or " between them.
+    outcome : ndarray of bool, shape (N,)
+        Whether a case is of it.
+    predicted : ndarray of bool, shape (N,)
+        Whether the most probable class is one of them.
+    probability : ndarray of float64, shape (N,)
+        That it is.
+    ranking : ndarray, shape (N,)
+        Numbers in the order of the log-odds, which tell cases apart whose probabilities round to 1;
+        they are no log-odds themselves.
+    """
+
+    name: str
+    outcome: npt.NDArray[np.bool_]
+    predicted: npt.NDArray[np.bool_]
+    probability: npt.NDArray[np.float64]
+    ranking: npt.NDArray[Any]
+
+
+def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int]:
+    """The numbers of the classes that `positive` says, in order.
+
+    Raises
+    ------
+    InputError
+        None, all of the classes, one twice, or one that there is not.
+
+    Examples
+    --------
+    >>> positive_classes(["mel", 0], ["bcc", "mel", "nv"])
+    [0, 1]
+    """
+    given = [positive] if isinstance(positive, str | int | np.integer) else list(positive)
+    numbers = []
+    for each in given:
+        if isinstance(each, str) and each in class_names:
+            numbers.append(list(class_names).index(each))
+        elif isinstance(each, int | np.integer) and not isinstance(each, bool | np.bool_):
+            if not 0 <= each < len(class_names):
+                raise InputError(
+                    f"positive: expected a class in [0, {len(class_names)}), received {each}"
+                )
+            numbers.append(int(each))
+        else:
+            raise InputError(
+                f"positive: expected one of the classes {some_of(class_names, 12)}, or its number, "
+                f"received {each!r}"
+            )
+    if not numbers or len(set(numbers)) < len(numbers) or len(numbers) == len(class_names):
+        raise InputError(
+            "positive: expected at least one class, each once, and one left for the rest of "
+            f"{some_of(class_names, 12)}, received {positive!r}"
+        )
+    return sorted(numbers)
+
+
+def one_vs_rest(predictions: Predictions, positive: Positive) -> OneVsRest:
+    """Some classes of predictions against all others.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        With labels and the probabilities of all classes.
+    positive : str, int, or sequence of them
+        A class, or several that count as one.
+
+    Returns
+    -------
+    OneVsRest
+
+    Raises
+    ------
+    InputError
+        `positive` is not such, or the predictions lack labels or probabilities.
+
+    Examples
+    --------
+    >>> predictions = Predictions([0, 1, 2], [[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.1, 0.5, 0.4]])
+    >>> found = one_vs_rest(predictions, [1, 2])
+    >>> found.outcome.tolist(), found.probability.round(2).tolist()
+    ([False, True, True], [0.3, 0.9, 0.9])
+    """
+    predictions.need("labels", "probabilities")
+    names = predictions.class_names
+    chosen = positive_classes(positive, names)
+    inside = np.zeros(len(names), bool)
+    inside[chosen] = True
+    scores, are_logits = predictions.scores, predictions.kind == "logits"
+    probability = predictions.probabilities[:, inside].sum(axis=1, dtype=np.float64)
+    if len(names) == 2:
+        ranking = one_ranking(scores, are_logits)
+        ranking = ranking if chosen == [1] else -ranking
+    elif not are_logits:
+        ranking = probability
+    elif len(chosen) == 1:
+        ranking = LogOdds(scores).of(slice(chosen[0], chosen[0] + 1))[0]
+    else:
+        logits = scores.astype(np.float64)
+        ranking = logsumexp(logits[:, inside], axis=1) - logsumexp(logits[:, ~inside], axis=1)
+    return OneVsRest(
+        " or ".join(names[k] for k in chosen),
+        inside[predictions.labels],
+        inside[predictions.predicted],
+        probability.clip(0, 1),
+        ranking,
+    )
