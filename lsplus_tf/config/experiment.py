@@ -39,6 +39,7 @@ CalibratorName = Literal[
     "weight",
     "logit_normalization",
 ]
+EnsembleCalibration = Literal["whole", "members"]
 
 
 REPORT = "report"
@@ -55,6 +56,7 @@ _OF_THE_REPORT = {
     "seeds",
     "ensembles",
     "calibrators",
+    "ensemble_calibration",
     "features",
 }
 _LONGEST = 100  # characters, so that files may be named after it
@@ -95,6 +97,12 @@ class Experiment(Settings):
     calibrators: tuple[CalibratorName, ...] = Field(
         default=(),
         description="post-hoc steps, fitted to validation; each is one more row for every method",
+    )
+    ensemble_calibration: tuple[EnsembleCalibration, ...] = Field(
+        default=("whole",),
+        min_length=1,
+        description="whether a calibrator is fitted to an ensemble's mean probabilities (whole), or "
+        "each member has its own before the mean (members); both make a row for each",
     )
     features: Count | None = Field(
         default=None,
@@ -145,7 +153,7 @@ class Experiment(Settings):
                 if name not in self.methods:
                     known = ", ".join(self.methods)
                     raise ValueError(f"{key}: expected methods ({known}), received {name}")
-        for key in ("optional_methods", "ensembles", "calibrators"):
+        for key in ("optional_methods", "ensembles", "calibrators", "ensemble_calibration"):
             names = getattr(self, key)
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: expected different names, received {names}")

@@ -15,6 +15,7 @@ the groups' sums ("linearised"), each threshold on its own.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable
 
@@ -368,41 +369,52 @@ class _Cases:
         found = [one_vs_rest(model, positive) for model in models]
         self._cases = found[0]
         self._count_kinds(found)
-        self._weigh_outcomes()
+        self._weigh_strata()
 
     def _count_kinds(self, found: list[OneVsRest]) -> None:
         ordered = np.sort(self.thresholds)
         self._rank = np.searchsorted(ordered, self.thresholds)
-        codes = found[0].outcome.astype(np.int64)
-        for each in found:
-            # Of how many thresholds a probability is at least.
-            reached = np.searchsorted(ordered, each.probability, side="right")
-            codes = codes * (ordered.size + 1) + reached
-        kinds, self._kind = np.unique(codes, return_inverse=True)
-        self._reached = []
-        for _ in found:
-            kinds, reached = np.divmod(kinds, ordered.size + 1)
-            self._reached.insert(0, reached)
-        self._outcome = kinds.astype(bool)
-        self._weight = np.bincount(self._kind, self._weights)
+        outcome, most = found[0].outcome, ordered.size
+        # Of how many thresholds a probability is at least.
+        reached = [np.searchsorted(ordered, each.probability, side="right") for each in found]
+        columns = np.stack([outcome, *reached])
+        shape = 2, *(most + 1,) * len(found)
+        codes, self._kind = np.unique(np.ravel_multi_index(columns, shape), return_inverse=True)
+        # The cases that intervals add: of each outcome, treated or not by each model throughout.
+        made_up = np.array(list(itertools.product((0, 1), *((0, most),) * len(found)))).T
+        kinds = np.concatenate([np.stack(np.unravel_index(codes, shape)), made_up], axis=1)
+        self._outcome, self._reached = kinds[0].astype(bool), kinds[1:]
+        size = kinds.shape[1]
+        self._weight = np.bincount(self._kind, self._weights, size)
+        self._squared = np.bincount(self._kind, self._weights**2, size)
+        self._number = np.bincount(self._kind, minlength=size).astype(np.float64)
+        self._added = np.zeros(size)
+        self._added[codes.size :] = 2 / made_up.shape[1]
 
-    def _weigh_outcomes(self) -> None:
-        """What a case of each kind is of the mean: less or more than others at a known prevalence."""
-        inside, wanted = self._outcome, self._prevalence
-        with_it, without = self._weight[inside].sum(), self._weight[~inside].sum()
-        if wanted is None:
-            shares = [1 / (with_it + without)] * 2
-        elif with_it > 0 and without > 0:
-            shares = [wanted / with_it, (1 - wanted) / without]
-        else:
-            shares = [float("nan")] * 2
-            what = "has no case that is not" if with_it > 0 else "has no case"
-            warnings.warn(
-                f"the sample {what} of {self._cases.name}: the net benefit at a known prevalence "
-                "is not defined",
-                stacklevel=4,
-            )
-        self._share = np.where(inside, *shares)
+    def _weigh_strata(self) -> None:
+        """The parts whose shares are fixed: one of all cases, or each outcome.
+
+        A stratum is of which kinds, its share, and by what weights of its cases are multiplied to
+        be 1 on average.
+        """
+        everything = np.ones(self._outcome.size, bool)
+        shares = [(everything, 1.0)]
+        if self._prevalence is not None:
+            # Two cases are added to each outcome, where else there are two in all.
+            self._added *= 2
+            shares = [(self._outcome, self._prevalence), (~self._outcome, 1 - self._prevalence)]
+        self._strata = []
+        for kinds, share in shares:
+            weight, number = self._weight[kinds].sum(), self._number[kinds].sum()
+            if not weight > 0:
+                what = "has no case" if kinds[-1] else "has no case that is not"
+                warnings.warn(
+                    f"the sample {what} of {self._cases.name}: the net benefit at a known "
+                    "prevalence is not defined",
+                    stacklevel=4,
+                )
+            scale = number / weight if weight > 0 else np.nan
+            self._strata.append((kinds, share, scale))
 
     def benefit(self, model: int) -> Contribution:
         """That of treating by a model."""
@@ -420,46 +432,36 @@ class _Cases:
 
     def estimate(self, contribution: Contribution) -> tuple[Values, Values, Values, Values]:
         """Value, low, high and standard error, each (T,), of a mean of what the cases add."""
-        size = self.thresholds.size
-        value, squares = np.empty(size), np.empty(size)
-        held = self._weight.size if self._groups is None else int(self._groups.max()) + 1
-        step = max(1, _BLOCK // max(held, self._weight.size))
-        for start in range(0, size, step):
+        value, centre, squares = np.zeros((3, self.thresholds.size))
+        groups = None if self._groups is None else int(self._groups.max()) + 1
+        step = max(1, _BLOCK // max(groups or 0, self._weight.size))
+        for start in range(0, value.size, step):
             some = slice(start, start + step)
-            added = contribution(some)
-            value[some] = (self._weight * self._share) @ added
-            squares[some] = self._squares(self._share[:, np.newaxis] * self._centred(added))
-        units = self._units
+            adds = contribution(some)
+            influences = np.empty_like(adds)
+            for kinds, share, scale in self._strata:
+                weight, added = scale * self._weight[kinds], self._added[kinds]
+                value[some] += share * (weight @ adds[kinds]) / weight.sum()
+                total = weight.sum() + added.sum()
+                mean = (weight + added) @ adds[kinds] / total
+                centre[some] += share * mean
+                influences[kinds] = share * (adds[kinds] - mean) / total
+            squares[some] = self._squares(influences) + self._added @ influences**2
+        units = (self._kind.size if groups is None else groups) + self._added.sum()
         error = np.sqrt(squares * units / (units - 1))
-        # But for rounding: the sample does not vary.
-        error[error <= 1e-12 * np.maximum(1, self.odds)] = np.nan
         half = stats.t.ppf((1 + self.level) / 2, units - 1) * error
-        return value, value - half, value + half, error
-
-    def _centred(self, added: Values) -> Values:
-        """Less the mean, or at a known prevalence less that of each outcome."""
-        if self._prevalence is None:
-            return added - self._weight @ added / self._weight.sum()
-        centred = np.empty_like(added)
-        for outcome in (False, True):
-            of_it = self._outcome == outcome
-            weight = self._weight[of_it]
-            total = weight.sum()
-            mean = weight @ added[of_it] / total if total > 0 else np.nan
-            centred[of_it] = added[of_it] - mean
-        return centred
-
-    @property
-    def _units(self) -> int:
-        return self._kind.size if self._groups is None else int(self._groups.max()) + 1
+        return value, centre - half, centre + half, error
 
     def _squares(self, influences: Values) -> Values:
         """The sum of squares, over the cases or the groups' sums, of influences (C, t) by kind."""
+        scales = np.empty(self._weight.size)
+        for kinds, _, scale in self._strata:
+            scales[kinds] = scale
         if self._groups is None:
-            return np.bincount(self._kind, self._weights**2) @ influences**2
-        shape = self._units, self._weight.size
+            return (self._squared * scales**2) @ influences**2
+        shape = int(self._groups.max()) + 1, scales.size
         members = csr_array((self._weights, (self._groups, self._kind)), shape=shape)
-        return np.sum((members @ influences) ** 2, axis=0)
+        return np.sum((members @ (scales[:, np.newaxis] * influences)) ** 2, axis=0)
 
     def treat_all(self) -> tuple[Values, Values, Values]:
         """Value, low and high, each (T,), of treating all: it follows from the prevalence."""
@@ -468,7 +470,7 @@ class _Cases:
             found = share_interval(hits, self._groups, self.level, self._weights)
             shares = found.value, found.low, found.high
         else:
-            known = self._prevalence if np.isfinite(self._share).all() else np.nan
+            known = sum(share * scale / scale for kinds, share, scale in self._strata if kinds[-1])
             shares = known, known, known
         value, low, high = (share - self.odds * (1 - share) for share in shares)
         return value, low, high
