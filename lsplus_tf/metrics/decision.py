@@ -9,8 +9,18 @@ treats from a probability of t on. Treating none has 0, treating all has that of
 FP = negatives. A known prevalence in place of the sample's reweights the two outcomes, as sampling
 by outcome asks for. A probability that equals the threshold is treated, as in dcurves.
 
-Net benefit is a mean over the cases, so that its intervals are of the variance of that mean, or of
-the groups' sums ("linearised"), each threshold on its own.
+Net benefit is a mean over the cases, and its intervals are Student's t of that mean, by the variance
+between the cases or the groups' sums, each threshold on its own. They are in the way of Agresti and
+Coull: as if two more cases had been there, half a one of each outcome that is treated and that is not
+(at a known prevalence two of each outcome). So the interval has some width where no case reaches
+the threshold, which the bootstrap and the plain variance do not give.
+
+In a simulation of 500 cases, 2,000 samples each at five thresholds, 95% intervals covered the net
+benefit in 94.4 to 95.8% of balanced samples, independent or in correlated groups of 5, and in 92.6 to
+96.9% at 1:20; at a known prevalence in 93.8 to 95.9% and 93.5 to 98.4%; the gain in 94.0 to 95.6% and
+92.6 to 96.9%; the difference of two models in 94.7 to 96.2% and 95.8 to 99.4%, most at thresholds below
+the prevalence, where few cases are treated by one alone. Without the two cases it had been 89 to 94%
+of the net benefit at 1:20, and 82% of the difference at the lowest threshold.
 """
 
 from __future__ import annotations
@@ -77,8 +87,7 @@ def net_benefit(
     Warns
     -----
     UserWarning
-        Where no case reaches the threshold, or the prevalence is known and all do: there is no
-        interval then, as the sample does not show how rare the others are.
+        A prevalence is given and the sample lacks the class or has no other: all is NaN.
 
     References
     ----------
@@ -89,7 +98,7 @@ def net_benefit(
     >>> labels, second = [0, 0, 1, 1] * 25, np.array([0.1, 0.4, 0.3, 0.8] * 25)
     >>> found = net_benefit(labels, np.stack([1 - second, second], 1), positive=1, threshold=0.35)
     >>> round(found.value, 4), round(found.low, 2), round(found.high, 2)
-    (0.1154, 0.0, 0.23)
+    (0.1154, 0.01, 0.23)
     """
     check_level("threshold", threshold)
     curve = decision_curve(
@@ -103,15 +112,9 @@ def net_benefit(
         groups=groups,
         confidence_level=confidence_level,
     )
-    value, low, high, error = map(
-        float, curve.loc[0, ["net_benefit", "low", "high", "standard_error"]]
-    )
-    if np.isnan(low) and not np.isnan(value):
-        which = "no case reaches" if value == 0 else "every case reaches"
-        warnings.warn(
-            f"{which} the threshold {threshold:g}: its net benefit has no interval", stacklevel=2
-        )
-    return Interval(value, low, high, error, confidence_level, "linearised", 0, 0)
+    columns = ["net_benefit", "low", "high", "standard_error"]
+    value, low, high, error = map(float, curve.loc[0, columns])
+    return Interval(value, low, high, error, confidence_level, "agresti_coull", 0, 0)
 
 
 def decision_curve(
@@ -164,9 +167,6 @@ def decision_curve(
         * interventions_avoided: by how many per case the model treats fewer than all, at the same
           number of true positives (net).
 
-        Bounds are NaN where the sample does not tell them: where no case reaches the threshold, and
-        of the gain also where all do.
-
     Raises
     ------
     InputError
@@ -204,9 +204,12 @@ def decision_curve(
     )
     cases = _Cases([given], positive, thresholds, prevalence, groups, confidence_level)
     model, everyone = cases.benefit(0), cases.benefit_of_all
-    value, low, high, error = cases.estimate(model)
-    all_value, *all_bounds = cases.treat_all()
     over_none = cases.estimate(model)
+    # No net benefit is larger than the share of true positives, which a high threshold's price of
+    # false ones says nothing of.
+    limit = cases.estimate(lambda some: model(some).clip(min=0))[2]
+    over_none[2][:] = np.minimum(over_none[2], limit)
+    all_value, *all_bounds = cases.treat_all()
     over_all = cases.estimate(lambda some: model(some) - everyone(some))
     # The lower end of "better than both" is the lower of the two.
     gain, gain_low, gain_high = (
@@ -215,10 +218,10 @@ def decision_curve(
     return pd.DataFrame(
         {
             "threshold": cases.thresholds,
-            "net_benefit": value,
-            "low": low,
-            "high": high,
-            "standard_error": error,
+            "net_benefit": over_none[0],
+            "low": over_none[1],
+            "high": over_none[2],
+            "standard_error": over_none[3],
             "treat_all": all_value,
             "treat_all_low": all_bounds[0],
             "treat_all_high": all_bounds[1],
@@ -257,8 +260,7 @@ def net_benefit_difference(
     Returns
     -------
     DataFrame
-        threshold, first, second, difference (first less second), low and high. Bounds are NaN where
-        both models treat the same cases.
+        threshold, first, second, difference (first less second), low and high.
 
     Raises
     ------
@@ -271,7 +273,7 @@ def net_benefit_difference(
     >>> one, other = (np.stack([1 - p, p], axis=1) for p in (second, second**2))
     >>> found = net_benefit_difference(labels, one, other, positive=1, thresholds=[0.35])
     >>> found.round(3).values.tolist()
-    [[0.35, 0.115, 0.25, -0.135, -0.181, -0.088]]
+    [[0.35, 0.115, 0.25, -0.135, -0.18, -0.084]]
     """
     settings = {"from_logits": from_logits, "sample_weight": sample_weight, "takes_weights": True}
     if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
@@ -318,7 +320,9 @@ def useful_thresholds(curve: pd.DataFrame) -> list[tuple[float, float]]:
     -------
     list of (float, float)
         The first and the last threshold of each run of rows whose gain is above 0 by its interval,
-        which is of each threshold on its own.
+        which is of each threshold on its own. In a simulation of 500 cases, of which a model knew
+        nothing, any of the 99 thresholds was one in 0.5% of 600 balanced samples, and in 0.3% at
+        1:20: a useless model is worse than the better of the two at all but few.
 
     Examples
     --------
