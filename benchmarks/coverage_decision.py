@@ -72,7 +72,11 @@ def main() -> None:
                 defined = SAMPLES - none[what]
                 line = {"cases": name, "groups": grouped, "of": what}
                 lines.append(
-                    line | {f"{t:g}": round(100 * h / d, 1) for t, h, d in zip(thresholds, hits, defined)}
+                    line
+                    | {
+                        f"{t:g}": round(100 * h / d, 1)
+                        for t, h, d in zip(thresholds, hits, defined, strict=True)
+                    }
                 )
     for name in SETTINGS:
         table = pd.DataFrame([line for line in lines if line["cases"] == name])

@@ -94,7 +94,12 @@ def checklist(audit: Audit, *, interest: Sequence[str] = (), decisions: bool = F
     """
     shown = Shown(audit, tuple(interest), decisions)
     rows = [
-        [each.guideline, each.items, each.asks, UNKNOWN if each.answer is None else each.answer(shown)]
+        [
+            each.guideline,
+            each.items,
+            each.asks,
+            UNKNOWN if each.answer is None else each.answer(shown),
+        ]
         for each in ENTRIES
     ]
     return Table("Reporting guidelines", ["Guideline", "Items", "What is asked", "Here"], rows)
@@ -247,7 +252,9 @@ ENTRIES = (
         "Measures and plots: discrimination, calibration, clinical utility, comparisons",
         _measures,
     ),
-    Entry(TRIPOD, "12f, 24", "Updating of the model, such as recalibration, and its effect", _updating),
+    Entry(
+        TRIPOD, "12f, 24", "Updating of the model, such as recalibration, and its effect", _updating
+    ),
     Entry(TRIPOD, "12g", "How the predictions were computed", _origin),
     Entry(TRIPOD, "13", "What was done about class imbalance"),
     Entry(TRIPOD, "14", "What was done for fairness", _fairness),
@@ -261,7 +268,10 @@ ENTRIES = (
     Entry(TRIPOD, "20b, 20c", "Characteristics of the participants, beside the development data"),
     Entry(TRIPOD, "22", "The whole model, so that others can use it"),
     Entry(
-        TRIPOD, "23a", "Performance with confidence intervals, also of subgroups", _intervals_by_subgroup
+        TRIPOD,
+        "23a",
+        "Performance with confidence intervals, also of subgroups",
+        _intervals_by_subgroup,
     ),
     Entry(TRIPOD, "25", "Interpretation of the main results", _interpretation),
     Entry(TRIPOD, "26", "Limitations", _limitations),

@@ -28,6 +28,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -275,7 +276,11 @@ def net_benefit_difference(
     >>> found.round(3).values.tolist()
     [[0.35, 0.115, 0.25, -0.135, -0.18, -0.084]]
     """
-    settings = {"from_logits": from_logits, "sample_weight": sample_weight, "takes_weights": True}
+    settings: dict[str, Any] = {
+        "from_logits": from_logits,
+        "sample_weight": sample_weight,
+        "takes_weights": True,
+    }
     if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
         first = as_predictions(labels, probabilities_b, named="probabilities_b", **settings)
         second = as_predictions(probabilities_a, takes_weights=True)

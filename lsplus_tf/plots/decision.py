@@ -26,8 +26,8 @@ def decision_curve(
     """Net benefit against the threshold from which on a case is treated as one of a class.
 
     A model is worth using at the thresholds where its curve is above both grey lines. Which
-    thresholds count is not the model's to say but the user's: at a threshold of 10%, nine treated in
-    vain are as bad as one missed.
+    thresholds count is not the model's to say but the user's: at a threshold of 10%, nine treated
+    in vain are as bad as one missed.
 
     Parameters
     ----------

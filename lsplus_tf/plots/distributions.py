@@ -1,7 +1,7 @@
 """The figure of the probability of a class, in cases that have it and in cases that have not."""
 
 import textwrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 _MOST_PANELS = 12
 _BINS = 25
 _TICKS = np.array([0.02, 0.1, 0.3, 0.6, 1.0])
-_LOOKS = (
+_LOOKS: tuple[dict[str, Any], ...] = (
     {"facecolor": (METHOD_COLOURS[1], 0.45), "edgecolor": METHOD_COLOURS[1]},
     {"facecolor": (METHOD_COLOURS[0], 0.25), "edgecolor": METHOD_COLOURS[0], "hatch": "////"},
 )
@@ -165,9 +165,7 @@ def _panels(predictions: Predictions, ax: Axes | None) -> Axes:
     width, height = 1 / (columns + 0.12 * (columns - 1)), 1 - 0.105 * lines
     for place, (text, each) in enumerate(zip(titles, shown, strict=True)):
         row, column = divmod(place, columns)
-        panel = ax.inset_axes(
-            (column * 1.12 * width, 1 - (row + 1) / rows, width, height / rows)
-        )
+        panel = ax.inset_axes((column * 1.12 * width, 1 - (row + 1) / rows, width, height / rows))
         _draw(panel, each)
         _limits(panel, shown)
         panel.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
