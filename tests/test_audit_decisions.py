@@ -8,7 +8,7 @@ import pytest
 
 import lsplus_tf as lsp
 from lsplus_tf.auditing import checklist
-from lsplus_tf.auditing.decisions import Decisions, decisions
+from lsplus_tf.auditing.decisions import Decisions, decisions_of
 
 
 def some_predictions(samples=600, **given):
@@ -62,16 +62,16 @@ def test_sentences_say_what_the_intervals_show(low, high, tone, text):
 
 def test_each_class_of_interest_has_its_curve():
     predictions = some_predictions()
-    mel, nv = decisions(predictions, ["mel", 0])
+    mel, nv = decisions_of(predictions, ["mel", 0])
     assert (mel.name, nv.name, mel.cases) == ("mel", "nv", int(predictions.labels.sum()))
     pd.testing.assert_frame_equal(mel.curve, lsp.metrics.decision_curve(predictions, positive=1))
     assert mel.tone == "good"
     assert "from 0.1" in mel.text
     blind = lsp.Predictions(predictions.labels, np.full((600, 2), 0.5), class_names=["nv", "mel"])
-    (found,) = decisions(blind, ["mel"])
+    (found,) = decisions_of(blind, ["mel"])
     assert found.tone == "bad"
     assert not found.better
-    assert decisions(predictions.top_label(), ["mel"]) == []
+    assert decisions_of(predictions.top_label(), ["mel"]) == []
 
 
 def here(table, guideline, items):
@@ -83,9 +83,9 @@ def test_answers_follow_what_the_audit_has():
     predictions = some_predictions(
         subgroups={"site": np.arange(600) % 2}, groups=np.arange(600) // 2
     )
-    bare = checklist.checklist(lsp.audit(some_predictions(), num_resamples=20))
+    bare = checklist.checklist_table(lsp.audit(some_predictions(), num_resamples=20))
     other = some_predictions().replace(groups=np.arange(600) // 2)
-    full = checklist.checklist(
+    full = checklist.checklist_table(
         lsp.audit(predictions, other, num_resamples=20), interest=["mel"], decisions=True
     )
     tripod, claim = checklist.TRIPOD, checklist.CLAIM

@@ -68,7 +68,9 @@ class Entry:
     answer: Answer | None = None
 
 
-def checklist(audit: Audit, *, interest: Sequence[str] = (), decisions: bool = False) -> Table:
+def checklist_table(
+    audit: Audit, *, interest: Sequence[str] = (), decisions: bool = False
+) -> Table:
     """The guidelines' items, and where the page of this audit answers them.
 
     Parameters
@@ -88,7 +90,7 @@ def checklist(audit: Audit, *, interest: Sequence[str] = (), decisions: bool = F
     --------
     >>> import lsplus_tf as lsp
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
-    >>> table = checklist(lsp.audit(predictions, num_resamples=20))
+    >>> table = checklist_table(lsp.audit(predictions, num_resamples=20))
     >>> [row[3] for row in table.rows if row[:2] == ["TRIPOD+AI", "17"]]
     ['Cannot be known from predictions']
     """

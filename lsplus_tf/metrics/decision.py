@@ -9,18 +9,19 @@ treats from a probability of t on. Treating none has 0, treating all has that of
 FP = negatives. A known prevalence in place of the sample's reweights the two outcomes, as sampling
 by outcome asks for. A probability that equals the threshold is treated, as in dcurves.
 
-Net benefit is a mean over the cases, and its intervals are Student's t of that mean, by the variance
-between the cases or the groups' sums, each threshold on its own. They are in the way of Agresti and
-Coull: as if two more cases had been there, half a one of each outcome that is treated and that is not
-(at a known prevalence two of each outcome). So the interval has some width where no case reaches
-the threshold, which the bootstrap and the plain variance do not give.
+Net benefit is a mean over the cases, and its intervals are Student's t of that mean, by the
+variance between the cases or the groups' sums, each threshold on its own. They are in the way of
+Agresti and Coull: as if two more cases had been there, half a one of each outcome that is treated
+and that is not; at a known prevalence two of each outcome. So the interval has some width where no
+case reaches the threshold, which the bootstrap and the plain variance do not give.
 
-In a simulation of 500 cases, 2,000 samples each at five thresholds, 95% intervals covered the net
-benefit in 94.4 to 95.8% of balanced samples, independent or in correlated groups of 5, and in 92.6 to
-96.9% at 1:20; at a known prevalence in 93.8 to 95.9% and 93.5 to 98.4%; the gain in 94.0 to 95.6% and
-92.6 to 96.9%; the difference of two models in 94.7 to 96.2% and 95.8 to 99.4%, most at thresholds below
-the prevalence, where few cases are treated by one alone. Without the two cases it had been 89 to 94%
-of the net benefit at 1:20, and 82% of the difference at the lowest threshold.
+In a simulation of 500 cases, 2,000 samples each at five thresholds, independent and in correlated
+groups of 5, 95% intervals covered the net benefit in 94.4 to 95.8% of balanced samples and in 92.6
+to 96.9% at 1:20; at a known prevalence in 93.8 to 95.9% and 93.5 to 98.4%; the gain in 94.0 to
+95.6% and 92.6 to 96.9%; the difference of two models in 94.7 to 96.2% and 95.8 to 99.4%, most at
+thresholds below the prevalence, where few cases are treated by one model alone. Without the two
+cases it was 89 to 94% of the net benefit at 1:20, and 82% of the difference at the lowest
+threshold.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def net_benefit(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
         N >= 2.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     threshold : float
         In (0, 1).
@@ -137,7 +138,7 @@ def decision_curve(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
         N >= 2.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     thresholds : array_like, shape (T,), optional
         In (0, 1). By default 0.01, 0.02, .., 0.99.

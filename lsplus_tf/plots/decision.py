@@ -36,7 +36,7 @@ def decision_curve(
         probabilities), with a band of its intervals at each threshold; a list holds one item per
         seed, and its curve is the mean with a band from the lowest to the highest seed. All of the
         same cases.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     thresholds, prevalence
         As :func:`lsplus_tf.metrics.decision_curve` takes them.

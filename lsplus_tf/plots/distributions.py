@@ -41,7 +41,7 @@ def probability_distributions(
     labels : array_like of int, shape (N,), or Predictions
         Their weights count in the shares.
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them, optional
+    positive : str, int, or sequence of str or int, optional
         A class, or several that count as one, in a single panel. By default each class has a panel;
         of more than 12, the 12 whose mean probability is raised least in cases of the class (the
         smallest Tjur's D), those without a case last.
