@@ -16,10 +16,12 @@ from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import models, percent, verdict
 from lsplus_tf.errors import some_of
+from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
+_MOST_CONFUSED = 20  # classes in a table of their confusion
 
 
 def audit_page(audit: Audit) -> Page:
@@ -40,13 +42,14 @@ def audit_page(audit: Audit) -> Page:
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> [section.title for section in audit_page(result).sections[:3]]
-    ['Verdict', 'Metrics', 'Confidence and accuracy']
+    ['Verdict', 'Found and missed', 'Metrics']
     """
     predictions = audit.predictions
     told = [Text(finding.text, finding.tone) for finding in verdict(audit)]
     groups = "" if predictions.groups is None else f" of {predictions.groups.max() + 1:,} groups"
     sections = [
         Section("Verdict", [*told, *(Text(note, "note") for note in audit.notes)]),
+        _classes(audit),
         _metrics(audit),
         _reliability(audit),
         _parts(audit),
@@ -62,7 +65,22 @@ def audit_page(audit: Audit) -> Page:
         sections,
         f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
         f"{some_of(predictions.class_names, 8)}",
+        GLOSSARY,
     )
+
+
+def _classes(audit: Audit) -> Section:
+    blocks: list[Block] = [
+        Text(
+            "Each class against all others. A case is found where its class is the most probable "
+            "one. Sensitivity and specificity are of cases like these, PPV and NPV of this "
+            "prevalence too. In brackets 95% intervals."
+        ),
+        shown.classes_table(audit),
+    ]
+    if len(audit.predictions.class_names) <= _MOST_CONFUSED:
+        blocks.append(shown.confusion_table(audit))
+    return Section("Found and missed", blocks)
 
 
 def _metrics(audit: Audit) -> Section:

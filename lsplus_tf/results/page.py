@@ -10,9 +10,11 @@ import pandas as pd
 import yaml
 
 from lsplus_tf import metrics
+from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
 from lsplus_tf.plots.features import MOST_NAMES
+from lsplus_tf.results.classes import ByClass
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.figures import MOST_LINES, Figures
 from lsplus_tf.results.finished import Results
@@ -29,6 +31,7 @@ def experiment_page(
     results: Results,
     comparison: Comparison,
     uncertainty: Uncertainty,
+    classes: ByClass,
     figures: Figures,
     truth: Truth | None,
     compactness: Compactness | None,
@@ -42,6 +45,8 @@ def experiment_page(
         The table of the results.
     uncertainty : Uncertainty
         Of its main metrics.
+    classes : ByClass
+        What the rows find of each class.
     figures : dict of str to list of Picture
         Of `draw_figures`.
     truth : Truth or None
@@ -55,7 +60,8 @@ def experiment_page(
     """
     experiment = results.experiment
     sections = [
-        Section("Summary", _summary(results, uncertainty)),
+        Section("Summary", [*classes_in_words(classes), *_summary(results, uncertainty)]),
+        Section("Found and missed", _classes(results, classes)),
         Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
     if uncertainty.differences:
@@ -80,7 +86,84 @@ def experiment_page(
         f"{uncertainty.images:,} test images; {experiment.backbone.name}; "
         f"{len(results.methods)} methods, {len(results.runs)} runs"
     )
-    return Page(f"Experiment {results.title}", sections, subtitle)
+    return Page(f"Experiment {results.title}", sections, subtitle, GLOSSARY)
+
+
+def classes_in_words(classes: ByClass) -> list[Text]:
+    """What is found of the classes of interest, and which others are mostly missed.
+
+    Parameters
+    ----------
+    classes : ByClass
+    """
+    texts = [
+        Text(f"{which} predicts {name} for all images.", "bad")
+        for which, name in classes.constant.items()
+    ]
+    for name in classes.positive:
+        lines = classes.sensitivity(name)
+        found = ", ".join(f"{line['name']} {_found(line)}" for _, line in lines.iterrows())
+        images = int(lines["images"].iloc[0])
+        tone: Tone = "bad" if (lines["mean"] < 0.5).all() else "fact"
+        text = f"Of {name} ({images:,} test images) are found (sensitivity, 95% interval): {found}."
+        texts.append(Text(text, tone) if images else Text(f"No test image is of {name}.", "unsure"))
+    missed = []
+    for name in classes.shown:
+        lines = classes.sensitivity(name)
+        fewer = lines[lines["mean"] < 0.5]
+        if name in classes.positive or fewer.empty:
+            continue
+        which = "all rows" if len(fewer) == len(lines) > 1 else _listed([*fewer["name"]])
+        low, high = percent_of(fewer["mean"].min()), percent_of(fewer["mean"].max())
+        between = low if low == high else f"{low} to {high}"
+        missed.append(
+            f"{name} ({int(lines['images'].iloc[0]):,} images): {between} found by {which}"
+        )
+    if missed:
+        texts.append(Text(f"Mostly missed: {'; '.join(missed)}.", "bad"))
+    return texts
+
+
+def _found(line: pd.Series[float]) -> str:
+    text = percent_of(line["mean"])
+    if not np.isnan(line["low"]):
+        text += f" [{100 * line['low']:.0f}, {100 * line['high']:.0f}]"
+    return text
+
+
+def percent_of(share: float) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.1f}%"
+
+
+def _classes(results: Results, classes: ByClass) -> list[Block]:
+    """Sensitivities, a column for each class that is shown."""
+    rows: list[list[str | Cell]] = []
+    lines = {name: classes.sensitivity(name) for name in classes.shown}
+    for row in results.rows:
+        cells: list[str | Cell] = [row.name]
+        for of_class in lines.values():
+            line = of_class.loc[row.key]
+            cells.append(Cell(_found(line), float(line["mean"])))
+        rows.append(cells)
+    headings = [f"{name} ({int(of_class['images'].iloc[0]):,})" for name, of_class in lines.items()]
+    left_out = len(results.class_names) - sum(name in results.class_names for name in classes.shown)
+    more = f" The other {left_out} classes are in classes.csv." if left_out > 0 else ""
+    one = "one seed" if results.one_seed else "mean over seeds"
+    return [
+        Table(
+            f"Sensitivity: share of each class's test images that is found, {one} and 95% interval",
+            ["Method", *headings],
+            rows,
+        ),
+        Text(
+            "In brackets how many test images are of the class. An image is found where its class "
+            "is the most probable. The intervals are Agresti and Coull's over the images, with "
+            "the spread of the seeds; of a single prediction they say nothing of new seeds. "
+            "Specificity, PPV, NPV, F1, AUROC and AUPRC of every class are in classes.csv."
+            f"{more}",
+            "note",
+        ),
+    ]
 
 
 def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
