@@ -297,6 +297,7 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
     seen.feed(text)
     assert seen.sections == [
         "Summary",
+        "Found and missed",
         "Methods and metrics",
         "Differences",
         "Reliability",
@@ -304,6 +305,7 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
         "Soft labels",
         "Training",
         "Settings and versions",
+        "Definitions",
     ]
     comparison = tables.compare(results)
     table = {row[0]: row[1:] for row in seen.rows[1 : 1 + len(results.rows)]}
