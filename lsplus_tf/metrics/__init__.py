@@ -18,6 +18,7 @@ from lsplus_tf.metrics import (
     features,
     functional,
     method_comparison,
+    one_vs_rest,
     records,
     selective,
     statistics,
@@ -30,6 +31,7 @@ from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
 from lsplus_tf.metrics.method_comparison import *
+from lsplus_tf.metrics.one_vs_rest import *
 from lsplus_tf.metrics.records import *
 from lsplus_tf.metrics.selective import *
 from lsplus_tf.metrics.statistics import *
@@ -44,6 +46,7 @@ __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__
 __all__ += method_comparison.__all__
+__all__ += one_vs_rest.__all__
 __all__ += records.__all__
 __all__ += selective.__all__
 __all__ += statistics.__all__
