@@ -41,7 +41,7 @@ def test_a_class_that_is_mostly_missed_is_told_before_the_calibration():
     assert (first.topic, first.tone) == ("classes", "bad")
     assert first.text.startswith("Mostly missed: malignant: 23 of 25 missed (sensitivity 8.0% (")
     assert second.text.startswith("Found of each class (sensitivity, 95% interval): benign ")
-    assert "malignant 8.0% (1 to 26)" in second.text.replace("%)", ")")
+    assert "malignant 8.0% (0 to 27%)" in second.text
     assert [finding.topic for finding in rest][:2] == ["gap", "ece"]
 
 

@@ -63,9 +63,11 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     names = predictions.class_names
     chosen = [tuple(positive_classes(each, names)) for each in positive]
     chosen = list(dict.fromkeys(chosen))
-    alone = [each for each in chosen if len(each) == 1]
-    others = [(k,) for k in range(len(names)) if (k,) not in alone]
-    table = metrics.class_metrics(predictions, positive=[*chosen, *others])
+    table = metrics.class_metrics(predictions)
+    if chosen:
+        first = metrics.class_metrics(predictions, positive=chosen)
+        others = table[~table["class"].isin(first["class"])]
+        table = pd.concat([first, others], ignore_index=True)
     confusion = pd.DataFrame(
         metrics.confusion_matrix(predictions), index=pd.Index(names), columns=pd.Index(names)
     )

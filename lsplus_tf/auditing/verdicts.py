@@ -202,7 +202,7 @@ def _share(row: pd.Series[float]) -> str:
     """A share with its interval."""
     if pd.isna(row["low"]):
         return percent(row["value"])
-    return f"{percent(row['value'])} ({percent(row['low'], 0)} to {percent(row['high'], 0)})"
+    return f"{percent(row['value'])} ({100 * row['low']:.0f} to {100 * row['high']:.0f}%)"
 
 
 def _tone(row: pd.Series[float]) -> Tone:

@@ -30,6 +30,7 @@ from lsplus_tf.cli.options import (
     VotesColumns,
     names,
 )
+from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing import Audit
@@ -143,12 +144,13 @@ def audit(
         predictions = read_predictions(file, columns)
         for condition in conditions:
             condition.check(predictions)
+        of_interest = [_positive(text, predictions.class_names) for text in positive or ()]
         other = None if second is None else read_predictions(second, columns)
     with console.status("measuring ..."):
         result = auditing.audit(
             predictions,
             other,
-            positive=[_positive(text, predictions.class_names) for text in positive or ()],
+            positive=of_interest,
             error_rate=error_rate,
             paper=paper,
             num_resamples=resamples,
@@ -171,9 +173,15 @@ def audit(
         raise typer.Exit(1)
 
 
-def _positive(text: str, class_names: Sequence[str]) -> str | list[str]:
+def _positive(text: str, class_names: Sequence[str]) -> list[int]:
     """A class, or several with commas between them."""
-    return text if text in class_names else [part.strip() for part in text.split(",")]
+    from lsplus_tf.predictions.one_vs_rest import positive_classes
+
+    given = [text] if text in class_names else [part.strip() for part in text.split(",")]
+    try:
+        return positive_classes(given, class_names)
+    except InputError as error:
+        raise InputError(f"--{error}") from None
 
 
 def _print(console: Console, result: Audit) -> None:

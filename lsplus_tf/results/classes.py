@@ -70,8 +70,7 @@ def measure_classes(results: Results, groups: Groups) -> ByClass:
     names = results.class_names
     declared = [tuple(positive_classes(each, names)) for each in results.experiment.positive]
     declared = list(dict.fromkeys(declared))
-    alone = [each for each in declared if len(each) == 1]
-    every = [*declared, *((k,) for k in range(len(names)) if (k,) not in alone)]
+    every = [*declared, *((k,) for k in range(len(names)) if (k,) not in declared)]
     frames, constant = [], {}
     for row in results.rows:
         predictions = results.predictions(row)
@@ -97,7 +96,7 @@ def _of_row(
 ) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which NaN tells
-        tables = [metrics.class_metrics(each, positive=classes) for each in predictions]
+        tables = [_in_order(each, classes) for each in predictions]
     values = np.stack([table["value"].to_numpy(np.float64) for table in tables])
     frame = tables[0][["class", "metric"]].copy()
     frame.insert(0, "method", row.key)
@@ -110,6 +109,17 @@ def _of_row(
         frame.loc[line, ["low", "high"]] = low, high
         frame.loc[line, "images"] = images
     return frame
+
+
+def _in_order(predictions: Predictions, classes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
+    """The table of all classes at once, and of those that count as one, in this order."""
+    table = metrics.class_metrics(predictions)
+    several = [each for each in classes if len(each) > 1]
+    if several:
+        table = pd.concat([table, metrics.class_metrics(predictions, positive=several)])
+    names = [" or ".join(predictions.class_names[k] for k in each) for each in classes]
+    place = table["class"].map({name: k for k, name in enumerate(names)})
+    return table.assign(place=place).sort_values("place", kind="stable", ignore_index=True)
 
 
 def _found(
