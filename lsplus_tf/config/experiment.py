@@ -39,6 +39,7 @@ CalibratorName = Literal[
     "weight",
     "logit_normalization",
 ]
+EnsembleCalibration = Literal["whole", "members"]
 
 
 REPORT = "report"
@@ -55,6 +56,7 @@ _OF_THE_REPORT = {
     "seeds",
     "ensembles",
     "calibrators",
+    "ensemble_calibration",
     "features",
     "positive",
 }
@@ -103,6 +105,12 @@ class Experiment(Settings):
         default=(),
         description="the classes that matter most, such as [MEL]: the report leads with how many "
         "of their images are found; [[MEL, BCC, AKIEC]] counts several as one",
+    )
+    ensemble_calibration: tuple[EnsembleCalibration, ...] = Field(
+        default=("whole",),
+        min_length=1,
+        description="whether a calibrator is fitted to an ensemble's mean probabilities (whole), or "
+        "each member has its own before the mean (members); both make a row for each",
     )
     features: Count | None = Field(
         default=None,
@@ -153,7 +161,7 @@ class Experiment(Settings):
                 if name not in self.methods:
                     known = ", ".join(self.methods)
                     raise ValueError(f"{key}: expected methods ({known}), received {name}")
-        for key in ("optional_methods", "ensembles", "calibrators"):
+        for key in ("optional_methods", "ensembles", "calibrators", "ensemble_calibration"):
             names = getattr(self, key)
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: expected different names, received {names}")

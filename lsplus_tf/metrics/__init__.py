@@ -14,6 +14,7 @@ from lsplus_tf.metrics import (
     annotators,
     brier,
     calibration,
+    decision,
     estimators,
     features,
     functional,
@@ -27,6 +28,7 @@ from lsplus_tf.metrics import (
 from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
+from lsplus_tf.metrics.decision import *
 from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
@@ -42,6 +44,7 @@ __all__ = ["softmax"]
 __all__ += annotators.__all__
 __all__ += brier.__all__
 __all__ += calibration.__all__
+__all__ += decision.__all__
 __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__

@@ -480,7 +480,8 @@ def _training(results: Results, figures: Figures) -> list[Block]:
 def _settings(results: Results) -> list[Block]:
     experiment = results.experiment
     settings = experiment.model_dump(mode="json")
-    of_the_table = {key: settings[key] for key in ("seeds", "ensembles", "calibrators", "features")}
+    keys = "seeds", "ensembles", "calibrators", "ensemble_calibration", "features"
+    of_the_table = {key: settings[key] for key in keys}
     environments = [
         run_folder.read_json(run.folder(results.folder), run_folder.ENVIRONMENT)
         for run in results.runs

@@ -179,7 +179,8 @@ def _save_calibrators(results: Results, folder: Path) -> None:
     if any(row.calibrators for row in results.rows):
         folder.mkdir()
     for row in results.rows:
-        seeds = [""] if row.ensemble else [f"_seed_{seed}" for seed in row.seeds]
+        whole = row.ensemble and not row.by_member
+        seeds = [""] if whole else [f"_seed_{seed}" for seed in row.seeds]
         for seed, calibrator in zip(seeds, row.calibrators, strict=bool(row.calibrators)):
             text = calibrator.to_json() + "\n"
             (folder / f"{row.key}{seed}.json").write_text(text, encoding="utf-8")
