@@ -14,10 +14,12 @@ from lsplus_tf.metrics import (
     annotators,
     brier,
     calibration,
+    calibration_curves,
     estimators,
     features,
     functional,
     method_comparison,
+    recalibration,
     records,
     selective,
     statistics,
@@ -26,10 +28,12 @@ from lsplus_tf.metrics import (
 from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
+from lsplus_tf.metrics.calibration_curves import *
 from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
 from lsplus_tf.metrics.method_comparison import *
+from lsplus_tf.metrics.recalibration import *
 from lsplus_tf.metrics.records import *
 from lsplus_tf.metrics.selective import *
 from lsplus_tf.metrics.statistics import *
@@ -40,10 +44,12 @@ __all__ = ["softmax"]
 __all__ += annotators.__all__
 __all__ += brier.__all__
 __all__ += calibration.__all__
+__all__ += calibration_curves.__all__
 __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__
 __all__ += method_comparison.__all__
+__all__ += recalibration.__all__
 __all__ += records.__all__
 __all__ += selective.__all__
 __all__ += statistics.__all__
