@@ -20,6 +20,7 @@ from lsplus_tf.metrics import (
     method_comparison,
     records,
     selective,
+    sets,
     statistics,
     truth,
 )
@@ -32,6 +33,7 @@ from lsplus_tf.metrics.functional import *
 from lsplus_tf.metrics.method_comparison import *
 from lsplus_tf.metrics.records import *
 from lsplus_tf.metrics.selective import *
+from lsplus_tf.metrics.sets import *
 from lsplus_tf.metrics.statistics import *
 from lsplus_tf.metrics.truth import *
 from lsplus_tf.predictions.arrays import softmax
@@ -46,6 +48,7 @@ __all__ += functional.__all__
 __all__ += method_comparison.__all__
 __all__ += records.__all__
 __all__ += selective.__all__
+__all__ += sets.__all__
 __all__ += statistics.__all__
 __all__ += truth.__all__
 
