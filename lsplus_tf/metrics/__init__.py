@@ -24,6 +24,7 @@ from lsplus_tf.metrics import (
     recalibration,
     records,
     selective,
+    sets,
     statistics,
     truth,
 )
@@ -40,6 +41,7 @@ from lsplus_tf.metrics.one_vs_rest import *
 from lsplus_tf.metrics.recalibration import *
 from lsplus_tf.metrics.records import *
 from lsplus_tf.metrics.selective import *
+from lsplus_tf.metrics.sets import *
 from lsplus_tf.metrics.statistics import *
 from lsplus_tf.metrics.truth import *
 from lsplus_tf.predictions.arrays import softmax
@@ -58,6 +60,7 @@ __all__ += one_vs_rest.__all__
 __all__ += recalibration.__all__
 __all__ += records.__all__
 __all__ += selective.__all__
+__all__ += sets.__all__
 __all__ += statistics.__all__
 __all__ += truth.__all__
 
