@@ -27,7 +27,7 @@ AUDIT = files.FolderKind(
     "an audit",
     lambda folder: _begins(folder / _DOCUMENT),
     re.compile(
-        r"audit\.(html|json)|(metrics|classes|confusion|parts|automatic|calibrators|comparison)\.csv"
+        r"audit\.(html|json)|(metrics|classes|confusion|calibration|decisions|sets|parts|automatic|calibrators|comparison)\.csv"
     ),
 )
 
@@ -83,7 +83,7 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     -------
     dict of str to DataFrame
         "metrics", "classes", "confusion", "parts", "automatic", and where there are some
-        "calibrators" and "comparison"; numbers are fractions.
+        "calibration", "decisions", "calibrators" and "comparison"; numbers are fractions.
 
     Examples
     --------
@@ -97,6 +97,7 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
         "metrics": audit.metrics.rename_axis("metric").reset_index(),
         "classes": audit.classes.table,
         "confusion": audit.classes.confusion.rename_axis("true_class").reset_index(),
+        **_of_classes(audit),
         "parts": audit.parts,
         "automatic": audit.automatic.steps,
     }
@@ -104,6 +105,16 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
         found["calibrators"] = audit.calibrators.table
     if audit.comparison is not None:
         found["comparison"] = audit.comparison.table
+    return found
+
+
+def _of_classes(audit: Audit) -> dict[str, pd.DataFrame]:
+    found = {}
+    if audit.classes.calibration is not None:
+        found["calibration"] = audit.classes.calibration
+    if audit.classes.decisions:
+        curves = [each.curve.assign(**{"class": each.name}) for each in audit.classes.decisions]
+        found["decisions"] = pd.concat(curves, ignore_index=True)
     return found
 
 

@@ -155,6 +155,47 @@ def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
     return Table("Each class against the rest, with 95% intervals", headings, rows)
 
 
+_OF_CALIBRATION = {
+    "intercept": "Intercept",
+    "slope": "Slope",
+    "o_e": "O/E",
+    "ici": "ICI",
+    "e50": "E50",
+    "e90": "E90",
+}
+
+
+def calibration_table(audit: Audit) -> Table:
+    """The calibration of each class's probability, those of interest first."""
+    table = audit.classes.calibration
+    assert table is not None
+    rows: list[list[str | Cell]] = []
+    for name, of_class in table.groupby("class", sort=False):
+        lines = of_class.set_index("metric")
+        cells: list[str | Cell] = [str(name) if name != "all" else "all together"]
+        for key in _OF_CALIBRATION:
+            if key not in lines.index:
+                cells.append(Cell("", None))
+                continue
+            value, low, high = (
+                float(lines.loc[key, column]) for column in ("value", "low", "high")
+            )
+            cells.append(Cell(_calibration_text(key, value, low, high), value))
+        rows.append(cells)
+    headings = ["Class", *_OF_CALIBRATION.values()]
+    return Table("Calibration of each class's probability, with 95% intervals", headings, rows)
+
+
+def _calibration_text(key: str, value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "-"
+    if key in ("ici", "e50", "e90"):
+        text = percent(value)
+        return text if pd.isna(low) else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+    text = f"{value:.2f}"
+    return text if pd.isna(low) else f"{text} ({low:.2f} to {high:.2f})"
+
+
 def confusion_table(audit: Audit) -> Table:
     """How many cases of each class are predicted as each."""
     confusion = audit.classes.confusion

@@ -14,8 +14,8 @@ from lsplus_tf.metrics import (
     annotators,
     brier,
     calibration,
-    decision,
     calibration_curves,
+    decision,
     estimators,
     features,
     functional,
@@ -31,8 +31,8 @@ from lsplus_tf.metrics import (
 from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
-from lsplus_tf.metrics.decision import *
 from lsplus_tf.metrics.calibration_curves import *
+from lsplus_tf.metrics.decision import *
 from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
