@@ -39,7 +39,7 @@ class Finding:
     ----------
     topic : str
         What it is about: "degenerate", "ranking", "size", "class", "classes", "gap", "ece",
-        "parts", "automatic", "calibrator", "votes" or "comparison".
+        "calibration", "parts", "automatic", "decision", "calibrator", "votes" or "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -86,7 +86,8 @@ def verdict(audit: Audit) -> list[Finding]:
         findings += [_too_small(audit), *_of_interest(audit)]
     else:
         findings += [*_of_interest(audit), *_missed(audit), *_every_class(audit)]
-        findings += [_gap(audit), _ece(audit), _parts(audit), _automatic(audit)]
+        findings += [_gap(audit), _ece(audit), *_calibration(audit), _parts(audit)]
+        findings += [_automatic(audit), *_decisions(audit)]
         if audit.predictions.kind != "confidence":
             findings.append(_calibrator(audit))
         if audit.votes is not None:
@@ -353,6 +354,46 @@ def _ece(audit: Audit) -> Finding:
         f"No miscalibration is shown: the ECE of {percent(value)} is what chance makes; "
         f"{by_chance}. That is no proof of calibration.",
     )
+
+
+def _calibration(audit: Audit) -> list[Finding]:
+    """How far the probabilities of the classes of interest can be taken at their word."""
+    if audit.classes.calibration is None:
+        return []
+    return [_calibration_of(audit, name) for name in audit.classes.positive]
+
+
+def _calibration_of(audit: Audit, name: str) -> Finding:
+    ratio, slope = (audit.classes.calibration_of(name, key) for key in ("o_e", "slope"))
+    words = {
+        "too high on average": (ratio["high"] < 1, "O/E", ratio),
+        "too low on average": (ratio["low"] > 1, "O/E", ratio),
+        "too extreme": (slope["high"] < 1, "slope", slope),
+        "not extreme enough": (slope["low"] > 1, "slope", slope),
+    }
+    shown = [
+        f"{word} ({_ratio(measure, row)})" for word, (holds, measure, row) in words.items() if holds
+    ]
+    if shown:
+        text = f"The probabilities of {name} are {' and '.join(shown)}."
+        return Finding("calibration", "bad", text)
+    if pd.isna(ratio["low"]) or pd.isna(slope["low"]):
+        text = f"Whether the probabilities of {name} hold cannot be told from these cases."
+        return Finding("calibration", "unsure", text)
+    text = (
+        f"The probabilities of {name} are not shown to be wrong on average "
+        f"({_ratio('O/E', ratio)}) or too extreme ({_ratio('slope', slope)})."
+    )
+    return Finding("calibration", "unsure", text)
+
+
+def _ratio(measure: str, row: pd.Series[float]) -> str:
+    interval = f", {row['low']:.2f} to {row['high']:.2f}" if not pd.isna(row["low"]) else ""
+    return f"{measure} {row['value']:.2f}{interval}"
+
+
+def _decisions(audit: Audit) -> list[Finding]:
+    return [Finding("decision", each.tone, each.text) for each in audit.classes.decisions]
 
 
 def _parts(audit: Audit) -> Finding:

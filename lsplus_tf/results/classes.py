@@ -30,13 +30,15 @@ class ByClass:
     ----------
     frame : DataFrame
         A line for each row of the table (its key and name), class and metric of
-        `lsplus_tf.metrics.class_metrics`: the mean and the sample SD over its predictions as
-        fractions, and of the sensitivity the 95% interval; and how many test images are of the
-        class.
+        `lsplus_tf.metrics.class_metrics`, of the classes of interest also of
+        `lsplus_tf.metrics.calibration_summary`: the mean and the sample SD over its predictions;
+        of the sensitivity also the 95% interval, and how many test images are of the class.
     positive : tuple of str
         The classes of interest, as the config has them; several that count as one are "a or b".
     shown : tuple of str
         Those and others that a table has room for.
+    plain : tuple of str
+        Keys of the rows without a calibrator, of which most change no predicted class.
     constant : dict of str to str
         Of predictions that are one class for all images, by "METHOD seed N", what that class is.
     """
@@ -44,13 +46,17 @@ class ByClass:
     frame: pd.DataFrame
     positive: tuple[str, ...]
     shown: tuple[str, ...]
+    plain: tuple[str, ...]
     constant: dict[str, str]
 
     def sensitivity(self, name: str) -> pd.DataFrame:
         """The lines of a class's sensitivity, by the rows' keys."""
+        return self.of(name, "sensitivity")
+
+    def of(self, name: str, metric: str) -> pd.DataFrame:
+        """The lines of a class and metric, by the rows' keys."""
         frame = self.frame
-        chosen = frame[(frame["class"] == name) & (frame["metric"] == "sensitivity")]
-        return chosen.set_index("method")
+        return frame[(frame["class"] == name) & (frame["metric"] == metric)].set_index("method")
 
 
 def measure_classes(results: Results, groups: Groups) -> ByClass:
@@ -78,10 +84,11 @@ def measure_classes(results: Results, groups: Groups) -> ByClass:
             only = np.unique(each.predicted)
             if only.size == 1 and len(names) > 1:
                 constant[f"{row.name}{seed}"] = names[only[0]]
-        frames.append(_of_row(row, predictions, every, groups))
+        frames.append(_of_row(row, predictions, every, groups, len(declared)))
     frame = pd.concat(frames, ignore_index=True)
     positive = tuple(" or ".join(names[k] for k in each) for each in declared)
-    return ByClass(frame, positive, _shown(frame, positive, names), constant)
+    plain = tuple(row.key for row in results.rows if not row.calibrators)
+    return ByClass(frame, positive, _shown(frame, positive, names), plain, constant)
 
 
 def _seeds(row: Row) -> Sequence[str]:
@@ -93,10 +100,21 @@ def _of_row(
     predictions: Sequence[Predictions],
     classes: Sequence[tuple[int, ...]],
     groups: Groups,
+    declared: int,
 ) -> pd.DataFrame:
+    """The first `declared` classes are those of interest."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which NaN tells
-        tables = [_in_order(each, classes) for each in predictions]
+        tables = [
+            pd.concat(
+                [
+                    _in_order(each, classes),
+                    *(metrics.calibration_summary(each, positive=k) for k in classes[:declared]),
+                ],
+                ignore_index=True,
+            )
+            for each in predictions
+        ]
     values = np.stack([table["value"].to_numpy(np.float64) for table in tables])
     frame = tables[0][["class", "metric"]].copy()
     frame.insert(0, "method", row.key)

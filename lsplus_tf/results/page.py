@@ -61,7 +61,7 @@ def experiment_page(
     experiment = results.experiment
     sections = [
         Section("Summary", [*classes_in_words(classes), *_summary(results, uncertainty)]),
-        Section("Found and missed", _classes(results, classes)),
+        Section("Found and missed", _classes(results, classes, figures)),
         Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
     if uncertainty.differences:
@@ -101,7 +101,7 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         for which, name in classes.constant.items()
     ]
     for name in classes.positive:
-        lines = classes.sensitivity(name)
+        lines = classes.sensitivity(name).loc[[*classes.plain]]
         found = ", ".join(f"{line['name']} {_found(line)}" for _, line in lines.iterrows())
         images = int(lines["images"].iloc[0])
         tone: Tone = "bad" if (lines["mean"] < 0.5).all() else "fact"
@@ -109,7 +109,7 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         texts.append(Text(text, tone) if images else Text(f"No test image is of {name}.", "unsure"))
     missed = []
     for name in classes.shown:
-        lines = classes.sensitivity(name)
+        lines = classes.sensitivity(name).loc[[*classes.plain]]
         fewer = lines[lines["mean"] < 0.5]
         if name in classes.positive or fewer.empty:
             continue
@@ -135,15 +135,51 @@ def percent_of(share: float) -> str:
     return "-" if np.isnan(share) else f"{100 * share:.1f}%"
 
 
-def _classes(results: Results, classes: ByClass) -> list[Block]:
-    """Sensitivities, a column for each class that is shown."""
+_OF_INTEREST = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "intercept": "Intercept",
+    "slope": "Slope",
+    "o_e": "O/E",
+    "ici": "ICI",
+}
+_NO_FRACTIONS = ("intercept", "slope", "o_e")
+
+
+def _of_interest(results: Results, classes: ByClass, name: str) -> Table:
+    """What a class of interest is told by, a row for each of the results."""
+    lines = {metric: classes.of(name, metric) for metric in _OF_INTEREST}
+    rows: list[list[str | Cell]] = []
+    for row in results.rows:
+        cells: list[str | Cell] = [row.name]
+        for metric, of_metric in lines.items():
+            mean, sd = (float(of_metric.loc[row.key, column]) for column in ("mean", "sd"))
+            scale, decimals = (1, 2) if metric in _NO_FRACTIONS else (100, 1)
+            text = "-" if np.isnan(mean) else f"{scale * mean:.{decimals}f}"
+            if not np.isnan(sd):
+                text += f" ± {scale * sd:.{decimals}f}"
+            cells.append(Cell(text, mean))
+        rows.append(cells)
+    over = "one seed" if results.one_seed else "mean and SD over seeds"
+    caption = f"{name} against the rest: {over}; shares times 100"
+    return Table(caption, ["Method", *_OF_INTEREST.values()], rows)
+
+
+def _classes(results: Results, classes: ByClass, figures: Figures) -> list[Block]:
+    """Sensitivities, a column for each class that is shown, and more of those of interest."""
     rows: list[list[str | Cell]] = []
     lines = {name: classes.sensitivity(name) for name in classes.shown}
     for row in results.rows:
+        if row.calibrators:
+            continue
         cells: list[str | Cell] = [row.name]
         for of_class in lines.values():
             line = of_class.loc[row.key]
-            cells.append(Cell(_found(line), float(line["mean"])))
+            cells.append(Cell(_found(line).replace("%", ""), float(line["mean"])))
         rows.append(cells)
     headings = [f"{name} ({int(of_class['images'].iloc[0]):,})" for name, of_class in lines.items()]
     left_out = len(results.class_names) - sum(name in results.class_names for name in classes.shown)
@@ -151,7 +187,8 @@ def _classes(results: Results, classes: ByClass) -> list[Block]:
     one = "one seed" if results.one_seed else "mean over seeds"
     return [
         Table(
-            f"Sensitivity: share of each class's test images that is found, {one} and 95% interval",
+            f"Sensitivity, times 100: share of each class's test images that is found, {one} and "
+            "95% interval",
             ["Method", *headings],
             rows,
         ),
@@ -159,10 +196,32 @@ def _classes(results: Results, classes: ByClass) -> list[Block]:
             "In brackets how many test images are of the class. An image is found where its class "
             "is the most probable. The intervals are Agresti and Coull's over the images, with "
             "the spread of the seeds; of a single prediction they say nothing of new seeds. "
-            "Specificity, PPV, NPV, F1, AUROC and AUPRC of every class are in classes.csv."
+            "Specificity, PPV, NPV, F1, AUROC and AUPRC of every class are in classes.csv, and the "
+            "rows with a calibrator."
             f"{more}",
             "note",
         ),
+        *(_of_interest(results, classes, name) for name in classes.positive),
+        *_decision_curves(results, figures),
+    ]
+
+
+def _decision_curves(results: Results, figures: Figures) -> list[Block]:
+    pictures = figures.get("decision_curves", [])
+    if not pictures:
+        return []
+    band = (
+        "Bands are 95% intervals over the images."
+        if results.one_seed
+        else "Lines are means over seeds, bands their range."
+    )
+    return [
+        Text(
+            "What acting on the probability of a class is worth, against acting in all cases or in "
+            "none. The threshold is the probability from which on one would act: at 10%, nine "
+            f"needless acts weigh as much as one case that is missed. {band}"
+        ),
+        Pictures(pictures),
     ]
 
 

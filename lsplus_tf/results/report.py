@@ -102,7 +102,7 @@ class Report:
         )
 
     def print(self, console: Console | None = None) -> None:
-        """Print the table.
+        """Print what is found of the classes of interest, and the table.
 
         Parameters
         ----------
@@ -111,9 +111,9 @@ class Report:
         """
         title = f"{self.results.title}, test split"
         console = console or Console(emoji=False)
-        console.print(tables.rich_table(self.comparison, title))
         for text in classes_in_words(self.classes):
             console.print(text.text, highlight=False, markup=False)
+        console.print(tables.rich_table(self.comparison, title))
 
     def write(self, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()) -> list[Path]:
         """Write tables, figures and page into the experiment's folder `name`, anew.
