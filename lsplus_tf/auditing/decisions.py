@@ -12,7 +12,7 @@ import pandas as pd
 from lsplus_tf.metrics import decision_curve, useful_thresholds
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest
+from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest, positive_classes
 
 _MOST_RANGES = 3
 
@@ -25,6 +25,8 @@ class Decisions:
     ----------
     name : str
         Of the class; of several that count as one with " or " between them.
+    classes : tuple of str
+        The class, or the several.
     cases : int
         Of the class.
     curve : DataFrame
@@ -32,6 +34,7 @@ class Decisions:
     """
 
     name: str
+    classes: tuple[str, ...]
     cases: int
     curve: pd.DataFrame
 
@@ -104,7 +107,9 @@ def decisions_of(predictions: Predictions, interest: Sequence[Positive]) -> list
     for positive in interest:
         cases = one_vs_rest(predictions, positive)
         curve = decision_curve(predictions, positive=positive)
-        found.append(Decisions(cases.name, int(np.count_nonzero(cases.outcome)), curve))
+        names = predictions.class_names
+        classes = tuple(names[k] for k in positive_classes(positive, names))
+        found.append(Decisions(cases.name, classes, int(np.count_nonzero(cases.outcome)), curve))
     return found
 
 
