@@ -9,6 +9,7 @@ import pytest
 import lsplus_tf as lsp
 from lsplus_tf.auditing import checklist
 from lsplus_tf.auditing.decisions import Decisions, decisions_of
+from lsplus_tf.page import Table
 
 
 def some_predictions(samples=600, **given):
@@ -22,7 +23,7 @@ def some_predictions(samples=600, **given):
 def of_bounds(low, high):
     thresholds = np.arange(1, 1 + len(low)) / 10
     curve = pd.DataFrame({"threshold": thresholds, "gain_low": low, "gain_high": high})
-    return Decisions("mel", 5, curve)
+    return Decisions("mel", ("mel",), 5, curve)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_answers_follow_what_the_audit_has():
     assert "takes the cases of a group together" in here(full, claim, "37, 38")
     assert "mel each against the rest" in here(full, claim, "37, 38")
     assert "declare classes of interest" in here(bare, tripod, "12e")
-    assert "decision curves" in here(full, tripod, "12e")
+    assert "Decision curves" in here(full, tripod, "12e")
     assert "Comparison" in here(full, tripod, "12e")
     assert "Comparison" not in here(bare, claim, "29")
     assert here(bare, tripod, "12d, 23b").startswith("Not here: ")
@@ -103,6 +104,42 @@ def test_answers_follow_what_the_audit_has():
     assert here(full, tripod, "17") == here(bare, claim, "31") == checklist.UNKNOWN
     for table in (bare, full):
         assert all(len(row) == len(table.headings) for row in table.rows)
+
+
+@pytest.mark.parametrize("kind", ["bare", "full", "confidence"])
+def test_answers_name_sections_that_the_page_has(kind):
+    given = some_predictions(subgroups={"site": np.arange(600) % 2})
+    if kind == "confidence":
+        given = given.top_label()
+    second = some_predictions() if kind == "full" else None
+    audit = lsp.audit(given, second, num_resamples=20)
+    page = lsp.auditing.audit_page(audit)
+    titles = {section.title for section in page.sections}
+    every = {
+        "Verdict",
+        "Found and missed",
+        "Metrics",
+        "Confidence and accuracy",
+        "Calibration of each class",
+        "Decision curves",
+        "Classes and subgroups",
+        "Automatic decisions",
+        "Calibrators",
+        "Comparison",
+        "How it was made",
+    }
+    assert titles <= every | {"Reporting checklist"}
+    (table,) = (
+        block
+        for section in page.sections
+        if section.title == "Reporting checklist"
+        for block in section.blocks
+        if isinstance(block, Table)
+    )
+    answers = " ".join(row[3] for row in table.rows)
+    named = {title for title in every if title in answers}
+    assert named <= titles
+    assert len(named) >= 5
 
 
 def test_items_are_those_of_the_guidelines():

@@ -16,11 +16,11 @@ and that is not; at a known prevalence two of each outcome. So the interval has 
 case reaches the threshold, which the bootstrap and the plain variance do not give.
 
 In a simulation of 500 cases, 2,000 samples each at five thresholds, independent and in correlated
-groups of 5, 95% intervals covered the net benefit in 94.4 to 95.8% of balanced samples and in 92.6
-to 96.9% at 1:20; at a known prevalence in 93.8 to 95.9% and 93.5 to 98.4%; the gain in 94.0 to
-95.6% and 92.6 to 96.9%; the difference of two models in 94.7 to 96.2% and 95.8 to 99.4%, most at
+groups of 5, 95% intervals covered the net benefit in 94.4 to 95.8% of balanced samples and in 92.8
+to 96.6% at 1:20; at a known prevalence in 93.8 to 95.9% and 93.2 to 99.0%; the gain in 94.0 to
+95.6% and 92.8 to 96.6%; the difference of two models in 94.7 to 96.2% and 95.7 to 99.2%, most at
 thresholds below the prevalence, where few cases are treated by one model alone. Without the two
-cases it was 89 to 94% of the net benefit at 1:20, and 82% of the difference at the lowest
+cases it was, at 1:24, 89 to 94% of the net benefit, and 82% of the difference at the lowest
 threshold.
 """
 
