@@ -56,6 +56,7 @@ def accuracy(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Share of samples whose most probable class is the true one.
 
@@ -70,6 +71,8 @@ def accuracy(
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def accuracy(
     >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="released_code")
     0.5
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.accuracy(predictions, convention)
 
 
@@ -92,6 +95,7 @@ def balanced_accuracy(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
@@ -104,6 +108,8 @@ def balanced_accuracy(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -115,7 +121,9 @@ def balanced_accuracy(
     >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.own_recall)
 
 
@@ -125,6 +133,7 @@ def top_k_error(
     *,
     k: int,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
@@ -139,6 +148,8 @@ def top_k_error(
         At least 1.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -151,7 +162,10 @@ def top_k_error(
     0.5
     """
     check_count("k", k)
-    return measures.top_k_error(as_predictions(labels, probabilities, from_logits=from_logits), k)
+    return measures.top_k_error(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight),
+        k,
+    )
 
 
 def auroc(
@@ -159,6 +173,7 @@ def auroc(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
@@ -172,6 +187,8 @@ def auroc(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -183,7 +200,9 @@ def auroc(
     >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
     """
-    return measures.auroc(as_predictions(labels, probabilities, from_logits=from_logits))
+    return measures.auroc(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    )
 
 
 def precision(
@@ -191,6 +210,7 @@ def precision(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
@@ -202,6 +222,8 @@ def precision(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -213,7 +235,9 @@ def precision(
     >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.precision)
 
 
@@ -222,6 +246,7 @@ def recall(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
@@ -233,6 +258,8 @@ def recall(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -244,7 +271,9 @@ def recall(
     >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.recall)
 
 
@@ -253,6 +282,7 @@ def f1(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
@@ -264,6 +294,8 @@ def f1(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -275,7 +307,9 @@ def f1(
     >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.f1)
 
 
@@ -285,6 +319,7 @@ def negative_log_likelihood(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean of -log p(true class), the cross-entropy in nats.
 
@@ -300,6 +335,8 @@ def negative_log_likelihood(
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -311,7 +348,7 @@ def negative_log_likelihood(
     >>> round(negative_log_likelihood([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.4581
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.nll(predictions, convention)
 
 
@@ -320,6 +357,7 @@ def mean_confidence(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
@@ -329,6 +367,8 @@ def mean_confidence(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -340,7 +380,9 @@ def mean_confidence(
     >>> mean_confidence([0, 1], [[0.75, 0.25], [0.5, 0.5]])
     0.625
     """
-    return measures.mean_confidence(as_predictions(labels, probabilities, from_logits=from_logits))
+    return measures.mean_confidence(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    )
 
 
 def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) -> Metric:
@@ -363,7 +405,7 @@ RECORDS = (
         short="ACC",
         better=1,
         value=measures.accuracy,
-        form=lambda predictions: forms.mean_of(predictions.correct),
+        form=lambda predictions: forms.mean_of(predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
     Metric(
@@ -398,7 +440,7 @@ RECORDS = (
         name="Top-1 error",
         better=-1,
         value=lambda predictions, convention: 1 - measures.accuracy(predictions, convention),
-        form=lambda predictions: forms.mean_of(~predictions.correct),
+        form=lambda predictions: forms.mean_of(~predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
     Metric(
@@ -418,6 +460,6 @@ RECORDS = (
         short="Confidence",
         better=0,
         value=lambda predictions, _: measures.mean_confidence(predictions),
-        form=lambda predictions: forms.mean_of(predictions.confidence),
+        form=lambda predictions: forms.mean_of(predictions.confidence, predictions.sample_weight),
     ),
 )
