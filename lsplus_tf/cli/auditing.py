@@ -27,6 +27,7 @@ from lsplus_tf.cli.options import (
     SplitColumn,
     TakeSplit,
     VotesColumns,
+    WeightColumn,
     names,
 )
 
@@ -86,6 +87,7 @@ def audit(
             rich_help_panel="Columns of the file",
         ),
     ] = None,
+    weight: WeightColumn = None,
     votes: VotesColumns = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
@@ -121,6 +123,7 @@ def audit(
         id=id_column,
         group=group,
         split=split,
+        weight=weight,
         votes=votes,
         subgroups=subgroup or (),
         take_split=take_split,
