@@ -104,7 +104,7 @@ def design_effect(values: Values, groups: Groups, weights: Values | None = None)
         return 1.0 if weights is None else float(np.mean((weights / weights.mean()) ** 2))
     totals = _counted(residuals, weights)
     if groups is not None:
-        totals = np.bincount(groups, totals)
+        totals = np.bincount(groups, totals).astype(np.float64)
     return float(max(1.0, np.sum(totals**2) / alone))
 
 
@@ -127,9 +127,8 @@ def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
         if len(parts.categories) < 2:
             continue
         for part, members in _members(parts):
-            groups, weights = (
-                None if each is None else each[members] for each in (all_groups, all_weights)
-            )
+            groups = None if all_groups is None else all_groups[members]
+            weights = None if all_weights is None else all_weights[members]
             row = _gap_row(confidence[members], correct[members], groups, weights)
             rows.append((by, part, *row))
     table = pd.DataFrame(rows, columns=["by", "part", *COLUMNS])

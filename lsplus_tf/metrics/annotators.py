@@ -171,7 +171,8 @@ def annotator_calibration_error(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts; in bins of equal mass as in
+        :func:`~lsplus_tf.metrics.adaptive_calibration_error`.
 
     Returns
     -------

@@ -175,7 +175,9 @@ def adaptive_calibration_error(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`. A sample that
+        a bin ends in is in both by its parts.
 
     Returns
     -------
@@ -228,7 +230,9 @@ def classwise_adaptive_calibration_error(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`.
+        Both are those that reach the threshold.
 
     Returns
     -------

@@ -5,7 +5,9 @@ positive ECE on any finite sample. The arguments and the errors raised are those
 :mod:`lsplus_tf.metrics.functional`.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +73,8 @@ def debiased_calibration_error(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Of whole numbers n is a bin's sum; of others it is Kish's
+        number of samples that are as much evidence, sum(w)^2 / sum(w^2).
 
     Returns
     -------
@@ -141,7 +144,9 @@ def sweep_calibration_error(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`. There are
+        at most N bins.
 
     Returns
     -------
@@ -277,7 +282,8 @@ def kde_calibration_error(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Whole numbers are repetitions, of which a sample leaves out
+        one, itself; with others it leaves itself out as a whole.
 
     Returns
     -------
@@ -316,17 +322,17 @@ def kde_calibration_error(
     classes, samples = len(predictions.class_names), weighted.number(predictions)
     if samples < 2:
         raise InputError("probabilities: expected at least two rows, received 1")
-    weights, copies = _copies(predictions)
+    counts = _Counts.of(predictions)
     rows = predictions.probabilities.astype(np.float64).clip(0, 1)
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)
     points = _binary(confidence) if kind == "top_label" else rows
-    chosen = bandwidth or _likeliest_bandwidth(points, weights, copies)
+    chosen = bandwidth or _likeliest_bandwidth(points, counts)
 
     def distance(points: FloatArray, hits: npt.NDArray[Any], expected: FloatArray) -> float:
-        frequency = _kernel_frequencies(points, hits, chosen, weights, copies)
+        frequency = _kernel_frequencies(points, hits, chosen, counts)
         distances = np.abs(frequency - expected) ** exponent
-        if weights is not None:
-            distances *= weights[:, np.newaxis]
+        if counts is not None:
+            distances *= counts.weights[:, np.newaxis]
         return float(np.sum(distances) / weighted.total(predictions))
 
     if kind == "top_label":
@@ -389,26 +395,29 @@ def _effective(
     return sizes
 
 
-def _copies(
-    predictions: Predictions,
-) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
-    """What each sample counts, and how much of that is left of it where it is itself left out.
+class _Counts(NamedTuple):
+    """What each sample counts, and how much is left of it where it is itself left out, (N,).
 
     That is one less where weights say how often it is there, and else nothing.
     """
-    if predictions.sample_weight is None:
-        return None, None
-    weights = predictions.weights
-    if predictions.weights_are_counts:
-        return weights, weights - 1
-    return weights, np.zeros_like(weights)
+
+    weights: npt.NDArray[np.float64]
+    left: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> _Counts | None:
+        """None where there are no weights."""
+        if predictions.sample_weight is None:
+            return None
+        weights = predictions.sample_weight
+        left = weights - 1 if predictions.weights_are_counts else np.zeros_like(weights)
+        return cls(weights, left)
 
 
 def _log_kernels(
     points: FloatArray,
     bandwidth: float,
-    weights: npt.NDArray[np.float64] | None,
-    copies: npt.NDArray[np.float64] | None,
+    counts: _Counts | None,
 ) -> Any:
     """Blocks of rows of the log kernel, -inf on the diagonal, with the slice that each covers.
 
@@ -419,10 +428,11 @@ def _log_kernels(
     log_normaliser = gammaln(concentration + 1).sum(axis=1)
     log_normaliser -= gammaln(concentration.sum(axis=1) + classes)
     with np.errstate(divide="ignore"):
-        if weights is not None:
-            log_normaliser -= np.log(weights)
-        left = -np.inf if copies is None else np.log(copies) - np.log(weights)
-    left = np.broadcast_to(left, samples)
+        if counts is None:
+            left = np.full(samples, -np.inf)
+        else:
+            log_normaliser -= np.log(counts.weights)
+            left = np.log(counts.left) - np.log(counts.weights)
     # 0 log 0 is 0: a sample at a corner is under the kernel of another at the same corner.
     logs = np.log(points.clip(np.finfo(np.float64).tiny))
     step = max(1, _KERNEL_BLOCK // samples)
@@ -438,13 +448,12 @@ def _kernel_frequencies(
     points: FloatArray,
     hits: npt.NDArray[Any],
     bandwidth: float,
-    weights: npt.NDArray[np.float64] | None,
-    copies: npt.NDArray[np.float64] | None,
+    counts: _Counts | None,
 ) -> npt.NDArray[np.float64]:
     """Mean of the other samples' hits (N, T) under the kernel at each point."""
     outcomes = hits.astype(np.float64)
     frequencies = np.empty_like(outcomes)
-    for rows, kernel in _log_kernels(points, bandwidth, weights, copies):
+    for rows, kernel in _log_kernels(points, bandwidth, counts):
         kernel -= kernel.max(axis=1, keepdims=True)
         np.exp(kernel, out=kernel)
         frequencies[rows] = kernel @ outcomes / kernel.sum(axis=1, keepdims=True)
@@ -453,17 +462,16 @@ def _kernel_frequencies(
 
 def _likeliest_bandwidth(
     points: FloatArray,
-    weights: npt.NDArray[np.float64] | None,
-    copies: npt.NDArray[np.float64] | None,
+    counts: _Counts | None,
 ) -> float:
     """Of a grid, the bandwidth with the largest leave-one-out likelihood of the points."""
 
     def log_likelihood(bandwidth: float) -> float:
         total = 0.0
-        for rows, kernel in _log_kernels(points, bandwidth, weights, copies):
+        for rows, kernel in _log_kernels(points, bandwidth, counts):
             largest = kernel.max(axis=1, keepdims=True)
             logs = np.log(np.exp(kernel - largest).sum(axis=1)) + largest[:, 0]
-            total += float(logs.sum() if weights is None else weights[rows] @ logs)
+            total += float(logs.sum() if counts is None else counts.weights[rows] @ logs)
         return total
 
     grid = np.logspace(-5, 0, 21)

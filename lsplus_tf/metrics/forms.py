@@ -253,20 +253,21 @@ def mean_risk(_: FloatArray, drawn: Weights | Values, hits: Weights | Values) ->
     """The AURC: the mean over i = 1..n of the share of errors among the i most confident."""
     if drawn.dtype.kind == "f":
         return _weighted_risk(drawn, hits)
-    up_to = _cumulate(drawn)
+    up_to: Weights = _cumulate(drawn)
     samples = up_to[:, -1]
     # An error at rank j counts in the shares from i = j on, with 1/i each: h(n) - h(j - 1). Among
     # equal confidences the errors' ranks are any, and h their mean.
     harmonic = np.concatenate(([0.0], np.cumsum(1 / np.arange(1, samples.max() + 1))))
     sums = np.concatenate(([0.0], np.cumsum(harmonic)))
     places = np.flatnonzero((hits < drawn).any(axis=0))
-    up_to, own, right = (each.take(places, axis=1) for each in (up_to, drawn, hits))
+    chosen: tuple[Any, ...] = up_to, drawn, hits
+    up_to, own, right = (each.take(places, axis=1) for each in chosen)
     means = (sums.take(up_to) - sums.take(up_to - own)) / own.clip(min=1)
     weighed = _dot(own - right, harmonic[samples, np.newaxis] - means)
     return np.asarray(weighed / samples)
 
 
-def _weighted_risk(drawn: Values, hits: Values) -> Values:
+def _weighted_risk(drawn: Weights | Values, hits: Weights | Values) -> Values:
     """As :func:`lsplus_tf.metrics.weighted.mean_risk` has it."""
     ranks, errors = (
         np.concatenate((np.zeros((len(drawn), 1)), each), axis=1)

@@ -9,8 +9,13 @@ probability plays a part. It returns a Python float (a fraction, not a percentag
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
 
+With ``sample_weight`` (N,), or those of the `Predictions`, a metric is that of samples that are
+repeated so often; :mod:`lsplus_tf.metrics.weighted` says what is meant by weights that are not
+whole. A sample of weight 0 is as if it were not there.
+
 Where the LS+ paper's released code departs from the sound definition,
-``convention="released_code"`` follows the code, so that its tables can be reproduced:
+``convention="released_code"`` follows the code, so that its tables can be reproduced; it has no
+weights:
 
 ============  ======================================  ==========================================
 \\             ``"standard"``                          ``"released_code"``
@@ -85,6 +90,8 @@ def accuracy(
     1.0
     >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="released_code")
     0.5
+    >>> accuracy([0, 1], [[0.8, 0.2], [0.7, 0.3]], sample_weight=[3, 1])
+    0.75
     """
     predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.accuracy(predictions, convention)

@@ -253,7 +253,7 @@ def squared_distances(predictions: Predictions) -> Iterator[npt.NDArray[np.float
         yield (np.vecdot(block, block) - 2 * true + 1).clip(0)
 
 
-def _mean_of_blocks(blocks: Iterator[npt.NDArray[np.float64]], predictions: Predictions) -> float:
+def _mean_of_blocks(blocks: Iterator[npt.NDArray[Any]], predictions: Predictions) -> float:
     weights = predictions.sample_weight
     if weights is None:
         return sum(float(block.sum()) for block in blocks) / predictions.labels.size

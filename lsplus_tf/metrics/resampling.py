@@ -351,7 +351,7 @@ def counted(models: Sequence[Predictions], groups: Groups) -> tuple[Sequence[Pre
     return [model.take(kept) for model in models], left
 
 
-def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric:
+def of_function(function: Callable[..., Any]) -> Metric:
     """A user's function of labels and probabilities, evaluated on the rows of each resample.
 
     Of weighted predictions it has their weights as `sample_weight`.

@@ -61,7 +61,9 @@ def retention_curve(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`.
+        Between whole samples the number of errors grows in a straight line.
 
     Returns
     -------
@@ -154,7 +156,9 @@ def risk_coverage_curve(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`.
+        Between whole samples the number of errors grows in a straight line.
 
     Returns
     -------
@@ -200,7 +204,7 @@ def aurc(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -245,7 +249,7 @@ def excess_aurc(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -354,7 +358,7 @@ def risk_at_coverage(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -402,7 +406,7 @@ def coverage_at_risk(
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------

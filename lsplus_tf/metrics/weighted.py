@@ -79,7 +79,7 @@ class Ranked(NamedTuple):
     sums: Floats
     hits: Floats
 
-    def up_to(self, ranks: npt.ArrayLike, sums: Floats) -> Floats:
+    def up_to(self, ranks: npt.NDArray[Any], sums: Floats) -> Floats:
         """Sums up to any ranks in [0, N]: equal values count by expectation over their orders."""
         return np.interp(ranks, self.ranks, sums)
 
