@@ -94,20 +94,6 @@ def _estimate(
     return Estimate(value, float(centre - half), float(centre + half), float(p_value))
 
 
-def design_effect(values: Values, groups: Groups, weights: Values | None = None) -> float:
-    """By how much groups, and weights, increase the variance of a mean, at least 1."""
-    residuals = values - np.average(values, weights=weights)
-    alone = np.sum(_counted(residuals**2, weights))
-    if groups is None and weights is None:
-        return 1.0
-    if alone == 0:  # of weights what Kish has
-        return 1.0 if weights is None else float(np.mean((weights / weights.mean()) ** 2))
-    totals = _counted(residuals, weights)
-    if groups is not None:
-        totals = np.bincount(groups, totals).astype(np.float64)
-    return float(max(1.0, np.sum(totals**2) / alone))
-
-
 def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
     """The gap among the cases predicted as each class, and in each subgroup.
 
