@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -480,6 +482,74 @@ def test_methods_with_weights():
         InputError, match=r"sample_weight: expected the weights of runs\['a'\]\[0\]"
     ):
         metrics.compare_methods({"a": first, "b": unlike}, **options)
+
+
+def numbers_of(found):
+    """Every number of a result that does not say how many cases there are."""
+    if isinstance(found, pd.DataFrame):
+        counts = ["hits", "cases"]
+        return found.select_dtypes("number").drop(columns=counts, errors="ignore").to_numpy(float)
+    if isinstance(found, tuple):
+        return np.concatenate([numbers_of(each) for each in found])
+    return np.array([found.value, found.low, found.high])
+
+
+OTHERS = sorted(
+    name
+    for name in metrics.__all__
+    if inspect.isfunction(getattr(metrics, name))
+    and "sample_weight" in inspect.signature(getattr(metrics, name)).parameters
+    and name not in {*OF_LABELS, *OF_ROWS, *ELSEWHERE}
+)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_functions_with_intervals_of_their_own(name):
+    """Values are of repeated rows, intervals of rows above 0; scales say nothing."""
+    function = getattr(metrics, name)
+    known = inspect.signature(function).parameters
+    labels, rows, weights = weighted_sample(samples=150, classes=3)
+    labels = np.where(np.arange(150) % 3, rows.argmax(axis=1), labels)
+    options = {
+        option: chosen
+        for option, chosen in {
+            "positive": 1,
+            "threshold": 0.3,
+            "thresholds": [0.1, 0.3],
+            "num_knots": 3,
+        }.items()
+        if option in known
+    }
+
+    def of(chosen, weights=None):
+        given = [labels[chosen], rows[chosen]]
+        if name == "set_coverage":
+            given[1] = given[1] > 0.3
+        if "probabilities_b" in known:
+            given.append(np.roll(rows, 1, axis=0)[chosen])
+        grouped = {"groups": chosen // 3} if "groups" in known else {}
+        found = function(*given, **options, **grouped, sample_weight=weights)
+        return found / found.to_numpy().sum() if name == "confusion_matrix" else found
+
+    every = np.arange(150)
+    whole = np.random.default_rng(2).integers(0, 3, 150)
+    found, expected = of(every, whole), of(np.repeat(every, whole))
+    if isinstance(found, pd.DataFrame):
+        bounds = [column for column in found if re.search("low|high|error", column)]
+        found, expected = (each.drop(columns=bounds) for each in (found, expected))
+    elif isinstance(found, metrics.Interval):
+        found, expected = found.value, expected.value
+    if not isinstance(found, float):
+        found, expected = numbers_of(found), numbers_of(expected)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+    np.testing.assert_allclose(
+        numbers_of(of(every, np.full(150, 0.3))), numbers_of(of(every)), atol=1e-7
+    )
+    weights[::4] = 0
+    found = numbers_of(of(every, weights))
+    kept = np.flatnonzero(weights)
+    for other in (of(every, weights * 4e3), of(kept, weights[kept])):
+        np.testing.assert_allclose(numbers_of(other), found, atol=1e-7)
 
 
 # --- what is wrong with them ----------------------------------------------------------------------

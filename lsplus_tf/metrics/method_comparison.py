@@ -42,7 +42,7 @@ from lsplus_tf.metrics._method_tests import holm
 from lsplus_tf.metrics.intervals import rounding
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.records import METRICS
-from lsplus_tf.metrics.resampling import Groups, Resampled, check_groups, resample
+from lsplus_tf.metrics.resampling import Groups, Resampled, counted_cases, resample
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
 from lsplus_tf.predictions.predictions import weighted_alike
 
@@ -439,14 +439,13 @@ def compare_methods(
             f"weights, received {listed}"
         )
     every = [run for each in checked.values() for run in each]
-    groups = every[0].groups if groups is None else groups
-    codes = None if groups is None else check_groups(groups, every[0].labels.size)
+    kept, codes = counted_cases(every, groups)
     ends = np.cumsum(list(numbers.values()))
     of_method = {
         name: slice(end - numbers[name], end) for name, end in zip(names, ends, strict=True)
     }
     estimates = {}
-    for metric, measured in measure_runs(metrics, every, codes, num_resamples, seed).items():
+    for metric, measured in measure_runs(metrics, kept, codes, num_resamples, seed).items():
         for name in names:
             if name != control:
                 estimates[metric, name] = measured.difference(

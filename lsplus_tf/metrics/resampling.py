@@ -341,6 +341,27 @@ def _cases(ranks: bool, predictions: Predictions, groups: Groups, seed: int) -> 
     return Cases.all_of(len(predictions), groups, seed)
 
 
+def counted_cases(
+    models: Sequence[Predictions], groups: npt.ArrayLike | None
+) -> tuple[Sequence[Predictions], Groups]:
+    """Models of the same cases and sample weights without those of weight 0, and the groups (N,).
+
+    The groups are those of the predictions unless others are given, of all cases.
+
+    Raises
+    ------
+    InputError
+        Groups of another shape, or fewer than two that count.
+    """
+    groups = models[0].groups if groups is None else groups
+    if groups is None:
+        return counted(models, None)
+    codes = check_groups(groups, len(models[0]))
+    if np.unique(codes[models[0].weights > 0]).size < 2:
+        raise InputError("sample_weight: expected two groups or more with one above 0, received 1")
+    return counted(models, codes)
+
+
 def counted(models: Sequence[Predictions], groups: Groups) -> tuple[Sequence[Predictions], Groups]:
     """Models of the same cases and sample weights, and their groups, without those of weight 0."""
     weights = models[0].sample_weight

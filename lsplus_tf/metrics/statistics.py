@@ -41,8 +41,8 @@ from lsplus_tf.metrics.metric import IntervalMethod, Metric, Sums
 from lsplus_tf.metrics.records import METRICS, OF_FUNCTIONS
 from lsplus_tf.metrics.resampling import (
     Groups,
-    check_groups,
     counted,
+    counted_cases,
     exchange,
     of_function,
     resample,
@@ -188,13 +188,14 @@ def bootstrap_interval(
         labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
     )
     _check_rows(given)
+    (given,), codes = counted_cases([given], groups)
     (found,) = intervals_of(
         [record],
         given,
         confidence_level=confidence_level,
         method=method,
         num_resamples=num_resamples,
-        groups=_groups([given], groups),
+        groups=codes,
         seed=seed,
     )
     return found
@@ -318,11 +319,12 @@ def paired_bootstrap(
     record = _record(metric)
     _check_options(confidence_level, num_resamples, seed)
     check_choice("method", method, Resampling)
-    models = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    pair = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    models, codes = counted_cases(pair, groups)
     (found,) = resample(
         [record],
         models,
-        _groups(models, groups),
+        codes,
         num_resamples,
         seed,
         without_one=method == "bca",
@@ -396,8 +398,8 @@ def permutation_test(
     check_count("num_permutations", num_permutations)
     check_seed(seed)
     record = _record(metric)
-    models = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
-    codes = _groups(models, groups)
+    pair = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    models, codes = counted_cases(pair, groups)
     first, second = (record.value(model, "standard") for model in models)
     observed = first - second
     if np.isnan(observed):
@@ -512,15 +514,6 @@ def _record(metric: str | Function) -> Metric:
         listed = ", ".join(METRICS)
         raise InputError(f"metric: expected a function or one of {listed}, received {metric!r}")
     return METRICS[metric]
-
-
-def _groups(models: Sequence[Predictions], groups: npt.ArrayLike | None) -> Groups:
-    """Those of the predictions unless others are given."""
-    groups = models[0].groups if groups is None else groups
-    codes = None if groups is None else check_groups(groups, len(models[0]))
-    if codes is not None and np.unique(codes[models[0].weights > 0]).size < 2:
-        raise InputError("sample_weight: expected two groups or more with one above 0, received 1")
-    return codes
 
 
 def _check_rows(predictions: Predictions) -> None:
