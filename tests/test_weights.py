@@ -720,13 +720,17 @@ def test_an_audit_counts_weights(grouped):
             groups=chosen // 4 if grouped else None,
             subgroups={"site": np.where(chosen % 2, "x", "y")},
         )
-        return lsp.audit(predictions, num_resamples=50)
+        return lsp.audit(predictions, positive=[0], num_resamples=50)
 
     whole = np.random.default_rng(4).integers(0, 3, samples)
-    found = of(every, whole)
-    np.testing.assert_allclose(
-        numbers(found), numbers(of(np.repeat(every, whole), None)), atol=1e-9
-    )
+    found, repeated = of(every, whole), of(np.repeat(every, whole), None)
+    np.testing.assert_allclose(numbers(found), numbers(repeated), atol=1e-9)
+    # "3 of 15 missed", as if they were there so often.
+    said = [
+        next(each.text for each in auditing.verdict(result) if each.topic == "class").split(",")[0]
+        for result in (found, repeated)
+    ]
+    assert said[0] == said[1]
     assert len(found.predictions) == np.count_nonzero(whole)
     assert "of weight 0 are left out" in found.notes[0]
     # Equal weights are none, also in intervals and tests.

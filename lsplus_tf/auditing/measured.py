@@ -22,6 +22,7 @@ from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
 from lsplus_tf.errors import InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
+from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.one_vs_rest import Positive
 
@@ -193,8 +194,8 @@ def _audit(
     if second is not None:
         comparison = compare(predictions, second, num_resamples=num_resamples, seed=seed)
         settings |= {"second": second.source or "arrays"}
-    given, predictions = predictions, predictions.counted()
-    second = None if second is None else second.counted()
+    given, predictions = predictions, _counted(predictions)
+    second = None if second is None else _counted(second)
     _check_groups(predictions)
     if predictions.sample_weight is not None:
         settings |= {"cases": "count by their sample weights"}
@@ -235,6 +236,15 @@ def _check(predictions: Predictions) -> None:
     _check_groups(predictions)
 
 
+def _counted(predictions: Predictions) -> Predictions:
+    """The cases that count; those of weights that are not whole count 1 on average."""
+    counted = predictions.counted()
+    if counted.sample_weight is None:
+        return counted
+    weights, _ = samples_of(counted.sample_weight, counted.weights_are_counts)
+    return counted.weighted(weights)
+
+
 def _check_groups(predictions: Predictions) -> None:
     names = predictions.group_names
     if names is not None and len(names) < 2:
@@ -273,11 +283,13 @@ def _weights_notes(given: Predictions, predictions: Predictions) -> list[str]:
     """What sample weights do."""
     if given.sample_weight is None:
         return []
-    weights = predictions.weights
+    weights = given.counted().weights
+    scaled = "" if given.weights_are_counts else ", scaled to a mean of 1"
     note = (
-        f"Cases count by their sample weights, {weights.min():.4g} to {weights.max():.4g}, in "
-        "every number but those of cases; intervals take them as so many independent cases as "
-        "there are rows."
+        f"Cases count by their sample weights, {weights.min():.4g} to {weights.max():.4g}{scaled}: "
+        "every value is that of cases that are repeated so often, and numbers of a class's cases "
+        "are sums of weights. Intervals and tests take them as as many independent cases as there "
+        "are rows."
     )
     if len(given) > len(predictions):
         note += f" {len(given) - len(predictions):,} of weight 0 are left out."

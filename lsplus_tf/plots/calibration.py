@@ -260,7 +260,7 @@ def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
 
 def _squared(predictions: Predictions) -> Predictions:
     """The same with the squares of the weights."""
-    return predictions._changed(sample_weight=predictions.weights**2)
+    return predictions.weighted(predictions.weights**2)
 
 
 def _effective(weights: FloatArray, squares: FloatArray) -> FloatArray:

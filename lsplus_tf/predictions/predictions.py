@@ -443,6 +443,10 @@ class Predictions:
         weights = self.sample_weight
         return self if weights is None or weights.all() else self.take(weights > 0)
 
+    def weighted(self, weights: npt.NDArray[np.float64] | None) -> Predictions:
+        """The same cases with other weights (N,), which need no check."""
+        return self._changed(sample_weight=weights)
+
     def refuse_weights(self, why: str) -> None:
         """Raise `InputError` if there are sample weights, which something cannot take.
 
@@ -750,7 +754,7 @@ def weighted_alike(
     if own is others or (own is not None and others is not None):
         return first, second
     weights = others if own is None else own
-    return first._changed(sample_weight=weights), second._changed(sample_weight=weights)
+    return first.weighted(weights), second.weighted(weights)
 
 
 def concatenated(parts: Sequence[Predictions]) -> Predictions:
