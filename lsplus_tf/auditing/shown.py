@@ -7,7 +7,7 @@ import pandas as pd
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
-from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, p_text, percent
+from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, number, p_text, percent
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Cell, Table
 
@@ -143,7 +143,7 @@ def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
     for name, of_class in table.groupby("class", sort=False):
         lines = of_class.set_index("metric")
         found = lines.loc["sensitivity"]
-        cells: list[str | Cell] = [str(name), Cell(f"{found['cases']:,.0f}", found["cases"])]
+        cells: list[str | Cell] = [str(name), Cell(number(found["cases"]), found["cases"])]
         for key in known:
             line = lines.loc[key]
             text = percent(line["value"])

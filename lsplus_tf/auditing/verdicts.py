@@ -141,14 +141,13 @@ def _of_interest(audit: Audit) -> list[Finding]:
     findings = []
     for name in audit.classes.positive:
         found, trusted = (audit.classes.of(name, each) for each in ("sensitivity", "ppv"))
-        cases = int(found["cases"])
-        if not cases:
+        if not found["cases"]:
             findings.append(Finding("class", "unsure", f"{name}: no case is of it."))
             continue
         text = f"{name}: {_found(found)}."
         if trusted["cases"]:
             text += (
-                f" Of {_several(int(trusted['cases']), 'case')} predicted as {name} "
+                f" Of {_several(trusted['cases'], 'case')} predicted as {name} "
                 f"{_share(trusted)} are (PPV)."
             )
         findings.append(Finding("class", _tone(found), text))
@@ -163,7 +162,7 @@ def _missed(audit: Audit) -> list[Finding]:
     if rows.empty:
         return []
     named = [
-        f"{row['class']}: {int(row['cases'] - row['hits']):,} of {int(row['cases']):,} missed "
+        f"{row['class']}: {number(row['cases'] - row['hits'])} of {number(row['cases'])} missed "
         f"(sensitivity {_share(row)})"
         for _, row in rows.head(_NAMED).iterrows()
     ]
@@ -192,11 +191,11 @@ def _every_class(audit: Audit) -> list[Finding]:
 
 def _found(row: pd.Series[float]) -> str:
     """How many of a class are found, with the interval."""
-    hits, cases = int(row["hits"]), int(row["cases"])
-    missed = cases - hits
+    counts = row["hits"], row["cases"], row["cases"] - row["hits"]
+    hits, cases, missed = map(number, counts)
     if row["value"] < 0.5:
-        return f"{missed:,} of {cases:,} missed, a sensitivity of {_share(row)}"
-    return f"{hits:,} of {cases:,} found, a sensitivity of {_share(row)}; {missed:,} missed"
+        return f"{missed} of {cases} missed, a sensitivity of {_share(row)}"
+    return f"{hits} of {cases} found, a sensitivity of {_share(row)}; {missed} missed"
 
 
 def _share(row: pd.Series[float]) -> str:
@@ -254,6 +253,12 @@ def models(audit: Audit) -> dict[str, Predictions]:
 def percent(value: Any, digits: int = 1) -> str:
     """A fraction in percent; a dash where there is none."""
     return "-" if pd.isna(value) else f"{100 * value:.{digits}f}%"
+
+
+def number(count: float) -> str:
+    """How many cases; of sums of weights with a decimal."""
+    whole = round(count)
+    return f"{whole:,}" if abs(count - whole) < 1e-6 else f"{count:,.1f}"
 
 
 def metric_text(metric: str, value: Any) -> str:
@@ -545,5 +550,5 @@ def _counted(audit: Audit) -> str:
     return cases if groups is None else f"{cases} of {int(groups.max()) + 1:,} groups"
 
 
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _several(count: float, what: str) -> str:
+    return f"{number(count)} {what}{'' if count == 1 else 's'}"

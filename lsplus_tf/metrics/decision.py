@@ -27,9 +27,10 @@ from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics.intervals import Interval, share_interval
-from lsplus_tf.metrics.resampling import Groups, check_groups
+from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
 from lsplus_tf.predictions.one_vs_rest import OneVsRest, Positive, one_vs_rest
+from lsplus_tf.predictions.predictions import weighted_alike
 
 __all__ = ["decision_curve", "net_benefit", "net_benefit_difference", "useful_thresholds"]
 
@@ -200,7 +201,6 @@ def decision_curve(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     cases = _Cases([given], positive, thresholds, prevalence, groups, confidence_level)
     model, everyone = cases.benefit(0), cases.benefit_of_all
@@ -273,10 +273,10 @@ def net_benefit_difference(
     >>> found.round(3).values.tolist()
     [[0.35, 0.115, 0.25, -0.135, -0.181, -0.088]]
     """
-    settings = {"from_logits": from_logits, "sample_weight": sample_weight, "takes_weights": True}
+    settings = {"from_logits": from_logits, "sample_weight": sample_weight}
     if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
         first = as_predictions(labels, probabilities_b, named="probabilities_b", **settings)
-        second = as_predictions(probabilities_a, takes_weights=True)
+        second = as_predictions(probabilities_a)
     elif isinstance(labels, Predictions) or isinstance(probabilities_a, Predictions):
         raise InputError(
             "probabilities_a: expected (labels, probabilities_a, probabilities_b), or the "
@@ -290,7 +290,9 @@ def net_benefit_difference(
                 (probabilities_b, "probabilities_b"),
             )
         )
-    second = ordered_as(first, second, ("probabilities_a", "probabilities_b"))
+    named = "probabilities_a", "probabilities_b"
+    second = ordered_as(first, second, named)
+    first, second = weighted_alike(first, second, named)
     cases = _Cases([first, second], positive, thresholds, prevalence, groups, confidence_level)
     one, other = cases.benefit(0), cases.benefit(1)
     difference, low, high, _ = cases.estimate(lambda some: one(some) - other(some))
@@ -356,17 +358,15 @@ class _Cases:
         groups: npt.ArrayLike | None,
         confidence_level: float,
     ) -> None:
-        first = models[0]
-        if len(first) < 2:
+        if len(models[0]) < 2:
             raise InputError("probabilities: expected at least two rows, received 1")
+        counted, self._groups = counted_cases(models, groups)
         self.level = check_level("confidence_level", confidence_level)
         self.thresholds = _checked(thresholds)
         self.odds = self.thresholds / (1 - self.thresholds)
         self._prevalence = None if prevalence is None else check_level("prevalence", prevalence)
-        groups = first.groups if groups is None else groups
-        self._groups: Groups = None if groups is None else check_groups(groups, len(first))
-        self._weights = first.weights
-        found = [one_vs_rest(model, positive) for model in models]
+        self._weights = counted[0].weights
+        found = [one_vs_rest(model, positive) for model in counted]
         self._cases = found[0]
         self._count_kinds(found)
         self._weigh_strata()

@@ -28,7 +28,7 @@ from lsplus_tf.metrics.areas import Ranked, Units, auprc_interval, auroc_interva
 from lsplus_tf.metrics.class_shares import SHARES, ByClass, ClassShares, Pairs
 from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import IntervalMethod
-from lsplus_tf.metrics.resampling import Groups, check_groups
+from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest, positive_classes
 
@@ -129,10 +129,9 @@ def class_metrics(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     targets = _targets(positive, given.class_names)
-    codes = _codes(given, groups)
+    (given,), codes = counted_cases([given], groups)
     found = _measure(
         given, targets, KEYS, threshold, codes, check_level("confidence_level", confidence_level)
     )
@@ -595,11 +594,6 @@ def _areas(
     return found
 
 
-def _codes(predictions: Predictions, groups: npt.ArrayLike | None) -> Groups:
-    groups = predictions.groups if groups is None else groups
-    return None if groups is None else check_groups(groups, len(predictions))
-
-
 # Why a metric is NaN.
 _REASONS = {
     "sensitivity": "no case is of class {}",
@@ -652,13 +646,13 @@ def _single(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     if key in AREAS:
         given.need("probabilities")
     level = check_level("confidence_level", confidence_level)
     targets = [_target(positive, given.class_names)]
-    found = _measure(given, targets, (key,), threshold, _codes(given, groups), level)
+    (given,), codes = counted_cases([given], groups)
+    found = _measure(given, targets, (key,), threshold, codes, level)
     _warn_of_nan(function, targets, found, 4)
     return found[key].interval(0, level, INTERVALS[key])
 
@@ -710,7 +704,6 @@ def confusion_matrix(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     names = list(given.class_names)
     places = given.labels * len(names) + given.predicted
