@@ -8,8 +8,8 @@ cases of a group as varying together, and weighted cases as as many independent 
 * shares (sensitivity, specificity, PPV, NPV, prevalence): Agresti and Coull's;
 * F1: 2 J / (1 + J) of the share J of hits among all cases that are of the class or taken for it, so
   that Agresti and Coull's interval of J serves it, at 0 and 1 too;
-* AUROC: DeLong's, of groups Obuchowski's, symmetric in the log-odds;
-* AUPRC (average precision): from the infinitesimal jackknife, symmetric in the log-odds.
+* AUROC: :func:`~lsplus_tf.metrics.delong_interval`;
+* AUPRC: :func:`average_precision`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.errors import InputError, check_fraction, check_level, some_of
-from lsplus_tf.metrics.areas import Ranked, Units, auprc_interval, auroc_interval
+from lsplus_tf.metrics.areas import Auroc, AveragePrecision, Ranked, Units
 from lsplus_tf.metrics.class_shares import SHARES, ByClass, ClassShares, Pairs
 from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import IntervalMethod
@@ -122,7 +122,7 @@ def class_metrics(
     >>> table = class_metrics([0, 0, 0, 1, 1] * 4, p, positive=1)
     >>> table.query("metric == 'sensitivity'").round(2)
       class       metric  value   low  high  hits  cases
-    0     1  sensitivity    0.5  0.18  0.82   4.0    8.0
+    0     1  sensitivity    0.5  0.17  0.83   4.0    8.0
     """
     given = as_predictions(
         labels,
@@ -581,17 +581,9 @@ def _areas(
     ranked = Ranked(ranking, own, weights)
     found = dict.fromkeys(keys, empty)
     if "auroc" in keys and not np.isnan(ranked.auroc):
-        found["auroc"] = auroc_interval(
-            ranked.auroc,
-            ranked.auroc_influences(units),
-            units.with_and_without(own),
-            units,
-            confidence_level,
-        )
+        found["auroc"] = Auroc.of(ranked, units).interval(confidence_level)
     if "auprc" in keys and not np.isnan(ranked.auprc):
-        found["auprc"] = auprc_interval(
-            ranked.auprc, ranked.auprc_influences(), own, units, confidence_level
-        )
+        found["auprc"] = AveragePrecision.of(ranked, units).interval(confidence_level)
     return found
 
 
