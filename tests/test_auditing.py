@@ -11,14 +11,10 @@ from lsplus_tf.auditing import cross_fitting
 from lsplus_tf.auditing.automatic import automatic_share
 from lsplus_tf.auditing.chance import ece_by_chance
 from lsplus_tf.auditing.comparison import compare, match
-from lsplus_tf.auditing.gaps import (
-    design_effect,
-    gap_estimate,
-    gaps_by_part,
-    mean_estimate,
-)
+from lsplus_tf.auditing.gaps import gap_estimate, gaps_by_part, mean_estimate
 from lsplus_tf.calibrators import CALIBRATORS, TemperatureScaling
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics.intervals import design_effect
 from lsplus_tf.predictions import Predictions
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from lsplus_tf.auditing.gaps import LEVEL, design_effect
+from lsplus_tf.auditing.gaps import LEVEL
 from lsplus_tf.errors import check_fraction
 from lsplus_tf.metrics import coverage_at_risk
+from lsplus_tf.metrics.intervals import exact_interval
 from lsplus_tf.predictions import Predictions
 
 _STEPS = 20
@@ -63,9 +63,9 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
         threshold = confidence[-(-step * samples // _STEPS) - 1]
         cases = int(np.searchsorted(-confidence, -threshold, side="right"))
         answered = wrong[:cases].astype(np.float64)
-        effect = design_effect(answered, None if groups is None else groups[order[:cases]])
+        among = None if groups is None else groups[order[:cases]]
         errors = int(errors_until[cases - 1])
-        bounds = _clopper_pearson(errors / effect, cases / effect, 1 - (1 - LEVEL) / _STEPS)
+        bounds = exact_interval(answered, among, 1 - (1 - LEVEL) / _STEPS)
         rows.append((cases / samples, threshold, cases, errors / cases, *bounds))
     columns = ["coverage", "threshold", "cases", "error_rate", "low", "high"]
     steps = pd.DataFrame(rows, columns=columns).drop_duplicates("cases", ignore_index=True)
@@ -80,10 +80,3 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
         float(shown["threshold"].min()) if len(shown) else float("nan"),
         steps,
     )
-
-
-def _clopper_pearson(errors: float, cases: float, level: float) -> tuple[float, float]:
-    tail = (1 - level) / 2
-    low = stats.beta.ppf(tail, errors, cases - errors + 1) if errors > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, errors + 1, cases - errors) if errors < cases else 1.0
-    return float(low), float(high)

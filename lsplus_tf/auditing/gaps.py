@@ -79,15 +79,6 @@ def _estimate(
     return Estimate(value, float(centre - half), float(centre + half), float(p_value))
 
 
-def design_effect(values: Values, groups: Groups) -> float:
-    """By how much groups increase the variance of a mean, at least 1."""
-    residuals = values - values.mean()
-    alone = np.sum(residuals**2)
-    if groups is None or alone == 0:
-        return 1.0
-    return float(max(1.0, np.sum(np.bincount(groups, residuals) ** 2) / alone))
-
-
 def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
     """The gap among the cases predicted as each class, and in each subgroup.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from threadpoolctl import threadpool_limits
 from lsplus_tf import metrics
 from lsplus_tf.auditing.automatic import Automatic, automatic_share
 from lsplus_tf.auditing.chance import Chance, ece_by_chance
+from lsplus_tf.auditing.classes import ByClass, by_class
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
 from lsplus_tf.errors import InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.one_vs_rest import Positive
 
 _GIVEN_AS = {
     "probabilities": "probabilities",
@@ -63,6 +66,8 @@ class Audit:
         the predicted class and its confidence alone, those that need no more.
     paper_metrics : dict or None
         Those of :func:`lsplus_tf.evaluate` in the paper's convention, if they were asked for.
+    classes : ByClass
+        Each class against the rest.
     gap : Estimate
     chance : Chance
     parts : DataFrame
@@ -90,6 +95,7 @@ class Audit:
     predictions: Predictions
     metrics: pd.DataFrame
     paper_metrics: dict[str, float] | None
+    classes: ByClass
     gap: Estimate
     chance: Chance
     parts: pd.DataFrame
@@ -106,6 +112,7 @@ def audit(
     predictions: Predictions,
     second: Predictions | None = None,
     *,
+    positive: Sequence[Positive] = (),
     error_rate: float = 0.05,
     paper: bool = False,
     num_resamples: int = 1000,
@@ -120,6 +127,9 @@ def audit(
         :func:`lsplus_tf.read_predictions`, or made of arrays.
     second : Predictions, optional
         Another model's predictions of the same cases, to compare with.
+    positive : sequence of (str, int, or sequence of them)
+        The classes that matter most, such as ``["mel"]``: the verdict begins with how many of their
+        cases are found. ``[["mel", "bcc"]]`` counts several as one.
     error_rate : float
         That is accepted among cases that are decided automatically, in (0, 1).
     paper : bool
@@ -148,12 +158,13 @@ def audit(
     """
     # The matrices are small: threads would wait for each other longer than they work.
     with threadpool_limits(1):
-        return _audit(predictions, second, error_rate, paper, num_resamples, seed)
+        return _audit(predictions, second, positive, error_rate, paper, num_resamples, seed)
 
 
 def _audit(
     predictions: Predictions,
     second: Predictions | None,
+    positive: Sequence[Positive],
     error_rate: float,
     paper: bool,
     num_resamples: int,
@@ -188,12 +199,14 @@ def _audit(
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
         table = _metrics(predictions, gap, num_resamples, seed)
         paper_metrics = metrics.evaluate(predictions, convention="released_code") if paper else None
+        classes = by_class(predictions, positive)
     automatic = automatic_share(predictions, error_rate)
     table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(
         predictions,
         table,
         paper_metrics,
+        classes,
         gap,
         ece_by_chance(predictions, seed),
         gaps_by_part(predictions),

@@ -116,6 +116,100 @@ def part_name(by: str, part: str) -> str:
     return part if by == "predicted class" else f"{by}: {part}"
 
 
+_OF_A_CLASS = {
+    "prevalence": "Prevalence",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+}
+
+
+def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
+    """Each class against the rest, those of interest first.
+
+    Parameters
+    ----------
+    audit : Audit
+    intervals : bool
+        Of every number; else of the sensitivity alone.
+    """
+    table = audit.classes.table
+    known = [key for key in _OF_A_CLASS if key in set(table["metric"])]
+    rows: list[list[str | Cell]] = []
+    for name, of_class in table.groupby("class", sort=False):
+        lines = of_class.set_index("metric")
+        found = lines.loc["sensitivity"]
+        cells: list[str | Cell] = [str(name), Cell(f"{found['cases']:,.0f}", found["cases"])]
+        for key in known:
+            line = lines.loc[key]
+            text = percent(line["value"])
+            if (intervals or key == "sensitivity") and not pd.isna(line["low"]):
+                text += f" ({100 * line['low']:.0f} to {100 * line['high']:.0f})"
+            cells.append(Cell(text, line["value"]))
+        rows.append(cells)
+    headings = ["Class", "Cases", *(_OF_A_CLASS[key] for key in known)]
+    return Table("Each class against the rest, with 95% intervals", headings, rows)
+
+
+_OF_CALIBRATION = {
+    "intercept": "Intercept",
+    "slope": "Slope",
+    "o_e": "O/E",
+    "ici": "ICI",
+    "e50": "E50",
+    "e90": "E90",
+}
+
+
+def calibration_table(audit: Audit) -> Table:
+    """The calibration of each class's probability, those of interest first."""
+    table = audit.classes.calibration
+    assert table is not None
+    rows: list[list[str | Cell]] = []
+    for name, of_class in table.groupby("class", sort=False):
+        lines = of_class.set_index("metric")
+        cells: list[str | Cell] = [str(name) if name != "all" else "all together"]
+        for key in _OF_CALIBRATION:
+            if key not in lines.index:
+                cells.append(Cell("", None))
+                continue
+            value, low, high = (
+                float(lines.loc[key, column]) for column in ("value", "low", "high")
+            )
+            cells.append(Cell(_calibration_text(key, value, low, high), value))
+        rows.append(cells)
+    headings = ["Class", *_OF_CALIBRATION.values()]
+    return Table("Calibration of each class's probability, with 95% intervals", headings, rows)
+
+
+def _calibration_text(key: str, value: float, low: float, high: float) -> str:
+    if pd.isna(value):
+        return "-"
+    if key in ("ici", "e50", "e90"):
+        text = percent(value)
+        return text if pd.isna(low) else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
+    text = f"{value:.2f}"
+    return text if pd.isna(low) else f"{text} ({low:.2f} to {high:.2f})"
+
+
+def confusion_table(audit: Audit) -> Table:
+    """How many cases of each class are predicted as each."""
+    confusion = audit.classes.confusion
+    rows: list[list[str | Cell]] = [
+        [
+            str(name),
+            *(Cell(f"{n:,.6g}", n, bold=k == own) for k, n in enumerate(line)),
+        ]
+        for own, (name, *line) in enumerate(confusion.itertuples())
+    ]
+    headings = ["True class", *map(str, confusion.columns)]
+    return Table("Cases of each class, in the columns of the predicted ones", headings, rows)
+
+
 def automatic_table(audit: Audit) -> Table:
     """The error rate among the most confident cases, for shares of them."""
     automatic = audit.automatic

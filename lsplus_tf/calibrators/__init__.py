@@ -22,6 +22,9 @@ calibrator                      parameters       same class?  short name
 
 `CALIBRATORS` has them by short name. `Calibrator.load` reads any that was saved. `attach` and
 `CalibrationLayer`, which put one into a Keras model, alone need TensorFlow.
+
+`PredictionSets` makes sets of classes of probabilities, calibrated or not, which hold the true one
+as often as promised.
 """
 
 import importlib
@@ -31,6 +34,7 @@ from lsplus_tf.calibrators.affine import DirichletCalibration, MatrixScaling, Ve
 from lsplus_tf.calibrators.base import CALIBRATORS, Calibrator
 from lsplus_tf.calibrators.logit_normalization import LogitNormalization
 from lsplus_tf.calibrators.one_vs_rest import HistogramBinning, IsotonicCalibration, PlattScaling
+from lsplus_tf.calibrators.prediction_sets import PredictionSets
 from lsplus_tf.calibrators.temperature import ClassDistributionTemperature, TemperatureScaling
 from lsplus_tf.calibrators.weight_scaling import WeightScaling
 
@@ -48,6 +52,7 @@ __all__ = [
     "LogitNormalization",
     "MatrixScaling",
     "PlattScaling",
+    "PredictionSets",
     "TemperatureScaling",
     "VectorScaling",
     "WeightScaling",

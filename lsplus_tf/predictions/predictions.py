@@ -290,14 +290,17 @@ class Predictions:
         logits: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> Predictions:
-        """The same cases with other scores, labels or groups, which are checked.
+        """The same cases with other scores, labels, groups or names, which are checked.
 
         Parameters
         ----------
         probabilities, logits : array_like, shape (N, K), optional
             At most one of the two.
         labels, groups : array_like, shape (N,), optional
+        class_names : sequence of str, length K, optional
+            What the same classes are called.
 
         Returns
         -------
@@ -332,6 +335,13 @@ class Predictions:
             changes["_labels"] = checks.classes(given, self.class_names, samples, rows)["labels"]
         if groups is not None:
             changes["groups"], changes["group_names"] = checks.groups(groups, samples, rows)
+        if class_names is not None:
+            names = tuple(map(str, class_names))
+            if len(names) != classes or len(set(names)) != classes:
+                raise rows.error(
+                    f"class_names: expected {classes} different names, received {', '.join(names)}"
+                )
+            changes["class_names"] = names
         return self._changed(**changes)
 
     def computed(self, kind: ScoreKind, scores: FloatArray) -> Predictions:
