@@ -177,6 +177,7 @@ def _audit(
             if paper:  # it tells ties of the largest probability apart
                 try:
                     given.need("probabilities")
+                    given.refuse_weights("the LS+ paper's code")
                 except InputError as error:
                     raise InputError(f"{error}, or leave out --paper (paper=True)") from None
     check_level("error_rate", error_rate)
@@ -192,9 +193,14 @@ def _audit(
     if second is not None:
         comparison = compare(predictions, second, num_resamples=num_resamples, seed=seed)
         settings |= {"second": second.source or "arrays"}
+    given, predictions = predictions, predictions.counted()
+    second = None if second is None else second.counted()
+    _check_groups(predictions)
+    if predictions.sample_weight is not None:
+        settings |= {"cases": "count by their sample weights"}
     confidence = predictions.confidence.astype(np.float64)
     correct = predictions.correct.astype(np.float64)
-    gap = gap_estimate(confidence, correct, predictions.groups)
+    gap = gap_estimate(confidence, correct, predictions.groups, predictions.sample_weight)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
         table = _metrics(predictions, gap, num_resamples, seed)
@@ -220,12 +226,16 @@ def _audit(
         comparison,
         second,
         settings,
-        _notes(predictions, second),
+        _weights_notes(given, predictions) + _notes(predictions, second),
     )
 
 
 def _check(predictions: Predictions) -> None:
-    as_predictions(predictions)  # with labels, without weights
+    as_predictions(predictions)  # with labels
+    _check_groups(predictions)
+
+
+def _check_groups(predictions: Predictions) -> None:
     names = predictions.group_names
     if names is not None and len(names) < 2:
         raise InputError(f"groups: expected two or more, received only {names[0]!r}")
@@ -257,6 +267,21 @@ def _metrics(
     }
     columns = ["value", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _weights_notes(given: Predictions, predictions: Predictions) -> list[str]:
+    """What sample weights do."""
+    if given.sample_weight is None:
+        return []
+    weights = predictions.weights
+    note = (
+        f"Cases count by their sample weights, {weights.min():.4g} to {weights.max():.4g}, in "
+        "every number but those of cases; intervals take them as so many independent cases as "
+        "there are rows."
+    )
+    if len(given) > len(predictions):
+        note += f" {len(given) - len(predictions):,} of weight 0 are left out."
+    return [note]
 
 
 def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
@@ -316,8 +341,8 @@ def _votes(predictions: Predictions, confidence: npt.NDArray[np.float64]) -> Vot
     votes = predictions.votes.astype(np.float64)
     chosen = votes[np.arange(len(votes)), predictions.predicted] / votes.sum(axis=1)
     return Votes(
-        gap_estimate(confidence, chosen, predictions.groups),
-        float(chosen.mean()),
+        gap_estimate(confidence, chosen, predictions.groups, predictions.sample_weight),
+        float(np.average(chosen, weights=predictions.sample_weight)),
         metrics.annotator_calibration_error(predictions),
         metrics.annotator_cross_entropy(predictions),
         metrics.annotator_brier_score(predictions),

@@ -27,6 +27,7 @@ from lsplus_tf.cli.options import (
     ScalingOption,
     SplitColumn,
     TakeSplit,
+    WeightColumn,
     names,
     scaling,
 )
@@ -61,6 +62,7 @@ def calibrate(
     label: LabelColumn = None,
     case_id: IdColumn = None,
     group: GroupColumn = None,
+    weight: WeightColumn = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
@@ -91,11 +93,12 @@ def calibrate(
         id=case_id,
         group=group,
         split=split,
+        weight=weight,
         take_split=take_split,
         class_names=names(class_names),
         normalize=normalize,
     )
-    predictions = read_predictions(file, columns)
+    predictions = read_predictions(file, columns).counted()
     if file.name == "predictions_test.npz":
         warnings.warn(
             f"{file}: the test split, on which nothing can be reported once a calibrator is fitted "

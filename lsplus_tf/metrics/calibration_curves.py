@@ -259,7 +259,6 @@ def calibration_summary(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     codes = recalibration.groups_of(predictions, groups)
     if positive is not None:

@@ -200,7 +200,6 @@ def decision_curve(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     cases = _Cases([given], positive, thresholds, prevalence, groups, confidence_level)
     model, everyone = cases.benefit(0), cases.benefit_of_all
@@ -273,10 +272,10 @@ def net_benefit_difference(
     >>> found.round(3).values.tolist()
     [[0.35, 0.115, 0.25, -0.135, -0.181, -0.088]]
     """
-    settings = {"from_logits": from_logits, "sample_weight": sample_weight, "takes_weights": True}
+    settings = {"from_logits": from_logits, "sample_weight": sample_weight}
     if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
         first = as_predictions(labels, probabilities_b, named="probabilities_b", **settings)
-        second = as_predictions(probabilities_a, takes_weights=True)
+        second = as_predictions(probabilities_a)
     elif isinstance(labels, Predictions) or isinstance(probabilities_a, Predictions):
         raise InputError(
             "probabilities_a: expected (labels, probabilities_a, probabilities_b), or the "

@@ -9,8 +9,13 @@ probability plays a part. It returns a Python float (a fraction, not a percentag
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
 
+With ``sample_weight`` (N,), or those of the `Predictions`, a metric is that of samples that are
+repeated so often; :mod:`lsplus_tf.metrics.weighted` says what is meant by weights that are not
+whole. A sample of weight 0 is as if it were not there.
+
 Where the LS+ paper's released code departs from the sound definition,
-``convention="released_code"`` follows the code, so that its tables can be reproduced:
+``convention="released_code"`` follows the code, so that its tables can be reproduced; it has no
+weights:
 
 ============  ======================================  ==========================================
 \\             ``"standard"``                          ``"released_code"``
@@ -56,6 +61,7 @@ def accuracy(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Share of samples whose most probable class is the true one.
 
@@ -70,6 +76,8 @@ def accuracy(
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -82,8 +90,10 @@ def accuracy(
     1.0
     >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="released_code")
     0.5
+    >>> accuracy([0, 1], [[0.8, 0.2], [0.7, 0.3]], sample_weight=[3, 1])
+    0.75
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.accuracy(predictions, convention)
 
 
@@ -92,6 +102,7 @@ def balanced_accuracy(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
@@ -104,6 +115,8 @@ def balanced_accuracy(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -115,7 +128,9 @@ def balanced_accuracy(
     >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.own_recall)
 
 
@@ -125,6 +140,7 @@ def top_k_error(
     *,
     k: int,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
@@ -139,6 +155,8 @@ def top_k_error(
         At least 1.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -151,7 +169,10 @@ def top_k_error(
     0.5
     """
     check_count("k", k)
-    return measures.top_k_error(as_predictions(labels, probabilities, from_logits=from_logits), k)
+    return measures.top_k_error(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight),
+        k,
+    )
 
 
 def auroc(
@@ -159,6 +180,7 @@ def auroc(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
@@ -172,6 +194,8 @@ def auroc(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -183,7 +207,9 @@ def auroc(
     >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
     """
-    return measures.auroc(as_predictions(labels, probabilities, from_logits=from_logits))
+    return measures.auroc(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    )
 
 
 def precision(
@@ -191,6 +217,7 @@ def precision(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
@@ -202,6 +229,8 @@ def precision(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -213,7 +242,9 @@ def precision(
     >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.precision)
 
 
@@ -222,6 +253,7 @@ def recall(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
@@ -233,6 +265,8 @@ def recall(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -244,7 +278,9 @@ def recall(
     >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.recall)
 
 
@@ -253,6 +289,7 @@ def f1(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
@@ -264,6 +301,8 @@ def f1(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -275,7 +314,9 @@ def f1(
     >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.f1)
 
 
@@ -285,6 +326,7 @@ def negative_log_likelihood(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean of -log p(true class), the cross-entropy in nats.
 
@@ -300,6 +342,8 @@ def negative_log_likelihood(
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -311,7 +355,7 @@ def negative_log_likelihood(
     >>> round(negative_log_likelihood([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.4581
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.nll(predictions, convention)
 
 
@@ -320,6 +364,7 @@ def mean_confidence(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
@@ -329,6 +374,8 @@ def mean_confidence(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -340,7 +387,9 @@ def mean_confidence(
     >>> mean_confidence([0, 1], [[0.75, 0.25], [0.5, 0.5]])
     0.625
     """
-    return measures.mean_confidence(as_predictions(labels, probabilities, from_logits=from_logits))
+    return measures.mean_confidence(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    )
 
 
 def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) -> Metric:
@@ -363,7 +412,7 @@ RECORDS = (
         short="ACC",
         better=1,
         value=measures.accuracy,
-        form=lambda predictions: forms.mean_of(predictions.correct),
+        form=lambda predictions: forms.mean_of(predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
     Metric(
@@ -398,7 +447,7 @@ RECORDS = (
         name="Top-1 error",
         better=-1,
         value=lambda predictions, convention: 1 - measures.accuracy(predictions, convention),
-        form=lambda predictions: forms.mean_of(~predictions.correct),
+        form=lambda predictions: forms.mean_of(~predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
     Metric(
@@ -418,6 +467,6 @@ RECORDS = (
         short="Confidence",
         better=0,
         value=lambda predictions, _: measures.mean_confidence(predictions),
-        form=lambda predictions: forms.mean_of(predictions.confidence),
+        form=lambda predictions: forms.mean_of(predictions.confidence, predictions.sample_weight),
     ),
 )

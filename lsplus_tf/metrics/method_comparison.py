@@ -44,6 +44,7 @@ from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.records import METRICS
 from lsplus_tf.metrics.resampling import Groups, Resampled, check_groups, resample
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
+from lsplus_tf.predictions.predictions import weighted_alike
 
 __all__ = ["compare_methods"]
 
@@ -337,6 +338,7 @@ def compare_methods(
     num_resamples: int = 1000,
     seed: int = 0,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Methods against a control: would they differ, trained with new seeds, on new images?
 
@@ -371,6 +373,9 @@ def compare_methods(
         The same seed gives the same resamples.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each image counts; see :mod:`lsplus_tf.metrics.weighted`. By default that of runs
+        that have it.
 
     Returns
     -------
@@ -415,7 +420,7 @@ def compare_methods(
     0  accuracy   mild       0.100  undecided      3
     1     brier   mild      -0.112  undecided      3
     """
-    checked, names = _check_runs(runs, from_logits), list(runs)
+    checked, names = _check_runs(runs, from_logits, sample_weight), list(runs)
     control = names[0] if control is None else control
     if control not in names:
         raise InputError(f"control: expected one of {', '.join(names)}, received {control!r}")
@@ -508,7 +513,9 @@ def _why_nothing(
 
 
 def _check_runs(
-    runs: Mapping[str, Sequence[Run]], from_logits: bool
+    runs: Mapping[str, Sequence[Run]],
+    from_logits: bool,
+    sample_weight: npt.ArrayLike | None,
 ) -> dict[str, list[Predictions]]:
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError(
@@ -527,15 +534,27 @@ def _check_runs(
         checked[method] = []
         for i, run in enumerate(each):
             name = f"runs[{method!r}][{i}]"
-            predictions = _check_run(name, run, from_logits)
+            predictions = _check_run(name, run, from_logits, sample_weight)
             first = first or (name, predictions)
             predictions = ordered_as(first[1], predictions, (first[0], name))
             _warn_of_copies(name, predictions, method, checked[method])
             checked[method].append(predictions)
-    return checked
+    return _weighted_alike(checked)
 
 
-def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
+def _weighted_alike(checked: dict[str, list[Predictions]]) -> dict[str, list[Predictions]]:
+    """All runs with the weights that some have."""
+    named = {f"runs[{m!r}][{i}]": run for m, each in checked.items() for i, run in enumerate(each)}
+    first = next((name for name, run in named.items() if run.sample_weight is not None), None)
+    if first is None:
+        return checked
+    alike = (weighted_alike(named[first], run, (first, name))[1] for name, run in named.items())
+    return {method: [next(alike) for _ in each] for method, each in checked.items()}
+
+
+def _check_run(
+    name: str, run: Run, from_logits: bool, sample_weight: npt.ArrayLike | None
+) -> Predictions:
     pair = isinstance(run, (tuple, list)) and len(run) == 2
     if not (pair or isinstance(run, Predictions)):
         raise InputError(
@@ -544,7 +563,7 @@ def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
         )
     try:
         given = (run,) if isinstance(run, Predictions) else run
-        predictions = as_predictions(*given, from_logits=from_logits)
+        predictions = as_predictions(*given, from_logits=from_logits, sample_weight=sample_weight)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     if len(predictions) < 2:

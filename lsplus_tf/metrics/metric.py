@@ -28,13 +28,16 @@ class Sums:
         What each case adds.
     finish : callable
         Makes the metric (M,) of the numbers of cases (M,) and the sums (D, M).
+    weights : ndarray of float64, shape (N,), or None
+        What each case counts in both, by default 1.
     """
 
     terms: csr_array
     finish: Callable[[Values, Values], Values]
+    weights: Values | None = None
 
 
-# The metric (M,) of how often each case counts in each of M resamples, (M, N).
+# The metric (M,) of how often each case is drawn in each of M resamples, (M, N).
 OfWeights = Callable[[Weights], Values]
 Form = Sums | OfWeights
 

@@ -129,7 +129,6 @@ def class_metrics(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     targets = _targets(positive, given.class_names)
     codes = _codes(given, groups)
@@ -644,7 +643,6 @@ def _single(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     if key in AREAS:
         given.need("probabilities")
@@ -702,7 +700,6 @@ def confusion_matrix(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     names = list(given.class_names)
     places = given.labels * len(names) + given.predicted

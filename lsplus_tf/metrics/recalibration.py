@@ -432,7 +432,6 @@ def one_class(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     return cases_of(predictions, positive, groups_of(predictions, groups))
 
@@ -675,7 +674,6 @@ def multinomial_recalibration(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     predictions.need("labels", "probabilities")
     level = check_level("confidence_level", confidence_level)

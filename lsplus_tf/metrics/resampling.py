@@ -16,6 +16,7 @@ report. Whatever asks, the same seed draws the same cases, and these rules hold:
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -140,8 +141,9 @@ class _Summed:
     """Each resample by one product of the units' terms with how often each is drawn."""
 
     def __init__(self, form: Sums, cases: Cases) -> None:
-        ones = np.ones(cases.unit.size)
-        members = csr_array((ones, (cases.unit, np.arange(cases.unit.size))))
+        weights = np.ones(cases.unit.size) if form.weights is None else form.weights
+        members = csr_array((weights, (cases.unit, np.arange(cases.unit.size))))
+        self.weighted = form.weights is not None
         self.finish, self.sizes = form.finish, members.sum(axis=1)
         self.terms = members @ form.terms
         self.totals = self.terms.sum(axis=0)
@@ -156,6 +158,8 @@ class _Summed:
         for start in range(0, self.sizes.size, rows):
             block = slice(start, start + rows)
             rest = self.totals[:, np.newaxis] - self.terms[block].toarray().T
+            if self.weighted:  # what rounding leaves of nothing
+                rest[np.abs(rest) <= 1e-12 * np.abs(self.totals).max()] = 0
             blocks.append(self.finish(self.sizes.sum() - self.sizes[block], rest))
         return np.concatenate(blocks)
 
@@ -290,6 +294,7 @@ def resample(
     without_one: bool = False,
 ) -> list[Resampled]:
     """Each metric of the models, all on the same resamples."""
+    models, groups = counted(models, groups)
     values = [_values(metric, models) for metric in metrics]
     found: dict[int, Resampled] = {}
     for ranks in (False, True):
@@ -324,6 +329,7 @@ def exchange(
     metric: Metric, models: Sequence[Predictions], groups: Groups, repetitions: int, seed: int
 ) -> Values:
     """The difference (M,) of two models after each exchange of half of the units."""
+    models, groups = counted(models, groups)
     cases = _cases(metric.ranks, models[0], groups, seed)
     part = [model if cases.rows is None else model.take(cases.rows) for model in models]
     return cases.narrower * exchanged(metric.form(concatenated(part)), cases, repetitions, seed)
@@ -335,21 +341,44 @@ def _cases(ranks: bool, predictions: Predictions, groups: Groups, seed: int) -> 
     return Cases.all_of(len(predictions), groups, seed)
 
 
-def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric:
-    """A user's function of labels and probabilities, evaluated on the rows of each resample."""
+def counted(models: Sequence[Predictions], groups: Groups) -> tuple[Sequence[Predictions], Groups]:
+    """Models of the same cases and sample weights, and their groups, without those of weight 0."""
+    weights = models[0].sample_weight
+    if weights is None or weights.all():
+        return models, groups
+    kept = weights > 0
+    left = None if groups is None else pd.factorize(groups[kept])[0]
+    return [model.take(kept) for model in models], left
 
-    def measure(labels: npt.NDArray[np.int64], probabilities: Any) -> float:
-        value = np.asarray(function(labels, probabilities))
+
+def of_function(function: Callable[..., Any]) -> Metric:
+    """A user's function of labels and probabilities, evaluated on the rows of each resample.
+
+    Of weighted predictions it has their weights as `sample_weight`.
+    """
+
+    def measure(labels: npt.NDArray[np.int64], probabilities: Any, weights: Any) -> float:
+        if weights is None:
+            value = np.asarray(function(labels, probabilities))
+        else:
+            _check_takes_weights(function)
+            value = np.asarray(function(labels, probabilities, sample_weight=weights))
         if value.ndim or value.dtype.kind not in "fiub":
             raise InputError(f"metric: expected a function that returns a number, received {value}")
         return float(value)
 
     def form(predictions: Predictions) -> OfWeights:
         labels, rows = predictions.labels, predictions.probabilities
+        own = predictions.sample_weight
 
         def of_weights(weights: Weights) -> Values:
             chosen = (np.repeat(np.arange(labels.size), each) for each in weights)
-            return np.array([measure(labels[some], rows[some]) for some in chosen])
+            return np.array(
+                [
+                    measure(labels[some], rows[some], None if own is None else own[some])
+                    for some in chosen
+                ]
+            )
 
         return of_weights
 
@@ -358,7 +387,21 @@ def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric
         function="",
         name="",
         better=0,
-        value=lambda predictions, _: measure(predictions.labels, predictions.probabilities),
+        value=lambda predictions, _: measure(
+            predictions.labels, predictions.probabilities, predictions.sample_weight
+        ),
         form=form,
         bounds=(-np.inf, np.inf),
     )
+
+
+def _check_takes_weights(function: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some that are not written in Python
+        return
+    if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters):
+        raise InputError(
+            "metric: expected a function that takes sample_weight= too, as the predictions have "
+            "weights, received one that does not"
+        )
