@@ -7,6 +7,7 @@ positives, which are few where a class is rare.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from lsplus_tf.errors import some_of
 from lsplus_tf.metrics.intervals import Interval, linearised_interval
 from lsplus_tf.metrics.metric import Values
+from lsplus_tf.predictions import Predictions
 
 Codes = npt.NDArray[np.intp]
 
@@ -115,6 +118,8 @@ class Ranked:
         Obuchowski's but for a part of 1 / G. Of a single positive nothing is known.
         """
         value = self.auroc
+        if np.isnan(value):
+            return np.full(self._weights.size, np.nan)
         before = np.concatenate(([0.0], np.cumsum(self._positives)))
         above = np.empty(self._negatives.size)
         above[::2] = self.positive - before
@@ -183,6 +188,8 @@ class Area:
     def variance(self) -> float:
         """DeLong's or the jackknife's: of independent cases, or of groups."""
         units = self.influences.size
+        if units < 2:
+            return float("nan")
         return float(np.sum(self.influences**2) * units / (units - 1))
 
     @cached_property
@@ -192,8 +199,10 @@ class Area:
 
     @property
     def is_known(self) -> bool:
-        """Whether an interval exists: not without negatives, nor where all cases rank alike."""
-        return self.negatives > 0 and (self.varies or round(self.value, 12) in (0, 1))
+        """Whether an interval exists: not without a rest, nor where all cases rank alike."""
+        return min(self.positives, self.negatives) > 0 and (
+            self.varies or round(self.value, 12) in (0, 1)
+        )
 
     @property
     def freedom(self) -> float:
@@ -297,6 +306,27 @@ class AveragePrecision(Area):
         return self._interval(bounds, confidence_level)
 
 
+def ranked_classes(predictions: Predictions) -> Iterator[tuple[int, Ranked]]:
+    """Each class against the rest; of two classes, the second."""
+    for k, ranking in predictions.rankings():
+        yield k, Ranked(ranking, np.flatnonzero(predictions.labels == k), predictions.weights)
+
+
+def class_aurocs(predictions: Predictions) -> Values:
+    """The AUROC of each class (K,), NaN where it lacks cases, or a rest."""
+    found = [ranked.auroc for _, ranked in ranked_classes(predictions)]
+    return np.full(len(predictions.class_names), found, np.float64)
+
+
+def absent_classes(predictions: Predictions) -> str:
+    """The names of the classes that lack cases, or a rest."""
+    totals = np.bincount(
+        predictions.labels, predictions.weights, minlength=len(predictions.class_names)
+    )
+    lacking = np.flatnonzero((totals == 0) | (totals == predictions.weights.sum()))
+    return some_of([predictions.class_names[k] for k in lacking])
+
+
 class MeanAuroc:
     """The mean AUROC over classes, which are added one by one.
 
@@ -310,6 +340,17 @@ class MeanAuroc:
         self._apart: list[float] = []
         self._influences: Any = 0.0
         self._only: Auroc | None = None
+
+    @classmethod
+    def of(
+        cls, predictions: Predictions, groups: Codes | None, *, present: bool = False
+    ) -> MeanAuroc:
+        """Over all classes, or over those that have cases and a rest; of two, one serves both."""
+        found, units = cls(), Units.of(groups, len(predictions))
+        for _, ranked in ranked_classes(predictions):
+            if not (present and np.isnan(ranked.auroc)):
+                found.add(Auroc.of(ranked, units))
+        return found
 
     def add(self, area: Auroc) -> None:
         """The next class."""
@@ -330,7 +371,8 @@ class MeanAuroc:
 
     @property
     def value(self) -> float:
-        return float(np.mean(self._values))
+        """NaN where a class lacks cases, or a rest."""
+        return float(np.mean(self._values)) if self._values else float("nan")
 
     def interval(self, confidence_level: float) -> Interval:
         """Symmetric in the log-odds of the mean; of a single class its own."""

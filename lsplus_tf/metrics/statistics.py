@@ -53,6 +53,7 @@ from lsplus_tf.predictions.predictions import of_one_kind, weighted_alike
 Function = Callable[[npt.NDArray[np.int64], Any], Any]
 NUM_RESAMPLES = 1000
 Resampling = Literal["percentile", "bca", "reflected"]
+_ANALYTIC = ("agresti_coull", "linearised")
 
 __all__ = [
     "HypothesisTest",
@@ -96,7 +97,7 @@ class PairedDifference:
 
 
 def bootstrap_interval(
-    metric: str | Function,
+    metric: str | Metric | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
@@ -123,8 +124,8 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    metric : str or callable
-        A name or a function of (labels, probabilities); see the head of this module.
+    metric : str, Metric or callable
+        A name, a record or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
         N >= 2.
@@ -194,7 +195,7 @@ def bootstrap_interval(
         confidence_level=confidence_level,
         method=method,
         num_resamples=num_resamples,
-        groups=_groups([given], groups),
+        groups=groups_of([given], groups),
         seed=seed,
     )
     return found
@@ -235,15 +236,14 @@ def intervals_of(
     """
     (predictions,), groups = counted([predictions], groups)
     methods = [method or metric.interval for metric in metrics]
-    drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen != "agresti_coull"]
+    drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen not in _ANALYTIC]
     resampled = iter(
         resample(drawn, [predictions], groups, num_resamples, seed, without_one=method == "bca")
     )
     found = []
     for metric, chosen in zip(metrics, methods, strict=True):
-        if chosen == "agresti_coull":
-            hits = _hits(metric, predictions)
-            found.append(share_interval(hits, groups, confidence_level, predictions.sample_weight))
+        if chosen in _ANALYTIC:
+            found.append(_without_resamples(metric, chosen, predictions, groups, confidence_level))
             continue
         here = next(resampled)
         value, bounds = float(here.values[0]), metric.bounds
@@ -253,7 +253,7 @@ def intervals_of(
 
 
 def paired_bootstrap(
-    metric: str | Function,
+    metric: str | Metric | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None = None,
@@ -274,8 +274,8 @@ def paired_bootstrap(
 
     Parameters
     ----------
-    metric : str or callable
-        A name or a function of (labels, probabilities); see the head of this module.
+    metric : str, Metric or callable
+        A name, a record or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
         The two models' predictions of the same samples in the same order: (labels, a, b), or their
@@ -318,11 +318,11 @@ def paired_bootstrap(
     record = _record(metric)
     _check_options(confidence_level, num_resamples, seed)
     check_choice("method", method, Resampling)
-    models = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    models = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
     (found,) = resample(
         [record],
         models,
-        _groups(models, groups),
+        groups_of(models, groups),
         num_resamples,
         seed,
         without_one=method == "bca",
@@ -334,7 +334,7 @@ def paired_bootstrap(
 
 
 def permutation_test(
-    metric: str | Function,
+    metric: str | Metric | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None = None,
@@ -354,8 +354,8 @@ def permutation_test(
 
     Parameters
     ----------
-    metric : str or callable
-        A name or a function of (labels, probabilities); see the head of this module.
+    metric : str, Metric or callable
+        A name, a record or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
         The two models' predictions of the same samples in the same order: (labels, a, b), or their
@@ -396,8 +396,8 @@ def permutation_test(
     check_count("num_permutations", num_permutations)
     check_seed(seed)
     record = _record(metric)
-    models = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
-    codes = _groups(models, groups)
+    models = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    codes = groups_of(models, groups)
     first, second = (record.value(model, "standard") for model in models)
     observed = first - second
     if np.isnan(observed):
@@ -504,7 +504,9 @@ def _check_options(confidence_level: float, num_resamples: int, seed: int) -> No
     check_seed(seed)
 
 
-def _record(metric: str | Function) -> Metric:
+def _record(metric: str | Metric | Function) -> Metric:
+    if isinstance(metric, Metric):
+        return metric
     if callable(metric):
         # One of our own, with its defaults, is the metric itself.
         return next((own for it, own in OF_FUNCTIONS if it is metric), None) or of_function(metric)
@@ -514,7 +516,7 @@ def _record(metric: str | Function) -> Metric:
     return METRICS[metric]
 
 
-def _groups(models: Sequence[Predictions], groups: npt.ArrayLike | None) -> Groups:
+def groups_of(models: Sequence[Predictions], groups: npt.ArrayLike | None) -> Groups:
     """Those of the predictions unless others are given."""
     groups = models[0].groups if groups is None else groups
     codes = None if groups is None else check_groups(groups, len(models[0]))
@@ -530,6 +532,24 @@ def _check_rows(predictions: Predictions) -> None:
         raise InputError("sample_weight: expected at least two above 0, received 1")
 
 
+def _without_resamples(
+    metric: Metric,
+    method: IntervalMethod,
+    predictions: Predictions,
+    groups: Groups,
+    confidence_level: float,
+) -> Interval:
+    if metric.analytic is not None and method == metric.interval:
+        return metric.analytic(predictions, groups, confidence_level)
+    if method == "linearised":
+        own = ", ".join(k for k, m in METRICS.items() if m.interval == method)
+        raise InputError(
+            f"method: 'linearised' is for {own}, received it for {metric.key or 'a function'}"
+        )
+    hits = _hits(metric, predictions)
+    return share_interval(hits, groups, confidence_level, predictions.sample_weight)
+
+
 def _hits(metric: Metric, predictions: Predictions) -> npt.NDArray[np.float64]:
     """Whether each case counts, (N,), of a metric that is a share of them."""
     form = metric.form(predictions) if metric.interval == "agresti_coull" else None
@@ -542,7 +562,7 @@ def _hits(metric: Metric, predictions: Predictions) -> npt.NDArray[np.float64]:
     return np.asarray(form.terms.toarray()[:, 0])
 
 
-def _pair_of(
+def pair_of(
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None,
