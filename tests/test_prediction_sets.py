@@ -362,9 +362,7 @@ def test_predictions_that_do_not_do():
 def test_coverage_by_part_is_counted():
     names = ["a", "b", "c"]
     labels = np.array([0, 0, 0, 1, 1, 2])
-    sets = np.array(
-        [[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 1, 1], [0, 1, 1]], dtype=bool
-    )
+    sets = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 1, 1], [0, 1, 1]], dtype=bool)
     predictions = lsp.Predictions(
         labels, np.full((6, 3), 1 / 3), class_names=names, subgroups={"site": list("xxyyyy")}
     )

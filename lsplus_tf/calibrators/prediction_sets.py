@@ -112,13 +112,14 @@ class PredictionSets(BaseEstimator):
     each new case.
 
     **Conventions.** The threshold is the k-th smallest score, as in all papers and tools. APS and
-    RAPS have the same score in `fit` and in `predict`, with a random part in both or in neither, and
-    a case has one random number, as in the papers. torchcp 1.2 does the same, but draws one for each
-    class of a new case. MAPIE 1.6 always draws it in `fit`; its include_last_label="randomized" is
-    `randomized=True` here, its default, True, adds the whole of the class at which the sum passes
-    the threshold, more than the promise needs, and False leaves it out, without the promise. Without
-    a random part the least probable class has the score 1 in all cases, so that sets cover more than
-    promised where it is often the true one. Classes of equal probability come in their order.
+    RAPS have the same score in `fit` and in `predict`, with a random part in both or in neither,
+    and a case has one random number, as in the papers. torchcp 1.2 does the same, but draws one for
+    each class of a new case. MAPIE 1.6 always draws it in `fit`; its
+    include_last_label="randomized" is `randomized=True` here, its default, True, adds the whole of
+    the class at which the sum passes the threshold, more than the promise needs, and False leaves
+    it out, without the promise. Without a random part the least probable class has the score 1 in
+    all cases, so that sets cover more than promised where it is often the true one. Classes of
+    equal probability come in their order.
 
     In 1,000 draws of 500 cases of five classes, coverage at an error rate of 0.1 was within
     binomial error of the promise for each method, and for each class with `class_conditional`:
