@@ -230,6 +230,10 @@ def sets_parts_table(found: CrossFitSets) -> Table:
     return Table("Prediction sets by class and subgroup; * less than promised", headings, rows)
 
 
+def _marked(coverage: float, missed: bool) -> str:
+    return f"{percent(coverage)} *" if missed else percent(coverage)
+
+
 def comparison_table(comparison: Comparison) -> Table:
     """Two models on the same cases."""
     rows: list[list[str | Cell]] = [
