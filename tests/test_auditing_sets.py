@@ -86,9 +86,6 @@ def test_a_class_that_is_missed_is_named_first():
 
 
 def test_where_none_is_missed_that_is_said():
-    site = np.where(np.arange(1000) % 3 == 0, "a", "b")
-    tone, text = sets_said(prediction_sets_of(drawn(1000, subgroups={"site": site}), seed=0))
-    assert tone in ("fact", "bad")
     found = prediction_sets_of(lsp.Predictions([0, 1] * 50, [[0.6, 0.4], [0.4, 0.6]] * 50), seed=0)
     tone, text = sets_said(found)
     assert tone == "fact"
