@@ -175,7 +175,7 @@ def _parts(
         elif by == "size":
             codes, names = sizes, range(len(class_names) + 1)
         else:
-            codes, names = subgroups[by].codes, subgroups[by].categories
+            codes, names = subgroups[by].codes, list(subgroups[by].categories)
         order = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(names)))
         for name, members in zip(names, np.split(order, ends[:-1]), strict=True):
