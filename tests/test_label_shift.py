@@ -1,4 +1,4 @@
-"""Bias-corrected temperature, label shift and its test, against restatements and other optimisers."""
+"""Bias-corrected temperature, label shift and its test, against restatements and optimisers."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_a_known_prevalence_is_bayes_rule():
     target = [0.05, 0.9, 0.05]
     adapted = fitted.adapt(prevalence=target)
     for row, old in zip(adapted.predict_proba(new), before, strict=True):
-        parts = [p * q / pi for p, q, pi in zip(old, target, fitted.source_prevalence_, strict=True)]
+        parts = [
+            p * q / pi for p, q, pi in zip(old, target, fitted.source_prevalence_, strict=True)
+        ]
         np.testing.assert_allclose(row, [part / sum(parts) for part in parts], rtol=1e-10)
     # The first stays as it is, a class may not occur at all, and a file keeps it.
     np.testing.assert_array_equal(fitted.predict_proba(new), before)
@@ -124,6 +126,29 @@ def test_where_the_shift_is_known_the_network_at_the_target_is_met():
     np.testing.assert_allclose(
         fitted.adapt(prevalence=[0.1, 0.9]).predict_proba(new.logits), exact, atol=0.01
     )
+
+
+def test_without_a_fit_the_probabilities_are_taken_as_they_are():
+    new = drawn(50, [0.5, 0.3, 0.2], too_large=1)
+    source, target = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.1, 0.8])
+    taken = LabelShift.uncalibrated(source)
+    np.testing.assert_allclose(taken.predict_proba(new.logits), new.probabilities, atol=1e-12)
+    adapted = taken.adapt(prevalence=target)
+    joint = new.probabilities * target / source
+    expected = joint / joint.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(adapted.calibrate(new).probabilities, expected, atol=1e-12)
+    again = Calibrator.from_json(adapted.to_json())
+    np.testing.assert_array_equal(
+        again.predict_proba(new.logits), adapted.predict_proba(new.logits)
+    )
+    for shares, message in (
+        ([0.5, 0.5, 0.0], "source_prevalence: expected shares > 0"),
+        ([1.0], "of two classes or more"),
+        ([[0.5, 0.5]], "source_prevalence: expected shape"),
+        ([0.5, 0.6], "source_prevalence: expected shares >= 0 that sum to 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            LabelShift.uncalibrated(shares)
 
 
 # --- a prevalence that is estimated ---------------------------------------------------------------
@@ -161,10 +186,12 @@ def test_two_kinds_of_cases_have_a_closed_form(ones):
     row = fitted.estimate_prevalence(target).loc["1"]
     exact = (ones / 300 - 0.2) / 0.6
     assert row["prevalence"] == pytest.approx(exact, abs=1e-5)  # BCTS is found to 1e-6
-    error = np.sqrt(ones / 300 * (1 - ones / 300) / 300 * 300 / 299) / 0.6
+    # Of the target's share of ones, and of the 0.2 and 0.8, each seen in 50 cases.
+    variances = [ones / 300 * (1 - ones / 300) / 300, *[0.2 * 0.8 / 50] * 2]
+    error = np.sqrt(np.array([1, (1 - exact) ** 2, exact**2]) @ variances * 301 / 300) / 0.6
     assert row["standard_error"] == pytest.approx(error, rel=1e-3)
     odds = np.log(exact / (1 - exact))
-    half = stats.t.ppf(0.975, 299) * error / (exact * (1 - exact))
+    half = stats.t.ppf(0.975, 300) * error / (exact * (1 - exact))
     bounds = [1 / (1 + np.exp(-odds - side * half)) for side in (-1, 1)]
     np.testing.assert_allclose(row[["low", "high"]], bounds, rtol=1e-3)
 
@@ -224,9 +251,7 @@ def test_under_label_shift_the_prevalence_is_found_and_calibration_mended():
     assert ((table["low"] < [0.05, 0.15, 0.8]) & (table["high"] > [0.05, 0.15, 0.8])).all()
     adapted = fitted.adapt(target)
     np.testing.assert_allclose(adapted.prevalence_, table["prevalence"], atol=1e-12)
-    before, after = (
-        metrics.evaluate(each.calibrate(target)) for each in (fitted, adapted)
-    )
+    before, after = (metrics.evaluate(each.calibrate(target)) for each in (fitted, adapted))
     assert before["ece"] > 0.05
     assert after["ece"] < 0.03
     for key in ("nll", "brier"):
@@ -252,7 +277,7 @@ def test_labels_of_the_target_are_not_looked_at_and_order_does_not_matter():
 
 
 def test_weights_count_as_repetitions_and_groups_widen():
-    fitted = LabelShift().fit(drawn(500, [0.6, 0.4]))
+    fitted = LabelShift().fit(drawn(100_000, [0.6, 0.4]))
     rng = np.random.default_rng(2)
     weights = rng.integers(1, 4, 300)
     target = drawn(300, [0.2, 0.8], seed=1)
@@ -346,7 +371,10 @@ def fitted_flat(fitted: LabelShift) -> np.ndarray:
         ({"target": np.ones((9, 2)), "prevalence": [0.5, 0.5]}, "received both"),
         ({"target": [[1.0, 2.0]]}, "expected at least 2 cases.*received 1"),
         ({"target": np.ones((9, 3))}, "expected 2 columns"),
-        ({"target": Predictions([0, 1], predicted=[0, 1], confidence=[0.9, 0.8])}, "probabilities: expected"),
+        (
+            {"target": Predictions([0, 1], predicted=[0, 1], confidence=[0.9, 0.8])},
+            "probabilities: expected",
+        ),
         ({"prevalence": [0.5, 0.6]}, "shares >= 0 that sum to 1"),
         ({"prevalence": [1.5, -0.5]}, "shares >= 0 that sum to 1"),
         ({"prevalence": [np.nan, 1]}, "shares >= 0 that sum to 1"),
@@ -468,8 +496,11 @@ def files(tmp_path):
 def calibrate(folder, monkeypatch, capsys, *options):
     monkeypatch.setattr(
         "sys.argv",
-        ["lsplus-tf", "calibrate", str(folder / "held_out.npz"), "--out", str(folder / "c.json")]
-        + [*options],
+        [
+            *("lsplus-tf", "calibrate", str(folder / "held_out.npz")),
+            *("--out", str(folder / "c.json")),
+            *options,
+        ],
     )
     with pytest.raises(SystemExit) as ended:
         cli.main()

@@ -41,7 +41,8 @@ from lsplus_tf.calibrators.affine import (
 from lsplus_tf.calibrators.base import CALIBRATORS, Calibrator
 from lsplus_tf.calibrators.logit_normalization import LogitNormalization
 from lsplus_tf.calibrators.one_vs_rest import HistogramBinning, IsotonicCalibration, PlattScaling
-from lsplus_tf.calibrators.prior_shift import LabelShift, LabelShiftTest, label_shift_test
+from lsplus_tf.calibrators.prior_shift import LabelShift
+from lsplus_tf.calibrators.shift_test import LabelShiftTest, label_shift_test
 from lsplus_tf.calibrators.temperature import ClassDistributionTemperature, TemperatureScaling
 from lsplus_tf.calibrators.weight_scaling import WeightScaling
 

@@ -17,8 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.sparse import csr_array
-from scipy.stats import chi2
 from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.calibrators._arrays import softmax
@@ -27,7 +25,7 @@ from lsplus_tf.calibrators.base import Floats, as_array, check_logits
 from lsplus_tf.errors import InputError, check_level, counted, some_of
 from lsplus_tf.metrics.intervals import linearised_interval
 from lsplus_tf.metrics.resampling import check_groups
-from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions import Predictions
 
 _CLOSE = 1e-10  # how far a step of EM still goes
 _MOST_STEPS = 30_000
@@ -57,6 +55,8 @@ class LabelShift(BiasCorrectedTemperature):
         Each class's share of the cases that it was fitted to.
     prevalence_ : ndarray, shape (K,)
         That of the target; before `adapt` the same.
+    covariance_ : ndarray, shape (K + 1, K + 1)
+        Of 1 / T and of b - log(source_prevalence_), for the intervals of an estimate.
     n_classes_ : int
         Number of classes, K.
 
@@ -98,15 +98,59 @@ class LabelShift(BiasCorrectedTemperature):
         **BiasCorrectedTemperature._fitted,
         "source_prevalence_": as_array,
         "prevalence_": as_array,
+        "covariance_": as_array,
     }
 
     source_prevalence_: Floats
     prevalence_: Floats
+    covariance_: Floats
+
+    @classmethod
+    def uncalibrated(cls, source_prevalence: ArrayLike) -> Self:
+        """One that takes the model's probabilities as they are, T = 1 and b = 0, without a fit.
+
+        Parameters
+        ----------
+        source_prevalence : array_like, shape (K,)
+            The prevalence that they are calibrated at: that of the training images, if anything.
+
+        Returns
+        -------
+        LabelShift
+            To be adapted. Intervals take the model for calibrated.
+
+        Raises
+        ------
+        InputError
+            Shares that are not above 0 or do not sum to 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from lsplus_tf.calibrators import LabelShift
+        >>> screening = LabelShift.uncalibrated([0.5, 0.5]).adapt(prevalence=[0.9, 0.1])
+        >>> screening.predict_proba(np.log([[0.2, 0.8]])).round(4).tolist()
+        [[0.6923, 0.3077]]
+        """
+        classes = np.size(source_prevalence)
+        shares = _known_prevalence("source_prevalence", source_prevalence, classes)
+        if classes < 2 or not (shares > 0).all():
+            raise InputError(
+                "source_prevalence: expected shares > 0 of two classes or more, received "
+                f"{shares.tolist()}"
+            )
+        made = cls()
+        made.temperature_, made.bias_ = 1.0, np.zeros(classes)
+        made.source_prevalence_ = made.prevalence_ = shares / shares.sum()
+        made.covariance_ = np.zeros((classes + 1, classes + 1))
+        made.n_classes_, made.classes_ = classes, np.arange(classes)
+        return made
 
     def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
         super()._fit(logits, labels)
         self.source_prevalence_ = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
         self.prevalence_ = self.source_prevalence_
+        self.covariance_ = self._covariance(_centred(logits), labels)
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         with np.errstate(divide="ignore"):  # a class that cannot occur has probability 0
@@ -161,7 +205,7 @@ class LabelShift(BiasCorrectedTemperature):
                 f"received {received}"
             )
         if prevalence is not None:
-            shares = _known_prevalence(prevalence, self.n_classes_)
+            shares = _known_prevalence("prevalence", prevalence, self.n_classes_)
         else:
             given = self._target(target)
             estimated = self.estimate_prevalence(given)["prevalence"].to_numpy()
@@ -203,8 +247,9 @@ class LabelShift(BiasCorrectedTemperature):
         -----
         The intervals are Student's t of the linearised estimate, on the scale of the logit; of a
         class of which nothing is found, the share at which the likelihood falls as that of no case
-        does at Clopper and Pearson's bound, with no more cases than there are groups. **They take
-        the fitted calibrator as it is**: with few cases in `fit` they are too narrow.
+        does at Clopper and Pearson's bound, with no more cases than there are groups. The former
+        contain the error of the fit, whose cases are taken as independent; the latter do not.
+        Simulated 95% intervals of 500 cases covered in @COVER@.
 
         Examples
         --------
@@ -226,11 +271,30 @@ class LabelShift(BiasCorrectedTemperature):
         )
         mixture = _Mixture(log_ratios, given.weights)
         shares = mixture.most_likely(self.source_prevalence_)
-        table = _intervals(mixture, shares, codes, confidence_level)
+        errors = _Errors(_centred(given.logits), self.covariance_)
+        table = _intervals(mixture, shares, codes, confidence_level, errors)
         names = pd.Index(given.class_names, name="class")
         found = pd.DataFrame({"source": self.source_prevalence_, **table}).set_index(names)
         _warn_of_little(found, len(given))
         return found
+
+    def _covariance(self, logits: Floats, labels: NDArray[np.int64]) -> Floats:
+        """The sandwich of the fit, whose parameters a constant in b leaves as they are."""
+        samples, classes = logits.shape
+        probabilities = softmax(logits / self.temperature_ + self.bias_, np)
+        mean = (probabilities * logits).sum(axis=1)
+        with_logits = (probabilities * (logits - mean[:, np.newaxis])).sum(axis=0)
+        slope = np.empty((classes + 1, classes + 1))
+        slope[0, 0] = (probabilities * (logits - mean[:, np.newaxis]) ** 2).sum()
+        slope[0, 1:] = slope[1:, 0] = with_logits
+        slope[1:, 1:] = np.diag(probabilities.sum(axis=0)) - probabilities.T @ probabilities
+        is_class = np.eye(classes)[labels]
+        scores = np.column_stack(
+            [logits[np.arange(samples), labels] - mean, is_class - probabilities]
+        )
+        influences = scores @ np.linalg.pinv(slope, hermitian=True)
+        influences[:, 1:] -= (is_class / self.source_prevalence_ - 1) / samples
+        return influences.T @ influences
 
     def _target(self, target: ArrayLike | Predictions | None) -> Predictions:
         if not isinstance(target, Predictions):
@@ -246,22 +310,20 @@ class LabelShift(BiasCorrectedTemperature):
         return target
 
 
-def _known_prevalence(prevalence: ArrayLike, num_classes: int) -> Floats:
+def _known_prevalence(name: str, prevalence: ArrayLike, num_classes: int) -> Floats:
     try:
         shares = np.asarray(prevalence, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"prevalence: expected {num_classes} numbers, received {prevalence!r}"
+            f"{name}: expected {num_classes} numbers, received {prevalence!r}"
         ) from error
     if shares.shape != (num_classes,):
         raise InputError(
-            f"prevalence: expected shape ({num_classes},), a share for each class, received shape "
+            f"{name}: expected shape ({num_classes},), a share for each class, received shape "
             f"{shares.shape}"
         )
     if not (shares >= 0).all() or not abs(shares.sum() - 1) <= _SUM_TOLERANCE:
-        raise InputError(
-            f"prevalence: expected shares >= 0 that sum to 1, received {shares.tolist()}"
-        )
+        raise InputError(f"{name}: expected shares >= 0 that sum to 1, received {shares.tolist()}")
     return shares
 
 
@@ -321,8 +383,56 @@ class _Mixture:
         return second
 
 
+@dataclass(frozen=True)
+class _Errors:
+    """What the ratios of a mixture, exp(beta z + c), are uncertain by.
+
+    Attributes
+    ----------
+    logits : ndarray, shape (N, K)
+        z.
+    covariance : ndarray, shape (K + 1, K + 1)
+        Of beta and c.
+    """
+
+    logits: Floats
+    covariance: Floats
+
+    def of_shares(self, inverse: Floats, posterior: Floats, weights: Floats) -> Floats:
+        """The standard error (M,) of the shares that are not 0.
+
+        Parameters
+        ----------
+        inverse : ndarray, shape (M, M)
+            Of the information.
+        posterior : ndarray, shape (N, K)
+            The adapted probabilities of the cases.
+        weights : ndarray, shape (N,)
+        """
+        mean = (posterior * self.logits).sum(axis=1, keepdims=True)
+        weighed = posterior * weights[:, np.newaxis]
+        expected = weighed.sum(axis=0)
+        # How the expected number of cases of each class moves with beta and c.
+        moved = np.empty((len(expected), 1 + len(expected)))
+        moved[:, 0] = (weighed * (self.logits - mean)).sum(axis=0)
+        moved[:, 1:] = np.diag(expected) - weighed.T @ posterior
+        present = expected > 0
+        slopes = inverse @ (moved[present] * (weights.sum() / expected[present])[:, np.newaxis])
+        return np.sqrt(np.einsum("kp,pq,kq->k", slopes, self.covariance, slopes))
+
+
+def _centred(logits: Any) -> Floats:
+    """Without the constant of a row, which softmax does not see."""
+    rows = np.asarray(logits, np.float64)
+    return rows - rows.mean(axis=1, keepdims=True)
+
+
 def _intervals(
-    mixture: _Mixture, shares: Floats, groups: Groups, confidence_level: float
+    mixture: _Mixture,
+    shares: Floats,
+    groups: Groups,
+    confidence_level: float,
+    errors: _Errors,
 ) -> dict[str, Floats]:
     """The shares with low, high and standard_error, each (K,)."""
     present = shares > 0
@@ -335,20 +445,23 @@ def _intervals(
         # On the shares that sum to 1; the information times the shares is the total weight.
         own = shares[present]
         inverse = np.linalg.inv(information) - np.outer(own, own) / weights.sum()
-        for k, row in zip(np.flatnonzero(present), inverse, strict=True):
+        of_fit = errors.of_shares(inverse, shares * scores, weights)
+        # The fit's error is that of one more unit, which is independent of the cases.
+        units = np.arange(len(weights)) if groups is None else groups
+        units = np.append(units, units.max() + 1)
+        for k, row, more in zip(np.flatnonzero(present), inverse, of_fit, strict=True):
             if present.sum() == 1:
                 continue
-            influences = weights * (inside @ row)
+            influences = np.append(weights * (inside @ row), more)
             found = linearised_interval(
-                float(shares[k]), influences, groups, confidence_level, scale="logit", bounds=(0, 1)
+                float(shares[k]), influences, units, confidence_level, scale="logit", bounds=(0, 1)
             )
             low[k], high[k], error[k] = found.low, found.high, found.standard_error
-        units = len(weights) if groups is None else int(groups.max()) + 1
         for k in np.flatnonzero(~present):
             # The others give way to it as they do at the top of the likelihood.
             direction = np.zeros(len(shares))
             direction[present] = -inverse @ ((weights * scores[:, k]) @ inside) - own
-            bound = _highest(mixture, shares, direction, k, units, confidence_level)
+            bound = _highest(mixture, shares, direction, k, int(units[-1]), confidence_level)
             low[k], high[k] = 0.0, bound
         if present.sum() == 1 and len(shares) > 1:
             low[present], high[present] = max(0.0, 1 - np.nansum(high)), 1.0
@@ -403,189 +516,3 @@ def _warn_of_little(found: pd.DataFrame, cases: int) -> None:
             "probabilities as they are",
             stacklevel=3,
         )
-
-
-# Whether it is label shift -----------------------------------------------------------------------
-
-_BINS = 4  # of the confidence, for each predicted class
-_IN_A_BIN = 40  # cases of both together
-
-
-@dataclass(frozen=True)
-class LabelShiftTest:
-    """Whether some prevalence explains the predictions of a target.
-
-    Attributes
-    ----------
-    p_value : float
-        Of as large a difference where p(x | y) is the same; NaN where there are too few cells.
-    statistic : float
-        Chi-squared: the squared differences of the cells' shares from those of the mixture that
-        comes closest, over their variance.
-    degrees_of_freedom : int
-        Cells less classes.
-    table : DataFrame
-        A row for each cell: predicted class, from and to which confidence, its share of the target
-        and that of the mixture.
-    """
-
-    p_value: float
-    statistic: float
-    degrees_of_freedom: int
-    table: pd.DataFrame
-
-
-def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest:
-    """Test whether the target's predictions are a mixture of those of the source's classes.
-
-    Under label shift they are, whatever the prevalence. The predicted classes and up to four bins
-    of the confidence in each are counted, and compared with the mixture that comes closest.
-
-    Parameters
-    ----------
-    source : Predictions
-        Held-out predictions with labels, as for `LabelShift.fit`.
-    target : Predictions
-        Of the same model and classes; labels are not looked at. Groups and sample weights of both
-        count.
-
-    Returns
-    -------
-    LabelShiftTest
-
-    Raises
-    ------
-    InputError
-        Predictions without the probabilities of all classes, other classes, a class without
-        samples in the source, or a single group.
-
-    Warns
-    -----
-    UserWarning
-        Too few cells, as of few cases: there is no p value.
-
-    Notes
-    -----
-    A small p value says that no prevalence explains the target: do not estimate one. A large one is
-    no proof: a change of p(x | y) that looks like another prevalence cannot be seen without labels.
-    In a simulation of 500 cases each, two and three classes, @SIZE@.
-
-    The closest mixture is that of generalised least squares, whose differences are chi-squared
-    with as many degrees of freedom as there are cells more than classes (Hansen, Econometrica
-    1982); the covariance is that of the sums over groups.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from lsplus_tf import Predictions
-    >>> from lsplus_tf.calibrators import label_shift_test
-    >>> rng = np.random.default_rng(0)
-    >>> def drawn(cases, share, harder=1.0):
-    ...     labels = (rng.random(cases) < share).astype(int)
-    ...     margins = harder * (2 * labels - 1) + rng.normal(size=cases)
-    ...     return Predictions(labels, logits=np.stack([-margins, margins], axis=1))
-    >>> source = drawn(1000, 0.5)
-    >>> label_shift_test(source, drawn(1000, 0.1)).p_value > 0.05
-    True
-    >>> label_shift_test(source, drawn(1000, 0.5, harder=0.5)).p_value < 0.001
-    True
-    """
-    as_predictions(source, takes_weights=True).need("probabilities")
-    target.need("probabilities")
-    if source.class_names != target.class_names:
-        raise InputError(
-            f"target: expected the classes of the source, {some_of(source.class_names, 12)}, "
-            f"received {some_of(target.class_names, 12)}"
-        )
-    absent = [source.class_names[k] for k in np.flatnonzero(source.class_counts == 0)]
-    if absent:
-        raise InputError(f"source: expected samples of every class, received none of {absent[0]}")
-    cells, described = _cells(source, target)
-    here, there = cells[: len(source)], cells[len(source) :]
-    labels, classes = source.labels, len(source.class_names)
-    totals = np.bincount(labels, source.weights, classes)
-    of_class = np.zeros((len(described), classes))
-    np.add.at(of_class, (here, labels), source.weights / totals[labels])
-    shares = np.bincount(there, target.weights, len(described)) / target.weights.sum()
-    own = target.weights / target.weights.sum()
-    covariance = _covariance(own, there, shares[:, np.newaxis], np.zeros_like(there), target.groups)
-
-    freedom = len(described) - classes
-    found = _closest(of_class, shares, np.diag(np.maximum(shares, 1e-12)))
-    statistic = p_value = float("nan")
-    if freedom > 0:
-        for _ in range(2):
-            each = source.weights / totals[labels] * found[labels]
-            of_source = _covariance(each, here, of_class, labels, source.groups)
-            found = _closest(of_class, shares, covariance + of_source)
-        differences = shares - of_class @ found
-        spread = np.linalg.pinv(covariance + of_source, rcond=1e-10, hermitian=True)
-        statistic = float(differences @ spread @ differences)
-        p_value = float(chi2.sf(statistic, freedom))
-    else:
-        warnings.warn(
-            f"the predictions fall into {counted(len(described), 'cell')}, which some prevalence of "
-            f"{classes} classes always explains: there is no p value, give more cases",
-            stacklevel=2,
-        )
-        freedom = 0
-    described = described.assign(share=shares, expected=of_class @ found)
-    return LabelShiftTest(p_value, statistic, freedom, described)
-
-
-def _cells(source: Predictions, target: Predictions) -> tuple[NDArray[np.intp], pd.DataFrame]:
-    """The cell of each case of both, one after the other, and what the cells are."""
-    predicted = np.concatenate([source.predicted, target.predicted])
-    confidence = np.concatenate([source.confidence, target.confidence]).astype(np.float64)
-    cells, rows = np.zeros(predicted.size, np.intp), []
-    for k, name in enumerate(source.class_names):
-        inside = np.flatnonzero(predicted == k)
-        if inside.size == 0:
-            continue
-        of_these = confidence[inside]
-        bins = max(1, min(_BINS, inside.size // _IN_A_BIN))
-        edges = np.unique(np.quantile(of_these, np.arange(1, bins) / bins))
-        place = np.searchsorted(edges, of_these, side="left")
-        present, place = np.unique(place, return_inverse=True)
-        for number in range(present.size):
-            here = of_these[place == number]
-            rows.append({"predicted": name, "from": here.min(), "to": here.max()})
-        cells[inside] = len(rows) - present.size + place
-    return cells, pd.DataFrame(rows)
-
-
-def _covariance(
-    weights: Floats,
-    cells: NDArray[np.intp],
-    shares: Floats,
-    columns: NDArray[np.intp],
-    groups: Groups,
-) -> Floats:
-    """Of the cells' shares, by the sums over groups; each case deviates from its column's shares.
-
-    Parameters
-    ----------
-    weights : ndarray, shape (N,)
-        What each case adds to the share of its cell.
-    cells, columns : ndarray of int, shape (N,)
-    shares : ndarray, shape (B, C)
-    groups : ndarray of int, shape (N,), or None
-    """
-    units = np.arange(cells.size) if groups is None else groups
-    count = int(units.max()) + 1
-    if count < 2:
-        raise InputError("groups: expected at least two groups, received only one")
-    sums = csr_array((weights, (units, cells)), (count, len(shares)))
-    by_column = csr_array((weights, (units, columns)), (count, shares.shape[1]))
-    expected = shares @ (by_column.T @ sums).toarray()
-    squares = shares @ (by_column.T @ by_column).toarray() @ shares.T
-    spread = (sums.T @ sums).toarray() - expected - expected.T + squares
-    return spread * count / (count - 1)
-
-
-def _closest(of_class: Floats, shares: Floats, covariance: Floats) -> Floats:
-    """The weights of the classes, of sum 1, whose mixture is closest to the shares."""
-    spread = np.linalg.pinv(covariance, rcond=1e-10, hermitian=True)
-    base, others = of_class[:, -1], of_class[:, :-1] - of_class[:, -1:]
-    found = np.linalg.pinv(others.T @ spread @ others) @ (others.T @ spread @ (shares - base))
-    return np.append(found, 1 - found.sum())

@@ -285,6 +285,8 @@ def _parameters(calibrator: Calibrator) -> list[str]:
 
     lines = []
     for name in calibrator._fitted:
+        if name == "covariance_":  # for intervals
+            continue
         value = getattr(calibrator, name)
         what = name.removesuffix("_").replace("_", " ")
         if value is None:
@@ -406,7 +408,9 @@ def _adapted(
         table.add_column(heading, justify="left" if heading == "x100" else "right")
     for row in (100 * found).itertuples():
         interval = f"[{row.low:.1f}, {row.high:.1f}]"
-        table.add_row(escape(str(row.Index)), f"{row.source:.1f}", f"{row.prevalence:.1f}", interval)
+        table.add_row(
+            escape(str(row.Index)), f"{row.source:.1f}", f"{row.prevalence:.1f}", interval
+        )
     console.print(table)
     p_value = label_shift_test(predictions, target).p_value
     if p_value < _REJECTED:
