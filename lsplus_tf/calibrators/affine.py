@@ -9,12 +9,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.calibrators._arrays import log_softmax, softmax
-from lsplus_tf.calibrators._optimise import minimise
+from lsplus_tf.calibrators._optimise import LIMIT, minimise
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
 from lsplus_tf.calibrators.temperature import typical_size
 from lsplus_tf.errors import check_number
 
 _PENALTY = 0.01
+
+
+class BiasCorrectedTemperature(Calibrator):
+    """p = softmax(z / T + b): one temperature, and a bias for each class, by maximum likelihood.
+
+    The biases give every class its share: over the cases that it was fitted to, the mean
+    probability of a class is its prevalence. That is what an estimate of another prevalence starts
+    from, see `LabelShift`; a temperature alone does not do it.
+
+    Attributes
+    ----------
+    temperature_ : float
+        T > 0; above 1 for an overconfident model.
+    bias_ : ndarray, shape (K,)
+        b, which sums to 0.
+    n_classes_ : int
+        Number of classes, K.
+
+    Notes
+    -----
+    The predicted class can change. The likelihood is concave in 1/T and b, so that it has one
+    maximum, but where the logits tell classes apart without an error, or tell nothing about them:
+    the search then stops at 1/T times the logits' size of 100, or of 0.01, with a warning.
+
+    Source: Alexandari, Kundaje and Shrikumar, ICML 2020, as BCTS. Their code starts L-BFGS at
+    T = 1 and leaves b without a fixed sum, which softmax does not see.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import BiasCorrectedTemperature
+    >>> logits = [[2, 0], [2, 0], [0, 2], [0, 2], [0, 2], [2, 0]]
+    >>> scaling = BiasCorrectedTemperature().fit(logits, [0, 0, 1, 1, 0, 1])
+    >>> scaling.predict_proba([[2, 0], [0, 2]]).round(4).tolist()
+    [[0.6667, 0.3333], [0.3333, 0.6667]]
+    """
+
+    name: ClassVar = "bias_corrected_temperature"
+    _fitted: ClassVar = {"temperature_": float, "bias_": as_array}
+    _needs_every_class: ClassVar = True
+
+    temperature_: float
+    bias_: Floats
+
+    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+        num_classes = logits.shape[1]
+        size = typical_size(logits)
+        # A constant in a row changes nothing here, but the scale's slope would be lost in it.
+        unit = (logits - logits.mean(axis=1, keepdims=True)) / size
+
+        def objective(parameters: Floats) -> tuple[float, Floats]:
+            scale, bias = parameters[0], parameters[1:]
+            loss, residual = _log_loss(unit * scale + bias, labels)
+            return loss, np.concatenate([[(residual * unit).sum()], residual.sum(axis=0)])
+
+        start = np.concatenate([[size], np.zeros(num_classes)])
+        lowest = np.concatenate([[1 / LIMIT], np.full(num_classes, -LIMIT)])
+        found = minimise(objective, start, type(self).__name__, lowest=lowest)
+        scale, bias = found[0], found[1:]
+        if scale <= lowest[0]:
+            warnings.warn(
+                f"{type(self).__name__}: no temperature is the best, the logits tell nothing about "
+                f"the labels, or the opposite; it is limited to {size / scale:.3g}",
+                stacklevel=3,
+            )
+        self.temperature_, self.bias_ = float(size / scale), bias - bias.mean()
+
+    def _probabilities(self, logits: Any, xp: Any) -> Any:
+        return softmax(logits / self.temperature_ + self.bias_, xp)
+
+    def _samples_needed(self, num_classes: int) -> int:
+        return num_classes + 1
 
 
 class VectorScaling(Calibrator):

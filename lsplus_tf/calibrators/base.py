@@ -301,9 +301,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         >>> VectorScaling.check_takes("probabilities", "calibrator")
         Traceback (most recent call last):
         lsplus_tf.errors.InputError: calibrator: vector is a function of the logits, which
-        probabilities tell but for a constant in each row; take dirichlet, histogram, isotonic,
-        logit_normalization, platt, temperature or weight, or give logits, as a model without its
-        softmax does
+        probabilities tell but for a constant in each row; take bias_corrected_temperature,
+        dirichlet, histogram, isotonic, label_shift, logit_normalization, platt, temperature or
+        weight, or give logits, as a model without its softmax does
         """
         if kind == "logits" or cls.ignores_constants:
             return
