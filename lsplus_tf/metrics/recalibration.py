@@ -751,13 +751,16 @@ class _Multinomial:
         if not free_slope:
             self._free[-1] = False
 
+    def _dtype(self, rows: npt.NDArray[np.intp]) -> type:
+        """Single precision moves the coefficients of so many by less than 1e-3 of their errors."""
+        return np.float64 if rows.size * self.classes.size < _SINGLE else np.float32
+
     def _blocks(
         self, rows: npt.NDArray[np.intp], at: Values
     ) -> Iterator[tuple[slice, Any, Any, Values, npt.NDArray[np.intp]]]:
         """Rows' log-probabilities, fitted probabilities, weights and places of their classes."""
         given, size = self._predictions, self.classes.size
-        # Single precision moves the coefficients of this many by less than 1e-4 of their errors.
-        dtype = np.float64 if rows.size * size < _SINGLE else np.float32
+        dtype = self._dtype(rows)
         step = max(1, _BLOCK // size)
         for start in range(0, rows.size, step):
             block = slice(start, start + step)
@@ -801,6 +804,8 @@ class _Multinomial:
 
     def maximum(self, at: Values, rows: npt.NDArray[np.intp]) -> tuple[Values, Values] | None:
         """By Newton's method, and the inverse second derivatives; None where there is none."""
+        single = self._dtype(rows) is np.float32
+        converged, rounding = (1e-6, 1e-6) if single else (_CONVERGED, 1e-12)
         free = np.ix_(self._free, self._free)
         inverse = np.zeros((at.size, at.size))
         loss, gradient, curvature = self._derivatives(at, rows)
@@ -813,11 +818,11 @@ class _Multinomial:
             distance = float(gradient @ step)
             if not np.isfinite(distance) or distance < 0:
                 return None
-            if distance < _CONVERGED:
+            if distance < converged:
                 return at + step, inverse
             for _ in range(_HALVINGS):
                 now, gradient, curvature = self._derivatives(at + step, rows)
-                if now <= loss * (1 + 1e-12):
+                if now <= loss * (1 + rounding):
                     break
                 step = step / 2
             at, loss = at + step, now
