@@ -17,7 +17,7 @@ from lsplus_tf import metrics
 SAMPLES, CASES, GROUP = 2_000, 500, 5
 SETTINGS = {  # log-odds of the prevalence, and thresholds to look at
     "balanced": (0.0, [0.2, 0.35, 0.5, 0.65, 0.8]),
-    "1:20": (-4.35, [0.02, 0.05, 0.1, 0.2, 0.4]),
+    "1:20": (-4.12, [0.02, 0.05, 0.1, 0.2, 0.4]),
 }
 
 
@@ -72,7 +72,11 @@ def main() -> None:
                 defined = SAMPLES - none[what]
                 line = {"cases": name, "groups": grouped, "of": what}
                 lines.append(
-                    line | {f"{t:g}": round(100 * h / d, 1) for t, h, d in zip(thresholds, hits, defined)}
+                    line
+                    | {
+                        f"{t:g}": round(100 * h / d, 1)
+                        for t, h, d in zip(thresholds, hits, defined, strict=True)
+                    }
                 )
     for name in SETTINGS:
         table = pd.DataFrame([line for line in lines if line["cases"] == name])

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics.intervals import linearised_interval, share_interval
+from lsplus_tf.metrics.intervals import share_interval
 from lsplus_tf.predictions import Predictions
 
 GOLDEN = json.loads(
@@ -35,42 +36,49 @@ def test_dcurves_has_the_same(case):
 
 def some_cases(samples=200, seed=0):
     rng = np.random.default_rng(seed)
-    groups = rng.integers(40, size=samples)
+    groups = np.arange(samples) % 40
     shift = rng.normal(size=40)[groups]
     risk = 1 / (1 + np.exp(1.5 - 1.5 * rng.normal(size=samples) - shift))
     labels = (rng.random(samples) < risk).astype(int)
     return labels, np.stack([1 - risk, risk], axis=1), groups, rng.integers(4, size=samples)
 
 
-def by_hand(labels, risk, threshold, weights):
-    """What each case adds to the net benefit, and the weighted mean of that."""
+def adds(labels, treated, threshold):
+    """What each case adds to the net benefit."""
     odds = threshold / (1 - threshold)
-    added = (risk >= threshold) * np.where(labels == 1, 1, -odds)
-    return added, np.average(added, weights=weights)
+    return np.where(treated, np.where(labels == 1, 1, -odds), 0.0)
+
+
+def by_hand(values, made_up, groups, weights=None):
+    """Mean, low and high of values, as if made-up cases, which count 2 together, had been there."""
+    weights = np.ones(values.size) if weights is None else weights / weights.mean()
+    each = 2 / len(made_up)
+    total = values.size + 2
+    centre = (weights @ values + each * np.sum(made_up)) / total
+    residuals = weights * (values - centre)
+    units = residuals if groups is None else np.bincount(groups, residuals)
+    number = len(units) + 2
+    squares = np.sum(units**2) + each * np.sum((made_up - centre) ** 2)
+    half = stats.t.ppf(0.975, number - 1) * np.sqrt(squares * number / (number - 1)) / total
+    return np.average(values, weights=weights), centre - half, centre + half
+
+
+EVERY = np.array([1, 1, 0, 0]), np.array([True, False, True, False])  # outcomes and decisions
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize("threshold", [0.05, 0.3, 0.6])
-def test_intervals_are_those_of_the_mean_of_what_cases_add(threshold, grouped, weighted):
+def test_intervals_add_half_a_case_of_each_kind(threshold, grouped, weighted):
     labels, rows, groups, counts = some_cases()
     groups = groups if grouped else None
-    weights = counts.astype(float) if weighted else np.ones(labels.size)
+    counts = counts if weighted else None
     found = metrics.net_benefit(
-        labels,
-        rows,
-        positive=1,
-        threshold=threshold,
-        groups=groups,
-        sample_weight=counts if weighted else None,
+        labels, rows, positive=1, threshold=threshold, groups=groups, sample_weight=counts
     )
-    added, value = by_hand(labels, rows[:, 1], threshold, weights)
-    expected = linearised_interval(value, weights * (added - value) / weights.sum(), groups, 0.95)
-    assert (found.value, found.low, found.high) == pytest.approx(
-        (expected.value, expected.low, expected.high), abs=1e-12
-    )
-    assert found.standard_error == pytest.approx(expected.standard_error)
-    assert found.method == "linearised"
+    values = adds(labels, rows[:, 1] >= threshold, threshold)
+    expected = by_hand(values, adds(*EVERY, threshold), groups, counts)
+    assert (found.value, found.low, found.high) == pytest.approx(expected, abs=1e-12)
 
 
 def test_weights_are_as_if_cases_were_repeated():
@@ -86,38 +94,36 @@ def test_weights_are_as_if_cases_were_repeated():
 def test_the_gain_is_over_both_and_its_interval_paired():
     labels, rows, groups, _ = some_cases()
     curve = metrics.decision_curve(labels, rows, positive=1, thresholds=[0.2], groups=groups)
-    added, value = by_hand(labels, rows[:, 1], 0.2, None)
-    of_all = np.where(labels == 1, 1, -0.25)
-    over_all = linearised_interval(
-        value - of_all.mean(),
-        (added - of_all - value + of_all.mean()) / labels.size,
-        groups,
-        0.95,
-    )
+    treated = rows[:, 1] >= 0.2
+    values = adds(labels, treated, 0.2) - adds(labels, True, 0.2)
+    over_all = by_hand(values, adds(*EVERY, 0.2) - adds(EVERY[0], True, 0.2), groups)
     row = curve.iloc[0]
-    assert row["gain"] == pytest.approx(min(value, over_all.value))
-    assert row["gain_low"] == pytest.approx(min(row["low"], over_all.low))
-    assert row["gain_high"] == pytest.approx(min(row["high"], over_all.high))
+    over_none = row[["net_benefit", "low", "high"]]
+    assert [*row[["gain", "gain_low", "gain_high"]]] == pytest.approx(
+        [*np.minimum(over_none, over_all)]
+    )
     prevalence = share_interval(labels.astype(float), groups, 0.95)
     assert row["treat_all_low"] == pytest.approx(prevalence.low - 0.25 * (1 - prevalence.low))
 
 
-def test_a_known_prevalence_fixes_treat_all_and_narrows():
+def test_a_known_prevalence_is_a_mean_of_two_samples():
+    """Restated: sensitivity and the false positives' share with one more case of either kind."""
     labels, rows, _, _ = some_cases()
-    known = metrics.decision_curve(
-        labels, rows, positive=1, thresholds=[0.1, 0.3], prevalence=labels.mean()
-    )
-    found = metrics.decision_curve(labels, rows, positive=1, thresholds=[0.1, 0.3])
-    np.testing.assert_allclose(known["net_benefit"], found["net_benefit"])
-    np.testing.assert_allclose(known["treat_all_low"], known["treat_all"])
-    assert (known["standard_error"] < found["standard_error"]).all()
-    # The variance of a stratified mean, by hand.
+    found = metrics.net_benefit(labels, rows, positive=1, threshold=0.3, prevalence=0.1)
     treated, odds = rows[:, 1] >= 0.3, 3 / 7
-    sensitivity, others = treated[labels == 1], treated[labels == 0]
-    share = labels.mean()
-    variance = share**2 * sensitivity.var() / sensitivity.size
-    variance += (odds * (1 - share)) ** 2 * others.var() / others.size
-    assert known["standard_error"][1] == pytest.approx(np.sqrt(variance * 200 / 199))
+    value = centre = squares = 0
+    for outcome, worth in ((1, 0.1), (0, -0.9 * odds)):
+        of_it = treated[labels == outcome]
+        share = (of_it.sum() + 1) / (of_it.size + 2)
+        value += worth * of_it.mean()
+        centre += worth * share
+        squares += worth**2 * share * (1 - share) / (of_it.size + 2)
+    half = stats.t.ppf(0.975, 203) * np.sqrt(squares * 204 / 203)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (value, centre - half, centre + half)
+    )
+    curve = metrics.decision_curve(labels, rows, positive=1, prevalence=0.1)
+    np.testing.assert_allclose(curve["treat_all_low"], curve["treat_all"])
 
 
 def test_two_models_are_compared_case_by_case():
@@ -126,16 +132,15 @@ def test_two_models_are_compared_case_by_case():
     found = metrics.net_benefit_difference(
         labels, rows, blunt, positive=1, thresholds=[0.3, 0.1], groups=groups
     )
+    outcomes = np.repeat([1, 0], 4)
+    decisions = np.tile([True, True, False, False], 2), np.tile([True, False], 4)
     for t, row in zip([0.3, 0.1], found.itertuples(), strict=True):
-        one, other = (by_hand(labels, p[:, 1], t, None)[0] for p in (rows, blunt))
-        apart = one - other
-        expected = linearised_interval(
-            apart.mean(), (apart - apart.mean()) / labels.size, groups, 0.95
-        )
+        one, other = (adds(labels, p[:, 1] >= t, t) for p in (rows, blunt))
+        made_up = adds(outcomes, decisions[0], t) - adds(outcomes, decisions[1], t)
         assert row.threshold == t
         assert (row.first, row.second) == pytest.approx((one.mean(), other.mean()))
         assert (row.difference, row.low, row.high) == pytest.approx(
-            (expected.value, expected.low, expected.high)
+            by_hand(one - other, made_up, groups)
         )
     ids = np.arange(labels.size)
     pair = [Predictions(labels, p, ids=ids, groups=groups) for p in (rows, blunt)]
@@ -151,27 +156,39 @@ def test_a_probability_at_the_threshold_is_treated():
     assert curve["net_benefit"][0] == pytest.approx(2 / 4 - 1 / 4 * 3 / 7)
 
 
-def test_what_the_sample_does_not_show_has_no_bounds():
+def test_what_no_case_shows_has_an_interval_of_some_width():
+    """No case reaches 0.9: how few would, in others, 200 cases tell to a few percent."""
     labels, rows, _, _ = some_cases()
-    rows = rows.clip(0.2, 0.8)
-    curve = metrics.decision_curve(labels, rows, positive=1, thresholds=[0.1, 0.5, 0.9])
-    assert curve["net_benefit"][2] == 0
-    assert curve[["low", "high", "gain_low", "gain_high"]].iloc[2].isna().all()
-    assert curve[["gain_low", "gain_high"]].iloc[0].isna().all()
-    assert curve[["low", "high"]].iloc[0].notna().all()
-    with pytest.warns(UserWarning, match="no case reaches the threshold 0.9"):
-        found = metrics.net_benefit(labels, rows, positive=1, threshold=0.9)
-    assert found.value == 0 and np.isnan(found.low)
+    curve = metrics.decision_curve(
+        labels, rows.clip(0.2, 0.8), positive=1, thresholds=[0.1, 0.3, 0.9]
+    )
+    none, every = curve.iloc[2], curve.iloc[0]
+    assert none["net_benefit"] == none["gain"] == every["gain"] == 0
+    for row in (none, every):
+        assert row["gain_low"] < 0 < row["gain_high"]
+    assert none["low"] < -0.05
+    # No more than the share of true positives, none of 200 and half a case more of 4 kinds.
+    share = by_hand(np.zeros(200), [1.0, 0, 0, 0], None)[2]
+    assert none["high"] == pytest.approx(share)
+    assert share < 0.01
+    assert metrics.useful_thresholds(curve) == [(0.3, 0.3)]
+
+
+def test_a_class_without_a_case():
+    rows = some_cases()[1][:9]
     with pytest.warns(UserWarning, match="has no case of 1") as caught:
-        curve = metrics.decision_curve([0] * 9, rows[:9], positive=1, prevalence=0.1)
+        curve = metrics.decision_curve([0] * 9, rows, positive=1, prevalence=0.1)
     assert len(caught) == 1
     assert curve.drop(columns="threshold").isna().all(axis=None)
-    alone = metrics.decision_curve([0] * 9, rows[:9], positive=1, thresholds=[0.1])
-    assert alone["net_benefit"][0] == pytest.approx(-1 / 9)
+    with pytest.warns(UserWarning, match="has no case that is not of 1"):
+        metrics.net_benefit([1] * 9, rows, positive=1, threshold=0.2, prevalence=0.1)
+    known = metrics.decision_curve([0] * 9, rows, positive=1, thresholds=[0.1])
+    treated = np.mean(rows[:, 1] >= 0.1)
+    assert known["net_benefit"][0] == pytest.approx(-treated / 9)
 
 
 @pytest.mark.parametrize(
-    "given, message",
+    ("given", "message"),
     [
         ({"thresholds": [0.1, 1.0]}, "thresholds: expected numbers between 0 and 1, received 1 at"),
         ({"thresholds": []}, r"thresholds: expected shape \(T,\)"),
@@ -210,7 +227,7 @@ def test_intervals_cover():
         found = metrics.net_benefit(
             labels, np.stack([1 - risk, risk], axis=1), positive=1, threshold=0.25
         )
-        # E[max over t of risk]: P(risk >= t) of Beta(1, 3) is (1 - t)^3, its mean there in closed form.
+        # Beta(1, 3) is at least t with (1 - t)^3, and there t + (1 - t) / 4 on average.
         treated, t = 0.75**3, 0.25
         mean_risk = t + (1 - t) / 4
         truth = treated * (mean_risk - (1 - mean_risk) / 3)

@@ -68,7 +68,9 @@ class Entry:
     answer: Answer | None = None
 
 
-def checklist(audit: Audit, *, interest: Sequence[str] = (), decisions: bool = False) -> Table:
+def checklist_table(
+    audit: Audit, *, interest: Sequence[str] = (), decisions: bool = False
+) -> Table:
     """The guidelines' items, and where the page of this audit answers them.
 
     Parameters
@@ -88,7 +90,7 @@ def checklist(audit: Audit, *, interest: Sequence[str] = (), decisions: bool = F
     --------
     >>> import lsplus_tf as lsp
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
-    >>> table = checklist(lsp.audit(predictions, num_resamples=20))
+    >>> table = checklist_table(lsp.audit(predictions, num_resamples=20))
     >>> [row[3] for row in table.rows if row[:2] == ["TRIPOD+AI", "17"]]
     ['Cannot be known from predictions']
     """
@@ -123,7 +125,7 @@ def _size(shown: Shown) -> str:
 
 def _numbers(shown: Shown) -> str:
     return (
-        f"In part: {_counted(shown)}, by class in Confidence and accuracy, by part in Classes and "
+        f"In part: {_counted(shown)}, by class in Found and missed, by part in Classes and "
         "subgroups. Who was left out before cannot be known"
     )
 
@@ -137,20 +139,28 @@ def _counted(shown: Shown) -> str:
 
 
 def _measures(shown: Shown) -> str:
-    found = ["discrimination and calibration in Metrics and Confidence and accuracy"]
+    found = ["Discrimination in Metrics and Found and missed"]
+    calibration = "calibration in Confidence and accuracy"
+    if shown.audit.classes.calibration is not None:
+        calibration += " and Calibration of each class"
+    found.append(calibration)
     if shown.decisions:
-        found.append("clinical utility in the decision curves")
+        found.append("clinical utility in Decision curves")
     if shown.audit.comparison is not None:
         found.append("two models in Comparison")
-    text = "; ".join(found)
-    text = f"{text[0].upper()}{text[1:]}. The rationale is the authors'"
+    text = f"{'; '.join(found)}. The rationale is the authors'"
     if not shown.decisions:
-        text += ". No decision curves: declare classes of interest"
+        text += ". Nothing on clinical utility: "
+        text += (
+            "it takes the probabilities of all classes"
+            if shown.audit.predictions.kind == "confidence"
+            else "declare classes of interest with --positive"
+        )
     return text
 
 
 def _intervals(shown: Shown) -> str:
-    text = "Metrics, each with a 95% interval"
+    text = "Metrics and Found and missed, each number with a 95% interval"
     if shown.audit.predictions.groups is not None:
         text += " that takes the cases of a group together"
     else:
@@ -200,7 +210,7 @@ def _origin(shown: Shown) -> str:
 def _output(shown: Shown) -> str:
     text = f"In part: {shown.audit.settings['given as']}"
     if shown.decisions:
-        text += "; what each threshold brings in the decision curves"
+        text += "; what each threshold brings in Decision curves"
     return text + ". Which threshold is used, and why, cannot be known"
 
 
@@ -218,8 +228,8 @@ def _limitations(shown: Shown) -> str:
 
 def _failures(shown: Shown) -> str:
     return (
-        "In part: Classes and subgroups has where confidence is wrong, Automatic decisions how "
-        "errors lie along it. The cases themselves are not on this page"
+        "In part: Found and missed has which classes are confused, Classes and subgroups where "
+        "confidence is wrong. The cases themselves are not on this page"
     )
 
 

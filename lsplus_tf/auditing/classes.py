@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf import metrics
-from lsplus_tf.auditing.decisions import Decisions, decisions
+from lsplus_tf.auditing.decisions import Decisions, decisions_of
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.one_vs_rest import Positive, positive_classes
 
@@ -102,7 +102,7 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     return ByClass(
         table,
         calibration,
-        decisions(predictions, curves),
+        decisions_of(predictions, curves),
         tuple(" or ".join(names[k] for k in each) for each in chosen),
         confusion,
         names[largest] if only else None,

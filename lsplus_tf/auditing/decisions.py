@@ -79,7 +79,7 @@ class Decisions:
         return text
 
 
-def decisions(predictions: Predictions, interest: Sequence[Positive]) -> list[Decisions]:
+def decisions_of(predictions: Predictions, interest: Sequence[Positive]) -> list[Decisions]:
     """The decision curve of each class of interest.
 
     Parameters
@@ -97,9 +97,9 @@ def decisions(predictions: Predictions, interest: Sequence[Positive]) -> list[De
     --------
     >>> second = np.array([0.1, 0.4, 0.3, 0.8] * 50)
     >>> predictions = Predictions([0, 0, 1, 1] * 50, np.stack([1 - second, second], axis=1))
-    >>> (found,) = decisions(predictions, [1])
-    >>> found.text.partition(" (95%")[0]
-    'Treating 1 by the model is better than treating all or none at thresholds from 0.11 to 0.80'
+    >>> (found,) = decisions_of(predictions, [1])
+    >>> found.tone, found.text.partition(" at ")[0]
+    ('good', 'Treating 1 by the model is better than treating all or none')
     """
     if predictions.kind == "confidence":
         return []

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lsplus_tf import plots
 from lsplus_tf.auditing import shown
-from lsplus_tf.auditing.checklist import ABOUT, checklist
+from lsplus_tf.auditing.checklist import ABOUT, checklist_table
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit
@@ -336,7 +336,7 @@ def _method(audit: Audit) -> Section:
 
 
 def _checklist(audit: Audit) -> Section:
-    table = checklist(
+    table = checklist_table(
         audit, interest=audit.classes.positive, decisions=bool(audit.classes.decisions)
     )
     return Section("Reporting checklist", [Text(ABOUT, "note"), table])

@@ -111,8 +111,8 @@ class Experiment(Settings):
     ensemble_calibration: tuple[EnsembleCalibration, ...] = Field(
         default=("whole",),
         min_length=1,
-        description="whether a calibrator is fitted to an ensemble's mean probabilities (whole), or "
-        "each member has its own before the mean (members); both make a row for each",
+        description="whether a calibrator is fitted to an ensemble's mean probabilities (whole), "
+        "or each member has its own before the mean (members); both make a row for each",
     )
     features: Count | None = Field(
         default=None,

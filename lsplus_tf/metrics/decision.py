@@ -9,8 +9,19 @@ treats from a probability of t on. Treating none has 0, treating all has that of
 FP = negatives. A known prevalence in place of the sample's reweights the two outcomes, as sampling
 by outcome asks for. A probability that equals the threshold is treated, as in dcurves.
 
-Net benefit is a mean over the cases, so that its intervals are of the variance of that mean, or of
-the groups' sums ("linearised"), each threshold on its own.
+Net benefit is a mean over the cases, and its intervals are Student's t of that mean, by the
+variance between the cases or the groups' sums, each threshold on its own. They are in the way of
+Agresti and Coull: as if two more cases had been there, half a one of each outcome that is treated
+and that is not; at a known prevalence two of each outcome. So the interval has some width where no
+case reaches the threshold, which the bootstrap and the plain variance do not give.
+
+In a simulation of 500 cases, 2,000 samples each at five thresholds, independent and in correlated
+groups of 5, 95% intervals covered the net benefit in 94.4 to 95.8% of balanced samples and in 92.8
+to 96.6% at 1:20; at a known prevalence in 93.8 to 95.9% and 93.2 to 99.0%; the gain in 94.0 to
+95.6% and 92.8 to 96.6%; the difference of two models in 94.7 to 96.2% and 95.7 to 99.2%, most at
+thresholds below the prevalence, where few cases are treated by one model alone. Without the two
+cases it was, at 1:24, 89 to 94% of the net benefit, and 82% of the difference at the lowest
+threshold.
 """
 
 from __future__ import annotations
@@ -28,9 +39,9 @@ from scipy.sparse import csr_array
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics.intervals import Interval, share_interval
 from lsplus_tf.metrics.resampling import counted_cases
-from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
+from lsplus_tf.metrics.statistics import pair_of
+from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.one_vs_rest import OneVsRest, Positive, one_vs_rest
-from lsplus_tf.predictions.predictions import weighted_alike
 
 __all__ = ["decision_curve", "net_benefit", "net_benefit_difference", "useful_thresholds"]
 
@@ -58,7 +69,7 @@ def net_benefit(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
         N >= 2.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     threshold : float
         In (0, 1).
@@ -78,8 +89,7 @@ def net_benefit(
     Warns
     -----
     UserWarning
-        Where no case reaches the threshold, or the prevalence is known and all do: there is no
-        interval then, as the sample does not show how rare the others are.
+        A prevalence is given and the sample lacks the class or has no other: all is NaN.
 
     References
     ----------
@@ -90,7 +100,7 @@ def net_benefit(
     >>> labels, second = [0, 0, 1, 1] * 25, np.array([0.1, 0.4, 0.3, 0.8] * 25)
     >>> found = net_benefit(labels, np.stack([1 - second, second], 1), positive=1, threshold=0.35)
     >>> round(found.value, 4), round(found.low, 2), round(found.high, 2)
-    (0.1154, 0.0, 0.23)
+    (0.1154, 0.01, 0.23)
     """
     check_level("threshold", threshold)
     curve = decision_curve(
@@ -104,15 +114,9 @@ def net_benefit(
         groups=groups,
         confidence_level=confidence_level,
     )
-    value, low, high, error = map(
-        float, curve.loc[0, ["net_benefit", "low", "high", "standard_error"]]
-    )
-    if np.isnan(low) and not np.isnan(value):
-        which = "no case reaches" if value == 0 else "every case reaches"
-        warnings.warn(
-            f"{which} the threshold {threshold:g}: its net benefit has no interval", stacklevel=2
-        )
-    return Interval(value, low, high, error, confidence_level, "linearised", 0, 0)
+    columns = ["net_benefit", "low", "high", "standard_error"]
+    value, low, high, error = map(float, curve.loc[0, columns])
+    return Interval(value, low, high, error, confidence_level, "agresti_coull", 0, 0)
 
 
 def decision_curve(
@@ -134,7 +138,7 @@ def decision_curve(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
         N >= 2.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     thresholds : array_like, shape (T,), optional
         In (0, 1). By default 0.01, 0.02, .., 0.99.
@@ -164,9 +168,6 @@ def decision_curve(
           the two are nearly equal, at thresholds near the prevalence;
         * interventions_avoided: by how many per case the model treats fewer than all, at the same
           number of true positives (net).
-
-        Bounds are NaN where the sample does not tell them: where no case reaches the threshold, and
-        of the gain also where all do.
 
     Raises
     ------
@@ -204,9 +205,12 @@ def decision_curve(
     )
     cases = _Cases([given], positive, thresholds, prevalence, groups, confidence_level)
     model, everyone = cases.benefit(0), cases.benefit_of_all
-    value, low, high, error = cases.estimate(model)
-    all_value, *all_bounds = cases.treat_all()
     over_none = cases.estimate(model)
+    # No net benefit is larger than the share of true positives, which a high threshold's price of
+    # false ones says nothing of.
+    limit = cases.estimate(lambda some: model(some).clip(min=0))[2]
+    over_none[2][:] = np.minimum(over_none[2], limit)
+    all_value, *all_bounds = cases.treat_all()
     over_all = cases.estimate(lambda some: model(some) - everyone(some))
     # The lower end of "better than both" is the lower of the two.
     gain, gain_low, gain_high = (
@@ -215,10 +219,10 @@ def decision_curve(
     return pd.DataFrame(
         {
             "threshold": cases.thresholds,
-            "net_benefit": value,
-            "low": low,
-            "high": high,
-            "standard_error": error,
+            "net_benefit": over_none[0],
+            "low": over_none[1],
+            "high": over_none[2],
+            "standard_error": over_none[3],
             "treat_all": all_value,
             "treat_all_low": all_bounds[0],
             "treat_all_high": all_bounds[1],
@@ -257,8 +261,7 @@ def net_benefit_difference(
     Returns
     -------
     DataFrame
-        threshold, first, second, difference (first less second), low and high. Bounds are NaN where
-        both models treat the same cases.
+        threshold, first, second, difference (first less second), low and high.
 
     Raises
     ------
@@ -271,29 +274,10 @@ def net_benefit_difference(
     >>> one, other = (np.stack([1 - p, p], axis=1) for p in (second, second**2))
     >>> found = net_benefit_difference(labels, one, other, positive=1, thresholds=[0.35])
     >>> found.round(3).values.tolist()
-    [[0.35, 0.115, 0.25, -0.135, -0.181, -0.088]]
+    [[0.35, 0.115, 0.25, -0.135, -0.18, -0.084]]
     """
-    settings = {"from_logits": from_logits, "sample_weight": sample_weight}
-    if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
-        first = as_predictions(labels, probabilities_b, named="probabilities_b", **settings)
-        second = as_predictions(probabilities_a)
-    elif isinstance(labels, Predictions) or isinstance(probabilities_a, Predictions):
-        raise InputError(
-            "probabilities_a: expected (labels, probabilities_a, probabilities_b), or the "
-            "Predictions of both models, received Predictions beside arrays"
-        )
-    else:
-        first, second = (
-            as_predictions(labels, model, named=named, **settings)
-            for model, named in (
-                (probabilities_a, "probabilities_a"),
-                (probabilities_b, "probabilities_b"),
-            )
-        )
-    named = "probabilities_a", "probabilities_b"
-    second = ordered_as(first, second, named)
-    first, second = weighted_alike(first, second, named)
-    cases = _Cases([first, second], positive, thresholds, prevalence, groups, confidence_level)
+    pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    cases = _Cases(pair, positive, thresholds, prevalence, groups, confidence_level)
     one, other = cases.benefit(0), cases.benefit(1)
     difference, low, high, _ = cases.estimate(lambda some: one(some) - other(some))
     return pd.DataFrame(
@@ -320,7 +304,9 @@ def useful_thresholds(curve: pd.DataFrame) -> list[tuple[float, float]]:
     -------
     list of (float, float)
         The first and the last threshold of each run of rows whose gain is above 0 by its interval,
-        which is of each threshold on its own.
+        which is of each threshold on its own. In a simulation of 500 cases, of which a model knew
+        nothing, any of the 99 thresholds was one in 0.5% of 600 balanced samples, and in 0.3% at
+        1:20: a useless model is worse than the better of the two at all but few.
 
     Examples
     --------

@@ -26,8 +26,8 @@ def decision_curve(
     """Net benefit against the threshold from which on a case is treated as one of a class.
 
     A model is worth using at the thresholds where its curve is above both grey lines. Which
-    thresholds count is not the model's to say but the user's: at a threshold of 10%, nine treated in
-    vain are as bad as one missed.
+    thresholds count is not the model's to say but the user's: at a threshold of 10%, nine treated
+    in vain are as bad as one missed.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def decision_curve(
         probabilities), with a band of its intervals at each threshold; a list holds one item per
         seed, and its curve is the mean with a band from the lowest to the highest seed. All of the
         same cases.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     thresholds, prevalence
         As :func:`lsplus_tf.metrics.decision_curve` takes them.

@@ -1,7 +1,7 @@
 """The figure of the probability of a class, in cases that have it and in cases that have not."""
 
 import textwrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 _MOST_PANELS = 12
 _BINS = 25
 _TICKS = np.array([0.02, 0.1, 0.3, 0.6, 1.0])
-_LOOKS = (
+_LOOKS: tuple[dict[str, Any], ...] = (
     {"facecolor": (METHOD_COLOURS[1], 0.45), "edgecolor": METHOD_COLOURS[1]},
     {"facecolor": (METHOD_COLOURS[0], 0.25), "edgecolor": METHOD_COLOURS[0], "hatch": "////"},
 )
@@ -41,7 +41,7 @@ def probability_distributions(
     labels : array_like of int, shape (N,), or Predictions
         Their weights count in the shares.
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them, optional
+    positive : str, int, or sequence of str or int, optional
         A class, or several that count as one, in a single panel. By default each class has a panel;
         of more than 12, the 12 whose mean probability is raised least in cases of the class (the
         smallest Tjur's D), those without a case last.
