@@ -20,6 +20,7 @@ from lsplus_tf.auditing.classes import ByClass, by_class
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
+from lsplus_tf.auditing.prediction_sets import CrossFitSets, prediction_sets_of
 from lsplus_tf.errors import InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.metrics.weighted import samples_of
@@ -74,6 +75,9 @@ class Audit:
     parts : DataFrame
         The gap by predicted class and subgroup.
     automatic : Automatic
+    sets : CrossFitSets or None
+        Prediction sets at an error rate of 10%; None where there are too few cases, and of the
+        confidence alone.
     calibrators : CrossFit or None
         None where there are too few cases, and of the confidence alone.
     votes : Votes or None
@@ -101,6 +105,7 @@ class Audit:
     chance: Chance
     parts: pd.DataFrame
     automatic: Automatic
+    sets: CrossFitSets | None
     calibrators: CrossFit | None
     votes: Votes | None
     comparison: Comparison | None
@@ -218,6 +223,8 @@ def _audit(
         ece_by_chance(predictions, seed),
         gaps_by_part(predictions),
         automatic,
+        # Of weighted cases the promise of a set would need the weight of every new case.
+        prediction_sets_of(predictions, seed=seed) if predictions.sample_weight is None else None,
         (
             None
             if predictions.kind == "confidence"

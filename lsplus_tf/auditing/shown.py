@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pandas as pd
 
 from lsplus_tf.auditing.comparison import Comparison
@@ -139,15 +141,16 @@ def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
     intervals : bool
         Of every number; else of the sensitivity alone.
     """
-    table = audit.classes.table
-    known = [key for key in _OF_A_CLASS if key in set(table["metric"])]
+    classes = audit.classes
+    known = [*_OF_A_CLASS]
+    if audit.predictions.kind == "confidence":
+        known = [key for key in known if key not in ("auroc", "auprc")]
     rows: list[list[str | Cell]] = []
-    for name, of_class in table.groupby("class", sort=False):
-        lines = of_class.set_index("metric")
-        found = lines.loc["sensitivity"]
-        cells: list[str | Cell] = [str(name), Cell(number(found["cases"]), found["cases"])]
+    for name in classes.names:
+        cases = classes.of(name, "sensitivity")["cases"]
+        cells: list[str | Cell] = [name, Cell(number(cases), cases)]
         for key in known:
-            line = lines.loc[key]
+            line = classes.of(name, key)
             text = percent(line["value"])
             if (intervals or key == "sensitivity") and not pd.isna(line["low"]):
                 text += f" ({100 * line['low']:.0f} to {100 * line['high']:.0f})"
@@ -169,33 +172,26 @@ _OF_CALIBRATION = {
 
 def calibration_table(audit: Audit) -> Table:
     """The calibration of each class's probability, those of interest first."""
-    table = audit.classes.calibration
-    assert table is not None
     rows: list[list[str | Cell]] = []
-    for name, of_class in table.groupby("class", sort=False):
-        lines = of_class.set_index("metric")
-        cells: list[str | Cell] = [str(name) if name != "all" else "all together"]
+    for name in (*audit.classes.names, ""):
+        cells: list[str | Cell] = [name or "all together"]
         for key in _OF_CALIBRATION:
-            if key not in lines.index:
+            if not name and key not in ("slope", "ici"):
                 cells.append(Cell("", None))
                 continue
-            value, low, high = (
-                float(lines.loc[key, column]) for column in ("value", "low", "high")
-            )
-            cells.append(Cell(_calibration_text(key, value, low, high), value))
+            line = audit.classes.calibration_of(name, key)
+            cells.append(Cell(_calibration_text(key, line), line["value"]))
         rows.append(cells)
     headings = ["Class", *_OF_CALIBRATION.values()]
     return Table("Calibration of each class's probability, with 95% intervals", headings, rows)
 
 
-def _calibration_text(key: str, value: float, low: float, high: float) -> str:
-    if pd.isna(value):
+def _calibration_text(key: str, line: dict[str, float]) -> str:
+    if pd.isna(line["value"]):
         return "-"
-    if key in ("ici", "e50", "e90"):
-        text = percent(value)
-        return text if pd.isna(low) else f"{text} ({100 * low:.1f} to {100 * high:.1f})"
-    text = f"{value:.2f}"
-    return text if pd.isna(low) else f"{text} ({low:.2f} to {high:.2f})"
+    scale, decimals, unit = (100, 1, "%") if key in ("ici", "e50", "e90") else (1, 2, "")
+    value, low, high = (f"{scale * line[which]:.{decimals}f}" for which in ("value", "low", "high"))
+    return f"{value}{unit}" if pd.isna(line["low"]) else f"{value}{unit} ({low} to {high})"
 
 
 def confusion_table(audit: Audit) -> Table:
@@ -298,9 +294,10 @@ def sets_parts_table(found: CrossFitSets) -> Table:
     parts = found.table[found.table["by"] != "all"].set_index(["by", "part"])
     marginal, by_class = (parts[parts["method"] == each] for each in (MARGINAL, BY_CLASS))
     rows: list[list[str | Cell]] = []
-    for key, row in marginal.iterrows():
-        by, part = key
-        other = by_class.loc[key]
+    others = by_class.to_dict(orient="index")
+    for key, row in marginal.to_dict(orient="index").items():
+        by, part = cast(tuple[str, str], key)
+        other = others[key]
         rows.append(
             [
                 part if by == "class" else f"{by}: {part}",

@@ -11,6 +11,7 @@ import pandas as pd
 from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.auditing.prediction_sets import sets_said
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
@@ -39,7 +40,7 @@ class Finding:
     ----------
     topic : str
         What it is about: "degenerate", "ranking", "size", "class", "classes", "gap", "ece",
-        "calibration", "parts", "automatic", "decision", "calibrator", "votes" or "comparison".
+        "calibration", "parts", "automatic", "sets", "decision", "calibrator", "votes" or "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -87,7 +88,7 @@ def verdict(audit: Audit) -> list[Finding]:
     else:
         findings += [*_of_interest(audit), *_missed(audit), *_every_class(audit)]
         findings += [_gap(audit), _ece(audit), *_calibration(audit), _parts(audit)]
-        findings += [_automatic(audit), *_decisions(audit)]
+        findings += [_automatic(audit), *_sets(audit), *_decisions(audit)]
         if audit.predictions.kind != "confidence":
             findings.append(_calibrator(audit))
         if audit.votes is not None:
@@ -156,19 +157,24 @@ def _of_interest(audit: Audit) -> list[Finding]:
 
 def _missed(audit: Audit) -> list[Finding]:
     """Classes of which more are missed than found."""
-    table = audit.classes.table
-    rows = table[(table["metric"] == "sensitivity") & ~table["class"].isin(audit.classes.positive)]
-    rows = rows[rows["value"] < 0.5].sort_values("value")
-    if rows.empty:
+    classes = audit.classes
+    found = {
+        name: classes.of(name, "sensitivity")
+        for name in classes.names
+        if name not in classes.positive
+    }
+    missed = {name: row for name, row in found.items() if row["value"] < 0.5}
+    if not missed:
         return []
+    worst = sorted(missed, key=lambda name: missed[name]["value"])
     named = [
-        f"{row['class']}: {number(row['cases'] - row['hits'])} of {number(row['cases'])} missed "
-        f"(sensitivity {_share(row)})"
-        for _, row in rows.head(_NAMED).iterrows()
+        f"{name}: {number(missed[name]['cases'] - missed[name]['hits'])} of "
+        f"{number(missed[name]['cases'])} missed (sensitivity {_share(missed[name])})"
+        for name in worst[:_NAMED]
     ]
-    more = len(rows) - len(named)
-    also = f"; and {more} more classes" if more > 1 else "; and 1 more class" if more else ""
-    sure = bool((rows["high"] < 0.5).any())
+    more = len(worst) - len(named)
+    also = f"; and {_several(more, 'more class', 'more classes')}" if more else ""
+    sure = any(row["high"] < 0.5 for row in missed.values())
     return [
         Finding("classes", "bad" if sure else "unsure", f"Mostly missed: {'; '.join(named)}{also}.")
     ]
@@ -176,20 +182,18 @@ def _missed(audit: Audit) -> list[Finding]:
 
 def _every_class(audit: Audit) -> list[Finding]:
     """The sensitivity of each class, where that fits a sentence."""
-    classes = audit.classes
-    if len(audit.predictions.class_names) > _MOST_LISTED:
+    names = audit.predictions.class_names
+    if len(names) > _MOST_LISTED:
         return []
-    rows = classes.table[classes.table["metric"] == "sensitivity"]
+    rows = {name: audit.classes.of(name, "sensitivity") for name in audit.classes.names}
     listed = [
-        f"{row['class']} {_share(row)}"
-        for _, row in rows.iterrows()
-        if row["class"] in audit.predictions.class_names and row["cases"]
+        f"{name} {_share(row)}" for name, row in rows.items() if name in names and row["cases"]
     ]
     text = f"Found of each class (sensitivity, 95% interval): {', '.join(listed)}."
     return [Finding("classes", "fact", text)]
 
 
-def _found(row: pd.Series[float]) -> str:
+def _found(row: dict[str, float]) -> str:
     """How many of a class are found, with the interval."""
     counts = row["hits"], row["cases"], row["cases"] - row["hits"]
     hits, cases, missed = map(number, counts)
@@ -198,14 +202,14 @@ def _found(row: pd.Series[float]) -> str:
     return f"{hits} of {cases} found, a sensitivity of {_share(row)}; {missed} missed"
 
 
-def _share(row: pd.Series[float]) -> str:
+def _share(row: dict[str, float]) -> str:
     """A share with its interval."""
     if pd.isna(row["low"]):
         return percent(row["value"])
     return f"{percent(row['value'])} ({100 * row['low']:.0f} to {100 * row['high']:.0f}%)"
 
 
-def _tone(row: pd.Series[float]) -> Tone:
+def _tone(row: dict[str, float]) -> Tone:
     """Of a sensitivity: bad where more are missed than found, else a fact."""
     if row["value"] < 0.5:
         return "bad" if row["high"] < 0.5 else "unsure"
@@ -392,9 +396,13 @@ def _calibration_of(audit: Audit, name: str) -> Finding:
     return Finding("calibration", "unsure", text)
 
 
-def _ratio(measure: str, row: pd.Series[float]) -> str:
+def _ratio(measure: str, row: dict[str, float]) -> str:
     interval = f", {row['low']:.2f} to {row['high']:.2f}" if not pd.isna(row["low"]) else ""
     return f"{measure} {row['value']:.2f}{interval}"
+
+
+def _sets(audit: Audit) -> list[Finding]:
+    return [] if audit.sets is None else [Finding("sets", *sets_said(audit.sets))]
 
 
 def _decisions(audit: Audit) -> list[Finding]:
@@ -550,5 +558,5 @@ def _counted(audit: Audit) -> str:
     return cases if groups is None else f"{cases} of {int(groups.max()) + 1:,} groups"
 
 
-def _several(count: float, what: str) -> str:
-    return f"{number(count)} {what}{'' if count == 1 else 's'}"
+def _several(count: float, what: str, more: str = "") -> str:
+    return f"{number(count)} {what if count == 1 else more or f'{what}s'}"
