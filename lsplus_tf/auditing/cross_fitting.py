@@ -97,7 +97,7 @@ def cross_fit(
         or (part.groups is not None and part.groups.max() + 1 < FOLDS)
     ):
         return None
-    folds = _folds(part, seed)
+    folds = held_out_folds(part, seed)
     judged, notes = {"none": part}, {"none": ""}
     for method in methods or _methods(len(part.class_names)):
         calibrated, notes[method] = _out_of_fold(method, part, folds)
@@ -144,7 +144,9 @@ def _methods(classes: int) -> list[str]:
     return methods
 
 
-def _folds(part: Predictions, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+def held_out_folds(
+    part: Predictions, seed: int
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     unused = np.zeros(len(part))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer samples than folds

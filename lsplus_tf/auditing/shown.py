@@ -7,7 +7,9 @@ import pandas as pd
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
+from lsplus_tf.auditing.prediction_sets import BY_CLASS, MARGINAL, CrossFitSets
 from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, number, p_text, percent
+from lsplus_tf.errors import some_of
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Cell, Table
 
@@ -248,6 +250,82 @@ def calibrators_table(fit: CrossFit) -> Table:
     if not any(row[-1] for row in rows):
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     return Table("Calibrators on held-out folds", headings, rows)
+
+
+SETS_NAMES = {
+    "lac": "LAC",
+    "lac by class": "LAC, a threshold for each class",
+    "aps": "APS",
+    "raps": "RAPS",
+}
+
+
+def about_sets(found: CrossFitSets) -> str:
+    """What to know of the numbers in :func:`sets_table` and :func:`sets_parts_table`."""
+    text = (
+        "A prediction set has the classes that cannot be ruled out. Each is fitted to the other "
+        f"folds of these cases, and promises to hold the true class in {1 - found.error_rate:.0%}: "
+        "on average over cases like these, not in each class, subgroup or case. Intervals are "
+        "exact (Clopper and Pearson)."
+    )
+    if found.always:
+        few = "it is" if len(found.always) == 1 else "they are"
+        text += (
+            f" Of {some_of(found.always, 8)} there are too few cases for a threshold of its own: "
+            f"{few} in every set of the last columns."
+        )
+    return text
+
+
+def sets_table(found: CrossFitSets) -> Table:
+    """Coverage and size of prediction sets by method."""
+    rows: list[list[str | Cell]] = [
+        [
+            SETS_NAMES[str(row["method"])],
+            Cell(percent(row["coverage"]), row["coverage"]),
+            Cell(f"{percent(row['low'])} to {percent(row['high'])}", row["low"]),
+            Cell(f"{row['mean_size']:.2f}", row["mean_size"]),
+            Cell(percent(row["singletons"]), row["singletons"]),
+        ]
+        for row in found.table[found.table["by"] == "all"].to_dict(orient="records")
+    ]
+    headings = ["Sets", "Coverage", "95% interval", "Classes, mean", "One class"]
+    return Table(f"Prediction sets at an error rate of {found.error_rate:.3g}", headings, rows)
+
+
+def sets_parts_table(found: CrossFitSets) -> Table:
+    """Coverage by class and subgroup, of one threshold and of one for each class."""
+    parts = found.table[found.table["by"] != "all"].set_index(["by", "part"])
+    marginal, by_class = (parts[parts["method"] == each] for each in (MARGINAL, BY_CLASS))
+    rows: list[list[str | Cell]] = []
+    for key, row in marginal.iterrows():
+        by, part = key
+        other = by_class.loc[key]
+        rows.append(
+            [
+                part if by == "class" else f"{by}: {part}",
+                Cell(f"{row['cases']:,}", row["cases"]),
+                *(
+                    cell
+                    for each in (row, other)
+                    for cell in (
+                        Cell(
+                            percent(each["coverage"]) + " *" * bool(each["missed"]),
+                            each["coverage"],
+                        ),
+                        Cell(f"{percent(each['low'])} to {percent(each['high'])}", each["low"]),
+                        Cell(f"{each['mean_size']:.2f}", each["mean_size"]),
+                    )
+                ),
+            ]
+        )
+    one = ["Coverage", "95% interval", "Classes"]
+    headings = ["Part", "Cases", *one, *(f"{each}, by class" for each in one)]
+    return Table("Prediction sets by class and subgroup; * less than promised", headings, rows)
+
+
+def _marked(coverage: float, missed: bool) -> str:
+    return f"{percent(coverage)} *" if missed else percent(coverage)
 
 
 def comparison_table(comparison: Comparison) -> Table:

@@ -54,6 +54,15 @@ def mean_of_blocks(
     )
 
 
+def share_of(hits: Values, cases: Values, weights: Values | None = None) -> Sums:
+    """The sum of the hits (N,) over that of the cases (N,) that count, NaN where none do."""
+
+    def share(_: Values, sums: Values) -> Values:
+        return np.asarray(sums[0] / np.where(sums[1] > 0, sums[1], np.nan))
+
+    return Sums(csr_array(np.stack([hits, cases], axis=1)), share, weights)
+
+
 def _bins(values: FloatArray) -> npt.NDArray[np.intp]:
     edges = equal_width_edges(PAPER_BINS, values.dtype)
     return bin_index(values, edges) - 1
@@ -132,10 +141,20 @@ def mean_over_classes(score: ClassScore) -> Callable[[Predictions], Sums]:
 
 
 def auroc(predictions: Predictions) -> OfWeights:
+    return mean_area(
+        predictions,
+        ((column, np.flatnonzero(predictions.labels == k)) for k, column in predictions.rankings()),
+    )
+
+
+def mean_area(
+    predictions: Predictions,
+    rankings: Iterable[tuple[npt.NDArray[Any], npt.NDArray[np.intp]]],
+) -> OfWeights:
+    """The mean AUROC of rankings (N,), each with the positions of the positives."""
     classes = []
-    for k, column in predictions.rankings():
+    for column, own in rankings:
         order = np.argsort(column)
-        own = np.flatnonzero(predictions.labels == k)
         below, up_to = (
             np.searchsorted(column[order], column[own], side) for side in ("left", "right")
         )
@@ -202,23 +221,40 @@ def by_confidence(
     and how many of them are right (M, P).
     """
 
-    def form(predictions: Predictions) -> OfWeights:
-        order = np.argsort(-predictions.confidence)
-        ranked = predictions.confidence[order]
-        correct = predictions.correct[order].astype(np.int32)
-        starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-        confidence = ranked[starts]
+    return lambda predictions: from_the_top(
+        measure, predictions, predictions.confidence, predictions.correct
+    )
 
-        def of_weights(weights: Weights) -> Values:
-            drawn = _counted(weights, predictions).take(order, axis=1)
-            hits = drawn * correct
-            if starts.size < order.size:
-                drawn, hits = (np.add.reduceat(each, starts, axis=1) for each in (drawn, hits))
-            return measure(confidence, drawn, hits)
 
-        return of_weights
+def from_the_top(
+    measure: Callable[[FloatArray, Weights | Values, Weights | Values], Values],
+    predictions: Predictions,
+    values: npt.NDArray[Any],
+    outcome: npt.NDArray[np.bool_],
+) -> OfWeights:
+    """A measure of the cases by other values (N,), and of how many have another outcome (N,)."""
+    order = np.argsort(-values)
+    ranked = values[order]
+    right = outcome[order].astype(np.int32)
+    starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
+    different = ranked[starts]
 
-    return form
+    def of_weights(weights: Weights) -> Values:
+        drawn = _counted(weights, predictions).take(order, axis=1)
+        hits = drawn * right
+        if starts.size < order.size:
+            drawn, hits = (np.add.reduceat(each, starts, axis=1) for each in (drawn, hits))
+        return measure(different, drawn, hits)
+
+    return of_weights
+
+
+def precision_area(_: FloatArray, drawn: Weights | Values, hits: Weights | Values) -> Values:
+    """The average precision; NaN without hits."""
+    found, every = _cumulate(hits), _cumulate(drawn)
+    precision = found / np.where(every > 0, every, 1)
+    total = found[:, -1].astype(np.float64)
+    return np.asarray(_dot(hits, precision) / np.where(total > 0, total, np.nan))
 
 
 def mass_gap(confidence: FloatArray, drawn: Weights | Values, hits: Weights | Values) -> Values:

@@ -32,12 +32,18 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 ============  ======================================  ==========================================
 """
 
+import warnings
+from typing import Literal, overload
+
+import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import check_count
+from lsplus_tf.errors import check_choice, check_count
 from lsplus_tf.metrics import forms, measures
+from lsplus_tf.metrics.areas import MeanAuroc, absent_classes, class_aurocs
 from lsplus_tf.metrics.conventions import predictions_for
+from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.measures import ClassScore
 from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -175,23 +181,52 @@ def top_k_error(
     )
 
 
+Average = Literal["macro", "present"]
+
+
+@overload
 def auroc(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
+    average: Average = "macro",
     from_logits: bool = False,
     sample_weight: npt.ArrayLike | None = None,
-) -> float:
+) -> float: ...
+
+
+@overload
+def auroc(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    average: None,
+    from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.float64]: ...
+
+
+def auroc(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    average: Average | None = "macro",
+    from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
+) -> float | npt.NDArray[np.float64]:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
     Equals scikit-learn's ``roc_auc_score(one_hot, probabilities, average="macro")``. Where a
-    class has no sample its curve does not exist: the result is NaN and a warning names the
-    missing classes.
+    class has no sample, or all samples, its curve does not exist: the result is NaN and a warning
+    names such classes. :func:`~lsplus_tf.metrics.delong_interval` has its interval.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
+    average : {"macro", "present", None}
+        "present" is the mean over the classes whose curve exists, and no more to be compared with
+        that over all; None gives each class's area.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
@@ -199,17 +234,34 @@ def auroc(
 
     Returns
     -------
-    float
+    float or ndarray of float64, shape (K,)
         In [0, 1], 0.5 for chance, or NaN.
 
     Examples
     --------
     >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
+    >>> p = [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.6, 0.2, 0.2]]
+    >>> auroc([0, 1, 0], p, average="present")
+    1.0
     """
-    return measures.auroc(
-        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    if average is not None:
+        check_choice("average", average, Average)
+    given = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
     )
+    given.need("probabilities")
+    if average == "macro":
+        return measures.auroc(given)
+    areas = class_aurocs(given)
+    known = areas[~np.isnan(areas)]
+    if known.size < areas.size and (average is None or not known.size):
+        warnings.warn(
+            f"auroc is NaN: no sample, or all, are of class {absent_classes(given)}", stacklevel=2
+        )
+    if average is None:
+        return areas
+    return float(known.mean()) if known.size else float("nan")
 
 
 def precision(
@@ -392,6 +444,18 @@ def mean_confidence(
     )
 
 
+def _auroc_interval(
+    predictions: Predictions, groups: npt.NDArray[np.intp] | None, confidence_level: float
+) -> Interval:
+    found = MeanAuroc.of(predictions, groups).interval(confidence_level)
+    if np.isnan(found.value):
+        warnings.warn(
+            f"auroc is NaN: no sample, or all, are of class {absent_classes(predictions)}",
+            stacklevel=5,
+        )
+    return found
+
+
 def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) -> Metric:
     return Metric(
         key=key,
@@ -423,7 +487,9 @@ RECORDS = (
         value=measures.auroc,
         form=forms.auroc,
         ranks=True,
+        interval="linearised",
         needs="all",
+        analytic=_auroc_interval,
     ),
     _macro("precision", measures.precision),
     _macro("recall", measures.recall),

@@ -40,7 +40,7 @@ from scipy import optimize, stats
 from lsplus_tf.errors import InputError, check_count, check_flag, check_level, check_seed
 from lsplus_tf.metrics._method_tests import holm
 from lsplus_tf.metrics.intervals import rounding
-from lsplus_tf.metrics.metric import Values
+from lsplus_tf.metrics.metric import Metric, Values
 from lsplus_tf.metrics.records import METRICS
 from lsplus_tf.metrics.resampling import Groups, Resampled, counted_cases, resample
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
@@ -331,7 +331,7 @@ def compare_methods(
     runs: Mapping[str, Sequence[Run]],
     *,
     control: str | None = None,
-    metrics: Sequence[str] = COMPARED,
+    metrics: Sequence[str | Metric] = COMPARED,
     paired_seeds: bool = False,
     groups: npt.ArrayLike | None = None,
     confidence_level: float = CONFIDENCE_LEVEL,
@@ -353,9 +353,10 @@ def compare_methods(
         those of networks that differ by their seed, all of the same images in the same order.
     control : str, optional
         The method that each of the others is compared with; by default the first.
-    metrics : sequence of str
-        Keys of :data:`lsplus_tf.metrics.METRICS`, in the standard convention; not mean_confidence,
-        of which neither more nor less is better.
+    metrics : sequence of str or Metric
+        Keys of :data:`lsplus_tf.metrics.METRICS`, in the standard convention, or records, such as
+        those of :func:`~lsplus_tf.metrics.one_vs_rest_metrics`; not mean_confidence, of which
+        neither more nor less is better.
     paired_seeds : bool
         Whether the i-th run of every method started from the same initial weights. Differences are
         then taken run by run, which halves the degrees of freedom. Whether that helps should be
@@ -445,37 +446,45 @@ def compare_methods(
         name: slice(end - numbers[name], end) for name, end in zip(names, ends, strict=True)
     }
     estimates = {}
+    records = _records(metrics)
     for metric, measured in measure_runs(metrics, kept, codes, num_resamples, seed).items():
         for name in names:
             if name != control:
                 estimates[metric, name] = measured.difference(
                     of_method[name], of_method[control], paired=paired_seeds
                 )
-    return _table(estimates, control, numbers, confidence_level)
+    better = {key: records[key[0]].better for key in estimates}
+    return _table(estimates, better, control, numbers, confidence_level)
 
 
 def measure_runs(
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     runs: Sequence[Predictions],
     groups: Groups,
     num_resamples: int,
     seed: int,
 ) -> dict[str, MeasuredRuns]:
-    """Each metric of every run, on the images and on the same resamples of them."""
-    records = [METRICS[metric] for metric in metrics]
+    """Each metric of every run, by its key, on the images and on the same resamples of them."""
+    records = _records(metrics)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes that are absent
-        resampled = resample(records, runs, groups, num_resamples, seed)
-    return {metric: MeasuredRuns.of(each) for metric, each in zip(metrics, resampled, strict=True)}
+        resampled = resample([*records.values()], runs, groups, num_resamples, seed)
+    return {key: MeasuredRuns.of(each) for key, each in zip(records, resampled, strict=True)}
+
+
+def _records(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
+    """By their keys."""
+    records = [METRICS[each] if isinstance(each, str) else each for each in metrics]
+    return {record.key: record for record in records}
 
 
 def _table(
     estimates: Mapping[tuple[str, str], Estimate],
+    better: Mapping[tuple[str, str], int],
     control: str,
     numbers: Mapping[str, int],
     confidence_level: float,
 ) -> pd.DataFrame:
-    better = {key: METRICS[key[0]].better for key in estimates}
     rows = []
     for (metric, name), found in judge(estimates, better, confidence_level).items():
         rows.append(
@@ -581,12 +590,13 @@ def _warn_of_copies(name: str, run: Predictions, method: str, before: list[Predi
             return
 
 
-def _check_metrics(metrics: Sequence[str]) -> None:
+def _check_metrics(metrics: Sequence[str | Metric]) -> None:
     if isinstance(metrics, str) or not isinstance(metrics, Sequence) or not metrics:
         raise InputError(f"metrics: expected a list of names, received {metrics!r}")
     known = [key for key, record in METRICS.items() if record.better]
-    for metric in metrics:
-        if metric not in known:
-            raise InputError(f"metrics: expected some of {', '.join(known)}, received {metric!r}")
-    if len(set(metrics)) < len(metrics):
-        raise InputError(f"metrics: expected each name once, received {list(metrics)}")
+    keys = [each.key if isinstance(each, Metric) else each for each in metrics]
+    for key, each in zip(keys, metrics, strict=True):
+        if not (each.better if isinstance(each, Metric) else each in known):
+            raise InputError(f"metrics: expected some of {', '.join(known)}, received {key!r}")
+    if len(set(keys)) < len(keys):
+        raise InputError(f"metrics: expected each name once, received {keys}")

@@ -108,18 +108,22 @@ def rows_to_rank(predictions: Predictions, groups: Groups, seed: int) -> npt.NDA
     samples, counts = len(predictions), predictions.class_counts
     most = min(RANKED, max(1000, _RANKED_VALUES // counts.size))
     most = max(most, math.ceil(samples * _RAREST / counts[counts > 0].min()))
+    rows = random_part(samples, most, groups, seed)
+    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
+    return rows if has_all else np.arange(samples)
+
+
+def random_part(samples: int, most: int, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
+    """The rows of at most so many cases, in order; of whole groups, two at least."""
     if samples <= most:
         return np.arange(samples)
     rng = np.random.default_rng(seed)
     if groups is None:
-        rows = np.sort(rng.choice(samples, most, replace=False))
-    else:
-        order = rng.permutation(_units(groups))
-        sizes = np.bincount(groups)[order]
-        taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
-        rows = np.flatnonzero(np.isin(groups, taken))
-    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
-    return rows if has_all else np.arange(samples)
+        return np.sort(rng.choice(samples, most, replace=False))
+    order = rng.permutation(_units(groups))
+    sizes = np.bincount(groups)[order]
+    taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
+    return np.flatnonzero(np.isin(groups, taken))
 
 
 def _in_blocks(codes: npt.NDArray[np.intp], seed: int) -> tuple[npt.NDArray[np.intp], int]:

@@ -65,9 +65,9 @@ def set_coverage(
     they were fitted once. Over new draws of the cases that sets are fitted to, the coverage varies
     too: of n of them by about sqrt(a (1 - a) / n), with a the error rate.
 
-    In 2,000 samples of 500 cases with a coverage of 90%, 95% intervals held it in 96%, and in 96%
-    where groups of five varied together; among 25 cases of a rare class in 98% and 98%, as exact
-    intervals are wide.
+    In 2,000 samples of 500 cases with a coverage of 90%, 95% intervals held it in 96%, alone and in
+    groups of five with a correlation of 0.3. Of few cases exact intervals are wide: of 25 they held
+    it in 99%, and in all samples of five groups of five.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def _parts(
         elif by == "size":
             codes, names = sizes, range(len(class_names) + 1)
         else:
-            codes, names = subgroups[by].codes, subgroups[by].categories
+            codes, names = subgroups[by].codes, list(subgroups[by].categories)
         order = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(names)))
         for name, members in zip(names, np.split(order, ends[:-1]), strict=True):

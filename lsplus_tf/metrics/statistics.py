@@ -54,6 +54,7 @@ from lsplus_tf.predictions.predictions import of_one_kind, weighted_alike
 Function = Callable[[npt.NDArray[np.int64], Any], Any]
 NUM_RESAMPLES = 1000
 Resampling = Literal["percentile", "bca", "reflected"]
+_ANALYTIC = ("agresti_coull", "linearised")
 
 __all__ = [
     "HypothesisTest",
@@ -97,7 +98,7 @@ class PairedDifference:
 
 
 def bootstrap_interval(
-    metric: str | Function,
+    metric: str | Metric | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
@@ -124,8 +125,8 @@ def bootstrap_interval(
 
     Parameters
     ----------
-    metric : str or callable
-        A name or a function of (labels, probabilities); see the head of this module.
+    metric : str, Metric or callable
+        A name, a record or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
         N >= 2.
@@ -237,15 +238,14 @@ def intervals_of(
     """
     (predictions,), groups = counted([predictions], groups)
     methods = [method or metric.interval for metric in metrics]
-    drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen != "agresti_coull"]
+    drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen not in _ANALYTIC]
     resampled = iter(
         resample(drawn, [predictions], groups, num_resamples, seed, without_one=method == "bca")
     )
     found = []
     for metric, chosen in zip(metrics, methods, strict=True):
-        if chosen == "agresti_coull":
-            hits = _hits(metric, predictions)
-            found.append(share_interval(hits, groups, confidence_level, predictions.sample_weight))
+        if chosen in _ANALYTIC:
+            found.append(_without_resamples(metric, chosen, predictions, groups, confidence_level))
             continue
         here = next(resampled)
         value, bounds = float(here.values[0]), metric.bounds
@@ -255,7 +255,7 @@ def intervals_of(
 
 
 def paired_bootstrap(
-    metric: str | Function,
+    metric: str | Metric | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None = None,
@@ -276,8 +276,8 @@ def paired_bootstrap(
 
     Parameters
     ----------
-    metric : str or callable
-        A name or a function of (labels, probabilities); see the head of this module.
+    metric : str, Metric or callable
+        A name, a record or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
         The two models' predictions of the same samples in the same order: (labels, a, b), or their
@@ -320,7 +320,7 @@ def paired_bootstrap(
     record = _record(metric)
     _check_options(confidence_level, num_resamples, seed)
     check_choice("method", method, Resampling)
-    pair = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
     models, codes = counted_cases(pair, groups)
     (found,) = resample(
         [record],
@@ -337,7 +337,7 @@ def paired_bootstrap(
 
 
 def permutation_test(
-    metric: str | Function,
+    metric: str | Metric | Function,
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None = None,
@@ -357,8 +357,8 @@ def permutation_test(
 
     Parameters
     ----------
-    metric : str or callable
-        A name or a function of (labels, probabilities); see the head of this module.
+    metric : str, Metric or callable
+        A name, a record or a function of (labels, probabilities); see the head of this module.
     labels : array_like of int, shape (N,), or Predictions
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
         The two models' predictions of the same samples in the same order: (labels, a, b), or their
@@ -399,7 +399,7 @@ def permutation_test(
     check_count("num_permutations", num_permutations)
     check_seed(seed)
     record = _record(metric)
-    pair = _pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
     models, codes = counted_cases(pair, groups)
     first, second = (record.value(model, "standard") for model in models)
     observed = first - second
@@ -507,7 +507,9 @@ def _check_options(confidence_level: float, num_resamples: int, seed: int) -> No
     check_seed(seed)
 
 
-def _record(metric: str | Function) -> Metric:
+def _record(metric: str | Metric | Function) -> Metric:
+    if isinstance(metric, Metric):
+        return metric
     if callable(metric):
         # One of our own, with its defaults, is the metric itself.
         return next((own for it, own in OF_FUNCTIONS if it is metric), None) or of_function(metric)
@@ -524,6 +526,24 @@ def _check_rows(predictions: Predictions) -> None:
         raise InputError("sample_weight: expected at least two above 0, received 1")
 
 
+def _without_resamples(
+    metric: Metric,
+    method: IntervalMethod,
+    predictions: Predictions,
+    groups: Groups,
+    confidence_level: float,
+) -> Interval:
+    if metric.analytic is not None and method == metric.interval:
+        return metric.analytic(predictions, groups, confidence_level)
+    if method == "linearised":
+        own = ", ".join(k for k, m in METRICS.items() if m.interval == method)
+        raise InputError(
+            f"method: 'linearised' is for {own}, received it for {metric.key or 'a function'}"
+        )
+    hits = _hits(metric, predictions)
+    return share_interval(hits, groups, confidence_level, predictions.sample_weight)
+
+
 def _hits(metric: Metric, predictions: Predictions) -> npt.NDArray[np.float64]:
     """Whether each case counts, (N,), of a metric that is a share of them."""
     form = metric.form(predictions) if metric.interval == "agresti_coull" else None
@@ -536,7 +556,7 @@ def _hits(metric: Metric, predictions: Predictions) -> npt.NDArray[np.float64]:
     return np.asarray(form.terms.toarray()[:, 0])
 
 
-def _pair_of(
+def pair_of(
     labels: npt.ArrayLike | Predictions,
     probabilities_a: npt.ArrayLike | Predictions,
     probabilities_b: npt.ArrayLike | None,

@@ -16,6 +16,7 @@ from lsplus_tf.plots.features import feature_map
 from lsplus_tf.plots.images import contact_sheet
 from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
 from lsplus_tf.plots.selective import retention_curves, risk_coverage_curves
+from lsplus_tf.plots.sets import coverage_by_class
 from lsplus_tf.plots.training import confidence_against_accuracy, training_curves
 from lsplus_tf.plots.truth import true_reliability
 
@@ -28,6 +29,7 @@ __all__ = [
     "confidence_density",
     "contact_sheet",
     "decision_curve",
+    "coverage_by_class",
     "feature_map",
     "look",
     "metric_comparison",
