@@ -570,6 +570,7 @@ def test_functions_with_intervals_of_their_own(name):
         ([1, np.nan, 1], "sample_weight: expected finite numbers of at least 0, received nan"),
         ([1, np.inf, 1], "sample_weight: expected finite numbers of at least 0, received inf"),
         ([0, 0, 0], "sample_weight: expected one above 0, received 0 for every case"),
+        ([1e200, 0, 1], r"sample_weight: expected a sum from 1e-100 to 1e\+100, received 1e\+200"),
         ([1, 2], r"sample_weight: expected shape \(3,\)"),
         (["a", "b", "c"], "sample_weight: expected real numbers"),
     ],
