@@ -491,6 +491,9 @@ def numbers_of(found):
         return found.select_dtypes("number").drop(columns=counts, errors="ignore").to_numpy(float)
     if isinstance(found, tuple):
         return np.concatenate([numbers_of(each) for each in found])
+    if isinstance(found, metrics.PairedDifference):
+        both = [found.value_a, found.value_b, found.p_value]
+        return np.concatenate([both, numbers_of(found.difference)])
     return np.array([found.value, found.low, found.high])
 
 
@@ -539,6 +542,8 @@ def test_functions_with_intervals_of_their_own(name):
         found, expected = (each.drop(columns=bounds) for each in (found, expected))
     elif isinstance(found, metrics.Interval):
         found, expected = found.value, expected.value
+    elif isinstance(found, metrics.PairedDifference):
+        found, expected = found.difference.value, expected.difference.value
     if not isinstance(found, float):
         found, expected = numbers_of(found), numbers_of(expected)
     np.testing.assert_allclose(found, expected, atol=1e-7)
@@ -565,6 +570,7 @@ def test_functions_with_intervals_of_their_own(name):
         ([1, np.nan, 1], "sample_weight: expected finite numbers of at least 0, received nan"),
         ([1, np.inf, 1], "sample_weight: expected finite numbers of at least 0, received inf"),
         ([0, 0, 0], "sample_weight: expected one above 0, received 0 for every case"),
+        ([1e200, 0, 1], r"sample_weight: expected a sum from 1e-100 to 1e\+100, received 1e\+200"),
         ([1, 2], r"sample_weight: expected shape \(3,\)"),
         (["a", "b", "c"], "sample_weight: expected real numbers"),
     ],

@@ -183,7 +183,7 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
     check_count("num_bins", num_bins)
     lowest = predictions.probabilities.dtype.type(threshold)
     if predictions.sample_weight is not None:
-        return _weighted_classwise_ace(predictions.counted(), num_bins, lowest)
+        return _weighted_classwise_ace(predictions.counted(), num_bins, threshold)
     own_samples = _samples_of_classes(predictions)
     errors = []
     for k, column in predictions.columns():
@@ -192,12 +192,12 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
             column, own = column[column >= lowest], own[own.searchsorted(lowest) :]
         if column.size:
             errors.append(_classwise_gap(column, own, num_bins))
-    return _mean_error(errors, lowest)
+    return _mean_error(errors, threshold)
 
 
-def _weighted_classwise_ace(predictions: Predictions, num_bins: int, lowest: Any) -> float:
+def _weighted_classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> float:
     """The same with weights, none of which is 0."""
-    errors = []
+    lowest, errors = predictions.probabilities.dtype.type(threshold), []
     for k, column in predictions.columns():
         kept = column >= lowest
         if kept.any():
@@ -211,12 +211,12 @@ def _weighted_classwise_ace(predictions: Predictions, num_bins: int, lowest: Any
             ends = -(-np.arange(num_bins + 1) * of.samples // num_bins)
             gaps = of.up_to(ends, of.sums) - of.up_to(ends, of.hits)
             errors.append(float(np.abs(np.diff(gaps)).sum() / of.samples))
-    return _mean_error(errors, lowest)
+    return _mean_error(errors, threshold)
 
 
-def _mean_error(errors: list[float], lowest: Any) -> float:
+def _mean_error(errors: list[float], threshold: float) -> float:
     if not errors:
-        raise InputError(f"threshold: received {lowest}, which no probability reaches")
+        raise InputError(f"threshold: received {threshold}, which no probability reaches")
     return float(np.mean(errors))
 
 

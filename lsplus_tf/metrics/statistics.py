@@ -9,6 +9,7 @@ and with 15 bins, or a function of labels (N,) and probabilities (N, K) that ret
 as ``partial(expected_calibration_error, num_bins=10)``, which is evaluated once for each resample.
 A public function that is a metric of a key, with its defaults, such as
 ``expected_calibration_error``, is that metric.
+With sample weights a function is called with ``sample_weight=`` too.
 
 More than 5,000 samples or groups are drawn in 5,000 random blocks, and the metrics that sort the
 samples, such as the AUROC, on a random part of more than 10,000 samples, fewer with many classes;
