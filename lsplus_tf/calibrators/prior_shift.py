@@ -94,6 +94,7 @@ class LabelShift(BiasCorrectedTemperature):
     """
 
     name: ClassVar = "label_shift"
+    takes_weights: ClassVar = False  # its standard errors would need more
     _fitted: ClassVar = {
         **BiasCorrectedTemperature._fitted,
         "source_prevalence_": as_array,
@@ -146,7 +147,9 @@ class LabelShift(BiasCorrectedTemperature):
         made.n_classes_, made.classes_ = classes, np.arange(classes)
         return made
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         super()._fit(logits, labels)
         self.source_prevalence_ = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
         self.prevalence_ = self.source_prevalence_
