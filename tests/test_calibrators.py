@@ -24,11 +24,13 @@ from sklearn.model_selection import GridSearchCV
 from lsplus_tf import calibrators, metrics
 from lsplus_tf.calibrators import (
     CALIBRATORS,
+    BiasCorrectedTemperature,
     Calibrator,
     ClassDistributionTemperature,
     DirichletCalibration,
     HistogramBinning,
     IsotonicCalibration,
+    LabelShift,
     LogitNormalization,
     MatrixScaling,
     PlattScaling,
@@ -42,7 +44,16 @@ from lsplus_tf.errors import InputError, MissingDataError
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
 KEEP_THE_CLASS = ("temperature", "weight", "logit_normalization")
-NEED_EVERY_CLASS = ("vector", "matrix", "dirichlet", "platt", "isotonic", "histogram")
+NEED_EVERY_CLASS = (
+    "bias_corrected_temperature",
+    "vector",
+    "matrix",
+    "dirichlet",
+    "platt",
+    "isotonic",
+    "histogram",
+    "label_shift",
+)
 
 
 def overconfident(num_classes: int, samples: int = 600, seed: int = 0):
@@ -583,6 +594,8 @@ def test_a_class_without_samples(name):
         (TemperatureScaling(), 1),
         (ClassDistributionTemperature(), 1),
         (LogitNormalization(), 2),
+        (BiasCorrectedTemperature(), 4),
+        (LabelShift(), 4),
         (VectorScaling(), 6),
         (MatrixScaling(), 6),
         (MatrixScaling(off_diagonal_penalty=0), 12),

@@ -254,7 +254,9 @@ def test_groups_get_the_promise_for_a_new_group():
 def test_what_is_saved_is_loaded(tmp_path, calibrated):
     held_out, new = drawn(200, 0), drawn(50, 1)
     calibrator = IsotonicCalibration().fit(drawn(300, 2)) if calibrated else None
-    sets = PredictionSets("raps", penalty=0.05, k_reg=2, error_rate=0.2, calibrator=calibrator)
+    sets = PredictionSets(
+        "raps", penalty=0.05, k_reg=np.int64(2), error_rate=0.2, calibrator=calibrator
+    )
     sets.fit(held_out).save(tmp_path / "sets.json")
     again = PredictionSets.load(tmp_path / "sets.json")
     assert again.to_json() == sets.to_json()
@@ -362,9 +364,7 @@ def test_predictions_that_do_not_do():
 def test_coverage_by_part_is_counted():
     names = ["a", "b", "c"]
     labels = np.array([0, 0, 0, 1, 1, 2])
-    sets = np.array(
-        [[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 1, 1], [0, 1, 1]], dtype=bool
-    )
+    sets = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [1, 1, 1], [0, 1, 1]], dtype=bool)
     predictions = lsp.Predictions(
         labels, np.full((6, 3), 1 / 3), class_names=names, subgroups={"site": list("xxyyyy")}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ class ByClass:
         classes of interest first, then of the others.
     calibration : DataFrame or None
         class, metric, value, low and high of `lsplus_tf.metrics.calibration_summary`, in the same
-        order; None of the confidence alone.
+        order, last the class "" for all together; None of the confidence alone.
     decisions : list of Decisions
         The decision curves of the classes of interest; of two classes without such, of the second.
     positive : tuple of str
@@ -48,18 +49,34 @@ class ByClass:
     only: str | None
     only_cases: int
 
-    def of(self, name: str, metric: str) -> pd.Series[float]:
-        """The row of a class and metric."""
-        return _row(self.table, name, metric)
+    def of(self, name: str, metric: str) -> dict[str, float]:
+        """The numbers of a class and metric, by the table's columns."""
+        return self._rows[name, metric]
 
-    def calibration_of(self, name: str, metric: str) -> pd.Series[float]:
-        """The row of a class and metric of its calibration."""
+    def calibration_of(self, name: str, metric: str) -> dict[str, float]:
+        """Those of its calibration; of the name "" of all classes together."""
+        return self._calibration_rows[name, metric]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The classes as the table has them."""
+        return list(dict.fromkeys(self.table["class"]))
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], dict[str, float]]:
+        return _by_class_and_metric(self.table)
+
+    @cached_property
+    def _calibration_rows(self) -> dict[tuple[str, str], dict[str, float]]:
         assert self.calibration is not None
-        return _row(self.calibration, name, metric)
+        return _by_class_and_metric(self.calibration)
 
 
-def _row(table: pd.DataFrame, name: str, metric: str) -> pd.Series[float]:
-    return table[(table["class"] == name) & (table["metric"] == metric)].iloc[0]
+def _by_class_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+    columns = [column for column in table if column not in ("class", "metric")]
+    keys = zip(table["class"], table["metric"], strict=True)
+    rows = table[columns].to_numpy(np.float64).tolist()
+    return {key: dict(zip(columns, row, strict=True)) for key, row in zip(keys, rows, strict=True)}
 
 
 def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByClass:
@@ -83,6 +100,9 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     calibration = None
     if predictions.kind != "confidence":
         calibration = metrics.calibration_summary(predictions)
+        # A class may be called "all" too.
+        together = calibration["class"].where(calibration.index < len(calibration) - 2, "")
+        calibration = calibration.assign(**{"class": together})
     if chosen:
         table = _first(metrics.class_metrics(predictions, positive=chosen), table)
         if calibration is not None:

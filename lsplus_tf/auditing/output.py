@@ -83,7 +83,7 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     -------
     dict of str to DataFrame
         "metrics", "classes", "confusion", "parts", "automatic", and where there are some
-        "calibration", "decisions", "calibrators" and "comparison"; numbers are fractions.
+        "calibration", "decisions", "sets", "calibrators" and "comparison"; numbers are fractions.
 
     Examples
     --------
@@ -101,6 +101,8 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
         "parts": audit.parts,
         "automatic": audit.automatic.steps,
     }
+    if audit.sets is not None:
+        found["sets"] = audit.sets.table
     if audit.calibrators is not None:
         found["calibrators"] = audit.calibrators.table
     if audit.comparison is not None:

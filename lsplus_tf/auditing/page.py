@@ -15,6 +15,7 @@ from lsplus_tf.auditing.checklist import ABOUT, checklist_table
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.auditing.prediction_sets import CrossFitSets
 from lsplus_tf.auditing.verdicts import models, percent, verdict
 from lsplus_tf.errors import some_of
 from lsplus_tf.metrics.definitions import GLOSSARY
@@ -58,6 +59,8 @@ def audit_page(audit: Audit) -> Page:
         _parts(audit),
         _automatic(audit),
     ]
+    if audit.sets is not None:
+        sections.append(_sets(audit.sets))
     if audit.calibrators is not None:
         sections.append(_calibrators(audit.calibrators))
     if audit.comparison is not None:
@@ -278,6 +281,11 @@ def _automatic(audit: Audit) -> Section:
             shown.automatic_table(audit),
         ],
     )
+
+
+def _sets(found: CrossFitSets) -> Section:
+    tables = [shown.sets_table(found), shown.sets_parts_table(found)]
+    return Section("Prediction sets", [Text(shown.about_sets(found)), *tables])
 
 
 def _calibrators(fit: CrossFit) -> Section:

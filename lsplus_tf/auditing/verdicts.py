@@ -11,6 +11,7 @@ import pandas as pd
 from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.auditing.prediction_sets import sets_said
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
@@ -39,7 +40,8 @@ class Finding:
     ----------
     topic : str
         What it is about: "degenerate", "ranking", "size", "class", "classes", "gap", "ece",
-        "calibration", "parts", "automatic", "decision", "calibrator", "votes" or "comparison".
+        "calibration", "parts", "automatic", "sets", "decision", "calibrator", "votes" or
+        "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -87,7 +89,7 @@ def verdict(audit: Audit) -> list[Finding]:
     else:
         findings += [*_of_interest(audit), *_missed(audit), *_every_class(audit)]
         findings += [_gap(audit), _ece(audit), *_calibration(audit), _parts(audit)]
-        findings += [_automatic(audit), *_decisions(audit)]
+        findings += [_automatic(audit), *_sets(audit), *_decisions(audit)]
         if audit.predictions.kind != "confidence":
             findings.append(_calibrator(audit))
         if audit.votes is not None:
@@ -141,15 +143,14 @@ def _of_interest(audit: Audit) -> list[Finding]:
     findings = []
     for name in audit.classes.positive:
         found, trusted = (audit.classes.of(name, each) for each in ("sensitivity", "ppv"))
-        cases = int(found["cases"])
-        if not cases:
+        if not found["cases"]:
             findings.append(Finding("class", "unsure", f"{name}: no case is of it."))
             continue
         text = f"{name}: {_found(found)}."
         if trusted["cases"]:
             text += (
-                f" Of {_several(int(trusted['cases']), 'case')} predicted as {name} "
-                f"{_share(trusted)} are (PPV)."
+                f" Of {_several(trusted['cases'], 'case')} predicted as {name} "
+                f"{_share(trusted)} are of it (PPV)."
             )
         findings.append(Finding("class", _tone(found), text))
     return findings
@@ -157,19 +158,24 @@ def _of_interest(audit: Audit) -> list[Finding]:
 
 def _missed(audit: Audit) -> list[Finding]:
     """Classes of which more are missed than found."""
-    table = audit.classes.table
-    rows = table[(table["metric"] == "sensitivity") & ~table["class"].isin(audit.classes.positive)]
-    rows = rows[rows["value"] < 0.5].sort_values("value")
-    if rows.empty:
+    classes = audit.classes
+    found = {
+        name: classes.of(name, "sensitivity")
+        for name in classes.names
+        if name not in classes.positive
+    }
+    missed = {name: row for name, row in found.items() if row["value"] < 0.5}
+    if not missed:
         return []
+    worst = sorted(missed, key=lambda name: missed[name]["value"])
     named = [
-        f"{row['class']}: {int(row['cases'] - row['hits']):,} of {int(row['cases']):,} missed "
-        f"(sensitivity {_share(row)})"
-        for _, row in rows.head(_NAMED).iterrows()
+        f"{name}: {number(missed[name]['cases'] - missed[name]['hits'])} of "
+        f"{number(missed[name]['cases'])} missed (sensitivity {_share(missed[name])})"
+        for name in worst[:_NAMED]
     ]
-    more = len(rows) - len(named)
-    also = f"; and {more} more classes" if more > 1 else "; and 1 more class" if more else ""
-    sure = bool((rows["high"] < 0.5).any())
+    more = len(worst) - len(named)
+    also = f"; and {_several(more, 'more class', 'more classes')}" if more else ""
+    sure = any(row["high"] < 0.5 for row in missed.values())
     return [
         Finding("classes", "bad" if sure else "unsure", f"Mostly missed: {'; '.join(named)}{also}.")
     ]
@@ -177,36 +183,34 @@ def _missed(audit: Audit) -> list[Finding]:
 
 def _every_class(audit: Audit) -> list[Finding]:
     """The sensitivity of each class, where that fits a sentence."""
-    classes = audit.classes
-    if len(audit.predictions.class_names) > _MOST_LISTED:
+    names = audit.predictions.class_names
+    if len(names) > _MOST_LISTED:
         return []
-    rows = classes.table[classes.table["metric"] == "sensitivity"]
+    rows = {name: audit.classes.of(name, "sensitivity") for name in audit.classes.names}
     listed = [
-        f"{row['class']} {_share(row)}"
-        for _, row in rows.iterrows()
-        if row["class"] in audit.predictions.class_names and row["cases"]
+        f"{name} {_share(row)}" for name, row in rows.items() if name in names and row["cases"]
     ]
     text = f"Found of each class (sensitivity, 95% interval): {', '.join(listed)}."
     return [Finding("classes", "fact", text)]
 
 
-def _found(row: pd.Series[float]) -> str:
+def _found(row: dict[str, float]) -> str:
     """How many of a class are found, with the interval."""
-    hits, cases = int(row["hits"]), int(row["cases"])
-    missed = cases - hits
+    counts = row["hits"], row["cases"], row["cases"] - row["hits"]
+    hits, cases, missed = map(number, counts)
     if row["value"] < 0.5:
-        return f"{missed:,} of {cases:,} missed, a sensitivity of {_share(row)}"
-    return f"{hits:,} of {cases:,} found, a sensitivity of {_share(row)}; {missed:,} missed"
+        return f"{missed} of {cases} missed, a sensitivity of {_share(row)}"
+    return f"{hits} of {cases} found, a sensitivity of {_share(row)}; {missed} missed"
 
 
-def _share(row: pd.Series[float]) -> str:
+def _share(row: dict[str, float]) -> str:
     """A share with its interval."""
     if pd.isna(row["low"]):
         return percent(row["value"])
     return f"{percent(row['value'])} ({100 * row['low']:.0f} to {100 * row['high']:.0f}%)"
 
 
-def _tone(row: pd.Series[float]) -> Tone:
+def _tone(row: dict[str, float]) -> Tone:
     """Of a sensitivity: bad where more are missed than found, else a fact."""
     if row["value"] < 0.5:
         return "bad" if row["high"] < 0.5 else "unsure"
@@ -254,6 +258,12 @@ def models(audit: Audit) -> dict[str, Predictions]:
 def percent(value: Any, digits: int = 1) -> str:
     """A fraction in percent; a dash where there is none."""
     return "-" if pd.isna(value) else f"{100 * value:.{digits}f}%"
+
+
+def number(count: float) -> str:
+    """How many cases; of sums of weights with a decimal."""
+    whole = round(count)
+    return f"{whole:,}" if abs(count - whole) < 1e-6 else f"{count:,.1f}"
 
 
 def metric_text(metric: str, value: Any) -> str:
@@ -387,9 +397,13 @@ def _calibration_of(audit: Audit, name: str) -> Finding:
     return Finding("calibration", "unsure", text)
 
 
-def _ratio(measure: str, row: pd.Series[float]) -> str:
+def _ratio(measure: str, row: dict[str, float]) -> str:
     interval = f", {row['low']:.2f} to {row['high']:.2f}" if not pd.isna(row["low"]) else ""
     return f"{measure} {row['value']:.2f}{interval}"
+
+
+def _sets(audit: Audit) -> list[Finding]:
+    return [] if audit.sets is None else [Finding("sets", *sets_said(audit.sets))]
 
 
 def _decisions(audit: Audit) -> list[Finding]:
@@ -545,5 +559,5 @@ def _counted(audit: Audit) -> str:
     return cases if groups is None else f"{cases} of {int(groups.max()) + 1:,} groups"
 
 
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _several(count: float, what: str, more: str = "") -> str:
+    return f"{number(count)} {what if count == 1 else more or f'{what}s'}"

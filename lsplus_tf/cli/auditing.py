@@ -28,6 +28,7 @@ from lsplus_tf.cli.options import (
     SplitColumn,
     TakeSplit,
     VotesColumns,
+    WeightColumn,
     names,
 )
 from lsplus_tf.errors import InputError
@@ -97,6 +98,7 @@ def audit(
             rich_help_panel="Columns of the file",
         ),
     ] = None,
+    weight: WeightColumn = None,
     votes: VotesColumns = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
@@ -133,6 +135,7 @@ def audit(
         id=id_column,
         group=group,
         split=split,
+        weight=weight,
         votes=votes,
         subgroups=subgroup or (),
         take_split=take_split,

@@ -30,6 +30,7 @@ from lsplus_tf.errors import InputError, some_of
 CalibratorName = Literal[
     "temperature",
     "class_distribution_temperature",
+    "bias_corrected_temperature",
     "vector",
     "matrix",
     "dirichlet",
@@ -38,6 +39,7 @@ CalibratorName = Literal[
     "histogram",
     "weight",
     "logit_normalization",
+    "label_shift",
 ]
 EnsembleCalibration = Literal["whole", "members"]
 

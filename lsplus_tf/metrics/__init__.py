@@ -16,6 +16,7 @@ from lsplus_tf.metrics import (
     calibration,
     calibration_curves,
     decision,
+    delong,
     estimators,
     features,
     functional,
@@ -33,6 +34,7 @@ from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
 from lsplus_tf.metrics.calibration_curves import *
 from lsplus_tf.metrics.decision import *
+from lsplus_tf.metrics.delong import *
 from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
@@ -52,6 +54,7 @@ __all__ += brier.__all__
 __all__ += calibration.__all__
 __all__ += decision.__all__
 __all__ += calibration_curves.__all__
+__all__ += delong.__all__
 __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__

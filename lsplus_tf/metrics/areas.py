@@ -7,6 +7,7 @@ positives, which are few where a class is rare.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from lsplus_tf.metrics.intervals import Interval, linearised_interval, share_interval
+from lsplus_tf.errors import some_of
+from lsplus_tf.metrics.intervals import Interval, linearised_interval
 from lsplus_tf.metrics.metric import Values
+from lsplus_tf.predictions import Predictions
 
 Codes = npt.NDArray[np.intp]
 
@@ -97,6 +100,10 @@ class Ranked:
         below = np.cumsum(self._negatives)[:-1:2]
         return (below + self._negatives[1::2] / 2) / self.negative
 
+    def held(self, units: Units) -> tuple[int, int]:
+        """How many units have positives, and how many negatives."""
+        return units.with_and_without(self._own)
+
     @property
     def auroc(self) -> float:
         """The share of pairs in which the positive ranks higher, of ties half; or NaN."""
@@ -107,18 +114,19 @@ class Ranked:
     def auroc_influences(self, units: Units) -> Values:
         """By how much each case (N,) moves it.
 
-        The sum of their squares over cases, times N / (N - 1), is DeLong's variance; over groups,
-        Obuchowski's. NaN where fewer than two units have positives, or negatives.
+        The sum of their squares over cases, times N / (N - 1), is DeLong's variance; over G groups
+        Obuchowski's but for a part of 1 / G. Of a single positive nothing is known.
         """
         value = self.auroc
+        if np.isnan(value):
+            return np.full(self._weights.size, np.nan)
         before = np.concatenate(([0.0], np.cumsum(self._positives)))
         above = np.empty(self._negatives.size)
         above[::2] = self.positive - before
         above[1::2] = self.positive - (before[1:] + before[:-1]) / 2
-        mine, others = units.with_and_without(self._own)
         of_own, of_others = (
-            np.sqrt((1 - 1 / units.count) * each / (each - 1)) if each > 1 else float("nan")
-            for each in (mine, others)
+            np.sqrt((1 - 1 / units.count) * each / (each - 1)) if each > 1 else 0.0
+            for each in self.held(units)
         )
         lost = of_others * (above / self.positive - value) / self.negative
         found = lost[self._place]
@@ -158,84 +166,228 @@ class Ranked:
         return found
 
 
-def auroc_interval(
-    value: float,
-    influences: Values,
-    separated: tuple[int, int],
-    units: Units,
-    confidence_level: float,
-) -> Interval:
-    """DeLong's interval of an AUROC, symmetric in its log-odds.
+@dataclass(frozen=True)
+class Area:
+    """An area under a curve, and how it varies.
 
-    Parameters
+    Attributes
     ----------
     value : float
-    influences : ndarray, shape (N,)
-        As :meth:`Ranked.auroc_influences` gives them.
-    separated : tuple of int
-        How many units have positives, and how many negatives. Where all cases are separated the
-        variance is 0, and Newcombe's interval (his method 5) takes its place, which needs no more.
-    units : Units
-    confidence_level : float
+    influences : ndarray of float64, shape (U,)
+        By how much each unit moves it.
+    positives, negatives : int
+        How many units hold cases of the class, and how many others.
     """
-    totals = units.totals(influences)
-    if _nothing_varies(totals) and round(value, 12) in (0, 1):
-        return _newcombe(round(value, 12), separated, confidence_level)
-    return _on_logits(value, totals, confidence_level)
+
+    value: float
+    influences: Values
+    positives: int
+    negatives: int
+
+    @cached_property
+    def variance(self) -> float:
+        """DeLong's or the jackknife's: of independent cases, or of groups."""
+        units = self.influences.size
+        if units < 2:
+            return float("nan")
+        return float(np.sum(self.influences**2) * units / (units - 1))
+
+    @cached_property
+    def varies(self) -> bool:
+        """Whether the sample shows that it does."""
+        return bool(np.abs(self.influences).max() > 1e-13)  # rounding; a case moves it by 1e-7
+
+    @property
+    def is_known(self) -> bool:
+        """Whether an interval exists: not without a rest, nor where all cases rank alike."""
+        return min(self.positives, self.negatives) > 0 and (
+            self.varies or round(self.value, 12) in (0, 1)
+        )
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of `excess`."""
+        return min(self.positives, self.negatives) - 1 + _ADDED
+
+    def excess(self, simple: float) -> float:
+        """The variance in units of a simple model's, as if some more cases had varied as that has.
+
+        Of few cases the variance itself is not known well, and is small just where the value is
+        too large. It is what Agresti and Coull do for a share.
+        """
+        if not (self.varies and simple > 0):
+            return 1.0
+        own = self.freedom - _ADDED
+        return float((own * self.variance / simple + _ADDED) / self.freedom)
+
+    def _quantile(self, confidence_level: float) -> float:
+        return float(stats.t.ppf((1 + confidence_level) / 2, self.freedom))
+
+    def _interval(self, bounds: tuple[float, float], confidence_level: float) -> Interval:
+        error, (low, high) = float(np.sqrt(self.variance)), bounds
+        return Interval(self.value, low, high, error, confidence_level, "linearised", 0, 0)
 
 
-def auprc_interval(
-    value: float,
-    influences: Values,
-    own: npt.NDArray[np.intp],
-    units: Units,
-    confidence_level: float,
-) -> Interval:
-    """The interval of an average precision, symmetric in its log-odds.
+_ADDED = 4  # positives and negatives
 
-    Parameters
-    ----------
-    value : float
-    influences : ndarray, shape (N,)
-        As :meth:`Ranked.auprc_influences` gives them.
-    own : ndarray of int, shape (P,)
-        The positives. Where all are above all others the variance is 0, and the interval that of a
-        share of the positives of which all are found.
-    units : Units
-    confidence_level : float
+
+class Auroc(Area):
+    """Area under the ROC curve.
+
+    Examples
+    --------
+    >>> ranked = Ranked(np.array([0.1, 0.4, 0.3, 0.8]), np.array([1, 3]), np.ones(4))
+    >>> found = Auroc.of(ranked, Units.of(None, 4)).interval(0.95)
+    >>> found.value, round(found.low, 2), found.high
+    (1.0, 0.27, 1.0)
     """
-    totals = units.totals(influences)
-    if _nothing_varies(totals) and round(value, 12) == 1:
-        groups = None if units.codes is None else units.codes[own]
-        return share_interval(np.ones(own.size), groups, confidence_level)
-    return _on_logits(value, totals, confidence_level)
+
+    @classmethod
+    def of(cls, ranked: Ranked, units: Units) -> Auroc:
+        """Of ranked cases, which are of the class and not."""
+        return cls(ranked.auroc, units.totals(ranked.auroc_influences(units)), *ranked.held(units))
+
+    def interval(self, confidence_level: float) -> Interval:
+        """Newcombe's (method 5), with Hanley and McNeil's variance times the excess."""
+        bounds = float("nan"), float("nan")
+        if self.is_known:
+            squared = self._quantile(confidence_level) ** 2 * self.excess(self._simple)
+            low, below = (self._lower(value, squared) for value in (self.value, 1 - self.value))
+            bounds = low, 1 - below
+        return self._interval(bounds, confidence_level)
+
+    @cached_property
+    def _simple(self) -> float:
+        """Hanley and McNeil's variance."""
+        return self.value * (1 - self.value) * self._spread(self.value)
+
+    @property
+    def raised(self) -> float:
+        """The variance that its interval has at the value."""
+        return self.excess(self._simple) * self._simple
+
+    def _lower(self, value: float, squared: float) -> float:
+        """The lowest theta that is not further from the value than the quantile's errors there."""
+        if round(value, 12) == 0:
+            return 0.0
+        if round(value, 12) == 1:  # 1 - theta taken out, which is a root too
+            return float(optimize.brentq(lambda t: 1 - t - squared * t * self._spread(t), 0, 1))
+        return float(
+            optimize.brentq(
+                lambda t: (value - t) ** 2 - squared * t * (1 - t) * self._spread(t), 0, value
+            )
+        )
+
+    def _spread(self, theta: float) -> float:
+        """Their variance without theta (1 - theta), for as many positives as negatives."""
+        more = (self.positives + self.negatives) / 2 - 1
+        found = 1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        return found / (self.positives * self.negatives)
 
 
-def _on_logits(value: float, totals: Values, confidence_level: float) -> Interval:
-    """NaN bounds where nothing varies: the sample does not show how the value would."""
-    if _nothing_varies(totals):
-        totals = np.full_like(totals, np.nan)
-    return linearised_interval(
-        value, totals, None, confidence_level, scale="logit", bounds=(0.0, 1.0)
+class AveragePrecision(Area):
+    """Area under the precision-recall curve."""
+
+    @classmethod
+    def of(cls, ranked: Ranked, units: Units) -> AveragePrecision:
+        """Of ranked cases, some of which are of the class."""
+        return cls(ranked.auprc, units.totals(ranked.auprc_influences()), *ranked.held(units))
+
+    def interval(self, confidence_level: float) -> Interval:
+        """Wilson's, of a share of the positives, with the variance times the excess."""
+        value, bounds = self.value, (float("nan"), float("nan"))
+        if self.is_known:
+            inflation = self.excess(value * (1 - value) / self.positives)
+            share = self._quantile(confidence_level) ** 2 * inflation / self.positives
+            centre = value + share / 2
+            half = np.sqrt(share * (value * (1 - value) + share / 4))
+            low, high = np.clip([centre - half, centre + half], 0, 1 + share) / (1 + share)
+            bounds = float(low), float(high)
+        return self._interval(bounds, confidence_level)
+
+
+def ranked_classes(predictions: Predictions) -> Iterator[tuple[int, Ranked]]:
+    """Each class against the rest; of two classes, the second."""
+    for k, ranking in predictions.rankings():
+        yield k, Ranked(ranking, np.flatnonzero(predictions.labels == k), predictions.weights)
+
+
+def class_aurocs(predictions: Predictions) -> Values:
+    """The AUROC of each class (K,), NaN where it lacks cases, or a rest."""
+    found = [ranked.auroc for _, ranked in ranked_classes(predictions)]
+    return np.full(len(predictions.class_names), found, np.float64)
+
+
+def absent_classes(predictions: Predictions) -> str:
+    """The names of the classes that lack cases, or a rest."""
+    totals = np.bincount(
+        predictions.labels, predictions.weights, minlength=len(predictions.class_names)
     )
+    lacking = np.flatnonzero((totals == 0) | (totals == predictions.weights.sum()))
+    return some_of([predictions.class_names[k] for k in lacking])
 
 
-def _nothing_varies(totals: Values) -> bool:
-    return bool(np.abs(totals).max() <= 1e-13)  # rounding; a case counts 1e-7 and more
+class MeanAuroc:
+    """The mean AUROC over classes, which are added one by one.
 
+    Before influences are added up, each class's are raised to the variance of its own interval.
+    """
 
-def _newcombe(value: float, separated: tuple[int, int], confidence_level: float) -> Interval:
-    """Where |value - theta| is z standard errors by Hanley and McNeil's variance at theta."""
-    mine, others = separated
-    quantile = stats.norm.ppf((1 + confidence_level) / 2)
-    more = (mine + others) / 2 - 1
+    def __init__(self) -> None:
+        self._values: list[float] = []
+        self._variances: list[float] = []
+        self._freedoms: list[float] = []
+        self._apart: list[float] = []
+        self._influences: Any = 0.0
+        self._only: Auroc | None = None
 
-    def excess(loss: float) -> float:
-        """Of a loss below 1."""
-        theta = 1 - loss
-        extra = 1 + more * loss / (1 + loss) + more * theta / (1 + theta)
-        return float(loss - quantile**2 * theta * extra / (mine * others))
+    @classmethod
+    def of(
+        cls, predictions: Predictions, groups: Codes | None, *, present: bool = False
+    ) -> MeanAuroc:
+        """Over all classes, or over those that have cases and a rest; of two, one serves both."""
+        found, units = cls(), Units.of(groups, len(predictions))
+        for _, ranked in ranked_classes(predictions):
+            if not (present and np.isnan(ranked.auroc)):
+                found.add(Auroc.of(ranked, units))
+        return found
 
-    loss = float(optimize.brentq(excess, 0.0, 1.0))
-    bounds = (1 - loss, 1.0) if value == 1 else (0.0, loss)
-    return Interval(value, *bounds, 0.0, confidence_level, "linearised", 0, 0)
+    def add(self, area: Auroc) -> None:
+        """The next class."""
+        self._only = None if self._values else area
+        self._values.append(area.value)
+        self._freedoms.append(area.freedom)
+        if area.varies:
+            self._variances.append(area.raised)
+            self._influences = self._influences + area.influences * np.sqrt(
+                area.raised / area.variance
+            )
+        else:
+            # All of its cases are above all others: how it varies with the others is not known.
+            found = area.interval(0.95)
+            loss = (found.high - found.low) / stats.t.ppf(0.975, area.freedom)
+            self._variances.append(loss**2)
+            self._apart.append(loss)
+
+    @property
+    def value(self) -> float:
+        """NaN where a class lacks cases, or a rest."""
+        return float(np.mean(self._values)) if self._values else float("nan")
+
+    def interval(self, confidence_level: float) -> Interval:
+        """Symmetric in the log-odds of the mean; of a single class its own."""
+        if self._only is not None:
+            return self._only.interval(confidence_level)
+        variances = np.array(self._variances)
+        with np.errstate(invalid="ignore"):
+            freedom = variances.sum() ** 2 / np.sum(variances**2 / self._freedoms)
+        totals = np.append(self._influences, self._apart) / len(self._values)
+        return linearised_interval(
+            self.value,
+            totals,
+            None,
+            confidence_level,
+            scale="logit",
+            bounds=(0.0, 1.0),
+            freedom=float(freedom),
+        )

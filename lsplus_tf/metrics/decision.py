@@ -29,7 +29,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +38,9 @@ from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics.intervals import Interval, share_interval
-from lsplus_tf.metrics.resampling import Groups, check_groups
-from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
+from lsplus_tf.metrics.resampling import counted_cases
+from lsplus_tf.metrics.statistics import pair_of
+from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.one_vs_rest import OneVsRest, Positive, one_vs_rest
 
 __all__ = ["decision_curve", "net_benefit", "net_benefit_difference", "useful_thresholds"]
@@ -202,7 +202,6 @@ def decision_curve(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     cases = _Cases([given], positive, thresholds, prevalence, groups, confidence_level)
     model, everyone = cases.benefit(0), cases.benefit_of_all
@@ -277,29 +276,8 @@ def net_benefit_difference(
     >>> found.round(3).values.tolist()
     [[0.35, 0.115, 0.25, -0.135, -0.18, -0.084]]
     """
-    settings: dict[str, Any] = {
-        "from_logits": from_logits,
-        "sample_weight": sample_weight,
-        "takes_weights": True,
-    }
-    if isinstance(labels, Predictions) and isinstance(probabilities_a, Predictions):
-        first = as_predictions(labels, probabilities_b, named="probabilities_b", **settings)
-        second = as_predictions(probabilities_a, takes_weights=True)
-    elif isinstance(labels, Predictions) or isinstance(probabilities_a, Predictions):
-        raise InputError(
-            "probabilities_a: expected (labels, probabilities_a, probabilities_b), or the "
-            "Predictions of both models, received Predictions beside arrays"
-        )
-    else:
-        first, second = (
-            as_predictions(labels, model, named=named, **settings)
-            for model, named in (
-                (probabilities_a, "probabilities_a"),
-                (probabilities_b, "probabilities_b"),
-            )
-        )
-    second = ordered_as(first, second, ("probabilities_a", "probabilities_b"))
-    cases = _Cases([first, second], positive, thresholds, prevalence, groups, confidence_level)
+    pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    cases = _Cases(pair, positive, thresholds, prevalence, groups, confidence_level)
     one, other = cases.benefit(0), cases.benefit(1)
     difference, low, high, _ = cases.estimate(lambda some: one(some) - other(some))
     return pd.DataFrame(
@@ -366,17 +344,15 @@ class _Cases:
         groups: npt.ArrayLike | None,
         confidence_level: float,
     ) -> None:
-        first = models[0]
-        if len(first) < 2:
+        if len(models[0]) < 2:
             raise InputError("probabilities: expected at least two rows, received 1")
+        counted, self._groups = counted_cases(models, groups)
         self.level = check_level("confidence_level", confidence_level)
         self.thresholds = _checked(thresholds)
         self.odds = self.thresholds / (1 - self.thresholds)
         self._prevalence = None if prevalence is None else check_level("prevalence", prevalence)
-        groups = first.groups if groups is None else groups
-        self._groups: Groups = None if groups is None else check_groups(groups, len(first))
-        self._weights = first.weights
-        found = [one_vs_rest(model, positive) for model in models]
+        self._weights = counted[0].weights
+        found = [one_vs_rest(model, positive) for model in counted]
         self._cases = found[0]
         self._count_kinds(found)
         self._weigh_strata()

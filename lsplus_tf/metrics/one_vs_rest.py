@@ -8,8 +8,8 @@ cases of a group as varying together, and weighted cases as as many independent 
 * shares (sensitivity, specificity, PPV, NPV, prevalence): Agresti and Coull's;
 * F1: 2 J / (1 + J) of the share J of hits among all cases that are of the class or taken for it, so
   that Agresti and Coull's interval of J serves it, at 0 and 1 too;
-* AUROC: DeLong's, of groups Obuchowski's, symmetric in the log-odds;
-* AUPRC (average precision): from the infinitesimal jackknife, symmetric in the log-odds.
+* AUROC: :func:`~lsplus_tf.metrics.delong_interval`;
+* AUPRC: :func:`average_precision`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction, check_level, some_of
-from lsplus_tf.metrics.areas import Ranked, Units, auprc_interval, auroc_interval
+from lsplus_tf.metrics import forms
+from lsplus_tf.metrics.areas import Auroc, AveragePrecision, Ranked, Units
 from lsplus_tf.metrics.class_shares import SHARES, ByClass, ClassShares, Pairs
 from lsplus_tf.metrics.intervals import Interval
-from lsplus_tf.metrics.metric import IntervalMethod
-from lsplus_tf.metrics.resampling import Groups, check_groups
+from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
+from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest, positive_classes
 
@@ -37,6 +39,7 @@ __all__ = [
     "class_metrics",
     "confusion_matrix",
     "negative_predictive_value",
+    "one_vs_rest_metrics",
     "positive_predictive_value",
     "prevalence",
     "sensitivity",
@@ -122,21 +125,20 @@ def class_metrics(
     >>> table = class_metrics([0, 0, 0, 1, 1] * 4, p, positive=1)
     >>> table.query("metric == 'sensitivity'").round(2)
       class       metric  value   low  high  hits  cases
-    0     1  sensitivity    0.5  0.18  0.82   4.0    8.0
+    0     1  sensitivity    0.5  0.17  0.83   4.0    8.0
     """
     given = as_predictions(
         labels,
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     targets = _targets(positive, given.class_names)
-    codes = _codes(given, groups)
+    (given,), codes = counted_cases([given], groups)
     found = _measure(
         given, targets, KEYS, threshold, codes, check_level("confidence_level", confidence_level)
     )
-    _warn_of_nan("class_metrics has NaN", targets, found)
+    _warn_of_nan("class_metrics", targets, found)
     names = [target.name for target in targets]
     columns = {
         name: np.stack([getattr(found[key], name) for key in KEYS], axis=1).ravel()
@@ -532,11 +534,7 @@ def _measure(
     units, weights = Units.of(groups, samples), predictions.weights
     areas = [key for key in AREAS if key in keys]
     known = predictions.kind != "confidence"
-    limit = 0.0
-    if threshold is not None:
-        predictions.need("probabilities")
-        # 0.7 in 32 bits is a little less than in 64, and is meant.
-        limit = float(predictions.probabilities.dtype.type(check_fraction("threshold", threshold)))
+    limit = _limit(predictions, threshold)
     columns: Iterator[tuple[Any, Any]] = iter([(None, None)] * len(targets))
     if known and (areas or threshold is not None):
         columns = _rankings(predictions, targets, threshold is not None)
@@ -581,23 +579,10 @@ def _areas(
     ranked = Ranked(ranking, own, weights)
     found = dict.fromkeys(keys, empty)
     if "auroc" in keys and not np.isnan(ranked.auroc):
-        found["auroc"] = auroc_interval(
-            ranked.auroc,
-            ranked.auroc_influences(units),
-            units.with_and_without(own),
-            units,
-            confidence_level,
-        )
+        found["auroc"] = Auroc.of(ranked, units).interval(confidence_level)
     if "auprc" in keys and not np.isnan(ranked.auprc):
-        found["auprc"] = auprc_interval(
-            ranked.auprc, ranked.auprc_influences(), own, units, confidence_level
-        )
+        found["auprc"] = AveragePrecision.of(ranked, units).interval(confidence_level)
     return found
-
-
-def _codes(predictions: Predictions, groups: npt.ArrayLike | None) -> Groups:
-    groups = predictions.groups if groups is None else groups
-    return None if groups is None else check_groups(groups, len(predictions))
 
 
 # Why a metric is NaN.
@@ -652,13 +637,13 @@ def _single(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     if key in AREAS:
         given.need("probabilities")
     level = check_level("confidence_level", confidence_level)
     targets = [_target(positive, given.class_names)]
-    found = _measure(given, targets, (key,), threshold, _codes(given, groups), level)
+    (given,), codes = counted_cases([given], groups)
+    found = _measure(given, targets, (key,), threshold, codes, level)
     _warn_of_nan(function, targets, found, 4)
     return found[key].interval(0, level, INTERVALS[key])
 
@@ -710,7 +695,6 @@ def confusion_matrix(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     names = list(given.class_names)
     places = given.labels * len(names) + given.predicted
@@ -720,3 +704,141 @@ def confusion_matrix(
         pd.Index(names, name="true"),
         pd.Index(names, name="predicted"),
     )
+
+
+# Records -----------------------------------------------------------------------------------------
+
+_NAMES = {
+    "sensitivity": ("sensitivity", "Sensitivity"),
+    "specificity": ("specificity", "Specificity"),
+    "ppv": ("positive_predictive_value", "PPV"),
+    "npv": ("negative_predictive_value", "NPV"),
+    "prevalence": ("prevalence", "Prevalence"),
+    "f1": ("class_metrics", "F1"),
+    "auroc": ("delong_interval", "AUROC"),
+    "auprc": ("average_precision", "AUPRC"),
+}
+
+
+def one_vs_rest_metrics(positive: Positive, *, threshold: float | None = None) -> dict[str, Metric]:
+    """Records of one class against the rest, for intervals, tests and comparisons.
+
+    :func:`~lsplus_tf.metrics.bootstrap_interval`, :func:`~lsplus_tf.metrics.paired_bootstrap`,
+    :func:`~lsplus_tf.metrics.permutation_test` and :func:`~lsplus_tf.metrics.compare_methods` take
+    them in place of a metric's name.
+
+    Parameters
+    ----------
+    positive : str, int, or sequence
+        A class by name or number, or several that count as one. Whether the predictions have such
+        is checked when a metric is measured.
+    threshold : float, optional
+        In [0, 1]: a case is taken for the class where its probability is at least this. By default
+        where the class is the most probable one.
+
+    Returns
+    -------
+    dict of str to Metric
+        By the names that :func:`class_metrics` has: sensitivity, specificity, ppv, npv, prevalence,
+        f1, auroc and auprc. Their own keys say the class too, as in "sensitivity of mel".
+
+    Raises
+    ------
+    InputError
+        If the threshold is not as above.
+
+    Examples
+    --------
+    >>> from lsplus_tf.metrics import paired_bootstrap
+    >>> a, b = [[0.9, 0.1], [0.2, 0.8]] * 50, [[0.6, 0.4], [0.6, 0.4]] * 50
+    >>> found = one_vs_rest_metrics(1)["sensitivity"]
+    >>> found.key, found.heading, found.interval
+    ('sensitivity of 1', 'Sensitivity', 'agresti_coull')
+    >>> paired_bootstrap(found, [0, 1] * 50, a, b, num_resamples=100).difference.value
+    1.0
+    """
+    if threshold is not None:
+        check_fraction("threshold", threshold)
+    several = not isinstance(positive, str | int | np.integer)
+    name = " or ".join(map(str, positive)) if several else str(positive)  # type: ignore[arg-type]
+    return {key: _record(key, name, positive, threshold) for key in KEYS}
+
+
+def _record(key: str, of: str, positive: Positive, threshold: float | None) -> Metric:
+    function, name = _NAMES[key]
+
+    def form(predictions: Predictions) -> Form:
+        predictions.need("labels")
+        outcome, taken, ranking = _of_one(predictions, positive, threshold, key in AREAS)
+        if key == "auroc":
+            return forms.mean_area(predictions, [(ranking, np.flatnonzero(outcome))])
+        if key == "auprc":
+            return forms.from_the_top(forms.precision_area, predictions, ranking, outcome)
+        hits, cases = _counted(key, outcome, taken)
+        return forms.share_of(hits, cases, predictions.sample_weight)
+
+    def value(predictions: Predictions, _: Convention) -> float:
+        outcome, taken, ranking = _of_one(predictions, positive, threshold, key in AREAS)
+        if key in AREAS:
+            ranked = Ranked(ranking, np.flatnonzero(outcome), predictions.weights)
+            return ranked.auroc if key == "auroc" else ranked.auprc
+        hits, cases = (predictions.weights @ each for each in _counted(key, outcome, taken))
+        return float(hits / cases) if cases > 0 else float("nan")
+
+    def interval(predictions: Predictions, groups: Groups, confidence_level: float) -> Interval:
+        target = _target(positive, predictions.class_names)
+        found = _measure(predictions, [target], (key,), threshold, groups, confidence_level)
+        _warn_of_nan(f"{key} of {target.name}", [target], found, 6)
+        return found[key].interval(0, confidence_level, INTERVALS[key])
+
+    return Metric(
+        key=f"{key} of {of}",
+        function=function,
+        name=f"{name} of {of}",
+        short=name,
+        better=0 if key == "prevalence" else 1,
+        value=value,
+        form=form,
+        ranks=key in AREAS,
+        interval=INTERVALS[key],
+        evaluated=False,
+        needs="all" if key in AREAS or threshold is not None else "top",
+        analytic=interval,
+    )
+
+
+def _of_one(
+    predictions: Predictions, positive: Positive, threshold: float | None, ranks: bool
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[Any]]:
+    """Whether each case is of the class, whether it is taken for it, and its rank."""
+    if ranks or threshold is not None:
+        against = one_vs_rest(predictions, positive)
+        limit = _limit(predictions, threshold)
+        taken = against.predicted if threshold is None else against.probability >= limit
+        return against.outcome, taken, against.ranking
+    inside = np.zeros(len(predictions.class_names), bool)
+    inside[positive_classes(positive, predictions.class_names)] = True
+    return inside[predictions.labels], inside[predictions.predicted], np.empty(0)
+
+
+def _counted(
+    key: str, outcome: npt.NDArray[np.bool_], taken: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Numerator and denominator (N,) of a ratio: what each case adds to both."""
+    hits, cases = {
+        "sensitivity": (taken & outcome, outcome),
+        "specificity": (~taken & ~outcome, ~outcome),
+        "ppv": (taken & outcome, taken),
+        "npv": (~taken & ~outcome, ~taken),
+        "prevalence": (outcome, np.ones_like(outcome)),
+        "f1": (2 * (taken & outcome), 1 * outcome + taken),
+    }[key]
+    return hits.astype(np.float64), cases.astype(np.float64)
+
+
+def _limit(predictions: Predictions, threshold: float | None) -> float:
+    """The threshold as the probabilities have it: 0.7 in 32 bits is a little less than in 64."""
+    if threshold is None:
+        return 0.0
+    predictions.need("probabilities")
+    return float(predictions.probabilities.dtype.type(check_fraction("threshold", threshold)))

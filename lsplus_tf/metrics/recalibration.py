@@ -26,7 +26,7 @@ from scipy import optimize, special
 from lsplus_tf.errors import check_level, some_of
 from lsplus_tf.metrics.intervals import Interval, Scale, linearised_interval
 from lsplus_tf.metrics.metric import Values
-from lsplus_tf.metrics.resampling import Groups, check_groups, rows_to_rank
+from lsplus_tf.metrics.resampling import Groups, counted_cases, rows_to_rank
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import LogOdds, log_probabilities
 from lsplus_tf.predictions.one_vs_rest import Positive, positive_classes
@@ -432,15 +432,9 @@ def one_class(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
-    return cases_of(predictions, positive, groups_of(predictions, groups))
-
-
-def groups_of(predictions: Predictions, groups: npt.ArrayLike | None) -> Groups:
-    """Those of the predictions unless others are given."""
-    groups = predictions.groups if groups is None else groups
-    return None if groups is None else check_groups(groups, len(predictions))
+    (predictions,), codes = counted_cases([predictions], groups)
+    return cases_of(predictions, positive, codes)
 
 
 def cases_of(predictions: Predictions, positive: Positive, groups: Groups) -> ClassCases:
@@ -675,11 +669,10 @@ def multinomial_recalibration(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     predictions.need("labels", "probabilities")
     level = check_level("confidence_level", confidence_level)
-    codes = groups_of(predictions, groups)
+    (predictions,), codes = counted_cases([predictions], groups)
     names = predictions.class_names
     counts = np.bincount(predictions.labels, predictions.weights, len(names))
     base = int(counts.argmax())
@@ -758,13 +751,16 @@ class _Multinomial:
         if not free_slope:
             self._free[-1] = False
 
+    def _dtype(self, rows: npt.NDArray[np.intp]) -> type:
+        """Single precision moves the coefficients of so many by less than 1e-3 of their errors."""
+        return np.float64 if rows.size * self.classes.size < _SINGLE else np.float32
+
     def _blocks(
         self, rows: npt.NDArray[np.intp], at: Values
     ) -> Iterator[tuple[slice, Any, Any, Values, npt.NDArray[np.intp]]]:
         """Rows' log-probabilities, fitted probabilities, weights and places of their classes."""
         given, size = self._predictions, self.classes.size
-        # Single precision moves the coefficients of this many by less than 1e-4 of their errors.
-        dtype = np.float64 if rows.size * size < _SINGLE else np.float32
+        dtype = self._dtype(rows)
         step = max(1, _BLOCK // size)
         for start in range(0, rows.size, step):
             block = slice(start, start + step)
@@ -808,6 +804,8 @@ class _Multinomial:
 
     def maximum(self, at: Values, rows: npt.NDArray[np.intp]) -> tuple[Values, Values] | None:
         """By Newton's method, and the inverse second derivatives; None where there is none."""
+        single = self._dtype(rows) is np.float32
+        converged, rounding = (1e-6, 1e-6) if single else (_CONVERGED, 1e-12)
         free = np.ix_(self._free, self._free)
         inverse = np.zeros((at.size, at.size))
         loss, gradient, curvature = self._derivatives(at, rows)
@@ -820,11 +818,11 @@ class _Multinomial:
             distance = float(gradient @ step)
             if not np.isfinite(distance) or distance < 0:
                 return None
-            if distance < _CONVERGED:
+            if distance < converged:
                 return at + step, inverse
             for _ in range(_HALVINGS):
                 now, gradient, curvature = self._derivatives(at + step, rows)
-                if now <= loss * (1 + 1e-12):
+                if now <= loss * (1 + rounding):
                     break
                 step = step / 2
             at, loss = at + step, now

@@ -16,6 +16,7 @@ report. Whatever asks, the same seed draws the same cases, and these rules hold:
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -107,18 +108,22 @@ def rows_to_rank(predictions: Predictions, groups: Groups, seed: int) -> npt.NDA
     samples, counts = len(predictions), predictions.class_counts
     most = min(RANKED, max(1000, _RANKED_VALUES // counts.size))
     most = max(most, math.ceil(samples * _RAREST / counts[counts > 0].min()))
+    rows = random_part(samples, most, groups, seed)
+    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
+    return rows if has_all else np.arange(samples)
+
+
+def random_part(samples: int, most: int, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
+    """The rows of at most so many cases, in order; of whole groups, two at least."""
     if samples <= most:
         return np.arange(samples)
     rng = np.random.default_rng(seed)
     if groups is None:
-        rows = np.sort(rng.choice(samples, most, replace=False))
-    else:
-        order = rng.permutation(_units(groups))
-        sizes = np.bincount(groups)[order]
-        taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
-        rows = np.flatnonzero(np.isin(groups, taken))
-    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
-    return rows if has_all else np.arange(samples)
+        return np.sort(rng.choice(samples, most, replace=False))
+    order = rng.permutation(_units(groups))
+    sizes = np.bincount(groups)[order]
+    taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
+    return np.flatnonzero(np.isin(groups, taken))
 
 
 def _in_blocks(codes: npt.NDArray[np.intp], seed: int) -> tuple[npt.NDArray[np.intp], int]:
@@ -140,8 +145,9 @@ class _Summed:
     """Each resample by one product of the units' terms with how often each is drawn."""
 
     def __init__(self, form: Sums, cases: Cases) -> None:
-        ones = np.ones(cases.unit.size)
-        members = csr_array((ones, (cases.unit, np.arange(cases.unit.size))))
+        weights = np.ones(cases.unit.size) if form.weights is None else form.weights
+        members = csr_array((weights, (cases.unit, np.arange(cases.unit.size))))
+        self.weighted = form.weights is not None
         self.finish, self.sizes = form.finish, members.sum(axis=1)
         self.terms = members @ form.terms
         self.totals = self.terms.sum(axis=0)
@@ -156,6 +162,8 @@ class _Summed:
         for start in range(0, self.sizes.size, rows):
             block = slice(start, start + rows)
             rest = self.totals[:, np.newaxis] - self.terms[block].toarray().T
+            if self.weighted:  # what rounding leaves of nothing
+                rest[np.abs(rest) <= 1e-12 * np.abs(self.totals).max()] = 0
             blocks.append(self.finish(self.sizes.sum() - self.sizes[block], rest))
         return np.concatenate(blocks)
 
@@ -290,6 +298,7 @@ def resample(
     without_one: bool = False,
 ) -> list[Resampled]:
     """Each metric of the models, all on the same resamples."""
+    models, groups = counted(models, groups)
     values = [_values(metric, models) for metric in metrics]
     found: dict[int, Resampled] = {}
     for ranks in (False, True):
@@ -324,6 +333,7 @@ def exchange(
     metric: Metric, models: Sequence[Predictions], groups: Groups, repetitions: int, seed: int
 ) -> Values:
     """The difference (M,) of two models after each exchange of half of the units."""
+    models, groups = counted(models, groups)
     cases = _cases(metric.ranks, models[0], groups, seed)
     part = [model if cases.rows is None else model.take(cases.rows) for model in models]
     return cases.narrower * exchanged(metric.form(concatenated(part)), cases, repetitions, seed)
@@ -335,21 +345,65 @@ def _cases(ranks: bool, predictions: Predictions, groups: Groups, seed: int) -> 
     return Cases.all_of(len(predictions), groups, seed)
 
 
-def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric:
-    """A user's function of labels and probabilities, evaluated on the rows of each resample."""
+def counted_cases(
+    models: Sequence[Predictions], groups: npt.ArrayLike | None
+) -> tuple[Sequence[Predictions], Groups]:
+    """Models of the same cases and sample weights without those of weight 0, and the groups (N,).
 
-    def measure(labels: npt.NDArray[np.int64], probabilities: Any) -> float:
-        value = np.asarray(function(labels, probabilities))
+    The groups are those of the predictions unless others are given, of all cases.
+
+    Raises
+    ------
+    InputError
+        Groups of another shape, or fewer than two that count.
+    """
+    groups = models[0].groups if groups is None else groups
+    if groups is None:
+        return counted(models, None)
+    codes = check_groups(groups, len(models[0]))
+    if np.unique(codes[models[0].weights > 0]).size < 2:
+        raise InputError("sample_weight: expected two groups or more with one above 0, received 1")
+    return counted(models, codes)
+
+
+def counted(models: Sequence[Predictions], groups: Groups) -> tuple[Sequence[Predictions], Groups]:
+    """Models of the same cases and sample weights, and their groups, without those of weight 0."""
+    weights = models[0].sample_weight
+    if weights is None or weights.all():
+        return models, groups
+    kept = weights > 0
+    left = None if groups is None else pd.factorize(groups[kept])[0]
+    return [model.take(kept) for model in models], left
+
+
+def of_function(function: Callable[..., Any]) -> Metric:
+    """A user's function of labels and probabilities, evaluated on the rows of each resample.
+
+    Of weighted predictions it has their weights as `sample_weight`.
+    """
+
+    def measure(labels: npt.NDArray[np.int64], probabilities: Any, weights: Any) -> float:
+        if weights is None:
+            value = np.asarray(function(labels, probabilities))
+        else:
+            _check_takes_weights(function)
+            value = np.asarray(function(labels, probabilities, sample_weight=weights))
         if value.ndim or value.dtype.kind not in "fiub":
             raise InputError(f"metric: expected a function that returns a number, received {value}")
         return float(value)
 
     def form(predictions: Predictions) -> OfWeights:
         labels, rows = predictions.labels, predictions.probabilities
+        own = predictions.sample_weight
 
         def of_weights(weights: Weights) -> Values:
             chosen = (np.repeat(np.arange(labels.size), each) for each in weights)
-            return np.array([measure(labels[some], rows[some]) for some in chosen])
+            return np.array(
+                [
+                    measure(labels[some], rows[some], None if own is None else own[some])
+                    for some in chosen
+                ]
+            )
 
         return of_weights
 
@@ -358,7 +412,21 @@ def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric
         function="",
         name="",
         better=0,
-        value=lambda predictions, _: measure(predictions.labels, predictions.probabilities),
+        value=lambda predictions, _: measure(
+            predictions.labels, predictions.probabilities, predictions.sample_weight
+        ),
         form=form,
         bounds=(-np.inf, np.inf),
     )
+
+
+def _check_takes_weights(function: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some that are not written in Python
+        return
+    if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters):
+        raise InputError(
+            "metric: expected a function that takes sample_weight= too, as the predictions have "
+            "weights, received one that does not"
+        )

@@ -16,6 +16,7 @@ from lsplus_tf.plots.features import feature_map
 from lsplus_tf.plots.images import contact_sheet
 from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
 from lsplus_tf.plots.selective import retention_curves, risk_coverage_curves
+from lsplus_tf.plots.sets import coverage_by_class
 from lsplus_tf.plots.training import confidence_against_accuracy, training_curves
 from lsplus_tf.plots.truth import true_reliability
 
@@ -27,6 +28,7 @@ __all__ = [
     "confidence_against_accuracy",
     "confidence_density",
     "contact_sheet",
+    "coverage_by_class",
     "decision_curve",
     "feature_map",
     "look",

@@ -81,7 +81,7 @@ def line_with_band(
 
 
 def runs_of(
-    predictions: Mapping[str, Runs], truth: Truth = "labels", *, takes_weights: bool = False
+    predictions: Mapping[str, Runs], truth: Truth = "labels"
 ) -> Iterator[tuple[str, list[Predictions]]]:
     """Each method with the predictions of its runs, which have the truth."""
     check_methods("predictions", predictions)
@@ -92,9 +92,9 @@ def runs_of(
         found = []
         for run in runs:
             if isinstance(run, Predictions):
-                found.append(as_predictions(run, of=truth, takes_weights=takes_weights))
+                found.append(as_predictions(run, of=truth))
             elif isinstance(run, (tuple, list)) and len(run) == 2:
-                found.append(as_predictions(*run, of=truth, takes_weights=takes_weights))
+                found.append(as_predictions(*run, of=truth))
             else:
                 raise InputError(
                     f"predictions: expected Predictions or a pair ({truth}, probabilities) for "

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError, check_level
-from lsplus_tf.metrics import METRICS, bin_totals, measures
+from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -29,6 +29,7 @@ def reliability_diagram(
     *,
     num_bins: int = 15,
     interval: float | None = 0.95,
+    sample_weight: npt.ArrayLike | None = None,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
@@ -36,7 +37,7 @@ def reliability_diagram(
 
     A bar stands on each bin that has samples; the hatched part is the gap between the bin's
     accuracy and its mean confidence, the quantity that the ECE averages. The strip below, which is
-    the last of ``ax.child_axes``, shows how many samples each bin has.
+    the last of ``ax.child_axes``, shows what share of the samples each bin has.
 
     Parameters
     ----------
@@ -48,7 +49,10 @@ def reliability_diagram(
     interval : float or None
         Level of Wilson's interval of each bin's accuracy, or None for no interval. It takes the
         samples as independent: where several seeds predict the same samples, or patients have
-        several, it is too short.
+        several, it is too short. With weights it is that of as many samples as have the same
+        variance, sum(w)^2 / sum(w^2) in each bin.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
     title : str, optional
 
@@ -73,13 +77,17 @@ def reliability_diagram(
     >>> ax.get_ylabel()
     'Accuracy (fraction)'
     """
-    predictions = as_predictions(labels, probabilities)
+    predictions = as_predictions(labels, probabilities, sample_weight=sample_weight)
     if interval is not None:
         check_level("interval", interval)
     bins = bin_totals.top_label_bins(predictions, num_bins)
     filled = bins.samples > 0
     samples = bins.samples[filled]
     accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
+    evidence = bins.samples
+    if predictions.sample_weight is not None:
+        squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
+        evidence = _effective(bins.samples, squares.samples)
     left, width = np.flatnonzero(filled) / num_bins, 1 / num_bins
 
     ax = ax or _shared.new_axes(4.2, 5.6)
@@ -102,7 +110,7 @@ def reliability_diagram(
         ax.errorbar(
             left + width / 2,
             accuracy,
-            _wilson_bars(bins.correct[filled], samples, interval),
+            _wilson_bars(accuracy, evidence[filled], interval),
             fmt="none",
             ecolor="black",
             elinewidth=1.2,
@@ -145,6 +153,7 @@ def classwise_reliability(
     num_bins: int = 15,
     class_names: Sequence[str] | None = None,
     interval: float | None = 0.95,
+    sample_weight: npt.ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """How often a sample is of a class against the probability that the model gave the class.
@@ -166,6 +175,8 @@ def classwise_reliability(
     interval : float or None
         Level of Wilson's intervals in the panels, or None for none; see
         :func:`reliability_diagram`.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -189,7 +200,7 @@ def classwise_reliability(
     >>> [panel.get_title() for panel in ax.child_axes]
     ['HP\\nECE 40.0%, n = 2', 'SSA\\nECE 40.0%, n = 0']
     """
-    predictions = as_predictions(labels, probabilities)
+    predictions = as_predictions(labels, probabilities, sample_weight=sample_weight)
     if interval is not None:
         check_level("interval", interval)
     classes = predictions.probabilities.shape[1]
@@ -201,10 +212,11 @@ def classwise_reliability(
     if len(names) != classes:
         raise InputError(f"class_names: expected {classes} names, received {len(names)}")
     bins = _class_bins(predictions, num_bins)
-    errors = np.abs(bins.probability - bins.hits).sum(axis=1) / predictions.labels.size
+    errors = np.abs(bins.probability - bins.hits).sum(axis=1) / weighted.total(predictions)
+    counts = predictions.counted().class_counts
 
     if classes <= _MOST_PANELS:
-        ax = _class_panels(bins, errors, names, interval, ax)
+        ax = _class_panels(bins, errors, counts, names, interval, ax)
     else:
         ax = ax or _shared.new_axes(8.4, 5.2)
         _all_classes(ax, bins, errors, names)
@@ -227,6 +239,7 @@ class _ClassBins(NamedTuple):
     samples: FloatArray
     probability: FloatArray
     hits: FloatArray
+    evidence: FloatArray  # as how many samples they are in an interval
 
     def means(self) -> tuple[FloatArray, FloatArray]:
         """Mean probability and share of hits, NaN in an empty bin."""
@@ -237,12 +250,28 @@ class _ClassBins(NamedTuple):
 def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
     """What the bins of the SCE hold."""
     samples, probability = bin_totals.class_bin_sums(predictions, num_bins, (0, 1))
-    return _ClassBins(samples, probability, bin_totals.class_bin_hits(predictions, num_bins))
+    evidence = samples
+    if predictions.sample_weight is not None:
+        (squares,) = bin_totals.class_bin_sums(_squared(predictions), num_bins, (0,))
+        evidence = _effective(samples, squares)
+    hits = bin_totals.class_bin_hits(predictions, num_bins)
+    return _ClassBins(samples, probability, hits, evidence)
+
+
+def _squared(predictions: Predictions) -> Predictions:
+    """The same with the squares of the weights."""
+    return predictions.weighted(predictions.weights**2)
+
+
+def _effective(weights: FloatArray, squares: FloatArray) -> FloatArray:
+    """Kish's number of samples of bins, from the sums of their weights and of the squares."""
+    return np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
 
 
 def _class_panels(
     bins: _ClassBins,
     errors: FloatArray,
+    counts: npt.NDArray[np.int64],
     names: Sequence[str],
     interval: float | None,
     ax: Axes | None,
@@ -254,10 +283,10 @@ def _class_panels(
         "\n".join(
             [
                 *textwrap.wrap(name, 22, max_lines=2, placeholder="…"),
-                f"ECE {error:.1%}, n = {hits:.0f}",
+                f"ECE {error:.1%}, n = {count}",
             ]
         )
-        for name, error, hits in zip(names, errors, bins.hits.sum(axis=1), strict=True)
+        for name, error, count in zip(names, errors, counts, strict=True)
     ]
     ax = ax or _shared.new_axes(2.2 * columns + 0.7, 2.5 * rows + 0.9)
     # The frame's own tick labels are unseen and keep its labels off those of the panels.
@@ -276,7 +305,7 @@ def _class_panels(
         filled = bins.samples[j] > 0
         bars = None
         if interval is not None:
-            bars = _wilson_bars(bins.hits[j, filled], bins.samples[j, filled], interval)
+            bars = _wilson_bars(share[filled], bins.evidence[j, filled], interval)
         panel.errorbar(
             probability[filled],
             share[filled],
@@ -305,7 +334,7 @@ def _all_classes(ax: Axes, bins: _ClassBins, errors: FloatArray, names: Sequence
         probability[filled],
         share[filled],
         # Nearly all samples lie in the first bin of a class; the others set the scale.
-        s=(60 * bins.samples / max(1, bins.samples[:, 1:].max()))[filled].clip(3, 60),
+        s=(60 * bins.samples / (bins.samples[:, 1:].max() or 1.0))[filled].clip(3, 60),
         color="0.4",
         alpha=0.5,
         linewidths=0,
@@ -336,12 +365,12 @@ def _interval_label(interval: float) -> str:
     return f"{100 * interval:g}% interval (Wilson)"
 
 
-def _wilson_bars(hits: FloatArray, samples: FloatArray, level: float) -> FloatArray:
+def _wilson_bars(share: FloatArray, samples: FloatArray, level: float) -> FloatArray:
     """Distances (2, B) from each share of hits down and up to the ends of Wilson's interval."""
-    z = ndtri((1 + level) / 2)
+    share = share.clip(0, 1)  # which rounding may leave
+    z, hits = ndtri((1 + level) / 2), share * samples
     centre = (hits + z**2 / 2) / (samples + z**2)
     half = z * np.sqrt(hits * (samples - hits) / samples + z**2 / 4) / (samples + z**2)
-    share = hits / samples
     # Rounding may put an end an ulp inside the share 0 or 1.
     bars: FloatArray = np.stack([share - (centre - half), centre + half - share]).clip(min=0)
     return bars

@@ -68,7 +68,7 @@ def decision_curve(
     ['LS+', 'Treat all', 'Treat none']
     """
     lines, treat_all, name = [], None, ""
-    for method, runs in _shared.runs_of(predictions, takes_weights=True):
+    for method, runs in _shared.runs_of(predictions):
         curves = [
             curve_of(
                 run,

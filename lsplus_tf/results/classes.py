@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +38,8 @@ class ByClass:
         The classes of interest, as the config has them; several that count as one are "a or b".
     shown : tuple of str
         Those and others that a table has room for.
-    plain : tuple of str
-        Keys of the rows without a calibrator, of which most change no predicted class.
+    plain : dict of str to str
+        The rows without a calibrator, of which most change no predicted class: names by keys.
     constant : dict of str to str
         Of predictions that are one class for all images, by "METHOD seed N", what that class is.
     """
@@ -46,17 +47,22 @@ class ByClass:
     frame: pd.DataFrame
     positive: tuple[str, ...]
     shown: tuple[str, ...]
-    plain: tuple[str, ...]
+    plain: dict[str, str]
     constant: dict[str, str]
 
-    def sensitivity(self, name: str) -> pd.DataFrame:
-        """The lines of a class's sensitivity, by the rows' keys."""
-        return self.of(name, "sensitivity")
+    def of(self, name: str, metric: str) -> dict[str, dict[str, float]]:
+        """The numbers of a class and metric, by the rows' keys."""
+        return self._lines[name, metric]
 
-    def of(self, name: str, metric: str) -> pd.DataFrame:
-        """The lines of a class and metric, by the rows' keys."""
-        frame = self.frame
-        return frame[(frame["class"] == name) & (frame["metric"] == metric)].set_index("method")
+    @cached_property
+    def _lines(self) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+        lines: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+        columns = ["mean", "sd", "low", "high", "images"]
+        keys = zip(self.frame["method"], self.frame["class"], self.frame["metric"], strict=True)
+        numbers = self.frame[columns].to_numpy(np.float64).tolist()
+        for (row, name, metric), line in zip(keys, numbers, strict=True):
+            lines.setdefault((name, metric), {})[row] = dict(zip(columns, line, strict=True))
+        return lines
 
 
 def measure_classes(results: Results, groups: Groups) -> ByClass:
@@ -66,7 +72,7 @@ def measure_classes(results: Results, groups: Groups) -> ByClass:
     Coull's of the share of the class's images that is found, where an image counts by how many of
     the runs find it, and Student's t of the runs, their half-widths added in squares. Of a single
     prediction it is the former alone, about this network on new images. In a simulation of 2 to 5
-    runs on 25 or 100 images of a class, with runs that differ by nothing to 0.8 in log-odds (SD), it
+    runs on 25 or 100 images of a class, with runs that differ by an SD of 0 to 0.8 in log-odds, it
     covered the sensitivity in 95 to 100%: what single runs get wrong on single images counts twice.
 
     Parameters
@@ -89,7 +95,7 @@ def measure_classes(results: Results, groups: Groups) -> ByClass:
         frames.append(_of_row(row, predictions, every, groups, len(declared)))
     frame = pd.concat(frames, ignore_index=True)
     positive = tuple(" or ".join(names[k] for k in each) for each in declared)
-    plain = tuple(row.key for row in results.rows if not row.calibrators)
+    plain = {row.key: row.name for row in results.rows if not row.calibrators}
     return ByClass(frame, positive, _shown(frame, positive, names), plain, constant)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf import files, metrics
-from lsplus_tf.calibrators import CALIBRATORS, Calibrator
+from lsplus_tf.calibrators import CALIBRATORS, Calibrator, LabelShift
 from lsplus_tf.config import Experiment
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import check_run, read_experiment
@@ -258,14 +258,22 @@ class Results:
         )
 
     def _calibrated(self, row: Row, name: str) -> Row:
-        """The row with a calibrator for each of its predictions, fitted to validation alone."""
+        """The row with a calibrator for each of its predictions, fitted to validation alone.
+
+        Label shift is then adapted to the prevalence that the test split's predictions have,
+        without its labels, as the table says.
+        """
         title = f"{row.name} + {name.replace('_', ' ')}"
-        fitted = []
+        fitted: list[Calibrator] = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            fitted += [
-                CALIBRATORS[name]().fit(each) for each in self.predictions(row, "validation")
-            ]
+            for held_out, judged in zip(
+                self.predictions(row, "validation"), self.predictions(row), strict=True
+            ):
+                calibrator = CALIBRATORS[name]().fit(held_out)
+                if isinstance(calibrator, LabelShift):
+                    calibrator = calibrator.adapt(judged)
+                fitted.append(calibrator)
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             warnings.warn(f"{title}: {message}", stacklevel=5)
         return replace(row, key=f"{row.key}+{name}", name=title, calibrators=tuple(fitted))

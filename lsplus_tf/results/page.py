@@ -101,30 +101,37 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         for which, name in classes.constant.items()
     ]
     for name in classes.positive:
-        lines = classes.sensitivity(name).loc[[*classes.plain]]
-        found = ", ".join(f"{line['name']} {_found(line)}" for _, line in lines.iterrows())
-        images = int(lines["images"].iloc[0])
-        tone: Tone = "bad" if (lines["mean"] < 0.5).all() else "fact"
+        lines = classes.of(name, "sensitivity")
+        found = ", ".join(f"{classes.plain[key]} {_found(lines[key])}" for key in classes.plain)
+        images = _images(lines)
+        none = all(lines[key]["mean"] < 0.5 for key in classes.plain)
         text = f"Of {name} ({images:,} test images) are found (sensitivity, 95% interval): {found}."
-        texts.append(Text(text, tone) if images else Text(f"No test image is of {name}.", "unsure"))
+        if images:
+            texts.append(Text(text, "bad" if none else "fact"))
+        else:
+            texts.append(Text(f"No test image is of {name}.", "unsure"))
     missed = []
     for name in classes.shown:
-        lines = classes.sensitivity(name).loc[[*classes.plain]]
-        fewer = lines[lines["mean"] < 0.5]
-        if name in classes.positive or fewer.empty:
+        lines = classes.of(name, "sensitivity")
+        fewer = [key for key in classes.plain if lines[key]["mean"] < 0.5]
+        if name in classes.positive or not fewer:
             continue
-        which = "all rows" if len(fewer) == len(lines) > 1 else _listed([*fewer["name"]])
-        low, high = percent_of(fewer["mean"].min()), percent_of(fewer["mean"].max())
+        everywhere = len(fewer) == len(classes.plain) > 1
+        which = "all rows" if everywhere else _listed([classes.plain[key] for key in fewer])
+        shares = [lines[key]["mean"] for key in fewer]
+        low, high = percent_of(min(shares)), percent_of(max(shares))
         between = low if low == high else f"{low} to {high}"
-        missed.append(
-            f"{name} ({int(lines['images'].iloc[0]):,} images): {between} found by {which}"
-        )
+        missed.append(f"{name} ({_images(lines):,} images): {between} found by {which}")
     if missed:
         texts.append(Text(f"Mostly missed: {'; '.join(missed)}.", "bad"))
     return texts
 
 
-def _found(line: pd.Series[float]) -> str:
+def _images(lines: dict[str, dict[str, float]]) -> int:
+    return int(next(iter(lines.values()))["images"])
+
+
+def _found(line: dict[str, float]) -> str:
     text = percent_of(line["mean"])
     if not np.isnan(line["low"]):
         text += f" [{100 * line['low']:.0f}, {100 * line['high']:.0f}]"
@@ -157,7 +164,7 @@ def _of_interest(results: Results, classes: ByClass, name: str) -> Table:
     for row in results.rows:
         cells: list[str | Cell] = [row.name]
         for metric, of_metric in lines.items():
-            mean, sd = (float(of_metric.loc[row.key, column]) for column in ("mean", "sd"))
+            mean, sd = of_metric[row.key]["mean"], of_metric[row.key]["sd"]
             scale, decimals = (1, 2) if metric in _NO_FRACTIONS else (100, 1)
             text = "-" if np.isnan(mean) else f"{scale * mean:.{decimals}f}"
             if not np.isnan(sd):
@@ -172,16 +179,16 @@ def _of_interest(results: Results, classes: ByClass, name: str) -> Table:
 def _classes(results: Results, classes: ByClass, figures: Figures) -> list[Block]:
     """Sensitivities, a column for each class that is shown, and more of those of interest."""
     rows: list[list[str | Cell]] = []
-    lines = {name: classes.sensitivity(name) for name in classes.shown}
+    lines = {name: classes.of(name, "sensitivity") for name in classes.shown}
     for row in results.rows:
         if row.calibrators:
             continue
         cells: list[str | Cell] = [row.name]
         for of_class in lines.values():
-            line = of_class.loc[row.key]
-            cells.append(Cell(_found(line).replace("%", ""), float(line["mean"])))
+            line = of_class[row.key]
+            cells.append(Cell(_found(line).replace("%", ""), line["mean"]))
         rows.append(cells)
-    headings = [f"{name} ({int(of_class['images'].iloc[0]):,})" for name, of_class in lines.items()]
+    headings = [f"{name} ({_images(of_class):,})" for name, of_class in lines.items()]
     left_out = len(results.class_names) - sum(name in results.class_names for name in classes.shown)
     more = f" The other {left_out} classes are in classes.csv." if left_out > 0 else ""
     one = "one seed" if results.one_seed else "mean over seeds"

@@ -148,6 +148,11 @@ def caption(results: Results, text: str) -> str:
             " That split also chose the epoch of each run, which therefore looks a little better "
             "on it than on new images: a calibrator fitted there may leave some overconfidence."
         )
+    if "label_shift" in results.experiment.calibrators:
+        text += (
+            " Label shift is also adapted to the test split: the prevalence is estimated from all "
+            "of its predictions together, without labels, as if nothing else differed."
+        )
     return text
 
 
