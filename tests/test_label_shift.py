@@ -573,3 +573,17 @@ def test_a_file_with_the_wrong_shares_is_refused():
         document["fitted"]["prevalence_"] = shares
         with pytest.raises(InputError, match="not a calibrator saved by lsplus_tf"):
             Calibrator.from_json(json.dumps(document))
+
+
+def test_a_class_of_next_to_nothing_has_no_interval_of_everything():
+    """On the scale of the logit it went from 0 to 1, as the estimate is far below its error."""
+    fitted = LabelShift().fit(drawn(2000, [0.4, 0.3, 0.3], distance=0.8))
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for seed in range(30):
+            target = drawn(300, [0.5, 0.48, 0.02], distance=0.8, seed=seed)
+            found.append(fitted.estimate_prevalence(target).iloc[2])
+    small = [row for row in found if 0 < row["prevalence"] < 0.5 * row["standard_error"]]
+    assert len(small) > 3
+    assert all(row["low"] == 0 and row["high"] < 0.5 for row in small)
