@@ -247,9 +247,10 @@ class LabelShift(BiasCorrectedTemperature):
         Notes
         -----
         The intervals are Student's t of the linearised estimate, on the scale of the logit, or on
-        its own where the logit's standard error is above 2; of a class of which nothing is found, the share at which the likelihood falls as that of no case
-        does at Clopper and Pearson's bound, with no more cases than there are groups. The former
-        contain the error of the fit, whose cases are taken as independent; the latter do not.
+        its own where the logit's standard error is above 2. They contain the error of the fit,
+        whose cases are taken as independent. Of a class of which nothing is found the interval ends
+        where the likelihood has fallen as it does at Clopper and Pearson's bound of no case, with
+        no more cases than there are groups; the error of the fit is not in it.
         Simulated 95% intervals of 500 cases covered in @COVER@.
 
         Examples
