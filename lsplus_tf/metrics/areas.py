@@ -319,12 +319,11 @@ def class_aurocs(predictions: Predictions) -> Values:
 
 
 def absent_classes(predictions: Predictions) -> str:
-    """The names of the classes that lack cases, or a rest."""
+    """The names of the classes without cases."""
     totals = np.bincount(
         predictions.labels, predictions.weights, minlength=len(predictions.class_names)
     )
-    lacking = np.flatnonzero((totals == 0) | (totals == predictions.weights.sum()))
-    return some_of([predictions.class_names[k] for k in lacking])
+    return some_of([predictions.class_names[k] for k in np.flatnonzero(totals == 0)])
 
 
 class MeanAuroc:

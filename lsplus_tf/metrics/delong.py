@@ -112,7 +112,7 @@ def delong_interval(
         found = Auroc.of(_ranked(given, positive), Units.of(codes, len(given))).interval(level)
     if np.isnan(found.value):
         warnings.warn(
-            f"delong_interval is NaN: no case, or all, are of class {_lacking(given, positive)}",
+            f"delong_interval is NaN: {_lacking(given, positive)}",
             stacklevel=2,
         )
     elif np.isnan(found.low):
@@ -191,7 +191,7 @@ def delong_test(
     value = values[0] - values[1]
     if np.isnan(value):
         warnings.warn(
-            f"delong_test is NaN: no case, or all, are of class {_lacking(models[0], positive)}",
+            f"delong_test is NaN: {_lacking(models[0], positive)}",
             stacklevel=2,
         )
         own = np.zeros(1)
@@ -228,5 +228,5 @@ def _ranked(predictions: Predictions, positive: Positive) -> Ranked:
 
 def _lacking(predictions: Predictions, positive: Positive | None) -> str:
     if positive is None:
-        return absent_classes(predictions)
-    return one_vs_rest(predictions, positive).name
+        return f"no case of class {absent_classes(predictions)}"
+    return f"no case, or all, are of class {one_vs_rest(predictions, positive).name}"

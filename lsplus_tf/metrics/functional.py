@@ -256,9 +256,7 @@ def auroc(
     areas = class_aurocs(given)
     known = areas[~np.isnan(areas)]
     if known.size < areas.size and (average is None or not known.size):
-        warnings.warn(
-            f"auroc is NaN: no sample, or all, are of class {absent_classes(given)}", stacklevel=2
-        )
+        warnings.warn(f"auroc is NaN: no sample of class {absent_classes(given)}", stacklevel=2)
     if average is None:
         return areas
     return float(known.mean()) if known.size else float("nan")
@@ -450,7 +448,7 @@ def _auroc_interval(
     found = MeanAuroc.of(predictions, groups).interval(confidence_level)
     if np.isnan(found.value):
         warnings.warn(
-            f"auroc is NaN: no sample, or all, are of class {absent_classes(predictions)}",
+            f"auroc is NaN: no sample of class {absent_classes(predictions)}",
             stacklevel=5,
         )
     return found

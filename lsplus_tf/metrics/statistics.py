@@ -18,7 +18,8 @@ samples, such as the AUROC, on a random part of more than 10,000 samples, fewer 
 A class may be absent from a resample. balanced_accuracy, precision, recall and f1 are then means
 over the classes present, as always. auroc is undefined: such resamples are left out, a warning and
 ``num_undefined`` say how many, and where their share is above 1 - confidence_level, what the
-interval leaves outside, its bounds are NaN.
+interval leaves outside, its bounds are NaN. ``stratify=True`` draws within each class instead, and
+:func:`~lsplus_tf.metrics.delong_interval` and :func:`~lsplus_tf.metrics.delong_test` draw nothing.
 """
 
 import warnings
@@ -30,7 +31,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from lsplus_tf.errors import InputError, check_choice, check_count, check_level, check_seed
+from lsplus_tf.errors import (
+    InputError,
+    check_choice,
+    check_count,
+    check_flag,
+    check_level,
+    check_seed,
+)
 from lsplus_tf.metrics._method_tests import (
     HypothesisTest,
     compare_scores,
@@ -106,6 +114,7 @@ def bootstrap_interval(
     method: IntervalMethod | None = None,
     num_resamples: int = NUM_RESAMPLES,
     groups: npt.ArrayLike | None = None,
+    stratify: bool = False,
     seed: int = 0,
     from_logits: bool = False,
     sample_weight: npt.ArrayLike | None = None,
@@ -132,17 +141,27 @@ def bootstrap_interval(
         N >= 2.
     confidence_level : float
         In (0, 1).
-    method : {"percentile", "bca", "reflected", "agresti_coull"}, optional
+    method : {"percentile", "bca", "reflected", "agresti_coull", "linearised"}, optional
         :mod:`lsplus_tf.metrics.intervals` has them. By default that of the metric's record: for
-        shares of the samples (accuracy, top1_error, top5_error) "agresti_coull", which is for them
-        alone; for the ECE, ACE, SCE and MCE "reflected"; for the others, and functions of your own,
-        "percentile".
+        shares of the samples (accuracy, top1_error, top5_error) "agresti_coull" and for the AUROC
+        "linearised", :func:`~lsplus_tf.metrics.delong_interval`, both of which draw no resamples
+        and are for them alone; for the ECE, ACE, SCE and MCE "reflected"; for the others, and
+        functions of your own, "percentile".
     num_resamples : int
         At least 1; some thousands for bounds that another seed would not move.
     groups : array_like, shape (N,), optional
         A patient or lesion for each sample; by default those of the predictions. Whole groups are
         then drawn, as many as there are: samples of one patient are no independent evidence, and
         without groups the interval would be too narrow.
+    stratify : bool
+        Whether as many samples of each class are drawn as there are, so that none is absent from a
+        resample. It answers another question: how the metric would vary in samples with these very
+        numbers of each class, as where they were collected so. What new patients would give varies
+        more, as their numbers would, in an accuracy or a calibration error; a sensitivity or an
+        AUROC hardly knows the difference. With groups, each is drawn among those whose rarest class
+        is the same; the numbers are then nearly fixed. A class of one sample, or group, is in every
+        resample and seems not to vary at all. The method is then "percentile" where it would be one
+        without resamples.
     seed : int
         The same seed gives the same interval.
     from_logits : bool
@@ -184,8 +203,14 @@ def bootstrap_interval(
     """
     record = _record(metric)
     _check_options(confidence_level, num_resamples, seed)
+    check_flag("stratify", stratify)
     if method is not None:
         check_choice("method", method, IntervalMethod)
+        if stratify and method in _ANALYTIC:
+            raise InputError(
+                f"stratify: expected a method that draws resamples, received {method!r}, which "
+                "draws none"
+            )
     given = as_predictions(
         labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
     )
@@ -198,6 +223,7 @@ def bootstrap_interval(
         method=method,
         num_resamples=num_resamples,
         groups=codes,
+        stratify=stratify,
         seed=seed,
     )
     return found
@@ -211,6 +237,7 @@ def intervals_of(
     method: IntervalMethod | None = None,
     num_resamples: int = NUM_RESAMPLES,
     groups: Groups = None,
+    stratify: bool = False,
     seed: int = 0,
 ) -> list[Interval]:
     """:func:`bootstrap_interval` of several metrics at once, which draws resamples once.
@@ -220,7 +247,7 @@ def intervals_of(
     metrics : sequence of Metric
         Of :data:`lsplus_tf.metrics.METRICS`.
     predictions : Predictions
-    confidence_level, method, num_resamples, seed
+    confidence_level, method, num_resamples, stratify, seed
         As :func:`bootstrap_interval` takes them.
     groups : ndarray of int, shape (N,), or None
         The number of each case's group; of the predictions' own only if they are given.
@@ -238,9 +265,19 @@ def intervals_of(
     """
     (predictions,), groups = counted([predictions], groups)
     methods = [method or metric.interval for metric in metrics]
+    if stratify:
+        methods = ["percentile" if chosen in _ANALYTIC else chosen for chosen in methods]
     drawn = [m for m, chosen in zip(metrics, methods, strict=True) if chosen not in _ANALYTIC]
     resampled = iter(
-        resample(drawn, [predictions], groups, num_resamples, seed, without_one=method == "bca")
+        resample(
+            drawn,
+            [predictions],
+            groups,
+            num_resamples,
+            seed,
+            without_one=method == "bca",
+            stratify=stratify,
+        )
     )
     found = []
     for metric, chosen in zip(metrics, methods, strict=True):
@@ -264,6 +301,7 @@ def paired_bootstrap(
     method: Resampling = "percentile",
     num_resamples: int = NUM_RESAMPLES,
     groups: npt.ArrayLike | None = None,
+    stratify: bool = False,
     seed: int = 0,
     from_logits: bool = False,
     sample_weight: npt.ArrayLike | None = None,
@@ -282,7 +320,7 @@ def paired_bootstrap(
     probabilities_a, probabilities_b : array_like, shape (N, K), or Predictions
         The two models' predictions of the same samples in the same order: (labels, a, b), or their
         two `Predictions` alone.
-    confidence_level, num_resamples, groups, seed
+    confidence_level, num_resamples, groups, stratify, seed
         As :func:`bootstrap_interval` takes them.
     method : {"percentile", "bca", "reflected"}
         Two models' biases mostly cancel, so that percentiles are right for every metric.
@@ -320,6 +358,7 @@ def paired_bootstrap(
     record = _record(metric)
     _check_options(confidence_level, num_resamples, seed)
     check_choice("method", method, Resampling)
+    check_flag("stratify", stratify)
     pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
     models, codes = counted_cases(pair, groups)
     (found,) = resample(
@@ -329,6 +368,7 @@ def paired_bootstrap(
         num_resamples,
         seed,
         without_one=method == "bca",
+        stratify=stratify,
     )
     (a, b), (drawn_a, drawn_b), (left_a, left_b) = found.values, found.drawn, found.left_out
     settings = confidence_level, method, None
