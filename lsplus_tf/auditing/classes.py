@@ -12,7 +12,7 @@ import pandas as pd
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import Decisions, decisions_of
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.one_vs_rest import Positive, positive_classes
+from lsplus_tf.predictions.positive import Positive, positive_classes
 
 _ALL_BUT = 0.01  # of the cases: a model that predicts one class but for so few predicts that class
 

@@ -30,7 +30,7 @@ from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.recalibration import ClassCases
 from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive
+from lsplus_tf.predictions.positive import Positive
 
 __all__ = [
     "CalibrationCurveErrors",
