@@ -15,6 +15,7 @@ from lsplus_tf.metrics import (
     brier,
     calibration,
     calibration_curves,
+    corp,
     estimators,
     features,
     functional,
@@ -29,6 +30,7 @@ from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
 from lsplus_tf.metrics.calibration_curves import *
+from lsplus_tf.metrics.corp import *
 from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
@@ -45,6 +47,7 @@ __all__ += annotators.__all__
 __all__ += brier.__all__
 __all__ += calibration.__all__
 __all__ += calibration_curves.__all__
+__all__ += corp.__all__
 __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__
