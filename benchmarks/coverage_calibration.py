@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
+from scipy.optimize import brentq
 
 from lsplus_tf.metrics import calibration_curves, recalibration
 from lsplus_tf.metrics.recalibration import ClassCases
@@ -28,7 +29,7 @@ MODELS: dict[str, Callable[[Array], Array]] = {
     "calibrated": lambda odds: odds,
     "overconfident": lambda odds: 1.4 * odds + 0.3,
 }
-PLACES = (0.1, 0.5)  # of the whole distribution, at which the curve's band is looked up
+PLACES = (0.1, 0.5, 0.95)  # of the whole distribution, at which the curve's band is looked up
 
 
 def drawn(
@@ -51,8 +52,6 @@ def truth(mean: float, model: Callable[[Array], Array]) -> dict[str, float]:
     """Of the whole distribution, by its quantiles."""
     odds = mean + SPREAD * stats.norm.ppf((np.arange(200_000) + 0.5) / 200_000)
     true, given = special.expit(odds), model(odds)
-    from scipy.optimize import brentq
-
     distances = np.abs(true - special.expit(given))
     # Of a straight line in the log-odds.
     slope = 1 / (model(np.ones(1)) - model(np.zeros(1)))[0]
@@ -64,7 +63,6 @@ def truth(mean: float, model: Callable[[Array], Array]) -> dict[str, float]:
         "e50": float(np.quantile(distances, 0.5)),
         "e90": float(np.quantile(distances, 0.9)),
         **{f"curve at {q:g}": float(special.expit(np.quantile(odds, q))) for q in PLACES},
-        "curve at 0.95": float(special.expit(np.quantile(odds, 0.95))),
     }
 
 
@@ -76,9 +74,7 @@ def coverage(
     rng = np.random.default_rng(1)
     hits: dict[str, list[bool]] = {key: [] for key in expected}
     groups = np.arange(CASES) // GROUP if grouped else None
-    points = np.array(
-        [model(np.array([mean + SPREAD * stats.norm.ppf(q)]))[0] for q in (*PLACES, 0.95)]
-    )
+    points = np.array([model(np.array([mean + SPREAD * stats.norm.ppf(q)]))[0] for q in PLACES])
     for _ in range(samples):
         odds, outcome = drawn(rng, mean, grouped)
         cases = ClassCases.of("it", model(odds), outcome, np.ones(CASES), groups)
@@ -95,7 +91,7 @@ def coverage(
                 hits[key].append(bool(interval.low <= expected[key] <= interval.high))
         if curve is not None:
             _, low, high = curve.band(points, 0.95)
-            for q, below, above in zip((*PLACES, 0.95), low, high, strict=True):
+            for q, below, above in zip(PLACES, low, high, strict=True):
                 key = f"curve at {q:g}"
                 hits[key].append(bool(below <= expected[key] <= above))
     return {key: (float(np.mean(each)), len(each)) for key, each in hits.items()}

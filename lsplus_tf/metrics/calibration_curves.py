@@ -88,7 +88,7 @@ def calibration_curve(
         At least 2, at equal steps from the smallest to the largest probability.
     num_knots : int, optional
         3, 4 or 5, at Harrell's quantiles of the log-odds. By default 5 where the rarer outcome has
-        at least 100 cases, 4 from 30 on, 3 below. Fewer where knots fall together or the curve has
+        at least 500 cases, 4 from 100 on, 3 below. Fewer where knots fall together or the curve has
         no maximum of the likelihood; then a straight line in the log-odds, and where all
         probabilities are equal a single point.
     from_logits, sample_weight, groups
@@ -415,6 +415,8 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
             float(np.interp(found[k], np.maximum.accumulate(each[k]), value_at))
             for each in (high, low)
         ]
+        # Curves whose sides of the diagonal alternate vary less than those on one side.
+        ends[1] = max(ends[1], float(value + high[k, 4] - np.median(drawn[k, 4])))
         error = float(drawn[k, 4].std(ddof=1))
         intervals.append(
             Interval(
@@ -448,7 +450,7 @@ def _check_knots(num_knots: int | None) -> int | None:
 
 def _default_knots(cases: ClassCases) -> int:
     rarer = min(np.count_nonzero(cases.outcome), np.count_nonzero(~cases.outcome))
-    return 5 if rarer >= 100 else 4 if rarer >= 30 else 3
+    return 5 if rarer >= 500 else 4 if rarer >= 100 else 3
 
 
 def _knots(cases: ClassCases, count: int) -> Values:
