@@ -134,12 +134,7 @@ def calibration_curve(
     cases = recalibration.one_class(
         labels, probabilities, positive, from_logits, sample_weight, groups
     )
-    held = cases.odds[cases.total > 0]
-    ends = held.min(), held.max()
-    grid = np.linspace(*special.expit(ends), count if np.ptp(held) else 1)
-    odds = special.logit(grid).clip(*ends)
-    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
-    weights, _ = np.histogram(cases.probability, edges, weights=cases.total)
+    grid, odds, weights = grid_of(cases, count)
     curve = curve_of(cases, knots)
     nothing = np.full(grid.size, np.nan)
     observed, low, high = (nothing,) * 3 if curve is None else curve.band(odds, level)
@@ -346,6 +341,19 @@ def curve_of(cases: ClassCases, num_knots: int | None) -> Curve | None:
             return Curve(knots, fit.coefficients, covariance, units)
     recalibration.warn_nan("the calibration curve", "no maximum was found")
     return None
+
+
+def grid_of(cases: ClassCases, count: int) -> tuple[Values, Values, Values]:
+    """Probabilities at equal steps, their log-odds, and the weights of the cases nearest to each.
+
+    A single one where all are equal.
+    """
+    held = cases.odds[cases.total > 0]
+    ends = held.min(), held.max()
+    grid = np.linspace(*special.expit(ends), count if np.ptp(held) else 1)
+    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
+    weights, _ = np.histogram(cases.probability, edges, weights=cases.total)
+    return grid, special.logit(grid).clip(*ends), weights
 
 
 def errors_of(cases: ClassCases, curve: Curve | None, level: float) -> CalibrationCurveErrors:

@@ -9,6 +9,7 @@ Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch 
 
 from lsplus_tf.plots._shared import METHOD_COLOURS, History, Runs, look
 from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
+from lsplus_tf.plots.curves import calibration_curve
 from lsplus_tf.plots.density import confidence_density
 from lsplus_tf.plots.features import feature_map
 from lsplus_tf.plots.images import contact_sheet
@@ -21,6 +22,7 @@ __all__ = [
     "METHOD_COLOURS",
     "History",
     "Runs",
+    "calibration_curve",
     "classwise_reliability",
     "confidence_against_accuracy",
     "confidence_density",
