@@ -73,7 +73,7 @@ class ByClass:
 
 
 def _by_class_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
-    columns = [column for column in table if column not in ("class", "metric")]
+    columns = [str(column) for column in table if column not in ("class", "metric")]
     keys = zip(table["class"], table["metric"], strict=True)
     rows = table[columns].to_numpy(np.float64).tolist()
     return {key: dict(zip(columns, row, strict=True)) for key, row in zip(keys, rows, strict=True)}
