@@ -28,8 +28,9 @@ from lsplus_tf.metrics import recalibration
 from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.recalibration import ClassCases
+from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive
+from lsplus_tf.predictions.positive import Positive
 
 __all__ = [
     "CalibrationCurveErrors",
@@ -88,9 +89,9 @@ def calibration_curve(
         At least 2, at equal steps from the smallest to the largest probability.
     num_knots : int, optional
         3, 4 or 5, at Harrell's quantiles of the log-odds. By default 5 where the rarer outcome has
-        at least 500 cases, 4 from 100 on, 3 below. Fewer where knots fall together or the curve has
-        no maximum of the likelihood; then a straight line in the log-odds, and where all
-        probabilities are equal a single point.
+        at least 500 cases, however much each counts, 4 from 100 on, 3 below. Fewer where knots fall
+        together or the curve has no maximum of the likelihood; then a straight line in the
+        log-odds, and where all probabilities are equal a single point.
     from_logits, sample_weight, groups
         As :func:`~lsplus_tf.metrics.calibration_intercept` takes them.
     confidence_level : float
@@ -254,9 +255,8 @@ def calibration_summary(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
-    codes = recalibration.groups_of(predictions, groups)
+    (predictions,), codes = counted_cases([predictions], groups)
     if positive is not None:
         each = iter([recalibration.cases_of(predictions, positive, codes)])
     else:

@@ -26,10 +26,10 @@ from scipy import optimize, special
 from lsplus_tf.errors import check_level, some_of
 from lsplus_tf.metrics.intervals import Interval, Scale, linearised_interval
 from lsplus_tf.metrics.metric import Values
-from lsplus_tf.metrics.resampling import Groups, check_groups, rows_to_rank
+from lsplus_tf.metrics.resampling import Groups, counted_cases, rows_to_rank
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import LogOdds, log_probabilities
-from lsplus_tf.predictions.one_vs_rest import Positive, positive_classes
+from lsplus_tf.predictions.positive import Positive, positive_classes
 
 __all__ = [
     "LogisticRecalibration",
@@ -432,15 +432,9 @@ def one_class(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
-    return cases_of(predictions, positive, groups_of(predictions, groups))
-
-
-def groups_of(predictions: Predictions, groups: npt.ArrayLike | None) -> Groups:
-    """Those of the predictions unless others are given."""
-    groups = predictions.groups if groups is None else groups
-    return None if groups is None else check_groups(groups, len(predictions))
+    (predictions,), codes = counted_cases([predictions], groups)
+    return cases_of(predictions, positive, codes)
 
 
 def cases_of(predictions: Predictions, positive: Positive, groups: Groups) -> ClassCases:
@@ -675,11 +669,10 @@ def multinomial_recalibration(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
     predictions.need("labels", "probabilities")
     level = check_level("confidence_level", confidence_level)
-    codes = groups_of(predictions, groups)
+    (predictions,), codes = counted_cases([predictions], groups)
     names = predictions.class_names
     counts = np.bincount(predictions.labels, predictions.weights, len(names))
     base = int(counts.argmax())

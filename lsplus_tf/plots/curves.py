@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from lsplus_tf.errors import check_level
 from lsplus_tf.metrics import calibration_curves, recalibration
 from lsplus_tf.metrics.recalibration import ClassCases
+from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive
+from lsplus_tf.predictions.positive import Positive
 
 _MOST_PANELS = 12
 _STRIP_BINS = 50
@@ -79,9 +80,8 @@ def calibration_curve(
         probabilities,
         from_logits=from_logits,
         sample_weight=sample_weight,
-        takes_weights=True,
     )
-    codes = recalibration.groups_of(predictions, groups)
+    (predictions,), codes = counted_cases([predictions], groups)
     names = predictions.class_names
     if positive is None and len(names) == 2:
         positive = 1
@@ -99,7 +99,7 @@ def calibration_curve(
 
 def _panels(
     predictions: Predictions,
-    codes: recalibration.Groups,
+    codes: Groups,
     level: float,
     ax: Axes | None,
 ) -> Axes:
