@@ -16,9 +16,10 @@ from helpers import DIGITS
 from scipy.special import logsumexp, softmax
 
 from lsplus_tf import metrics
-from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling
+from lsplus_tf.calibrators import CALIBRATORS, Calibrator, LabelShift, TemperatureScaling
 from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import Results, gather, tables
 from lsplus_tf.training import run_folder
 
@@ -228,3 +229,19 @@ def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tm
     saved = Calibrator.load(report / "calibrators" / "ls_plus+temperature_seed_1.json")
     row = next(row for row in results.rows if row.key == "ls_plus+temperature")
     assert saved.to_json() == row.calibrators[1].to_json()
+
+
+def test_label_shift_is_adapted_to_the_test_splits_predictions_and_the_table_says_so(calibrated):
+    results = with_calibrators(calibrated.folder, "label_shift")
+    (_, row, *_) = results.rows
+    assert row.name == "HL + label shift"
+    plain = results.rows[0]
+    pairs = zip(results.predictions(plain, "validation"), results.predictions(plain), strict=True)
+    for calibrator, (held_out, test) in zip(row.calibrators, pairs, strict=True):
+        unlabelled = Predictions(None, logits=test.logits)
+        expected = LabelShift().fit(held_out).adapt(unlabelled)
+        np.testing.assert_allclose(calibrator.prevalence_, expected.prevalence_)
+        assert not np.allclose(calibrator.prevalence_, calibrator.source_prevalence_)
+    said = "Label shift is also adapted to the test split"
+    assert said in tables.compare(results).caption
+    assert said not in tables.compare(calibrated).caption

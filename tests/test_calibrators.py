@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -616,6 +617,18 @@ def test_too_few_samples(calibrator, needed):
     if needed > 1:
         with pytest.raises(InputError, match=f"needs at least {needed} samples for 3 classes"):
             calibrator.fit(logits[rows[: needed - 1]], labels[rows[: needed - 1]])
+
+
+def test_logits_of_pandas_are_taken_and_masked_ones_refused():
+    logits, labels = overconfident(3)
+    expected = TemperatureScaling().fit(logits, labels)
+    frame = pd.DataFrame(logits).astype("Float64")
+    assert TemperatureScaling().fit(frame, labels).temperature_ == expected.temperature_
+    np.testing.assert_array_equal(expected.predict_proba(frame), expected.predict_proba(logits))
+    masked = np.ma.masked_greater(logits, 5)
+    for use in (expected.predict_proba, lambda z: TemperatureScaling().fit(z, labels)):
+        with pytest.raises(InputError, match=r"logits: .* received masked ones"):
+            use(masked)
 
 
 def test_logits_that_tell_nothing_apart_are_refused():

@@ -178,6 +178,7 @@ def test_a_step_is_that_of_saerens_in_fractions():
 
 
 @pytest.mark.parametrize("ones", [90, 120, 200, 230])
+@pytest.mark.filterwarnings("ignore:the 300 cases say little")
 def test_two_kinds_of_cases_have_a_closed_form(ones):
     """x is 0 or 1, with P(x = 1 | k) = 0.2 and 0.8: q = (share of ones - 0.2) / 0.6."""
     zero, one = [[2, 0], [0, 2]]
@@ -352,7 +353,7 @@ def test_the_bound_of_an_absent_class_is_where_the_likelihood_has_fallen():
 
 def test_what_says_little_is_told():
     fitted = LabelShift().fit(drawn(500, [0.6, 0.4]))
-    with pytest.warns(UserWarning, match=r"the 4 cases say little .* class 0 may be 0\.\d+ to"):
+    with pytest.warns(UserWarning, match="the 4 cases say little .* that of class 0 may be 0 to"):
         fitted.adapt(drawn(4, [0.5, 0.5], seed=3))
     with pytest.warns(UserWarning, match="do not tell the classes apart"):
         table = fitted.estimate_prevalence(np.tile([1.0, 1.0], (50, 1)) * fitted_flat(fitted))
@@ -573,3 +574,17 @@ def test_a_file_with_the_wrong_shares_is_refused():
         document["fitted"]["prevalence_"] = shares
         with pytest.raises(InputError, match="not a calibrator saved by lsplus_tf"):
             Calibrator.from_json(json.dumps(document))
+
+
+def test_a_class_of_next_to_nothing_has_no_interval_of_everything():
+    """On the scale of the logit it went from 0 to 1, as the estimate is far below its error."""
+    fitted = LabelShift().fit(drawn(2000, [0.4, 0.3, 0.3], distance=0.8))
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for seed in range(30):
+            target = drawn(300, [0.5, 0.48, 0.02], distance=0.8, seed=seed)
+            found.append(fitted.estimate_prevalence(target).iloc[2])
+    small = [row for row in found if 0 < row["prevalence"] < 0.5 * row["standard_error"]]
+    assert len(small) > 3
+    assert all(row["low"] == 0 and row["high"] < 0.5 for row in small)

@@ -160,9 +160,9 @@ def _measures(shown: Shown) -> str:
 
 
 def _intervals(shown: Shown) -> str:
-    text = "Metrics and Found and missed, each number with a 95% interval"
+    text = "Metrics and Found and missed, with 95% intervals"
     if shown.audit.predictions.groups is not None:
-        text += " that takes the cases of a group together"
+        text += " that take the cases of a group together"
     else:
         text += ", if the cases are independent: no groups were declared"
     if shown.interest:
@@ -174,7 +174,10 @@ def _intervals_by_subgroup(shown: Shown) -> str:
     names = [*shown.audit.predictions.subgroups]
     if not names:
         return f"{_intervals(shown)}. By subgroup n{_NEEDS_SUBGROUPS[1:]}"
-    return f"{_intervals(shown)}; by {some_of(names, 4)} in Classes and subgroups"
+    return (
+        f"{_intervals(shown)}; accuracy and the confidence gap by "
+        f"{some_of(names, 4)} in Classes and subgroups"
+    )
 
 
 def _significance(shown: Shown) -> str:
@@ -188,7 +191,9 @@ def _subgroups(shown: Shown) -> str:
     names = [*shown.audit.predictions.subgroups]
     if not names:
         return _NEEDS_SUBGROUPS
-    return f"In part: by {some_of(names, 4)} in Classes and subgroups"
+    return (
+        f"In part: accuracy and the confidence gap by {some_of(names, 4)} in Classes and subgroups"
+    )
 
 
 def _fairness(shown: Shown) -> str:
@@ -228,8 +233,8 @@ def _limitations(shown: Shown) -> str:
 
 def _failures(shown: Shown) -> str:
     return (
-        "In part: Found and missed has which classes are confused, Classes and subgroups where "
-        "confidence is wrong. The cases themselves are not on this page"
+        "In part: Found and missed has how many cases of each class are missed, Classes and "
+        "subgroups where confidence is wrong. The cases themselves are not on this page"
     )
 
 

@@ -296,7 +296,7 @@ def _weights_notes(given: Predictions, predictions: Predictions) -> list[str]:
         f"Cases count by their sample weights, {weights.min():.4g} to {weights.max():.4g}{scaled}: "
         "every value is that of cases that are repeated so often, and numbers of a class's cases "
         "are sums of weights. Intervals and tests take them as as many independent cases as there "
-        "are rows."
+        "are rows. Prediction sets are not tried: they would need the weights of new cases."
     )
     if len(given) > len(predictions):
         note += f" {len(given) - len(predictions):,} of weight 0 are left out."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,12 +59,15 @@ def prediction_sets_of(
 ) -> CrossFitSets | None:
     """Sets by five-fold cross-fitting, as :func:`~lsplus_tf.auditing.cross_fitting.cross_fit`.
 
-    None for the confidence alone, and for fewer than 50 cases or 5 groups.
+    None for the confidence alone, with sample weights, of which sets would need those of new cases
+    too, and for fewer than 50 cases or 5 groups.
 
     The intervals are those of the sets as they were fitted.
     """
     check_level("error_rate", error_rate)
     if predictions.kind == "confidence" or len(predictions) < FEWEST_CASES:
+        return None
+    if predictions.sample_weight is not None:
         return None
     most = max(FEWEST_CASES, _VALUES // len(predictions.class_names))
     rows = random_part(len(predictions), most, predictions.groups, seed)
@@ -95,30 +99,35 @@ def prediction_sets_of(
 
 def sets_said(found: CrossFitSets) -> tuple[Tone, str]:
     """What the sets come to, in words, and whether that is bad news."""
-    rows = found.table.set_index(["method", "by", "part"])
-    marginal = rows.loc[MARGINAL]
-    whole = marginal.loc[("all", "all")]
+    marginal, by_class = (rows_of(found, method) for method in (MARGINAL, BY_CLASS))
+    whole = marginal["all", "all"]
     text = (
         f"Prediction sets at an error rate of {100 * found.error_rate:g}%: {_share(whole)} hold "
         f"the true class, with {whole['mean_size']:.1f} classes on average; "
         f"{100 * whole['singletons']:.0f}% have a single one."
     )
-    missed = marginal[marginal["missed"]].sort_values("coverage", kind="stable")
-    if not len(missed):
+    missed = sorted(
+        (part for part, row in marginal.items() if row["missed"]),
+        key=lambda part: marginal[part]["coverage"],
+    )
+    if not missed:
         return "fact", f"{text} No class or subgroup is shown to be covered less often."
-    worst = missed.index[0]
-    text += f" Of {_named(worst)} only {_share(missed.iloc[0])} are covered"
-    if len(missed) > 1:
-        others = some_of([_named(key) for key in missed.index[1:]], _NAMED)
-        text += f", and less than promised also of {others}"
+    worst, *others = missed
+    text += f" Of {_named(worst)} only {_share(marginal[worst])} are covered"
+    if others:
+        text += f", and less than promised also of {some_of([*map(_named, others)], _NAMED)}"
     if worst[0] == "class":
-        by_class = rows.loc[BY_CLASS]
-        size = by_class.loc[("all", "all"), "mean_size"]
         text += (
-            f". With a threshold for each class it is {_share(by_class.loc[worst])}, at "
-            f"{size:.1f} classes on average"
+            f". With a threshold for each class it is {_share(by_class[worst])}, at "
+            f"{by_class['all', 'all']['mean_size']:.1f} classes on average"
         )
     return "bad", f"{text}."
+
+
+def rows_of(found: CrossFitSets, method: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows of a method, by what a part is by and what it is called."""
+    rows = found.table[found.table["method"] == method].to_dict(orient="records")
+    return {(row["by"], row["part"]): {str(key): row[key] for key in row} for row in rows}
 
 
 def _named(key: tuple[str, str]) -> str:
@@ -126,6 +135,6 @@ def _named(key: tuple[str, str]) -> str:
     return part if by == "class" else f"{by} {part}"
 
 
-def _share(row: pd.Series) -> str:
+def _share(row: dict[str, Any]) -> str:
     low, high = 100 * row["low"], 100 * row["high"]
     return f"{100 * row['coverage']:.0f}% (95% interval {low:.0f}% to {high:.0f}%)"

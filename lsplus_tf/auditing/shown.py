@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pandas as pd
 
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
-from lsplus_tf.auditing.prediction_sets import BY_CLASS, MARGINAL, CrossFitSets
+from lsplus_tf.auditing.prediction_sets import BY_CLASS, MARGINAL, CrossFitSets, rows_of
 from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, number, p_text, percent
 from lsplus_tf.errors import some_of
 from lsplus_tf.metrics import METRICS
@@ -291,38 +289,26 @@ def sets_table(found: CrossFitSets) -> Table:
 
 def sets_parts_table(found: CrossFitSets) -> Table:
     """Coverage by class and subgroup, of one threshold and of one for each class."""
-    parts = found.table[found.table["by"] != "all"].set_index(["by", "part"])
-    marginal, by_class = (parts[parts["method"] == each] for each in (MARGINAL, BY_CLASS))
     rows: list[list[str | Cell]] = []
-    others = by_class.to_dict(orient="index")
-    for key, row in marginal.to_dict(orient="index").items():
-        by, part = cast(tuple[str, str], key)
-        other = others[key]
-        rows.append(
-            [
-                part if by == "class" else f"{by}: {part}",
-                Cell(f"{row['cases']:,}", row["cases"]),
-                *(
-                    cell
-                    for each in (row, other)
-                    for cell in (
-                        Cell(
-                            percent(each["coverage"]) + " *" * bool(each["missed"]),
-                            each["coverage"],
-                        ),
-                        Cell(f"{percent(each['low'])} to {percent(each['high'])}", each["low"]),
-                        Cell(f"{each['mean_size']:.2f}", each["mean_size"]),
-                    )
-                ),
+    marginal, by_class = (rows_of(found, method) for method in (MARGINAL, BY_CLASS))
+    for (by, part), row in marginal.items():
+        if by == "all":
+            continue
+        cells = [
+            part if by == "class" else f"{by}: {part}",
+            Cell(f"{row['cases']:,}", row["cases"]),
+        ]
+        for each in (row, by_class[by, part]):
+            marked = percent(each["coverage"]) + (" *" if each["missed"] else "")
+            cells += [
+                Cell(marked, each["coverage"]),
+                Cell(f"{percent(each['low'])} to {percent(each['high'])}", each["low"]),
+                Cell(f"{each['mean_size']:.2f}", each["mean_size"]),
             ]
-        )
+        rows.append(cells)
     one = ["Coverage", "95% interval", "Classes"]
     headings = ["Part", "Cases", *one, *(f"{each}, by class" for each in one)]
     return Table("Prediction sets by class and subgroup; * less than promised", headings, rows)
-
-
-def _marked(coverage: float, missed: bool) -> str:
-    return f"{percent(coverage)} *" if missed else percent(coverage)
 
 
 def comparison_table(comparison: Comparison) -> Table:

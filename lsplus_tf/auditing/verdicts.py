@@ -40,7 +40,8 @@ class Finding:
     ----------
     topic : str
         What it is about: "degenerate", "ranking", "size", "class", "classes", "gap", "ece",
-        "calibration", "parts", "automatic", "sets", "decision", "calibrator", "votes" or "comparison".
+        "calibration", "parts", "automatic", "sets", "decision", "calibrator", "votes" or
+        "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -149,7 +150,7 @@ def _of_interest(audit: Audit) -> list[Finding]:
         if trusted["cases"]:
             text += (
                 f" Of {_several(trusted['cases'], 'case')} predicted as {name} "
-                f"{_share(trusted)} are (PPV)."
+                f"{_share(trusted)} are of it (PPV)."
             )
         findings.append(Finding("class", _tone(found), text))
     return findings

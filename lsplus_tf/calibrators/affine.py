@@ -52,21 +52,24 @@ class BiasCorrectedTemperature(Calibrator):
     """
 
     name: ClassVar = "bias_corrected_temperature"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"temperature_": float, "bias_": as_array}
     _needs_every_class: ClassVar = True
 
     temperature_: float
     bias_: Floats
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         num_classes = logits.shape[1]
-        size = typical_size(logits)
+        size = typical_size(logits, weights)
         # A constant in a row changes nothing here, but the scale's slope would be lost in it.
         unit = (logits - logits.mean(axis=1, keepdims=True)) / size
 
         def objective(parameters: Floats) -> tuple[float, Floats]:
             scale, bias = parameters[0], parameters[1:]
-            loss, residual = _log_loss(unit * scale + bias, labels)
+            loss, residual = _log_loss(unit * scale + bias, labels, weights)
             return loss, np.concatenate([[(residual * unit).sum()], residual.sum(axis=0)])
 
         start = np.concatenate([[size], np.zeros(num_classes)])

@@ -17,7 +17,8 @@ from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.checks import Kind
+from lsplus_tf.predictions.checks import Kind, numbers
+from lsplus_tf.tables import Rows
 
 if TYPE_CHECKING:
     import keras
@@ -339,14 +340,12 @@ class Calibrator(ClassifierMixin, BaseEstimator):
 
 def check_logits(logits: ArrayLike) -> Floats:
     """Logits (N, K) as float64, or `InputError` with what is wrong with them."""
-    array = np.asarray(logits)
+    array = numbers("logits", logits, Rows())
     if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
         raise InputError(
             "logits: expected shape (N, K), a row for each sample and a column for each class, at "
             f"least two, received shape {array.shape}"
         )
-    if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-        raise InputError(f"logits: expected real numbers, received dtype {array.dtype}")
     rows = array.astype(np.float64)
     finite = np.isfinite(rows)
     if not finite.all():

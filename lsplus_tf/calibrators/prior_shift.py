@@ -30,6 +30,7 @@ from lsplus_tf.predictions import Predictions
 _CLOSE = 1e-10  # how far a step of EM still goes
 _MOST_STEPS = 30_000
 _NO_CASE = 1e-3  # an estimate of fewer cases than this is one of none
+_FLAT = 2.0  # a standard error of the logit, which is then nowhere near linear
 _FAR = 1e9  # a fall of the log-likelihood in place of an infinite one
 _WIDE = 0.5  # an interval of this width says little
 _SINGULAR = 1e10  # a condition from which on the shares are not told apart
@@ -94,6 +95,7 @@ class LabelShift(BiasCorrectedTemperature):
     """
 
     name: ClassVar = "label_shift"
+    takes_weights: ClassVar = False  # its standard errors would need more
     _fitted: ClassVar = {
         **BiasCorrectedTemperature._fitted,
         "source_prevalence_": as_array,
@@ -146,7 +148,9 @@ class LabelShift(BiasCorrectedTemperature):
         made.n_classes_, made.classes_ = classes, np.arange(classes)
         return made
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         super()._fit(logits, labels)
         self.source_prevalence_ = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
         self.prevalence_ = self.source_prevalence_
@@ -245,10 +249,11 @@ class LabelShift(BiasCorrectedTemperature):
 
         Notes
         -----
-        The intervals are Student's t of the linearised estimate, on the scale of the logit; of a
-        class of which nothing is found, the share at which the likelihood falls as that of no case
-        does at Clopper and Pearson's bound, with no more cases than there are groups. The former
-        contain the error of the fit, whose cases are taken as independent; the latter do not.
+        The intervals are Student's t of the linearised estimate, on the scale of the logit, or on
+        its own where the logit's standard error is above 2. They contain the error of the fit,
+        whose cases are taken as independent. Of a class of which nothing is found the interval ends
+        where the likelihood has fallen as it does at Clopper and Pearson's bound of no case, with
+        no more cases than there are groups; the error of the fit is not in it.
         Simulated 95% intervals of 500 cases covered in @COVER@.
 
         Examples
@@ -453,9 +458,10 @@ def _intervals(
             if present.sum() == 1:
                 continue
             influences = np.append(weights * (inside @ row), more)
-            found = linearised_interval(
-                float(shares[k]), influences, units, confidence_level, scale="logit", bounds=(0, 1)
-            )
+            value, settings = float(shares[k]), (units, confidence_level)
+            found = linearised_interval(value, influences, *settings, scale="logit", bounds=(0, 1))
+            if found.standard_error > _FLAT * value * (1 - value):
+                found = linearised_interval(value, influences, *settings, bounds=(0, 1))
             low[k], high[k], error[k] = found.low, found.high, found.standard_error
         for k in np.flatnonzero(~present):
             # The others give way to it as they do at the top of the likelihood.

@@ -85,8 +85,9 @@ class SetsAsked:
                     "after isotonic or histogram; --sets-from takes predictions of other cases",
                     stacklevel=1,
                 )
-        more: dict[str, Any] = {} if self.method is None else {"method": self.method}
-        sets = PredictionSets(**more, error_rate=self.error_rate, class_conditional=self.by_class)
+        settings: dict[str, Any] = {} if self.method is None else {"method": self.method}
+        settings |= {"error_rate": self.error_rate, "class_conditional": self.by_class}
+        sets = PredictionSets(**settings)
         sets.fit(held_out).class_names_ = trained.class_names
         return sets, f"{described(sets)}, fitted to {said}"
 

@@ -70,7 +70,7 @@ def probability_distributions(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['1 (n = 1)', 'Others (n = 2)']
     """
-    predictions = as_predictions(labels, probabilities)
+    predictions = as_predictions(labels, probabilities).counted()
     if positive is not None:
         found = one_vs_rest(predictions, positive)
         shown = _shown(found.name, found.outcome, found.probability, predictions.weights)
