@@ -12,7 +12,7 @@ import pandas as pd
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import Decisions, decisions_of
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.one_vs_rest import Positive, positive_classes
+from lsplus_tf.predictions.positive import Positive, positive_classes
 
 _ALL_BUT = 0.01  # of the cases: a model that predicts one class but for so few predicts that class
 
@@ -73,7 +73,7 @@ class ByClass:
 
 
 def _by_class_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
-    columns = [column for column in table if column not in ("class", "metric")]
+    columns = [str(column) for column in table if column not in ("class", "metric")]
     keys = zip(table["class"], table["metric"], strict=True)
     rows = table[columns].to_numpy(np.float64).tolist()
     return {key: dict(zip(columns, row, strict=True)) for key, row in zip(keys, rows, strict=True)}

@@ -12,7 +12,7 @@ import pandas as pd
 from lsplus_tf.metrics import decision_curve, useful_thresholds
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import Positive, one_vs_rest, positive_classes
 
 _MOST_RANGES = 3
 

@@ -25,7 +25,7 @@ from lsplus_tf.errors import InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive
+from lsplus_tf.predictions.positive import Positive
 
 _GIVEN_AS = {
     "probabilities": "probabilities",

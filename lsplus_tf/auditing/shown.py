@@ -294,10 +294,8 @@ def sets_parts_table(found: CrossFitSets) -> Table:
     for (by, part), row in marginal.items():
         if by == "all":
             continue
-        cells = [
-            part if by == "class" else f"{by}: {part}",
-            Cell(f"{row['cases']:,}", row["cases"]),
-        ]
+        name = part if by == "class" else f"{by}: {part}"
+        cells: list[str | Cell] = [name, Cell(f"{row['cases']:,}", row["cases"])]
         for each in (row, by_class[by, part]):
             marked = percent(each["coverage"]) + (" *" if each["missed"] else "")
             cells += [

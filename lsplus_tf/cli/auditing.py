@@ -178,7 +178,7 @@ def audit(
 
 def _positive(text: str, class_names: Sequence[str]) -> list[int]:
     """A class, or several with commas between them."""
-    from lsplus_tf.predictions.one_vs_rest import positive_classes
+    from lsplus_tf.predictions.positive import positive_classes
 
     given = [text] if text in class_names else [part.strip() for part in text.split(",")]
     try:

@@ -15,6 +15,7 @@ from lsplus_tf.metrics import (
     brier,
     calibration,
     calibration_curves,
+    corp,
     decision,
     delong,
     estimators,
@@ -33,6 +34,7 @@ from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
 from lsplus_tf.metrics.calibration_curves import *
+from lsplus_tf.metrics.corp import *
 from lsplus_tf.metrics.decision import *
 from lsplus_tf.metrics.delong import *
 from lsplus_tf.metrics.estimators import *
@@ -55,6 +57,7 @@ __all__ += calibration.__all__
 __all__ += decision.__all__
 __all__ += calibration_curves.__all__
 __all__ += delong.__all__
+__all__ += corp.__all__
 __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__

@@ -25,12 +25,12 @@ from scipy import special, stats
 
 from lsplus_tf.errors import InputError, check_count, check_level
 from lsplus_tf.metrics import recalibration
-from lsplus_tf.metrics.intervals import Interval, bootstrap
+from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.recalibration import ClassCases
 from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive
+from lsplus_tf.predictions.positive import Positive
 
 __all__ = [
     "CalibrationCurveErrors",
@@ -41,8 +41,8 @@ __all__ = [
 
 # Harrell, Regression Modeling Strategies, 2015, Table 2.3: the quantiles at which knots stand.
 _KNOTS = {3: (0.1, 0.5, 0.9), 4: (0.05, 0.35, 0.65, 0.95), 5: (0.05, 0.275, 0.5, 0.725, 0.95)}
-_POINTS = 256  # in which cases are put together for curves that are drawn at random
-_DRAWS = 500
+_POINTS = 64  # that stand for the cases where curves are drawn at random
+_DRAWS = 200
 
 
 class CalibrationCurveErrors(NamedTuple):
@@ -89,7 +89,7 @@ def calibration_curve(
         At least 2, at equal steps from the smallest to the largest probability.
     num_knots : int, optional
         3, 4 or 5, at Harrell's quantiles of the log-odds. By default 5 where the rarer outcome has
-        at least 100 cases, however much each counts, 4 from 30 on, 3 below. Fewer where knots fall
+        at least 500 cases, however much each counts, 4 from 100 on, 3 below. Fewer where knots fall
         together or the curve has no maximum of the likelihood; then a straight line in the
         log-odds, and where all probabilities are equal a single point.
     from_logits, sample_weight, groups
@@ -135,12 +135,7 @@ def calibration_curve(
     cases = recalibration.one_class(
         labels, probabilities, positive, from_logits, sample_weight, groups
     )
-    held = cases.odds[cases.total > 0]
-    ends = held.min(), held.max()
-    grid = np.linspace(*special.expit(ends), count if np.ptp(held) else 1)
-    odds = special.logit(grid).clip(*ends)
-    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
-    weights, _ = np.histogram(cases.probability, edges, weights=cases.total)
+    grid, odds, weights = grid_of(cases, count)
     curve = curve_of(cases, knots)
     nothing = np.full(grid.size, np.nan)
     observed, low, high = (nothing,) * 3 if curve is None else curve.band(odds, level)
@@ -348,62 +343,111 @@ def curve_of(cases: ClassCases, num_knots: int | None) -> Curve | None:
     return None
 
 
+def grid_of(cases: ClassCases, count: int) -> tuple[Values, Values, Values]:
+    """Probabilities at equal steps, their log-odds, and the weights of the cases nearest to each.
+
+    A single one where all are equal.
+    """
+    held = cases.odds[cases.total > 0]
+    ends = held.min(), held.max()
+    grid = np.linspace(*special.expit(ends), count if np.ptp(held) else 1)
+    edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
+    weights, _ = np.histogram(cases.probability, edges, weights=cases.total)
+    return grid, special.logit(grid).clip(*ends), weights
+
+
 def errors_of(cases: ClassCases, curve: Curve | None, level: float) -> CalibrationCurveErrors:
     """How far it is from the diagonal."""
     if curve is None:
         return CalibrationCurveErrors(*(recalibration.undefined(level),) * 4)
     fitted = special.expit(_basis(cases.odds, curve.knots) @ curve.coefficients)
     distances = np.abs(fitted - cases.probability)
-    values = _errors(distances[np.newaxis], cases.total)[:, 0]
-    # Curves drawn about this one are on the whole farther from the diagonal than it is, by about as
-    # much as it is farther than the true one.
-    odds, weights = _few_points(cases)
-    basis, expected = _basis(odds, curve.knots), special.expit(odds)
-    rng = np.random.default_rng(0)
+    inner = np.quantile(distances, (0.5, 0.9), weights=cases.total, method="inverted_cdf")
+    values = np.array(
+        [
+            np.average(distances, weights=cases.total),
+            *inner,
+            distances[cases.total > 0].max(),
+        ]
+    )
+    return CalibrationCurveErrors(*_inverted(cases, curve, values, level))
+
+
+def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> list[Interval]:
+    """Which distances would not make the ones that are found unusual.
+
+    A curve that is found is farther from the diagonal than the true one, most so where that is the
+    diagonal itself. So true curves are tried on the way from the diagonal to the curve, and beyond
+    it: from each, many are drawn with the errors of the coefficients. The interval has the
+    distances of those whose central draws hold the distance that was found.
+    """
+    odds = _few_odds(cases)
+    basis = _basis(odds, curve.knots)
+    expected = special.expit(odds)
     freedom = max(1, curve.units - 1)
-    normal = rng.standard_normal((_DRAWS, curve.coefficients.size))
-    normal /= np.sqrt(rng.chisquare(freedom, (_DRAWS, 1)) / freedom)
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal((_DRAWS // 2, curve.coefficients.size))
+    normal /= np.sqrt(rng.chisquare(freedom, (len(normal), 1)) / freedom)
     spread, turned = np.linalg.eigh(curve.covariance)
-    moved = normal * np.sqrt(spread.clip(min=0)) @ turned.T
-    drawn = special.expit(
-        (curve.coefficients + np.vstack([np.zeros(moved.shape[1]), moved])) @ basis.T
-    )
-    errors = _errors(np.abs(drawn - expected), weights)
-    return CalibrationCurveErrors(
-        *(
-            bootstrap(
-                float(value), value + each[1:] - each[0], each[:1], level, "reflected", (0, 1)
-            )[0]
-            for value, each in zip(values, errors, strict=True)
+    errors = basis @ (turned * np.sqrt(spread.clip(min=0)))
+    noise = np.vstack([normal, -normal]) @ errors.T
+    away = basis @ curve.coefficients - odds
+    if np.abs(away).max() < 1e-9:
+        away = errors[:, -1]
+
+    def distances(steps: Values, noise: Values) -> Values:
+        """Four for each step and each row of noise, (4, T, M)."""
+        eta = odds + steps[:, np.newaxis, np.newaxis] * away + noise
+        each = np.abs(special.expit(eta) - expected)
+        each.sort(axis=2)
+        last = odds.size - 1
+        return np.stack(
+            [each.mean(axis=2), *(each[:, :, int(q * last + 0.5)] for q in (0.5, 0.9, 1.0))]
         )
+
+    tails = (1 - level) / 2, (1 + level) / 2
+    found = distances(np.ones(1), np.zeros((1, odds.size)))[:, 0, 0]
+    at_zero = distances(np.zeros(1), noise)[:, 0]
+    farthest = 1 + 4 * float((np.quantile(at_zero, tails[1], axis=1) / found.clip(min=1e-12)).max())
+    steps = np.concatenate(
+        [np.linspace(0, 1, 5), 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2]
     )
+    true = distances(steps, np.zeros((1, odds.size)))[:, :, 0]
+    drawn = distances(steps, noise)
+    low, high = np.quantile(drawn, tails, axis=2)
+    intervals = []
+    for k, value in enumerate(values):
+        # The 64 quantiles are not the cases.
+        value_at = true[k] if found[k] < 1e-12 else true[k] * (value / found[k])
+        ends = [
+            float(np.interp(found[k], np.maximum.accumulate(each[k]), value_at))
+            for each in (high, low)
+        ]
+        # Curves whose sides of the diagonal alternate vary less than those on one side.
+        ends[1] = max(ends[1], float(value + high[k, 4] - np.median(drawn[k, 4])))
+        error = float(drawn[k, 4].std(ddof=1))
+        intervals.append(
+            Interval(
+                float(value),
+                min(ends[0], float(value)),
+                min(1.0, ends[1]),
+                error,
+                level,
+                "linearised",
+                0,
+                0,
+            )
+        )
+    return intervals
 
 
-def _errors(distances: Values, weights: Values) -> Values:
-    """Mean, median, 90% quantile and maximum of distances (M, B), (4, M)."""
-    order = np.argsort(distances, axis=1)
-    ranked = np.take_along_axis(distances, order, axis=1)
-    cumulative = np.cumsum(weights[order], axis=1)
-    total = cumulative[:, -1:]
-    found = [distances @ weights / weights.sum()]
-    for quantile in (0.5, 0.9):
-        # An ulp below, so that 0.5 * 2 is reached by 1.
-        place = (cumulative < quantile * total * (1 - 1e-12)).sum(axis=1, keepdims=True)
-        found.append(np.take_along_axis(ranked, place, axis=1)[:, 0])
-    found.append(np.where(weights > 0, distances, 0).max(axis=1))
-    return np.stack(found)
-
-
-def _few_points(cases: ClassCases) -> tuple[Values, Values]:
-    """Log-odds and weights of at most 256 points of about equal mass."""
+def _few_odds(cases: ClassCases) -> Values:
+    """Log-odds at 64 quantiles, which stand for the cases."""
     order = np.argsort(cases.odds)
-    weights = cases.total[order]
-    shares = (np.cumsum(weights) - weights / 2) / weights.sum()
-    number = (shares * _POINTS).astype(np.intp).clip(max=_POINTS - 1)
-    total = np.bincount(number, weights, _POINTS)
-    sums = np.bincount(number, weights * cases.odds[order], _POINTS)
-    filled = total > 0
-    return sums[filled] / total[filled], total[filled]
+    cumulative = np.cumsum(cases.total[order])
+    shares = (np.arange(_POINTS) + 0.5) / _POINTS
+    found: Values = cases.odds[order][np.searchsorted(cumulative, shares * cumulative[-1])]
+    return found
 
 
 def _check_knots(num_knots: int | None) -> int | None:
@@ -414,7 +458,7 @@ def _check_knots(num_knots: int | None) -> int | None:
 
 def _default_knots(cases: ClassCases) -> int:
     rarer = min(np.count_nonzero(cases.outcome), np.count_nonzero(~cases.outcome))
-    return 5 if rarer >= 100 else 4 if rarer >= 30 else 3
+    return 5 if rarer >= 500 else 4 if rarer >= 100 else 3
 
 
 def _knots(cases: ClassCases, count: int) -> Values:

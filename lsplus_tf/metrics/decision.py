@@ -41,7 +41,7 @@ from lsplus_tf.metrics.intervals import Interval, share_interval
 from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.metrics.statistics import pair_of
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import OneVsRest, Positive, one_vs_rest
+from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest
 
 __all__ = ["decision_curve", "net_benefit", "net_benefit_difference", "useful_thresholds"]
 

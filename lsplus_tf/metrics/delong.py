@@ -22,7 +22,7 @@ from lsplus_tf.metrics.intervals import Interval, linearised_interval
 from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.metrics.statistics import PairedDifference, pair_of
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest
+from lsplus_tf.predictions.positive import Positive, one_vs_rest
 
 __all__ = ["delong_interval", "delong_test"]
 

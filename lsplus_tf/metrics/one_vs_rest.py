@@ -32,7 +32,7 @@ from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
 from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import OneVsRest, Positive, one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest, positive_classes
 
 __all__ = [
     "average_precision",

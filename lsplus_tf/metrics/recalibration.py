@@ -29,7 +29,7 @@ from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.resampling import Groups, counted_cases, rows_to_rank
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import LogOdds, log_probabilities
-from lsplus_tf.predictions.one_vs_rest import Positive, positive_classes
+from lsplus_tf.predictions.positive import Positive, positive_classes
 
 __all__ = [
     "LogisticRecalibration",

@@ -9,6 +9,7 @@ Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch 
 
 from lsplus_tf.plots._shared import METHOD_COLOURS, History, Runs, look
 from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
+from lsplus_tf.plots.curves import calibration_curve
 from lsplus_tf.plots.decision import decision_curve
 from lsplus_tf.plots.density import confidence_density
 from lsplus_tf.plots.distributions import probability_distributions
@@ -24,6 +25,7 @@ __all__ = [
     "METHOD_COLOURS",
     "History",
     "Runs",
+    "calibration_curve",
     "classwise_reliability",
     "confidence_against_accuracy",
     "confidence_density",

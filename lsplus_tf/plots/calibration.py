@@ -2,20 +2,23 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 
-from lsplus_tf.errors import InputError, check_level
+from lsplus_tf.errors import InputError, check_choice, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
+from lsplus_tf.metrics.corp import isotonic_blocks
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]
+Bins = Literal["width", "mass", "isotonic"]
 
 # Up to this many classes each has a panel; beyond, all are in one and the worst have a name.
 _MOST_PANELS = 12
@@ -28,6 +31,7 @@ def reliability_diagram(
     probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = 15,
+    bins: Bins = "width",
     interval: float | None = 0.95,
     sample_weight: npt.ArrayLike | None = None,
     ax: Axes | None = None,
@@ -45,14 +49,21 @@ def reliability_diagram(
     probabilities : array_like, shape (N, K), optional
     num_bins : int
         Bins of equal width, as in
-        :func:`~lsplus_tf.metrics.expected_calibration_error`.
+        :func:`~lsplus_tf.metrics.expected_calibration_error`, or of equal mass, as in
+        :func:`~lsplus_tf.metrics.adaptive_calibration_error`; where equal confidences fill several
+        of these, they are drawn as one.
+    bins : {"width", "mass", "isotonic"}
+        Bins of equal width or mass; or those of isotonic regression, which chooses as many as make
+        the accuracy increase with the confidence (CORP), whatever `num_bins`.
     interval : float or None
         Level of Wilson's interval of each bin's accuracy, or None for no interval. It takes the
         samples as independent: where several seeds predict the same samples, or patients have
         several, it is too short. With weights it is that of as many samples as have the same
-        variance, sum(w)^2 / sum(w^2) in each bin.
+        variance, sum(w)^2 / sum(w^2) in each bin. Isotonic bins, which the outcomes have chosen,
+        have a consistency band about the diagonal in place of it: where the bars of a calibrated
+        model would end, by 200 draws of the outcomes from the confidences.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; those of the predictions.
+        How often each sample counts; those of the predictions. For bins of equal width alone.
     ax : matplotlib.axes.Axes, optional
     title : str, optional
 
@@ -65,11 +76,12 @@ def reliability_diagram(
     Raises
     ------
     InputError
-        If the predictions are not valid, or `interval` is not between 0 and 1.
+        If the predictions are not valid, `bins` is another, or `interval` is not between 0 and 1.
 
     References
     ----------
     Niculescu-Mizil and Caruana, ICML 2005; Guo et al., ICML 2017, Fig. 1. Wilson, JASA 1927.
+    Dimitriadis, Gneiting and Jordan, PNAS 118, 2021 (isotonic).
 
     Examples
     --------
@@ -78,17 +90,12 @@ def reliability_diagram(
     'Accuracy (fraction)'
     """
     predictions = as_predictions(labels, probabilities, sample_weight=sample_weight)
+    check_choice("bins", bins, Bins)
     if interval is not None:
         check_level("interval", interval)
-    bins = bin_totals.top_label_bins(predictions, num_bins)
-    filled = bins.samples > 0
-    samples = bins.samples[filled]
-    accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
-    evidence = bins.samples
-    if predictions.sample_weight is not None:
-        squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
-        evidence = _effective(bins.samples, squares.samples)
-    left, width = np.flatnonzero(filled) / num_bins, 1 / num_bins
+    drawn = _top_label_bars(predictions, num_bins, bins)
+    samples, left, width = drawn.samples, drawn.left, drawn.width
+    accuracy, confidence = drawn.correct / samples, drawn.confidence / samples
 
     ax = ax or _shared.new_axes(4.2, 5.6)
     ax.bar(
@@ -106,11 +113,23 @@ def reliability_diagram(
         label="Gap to confidence",
     )
     ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="Calibrated")
-    if interval is not None:
+    if interval is not None and bins == "isotonic":
+        at, low, high = _consistency_band(predictions, interval)
+        ax.fill_between(
+            at,
+            low,
+            high,
+            color="0.5",
+            alpha=0.35,
+            linewidth=0,
+            zorder=3,
+            label=f"{100 * interval:g}% of calibrated models",
+        )
+    elif interval is not None:
         ax.errorbar(
             left + width / 2,
             accuracy,
-            _wilson_bars(accuracy, evidence[filled], interval),
+            _wilson_bars(accuracy, drawn.evidence, interval),
             fmt="none",
             ecolor="black",
             elinewidth=1.2,
@@ -121,7 +140,7 @@ def reliability_diagram(
     ax.text(
         0.5,
         1.02,
-        f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}, "
+        f"{_error_of(predictions, num_bins, bins)}, "
         f"accuracy {measures.accuracy(predictions):.1%}, "
         f"confidence {measures.mean_confidence(predictions):.1%}",
         transform=ax.transAxes,
@@ -144,6 +163,91 @@ def reliability_diagram(
     # Where a panel is taller than the square, the room it leaves is needed by the strip.
     ax.set_anchor("N")
     return ax
+
+
+class _Bars(NamedTuple):
+    """What the bars of a diagram show, of bins that have samples: float64 (B,).
+
+    Samples are sums of weights where there are some, evidence as how many independent ones they
+    count.
+    """
+
+    left: FloatArray
+    width: FloatArray | float
+    samples: FloatArray
+    confidence: FloatArray
+    correct: FloatArray
+    evidence: FloatArray
+
+
+def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bars:
+    if bins == "width":
+        totals = bin_totals.top_label_bins(predictions, num_bins)
+        filled = totals.samples > 0
+        left = np.flatnonzero(filled) / num_bins
+        evidence = totals.samples
+        if predictions.sample_weight is not None:
+            squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
+            evidence = _effective(totals.samples, squares.samples)
+        return _Bars(left, 1 / num_bins, *(each[filled] for each in (*totals, evidence)))
+    if predictions.sample_weight is not None:
+        raise InputError(
+            f"bins: expected 'width', which alone takes sample weights, received {bins!r}"
+        )
+    if bins == "mass":
+        ranked = predictions.ranked[0]
+        totals = bin_totals.equal_mass_bins(predictions, num_bins)
+        ends = np.cumsum(totals.samples).astype(np.intp)
+        filled = totals.samples > 0
+        low = ranked[(ends - 1)[filled]].astype(np.float64)
+        high = ranked[(ends - totals.samples.astype(np.intp))[filled]].astype(np.float64)
+        # From the lowest on; those that hold one and the same confidence are one.
+        columns = [each[filled][::-1] for each in totals]
+        low, high = low[::-1], high[::-1]
+        alone = (low[1:] == high[1:]) & (low[1:] == low[:-1])
+        starts = np.flatnonzero(np.concatenate(([True], ~alone)))
+        samples, sums, hits = (np.add.reduceat(each, starts) for each in columns)
+        last = np.append(starts[1:], low.size) - 1
+        return _Bars(*_touching(low[starts], high[last]), samples, sums, hits, samples)
+    blocks = isotonic_blocks(
+        predictions.confidence.astype(np.float64), predictions.correct, np.ones(len(predictions))
+    )
+    left, width = _touching(blocks.low, blocks.high)
+    return _Bars(left, width, blocks.samples, blocks.probability, blocks.hits, blocks.samples)
+
+
+def _touching(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Left ends and widths of bars from the lowest to the highest confidences, without gaps."""
+    between = (high[:-1] + low[1:]) / 2
+    # A single confidence would have no width.
+    edges = np.concatenate(([max(0, low[0] - 0.005)], between, [min(1, high[-1] + 0.005)]))
+    return edges[:-1], np.diff(edges)
+
+
+def _error_of(predictions: Predictions, num_bins: int, bins: Bins) -> str:
+    """The calibration error that belongs to the bins."""
+    if bins == "width":
+        return f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}"
+    if bins == "mass":
+        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}"
+    blocks = _top_label_bars(predictions, num_bins, bins)
+    given = np.mean((predictions.confidence.astype(np.float64) - predictions.correct) ** 2)
+    pooled = np.sum(blocks.correct * (1 - blocks.correct / blocks.samples)) / len(predictions)
+    return f"MCB {max(0.0, given - pooled):.4f}"
+
+
+def _consistency_band(
+    predictions: Predictions, level: float, draws: int = 200, points: int = 1000
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Confidences, and between which isotonic accuracies are, were they calibrated."""
+    confidence = np.sort(predictions.confidence.astype(np.float64))
+    starts = np.unique(np.arange(points) * confidence.size // points)
+    samples = np.diff(np.append(starts, confidence.size))
+    means = np.add.reduceat(confidence, starts) / samples
+    hits = np.random.default_rng(0).binomial(samples, means.clip(0, 1), (draws, samples.size))
+    fitted = np.stack([isotonic_regression(each / samples, weights=samples).x for each in hits])
+    low, high = np.quantile(fitted, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return means, low, high
 
 
 def classwise_reliability(

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from lsplus_tf.metrics import decision_curve as curve_of
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import Runs
-from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest
+from lsplus_tf.predictions.positive import Positive, one_vs_rest
 
 _LOWEST = 0.05  # of the net benefit that is shown, below 0
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.one_vs_rest import Positive, one_vs_rest
+from lsplus_tf.predictions.positive import Positive, one_vs_rest
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from lsplus_tf.metrics.intervals import share_interval
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL
 from lsplus_tf.metrics.resampling import Groups
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.one_vs_rest import one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import one_vs_rest, positive_classes
 from lsplus_tf.results.finished import Results, Row
 
 MOST_SHOWN = 12  # classes in a table of columns; of more, those of interest and the hardest
