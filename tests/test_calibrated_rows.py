@@ -16,9 +16,10 @@ from helpers import DIGITS
 from scipy.special import logsumexp, softmax
 
 from lsplus_tf import metrics
-from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling
+from lsplus_tf.calibrators import CALIBRATORS, Calibrator, LabelShift, TemperatureScaling
 from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import Results, gather, tables
 from lsplus_tf.training import run_folder
 
@@ -124,6 +125,43 @@ def test_an_ensemble_is_calibrated_as_a_whole(calibrated):
     np.testing.assert_array_equal(found.labels, labels)
 
 
+def test_an_ensemble_of_calibrated_members(calibrated):
+    """Restated: each run's temperature of its own validation split, then the mean."""
+    experiment = calibrated.experiment.model_copy(
+        update={"calibrators": ("temperature",), "ensemble_calibration": ("whole", "members")}
+    )
+    results = dataclasses.replace(calibrated, experiment=experiment)
+    assert [(row.key, row.name) for row in results.rows[-3:]] == [
+        ("ls_plus_ensemble", "LS+ ensemble"),
+        ("ls_plus_ensemble+temperature", "LS+ ensemble + temperature"),
+        ("ls_plus+temperature_ensemble", "(LS+ + temperature) ensemble"),
+    ]
+    row = results.rows[-1]
+    members = []
+    for seed in (0, 1):
+        folder = results.folder / "ls_plus" / f"seed_{seed}"
+        validation, test = (
+            run_folder.read_predictions(folder, split) for split in ("validation", "test")
+        )
+        fitted = TemperatureScaling().fit(validation.logits, validation.labels)
+        members.append(softmax(test.logits.astype(float) / fitted.temperature_, axis=1))
+    (found,) = results.predictions(row)
+    np.testing.assert_allclose(found.probabilities, sum(members) / 2, rtol=1e-5)
+    whole, _ = results.predictions(results.rows[-2]), results.predictions(row)
+    assert np.abs(whole[0].probabilities - found.probabilities).max() > 1e-3
+    assert "each member with its own calibrator" in tables.compare(results).caption
+    alone = experiment.model_copy(update={"ensemble_calibration": ("members",)})
+    keys = [row.key for row in dataclasses.replace(results, experiment=alone).rows]
+    assert keys[-2:] == ["ls_plus_ensemble", "ls_plus+temperature_ensemble"]
+
+
+def test_how_ensembles_are_calibrated_is_checked():
+    assert load_config(DIGITS).ensemble_calibration == ("whole",)
+    for given in ("[]", "[member]", "[whole,whole]", "members"):
+        with pytest.raises(InputError, match="ensemble_calibration"):
+            load_config(DIGITS, [f"ensemble_calibration={given}"])
+
+
 def test_the_test_split_decides_nothing(calibrated, tmp_path):
     """Other test labels and logits leave every calibrator as it is."""
     copy = tmp_path / "copy"
@@ -191,3 +229,19 @@ def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tm
     saved = Calibrator.load(report / "calibrators" / "ls_plus+temperature_seed_1.json")
     row = next(row for row in results.rows if row.key == "ls_plus+temperature")
     assert saved.to_json() == row.calibrators[1].to_json()
+
+
+def test_label_shift_is_adapted_to_the_test_splits_predictions_and_the_table_says_so(calibrated):
+    results = with_calibrators(calibrated.folder, "label_shift")
+    (_, row, *_) = results.rows
+    assert row.name == "HL + label shift"
+    plain = results.rows[0]
+    pairs = zip(results.predictions(plain, "validation"), results.predictions(plain), strict=True)
+    for calibrator, (held_out, test) in zip(row.calibrators, pairs, strict=True):
+        unlabelled = Predictions(None, logits=test.logits)
+        expected = LabelShift().fit(held_out).adapt(unlabelled)
+        np.testing.assert_allclose(calibrator.prevalence_, expected.prevalence_)
+        assert not np.allclose(calibrator.prevalence_, calibrator.source_prevalence_)
+    said = "Label shift is also adapted to the test split"
+    assert said in tables.compare(results).caption
+    assert said not in tables.compare(calibrated).caption

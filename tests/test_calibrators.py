@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,11 +25,13 @@ from sklearn.model_selection import GridSearchCV
 from lsplus_tf import calibrators, metrics
 from lsplus_tf.calibrators import (
     CALIBRATORS,
+    BiasCorrectedTemperature,
     Calibrator,
     ClassDistributionTemperature,
     DirichletCalibration,
     HistogramBinning,
     IsotonicCalibration,
+    LabelShift,
     LogitNormalization,
     MatrixScaling,
     PlattScaling,
@@ -42,7 +45,16 @@ from lsplus_tf.errors import InputError, MissingDataError
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
 KEEP_THE_CLASS = ("temperature", "weight", "logit_normalization")
-NEED_EVERY_CLASS = ("vector", "matrix", "dirichlet", "platt", "isotonic", "histogram")
+NEED_EVERY_CLASS = (
+    "bias_corrected_temperature",
+    "vector",
+    "matrix",
+    "dirichlet",
+    "platt",
+    "isotonic",
+    "histogram",
+    "label_shift",
+)
 
 
 def overconfident(num_classes: int, samples: int = 600, seed: int = 0):
@@ -583,6 +595,8 @@ def test_a_class_without_samples(name):
         (TemperatureScaling(), 1),
         (ClassDistributionTemperature(), 1),
         (LogitNormalization(), 2),
+        (BiasCorrectedTemperature(), 4),
+        (LabelShift(), 4),
         (VectorScaling(), 6),
         (MatrixScaling(), 6),
         (MatrixScaling(off_diagonal_penalty=0), 12),
@@ -603,6 +617,18 @@ def test_too_few_samples(calibrator, needed):
     if needed > 1:
         with pytest.raises(InputError, match=f"needs at least {needed} samples for 3 classes"):
             calibrator.fit(logits[rows[: needed - 1]], labels[rows[: needed - 1]])
+
+
+def test_logits_of_pandas_are_taken_and_masked_ones_refused():
+    logits, labels = overconfident(3)
+    expected = TemperatureScaling().fit(logits, labels)
+    frame = pd.DataFrame(logits).astype("Float64")
+    assert TemperatureScaling().fit(frame, labels).temperature_ == expected.temperature_
+    np.testing.assert_array_equal(expected.predict_proba(frame), expected.predict_proba(logits))
+    masked = np.ma.masked_greater(logits, 5)
+    for use in (expected.predict_proba, lambda z: TemperatureScaling().fit(z, labels)):
+        with pytest.raises(InputError, match=r"logits: .* received masked ones"):
+            use(masked)
 
 
 def test_logits_that_tell_nothing_apart_are_refused():

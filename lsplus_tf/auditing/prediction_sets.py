@@ -59,12 +59,15 @@ def prediction_sets_of(
 ) -> CrossFitSets | None:
     """Sets by five-fold cross-fitting, as :func:`~lsplus_tf.auditing.cross_fitting.cross_fit`.
 
-    None for the confidence alone, and for fewer than 50 cases or 5 groups.
+    None for the confidence alone, with sample weights, of which sets would need those of new cases
+    too, and for fewer than 50 cases or 5 groups.
 
     The intervals are those of the sets as they were fitted.
     """
     check_level("error_rate", error_rate)
     if predictions.kind == "confidence" or len(predictions) < FEWEST_CASES:
+        return None
+    if predictions.sample_weight is not None:
         return None
     most = max(FEWEST_CASES, _VALUES // len(predictions.class_names))
     rows = random_part(len(predictions), most, predictions.groups, seed)

@@ -10,6 +10,7 @@ calibrator                      parameters       same class?  short name
 =============================== ================ ============ ====================================
 `TemperatureScaling`            1                yes          temperature
 `ClassDistributionTemperature`  1                no           class_distribution_temperature
+`BiasCorrectedTemperature`      K + 1            no           bias_corrected_temperature
 `VectorScaling`                 2 K              no           vector
 `MatrixScaling`                 K^2 + K          no           matrix
 `DirichletCalibration`          K^2 + K          no           dirichlet
@@ -18,7 +19,11 @@ calibrator                      parameters       same class?  short name
 `HistogramBinning`              K bins           no           histogram
 `WeightScaling`                 bins             yes          weight
 `LogitNormalization`            2                yes          logit_normalization
+`LabelShift`                    2 K + 1          no           label_shift
 =============================== ================ ============ ====================================
+
+`LabelShift` is then adapted to the prevalence of a target, which is known, or estimated from its
+predictions without labels; `label_shift_test` asks whether another prevalence explains them.
 
 `CALIBRATORS` has them by short name. `Calibrator.load` reads any that was saved. `attach` and
 `CalibrationLayer`, which put one into a Keras model, alone need TensorFlow.
@@ -30,11 +35,18 @@ as often as promised.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lsplus_tf.calibrators.affine import DirichletCalibration, MatrixScaling, VectorScaling
+from lsplus_tf.calibrators.affine import (
+    BiasCorrectedTemperature,
+    DirichletCalibration,
+    MatrixScaling,
+    VectorScaling,
+)
 from lsplus_tf.calibrators.base import CALIBRATORS, Calibrator
 from lsplus_tf.calibrators.logit_normalization import LogitNormalization
 from lsplus_tf.calibrators.one_vs_rest import HistogramBinning, IsotonicCalibration, PlattScaling
 from lsplus_tf.calibrators.prediction_sets import PredictionSets
+from lsplus_tf.calibrators.prior_shift import LabelShift
+from lsplus_tf.calibrators.shift_test import LabelShiftTest, label_shift_test
 from lsplus_tf.calibrators.temperature import ClassDistributionTemperature, TemperatureScaling
 from lsplus_tf.calibrators.weight_scaling import WeightScaling
 
@@ -43,12 +55,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALIBRATORS",
+    "BiasCorrectedTemperature",
     "CalibrationLayer",
     "Calibrator",
     "ClassDistributionTemperature",
     "DirichletCalibration",
     "HistogramBinning",
     "IsotonicCalibration",
+    "LabelShift",
+    "LabelShiftTest",
     "LogitNormalization",
     "MatrixScaling",
     "PlattScaling",
@@ -57,6 +72,7 @@ __all__ = [
     "VectorScaling",
     "WeightScaling",
     "attach",
+    "label_shift_test",
 ]
 
 

@@ -22,7 +22,11 @@ _FLAT = 1e-5  # a slope of a mean log-likelihood that is no slope
 
 
 def minimise(
-    objective: Callable[[Floats], tuple[float, Floats]], start: Floats, method: str
+    objective: Callable[[Floats], tuple[float, Floats]],
+    start: Floats,
+    method: str,
+    *,
+    lowest: Floats | None = None,
 ) -> Floats:
     """The parameters within `LIMIT` of 0 for which the objective is least.
 
@@ -34,15 +38,18 @@ def minimise(
         Where to begin.
     method : str
         What warnings call it.
+    lowest : ndarray, shape (P,), optional
+        How low each may go; by default -LIMIT.
     """
+    lowest = np.full(len(start), -LIMIT) if lowest is None else lowest
     # Products of small matrices take many times as long while the threads of a BLAS wait.
     with threadpool_limits(1 if len(start) < _MANY else None):
         result = minimize(
             objective,
-            np.clip(start, -LIMIT, LIMIT),
+            np.clip(start, lowest, LIMIT),
             jac=True,
             method="L-BFGS-B",
-            bounds=[(-LIMIT, LIMIT)] * len(start),
+            bounds=[(low, LIMIT) for low in lowest],
             options={"maxiter": 1000, "maxcor": 30, "ftol": 1e-13, "gtol": 1e-8},
         )
     at_limit = np.abs(result.x) >= LIMIT
@@ -52,7 +59,7 @@ def minimise(
             "error; expect probabilities of 0 and 1",
             stacklevel=4,
         )
-    slope = np.abs(result.jac[~at_limit]).max(initial=0.0)
+    slope = np.abs(result.jac[~at_limit & (result.x > lowest)]).max(initial=0.0)
     if slope > _FLAT:
         warnings.warn(
             f"{method}: stopped where the likelihood still has a slope of {slope:.1e} "

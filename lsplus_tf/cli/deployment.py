@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from lsplus_tf.cli.options import (
     ScalingOption,
     SplitColumn,
     TakeSplit,
+    WeightColumn,
     names,
     scaling,
 )
@@ -34,12 +36,13 @@ from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
-    from lsplus_tf.calibrators import Calibrator, PredictionSets
+    from lsplus_tf.calibrators import Calibrator, LabelShift, PredictionSets
     from lsplus_tf.deployment import TrainedModel
     from lsplus_tf.files import FileKind
-    from lsplus_tf.predictions import Predictions
+    from lsplus_tf.predictions import Columns, Predictions
 
 _NAMED = 3
+_REJECTED = 0.05
 _SHOWN = 12  # numbers of a calibrator that are printed; more are in its file
 
 ModelPath = Annotated[
@@ -61,10 +64,25 @@ def calibrate(
     label: LabelColumn = None,
     case_id: IdColumn = None,
     group: GroupColumn = None,
+    weight: WeightColumn = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
     normalize: Normalize = False,
+    prevalence: Annotated[
+        str | None,
+        typer.Option(
+            help="Of label_shift: the share of each class where it is used.", metavar="A=0.1,B=0.9"
+        ),
+    ] = None,
+    adapt_to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of label_shift, instead: predictions of the cases where it is used, such as of "
+            "predict without --calibrator. Their prevalence is estimated; labels are not read.",
+            metavar="FILE",
+        ),
+    ] = None,
 ) -> None:
     """Fit a calibrator to the predictions in FILE, and say what it changes on held-out folds.
 
@@ -77,13 +95,14 @@ def calibrate(
     """
     from lsplus_tf import files
     from lsplus_tf.auditing.cross_fitting import cross_fit
-    from lsplus_tf.calibrators import CALIBRATORS
+    from lsplus_tf.calibrators import CALIBRATORS, LabelShift
     from lsplus_tf.calibrators.base import CALIBRATOR
     from lsplus_tf.predictions import Columns, read_predictions
 
-    files.check_output(out, CALIBRATOR, inputs=(file,))
+    files.check_output(out, CALIBRATOR, inputs=(file, adapt_to))
     if method not in CALIBRATORS:
         raise InputError(f"--method: expected one of {', '.join(CALIBRATORS)}, received {method!r}")
+    _check_adaptation(method, prevalence, adapt_to)
     columns = Columns(
         probabilities=probabilities,
         logits=logits,
@@ -91,11 +110,12 @@ def calibrate(
         id=case_id,
         group=group,
         split=split,
+        weight=weight,
         take_split=take_split,
         class_names=names(class_names),
         normalize=normalize,
     )
-    predictions = read_predictions(file, columns)
+    predictions = read_predictions(file, columns).counted()
     if file.name == "predictions_test.npz":
         warnings.warn(
             f"{file}: the test split, on which nothing can be reported once a calibrator is fitted "
@@ -116,8 +136,12 @@ def calibrate(
     console.print(f"{method}, fitted to all of them:", highlight=False)
     for line in _parameters(calibrator):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
+    if isinstance(calibrator, LabelShift):
+        console.print("Before it is adapted to another prevalence:", highlight=False)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
+    if isinstance(calibrator, LabelShift):
+        calibrator = _adapted(console, calibrator, predictions, columns, prevalence, adapt_to)
     with files.given_as("--out", "path"):
         calibrator.save(out)
     console.print(
@@ -314,6 +338,8 @@ def _parameters(calibrator: Calibrator) -> list[str]:
 
     lines = []
     for name in calibrator._fitted:
+        if name == "covariance_":  # for intervals
+            continue
         value = getattr(calibrator, name)
         what = name.removesuffix("_").replace("_", " ")
         if value is None:
@@ -377,6 +403,104 @@ def _print_effect(console: Console, method: str, judged: CrossFit | None) -> Non
     else:
         said = "It is not shown to help: the Brier score may be no lower on new cases."
     console.print(said, highlight=False, soft_wrap=True)
+
+
+def _check_adaptation(method: str, prevalence: str | None, adapt_to: Path | None) -> None:
+    given = [
+        option
+        for option, value in (("--prevalence", prevalence), ("--adapt-to", adapt_to))
+        if value is not None
+    ]
+    if given and method != "label_shift":
+        raise InputError(f"{given[0]}: expected beside --method label_shift, received {method}")
+    if method == "label_shift" and len(given) != 1:
+        raise InputError(
+            "--method: label_shift needs the shares of the classes where it is used, --prevalence "
+            "A=0.1,B=0.9, or predictions of the cases there, --adapt-to FILE; received "
+            + (" and ".join(given) or "neither")
+            + "; without them it is bias_corrected_temperature"
+        )
+
+
+def _adapted(
+    console: Console,
+    calibrator: LabelShift,
+    predictions: Predictions,
+    columns: Columns,
+    prevalence: str | None,
+    adapt_to: Path | None,
+) -> LabelShift:
+    """The calibrator for the target, and what is known of its prevalence."""
+    from lsplus_tf.calibrators import label_shift_test
+    from lsplus_tf.predictions import read_predictions
+
+    if adapt_to is None:
+        assert prevalence is not None
+        adapted = calibrator.adapt(prevalence=_shares(prevalence, predictions.class_names))
+        shares = zip(predictions.class_names, adapted.prevalence_, strict=True)
+        console.print(
+            "Adapted to " + ", ".join(f"{escape(name)} {share:.4g}" for name, share in shares),
+            highlight=False,
+            soft_wrap=True,
+        )
+        return adapted
+    # Not a label is read.
+    declared = replace(columns, label="", split=None, take_split=None)
+    target = read_predictions(adapt_to, declared).ordered(predictions.class_names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # adapt warns of the same
+        found = calibrator.estimate_prevalence(target)
+    adapted = calibrator.adapt(target)
+    table = Table(
+        title=f"Prevalence among the {len(target)} cases of {escape(adapt_to.name)}",
+        caption="Estimated from their predictions, as if only the prevalence differed (label "
+        "shift). 95% intervals.",
+        caption_justify="left",
+    )
+    for heading in ("x100", "where fitted", "estimated", "interval"):
+        table.add_column(heading, justify="left" if heading == "x100" else "right")
+    for row in (100 * found).itertuples():
+        interval = f"[{row.low:.1f}, {row.high:.1f}]"
+        table.add_row(
+            escape(str(row.Index)), f"{row.source:.1f}", f"{row.prevalence:.1f}", interval
+        )
+    console.print(table)
+    p_value = label_shift_test(predictions, target).p_value
+    if p_value < _REJECTED:
+        said = (
+            f"[bold]No prevalence explains these predictions (p = {p_value:.2g}): the cases of a "
+            "class look otherwise there.[/] The estimate may be far off, and the probabilities "
+            "worse than before; label some of the cases, and compare."
+        )
+    elif p_value >= _REJECTED:
+        said = f"Another prevalence is enough to explain these predictions (p = {p_value:.2g})."
+    else:
+        said = "They are too few to test whether another prevalence explains them."
+    console.print(said, highlight=False, soft_wrap=True)
+    return adapted
+
+
+def _shares(text: str, class_names: tuple[str, ...]) -> list[float]:
+    """The share of each class that --prevalence gives."""
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.rpartition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = float("nan")
+        if name.strip() not in class_names or name.strip() in given or not value >= 0:
+            raise InputError(
+                f"--prevalence: expected CLASS=SHARE once for each of {', '.join(class_names)}, "
+                f"received {part.strip()!r}"
+            )
+        given[name.strip()] = value
+    if len(given) < len(class_names) or abs(sum(given.values()) - 1) > 1e-3:
+        raise InputError(
+            f"--prevalence: expected a share for each of {', '.join(class_names)}, which sum to 1, "
+            f"received {text}"
+        )
+    return [given[name] for name in class_names]
 
 
 # predict -----------------------------------------------------------------------------------------

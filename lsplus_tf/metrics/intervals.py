@@ -169,6 +169,7 @@ def linearised_interval(
     *,
     scale: Scale = "identity",
     bounds: tuple[float, float] = (-np.inf, np.inf),
+    freedom: float | None = None,
 ) -> Interval:
     """The interval of what is nearly a sum over the cases: Student's t on a scale of its own.
 
@@ -186,6 +187,8 @@ def linearised_interval(
         their own. At the ends of a scale, where the value has no finite place, it is not used.
     bounds : tuple of float
         Of the value.
+    freedom : float, optional
+        Degrees of freedom of the variance, by default one less than units.
 
     Returns
     -------
@@ -205,7 +208,8 @@ def linearised_interval(
         place, steep = float(to(value)), float(slope(value))
     if not np.isfinite(place):
         (to, slope, back), place, steep = _SCALES["identity"], value, 1.0
-    half = stats.t.ppf((1 + confidence_level) / 2, units - 1) * error * steep
+    freedom = units - 1 if freedom is None else freedom
+    half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error * steep
     low, high = np.clip(back(np.array([place - half, place + half])), *bounds)
     return Interval(value, float(low), float(high), error, *settings)
 

@@ -109,9 +109,11 @@ def set_coverage(
     sizes = inside.sum(axis=1)
     found = []
     for kind, part, members in _parts(_wanted(by, subgroups), true, names, subgroups, sizes):
-        weight = None if weights is None else weights[members]
-        if weight is not None and not weight.any():
+        if weights is not None:
+            members = members[weights[members] > 0]
+        if not members.size:
             continue
+        weight = None if weights is None else weights[members]
         among = None if codes is None else codes[members]
         low, high = exact_interval(hits[members], among, confidence_level, weight)
         size = sizes[members]

@@ -68,6 +68,10 @@ class Columns:
         As usual "label", "id", "group", "split", or their plurals; the label also "y_true",
         "true_label", "truth", "actual", "target", "ground_truth", "diagnosis" or "dx", and beside
         a predicted class "class" or "category". With a star the columns of 0 and 1 of each class.
+        A label of "" is none: predictions without labels, whatever the file holds.
+    weight : str, optional
+        What each case counts. Of a table it is never guessed; in an NPZ file as usual
+        "sample_weight".
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -98,6 +102,7 @@ class Columns:
     id: str | None = None
     group: str | None = None
     split: str | None = None
+    weight: str | None = None
     votes: str | None = None
     subgroups: Sequence[str] = ()
     take_split: str | None = None
@@ -186,15 +191,18 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     names = {
         role: _find(table.names, role, columns, table.rows)
         for role in ("label", "id", "group", "split")
-        if role != "label" or not one_hot
+        if role != "label" or not (one_hot or columns.label == "")
     }
     top = scores if kind == "confidence" else {}
     votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
+    weight = []
+    if columns.weight is not None:
+        weight = [_need(table.names, columns.weight, "weight", table.rows)]
     wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
-    wanted += one_hot.values()
+    wanted += [*one_hot.values(), *weight]
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
-    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values()])
+    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values(), *weight])
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)
@@ -217,6 +225,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         "ids": names["id"] and table.text(names["id"]),
         "groups": names["group"] and table.text(names["group"]),
         "predicted": predicted,
+        "sample_weight": table.matrix(weight)[:, 0] if weight else None,
         "votes": _votes(table, votes, columns.votes, [*scores] if len(scores) > 1 else classes),
     }
     found = _labelled(
@@ -298,13 +307,12 @@ def _one_hot_columns(table: Table, declared: str | None) -> dict[str, str]:
     return _matching(table, declared, "label")
 
 
-def _labels_of(table: Table, name: str | None, one_hot: dict[str, str]) -> pd.Series:
-    """The labels; of a column for each class what the classes are called."""
+def _labels_of(table: Table, name: str | None, one_hot: dict[str, str]) -> pd.Series | None:
+    """The labels; of a column for each class what the classes are called. None where none are."""
     if one_hot:
         found = checks.of_one_hot(table.matrix([*one_hot.values()]), table.rows, "labels")
         return pd.Series(np.array([*one_hot], object)[found])
-    assert name is not None  # it is needed
-    return table.values(name)
+    return None if name is None else table.values(name)
 
 
 def _with_a_star(names: Sequence[str]) -> str:
@@ -542,9 +550,13 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     names = {
         role: _find(there, role, columns, rows)
         for role in ("label", "id", "group", "split", "votes")
+        if role != "label" or columns.label != ""
     }
     subgroups = [_need(there, each, "subgroup", rows) for each in columns.subgroups]
-    plain = {"class_names", "posterior", "sample_weight"}.intersection(there)
+    weight = "sample_weight"
+    if columns.weight is not None:
+        weight = _need(there, columns.weight, "weight", rows)
+    plain = {"class_names", "posterior", weight}.intersection(there)
     used = {name, *top.values(), *filter(None, names.values()), *subgroups, *plain}
     arrays = {
         each: np.atleast_1d(decoded(array, f"{rows.source}: {each}"))
@@ -556,18 +568,18 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     classes = 1 if scores.ndim < 2 else scores.shape[1]
     is_declared = (columns.probabilities or columns.logits) is not None
     if classes == 1 and not top and not is_declared:
-        _check_single(there, kind, name, scores, given["label"], rows)
+        _check_single(there, kind, name, scores, given.get("label"), rows)
     if classes == 1 and found is not None and not top:
         columns, found = replace(columns, class_names=columns.class_names or found), None
     class_names = (
-        _top_class_names(found, given["label"], predicted, columns, rows)
+        _top_class_names(found, given.get("label"), predicted, columns, rows)
         if top
-        else _class_names(found, classes, given["label"], columns, rows)
+        else _class_names(found, classes, given.get("label"), columns, rows)
     )
     return _labelled(
         kind,
         scores,
-        given["label"],
+        given.get("label"),
         class_names,
         {
             "predicted": predicted,
@@ -575,7 +587,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
             "groups": given.get("group"),
             "votes": None if top and columns.votes is None else given.get("votes"),
             "posterior": None if top else arrays.get("posterior"),
-            "sample_weight": arrays.get("sample_weight"),
+            "sample_weight": arrays.get(weight),
         },
         {each: arrays[each] for each in subgroups},
         given.get("split"),
@@ -662,6 +674,7 @@ def _labelled(
             for each in (rest, optional, subgroups)
         )
     of_classes |= {what: np.array(names, object)[classes] for what, classes in found.items()}
+    of_classes.setdefault("labels", None)
     if columns.normalize:
         scores = _normalized(kind, scores, rows)
     if class_is_said:
@@ -766,7 +779,8 @@ def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | No
         return _need(names, declared, role, rows)
     found = called(names, role) if role != "label" else _labels(names, columns, rows)
     if len(found) > 1:
-        others = {columns.predicted, columns.id, columns.group, columns.split, *columns.subgroups}
+        declared = (columns.predicted, columns.id, columns.group, columns.split, columns.weight)
+        others = {*declared, *columns.subgroups}
         found = [name for name in found if name not in others] or found
     if len(found) == 1:
         return found[0]

@@ -138,11 +138,20 @@ def caption(results: Results, text: str) -> str:
         " METHOD + CALIBRATOR: the same runs, each with the calibrator fitted to its validation "
         "split alone."
     )
+    if any(row.by_member for row in results.rows):
+        text += (
+            " (METHOD + CALIBRATOR) ensemble: each member with its own calibrator before the mean."
+        )
     protocol = results.experiment.protocol
     if protocol.checkpoint == "best_validation_accuracy" or protocol.early_stopping:
         text += (
             " That split also chose the epoch of each run, which therefore looks a little better "
             "on it than on new images: a calibrator fitted there may leave some overconfidence."
+        )
+    if "label_shift" in results.experiment.calibrators:
+        text += (
+            " Label shift is also adapted to the test split: the prevalence is estimated from all "
+            "of its predictions together, without labels, as if nothing else differed."
         )
     return text
 
