@@ -650,7 +650,7 @@ def test_a_calibrator_that_takes_none_refuses_them():
     logits, labels = np.log(weighted_sample()[1]), weighted_sample()[0]
     for each in CALIBRATORS.values():
         if not each.takes_weights:
-            with pytest.raises(InputError, match="^sample_weight: .* takes no weights"):
+            with pytest.raises(InputError, match=r"^sample_weight: .* takes no weights"):
                 each().fit(logits, labels, sample_weight=np.ones(len(labels)))
 
     class Fixed(Calibrator):
