@@ -143,7 +143,7 @@ def class_metrics(
     found = _measure(
         given, targets, KEYS, threshold, codes, check_level("confidence_level", confidence_level)
     )
-    _warn_of_nan("class_metrics", targets, found)
+    _warn_of_nan("class_metrics", targets, found, known=given.kind != "confidence")
     names = [target.name for target in targets]
     columns = {
         name: np.stack([getattr(found[key], name) for key in KEYS], axis=1).ravel()
@@ -603,9 +603,14 @@ _REASONS = {
 
 
 def _warn_of_nan(
-    what: str, targets: Sequence[_Target], found: dict[str, ByClass], stacklevel: int = 3
+    what: str,
+    targets: Sequence[_Target],
+    found: dict[str, ByClass],
+    stacklevel: int = 3,
+    *,
+    known: bool = True,
 ) -> None:
-    """One warning of all that is NaN in a result."""
+    """One warning of all that is NaN in a result; `known` is whether the probabilities are."""
     names = np.array([target.name for target in targets], object)
     parts: dict[str, list[str]] = {}
     for key, each in found.items():
@@ -613,6 +618,8 @@ def _warn_of_nan(
         bare = np.isnan(each.low) & ~absent
         if absent.any():
             reason = f"as {_REASONS[key].format(some_of(names[absent]))}"
+            if key in AREAS and not known:
+                reason = "as the probabilities of all classes are not known"
             parts.setdefault(reason, []).append(key)
         if bare.any():
             reason = (
