@@ -467,7 +467,7 @@ def _intervals(
             # The others give way to it as they do at the top of the likelihood.
             direction = np.zeros(len(shares))
             direction[present] = -inverse @ ((weights * scores[:, k]) @ inside) - own
-            bound = _highest(mixture, shares, direction, k, int(units[-1]), confidence_level)
+            bound = _highest(mixture, shares, direction, int(k), int(units[-1]), confidence_level)
             low[k], high[k] = 0.0, bound
         if present.sum() == 1 and len(shares) > 1:
             low[present], high[present] = max(0.0, 1 - np.nansum(high)), 1.0

@@ -25,7 +25,8 @@ class CorpDecomposition(NamedTuple):
 
     Examples
     --------
-    >>> terms = corp_decomposition([0, 1, 1, 1], [0.2, 0.2, 0.7, 0.7], positive=1)
+    >>> P = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.3, 0.7]]
+    >>> terms = corp_decomposition([0, 1, 1, 1], P, positive=1)
     >>> round(terms.brier_score, 4)  # (0.04 + 0.64 + 0.09 + 0.09) / 4
     0.215
     """
@@ -89,7 +90,8 @@ def corp_decomposition(
 
     Examples
     --------
-    >>> terms = corp_decomposition([0, 1, 1, 1], [0.2, 0.2, 0.7, 0.7], positive=1)
+    >>> P = [[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.3, 0.7]]
+    >>> terms = corp_decomposition([0, 1, 1, 1], P, positive=1)
     >>> [round(term, 4) for term in terms]  # recalibrated to 0.5 and 1
     [0.09, 0.0625, 0.1875]
     """
@@ -103,16 +105,17 @@ def corp_decomposition(
     weights = predictions.weights
     if positive is not None:
         chosen = one_vs_rest(predictions, positive)
-        return CorpDecomposition(*_terms(chosen.probability, chosen.outcome, weights))
+        return CorpDecomposition(*corp_terms(chosen.probability, chosen.outcome, weights))
     terms = np.zeros(3)
     for k, column in predictions.columns():
-        terms += _terms(column, predictions.labels == k, weights)
+        terms += corp_terms(column, predictions.labels == k, weights)
     return CorpDecomposition(*terms.tolist())
 
 
-def _terms(
+def corp_terms(
     probability: npt.NDArray[Any], outcome: npt.NDArray[np.bool_], weights: Values
 ) -> tuple[float, float, float]:
+    """Miscalibration, discrimination and uncertainty of probabilities (N,)."""
     blocks = isotonic_blocks(probability.astype(np.float64), outcome, weights)
     total = weights.sum()
     share = blocks.hits.sum() / total

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError, check_choice, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
-from lsplus_tf.metrics.corp import isotonic_blocks
+from lsplus_tf.metrics.corp import corp_terms, isotonic_blocks
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -63,7 +63,7 @@ def reliability_diagram(
         have a consistency band about the diagonal in place of it: where the bars of a calibrated
         model would end, by 200 draws of the outcomes from the confidences.
     sample_weight : array_like, shape (N,), optional
-        How often each sample counts; those of the predictions. For bins of equal width alone.
+        How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
     title : str, optional
 
@@ -165,57 +165,6 @@ def reliability_diagram(
     return ax
 
 
-class _Bars(NamedTuple):
-    """What the bars of a diagram show, of bins that have samples: float64 (B,).
-
-    Samples are sums of weights where there are some, evidence as how many independent ones they
-    count.
-    """
-
-    left: FloatArray
-    width: FloatArray | float
-    samples: FloatArray
-    confidence: FloatArray
-    correct: FloatArray
-    evidence: FloatArray
-
-
-def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bars:
-    if bins == "width":
-        totals = bin_totals.top_label_bins(predictions, num_bins)
-        filled = totals.samples > 0
-        left = np.flatnonzero(filled) / num_bins
-        evidence = totals.samples
-        if predictions.sample_weight is not None:
-            squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
-            evidence = _effective(totals.samples, squares.samples)
-        return _Bars(left, 1 / num_bins, *(each[filled] for each in (*totals, evidence)))
-    if predictions.sample_weight is not None:
-        raise InputError(
-            f"bins: expected 'width', which alone takes sample weights, received {bins!r}"
-        )
-    if bins == "mass":
-        ranked = predictions.ranked[0]
-        totals = bin_totals.equal_mass_bins(predictions, num_bins)
-        ends = np.cumsum(totals.samples).astype(np.intp)
-        filled = totals.samples > 0
-        low = ranked[(ends - 1)[filled]].astype(np.float64)
-        high = ranked[(ends - totals.samples.astype(np.intp))[filled]].astype(np.float64)
-        # From the lowest on; those that hold one and the same confidence are one.
-        columns = [each[filled][::-1] for each in totals]
-        low, high = low[::-1], high[::-1]
-        alone = (low[1:] == high[1:]) & (low[1:] == low[:-1])
-        starts = np.flatnonzero(np.concatenate(([True], ~alone)))
-        samples, sums, hits = (np.add.reduceat(each, starts) for each in columns)
-        last = np.append(starts[1:], low.size) - 1
-        return _Bars(*_touching(low[starts], high[last]), samples, sums, hits, samples)
-    blocks = isotonic_blocks(
-        predictions.confidence.astype(np.float64), predictions.correct, np.ones(len(predictions))
-    )
-    left, width = _touching(blocks.low, blocks.high)
-    return _Bars(left, width, blocks.samples, blocks.probability, blocks.hits, blocks.samples)
-
-
 def _touching(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Left ends and widths of bars from the lowest to the highest confidences, without gaps."""
     between = (high[:-1] + low[1:]) / 2
@@ -224,28 +173,94 @@ def _touching(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray
     return edges[:-1], np.diff(edges)
 
 
+class _Bars(NamedTuple):
+    """What the bars of a diagram show, of bins that have samples: float64 (B,)."""
+
+    left: FloatArray
+    width: FloatArray | float
+    samples: FloatArray
+    confidence: FloatArray
+    correct: FloatArray
+    evidence: FloatArray  # as how many samples they are in an interval
+
+
+def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bars:
+    if bins == "width":
+        totals = bin_totals.top_label_bins(predictions, num_bins)
+        filled = totals.samples > 0
+        evidence = totals.samples
+        if predictions.sample_weight is not None:
+            squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
+            evidence = _effective(totals.samples, squares.samples)
+        left = np.flatnonzero(filled) / num_bins
+        return _Bars(left, 1 / num_bins, *(each[filled] for each in (*totals, evidence)))
+    confidence = predictions.confidence.astype(np.float64)
+    if bins == "mass":
+        low, high, sums = _mass_bars(predictions, num_bins)
+    else:
+        blocks = isotonic_blocks(confidence, predictions.correct, predictions.weights)
+        low, high = blocks.low, blocks.high
+        sums = [blocks.samples, blocks.probability, blocks.hits]
+    # Bars touch midway between their confidences; a single confidence would have no width.
+    between = (high[:-1] + low[1:]) / 2
+    edges = np.concatenate(([max(0, low[0] - 0.005)], between, [min(1, high[-1] + 0.005)]))
+    evidence = sums[0]
+    if predictions.sample_weight is not None:
+        bar = np.searchsorted(between, confidence)
+        totals, squares = (
+            np.bincount(bar, predictions.weights**power, low.size) for power in (1, 2)
+        )
+        evidence = _effective(totals, squares)
+    return _Bars(edges[:-1], np.diff(edges), sums[0], sums[1], sums[2], evidence)
+
+
+def _mass_bars(
+    predictions: Predictions, num_bins: int
+) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
+    """Lowest and highest confidences of bins of equal mass, from the lowest on, and their sums."""
+    order = np.argsort(-predictions.confidence)
+    weights, number = weighted.samples_of(predictions.weights, predictions.weights_are_counts)
+    ranks = np.cumsum(weights[order]) + 1e-9
+    ranked = predictions.confidence[order].astype(np.float64)
+    ends = np.arange(num_bins + 1) * number // num_bins
+    totals = bin_totals.equal_mass_bins(predictions, num_bins)
+    filled = totals.samples > 0
+    last = order.size - 1
+    high = ranked[np.searchsorted(ranks, ends[:-1][filled] + 1e-6).clip(max=last)][::-1]
+    low = ranked[np.searchsorted(ranks, ends[1:][filled]).clip(max=last)][::-1]
+    # Those that hold one and the same confidence are one.
+    alone = (low[1:] == high[1:]) & (low[1:] == low[:-1])
+    starts = np.flatnonzero(np.concatenate(([True], ~alone)))
+    sums = [np.add.reduceat(each[filled][::-1], starts) for each in totals]
+    return low[starts], high[np.append(starts[1:], low.size) - 1], sums
+
+
 def _error_of(predictions: Predictions, num_bins: int, bins: Bins) -> str:
     """The calibration error that belongs to the bins."""
     if bins == "width":
         return f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}"
     if bins == "mass":
         return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}"
-    blocks = _top_label_bars(predictions, num_bins, bins)
-    given = np.mean((predictions.confidence.astype(np.float64) - predictions.correct) ** 2)
-    pooled = np.sum(blocks.correct * (1 - blocks.correct / blocks.samples)) / len(predictions)
-    return f"MCB {max(0.0, given - pooled):.4f}"
+    terms = corp_terms(
+        predictions.confidence.astype(np.float64), predictions.correct, predictions.weights
+    )
+    return f"MCB {terms[0]:.4f}"
 
 
 def _consistency_band(
     predictions: Predictions, level: float, draws: int = 200, points: int = 1000
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Confidences, and between which isotonic accuracies are, were they calibrated."""
-    confidence = np.sort(predictions.confidence.astype(np.float64))
+    order = np.argsort(predictions.confidence)
+    confidence = predictions.confidence[order].astype(np.float64)
+    weights = predictions.weights[order]
+    confidence, weights = confidence[weights > 0], weights[weights > 0]
     starts = np.unique(np.arange(points) * confidence.size // points)
-    samples = np.diff(np.append(starts, confidence.size))
-    means = np.add.reduceat(confidence, starts) / samples
-    hits = np.random.default_rng(0).binomial(samples, means.clip(0, 1), (draws, samples.size))
-    fitted = np.stack([isotonic_regression(each / samples, weights=samples).x for each in hits])
+    totals = np.add.reduceat(weights, starts)
+    means = np.add.reduceat(weights * confidence, starts) / totals
+    cases = _effective(totals, np.add.reduceat(weights**2, starts)).round().astype(np.int64)
+    hits = np.random.default_rng(0).binomial(cases, means.clip(0, 1), (draws, cases.size))
+    fitted = np.stack([isotonic_regression(each / cases, weights=totals).x for each in hits])
     low, high = np.quantile(fitted, ((1 - level) / 2, (1 + level) / 2), axis=0)
     return means, low, high
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from lsplus_tf.errors import check_level
 from lsplus_tf.metrics import calibration_curves, recalibration
 from lsplus_tf.metrics.recalibration import ClassCases
-from lsplus_tf.metrics.resampling import counted_cases
+from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -99,7 +99,7 @@ def calibration_curve(
 
 def _panels(
     predictions: Predictions,
-    codes: recalibration.Groups,
+    codes: Groups,
     level: float,
     ax: Axes | None,
 ) -> Axes:
