@@ -85,7 +85,7 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     Parameters
     ----------
     predictions : Predictions
-    positive : sequence of (str, int, or sequence of them)
+    positive : sequence of str, int or sequence
         The classes of interest; several that count as one are a sequence.
 
     Raises

@@ -49,9 +49,9 @@ class LabelShift(BiasCorrectedTemperature):
     Attributes
     ----------
     temperature_ : float
-        T.
+        T > 0.
     bias_ : ndarray, shape (K,)
-        b.
+        b, which sums to 0.
     source_prevalence_ : ndarray, shape (K,)
         Each class's share of the cases that it was fitted to.
     prevalence_ : ndarray, shape (K,)
@@ -395,7 +395,7 @@ class _Errors:
     Attributes
     ----------
     logits : ndarray, shape (N, K)
-        z.
+        z, of K classes.
     covariance : ndarray, shape (K + 1, K + 1)
         Of beta and c.
     """

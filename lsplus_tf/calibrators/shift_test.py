@@ -21,7 +21,7 @@ _BINS = 4  # of the confidence, for each predicted class
 _IN_A_BIN = 20  # cases of both together, for each class: of many cells each has to be well known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelShiftTest:
     """Whether some prevalence explains the predictions of a target.
 
@@ -140,7 +140,9 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
         )
         freedom = 0
     described = described.assign(share=shares, expected=of_class @ found)
-    return LabelShiftTest(p_value, statistic, freedom, described)
+    return LabelShiftTest(
+        p_value=p_value, statistic=statistic, degrees_of_freedom=freedom, table=described
+    )
 
 
 def _cells(source: Predictions, target: Predictions) -> tuple[NDArray[np.intp], pd.DataFrame]:
