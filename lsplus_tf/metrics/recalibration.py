@@ -6,8 +6,8 @@ logarithm of the class's over the sum of the others'. A probability of 0 counts 
 everywhere in this package, so that no log-odds are infinite (CalibrationCurves in R takes 1e-8,
 rms::val.prob refuses).
 
-More than 20,000 cases are put together where their log-odds agree in the first ten binary places;
-values move by less than 1e-5 of themselves.
+More than 20,000 cases are put together where their log-odds agree in the first ten binary digits;
+values move by a few parts in 100,000, quantiles as E50 by a few in 10,000.
 """
 
 from __future__ import annotations
