@@ -241,7 +241,7 @@ def test_the_summary_is_made_of_the_measures():
     table = metrics.calibration_summary(given)
     assert table.columns.tolist() == ["class", "metric", "value", "low", "high"]
     keys = ["intercept", "slope", "o_e", "ici", "e50", "e90"]
-    assert table["metric"].tolist() == keys * 3 + ["slope", "ici"]
+    assert table["metric"].tolist() == [*keys * 3, "slope", "ici"]
     assert table["class"].tolist() == [n for n in names for _ in keys] + ["all", "all"]
     rows = table.set_index(["class", "metric"])
     for name in names:
