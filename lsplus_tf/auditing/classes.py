@@ -73,7 +73,7 @@ class ByClass:
 
 
 def _by_class_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
-    columns = [column for column in table if column not in ("class", "metric")]
+    columns = [str(column) for column in table if column not in ("class", "metric")]
     keys = zip(table["class"], table["metric"], strict=True)
     rows = table[columns].to_numpy(np.float64).tolist()
     return {key: dict(zip(columns, row, strict=True)) for key, row in zip(keys, rows, strict=True)}
@@ -85,7 +85,7 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     Parameters
     ----------
     predictions : Predictions
-    positive : sequence of (str, int, or sequence of them)
+    positive : sequence of str, int or sequence
         The classes of interest; several that count as one are a sequence.
 
     Raises

@@ -23,7 +23,7 @@ FEWEST_CASES = 50
 FEWEST_WRONG = 10  # of wrong and of right predictions: the loss of a few tells little
 # The simplest first. Without the one that needs the training set's counts, the one that is for
 # ranking, and label shift: between folds there is none.
-_METHODS = ("temperature", "bias_corrected_temperature", "weight", "vector")
+_METHODS = ("temperature", "weight", "vector")
 _ONE_AGAINST_REST = ("platt", "isotonic", "histogram")
 _MATRICES = ("matrix", "dirichlet")
 _MOST_CLASSES_ONE_BY_ONE = 100

@@ -133,7 +133,7 @@ def audit(
         :func:`lsplus_tf.read_predictions`, or made of arrays.
     second : Predictions, optional
         Another model's predictions of the same cases, to compare with.
-    positive : sequence of (str, int, or sequence of them)
+    positive : sequence of str, int or sequence
         The classes that matter most, such as ``["mel"]``: the verdict begins with how many of their
         cases are found. ``[["mel", "bcc"]]`` counts several as one.
     error_rate : float

@@ -260,7 +260,10 @@ def about_sets(found: CrossFitSets) -> str:
         "A prediction set has the classes that cannot be ruled out. Each is fitted to the other "
         f"folds of these cases, and promises to hold the true class in {1 - found.error_rate:.0%}: "
         "on average over cases like these, not in each class, subgroup or case. Intervals are "
-        "exact (Clopper and Pearson)."
+        "exact (Clopper and Pearson). LAC takes the classes whose probability is above a "
+        "threshold; APS the most probable ones up to a sum of probabilities, RAPS with a cost for "
+        "each after the first, both without their random part, so that APS covers more than it "
+        "promises. A set without a class gets the most probable one."
     )
     if found.always:
         few = "it is" if len(found.always) == 1 else "they are"
@@ -294,10 +297,8 @@ def sets_parts_table(found: CrossFitSets) -> Table:
     for (by, part), row in marginal.items():
         if by == "all":
             continue
-        cells = [
-            part if by == "class" else f"{by}: {part}",
-            Cell(f"{row['cases']:,}", row["cases"]),
-        ]
+        name = part if by == "class" else f"{by}: {part}"
+        cells: list[str | Cell] = [name, Cell(f"{row['cases']:,}", row["cases"])]
         for each in (row, by_class[by, part]):
             marked = percent(each["coverage"]) + (" *" if each["missed"] else "")
             cells += [

@@ -121,9 +121,12 @@ class PredictionSets(BaseEstimator):
     all cases, so that sets cover more than promised where it is often the true one. Classes of
     equal probability come in their order.
 
-    In 1,000 draws of 500 cases of five classes, coverage at an error rate of 0.1 was within
-    binomial error of the promise for each method, and for each class with `class_conditional`:
-    `benchmarks/coverage_sets.py`.
+    In 1,000 draws of 500 cases of five classes, of which the rarest is one in twenty, sets for an
+    error rate of 0.1 covered 89.9 to 90.1% by each method, random or not, with a standard error of
+    0.06 and a promise of 90.02; with empty sets filled, APS covered 93.7%, if random 90.5%. The
+    rarest class was in 78 to 87% of its sets, with `class_conditional` in 90.9 to 91.4%, where 91.0
+    is promised. New groups, of which small ones were hard, were covered in 90.3%, and in 89.6%
+    where sets did not know of the groups (`benchmarks/coverage_sets.py`).
 
     Sources: Vovk, Gammerman and Shafer 2005 (conformal prediction, also by class; for which see
     also Lofstrom et al. 2015); Sadinle, Lei and Wasserman 2019 (LAC); Romano, Sesia and Candes 2020

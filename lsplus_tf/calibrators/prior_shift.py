@@ -49,9 +49,9 @@ class LabelShift(BiasCorrectedTemperature):
     Attributes
     ----------
     temperature_ : float
-        T.
+        T > 0.
     bias_ : ndarray, shape (K,)
-        b.
+        b, which sums to 0.
     source_prevalence_ : ndarray, shape (K,)
         Each class's share of the cases that it was fitted to.
     prevalence_ : ndarray, shape (K,)
@@ -395,7 +395,7 @@ class _Errors:
     Attributes
     ----------
     logits : ndarray, shape (N, K)
-        z.
+        z, of K classes.
     covariance : ndarray, shape (K + 1, K + 1)
         Of beta and c.
     """
@@ -467,7 +467,7 @@ def _intervals(
             # The others give way to it as they do at the top of the likelihood.
             direction = np.zeros(len(shares))
             direction[present] = -inverse @ ((weights * scores[:, k]) @ inside) - own
-            bound = _highest(mixture, shares, direction, k, int(units[-1]), confidence_level)
+            bound = _highest(mixture, shares, direction, int(k), int(units[-1]), confidence_level)
             low[k], high[k] = 0.0, bound
         if present.sum() == 1 and len(shares) > 1:
             low[present], high[present] = max(0.0, 1 - np.nansum(high)), 1.0

@@ -18,10 +18,10 @@ from lsplus_tf.predictions import Predictions, as_predictions
 Groups = NDArray[np.intp] | None
 
 _BINS = 4  # of the confidence, for each predicted class
-_IN_A_BIN = 40  # cases of both together
+_IN_A_BIN = 20  # cases of both together, for each class: of many cells each has to be well known
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelShiftTest:
     """Whether some prevalence explains the predictions of a target.
 
@@ -140,7 +140,9 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
         )
         freedom = 0
     described = described.assign(share=shares, expected=of_class @ found)
-    return LabelShiftTest(p_value, statistic, freedom, described)
+    return LabelShiftTest(
+        p_value=p_value, statistic=statistic, degrees_of_freedom=freedom, table=described
+    )
 
 
 def _cells(source: Predictions, target: Predictions) -> tuple[NDArray[np.intp], pd.DataFrame]:
@@ -153,7 +155,7 @@ def _cells(source: Predictions, target: Predictions) -> tuple[NDArray[np.intp], 
         if inside.size == 0:
             continue
         of_these = confidence[inside]
-        bins = max(1, min(_BINS, inside.size // _IN_A_BIN))
+        bins = max(1, min(_BINS, inside.size // (_IN_A_BIN * len(source.class_names))))
         edges = np.unique(np.quantile(of_these, np.arange(1, bins) / bins))
         place = np.searchsorted(edges, of_these, side="left")
         present, place = np.unique(place, return_inverse=True)

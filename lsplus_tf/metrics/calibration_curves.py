@@ -83,7 +83,7 @@ def calibration_curve(
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence
         A class, or several that count as one, against the rest.
     num_points : int
         At least 2, at equal steps from the smallest to the largest probability.
@@ -233,7 +233,7 @@ def calibration_summary(
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them, optional
+    positive : str, int, or sequence, optional
         A class, or several that count as one; by default each class in turn, and all at once.
     from_logits, sample_weight, groups, confidence_level
         As :func:`~lsplus_tf.metrics.calibration_intercept` takes them.

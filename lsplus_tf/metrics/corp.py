@@ -67,7 +67,7 @@ def corp_decomposition(
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them, optional
+    positive : str, int, or sequence, optional
         A class, or several that count as one: the score is the mean of (p - y)^2 then. By default
         the terms of all classes are summed, as ``scale="sum"`` of :func:`brier_score` has them.
     from_logits : bool

@@ -97,7 +97,7 @@ def delong_interval(
     >>> p = [0.1, 0.4, 0.35, 0.8, 0.2, 0.7, 0.6, 0.3]
     >>> found = delong_interval([0, 0, 1, 1, 0, 1, 0, 1], [[1 - q, q] for q in p])
     >>> found.value, round(found.low, 2), round(found.high, 2), round(found.standard_error, 3)
-    OUT
+    (0.75, 0.28, 0.96, 0.204)
     """
     check_choice("average", average, Average)
     level = check_level("confidence_level", confidence_level)
@@ -173,8 +173,8 @@ def delong_test(
     >>> b = [0.3, 0.4, 0.45, 0.5, 0.6, 0.4, 0.6, 0.3] * 10
     >>> rows = [[[1 - q, q] for q in each] for each in (a, b)]
     >>> found = delong_test([0, 0, 1, 1, 0, 1, 0, 1] * 10, *rows)
-    >>> round(found.value_a, 2), round(found.value_b, 2), round(found.p_value, 4)
-    OUT
+    >>> round(found.value_a, 2), round(found.value_b, 2), round(found.p_value, 5)
+    (0.75, 0.38, 2e-05)
     """
     level = check_level("confidence_level", confidence_level)
     models = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)

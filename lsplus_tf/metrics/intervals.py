@@ -204,8 +204,8 @@ def linearised_interval(
         return Interval(value, nan, nan, nan, *settings)
     error = float(np.sqrt(np.sum(totals**2) * units / (units - 1)))
     to, slope, back = _SCALES[scale]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        place, steep = float(to(value)), float(slope(value))
+    with np.errstate(divide="ignore", invalid="ignore"):  # at the ends of a scale
+        place, steep = float(to(np.float64(value))), float(slope(np.float64(value)))
     if not np.isfinite(place):
         (to, slope, back), place, steep = _SCALES["identity"], value, 1.0
     freedom = units - 1 if freedom is None else freedom

@@ -32,7 +32,7 @@ from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
 from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.positive import Positive, one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest, positive_classes
 
 __all__ = [
     "average_precision",
@@ -40,6 +40,7 @@ __all__ = [
     "confusion_matrix",
     "negative_predictive_value",
     "one_vs_rest_metrics",
+    "operating_point",
     "positive_predictive_value",
     "prevalence",
     "sensitivity",
@@ -51,6 +52,10 @@ KEYS = (*SHARES, "f1", *AREAS)
 INTERVALS: dict[str, IntervalMethod] = {
     key: "linearised" if key in AREAS else "agresti_coull" for key in KEYS
 }
+
+
+_AT_THRESHOLD = ("sensitivity", "specificity", "ppv", "npv")
+_ROUNDING = 1e-12  # of sums of weights
 
 
 @dataclass(frozen=True)
@@ -534,7 +539,6 @@ def _measure(
     units, weights = Units.of(groups, samples), predictions.weights
     areas = [key for key in AREAS if key in keys]
     known = predictions.kind != "confidence"
-    limit = _limit(predictions, threshold)
     columns: Iterator[tuple[Any, Any]] = iter([(None, None)] * len(targets))
     if known and (areas or threshold is not None):
         columns = _rankings(predictions, targets, threshold is not None)
@@ -544,6 +548,7 @@ def _measure(
         inside = np.zeros(len(names), bool)
         inside[target.classes] = True
         own = np.flatnonzero(inside[predictions.labels])
+        limit = _limit(predictions, threshold, target.classes)
         taken = inside[predictions.predicted] if threshold is None else probability >= limit
         true.append(own)
         decided.append(np.flatnonzero(taken))
@@ -706,6 +711,112 @@ def confusion_matrix(
     )
 
 
+def operating_point(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    positive: Positive | None = None,
+    threshold: float | None = None,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+    from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
+    confidence_level: float = 0.95,
+) -> pd.DataFrame:
+    """A class against the rest at a threshold, or at the one that a sensitivity or such asks for.
+
+    Give exactly one of `threshold`, `sensitivity` and `specificity`. A case is taken for the class
+    where its probability is at least the threshold, and cases of equal probability all together, so
+    that what is wanted may be exceeded. The intervals take the threshold as given: where it was
+    chosen on these very cases they are optimistic, and the share that was asked for is met by
+    construction. Choose it on other cases, such as a validation split, and give it as `threshold`.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
+    positive : str, int, or sequence, optional
+        A class by name or number, or several that count as one; by default the second of two.
+    threshold : float, optional
+        In [0, 1].
+    sensitivity : float, optional
+        In [0, 1]: the largest threshold whose sensitivity is at least this.
+    specificity : float, optional
+        In [0, 1]: the smallest of the cases' probabilities, or the next number above all of them,
+        whose specificity is at least this.
+    from_logits : bool
+        Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        What each case counts.
+    groups : array_like, shape (N,), optional
+        A patient or lesion for each case; by default those of the predictions.
+    confidence_level : float
+        In (0, 1).
+
+    Returns
+    -------
+    DataFrame
+        The columns of :func:`class_metrics` with the threshold after the class, in rows for
+        sensitivity, specificity, ppv, npv and f1. The threshold and all values are NaN where none
+        in [0, 1] gives what is wanted: no case is of the class, or too many others have probability
+        1.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as above, or there is a single group.
+
+    Warns
+    -----
+    UserWarning
+        If something is NaN.
+
+    Examples
+    --------
+    >>> p = [[0.8, 0.2], [0.6, 0.4], [0.4, 0.6], [0.7, 0.3], [0.1, 0.9]] * 4
+    >>> operating_point([0, 0, 0, 1, 1] * 4, p, sensitivity=0.9).round(2)
+      class  threshold       metric  value   low  high  hits  cases
+    0     1        0.3  sensitivity   1.00  0.59  1.00   8.0    8.0
+    1     1        0.3  specificity   0.33  0.11  0.64   4.0   12.0
+    2     1        0.3          ppv   0.50  0.26  0.74   8.0   16.0
+    3     1        0.3          npv   1.00  0.36  1.00   4.0    4.0
+    4     1        0.3           f1   0.67  0.41  0.85   NaN    8.0
+    """
+    wanted = {"threshold": threshold, "sensitivity": sensitivity, "specificity": specificity}
+    chosen = {name: value for name, value in wanted.items() if value is not None}
+    if len(chosen) != 1:
+        raise InputError(
+            "threshold, sensitivity, specificity: expected exactly one of them, received "
+            f"{' and '.join(chosen) or 'none'}"
+        )
+    ((name, value),) = chosen.items()
+    check_fraction(name, value)
+    level = check_level("confidence_level", confidence_level)
+    given = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    given.need("probabilities")
+    target = _target(positive, given.class_names)
+    (given,), codes = counted_cases([given], groups)
+    against, weights = one_vs_rest(given, target.classes), given.weights
+    if name == "threshold":
+        cut = _limit(given, value, target.classes)
+    else:
+        dtype = _dtype(given, target.classes)
+        cut = _cut(name, float(value), against.probability, against.outcome, weights, dtype)
+        if np.isnan(cut):
+            warnings.warn(
+                f"operating_point is NaN: no threshold in [0, 1] has a {name} of {value} for "
+                f"class {target.name}",
+                stacklevel=2,
+            )
+    rows = _shares_at(cut, against, weights, Units.of(codes, len(given)), level)
+    if not np.isnan(cut):
+        _warn_of_nan("operating_point", [target], rows)
+    return _at(cut, target, rows)
+
+
 # Records -----------------------------------------------------------------------------------------
 
 _NAMES = {
@@ -813,7 +924,8 @@ def _of_one(
     """Whether each case is of the class, whether it is taken for it, and its rank."""
     if ranks or threshold is not None:
         against = one_vs_rest(predictions, positive)
-        limit = _limit(predictions, threshold)
+        classes = positive_classes(positive, predictions.class_names)
+        limit = _limit(predictions, threshold, classes)
         taken = against.predicted if threshold is None else against.probability >= limit
         return against.outcome, taken, against.ranking
     inside = np.zeros(len(predictions.class_names), bool)
@@ -836,9 +948,65 @@ def _counted(
     return hits.astype(np.float64), cases.astype(np.float64)
 
 
-def _limit(predictions: Predictions, threshold: float | None) -> float:
+def _limit(predictions: Predictions, threshold: float | None, classes: Sequence[int]) -> float:
     """The threshold as the probabilities have it: 0.7 in 32 bits is a little less than in 64."""
     if threshold is None:
         return 0.0
     predictions.need("probabilities")
-    return float(predictions.probabilities.dtype.type(check_fraction("threshold", threshold)))
+    dtype = _dtype(predictions, classes)
+    return float(dtype.type(check_fraction("threshold", threshold)))
+
+
+def _dtype(predictions: Predictions, classes: Sequence[int]) -> np.dtype[Any]:
+    """In which the probability of a class is; of several, their sum."""
+    return predictions.probabilities.dtype if len(classes) == 1 else np.dtype(np.float64)
+
+
+def _cut(
+    name: str,
+    wanted: float,
+    probability: npt.NDArray[np.float64],
+    outcome: npt.NDArray[np.bool_],
+    weights: npt.NDArray[np.float64],
+    dtype: np.dtype[Any],
+) -> float:
+    """The threshold that a sensitivity or a specificity asks for; NaN where there is none."""
+    places, where = np.unique(probability, return_inverse=True)
+    counts = np.where(outcome if name == "sensitivity" else ~outcome, weights, 0.0)
+    mass = np.bincount(where, counts)
+    if not mass.sum() > 0:
+        return float("nan")
+    below = np.concatenate(([0.0], np.cumsum(mass))) / mass.sum()  # of each place, and of above all
+    if name == "sensitivity":
+        return float(places[np.flatnonzero(1 - below[:-1] >= wanted - _ROUNDING)[-1]])
+    first = int(np.argmax(below >= wanted - _ROUNDING))
+    if first < places.size:
+        return float(places[first])
+    above = float(np.nextafter(dtype.type(places[-1]), dtype.type(2)))
+    return above if above <= 1 else float("nan")
+
+
+def _shares_at(
+    cut: float,
+    against: OneVsRest,
+    weights: npt.NDArray[np.float64],
+    units: Units,
+    confidence_level: float,
+) -> dict[str, ByClass]:
+    taken = against.probability >= cut
+    pairs = (
+        Pairs.of([np.flatnonzero(each)])
+        for each in (against.outcome, taken, against.outcome & taken)
+    )
+    shares = ClassShares(*pairs, 1, weights, units)
+    found = {key: shares.share(key, confidence_level) for key in _AT_THRESHOLD}
+    return found | {"f1": shares.f1(confidence_level)}
+
+
+def _at(cut: float, target: _Target, rows: dict[str, ByClass]) -> pd.DataFrame:
+    columns = {
+        name: [float("nan") if np.isnan(cut) else getattr(each, name)[0] for each in rows.values()]
+        for name in ("value", "low", "high", "hits", "cases")
+    }
+    head = {"class": target.name, "threshold": cut, "metric": list(rows)}
+    return pd.DataFrame(head | columns)

@@ -86,7 +86,7 @@ def calibration_intercept(
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence
         A class, or several that count as one, against the rest.
     from_logits : bool
         Whether the rows are logits.

@@ -19,7 +19,6 @@ from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]
 Bins = Literal["width", "mass", "isotonic"]
-Bins = Literal["width", "mass", "isotonic"]
 
 # Up to this many classes each has a panel; beyond, all are in one and the worst have a name.
 _MOST_PANELS = 12
@@ -166,89 +165,12 @@ def reliability_diagram(
     return ax
 
 
-class _Bars(NamedTuple):
-    """What the bars of a diagram show, of bins that have samples: float64 (B,).
-
-    Samples are sums of weights where there are some, evidence as how many independent ones they
-    count.
-    """
-
-    left: FloatArray
-    width: FloatArray | float
-    samples: FloatArray
-    confidence: FloatArray
-    correct: FloatArray
-    evidence: FloatArray
-
-
-def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bars:
-    if bins == "width":
-        totals = bin_totals.top_label_bins(predictions, num_bins)
-        filled = totals.samples > 0
-        left = np.flatnonzero(filled) / num_bins
-        evidence = totals.samples
-        if predictions.sample_weight is not None:
-            squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
-            evidence = _effective(totals.samples, squares.samples)
-        return _Bars(left, 1 / num_bins, *(each[filled] for each in (*totals, evidence)))
-    if predictions.sample_weight is not None:
-        raise InputError(
-            f"bins: expected 'width', which alone takes sample weights, received {bins!r}"
-        )
-    if bins == "mass":
-        ranked = predictions.ranked[0]
-        totals = bin_totals.equal_mass_bins(predictions, num_bins)
-        ends = np.cumsum(totals.samples).astype(np.intp)
-        filled = totals.samples > 0
-        low = ranked[(ends - 1)[filled]].astype(np.float64)
-        high = ranked[(ends - totals.samples.astype(np.intp))[filled]].astype(np.float64)
-        # From the lowest on; those that hold one and the same confidence are one.
-        columns = [each[filled][::-1] for each in totals]
-        low, high = low[::-1], high[::-1]
-        alone = (low[1:] == high[1:]) & (low[1:] == low[:-1])
-        starts = np.flatnonzero(np.concatenate(([True], ~alone)))
-        samples, sums, hits = (np.add.reduceat(each, starts) for each in columns)
-        last = np.append(starts[1:], low.size) - 1
-        return _Bars(*_touching(low[starts], high[last]), samples, sums, hits, samples)
-    blocks = isotonic_blocks(
-        predictions.confidence.astype(np.float64), predictions.correct, np.ones(len(predictions))
-    )
-    left, width = _touching(blocks.low, blocks.high)
-    return _Bars(left, width, blocks.samples, blocks.probability, blocks.hits, blocks.samples)
-
-
 def _touching(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Left ends and widths of bars from the lowest to the highest confidences, without gaps."""
     between = (high[:-1] + low[1:]) / 2
     # A single confidence would have no width.
     edges = np.concatenate(([max(0, low[0] - 0.005)], between, [min(1, high[-1] + 0.005)]))
     return edges[:-1], np.diff(edges)
-
-
-def _error_of(predictions: Predictions, num_bins: int, bins: Bins) -> str:
-    """The calibration error that belongs to the bins."""
-    if bins == "width":
-        return f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}"
-    if bins == "mass":
-        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}"
-    blocks = _top_label_bars(predictions, num_bins, bins)
-    given = np.mean((predictions.confidence.astype(np.float64) - predictions.correct) ** 2)
-    pooled = np.sum(blocks.correct * (1 - blocks.correct / blocks.samples)) / len(predictions)
-    return f"MCB {max(0.0, given - pooled):.4f}"
-
-
-def _consistency_band(
-    predictions: Predictions, level: float, draws: int = 200, points: int = 1000
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Confidences, and between which isotonic accuracies are, were they calibrated."""
-    confidence = np.sort(predictions.confidence.astype(np.float64))
-    starts = np.unique(np.arange(points) * confidence.size // points)
-    samples = np.diff(np.append(starts, confidence.size))
-    means = np.add.reduceat(confidence, starts) / samples
-    hits = np.random.default_rng(0).binomial(samples, means.clip(0, 1), (draws, samples.size))
-    fitted = np.stack([isotonic_regression(each / samples, weights=samples).x for each in hits])
-    low, high = np.quantile(fitted, ((1 - level) / 2, (1 + level) / 2), axis=0)
-    return means, low, high
 
 
 class _Bars(NamedTuple):

@@ -42,7 +42,7 @@ def calibration_curve(
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
-    positive : str, int, or sequence of them, optional
+    positive : str, int, or sequence, optional
         A class, or several that count as one. By default each class has a panel, of more than 12
         those with most cases; of two classes the second alone is shown.
     from_logits : bool
