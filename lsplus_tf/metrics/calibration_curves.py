@@ -5,8 +5,8 @@ log-odds, as in Harrell's rms: cubic between the outermost knots, beyond them a 
 the smoothers in use (lowess in rms::val.prob, loess and splines in CalibrationCurves) it is the one
 that has bands by a formula, takes groups and weights, does not bend where there are no cases, needs
 a fraction of a second for a million cases, and has no bias where a model is calibrated: the
-diagonal is one of the curves it can take. Against the lowess of rms::val.prob it is smoother, most
-so at the ends; :func:`calibration_curve_errors` says how far apart their numbers are.
+diagonal is one of the curves it can take. Against the lowess of rms::val.prob it is smoother, at
+the ends above all; :func:`calibration_curve_errors` says how far apart their numbers are.
 
 The log-odds, and how many cases are put together, are those of
 :mod:`lsplus_tf.metrics.recalibration`.
@@ -102,7 +102,10 @@ def calibration_curve(
     pandas.DataFrame
         Columns predicted, observed, low, high, and cases: the weight of the cases that are nearest
         to the point. The band is pointwise, by the sandwich estimate of the variance of the
-        log-odds, summed up within groups. Where all cases or none are of the class, or the
+        log-odds, summed up within groups; in simulations of 500 cases 95% bands covered in 93 to
+        95% of them at the 10%, 50% and 95% quantiles of the probabilities where half of the cases
+        were of the class, and where one in 21 was, in 94% at the upper two, in 90% at the lowest.
+        Where all cases or none are of the class, or the
         probabilities tell it from the rest without a mistake, there is no curve: observed, low and
         high are NaN.
 
@@ -156,6 +159,19 @@ def calibration_curve_errors(
     confidence_level: float = 0.95,
 ) -> CalibrationCurveErrors:
     """ICI, E50, E90 and Emax: the mean, median, 90% quantile and largest |curve(p) - p| of cases.
+
+    A curve that is found is farther from the diagonal than the true one, so that these are too
+    large, as binned calibration errors are, and of a calibrated model above 0. Their intervals take
+    it into account: they have the distances of true curves, on the way from the diagonal to the
+    curve and beyond it, of which the ones found would be no unusual draw; upwards at least as far
+    as the curves drawn about the one found vary. In simulations of 500 cases, half of them or one
+    in 21 of the class, independent or in groups of 5, 95% intervals covered in 97 to 99% where the
+    model was calibrated; where it was overconfident (a slope of 0.7), of the ICI and E90 in 96 to
+    97%, of the E50 in 92 to 94%.
+
+    rms::val.prob has the same numbers of a lowess: on the 300 cases of the tests 0.101 for an ICI
+    of 0.101, 0.168 for an E90 of 0.185 and 0.174 for an Emax of 0.188. rms::lrm with the same
+    spline gives these here exactly.
 
     Parameters
     ----------
@@ -226,9 +242,9 @@ def calibration_summary(
     -------
     pandas.DataFrame
         Columns class, metric, value, low and high. Of each class the metrics "intercept", "slope",
-        "o_e", "ici", "e50" and "e90"; of "all" the "slope" of
-        :func:`~lsplus_tf.metrics.multinomial_recalibration`, and as "ici" the mean of the classes',
-        which has no bounds.
+        "o_e", "ici", "e50" and "e90", as the functions of each have them. The last two rows are of
+        "all": the "slope" of :func:`~lsplus_tf.metrics.multinomial_recalibration`, and as "ici" the
+        mean of those that the classes have, without bounds.
 
     Raises
     ------
@@ -276,10 +292,11 @@ def calibration_summary(
                 rows.append((cases.name, key, interval.value, interval.low, interval.high))
         if positive is None:
             slope = recalibration.multinomial_slope(predictions, codes, level)
-            errors = [value for _, key, value, *_ in rows if key == "ici"]
+            errors = np.array([value for _, key, value, *_ in rows if key == "ici"])
+            errors = errors[np.isfinite(errors)]
             nan = float("nan")
             rows.append(("all", "slope", slope.value, slope.low, slope.high))
-            rows.append(("all", "ici", float(np.mean(errors)), nan, nan))
+            rows.append(("all", "ici", float(errors.mean()) if errors.size else nan, nan, nan))
     reasons = list(dict.fromkeys(str(each.message).split(": ", 1)[-1] for each in caught))
     if reasons:
         warnings.warn(f"some of the calibration summary is NaN: {'; '.join(reasons)}", stacklevel=2)
@@ -407,8 +424,8 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
 
     tails = (1 - level) / 2, (1 + level) / 2
     found = distances(np.ones(1), np.zeros((1, odds.size)))[:, 0, 0]
-    at_zero = distances(np.zeros(1), noise)[:, 0]
-    farthest = 1 + 4 * float((np.quantile(at_zero, tails[1], axis=1) / found.clip(min=1e-12)).max())
+    by_chance = np.quantile(distances(np.zeros(1), noise)[0, 0], tails[1])
+    farthest = 1 + 6 * float(by_chance / max(found[0], 1e-12))
     steps = np.concatenate(
         [np.linspace(0, 1, 5), 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2]
     )
