@@ -345,7 +345,7 @@ def test_the_page_in_a_browser(open_page, written):
     assert [float(cell) for cell in cells] == sorted(float(cell) for cell in cells)
     tab.get_by_role("link", name="Calibrators").click()
     tab.get_by_text("Settings", exact=True).click()
-    assert tab.get_by_text("SHA-256").is_visible()
+    assert tab.get_by_text("SHA-256", exact=True).is_visible()
     assert heard == []
 
 

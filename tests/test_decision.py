@@ -51,7 +51,12 @@ def adds(labels, treated, threshold):
 
 def by_hand(values, made_up, groups, weights=None):
     """Mean, low and high of values, as if made-up cases, which count 2 together, had been there."""
-    weights = np.ones(values.size) if weights is None else weights / weights.mean()
+    if weights is None:
+        weights = np.ones(values.size)
+    else:  # cases of weight 0 are not there
+        kept = weights > 0
+        values, weights = values[kept], weights[kept] / weights[kept].mean()
+        groups = None if groups is None else np.unique(groups[kept], return_inverse=True)[1]
     each = 2 / len(made_up)
     total = values.size + 2
     centre = (weights @ values + each * np.sum(made_up)) / total

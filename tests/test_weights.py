@@ -489,6 +489,8 @@ def numbers_of(found):
     if isinstance(found, pd.DataFrame):
         counts = ["hits", "cases"]
         return found.select_dtypes("number").drop(columns=counts, errors="ignore").to_numpy(float)
+    if isinstance(found, float):
+        return np.array([found])
     if isinstance(found, tuple):
         return np.concatenate([numbers_of(each) for each in found])
     if isinstance(found, float):
@@ -620,7 +622,7 @@ def test_what_cannot_take_weights_says_so():
 # --- calibrators ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CALIBRATORS)
+@pytest.mark.parametrize("name", [name for name, one in CALIBRATORS.items() if one.takes_weights])
 def test_calibrators_take_weights(name):
     labels, rows, weights = weighted_sample(samples=150, classes=3)
     # Labels that the logits tell something of.
@@ -647,6 +649,12 @@ def test_calibrators_take_weights(name):
 
 
 def test_a_calibrator_that_takes_none_refuses_them():
+    logits, labels = np.log(weighted_sample()[1]), weighted_sample()[0]
+    for each in CALIBRATORS.values():
+        if not each.takes_weights:
+            with pytest.raises(InputError, match=r"^sample_weight: .* takes no weights"):
+                each().fit(logits, labels, sample_weight=np.ones(len(labels)))
+
     class Fixed(Calibrator):
         def _fit(self, logits, labels):
             pass

@@ -23,24 +23,8 @@ from lsplus_tf.metrics.metric import IntervalMethod, Values
 SHARES = ("sensitivity", "specificity", "ppv", "npv", "prevalence")
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Cases that are in columns: of a class, or taken for one.
-
-    Attributes
-    ----------
-    cases, columns : ndarray of int, shape (P,)
-        Each pair once.
-    """
-
-    cases: npt.NDArray[np.intp]
-    columns: npt.NDArray[np.intp]
-
-    @classmethod
-    def of(cls, columns: Sequence[npt.NDArray[np.intp]]) -> Pairs:
-        """From the cases in each column."""
-        sizes = [cases.size for cases in columns]
-        return cls(np.concatenate(columns), np.repeat(np.arange(len(columns)), sizes))
+Cases = Sequence[npt.NDArray[np.intp]]
+"""The positions of some cases for each of C classes."""
 
 
 @dataclass(frozen=True)
@@ -106,26 +90,27 @@ class ClassShares:
 
     Parameters
     ----------
-    true, decided, both : Pairs
-        The cases of each class, those that are taken for it, and those that are both.
-    classes : int
-        How many columns there are.
+    true, decided, both : sequence of ndarray of int, length C
+        The positions of the cases of each class, of those that are taken for it, and of those that
+        are both.
     weights : ndarray of float64, shape (N,)
     units : Units
     """
 
     def __init__(
-        self, true: Pairs, decided: Pairs, both: Pairs, classes: int, weights: Values, units: Units
+        self, true: Cases, decided: Cases, both: Cases, weights: Values, units: Units
     ) -> None:
         codes = np.arange(weights.size) if units.codes is None else units.codes
         alike = bool((weights == 1).all())
+        shape = units.count, len(true)
 
-        def sums(pairs: Pairs) -> _Sums:
-            places, shape = (codes[pairs.cases], pairs.columns), (units.count, classes)
-            numbers = csr_array((np.ones(pairs.cases.size), places), shape=shape)
+        def sums(cases: Cases) -> _Sums:
+            chosen = np.concatenate(cases)
+            places = codes[chosen], np.repeat(np.arange(len(cases)), [each.size for each in cases])
+            numbers = csr_array((np.ones(chosen.size), places), shape=shape)
             if alike:
                 return _Sums(numbers, numbers)
-            return _Sums(numbers, csr_array((weights[pairs.cases], places), shape=shape))
+            return _Sums(numbers, csr_array((weights[chosen], places), shape=shape))
 
         self._true, self._decided, self._both = (sums(each) for each in (true, decided, both))
         self._nothing = self._true - self._true

@@ -177,18 +177,18 @@ def delong_test(
     (0.75, 0.38, 2e-05)
     """
     level = check_level("confidence_level", confidence_level)
-    models = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
-    models[0].need("probabilities")
-    models, codes = counted_cases(models, groups)
+    pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
+    pair[0].need("probabilities")
+    models, codes = counted_cases(pair, groups)
     units = Units.of(codes, len(models[0]))
     each = [_areas(model, positive, units) for model in models]
-    values = [float(np.mean([area.value for area in areas])) for areas in each]
+    first, second = (float(np.mean([area.value for area in areas])) for areas in each)
     differences = [a.influences - b.influences for a, b in zip(*each, strict=True)]
     variances = np.array([np.sum(difference**2) for difference in differences])
     # As many degrees of freedom as the rarer kind of cases or groups has; of a mean over classes
     # Satterthwaite's.
     own = np.array([min(area.positives, area.negatives) - 1 for area in each[0]])
-    value = values[0] - values[1]
+    value = first - second
     if np.isnan(value):
         warnings.warn(
             f"delong_test is NaN: {_lacking(models[0], positive)}",
@@ -206,13 +206,13 @@ def delong_test(
             )
         nan = float("nan")
         bare = Interval(value, nan, nan, nan, level, "linearised", 0, 0)
-        return PairedDifference(*values, bare, nan)
+        return PairedDifference(first, second, bare, nan)
     freedom = 1.0 if same else float(variances.sum() ** 2 / np.sum(variances**2 / own))
     difference = linearised_interval(
         value, influences, None, level, bounds=(-1.0, 1.0), freedom=freedom
     )
     size = abs(value) / difference.standard_error if not same else 0.0
-    return PairedDifference(*values, difference, float(2 * stats.t.sf(size, freedom)))
+    return PairedDifference(first, second, difference, float(2 * stats.t.sf(size, freedom)))
 
 
 def _areas(predictions: Predictions, positive: Positive | None, units: Units) -> list[Auroc]:

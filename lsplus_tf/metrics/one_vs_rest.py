@@ -27,7 +27,7 @@ from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction, check_level, some_of
 from lsplus_tf.metrics import forms
 from lsplus_tf.metrics.areas import Auroc, AveragePrecision, Ranked, Units
-from lsplus_tf.metrics.class_shares import SHARES, ByClass, ClassShares, Pairs
+from lsplus_tf.metrics.class_shares import SHARES, ByClass, ClassShares
 from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
 from lsplus_tf.metrics.resampling import Groups, counted_cases
@@ -143,7 +143,7 @@ def class_metrics(
     found = _measure(
         given, targets, KEYS, threshold, codes, check_level("confidence_level", confidence_level)
     )
-    _warn_of_nan("class_metrics", targets, found)
+    _warn_of_nan("class_metrics", targets, found, known=given.kind != "confidence")
     names = [target.name for target in targets]
     columns = {
         name: np.stack([getattr(found[key], name) for key in KEYS], axis=1).ravel()
@@ -558,9 +558,7 @@ def _measure(
                 areas, ranking, own, weights, units, confidence_level
             ).items():
                 rows[key].append(interval)
-    shares = ClassShares(
-        *(Pairs.of(each) for each in (true, decided, both)), len(targets), weights, units
-    )
+    shares = ClassShares(true, decided, both, weights, units)
     found = {key: shares.share(key, confidence_level) for key in SHARES if key in keys}
     if "f1" in keys:
         found["f1"] = shares.f1(confidence_level)
@@ -603,26 +601,34 @@ _REASONS = {
 
 
 def _warn_of_nan(
-    what: str, targets: Sequence[_Target], found: dict[str, ByClass], stacklevel: int = 3
+    what: str,
+    targets: Sequence[_Target],
+    found: dict[str, ByClass],
+    stacklevel: int = 3,
+    *,
+    known: bool = True,
 ) -> None:
-    """One warning of all that is NaN in a result."""
+    """One warning of all that is NaN in a result; `known` is whether the probabilities are."""
     names = np.array([target.name for target in targets], object)
     parts: dict[str, list[str]] = {}
     for key, each in found.items():
         absent = np.isnan(each.value)
         bare = np.isnan(each.low) & ~absent
         if absent.any():
-            reason = f"as {_REASONS[key].format(some_of(names[absent]))}"
+            reason = f"as {_REASONS[key].format(some_of([*names[absent]]))}"
+            if key in AREAS and not known:
+                reason = "as the probabilities of all classes are not known"
             parts.setdefault(reason, []).append(key)
         if bare.any():
+            listed = some_of([*names[bare]])
             reason = (
-                f"(the interval), as too few cases or groups are of class {some_of(names[bare])} "
-                "or its rest, or all rank alike"
+                f"(the interval), as too few cases or groups are of class {listed} or its rest, or "
+                "all rank alike"
             )
             parts.setdefault(reason, []).append(key)
     if parts:
-        listed = "; ".join(f"{', '.join(keys)} {reason}" for reason, keys in parts.items())
-        warnings.warn(f"{what}: NaN are {listed}", stacklevel=stacklevel)
+        text = "; ".join(f"{', '.join(keys)} {reason}" for reason, keys in parts.items())
+        warnings.warn(f"{what}: NaN are {text}", stacklevel=stacklevel)
 
 
 def _single(
@@ -994,11 +1000,10 @@ def _shares_at(
     confidence_level: float,
 ) -> dict[str, ByClass]:
     taken = against.probability >= cut
-    pairs = (
-        Pairs.of([np.flatnonzero(each)])
-        for each in (against.outcome, taken, against.outcome & taken)
+    true, decided, both = (
+        [np.flatnonzero(each)] for each in (against.outcome, taken, against.outcome & taken)
     )
-    shares = ClassShares(*pairs, 1, weights, units)
+    shares = ClassShares(true, decided, both, weights, units)
     found = {key: shares.share(key, confidence_level) for key in _AT_THRESHOLD}
     return found | {"f1": shares.f1(confidence_level)}
 

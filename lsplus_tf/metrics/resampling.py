@@ -421,7 +421,7 @@ def _cases(
 
 def counted_cases(
     models: Sequence[Predictions], groups: npt.ArrayLike | None
-) -> tuple[Sequence[Predictions], Groups]:
+) -> tuple[list[Predictions], Groups]:
     """Models of the same cases and sample weights without those of weight 0, and the groups (N,).
 
     The groups are those of the predictions unless others are given, of all cases.
@@ -440,11 +440,11 @@ def counted_cases(
     return counted(models, codes)
 
 
-def counted(models: Sequence[Predictions], groups: Groups) -> tuple[Sequence[Predictions], Groups]:
+def counted(models: Sequence[Predictions], groups: Groups) -> tuple[list[Predictions], Groups]:
     """Models of the same cases and sample weights, and their groups, without those of weight 0."""
     weights = models[0].sample_weight
     if weights is None or weights.all():
-        return models, groups
+        return [*models], groups
     kept = weights > 0
     left = None if groups is None else pd.factorize(groups[kept])[0]
     return [model.take(kept) for model in models], left
