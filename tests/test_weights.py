@@ -493,6 +493,8 @@ def numbers_of(found):
         return np.array([found])
     if isinstance(found, tuple):
         return np.concatenate([numbers_of(each) for each in found])
+    if isinstance(found, float):
+        return np.array([found])
     if isinstance(found, metrics.PairedDifference):
         both = [found.value_a, found.value_b, found.p_value]
         return np.concatenate([both, numbers_of(found.difference)])

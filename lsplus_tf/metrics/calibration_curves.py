@@ -346,8 +346,8 @@ def curve_of(cases: ClassCases, num_knots: int | None) -> Curve | None:
         return None
     else:
         most = _default_knots(cases) if num_knots is None else num_knots
-        tried = [_knots(cases, count) for count in range(most, 2, -1)]
-        tried = [*(knots for knots in tried if knots.size > 2), np.array([])]
+        splines = [_knots(cases, count) for count in range(most, 2, -1)]
+        tried = [*(knots for knots in splines if knots.size > 2), np.array([])]
     for knots in tried:
         basis = _basis(cases.odds, knots)
         fit = recalibration.fitted_logistic(cases, basis)
@@ -366,8 +366,9 @@ def grid_of(cases: ClassCases, count: int) -> tuple[Values, Values, Values]:
     A single one where all are equal.
     """
     held = cases.odds[cases.total > 0]
-    ends = held.min(), held.max()
-    grid = np.linspace(*special.expit(ends), count if np.ptp(held) else 1)
+    ends = float(held.min()), float(held.max())
+    first, last = (float(special.expit(end)) for end in ends)
+    grid = np.linspace(first, last, count if np.ptp(held) else 1)
     edges = np.concatenate([[-np.inf], (grid[1:] + grid[:-1]) / 2, [np.inf]])
     weights, _ = np.histogram(cases.probability, edges, weights=cases.total)
     return grid, special.logit(grid).clip(*ends), weights

@@ -334,10 +334,10 @@ class ClassCases:
     ) -> ClassCases:
         """Those of log-odds and outcomes (N,)."""
         if odds.size <= _EXACT:
-            place = np.arange(odds.size)
-            return cls(name, outcome, weights, groups, place, odds, weights, weights * outcome)
+            alone = np.arange(odds.size)
+            return cls(name, outcome, weights, groups, alone, odds, weights, weights * outcome)
         # Of a float32 the sign, the exponent and nine places after the leading one.
-        code = odds.astype(np.float32).view(np.int32)
+        code: npt.NDArray[Any] = odds.astype(np.float32).view(np.int32)
         code >>= 14
         code += 2**17
         held = np.bincount(code, weights, minlength=2**18)
@@ -348,7 +348,8 @@ class ClassCases:
         sums = np.bincount(code, weights * odds, minlength=2**18)[filled]
         place = number[code]
         positives = np.bincount(place[outcome], weights[outcome], filled.size)
-        return cls(name, outcome, weights, groups, place, sums / total, total, positives)
+        sizes = total.astype(np.float64), positives.astype(np.float64)
+        return cls(name, outcome, weights, groups, place, sums / total, *sizes)
 
     @cached_property
     def probability(self) -> Values:
@@ -770,9 +771,7 @@ class _Multinomial:
         step = max(1, _BLOCK // size)
         for start in range(0, rows.size, step):
             block = slice(start, start + step)
-            some = rows[block]
-            if rows.size == len(given):
-                some = block
+            some: Any = block if rows.size == len(given) else rows[block]
             logs = _logits(given, some, dtype)
             if size < len(given.class_names):
                 logs = logs[:, self.classes]

@@ -207,10 +207,11 @@ def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bar
     evidence = sums[0]
     if predictions.sample_weight is not None:
         bar = np.searchsorted(between, confidence)
-        totals, squares = (
-            np.bincount(bar, predictions.weights**power, low.size) for power in (1, 2)
+        count, square = (
+            np.bincount(bar, predictions.weights**power, low.size).astype(np.float64)
+            for power in (1, 2)
         )
-        evidence = _effective(totals, squares)
+        evidence = _effective(count, square)
     return _Bars(edges[:-1], np.diff(edges), sums[0], sums[1], sums[2], evidence)
 
 
