@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         results,
     )
     from lsplus_tf.auditing import audit
+    from lsplus_tf.calibrators import PredictionSets
     from lsplus_tf.callbacks import OnlineLabelSmoothing
     from lsplus_tf.losses import (
         HardLabelLoss,
@@ -58,6 +59,7 @@ _SUBPACKAGES = (
 )
 _MODULE_OF = {
     "audit": "auditing",
+    "PredictionSets": "calibrators",
     "OnlineLabelSmoothing": "callbacks",
     "HardLabelLoss": "losses",
     "LabelSmoothingLoss": "losses",
@@ -75,6 +77,7 @@ __all__ = [
     "LabelSmoothingLoss",
     "OnlineLabelSmoothing",
     "OnlineLabelSmoothingLoss",
+    "PredictionSets",
     "Predictions",
     "audit",
     "auditing",

@@ -11,14 +11,10 @@ from lsplus_tf.auditing import cross_fitting
 from lsplus_tf.auditing.automatic import automatic_share
 from lsplus_tf.auditing.chance import ece_by_chance
 from lsplus_tf.auditing.comparison import compare, match
-from lsplus_tf.auditing.gaps import (
-    design_effect,
-    gap_estimate,
-    gaps_by_part,
-    mean_estimate,
-)
+from lsplus_tf.auditing.gaps import gap_estimate, gaps_by_part, mean_estimate
 from lsplus_tf.calibrators import CALIBRATORS, TemperatureScaling
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics.intervals import design_effect
 from lsplus_tf.predictions import Predictions
 
 
@@ -275,7 +271,7 @@ def test_the_gain_of_temperature_scaling_is_that_of_scipy(monkeypatch):
     onehot = np.eye(3)[model.labels]
     before = ((lsp.metrics.softmax(model.logits) - onehot) ** 2).sum(axis=1)
     after = np.empty(400)
-    for seen, held_out in cross_fitting._folds(model, seed=0):
+    for seen, held_out in cross_fitting.held_out_folds(model, seed=0):
         best = optimize.minimize_scalar(
             lambda log, seen=seen: lsp.metrics.negative_log_likelihood(
                 model.labels[seen], model.logits[seen] / np.exp(log), from_logits=True

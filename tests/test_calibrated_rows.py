@@ -125,6 +125,43 @@ def test_an_ensemble_is_calibrated_as_a_whole(calibrated):
     np.testing.assert_array_equal(found.labels, labels)
 
 
+def test_an_ensemble_of_calibrated_members(calibrated):
+    """Restated: each run's temperature of its own validation split, then the mean."""
+    experiment = calibrated.experiment.model_copy(
+        update={"calibrators": ("temperature",), "ensemble_calibration": ("whole", "members")}
+    )
+    results = dataclasses.replace(calibrated, experiment=experiment)
+    assert [(row.key, row.name) for row in results.rows[-3:]] == [
+        ("ls_plus_ensemble", "LS+ ensemble"),
+        ("ls_plus_ensemble+temperature", "LS+ ensemble + temperature"),
+        ("ls_plus+temperature_ensemble", "(LS+ + temperature) ensemble"),
+    ]
+    row = results.rows[-1]
+    members = []
+    for seed in (0, 1):
+        folder = results.folder / "ls_plus" / f"seed_{seed}"
+        validation, test = (
+            run_folder.read_predictions(folder, split) for split in ("validation", "test")
+        )
+        fitted = TemperatureScaling().fit(validation.logits, validation.labels)
+        members.append(softmax(test.logits.astype(float) / fitted.temperature_, axis=1))
+    (found,) = results.predictions(row)
+    np.testing.assert_allclose(found.probabilities, sum(members) / 2, rtol=1e-5)
+    whole, _ = results.predictions(results.rows[-2]), results.predictions(row)
+    assert np.abs(whole[0].probabilities - found.probabilities).max() > 1e-3
+    assert "each member with its own calibrator" in tables.compare(results).caption
+    alone = experiment.model_copy(update={"ensemble_calibration": ("members",)})
+    keys = [row.key for row in dataclasses.replace(results, experiment=alone).rows]
+    assert keys[-2:] == ["ls_plus_ensemble", "ls_plus+temperature_ensemble"]
+
+
+def test_how_ensembles_are_calibrated_is_checked():
+    assert load_config(DIGITS).ensemble_calibration == ("whole",)
+    for given in ("[]", "[member]", "[whole,whole]", "members"):
+        with pytest.raises(InputError, match="ensemble_calibration"):
+            load_config(DIGITS, [f"ensemble_calibration={given}"])
+
+
 def test_the_test_split_decides_nothing(calibrated, tmp_path):
     """Other test labels and logits leave every calibrator as it is."""
     copy = tmp_path / "copy"

@@ -94,7 +94,8 @@ def test_the_verdict_is_told_and_written(call, files, tmp_path):
     assert written == {
         "audit.html",
         "audit.json",
-        *(f"{t}.csv" for t in ("metrics", "parts", "automatic", "calibrators")),
+        *(f"{t}.csv" for t in ("metrics", "classes", "confusion", "calibration", "parts")),
+        *(f"{t}.csv" for t in ("automatic", "sets", "calibrators")),
     }
     assert all(f"Written: {tmp_path / 'new' / 'out' / name}" in stdout for name in written)
 
@@ -308,10 +309,12 @@ def test_json_is_strict_and_holds_everything(written):
     assert document["class_names"] == ["normal", "<b>serrated</b>", FORMULA]
     assert not document["too_small"]
     assert {finding["topic"] for finding in document["verdict"]} == {
-        *("gap", "ece", "parts", "automatic", "calibrator", "votes", "comparison")
+        *("classes", "gap", "ece", "parts", "automatic", "sets", "calibrator", "votes"),
+        "comparison",
     }
     assert set(document["tables"]) == {
-        *("metrics", "parts", "automatic", "calibrators", "comparison")
+        *("metrics", "classes", "confusion", "calibration", "parts", "automatic", "sets"),
+        *("calibrators", "comparison"),
     }
     assert len(document["settings"]["SHA-256"]) == 64
     expected = lsp.evaluate(
@@ -341,8 +344,8 @@ def test_the_page_in_a_browser(open_page, written):
     cells = table.locator("tbody tr > :nth-child(6)").all_inner_texts()
     assert [float(cell) for cell in cells] == sorted(float(cell) for cell in cells)
     tab.get_by_role("link", name="Calibrators").click()
-    tab.get_by_text("Settings").click()
-    assert tab.get_by_text("SHA-256").is_visible()
+    tab.get_by_text("Settings", exact=True).click()
+    assert tab.get_by_text("SHA-256", exact=True).is_visible()
     assert heard == []
 
 

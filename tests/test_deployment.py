@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import keras
@@ -17,7 +19,16 @@ from scipy.special import softmax
 
 from lsplus_tf import metrics
 from lsplus_tf.backbones import build_classifier
-from lsplus_tf.calibrators import CALIBRATORS, Calibrator, TemperatureScaling, VectorScaling, attach
+from lsplus_tf.calibrators import (
+    CALIBRATORS,
+    Calibrator,
+    IsotonicCalibration,
+    PredictionSets,
+    TemperatureScaling,
+    VectorScaling,
+    attach,
+)
+from lsplus_tf.cli.prediction_sets import separator
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.images import to_pillow
 from lsplus_tf.deployment import (
@@ -28,6 +39,7 @@ from lsplus_tf.deployment import (
     predict_files,
 )
 from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import read_predictions
 from lsplus_tf.training import run_folder
 
 
@@ -218,6 +230,101 @@ def test_calibrated_and_abstaining(call, run, scans, temperature, tmp_path):
     np.testing.assert_array_equal(abstained == "yes", confidence < threshold)
     assert set(abstained) == {"yes", "no"}
     assert f"{np.sum(confidence < threshold)} abstained" in stdout
+
+
+def test_sets_are_those_of_the_run_and_of_any_held_out_predictions(call, run, scans, tmp_path):
+    out, saved = tmp_path / "predictions.csv", tmp_path / "sets.json"
+    validation, test = (run_folder.read_predictions(run, split) for split in ("validation", "test"))
+    temperature = TemperatureScaling().fit(validation)
+    temperature.save(tmp_path / "calibrator.json")
+    common = ("predict", run, scans / "b", "--out", out)
+
+    def written() -> list[list[str]]:
+        return [row["set"].split("|") for row in rows_of(out)]
+
+    def expected(sets: PredictionSets) -> list[list[str]]:
+        inside = sets.predict(test.take(np.arange(200, 360)))
+        return [[str(k) for k in np.flatnonzero(row)] for row in inside]
+
+    code, stdout, stderr = call(*common, "--sets", 0.05)
+    assert (code, stderr) == (0, "")
+    lac = PredictionSets(error_rate=0.05).fit(validation)
+    assert written() == expected(lac)
+    assert "lac sets at an error rate of 0.05, fitted to 360 validation cases of the run" in stdout
+    assert ", which also chose its epoch: new cases may be covered a little less often" in stdout
+    sizes = Counter(len(each) for each in written())
+    listed = ", ".join(f"{sizes[k]} of {k} class{'es' * (k > 1)}" for k in sorted(sizes))
+    assert f"sets: {listed} (classes of one are joined by |)" in stdout
+    # Of scores that a calibrator changes, and of another file.
+    by_class = PredictionSets(
+        "raps", error_rate=0.2, class_conditional=True, calibrator=temperature
+    )
+    by_class.fit(validation).save(saved)
+    more = "--calibrator", tmp_path / "calibrator.json"
+    code, _, stderr = call(
+        *common, *more, "--sets", 0.2, "--sets-method", "raps", "--sets-by-class",
+    )  # fmt: skip
+    assert code == 0
+    assert "if --calibrator was fitted to the run's validation split too" in stderr
+    assert written() == expected(by_class)
+    code, stdout, stderr = call(*common, "--sets-from", saved)
+    assert (code, stderr, written()) == (0, "", expected(by_class))
+    assert "raps sets with a threshold for each class at an error rate of 0.2, from" in stdout
+    calibrated = temperature.calibrate(test.take(np.arange(200, 360))).probabilities
+    np.testing.assert_allclose(probabilities_of(rows_of(out)), calibrated, rtol=1e-4, atol=1e-6)
+    file = run / "predictions_test.npz"
+    code, stdout, stderr = call(*common, "--sets", 0.05, "--sets-from", file)
+    assert (code, stderr) == (0, "")
+    assert written() == expected(PredictionSets(error_rate=0.05).fit(test))
+    assert f"fitted to 360 cases of {file}" in stdout
+
+
+def test_what_sets_are_refused(call, run, scans, temperature, tmp_path):
+    def refused(*arguments: object, model: Path = run) -> str:
+        code, stdout, stderr = call(
+            "predict", model, scans / "0000.png", *arguments, "--out", tmp_path / "out.csv"
+        )
+        assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+        assert not (tmp_path / "out.csv").exists()
+        return stderr
+
+    validation = run_folder.read_predictions(run, "validation")
+    lac, other = tmp_path / "lac.json", tmp_path / "other.json"
+    PredictionSets().fit(validation).save(lac)
+    isotonic = IsotonicCalibration().fit(validation)
+    PredictionSets(calibrator=isotonic).fit(validation).save(other)
+    assert "--sets: expected a number between 0 and 1, received 10" in refused("--sets", 10)
+    of_none = refused("--sets", 0.1, "--sets-method", "thr")
+    assert "--sets-method: expected one of lac, aps, raps, received 'thr'" in of_none
+    for option in (("--sets-method", "aps"), ("--sets-by-class",), ("--sets-from", "file.npz")):
+        assert f"{option[0]}: expected --sets beside it" in refused(*option)
+    assert "--sets: expected 0.1, for which" in refused("--sets", 0.2, "--sets-from", lac)
+    assert "which are lac sets at" in refused("--sets-method", "aps", "--sets-from", lac)
+    assert "--sets-by-class: expected none" in refused("--sets-by-class", "--sets-from", lac)
+    beside = refused("--sets-from", lac, "--calibrator", temperature)
+    assert "--calibrator: expected none, as the sets in --sets-from were fitted to" in beside
+    beside = refused("--sets-from", other, "--calibrator", temperature)
+    assert "--calibrator: expected that of the sets in --sets-from" in beside
+    three = tmp_path / "three.npz"
+    np.savez(three, labels=np.arange(30) % 3, probabilities=np.full((30, 3), 1 / 3))
+    of_three = refused("--sets", 0.1, "--sets-from", three)
+    assert "--sets-from: expected predictions of the classes 0, 1, 2" in of_three
+    sets_of_three = tmp_path / "three.json"
+    PredictionSets().fit(read_predictions(three)).save(sets_of_three)
+    assert "--sets-from: expected sets of the classes 0, 1" in refused("--sets-from", sets_of_three)
+    alone = tmp_path / "alone.keras"
+    shutil.copy(run / "model.keras", alone)
+    unnamed = refused("--sets", 0.1, "--class-names", "0,1,2,3,4,5,6,7,8,9", model=alone)
+    assert "--sets: expected --sets-from FILE beside it" in unnamed
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(("a", "b c"), "|"), (("a|b", "c"), ";"), (("a|;", "b"), "/")]
+)
+def test_what_stands_between_classes_is_in_no_name(names, expected):
+    assert separator(names) == expected
+    with pytest.raises(InputError, match="--sets: expected class names without one of"):
+        separator(("|;/&", "b"))
 
 
 def test_unreadable_files_are_named_and_refused_or_skipped(call, run, scans, tmp_path):

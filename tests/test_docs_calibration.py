@@ -60,7 +60,7 @@ def test_the_commands_and_then_the_python_run(place, monkeypatch, capsys):
     predicted = pd.read_csv("predictions.csv")
     names: dict[str, object] = {"run": Path("runs/digits/hard_labels/seed_0")}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, "calibration.md", "exec"), names)
         if "served.serve" in block:  # without the package, the same numbers

@@ -115,8 +115,10 @@ def _offered(tree: ast.Module) -> list[str]:
 
 def _definition(trees: dict[str, ast.Module], path: str, name: str) -> Definition | None:
     """Where a name of a module is defined, there or in what it imports the name from."""
-    for node in trees[path].body:
+    for node in reversed(trees[path].body):  # a function comes after its overloads
         if isinstance(node, Definition) and node.name == name:
+            if any(ast.unparse(each) == "overload" for each in node.decorator_list):
+                continue  # the types of some arguments; what it does comes after
             return node
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lsplus_tf."):
             place = "/".join((node.module or "").split(".")[1:])

@@ -554,7 +554,11 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
         reproduced.folder, tmp_path / "copy", ignore=shutil.ignore_patterns("*.keras", "report*")
     )
     results = gather(copy, methods=["hard_labels", "online_label_smoothing"])
-    update = {"calibrators": ("temperature",), "ensembles": ("hard_labels",)}
+    update = {
+        "calibrators": ("temperature",),
+        "ensembles": ("hard_labels",),
+        "ensemble_calibration": ("whole", "members"),
+    }
     experiment = results.experiment.model_copy(update=update)
     results = dataclasses.replace(results, experiment=experiment)
     rng = np.random.default_rng(0)
@@ -568,7 +572,11 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     assert [*table["method"]] == [run.method for run in results.runs]
     assert (copy / "report" / "features.png").is_file()
     assert "t-SNE of the first run" in (copy / "report" / "report.html").read_text("utf-8")
-    calibrators = {"hard_labels_ensemble+temperature.json", "hard_labels+temperature_seed_0.json"}
+    calibrators = {
+        "hard_labels_ensemble+temperature.json",
+        "hard_labels+temperature_seed_0.json",
+        "hard_labels+temperature_ensemble_seed_1.json",
+    }
     assert calibrators <= set(os.listdir(copy / "report" / "calibrators"))
     assert (copy / "report" / "soft_labels_online_label_smoothing.png").is_file()
     files.check_output(copy / "report", REPORT_FOLDER)

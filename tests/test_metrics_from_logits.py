@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 
@@ -33,6 +34,8 @@ NEEDED = {
     "k": 2,
     "coverage": 0.5,
     "risk": 0.2,
+    "positive": 1,
+    "threshold": 0.3,
 }
 
 
@@ -42,16 +45,21 @@ def call(function, logits, other, **options):
     needed = {
         name: given[name]
         for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.default is inspect.Parameter.empty or name.startswith("probabilities")
+        if parameter.default is inspect.Parameter.empty
+        or name.startswith("probabilities")
+        or name == "positive"
     }
-    result = function(**needed, **options)
-    return dataclasses.astuple(result) if dataclasses.is_dataclass(result) else result
+    return function(**needed, **options)
 
 
 def numbers(result):
-    """All numbers in a float, an array, a dict or nested tuples of them."""
+    """All numbers in a float, an array, a table, a record, a dict or nested tuples of them."""
     if isinstance(result, str):
         return []
+    if isinstance(result, pd.DataFrame):
+        result = tuple(result.select_dtypes("number").to_numpy().T)
+    if dataclasses.is_dataclass(result):
+        result = dataclasses.astuple(result)
     if isinstance(result, dict):
         result = tuple(result.values())
     parts = map(numbers, result) if isinstance(result, tuple) else [np.ravel(result)]

@@ -133,12 +133,19 @@ def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
     from lsplus_tf.metrics import resampling
 
     model = drawn(8, 6000, 2)
-    names = ("brier", "ece", "auroc", "retention_auc")
+    names = {name: METRICS[name].interval for name in ("brier", "ece", "retention_auc")}
+    names |= {"auroc": "percentile"}
     monkeypatch.setattr(resampling, "BLOCKS", 10_000)
-    whole = {name: bootstrap_interval(name, model, num_resamples=400) for name in names}
+    whole = {
+        name: bootstrap_interval(name, model, method=method, num_resamples=400)
+        for name, method in names.items()
+    }
     monkeypatch.setattr(resampling, "BLOCKS", 500)
     monkeypatch.setattr(resampling, "RANKED", 1500)
-    quick = {name: bootstrap_interval(name, model, num_resamples=400) for name in names}
+    quick = {
+        name: bootstrap_interval(name, model, method=method, num_resamples=400)
+        for name, method in names.items()
+    }
     for name in names:
         width = whole[name].high - whole[name].low
         assert quick[name].value == whole[name].value
@@ -151,9 +158,10 @@ def test_what_sorts_takes_a_part_and_narrows_it(monkeypatch):
 
     monkeypatch.setattr(resampling, "RANKED", 1000)
     model = drawn(8, 4000, 2, group_size=4)
-    found = bootstrap_interval("auroc", model, num_resamples=100)
+    options = {"method": "percentile", "num_resamples": 100}
+    found = bootstrap_interval("auroc", model, **options)
     part = resampling.rows_to_rank(model, model.groups, seed=0)
-    expected = bootstrap_interval("auroc", model.take(part), num_resamples=100)
+    expected = bootstrap_interval("auroc", model.take(part), **options)
     narrower = np.sqrt(np.unique(model.groups[part]).size / 1000)
     assert narrower < 0.6
     for bound in ("low", "high"):
@@ -211,7 +219,7 @@ def test_a_part_has_its_fill_of_every_class():
         scores[np.arange(labels.size), labels] += strength
         models.append(Predictions(labels, logits=scores))
     assert resampling.rows_to_rank(models[0], None, seed=0).size == labels.size
-    interval = bootstrap_interval("auroc", models[0], num_resamples=20)
+    interval = bootstrap_interval("auroc", models[0], method="percentile", num_resamples=20)
     assert interval.low < interval.value < interval.high
     test = lsp.metrics.permutation_test("auroc", *models, num_permutations=19)
     assert test.p_value == 0.05

@@ -131,3 +131,19 @@ def test_in_a_browser(open_page, page, tmp_path):
     assert dark.evaluate(colour) == "rgb(255, 255, 255)"
     assert dark.evaluate("getComputedStyle(document.images[0]).filter") == "none"
     assert heard + more == []
+
+
+def test_definitions_are_one_click_away():
+    table = Table(
+        "T", ["Metric", "ECE ↓", "Other"], [["AUROC", "1", "2"], ["Sensitivity, %", "", ""]]
+    )
+    glossary = {"AUROC": "area <b>", "ECE": "error", "Sensitivity": "share", "Unused": "nothing"}
+    page = Page("T", [Section("One", [table]), Section("Two", [table])], glossary=glossary)
+    html = render(page)
+    assert page.terms(table) == ["ECE", "AUROC", "Sensitivity"]
+    for term in page.terms(table):
+        assert html.count(f'href="#define-{term.lower()}"') == 2
+        assert html.count(f'id="define-{term.lower()}"') == 1
+    assert "area &lt;b&gt;" in html
+    assert "nothing" not in html
+    assert "Definitions" not in render(Page("T", [Section("One", [table])]))

@@ -458,6 +458,25 @@ def test_metric_comparison_of_one_method(mean):
     plots.metric_comparison(["HL"], mean, [np.nan], better=1).figure.canvas.draw()
 
 
+def test_coverage_by_class_draws_the_tables():
+    sets = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1], [1, 1, 1]], dtype=bool)
+    tables = {
+        "LAC": metrics.set_coverage([0, 0, 1, 1, 2], sets),
+        "APS": metrics.set_coverage([0, 0, 0, 2, 2], ~sets),  # none of class 1
+    }
+    ax = plots.coverage_by_class(tables, error_rate=0.1)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["all", "0", "1", "2"]
+    assert ax.get_lines()[-2].get_xdata() == [0.9, 0.9]
+    for container, table in zip(ax.containers, tables.values(), strict=True):
+        rows = table[table["by"].isin(["all", "class"])]
+        assert container.lines[0].get_xdata().tolist() == rows["coverage"].tolist()
+        ends = np.array([segment[:, 0] for segment in container.lines[2][0].get_segments()])
+        assert ends == pytest.approx(rows[["low", "high"]].to_numpy())
+    assert np.round(ax.containers[1].lines[0].get_ydata()).tolist() == [0, 1, 3]
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["LAC (1.80 classes)", "APS (1.20 classes)"]
+
+
 def test_metric_comparison_marks_all_that_tie():
     ax = plots.metric_comparison(["HL", "LS", "LS+"], [1, 2, 2], [0, 0, 0], better=1)
     np.testing.assert_allclose(ax.collections[-1].get_offsets(), [(2, 1), (2, 2)])
@@ -556,6 +575,14 @@ ONE = ([0], [[0.8, 0.2]])
             r"mean, spread: expected shape \(1,\), .*received \(2,\) and \(1,\)",
         ),
         (lambda: plots.metric_comparison([], [], []), "names: .*, received none"),
+        (lambda: plots.coverage_by_class({}), "tables: .*, received none"),
+        (lambda: plots.coverage_by_class({"LAC": [1]}), "tables: .*, received a list"),
+        (
+            lambda: plots.coverage_by_class(
+                {"LAC": metrics.set_coverage([0], [[True, False]], by="all")}
+            ),
+            "tables: expected rows by all and by class for 'LAC'",
+        ),
         (lambda: plots.metric_comparison(["HL"], [1], [-1]), "spread: .*, received -1"),
         (lambda: plots.metric_comparison(["HL"], [1], [1], better=2), "better: .*, received 2"),
     ],

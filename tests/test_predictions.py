@@ -261,22 +261,7 @@ def test_what_is_not_there_is_told():
         metrics.true_accuracy(known)
 
 
-def test_weights_are_refused_and_never_ignored():
-    weighted = Predictions([0, 1, 0], GOOD, sample_weight=[1, 2, 0])
-    calls = (
-        metrics.evaluate,
-        lsp.audit,
-        lsp.plots.reliability_diagram,
-        TemperatureScaling().fit,
-        lambda p: metrics.bootstrap_interval("ece", p),
-        lambda p: metrics.paired_bootstrap("ece", p, p),
-        lambda p: metrics.annotator_brier_score(p.computed("probabilities", p.scores)),
-        lambda p: lsp.plots.retention_curves({"HL": p}),
-        metrics.spiegelhalter_test,
-    )
-    for call in calls:
-        with pytest.raises(InputError, match=r"sample_weight: expected predictions without|votes"):
-            call(weighted)
+def test_weights_are_checked():
     for bad, message in (
         ([1, 2], "shape"),
         ([1, -1, 1], "at row 1"),

@@ -297,6 +297,7 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
     seen.feed(text)
     assert seen.sections == [
         "Summary",
+        "Found and missed",
         "Methods and metrics",
         "Differences",
         "Reliability",
@@ -304,9 +305,11 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
         "Soft labels",
         "Training",
         "Settings and versions",
+        "Definitions",
     ]
     comparison = tables.compare(results)
-    table = {row[0]: row[1:] for row in seen.rows[1 : 1 + len(results.rows)]}
+    start = next(k for k, row in enumerate(seen.rows) if row[1:2] == ["ACC ↑"]) + 1
+    table = {row[0]: row[1:] for row in seen.rows[start : start + len(results.rows)]}
     assert list(table) == comparison.names
     for row in results.rows:
         low, high = (100 * bound for bound in uncertainty.intervals[row.key, "ece"])
@@ -367,7 +370,7 @@ def test_in_a_browser(open_page, reproduced):
     tab, heard = open_page(path, viewport={"width": 390, "height": 844})
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     assert tab.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
-    table = tab.locator("table").first
+    table = tab.locator("table", has_text="Test split").first
     heading = table.locator("thead th", has_text="ECE")
     heading.get_by_role("button").click()
     assert heading.get_attribute("aria-sort") == "ascending"

@@ -123,11 +123,11 @@ def test_differences_and_swaps_by_sums_equal_those_one_by_one(name):
 
 @pytest.mark.parametrize("name", ["ece", "auroc"])
 def test_the_seed_decides_everything_and_blocks_nothing(name, monkeypatch):
-    predictions = random_predictions(80, 2)
-    first = bootstrap_interval(name, *predictions, num_resamples=60, seed=7)
+    predictions, options = random_predictions(80, 2), {"method": "percentile", "num_resamples": 60}
+    first = bootstrap_interval(name, *predictions, seed=7, **options)
     monkeypatch.setattr("lsplus_tf.metrics.resampling._CACHED", 700)
-    assert bootstrap_interval(name, *predictions, num_resamples=60, seed=7) == first
-    assert bounds(bootstrap_interval(name, *predictions, num_resamples=60, seed=8)) != bounds(first)
+    assert bootstrap_interval(name, *predictions, seed=7, **options) == first
+    assert bounds(bootstrap_interval(name, *predictions, seed=8, **options)) != bounds(first)
 
 
 @pytest.mark.parametrize("name", ["ece", "auroc"])
@@ -295,7 +295,7 @@ def test_resamples_without_a_class_are_left_out_and_counted():
     labels[:] = 0
     labels[:5] = 1
     with pytest.warns(UserWarning, match=r"NaN on \d+ of 1000 resamples, which are left out"):
-        interval = bootstrap_interval("auroc", labels, probabilities)
+        interval = bootstrap_interval("auroc", labels, probabilities, method="percentile")
     # (1 - 5/60)^60 of the resamples have none of the five.
     expected = 1000 * (55 / 60) ** 60
     assert interval.num_undefined == pytest.approx(expected, abs=4 * np.sqrt(expected))
@@ -312,7 +312,9 @@ def test_no_bounds_where_too_many_resamples_lack_a_class(method):
     assert interval.value == metrics.auroc(labels, probabilities)
     assert np.isnan([*bounds(interval), interval.standard_error]).all()
     with pytest.warns(UserWarning, match="NaN on"):
-        wide = bootstrap_interval("auroc", labels, probabilities, confidence_level=0.8)
+        wide = bootstrap_interval(
+            "auroc", labels, probabilities, method="percentile", confidence_level=0.8
+        )
     assert wide.low < wide.value < wide.high
 
 
@@ -321,12 +323,17 @@ def test_an_undefined_metric_has_neither_interval_nor_p():
     two, zeros = (probabilities, probabilities), labels * 0
     message = "auroc is NaN: no sample of class 1"
     with pytest.warns(UserWarning, match=message):
-        interval = bootstrap_interval("auroc", zeros, probabilities, num_resamples=20)
+        interval = bootstrap_interval(
+            "auroc", zeros, probabilities, method="percentile", num_resamples=20
+        )
+    with pytest.warns(UserWarning, match=message):
+        analytic = bootstrap_interval("auroc", zeros, probabilities)
     with pytest.warns(UserWarning, match=message):
         paired = paired_bootstrap("auroc", zeros, *two)
     with pytest.warns(UserWarning, match=message):
         test = permutation_test("auroc", zeros, *two)
     assert np.isnan([interval.value, *bounds(interval)]).all()
+    assert np.isnan([analytic.value, *bounds(analytic)]).all()
     assert interval.num_undefined == 20
     assert np.isnan([paired.difference.value, paired.p_value, test.statistic, test.p_value]).all()
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from lsplus_tf.auditing.gaps import LEVEL, design_effect
+from lsplus_tf.auditing.gaps import LEVEL
 from lsplus_tf.errors import check_fraction
 from lsplus_tf.metrics import coverage_at_risk
+from lsplus_tf.metrics.intervals import exact_interval
 from lsplus_tf.predictions import Predictions
 
 _STEPS = 20
@@ -49,24 +49,34 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
 
     The coverage is chosen after the errors were seen, so that each interval has the level
     1 - 0.05 / 20 (Bonferroni). Cases of equal confidence are answered together. With groups, the
-    intervals are those of as many independent cases as have the same variance.
+    intervals are those of as many independent cases as have the same variance. So they are with
+    sample weights, by which coverages and error rates count.
     """
     check_fraction("error_rate", error_rate)
-    groups = predictions.groups
+    groups, weights = predictions.groups, predictions.sample_weight
     order = np.argsort(-predictions.confidence, kind="stable")
     confidence = predictions.confidence[order].astype(np.float64)
     wrong = ~predictions.correct[order]
-    samples = wrong.size
-    errors_until = np.cumsum(wrong)
+    own = predictions.weights[order]
+    answered_until, errors_until = np.cumsum(own), np.cumsum(own * wrong)
+    samples = answered_until[-1]
     rows = []
     for step in range(1, _STEPS + 1):
-        threshold = confidence[-(-step * samples // _STEPS) - 1]
+        # Rounding may put the last place that is wanted an ulp beyond the last case.
+        wanted = step * samples / _STEPS * (1 - 1e-12)
+        threshold = confidence[np.searchsorted(answered_until, wanted)]
         cases = int(np.searchsorted(-confidence, -threshold, side="right"))
-        answered = wrong[:cases].astype(np.float64)
-        effect = design_effect(answered, None if groups is None else groups[order[:cases]])
-        errors = int(errors_until[cases - 1])
-        bounds = _clopper_pearson(errors / effect, cases / effect, 1 - (1 - LEVEL) / _STEPS)
-        rows.append((cases / samples, threshold, cases, errors / cases, *bounds))
+        answered, some = wrong[:cases].astype(np.float64), order[:cases]
+        bounds = exact_interval(
+            answered,
+            None if groups is None else groups[some],
+            1 - (1 - LEVEL) / _STEPS,
+            None if weights is None else weights[some],
+        )
+        counted = answered_until[cases - 1]
+        rows.append(
+            (counted / samples, threshold, cases, errors_until[cases - 1] / counted, *bounds)
+        )
     columns = ["coverage", "threshold", "cases", "error_rate", "low", "high"]
     steps = pd.DataFrame(rows, columns=columns).drop_duplicates("cases", ignore_index=True)
     shown = steps[steps["high"] <= error_rate]
@@ -80,10 +90,3 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
         float(shown["threshold"].min()) if len(shown) else float("nan"),
         steps,
     )
-
-
-def _clopper_pearson(errors: float, cases: float, level: float) -> tuple[float, float]:
-    tail = (1 - level) / 2
-    low = stats.beta.ppf(tail, errors, cases - errors + 1) if errors > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, errors + 1, cases - errors) if errors < cases else 1.0
-    return float(low), float(high)

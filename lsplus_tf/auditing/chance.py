@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.metrics import bin_totals, forms, measures
+from lsplus_tf.metrics import bin_totals, forms, measures, weighted
 from lsplus_tf.metrics.metric import Sums
 from lsplus_tf.metrics.resampling import Cases, resampled
 from lsplus_tf.predictions import Predictions
@@ -43,21 +43,23 @@ def ece_by_chance(predictions: Predictions, seed: int) -> Chance:
     groups, whose cases are right or wrong together in a way that confidences do not tell, the bins'
     gaps are those of resampled groups about the observed ones.
     """
-    samples, groups = len(predictions), predictions.groups
-    repetitions = int(np.clip(_DRAWS // samples, _FEWEST, _MOST))
+    groups = predictions.groups
+    repetitions = int(np.clip(_DRAWS // len(predictions), _FEWEST, _MOST))
     if groups is None:
         errors = _drawn(predictions, np.random.default_rng(seed), repetitions)
     else:
-        terms = forms.ece(predictions).terms
-        totals = terms.sum(axis=0)[:, np.newaxis]
+        form = forms.ece(predictions)
+        totals = (form.terms.T @ predictions.weights)[:, np.newaxis]
+        samples = weighted.total(predictions)
 
         def about_observed(
             drawn: npt.NDArray[np.float64], sums: npt.NDArray[np.float64]
         ) -> npt.NDArray[np.float64]:
             return np.abs(sums - totals * drawn / samples).sum(axis=0) / drawn
 
-        cases = Cases.all_of(samples, groups, seed)
-        (errors,) = resampled([Sums(terms, about_observed)], cases, repetitions, seed)
+        cases = Cases.all_of(len(predictions), groups, seed)
+        drawn = Sums(form.terms, about_observed, form.weights)
+        (errors,) = resampled([drawn], cases, repetitions, seed)
     observed = measures.ece(predictions)
     # Sums in another order may differ by rounding.
     larger = np.count_nonzero(errors >= observed - 1e-9)
@@ -72,18 +74,24 @@ def _drawn(
     predictions: Predictions, rng: np.random.Generator, repetitions: int
 ) -> npt.NDArray[np.float64]:
     """The ECE (repetitions,) of labels drawn from the confidences."""
-    confidence = np.sort(predictions.confidence)
+    confidence, own = np.sort(predictions.confidence), None
+    if predictions.sample_weight is not None:
+        order = np.argsort(predictions.confidence)
+        confidence, own = predictions.confidence[order], predictions.sample_weight[order]
     edges = bin_totals.equal_width_edges(bin_totals.PAPER_BINS, confidence.dtype)
     # Bins of sorted confidences are slices.
     starts = np.flatnonzero(np.diff(bin_totals.bin_index(confidence, edges), prepend=0))
     confidence = confidence.astype(np.float64)
-    expected = np.add.reduceat(confidence, starts)
-    chances = confidence.astype(np.float32)
+    expected = np.add.reduceat(confidence if own is None else own * confidence, starts)
+    chances, total = confidence.astype(np.float32), weighted.total(predictions)
     errors = []
     size = max(1, _BLOCK // confidence.size)
     for start in range(0, repetitions, size):
         shape = min(size, repetitions - start), confidence.size
         right = rng.random(shape, np.float32) < chances
-        hits = np.add.reduceat(right, starts, axis=1, dtype=np.int64)
-        errors.append(np.abs(hits - expected).sum(axis=1) / confidence.size)
+        if own is None:
+            hits = np.add.reduceat(right, starts, axis=1, dtype=np.int64)
+        else:
+            hits = np.add.reduceat(right * own, starts, axis=1)
+        errors.append(np.abs(hits - expected).sum(axis=1) / total)
     return np.concatenate(errors)

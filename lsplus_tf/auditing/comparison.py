@@ -12,7 +12,7 @@ import pandas as pd
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import METRICS, holm, paired_bootstrap, permutation_test
 from lsplus_tf.predictions import Predictions, ordered_as
-from lsplus_tf.predictions.predictions import of_one_kind
+from lsplus_tf.predictions.predictions import of_one_kind, weighted_alike
 
 COMPARED = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
 
@@ -54,8 +54,8 @@ def match(first: Predictions, second: Predictions) -> Matched:
     Raises
     ------
     InputError
-        If the classes differ, no case is shared, a label differs, or, without ids in both, the
-        numbers of cases do.
+        If the classes differ, no case is shared, a label or a sample weight differs, or, without
+        ids in both, the numbers of cases do.
     """
     left_out, by = 0, "order"
     if first.ids is not None and second.ids is not None:
@@ -76,7 +76,15 @@ def match(first: Predictions, second: Predictions) -> Matched:
             f"{len(second)}; give both files a column id to match them by"
         )
     first, second = of_one_kind(first, second)
+    names = first.source or "the first", second.source or "the second"
     second = ordered_as(first, second, (first.source, second.source))
+    weighted = [each.sample_weight is not None for each in (first, second)]
+    if weighted[0] != weighted[1]:
+        has, lacks = names if weighted[0] else names[::-1]
+        raise InputError(
+            f"sample_weight: expected weights in both, received them in {has} and none in {lacks}"
+        )
+    weighted_alike(first, second, names)
     return Matched(first, second, left_out, by)
 
 
@@ -85,6 +93,7 @@ def compare(
 ) -> Comparison:
     """Paired differences with bootstrap intervals, and permutation tests with Holm's correction."""
     first, second, left_out, by = match(first, second)
+    first, second = first.counted(), second.counted()
     rows = []
     for metric in COMPARED:
         if not METRICS[metric].is_known_of(first):

@@ -10,12 +10,16 @@ import numpy as np
 
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import METRIC_NAMES
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, some_of
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.predictions import Predictions
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-_WRITTEN = re.compile(r"\s*([a-z0-9_]+)(?:\.(low|high))?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_WRITTEN = re.compile(
+    r"\s*([a-z0-9_]+)(?:\((.+)\))?(?:\.(low|high))?\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*"
+)
+# Of a class against the rest.
+_OF_A_CLASS = ("sensitivity", "specificity", "ppv", "npv", "prevalence", "f1", "auroc", "auprc")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class Condition:
     text : str
         As it was written.
     metric : str
-        A row of `Audit.metrics`.
+        A row of `Audit.metrics`, or of a class in `Audit.classes`.
+    of_class : str or None
+        The class.
     bound : {"value", "low", "high"}
         A column of it.
     compare : {">=", "<=", ">", "<"}
@@ -46,6 +52,7 @@ class Condition:
 
     text: str
     metric: str
+    of_class: str | None
     bound: str
     compare: str
     number: float
@@ -58,10 +65,21 @@ class Condition:
     def value(self, audit: Audit) -> float:
         """What is compared."""
         self.check(audit.predictions)
+        if self.of_class is not None:
+            return float(audit.classes.of(self.of_class, self.metric)[self.bound])
         return float(audit.metrics[self.bound][self.metric])
 
     def check(self, predictions: Predictions) -> None:
         """Raise `InputError` if these predictions do not tell the metric."""
+        if self.of_class is not None:
+            if self.of_class not in predictions.class_names:
+                raise InputError(
+                    f"--fail-if: expected one of the classes "
+                    f"{some_of(predictions.class_names, 12)}, received {self.of_class!r}"
+                )
+            if self.metric in ("auroc", "auprc"):
+                predictions.need("probabilities")
+            return
         known = [
             key
             for key in METRIC_NAMES
@@ -78,6 +96,9 @@ class Condition:
 def parse_condition(text: str) -> Condition:
     """A condition as it is written: METRIC>NUMBER, or METRIC.low, METRIC.high of its interval.
 
+    METRIC(CLASS) is that of a class against the rest: its sensitivity, specificity, ppv, npv,
+    prevalence, f1, auroc or auprc.
+
     Parameters
     ----------
     text : str
@@ -91,21 +112,27 @@ def parse_condition(text: str) -> Condition:
     --------
     >>> parse_condition("ece.low > 0.05").bound
     'low'
+    >>> parse_condition("sensitivity(mel) < 0.8").of_class
+    'mel'
     """
     match = _WRITTEN.fullmatch(text)
     try:
         if match is None:
             raise ValueError
-        metric, bound, compare, number = match.groups()
-        condition = Condition(text.strip(), metric, bound or "value", compare, float(number))
+        metric, of_class, bound, compare, number = match.groups()
+        condition = Condition(
+            text.strip(), metric, of_class, bound or "value", compare, float(number)
+        )
     except ValueError:
         raise InputError(
             "--fail-if: expected a condition such as 'ece>0.05' or 'accuracy.low<0.9', received "
             f"{text!r}"
         ) from None
-    if condition.metric not in METRIC_NAMES:
+    known = METRIC_NAMES if condition.of_class is None else _OF_A_CLASS
+    if condition.metric not in known:
+        of = "" if condition.of_class is None else " of a class"
         raise InputError(
-            f"--fail-if: expected a metric, one of {', '.join(METRIC_NAMES)}, received "
+            f"--fail-if: expected a metric{of}, one of {', '.join(known)}, received "
             f"{condition.metric!r}"
         )
     return condition

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-from lsplus_tf.auditing.gaps import Groups, mean_estimate
+from lsplus_tf.auditing.gaps import mean_estimate
 from lsplus_tf.calibrators import CALIBRATORS
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import METRICS, holm, measures, paired_bootstrap
@@ -23,7 +23,7 @@ FEWEST_CASES = 50
 FEWEST_WRONG = 10  # of wrong and of right predictions: the loss of a few tells little
 # The simplest first. Without the one that needs the training set's counts, the one that is for
 # ranking, and label shift: between folds there is none.
-_METHODS = ("temperature", "bias_corrected_temperature", "weight", "vector")
+_METHODS = ("temperature", "weight", "vector")
 _ONE_AGAINST_REST = ("platt", "isotonic", "histogram")
 _MATRICES = ("matrix", "dirichlet")
 _MOST_CLASSES_ONE_BY_ONE = 100
@@ -87,6 +87,7 @@ def cross_fit(
     decides: it is proper, and finite where a method gives probabilities of 0. `methods` are short
     names of `CALIBRATORS`; None takes those that can be expected to help.
     """
+    predictions = predictions.counted()
     rows = rows_to_rank(predictions, predictions.groups, seed)
     part = predictions if rows.size == len(predictions) else predictions.take(rows)
     wrong = np.count_nonzero(~part.correct)
@@ -96,7 +97,7 @@ def cross_fit(
         or (part.groups is not None and part.groups.max() + 1 < FOLDS)
     ):
         return None
-    folds = _folds(part, seed)
+    folds = held_out_folds(part, seed)
     judged, notes = {"none": part}, {"none": ""}
     for method in methods or _methods(len(part.class_names)):
         calibrated, notes[method] = _out_of_fold(method, part, folds)
@@ -110,9 +111,9 @@ def cross_fit(
     for method, note in notes.items():
         row: dict[str, float | str] = {"method": method, "note": note}
         if method in losses:
-            row |= _measured(judged[method], losses[method])
+            row |= _measured(judged[method])
         if method in losses and method != "none":
-            row |= _changes(losses, method, part.groups)
+            row |= _changes(losses, method, part)
             row |= _ece_change(judged[method], part, num_resamples, seed)
         found.append(row)
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
@@ -120,14 +121,15 @@ def cross_fit(
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
     shown = table[(table["p_holm"] < 0.05) & (table["high"] < 0)]
     helping = [str(method) for method in shown["method"]]  # the simplest first
-    lowest = min(helping, key=lambda method: losses[method].mean(), default=None)
+    lowest = min(helping, key=lambda method: float(part.weights @ losses[method]), default=None)
     recommended = None
     if lowest is not None:
         recommended = next(
             method
             for method in helping
             if method == lowest
-            or mean_estimate(losses[method] - losses[lowest], part.groups).low <= 0
+            or mean_estimate(losses[method] - losses[lowest], part.groups, part.sample_weight).low
+            <= 0
         )
     return CrossFit(table, len(part), recommended, lowest)
 
@@ -142,7 +144,9 @@ def _methods(classes: int) -> list[str]:
     return methods
 
 
-def _folds(part: Predictions, seed: int) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+def held_out_folds(
+    part: Predictions, seed: int
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     unused = np.zeros(len(part))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes with fewer samples than folds
@@ -173,16 +177,15 @@ def _out_of_fold(
     return calibrated, str(caught[0].message) if caught else ""
 
 
-def _measured(predictions: Predictions, losses: npt.NDArray[np.float64]) -> dict[str, float | str]:
-    keys = ("ece", "nll", "accuracy")
-    others = {key: METRICS[key].value(predictions, "standard") for key in keys}
-    return {"brier": float(losses.mean()), **others}
+def _measured(predictions: Predictions) -> dict[str, float | str]:
+    keys = ("brier", "ece", "nll", "accuracy")
+    return {key: METRICS[key].value(predictions, "standard") for key in keys}
 
 
 def _changes(
-    losses: dict[str, npt.NDArray[np.float64]], method: str, groups: Groups
+    losses: dict[str, npt.NDArray[np.float64]], method: str, part: Predictions
 ) -> dict[str, float | str]:
-    change = mean_estimate(losses[method] - losses["none"], groups)
+    change = mean_estimate(losses[method] - losses["none"], part.groups, part.sample_weight)
     return {
         "brier_change": change.value,
         "low": change.low,

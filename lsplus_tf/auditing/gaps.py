@@ -35,13 +35,20 @@ class Estimate:
     p_value: float
 
 
-def mean_estimate(values: Values, groups: Groups) -> Estimate:
-    """The mean of values (N,) by Student's t; cases of a group vary together."""
-    residuals = values - values.mean()
-    return _estimate(float(values.mean()), float(values.mean()), residuals, np.empty(0), groups)
+def mean_estimate(values: Values, groups: Groups, weights: Values | None = None) -> Estimate:
+    """The mean of values (N,) by Student's t; cases of a group vary together.
+
+    With weights (N,) it is that of cases that count so much, and as many independent ones as there
+    are rows.
+    """
+    mean = float(np.average(values, weights=weights))
+    residuals = _counted(values - mean, weights)
+    return _estimate(mean, mean, residuals, np.empty(0), groups)
 
 
-def gap_estimate(confidence: Values, correct: Values, groups: Groups) -> Estimate:
+def gap_estimate(
+    confidence: Values, correct: Values, groups: Groups, weights: Values | None = None
+) -> Estimate:
     """Mean confidence less accuracy.
 
     The interval and the p value are Agresti and Coull's: as if two more cases had been right and
@@ -55,14 +62,22 @@ def gap_estimate(confidence: Values, correct: Values, groups: Groups) -> Estimat
         `correct` is 1 where the prediction is right, or the share of annotators who agree.
     groups : ndarray of int, shape (N,), or None
         Cases of a group vary together.
+    weights : ndarray of float64, shape (N,), optional
+        What each case counts; the four that are added count as much as the mean one.
     """
     gaps = confidence - correct
-    mean = confidence.mean()
+    mean = np.average(confidence, weights=weights)
     added = mean - np.array([0.0, 0.0, 1.0, 1.0])
-    centre = (gaps.sum() + added.sum()) / (gaps.size + 4)
-    found = _estimate(float(gaps.mean()), centre, gaps - centre, added - centre, groups)
+    centre = (_counted(gaps, weights).sum() + added.sum()) / (gaps.size + 4)
+    value, residuals = float(np.average(gaps, weights=weights)), _counted(gaps - centre, weights)
+    found = _estimate(value, centre, residuals, added - centre, groups)
     low, high = np.clip((found.low, found.high), -1, 1)
     return replace(found, low=float(low), high=float(high))
+
+
+def _counted(values: Values, weights: Values | None) -> Values:
+    """Values times what their cases count beside the mean one."""
+    return values if weights is None else values * (weights / weights.mean())
 
 
 def _estimate(
@@ -79,15 +94,6 @@ def _estimate(
     return Estimate(value, float(centre - half), float(centre + half), float(p_value))
 
 
-def design_effect(values: Values, groups: Groups) -> float:
-    """By how much groups increase the variance of a mean, at least 1."""
-    residuals = values - values.mean()
-    alone = np.sum(residuals**2)
-    if groups is None or alone == 0:
-        return 1.0
-    return float(max(1.0, np.sum(np.bincount(groups, residuals) ** 2) / alone))
-
-
 def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
     """The gap among the cases predicted as each class, and in each subgroup.
 
@@ -99,6 +105,7 @@ def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
     """
     confidence = predictions.confidence.astype(np.float64)
     correct = predictions.correct.astype(np.float64)
+    all_groups, all_weights = predictions.groups, predictions.sample_weight
     classes = pd.Categorical.from_codes(predictions.predicted, pd.Index(predictions.class_names))
     rows = []
     all_parts: list[tuple[str, Any]] = [("predicted class", classes)]
@@ -106,17 +113,21 @@ def gaps_by_part(predictions: Predictions) -> pd.DataFrame:
         if len(parts.categories) < 2:
             continue
         for part, members in _members(parts):
-            groups = None if predictions.groups is None else predictions.groups[members]
-            rows.append((by, part, *_gap_row(confidence[members], correct[members], groups)))
+            groups = None if all_groups is None else all_groups[members]
+            weights = None if all_weights is None else all_weights[members]
+            row = _gap_row(confidence[members], correct[members], groups, weights)
+            rows.append((by, part, *row))
     table = pd.DataFrame(rows, columns=["by", "part", *COLUMNS])
     tested = table["p"].notna()
     table.loc[tested, "p_holm"] = holm(table.loc[tested, "p"])
     return table
 
 
-def _gap_row(confidence: Values, correct: Values, groups: Groups) -> tuple[float, ...]:
-    gap = gap_estimate(confidence, correct, groups)
-    means = confidence.mean(), correct.mean()
+def _gap_row(
+    confidence: Values, correct: Values, groups: Groups, weights: Values | None
+) -> tuple[float, ...]:
+    gap = gap_estimate(confidence, correct, groups, weights)
+    means = (np.average(each, weights=weights) for each in (confidence, correct))
     return confidence.size, *means, gap.value, gap.low, gap.high, gap.p_value
 
 

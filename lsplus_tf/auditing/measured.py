@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,16 @@ from threadpoolctl import threadpool_limits
 from lsplus_tf import metrics
 from lsplus_tf.auditing.automatic import Automatic, automatic_share
 from lsplus_tf.auditing.chance import Chance, ece_by_chance
+from lsplus_tf.auditing.classes import ByClass, by_class
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
+from lsplus_tf.auditing.prediction_sets import CrossFitSets, prediction_sets_of
 from lsplus_tf.errors import InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
+from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.positive import Positive
 
 _GIVEN_AS = {
     "probabilities": "probabilities",
@@ -63,11 +68,16 @@ class Audit:
         the predicted class and its confidence alone, those that need no more.
     paper_metrics : dict or None
         Those of :func:`lsplus_tf.evaluate` in the paper's convention, if they were asked for.
+    classes : ByClass
+        Each class against the rest.
     gap : Estimate
     chance : Chance
     parts : DataFrame
         The gap by predicted class and subgroup.
     automatic : Automatic
+    sets : CrossFitSets or None
+        Prediction sets at an error rate of 10%; None where there are too few cases, and of the
+        confidence alone.
     calibrators : CrossFit or None
         None where there are too few cases, and of the confidence alone.
     votes : Votes or None
@@ -90,10 +100,12 @@ class Audit:
     predictions: Predictions
     metrics: pd.DataFrame
     paper_metrics: dict[str, float] | None
+    classes: ByClass
     gap: Estimate
     chance: Chance
     parts: pd.DataFrame
     automatic: Automatic
+    sets: CrossFitSets | None
     calibrators: CrossFit | None
     votes: Votes | None
     comparison: Comparison | None
@@ -106,6 +118,7 @@ def audit(
     predictions: Predictions,
     second: Predictions | None = None,
     *,
+    positive: Sequence[Positive] = (),
     error_rate: float = 0.05,
     paper: bool = False,
     num_resamples: int = 1000,
@@ -120,6 +133,9 @@ def audit(
         :func:`lsplus_tf.read_predictions`, or made of arrays.
     second : Predictions, optional
         Another model's predictions of the same cases, to compare with.
+    positive : sequence of str, int or sequence
+        The classes that matter most, such as ``["mel"]``: the verdict begins with how many of their
+        cases are found. ``[["mel", "bcc"]]`` counts several as one.
     error_rate : float
         That is accepted among cases that are decided automatically, in (0, 1).
     paper : bool
@@ -148,12 +164,13 @@ def audit(
     """
     # The matrices are small: threads would wait for each other longer than they work.
     with threadpool_limits(1):
-        return _audit(predictions, second, error_rate, paper, num_resamples, seed)
+        return _audit(predictions, second, positive, error_rate, paper, num_resamples, seed)
 
 
 def _audit(
     predictions: Predictions,
     second: Predictions | None,
+    positive: Sequence[Positive],
     error_rate: float,
     paper: bool,
     num_resamples: int,
@@ -166,6 +183,7 @@ def _audit(
             if paper:  # it tells ties of the largest probability apart
                 try:
                     given.need("probabilities")
+                    given.refuse_weights("the LS+ paper's code")
                 except InputError as error:
                     raise InputError(f"{error}, or leave out --paper (paper=True)") from None
     check_level("error_rate", error_rate)
@@ -181,23 +199,32 @@ def _audit(
     if second is not None:
         comparison = compare(predictions, second, num_resamples=num_resamples, seed=seed)
         settings |= {"second": second.source or "arrays"}
+    given, predictions = predictions, _counted(predictions)
+    second = None if second is None else _counted(second)
+    _check_groups(predictions)
+    if predictions.sample_weight is not None:
+        settings |= {"cases": "count by their sample weights"}
     confidence = predictions.confidence.astype(np.float64)
     correct = predictions.correct.astype(np.float64)
-    gap = gap_estimate(confidence, correct, predictions.groups)
+    gap = gap_estimate(confidence, correct, predictions.groups, predictions.sample_weight)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
         table = _metrics(predictions, gap, num_resamples, seed)
         paper_metrics = metrics.evaluate(predictions, convention="released_code") if paper else None
+        classes = by_class(predictions, positive)
     automatic = automatic_share(predictions, error_rate)
     table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(
         predictions,
         table,
         paper_metrics,
+        classes,
         gap,
         ece_by_chance(predictions, seed),
         gaps_by_part(predictions),
         automatic,
+        # Of weighted cases the promise of a set would need the weight of every new case.
+        prediction_sets_of(predictions, seed=seed) if predictions.sample_weight is None else None,
         (
             None
             if predictions.kind == "confidence"
@@ -207,12 +234,25 @@ def _audit(
         comparison,
         second,
         settings,
-        _notes(predictions, second),
+        _weights_notes(given, predictions) + _notes(predictions, second),
     )
 
 
 def _check(predictions: Predictions) -> None:
-    as_predictions(predictions)  # with labels, without weights
+    as_predictions(predictions)  # with labels
+    _check_groups(predictions)
+
+
+def _counted(predictions: Predictions) -> Predictions:
+    """The cases that count; those of weights that are not whole count 1 on average."""
+    counted = predictions.counted()
+    if counted.sample_weight is None:
+        return counted
+    weights, _ = samples_of(counted.sample_weight, counted.weights_are_counts)
+    return counted.weighted(weights)
+
+
+def _check_groups(predictions: Predictions) -> None:
     names = predictions.group_names
     if names is not None and len(names) < 2:
         raise InputError(f"groups: expected two or more, received only {names[0]!r}")
@@ -244,6 +284,23 @@ def _metrics(
     }
     columns = ["value", "low", "high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def _weights_notes(given: Predictions, predictions: Predictions) -> list[str]:
+    """What sample weights do."""
+    if given.sample_weight is None:
+        return []
+    weights = given.counted().weights
+    scaled = "" if given.weights_are_counts else ", scaled to a mean of 1"
+    note = (
+        f"Cases count by their sample weights, {weights.min():.4g} to {weights.max():.4g}{scaled}: "
+        "every value is that of cases that are repeated so often, and numbers of a class's cases "
+        "are sums of weights. Intervals and tests take them as as many independent cases as there "
+        "are rows. Prediction sets are not tried: they would need the weights of new cases."
+    )
+    if len(given) > len(predictions):
+        note += f" {len(given) - len(predictions):,} of weight 0 are left out."
+    return [note]
 
 
 def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
@@ -303,8 +360,8 @@ def _votes(predictions: Predictions, confidence: npt.NDArray[np.float64]) -> Vot
     votes = predictions.votes.astype(np.float64)
     chosen = votes[np.arange(len(votes)), predictions.predicted] / votes.sum(axis=1)
     return Votes(
-        gap_estimate(confidence, chosen, predictions.groups),
-        float(chosen.mean()),
+        gap_estimate(confidence, chosen, predictions.groups, predictions.sample_weight),
+        float(np.average(chosen, weights=predictions.sample_weight)),
         metrics.annotator_calibration_error(predictions),
         metrics.annotator_cross_entropy(predictions),
         metrics.annotator_brier_score(predictions),

@@ -26,7 +26,9 @@ _begins = files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
 AUDIT = files.FolderKind(
     "an audit",
     lambda folder: _begins(folder / _DOCUMENT),
-    re.compile(r"audit\.(html|json)|(metrics|parts|automatic|calibrators|comparison)\.csv"),
+    re.compile(
+        r"audit\.(html|json)|(metrics|classes|confusion|calibration|decisions|sets|parts|automatic|calibrators|comparison)\.csv"
+    ),
 )
 
 
@@ -55,8 +57,8 @@ def write_audit(audit: Audit, folder: str | Path) -> list[Path]:
     >>> import lsplus_tf as lsp
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
-    >>> [path.name for path in write_audit(result, Path(tempfile.mkdtemp()))]
-    ['audit.html', 'audit.json', 'metrics.csv', 'parts.csv', 'automatic.csv', 'calibrators.csv']
+    >>> [path.name for path in write_audit(result, Path(tempfile.mkdtemp()))][:4]
+    ['audit.html', 'audit.json', 'metrics.csv', 'classes.csv']
     """
     text = json.dumps(as_document(audit), indent=2, allow_nan=False)
     written = [_PAGE, _DOCUMENT]
@@ -80,8 +82,8 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict of str to DataFrame
-        "metrics", "parts", "automatic", and where there are some "calibrators" and "comparison";
-        numbers are fractions.
+        "metrics", "classes", "confusion", "parts", "automatic", and where there are some
+        "calibration", "decisions", "sets", "calibrators" and "comparison"; numbers are fractions.
 
     Examples
     --------
@@ -93,13 +95,28 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     """
     found = {
         "metrics": audit.metrics.rename_axis("metric").reset_index(),
+        "classes": audit.classes.table,
+        "confusion": audit.classes.confusion.rename_axis("true_class").reset_index(),
+        **_of_classes(audit),
         "parts": audit.parts,
         "automatic": audit.automatic.steps,
     }
+    if audit.sets is not None:
+        found["sets"] = audit.sets.table
     if audit.calibrators is not None:
         found["calibrators"] = audit.calibrators.table
     if audit.comparison is not None:
         found["comparison"] = audit.comparison.table
+    return found
+
+
+def _of_classes(audit: Audit) -> dict[str, pd.DataFrame]:
+    found = {}
+    if audit.classes.calibration is not None:
+        found["calibration"] = audit.classes.calibration
+    if audit.classes.decisions:
+        curves = [each.curve.assign(**{"class": each.name}) for each in audit.classes.decisions]
+        found["decisions"] = pd.concat(curves, ignore_index=True)
     return found
 
 
@@ -129,6 +146,7 @@ def as_document(audit: Audit) -> dict[str, Any]:
             None if audit.predictions.groups is None else int(audit.predictions.groups.max()) + 1
         ),
         "class_names": list(audit.predictions.class_names),
+        "positive": list(audit.classes.positive),
         "too_small": is_too_small(audit),
         "verdict": [vars(finding) for finding in verdict(audit)],
         "ece_by_chance": vars(audit.chance),

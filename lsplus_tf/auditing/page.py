@@ -11,15 +11,19 @@ from matplotlib.figure import Figure
 
 from lsplus_tf import plots
 from lsplus_tf.auditing import shown
+from lsplus_tf.auditing.checklist import ABOUT, checklist_table
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.auditing.prediction_sets import CrossFitSets
 from lsplus_tf.auditing.verdicts import models, percent, verdict
 from lsplus_tf.errors import some_of
+from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
+_MOST_CONFUSED = 20  # classes in a table of their confusion
 
 
 def audit_page(audit: Audit) -> Page:
@@ -40,29 +44,49 @@ def audit_page(audit: Audit) -> Page:
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> [section.title for section in audit_page(result).sections[:3]]
-    ['Verdict', 'Metrics', 'Confidence and accuracy']
+    ['Verdict', 'Found and missed', 'Metrics']
     """
     predictions = audit.predictions
     told = [Text(finding.text, finding.tone) for finding in verdict(audit)]
     groups = "" if predictions.groups is None else f" of {predictions.groups.max() + 1:,} groups"
     sections = [
         Section("Verdict", [*told, *(Text(note, "note") for note in audit.notes)]),
+        _classes(audit),
         _metrics(audit),
         _reliability(audit),
+        *_calibration(audit),
+        *_decisions(audit),
         _parts(audit),
         _automatic(audit),
     ]
+    if audit.sets is not None:
+        sections.append(_sets(audit.sets))
     if audit.calibrators is not None:
         sections.append(_calibrators(audit.calibrators))
     if audit.comparison is not None:
         sections.append(_comparison(audit, audit.comparison))
-    sections.append(_method(audit))
+    sections += [_method(audit), _checklist(audit)]
     return Page(
         f"Audit of {next(iter(models(audit)))}",
         sections,
         f"{len(predictions):,} cases{groups}, {len(predictions.class_names)} classes: "
         f"{some_of(predictions.class_names, 8)}",
+        GLOSSARY,
     )
+
+
+def _classes(audit: Audit) -> Section:
+    blocks: list[Block] = [
+        Text(
+            "Each class against all others. A case is found where its class is the most probable "
+            "one. Sensitivity and specificity are of cases like these, PPV and NPV of this "
+            "prevalence too. In brackets 95% intervals."
+        ),
+        shown.classes_table(audit),
+    ]
+    if len(audit.predictions.class_names) <= _MOST_CONFUSED:
+        blocks.append(shown.confusion_table(audit))
+    return Section("Found and missed", blocks)
 
 
 def _metrics(audit: Audit) -> Section:
@@ -99,15 +123,71 @@ def _reliability(audit: Audit) -> Section:
         Pictures([*diagrams, *densities]),
     ]
     if predictions.kind != "confidence":
-        names = [*map(_literal, predictions.class_names)]
         by_class = draw(
-            _figure(plots.classwise_reliability(predictions, class_names=names)),
+            _figure(plots.classwise_reliability(_named_literally(predictions))),
             "Observed share of each class against the probability that it was given.",
             "Class by class, over all cases: how often a case is of the class, against the "
             "probability that it was given.",
         )
         blocks.append(by_class)
     return Section("Confidence and accuracy", blocks)
+
+
+def _calibration(audit: Audit) -> list[Section]:
+    """Each class's probability: intercept and slope, smooth curves, distributions."""
+    if audit.classes.calibration is None:
+        return []
+    predictions = _named_literally(audit.predictions)
+    return [
+        Section(
+            "Calibration of each class",
+            [
+                Text(
+                    "How far the probability of a class can be taken at its word, over all cases. "
+                    "Calibrated are an intercept of 0, a slope of 1 and an O/E of 1. The curves "
+                    "are smooth: how often a case is of the class, against its probability, with "
+                    "95% bands for each point."
+                ),
+                shown.calibration_table(audit),
+                draw(
+                    _figure(plots.calibration_curve(predictions)),
+                    "Smooth calibration curves of the classes with bands.",
+                ),
+                draw(
+                    _figure(plots.probability_distributions(predictions)),
+                    "Histograms of each class's probability among its cases and the others.",
+                    "The probability of a class among cases of it, above, and of others, below.",
+                ),
+            ],
+        )
+    ]
+
+
+def _decisions(audit: Audit) -> list[Section]:
+    found = audit.classes.decisions
+    if not found:
+        return []
+    both = {_literal(name): _named_literally(model) for name, model in models(audit).items()}
+    pictures = []
+    for each in found:
+        ax = plots.decision_curve(both, positive=[*map(_literal, each.classes)])
+        ax.set_title(_literal(each.name))
+        pictures.append(draw(_figure(ax), f"Decision curve of {each.name}. {each.text}"))
+    return [
+        Section(
+            "Decision curves",
+            [
+                Text(
+                    "What acting on the probability of a class is worth, against acting in all "
+                    "cases or in none. The threshold is the probability from which on one would "
+                    "act: at 10%, nine needless acts weigh as much as one case that is missed. Net "
+                    "benefit is in true positives per case."
+                ),
+                *(Text(each.text, each.tone) for each in found),
+                Pictures(pictures),
+            ],
+        )
+    ]
 
 
 def _in_words(model: Predictions) -> str:
@@ -203,6 +283,11 @@ def _automatic(audit: Audit) -> Section:
     )
 
 
+def _sets(found: CrossFitSets) -> Section:
+    tables = [shown.sets_table(found), shown.sets_parts_table(found)]
+    return Section("Prediction sets", [Text(shown.about_sets(found)), *tables])
+
+
 def _calibrators(fit: CrossFit) -> Section:
     return Section(
         "Calibrators",
@@ -258,9 +343,20 @@ def _method(audit: Audit) -> Section:
     )
 
 
+def _checklist(audit: Audit) -> Section:
+    table = checklist_table(
+        audit, interest=audit.classes.positive, decisions=bool(audit.classes.decisions)
+    )
+    return Section("Reporting checklist", [Text(ABOUT, "note"), table])
+
+
 def _literal(text: str) -> str:
     """Text that Matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
+
+
+def _named_literally(predictions: Predictions) -> Predictions:
+    return predictions.replace(class_names=[*map(_literal, predictions.class_names)])
 
 
 def _figure(ax: Any) -> Figure:

@@ -7,7 +7,9 @@ import pandas as pd
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
-from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, p_text, percent
+from lsplus_tf.auditing.prediction_sets import BY_CLASS, MARGINAL, CrossFitSets, rows_of
+from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, number, p_text, percent
+from lsplus_tf.errors import some_of
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Cell, Table
 
@@ -116,6 +118,94 @@ def part_name(by: str, part: str) -> str:
     return part if by == "predicted class" else f"{by}: {part}"
 
 
+_OF_A_CLASS = {
+    "prevalence": "Prevalence",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+}
+
+
+def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
+    """Each class against the rest, those of interest first.
+
+    Parameters
+    ----------
+    audit : Audit
+    intervals : bool
+        Of every number; else of the sensitivity alone.
+    """
+    classes = audit.classes
+    known = [*_OF_A_CLASS]
+    if audit.predictions.kind == "confidence":
+        known = [key for key in known if key not in ("auroc", "auprc")]
+    rows: list[list[str | Cell]] = []
+    for name in classes.names:
+        cases = classes.of(name, "sensitivity")["cases"]
+        cells: list[str | Cell] = [name, Cell(number(cases), cases)]
+        for key in known:
+            line = classes.of(name, key)
+            text = percent(line["value"])
+            if (intervals or key == "sensitivity") and not pd.isna(line["low"]):
+                text += f" ({100 * line['low']:.0f} to {100 * line['high']:.0f})"
+            cells.append(Cell(text, line["value"]))
+        rows.append(cells)
+    headings = ["Class", "Cases", *(_OF_A_CLASS[key] for key in known)]
+    return Table("Each class against the rest, with 95% intervals", headings, rows)
+
+
+_OF_CALIBRATION = {
+    "intercept": "Intercept",
+    "slope": "Slope",
+    "o_e": "O/E",
+    "ici": "ICI",
+    "e50": "E50",
+    "e90": "E90",
+}
+
+
+def calibration_table(audit: Audit) -> Table:
+    """The calibration of each class's probability, those of interest first."""
+    rows: list[list[str | Cell]] = []
+    for name in (*audit.classes.names, ""):
+        cells: list[str | Cell] = [name or "all together"]
+        for key in _OF_CALIBRATION:
+            if not name and key not in ("slope", "ici"):
+                cells.append(Cell("", None))
+                continue
+            line = audit.classes.calibration_of(name, key)
+            cells.append(Cell(_calibration_text(key, line), line["value"]))
+        rows.append(cells)
+    headings = ["Class", *_OF_CALIBRATION.values()]
+    return Table("Calibration of each class's probability, with 95% intervals", headings, rows)
+
+
+def _calibration_text(key: str, line: dict[str, float]) -> str:
+    if pd.isna(line["value"]):
+        return "-"
+    scale, decimals, unit = (100, 1, "%") if key in ("ici", "e50", "e90") else (1, 2, "")
+    value, low, high = (f"{scale * line[which]:.{decimals}f}" for which in ("value", "low", "high"))
+    return f"{value}{unit}" if pd.isna(line["low"]) else f"{value}{unit} ({low} to {high})"
+
+
+def confusion_table(audit: Audit) -> Table:
+    """How many cases of each class are predicted as each."""
+    confusion = audit.classes.confusion
+    rows: list[list[str | Cell]] = [
+        [
+            str(name),
+            *(Cell(f"{n:,.6g}", n, bold=k == own) for k, n in enumerate(line)),
+        ]
+        for own, (name, *line) in enumerate(confusion.itertuples())
+    ]
+    headings = ["True class", *map(str, confusion.columns)]
+    return Table("Cases of each class, in the columns of the predicted ones", headings, rows)
+
+
 def automatic_table(audit: Audit) -> Table:
     """The error rate among the most confident cases, for shares of them."""
     automatic = audit.automatic
@@ -154,6 +244,72 @@ def calibrators_table(fit: CrossFit) -> Table:
     if not any(row[-1] for row in rows):
         headings, rows = headings[:-1], [row[:-1] for row in rows]
     return Table("Calibrators on held-out folds", headings, rows)
+
+
+SETS_NAMES = {
+    "lac": "LAC",
+    "lac by class": "LAC, a threshold for each class",
+    "aps": "APS",
+    "raps": "RAPS",
+}
+
+
+def about_sets(found: CrossFitSets) -> str:
+    """What to know of the numbers in :func:`sets_table` and :func:`sets_parts_table`."""
+    text = (
+        "A prediction set has the classes that cannot be ruled out. Each is fitted to the other "
+        f"folds of these cases, and promises to hold the true class in {1 - found.error_rate:.0%}: "
+        "on average over cases like these, not in each class, subgroup or case. Intervals are "
+        "exact (Clopper and Pearson). LAC takes the classes whose probability is above a "
+        "threshold; APS the most probable ones up to a sum of probabilities, RAPS with a cost for "
+        "each after the first, both without their random part, so that APS covers more than it "
+        "promises. A set without a class gets the most probable one."
+    )
+    if found.always:
+        few = "it is" if len(found.always) == 1 else "they are"
+        text += (
+            f" Of {some_of(found.always, 8)} there are too few cases for a threshold of its own: "
+            f"{few} in every set of the last columns."
+        )
+    return text
+
+
+def sets_table(found: CrossFitSets) -> Table:
+    """Coverage and size of prediction sets by method."""
+    rows: list[list[str | Cell]] = [
+        [
+            SETS_NAMES[str(row["method"])],
+            Cell(percent(row["coverage"]), row["coverage"]),
+            Cell(f"{percent(row['low'])} to {percent(row['high'])}", row["low"]),
+            Cell(f"{row['mean_size']:.2f}", row["mean_size"]),
+            Cell(percent(row["singletons"]), row["singletons"]),
+        ]
+        for row in found.table[found.table["by"] == "all"].to_dict(orient="records")
+    ]
+    headings = ["Sets", "Coverage", "95% interval", "Classes, mean", "One class"]
+    return Table(f"Prediction sets at an error rate of {found.error_rate:.3g}", headings, rows)
+
+
+def sets_parts_table(found: CrossFitSets) -> Table:
+    """Coverage by class and subgroup, of one threshold and of one for each class."""
+    rows: list[list[str | Cell]] = []
+    marginal, by_class = (rows_of(found, method) for method in (MARGINAL, BY_CLASS))
+    for (by, part), row in marginal.items():
+        if by == "all":
+            continue
+        name = part if by == "class" else f"{by}: {part}"
+        cells: list[str | Cell] = [name, Cell(f"{row['cases']:,}", row["cases"])]
+        for each in (row, by_class[by, part]):
+            marked = percent(each["coverage"]) + (" *" if each["missed"] else "")
+            cells += [
+                Cell(marked, each["coverage"]),
+                Cell(f"{percent(each['low'])} to {percent(each['high'])}", each["low"]),
+                Cell(f"{each['mean_size']:.2f}", each["mean_size"]),
+            ]
+        rows.append(cells)
+    one = ["Coverage", "95% interval", "Classes"]
+    headings = ["Part", "Cases", *one, *(f"{each}, by class" for each in one)]
+    return Table("Prediction sets by class and subgroup; * less than promised", headings, rows)
 
 
 def comparison_table(comparison: Comparison) -> Table:

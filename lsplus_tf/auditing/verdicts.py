@@ -11,6 +11,7 @@ import pandas as pd
 from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
 from lsplus_tf.auditing.gaps import Estimate
 from lsplus_tf.auditing.measured import Audit
+from lsplus_tf.auditing.prediction_sets import sets_said
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
@@ -20,6 +21,7 @@ _TOO_WIDE = 0.10  # of the gap's interval, from the middle to an end
 _CLOSE = 0.02  # a gap of which no more is possible is small
 _WANTED = 0.05
 _NAMED = 4
+_MOST_LISTED = 10  # classes in a sentence
 _ALPHA = 0.05
 
 # The rows of `Audit.metrics`.
@@ -37,8 +39,9 @@ class Finding:
     Attributes
     ----------
     topic : str
-        What it is about: "ranking", "size", "gap", "ece", "parts", "automatic", "calibrator",
-        "votes" or "comparison".
+        What it is about: "degenerate", "ranking", "size", "class", "classes", "gap", "ece",
+        "calibration", "parts", "automatic", "sets", "decision", "calibrator", "votes" or
+        "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -67,22 +70,26 @@ def verdict(audit: Audit) -> list[Finding]:
     Returns
     -------
     list of Finding
-        Of too few cases only that, and how the comparison came out if there was one. Of a ranking
-        that is worse than chance first that.
+        First that a model predicts one class for all, or ranks no better than chance. Of too few
+        cases only that, what is found of the classes of interest, and how the comparison came out.
+        Else then what is found of the classes of interest, and which classes are mostly missed.
 
     Examples
     --------
     >>> import lsplus_tf as lsp
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
-    >>> [finding.topic for finding in verdict(result)]
-    ['gap', 'ece', 'parts', 'automatic', 'calibrator']
+    >>> [finding.topic for finding in verdict(result)][:3]
+    ['degenerate', 'ranking', 'classes']
     """
-    findings = _ranking(audit)
-    if is_too_small(audit):
-        findings.append(_too_small(audit))
+    small = is_too_small(audit)
+    findings = [*_degenerate(audit), *_ranking(audit, small)]
+    if small:
+        findings += [_too_small(audit), *_of_interest(audit)]
     else:
-        findings += [_gap(audit), _ece(audit), _parts(audit), _automatic(audit)]
+        findings += [*_of_interest(audit), *_missed(audit), *_every_class(audit)]
+        findings += [_gap(audit), _ece(audit), *_calibration(audit), _parts(audit)]
+        findings += [_automatic(audit), *_sets(audit), *_decisions(audit)]
         if audit.predictions.kind != "confidence":
             findings.append(_calibrator(audit))
         if audit.votes is not None:
@@ -92,18 +99,122 @@ def verdict(audit: Audit) -> list[Finding]:
     return findings
 
 
-def _ranking(audit: Audit) -> list[Finding]:
-    """What an AUROC that is surely below 1/2 suggests: no network learns that."""
+def _degenerate(audit: Audit) -> list[Finding]:
+    """That one class is predicted for all cases."""
+    classes = audit.classes
+    if classes.only is None:
+        return []
+    cases = len(audit.predictions)
+    share = percent(classes.of(classes.only, "prevalence")["value"])
+    of_all = (
+        f"all {cases:,} cases"
+        if classes.only_cases == cases
+        else (f"{classes.only_cases:,} of {cases:,} cases")
+    )
+    text = (
+        f"Predicts {classes.only} for {of_all}, of which {share} are: as a classifier it is no "
+        "better than that constant."
+    )
+    return [Finding("degenerate", "bad", text)]
+
+
+def _ranking(audit: Audit, small: bool) -> list[Finding]:
+    """What an AUROC at or below 1/2 says."""
     if "auroc" not in audit.metrics.index:
         return []
     value, low, high = map(float, audit.metrics.loc["auroc", ["value", "low", "high"]])
-    if not high < 0.5:
+    found = f"the AUROC is {percent(value)} (95% interval {percent(low)} to {percent(high)})"
+    if high < 0.5:
+        text = (
+            f"Worse than chance: {found}. Are the classes exchanged, in the columns or in the "
+            "labels?"
+        )
+    elif low <= 0.5 <= high and not small:
+        text = f"The ranking is no better than chance, as far as these cases show: {found}."
+    elif value == 0.5 and pd.isna(low):
+        text = "The ranking is no better than chance: the AUROC is 50.0%."
+    else:
         return []
-    text = (
-        f"Worse than chance: the AUROC is {percent(value)} (95% interval {percent(low)} to "
-        f"{percent(high)}). Are the classes exchanged, in the columns or in the labels?"
-    )
     return [Finding("ranking", "bad", text)]
+
+
+def _of_interest(audit: Audit) -> list[Finding]:
+    """What is found of each class of interest, and what its prediction is worth."""
+    findings = []
+    for name in audit.classes.positive:
+        found, trusted = (audit.classes.of(name, each) for each in ("sensitivity", "ppv"))
+        if not found["cases"]:
+            findings.append(Finding("class", "unsure", f"{name}: no case is of it."))
+            continue
+        text = f"{name}: {_found(found)}."
+        if trusted["cases"]:
+            text += (
+                f" Of {_several(trusted['cases'], 'case')} predicted as {name} "
+                f"{_share(trusted)} are of it (PPV)."
+            )
+        findings.append(Finding("class", _tone(found), text))
+    return findings
+
+
+def _missed(audit: Audit) -> list[Finding]:
+    """Classes of which more are missed than found."""
+    classes = audit.classes
+    found = {
+        name: classes.of(name, "sensitivity")
+        for name in classes.names
+        if name not in classes.positive
+    }
+    missed = {name: row for name, row in found.items() if row["value"] < 0.5}
+    if not missed:
+        return []
+    worst = sorted(missed, key=lambda name: missed[name]["value"])
+    named = [
+        f"{name}: {number(missed[name]['cases'] - missed[name]['hits'])} of "
+        f"{number(missed[name]['cases'])} missed (sensitivity {_share(missed[name])})"
+        for name in worst[:_NAMED]
+    ]
+    more = len(worst) - len(named)
+    also = f"; and {_several(more, 'more class', 'more classes')}" if more else ""
+    sure = any(row["high"] < 0.5 for row in missed.values())
+    return [
+        Finding("classes", "bad" if sure else "unsure", f"Mostly missed: {'; '.join(named)}{also}.")
+    ]
+
+
+def _every_class(audit: Audit) -> list[Finding]:
+    """The sensitivity of each class, where that fits a sentence."""
+    names = audit.predictions.class_names
+    if len(names) > _MOST_LISTED:
+        return []
+    rows = {name: audit.classes.of(name, "sensitivity") for name in audit.classes.names}
+    listed = [
+        f"{name} {_share(row)}" for name, row in rows.items() if name in names and row["cases"]
+    ]
+    text = f"Found of each class (sensitivity, 95% interval): {', '.join(listed)}."
+    return [Finding("classes", "fact", text)]
+
+
+def _found(row: dict[str, float]) -> str:
+    """How many of a class are found, with the interval."""
+    counts = row["hits"], row["cases"], row["cases"] - row["hits"]
+    hits, cases, missed = map(number, counts)
+    if row["value"] < 0.5:
+        return f"{missed} of {cases} missed, a sensitivity of {_share(row)}"
+    return f"{hits} of {cases} found, a sensitivity of {_share(row)}; {missed} missed"
+
+
+def _share(row: dict[str, float]) -> str:
+    """A share with its interval."""
+    if pd.isna(row["low"]):
+        return percent(row["value"])
+    return f"{percent(row['value'])} ({100 * row['low']:.0f} to {100 * row['high']:.0f}%)"
+
+
+def _tone(row: dict[str, float]) -> Tone:
+    """Of a sensitivity: bad where more are missed than found, else a fact."""
+    if row["value"] < 0.5:
+        return "bad" if row["high"] < 0.5 else "unsure"
+    return "fact"
 
 
 def is_too_small(audit: Audit) -> bool:
@@ -147,6 +258,12 @@ def models(audit: Audit) -> dict[str, Predictions]:
 def percent(value: Any, digits: int = 1) -> str:
     """A fraction in percent; a dash where there is none."""
     return "-" if pd.isna(value) else f"{100 * value:.{digits}f}%"
+
+
+def number(count: float) -> str:
+    """How many cases; of sums of weights with a decimal."""
+    whole = round(count)
+    return f"{whole:,}" if abs(count - whole) < 1e-6 else f"{count:,.1f}"
 
 
 def metric_text(metric: str, value: Any) -> str:
@@ -247,6 +364,50 @@ def _ece(audit: Audit) -> Finding:
         f"No miscalibration is shown: the ECE of {percent(value)} is what chance makes; "
         f"{by_chance}. That is no proof of calibration.",
     )
+
+
+def _calibration(audit: Audit) -> list[Finding]:
+    """How far the probabilities of the classes of interest can be taken at their word."""
+    if audit.classes.calibration is None:
+        return []
+    return [_calibration_of(audit, name) for name in audit.classes.positive]
+
+
+def _calibration_of(audit: Audit, name: str) -> Finding:
+    ratio, slope = (audit.classes.calibration_of(name, key) for key in ("o_e", "slope"))
+    words = {
+        "too high on average": (ratio["high"] < 1, "O/E", ratio),
+        "too low on average": (ratio["low"] > 1, "O/E", ratio),
+        "too extreme": (slope["high"] < 1, "slope", slope),
+        "not extreme enough": (slope["low"] > 1, "slope", slope),
+    }
+    shown = [
+        f"{word} ({_ratio(measure, row)})" for word, (holds, measure, row) in words.items() if holds
+    ]
+    if shown:
+        text = f"The probabilities of {name} are {' and '.join(shown)}."
+        return Finding("calibration", "bad", text)
+    if pd.isna(ratio["low"]) or pd.isna(slope["low"]):
+        text = f"Whether the probabilities of {name} hold cannot be told from these cases."
+        return Finding("calibration", "unsure", text)
+    text = (
+        f"The probabilities of {name} are not shown to be wrong on average "
+        f"({_ratio('O/E', ratio)}) or too extreme ({_ratio('slope', slope)})."
+    )
+    return Finding("calibration", "unsure", text)
+
+
+def _ratio(measure: str, row: dict[str, float]) -> str:
+    interval = f", {row['low']:.2f} to {row['high']:.2f}" if not pd.isna(row["low"]) else ""
+    return f"{measure} {row['value']:.2f}{interval}"
+
+
+def _sets(audit: Audit) -> list[Finding]:
+    return [] if audit.sets is None else [Finding("sets", *sets_said(audit.sets))]
+
+
+def _decisions(audit: Audit) -> list[Finding]:
+    return [Finding("decision", each.tone, each.text) for each in audit.classes.decisions]
 
 
 def _parts(audit: Audit) -> Finding:
@@ -398,5 +559,5 @@ def _counted(audit: Audit) -> str:
     return cases if groups is None else f"{cases} of {int(groups.max()) + 1:,} groups"
 
 
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+def _several(count: float, what: str, more: str = "") -> str:
+    return f"{number(count)} {what if count == 1 else more or f'{what}s'}"

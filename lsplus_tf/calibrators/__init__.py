@@ -27,6 +27,9 @@ predictions without labels; `label_shift_test` asks whether another prevalence e
 
 `CALIBRATORS` has them by short name. `Calibrator.load` reads any that was saved. `attach` and
 `CalibrationLayer`, which put one into a Keras model, alone need TensorFlow.
+
+`PredictionSets` makes sets of classes of probabilities, calibrated or not, which hold the true one
+as often as promised.
 """
 
 import importlib
@@ -41,6 +44,7 @@ from lsplus_tf.calibrators.affine import (
 from lsplus_tf.calibrators.base import CALIBRATORS, Calibrator
 from lsplus_tf.calibrators.logit_normalization import LogitNormalization
 from lsplus_tf.calibrators.one_vs_rest import HistogramBinning, IsotonicCalibration, PlattScaling
+from lsplus_tf.calibrators.prediction_sets import PredictionSets
 from lsplus_tf.calibrators.prior_shift import LabelShift
 from lsplus_tf.calibrators.shift_test import LabelShiftTest, label_shift_test
 from lsplus_tf.calibrators.temperature import ClassDistributionTemperature, TemperatureScaling
@@ -63,6 +67,7 @@ __all__ = [
     "LogitNormalization",
     "MatrixScaling",
     "PlattScaling",
+    "PredictionSets",
     "TemperatureScaling",
     "VectorScaling",
     "WeightScaling",

@@ -52,21 +52,24 @@ class BiasCorrectedTemperature(Calibrator):
     """
 
     name: ClassVar = "bias_corrected_temperature"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"temperature_": float, "bias_": as_array}
     _needs_every_class: ClassVar = True
 
     temperature_: float
     bias_: Floats
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         num_classes = logits.shape[1]
-        size = typical_size(logits)
+        size = typical_size(logits, weights)
         # A constant in a row changes nothing here, but the scale's slope would be lost in it.
         unit = (logits - logits.mean(axis=1, keepdims=True)) / size
 
         def objective(parameters: Floats) -> tuple[float, Floats]:
             scale, bias = parameters[0], parameters[1:]
-            loss, residual = _log_loss(unit * scale + bias, labels)
+            loss, residual = _log_loss(unit * scale + bias, labels, weights)
             return loss, np.concatenate([[(residual * unit).sum()], residual.sum(axis=0)])
 
         start = np.concatenate([[size], np.zeros(num_classes)])
@@ -118,6 +121,7 @@ class VectorScaling(Calibrator):
     """
 
     name: ClassVar = "vector"
+    takes_weights: ClassVar = True
     ignores_constants: ClassVar = False
     _fitted: ClassVar = {"scale_": as_array, "bias_": as_array}
     _needs_every_class: ClassVar = True
@@ -125,14 +129,16 @@ class VectorScaling(Calibrator):
     scale_: Floats
     bias_: Floats
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         num_classes = logits.shape[1]
-        size = typical_size(logits)
+        size = typical_size(logits, weights)
         unit = logits / size
 
         def objective(parameters: Floats) -> tuple[float, Floats]:
             scale, bias = np.split(parameters, 2)
-            loss, residual = _log_loss(unit * scale + bias, labels)
+            loss, residual = _log_loss(unit * scale + bias, labels, weights)
             return loss, np.concatenate([(residual * unit).sum(axis=0), residual.sum(axis=0)])
 
         start = np.concatenate([np.full(num_classes, size), np.zeros(num_classes)])
@@ -187,6 +193,7 @@ class MatrixScaling(Calibrator):
     """
 
     name: ClassVar = "matrix"
+    takes_weights: ClassVar = True
     ignores_constants: ClassVar = False
     _fitted: ClassVar = {"weights_": as_array, "bias_": as_array}
     _needs_every_class: ClassVar = True
@@ -203,7 +210,9 @@ class MatrixScaling(Calibrator):
     def _features(self, logits: Any, xp: Any) -> Any:
         return logits
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         samples, num_classes = logits.shape
         if samples < num_classes * (num_classes + 1):
             chosen = (self.off_diagonal_penalty, self.bias_penalty) != (_PENALTY, _PENALTY)
@@ -213,26 +222,26 @@ class MatrixScaling(Calibrator):
                 f"{samples} samples, held by its penalties alone{advice}",
                 stacklevel=3,
             )
-        size = typical_size(logits)
+        size = typical_size(logits, weights)
         unit = self._features(logits, np) / size
         off_diagonal = 1 - np.eye(num_classes)
         # On the weights of the unit features, which are larger by the size.
-        weight_penalty = self.off_diagonal_penalty / off_diagonal.sum() / size**2
+        matrix_penalty = self.off_diagonal_penalty / off_diagonal.sum() / size**2
         bias_penalty = self.bias_penalty / num_classes
 
         def objective(parameters: Floats) -> tuple[float, Floats]:
-            weights, bias = _unpack(parameters, num_classes)
-            outside = weights * off_diagonal
-            loss, residual = _log_loss(unit @ weights.T + bias, labels)
-            loss += weight_penalty * (outside**2).sum() + bias_penalty * (bias**2).sum()
-            weights_slope = residual.T @ unit + 2 * weight_penalty * outside
+            matrix, bias = _unpack(parameters, num_classes)
+            outside = matrix * off_diagonal
+            loss, residual = _log_loss(unit @ matrix.T + bias, labels, weights)
+            loss += matrix_penalty * (outside**2).sum() + bias_penalty * (bias**2).sum()
+            matrix_slope = residual.T @ unit + 2 * matrix_penalty * outside
             bias_slope = residual.sum(axis=0) + 2 * bias_penalty * bias
-            return loss, np.concatenate([weights_slope.ravel(), bias_slope])
+            return loss, np.concatenate([matrix_slope.ravel(), bias_slope])
 
         start = np.concatenate([(np.eye(num_classes) * size).ravel(), np.zeros(num_classes)])
         parameters = minimise(objective, start, type(self).__name__)
-        weights, bias = _unpack(parameters, num_classes)
-        self.weights_, self.bias_ = weights / size, bias - bias.mean()
+        matrix, bias = _unpack(parameters, num_classes)
+        self.weights_, self.bias_ = matrix / size, bias - bias.mean()
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         features = self._features(logits, xp)
@@ -269,6 +278,7 @@ class DirichletCalibration(MatrixScaling):
     """
 
     name: ClassVar = "dirichlet"
+    takes_weights: ClassVar = True
     ignores_constants: ClassVar = True
 
     def _features(self, logits: Any, xp: Any) -> Any:
@@ -283,13 +293,18 @@ def _unpack(parameters: Floats, num_classes: int) -> tuple[Floats, Floats]:
     )
 
 
-def _log_loss(scores: Floats, labels: NDArray[np.int64]) -> tuple[float, Floats]:
+def _log_loss(
+    scores: Floats, labels: NDArray[np.int64], weights: Floats | None
+) -> tuple[float, Floats]:
     """The mean negative log-likelihood, and its slope against the scores (N, K)."""
     rows = np.arange(len(labels))
     below = scores - scores.max(axis=1, keepdims=True)
     powers = np.exp(below)
     totals = powers.sum(axis=1)
-    loss = float((np.log(totals) - below[rows, labels]).mean())
+    losses = np.log(totals) - below[rows, labels]
     residual = powers / totals[:, None]
     residual[rows, labels] -= 1
-    return loss, residual / len(labels)
+    if weights is None:
+        return float(losses.mean()), residual / len(labels)
+    shares = weights / weights.sum()
+    return float(shares @ losses), residual * shares[:, None]

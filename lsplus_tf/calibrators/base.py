@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import FileKind, begins_with, writing
+from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.checks import Kind, numbers
 from lsplus_tf.tables import Rows
@@ -70,6 +71,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     ignores_constants: ClassVar[bool] = True
     """Whether a constant added to a row of logits changes nothing, so that log p is as good."""
 
+    takes_weights: ClassVar[bool] = False
+    """Whether it can be fitted to samples that count more and less; `_fit` then has `weights`."""
+
     n_classes_: int
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -78,8 +82,14 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             CALIBRATORS[cls.name] = cls
 
     @abstractmethod
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
-        """Set the attributes of `_fitted`, given valid logits (N, K) and labels (N,)."""
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
+        """Set the attributes of `_fitted`, given valid logits (N, K) and labels (N,).
+
+        Weights (N,) are above 0, and sum to as many samples as they are taken for; see
+        :mod:`lsplus_tf.metrics.weighted`.
+        """
 
     @abstractmethod
     def _probabilities(self, logits: Any, xp: Any) -> Any:
@@ -89,7 +99,12 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     def _samples_needed(self, num_classes: int) -> int:
         """How many samples `fit` asks for: the numbers that nothing but the data holds."""
 
-    def fit(self, logits: ArrayLike | Predictions, labels: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        logits: ArrayLike | Predictions,
+        labels: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Fit to held-out predictions; never to those that the result is judged on.
 
         Parameters
@@ -99,6 +114,8 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             scikit-learn: what is known, then what is to be learned.
         labels : array_like of int, shape (N,) or (N, 1), optional
             True classes in [0, K); those of the predictions.
+        sample_weight : array_like, shape (N,), optional
+            How often each sample counts, as if it were repeated; those of the predictions.
 
         Raises
         ------
@@ -108,13 +125,18 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             estimates something for each class.
         """
         if isinstance(logits, Predictions):
-            if labels is not None:
-                raise InputError("labels: expected none beside Predictions, which have their own")
-            given = logits
+            for name, beside in (("labels", labels), ("sample_weight", sample_weight)):
+                if beside is not None:
+                    raise InputError(
+                        f"{name}: expected none beside Predictions, which have their own"
+                    )
+            given = logits.counted()
         elif labels is None:
             raise InputError("labels: expected (logits, labels), or Predictions, received none")
         else:
-            given = Predictions(labels, logits=check_logits(logits))
+            given = Predictions(
+                labels, logits=check_logits(logits), sample_weight=sample_weight
+            ).counted()
         checked, true_classes = given.logits.astype(np.float64), as_predictions(given).labels
         samples, num_classes = checked.shape
         needed = self._samples_needed(num_classes)
@@ -125,7 +147,13 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             )
         if self._needs_every_class:
             self._refuse_absent_classes(given)
-        self._fit(checked, true_classes)
+        if given.sample_weight is None:
+            self._fit(checked, true_classes)
+        elif self.takes_weights:
+            weights, _ = samples_of(given.sample_weight, given.weights_are_counts)
+            self._fit(checked, true_classes, weights)
+        else:
+            given.refuse_weights(type(self).__name__)
         self.n_classes_ = num_classes
         self.classes_ = np.arange(num_classes)
         return self

@@ -63,6 +63,7 @@ class LogitNormalization(Calibrator):
     """
 
     name: ClassVar = "logit_normalization"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"norm_": _optional_float, "temperature_": float}
 
     norm_: float | None
@@ -75,14 +76,18 @@ class LogitNormalization(Calibrator):
         """The score (N,) to rank samples by; a probability only where `norm_` is None."""
         return self._confidence(self._check_fitting_logits(logits), self.norm_)
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         for norm in self.norms:
             if not norm >= 1:
                 raise InputError(f"norms: expected numbers of at least 1, received {norm!r}")
         wrong = logits.argmax(axis=1) != labels
         choices = [None, *map(float, self.norms)] if logits.shape[1] > 2 else [None]
-        self.norm_ = min(choices, key=lambda norm: _aurc(self._confidence(logits, norm), wrong))
-        self.temperature_ = best_temperature(_normalise(logits, self.norm_, np), labels)
+        self.norm_ = min(
+            choices, key=lambda norm: _aurc(self._confidence(logits, norm), wrong, weights)
+        )
+        self.temperature_ = best_temperature(_normalise(logits, self.norm_, np), labels, weights)
 
     def _confidence(self, logits: Floats, norm: float | None) -> Floats:
         if norm is None:
@@ -108,8 +113,9 @@ def _normalise(logits: Any, norm: float | None, xp: Any) -> Any:
     return unit / xp.where(size > 0, size, 1.0)
 
 
-def _aurc(scores: Floats, wrong: NDArray[np.bool_]) -> float:
+def _aurc(scores: Floats, wrong: NDArray[np.bool_], weights: Floats | None) -> float:
     """The area under the risk-coverage curve of any score, by its ranks."""
     ranks = rankdata(scores, method="dense")
     confidence = 0.5 + ranks / ranks.max() / 2
-    return metrics.aurc(wrong, np.stack([confidence, 1 - confidence], axis=1))
+    rows = np.stack([confidence, 1 - confidence], axis=1)
+    return metrics.aurc(wrong, rows, sample_weight=weights)

@@ -51,15 +51,18 @@ class PlattScaling(Calibrator):
     """
 
     name: ClassVar = "platt"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"slopes_": as_array, "intercepts_": as_array}
     _needs_every_class: ClassVar = True
 
     slopes_: Floats
     intercepts_: Floats
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         scores = _arrays.log_odds(logits, np)
-        fits = [_fit_sigmoid(scores[:, k], labels == k) for k in range(logits.shape[1])]
+        fits = [_fit_sigmoid(scores[:, k], labels == k, weights) for k in range(logits.shape[1])]
         self.slopes_, self.intercepts_ = np.transpose(fits)
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
@@ -100,17 +103,21 @@ class IsotonicCalibration(Calibrator):
     """
 
     name: ClassVar = "isotonic"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"inputs_": as_arrays, "outputs_": as_arrays}
     _needs_every_class: ClassVar = True
 
     inputs_: list[Floats]
     outputs_: list[Floats]
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         probabilities = _arrays.softmax(logits, np)
         self.inputs_, self.outputs_ = [], []
         for k in range(logits.shape[1]):
-            fit = IsotonicRegression(y_min=0, y_max=1).fit(probabilities[:, k], labels == k)
+            fit = IsotonicRegression(y_min=0, y_max=1)
+            fit.fit(probabilities[:, k], labels == k, sample_weight=weights)
             inputs, outputs = fit.X_thresholds_, fit.y_thresholds_
             if len(inputs) == 1:  # all samples alike: a line needs two points
                 inputs, outputs = np.array([0.0, 1.0]), np.repeat(outputs, 2)
@@ -167,6 +174,7 @@ class HistogramBinning(Calibrator):
     """
 
     name: ClassVar = "histogram"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"edges_": as_arrays, "values_": as_arrays}
     _needs_every_class: ClassVar = True
 
@@ -177,17 +185,19 @@ class HistogramBinning(Calibrator):
         self.n_bins = n_bins
         self.binning = binning
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         check_count("n_bins", self.n_bins)
         check_choice("binning", self.binning, Binning)
         probabilities = _arrays.softmax(logits, np)
         self.edges_, self.values_ = [], []
         for k in range(logits.shape[1]):
-            edges = inner_edges(probabilities[:, k], self.n_bins, self.binning)
+            edges = inner_edges(probabilities[:, k], self.n_bins, self.binning, weights)
             middles = np.convolve([0.0, *edges, 1.0], [0.5, 0.5], "valid")
             bins = np.searchsorted(edges, probabilities[:, k], side="left")
             self.edges_.append(edges)
-            self.values_.append(mean_in_bins(bins, labels == k, middles))
+            self.values_.append(mean_in_bins(bins, labels == k, middles, weights))
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         before = _arrays.softmax(logits, xp)
@@ -202,32 +212,54 @@ class HistogramBinning(Calibrator):
         return self.n_bins
 
 
-def inner_edges(values: Floats, n_bins: int, binning: Binning) -> Floats:
+def inner_edges(
+    values: Floats, n_bins: int, binning: Binning, weights: Floats | None = None
+) -> Floats:
     """The edges between bins of [0, 1], increasing; fewer where quantiles coincide."""
     parts = np.arange(1, n_bins) / n_bins
-    return parts if binning == "equal_width" else np.unique(np.quantile(values, parts))
+    if binning == "equal_width":
+        return parts
+    if weights is None:
+        return np.unique(np.quantile(values, parts))
+    # Between the values that are in the places below and above each quantile's own.
+    order = np.argsort(values, kind="stable")
+    up_to = np.cumsum(weights[order])
+    places = parts * (round(up_to[-1]) - 1)
+    lower, upper = (
+        values[order][np.searchsorted(up_to, at + 1e-9, side="right").clip(max=values.size - 1)]
+        for at in (np.floor(places), np.ceil(places))
+    )
+    return np.unique(lower + (places - np.floor(places)) * (upper - lower))
 
 
 def mean_in_bins(
-    bins: NDArray[np.integer[Any]], values: NDArray[Any], where_empty: Floats
+    bins: NDArray[np.integer[Any]],
+    values: NDArray[Any],
+    where_empty: Floats,
+    weights: Floats | None = None,
 ) -> Floats:
     """The mean of the values (N,) in each bin, in (M,) bins."""
-    counts = np.bincount(bins, minlength=len(where_empty))
-    sums = np.bincount(bins, values, minlength=len(where_empty))
-    return np.where(counts > 0, sums / np.maximum(counts, 1), where_empty)
+    counts = np.bincount(bins, weights, len(where_empty))
+    terms = values if weights is None else weights * values
+    sums = np.bincount(bins, terms, minlength=len(where_empty))
+    return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), where_empty)
 
 
-def _fit_sigmoid(scores: Floats, is_class: NDArray[np.bool_]) -> tuple[float, float]:
+def _fit_sigmoid(
+    scores: Floats, is_class: NDArray[np.bool_], weights: Floats | None
+) -> tuple[float, float]:
     """Slope and intercept by maximum likelihood of Platt's targets."""
-    positives, samples = int(is_class.sum()), len(is_class)
+    counts = np.ones(len(is_class)) if weights is None else weights
+    positives, samples = counts[is_class].sum(), counts.sum()
+    shares = counts / samples
     targets = np.where(is_class, (positives + 1) / (positives + 2), 1 / (samples - positives + 2))
-    size = max(float(np.abs(scores).mean()), np.finfo(float).tiny)
+    size = max(float(shares @ np.abs(scores)), np.finfo(float).tiny)
     unit = scores / size
 
     def objective(parameters: Floats) -> tuple[float, Floats]:
         values = unit * parameters[0] + parameters[1]
-        residual = (expit(values) - targets) / samples
-        loss = float((np.logaddexp(0, values) - targets * values).mean())
+        residual = shares * (expit(values) - targets)
+        loss = float(shares @ (np.logaddexp(0, values) - targets * values))
         return loss, np.array([residual @ unit, residual.sum()])
 
     start = np.array([0.0, np.log((positives + 1) / (samples - positives + 1))])

@@ -49,15 +49,16 @@ class LabelShift(BiasCorrectedTemperature):
     Attributes
     ----------
     temperature_ : float
-        The T of the scaling.
+        T > 0.
     bias_ : ndarray, shape (K,)
-        Its b, which sums to 0.
+        b, which sums to 0.
     source_prevalence_ : ndarray, shape (K,)
         Each class's share of the cases that it was fitted to.
     prevalence_ : ndarray, shape (K,)
         That of the target; before `adapt` the same.
     covariance_ : ndarray, shape (K + 1, K + 1)
-        Of 1 / T and of b - log(source_prevalence_), for the intervals of an estimate.
+        Of 1 / T and of b - log pi, with pi the prevalence that it was fitted at, for the intervals
+        of an estimate.
     n_classes_ : int
         Number of classes, K.
 
@@ -95,6 +96,7 @@ class LabelShift(BiasCorrectedTemperature):
     """
 
     name: ClassVar = "label_shift"
+    takes_weights: ClassVar = False  # its standard errors would need more
     _fitted: ClassVar = {
         **BiasCorrectedTemperature._fitted,
         "source_prevalence_": as_array,
@@ -147,7 +149,9 @@ class LabelShift(BiasCorrectedTemperature):
         made.n_classes_, made.classes_ = classes, np.arange(classes)
         return made
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         super()._fit(logits, labels)
         self.source_prevalence_ = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
         self.prevalence_ = self.source_prevalence_
@@ -395,7 +399,7 @@ class _Errors:
     Attributes
     ----------
     logits : ndarray, shape (N, K)
-        Of the target's cases, z.
+        z, of K classes.
     covariance : ndarray, shape (K + 1, K + 1)
         Of beta and c.
     """

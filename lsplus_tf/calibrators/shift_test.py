@@ -102,7 +102,7 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
     >>> label_shift_test(source, drawn(1000, 0.5, harder=0.5)).p_value < 0.001
     True
     """
-    as_predictions(source, takes_weights=True).need("probabilities")
+    as_predictions(source).need("probabilities")
     target.need("probabilities")
     if source.class_names != target.class_names:
         raise InputError(

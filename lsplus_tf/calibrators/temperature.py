@@ -48,12 +48,15 @@ class TemperatureScaling(Calibrator):
     """
 
     name: ClassVar = "temperature"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"temperature_": float}
 
     temperature_: float
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
-        self.temperature_ = best_temperature(logits, labels)
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
+        self.temperature_ = best_temperature(logits, labels, weights)
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         return softmax(logits / self.temperature_, xp)
@@ -100,6 +103,7 @@ class ClassDistributionTemperature(Calibrator):
     """
 
     name: ClassVar = "class_distribution_temperature"
+    takes_weights: ClassVar = True
     ignores_constants: ClassVar = False
     _fitted: ClassVar = {"temperatures_": as_array}
 
@@ -109,16 +113,18 @@ class ClassDistributionTemperature(Calibrator):
         self.class_counts = class_counts
         self.gamma = gamma
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         num_classes = logits.shape[1]
         counts = (
-            np.bincount(labels, minlength=num_classes)
+            np.bincount(labels, weights, num_classes)
             if self.class_counts is None
             else _check_class_counts(self.class_counts, num_classes)
         )
         check_number("gamma", self.gamma)
         shares = counts / counts.max()
-        self.temperatures_ = best_temperature(logits, labels) + self.gamma * shares
+        self.temperatures_ = best_temperature(logits, labels, weights) + self.gamma * shares
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         return softmax(logits / self.temperatures_, xp)
@@ -127,16 +133,19 @@ class ClassDistributionTemperature(Calibrator):
         return 1
 
 
-def best_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
+def best_temperature(
+    logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+) -> float:
     """The temperature that minimises the negative log-likelihood, see `TemperatureScaling`."""
     above_true = logits - logits[np.arange(len(labels)), labels][:, None]
 
     def slope(log_temperature: float) -> float:
         """Of the mean negative log-likelihood against 1 / T: E_p[z] - z_y."""
         probabilities = softmax(above_true * np.exp(-log_temperature), np)
-        return float(np.einsum("nk,nk->n", probabilities, above_true).mean())
+        slopes = np.einsum("nk,nk->n", probabilities, above_true)
+        return float(np.average(slopes, weights=weights))
 
-    size = np.log(typical_size(logits))
+    size = np.log(typical_size(logits, weights))
     lowest, highest = size - np.log(LIMIT), size + np.log(LIMIT)
     if slope(lowest) <= 0:
         _warn("the logits tell the labels apart without an error, or nearly so", lowest)
@@ -147,9 +156,9 @@ def best_temperature(logits: Floats, labels: NDArray[np.int64]) -> float:
     return float(np.exp(brentq(slope, lowest, highest, xtol=1e-12)))
 
 
-def typical_size(logits: Floats) -> float:
+def typical_size(logits: Floats, weights: Floats | None = None) -> float:
     """How far the largest logit of a row is above the row's mean, in the mean over the rows."""
-    size = float((logits.max(axis=1) - logits.mean(axis=1)).mean())
+    size = float(np.average(logits.max(axis=1) - logits.mean(axis=1), weights=weights))
     if size == 0:
         raise InputError("logits: expected logits that differ, received the same for every class")
     return size

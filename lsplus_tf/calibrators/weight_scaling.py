@@ -54,6 +54,7 @@ class WeightScaling(Calibrator):
     """
 
     name: ClassVar = "weight"
+    takes_weights: ClassVar = True
     _fitted: ClassVar = {"edges_": as_array, "weights_": as_array}
 
     edges_: Floats
@@ -63,20 +64,23 @@ class WeightScaling(Calibrator):
         self.n_bins = n_bins
         self.binning = binning
 
-    def _fit(self, logits: Floats, labels: NDArray[np.int64]) -> None:
+    def _fit(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
+    ) -> None:
         check_choice("binning", self.binning, Binning)
         probabilities = softmax(logits, np)
         confidence = probabilities.max(axis=1)
         chance = 1 / logits.shape[1]
-        self.edges_ = inner_edges(confidence, self.n_bins, self.binning)
+        self.edges_ = inner_edges(confidence, self.n_bins, self.binning, weights)
         bins = np.searchsorted(self.edges_, confidence, side="left")
         everywhere = np.ones(len(self.edges_) + 1)  # an empty bin is left as it is
-        accuracy = mean_in_bins(bins, logits.argmax(axis=1) == labels, everywhere)
-        above_chance = mean_in_bins(bins, confidence, everywhere) - chance
+        right = logits.argmax(axis=1) == labels
+        accuracy = mean_in_bins(bins, right, everywhere, weights)
+        above_chance = mean_in_bins(bins, confidence, everywhere, weights) - chance
         # Confidence at chance level is the uniform distribution, which no weight changes.
-        weights = (accuracy - chance) / np.where(above_chance > 0, above_chance, np.inf)
-        weights[above_chance <= 0] = 1.0
-        self.weights_ = np.clip(weights, _LEAST_WEIGHT, 1.0)
+        mixture = (accuracy - chance) / np.where(above_chance > 0, above_chance, np.inf)
+        mixture[above_chance <= 0] = 1.0
+        self.weights_ = np.clip(mixture, _LEAST_WEIGHT, 1.0)
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         before = softmax(logits, xp)

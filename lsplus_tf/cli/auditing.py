@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,8 +28,10 @@ from lsplus_tf.cli.options import (
     SplitColumn,
     TakeSplit,
     VotesColumns,
+    WeightColumn,
     names,
 )
+from lsplus_tf.errors import InputError
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing import Audit
@@ -38,7 +41,7 @@ _SIGNS = {"good": "[green]✓[/]", "bad": "[red]![/]", "unsure": "[yellow]?[/]",
 _MOST_ROWS = 20
 # Columns that are on the page alone, and those that a narrow terminal leaves to it, in this order.
 _NEVER = ("Brier", "NLL", "ACC", "Note")
-_SPARE = ("p", "Confidence", "Accuracy", "ECE")
+_SPARE = ("p", "Confidence", "Accuracy", "ECE", "AUPRC", "F1", "NPV", "Prevalence", "Specificity")
 
 
 def audit(
@@ -51,6 +54,14 @@ def audit(
             show_default=False,
         ),
     ] = None,
+    positive: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A class that matters most, such as mel, with which the verdict begins; mel,bcc "
+            "counts both as one. Repeat for more.",
+            metavar="CLASS",
+        ),
+    ] = None,
     error_rate: Annotated[
         float, typer.Option(help="Accepted among cases that are decided automatically.")
     ] = 0.05,
@@ -61,8 +72,9 @@ def audit(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            help="End with exit code 1 where this holds, such as 'ece>0.05' or, of a bound of "
-            "the interval, 'accuracy.low<0.9'; repeat for more.",
+            help="End with exit code 1 where this holds, such as 'ece>0.05', of a bound of "
+            "the interval, 'accuracy.low<0.9', or of a class 'sensitivity(mel)<0.8'; repeat for "
+            "more.",
             metavar="CONDITION",
         ),
     ] = None,
@@ -86,6 +98,7 @@ def audit(
             rich_help_panel="Columns of the file",
         ),
     ] = None,
+    weight: WeightColumn = None,
     votes: VotesColumns = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
@@ -95,10 +108,11 @@ def audit(
     """Say how far the confidence in FILE can be relied on, and how sure that is.
 
     FILE has the true label and the probabilities or logits of any model, from any framework, a
-    row for each case; or the predicted class and its confidence alone. The audit reports the gap
-    between confidence and accuracy, over all, by class and by subgroup, beside what chance makes
-    of it; the share of cases that could be decided automatically; and which calibrator helps on
-    held-out folds; all with 95% intervals. With FILE2, the two are compared on the same cases.
+    row for each case; or the predicted class and its confidence alone. The audit reports how much
+    of each class is found, those of --positive first; the gap between confidence and accuracy,
+    over all, by class and by subgroup, beside what chance makes of it; the share of cases that
+    could be decided automatically; and which calibrator helps on held-out folds; all with 95%
+    intervals. With FILE2, the two are compared on the same cases.
 
     The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
     be used, and for an --out that cannot be written.
@@ -121,6 +135,7 @@ def audit(
         id=id_column,
         group=group,
         split=split,
+        weight=weight,
         votes=votes,
         subgroups=subgroup or (),
         take_split=take_split,
@@ -132,11 +147,13 @@ def audit(
         predictions = read_predictions(file, columns)
         for condition in conditions:
             condition.check(predictions)
+        of_interest = [_positive(text, predictions.class_names) for text in positive or ()]
         other = None if second is None else read_predictions(second, columns)
     with console.status("measuring ..."):
         result = auditing.audit(
             predictions,
             other,
+            positive=of_interest,
             error_rate=error_rate,
             paper=paper,
             num_resamples=resamples,
@@ -159,6 +176,17 @@ def audit(
         raise typer.Exit(1)
 
 
+def _positive(text: str, class_names: Sequence[str]) -> list[int]:
+    """A class, or several with commas between them."""
+    from lsplus_tf.predictions.positive import positive_classes
+
+    given = [text] if text in class_names else [part.strip() for part in text.split(",")]
+    try:
+        return positive_classes(given, class_names)
+    except InputError as error:
+        raise InputError(f"--{error}") from None
+
+
 def _print(console: Console, result: Audit) -> None:
     from lsplus_tf import auditing
     from lsplus_tf.auditing import shown
@@ -167,7 +195,7 @@ def _print(console: Console, result: Audit) -> None:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(_SIGNS[finding.tone], escape(finding.text))
         console.print(Padding(grid, (0, 0, 1, 0)), highlight=False)
-    tables = [shown.metrics_table(result)]
+    tables = [shown.classes_table(result, intervals=False), shown.metrics_table(result)]
     if result.votes is not None:
         tables.append(shown.votes_table(result.votes))
     if result.paper_metrics is not None:

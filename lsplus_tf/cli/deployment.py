@@ -28,6 +28,7 @@ from lsplus_tf.cli.options import (
     ScalingOption,
     SplitColumn,
     TakeSplit,
+    WeightColumn,
     names,
     scaling,
 )
@@ -35,7 +36,7 @@ from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
-    from lsplus_tf.calibrators import Calibrator, LabelShift
+    from lsplus_tf.calibrators import Calibrator, LabelShift, PredictionSets
     from lsplus_tf.deployment import TrainedModel
     from lsplus_tf.files import FileKind
     from lsplus_tf.predictions import Columns, Predictions
@@ -63,6 +64,7 @@ def calibrate(
     label: LabelColumn = None,
     case_id: IdColumn = None,
     group: GroupColumn = None,
+    weight: WeightColumn = None,
     split: SplitColumn = None,
     take_split: TakeSplit = None,
     class_names: ClassNames = None,
@@ -108,11 +110,12 @@ def calibrate(
         id=case_id,
         group=group,
         split=split,
+        weight=weight,
         take_split=take_split,
         class_names=names(class_names),
         normalize=normalize,
     )
-    predictions = read_predictions(file, columns)
+    predictions = read_predictions(file, columns).counted()
     if file.name == "predictions_test.npz":
         warnings.warn(
             f"{file}: the test split, on which nothing can be reported once a calibrator is fitted "
@@ -159,6 +162,33 @@ def predict(
     abstain_below: Annotated[
         float, typer.Option(min=0, max=1, help="Abstain from cases of less confidence.")
     ] = 0.0,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            help="Write a set of classes too, which misses the true one in this share of cases, "
+            "such as 0.1.",
+            metavar="ERROR_RATE",
+        ),
+    ] = None,
+    sets_method: Annotated[
+        str | None,
+        typer.Option(help="How.", metavar="lac|aps|raps", show_default="lac, the smallest sets"),
+    ] = None,
+    sets_by_class: Annotated[
+        bool,
+        typer.Option(
+            "--sets-by-class", help="Keep to the error rate in each class, by larger sets."
+        ),
+    ] = False,
+    sets_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Held-out predictions with labels, which thresholds are from; or fitted sets in "
+            "JSON, of lsp.PredictionSets.",
+            metavar="FILE",
+            show_default="the run's validation predictions",
+        ),
+    ] = None,
     out: Annotated[str, typer.Option(help="The CSV file.", metavar="FILE.csv")] = "predictions.csv",
     unreadable: Annotated[
         str,
@@ -199,13 +229,24 @@ def predict(
     predicted class, its probability, whether the model abstains, and the probability of each
     class. Without --calibrator the probabilities are the model's own.
 
+    With --sets it also has the classes that cannot be ruled out. That sets hold the true class as
+    often as promised is so on average over cases like those that they were fitted to, not for each
+    class or case.
+
     Example: lsplus-tf predict runs/digits/ls_plus/seed_0 scans --calibrator calibrator.json
     --abstain-below 0.8
     """
     from lsplus_tf import files
     from lsplus_tf.calibrators import Calibrator
+    from lsplus_tf.cli.prediction_sets import (
+        SetsAsked,
+        check_beside,
+        check_classes,
+        described,
+    )
 
-    path = files.check_output(out, _predictions_file(), inputs=(model, *images, calibrator))
+    inputs = (model, *images, calibrator, sets_from)
+    path = files.check_output(out, _predictions_file(), inputs=inputs)
     for option, value, allowed in (
         ("--unreadable", unreadable, ("fail", "skip")),
         ("--interpolation", interpolation, ("bilinear", "nearest", None)),
@@ -218,6 +259,10 @@ def predict(
 
     found, others = deployment.find_images(images)
     fitted = None if calibrator is None else Calibrator.load(calibrator)
+    asked = SetsAsked(sets, sets_method, sets_by_class, sets_from)
+    of_sets = asked.saved()
+    if of_sets is not None:
+        fitted = check_beside(of_sets, fitted)
     trained = _open(
         model,
         class_names=names(class_names),
@@ -229,10 +274,18 @@ def predict(
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
     console = terminal()
+    if of_sets is not None:
+        check_classes(of_sets, trained.class_names)
+        of_sets = of_sets.on_calibrated()
+        said = f"{described(of_sets)}, from {sets_from}"
+    elif sets is not None:
+        of_sets, said = asked.fit(model, trained, fitted)
+    if of_sets is not None:
+        console.print(escape(said), highlight=False, soft_wrap=True)
     if others:
         left_out = counted(others, "file that is no image is", "files that are no images are")
         console.print(f"{left_out} left out", highlight=False)
-    written = _Written(trained.class_names, abstain_below)
+    written = _Written(trained.class_names, abstain_below, of_sets)
     _write_predictions(trained, found, fitted, out, written, batch_size, unreadable, console)
     console.print(written.summary(), highlight=False, soft_wrap=True, markup=False)
     console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)
@@ -453,6 +506,7 @@ def _shares(text: str, class_names: tuple[str, ...]) -> list[float]:
 # predict -----------------------------------------------------------------------------------------
 
 _HEADINGS = ["file", "predicted", "confidence", "abstained"]
+_SET = "set"
 _EACH = "probability_"
 
 
@@ -462,7 +516,11 @@ def _predictions_file() -> FileKind:
     return table_kind(
         "a table of predict",
         lambda headings: (
-            headings[:4] == _HEADINGS and all(heading.startswith(_EACH) for heading in headings[4:])
+            headings[:4] == _HEADINGS
+            and all(
+                heading.startswith(_EACH) or (place == 0 and heading == _SET)
+                for place, heading in enumerate(headings[4:])
+            )
         ),
     )
 
@@ -470,8 +528,14 @@ def _predictions_file() -> FileKind:
 class _Written:
     """Rows of the CSV, and what they come to."""
 
-    def __init__(self, class_names: tuple[str, ...], abstain_below: float) -> None:
-        self.class_names, self.abstain_below = class_names, abstain_below
+    def __init__(
+        self, class_names: tuple[str, ...], abstain_below: float, sets: PredictionSets | None
+    ) -> None:
+        from lsplus_tf.cli.prediction_sets import separator
+
+        self.class_names, self.abstain_below, self.sets = class_names, abstain_below, sets
+        self.separator = "" if sets is None else separator(class_names)
+        self.sizes: Counter[int] = Counter()
         self.predicted: Counter[str] = Counter()
         self.abstained = 0
         self.unreadable: dict[Path, str] = {}
@@ -479,20 +543,27 @@ class _Written:
 
     @property
     def headings(self) -> list[str]:
-        return [*_HEADINGS, *(f"{_EACH}{name}" for name in self.class_names)]
+        each = (f"{_EACH}{name}" for name in self.class_names)
+        return [*_HEADINGS, *([] if self.sets is None else [_SET]), *each]
 
     def rows(self, predictions: Predictions) -> list[list[str]]:
         from lsplus_tf.csv_files import neutral
 
         assert predictions.ids is not None
         rows = []
-        for file, row in zip(predictions.ids, predictions.probabilities, strict=True):
+        sets = self.sets.predict(predictions) if self.sets else [None] * len(predictions)
+        cases = zip(predictions.ids, predictions.probabilities, sets, strict=True)
+        for file, row, inside in cases:
             name, confidence = self.class_names[row.argmax()], row.max()
             abstained = confidence < self.abstain_below
             self.predicted[name] += 1
             self.abstained += bool(abstained)
             cells = [neutral(file), neutral(name), f"{confidence:.8g}"]
             cells.append("yes" if abstained else "no")
+            if inside is not None:
+                among = [name for name, each in zip(self.class_names, inside, strict=True) if each]
+                self.sizes[len(among)] += 1
+                cells.append(neutral(self.separator.join(among)))
             rows.append([*cells, *(f"{probability:.8g}" for probability in row)])
         return rows
 
@@ -506,6 +577,12 @@ class _Written:
                 f"{self.abstained} abstained ({share:.1%}), of confidence below "
                 f"{self.abstain_below:g}"
             )
+        if self.sizes:
+            sizes = ", ".join(
+                f"{self.sizes[size]} of {counted(size, 'class', 'classes')}"
+                for size in sorted(self.sizes)
+            )
+            lines.append(f"sets: {sizes} (classes of one are joined by {self.separator})")
         if self.unreadable:
             lines.append(f"skipped {self.named_unreadable()}")
         return "\n".join(lines)

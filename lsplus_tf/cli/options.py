@@ -117,6 +117,16 @@ GroupColumn = Annotated[
         rich_help_panel=_COLUMNS,
     ),
 ]
+WeightColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--weight",
+        help="What a case counts, as if it were there so often.",
+        metavar="COLUMN",
+        show_default="none; of an NPZ file sample_weight, if there",
+        rich_help_panel=_COLUMNS,
+    ),
+]
 SplitColumn = Annotated[
     str | None,
     typer.Option(

@@ -25,7 +25,7 @@ from lsplus_tf.config.methods import (
 from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
 from lsplus_tf.config.settings import Count, Seed, Settings
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, some_of
 
 CalibratorName = Literal[
     "temperature",
@@ -41,6 +41,7 @@ CalibratorName = Literal[
     "logit_normalization",
     "label_shift",
 ]
+EnsembleCalibration = Literal["whole", "members"]
 
 
 REPORT = "report"
@@ -57,11 +58,15 @@ _OF_THE_REPORT = {
     "seeds",
     "ensembles",
     "calibrators",
+    "ensemble_calibration",
     "features",
+    "positive",
 }
 _LONGEST = 100  # characters, so that files may be named after it
 _NAMED = 10  # classes that an error names
 
+ClassName = Annotated[str, Field(strict=True)]
+ClassNames = ClassName | Annotated[tuple[ClassName, ...], Field(min_length=1)]
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
 
 
@@ -97,6 +102,17 @@ class Experiment(Settings):
     calibrators: tuple[CalibratorName, ...] = Field(
         default=(),
         description="post-hoc steps, fitted to validation; each is one more row for every method",
+    )
+    positive: tuple[ClassNames, ...] = Field(
+        default=(),
+        description="the classes that matter most, such as [MEL]: the report leads with how many "
+        "of their images are found; [[MEL, BCC, AKIEC]] counts several as one",
+    )
+    ensemble_calibration: tuple[EnsembleCalibration, ...] = Field(
+        default=("whole",),
+        min_length=1,
+        description="whether a calibrator is fitted to an ensemble's mean probabilities (whole), "
+        "or each member has its own before the mean (members); both make a row for each",
     )
     features: Count | None = Field(
         default=None,
@@ -147,7 +163,7 @@ class Experiment(Settings):
                 if name not in self.methods:
                     known = ", ".join(self.methods)
                     raise ValueError(f"{key}: expected methods ({known}), received {name}")
-        for key in ("optional_methods", "ensembles", "calibrators"):
+        for key in ("optional_methods", "ensembles", "calibrators", "ensemble_calibration"):
             names = getattr(self, key)
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: expected different names, received {names}")
@@ -204,7 +220,18 @@ class Experiment(Settings):
         return samples // batch_size
 
     def check_classes(self, class_names: Sequence[str]) -> None:
-        """Raise `InputError` if class accuracies are given, but not one for each class."""
+        """Raise `InputError` unless what the config says of the classes fits these.
+
+        Class accuracies are one for each, and `positive` has names of some.
+        """
+        for positive in self.positive:
+            chosen = (positive,) if isinstance(positive, str) else positive
+            unknown = [name for name in chosen if name not in class_names]
+            if unknown or len(set(chosen)) in (0, len(class_names)):
+                raise InputError(
+                    f"positive: expected some of the classes of {self.dataset.name}, "
+                    f"{some_of(class_names, _NAMED)}, received {', '.join(unknown or chosen)}"
+                )
         for name, method in self.methods.items():
             given = method.given_accuracies if isinstance(method, NeedsClassAccuracy) else None
             if given is not None and len(given) != len(class_names):

@@ -14,24 +14,38 @@ from lsplus_tf.metrics import (
     annotators,
     brier,
     calibration,
+    calibration_curves,
+    corp,
+    decision,
+    delong,
     estimators,
     features,
     functional,
     method_comparison,
+    one_vs_rest,
+    recalibration,
     records,
     selective,
+    sets,
     statistics,
     truth,
 )
 from lsplus_tf.metrics.annotators import *
 from lsplus_tf.metrics.brier import *
 from lsplus_tf.metrics.calibration import *
+from lsplus_tf.metrics.calibration_curves import *
+from lsplus_tf.metrics.corp import *
+from lsplus_tf.metrics.decision import *
+from lsplus_tf.metrics.delong import *
 from lsplus_tf.metrics.estimators import *
 from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
 from lsplus_tf.metrics.method_comparison import *
+from lsplus_tf.metrics.one_vs_rest import *
+from lsplus_tf.metrics.recalibration import *
 from lsplus_tf.metrics.records import *
 from lsplus_tf.metrics.selective import *
+from lsplus_tf.metrics.sets import *
 from lsplus_tf.metrics.statistics import *
 from lsplus_tf.metrics.truth import *
 from lsplus_tf.predictions.arrays import softmax
@@ -40,12 +54,19 @@ __all__ = ["softmax"]
 __all__ += annotators.__all__
 __all__ += brier.__all__
 __all__ += calibration.__all__
+__all__ += decision.__all__
+__all__ += calibration_curves.__all__
+__all__ += delong.__all__
+__all__ += corp.__all__
 __all__ += estimators.__all__
 __all__ += features.__all__
 __all__ += functional.__all__
 __all__ += method_comparison.__all__
+__all__ += one_vs_rest.__all__
+__all__ += recalibration.__all__
 __all__ += records.__all__
 __all__ += selective.__all__
+__all__ += sets.__all__
 __all__ += statistics.__all__
 __all__ += truth.__all__
 

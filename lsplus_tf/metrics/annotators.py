@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice, check_count
-from lsplus_tf.metrics import bin_totals
+from lsplus_tf.metrics import bin_totals, weighted
 from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.brier import BrierScale, brier_factor
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -35,6 +35,7 @@ def annotator_cross_entropy(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over samples of - sum_k v_k log p_k for the shares v of votes.
 
@@ -49,6 +50,8 @@ def annotator_cross_entropy(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -69,14 +72,16 @@ def annotator_cross_entropy(
     >>> round(annotator_cross_entropy([[3, 1], [4, 0]], [[0.5, 0.5], [0.8, 0.2]]), 4)
     0.4581
     """
-    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    given = as_predictions(
+        votes, probabilities, from_logits=from_logits, sample_weight=sample_weight, of="votes"
+    )
     checked, array = given.probabilities, _votes_of(given)
     row_sums = _row_sums(array)
-    total = 0.0
+    scales, total = _scales(given, row_sums), 0.0
     for rows in row_blocks(checked):
         logs = np.log(checked[rows].astype(np.float64).clip(np.finfo(np.float64).tiny, 1))
-        total -= float(np.einsum("nk,nk,n->", logs, array[rows], 1 / row_sums[rows]))
-    return abs(total) / len(checked)
+        total -= float(np.einsum("nk,nk,n->", logs, array[rows], scales[rows]))
+    return abs(total) / weighted.total(given)
 
 
 def annotator_brier_score(
@@ -85,6 +90,7 @@ def annotator_brier_score(
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over samples of the squared distance to the shares of votes, 0 where they are met.
 
@@ -100,6 +106,8 @@ def annotator_brier_score(
         That of :func:`~lsplus_tf.metrics.brier_score`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -117,14 +125,19 @@ def annotator_brier_score(
     0.1025
     """
     check_choice("scale", scale, BrierScale)
-    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    given = as_predictions(
+        votes, probabilities, from_logits=from_logits, sample_weight=sample_weight, of="votes"
+    )
     checked, array = given.probabilities, _votes_of(given)
     row_sums = _row_sums(array)
     total = 0.0
     for rows in row_blocks(checked):
         distances = checked[rows] - array[rows] / row_sums[rows, np.newaxis]
-        total += float(np.sum(distances**2))
-    return total / len(checked) * brier_factor(scale, checked.shape[1])
+        if given.sample_weight is None:
+            total += float(np.sum(distances**2))
+        else:
+            total += float(given.weights[rows] @ np.vecdot(distances, distances))
+    return total / weighted.total(given) * brier_factor(scale, checked.shape[1])
 
 
 def annotator_calibration_error(
@@ -136,6 +149,7 @@ def annotator_calibration_error(
     norm: Norm = 1,
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """ECE against annotators: confidence against the share of votes for the predicted class.
 
@@ -156,6 +170,9 @@ def annotator_calibration_error(
         All as in :func:`~lsplus_tf.metrics.expected_calibration_error`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; in bins of equal mass as in
+        :func:`~lsplus_tf.metrics.adaptive_calibration_error`.
 
     Returns
     -------
@@ -175,7 +192,9 @@ def annotator_calibration_error(
     >>> annotator_calibration_error([[1, 0], [1, 0]], P)
     0.25
     """
-    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    given = as_predictions(
+        votes, probabilities, from_logits=from_logits, sample_weight=sample_weight, of="votes"
+    )
     return gap_to_shares(given, _votes_of(given), num_bins, binning, norm, closed)
 
 
@@ -186,6 +205,7 @@ def annotator_static_calibration_error(
     num_bins: int = PAPER_BINS,
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """SCE against annotators: each class's probability against its share of votes, over classes.
 
@@ -203,6 +223,8 @@ def annotator_static_calibration_error(
         As in :func:`~lsplus_tf.metrics.static_calibration_error`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -222,50 +244,59 @@ def annotator_static_calibration_error(
     >>> annotator_static_calibration_error([[1, 0], [0, 1]], P)
     0.25
     """
-    given = as_predictions(votes, probabilities, from_logits=from_logits, of="votes")
+    given = as_predictions(
+        votes, probabilities, from_logits=from_logits, sample_weight=sample_weight, of="votes"
+    )
     return static_gap_to_shares(given, _votes_of(given), num_bins, closed)
 
 
 def gap_to_shares(
     given: Predictions,
-    weights: npt.NDArray[Any],
+    shares: npt.NDArray[Any],
     num_bins: int,
     binning: Binning,
     norm: Norm,
     closed: Closed,
 ) -> float:
-    """The ECE where a prediction is right by its class's share of the weights (N, K) of a row."""
+    """The ECE where a prediction is right by its class's share of a row of numbers (N, K)."""
     check_count("num_bins", num_bins)
     check_choice("binning", binning, Binning)
     check_choice("closed", closed, Closed)
     samples, confidence = np.arange(len(given)), given.confidence
-    agreement = weights[samples, given.predicted] / _row_sums(weights)
+    agreement = shares[samples, given.predicted] / _row_sums(shares)
     if binning == "equal_width":
         edges = bin_totals.equal_width_edges(num_bins, confidence.dtype)
-        bins = bin_totals.width_totals(confidence, agreement, edges, closed=closed)
+        bins = bin_totals.width_totals(
+            confidence, agreement, edges, closed=closed, weights=given.sample_weight
+        )
+        return bin_totals.gap_norm(bins, weighted.total(given), norm)
+    if given.sample_weight is not None:
+        bins = bin_totals.weighted_mass_totals(weighted.by_confidence(given, agreement), num_bins)
     else:
         ranking = np.argsort(-confidence, kind="stable")
         ranked = confidence[ranking]
         cumulative = np.concatenate(([0.0], np.cumsum(agreement[ranking])))
         bins = bin_totals.mass_totals(ranked, average_ties(cumulative, ranked), num_bins)
-    return bin_totals.gap_norm(bins, samples.size, norm)
+    return bin_totals.gap_norm(bins, weighted.number(given), norm)
 
 
 def static_gap_to_shares(
-    given: Predictions, weights: npt.NDArray[Any], num_bins: int, closed: Closed
+    given: Predictions, shares: npt.NDArray[Any], num_bins: int, closed: Closed
 ) -> float:
-    """The SCE where a class is right by its share of the weights (N, K) of a row."""
+    """The SCE where a class is right by its share of a row of numbers (N, K)."""
     check_choice("closed", closed, Closed)
-    checked, row_sums = given.probabilities, _row_sums(weights)
-    samples, classes = checked.shape
+    checked, row_sums = given.probabilities, _row_sums(shares)
+    classes = checked.shape[1]
     edges = bin_totals.equal_width_edges(num_bins, checked.dtype)
     first_slots = np.arange(classes) * (num_bins + 1)
     gaps = np.zeros(classes * (num_bins + 1))
     for rows in row_blocks(checked):
         slots = bin_totals.bin_index(checked[rows], edges, "standard", closed) + first_slots
-        differences = checked[rows] - weights[rows] / row_sums[rows, np.newaxis]
+        differences = checked[rows] - shares[rows] / row_sums[rows, np.newaxis]
+        if given.sample_weight is not None:
+            differences *= given.sample_weight[rows, np.newaxis]
         gaps += np.bincount(slots.ravel(), differences.ravel(), minlength=gaps.size)
-    return float(np.abs(gaps).sum() / (samples * classes))
+    return float(np.abs(gaps).sum() / (weighted.total(given) * classes))
 
 
 def _votes_of(given: Predictions) -> npt.NDArray[Any]:
@@ -273,5 +304,11 @@ def _votes_of(given: Predictions) -> npt.NDArray[Any]:
     return given.votes
 
 
-def _row_sums(weights: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    return np.asarray(weights.sum(axis=1, dtype=np.float64))
+def _row_sums(shares: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.asarray(shares.sum(axis=1, dtype=np.float64))
+
+
+def _scales(given: Predictions, row_sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """What a row of votes is multiplied by, to count what its sample does."""
+    weights = given.sample_weight
+    return (1 if weights is None else weights) / row_sums

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_choice, check_count
+from lsplus_tf.metrics import weighted
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 
@@ -20,7 +21,10 @@ CLOSED: Closed = "right"
 
 
 class BinTotals(NamedTuple):
-    """Sums over the samples of each bin, float64 (B,): how many, their confidence, the hits."""
+    """Sums over the samples of each bin, float64 (B,): how many, their confidence, the hits.
+
+    With weights, of these: what they count, and their weighted confidence and hits.
+    """
 
     samples: npt.NDArray[np.float64]
     confidence: npt.NDArray[np.float64]
@@ -37,7 +41,14 @@ def top_label_bins(
     """What the B bins of equal width hold when samples are binned by confidence."""
     edges = equal_width_edges(num_bins, predictions.confidence.dtype)
     check_closed(closed, convention)
-    return width_totals(predictions.confidence, predictions.correct, edges, convention, closed)
+    return width_totals(
+        predictions.confidence,
+        predictions.correct,
+        edges,
+        convention,
+        closed,
+        predictions.sample_weight,
+    )
 
 
 def equal_mass_bins(
@@ -45,6 +56,8 @@ def equal_mass_bins(
 ) -> BinTotals:
     """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
     check_count("num_bins", num_bins)
+    if predictions.sample_weight is not None:
+        return weighted_mass_totals(weighted.by_confidence(predictions), num_bins)
     ranked = predictions.ranked[0]
     if convention == "released_code":
         samples = ranked.size
@@ -75,13 +88,18 @@ def width_totals(
     edges: FloatArray,
     convention: Convention = "standard",
     closed: Closed = CLOSED,
+    weights: npt.NDArray[np.float64] | None = None,
 ) -> BinTotals:
     """Totals of the bins between the edges."""
     totals = np.zeros((3, edges.size + 1))
     for rows in row_blocks(confidence):
         index = bin_index(confidence[rows], edges, convention, closed)
-        for total, weights in zip(totals, (None, confidence[rows], hits[rows]), strict=True):
-            total += np.bincount(index, weights, minlength=edges.size + 1)
+        terms: tuple[Any, ...] = (None, confidence[rows], hits[rows])
+        if weights is not None:
+            own = weights[rows]
+            terms = own, own * confidence[rows], own * hits[rows]
+        for total, term in zip(totals, terms, strict=True):
+            total += np.bincount(index, term, minlength=edges.size + 1)
     return BinTotals(*totals[:, 1:-1])
 
 
@@ -98,7 +116,17 @@ def mass_totals(
     )
 
 
-def gap_norm(totals: BinTotals, samples: int, norm: Norm = 1) -> float:
+def weighted_mass_totals(ranked: weighted.Ranked, num_bins: int) -> BinTotals:
+    """The same with weights: bins of N/B samples, as :mod:`lsplus_tf.metrics.weighted` has N."""
+    ends = np.arange(num_bins + 1) * ranked.samples // num_bins
+    return BinTotals(
+        np.diff(ends).astype(np.float64),
+        np.diff(ranked.up_to(ends, ranked.sums)),
+        np.diff(ranked.up_to(ends, ranked.hits)),
+    )
+
+
+def gap_norm(totals: BinTotals, samples: float, norm: Norm = 1) -> float:
     """The p-norm of the bins' gaps under their shares of the samples."""
     exponent = check_norm(norm)
     gaps = np.abs(totals.confidence - totals.correct)
@@ -125,24 +153,30 @@ def class_bin_sums(
     probabilities = predictions.probabilities
     classes = probabilities.shape[1]
     edges = equal_width_edges(num_bins, probabilities.dtype)
-    slots = num_bins + 2
+    slots, weights = num_bins + 2, predictions.sample_weight
     totals = np.zeros((len(powers), classes))
     sums = np.zeros((len(powers), classes * slots))
     for rows in row_blocks(probabilities):
         block = probabilities[rows]
         # With many classes nearly every probability is in the first bin, which is what the others
-        # leave of a class's total.
-        beyond = np.flatnonzero(block > edges[1] if closed == "right" else block >= edges[1])
+        # leave of a class's total. With weights that would leave more than nothing by rounding.
+        if weights is None:
+            beyond = np.flatnonzero(block > edges[1] if closed == "right" else block >= edges[1])
+        else:
+            beyond = np.arange(block.size)
         values = block.ravel()[beyond]
         index = bin_index(values, edges, convention, closed)
         index += beyond % classes * slots
         for i, power in enumerate(powers):
-            totals[i] += _column_sums(block, power)
-            sums[i] += np.bincount(
-                index, values.astype(np.float64) ** power, minlength=classes * slots
-            )
+            terms = values.astype(np.float64) ** power
+            if weights is None:
+                totals[i] += _column_sums(block, power)
+            else:
+                terms *= weights[rows].repeat(classes)
+            sums[i] += np.bincount(index, terms, minlength=classes * slots)
     binned = sums.reshape(len(powers), classes, slots)
-    binned[:, :, 1] = totals - binned[:, :, 2:].sum(axis=2)
+    if weights is None:
+        binned[:, :, 1] = totals - binned[:, :, 2:].sum(axis=2)
     return binned[:, :, 1:-1]
 
 
@@ -150,10 +184,13 @@ def class_bin_hits(
     predictions: Predictions,
     num_bins: int,
     closed: Closed = CLOSED,
-    weights: npt.NDArray[Any] | None = None,
+    values: npt.NDArray[Any] | None = None,
     convention: Convention = "standard",
 ) -> npt.NDArray[np.float64]:
-    """How many samples of each class have its probability in a bin, or their weights, (K, B)."""
+    """How many samples of each class have its probability in a bin, or their values, (K, B)."""
+    weights = predictions.sample_weight
+    if weights is not None:
+        values = weights if values is None else weights * values
     true = predictions.true_probability
     edges = equal_width_edges(num_bins, true.dtype)
     classes, slots = predictions.probabilities.shape[1], num_bins + 2
@@ -161,7 +198,7 @@ def class_bin_hits(
     for rows in row_blocks(true):
         index = bin_index(true[rows], edges, convention, closed)
         index += predictions.labels[rows] * slots
-        hits += np.bincount(index, None if weights is None else weights[rows], hits.size)
+        hits += np.bincount(index, None if values is None else values[rows], hits.size)
     return hits.reshape(classes, slots)[:, 1:-1]
 
 

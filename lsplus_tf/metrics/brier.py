@@ -5,10 +5,11 @@ Arguments are checked and errors raised as in :mod:`lsplus_tf.metrics.functional
 
 from typing import Literal, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.errors import check_choice
-from lsplus_tf.metrics import bin_totals, forms, measures
+from lsplus_tf.metrics import bin_totals, forms, measures, weighted
 from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Closed
 from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -57,6 +58,7 @@ def brier_score(
     *,
     scale: BrierScale = "sum",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over samples of the squared distance to the one-hot label.
 
@@ -72,6 +74,8 @@ def brier_score(
         the classes, in [0, 2/K].
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -90,7 +94,9 @@ def brier_score(
     0.145
     """
     check_choice("scale", scale, BrierScale)
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.brier(predictions) * brier_factor(scale, predictions.probabilities.shape[1])
 
 
@@ -102,6 +108,7 @@ def brier_decomposition(
     scale: BrierScale = "sum",
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> BrierDecomposition:
     """What a Brier score is made of: calibration, discrimination and the difficulty of the task.
 
@@ -130,6 +137,8 @@ def brier_decomposition(
         The side of a bin that belongs to it.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -153,15 +162,17 @@ def brier_decomposition(
     """
     check_choice("scale", scale, BrierScale)
     check_choice("closed", closed, Closed)
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
-    samples, classes = predictions.probabilities.shape
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    samples, classes = weighted.total(predictions), len(predictions.class_names)
     bins = bin_totals.class_bin_sums(predictions, num_bins, (0, 1, 2), closed)
     hits = bin_totals.class_bin_hits(predictions, num_bins, closed)
     hit_sums = bin_totals.class_bin_hits(
         predictions, num_bins, closed, predictions.true_probability
     )
     counts, sums, squares = bins
-    sizes = counts.clip(1)
+    sizes = np.where(counts > 0, counts, 1)
     overall = hits.sum(axis=1, keepdims=True) / samples
     terms = (
         (sums - hits) ** 2 / sizes,

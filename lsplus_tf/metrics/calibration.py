@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import check_fraction
-from lsplus_tf.metrics import bin_totals, forms, measures
+from lsplus_tf.metrics import bin_totals, forms, measures, weighted
 from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.conventions import predictions_for
 from lsplus_tf.metrics.metric import Metric
@@ -38,6 +38,7 @@ def expected_calibration_error(
     norm: Norm = 1,
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """ECE: mean distance between confidence and accuracy over bins of equal width.
 
@@ -63,6 +64,8 @@ def expected_calibration_error(
         [lower, upper) with 1 in the last.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -98,9 +101,11 @@ def expected_calibration_error(
     >>> round(expected_calibration_error(y, P, num_bins=2, closed="left"), 4)
     0.2
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     bins = bin_totals.label_bins(predictions, num_bins, binning, closed, convention)
-    return bin_totals.gap_norm(bins, predictions.labels.size, norm)
+    equal_mass = binning == "equal_mass"
+    samples = weighted.number(predictions) if equal_mass else weighted.total(predictions)
+    return bin_totals.gap_norm(bins, samples, norm)
 
 
 def maximum_calibration_error(
@@ -109,6 +114,7 @@ def maximum_calibration_error(
     *,
     num_bins: int = PAPER_BINS,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """MCE: the largest distance between confidence and accuracy in a bin of the ECE.
 
@@ -120,6 +126,8 @@ def maximum_calibration_error(
         Number of bins B, at least 1.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -135,7 +143,10 @@ def maximum_calibration_error(
     >>> round(maximum_calibration_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.7
     """
-    return measures.mce(as_predictions(labels, probabilities, from_logits=from_logits), num_bins)
+    return measures.mce(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight),
+        num_bins,
+    )
 
 
 def adaptive_calibration_error(
@@ -145,6 +156,7 @@ def adaptive_calibration_error(
     num_bins: int = PAPER_BINS,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """The LS+ paper's ACE: the ECE of the top label over bins of equal mass.
 
@@ -162,6 +174,10 @@ def adaptive_calibration_error(
         See the table at the head of :mod:`lsplus_tf.metrics.functional`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`. A sample that
+        a bin ends in is in both by its parts.
 
     Returns
     -------
@@ -178,7 +194,7 @@ def adaptive_calibration_error(
     >>> round(adaptive_calibration_error([0, 1, 1, 1], P, num_bins=2), 4)
     0.15
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.ace(predictions, convention, num_bins)
 
 
@@ -189,6 +205,7 @@ def classwise_adaptive_calibration_error(
     num_bins: int = PAPER_BINS,
     threshold: float = 0.0,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """The ACE and TACE of Nixon et al.: classwise calibration error over bins of equal mass.
 
@@ -212,6 +229,10 @@ def classwise_adaptive_calibration_error(
         Smallest probability that counts, in [0, 1], rounded to the dtype of the probabilities.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`.
+        Both are those that reach the threshold.
 
     Returns
     -------
@@ -236,7 +257,9 @@ def classwise_adaptive_calibration_error(
     0.35
     """
     check_fraction("threshold", threshold)
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.classwise_ace(predictions, num_bins, threshold)
 
 
@@ -248,6 +271,7 @@ def static_calibration_error(
     convention: Convention = "standard",
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """SCE, or classwise ECE: the ECE of each class's probability, averaged over classes.
 
@@ -265,6 +289,8 @@ def static_calibration_error(
         The side of a bin that belongs to it, as in :func:`expected_calibration_error`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -280,7 +306,7 @@ def static_calibration_error(
     >>> round(static_calibration_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.4
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.sce(predictions, convention, num_bins, closed=closed)
 
 
@@ -291,6 +317,7 @@ def overconfidence_error(
     num_bins: int = PAPER_BINS,
     confidence_weighted: bool = False,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """The part of the ECE that is due to bins whose confidence is above their accuracy.
 
@@ -307,6 +334,8 @@ def overconfidence_error(
         overconfidence error: gaps among sure predictions then count most.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -325,12 +354,14 @@ def overconfidence_error(
     >>> round(overconfidence_error(y, P, confidence_weighted=True), 4)
     0.245
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     bins = bin_totals.top_label_bins(predictions, num_bins)
     excess = (bins.confidence - bins.correct).clip(0)
     if confidence_weighted:
-        excess *= bins.confidence / bins.samples.clip(1)
-    return float(np.sum(excess) / predictions.labels.size)
+        excess *= bins.confidence / np.where(bins.samples > 0, bins.samples, 1)
+    return float(np.sum(excess) / weighted.total(predictions))
 
 
 def underconfidence_error(
@@ -339,6 +370,7 @@ def underconfidence_error(
     *,
     num_bins: int = PAPER_BINS,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """The part of the ECE that is due to bins whose confidence is below their accuracy.
 
@@ -350,6 +382,8 @@ def underconfidence_error(
         Number of bins B of equal width, at least 1.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -361,9 +395,11 @@ def underconfidence_error(
     >>> round(underconfidence_error([0, 0], [[0.9, 0.1], [0.3, 0.7]]), 4)
     0.05
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     bins = bin_totals.top_label_bins(predictions, num_bins)
-    return float(np.sum((bins.correct - bins.confidence).clip(0)) / predictions.labels.size)
+    return float(np.sum((bins.correct - bins.confidence).clip(0)) / weighted.total(predictions))
 
 
 # With the LS+ paper's 15 bins.

@@ -15,6 +15,7 @@ def predictions_for(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None,
     from_logits: bool,
+    sample_weight: npt.ArrayLike | None,
 ) -> Predictions:
     """What a metric was given, as it is measured in a convention.
 
@@ -22,9 +23,12 @@ def predictions_for(
     of the LS+ authors did.
     """
     check_choice("convention", convention, Convention)
-    given = as_predictions(labels, probabilities, from_logits=from_logits)
+    given = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     if convention == "standard":
         return given
+    given.refuse_weights("the LS+ paper's code (convention='released_code')")
     single = given.probabilities.astype(np.float32)
     single[single < np.finfo(np.float32).tiny] = 0
     return given.computed("probabilities", single)

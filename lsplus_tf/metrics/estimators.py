@@ -5,7 +5,9 @@ positive ECE on any finite sample. The arguments and the errors raised are those
 :mod:`lsplus_tf.metrics.functional`.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,7 @@ from scipy.optimize import brentq
 from scipy.special import erf, gammaln
 
 from lsplus_tf.errors import InputError, check_choice
-from lsplus_tf.metrics import bin_totals
+from lsplus_tf.metrics import bin_totals, weighted
 from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm, check_norm
 from lsplus_tf.predictions import Predictions, as_predictions
 from lsplus_tf.predictions.arrays import FloatArray
@@ -42,6 +44,7 @@ def debiased_calibration_error(
     binning: Binning = "equal_mass",
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Top-label calibration error without the bias that the bins' sampling noise adds.
 
@@ -69,6 +72,9 @@ def debiased_calibration_error(
         The side of a bin of equal width that belongs to it.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Of whole numbers n is a bin's sum; of others it is Kish's
+        number of samples that are as much evidence, sum(w)^2 / sum(w^2).
 
     Returns
     -------
@@ -92,18 +98,23 @@ def debiased_calibration_error(
     """
     if norm not in (1, 2):
         raise InputError(f"norm: expected 1 or 2, received {norm!r}")
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     bins = bin_totals.label_bins(predictions, num_bins, binning, closed)
     bins = bin_totals.BinTotals(*(total[bins.samples > 0] for total in bins))
-    shares = bins.samples / predictions.labels.size
+    shares = bins.samples / bins.samples.sum()
+    sizes = bins.samples
+    if not predictions.weights_are_counts:
+        sizes = _effective(predictions, binning, num_bins, closed)
     accuracy = (bins.correct / bins.samples).clip(0, 1)
     gaps = np.abs(bins.confidence / bins.samples - accuracy)
     variance = accuracy * (1 - accuracy)
     if norm == 2:
-        several = bins.samples > 1
-        squares = gaps**2 - variance / (bins.samples - 1).clip(1)
+        several = sizes > 1 + 1e-9
+        squares = gaps**2 - variance / np.where(several, sizes - 1, 1)
         return float(np.sqrt(max(0.0, np.sum((shares * squares)[several]))))
-    noise = np.sqrt(variance / bins.samples)
+    noise = np.sqrt(variance / sizes)
     # In units of the noise; where there is none the gap stays as it is.
     relative = np.divide(gaps, noise * np.sqrt(2), out=np.full_like(gaps, np.inf), where=noise > 0)
     noisy = noise * np.sqrt(2 / np.pi) * np.exp(-(relative**2)) + gaps * erf(relative)
@@ -116,6 +127,7 @@ def sweep_calibration_error(
     *,
     norm: Norm = 1,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """ECE over the most bins of equal mass that keep accuracy rising with confidence.
 
@@ -131,6 +143,10 @@ def sweep_calibration_error(
         takes 2 unless told otherwise.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`. There are
+        at most N bins.
 
     Returns
     -------
@@ -151,9 +167,11 @@ def sweep_calibration_error(
     0.25
     """
     check_norm(norm)
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     bins = bin_totals.equal_mass_bins(predictions, _monotone_bins(predictions))
-    return bin_totals.gap_norm(bins, predictions.labels.size, norm)
+    return bin_totals.gap_norm(bins, weighted.number(predictions), norm)
 
 
 def smooth_calibration_error(
@@ -161,6 +179,7 @@ def smooth_calibration_error(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Smooth ECE of the top label: a kernel instead of bins, whose width the data decide.
 
@@ -177,6 +196,8 @@ def smooth_calibration_error(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -193,9 +214,13 @@ def smooth_calibration_error(
     >>> round(smooth_calibration_error([0] * 6 + [1] * 4, [[0.8, 0.2]] * 10), 3)
     0.2
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)
-    residual = (predictions.correct - confidence) / confidence.size
+    residual = (predictions.correct - confidence) / weighted.total(predictions)
+    if predictions.sample_weight is not None:
+        residual *= predictions.sample_weight
     # Each sample is shared by the two cells whose centres are on either side of it.
     position = (confidence * _SMOOTH_CELLS - 0.5).clip(0, _SMOOTH_CELLS - 1)
     cell = np.minimum(position.astype(np.intp), _SMOOTH_CELLS - 2)
@@ -224,6 +249,7 @@ def kde_calibration_error(
     norm: float = 1,
     kind: KdeKind = "canonical",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """ECE-KDE: the frequency of the classes near each prediction, by a kernel, against itself.
 
@@ -255,6 +281,9 @@ def kde_calibration_error(
     kind : {"canonical", "marginal", "top_label"}
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Whole numbers are repetitions, of which a sample leaves out
+        one, itself; with others it leaves itself out as a whole.
 
     Returns
     -------
@@ -286,17 +315,25 @@ def kde_calibration_error(
         raise InputError(f"norm: expected a finite number of at least 1, received {norm!r}")
     if bandwidth is not None and not 0 < bandwidth < np.inf:
         raise InputError(f"bandwidth: expected a positive number, received {bandwidth!r}")
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
-    samples, classes = predictions.probabilities.shape
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    predictions = predictions.counted()
+    classes, samples = len(predictions.class_names), weighted.number(predictions)
     if samples < 2:
         raise InputError("probabilities: expected at least two rows, received 1")
+    counts = _Counts.of(predictions)
     rows = predictions.probabilities.astype(np.float64).clip(0, 1)
     confidence = predictions.confidence.astype(np.float64).clip(0, 1)
-    chosen = bandwidth or _likeliest_bandwidth(_binary(confidence) if kind == "top_label" else rows)
+    points = _binary(confidence) if kind == "top_label" else rows
+    chosen = bandwidth or _likeliest_bandwidth(points, counts)
 
     def distance(points: FloatArray, hits: npt.NDArray[Any], expected: FloatArray) -> float:
-        frequency = _kernel_frequencies(points, hits, chosen)
-        return float(np.sum(np.abs(frequency - expected) ** exponent) / samples)
+        frequency = _kernel_frequencies(points, hits, chosen, counts)
+        distances = np.abs(frequency - expected) ** exponent
+        if counts is not None:
+            distances *= counts.weights[:, np.newaxis]
+        return float(np.sum(distances) / weighted.total(predictions))
 
     if kind == "top_label":
         hits = predictions.correct[:, np.newaxis]
@@ -312,13 +349,17 @@ def kde_calibration_error(
 
 def _monotone_bins(predictions: Predictions) -> int:
     """Number of bins before the first one for which accuracy is not monotone."""
-    samples = predictions.labels.size
+    if predictions.sample_weight is None:
+        hits = predictions.cumulative_correct
+    else:
+        hits = weighted.by_confidence(predictions).all_hits()
+    samples = hits.size - 1
     # From the least confident sample on.
-    hits = predictions.cumulative_correct[-1] - predictions.cumulative_correct[::-1]
+    hits = hits[-1] - hits[::-1]
     shares = np.diff(hits)
     # Below the first hit every bin's accuracy is 0 and above the last error it is 1: only bins
     # between them can break the order.
-    some, missed = np.flatnonzero(shares > 0), np.flatnonzero(shares < 1)
+    some, missed = np.flatnonzero(shares > 1e-12), np.flatnonzero(shares < 1 - 1e-12)
     if not some.size or not missed.size or some[0] > missed[-1]:
         return samples
     first, last = int(some[0]), int(missed[-1])
@@ -335,43 +376,102 @@ def _binary(values: FloatArray) -> FloatArray:
     return np.column_stack((values, 1 - values))
 
 
-def _log_kernels(points: FloatArray, bandwidth: float) -> Any:
-    """Blocks of rows of the log kernel, -inf on the diagonal, with the slice that each covers."""
+def _effective(
+    predictions: Predictions, binning: Binning, num_bins: int, closed: Closed
+) -> npt.NDArray[np.float64]:
+    """Kish's number of samples, sum(w)^2 / sum(w^2), of each bin that is not empty."""
+    weights, _ = weighted.samples_of(predictions.weights, are_counts=False)
+    if binning == "equal_width":
+        edges = bin_totals.equal_width_edges(num_bins, predictions.confidence.dtype)
+        bins = bin_totals.width_totals(
+            predictions.confidence, weights, edges, closed=closed, weights=weights
+        )
+    else:
+        # In the place of the hits are the weights.
+        of = weighted.by_confidence(predictions, weights)
+        bins = bin_totals.weighted_mass_totals(of, num_bins)
+    filled = bins.samples > 0
+    sizes: npt.NDArray[np.float64] = bins.samples[filled] ** 2 / bins.correct[filled]
+    return sizes
+
+
+class _Counts(NamedTuple):
+    """What each sample counts, and how much is left of it where it is itself left out, (N,).
+
+    That is one less where weights say how often it is there, and else nothing.
+    """
+
+    weights: npt.NDArray[np.float64]
+    left: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> _Counts | None:
+        """None where there are no weights."""
+        if predictions.sample_weight is None:
+            return None
+        weights = predictions.sample_weight
+        left = weights - 1 if predictions.weights_are_counts else np.zeros_like(weights)
+        return cls(weights, left)
+
+
+def _log_kernels(
+    points: FloatArray,
+    bandwidth: float,
+    counts: _Counts | None,
+) -> Any:
+    """Blocks of rows of the log kernel, -inf on the diagonal, with the slice that each covers.
+
+    With weights each column counts what its sample does, the diagonal what is left of it.
+    """
     samples, classes = points.shape
-    weights = points / bandwidth
-    log_normaliser = gammaln(weights + 1).sum(axis=1) - gammaln(weights.sum(axis=1) + classes)
+    concentration = points / bandwidth
+    log_normaliser = gammaln(concentration + 1).sum(axis=1)
+    log_normaliser -= gammaln(concentration.sum(axis=1) + classes)
+    with np.errstate(divide="ignore"):
+        if counts is None:
+            left = np.full(samples, -np.inf)
+        else:
+            log_normaliser -= np.log(counts.weights)
+            left = np.log(counts.left) - np.log(counts.weights)
     # 0 log 0 is 0: a sample at a corner is under the kernel of another at the same corner.
     logs = np.log(points.clip(np.finfo(np.float64).tiny))
     step = max(1, _KERNEL_BLOCK // samples)
     for start in range(0, samples, step):
         rows = slice(start, min(start + step, samples))
-        kernel = logs[rows] @ weights.T
+        kernel = logs[rows] @ concentration.T
         kernel -= log_normaliser
-        kernel[np.arange(rows.stop - start), np.arange(start, rows.stop)] = -np.inf
+        kernel[np.arange(rows.stop - start), np.arange(start, rows.stop)] += left[rows]
         yield rows, kernel
 
 
 def _kernel_frequencies(
-    points: FloatArray, hits: npt.NDArray[Any], bandwidth: float
+    points: FloatArray,
+    hits: npt.NDArray[Any],
+    bandwidth: float,
+    counts: _Counts | None,
 ) -> npt.NDArray[np.float64]:
     """Mean of the other samples' hits (N, T) under the kernel at each point."""
     outcomes = hits.astype(np.float64)
     frequencies = np.empty_like(outcomes)
-    for rows, kernel in _log_kernels(points, bandwidth):
+    for rows, kernel in _log_kernels(points, bandwidth, counts):
         kernel -= kernel.max(axis=1, keepdims=True)
         np.exp(kernel, out=kernel)
         frequencies[rows] = kernel @ outcomes / kernel.sum(axis=1, keepdims=True)
     return frequencies
 
 
-def _likeliest_bandwidth(points: FloatArray) -> float:
+def _likeliest_bandwidth(
+    points: FloatArray,
+    counts: _Counts | None,
+) -> float:
     """Of a grid, the bandwidth with the largest leave-one-out likelihood of the points."""
 
     def log_likelihood(bandwidth: float) -> float:
         total = 0.0
-        for _, kernel in _log_kernels(points, bandwidth):
+        for rows, kernel in _log_kernels(points, bandwidth, counts):
             largest = kernel.max(axis=1, keepdims=True)
-            total += float(np.sum(np.log(np.exp(kernel - largest).sum(axis=1)) + largest[:, 0]))
+            logs = np.log(np.exp(kernel - largest).sum(axis=1)) + largest[:, 0]
+            total += float(logs.sum() if counts is None else counts.weights[rows] @ logs)
         return total
 
     grid = np.logspace(-5, 0, 21)

@@ -9,8 +9,13 @@ probability plays a part. It returns a Python float (a fraction, not a percentag
 probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 bits 1e-2), or the
 labels are not integers in [0, K).
 
+With ``sample_weight`` (N,), or those of the `Predictions`, a metric is that of samples that are
+repeated so often; :mod:`lsplus_tf.metrics.weighted` says what is meant by weights that are not
+whole. A sample of weight 0 is as if it were not there.
+
 Where the LS+ paper's released code departs from the sound definition,
-``convention="released_code"`` follows the code, so that its tables can be reproduced:
+``convention="released_code"`` follows the code, so that its tables can be reproduced; it has no
+weights:
 
 ============  ======================================  ==========================================
 \\             ``"standard"``                          ``"released_code"``
@@ -27,12 +32,18 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 ============  ======================================  ==========================================
 """
 
+import warnings
+from typing import Literal, overload
+
+import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import check_count
+from lsplus_tf.errors import check_choice, check_count
 from lsplus_tf.metrics import forms, measures
+from lsplus_tf.metrics.areas import MeanAuroc, absent_classes, class_aurocs
 from lsplus_tf.metrics.conventions import predictions_for
+from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.measures import ClassScore
 from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -56,6 +67,7 @@ def accuracy(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Share of samples whose most probable class is the true one.
 
@@ -70,6 +82,8 @@ def accuracy(
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -82,8 +96,10 @@ def accuracy(
     1.0
     >>> accuracy([0, 0], [[0.8, 0.2], [0.5, 0.5]], convention="released_code")
     0.5
+    >>> accuracy([0, 1], [[0.8, 0.2], [0.7, 0.3]], sample_weight=[3, 1])
+    0.75
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.accuracy(predictions, convention)
 
 
@@ -92,6 +108,7 @@ def balanced_accuracy(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over classes of the share of a class's samples that are predicted as such.
 
@@ -104,6 +121,8 @@ def balanced_accuracy(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -115,7 +134,9 @@ def balanced_accuracy(
     >>> balanced_accuracy([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.own_recall)
 
 
@@ -125,6 +146,7 @@ def top_k_error(
     *,
     k: int,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Share of samples whose true class is not among the k most probable ones.
 
@@ -139,6 +161,8 @@ def top_k_error(
         At least 1.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -151,39 +175,91 @@ def top_k_error(
     0.5
     """
     check_count("k", k)
-    return measures.top_k_error(as_predictions(labels, probabilities, from_logits=from_logits), k)
+    return measures.top_k_error(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight),
+        k,
+    )
+
+
+Average = Literal["macro", "present"]
+
+
+@overload
+def auroc(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    average: Average = "macro",
+    from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
+) -> float: ...
+
+
+@overload
+def auroc(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    average: None,
+    from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
+) -> npt.NDArray[np.float64]: ...
 
 
 def auroc(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
+    average: Average | None = "macro",
     from_logits: bool = False,
-) -> float:
+    sample_weight: npt.ArrayLike | None = None,
+) -> float | npt.NDArray[np.float64]:
     """Area under the ROC curve, one class against the rest, unweighted mean over the K classes.
 
     Equals scikit-learn's ``roc_auc_score(one_hot, probabilities, average="macro")``. Where a
-    class has no sample its curve does not exist: the result is NaN and a warning names the
-    missing classes.
+    class has no sample, or all samples, its curve does not exist: the result is NaN and a warning
+    names such classes. :func:`~lsplus_tf.metrics.delong_interval` has its interval.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
+    average : {"macro", "present", None}
+        "present" is the mean over the classes whose curve exists, and no more to be compared with
+        that over all; None gives each class's area.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
-    float
+    float or ndarray of float64, shape (K,)
         In [0, 1], 0.5 for chance, or NaN.
 
     Examples
     --------
     >>> auroc([0, 1, 0], [[0.8, 0.2], [0.6, 0.4], [0.7, 0.3]])
     1.0
+    >>> p = [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.6, 0.2, 0.2]]
+    >>> auroc([0, 1, 0], p, average="present")
+    1.0
     """
-    return measures.auroc(as_predictions(labels, probabilities, from_logits=from_logits))
+    if average is not None:
+        check_choice("average", average, Average)
+    given = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    given.need("probabilities")
+    if average == "macro":
+        return measures.auroc(given)
+    areas = class_aurocs(given)
+    known = areas[~np.isnan(areas)]
+    if known.size < areas.size and (average is None or not known.size):
+        warnings.warn(f"auroc is NaN: no sample of class {absent_classes(given)}", stacklevel=2)
+    if average is None:
+        return areas
+    return float(known.mean()) if known.size else float("nan")
 
 
 def precision(
@@ -191,6 +267,7 @@ def precision(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro precision: scikit-learn's, with 0 for a class that is never predicted.
 
@@ -202,6 +279,8 @@ def precision(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -213,7 +292,9 @@ def precision(
     >>> precision([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.precision)
 
 
@@ -222,6 +303,7 @@ def recall(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro recall: scikit-learn's, with 0 for a predicted class without samples.
 
@@ -233,6 +315,8 @@ def recall(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -244,7 +328,9 @@ def recall(
     >>> recall([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     0.75
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.recall)
 
 
@@ -253,6 +339,7 @@ def f1(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Macro F1: the mean over classes of scikit-learn's F1, 0 where undefined.
 
@@ -264,6 +351,8 @@ def f1(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -275,7 +364,9 @@ def f1(
     >>> round(f1([0, 1, 1], [[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]]), 4)
     0.6667
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     return measures.mean_over_classes(predictions, measures.f1)
 
 
@@ -285,6 +376,7 @@ def negative_log_likelihood(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean of -log p(true class), the cross-entropy in nats.
 
@@ -300,6 +392,8 @@ def negative_log_likelihood(
         See the table at the head of this module.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -311,7 +405,7 @@ def negative_log_likelihood(
     >>> round(negative_log_likelihood([0, 1], [[0.8, 0.2], [0.5, 0.5]]), 4)
     0.4581
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.nll(predictions, convention)
 
 
@@ -320,6 +414,7 @@ def mean_confidence(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean of the largest probability; minus the accuracy it is the overconfidence.
 
@@ -329,6 +424,8 @@ def mean_confidence(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -340,7 +437,21 @@ def mean_confidence(
     >>> mean_confidence([0, 1], [[0.75, 0.25], [0.5, 0.5]])
     0.625
     """
-    return measures.mean_confidence(as_predictions(labels, probabilities, from_logits=from_logits))
+    return measures.mean_confidence(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    )
+
+
+def _auroc_interval(
+    predictions: Predictions, groups: npt.NDArray[np.intp] | None, confidence_level: float
+) -> Interval:
+    found = MeanAuroc.of(predictions, groups).interval(confidence_level)
+    if np.isnan(found.value):
+        warnings.warn(
+            f"auroc is NaN: no sample of class {absent_classes(predictions)}",
+            stacklevel=5,
+        )
+    return found
 
 
 def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) -> Metric:
@@ -363,7 +474,7 @@ RECORDS = (
         short="ACC",
         better=1,
         value=measures.accuracy,
-        form=lambda predictions: forms.mean_of(predictions.correct),
+        form=lambda predictions: forms.mean_of(predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
     Metric(
@@ -374,7 +485,9 @@ RECORDS = (
         value=measures.auroc,
         form=forms.auroc,
         ranks=True,
+        interval="linearised",
         needs="all",
+        analytic=_auroc_interval,
     ),
     _macro("precision", measures.precision),
     _macro("recall", measures.recall),
@@ -398,7 +511,7 @@ RECORDS = (
         name="Top-1 error",
         better=-1,
         value=lambda predictions, convention: 1 - measures.accuracy(predictions, convention),
-        form=lambda predictions: forms.mean_of(~predictions.correct),
+        form=lambda predictions: forms.mean_of(~predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
     Metric(
@@ -418,6 +531,6 @@ RECORDS = (
         short="Confidence",
         better=0,
         value=lambda predictions, _: measures.mean_confidence(predictions),
-        form=lambda predictions: forms.mean_of(predictions.confidence),
+        form=lambda predictions: forms.mean_of(predictions.confidence, predictions.sample_weight),
     ),
 )

@@ -12,7 +12,8 @@
   to 90%); percentiles in 0 to 97%, fewest with few cases, and the MCE in at most 3%.
 * agresti_coull: of a share of the cases, as if two more had counted and two more had not. Twenty
   cases of which all are right have an interval of some width then, which no resample of them gives.
-* linearised: of what is nearly a sum over the cases, by the variance of that sum over the units.
+* linearised: of what is nearly a sum over the cases, by the variance of that sum over the units, as
+  DeLong's of an AUROC is. :func:`~lsplus_tf.metrics.delong_interval` says how far that covers.
 
 What a metric's record says is the one that :func:`~lsplus_tf.metrics.bootstrap_interval`, an audit
 and a report take. No interval ends beyond the values that there can be.
@@ -104,6 +105,63 @@ def share_interval(
     return Interval(value, *bounds, error, confidence_level, "agresti_coull", 0, 0)
 
 
+def exact_interval(
+    hits: Values,
+    groups: npt.NDArray[np.intp] | None,
+    confidence_level: float,
+    weights: Values | None = None,
+) -> tuple[float, float]:
+    """Clopper and Pearson's interval of the share of hits; cases of a group vary together.
+
+    With groups or weights it is that of as many independent cases as have the same variance, fewer
+    where it is known from a few groups alone (Korn and Graubard 1998; `svyciprop` of R's survey).
+
+    Parameters
+    ----------
+    hits : ndarray, shape (n,)
+        1 or 0 of the cases that count.
+    groups : ndarray of int, shape (n,), or None
+    confidence_level : float
+    weights : ndarray of float64, shape (n,), optional
+
+    Returns
+    -------
+    low, high : float
+        0 and 1 of a single group, NaN where no case counts.
+    """
+    weights = np.ones(hits.size) if weights is None else weights
+    if not weights.sum() > 0:
+        return float("nan"), float("nan")
+    tail = (1 - confidence_level) / 2
+    share = float(np.average(hits, weights=weights))
+    cases = hits.size / design_effect(hits, groups, weights)
+    if groups is not None:
+        units = np.unique(groups).size
+        if units < 2:
+            return 0.0, 1.0
+        known = stats.t.isf(tail, hits.size - 1) / stats.t.isf(tail, units - 1)
+        cases *= known**2
+    hits_among, misses_among = share * cases, (1 - share) * cases
+    low = stats.beta.ppf(tail, hits_among, misses_among + 1) if share > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, hits_among + 1, misses_among) if share < 1 else 1.0
+    return float(low), float(high)
+
+
+def design_effect(
+    values: Values, groups: npt.NDArray[np.intp] | None, weights: Values | None = None
+) -> float:
+    """By how much groups and weights increase the variance of a mean, at least 1."""
+    weights = np.ones(values.size) if weights is None else weights / weights.mean()
+    residuals = values - np.average(values, weights=weights)
+    alone = np.sum(weights * residuals**2)
+    if alone == 0:  # all are alike, which does not show that groups vary together
+        return float(np.mean(weights**2))
+    totals = weights * residuals
+    if groups is not None:
+        totals = np.bincount(groups, totals)
+    return float(max(1.0, np.sum(totals**2) / alone))
+
+
 def linearised_interval(
     value: float,
     influences: Values,
@@ -112,6 +170,7 @@ def linearised_interval(
     *,
     scale: Scale = "identity",
     bounds: tuple[float, float] = (-np.inf, np.inf),
+    freedom: float | None = None,
 ) -> Interval:
     """The interval of what is nearly a sum over the cases: Student's t on a scale of its own.
 
@@ -129,6 +188,8 @@ def linearised_interval(
         their own. At the ends of a scale, where the value has no finite place, it is not used.
     bounds : tuple of float
         Of the value.
+    freedom : float, optional
+        Degrees of freedom of the variance, by default one less than units.
 
     Returns
     -------
@@ -144,11 +205,12 @@ def linearised_interval(
         return Interval(value, nan, nan, nan, *settings)
     error = float(np.sqrt(np.sum(totals**2) * units / (units - 1)))
     to, slope, back = _SCALES[scale]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        place, steep = float(to(value)), float(slope(value))
+    with np.errstate(divide="ignore", invalid="ignore"):  # at the ends of a scale
+        place, steep = float(to(np.float64(value))), float(slope(np.float64(value)))
     if not np.isfinite(place):
         (to, slope, back), place, steep = _SCALES["identity"], value, 1.0
-    half = stats.t.ppf((1 + confidence_level) / 2, units - 1) * error * steep
+    freedom = units - 1 if freedom is None else freedom
+    half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error * steep
     low, high = np.clip(back(np.array([place - half, place + half])), *bounds)
     return Interval(value, float(low), float(high), error, *settings)
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_count, some_of
+from lsplus_tf.metrics import weighted
 from lsplus_tf.metrics.bin_totals import (
     CLOSED,
     PAPER_BINS,
@@ -38,7 +40,7 @@ def accuracy(predictions: Predictions, convention: Convention = "standard") -> f
     if convention == "released_code":
         maxima = predictions.probabilities == predictions.confidence[:, np.newaxis]
         correct = correct & (np.count_nonzero(maxima, axis=1) == 1)
-    return float(correct.mean())
+    return weighted.mean(correct, predictions)
 
 
 # Of a class's hits, its cases and how often it is predicted, in arrays of any shape; NaN where a
@@ -47,37 +49,45 @@ def accuracy(predictions: Predictions, convention: Convention = "standard") -> f
 
 def precision(hits: Counts, true: Counts, predicted: Counts) -> Counts:
     """0 of a class with cases that is never predicted, as scikit-learn has it."""
-    return np.where(true + predicted > 0, hits / predicted.clip(min=1), np.nan)
+    return np.where(true + predicted > 0, hits / _or_one(predicted), np.nan)
 
 
 def recall(hits: Counts, true: Counts, predicted: Counts) -> Counts:
     """0 of a class without cases that is predicted."""
-    return np.where(true + predicted > 0, hits / true.clip(min=1), np.nan)
+    return np.where(true + predicted > 0, hits / _or_one(true), np.nan)
 
 
 def f1(hits: Counts, true: Counts, predicted: Counts) -> Counts:
     """The harmonic mean of both."""
-    return np.where(true + predicted > 0, 2 * hits / (true + predicted).clip(min=1), np.nan)
+    return np.where(true + predicted > 0, 2 * hits / _or_one(true + predicted), np.nan)
 
 
 def own_recall(hits: Counts, true: Counts, _: Counts) -> Counts:
     """The recall of classes with cases."""
-    return np.where(true > 0, hits / true.clip(min=1), np.nan)
+    return np.where(true > 0, hits / _or_one(true), np.nan)
+
+
+def _or_one(counts: Counts) -> Counts:
+    """What is divided by, 1 where there is nothing to divide."""
+    return np.where(counts > 0, counts, 1)
 
 
 def mean_over_classes(predictions: Predictions, score: ClassScore) -> float:
     """The mean of a score over the classes that count."""
-    hits, predicted = (
-        np.bincount(classes, minlength=len(predictions.class_names)).astype(np.float64)
-        for classes in (predictions.labels[predictions.correct], predictions.predicted)
+    classes, weights = len(predictions.class_names), predictions.sample_weight
+    correct, labels = predictions.correct, predictions.labels
+    hits = weighted.class_totals(
+        labels[correct], None if weights is None else weights[correct], classes
     )
-    return float(np.nanmean(score(hits, predictions.class_counts.astype(np.float64), predicted)))
+    true, predicted = (
+        weighted.class_totals(each, weights, classes) for each in (labels, predictions.predicted)
+    )
+    return float(np.nanmean(score(hits, true, predicted)))
 
 
 def top_k_error(predictions: Predictions, k: int) -> float:
     """Share of samples whose true class has k or more classes before it."""
-    misses = sum(int(block.sum()) for block in top_k_misses(predictions, k))
-    return misses / predictions.labels.size
+    return _mean_of_blocks(top_k_misses(predictions, k), predictions)
 
 
 def top_k_misses(predictions: Predictions, k: int) -> Iterator[npt.NDArray[np.bool_]]:
@@ -94,13 +104,16 @@ def top_k_misses(predictions: Predictions, k: int) -> Iterator[npt.NDArray[np.bo
 
 def auroc(predictions: Predictions, convention: Convention = "standard") -> float:
     """One-vs-rest macro AUROC, NaN with a warning where a class has no sample."""
-    positives = predictions.class_counts
-    missing = np.flatnonzero(positives == 0)
+    weights = predictions.sample_weight
+    classes = len(predictions.class_names)
+    missing = np.flatnonzero(weighted.class_totals(predictions.labels, weights, classes) == 0)
     if missing.size:
         names = some_of([predictions.class_names[k] for k in missing])
         warnings.warn(f"auroc is NaN: no sample of class {names}", stacklevel=3)
         return float("nan")
     rankings = predictions.rankings() if convention == "standard" else predictions.columns()
+    if weights is not None:
+        return float(np.mean([_weighted_area(predictions, k, column) for k, column in rankings]))
     own_samples = _samples_of_classes(predictions)
     areas = []
     # Mann-Whitney: the rank sum of a class's own samples in its column gives its area directly.
@@ -113,23 +126,39 @@ def auroc(predictions: Predictions, convention: Convention = "standard") -> floa
     return float(np.mean(areas))
 
 
+def _weighted_area(predictions: Predictions, k: int, column: npt.NDArray[Any]) -> float:
+    """The share of pairs of a class's samples and others that a column ranks so, ties by half."""
+    order = np.argsort(column)
+    own = predictions.labels == k
+    others = np.where(own, 0.0, predictions.weights)[order]
+    below = np.concatenate(([0.0], np.cumsum(others)))
+    values, ranked = column[own], column[order]
+    left, right = (below[ranked.searchsorted(values, side)] for side in ("left", "right"))
+    weights = predictions.weights[own]
+    negatives = below[-1]
+    if negatives == 0:
+        return float("nan")
+    return float(weights @ (left + right) / (2 * weights.sum() * negatives))
+
+
 def ece(
     predictions: Predictions, convention: Convention = "standard", num_bins: int = PAPER_BINS
 ) -> float:
     """Top-label calibration error over bins of equal width."""
-    return gap_norm(top_label_bins(predictions, num_bins, convention), predictions.labels.size)
+    return gap_norm(top_label_bins(predictions, num_bins, convention), weighted.total(predictions))
 
 
 def mce(predictions: Predictions, num_bins: int) -> float:
     """Largest top-label gap in a bin of equal width that is not empty."""
-    return gap_norm(top_label_bins(predictions, num_bins), predictions.labels.size, "max")
+    return gap_norm(top_label_bins(predictions, num_bins), weighted.total(predictions), "max")
 
 
 def ace(
     predictions: Predictions, convention: Convention = "standard", num_bins: int = PAPER_BINS
 ) -> float:
     """Top-label calibration error over bins of equal mass."""
-    return gap_norm(equal_mass_bins(predictions, num_bins, convention), predictions.labels.size)
+    bins = equal_mass_bins(predictions, num_bins, convention)
+    return gap_norm(bins, weighted.number(predictions))
 
 
 def sce(
@@ -143,7 +172,7 @@ def sce(
     check_closed(closed, convention)
     gaps = class_bin_sums(predictions, num_bins, (1,), closed, convention)[0]
     gaps -= class_bin_hits(predictions, num_bins, closed, convention=convention)
-    class_errors = np.abs(gaps).sum(axis=1) / predictions.labels.size
+    class_errors = np.abs(gaps).sum(axis=1) / weighted.total(predictions)
     if convention == "released_code":
         class_errors = class_errors[: predictions.labels.max() + 1]
     return float(class_errors.mean())
@@ -153,6 +182,8 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
     """Calibration error of each class's probability over bins of equal mass, mean over classes."""
     check_count("num_bins", num_bins)
     lowest = predictions.probabilities.dtype.type(threshold)
+    if predictions.sample_weight is not None:
+        return _weighted_classwise_ace(predictions.counted(), num_bins, threshold)
     own_samples = _samples_of_classes(predictions)
     errors = []
     for k, column in predictions.columns():
@@ -161,6 +192,29 @@ def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> 
             column, own = column[column >= lowest], own[own.searchsorted(lowest) :]
         if column.size:
             errors.append(_classwise_gap(column, own, num_bins))
+    return _mean_error(errors, threshold)
+
+
+def _weighted_classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> float:
+    """The same with weights, none of which is 0."""
+    lowest, errors = predictions.probabilities.dtype.type(threshold), []
+    for k, column in predictions.columns():
+        kept = column >= lowest
+        if kept.any():
+            of = weighted.ranked(
+                column[kept].astype(np.float64),
+                predictions.labels[kept] == k,
+                predictions.weights[kept],
+                predictions.weights_are_counts,
+                descending=False,
+            )
+            ends = -(-np.arange(num_bins + 1) * of.samples // num_bins)
+            gaps = of.up_to(ends, of.sums) - of.up_to(ends, of.hits)
+            errors.append(float(np.abs(np.diff(gaps)).sum() / of.samples))
+    return _mean_error(errors, threshold)
+
+
+def _mean_error(errors: list[float], threshold: float) -> float:
     if not errors:
         raise InputError(f"threshold: received {threshold}, which no probability reaches")
     return float(np.mean(errors))
@@ -199,13 +253,16 @@ def squared_distances(predictions: Predictions) -> Iterator[npt.NDArray[np.float
         yield (np.vecdot(block, block) - 2 * true + 1).clip(0)
 
 
-def _mean_of_blocks(blocks: Iterator[npt.NDArray[np.float64]], predictions: Predictions) -> float:
-    return sum(float(block.sum()) for block in blocks) / predictions.labels.size
+def _mean_of_blocks(blocks: Iterator[npt.NDArray[Any]], predictions: Predictions) -> float:
+    weights = predictions.sample_weight
+    if weights is None:
+        return sum(float(block.sum()) for block in blocks) / predictions.labels.size
+    return weighted.mean(np.concatenate(list(blocks)), predictions)
 
 
 def mean_confidence(predictions: Predictions) -> float:
     """Mean probability of the predicted class."""
-    return float(predictions.confidence.mean(dtype=np.float64))
+    return weighted.mean(predictions.confidence, predictions)
 
 
 def retention(
@@ -214,6 +271,8 @@ def retention(
     convention: Convention = "standard",
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Fractions retained, by default those of the convention, and the accuracy at each."""
+    if predictions.sample_weight is not None:
+        return _weighted_retention(weighted.by_confidence(predictions), fractions)
     samples = predictions.labels.size
     cumulative = predictions.cumulative_correct
     if convention == "released_code":  # ties in the order in which they come
@@ -223,13 +282,31 @@ def retention(
         fractions = np.log(np.arange(1, 201)) / np.log(200)
     elif fractions is None:
         fractions = np.arange(samples + 1) / samples
+    return fractions, _retention(cumulative, _retained(samples, fractions))
+
+
+def _retained(samples: int, fractions: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
     # N * (i / N) can fall an ulp short of i, which would retain one sample too few.
-    retained = (samples * fractions * (1 + 2 * np.finfo(np.float64).eps)).astype(np.intp)
-    return fractions, _retention(cumulative, retained)
+    return (samples * fractions * (1 + 2 * np.finfo(np.float64).eps)).astype(np.intp)
+
+
+def _weighted_retention(
+    of: weighted.Ranked, fractions: npt.NDArray[np.float64] | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    if fractions is None:
+        hits = of.all_hits()
+        retained = np.arange(of.samples + 1)
+        fractions = retained / of.samples
+    else:
+        retained = _retained(of.samples, fractions)
+        hits = of.up_to(retained, of.hits)
+    return fractions, (hits + of.samples - retained) / of.samples
 
 
 def retention_auc(predictions: Predictions, convention: Convention = "standard") -> float:
     """Area under the retention curve at its default fractions."""
+    if predictions.sample_weight is not None:
+        return 1 - weighted.error_area(weighted.by_confidence(predictions))
     fractions, curve = retention(predictions, convention=convention)
     return float(trapezoid(curve, fractions))
 
@@ -244,12 +321,17 @@ def _retention(
 
 def selective_risk(predictions: Predictions) -> npt.NDArray[np.float64]:
     """Error rate of the i most confident samples, i = 1..N."""
-    cumulative = predictions.cumulative_correct
+    if predictions.sample_weight is None:
+        cumulative = predictions.cumulative_correct
+    else:
+        cumulative = weighted.by_confidence(predictions).all_hits()
     return 1 - cumulative[1:] / np.arange(1, cumulative.size)
 
 
 def aurc(predictions: Predictions) -> float:
     """Mean of the selective risk."""
+    if predictions.sample_weight is not None:
+        return weighted.mean_risk(weighted.by_confidence(predictions))
     return float(selective_risk(predictions).mean())
 
 

@@ -40,10 +40,11 @@ from scipy import optimize, stats
 from lsplus_tf.errors import InputError, check_count, check_flag, check_level, check_seed
 from lsplus_tf.metrics._method_tests import holm
 from lsplus_tf.metrics.intervals import rounding
-from lsplus_tf.metrics.metric import Values
+from lsplus_tf.metrics.metric import Metric, Values
 from lsplus_tf.metrics.records import METRICS
-from lsplus_tf.metrics.resampling import Groups, Resampled, check_groups, resample
+from lsplus_tf.metrics.resampling import Groups, Resampled, counted_cases, resample
 from lsplus_tf.predictions import Predictions, as_predictions, ordered_as
+from lsplus_tf.predictions.predictions import weighted_alike
 
 __all__ = ["compare_methods"]
 
@@ -330,13 +331,14 @@ def compare_methods(
     runs: Mapping[str, Sequence[Run]],
     *,
     control: str | None = None,
-    metrics: Sequence[str] = COMPARED,
+    metrics: Sequence[str | Metric] = COMPARED,
     paired_seeds: bool = False,
     groups: npt.ArrayLike | None = None,
     confidence_level: float = CONFIDENCE_LEVEL,
     num_resamples: int = 1000,
     seed: int = 0,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Methods against a control: would they differ, trained with new seeds, on new images?
 
@@ -351,9 +353,10 @@ def compare_methods(
         those of networks that differ by their seed, all of the same images in the same order.
     control : str, optional
         The method that each of the others is compared with; by default the first.
-    metrics : sequence of str
-        Keys of :data:`lsplus_tf.metrics.METRICS`, in the standard convention; not mean_confidence,
-        of which neither more nor less is better.
+    metrics : sequence of str or Metric
+        Keys of :data:`lsplus_tf.metrics.METRICS`, in the standard convention, or records, such as
+        those of :func:`~lsplus_tf.metrics.one_vs_rest_metrics`; not mean_confidence, of which
+        neither more nor less is better.
     paired_seeds : bool
         Whether the i-th run of every method started from the same initial weights. Differences are
         then taken run by run, which halves the degrees of freedom. Whether that helps should be
@@ -371,6 +374,9 @@ def compare_methods(
         The same seed gives the same resamples.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each image counts; see :mod:`lsplus_tf.metrics.weighted`. By default that of runs
+        that have it.
 
     Returns
     -------
@@ -415,7 +421,7 @@ def compare_methods(
     0  accuracy   mild       0.100  undecided      3
     1     brier   mild      -0.112  undecided      3
     """
-    checked, names = _check_runs(runs, from_logits), list(runs)
+    checked, names = _check_runs(runs, from_logits, sample_weight), list(runs)
     control = names[0] if control is None else control
     if control not in names:
         raise InputError(f"control: expected one of {', '.join(names)}, received {control!r}")
@@ -434,44 +440,51 @@ def compare_methods(
             f"weights, received {listed}"
         )
     every = [run for each in checked.values() for run in each]
-    groups = every[0].groups if groups is None else groups
-    codes = None if groups is None else check_groups(groups, every[0].labels.size)
+    kept, codes = counted_cases(every, groups)
     ends = np.cumsum(list(numbers.values()))
     of_method = {
         name: slice(end - numbers[name], end) for name, end in zip(names, ends, strict=True)
     }
     estimates = {}
-    for metric, measured in measure_runs(metrics, every, codes, num_resamples, seed).items():
+    records = _records(metrics)
+    for metric, measured in measure_runs(metrics, kept, codes, num_resamples, seed).items():
         for name in names:
             if name != control:
                 estimates[metric, name] = measured.difference(
                     of_method[name], of_method[control], paired=paired_seeds
                 )
-    return _table(estimates, control, numbers, confidence_level)
+    better = {key: records[key[0]].better for key in estimates}
+    return _table(estimates, better, control, numbers, confidence_level)
 
 
 def measure_runs(
-    metrics: Sequence[str],
+    metrics: Sequence[str | Metric],
     runs: Sequence[Predictions],
     groups: Groups,
     num_resamples: int,
     seed: int,
 ) -> dict[str, MeasuredRuns]:
-    """Each metric of every run, on the images and on the same resamples of them."""
-    records = [METRICS[metric] for metric in metrics]
+    """Each metric of every run, by its key, on the images and on the same resamples of them."""
+    records = _records(metrics)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes that are absent
-        resampled = resample(records, runs, groups, num_resamples, seed)
-    return {metric: MeasuredRuns.of(each) for metric, each in zip(metrics, resampled, strict=True)}
+        resampled = resample([*records.values()], runs, groups, num_resamples, seed)
+    return {key: MeasuredRuns.of(each) for key, each in zip(records, resampled, strict=True)}
+
+
+def _records(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
+    """By their keys."""
+    records = [METRICS[each] if isinstance(each, str) else each for each in metrics]
+    return {record.key: record for record in records}
 
 
 def _table(
     estimates: Mapping[tuple[str, str], Estimate],
+    better: Mapping[tuple[str, str], int],
     control: str,
     numbers: Mapping[str, int],
     confidence_level: float,
 ) -> pd.DataFrame:
-    better = {key: METRICS[key[0]].better for key in estimates}
     rows = []
     for (metric, name), found in judge(estimates, better, confidence_level).items():
         rows.append(
@@ -508,7 +521,9 @@ def _why_nothing(
 
 
 def _check_runs(
-    runs: Mapping[str, Sequence[Run]], from_logits: bool
+    runs: Mapping[str, Sequence[Run]],
+    from_logits: bool,
+    sample_weight: npt.ArrayLike | None,
 ) -> dict[str, list[Predictions]]:
     if not isinstance(runs, Mapping) or len(runs) < 2:
         raise InputError(
@@ -527,15 +542,27 @@ def _check_runs(
         checked[method] = []
         for i, run in enumerate(each):
             name = f"runs[{method!r}][{i}]"
-            predictions = _check_run(name, run, from_logits)
+            predictions = _check_run(name, run, from_logits, sample_weight)
             first = first or (name, predictions)
             predictions = ordered_as(first[1], predictions, (first[0], name))
             _warn_of_copies(name, predictions, method, checked[method])
             checked[method].append(predictions)
-    return checked
+    return _weighted_alike(checked)
 
 
-def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
+def _weighted_alike(checked: dict[str, list[Predictions]]) -> dict[str, list[Predictions]]:
+    """All runs with the weights that some have."""
+    named = {f"runs[{m!r}][{i}]": run for m, each in checked.items() for i, run in enumerate(each)}
+    first = next((name for name, run in named.items() if run.sample_weight is not None), None)
+    if first is None:
+        return checked
+    alike = (weighted_alike(named[first], run, (first, name))[1] for name, run in named.items())
+    return {method: [next(alike) for _ in each] for method, each in checked.items()}
+
+
+def _check_run(
+    name: str, run: Run, from_logits: bool, sample_weight: npt.ArrayLike | None
+) -> Predictions:
     pair = isinstance(run, (tuple, list)) and len(run) == 2
     if not (pair or isinstance(run, Predictions)):
         raise InputError(
@@ -544,7 +571,7 @@ def _check_run(name: str, run: Run, from_logits: bool) -> Predictions:
         )
     try:
         given = (run,) if isinstance(run, Predictions) else run
-        predictions = as_predictions(*given, from_logits=from_logits)
+        predictions = as_predictions(*given, from_logits=from_logits, sample_weight=sample_weight)
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     if len(predictions) < 2:
@@ -563,12 +590,13 @@ def _warn_of_copies(name: str, run: Predictions, method: str, before: list[Predi
             return
 
 
-def _check_metrics(metrics: Sequence[str]) -> None:
+def _check_metrics(metrics: Sequence[str | Metric]) -> None:
     if isinstance(metrics, str) or not isinstance(metrics, Sequence) or not metrics:
         raise InputError(f"metrics: expected a list of names, received {metrics!r}")
     known = [key for key, record in METRICS.items() if record.better]
-    for metric in metrics:
-        if metric not in known:
-            raise InputError(f"metrics: expected some of {', '.join(known)}, received {metric!r}")
-    if len(set(metrics)) < len(metrics):
-        raise InputError(f"metrics: expected each name once, received {list(metrics)}")
+    keys = [each.key if isinstance(each, Metric) else each for each in metrics]
+    for key, each in zip(keys, metrics, strict=True):
+        if not (each.better if isinstance(each, Metric) else each in known):
+            raise InputError(f"metrics: expected some of {', '.join(known)}, received {key!r}")
+    if len(set(keys)) < len(keys):
+        raise InputError(f"metrics: expected each name once, received {keys}")

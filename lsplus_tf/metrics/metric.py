@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ from scipy.sparse import csr_array
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.predictions import Predictions
+
+if TYPE_CHECKING:
+    from lsplus_tf.metrics.intervals import Interval
 
 Values = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.int32]
@@ -28,13 +31,16 @@ class Sums:
         What each case adds.
     finish : callable
         Makes the metric (M,) of the numbers of cases (M,) and the sums (D, M).
+    weights : ndarray of float64, shape (N,), or None
+        What each case counts in both, by default 1.
     """
 
     terms: csr_array
     finish: Callable[[Values, Values], Values]
+    weights: Values | None = None
 
 
-# The metric (M,) of how often each case counts in each of M resamples, (M, N).
+# The metric (M,) of how often each case is drawn in each of M resamples, (M, N).
 OfWeights = Callable[[Weights], Values]
 Form = Sums | OfWeights
 
@@ -59,7 +65,7 @@ class Metric:
         Of predictions, the form in which they are resampled, in the standard convention.
     ranks : bool
         Whether that form sorts the cases, which makes it slow for many.
-    interval : {"percentile", "bca", "reflected", "agresti_coull"}
+    interval : {"percentile", "bca", "reflected", "agresti_coull", "linearised"}
         The method that is right for its interval; :mod:`lsplus_tf.metrics.intervals` says why.
     bounds : tuple of float
         The smallest and the largest value that there can be.
@@ -71,6 +77,9 @@ class Metric:
         Whether it is among those of :func:`lsplus_tf.evaluate`, and so in tables and audits.
     needs : {"top", "all"}
         What it needs of the probabilities: that of the predicted class, or those of all classes.
+    analytic : callable, optional
+        Its interval without resamples, by the method in `interval`: of predictions, the numbers of
+        the cases' groups (N,) or None, and a confidence level.
 
     Examples
     --------
@@ -96,6 +105,7 @@ class Metric:
     short: str = ""
     evaluated: bool = True
     needs: Literal["top", "all"] = "top"
+    analytic: Callable[[Predictions, npt.NDArray[np.intp] | None, float], Interval] | None = None
 
     def is_known_of(self, predictions: Predictions) -> bool:
         """Whether the predictions tell what it needs."""

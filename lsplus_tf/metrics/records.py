@@ -37,6 +37,7 @@ def evaluate(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
     """All metrics of one set of predictions, as fractions.
 
@@ -51,6 +52,8 @@ def evaluate(
         :mod:`lsplus_tf.metrics.functional` says how they differ.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def evaluate(
     >>> metrics["accuracy"], round(metrics["ece"], 4), round(metrics["brier"], 4)
     (1.0, 0.2, 0.1)
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     values = {}
     for key, record in METRICS.items():
         if record.evaluated and record.is_known_of(predictions):

@@ -12,10 +12,13 @@ report. Whatever asks, the same seed draws the same cases, and these rules hold:
   enough to have some 30 of the rarest class, so that they are defined on it and its resamples. How
   far resamples of the part are from its value is narrowed by the square root of its share of the
   units.
+* Stratified, as many units of each class are drawn as there are, so that no class is absent. A
+  group is of the rarest class that it holds.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -74,29 +77,50 @@ class Cases:
         How many there are.
     narrower : float
         By what a part's deviations are multiplied, to be those of all.
+    strata : ndarray of int, shape (units,), or None
+        Within which each unit is drawn; None where all are drawn among all.
     """
 
     rows: npt.NDArray[np.intp] | None
     unit: npt.NDArray[np.intp]
     units: int
     narrower: float = 1.0
+    strata: npt.NDArray[np.intp] | None = None
 
     @classmethod
-    def all_of(cls, samples: int, groups: Groups, seed: int) -> Cases:
-        """All cases."""
-        unit, units = _in_blocks(np.arange(samples) if groups is None else groups, seed)
-        return cls(None, unit, units)
+    def all_of(
+        cls, samples: int, groups: Groups, seed: int, labels: npt.NDArray[Any] | None = None
+    ) -> Cases:
+        """All cases; stratified where their labels are given."""
+        return cls._drawn(None, np.arange(samples) if groups is None else groups, 1.0, seed, labels)
 
     @classmethod
-    def to_rank(cls, predictions: Predictions, groups: Groups, seed: int) -> Cases:
+    def to_rank(
+        cls, predictions: Predictions, groups: Groups, seed: int, stratify: bool = False
+    ) -> Cases:
         """Those that are few enough to be sorted often."""
-        samples = len(predictions)
+        samples, labels = len(predictions), predictions.labels if stratify else None
         rows = rows_to_rank(predictions, groups, seed)
         if rows.size == samples:
-            return cls.all_of(samples, groups, seed)
+            return cls.all_of(samples, groups, seed, labels)
         codes = np.arange(rows.size) if groups is None else pd.factorize(groups[rows])[0]
         share = _units(codes) / (samples if groups is None else _units(groups))
-        return cls(rows, *_in_blocks(codes, seed), float(np.sqrt(share)))
+        labels = None if labels is None else labels[rows]
+        return cls._drawn(rows, codes, float(np.sqrt(share)), seed, labels)
+
+    @classmethod
+    def _drawn(
+        cls,
+        rows: npt.NDArray[np.intp] | None,
+        codes: npt.NDArray[np.intp],
+        narrower: float,
+        seed: int,
+        labels: npt.NDArray[Any] | None,
+    ) -> Cases:
+        if labels is None:
+            return cls(rows, *_in_blocks(codes, seed), narrower)
+        unit, strata = _blocks_of_strata(codes, _strata(codes, labels), seed)
+        return cls(rows, unit, strata.size, narrower, strata)
 
 
 def rows_to_rank(predictions: Predictions, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
@@ -107,18 +131,22 @@ def rows_to_rank(predictions: Predictions, groups: Groups, seed: int) -> npt.NDA
     samples, counts = len(predictions), predictions.class_counts
     most = min(RANKED, max(1000, _RANKED_VALUES // counts.size))
     most = max(most, math.ceil(samples * _RAREST / counts[counts > 0].min()))
+    rows = random_part(samples, most, groups, seed)
+    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
+    return rows if has_all else np.arange(samples)
+
+
+def random_part(samples: int, most: int, groups: Groups, seed: int) -> npt.NDArray[np.intp]:
+    """The rows of at most so many cases, in order; of whole groups, two at least."""
     if samples <= most:
         return np.arange(samples)
     rng = np.random.default_rng(seed)
     if groups is None:
-        rows = np.sort(rng.choice(samples, most, replace=False))
-    else:
-        order = rng.permutation(_units(groups))
-        sizes = np.bincount(groups)[order]
-        taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
-        rows = np.flatnonzero(np.isin(groups, taken))
-    has_all = np.unique(predictions.labels[rows]).size == np.count_nonzero(counts)
-    return rows if has_all else np.arange(samples)
+        return np.sort(rng.choice(samples, most, replace=False))
+    order = rng.permutation(_units(groups))
+    sizes = np.bincount(groups)[order]
+    taken = order[: max(2, int(np.searchsorted(np.cumsum(sizes), most)))]
+    return np.flatnonzero(np.isin(groups, taken))
 
 
 def _in_blocks(codes: npt.NDArray[np.intp], seed: int) -> tuple[npt.NDArray[np.intp], int]:
@@ -127,6 +155,40 @@ def _in_blocks(codes: npt.NDArray[np.intp], seed: int) -> tuple[npt.NDArray[np.i
         return codes, units
     blocks = np.random.default_rng(seed).permutation(units) % BLOCKS
     return blocks[codes], BLOCKS
+
+
+def _strata(
+    codes: npt.NDArray[np.intp], labels: npt.NDArray[np.integer[Any]]
+) -> npt.NDArray[np.intp]:
+    """Of each unit the rarest class that it holds, as a number."""
+    counts = np.bincount(labels)
+    rarity = np.empty_like(counts)
+    rarity[np.argsort(counts, kind="stable")] = np.arange(counts.size)
+    found = np.full(_units(codes), counts.size, np.intp)
+    np.minimum.at(found, codes, rarity[labels])
+    return found
+
+
+def _blocks_of_strata(
+    codes: npt.NDArray[np.intp], strata: npt.NDArray[np.intp], seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """What each case is drawn with, and within which stratum: blocks do not cross strata."""
+    if strata.size <= BLOCKS:
+        return codes, strata
+    order = np.random.default_rng(seed).permutation(strata.size)
+    order = order[np.argsort(strata[order], kind="stable")]
+    sizes = np.bincount(strata)
+    starts = np.cumsum(sizes) - sizes
+    shares = -(-BLOCKS * sizes // strata.size)
+    shares = np.minimum(sizes, np.maximum(shares, _RAREST)).clip(1)
+    each = -(-sizes // shares)
+    blocks = sizes // each.clip(1)  # all of one size, but for a few that have one more
+    if blocks.sum() == strata.size:
+        return codes, strata
+    ends, own = np.cumsum(blocks), strata[order]
+    block = np.empty(strata.size, np.intp)
+    block[order] = (ends - blocks)[own] + (np.arange(own.size) - starts[own]) % blocks[own].clip(1)
+    return block[codes], np.repeat(np.arange(sizes.size), blocks)
 
 
 def _units(codes: npt.NDArray[np.intp]) -> int:
@@ -140,8 +202,9 @@ class _Summed:
     """Each resample by one product of the units' terms with how often each is drawn."""
 
     def __init__(self, form: Sums, cases: Cases) -> None:
-        ones = np.ones(cases.unit.size)
-        members = csr_array((ones, (cases.unit, np.arange(cases.unit.size))))
+        weights = np.ones(cases.unit.size) if form.weights is None else form.weights
+        members = csr_array((weights, (cases.unit, np.arange(cases.unit.size))))
+        self.weighted = form.weights is not None
         self.finish, self.sizes = form.finish, members.sum(axis=1)
         self.terms = members @ form.terms
         self.totals = self.terms.sum(axis=0)
@@ -156,6 +219,8 @@ class _Summed:
         for start in range(0, self.sizes.size, rows):
             block = slice(start, start + rows)
             rest = self.totals[:, np.newaxis] - self.terms[block].toarray().T
+            if self.weighted:  # what rounding leaves of nothing
+                rest[np.abs(rest) <= 1e-12 * np.abs(self.totals).max()] = 0
             blocks.append(self.finish(self.sizes.sum() - self.sizes[block], rest))
         return np.concatenate(blocks)
 
@@ -208,14 +273,27 @@ def resampled(forms: Sequence[Form], cases: Cases, repetitions: int, seed: int) 
     rng, units = np.random.default_rng(seed), cases.units
     statistics = [_on(form, cases) for form in forms]
     values = np.empty((len(forms), repetitions))
+    draw = _drawing(cases)
     for some in _blocks(repetitions, _held(forms, cases)):
-        chosen = rng.integers(units, size=(len(some), units))
+        chosen = draw(rng, len(some))
         chosen += np.arange(len(some))[:, np.newaxis] * units
         counts = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
         drawn = _Drawn(counts, cases)
         for value, statistic in zip(values, statistics, strict=True):
             value[some.start : some.stop] = statistic.of(drawn)
     return values
+
+
+def _drawing(cases: Cases) -> Callable[[np.random.Generator, int], npt.NDArray[np.intp]]:
+    """Draws units (M, U) with replacement, each place among all or within its stratum."""
+    units, strata = cases.units, cases.strata
+    if strata is None:
+        return lambda rng, resamples: rng.integers(units, size=(resamples, units))
+    order = np.argsort(strata, kind="stable")
+    sizes = np.bincount(strata)
+    ends = np.cumsum(sizes)
+    first, last = (np.repeat(each, sizes) for each in (ends - sizes, ends))
+    return lambda rng, resamples: order[rng.integers(first, last, size=(resamples, units))]
 
 
 def _held(forms: Sequence[Form], cases: Cases) -> int:
@@ -288,15 +366,17 @@ def resample(
     seed: int,
     *,
     without_one: bool = False,
+    stratify: bool = False,
 ) -> list[Resampled]:
     """Each metric of the models, all on the same resamples."""
+    models, groups = counted(models, groups)
     values = [_values(metric, models) for metric in metrics]
     found: dict[int, Resampled] = {}
     for ranks in (False, True):
         chosen = [i for i, metric in enumerate(metrics) if metric.ranks == ranks]
         if not chosen:
             continue
-        cases = _cases(ranks, models[0], groups, seed)
+        cases = _cases(ranks, models[0], groups, seed, stratify)
         part = [model if cases.rows is None else model.take(cases.rows) for model in models]
         forms = [metrics[i].form(model) for i in chosen for model in part]
         shape = len(chosen), len(models), -1
@@ -324,32 +404,80 @@ def exchange(
     metric: Metric, models: Sequence[Predictions], groups: Groups, repetitions: int, seed: int
 ) -> Values:
     """The difference (M,) of two models after each exchange of half of the units."""
+    models, groups = counted(models, groups)
     cases = _cases(metric.ranks, models[0], groups, seed)
     part = [model if cases.rows is None else model.take(cases.rows) for model in models]
     return cases.narrower * exchanged(metric.form(concatenated(part)), cases, repetitions, seed)
 
 
-def _cases(ranks: bool, predictions: Predictions, groups: Groups, seed: int) -> Cases:
+def _cases(
+    ranks: bool, predictions: Predictions, groups: Groups, seed: int, stratify: bool = False
+) -> Cases:
     if ranks:
-        return Cases.to_rank(predictions, groups, seed)
-    return Cases.all_of(len(predictions), groups, seed)
+        return Cases.to_rank(predictions, groups, seed, stratify)
+    labels = predictions.labels if stratify else None
+    return Cases.all_of(len(predictions), groups, seed, labels)
 
 
-def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric:
-    """A user's function of labels and probabilities, evaluated on the rows of each resample."""
+def counted_cases(
+    models: Sequence[Predictions], groups: npt.ArrayLike | None
+) -> tuple[list[Predictions], Groups]:
+    """Models of the same cases and sample weights without those of weight 0, and the groups (N,).
 
-    def measure(labels: npt.NDArray[np.int64], probabilities: Any) -> float:
-        value = np.asarray(function(labels, probabilities))
+    The groups are those of the predictions unless others are given, of all cases.
+
+    Raises
+    ------
+    InputError
+        Groups of another shape, or fewer than two that count.
+    """
+    groups = models[0].groups if groups is None else groups
+    if groups is None:
+        return counted(models, None)
+    codes = check_groups(groups, len(models[0]))
+    if np.unique(codes[models[0].weights > 0]).size < 2:
+        raise InputError("sample_weight: expected two groups or more with one above 0, received 1")
+    return counted(models, codes)
+
+
+def counted(models: Sequence[Predictions], groups: Groups) -> tuple[list[Predictions], Groups]:
+    """Models of the same cases and sample weights, and their groups, without those of weight 0."""
+    weights = models[0].sample_weight
+    if weights is None or weights.all():
+        return [*models], groups
+    kept = weights > 0
+    left = None if groups is None else pd.factorize(groups[kept])[0]
+    return [model.take(kept) for model in models], left
+
+
+def of_function(function: Callable[..., Any]) -> Metric:
+    """A user's function of labels and probabilities, evaluated on the rows of each resample.
+
+    Of weighted predictions it has their weights as `sample_weight`.
+    """
+
+    def measure(labels: npt.NDArray[np.int64], probabilities: Any, weights: Any) -> float:
+        if weights is None:
+            value = np.asarray(function(labels, probabilities))
+        else:
+            _check_takes_weights(function)
+            value = np.asarray(function(labels, probabilities, sample_weight=weights))
         if value.ndim or value.dtype.kind not in "fiub":
             raise InputError(f"metric: expected a function that returns a number, received {value}")
         return float(value)
 
     def form(predictions: Predictions) -> OfWeights:
         labels, rows = predictions.labels, predictions.probabilities
+        own = predictions.sample_weight
 
         def of_weights(weights: Weights) -> Values:
             chosen = (np.repeat(np.arange(labels.size), each) for each in weights)
-            return np.array([measure(labels[some], rows[some]) for some in chosen])
+            return np.array(
+                [
+                    measure(labels[some], rows[some], None if own is None else own[some])
+                    for some in chosen
+                ]
+            )
 
         return of_weights
 
@@ -358,7 +486,21 @@ def of_function(function: Callable[[npt.NDArray[np.int64], Any], Any]) -> Metric
         function="",
         name="",
         better=0,
-        value=lambda predictions, _: measure(predictions.labels, predictions.probabilities),
+        value=lambda predictions, _: measure(
+            predictions.labels, predictions.probabilities, predictions.sample_weight
+        ),
         form=form,
         bounds=(-np.inf, np.inf),
     )
+
+
+def _check_takes_weights(function: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some that are not written in Python
+        return
+    if not any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters):
+        raise InputError(
+            "metric: expected a function that takes sample_weight= too, as the predictions have "
+            "weights, received one that does not"
+        )

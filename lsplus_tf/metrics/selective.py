@@ -12,7 +12,7 @@ from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction
-from lsplus_tf.metrics import forms, measures
+from lsplus_tf.metrics import forms, measures, weighted
 from lsplus_tf.metrics.conventions import predictions_for
 from lsplus_tf.metrics.metric import Metric
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -38,6 +38,7 @@ def retention_curve(
     fractions: npt.ArrayLike | None = None,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Curve:
     """Accuracy when the model decides the cases it is sure of and an expert decides the others.
 
@@ -59,6 +60,10 @@ def retention_curve(
         not.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`.
+        Between whole samples the number of errors grows in a straight line.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def retention_curve(
     >>> fractions.tolist(), accuracy.tolist()
     ([0.0, 0.5, 1.0], [1.0, 1.0, 0.5])
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     if fractions is None:
         return measures.retention(predictions, convention=convention)
     chosen = np.asarray(fractions, dtype=np.float64)
@@ -101,6 +106,7 @@ def retention_auc(
     *,
     convention: Convention = "standard",
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Area under the retention curve at its default fractions, by the trapezoid rule.
 
@@ -112,6 +118,8 @@ def retention_auc(
         See :func:`retention_curve`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def retention_auc(
     >>> retention_auc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.875
     """
-    predictions = predictions_for(convention, labels, probabilities, from_logits)
+    predictions = predictions_for(convention, labels, probabilities, from_logits, sample_weight)
     return measures.retention_auc(predictions, convention)
 
 
@@ -137,6 +145,7 @@ def risk_coverage_curve(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Curve:
     """Error rate among the samples that a model answers when it abstains on the least confident.
 
@@ -146,6 +155,10 @@ def risk_coverage_curve(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts. Whole numbers sum to N; others are scaled to a sum of N, the
+        number of samples above 0, see :mod:`lsplus_tf.metrics.weighted`.
+        Between whole samples the number of errors grows in a straight line.
 
     Returns
     -------
@@ -168,9 +181,11 @@ def risk_coverage_curve(
     >>> coverage.tolist(), risk.tolist()
     ([0.5, 1.0], [0.0, 0.5])
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
-    coverage = np.arange(1, predictions.labels.size + 1) / predictions.labels.size
-    return coverage, measures.selective_risk(predictions)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    risk = measures.selective_risk(predictions)
+    return np.arange(1, risk.size + 1) / risk.size, risk
 
 
 def aurc(
@@ -178,6 +193,7 @@ def aurc(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Area under the risk-coverage curve: the mean of its N risks.
 
@@ -187,6 +203,8 @@ def aurc(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -207,7 +225,9 @@ def aurc(
     >>> aurc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.25
     """
-    return float(risk_coverage_curve(labels, probabilities, from_logits=from_logits)[1].mean())
+    return measures.aurc(
+        as_predictions(labels, probabilities, from_logits=from_logits, sample_weight=sample_weight)
+    )
 
 
 def excess_aurc(
@@ -215,6 +235,7 @@ def excess_aurc(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """E-AURC: the AURC less that of the best order of the same predictions.
 
@@ -227,6 +248,8 @@ def excess_aurc(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -249,7 +272,12 @@ def excess_aurc(
     >>> excess_aurc([1, 1], [[0.9, 0.1], [0.4, 0.6]])
     0.5
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    if predictions.sample_weight is not None:
+        of = weighted.by_confidence(predictions)
+        return max(0.0, weighted.mean_risk(of) - weighted.least_mean_risk(of))
     answered = np.arange(1, predictions.labels.size + 1)
     hits = np.count_nonzero(predictions.correct)
     best = (answered - hits).clip(0) / answered
@@ -262,6 +290,7 @@ def augrc(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Area under the generalised risk-coverage curve: the mean risk of undetected failures.
 
@@ -277,6 +306,8 @@ def augrc(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -298,7 +329,11 @@ def augrc(
     >>> augrc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
     0.125
     """
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    if predictions.sample_weight is not None:
+        return weighted.error_area(weighted.by_confidence(predictions))
     samples = predictions.labels.size
     errors = np.arange(samples + 1) - predictions.cumulative_correct
     return float(trapezoid(errors) / samples**2)
@@ -310,6 +345,7 @@ def risk_at_coverage(
     *,
     coverage: float,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Error rate when the model answers at least this share of the samples, the most confident.
 
@@ -321,6 +357,8 @@ def risk_at_coverage(
         In [0, 1]. ceil(N coverage) samples are answered, at least one.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -339,11 +377,14 @@ def risk_at_coverage(
     [0.0, 0.33333333333333337, 0.25]
     """
     check_fraction("coverage", coverage)
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
+    risk = measures.selective_risk(predictions)
     # N * (i / N) can exceed i by an ulp, which would answer one sample too many.
-    wanted = predictions.labels.size * coverage * (1 - 2 * np.finfo(np.float64).eps)
+    wanted = risk.size * coverage * (1 - 2 * np.finfo(np.float64).eps)
     answered = max(1, int(np.ceil(wanted)))
-    return float(measures.selective_risk(predictions)[answered - 1])
+    return float(risk[answered - 1])
 
 
 def coverage_at_risk(
@@ -352,6 +393,7 @@ def coverage_at_risk(
     *,
     risk: float,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Largest share of samples, the most confident, that is answered at no more than this risk.
 
@@ -363,6 +405,8 @@ def coverage_at_risk(
         Error rate that is accepted, in [0, 1].
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts, as in :func:`risk_coverage_curve`.
 
     Returns
     -------
@@ -382,10 +426,13 @@ def coverage_at_risk(
     [0.5, 1.0]
     """
     check_fraction("risk", risk)
-    predictions = as_predictions(labels, probabilities, from_logits=from_logits)
+    predictions = as_predictions(
+        labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
+    )
     # 1 - 0.9 is a little above 0.1.
-    accepted = np.flatnonzero(measures.selective_risk(predictions) <= risk + 1e-12)
-    return float(accepted[-1] + 1) / predictions.labels.size if accepted.size else 0.0
+    found = measures.selective_risk(predictions)
+    accepted = np.flatnonzero(found <= risk + 1e-12)
+    return float(accepted[-1] + 1) / found.size if accepted.size else 0.0
 
 
 RECORDS = (

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.special import rel_entr
 
 from lsplus_tf.errors import check_flag
+from lsplus_tf.metrics import weighted
 from lsplus_tf.metrics.annotators import gap_to_shares, static_gap_to_shares
 from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.predictions import Predictions, Rows, as_predictions, checks
@@ -34,6 +35,7 @@ def true_accuracy(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean exact probability that the predicted class is the right one.
 
@@ -47,6 +49,8 @@ def true_accuracy(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -64,9 +68,15 @@ def true_accuracy(
     >>> true_accuracy(posterior, [[0.9, 0.1], [0.2, 0.8]])
     0.625
     """
-    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    given = as_predictions(
+        posterior,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        of="posterior",
+    )
     checked, exact = given.probabilities, _exact(given)
-    return float(exact[np.arange(len(exact)), checked.argmax(axis=1)].mean())
+    return weighted.mean(exact[np.arange(len(exact)), checked.argmax(axis=1)], given)
 
 
 def true_calibration_error(
@@ -78,6 +88,7 @@ def true_calibration_error(
     norm: Norm = 1,
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """The ECE without label noise: confidence against the exact probability of being right.
 
@@ -102,6 +113,9 @@ def true_calibration_error(
         All as in :func:`~lsplus_tf.metrics.expected_calibration_error`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each image counts; in bins of equal mass as in
+        :func:`~lsplus_tf.metrics.adaptive_calibration_error`.
 
     Returns
     -------
@@ -121,7 +135,13 @@ def true_calibration_error(
     >>> true_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    given = as_predictions(
+        posterior,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        of="posterior",
+    )
     # The shares that endlessly many annotators' votes would have, if each saw the truth.
     return gap_to_shares(given, _exact(given), num_bins, binning, norm, closed)
 
@@ -133,6 +153,7 @@ def true_static_calibration_error(
     num_bins: int = PAPER_BINS,
     closed: Closed = CLOSED,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """The SCE without label noise: each class's probability against the exact one, over classes.
 
@@ -150,6 +171,8 @@ def true_static_calibration_error(
         As in :func:`~lsplus_tf.metrics.static_calibration_error`.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -167,7 +190,13 @@ def true_static_calibration_error(
     >>> true_static_calibration_error(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    given = as_predictions(
+        posterior,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        of="posterior",
+    )
     return static_gap_to_shares(given, _exact(given), num_bins, closed)
 
 
@@ -176,6 +205,7 @@ def excess_log_loss(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over samples of KL(p* || p): the expected log loss above the lowest that is possible.
 
@@ -190,6 +220,8 @@ def excess_log_loss(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -207,7 +239,13 @@ def excess_log_loss(
     >>> round(excess_log_loss(posterior, [[0.75, 0.25], [0.75, 0.25]]), 4)
     0.0719
     """
-    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    given = as_predictions(
+        posterior,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        of="posterior",
+    )
     checked, exact = given.probabilities, _exact(given)
     total = 0.0
     for rows in row_blocks(checked):
@@ -216,8 +254,11 @@ def excess_log_loss(
         # than none.
         block /= block.sum(axis=1, keepdims=True)
         divergences = rel_entr(exact[rows], block.clip(np.finfo(np.float64).tiny)).sum(axis=1)
-        total += float(divergences.clip(0).sum())
-    return total / len(checked)
+        divergences = divergences.clip(0)
+        if given.sample_weight is not None:
+            divergences *= given.sample_weight[rows]
+        total += float(divergences.sum())
+    return total / weighted.total(given)
 
 
 def total_variation(
@@ -225,6 +266,7 @@ def total_variation(
     probabilities: npt.ArrayLike | None = None,
     *,
     from_logits: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> float:
     """Mean over samples of the total variation distance, half the sum of ``|p*_k - p_k|``.
 
@@ -235,6 +277,8 @@ def total_variation(
     probabilities : array_like, shape (N, K), optional
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -253,14 +297,28 @@ def total_variation(
     >>> total_variation(posterior, [[0.75, 0.25], [0.75, 0.25]])
     0.125
     """
-    given = as_predictions(posterior, probabilities, from_logits=from_logits, of="posterior")
+    given = as_predictions(
+        posterior,
+        probabilities,
+        from_logits=from_logits,
+        sample_weight=sample_weight,
+        of="posterior",
+    )
     checked, exact = given.probabilities, _exact(given)
-    total = sum(float(np.abs(checked[rows] - exact[rows]).sum()) for rows in row_blocks(checked))
-    return total / (2 * len(checked))
+    total, weights = 0.0, given.sample_weight
+    for rows in row_blocks(checked):
+        distances = np.abs(checked[rows] - exact[rows])
+        if weights is not None:
+            distances *= weights[rows, np.newaxis]
+        total += float(distances.sum())
+    return total / (2 * weighted.total(given))
 
 
 def true_class_confusion(
-    posterior: npt.ArrayLike | Predictions, *, correct_only: bool = False
+    posterior: npt.ArrayLike | Predictions,
+    *,
+    correct_only: bool = False,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float64]:
     """Row k: what the exact posterior is on average over the images of class k.
 
@@ -278,6 +336,8 @@ def true_class_confusion(
         The exact p(y | x).
     correct_only : bool
         Count an image only for its most probable class, of equal ones the first.
+    sample_weight : array_like, shape (N,), optional
+        How often each image counts; see :mod:`lsplus_tf.metrics.weighted`.
 
     Returns
     -------
@@ -299,15 +359,19 @@ def true_class_confusion(
     """
     check_flag("correct_only", correct_only)
     if isinstance(posterior, Predictions):
-        posterior.need("posterior")
-        exact = _exact(posterior)
+        given = as_predictions(posterior, sample_weight=sample_weight, of="posterior")
+        exact, counts = _exact(given), given.sample_weight
     else:
-        exact = checks.posterior(posterior, np.shape(posterior), Rows())
+        exact, counts = checks.posterior(posterior, np.shape(posterior), Rows()), None
+        if sample_weight is not None:
+            counts = checks.sample_weight(sample_weight, len(exact), Rows())
     weights = exact
     if correct_only:
         weights = np.zeros_like(exact)
         samples, predicted = np.arange(len(exact)), exact.argmax(axis=1)
         weights[samples, predicted] = exact[samples, predicted]
+    if counts is not None:
+        weights = weights * counts[:, np.newaxis]
     with np.errstate(invalid="ignore"):
         confusion: npt.NDArray[np.float64] = (weights.T @ exact) / weights.sum(axis=0)[:, None]
     return confusion

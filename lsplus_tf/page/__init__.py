@@ -15,7 +15,7 @@ import base64
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -189,7 +189,11 @@ class Section:
     @property
     def anchor(self) -> str:
         """What links within the page call it."""
-        return re.sub(r"\W+", "-", self.title.lower()).strip("-")
+        return _anchor(self.title)
+
+
+def _anchor(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -201,11 +205,41 @@ class Page:
     title : str
     sections : sequence of Section
     subtitle : str
+    glossary : mapping of str to str
+        Definitions by the names that tables have in their headings and first columns. Those that
+        are used stand at the page's end, and a link below each table leads there.
     """
 
     title: str
     sections: Sequence[Section]
     subtitle: str = ""
+    glossary: Mapping[str, str] = field(default_factory=dict)
+
+    def terms(self, table: Table) -> list[str]:
+        """What of the glossary a table has in its headings and first column, each once."""
+        texts = [*table.headings, *(row[0].text for row in table.cells)]
+        return list(dict.fromkeys(t for t in map(_bare, texts) if t in self.glossary))
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """That part of the glossary which the page's tables use."""
+        tables = [
+            block
+            for section in self.sections
+            for block in section.blocks
+            if isinstance(block, Table)
+        ]
+        used = dict.fromkeys(term for table in tables for term in self.terms(table))
+        return {term: self.glossary[term] for term in used}
+
+
+# What stands behind a term in a heading: an arrow, a unit, a mark, a setting.
+_BEHIND = re.compile(r"(\s*(,\s*%|, by class|[↑↓*]|\(.*\)|at \S+% errors))+$")
+
+
+def _bare(text: str) -> str:
+    """A heading, or a row's name, without what is no part of the term; "p (Holm)" is one."""
+    return text if text == "p (Holm)" else _BEHIND.sub("", text)
 
 
 def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -> Picture:
@@ -286,4 +320,5 @@ def _template() -> jinja2.Template:
     )
     # A block is told by the name of its class.
     environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["anchor"] = _anchor
     return environment.get_template("page.html.jinja")

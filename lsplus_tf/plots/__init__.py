@@ -9,11 +9,15 @@ Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch 
 
 from lsplus_tf.plots._shared import METHOD_COLOURS, History, Runs, look
 from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
+from lsplus_tf.plots.curves import calibration_curve
+from lsplus_tf.plots.decision import decision_curve
 from lsplus_tf.plots.density import confidence_density
+from lsplus_tf.plots.distributions import probability_distributions
 from lsplus_tf.plots.features import feature_map
 from lsplus_tf.plots.images import contact_sheet
 from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
 from lsplus_tf.plots.selective import retention_curves, risk_coverage_curves
+from lsplus_tf.plots.sets import coverage_by_class
 from lsplus_tf.plots.training import confidence_against_accuracy, training_curves
 from lsplus_tf.plots.truth import true_reliability
 
@@ -21,13 +25,17 @@ __all__ = [
     "METHOD_COLOURS",
     "History",
     "Runs",
+    "calibration_curve",
     "classwise_reliability",
     "confidence_against_accuracy",
     "confidence_density",
     "contact_sheet",
+    "coverage_by_class",
+    "decision_curve",
     "feature_map",
     "look",
     "metric_comparison",
+    "probability_distributions",
     "reliability_diagram",
     "retention_curves",
     "risk_coverage_curves",

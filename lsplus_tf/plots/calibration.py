@@ -2,20 +2,23 @@
 
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 
-from lsplus_tf.errors import InputError, check_level
-from lsplus_tf.metrics import METRICS, bin_totals, measures
+from lsplus_tf.errors import InputError, check_choice, check_level
+from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
+from lsplus_tf.metrics.corp import corp_terms, isotonic_blocks
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]
+Bins = Literal["width", "mass", "isotonic"]
 
 # Up to this many classes each has a panel; beyond, all are in one and the worst have a name.
 _MOST_PANELS = 12
@@ -28,7 +31,9 @@ def reliability_diagram(
     probabilities: npt.ArrayLike | None = None,
     *,
     num_bins: int = 15,
+    bins: Bins = "width",
     interval: float | None = 0.95,
+    sample_weight: npt.ArrayLike | None = None,
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
@@ -36,7 +41,7 @@ def reliability_diagram(
 
     A bar stands on each bin that has samples; the hatched part is the gap between the bin's
     accuracy and its mean confidence, the quantity that the ECE averages. The strip below, which is
-    the last of ``ax.child_axes``, shows how many samples each bin has.
+    the last of ``ax.child_axes``, shows what share of the samples each bin has.
 
     Parameters
     ----------
@@ -44,11 +49,21 @@ def reliability_diagram(
     probabilities : array_like, shape (N, K), optional
     num_bins : int
         Bins of equal width, as in
-        :func:`~lsplus_tf.metrics.expected_calibration_error`.
+        :func:`~lsplus_tf.metrics.expected_calibration_error`, or of equal mass, as in
+        :func:`~lsplus_tf.metrics.adaptive_calibration_error`; where equal confidences fill several
+        of these, they are drawn as one.
+    bins : {"width", "mass", "isotonic"}
+        Bins of equal width or mass; or those of isotonic regression, which chooses as many as make
+        the accuracy increase with the confidence (CORP), whatever `num_bins`.
     interval : float or None
         Level of Wilson's interval of each bin's accuracy, or None for no interval. It takes the
         samples as independent: where several seeds predict the same samples, or patients have
-        several, it is too short.
+        several, it is too short. With weights it is that of as many samples as have the same
+        variance, sum(w)^2 / sum(w^2) in each bin. Isotonic bins, which the outcomes have chosen,
+        have a consistency band about the diagonal in place of it: where the bars of a calibrated
+        model would end, by 200 draws of the outcomes from the confidences.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
     title : str, optional
 
@@ -61,11 +76,12 @@ def reliability_diagram(
     Raises
     ------
     InputError
-        If the predictions are not valid, or `interval` is not between 0 and 1.
+        If the predictions are not valid, `bins` is another, or `interval` is not between 0 and 1.
 
     References
     ----------
     Niculescu-Mizil and Caruana, ICML 2005; Guo et al., ICML 2017, Fig. 1. Wilson, JASA 1927.
+    Dimitriadis, Gneiting and Jordan, PNAS 118, 2021 (isotonic).
 
     Examples
     --------
@@ -73,14 +89,13 @@ def reliability_diagram(
     >>> ax.get_ylabel()
     'Accuracy (fraction)'
     """
-    predictions = as_predictions(labels, probabilities)
+    predictions = as_predictions(labels, probabilities, sample_weight=sample_weight)
+    check_choice("bins", bins, Bins)
     if interval is not None:
         check_level("interval", interval)
-    bins = bin_totals.top_label_bins(predictions, num_bins)
-    filled = bins.samples > 0
-    samples = bins.samples[filled]
-    accuracy, confidence = bins.correct[filled] / samples, bins.confidence[filled] / samples
-    left, width = np.flatnonzero(filled) / num_bins, 1 / num_bins
+    drawn = _top_label_bars(predictions, num_bins, bins)
+    samples, left, width = drawn.samples, drawn.left, drawn.width
+    accuracy, confidence = drawn.correct / samples, drawn.confidence / samples
 
     ax = ax or _shared.new_axes(4.2, 5.6)
     ax.bar(
@@ -98,11 +113,23 @@ def reliability_diagram(
         label="Gap to confidence",
     )
     ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="Calibrated")
-    if interval is not None:
+    if interval is not None and bins == "isotonic":
+        at, low, high = _consistency_band(predictions, interval)
+        ax.fill_between(
+            at,
+            low,
+            high,
+            color="0.5",
+            alpha=0.35,
+            linewidth=0,
+            zorder=3,
+            label=f"{100 * interval:g}% of calibrated models",
+        )
+    elif interval is not None:
         ax.errorbar(
             left + width / 2,
             accuracy,
-            _wilson_bars(bins.correct[filled], samples, interval),
+            _wilson_bars(accuracy, drawn.evidence, interval),
             fmt="none",
             ecolor="black",
             elinewidth=1.2,
@@ -113,7 +140,7 @@ def reliability_diagram(
     ax.text(
         0.5,
         1.02,
-        f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}, "
+        f"{_error_of(predictions, num_bins, bins)}, "
         f"accuracy {measures.accuracy(predictions):.1%}, "
         f"confidence {measures.mean_confidence(predictions):.1%}",
         transform=ax.transAxes,
@@ -138,6 +165,107 @@ def reliability_diagram(
     return ax
 
 
+def _touching(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Left ends and widths of bars from the lowest to the highest confidences, without gaps."""
+    between = (high[:-1] + low[1:]) / 2
+    # A single confidence would have no width.
+    edges = np.concatenate(([max(0, low[0] - 0.005)], between, [min(1, high[-1] + 0.005)]))
+    return edges[:-1], np.diff(edges)
+
+
+class _Bars(NamedTuple):
+    """What the bars of a diagram show, of bins that have samples: float64 (B,)."""
+
+    left: FloatArray
+    width: FloatArray | float
+    samples: FloatArray
+    confidence: FloatArray
+    correct: FloatArray
+    evidence: FloatArray  # as how many samples they are in an interval
+
+
+def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bars:
+    if bins == "width":
+        totals = bin_totals.top_label_bins(predictions, num_bins)
+        filled = totals.samples > 0
+        evidence = totals.samples
+        if predictions.sample_weight is not None:
+            squares = bin_totals.top_label_bins(_squared(predictions), num_bins)
+            evidence = _effective(totals.samples, squares.samples)
+        left = np.flatnonzero(filled) / num_bins
+        return _Bars(left, 1 / num_bins, *(each[filled] for each in (*totals, evidence)))
+    confidence = predictions.confidence.astype(np.float64)
+    if bins == "mass":
+        low, high, sums = _mass_bars(predictions, num_bins)
+    else:
+        blocks = isotonic_blocks(confidence, predictions.correct, predictions.weights)
+        low, high = blocks.low, blocks.high
+        sums = [blocks.samples, blocks.probability, blocks.hits]
+    # Bars touch midway between their confidences; a single confidence would have no width.
+    between = (high[:-1] + low[1:]) / 2
+    edges = np.concatenate(([max(0, low[0] - 0.005)], between, [min(1, high[-1] + 0.005)]))
+    evidence = sums[0]
+    if predictions.sample_weight is not None:
+        bar = np.searchsorted(between, confidence)
+        count, square = (
+            np.bincount(bar, predictions.weights**power, low.size).astype(np.float64)
+            for power in (1, 2)
+        )
+        evidence = _effective(count, square)
+    return _Bars(edges[:-1], np.diff(edges), sums[0], sums[1], sums[2], evidence)
+
+
+def _mass_bars(
+    predictions: Predictions, num_bins: int
+) -> tuple[FloatArray, FloatArray, list[FloatArray]]:
+    """Lowest and highest confidences of bins of equal mass, from the lowest on, and their sums."""
+    order = np.argsort(-predictions.confidence)
+    weights, number = weighted.samples_of(predictions.weights, predictions.weights_are_counts)
+    ranks = np.cumsum(weights[order]) + 1e-9
+    ranked = predictions.confidence[order].astype(np.float64)
+    ends = np.arange(num_bins + 1) * number // num_bins
+    totals = bin_totals.equal_mass_bins(predictions, num_bins)
+    filled = totals.samples > 0
+    last = order.size - 1
+    high = ranked[np.searchsorted(ranks, ends[:-1][filled] + 1e-6).clip(max=last)][::-1]
+    low = ranked[np.searchsorted(ranks, ends[1:][filled]).clip(max=last)][::-1]
+    # Those that hold one and the same confidence are one.
+    alone = (low[1:] == high[1:]) & (low[1:] == low[:-1])
+    starts = np.flatnonzero(np.concatenate(([True], ~alone)))
+    sums = [np.add.reduceat(each[filled][::-1], starts) for each in totals]
+    return low[starts], high[np.append(starts[1:], low.size) - 1], sums
+
+
+def _error_of(predictions: Predictions, num_bins: int, bins: Bins) -> str:
+    """The calibration error that belongs to the bins."""
+    if bins == "width":
+        return f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}"
+    if bins == "mass":
+        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}"
+    terms = corp_terms(
+        predictions.confidence.astype(np.float64), predictions.correct, predictions.weights
+    )
+    return f"MCB {terms[0]:.4f}"
+
+
+def _consistency_band(
+    predictions: Predictions, level: float, draws: int = 200, points: int = 1000
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Confidences, and between which isotonic accuracies are, were they calibrated."""
+    order = np.argsort(predictions.confidence)
+    confidence = predictions.confidence[order].astype(np.float64)
+    weights = predictions.weights[order]
+    confidence, weights = confidence[weights > 0], weights[weights > 0]
+    starts = np.unique(np.arange(points) * confidence.size // points)
+    totals = np.add.reduceat(weights, starts)
+    means = np.add.reduceat(weights * confidence, starts) / totals
+    cases = _effective(totals, np.add.reduceat(weights**2, starts)).round().astype(np.int64)
+    hits = np.random.default_rng(0).binomial(cases, means.clip(0, 1), (draws, cases.size))
+    fitted = np.stack([isotonic_regression(each / cases, weights=totals).x for each in hits])
+    low, high = np.quantile(fitted, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return means, low, high
+
+
 def classwise_reliability(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
@@ -145,6 +273,7 @@ def classwise_reliability(
     num_bins: int = 15,
     class_names: Sequence[str] | None = None,
     interval: float | None = 0.95,
+    sample_weight: npt.ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """How often a sample is of a class against the probability that the model gave the class.
@@ -166,6 +295,8 @@ def classwise_reliability(
     interval : float or None
         Level of Wilson's intervals in the panels, or None for none; see
         :func:`reliability_diagram`.
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -189,7 +320,7 @@ def classwise_reliability(
     >>> [panel.get_title() for panel in ax.child_axes]
     ['HP\\nECE 40.0%, n = 2', 'SSA\\nECE 40.0%, n = 0']
     """
-    predictions = as_predictions(labels, probabilities)
+    predictions = as_predictions(labels, probabilities, sample_weight=sample_weight)
     if interval is not None:
         check_level("interval", interval)
     classes = predictions.probabilities.shape[1]
@@ -201,10 +332,11 @@ def classwise_reliability(
     if len(names) != classes:
         raise InputError(f"class_names: expected {classes} names, received {len(names)}")
     bins = _class_bins(predictions, num_bins)
-    errors = np.abs(bins.probability - bins.hits).sum(axis=1) / predictions.labels.size
+    errors = np.abs(bins.probability - bins.hits).sum(axis=1) / weighted.total(predictions)
+    counts = predictions.counted().class_counts
 
     if classes <= _MOST_PANELS:
-        ax = _class_panels(bins, errors, names, interval, ax)
+        ax = _class_panels(bins, errors, counts, names, interval, ax)
     else:
         ax = ax or _shared.new_axes(8.4, 5.2)
         _all_classes(ax, bins, errors, names)
@@ -227,6 +359,7 @@ class _ClassBins(NamedTuple):
     samples: FloatArray
     probability: FloatArray
     hits: FloatArray
+    evidence: FloatArray  # as how many samples they are in an interval
 
     def means(self) -> tuple[FloatArray, FloatArray]:
         """Mean probability and share of hits, NaN in an empty bin."""
@@ -237,12 +370,28 @@ class _ClassBins(NamedTuple):
 def _class_bins(predictions: Predictions, num_bins: int) -> _ClassBins:
     """What the bins of the SCE hold."""
     samples, probability = bin_totals.class_bin_sums(predictions, num_bins, (0, 1))
-    return _ClassBins(samples, probability, bin_totals.class_bin_hits(predictions, num_bins))
+    evidence = samples
+    if predictions.sample_weight is not None:
+        (squares,) = bin_totals.class_bin_sums(_squared(predictions), num_bins, (0,))
+        evidence = _effective(samples, squares)
+    hits = bin_totals.class_bin_hits(predictions, num_bins)
+    return _ClassBins(samples, probability, hits, evidence)
+
+
+def _squared(predictions: Predictions) -> Predictions:
+    """The same with the squares of the weights."""
+    return predictions.weighted(predictions.weights**2)
+
+
+def _effective(weights: FloatArray, squares: FloatArray) -> FloatArray:
+    """Kish's number of samples of bins, from the sums of their weights and of the squares."""
+    return np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
 
 
 def _class_panels(
     bins: _ClassBins,
     errors: FloatArray,
+    counts: npt.NDArray[np.int64],
     names: Sequence[str],
     interval: float | None,
     ax: Axes | None,
@@ -254,10 +403,10 @@ def _class_panels(
         "\n".join(
             [
                 *textwrap.wrap(name, 22, max_lines=2, placeholder="…"),
-                f"ECE {error:.1%}, n = {hits:.0f}",
+                f"ECE {error:.1%}, n = {count}",
             ]
         )
-        for name, error, hits in zip(names, errors, bins.hits.sum(axis=1), strict=True)
+        for name, error, count in zip(names, errors, counts, strict=True)
     ]
     ax = ax or _shared.new_axes(2.2 * columns + 0.7, 2.5 * rows + 0.9)
     # The frame's own tick labels are unseen and keep its labels off those of the panels.
@@ -276,7 +425,7 @@ def _class_panels(
         filled = bins.samples[j] > 0
         bars = None
         if interval is not None:
-            bars = _wilson_bars(bins.hits[j, filled], bins.samples[j, filled], interval)
+            bars = _wilson_bars(share[filled], bins.evidence[j, filled], interval)
         panel.errorbar(
             probability[filled],
             share[filled],
@@ -305,7 +454,7 @@ def _all_classes(ax: Axes, bins: _ClassBins, errors: FloatArray, names: Sequence
         probability[filled],
         share[filled],
         # Nearly all samples lie in the first bin of a class; the others set the scale.
-        s=(60 * bins.samples / max(1, bins.samples[:, 1:].max()))[filled].clip(3, 60),
+        s=(60 * bins.samples / (bins.samples[:, 1:].max() or 1.0))[filled].clip(3, 60),
         color="0.4",
         alpha=0.5,
         linewidths=0,
@@ -336,12 +485,12 @@ def _interval_label(interval: float) -> str:
     return f"{100 * interval:g}% interval (Wilson)"
 
 
-def _wilson_bars(hits: FloatArray, samples: FloatArray, level: float) -> FloatArray:
+def _wilson_bars(share: FloatArray, samples: FloatArray, level: float) -> FloatArray:
     """Distances (2, B) from each share of hits down and up to the ends of Wilson's interval."""
-    z = ndtri((1 + level) / 2)
+    share = share.clip(0, 1)  # which rounding may leave
+    z, hits = ndtri((1 + level) / 2), share * samples
     centre = (hits + z**2 / 2) / (samples + z**2)
     half = z * np.sqrt(hits * (samples - hits) / samples + z**2 / 4) / (samples + z**2)
-    share = hits / samples
     # Rounding may put an end an ulp inside the share 0 or 1.
     bars: FloatArray = np.stack([share - (centre - half), centre + half - share]).clip(min=0)
     return bars

@@ -26,6 +26,7 @@ def confidence_density(
     probabilities: npt.ArrayLike | None = None,
     *,
     recipe: DensityRecipe = "paper",
+    sample_weight: npt.ArrayLike | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Density of the largest probability, of correct and of incorrect samples apart.
@@ -42,6 +43,8 @@ def confidence_density(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     recipe : {"paper", "plain"}
+    sample_weight : array_like, shape (N,), optional
+        How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -59,15 +62,20 @@ def confidence_density(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['Correct (n = 2)', 'Incorrect (n = 1)']
     """
-    checked = as_predictions(labels, probabilities)
+    checked = as_predictions(labels, probabilities, sample_weight=sample_weight).counted()
     check_choice("recipe", recipe, DensityRecipe)
     ax = ax or _shared.new_axes(5.2, 3.6)
     confidence = checked.confidence.astype(np.float64)
-    groups = {"Correct": confidence[checked.correct], "Incorrect": confidence[~checked.correct]}
+    masks = {"Correct": checked.correct, "Incorrect": ~checked.correct}
+    groups = {name: confidence[mask] for name, mask in masks.items()}
+    weights: dict[str, FloatArray | None] = {
+        name: None if checked.sample_weight is None else checked.sample_weight[mask]
+        for name, mask in masks.items()
+    }
     if recipe == "paper":
-        looks = _densities_of_the_paper(ax, groups)
+        looks = _densities_of_the_paper(ax, groups, weights)
     else:
-        looks = _densities_in_equal_bins(ax, groups, len(checked.class_names))
+        looks = _densities_in_equal_bins(ax, groups, weights, len(checked.class_names))
     # A legend built from what was drawn would put lines before bars.
     keys = [
         Patch(label=f"{name} (n = {groups[name].size})", linewidth=1.5, **look)
@@ -78,7 +86,9 @@ def confidence_density(
     return ax
 
 
-def _densities_of_the_paper(ax: Axes, groups: dict[str, FloatArray]) -> dict[str, dict[str, Any]]:
+def _densities_of_the_paper(
+    ax: Axes, groups: dict[str, FloatArray], weights: dict[str, FloatArray | None]
+) -> dict[str, dict[str, Any]]:
     looks: dict[str, dict[str, Any]] = {}
     for (name, group), colour, style in zip(
         groups.items(), (_CORRECT_COLOUR, _INCORRECT_COLOUR), ("-", "--"), strict=True
@@ -88,6 +98,7 @@ def _densities_of_the_paper(ax: Axes, groups: dict[str, FloatArray]) -> dict[str
         if group.size and np.ptp(group) > 1e-6:
             sns.histplot(
                 x=group,
+                weights=weights[name],
                 bins=15,
                 kde=True,
                 stat="density",
@@ -104,7 +115,7 @@ def _densities_of_the_paper(ax: Axes, groups: dict[str, FloatArray]) -> dict[str
 
 
 def _densities_in_equal_bins(
-    ax: Axes, groups: dict[str, FloatArray], classes: int
+    ax: Axes, groups: dict[str, FloatArray], weights: dict[str, FloatArray | None], classes: int
 ) -> dict[str, dict[str, Any]]:
     edges = np.linspace(1 / classes, 1, _PLAIN_BINS + 1)
     looks: dict[str, dict[str, Any]] = {}
@@ -118,7 +129,9 @@ def _densities_in_equal_bins(
         }
         if group.size:
             # Rounding may put a probability a little outside.
-            heights, _ = np.histogram(group.clip(edges[0], 1), edges, density=True)
+            heights, _ = np.histogram(
+                group.clip(edges[0], 1), edges, density=True, weights=weights[name]
+            )
             ax.stairs(heights, edges, fill=True, linewidth=1.5, **looks[name])
     ax.set_xlim(edges[0], 1)
     return looks

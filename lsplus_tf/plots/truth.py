@@ -58,10 +58,11 @@ def true_reliability(
     for position, (method, runs) in enumerate(_shared.runs_of(predictions, "posterior")):
         confidence, probability = np.concatenate([_top_label(run) for run in runs], axis=1)
         bins = np.ceil(confidence * num_bins).astype(int)
-        samples = np.bincount(bins)
-        shown = samples >= max(1, confidence.size / 1000)
+        weights = np.concatenate([run.weights for run in runs])
+        samples = np.bincount(bins, weights)
+        shown = (samples > 0) & (samples >= weights.sum() / 1000)
         x, y = (
-            np.bincount(bins, values)[shown] / samples[shown]
+            np.bincount(bins, weights * values)[shown] / samples[shown]
             for values in (confidence, probability)
         )
         ax.plot(x, y, marker="o", markersize=3, label=method, **_shared.look(position))

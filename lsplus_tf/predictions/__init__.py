@@ -10,6 +10,7 @@ these columns, in any order:
 - group: the patient, lesion or slide that the case is of; optional. Cases of one group are no
   independent evidence.
 - votes_CLASS: how many annotators chose the class; optional.
+- what a case counts, a weight of at least 0: never guessed, only as declared; optional.
 - split: such as test; optional. One of several must be chosen.
 
 A single column of scores is of the second of two classes, and a column of lists has those of all.

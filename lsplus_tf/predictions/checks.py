@@ -32,6 +32,7 @@ OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
 FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
 _SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may never predict it
 _MOST_SUBGROUPS = 50
+_LEAST_WEIGHT = 1e-100  # in all; the squares of smaller and of larger ones are no floats
 _MISSING = "(missing)"
 _OF_PANDAS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 _SIGMOIDS = (
@@ -880,4 +881,9 @@ def sample_weight(given: Any, samples: int, rows: Rows) -> npt.NDArray[np.float6
     rows.refuse(bad, "sample_weight", "finite numbers of at least 0", lambda row: array[row])
     if not array.any():
         raise rows.error("sample_weight: expected one above 0, received 0 for every case")
+    if not _LEAST_WEIGHT <= (total := float(array.sum())) <= 1 / _LEAST_WEIGHT:
+        raise rows.error(
+            f"sample_weight: expected a sum from {_LEAST_WEIGHT:g} to {1 / _LEAST_WEIGHT:g}, "
+            f"received {total:g}; divide them by their mean"
+        )
     return array

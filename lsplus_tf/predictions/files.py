@@ -69,6 +69,9 @@ class Columns:
         "true_label", "truth", "actual", "target", "ground_truth", "diagnosis" or "dx", and beside
         a predicted class "class" or "category". With a star the columns of 0 and 1 of each class.
         A label of "" is none: predictions without labels, whatever the file holds.
+    weight : str, optional
+        What each case counts. Of a table it is never guessed; in an NPZ file as usual
+        "sample_weight".
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
@@ -99,6 +102,7 @@ class Columns:
     id: str | None = None
     group: str | None = None
     split: str | None = None
+    weight: str | None = None
     votes: str | None = None
     subgroups: Sequence[str] = ()
     take_split: str | None = None
@@ -192,10 +196,13 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     top = scores if kind == "confidence" else {}
     votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
     subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
+    weight = []
+    if columns.weight is not None:
+        weight = [_need(table.names, columns.weight, "weight", table.rows)]
     wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
-    wanted += one_hot.values()
+    wanted += [*one_hot.values(), *weight]
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
-    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values()])
+    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values(), *weight])
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)
@@ -218,6 +225,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         "ids": names["id"] and table.text(names["id"]),
         "groups": names["group"] and table.text(names["group"]),
         "predicted": predicted,
+        "sample_weight": table.matrix(weight)[:, 0] if weight else None,
         "votes": _votes(table, votes, columns.votes, [*scores] if len(scores) > 1 else classes),
     }
     found = _labelled(
@@ -545,7 +553,10 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         if role != "label" or columns.label != ""
     }
     subgroups = [_need(there, each, "subgroup", rows) for each in columns.subgroups]
-    plain = {"class_names", "posterior", "sample_weight"}.intersection(there)
+    weight = "sample_weight"
+    if columns.weight is not None:
+        weight = _need(there, columns.weight, "weight", rows)
+    plain = {"class_names", "posterior", weight}.intersection(there)
     used = {name, *top.values(), *filter(None, names.values()), *subgroups, *plain}
     arrays = {
         each: np.atleast_1d(decoded(array, f"{rows.source}: {each}"))
@@ -576,7 +587,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
             "groups": given.get("group"),
             "votes": None if top and columns.votes is None else given.get("votes"),
             "posterior": None if top else arrays.get("posterior"),
-            "sample_weight": arrays.get("sample_weight"),
+            "sample_weight": arrays.get(weight),
         },
         {each: arrays[each] for each in subgroups},
         given.get("split"),
@@ -768,7 +779,8 @@ def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | No
         return _need(names, declared, role, rows)
     found = called(names, role) if role != "label" else _labels(names, columns, rows)
     if len(found) > 1:
-        others = {columns.predicted, columns.id, columns.group, columns.split, *columns.subgroups}
+        declared = (columns.predicted, columns.id, columns.group, columns.split, columns.weight)
+        others = {*declared, *columns.subgroups}
         found = [name for name in found if name not in others] or found
     if len(found) == 1:
         return found[0]

@@ -66,7 +66,8 @@ class Predictions:
     posterior : array_like, shape (N, K), optional
         The exact p(y | x), where it is known.
     sample_weight : array_like, shape (N,), optional
-        What each case counts. Metrics do not take weights yet, and refuse such predictions.
+        What each case counts: metrics are those of cases that are repeated so often. Numbers of at
+        least 0 that are not all 0.
     rows : Rows, optional
         What the rows are called in messages, and the file that they are of.
 
@@ -290,14 +291,17 @@ class Predictions:
         logits: npt.ArrayLike | None = None,
         labels: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> Predictions:
-        """The same cases with other scores, labels or groups, which are checked.
+        """The same cases with other scores, labels, groups or names, which are checked.
 
         Parameters
         ----------
         probabilities, logits : array_like, shape (N, K), optional
             At most one of the two.
         labels, groups : array_like, shape (N,), optional
+        class_names : sequence of str, length K, optional
+            What the same classes are called.
 
         Returns
         -------
@@ -332,6 +336,13 @@ class Predictions:
             changes["_labels"] = checks.classes(given, self.class_names, samples, rows)["labels"]
         if groups is not None:
             changes["groups"], changes["group_names"] = checks.groups(groups, samples, rows)
+        if class_names is not None:
+            names = tuple(map(str, class_names))
+            if len(names) != classes or len(set(names)) != classes:
+                raise rows.error(
+                    f"class_names: expected {classes} different names, received {', '.join(names)}"
+                )
+            changes["class_names"] = names
         return self._changed(**changes)
 
     def computed(self, kind: ScoreKind, scores: FloatArray) -> Predictions:
@@ -418,6 +429,39 @@ class Predictions:
         if self.sample_weight is not None:
             return self.sample_weight
         return _fixed(np.ones(len(self)))
+
+    @cached_property
+    def weights_are_counts(self) -> bool:
+        """Whether the weights are whole numbers: how often each case is there.
+
+        Other weights say what cases count beside each other, and not how many there are.
+        """
+        return bool((self.weights == np.floor(self.weights)).all())
+
+    def counted(self) -> Predictions:
+        """Those that count: without the cases of weight 0."""
+        weights = self.sample_weight
+        return self if weights is None or weights.all() else self.take(weights > 0)
+
+    def weighted(self, weights: npt.NDArray[np.float64] | None) -> Predictions:
+        """The same cases with other weights (N,), which need no check."""
+        return self._changed(sample_weight=weights)
+
+    def refuse_weights(self, why: str) -> None:
+        """Raise `InputError` if there are sample weights, which something cannot take.
+
+        Examples
+        --------
+        >>> weighted = Predictions([0], [[0.9, 0.1]], sample_weight=[2])
+        >>> weighted.refuse_weights("this")  # doctest: +IGNORE_EXCEPTION_DETAIL
+        Traceback (most recent call last):
+        lsplus_tf.errors.InputError: sample_weight: ...
+        """
+        if self.sample_weight is not None:
+            raise InputError(
+                f"sample_weight: {why} takes no weights; give predictions without them, or with "
+                "each case as often as it counts"
+            )
 
     @cached_property
     def correct(self) -> npt.NDArray[np.bool_]:
@@ -525,7 +569,6 @@ def as_predictions(
     sample_weight: npt.ArrayLike | None = None,
     of: Truth = "labels",
     named: str = "probabilities",
-    takes_weights: bool = False,
 ) -> Predictions:
     """What a function was given as (labels, probabilities), or as one `Predictions`.
 
@@ -543,8 +586,6 @@ def as_predictions(
         What the truth is, and has to be there.
     named : str
         What the caller calls the probabilities, for messages.
-    takes_weights : bool
-        Whether the caller takes weights into account; they are refused where it does not.
 
     Returns
     -------
@@ -554,7 +595,7 @@ def as_predictions(
     Raises
     ------
     InputError
-        If they are not valid, if predictions come with something else, or have sample weights.
+        If they are not valid, or if predictions come with something else.
 
     Examples
     --------
@@ -595,11 +636,6 @@ def as_predictions(
                 raise
             raise InputError(str(error).replace("probabilities:", f"{named}:", 1)) from None
     given.need(of)
-    if given.sample_weight is not None and not takes_weights:
-        raise InputError(
-            "sample_weight: expected predictions without weights, which are not taken into account "
-            "here; draw or repeat the cases instead"
-        )
     return given
 
 
@@ -692,6 +728,33 @@ def of_one_kind(first: Predictions, second: Predictions) -> tuple[Predictions, P
         return each.ordered(names) if alike and set(each.class_names) < set(names) else each
 
     return of_both(first), of_both(second)
+
+
+def weighted_alike(
+    first: Predictions, second: Predictions, named: tuple[str, str]
+) -> tuple[Predictions, Predictions]:
+    """Both with the sample weights that one of them has; `InputError` where they have others.
+
+    They are of the same cases in the same order.
+
+    Examples
+    --------
+    >>> one = Predictions([0], [[0.9, 0.1]], sample_weight=[2])
+    >>> other = Predictions([0], [[0.7, 0.3]])
+    >>> [each.weights.tolist() for each in weighted_alike(one, other, ("one", "other"))]
+    [[2.0], [2.0]]
+    """
+    own, others = first.sample_weight, second.sample_weight
+    if own is not None and others is not None and not np.allclose(own, others, rtol=1e-9, atol=0):
+        row = int(np.argmax(~np.isclose(own, others, rtol=1e-9, atol=0)))
+        raise InputError(
+            f"sample_weight: expected the weights of {named[0]} in {named[1]} too, received "
+            f"{others[row]:g} in place of {own[row]:g} for case {row}"
+        )
+    if own is others or (own is not None and others is not None):
+        return first, second
+    weights = others if own is None else own
+    return first.weighted(weights), second.weighted(weights)
 
 
 def concatenated(parts: Sequence[Predictions]) -> Predictions:

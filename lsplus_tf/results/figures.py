@@ -54,13 +54,15 @@ def draw_figures(
     -------
     dict of str to list of Picture
         PNGs, by the name of the figure that they make together: comparison, reliability and
-        reliability_CALIBRATOR, density, retention, training_curves, soft_labels_METHOD, features,
-        truth and soft_labels_truth.
+        reliability_CALIBRATOR, density, retention, decision_curves, training_curves,
+        soft_labels_METHOD, features, truth and soft_labels_truth.
     """
     # Some are open together, until they have the same limits.
     with plt.rc_context({"figure.max_open_warning": 0}):
         figures = {"comparison": _comparison(comparison)} | _by_row(results)
         figures["retention"] = _retention(results)
+        if results.experiment.positive:
+            figures["decision_curves"] = _decision_curves(results)
         figures["training_curves"] = _training_curves(results)
         figures |= _soft_labels(results)
         if compactness is not None and compactness.shown:
@@ -122,6 +124,19 @@ def _retention(results: Results) -> list[Picture]:
     axes = [plots.retention_curves(shown) for shown in panels]
     alt = "Accuracy against the fraction of images that the model decides, of {}."
     return _alike(axes, panels, alt)
+
+
+def _decision_curves(results: Results) -> list[Picture]:
+    """Of each class of interest, of the rows that are not calibrated."""
+    runs = {row.name: results.predictions(row) for row in results.rows if not row.calibrators}
+    pictures = []
+    for positive in results.experiment.positive:
+        name = positive if isinstance(positive, str) else " or ".join(positive)
+        for shown in _panels(runs):
+            ax = plots.decision_curve(shown, positive=positive)
+            alt = f"Decision curves of {name}, of {', '.join(shown)}."
+            pictures.append(_drawn(ax, alt, textwrap.fill(name, 48)))
+    return pictures
 
 
 def _training_curves(results: Results) -> list[Picture]:

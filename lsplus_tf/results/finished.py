@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +32,8 @@ class Row:
     Attributes
     ----------
     key : str
-        In CSV files: METHOD, METHOD_ensemble, METHOD+CALIBRATOR.
+        In CSV files: METHOD, METHOD_ensemble, METHOD+CALIBRATOR, METHOD_ensemble+CALIBRATOR, or
+        METHOD+CALIBRATOR_ensemble, whose members are calibrated.
     name : str
         In tables and figures.
     method : str
@@ -41,8 +43,10 @@ class Row:
     ensemble : bool
         Whether the runs' mean probabilities are the prediction, and not each run's.
     calibrators : tuple of Calibrator
-        One for each prediction, fitted to its validation split; none where it is as it came from
-        the network.
+        One for each prediction, or each member of an ensemble, fitted to its validation split; none
+        where it is as it came from the network.
+    by_member : bool
+        Whether an ensemble's calibrators are its members', before the mean.
 
     Examples
     --------
@@ -59,6 +63,7 @@ class Row:
     seeds: tuple[int, ...]
     ensemble: bool = False
     calibrators: tuple[Calibrator, ...] = ()
+    by_member: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,9 +167,9 @@ class Results:
     def predictions(self, row: Row, split: str = "test") -> list[Predictions]:
         """Those of a split: one for each run, or one of an ensemble, calibrated if the row is.
 
-        Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole,
-        since the mean of calibrated members would be underconfident (Rahaman and Thiery, NeurIPS
-        2021).
+        Source of the ensemble: Lakshminarayanan et al., NeurIPS 2017. It is calibrated as a whole
+        unless the config asks for its members: the mean of calibrated members that disagree is
+        underconfident (Rahaman and Thiery, NeurIPS 2021).
         """
         return self._once((row.key, split), lambda: self._predictions(row, split))
 
@@ -197,12 +202,13 @@ class Results:
 
     def _predictions(self, row: Row, split: str) -> list[Predictions]:
         found = [self.saved(Run(row.method, seed), split) for seed in row.seeds]
+        if row.by_member:
+            found = _calibrated(row.calibrators, found)
         if row.ensemble:
             mean = np.mean([each.probabilities for each in found], axis=0)
             found = [found[0].computed("probabilities", mean)]
-        if row.calibrators:
-            pairs = zip(row.calibrators, found, strict=True)
-            found = [calibrator.calibrate(each) for calibrator, each in pairs]
+        if row.calibrators and not row.by_member:
+            found = _calibrated(row.calibrators, found)
         return found
 
     def _all_rows(self) -> list[Row]:
@@ -213,21 +219,43 @@ class Results:
             for m in self.experiment.ensembles
             if len(seeds.get(m, ())) > 1
         ]
-        rows, failures = [], defaultdict(list)
+        rows: dict[str, Row] = {}
+        failures = defaultdict(list)
         for row in plain:
-            rows.append(row)
-            for name in self.experiment.calibrators:
+            rows[row.key] = row
+            ways = self.experiment.ensemble_calibration if row.ensemble else ("whole",)
+            for name, way in itertools.product(self.experiment.calibrators, ways):
                 try:
-                    rows.append(self._calibrated(row, name))
+                    if way == "members":
+                        made = self._of_calibrated(row, name, rows)
+                    else:
+                        made = self._calibrated(row, name)
                 except InputError as error:
                     failures[name, str(error)].append(row.name)
+                else:
+                    rows[made.key] = made
         for (name, why), left_out in failures.items():
             warnings.warn(
                 f"calibrators: {name} cannot be fitted to the validation split, and is left out "
-                f"of {', '.join(left_out)}: {why}",
+                f"of {', '.join(dict.fromkeys(left_out))}: {why}",
                 stacklevel=4,
             )
-        return rows
+        return [*rows.values()]
+
+    def _of_calibrated(self, row: Row, name: str, rows: dict[str, Row]) -> Row:
+        """The ensemble of a method's calibrated runs, whose calibrators are fitted already.
+
+        Or they could not be, and the same error says so again.
+        """
+        key = f"{row.method}+{name}"
+        members = rows[key] if key in rows else self._calibrated(rows[row.method], name)
+        return replace(
+            members,
+            key=f"{key}_ensemble",
+            name=f"({members.name}) ensemble",
+            ensemble=True,
+            by_member=True,
+        )
 
     def _calibrated(self, row: Row, name: str) -> Row:
         """The row with a calibrator for each of its predictions, fitted to validation alone.
@@ -249,6 +277,13 @@ class Results:
         for message in dict.fromkeys(str(warning.message) for warning in caught):
             warnings.warn(f"{title}: {message}", stacklevel=5)
         return replace(row, key=f"{row.key}+{name}", name=title, calibrators=tuple(fitted))
+
+
+def _calibrated(
+    calibrators: Sequence[Calibrator], predictions: Sequence[Predictions]
+) -> list[Predictions]:
+    pairs = zip(calibrators, predictions, strict=True)
+    return [calibrator.calibrate(each) for calibrator, each in pairs]
 
 
 def gather(

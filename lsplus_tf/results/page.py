@@ -10,9 +10,11 @@ import pandas as pd
 import yaml
 
 from lsplus_tf import metrics
+from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
 from lsplus_tf.plots.features import MOST_NAMES
+from lsplus_tf.results.classes import ByClass
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.figures import MOST_LINES, Figures
 from lsplus_tf.results.finished import Results
@@ -29,6 +31,7 @@ def experiment_page(
     results: Results,
     comparison: Comparison,
     uncertainty: Uncertainty,
+    classes: ByClass,
     figures: Figures,
     truth: Truth | None,
     compactness: Compactness | None,
@@ -42,6 +45,8 @@ def experiment_page(
         The table of the results.
     uncertainty : Uncertainty
         Of its main metrics.
+    classes : ByClass
+        What the rows find of each class.
     figures : dict of str to list of Picture
         Of `draw_figures`.
     truth : Truth or None
@@ -55,7 +60,8 @@ def experiment_page(
     """
     experiment = results.experiment
     sections = [
-        Section("Summary", _summary(results, uncertainty)),
+        Section("Summary", [*classes_in_words(classes), *_summary(results, uncertainty)]),
+        Section("Found and missed", _classes(results, classes, figures)),
         Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
     if uncertainty.differences:
@@ -80,7 +86,150 @@ def experiment_page(
         f"{uncertainty.images:,} test images; {experiment.backbone.name}; "
         f"{len(results.methods)} methods, {len(results.runs)} runs"
     )
-    return Page(f"Experiment {results.title}", sections, subtitle)
+    return Page(f"Experiment {results.title}", sections, subtitle, GLOSSARY)
+
+
+def classes_in_words(classes: ByClass) -> list[Text]:
+    """What is found of the classes of interest, and which others are mostly missed.
+
+    Parameters
+    ----------
+    classes : ByClass
+    """
+    texts = [
+        Text(f"{which} predicts {name} for all images.", "bad")
+        for which, name in classes.constant.items()
+    ]
+    for name in classes.positive:
+        lines = classes.of(name, "sensitivity")
+        found = ", ".join(f"{classes.plain[key]} {_found(lines[key])}" for key in classes.plain)
+        images = _images(lines)
+        none = all(lines[key]["mean"] < 0.5 for key in classes.plain)
+        text = f"Of {name} ({images:,} test images) are found (sensitivity, 95% interval): {found}."
+        if images:
+            texts.append(Text(text, "bad" if none else "fact"))
+        else:
+            texts.append(Text(f"No test image is of {name}.", "unsure"))
+    missed = []
+    for name in classes.shown:
+        lines = classes.of(name, "sensitivity")
+        fewer = [key for key in classes.plain if lines[key]["mean"] < 0.5]
+        if name in classes.positive or not fewer:
+            continue
+        everywhere = len(fewer) == len(classes.plain) > 1
+        which = "all rows" if everywhere else _listed([classes.plain[key] for key in fewer])
+        shares = [lines[key]["mean"] for key in fewer]
+        low, high = percent_of(min(shares)), percent_of(max(shares))
+        between = low if low == high else f"{low} to {high}"
+        missed.append(f"{name} ({_images(lines):,} images): {between} found by {which}")
+    if missed:
+        texts.append(Text(f"Mostly missed: {'; '.join(missed)}.", "bad"))
+    return texts
+
+
+def _images(lines: dict[str, dict[str, float]]) -> int:
+    return int(next(iter(lines.values()))["images"])
+
+
+def _found(line: dict[str, float]) -> str:
+    text = percent_of(line["mean"])
+    if not np.isnan(line["low"]):
+        text += f" [{100 * line['low']:.0f}, {100 * line['high']:.0f}]"
+    return text
+
+
+def percent_of(share: float) -> str:
+    return "-" if np.isnan(share) else f"{100 * share:.1f}%"
+
+
+_OF_INTEREST = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "intercept": "Intercept",
+    "slope": "Slope",
+    "o_e": "O/E",
+    "ici": "ICI",
+}
+_NO_FRACTIONS = ("intercept", "slope", "o_e")
+
+
+def _of_interest(results: Results, classes: ByClass, name: str) -> Table:
+    """What a class of interest is told by, a row for each of the results."""
+    lines = {metric: classes.of(name, metric) for metric in _OF_INTEREST}
+    rows: list[list[str | Cell]] = []
+    for row in results.rows:
+        cells: list[str | Cell] = [row.name]
+        for metric, of_metric in lines.items():
+            mean, sd = of_metric[row.key]["mean"], of_metric[row.key]["sd"]
+            scale, decimals = (1, 2) if metric in _NO_FRACTIONS else (100, 1)
+            text = "-" if np.isnan(mean) else f"{scale * mean:.{decimals}f}"
+            if not np.isnan(sd):
+                text += f" ± {scale * sd:.{decimals}f}"
+            cells.append(Cell(text, mean))
+        rows.append(cells)
+    over = "one seed" if results.one_seed else "mean and SD over seeds"
+    caption = f"{name} against the rest: {over}; shares times 100"
+    return Table(caption, ["Method", *_OF_INTEREST.values()], rows)
+
+
+def _classes(results: Results, classes: ByClass, figures: Figures) -> list[Block]:
+    """Sensitivities, a column for each class that is shown, and more of those of interest."""
+    rows: list[list[str | Cell]] = []
+    lines = {name: classes.of(name, "sensitivity") for name in classes.shown}
+    for row in results.rows:
+        if row.calibrators:
+            continue
+        cells: list[str | Cell] = [row.name]
+        for of_class in lines.values():
+            line = of_class[row.key]
+            cells.append(Cell(_found(line).replace("%", ""), line["mean"]))
+        rows.append(cells)
+    headings = [f"{name} ({_images(of_class):,})" for name, of_class in lines.items()]
+    left_out = len(results.class_names) - sum(name in results.class_names for name in classes.shown)
+    more = f" The other {left_out} classes are in classes.csv." if left_out > 0 else ""
+    one = "one seed" if results.one_seed else "mean over seeds"
+    return [
+        Table(
+            f"Sensitivity, times 100: share of each class's test images that is found, {one} and "
+            "95% interval",
+            ["Method", *headings],
+            rows,
+        ),
+        Text(
+            "In brackets how many test images are of the class. An image is found where its class "
+            "is the most probable. The intervals are Agresti and Coull's over the images, with "
+            "the spread of the seeds; of a single prediction they say nothing of new seeds. "
+            "Specificity, PPV, NPV, F1, AUROC and AUPRC of every class are in classes.csv, and the "
+            "rows with a calibrator."
+            f"{more}",
+            "note",
+        ),
+        *(_of_interest(results, classes, name) for name in classes.positive),
+        *_decision_curves(results, figures),
+    ]
+
+
+def _decision_curves(results: Results, figures: Figures) -> list[Block]:
+    pictures = figures.get("decision_curves", [])
+    if not pictures:
+        return []
+    band = (
+        "Bands are 95% intervals over the images."
+        if results.one_seed
+        else "Lines are means over seeds, bands their range."
+    )
+    return [
+        Text(
+            "What acting on the probability of a class is worth, against acting in all cases or in "
+            "none. The threshold is the probability from which on one would act: at 10%, nine "
+            f"needless acts weigh as much as one case that is missed. {band}"
+        ),
+        Pictures(pictures),
+    ]
 
 
 def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
@@ -397,7 +546,8 @@ def _training(results: Results, figures: Figures) -> list[Block]:
 def _settings(results: Results) -> list[Block]:
     experiment = results.experiment
     settings = experiment.model_dump(mode="json")
-    of_the_table = {key: settings[key] for key in ("seeds", "ensembles", "calibrators", "features")}
+    keys = "seeds", "ensembles", "calibrators", "ensemble_calibration", "features"
+    of_the_table = {key: settings[key] for key in keys}
     environments = [
         run_folder.read_json(run.folder(results.folder), run_folder.ENVIRONMENT)
         for run in results.runs

@@ -14,13 +14,14 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import REPORT_FOLDER
 from lsplus_tf.page import Page, render
 from lsplus_tf.results import tables, truth
+from lsplus_tf.results.classes import ByClass, measure_classes
 from lsplus_tf.results.features import Compactness, compare_features
 from lsplus_tf.results.figures import Figures, draw_figures, side_by_side
 from lsplus_tf.results.finished import Results
-from lsplus_tf.results.page import experiment_page
+from lsplus_tf.results.page import classes_in_words, experiment_page
 from lsplus_tf.results.tables import Comparison
 from lsplus_tf.results.truth import Truth
-from lsplus_tf.results.uncertainty import Uncertainty, measure_uncertainty
+from lsplus_tf.results.uncertainty import Uncertainty, groups_of_images, measure_uncertainty
 
 PAGE = "report.html"
 CALIBRATORS = "calibrators"
@@ -68,6 +69,11 @@ class Report:
         return measure_uncertainty(self.results)
 
     @cached_property
+    def classes(self) -> ByClass:
+        """What each row finds of each class."""
+        return measure_classes(self.results, groups_of_images(self.results))
+
+    @cached_property
     def truth(self) -> Truth | None:
         """The comparison with the images' exact posterior, where that is known."""
         return truth.compare_with_truth(self.results)
@@ -89,13 +95,14 @@ class Report:
             self.results,
             self.comparison,
             self.uncertainty,
+            self.classes,
             self.figures,
             self.truth,
             self.compactness,
         )
 
     def print(self, console: Console | None = None) -> None:
-        """Print the table.
+        """Print what is found of the classes of interest, and the table.
 
         Parameters
         ----------
@@ -103,7 +110,10 @@ class Report:
             Default: the terminal.
         """
         title = f"{self.results.title}, test split"
-        (console or Console(emoji=False)).print(tables.rich_table(self.comparison, title))
+        console = console or Console(emoji=False)
+        for text in classes_in_words(self.classes):
+            console.print(text.text, highlight=False, markup=False)
+        console.print(tables.rich_table(self.comparison, title))
 
     def write(self, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()) -> list[Path]:
         """Write tables, figures and page into the experiment's folder `name`, anew.
@@ -119,11 +129,11 @@ class Report:
         -------
         list of pathlib.Path
             The files written: `table.md`, `table.tex`, `table.csv` (mean and SD), `runs.csv` (a row
-            a run), `intervals.csv` (intervals, and tests against the first row), the figures as
-            PNG, and `report.html` with all of it on one page. `calibrators` holds the fitted ones
-            of the table, for `Calibrator.load`. `truth.md`, `truth.csv` and `truth_runs.csv` are
-            there where the images' exact posterior is known, `features.csv` (a row a run) where
-            runs kept training features.
+            a run), `intervals.csv` (intervals, and tests against the first row), `classes.csv`
+            (each class against the rest), the figures as PNG, and `report.html` with all of it on
+            one page. `calibrators` holds the fitted ones of the table, for `Calibrator.load`.
+            `truth.md`, `truth.csv` and `truth_runs.csv` are there where the images' exact posterior
+            is known, `features.csv` (a row a run) where runs kept training features.
 
         Raises
         ------
@@ -155,6 +165,7 @@ class Report:
         tables.csv_table(comparison).to_csv(folder / "table.csv", index_label="method")
         self.results.metrics().to_csv(folder / "runs.csv", index=False)
         self.uncertainty.frame().to_csv(folder / "intervals.csv", index=False)
+        self.classes.frame.to_csv(folder / "classes.csv", index=False)
         if self.compactness is not None:
             self.compactness.runs.to_csv(folder / "features.csv", index=False)
         if exact is not None:
@@ -168,7 +179,8 @@ def _save_calibrators(results: Results, folder: Path) -> None:
     if any(row.calibrators for row in results.rows):
         folder.mkdir()
     for row in results.rows:
-        seeds = [""] if row.ensemble else [f"_seed_{seed}" for seed in row.seeds]
+        whole = row.ensemble and not row.by_member
+        seeds = [""] if whole else [f"_seed_{seed}" for seed in row.seeds]
         for seed, calibrator in zip(seeds, row.calibrators, strict=bool(row.calibrators)):
             text = calibrator.to_json() + "\n"
             (folder / f"{row.key}{seed}.json").write_text(text, encoding="utf-8")

@@ -138,6 +138,10 @@ def caption(results: Results, text: str) -> str:
         " METHOD + CALIBRATOR: the same runs, each with the calibrator fitted to its validation "
         "split alone."
     )
+    if any(row.by_member for row in results.rows):
+        text += (
+            " (METHOD + CALIBRATOR) ensemble: each member with its own calibrator before the mean."
+        )
     protocol = results.experiment.protocol
     if protocol.checkpoint == "best_validation_accuracy" or protocol.early_stopping:
         text += (

@@ -81,7 +81,7 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     predictions = {row.key: results.predictions(row) for row in results.rows}
     every = [each for of_row in predictions.values() for each in of_row]
     images, classes = every[0].scores.shape
-    groups = _groups(results)
+    groups = groups_of_images(results)
     keys = list(METRICS)
     ranked = rows_to_rank(every[0], groups, seed).size
     if ranked * classes * len(every) > _AUROC_WORK:
@@ -128,7 +128,7 @@ def _of_networks(
     return {key: (each.low, each.high) for key, each in zip(keys, found, strict=True)}
 
 
-def _groups(results: Results) -> Groups:
+def groups_of_images(results: Results) -> Groups:
     """The groups of the test images, if a run says them; those of older versions do not."""
     for run in results.runs:
         found = results.saved(run, "test")

@@ -88,7 +88,7 @@ def one_vs_rest(predictions: Predictions, positive: Positive) -> OneVsRest:
     ----------
     predictions : Predictions
         With labels and the probabilities of all classes.
-    positive : str, int, or sequence of them
+    positive : str, int, or sequence
         A class, or several that count as one.
 
     Returns

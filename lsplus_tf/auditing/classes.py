@@ -1,0 +1,136 @@
+"""Each class against the rest: what is found of it, what is missed, and a model that is no use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from lsplus_tf import metrics
+from lsplus_tf.auditing.decisions import Decisions, decisions_of
+from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.positive import Positive, positive_classes
+
+_ALL_BUT = 0.01  # of the cases: a model that predicts one class but for so few predicts that class
+
+
+@dataclass(frozen=True)
+class ByClass:
+    """Each class against the rest.
+
+    Attributes
+    ----------
+    table : DataFrame
+        class, metric, value, low, high, hits and cases of `lsplus_tf.metrics.class_metrics`: of the
+        classes of interest first, then of the others.
+    calibration : DataFrame or None
+        class, metric, value, low and high of `lsplus_tf.metrics.calibration_summary`, in the same
+        order, last the class "" for all together; None of the confidence alone.
+    decisions : list of Decisions
+        The decision curves of the classes of interest; of two classes without such, of the second.
+    positive : tuple of str
+        The classes of interest, as the table calls them; several that count as one are "a or b".
+    confusion : DataFrame
+        How many cases of each class, a row, are predicted as each.
+    only : str or None
+        The class that is predicted for all cases but 1% at most, which are of several classes.
+    only_cases : int
+        Of how many.
+    """
+
+    table: pd.DataFrame
+    calibration: pd.DataFrame | None
+    decisions: list[Decisions]
+    positive: tuple[str, ...]
+    confusion: pd.DataFrame
+    only: str | None
+    only_cases: int
+
+    def of(self, name: str, metric: str) -> dict[str, float]:
+        """The numbers of a class and metric, by the table's columns."""
+        return self._rows[name, metric]
+
+    def calibration_of(self, name: str, metric: str) -> dict[str, float]:
+        """Those of its calibration; of the name "" of all classes together."""
+        return self._calibration_rows[name, metric]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The classes as the table has them."""
+        return list(dict.fromkeys(self.table["class"]))
+
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str], dict[str, float]]:
+        return _by_class_and_metric(self.table)
+
+    @cached_property
+    def _calibration_rows(self) -> dict[tuple[str, str], dict[str, float]]:
+        assert self.calibration is not None
+        return _by_class_and_metric(self.calibration)
+
+
+def _by_class_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[str, float]]:
+    columns = [str(column) for column in table if column not in ("class", "metric")]
+    keys = zip(table["class"], table["metric"], strict=True)
+    rows = table[columns].to_numpy(np.float64).tolist()
+    return {key: dict(zip(columns, row, strict=True)) for key, row in zip(keys, rows, strict=True)}
+
+
+def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByClass:
+    """Measure each class against the rest.
+
+    Parameters
+    ----------
+    predictions : Predictions
+    positive : sequence of str, int or sequence
+        The classes of interest; several that count as one are a sequence.
+
+    Raises
+    ------
+    InputError
+        `positive` names what is no class.
+    """
+    names = predictions.class_names
+    chosen = [tuple(positive_classes(each, names)) for each in positive]
+    chosen = list(dict.fromkeys(chosen))
+    table = metrics.class_metrics(predictions)
+    calibration = None
+    if predictions.kind != "confidence":
+        calibration = metrics.calibration_summary(predictions)
+        # A class may be called "all" too.
+        together = calibration["class"].where(calibration.index < len(calibration) - 2, "")
+        calibration = calibration.assign(**{"class": together})
+    if chosen:
+        table = _first(metrics.class_metrics(predictions, positive=chosen), table)
+        if calibration is not None:
+            of_chosen = [metrics.calibration_summary(predictions, positive=each) for each in chosen]
+            calibration = _first(pd.concat(of_chosen), calibration)
+    curves = chosen or [(1,)] if len(names) == 2 else chosen
+    confusion = pd.DataFrame(
+        metrics.confusion_matrix(predictions), index=pd.Index(names), columns=pd.Index(names)
+    )
+    counts = np.bincount(predictions.predicted, minlength=len(names))
+    largest = int(counts.argmax())
+    only = (
+        counts[largest] >= (1 - _ALL_BUT) * len(predictions)
+        and predictions.class_counts[largest] < (1 - _ALL_BUT) * len(predictions)
+        and len(predictions) > 1
+    )
+    return ByClass(
+        table,
+        calibration,
+        decisions_of(predictions, curves),
+        tuple(" or ".join(names[k] for k in each) for each in chosen),
+        confusion,
+        names[largest] if only else None,
+        int(counts[largest]),
+    )
+
+
+def _first(chosen: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the classes that were chosen, and then those of the others."""
+    others = every[~every["class"].isin(chosen["class"])]
+    return pd.concat([chosen, others], ignore_index=True)

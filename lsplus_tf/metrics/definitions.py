@@ -1,0 +1,110 @@
+"""What the numbers on pages are, in words: one place, by the name under which a page shows them."""
+
+from __future__ import annotations
+
+from lsplus_tf.metrics.records import METRICS
+
+_OF_METRICS = {
+    "accuracy": "share of the cases whose most probable class is the true one",
+    "auroc": "area under the ROC curve: how often a case of a class has a higher probability of "
+    "it than a case of another class, ties counted half; 50% is chance. Without a class it is the "
+    "mean over the classes, each against the rest",
+    "precision": "share of the cases predicted as a class that are of it, mean over the classes "
+    "(macro); 0 for a class that is never predicted",
+    "recall": "share of a class's cases that are predicted as it, mean over the classes (macro)",
+    "f1": "2 TP / (2 TP + FP + FN), the harmonic mean of PPV and sensitivity; without a class the "
+    "mean over the classes (macro)",
+    "ece": "expected calibration error: mean distance of confidence and accuracy over 15 bins of "
+    "confidence of equal width, weighted by their cases (Guo et al. 2017)",
+    "ace": "adaptive calibration error: the same over 15 bins with equally many cases",
+    "sce": "static calibration error: the same of every class's probability in bins of equal "
+    "width, mean over the classes (Nixon et al. 2019)",
+    "nll": "mean of -log of the true class's probability, in nats; 0 is best",
+    "brier": "mean squared distance of the probabilities to the true class's 1 and the others' 0, "
+    "summed over the classes: from 0, the best, to 2",
+    "balanced_accuracy": "mean over the classes of the share of their cases that is found",
+    "top1_error": "share of the cases whose most probable class is not the true one",
+    "top5_error": "share of the cases whose true class is not among the five most probable",
+    "mean_confidence": "mean probability of the predicted class",
+    "mce": "maximum calibration error: the largest distance of confidence and accuracy in a bin",
+    "retention_auc": "area under the retention curve: accuracy of model and expert together where "
+    "the model decides the most confident cases and an expert, always right, the others, over "
+    "all shares",
+    "aurc": "area under the risk-coverage curve: mean error rate among the most confident cases, "
+    "over all shares",
+}
+_OTHERS = {
+    "Prevalence": "share of the cases that are of the class",
+    "Sensitivity": "share of the class's cases that are found, TP / (TP + FN); also called recall",
+    "Specificity": "share of the other cases that are not taken for the class, TN / (TN + FP)",
+    "PPV": "positive predictive value: share of the cases predicted as the class that are of it, "
+    "TP / (TP + FP); it holds for this prevalence",
+    "NPV": "negative predictive value: share of the cases not predicted as the class that are not "
+    "of it, TN / (TN + FN); it holds for this prevalence",
+    "AUPRC": "area under the precision-recall curve as average precision: the mean PPV over the "
+    "thresholds at which one more case is found; chance is the prevalence, not 50%",
+    "Confidence less accuracy": "mean confidence less accuracy: above 0 overconfident",
+    "Gap": "mean confidence less accuracy, in percentage points: above 0 overconfident",
+    "Decided automatically": "largest share of the cases, the most confident, whose error rate is "
+    "at most the accepted one",
+    "By chance": "the ECE that a perfectly calibrated model with these confidences shows on "
+    "average in so many cases",
+    "p (Holm)": "p value after Holm's correction for all tests of the table",
+    "95% interval": "95 of 100 such intervals contain the value of the population that the cases "
+    "are a random sample of",
+    "Intercept": "calibration intercept: the constant that, added to the log-odds of the "
+    "probabilities, makes their mean the observed share; 0 is calibrated, below 0 the "
+    "probabilities are too high",
+    "Slope": "calibration slope: the coefficient of the log-odds in a logistic regression of the "
+    "outcome; 1 is calibrated, below 1 the probabilities are too extreme",
+    "O/E": "observed over expected: the class's cases over the sum of its probabilities; 1 is "
+    "calibrated, below 1 the probabilities are too high",
+    "ICI": "integrated calibration index: mean distance of the smooth calibration curve to the "
+    "probability, over the cases (Austin and Steyerberg 2019)",
+    "E50": "median distance of the smooth calibration curve to the probability",
+    "E90": "distance of the smooth calibration curve to the probability that 90% of the cases "
+    "stay below",
+    "Net benefit": "TP / N - FP / N x t / (1 - t) where cases of a probability of at least t are "
+    "treated (Vickers and Elkin 2006): true positives, less the false ones at the price that the "
+    "threshold says; not treating anybody has 0",
+    "Cases": "how many cases; of weighted ones the sum of their weights",
+    "Seeds": "how many trained networks the mean is over",
+    "Decided": "share of the cases, the most confident, that the model decides",
+    "Confidence from": "the smallest confidence among them",
+    "Error rate": "share of the cases decided whose most probable class is not the true one",
+    "Interval": "of the error rate, at a level that holds for all rows together at 95%",
+    "Coverage": "share of the prediction sets that hold the true class",
+    "Classes, mean": "mean number of classes in a prediction set",
+    "Classes": "mean number of classes in a prediction set",
+    "One class": "share of the prediction sets that have a single class",
+    "LAC": "a prediction set has every class whose probability reaches one threshold (Sadinle et "
+    "al. 2019)",
+    "APS": "adaptive prediction sets: the most probable classes until their sum reaches a "
+    "threshold (Romano et al. 2020)",
+    "RAPS": "regularised APS, which penalises large sets (Angelopoulos et al. 2021)",
+    "Brier change": "Brier score with the calibrator less that without, on held-out folds; below "
+    "0 it helps",
+    "ECE change": "ECE with the calibrator less that without, on held-out folds; below 0 it helps",
+    "First less second": "the first model's metric less the second's, on the same cases",
+    "p": "how often chance alone would make a difference at least as large",
+    "Within classes": "share of the variance of the features that lies within classes",
+    "Silhouette": "from -1 to 1, how much nearer features are to their own class than to the "
+    "nearest other one",
+    "Excess log loss": "mean Kullback-Leibler divergence of the model from the exact "
+    "probabilities, in nats",
+    "Total variation": "half the sum of the distances to the exact probabilities, mean over images",
+    "ECE, exact": "the ECE with exact probabilities in place of labels",
+    "SCE, exact": "the SCE with exact probabilities in place of labels",
+    "ECE from labels": "the ECE with the labels that were drawn, as for any data set",
+    "SCE from labels": "the SCE with the labels that were drawn, as for any data set",
+}
+
+GLOSSARY: dict[str, str] = {
+    **{
+        shown: text
+        for key, text in _OF_METRICS.items()
+        for shown in (METRICS[key].name, METRICS[key].heading)
+    },
+    **_OTHERS,
+}
+"""The definition of what tables are headed by, or have in their first column."""

@@ -1,0 +1,186 @@
+"""The figure of the probability of a class, in cases that have it and in cases that have not."""
+
+import textwrap
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from lsplus_tf.plots import _shared
+from lsplus_tf.plots._shared import METHOD_COLOURS
+from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.positive import Positive, one_vs_rest
+
+FloatArray = npt.NDArray[np.float64]
+
+_MOST_PANELS = 12
+_BINS = 25
+_TICKS = np.array([0.02, 0.1, 0.3, 0.6, 1.0])
+_LOOKS: tuple[dict[str, Any], ...] = (
+    {"facecolor": (METHOD_COLOURS[1], 0.45), "edgecolor": METHOD_COLOURS[1]},
+    {"facecolor": (METHOD_COLOURS[0], 0.25), "edgecolor": METHOD_COLOURS[0], "hatch": "////"},
+)
+
+
+def probability_distributions(
+    labels: npt.ArrayLike | Predictions,
+    probabilities: npt.ArrayLike | None = None,
+    *,
+    positive: Positive | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """How the probability of a class is distributed among cases of it, and among the others.
+
+    Upwards are the cases of the class, downwards the others, each as shares of its own number in 25
+    equal bins of the probability, on a square-root scale, which keeps rare bins in sight.
+
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,), or Predictions
+        Their weights count in the shares.
+    probabilities : array_like, shape (N, K), optional
+    positive : str, int, or sequence of str or int, optional
+        A class, or several that count as one, in a single panel. By default each class has a panel;
+        of more than 12, the 12 whose mean probability is raised least in cases of the class (the
+        smallest Tjur's D), those without a case last.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Without `positive` it is an empty frame with the labels, and `ax.child_axes` are the panels.
+        Legends and titles give the numbers of cases.
+
+    Raises
+    ------
+    InputError
+        If the predictions are not valid, or `positive` is no class.
+
+    References
+    ----------
+    Van Calster et al., "Evaluation of performance measures in predictive artificial intelligence
+    models to support medical decisions", 2025, who ask for such a plot; Tjur, The American
+    Statistician 63, 2009.
+
+    Examples
+    --------
+    >>> ax = probability_distributions([0, 0, 1], [[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]], positive=1)
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['1 (n = 1)', 'Others (n = 2)']
+    """
+    predictions = as_predictions(labels, probabilities).counted()
+    if positive is not None:
+        found = one_vs_rest(predictions, positive)
+        shown = _shown(found.name, found.outcome, found.probability, predictions.weights)
+        ax = ax or _shared.new_axes(5.2, 3.6)
+        _draw(ax, shown)
+        _limits(ax, [shown])
+        names = (f"{shown.name} (n = {shown.inside:,})", f"Others (n = {shown.outside:,})")
+        ax.legend(handles=_keys(*names))
+        ax.set(xlabel=f"Predicted probability of {found.name}", ylabel="Share of the cases (%)")
+        return ax
+    return _panels(predictions, ax)
+
+
+class _Shown(NamedTuple):
+    """A class, its cases and the others, and their shares in the bins, (2, B)."""
+
+    name: str
+    inside: int
+    outside: int
+    shares: FloatArray
+    raised: float
+
+
+def _shown(
+    name: str, outcome: npt.NDArray[np.bool_], probability: FloatArray, weights: FloatArray
+) -> _Shown:
+    shares, means = np.zeros((2, _BINS)), np.full(2, np.nan)
+    for row, members in enumerate((outcome, ~outcome)):
+        weight = weights[members]
+        if weight.sum() > 0:
+            inside = probability[members].clip(0, 1)
+            counts, _ = np.histogram(inside, _BINS, (0, 1), weights=weight)
+            shares[row] = counts / weight.sum()
+            means[row] = np.average(inside, weights=weight)
+    cases = int(outcome.sum())
+    return _Shown(name, cases, outcome.size - cases, shares, float(means[0] - means[1]))
+
+
+def _draw(ax: Axes, shown: _Shown) -> None:
+    edges = np.linspace(0, 1, _BINS + 1)
+    for sign, shares, look in zip((1, -1), shown.shares, _LOOKS, strict=True):
+        ax.stairs(sign * np.sqrt(shares), edges, fill=True, linewidth=1, **look)
+    ax.axhline(0, color="0.2", linewidth=0.8)
+
+
+def _limits(ax: Axes, shown: list[_Shown]) -> None:
+    """The same scale for both directions and all panels, with ticks in percent."""
+    most = max(0.1, *(each.shares.max() for each in shown))
+    ticks = _TICKS[most >= _TICKS]
+    places = np.concatenate([-np.sqrt(ticks[::-1]), [0], np.sqrt(ticks)])
+    texts = [f"{100 * tick:g}" for tick in [*ticks[::-1], 0, *ticks]]
+    ax.set_yticks(places, texts)
+    ax.set(xlim=(0, 1), ylim=(-1.06 * np.sqrt(most), 1.06 * np.sqrt(most)))
+    ax.grid(alpha=0.3)
+
+
+def _keys(*names: str) -> list[Patch]:
+    return [Patch(label=name, **look) for name, look in zip(names, _LOOKS, strict=True)]
+
+
+def _panels(predictions: Predictions, ax: Axes | None) -> Axes:
+    predictions.need("probabilities")
+    outcomes, weights = predictions.labels, predictions.weights
+    shown = [
+        _shown(predictions.class_names[j], outcomes == j, column.astype(np.float64), weights)
+        for j, column in predictions.columns()
+    ]
+    classes, title = len(shown), ""
+    if classes > _MOST_PANELS:
+        raised = np.array([each.raised for each in shown])
+        worst = np.sort(np.argsort(raised, kind="stable")[:_MOST_PANELS])  # NaN comes last
+        shown = [shown[j] for j in worst]
+        title = f"The {_MOST_PANELS} of {classes} classes that the model tells apart least"
+    columns = int(np.ceil(np.sqrt(len(shown))))
+    rows = -(-len(shown) // columns)
+    titles = [
+        "\n".join(
+            [
+                *textwrap.wrap(each.name, 22, max_lines=2, placeholder="…"),
+                f"n = {each.inside:,} and {each.outside:,}",
+            ]
+        )
+        for each in shown
+    ]
+    ax = ax or _shared.new_axes(2.3 * columns + 0.7, 2.2 * rows + 1.0)
+    # The frame's own tick labels are unseen and keep its labels off those of the panels.
+    ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0.5], yticks=[0.5])
+    ax.tick_params(color="none", labelcolor="none")
+    ax.spines[:].set_visible(False)
+    ax.patch.set_visible(False)
+    lines = 1 + max(text.count("\n") for text in titles)
+    width, height = 1 / (columns + 0.12 * (columns - 1)), 1 - 0.105 * lines
+    for place, (text, each) in enumerate(zip(titles, shown, strict=True)):
+        row, column = divmod(place, columns)
+        panel = ax.inset_axes((column * 1.12 * width, 1 - (row + 1) / rows, width, height / rows))
+        _draw(panel, each)
+        _limits(panel, shown)
+        panel.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+        panel.set_title(text, fontsize="small")
+        panel.tick_params(
+            labelsize="small", labelleft=column == 0, labelbottom=place + columns >= len(shown)
+        )
+    ax.set(xlabel="Predicted probability of the class", ylabel="Share of the cases (%)")
+    ax.legend(
+        handles=_keys("Cases of the class (first n)", "Others (second n)"),
+        title=title or None,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=2,
+        fontsize="small",
+        frameon=False,
+    )
+    return ax

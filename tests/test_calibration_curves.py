@@ -1,0 +1,460 @@
+"""Calibration intercept, slope, O/E, smooth curves and CORP, against R's rms and statsmodels."""
+
+import json
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from scipy import special, stats
+
+mpl.use("agg")
+import matplotlib.pyplot as plt
+
+from lsplus_tf import metrics, plots
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import calibration_curves, recalibration
+from lsplus_tf.metrics.recalibration import ClassCases
+from lsplus_tf.predictions import Predictions
+
+GOLDEN = json.loads(
+    (Path(__file__).parent / "data/clinical/calibration.json").read_text(encoding="utf-8")
+)
+R, PYTHON = GOLDEN["r"], GOLDEN["python"]
+CASES = {name: np.array(values) for name, values in GOLDEN["given"]["cases"].items()}
+P = np.stack([1 - CASES["p"], CASES["p"]], axis=1)
+FUNCTIONS = (
+    metrics.calibration_intercept,
+    metrics.calibration_slope,
+    metrics.observed_expected_ratio,
+    metrics.logistic_recalibration,
+    metrics.calibration_curve,
+    metrics.calibration_curve_errors,
+    metrics.calibration_summary,
+)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def made(samples=400, classes=3, slope=0.6, seed=0):
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=(samples, classes))
+    drawn = special.softmax(slope * logits, axis=1).cumsum(axis=1)
+    return (drawn < rng.uniform(size=(samples, 1))).sum(axis=1).clip(max=classes - 1), logits
+
+
+def ends(interval):
+    return [interval.value, interval.low, interval.high]
+
+
+# Against tools of the field ----------------------------------------------------------------------
+
+
+def test_intercept_and_slope_are_those_of_r_and_statsmodels():
+    alone = metrics.logistic_recalibration(CASES["y"], P, positive=1)
+    grouped = metrics.logistic_recalibration(CASES["y"], P, positive=1, groups=CASES["g"])
+    found = [alone.intercept.value, alone.slope.value]
+    np.testing.assert_allclose(found, R["slope"], rtol=1e-7)
+    np.testing.assert_allclose(found, PYTHON["plain"]["coefficients"], rtol=1e-9)
+    # rms::val.prob stops its iterations earlier.
+    named = [R["val_prob"]["Intercept"], R["val_prob"]["Slope"]]
+    np.testing.assert_allclose(found, named, rtol=1e-6)
+    # Theirs lack the factor units / (units - 1).
+    errors = [alone.intercept.standard_error, alone.slope.standard_error]
+    np.testing.assert_allclose(errors, np.sqrt(300 / 299) * np.array(R["slope_se"]), rtol=1e-6)
+    errors = [grouped.intercept.standard_error, grouped.slope.standard_error]
+    for expected in (R["slope_se_groups"], PYTHON["plain"]["errors"]):
+        np.testing.assert_allclose(errors, np.sqrt(100 / 99) * np.array(expected), rtol=1e-6)
+
+
+@pytest.mark.parametrize("weights", ["plain", "weighted"])
+def test_the_intercept_at_a_slope_of_1(weights):
+    expected = PYTHON[weights]
+    given = {"sample_weight": CASES["w"]} if weights == "weighted" else {}
+    found = metrics.calibration_intercept(CASES["y"], P, positive=1, groups=CASES["g"], **given)
+    np.testing.assert_allclose(found.value, expected["intercept"][0], rtol=1e-9)
+    error = np.sqrt(100 / 99) * expected["intercept_errors"][0]
+    np.testing.assert_allclose(found.standard_error, error, rtol=1e-6)
+    if weights == "plain":
+        np.testing.assert_allclose(found.value, R["intercept"], rtol=1e-6)
+    slope = metrics.calibration_slope(CASES["y"], P, positive=1, groups=CASES["g"], **given)
+    np.testing.assert_allclose(slope.value, expected["coefficients"][1], rtol=1e-9)
+    error = np.sqrt(100 / 99) * expected["errors"][1]
+    np.testing.assert_allclose(slope.standard_error, error, rtol=1e-6)
+
+
+def test_the_curve_is_that_of_rms():
+    cases = recalibration.one_class(CASES["y"], P, 1, False, None, CASES["g"])
+    curve = calibration_curves.curve_of(cases, 4)
+    observed, low, high = curve.band(np.array(R["curve_at"], float), 0.95)
+    np.testing.assert_allclose(special.logit(observed), R["curve"], rtol=1e-5)
+    errors = (special.logit(high) - special.logit(low)) / 2 / stats.t.ppf(0.975, 99)
+    np.testing.assert_allclose(
+        errors, np.sqrt(100 / 99) * np.array(R["curve_se_groups"]), rtol=1e-5
+    )
+    found = metrics.calibration_curve_errors(CASES["y"], P, positive=1)
+    np.testing.assert_allclose([each.value for each in found], R["errors"], rtol=1e-5)
+
+
+def test_the_lowess_of_val_prob_is_near():
+    """Another smoother: what the docstring says of how far apart they are."""
+    found = metrics.calibration_curve_errors(CASES["y"], P, positive=1)
+    for name, lowess, within in (
+        ("ici", "Eavg", 0.001),
+        ("e90", "E90", 0.02),
+        ("emax", "Emax", 0.02),
+    ):
+        assert getattr(found, name).value == pytest.approx(R["val_prob"][lowess], abs=within)
+
+
+def test_the_multinomial_slope_is_that_of_a_conditional_logit():
+    logits, labels = GOLDEN["given"]["logits"], GOLDEN["given"]["labels"]
+    table = metrics.multinomial_recalibration(labels, logits, from_logits=True)
+    assert table["value"].iloc[-1] == pytest.approx(PYTHON["multinomial"]["coefficients"][2], 1e-6)
+    # At a slope of 1, the intercepts make all mean probabilities right.
+    moved = special.softmax(np.array(logits) + table["value"].to_numpy()[:3], axis=1)
+    np.testing.assert_allclose(moved.mean(axis=0), np.bincount(labels) / len(labels), rtol=1e-9)
+
+
+@pytest.mark.parametrize("weights", ["plain", "weighted"])
+def test_corp_is_that_of_scikit_learn(weights):
+    given = {"sample_weight": CASES["w"]} if weights == "weighted" else {}
+    terms = metrics.corp_decomposition(CASES["y"], P, positive=1, **given)
+    np.testing.assert_allclose(terms, PYTHON[weights]["corp"], rtol=1e-6, atol=1e-9)
+    both = metrics.corp_decomposition(CASES["y"], P, **given)
+    if not given:
+        assert both.brier_score == pytest.approx(metrics.brier_score(CASES["y"], P), abs=1e-12)
+        assert terms.brier_score == pytest.approx(R["val_prob"]["Brier"], abs=1e-12)
+
+
+# By their definitions ----------------------------------------------------------------------------
+
+
+def test_o_e_and_its_error():
+    found = metrics.observed_expected_ratio(CASES["y"], P, positive=1)
+    ratio = CASES["y"].sum() / CASES["p"].sum()
+    assert found.value == pytest.approx(ratio, abs=1e-12)
+    rest = np.array([CASES["y"].sum() - CASES["y"], CASES["p"].sum() - CASES["p"]])
+    jackknife = rest[0] / rest[1]
+    error = np.sqrt(299 / 300 * np.sum((jackknife - jackknife.mean()) ** 2))
+    assert found.standard_error == pytest.approx(error, rel=0.01)
+    assert np.log(found.high / ratio) == pytest.approx(np.log(ratio / found.low))
+
+
+def test_weights_are_repetitions():
+    labels, logits = made()
+    weights = np.random.default_rng(1).integers(1, 4, labels.size)  # which leaves 4 knots
+    repeated = np.repeat(np.arange(labels.size), weights)
+    weighted = Predictions(labels, logits=logits, sample_weight=weights)
+    given = Predictions(labels[repeated], logits=logits[repeated])
+    for positive in (None, [0, 2]):
+        one, other = (metrics.calibration_summary(p, positive=positive) for p in (weighted, given))
+        np.testing.assert_allclose(one["value"], other["value"], rtol=1e-7)
+    one, other = (metrics.calibration_curve(p, positive=1) for p in (weighted, given))
+    np.testing.assert_allclose(one["observed"], other["observed"], rtol=1e-7)
+    assert one["cases"].sum() == pytest.approx(weights.sum())
+    halved = Predictions(labels, logits=logits, sample_weight=weights / 2)
+    one, other = (metrics.calibration_summary(p) for p in (weighted, halved))
+    np.testing.assert_allclose(one[["value", "low"]], other[["value", "low"]], rtol=1e-7)
+
+
+def test_log_odds_are_the_logits_own():
+    """A hundred times the logits, of which most probabilities round to 0 or 1."""
+    labels, logits = made()
+    one = metrics.calibration_summary(labels, logits, from_logits=True)
+    other = metrics.calibration_summary(labels, 100 * logits, from_logits=True)
+    of_slope = one["metric"] == "slope"
+    # The log-odds of the larger are those of the largest rival alone.
+    assert np.all(other["value"][of_slope] < 0.02 * one["value"][of_slope])
+    two = Predictions(labels % 2, logits=logits[:, :2])
+    sharp = Predictions(labels % 2, logits=1000 * logits[:, :2])
+    found, expected = (metrics.calibration_slope(p, positive=1) for p in (sharp, two))
+    np.testing.assert_allclose(1000 * np.array(ends(found)), ends(expected), rtol=1e-9)
+
+
+def test_probabilities_of_0_and_1_count_as_1e_38():
+    rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.4, 0.6], [0.7, 0.3]] * 20)
+    labels = np.tile([0, 1, 1, 0, 0, 1, 0, 1, 1, 0], 8)
+    found = metrics.calibration_slope(labels, rows, positive=1)
+    smallest = np.log(rows.clip(1e-38))
+    expected = metrics.calibration_slope(labels, smallest, positive=1, from_logits=True)
+    assert ends(found) == pytest.approx(ends(expected))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_many_cases_are_put_together(monkeypatch, grouped):
+    labels, logits = made(5000)
+    weights = np.random.default_rng(2).uniform(0.5, 2, labels.size)
+    groups = np.arange(labels.size) // 4 if grouped else None
+    given = Predictions(labels, logits=logits, sample_weight=weights, groups=groups)
+    exact = metrics.calibration_summary(given)
+    monkeypatch.setattr(recalibration, "_EXACT", 100)
+    found = metrics.calibration_summary(given)
+    columns = ["value", "low", "high"]
+    np.testing.assert_allclose(found[columns], exact[columns], rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(found["value"], exact["value"], rtol=1e-3)
+    numbers = exact["metric"].isin(["intercept", "slope", "o_e"])
+    np.testing.assert_allclose(found[columns][numbers], exact[columns][numbers], atol=2e-5)
+
+
+def test_single_precision_of_many_classes_is_near(monkeypatch):
+    given = Predictions(*made(3000, 4)[:1], logits=made(3000, 4)[1])
+    exact = recalibration.multinomial_slope(given, None, 0.95)
+    monkeypatch.setattr(recalibration, "_SINGLE", 10)
+    found = recalibration.multinomial_slope(given, None, 0.95)
+    assert abs(found.value - exact.value) < 1e-3 * exact.standard_error
+    assert found.standard_error == pytest.approx(exact.standard_error, rel=1e-4)
+
+
+def test_two_classes_have_one_multinomial_slope():
+    table = metrics.multinomial_recalibration(CASES["y"], P)
+    slope = metrics.calibration_slope(CASES["y"], P, positive=1)
+    np.testing.assert_allclose(table.iloc[-1, 2:].tolist(), ends(slope), rtol=1e-7)
+    intercept = metrics.calibration_intercept(CASES["y"], P, positive=1)
+    against_0 = metrics.multinomial_recalibration(CASES["y"], P, reference=0)
+    np.testing.assert_allclose(against_0.iloc[1, 2:].tolist(), ends(intercept), rtol=1e-7)
+    assert against_0.iloc[0, 2:].tolist() == [0, 0, 0]
+
+
+def test_the_reference_is_subtracted():
+    labels, logits = made()
+    tables = [
+        metrics.multinomial_recalibration(labels, logits, from_logits=True, reference=k)
+        for k in range(3)
+    ]
+    values = np.array([table["value"][:3] for table in tables])
+    np.testing.assert_allclose(
+        values, values[0] - np.diag(values[[0] * 3])[[0]] - values[0][:, None]
+    )
+    assert len({round(table["value"].iloc[-1], 9) for table in tables}) == 1
+
+
+def test_the_summary_is_made_of_the_measures():
+    labels, logits = made()
+    names = ["a", "b", "c"]
+    given = Predictions(labels, logits=logits, class_names=names, groups=np.arange(400) // 4)
+    table = metrics.calibration_summary(given)
+    assert table.columns.tolist() == ["class", "metric", "value", "low", "high"]
+    keys = ["intercept", "slope", "o_e", "ici", "e50", "e90"]
+    assert table["metric"].tolist() == [*keys * 3, "slope", "ici"]
+    assert table["class"].tolist() == [n for n in names for _ in keys] + ["all", "all"]
+    rows = table.set_index(["class", "metric"])
+    for name in names:
+        errors = metrics.calibration_curve_errors(given, positive=name)
+        expected = {
+            "intercept": metrics.calibration_intercept(given, positive=name),
+            "slope": metrics.calibration_slope(given, positive=name),
+            "o_e": metrics.observed_expected_ratio(given, positive=name),
+            "ici": errors.ici,
+            "e50": errors.e50,
+            "e90": errors.e90,
+        }
+        for key, interval in expected.items():
+            np.testing.assert_allclose(rows.loc[(name, key)], ends(interval), rtol=1e-9)
+    overall = metrics.multinomial_recalibration(given).iloc[-1, 2:].tolist()
+    assert rows.loc[("all", "slope")].tolist() == overall
+    mean = np.mean([rows.loc[(name, "ici"), "value"] for name in names])
+    assert rows.loc[("all", "ici"), "value"] == pytest.approx(mean)
+
+
+def test_intervals_cover():
+    rng = np.random.default_rng(0)
+    hits = {"intercept": 0, "slope": 0, "o_e": 0, "ici": 0, "curve": 0}
+    for _ in range(50):
+        odds = 1.5 * rng.normal(size=300)
+        cases = ClassCases.of(
+            "a", odds / 0.7, rng.uniform(size=300) < special.expit(odds), np.ones(300), None
+        )
+        curve = calibration_curves.curve_of(cases, 3)
+        found = {
+            "intercept": (recalibration.intercept_of(cases, 0.95), 0.0),
+            "slope": (recalibration.recalibration_of(cases, 0.95).slope, 0.7),
+            "o_e": (recalibration.ratio_of(cases, 0.95), 1.0),
+            "ici": (calibration_curves.errors_of(cases, curve, 0.95).ici, 0.0638),
+        }
+        for key, (interval, truth) in found.items():
+            hits[key] += interval.low <= truth <= interval.high
+        _, low, high = curve.band(np.array([1.0]), 0.95)
+        hits["curve"] += low[0] <= special.expit(0.7) <= high[0]
+    assert min(hits.values()) >= 42  # of 95%, fewer than 1 in 1,000 is below
+
+
+# What does not exist -----------------------------------------------------------------------------
+
+ROWS = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4], [0.5, 0.2, 0.3]] * 10)
+
+
+@pytest.mark.parametrize(
+    ("labels", "rows", "reason"),
+    [
+        (np.tile([0, 1, 0, 1], 10), ROWS, "no case is of 2"),
+        (np.full(40, 2), ROWS, "all cases are of 2"),
+        (np.tile([0, 1, 2, 0], 10), ROWS, "without a mistake"),
+    ],
+)
+def test_nan_where_there_is_nothing_to_fit(labels, rows, reason):
+    with pytest.warns(UserWarning, match=reason):
+        slope = metrics.calibration_slope(labels, rows, positive=2)
+    assert np.isnan(ends(slope)).all()
+    with pytest.warns(UserWarning, match=reason):
+        curve = metrics.calibration_curve(labels, rows, positive=2)
+    assert curve[["observed", "low", "high"]].isna().all(axis=None)
+    assert curve["predicted"].notna().all()
+    with pytest.warns(UserWarning, match=reason):
+        errors = metrics.calibration_curve_errors(labels, rows, positive=2)
+    assert np.isnan([ends(each) for each in errors]).all()
+    with pytest.warns(UserWarning, match=reason) as caught:
+        table = metrics.calibration_summary(labels, rows)
+    assert len(caught) == 1
+    of_class = table[table["class"] == "2"].set_index("metric")["value"]
+    assert np.isnan(of_class[["slope", "ici"]]).all()
+    assert np.isfinite(of_class["o_e"])
+    assert plots.calibration_curve(labels, rows, positive=2).texts[0].get_text().count("n/a") >= 2
+
+
+def test_one_probability_for_all():
+    labels, rows = [1] * 30 + [0] * 70, [[0.8, 0.2]] * 100
+    with pytest.warns(UserWarning, match="all probabilities of 1 are equal"):
+        slope = metrics.calibration_slope(labels, rows, positive=1)
+    assert np.isnan(ends(slope)).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        curve = metrics.calibration_curve(labels, rows, positive=1)
+        errors = metrics.calibration_curve_errors(labels, rows, positive=1)
+        exact = metrics.calibration_curve_errors(labels, [[0.7, 0.3]] * 100, positive=1)
+    assert curve.shape == (1, 5)
+    assert curve["observed"].tolist() == pytest.approx([0.3])
+    assert curve["low"][0] < 0.22 < 0.39 < curve["high"][0]
+    assert [each.value for each in errors] == pytest.approx([0.1] * 4)
+    assert 0 < errors.ici.low < 0.03 < 0.17 < errors.ici.high < 0.25
+    assert exact.ici.low == 0
+    assert 0.06 < exact.ici.high < 0.12
+
+
+def test_a_class_without_cases_is_left_out_of_the_multinomial():
+    labels, rows = np.tile([0, 1, 0, 1, 1], 8), ROWS
+    with pytest.warns(UserWarning, match="no case is of 2"):
+        found = metrics.multinomial_recalibration(labels, rows)
+    assert np.isnan(found["value"].iloc[2])
+    two = rows[:, :2] / rows[:, :2].sum(axis=1, keepdims=True)
+    slope = metrics.calibration_slope(labels, two, positive=1)
+    np.testing.assert_allclose(found.iloc[-1, 2:].tolist(), ends(slope), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"groups": [0] * 300}, "groups: expected at least two groups, received only"),
+        ({"groups": [0, 1]}, r"groups: expected shape \(300,\)"),
+        ({"sample_weight": [-1.0] * 300}, "sample_weight: .* at least 0"),
+        ({"sample_weight": [0.0] * 300}, "sample_weight: expected one above 0"),
+        ({"confidence_level": 95}, "confidence_level: .*, received 95"),
+        ({"positive": "melanoma"}, "positive: expected one of the classes 0, 1"),
+        ({"positive": [0, 1]}, "positive: expected at least one class"),
+    ],
+)
+def test_bad_arguments(function, options, message):
+    with pytest.raises(InputError, match=message):
+        function(CASES["y"], P, **{"positive": 1, **options})
+
+
+def test_bad_arguments_of_curves():
+    with pytest.raises(InputError, match="num_knots: expected 3, 4, 5 or None, received 7"):
+        metrics.calibration_curve(CASES["y"], P, positive=1, num_knots=7)
+    with pytest.raises(InputError, match="num_points: expected an integer of at least 2"):
+        metrics.calibration_curve(CASES["y"], P, positive=1, num_points=1)
+    with pytest.raises(InputError, match="bins: expected 'width' or 'mass' or 'isotonic'"):
+        plots.reliability_diagram(CASES["y"], P, bins="equal")
+    with pytest.raises(InputError, match="positive: expected one of the classes"):
+        plots.calibration_curve(CASES["y"], P, positive="melanoma")
+    with pytest.raises(InputError, match="probabilities: expected those of all classes"):
+        metrics.calibration_summary(Predictions([0, 1], predicted=[0, 1], confidence=[0.9, 0.8]))
+    assert not plt.get_fignums()
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+def test_the_figure_draws_the_curve_and_the_probabilities():
+    ax = plots.calibration_curve(CASES["y"], P, positive=1)
+    expected = metrics.calibration_curve(CASES["y"], P, positive=1, num_points=201)
+    (line,) = [each for each in ax.lines if each.get_label() == "Smooth curve"]
+    np.testing.assert_allclose(line.get_xdata(), expected["predicted"])
+    np.testing.assert_allclose(line.get_ydata(), expected["observed"])
+    slope = metrics.calibration_slope(CASES["y"], P, positive=1).value
+    assert f"slope {slope:.2f}" in ax.texts[0].get_text()
+    own, rest = ax.child_axes[-1].patches
+    heights = np.histogram(CASES["p"][CASES["y"] == 1], 50, (0, 1))[0] / CASES["y"].sum()
+    np.testing.assert_allclose(own.get_data().values ** 2, heights, atol=1e-12)
+    assert (rest.get_data().values <= 0).all()
+
+
+@pytest.mark.parametrize(("classes", "panels"), [(3, 3), (14, 12)])
+def test_classes_have_panels(classes, panels):
+    labels, logits = made(300, classes)
+    names = [f"class {k}" for k in range(classes)]
+    given = Predictions(labels, logits=logits, class_names=names)
+    ax = plots.calibration_curve(given)
+    assert len(ax.child_axes) == panels
+    largest = np.sort(np.argsort(-np.bincount(labels), kind="stable")[:panels])
+    assert [panel.get_title() for panel in ax.child_axes] == [names[k] for k in largest]
+    assert ("12 classes with most cases, of 14" in ax.get_title()) == (classes == 14)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bars_of_equal_mass(weighted):
+    labels, logits = made()
+    weights = np.random.default_rng(1).integers(1, 4, 400)
+    rows = special.softmax(logits, axis=1)
+    if weighted:
+        rows, labels = rows.repeat(weights, axis=0), labels.repeat(weights)
+    confidence = np.sort(rows.max(axis=1))[::-1]
+    cuts = np.arange(6) * confidence.size // 5
+    given = {"sample_weight": weights} if weighted else {}
+    once = (made()[0], special.softmax(logits, axis=1))
+    ax = plots.reliability_diagram(*once, num_bins=5, bins="mass", **given)
+    bars, gaps = ax.containers[:2]
+    (shares,) = ax.child_axes[-1].containers
+    assert len(bars) == 5
+    for bar, gap, share, first, last in zip(
+        bars, gaps, shares, cuts[-2::-1], cuts[:0:-1], strict=True
+    ):
+        inside = confidence[first:last]
+        assert gap.get_y() + gap.get_height() == pytest.approx(inside.mean())
+        assert share.get_height() == pytest.approx(inside.size / confidence.size)
+        left, right = bar.get_x(), bar.get_x() + bar.get_width()
+        assert left <= inside[-1] + 1e-9
+        assert inside[0] <= right + 1e-9
+    ace = metrics.adaptive_calibration_error(*once, num_bins=5, **given)
+    assert f"ACE {ace:.1%}" in ax.texts[0].get_text()
+
+
+def test_equal_confidences_are_one_bar():
+    ax = plots.reliability_diagram([0, 1] * 20, [[0.7, 0.3]] * 40, bins="mass")
+    assert len(ax.containers[0]) == 1
+    assert ax.containers[0][0].get_height() == pytest.approx(0.5)
+    ax = plots.reliability_diagram([0, 1] * 20, [[0.7, 0.3]] * 40, bins="isotonic")
+    assert len(ax.containers[0]) == 1
+
+
+def test_isotonic_bars_are_those_of_scikit_learn():
+    from sklearn.isotonic import IsotonicRegression
+
+    labels, logits = made()
+    rows = special.softmax(logits, axis=1)
+    ax = plots.reliability_diagram(labels, rows, bins="isotonic")
+    confidence, correct = rows.max(axis=1), rows.argmax(axis=1) == labels
+    fitted = IsotonicRegression().fit(confidence, correct).predict(confidence)
+    heights = [bar.get_height() for bar in ax.containers[0]]
+    np.testing.assert_allclose(heights, np.unique(fitted.round(12)), atol=1e-9)
+    (band,) = ax.collections
+    # About the diagonal, not about the bars.
+    path = band.get_paths()[0].vertices
+    assert np.abs(path[:, 1] - path[:, 0]).max() < 0.5
+    assert "MCB" in ax.texts[0].get_text()
