@@ -26,6 +26,9 @@ def test_a_record_is_whole(record: Record):
     assert record.licence
     assert record.get
     assert len(set(record.classes)) == len(record.classes) != 1
+    for positive in record.positive:
+        chosen = {positive} if isinstance(positive, str) else set(positive)
+        assert chosen < set(record.classes)
     if record.sizes:
         assert list(record.sizes) in (["all"], ["train", "validation", "test"])
         assert all(number > 0 for number in record.sizes.values())

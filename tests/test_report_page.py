@@ -18,7 +18,9 @@ from PIL import Image
 from scipy import stats
 
 from lsplus_tf import metrics
+from lsplus_tf.errors import InputError
 from lsplus_tf.results import Report, Results, gather, tables
+from lsplus_tf.results.page import classes_in_words
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty, measure_uncertainty
 from lsplus_tf.training import run_folder
 
@@ -328,6 +330,45 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
     assert "tensorflow" in text
     assert str(results.folder) not in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
+
+
+def test_the_classes_that_matter_lead(results):
+    changed = results.experiment.model_copy(update={"positive": ("8", ("3", "5"))})
+    found = dataclasses.replace(results, experiment=changed)
+    classes = Report(found).classes
+    assert classes.positive == ("8", "3 or 5")
+    first, second, *_ = classes_in_words(classes)
+    predictions = found.predictions(found.rows[0])
+    labels = predictions[0].labels
+    shares = [np.mean(each.predicted[labels == 8] == 8) for each in predictions]
+    line = classes.of("8", "sensitivity")[found.rows[0].key]
+    assert (line["mean"], line["sd"]) == pytest.approx((np.mean(shares), np.std(shares, ddof=1)))
+    assert line["low"] < line["mean"] < line["high"]
+    assert first.text.startswith(
+        f"Of 8 ({(labels == 8).sum()} test images) are found (sensitivity, 95% interval): "
+        f"{found.rows[0].name} {np.mean(shares):.1%} ["
+    )
+    both = [np.isin(each.predicted[np.isin(labels, [3, 5])], [3, 5]).mean() for each in predictions]
+    assert f": {found.rows[0].name} {np.mean(both):.1%} [" in second.text
+    # Rows with a calibrator have numbers, and no words.
+    assert "temperature" not in first.text
+    assert "hard_labels+temperature" in classes.of("8", "slope")
+    wrong = results.experiment.model_copy(update={"positive": ("melanoma",)})
+    report = Report(dataclasses.replace(results, experiment=wrong))
+    with pytest.raises(InputError, match=r"^positive: expected one of the classes 0, 1, "):
+        report.classes  # noqa: B018
+
+
+def test_a_network_that_predicts_one_class_is_named(results, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(results.folder, copy, ignore=shutil.ignore_patterns("*.keras", "report*"))
+    path = copy / "hard_labels" / "seed_1" / "predictions_test.npz"
+    with np.load(path) as arrays:
+        saved = dict(arrays)
+    saved["logits"] = np.tile(3 * np.eye(10, dtype=np.float32)[4], (len(saved["labels"]), 1))
+    np.savez(path, **saved)
+    words = classes_in_words(Report(gather(copy)).classes)
+    assert words[0].text == "HL seed 1 predicts 4 for all images."
 
 
 def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):

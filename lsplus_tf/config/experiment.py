@@ -103,10 +103,11 @@ class Experiment(Settings):
         default=(),
         description="post-hoc steps, fitted to validation; each is one more row for every method",
     )
-    positive: tuple[ClassNames, ...] = Field(
-        default=(),
+    positive: tuple[ClassNames, ...] | None = Field(
+        default=None,
         description="the classes that matter most, such as [MEL]: the report leads with how many "
-        "of their images are found; [[MEL, BCC, AKIEC]] counts several as one",
+        "of their images are found; [[MEL, BCC, AKIEC]] counts several as one, [] none. By "
+        "default those of a data set that is known by name, as `lsplus-tf datasets` lists them",
     )
     ensemble_calibration: tuple[EnsembleCalibration, ...] = Field(
         default=("whole",),
@@ -224,7 +225,7 @@ class Experiment(Settings):
 
         Class accuracies are one for each, and `positive` has names of some.
         """
-        for positive in self.positive:
+        for positive in self.positive or ():
             chosen = (positive,) if isinstance(positive, str) else positive
             unknown = [name for name in chosen if name not in class_names]
             if unknown or len(set(chosen)) in (0, len(class_names)):

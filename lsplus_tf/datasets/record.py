@@ -53,6 +53,9 @@ class Record:
         BibTeX.
     groups, votes : bool
         Whether files may come with groups, such as slides, and with annotators' votes.
+    positive : tuple of str or tuple
+        The classes that matter most, with which reports lead where a config names none; several
+        that count as one are a tuple.
     variant : str
         Of sets with several splits of the same files, the configuration of the TFDS builder.
 
@@ -79,6 +82,7 @@ class Record:
     citation: str = ""
     groups: bool = False
     votes: bool = False
+    positive: tuple[str | tuple[str, ...], ...] = ()
     variant: str = ""
 
     @property

@@ -82,7 +82,7 @@ def measure_classes(results: Results, groups: Groups) -> ByClass:
         Of the test images.
     """
     names = results.class_names
-    declared = [tuple(positive_classes(each, names)) for each in results.experiment.positive]
+    declared = [tuple(positive_classes(each, names)) for each in results.positive]
     declared = list(dict.fromkeys(declared))
     every = [*declared, *((k,) for k in range(len(names)) if (k,) not in declared)]
     frames, constant = [], {}

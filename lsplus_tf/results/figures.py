@@ -61,7 +61,7 @@ def draw_figures(
     with plt.rc_context({"figure.max_open_warning": 0}):
         figures = {"comparison": _comparison(comparison)} | _by_row(results)
         figures["retention"] = _retention(results)
-        if results.experiment.positive:
+        if results.positive:
             figures["decision_curves"] = _decision_curves(results)
         figures["training_curves"] = _training_curves(results)
         figures |= _soft_labels(results)
@@ -130,7 +130,7 @@ def _decision_curves(results: Results) -> list[Picture]:
     """Of each class of interest, of the rows that are not calibrated."""
     runs = {row.name: results.predictions(row) for row in results.rows if not row.calibrators}
     pictures = []
-    for positive in results.experiment.positive:
+    for positive in results.positive:
         name = positive if isinstance(positive, str) else " or ".join(positive)
         for shown in _panels(runs):
             ax = plots.decision_curve(shown, positive=positive)

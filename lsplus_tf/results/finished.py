@@ -16,6 +16,7 @@ import pandas as pd
 from lsplus_tf import files, metrics
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator, LabelShift
 from lsplus_tf.config import Experiment
+from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import check_run, read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
@@ -111,6 +112,14 @@ class Results:
     def class_names(self) -> list[str]:
         """The classes, in the order of the probabilities."""
         return list(self.summary(self.runs[0])["class_names"])
+
+    @property
+    def positive(self) -> tuple[str | tuple[str, ...], ...]:
+        """The classes that matter most: the config's, or those of a data set known by name."""
+        if self.experiment.positive is not None:
+            return self.experiment.positive
+        known = RECORDS.get(self.experiment.dataset.name)
+        return () if known is None else known.positive
 
     @property
     def one_seed(self) -> bool:

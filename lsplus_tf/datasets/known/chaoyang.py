@@ -113,6 +113,7 @@ CHAOYANG = Record(
     licence="non-commercial use, no redistribution, with a reference (the data's own README)",
     get="https://bupt-ai-cz.github.io/HSA-NRL/",
     classes=("normal", "serrated", "adenocarcinoma", "adenoma"),
+    positive=("adenocarcinoma",),
     sizes=sizes(3618, 403, 2139),  # of the splits that the LS+ authors published
     mark="train.json",
     folders=("chaoyang-data", "chaoyang", "Chaoyang"),

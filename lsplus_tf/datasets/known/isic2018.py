@@ -68,6 +68,7 @@ ISIC2018 = Record(
     # Alphabetical, as the LS+ authors have them. The columns of the official files are in another
     # order: MEL, NV, BCC, AKIEC, BKL, DF, VASC.
     classes=("AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC"),
+    positive=("MEL", ("AKIEC", "BCC", "MEL")),  # melanoma, and the malignant ones together
     sizes=sizes(10015, 193, 1512),
     mark="ISIC2018_Task3_Training_GroundTruth",
     folders=("ISIC_2018", "ISIC2018", "isic2018"),

@@ -52,6 +52,7 @@ class _Set:
     sizes: tuple[int, int, int]
     md5s: tuple[str, str, str, str]
     licence: str = "CC BY 4.0"
+    positive: tuple[str | tuple[str, ...], ...] = ()
 
 
 _SETS = {
@@ -93,6 +94,7 @@ _SETS = {
             "8974907d8e169bef5f5b96bc506ae45d",
         ),
         licence="CC BY-NC 4.0",
+        positive=("melanoma",),
     ),
     "octmnist": _Set(
         ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
@@ -113,6 +115,7 @@ _SETS = {
             "05b46931834c231683c68f40c47b2971",
             "d6a3c71de1b945ea11211b03746c1fe1",
         ),
+        positive=("pneumonia",),
     ),
     "retinamnist": _Set(
         ("0", "1", "2", "3", "4"),
@@ -133,6 +136,7 @@ _SETS = {
             "363e4b3f8d712e9b5de15470a2aaadf1",
             "b56378a6eefa9fed602bb16d192d4c8b",
         ),
+        positive=("malignant",),
     ),
     "bloodmnist": _Set(
         (
@@ -239,6 +243,7 @@ def _records() -> Iterator[Record]:
                 mark=f"{name}.npz",
                 rare=pixels != _PIXELS[0],
                 load=partial(_load, known=known, md5=md5),
+                positive=known.positive,
                 citation=_CITATION,
             )
 

@@ -53,6 +53,7 @@ MHIST = Record(
     licence="on request, under its Dataset Research Use Agreement",
     get="https://bmirds.github.io/MHIST/",
     classes=("HP", "SSA"),
+    positive=("SSA",),
     sizes=sizes(1740, 435, 977),  # of the splits that the LS+ authors published
     mark="annotations.csv",
     folders=("MHIST", "mhist"),
