@@ -13,6 +13,7 @@ import lsplus_tf as lsp
 from lsplus_tf import auditing
 from lsplus_tf.auditing.conditions import parse_condition
 from lsplus_tf.errors import InputError
+from lsplus_tf.page import Table
 
 NAMES = ["benign", "malignant", "normal"]
 
@@ -129,6 +130,26 @@ def test_conditions_on_a_class():
         parse_condition("ppv(malign)>0").value(result)
     with pytest.raises(InputError, match="expected a metric of a class, one of sensitivity, "):
         parse_condition("ece(malignant)>0")
+
+
+def test_every_number_of_the_page_is_defined():
+    site = np.where(np.arange(500) % 2, "York", "Leeds")
+    votes = np.eye(3)[model().labels] + 1
+    full = model(subgroups={"site": site}, votes=votes)
+    result = lsp.audit(full, model(0.6), positive=["malignant"], num_resamples=20, paper=True)
+    page = auditing.audit_page(result)
+    tables = [b for s in page.sections for b in s.blocks if isinstance(b, Table)]
+    assert len(tables) > 8
+    for table in tables:
+        if table.headings[0] == "Metric":
+            named = [row[0].text for row in table.cells]
+            own = ["Annotators who agree", "Confidence less agreement", "Cross-entropy"]
+        else:
+            headings = zip(table.headings, table.numeric, strict=True)
+            named = [heading for heading, numeric in headings if numeric]
+            own = NAMES if table.headings[0] == "True class" else []
+        known = page.terms(table)
+        assert [n for n in named if n not in own and not any(k in n for k in known)] == []
 
 
 def test_the_command_line(call, tmp_path):

@@ -57,7 +57,8 @@ class LabelShift(BiasCorrectedTemperature):
     prevalence_ : ndarray, shape (K,)
         That of the target; before `adapt` the same.
     covariance_ : ndarray, shape (K + 1, K + 1)
-        Of 1 / T and of b - log(source_prevalence_), for the intervals of an estimate.
+        Of 1 / T and of b - log pi, with pi the prevalence that it was fitted at, for the intervals
+        of an estimate.
     n_classes_ : int
         Number of classes, K.
 

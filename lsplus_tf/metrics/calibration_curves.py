@@ -161,7 +161,7 @@ def calibration_curve_errors(
     groups: npt.ArrayLike | None = None,
     confidence_level: float = 0.95,
 ) -> CalibrationCurveErrors:
-    """ICI, E50, E90 and Emax: the mean, median, 90% quantile and largest |curve(p) - p| of cases.
+    """ICI, E50, E90 and Emax: mean, median, 90% quantile and largest distance of the curve from p.
 
     A curve that is found is farther from the diagonal than the true one, so that these are too
     large, as binned calibration errors are, and of a calibrated model above 0. Their intervals take

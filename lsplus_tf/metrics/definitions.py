@@ -67,8 +67,36 @@ _OTHERS = {
     "Net benefit": "TP / N - FP / N x t / (1 - t) where cases of a probability of at least t are "
     "treated (Vickers and Elkin 2006): true positives, less the false ones at the price that the "
     "threshold says; not treating anybody has 0",
-    "Covered": "share of the prediction sets that hold the true class",
-    "Mean size": "mean number of classes in a prediction set",
+    "Cases": "how many cases; of weighted ones the sum of their weights",
+    "Seeds": "how many trained networks the mean is over",
+    "Decided": "share of the cases, the most confident, that the model decides",
+    "Confidence from": "the smallest confidence among them",
+    "Error rate": "share of the cases decided whose most probable class is not the true one",
+    "Interval": "of the error rate, at a level that holds for all rows together at 95%",
+    "Coverage": "share of the prediction sets that hold the true class",
+    "Classes, mean": "mean number of classes in a prediction set",
+    "Classes": "mean number of classes in a prediction set",
+    "One class": "share of the prediction sets that have a single class",
+    "LAC": "a prediction set has every class whose probability reaches one threshold (Sadinle et "
+    "al. 2019)",
+    "APS": "adaptive prediction sets: the most probable classes until their sum reaches a "
+    "threshold (Romano et al. 2020)",
+    "RAPS": "regularised APS, which penalises large sets (Angelopoulos et al. 2021)",
+    "Brier change": "Brier score with the calibrator less that without, on held-out folds; below "
+    "0 it helps",
+    "ECE change": "ECE with the calibrator less that without, on held-out folds; below 0 it helps",
+    "First less second": "the first model's metric less the second's, on the same cases",
+    "p": "how often chance alone would make a difference at least as large",
+    "Within classes": "share of the variance of the features that lies within classes",
+    "Silhouette": "from -1 to 1, how much nearer features are to their own class than to the "
+    "nearest other one",
+    "Excess log loss": "mean Kullback-Leibler divergence of the model from the exact "
+    "probabilities, in nats",
+    "Total variation": "half the sum of the distances to the exact probabilities, mean over images",
+    "ECE, exact": "the ECE with exact probabilities in place of labels",
+    "SCE, exact": "the SCE with exact probabilities in place of labels",
+    "ECE from labels": "the ECE with the labels that were drawn, as for any data set",
+    "SCE from labels": "the SCE with the labels that were drawn, as for any data set",
 }
 
 GLOSSARY: dict[str, str] = {

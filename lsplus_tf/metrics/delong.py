@@ -40,15 +40,20 @@ def delong_interval(
 ) -> Interval:
     """Confidence interval of an AUROC, of one class or the mean over classes, without resamples.
 
-    The variance is DeLong's, of groups Obuchowski's: that of the sum of what each case adds. It is
-    small just where the AUROC came out too large, above all with few positives, so that value plus
-    or minus two standard errors covers too rarely: WALD. The bounds are therefore those values that
-    the AUROC is not further from than t standard errors *there*: Newcombe's interval (his method
-    5), whose variance, Hanley and McNeil's, is multiplied by how much larger DeLong's is, taken as
-    1 for four more cases (or groups) of the rarer kind; t has as many degrees of freedom. Where all
-    cases are separated DeLong's variance is 0, and the interval Newcombe's. In simulations
-    COVERAGE. Of a mean over classes, which adds up each case's part in all of them, the interval is
-    symmetric in the log-odds, with each class's variance raised alike: MACRO.
+    The variance is DeLong's, of groups Obuchowski's: that of the sum of what each case adds. It
+    comes out small just where the AUROC comes out large, above all with few positives: at 24
+    positives of 500 the value plus or minus 1.96 standard errors, pROC's interval, covered an AUROC
+    of 0.86 in 91% of simulated samples and one of 0.96 in 84%, in groups of five in 81%. So the
+    bounds here are the values that the AUROC is t standard errors away from, by the errors that it
+    has *there*: Newcombe's interval (his method 5) with Hanley and McNeil's variance, which is
+    multiplied by how much larger DeLong's is. That ratio, and the degrees of freedom of t, are as
+    if four more cases, or groups, of the rarer kind had varied as theirs do. Where all cases are
+    separated DeLong's variance is 0, and the ratio 1. It covered in 94% to 97% of the samples, with
+    24 positives or 250, in groups or not.
+
+    The mean over classes adds up each case's part in all of them, after each class's variance was
+    raised by the same rule; its interval is symmetric in the log-odds. Of three and seven classes,
+    the rarest of 5 to 167 cases, it covered in 94% to 98%.
 
     Cases are ranked by log-odds, so that saturated probabilities do not tie where logits differ.
 
@@ -74,7 +79,8 @@ def delong_interval(
     Returns
     -------
     Interval
-        Its standard error is DeLong's, the one of R's pROC. NaN bounds where nothing shows how the
+        Its standard error is DeLong's, the one of R's pROC, of a mean that of the raised variances.
+        NaN bounds where nothing shows how the
         value varies: no class has a rest, or all cases rank alike.
 
     Raises
@@ -137,7 +143,11 @@ def delong_test(
 ) -> PairedDifference:
     """Difference of two models' AUROCs on the same cases, by DeLong's paired test.
 
-    DIFFERENCE
+    Of one class against the rest, or of the mean over classes, each against the rest. The interval
+    is the difference plus or minus t standard errors; with groups, Obuchowski's. t has as many
+    degrees of freedom as there are cases, or groups, of the rarer kind, less one, where pROC takes
+    the normal distribution, which rejects too often with few: between equal models with 24
+    positives in up to 7% of simulated samples, and t in up to 5%.
 
     Parameters
     ----------

@@ -12,7 +12,8 @@
   to 90%); percentiles in 0 to 97%, fewest with few cases, and the MCE in at most 3%.
 * agresti_coull: of a share of the cases, as if two more had counted and two more had not. Twenty
   cases of which all are right have an interval of some width then, which no resample of them gives.
-* linearised: of what is nearly a sum over the cases, by the variance of that sum over the units.
+* linearised: of what is nearly a sum over the cases, by the variance of that sum over the units, as
+  DeLong's of an AUROC is. :func:`~lsplus_tf.metrics.delong_interval` says how far that covers.
 
 What a metric's record says is the one that :func:`~lsplus_tf.metrics.bootstrap_interval`, an audit
 and a report take. No interval ends beyond the values that there can be.

