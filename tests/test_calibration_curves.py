@@ -473,6 +473,17 @@ def test_equal_confidences_are_one_bar():
     assert len(ax.containers[0]) == 1
 
 
+@pytest.mark.parametrize("bins", ["mass", "isotonic"])
+def test_a_sample_that_counts_for_several_bins(bins):
+    rows = [[0.9, 0.1], [0.2, 0.8], [1.0, 0.0]]
+    ax = plots.reliability_diagram([0, 1, 1], rows, bins=bins, sample_weight=[0, 1, 3.5])
+    shares = [bar.get_height() for bar in ax.child_axes[-1].containers[0]]
+    assert sum(shares) == pytest.approx(1)
+    if bins == "mass":
+        low, high = np.array(ax.containers[2].lines[2][0].get_segments())[:, :, 1].T
+        assert np.all(high - low > 0.1)
+
+
 def test_isotonic_bars_are_those_of_scikit_learn():
     from sklearn.isotonic import IsotonicRegression
 
