@@ -46,6 +46,9 @@ SETS = {
     "a part of the groups, in blocks": lambda: drawn(7, 13_000, 3, group_size=2),
     "all right": lambda: right_but_for(0),
     "one wrong": lambda: right_but_for(1),
+    "a class of two cases": lambda: Predictions(
+        np.arange(60) // 58, logits=np.random.default_rng(9).normal(size=(60, 2))
+    ),
     "a class without a case": lambda: Predictions([0, 1] * 30, [[0.6, 0.3, 0.1]] * 60),
 }
 

