@@ -160,7 +160,7 @@ def calibration_slope(
         none are of the class, where all log-odds are equal, and where they tell the class from the
         rest without a mistake: the larger the slope the better then, and there is no largest. In
         simulations of 500 cases 95% intervals covered in 94 to 95% where half of them were of the
-        class, in 92.5 to 93.5% where one in 21 was.
+        class, in 92 to 93.5% where one in 21 was.
 
     Raises
     ------
