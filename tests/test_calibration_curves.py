@@ -106,8 +106,8 @@ def test_the_lowess_of_val_prob_is_near():
     found = metrics.calibration_curve_errors(CASES["y"], P, positive=1)
     for name, lowess, within in (
         ("ici", "Eavg", 0.001),
-        ("e90", "E90", 0.02),
-        ("emax", "Emax", 0.02),
+        ("e90", "E90", 0.003),
+        ("emax", "Emax", 0.01),
     ):
         assert getattr(found, name).value == pytest.approx(R["val_prob"][lowess], abs=within)
 
@@ -262,6 +262,32 @@ def test_the_summary_is_made_of_the_measures():
     assert rows.loc[("all", "ici"), "value"] == pytest.approx(mean)
 
 
+def test_the_curve_bends_where_a_rare_class_is_probable():
+    rng = np.random.default_rng(0)
+    odds = -6 + 2.5 * rng.normal(size=20_000)
+    true = special.expit(odds + np.sin(odds))
+    cases = ClassCases.of(
+        "rare", odds, rng.uniform(size=odds.size) < true, np.ones(odds.size), None
+    )
+    observed, *_ = calibration_curves.curve_of(cases, None).band(odds, 0.95)
+    probable = odds > -3
+    # With as many knots at quantiles of all cases it is 0.048, as far as the model itself.
+    assert np.abs(observed - true)[probable].mean() < 0.02
+
+
+def test_knots_that_are_all_but_equal_are_one():
+    rng = np.random.default_rng(0)
+    odds = rng.choice([-1.0, -1.0 + 1e-12, 0.5, 0.5 + 1e-12, 2.0], 400)
+    cases = ClassCases.of(
+        "a", odds, rng.uniform(size=400) < special.expit(odds), np.ones(400), None
+    )
+    curve = calibration_curves.curve_of(cases, 5)
+    observed, low, high = curve.band(np.array([-1.0, 0.5, 2.0]), 0.95)
+    shares = [cases.outcome[np.abs(odds - at) < 0.1].mean() for at in (-1.0, 0.5, 2.0)]
+    np.testing.assert_allclose(observed, shares, atol=1e-6)  # three values, three coefficients
+    assert np.all(high - low < 0.3)
+
+
 def test_intervals_cover():
     rng = np.random.default_rng(0)
     hits = {"intercept": 0, "slope": 0, "o_e": 0, "ici": 0, "curve": 0}
@@ -365,8 +391,12 @@ def test_bad_arguments(function, options, message):
 
 
 def test_bad_arguments_of_curves():
-    with pytest.raises(InputError, match="num_knots: expected 3, 4, 5 or None, received 7"):
-        metrics.calibration_curve(CASES["y"], P, positive=1, num_knots=7)
+    for knots in (7, [3], 3.5, "5"):
+        with pytest.raises(InputError, match="num_knots: expected 3, 4, 5 or None, received"):
+            metrics.calibration_curve(CASES["y"], P, positive=1, num_knots=knots)
+    for reference in (2, "melanoma", [0, 1]):
+        with pytest.raises(InputError, match="reference: expected one of the classes 0, 1"):
+            metrics.multinomial_recalibration(CASES["y"], P, reference=reference)
     with pytest.raises(InputError, match="num_points: expected an integer of at least 2"):
         metrics.calibration_curve(CASES["y"], P, positive=1, num_points=1)
     with pytest.raises(InputError, match="bins: expected 'width' or 'mass' or 'isotonic'"):
@@ -441,6 +471,17 @@ def test_equal_confidences_are_one_bar():
     assert ax.containers[0][0].get_height() == pytest.approx(0.5)
     ax = plots.reliability_diagram([0, 1] * 20, [[0.7, 0.3]] * 40, bins="isotonic")
     assert len(ax.containers[0]) == 1
+
+
+@pytest.mark.parametrize("bins", ["mass", "isotonic"])
+def test_a_sample_that_counts_for_several_bins(bins):
+    rows = [[0.9, 0.1], [0.2, 0.8], [1.0, 0.0]]
+    ax = plots.reliability_diagram([0, 1, 1], rows, bins=bins, sample_weight=[0, 1, 3.5])
+    shares = [bar.get_height() for bar in ax.child_axes[-1].containers[0]]
+    assert sum(shares) == pytest.approx(1)
+    if bins == "mass":
+        low, high = np.array(ax.containers[2].lines[2][0].get_segments())[:, :, 1].T
+        assert np.all(high - low > 0.1)
 
 
 def test_isotonic_bars_are_those_of_scikit_learn():

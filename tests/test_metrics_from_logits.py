@@ -47,7 +47,7 @@ def call(function, logits, other, **options):
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.default is inspect.Parameter.empty
         or name.startswith("probabilities")
-        or name == "positive"
+        or name in ("positive", "threshold")
     }
     return function(**needed, **options)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -88,10 +89,12 @@ def calibration_curve(
     num_points : int
         At least 2, at equal steps from the smallest to the largest probability.
     num_knots : int, optional
-        3, 4 or 5, at Harrell's quantiles of the log-odds. By default 5 where the rarer outcome has
-        at least 500 cases, however much each counts, 4 from 100 on, 3 below. Fewer where knots fall
-        together or the curve has no maximum of the likelihood; then a straight line in the
-        log-odds, and where all probabilities are equal a single point.
+        3, 4 or 5, at Harrell's quantiles of the log-odds, where a case counts as much as the
+        standard deviation of its outcome, sqrt(p (1 - p)): rms counts all alike, and has no knot
+        where a rare class is probable. By default 5 where the rarer outcome has at least 500 cases,
+        however much each counts, 4 from 100 on, 3 below. Fewer where knots fall together or the
+        curve has no maximum of the likelihood; then a straight line in the log-odds, and where all
+        probabilities are equal a single point.
     from_logits, sample_weight, groups
         As :func:`~lsplus_tf.metrics.calibration_intercept` takes them.
     confidence_level : float
@@ -104,7 +107,7 @@ def calibration_curve(
         to the point. The band is pointwise, by the sandwich estimate of the variance of the
         log-odds, summed up within groups; in simulations of 500 cases 95% bands covered in 93 to
         95% of them at the 10%, 50% and 95% quantiles of the probabilities where half of the cases
-        were of the class, and where one in 21 was, in 94% at the upper two, in 90% at the lowest.
+        were of the class, and where one in 21 was, at the lowest of the three, in 90 to 92%.
         Where all cases or none are of the class, or the
         probabilities tell it from the rest without a mistake, there is no curve: observed, low and
         high are NaN.
@@ -170,8 +173,8 @@ def calibration_curve_errors(
     97%, of the E50 in 92 to 94%.
 
     rms::val.prob has the same numbers of a lowess: on the 300 cases of the tests 0.101 for an ICI
-    of 0.101, 0.168 for an E90 of 0.185 and 0.174 for an Emax of 0.188. rms::lrm with the same
-    spline gives these here exactly.
+    of 0.101, 0.168 for an E90 of 0.166 and 0.174 for an Emax of 0.167. rms::lrm with the same knots
+    has the same numbers as here.
 
     Parameters
     ----------
@@ -469,7 +472,7 @@ def _few_odds(cases: ClassCases) -> Values:
 
 
 def _check_knots(num_knots: int | None) -> int | None:
-    if num_knots is not None and num_knots not in _KNOTS:
+    if num_knots is not None and (not isinstance(num_knots, Integral) or num_knots not in _KNOTS):
         raise InputError(f"num_knots: expected 3, 4, 5 or None, received {num_knots!r}")
     return num_knots
 
@@ -482,10 +485,15 @@ def _default_knots(cases: ClassCases) -> int:
 def _knots(cases: ClassCases, count: int) -> Values:
     """Quantiles of the log-odds; fewer where they fall together."""
     order = np.argsort(cases.odds)
-    cumulative = np.cumsum(cases.total[order])
+    odds = cases.odds[order]
+    deviation = np.sqrt(special.expit(odds) * special.expit(-odds))
+    cumulative = np.cumsum(cases.total[order] * deviation)
     places = np.searchsorted(cumulative, np.array(_KNOTS[count]) * cumulative[-1] * (1 - 1e-12))
-    found: Values = np.unique(cases.odds[order][places])
-    return found
+    found = np.unique(odds[places])
+    # Between knots that are all but equal the spline would bend without cases.
+    apart = np.diff(found, prepend=-np.inf) > 1e-3 * np.ptp(found)
+    kept: Values = found[apart]
+    return kept
 
 
 def _basis(odds: Values, knots: Values | None) -> Values:

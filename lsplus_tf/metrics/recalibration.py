@@ -13,7 +13,7 @@ values move by a few parts in 100,000, quantiles as E50 by a few in 10,000.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, special
 
-from lsplus_tf.errors import check_level, some_of
+from lsplus_tf.errors import InputError, check_level, some_of
 from lsplus_tf.metrics.intervals import Interval, Scale, linearised_interval
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.resampling import Groups, counted_cases, rows_to_rank
@@ -160,7 +160,7 @@ def calibration_slope(
         none are of the class, where all log-odds are equal, and where they tell the class from the
         rest without a mistake: the larger the slope the better then, and there is no largest. In
         simulations of 500 cases 95% intervals covered in 94 to 95% where half of them were of the
-        class, in 92.5 to 93.5% where one in 21 was.
+        class, in 92 to 93.5% where one in 21 was.
 
     Raises
     ------
@@ -684,7 +684,7 @@ def multinomial_recalibration(
     counts = np.bincount(predictions.labels, predictions.weights, len(names))
     base = int(counts.argmax())
     if reference is not None:
-        (base,) = positive_classes(reference, names)
+        base = _reference(reference, names)
     rows: list[tuple[str, str, float, float, float]] = []
     missing = np.flatnonzero(counts == 0)
     found: dict[int, Interval] = {}
@@ -697,6 +697,18 @@ def multinomial_recalibration(
         warn_nan("the multinomial calibration intercept", f"no case is of {some}")
     rows.append(("all", "slope", *_three(multinomial_slope(predictions, codes, level))))
     return pd.DataFrame(rows, columns=["class", "metric", "value", "low", "high"])
+
+
+def _reference(reference: str | int, names: Sequence[str]) -> int:
+    """The number of a class."""
+    try:
+        (number,) = positive_classes(reference, names)
+    except ValueError:  # also of several classes, which cannot be unpacked
+        raise InputError(
+            f"reference: expected one of the classes {some_of(names, 12)}, or its number, received "
+            f"{reference!r}"
+        ) from None
+    return number
 
 
 def multinomial_slope(predictions: Predictions, groups: Groups, level: float) -> Interval:

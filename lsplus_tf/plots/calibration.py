@@ -59,9 +59,10 @@ def reliability_diagram(
         Level of Wilson's interval of each bin's accuracy, or None for no interval. It takes the
         samples as independent: where several seeds predict the same samples, or patients have
         several, it is too short. With weights it is that of as many samples as have the same
-        variance, sum(w)^2 / sum(w^2) in each bin. Isotonic bins, which the outcomes have chosen,
-        have a consistency band about the diagonal in place of it: where the bars of a calibrated
-        model would end, by 200 draws of the outcomes from the confidences.
+        variance, sum(w)^2 / sum(w^2) in each bin; bins of equal mass have equal parts of that of
+        all. Isotonic bins, which the outcomes have chosen, have a consistency band about the
+        diagonal in place of it: where the bars of a calibrated model would end, by 200 draws of the
+        outcomes from the confidences.
     sample_weight : array_like, shape (N,), optional
         How often each sample counts; those of the predictions.
     ax : matplotlib.axes.Axes, optional
@@ -204,14 +205,9 @@ def _top_label_bars(predictions: Predictions, num_bins: int, bins: Bins) -> _Bar
     # Bars touch midway between their confidences; a single confidence would have no width.
     between = (high[:-1] + low[1:]) / 2
     edges = np.concatenate(([max(0, low[0] - 0.005)], between, [min(1, high[-1] + 0.005)]))
-    evidence = sums[0]
-    if predictions.sample_weight is not None:
-        bar = np.searchsorted(between, confidence)
-        count, square = (
-            np.bincount(bar, predictions.weights**power, low.size).astype(np.float64)
-            for power in (1, 2)
-        )
-        evidence = _effective(count, square)
+    # A bin may hold a part of a sample that counts much: each has its share of the whole evidence.
+    weights = predictions.weights
+    evidence = sums[0] / sums[0].sum() * (weights.sum() ** 2 / np.sum(weights**2))
     return _Bars(edges[:-1], np.diff(edges), sums[0], sums[1], sums[2], evidence)
 
 

@@ -147,18 +147,13 @@ def _panel(ax: Axes, cases: ClassCases, level: float, *, small: bool) -> None:
     if curve is not None:
         grid, odds, _ = calibration_curves.grid_of(cases, 201)
         observed, low, high = curve.band(odds, level)
-        colour = METHOD_COLOURS[0]
-        ax.fill_between(
-            grid, low, high, color=colour, alpha=0.2, linewidth=0, label=f"{100 * level:g}% band"
-        )
-        ax.plot(
-            grid,
-            observed,
-            color=colour,
-            linewidth=1.8,
-            marker="o" if grid.size == 1 else "",
-            label="Smooth curve",
-        )
+        colour, label = METHOD_COLOURS[0], f"{100 * level:g}% band"
+        if grid.size == 1:  # all probabilities are equal
+            bars = [observed - low, high - observed]
+            ax.errorbar(grid, observed, bars, color=colour, fmt="o", capsize=3, label="Observed")
+        else:
+            ax.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0, label=label)
+            ax.plot(grid, observed, color=colour, linewidth=1.8, label="Smooth curve")
     numbers = [
         f"{name} {round(value, digits) + 0.0:.{digits}f}" if np.isfinite(value) else f"{name} n/a"
         for name, value, digits in (
