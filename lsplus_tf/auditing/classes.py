@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import Decisions, decisions_of
+from lsplus_tf.metrics.one_vs_rest import those_first
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.positive import Positive, positive_classes
 
@@ -96,18 +98,10 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     names = predictions.class_names
     chosen = [tuple(positive_classes(each, names)) for each in positive]
     chosen = list(dict.fromkeys(chosen))
-    table = metrics.class_metrics(predictions)
+    table = those_first(metrics.class_metrics, predictions, chosen)
     calibration = None
     if predictions.kind != "confidence":
-        calibration = metrics.calibration_summary(predictions)
-        # A class may be called "all" too.
-        together = calibration["class"].where(calibration.index < len(calibration) - 2, "")
-        calibration = calibration.assign(**{"class": together})
-    if chosen:
-        table = _first(metrics.class_metrics(predictions, positive=chosen), table)
-        if calibration is not None:
-            of_chosen = [metrics.calibration_summary(predictions, positive=each) for each in chosen]
-            calibration = _first(pd.concat(of_chosen), calibration)
+        calibration = those_first(_calibration, predictions, chosen)
     curves = chosen or [(1,)] if len(names) == 2 else chosen
     confusion = pd.DataFrame(
         metrics.confusion_matrix(predictions), index=pd.Index(names), columns=pd.Index(names)
@@ -130,7 +124,10 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     )
 
 
-def _first(chosen: pd.DataFrame, every: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the classes that were chosen, and then those of the others."""
-    others = every[~every["class"].isin(chosen["class"])]
-    return pd.concat([chosen, others], ignore_index=True)
+def _calibration(predictions: Predictions, **options: Any) -> pd.DataFrame:
+    """The summary; its last two rows are of all classes together, and one may be called "all"."""
+    table = metrics.calibration_summary(predictions, **options)
+    if options:
+        return table
+    together = table["class"].where(table.index < len(table) - 2, "")
+    return table.assign(**{"class": together})

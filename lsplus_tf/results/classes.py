@@ -15,9 +15,10 @@ from scipy import stats
 from lsplus_tf import metrics
 from lsplus_tf.metrics.intervals import share_interval
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL
+from lsplus_tf.metrics.one_vs_rest import those_first
 from lsplus_tf.metrics.resampling import Groups
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.positive import one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import positive_classes
 from lsplus_tf.results.finished import Results, Row
 
 MOST_SHOWN = 12  # classes in a table of columns; of more, those of interest and the hardest
@@ -116,7 +117,7 @@ def _of_row(
         tables = [
             pd.concat(
                 [
-                    _in_order(each, classes),
+                    those_first(metrics.class_metrics, each, classes),
                     *(metrics.calibration_summary(each, positive=k) for k in classes[:declared]),
                 ],
                 ignore_index=True,
@@ -137,26 +138,15 @@ def _of_row(
     return frame
 
 
-def _in_order(predictions: Predictions, classes: Sequence[tuple[int, ...]]) -> pd.DataFrame:
-    """The table of all classes at once, and of those that count as one, in this order."""
-    table = metrics.class_metrics(predictions)
-    several = [each for each in classes if len(each) > 1]
-    if several:
-        table = pd.concat([table, metrics.class_metrics(predictions, positive=several)])
-    names = [" or ".join(predictions.class_names[k] for k in each) for each in classes]
-    place = table["class"].map({name: k for k, name in enumerate(names)})
-    return table.assign(place=place).sort_values("place", kind="stable", ignore_index=True)
-
-
 def _found(
     predictions: Sequence[Predictions], positive: tuple[int, ...], groups: Groups
 ) -> tuple[float, float, int]:
     """The interval of the mean sensitivity, and how many images there are of the classes."""
-    against = [one_vs_rest(each, positive) for each in predictions]
-    of_class = against[0].outcome
+    of_class = np.isin(predictions[0].labels, positive)
     if not of_class.any():
         return float("nan"), float("nan"), 0
-    hits = np.stack([each.predicted[of_class] for each in against]).astype(np.float64)
+    found = [np.isin(each.predicted[of_class], positive) for each in predictions]
+    hits = np.stack(found).astype(np.float64)
     own = None if groups is None else groups[of_class]
     images = share_interval(hits.mean(axis=0), own, CONFIDENCE_LEVEL)
     low, high = images.low, images.high
