@@ -87,12 +87,12 @@ def test_answers_follow_what_the_audit_has():
     bare = checklist.checklist_table(lsp.audit(some_predictions(), num_resamples=20))
     other = some_predictions().replace(groups=np.arange(600) // 2)
     full = checklist.checklist_table(
-        lsp.audit(predictions, other, num_resamples=20), interest=["mel"], decisions=True
+        lsp.audit(predictions, other, positive=["mel"], num_resamples=20)
     )
     tripod, claim = checklist.TRIPOD, checklist.CLAIM
     assert "no groups were declared" in here(bare, tripod, "23a")
     assert "--subgroup" in here(bare, tripod, "23a")
-    assert "gap by site in Classes and subgroups" in here(full, tripod, "23a")
+    assert "by site accuracy and the confidence gap alone" in here(full, tripod, "23a")
     assert "take the cases of a group together" in here(full, claim, "37, 38")
     assert "mel each against the rest" in here(full, claim, "37, 38")
     assert "declare classes of interest" in here(bare, tripod, "12e")

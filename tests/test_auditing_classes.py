@@ -40,9 +40,9 @@ def told(predictions: lsp.Predictions, **options) -> list[auditing.Finding]:
 def test_a_class_that_is_mostly_missed_is_told_before_the_calibration():
     first, second, *rest = told(model(0.08))
     assert (first.topic, first.tone) == ("classes", "bad")
-    assert first.text.startswith("Mostly missed: malignant: 23 of 25 missed (sensitivity 8.0% (")
+    assert first.text == "Mostly missed: malignant: 23 of 25 missed."
     assert second.text.startswith("Found of each class (sensitivity, 95% interval): benign ")
-    assert "malignant 8.0% (0 to 27%)" in second.text
+    assert "malignant 8.0% (0.4 to 27.1%)" in second.text
     assert [finding.topic for finding in rest][:2] == ["gap", "ece"]
 
 
@@ -110,7 +110,7 @@ def test_the_confidence_alone_tells_what_is_found():
     )
     assert told(less)[0].text == told(full)[0].text
     result = lsp.audit(less, num_resamples=20)
-    assert np.isnan(result.classes.of("malignant", "auroc")["value"])
+    assert "auroc" not in set(result.classes.table["metric"])
     assert auditing.audit_page(result).sections[1].title == "Found and missed"
 
 
@@ -126,6 +126,11 @@ def test_conditions_on_a_class():
     assert condition.value(result) == result.classes.of("malignant", "sensitivity")["high"]
     assert condition.holds(result)
     assert not parse_condition("specificity(malignant)<0.5").holds(result)
+    both = parse_condition("sensitivity(malignant,benign) > 0.5")
+    hits = np.isin(result.predictions.predicted, [0, 1])[np.isin(result.predictions.labels, [0, 1])]
+    assert both.value(result) == pytest.approx(hits.mean())
+    slope = parse_condition("slope(malignant).high < 1").value(result)
+    assert slope == result.classes.calibration_of("malignant", "slope")["high"]
     with pytest.raises(InputError, match="expected one of the classes benign, malignant, normal"):
         parse_condition("ppv(malign)>0").value(result)
     with pytest.raises(InputError, match="expected a metric of a class, one of sensitivity, "):

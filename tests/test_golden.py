@@ -31,6 +31,10 @@ EXPLAINED = {
         "shares have Agresti and Coull's interval everywhere; of these three the bootstrap's was "
         "measured here, and an audit had it of the top-5 error"
     ),
+    r".* / audit / auroc / [01]": (
+        "the AUROC's interval is by DeLong's variance, without resamples; it exists where a "
+        "resample may lack a class"
+    ),
     r"the same row for all / bootstrap / (balanced_accuracy|recall|mean_confidence|auroc) / .*": (
         "resamples that are all alike give no interval, as in an audit, and not one without width"
     ),

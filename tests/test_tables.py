@@ -262,6 +262,7 @@ def test_the_report_of_a_real_experiment(reproduced):
     report = reproduced.folder / "report"
     names = {path.name for path in report.iterdir()}
     assert names == FIGURES | {
+        "classes.csv",
         "intervals.csv",
         "report.html",
         "runs.csv",

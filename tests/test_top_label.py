@@ -87,11 +87,12 @@ def test_every_public_function_gives_the_same_or_says_what_it_needs():
     whole = full(samples=80)
     options = {"top_k_error": {"k": 2}, "risk_at_coverage": {"coverage": 0.5}}
     options["coverage_at_risk"] = {"risk": 0.1}
+    options["decision_curve"] = options["calibration_curve"] = {"positive": 1}
     given = set()
     need_all = {
         *("auroc", "top_k_error", "negative_log_likelihood", "brier_score"),
         *("static_calibration_error", "classwise_adaptive_calibration_error"),
-        "kde_calibration_error",
+        *("kde_calibration_error", "decision_curve", "calibration_curve"),
     }
     for name in metrics.__all__:
         function = getattr(metrics, name)
@@ -346,7 +347,7 @@ def test_an_audit_measures_the_same_without_what_it_cannot_know(audits):
     pd.testing.assert_frame_equal(top.parts, whole.parts)
     pd.testing.assert_frame_equal(top.automatic.steps, whole.automatic.steps)
     assert (top.chance, top.gap, top.calibrators) == (whole.chance, whole.gap, None)
-    kept = [f for f in auditing.verdict(whole) if f.topic != "calibrator"]
+    kept = [f for f in auditing.verdict(whole) if f.topic not in ("calibrator", "sets")]
     assert auditing.verdict(top) == kept
 
 
@@ -432,7 +433,8 @@ def test_the_command_audits_it(call, files):
     assert "Overconfident: mean confidence is" in stdout
     assert "Not measured: AUROC" in stdout
     assert {path.name for path in (files / "out").iterdir()} == {
-        *("audit.html", "audit.json", "metrics.csv", "parts.csv", "automatic.csv")
+        *("audit.html", "audit.json", "metrics.csv", "classes.csv", "confusion.csv"),
+        *("parts.csv", "automatic.csv"),
     }
     condition = ("--fail-if", "brier>0.2")
     code, stdout, stderr = call("audit", path, *COMMON, *QUICK, *condition)

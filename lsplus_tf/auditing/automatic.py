@@ -75,7 +75,13 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
         )
         counted = answered_until[cases - 1]
         rows.append(
-            (counted / samples, threshold, cases, errors_until[cases - 1] / counted, *bounds)
+            (
+                counted / samples,
+                threshold,
+                cases if weights is None else counted,
+                errors_until[cases - 1] / counted,
+                *bounds,
+            )
         )
     columns = ["coverage", "threshold", "cases", "error_rate", "low", "high"]
     steps = pd.DataFrame(rows, columns=columns).drop_duplicates("cases", ignore_index=True)

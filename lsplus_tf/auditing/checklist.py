@@ -7,7 +7,7 @@ hands in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lsplus_tf.auditing.measured import Audit
@@ -26,25 +26,7 @@ UNKNOWN = "Cannot be known from predictions"
 _NEEDS_SUBGROUPS = "Not here: declare a column, such as a site or sex, with --subgroup"
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What of a page can answer an item.
-
-    Attributes
-    ----------
-    audit : Audit
-    interest : tuple of str
-        The classes of interest.
-    decisions : bool
-        Whether there are decision curves.
-    """
-
-    audit: Audit
-    interest: tuple[str, ...] = ()
-    decisions: bool = False
-
-
-Answer = Callable[[Shown], str]
+Answer = Callable[[Audit], str]
 
 
 @dataclass(frozen=True)
@@ -68,18 +50,12 @@ class Entry:
     answer: Answer | None = None
 
 
-def checklist_table(
-    audit: Audit, *, interest: Sequence[str] = (), decisions: bool = False
-) -> Table:
+def checklist_table(audit: Audit) -> Table:
     """The guidelines' items, and where the page of this audit answers them.
 
     Parameters
     ----------
     audit : Audit
-    interest : sequence of str
-        The classes of interest that were declared.
-    decisions : bool
-        Whether the page has decision curves.
 
     Returns
     -------
@@ -94,13 +70,12 @@ def checklist_table(
     >>> [row[3] for row in table.rows if row[:2] == ["TRIPOD+AI", "17"]]
     ['Cannot be known from predictions']
     """
-    shown = Shown(audit, tuple(interest), decisions)
     rows = [
         [
             each.guideline,
             each.items,
             each.asks,
-            UNKNOWN if each.answer is None else each.answer(shown),
+            UNKNOWN if each.answer is None else each.answer(audit),
         ]
         for each in ENTRIES
     ]
@@ -110,85 +85,85 @@ def checklist_table(
 # Answers -----------------------------------------------------------------------------------------
 
 
-def _outcome(shown: Shown) -> str:
-    classes = some_of(shown.audit.predictions.class_names, 8)
+def _outcome(audit: Audit) -> str:
+    classes = some_of(audit.predictions.class_names, 8)
     text = f"In part: the classes are {classes}; how they were established cannot be known"
-    return text + ("; Metrics, against the annotators' votes" if shown.audit.votes else "")
+    return text + ("; Metrics, against the annotators' votes" if audit.votes else "")
 
 
-def _size(shown: Shown) -> str:
+def _size(audit: Audit) -> str:
     return (
-        f"In part: {_counted(shown)}; the Verdict says where they are too few to tell. How the "
+        f"In part: {_counted(audit)}; the Verdict says where they are too few to tell. How the "
         "number was arrived at cannot be known"
     )
 
 
-def _numbers(shown: Shown) -> str:
+def _numbers(audit: Audit) -> str:
     return (
-        f"In part: {_counted(shown)}, by class in Found and missed, by part in Classes and "
+        f"In part: {_counted(audit)}, by class in Found and missed, by part in Classes and "
         "subgroups. Who was left out before cannot be known"
     )
 
 
-def _counted(shown: Shown) -> str:
-    predictions = shown.audit.predictions
+def _counted(audit: Audit) -> str:
+    predictions = audit.predictions
     text = f"{len(predictions):,} cases"
     if predictions.groups is not None:
         text += f" of {int(predictions.groups.max()) + 1:,} groups"
     return text
 
 
-def _measures(shown: Shown) -> str:
+def _measures(audit: Audit) -> str:
     found = ["Discrimination in Metrics and Found and missed"]
     calibration = "calibration in Confidence and accuracy"
-    if shown.audit.classes.calibration is not None:
+    if audit.classes.calibration is not None:
         calibration += " and Calibration of each class"
     found.append(calibration)
-    if shown.decisions:
+    if audit.classes.decisions:
         found.append("clinical utility in Decision curves")
-    if shown.audit.comparison is not None:
+    if audit.comparison is not None:
         found.append("two models in Comparison")
     text = f"{'; '.join(found)}. The rationale is the authors'"
-    if not shown.decisions:
+    if not audit.classes.decisions:
         text += ". Nothing on clinical utility: "
         text += (
             "it takes the probabilities of all classes"
-            if shown.audit.predictions.kind == "confidence"
+            if audit.predictions.kind == "confidence"
             else "declare classes of interest with --positive"
         )
     return text
 
 
-def _intervals(shown: Shown) -> str:
+def _intervals(audit: Audit) -> str:
     text = "Metrics and Found and missed, with 95% intervals"
-    if shown.audit.predictions.groups is not None:
+    if audit.predictions.groups is not None:
         text += " that take the cases of a group together"
     else:
         text += ", if the cases are independent: no groups were declared"
-    if shown.interest:
-        text += f"; {some_of(shown.interest, 4)} each against the rest"
+    if audit.classes.positive:
+        text += f"; {some_of(audit.classes.positive, 4)} each against the rest"
     return text
 
 
-def _intervals_by_subgroup(shown: Shown) -> str:
-    names = [*shown.audit.predictions.subgroups]
+def _intervals_by_subgroup(audit: Audit) -> str:
+    names = [*audit.predictions.subgroups]
     if not names:
-        return f"{_intervals(shown)}. By subgroup n{_NEEDS_SUBGROUPS[1:]}"
+        return f"{_intervals(audit)}. By subgroup n{_NEEDS_SUBGROUPS[1:]}"
     return (
-        f"{_intervals(shown)}; accuracy and the confidence gap by "
-        f"{some_of(names, 4)} in Classes and subgroups"
+        f"In part: {_intervals(audit)}; by {some_of(names, 4)} accuracy and the confidence gap "
+        "alone, in Classes and subgroups"
     )
 
 
-def _significance(shown: Shown) -> str:
-    text = _intervals(shown)
-    if shown.audit.comparison is not None:
+def _significance(audit: Audit) -> str:
+    text = _intervals(audit)
+    if audit.comparison is not None:
         text += "; permutation tests with Holm's correction in Comparison"
     return text
 
 
-def _subgroups(shown: Shown) -> str:
-    names = [*shown.audit.predictions.subgroups]
+def _subgroups(audit: Audit) -> str:
+    names = [*audit.predictions.subgroups]
     if not names:
         return _NEEDS_SUBGROUPS
     return (
@@ -196,56 +171,56 @@ def _subgroups(shown: Shown) -> str:
     )
 
 
-def _fairness(shown: Shown) -> str:
-    return f"{_subgroups(shown)}. What was done for fairness cannot be known"
+def _fairness(audit: Audit) -> str:
+    return f"{_subgroups(audit)}. What was done for fairness cannot be known"
 
 
-def _updating(shown: Shown) -> str:
-    if shown.audit.calibrators is None:
+def _updating(audit: Audit) -> str:
+    if audit.calibrators is None:
         return "Not here: calibrators were not tried on these cases"
     return "In part: Calibrators, tried on held-out folds; which is used cannot be known"
 
 
-def _origin(shown: Shown) -> str:
-    if "SHA-256" not in shown.audit.settings:
+def _origin(audit: Audit) -> str:
+    if "SHA-256" not in audit.settings:
         return UNKNOWN
     return "In part: the file and its SHA-256 in the settings, not how it was computed"
 
 
-def _output(shown: Shown) -> str:
-    text = f"In part: {shown.audit.settings['given as']}"
-    if shown.decisions:
+def _output(audit: Audit) -> str:
+    text = f"In part: {audit.settings['given as']}"
+    if audit.classes.decisions:
         text += "; what each threshold brings in Decision curves"
     return text + ". Which threshold is used, and why, cannot be known"
 
 
-def _code(shown: Shown) -> str:
+def _code(audit: Audit) -> str:
     return f"In part: this page is made by lsplus_tf {__version__}; data and model cannot be known"
 
 
-def _interpretation(shown: Shown) -> str:
+def _interpretation(audit: Audit) -> str:
     return "In part: the Verdict, which claims what the intervals support and no more"
 
 
-def _limitations(shown: Shown) -> str:
+def _limitations(audit: Audit) -> str:
     return "In part: the notes below the Verdict, and How it was made"
 
 
-def _failures(shown: Shown) -> str:
+def _failures(audit: Audit) -> str:
     return (
         "In part: Found and missed has how many cases of each class are missed, Classes and "
         "subgroups where confidence is wrong. The cases themselves are not on this page"
     )
 
 
-def _annotators(shown: Shown) -> str:
-    if shown.audit.votes is None:
+def _annotators(audit: Audit) -> str:
+    if audit.votes is None:
         return UNKNOWN
     return "In part: agreement with the predictions in Metrics, against the annotators' votes"
 
 
-def _robustness(shown: Shown) -> str:
-    return f"{_subgroups(shown)}. Other data or settings cannot be known"
+def _robustness(audit: Audit) -> str:
+    return f"{_subgroups(audit)}. Other data or settings cannot be known"
 
 
 ENTRIES = (

@@ -12,11 +12,10 @@ import pandas as pd
 
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import Decisions, decisions_of
+from lsplus_tf.metrics.degenerate import constant_class
 from lsplus_tf.metrics.one_vs_rest import those_first
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.positive import Positive, positive_classes
-
-_ALL_BUT = 0.01  # of the cases: a model that predicts one class but for so few predicts that class
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,12 @@ class ByClass:
         The decision curves of the classes of interest; of two classes without such, of the second.
     positive : tuple of str
         The classes of interest, as the table calls them; several that count as one are "a or b".
+    numbers : tuple of tuple of int
+        The same by the numbers of the classes.
     confusion : DataFrame
         How many cases of each class, a row, are predicted as each.
     only : str or None
-        The class that is predicted for all cases but 1% at most, which are of several classes.
+        The class that is predicted for all cases, by `lsplus_tf.metrics.degenerate`.
     only_cases : int
         Of how many.
     """
@@ -47,6 +48,7 @@ class ByClass:
     calibration: pd.DataFrame | None
     decisions: list[Decisions]
     positive: tuple[str, ...]
+    numbers: tuple[tuple[int, ...], ...]
     confusion: pd.DataFrame
     only: str | None
     only_cases: int
@@ -100,27 +102,24 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     chosen = list(dict.fromkeys(chosen))
     table = those_first(metrics.class_metrics, predictions, chosen)
     calibration = None
-    if predictions.kind != "confidence":
+    if predictions.kind == "confidence":
+        table = table[~table["metric"].isin(["auroc", "auprc"])].reset_index(drop=True)
+    else:
         calibration = those_first(_calibration, predictions, chosen)
     curves = chosen or [(1,)] if len(names) == 2 else chosen
     confusion = pd.DataFrame(
         metrics.confusion_matrix(predictions), index=pd.Index(names), columns=pd.Index(names)
     )
-    counts = np.bincount(predictions.predicted, minlength=len(names))
-    largest = int(counts.argmax())
-    only = (
-        counts[largest] >= (1 - _ALL_BUT) * len(predictions)
-        and predictions.class_counts[largest] < (1 - _ALL_BUT) * len(predictions)
-        and len(predictions) > 1
-    )
+    only = constant_class(predictions)
     return ByClass(
         table,
         calibration,
         decisions_of(predictions, curves),
         tuple(" or ".join(names[k] for k in each) for each in chosen),
+        tuple(chosen),
         confusion,
-        names[largest] if only else None,
-        int(counts[largest]),
+        None if only is None else names[only],
+        int(np.count_nonzero(predictions.predicted == only)),
     )
 
 

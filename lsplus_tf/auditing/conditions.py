@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import operator
 import re
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import METRIC_NAMES
-from lsplus_tf.errors import InputError, some_of
-from lsplus_tf.metrics import METRICS
+from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import METRICS, calibration_summary, class_metrics
 from lsplus_tf.predictions import Predictions
+from lsplus_tf.predictions.positive import positive_classes
 
 _OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _WRITTEN = re.compile(
@@ -20,6 +23,7 @@ _WRITTEN = re.compile(
 )
 # Of a class against the rest.
 _OF_A_CLASS = ("sensitivity", "specificity", "ppv", "npv", "prevalence", "f1", "auroc", "auprc")
+_OF_CALIBRATION = ("intercept", "slope", "o_e", "ici", "e50", "e90")
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,22 @@ class Condition:
         """What is compared."""
         self.check(audit.predictions)
         if self.of_class is not None:
-            return float(audit.classes.of(self.of_class, self.metric)[self.bound])
+            classes = classes_said(self.of_class, audit.predictions.class_names)
+            measure = class_metrics if self.metric in _OF_A_CLASS else calibration_summary
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of what NaN tells
+                table = measure(audit.predictions, positive=classes)
+            return float(table.set_index("metric")[self.bound][self.metric])
         return float(audit.metrics[self.bound][self.metric])
 
     def check(self, predictions: Predictions) -> None:
         """Raise `InputError` if these predictions do not tell the metric."""
         if self.of_class is not None:
-            if self.of_class not in predictions.class_names:
-                raise InputError(
-                    f"--fail-if: expected one of the classes "
-                    f"{some_of(predictions.class_names, 12)}, received {self.of_class!r}"
-                )
-            if self.metric in ("auroc", "auprc"):
+            try:
+                classes_said(self.of_class, predictions.class_names)
+            except InputError as error:
+                raise InputError(f"--fail-if: {error}") from None
+            if self.metric not in _OF_A_CLASS or self.metric in ("auroc", "auprc"):
                 predictions.need("probabilities")
             return
         known = [
@@ -93,11 +101,29 @@ class Condition:
             )
 
 
+def classes_said(text: str, class_names: Sequence[str]) -> list[int]:
+    """The numbers of a class, or of several with commas between them, as options have them.
+
+    Parameters
+    ----------
+    text : str
+    class_names : sequence of str
+
+    Raises
+    ------
+    InputError
+        There is no such class.
+    """
+    given = [text] if text in class_names else [part.strip() for part in text.split(",")]
+    return positive_classes(given, class_names)
+
+
 def parse_condition(text: str) -> Condition:
     """A condition as it is written: METRIC>NUMBER, or METRIC.low, METRIC.high of its interval.
 
     METRIC(CLASS) is that of a class against the rest: its sensitivity, specificity, ppv, npv,
-    prevalence, f1, auroc or auprc.
+    prevalence, f1, auroc or auprc, or its calibration: intercept, slope, o_e, ici, e50 or e90.
+    METRIC(CLASS,CLASS) counts several as one.
 
     Parameters
     ----------
@@ -128,7 +154,8 @@ def parse_condition(text: str) -> Condition:
             "--fail-if: expected a condition such as 'ece>0.05' or 'accuracy.low<0.9', received "
             f"{text!r}"
         ) from None
-    known = METRIC_NAMES if condition.of_class is None else _OF_A_CLASS
+    of_class = (*_OF_A_CLASS, *_OF_CALIBRATION)
+    known = METRIC_NAMES if condition.of_class is None else of_class
     if condition.metric not in known:
         of = "" if condition.of_class is None else " of a class"
         raise InputError(

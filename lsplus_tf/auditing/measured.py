@@ -177,6 +177,10 @@ def _audit(
     seed: int,
 ) -> Audit:
     check_count("num_resamples", num_resamples)
+    if isinstance(positive, str) or not isinstance(positive, Sequence):
+        raise InputError(
+            f"positive: expected a sequence of classes, as positive=['mel'], received {positive!r}"
+        )
     for given in (predictions, second):
         if given is not None:
             _check(given)

@@ -134,7 +134,7 @@ def as_document(audit: Audit) -> dict[str, Any]:
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> document = as_document(result)
     >>> document["cases"], document["too_small"], document["verdict"][0]["topic"]
-    (100, False, 'gap')
+    (100, False, 'degenerate')
     """
     document = {
         "format": _FORMAT,

@@ -16,13 +16,14 @@ from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.prediction_sets import CrossFitSets
-from lsplus_tf.auditing.verdicts import models, percent, verdict
+from lsplus_tf.auditing.verdicts import is_too_small, models, percent, verdict
 from lsplus_tf.errors import some_of
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
+_SIGNS = "! is bad news that is shown, ? what these cases cannot decide, i a fact, ✓ good news."
 _MOST_CONFUSED = 20  # classes in a table of their confusion
 
 
@@ -50,7 +51,7 @@ def audit_page(audit: Audit) -> Page:
     told = [Text(finding.text, finding.tone) for finding in verdict(audit)]
     groups = "" if predictions.groups is None else f" of {predictions.groups.max() + 1:,} groups"
     sections = [
-        Section("Verdict", [*told, *(Text(note, "note") for note in audit.notes)]),
+        Section("Verdict", [*told, Text(_SIGNS, "note"), *_notes(audit)]),
         _classes(audit),
         _metrics(audit),
         _reliability(audit),
@@ -73,6 +74,10 @@ def audit_page(audit: Audit) -> Page:
         f"{some_of(predictions.class_names, 8)}",
         GLOSSARY,
     )
+
+
+def _notes(audit: Audit) -> list[Text]:
+    return [Text(note, "note") for note in audit.notes]
 
 
 def _classes(audit: Audit) -> Section:
@@ -183,7 +188,7 @@ def _decisions(audit: Audit) -> list[Section]:
                     "act: at 10%, nine needless acts weigh as much as one case that is missed. Net "
                     "benefit is in true positives per case."
                 ),
-                *(Text(each.text, each.tone) for each in found),
+                *([] if is_too_small(audit) else [Text(each.text, each.tone) for each in found]),
                 Pictures(pictures),
             ],
         )
@@ -344,10 +349,7 @@ def _method(audit: Audit) -> Section:
 
 
 def _checklist(audit: Audit) -> Section:
-    table = checklist_table(
-        audit, interest=audit.classes.positive, decisions=bool(audit.classes.decisions)
-    )
-    return Section("Reporting checklist", [Text(ABOUT, "note"), table])
+    return Section("Reporting checklist", [Text(ABOUT, "note"), checklist_table(audit)])
 
 
 def _literal(text: str) -> str:

@@ -147,9 +147,8 @@ def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
         Of every number; else of the sensitivity alone.
     """
     classes = audit.classes
-    known = [*_OF_A_CLASS]
-    if audit.predictions.kind == "confidence":
-        known = [key for key in known if key not in ("auroc", "auprc")]
+    measured = set(classes.table["metric"])
+    known = [key for key in _OF_A_CLASS if key in measured]
     rows: list[list[str | Cell]] = []
     for name in classes.names:
         cases = classes.of(name, "sensitivity")["cases"]
@@ -158,7 +157,7 @@ def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
             line = classes.of(name, key)
             text = percent(line["value"])
             if (intervals or key == "sensitivity") and not pd.isna(line["low"]):
-                text += f" ({100 * line['low']:.0f} to {100 * line['high']:.0f})"
+                text += f" ({100 * line['low']:.1f} to {100 * line['high']:.1f})"
             cells.append(Cell(text, line["value"]))
         rows.append(cells)
     headings = ["Class", "Cases", *(_OF_A_CLASS[key] for key in known)]
@@ -220,7 +219,7 @@ def automatic_table(audit: Audit) -> Table:
         [
             Cell(percent(coverage, 0), coverage),
             Cell(f"{threshold:.4f}", threshold),
-            Cell(f"{cases:,}", cases),
+            Cell(number(cases), cases),
             Cell(percent(error), error),
             Cell(f"{percent(low)} to {percent(high)}", low),
             "yes" if high <= automatic.error_rate else "not proven",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FEWEST_WRONG, FOLDS
@@ -22,6 +23,7 @@ _CLOSE = 0.02  # a gap of which no more is possible is small
 _WANTED = 0.05
 _NAMED = 4
 _MOST_LISTED = 10  # classes in a sentence
+_LOW_AUROC = 0.6  # what a ranking that tells nothing is surely below
 _ALPHA = 0.05
 
 # The rows of `Audit.metrics`.
@@ -51,8 +53,8 @@ class Finding:
     >>> predictions = lsp.Predictions([0, 1] * 50, [[0.9, 0.1]] * 100)
     >>> result = lsp.audit(predictions, num_resamples=20)
     >>> finding = verdict(result)[0]
-    >>> finding.topic, finding.tone, finding.text.partition(":")[0]
-    ('gap', 'bad', 'Overconfident')
+    >>> finding.topic, finding.tone, finding.text.partition(",")[0]
+    ('degenerate', 'bad', 'Predicts 0 for all 100 cases')
     """
 
     topic: str
@@ -129,8 +131,11 @@ def _ranking(audit: Audit, small: bool) -> list[Finding]:
             f"Worse than chance: {found}. Are the classes exchanged, in the columns or in the "
             "labels?"
         )
-    elif low <= 0.5 <= high and not small:
+    elif low <= 0.5 and high < _LOW_AUROC:
         text = f"The ranking is no better than chance, as far as these cases show: {found}."
+    elif low <= 0.5 and not small:
+        text = f"The ranking is not shown to be better than chance: {found}."
+        return [Finding("ranking", "unsure", text)]
     elif value == 0.5 and pd.isna(low):
         text = "The ranking is no better than chance: the AUROC is 50.0%."
     else:
@@ -150,9 +155,9 @@ def _of_interest(audit: Audit) -> list[Finding]:
         if trusted["cases"]:
             text += (
                 f" Of {_several(trusted['cases'], 'case')} predicted as {name} "
-                f"{_share(trusted)} are of it (PPV)."
+                f"{_share(trusted)} are right (PPV)."
             )
-        findings.append(Finding("class", _tone(found), text))
+        findings.append(Finding("class", tone_of(found), text))
     return findings
 
 
@@ -168,10 +173,12 @@ def _missed(audit: Audit) -> list[Finding]:
     if not missed:
         return []
     worst = sorted(missed, key=lambda name: missed[name]["value"])
+    listed = len(audit.predictions.class_names) <= _MOST_LISTED  # the next sentence has the shares
     named = [
         f"{name}: {number(missed[name]['cases'] - missed[name]['hits'])} of "
-        f"{number(missed[name]['cases'])} missed (sensitivity {_share(missed[name])})"
-        for name in worst[:_NAMED]
+        f"{number(missed[name]['cases'])} missed"
+        + ("" if listed else f", sensitivity {_share(missed[name])}")
+        for name in (worst if listed else worst[:_NAMED])
     ]
     more = len(worst) - len(named)
     also = f"; and {_several(more, 'more class', 'more classes')}" if more else ""
@@ -207,13 +214,13 @@ def _share(row: dict[str, float]) -> str:
     """A share with its interval."""
     if pd.isna(row["low"]):
         return percent(row["value"])
-    return f"{percent(row['value'])} ({100 * row['low']:.0f} to {100 * row['high']:.0f}%)"
+    return f"{percent(row['value'])} ({100 * row['low']:.1f} to {100 * row['high']:.1f}%)"
 
 
-def _tone(row: dict[str, float]) -> Tone:
-    """Of a sensitivity: bad where more are missed than found, else a fact."""
-    if row["value"] < 0.5:
-        return "bad" if row["high"] < 0.5 else "unsure"
+def tone_of(sensitivity: dict[str, float]) -> Tone:
+    """Bad where more are shown to be missed than found, unsure where that was so here."""
+    if sensitivity["value"] < 0.5:
+        return "bad" if sensitivity["high"] < 0.5 else "unsure"
     return "fact"
 
 
@@ -443,7 +450,7 @@ def _parts(audit: Audit) -> Finding:
     return Finding(
         "parts",
         "bad",
-        f"By {kinds}, {len(wrong)} of {_several(tests, 'part')}: {'; '.join(sentences)} (Holm's "
+        f"{len(wrong)} of {_several(tests, 'part')} by {kinds}: {'; '.join(sentences)} (Holm's "
         "correction).",
     )
 
@@ -457,7 +464,8 @@ def _automatic(audit: Audit) -> Finding:
             "automatic",
             "unsure",
             f"At an error rate of at most {rate}, {seen} could have been decided automatically, "
-            f"but no share of future cases is shown to stay within it.",
+            f"but no share of future cases is shown to stay within it."
+            f"{_missed_automatically(audit)}",
         )
     which = (
         "all of them"
@@ -469,8 +477,27 @@ def _automatic(audit: Audit) -> Finding:
         "automatic",
         "fact",
         f"At an error rate of at most {rate}, {seen} could have been decided automatically; of "
-        f"future cases of the same kind it is shown, at 95% confidence, for {which}.",
+        f"future cases of the same kind it is shown, at 95% confidence, for {which}."
+        f"{_missed_automatically(audit)}",
     )
+
+
+def _missed_automatically(audit: Audit) -> str:
+    """How many of the classes of interest such decisions would miss."""
+    predictions = audit.predictions
+    order = np.argsort(-predictions.confidence, kind="stable")
+    until = np.cumsum(predictions.weights[order])
+    decided = order[until <= audit.automatic.observed * until[-1] * (1 + 1e-9)]
+    parts = []
+    for name, numbers in zip(audit.classes.positive, audit.classes.numbers, strict=True):
+        own = np.isin(predictions.labels[decided], numbers)
+        missed = own & ~np.isin(predictions.predicted[decided], numbers)
+        weights = predictions.weights[decided]
+        parts.append(
+            f"{number(weights[own].sum())} are {name}, of which "
+            f"{number(weights[missed].sum())} would be missed"
+        )
+    return f" Of those of these cases {'; '.join(parts)}." if parts else ""
 
 
 def _calibrator(audit: Audit) -> Finding:
@@ -514,8 +541,10 @@ def _calibrator(audit: Audit) -> Finding:
         f"{fit.recommended.capitalize()} calibration helps: {on} it changes the Brier score by "
         f"{chosen['brier_change']:+.4f} (95% interval {chosen['low']:+.4f} to "
         f"{chosen['high']:+.4f}; {which}), and the ECE from {percent(none['ece'])} to "
-        f"{percent(chosen['ece'])}. To make it: lsplus-tf calibrate FILE --method "
-        f"{fit.recommended}.",
+        f"{percent(chosen['ece'])} ({100 * chosen['ece_change']:+.1f} points, "
+        f"{100 * chosen['ece_low']:+.1f} to {100 * chosen['ece_high']:+.1f}). To make it: "
+        f"lsplus-tf calibrate FILE --method {fit.recommended}, with what the audit was told of the "
+        "file's columns.",
     )
 
 
@@ -539,11 +568,14 @@ def _comparison(audit: Audit) -> Finding:
     assert audit.second is not None
     second = list(models(audit))[1] if audit.second.source else "the other predictions"
     how = f"on the same {audit.comparison.cases:,} cases"
+    if audit.comparison.left_out:
+        how += f" ({audit.comparison.left_out:,} that only one of the two has are left out)"
+    tests = int(table["p"].notna().sum())
     if shown.empty:
         return Finding(
             "comparison",
             "unsure",
-            f"Against {second}, {how}: no difference is shown in any of {len(table)} metrics "
+            f"Against {second}, {how}: no difference is shown in any of {tests} metrics "
             "(permutation tests, Holm's correction). That does not make the two equal.",
         )
     listed = ", ".join(
@@ -554,7 +586,7 @@ def _comparison(audit: Audit) -> Finding:
         "comparison",
         "fact",
         f"Against {second}, {how}, these differ: {listed} (permutation tests, Holm's correction "
-        f"for {len(table)} metrics).",
+        f"for {tests} metrics).",
     )
 
 

@@ -178,13 +178,12 @@ def audit(
 
 def _positive(text: str, class_names: Sequence[str]) -> list[int]:
     """A class, or several with commas between them."""
-    from lsplus_tf.predictions.positive import positive_classes
+    from lsplus_tf.auditing.conditions import classes_said
 
-    given = [text] if text in class_names else [part.strip() for part in text.split(",")]
     try:
-        return positive_classes(given, class_names)
+        return classes_said(text, class_names)
     except InputError as error:
-        raise InputError(f"--{error}") from None
+        raise InputError(f"--{error}".replace(", or its number,", ",")) from None
 
 
 def _print(console: Console, result: Audit) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from lsplus_tf.config.dataset import Dataset
 from lsplus_tf.config.methods import (
@@ -65,7 +65,10 @@ _OF_THE_REPORT = {
 _LONGEST = 100  # characters, so that files may be named after it
 _NAMED = 10  # classes that an error names
 
-ClassName = Annotated[str, Field(strict=True)]
+# A YAML file has 3 where a class is called "3".
+ClassName = Annotated[
+    str, BeforeValidator(lambda given: str(given) if type(given) is int else given)
+]
 ClassNames = ClassName | Annotated[tuple[ClassName, ...], Field(min_length=1)]
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
 
@@ -168,6 +171,8 @@ class Experiment(Settings):
             names = getattr(self, key)
             if len(set(names)) != len(names):
                 raise ValueError(f"{key}: expected different names, received {names}")
+        if self.ensemble_calibration != ("whole",) and not (self.ensembles and self.calibrators):
+            raise ValueError("ensemble_calibration: expected ensembles and calibrators beside it")
         if not self.usual_methods:
             raise ValueError("optional_methods: expected some of the methods, received all")
         return self
@@ -231,7 +236,8 @@ class Experiment(Settings):
             if unknown or len(set(chosen)) in (0, len(class_names)):
                 raise InputError(
                     f"positive: expected some of the classes of {self.dataset.name}, "
-                    f"{some_of(class_names, _NAMED)}, received {', '.join(unknown or chosen)}"
+                    f"{some_of(class_names, _NAMED)}, and one left for the rest, received "
+                    f"{', '.join(unknown or chosen)}"
                 )
         for name, method in self.methods.items():
             given = method.given_accuracies if isinstance(method, NeedsClassAccuracy) else None

@@ -108,6 +108,7 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
         )
     if any(out.glob("*/seed_*")):  # else nothing could be mixed
         _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
+    _check_classes(experiment, out, runs)
     for run in runs:
         folder = run.folder(out)
         if os.path.lexists(folder.parent) and not folder.parent.is_dir():
@@ -119,6 +120,14 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
         training = run_folder.unfinished(folder)
         if run_folder.has_checkpoints(training):
             _check_settings(experiment, run, training, "the file of an unfinished training")
+
+
+def _check_classes(experiment: config.Experiment, out: Path, runs: list[Run]) -> None:
+    """Raise `InputError` if a finished run has not the classes that the config names."""
+    made = (run.folder(out) for run in runs if (run.folder(out) / run_folder.SUMMARY).is_file())
+    for folder in made:
+        experiment.check_classes(run_folder.read_json(folder, run_folder.SUMMARY)["class_names"])
+        return
 
 
 def check_run(experiment: config.Experiment, out: Path, run: Run) -> None:

@@ -46,7 +46,8 @@ _OTHERS = {
     "Confidence less accuracy": "mean confidence less accuracy: above 0 overconfident",
     "Gap": "mean confidence less accuracy, in percentage points: above 0 overconfident",
     "Decided automatically": "largest share of the cases, the most confident, whose error rate is "
-    "at most the accepted one",
+    "at most the accepted one; its interval, in steps of 5%, is from the share for which future "
+    "cases are shown to stay within it to the one from which on they are shown not to",
     "By chance": "the ECE that a perfectly calibrated model with these confidences shows on "
     "average in so many cases",
     "p (Holm)": "p value after Holm's correction for all tests of the table",

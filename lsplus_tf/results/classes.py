@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from lsplus_tf import metrics
+from lsplus_tf.metrics.degenerate import constant_class
 from lsplus_tf.metrics.intervals import share_interval
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL
 from lsplus_tf.metrics.one_vs_rest import those_first
@@ -42,7 +43,8 @@ class ByClass:
     plain : dict of str to str
         The rows without a calibrator, of which most change no predicted class: names by keys.
     constant : dict of str to str
-        Of predictions that are one class for all images, by "METHOD seed N", what that class is.
+        Of predictions that are one class for all images (`lsplus_tf.metrics.degenerate`), by
+        "METHOD seed N", what that class is.
     """
 
     frame: pd.DataFrame
@@ -90,9 +92,9 @@ def measure_classes(results: Results, groups: Groups) -> ByClass:
     for row in results.rows:
         predictions = results.predictions(row)
         for seed, each in zip(_seeds(row), predictions, strict=True):
-            only = np.unique(each.predicted)
-            if only.size == 1 and len(names) > 1:
-                constant[f"{row.name}{seed}"] = names[only[0]]
+            only = constant_class(each)
+            if only is not None:
+                constant[f"{row.name}{seed}"] = names[only]
         frames.append(_of_row(row, predictions, every, groups, len(declared)))
     frame = pd.concat(frames, ignore_index=True)
     positive = tuple(" or ".join(names[k] for k in each) for each in declared)

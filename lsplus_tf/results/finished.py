@@ -119,7 +119,14 @@ class Results:
         if self.experiment.positive is not None:
             return self.experiment.positive
         known = RECORDS.get(self.experiment.dataset.name)
-        return () if known is None else known.positive
+        of_record = () if known is None else known.positive
+        # Files of that name may have other classes.
+        there = set(self.class_names)
+        return tuple(
+            each
+            for each in of_record
+            if {each} <= there or (not isinstance(each, str) and set(each) <= there)
+        )
 
     @property
     def one_seed(self) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from lsplus_tf import metrics
+from lsplus_tf.auditing.verdicts import tone_of
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
@@ -60,7 +61,14 @@ def experiment_page(
     """
     experiment = results.experiment
     sections = [
-        Section("Summary", [*classes_in_words(classes), *_summary(results, uncertainty)]),
+        Section(
+            "Summary",
+            [
+                *_no_ranking(results, uncertainty),
+                *classes_in_words(classes),
+                *_summary(results, uncertainty),
+            ],
+        ),
         Section("Found and missed", _classes(results, classes, figures)),
         Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
@@ -104,13 +112,13 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         lines = classes.of(name, "sensitivity")
         found = ", ".join(f"{classes.plain[key]} {_found(lines[key])}" for key in classes.plain)
         images = _images(lines)
-        none = all(lines[key]["mean"] < 0.5 for key in classes.plain)
+        missed_by_all = all(_is_missed(lines[key]) for key in classes.plain)
         text = f"Of {name} ({images:,} test images) are found (sensitivity, 95% interval): {found}."
         if images:
-            texts.append(Text(text, "bad" if none else "fact"))
+            texts.append(Text(text, "bad" if missed_by_all else "fact"))
         else:
             texts.append(Text(f"No test image is of {name}.", "unsure"))
-    missed = []
+    missed, sure = [], False
     for name in classes.shown:
         lines = classes.of(name, "sensitivity")
         fewer = [key for key in classes.plain if lines[key]["mean"] < 0.5]
@@ -118,12 +126,33 @@ def classes_in_words(classes: ByClass) -> list[Text]:
             continue
         everywhere = len(fewer) == len(classes.plain) > 1
         which = "all rows" if everywhere else _listed([classes.plain[key] for key in fewer])
+        sure = sure or any(_is_missed(lines[key]) for key in fewer)
         shares = [lines[key]["mean"] for key in fewer]
         low, high = percent_of(min(shares)), percent_of(max(shares))
         between = low if low == high else f"{low} to {high}"
         missed.append(f"{name} ({_images(lines):,} images): {between} found by {which}")
     if missed:
-        texts.append(Text(f"Mostly missed: {'; '.join(missed)}.", "bad"))
+        text = f"Mostly missed: {'; '.join(missed)}."
+        texts.append(Text(text, "bad" if sure else "unsure"))
+    return texts
+
+
+def _is_missed(line: dict[str, float]) -> bool:
+    """Whether more of a class is shown to be missed than found."""
+    return tone_of({"value": line["mean"], "high": line["high"]}) == "bad"
+
+
+def _no_ranking(results: Results, uncertainty: Uncertainty) -> list[Text]:
+    """Rows whose ranking is not shown to be better than chance."""
+    texts = []
+    for row in results.rows:
+        low, high = uncertainty.intervals.get((row.key, "auroc"), (1.0, 1.0))
+        if low <= 0.5 and not row.calibrators:
+            text = (
+                f"{row.name}: the ranking is not shown to be better than chance, the AUROC may be "
+                f"anything from {percent_of(low)} to {percent_of(high)}."
+            )
+            texts.append(Text(text, "bad" if high < 0.6 else "unsure"))
     return texts
 
 
