@@ -494,10 +494,10 @@ def _missed_automatically(audit: Audit) -> str:
         missed = own & ~np.isin(predictions.predicted[decided], numbers)
         weights = predictions.weights[decided]
         parts.append(
-            f"{number(weights[own].sum())} are {name}, of which "
+            f"{number(weights[own].sum())} of {name}, of which "
             f"{number(weights[missed].sum())} would be missed"
         )
-    return f" Of those of these cases {'; '.join(parts)}." if parts else ""
+    return f" In this sample these hold {'; '.join(parts)}." if parts else ""
 
 
 def _calibrator(audit: Audit) -> Finding:
