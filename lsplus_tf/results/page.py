@@ -231,7 +231,8 @@ def _classes(results: Results, classes: ByClass, figures: Figures) -> list[Block
         Text(
             "In brackets how many test images are of the class. An image is found where its class "
             "is the most probable. The intervals are Agresti and Coull's over the images, with "
-            "the spread of the seeds; of a single prediction they say nothing of new seeds. "
+            "the spread of the seeds, which is taken to be alike in all methods; of a single "
+            "prediction they say nothing of new seeds. "
             "Specificity, PPV, NPV, F1, AUROC and AUPRC of every class are in classes.csv, and the "
             "rows with a calibrator."
             f"{more}",
