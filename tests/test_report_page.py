@@ -354,9 +354,11 @@ def test_the_classes_that_matter_lead(results):
         [np.var([np.mean(p.predicted[labels == 8] == 8) for p in runs], ddof=1) for runs in plain]
     )
     of_seeds = stats.t.ppf(0.975, len(plain) * (seeds - 1)) * np.sqrt(spread / seeds)
-    half = np.hypot(stats.t.ppf(0.975, n + 3) * error, of_seeds)
-    assert line["low"] == pytest.approx(centre - half)
-    assert line["high"] == pytest.approx(min(centre + half, 1))
+    of_images = stats.t.ppf(0.975, n + 3) * error
+    low, high = max(centre - of_images, 0), min(centre + of_images, 1)
+    middle, half = (low + high) / 2, np.hypot((high - low) / 2, of_seeds)
+    assert line["low"] == pytest.approx(middle - half)
+    assert line["high"] == pytest.approx(min(middle + half, 1))
     assert first.text.startswith(
         f"Of 8 ({(labels == 8).sum()} test images) are found (sensitivity, 95% interval): "
         f"{found.rows[0].name} {np.mean(shares):.1%} ["

@@ -183,7 +183,7 @@ def _add_spread_of_seeds(frame: pd.DataFrame, rows: Sequence[Row]) -> None:
         weights = of_plain["method"].map(runs) - 1
         variance = float((weights * of_plain["sd"] ** 2).sum()) / freedom
         low, high, several = (
-            each.to_numpy(np.float64)
+            np.asarray(each, np.float64)
             for each in (lines["low"], lines["high"], lines["method"].map(runs))
         )
         wider = _with_seeds(low, high, several, variance, freedom)
