@@ -357,7 +357,7 @@ def test_the_classes_that_matter_lead(results):
     of_images = stats.t.ppf(0.975, n + 3) * error
     low, high = max(centre - of_images, 0), min(centre + of_images, 1)
     middle, half = (low + high) / 2, np.hypot((high - low) / 2, of_seeds)
-    assert line["low"] == pytest.approx(middle - half)
+    assert line["low"] == pytest.approx(max(middle - half, 0))
     assert line["high"] == pytest.approx(min(middle + half, 1))
     assert first.text.startswith(
         f"Of 8 ({(labels == 8).sum()} test images) are found (sensitivity, 95% interval): "
