@@ -82,7 +82,7 @@ def test_the_verdict_is_told_and_written(call, files, tmp_path):
         "! Overconfident: mean confidence is",
         "over 400 cases of 200 groups",
         "! Miscalibrated: the ECE of",
-        " by predicted class, site: ",
+        " by predicted class and site: ",
         "Temperature calibration helps: on held-out folds",
         "Surer than the annotators",
         "At an error rate of at most 5%",

@@ -426,7 +426,7 @@ def _parts(audit: Audit) -> Finding:
     table = audit.parts
     tests = int(table["p"].notna().sum())
     wrong = table[(table["p_holm"] < _ALPHA) & ((table["low"] > 0) | (table["high"] < 0))]
-    kinds = ", ".join(dict.fromkeys(table["by"]))
+    kinds = " and ".join(dict.fromkeys(table["by"]))
     if wrong.empty:
         return Finding(
             "parts",
@@ -494,7 +494,7 @@ def _missed_automatically(audit: Audit) -> str:
         missed = own & ~np.isin(predictions.predicted[decided], numbers)
         weights = predictions.weights[decided]
         parts.append(
-            f"{number(weights[own].sum())} of {name}, of which "
+            f"{_several(float(weights[own].sum()), 'case')} of {name}, of which "
             f"{number(weights[missed].sum())} would be missed"
         )
     return f" In this sample these hold {'; '.join(parts)}." if parts else ""
