@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, MissingDataError, one_line, some_of
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -361,6 +361,40 @@ def check_logits(logits: ArrayLike) -> Floats:
                 "of probabilities, give their logarithms"
             )
     return rows
+
+
+def check_classes(
+    argument: str, received: Sequence[str], expected: Sequence[str] | None, whose: str
+) -> None:
+    """Raise `InputError` unless classes are the same in the same order, or one side has no names.
+
+    Parameters
+    ----------
+    argument : str
+        What has the names `received`, for the message.
+    received : sequence of str
+    expected : sequence of str or None
+    whose : str
+        Whose classes the expected ones are.
+
+    Examples
+    --------
+    >>> check_classes("target", ["ill", "well"], ["well", "ill"], "the calibrator's")
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: target: expected the calibrator's classes well, ill in this order,
+    received ill, well; Predictions.ordered puts them in another order
+    """
+    if expected is None or tuple(received) == tuple(expected):
+        return
+    unnamed = tuple(map(str, range(len(expected))))
+    if len(received) == len(expected) and unnamed in (tuple(received), tuple(expected)):
+        return
+    mended = sorted(received) == sorted(expected)
+    raise InputError(
+        f"{argument}: expected {whose} classes {some_of(expected, 12)} in this order, received "
+        f"{some_of(received, 12)}"
+        + ("; Predictions.ordered puts them in another order" if mended else "")
+    )
 
 
 def as_array(values: Any) -> Floats:
