@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.sparse import csr_array
 
-from lsplus_tf.calibrators.base import Floats, check_classes
+from lsplus_tf.calibrators.base import Floats, Groups, check_classes
 from lsplus_tf.errors import InputError, counted
 from lsplus_tf.predictions import Predictions
-
-Groups = NDArray[np.intp] | None
 
 _BINS = 4  # of the confidence, for each predicted class
 _IN_A_BIN = 20  # cases of both together, at least, where a predicted class has several bins
@@ -115,9 +113,7 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
     """
     for name, given in (("source", source), ("target", target)):
         if not isinstance(given, Predictions):
-            raise InputError(
-                f"{name}: expected lsp.Predictions, received a {type(given).__name__}"
-            )
+            raise InputError(f"{name}: expected lsp.Predictions, received a {type(given).__name__}")
         given.need("probabilities")
     source.need("labels")
     check_classes("target", target.class_names, source.class_names, "the source's")
@@ -345,7 +341,7 @@ def _judged(
     left_over = counts.left_over(mixed)
     parts = [left_over @ each[:-1, :-1] for each in (of_source, of_target)]
     both = parts[0] + parts[1]
-    size = np.trace(both)
+    size = float(np.trace(both))
     # Satterthwaite's degrees of freedom, of the differences and of what their variance is of.
     own = min(freedom, size**2 / np.trace(both @ both))
     known = size**2 / sum(
