@@ -442,3 +442,27 @@ def test_what_coverage_refuses(arguments, more, said):
         set_coverage(*arguments, **more)
     with pytest.raises(InputError, match=r"^sets: expected shape \(50, 4\)"):
         set_coverage(drawn(50, 0), np.zeros((50, 3), bool))
+
+
+def test_sets_of_a_file_have_to_be_possible():
+    held_out = lsp.Predictions([0, 1] * 20, [[0.8, 0.2], [0.4, 0.6]] * 20)
+    document = json.loads(lsp.PredictionSets().fit(held_out).to_json())
+    lsp.PredictionSets.from_json(json.dumps(document))
+    for other in (
+        {"version": True},
+        {"note": "mine"},
+        {"thresholds": [1.5]},
+        {"thresholds": [-0.1]},
+        {"thresholds": [10**400]},
+        {"settings": document["settings"] | {"k_reg": 10**30}},
+        {"settings": document["settings"] | {"calibrator": {"format": "x"}}},
+        {"settings": document["settings"] | {"other": 1}},
+    ):
+        with pytest.raises(lsp.errors.InputError, match="not prediction sets saved by lsplus_tf"):
+            lsp.PredictionSets.from_json(json.dumps(document | other))
+    for text in ("[" * 200_000, "NaN", "[]", "1"):
+        with pytest.raises(lsp.errors.InputError, match="not prediction sets saved by lsplus_tf"):
+            lsp.PredictionSets.from_json(text)
+    regularised = lsp.PredictionSets("raps", penalty=0.9, k_reg=0).fit(held_out)
+    assert regularised.thresholds_[0] > 1
+    lsp.PredictionSets.from_json(regularised.to_json())
