@@ -635,17 +635,15 @@ def test_the_scale_of_weights_changes_nothing_and_weight_0_is_absent(scale):
 
     def both(factor, more=0):
         """With cases of weight 0 after them, which have another class and a group of their own."""
-        found = []
-        for each in (held_out, target):
-            found.append(
-                Predictions(
-                    np.r_[each.labels, np.ones(more, int)],
-                    logits=np.vstack([each.logits, np.full((more, 2), [9.0, 0.0])]),
-                    sample_weight=np.r_[factor * weights, np.zeros(more)],
-                    groups=np.r_[np.arange(400) // 4, np.full(more, 1000)],
-                )
+        return [
+            Predictions(
+                np.r_[each.labels, np.ones(more, int)],
+                logits=np.vstack([each.logits, np.full((more, 2), [9.0, 0.0])]),
+                sample_weight=np.r_[factor * weights, np.zeros(more)],
+                groups=np.r_[np.arange(400) // 4, np.full(more, 1000)],
             )
-        return found
+            for each in (held_out, target)
+        ]
 
     expected, found = both(1.0), both(scale, more=50)
     fitted, same = LabelShift().fit(expected[0]), LabelShift().fit(found[0])

@@ -55,7 +55,7 @@ class BiasCorrectedTemperature(Calibrator):
     takes_weights: ClassVar = True
     _fitted: ClassVar = {"temperature_": as_number, "bias_": as_array}
     _sizes: ClassVar = {"bias_": lambda k: (k,)}
-    _above_zero: ClassVar = ("temperature_",)
+    _above_zero: ClassVar[tuple[str, ...]] = ("temperature_",)
     _needs_every_class: ClassVar = True
 
     temperature_: float

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lsplus_tf.predictions import Predictions
 
 _SEPARATORS = "|;/&"
-_DECLARE = re.compile(r"[;:] declare .*", re.DOTALL)  # with options that predict lacks
+_ADVICE = re.compile(r"[;:][^;:]*? --[a-z].*", re.DOTALL)  # of options that predict lacks
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class SetsAsked:
             try:
                 held_out = read_predictions(self.source)
             except InputError as error:
-                said, declares, _ = _DECLARE.sub("\n", str(error)).partition("\n")
-                if not declares:
+                said, cut = _ADVICE.subn("", str(error))
+                if not cut:
                     raise
                 raise InputError(
                     f"--sets-from: {said}; predict has no options for columns: name them label and "
