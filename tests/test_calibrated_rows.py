@@ -16,7 +16,13 @@ from helpers import DIGITS
 from scipy.special import logsumexp, softmax
 
 from lsplus_tf import metrics
-from lsplus_tf.calibrators import CALIBRATORS, Calibrator, LabelShift, TemperatureScaling
+from lsplus_tf.calibrators import (
+    CALIBRATORS,
+    Calibrator,
+    LabelShift,
+    TemperatureScaling,
+    label_shift_test,
+)
 from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import Predictions
@@ -245,3 +251,12 @@ def test_label_shift_is_adapted_to_the_test_splits_predictions_and_the_table_say
     said = "Label shift is also adapted to the test split"
     assert said in tables.compare(results).caption
     assert said not in tables.compare(calibrated).caption
+    # What the docs say to look at first.
+    pairs = zip(results.predictions(plain, "validation"), results.predictions(plain), strict=True)
+    p_values = [label_shift_test(held_out, test).p_value for held_out, test in pairs]
+    line = next(line for line in tables.label_shifts(results) if line.startswith(f"{row.name}:"))
+    assert line in tables.compare(results).caption
+    assert f"p = {', '.join(f'{each:.2g}' for each in p_values)}, where a small p" in line
+    share = np.mean([each.prevalence_[0] for each in row.calibrators])
+    assert f"adapted to {results.class_names[0]} {share:.1%}" in line
+    assert tables.label_shifts(calibrated) == []

@@ -708,3 +708,63 @@ def test_a_file_of_another_kind_and_none_at_all(tmp_path):
 
 def test_all_names_are_there():
     assert set(calibrators.__all__) <= set(dir(calibrators)) | {"CalibrationLayer", "attach"}
+
+
+# --- files that no fit wrote ----------------------------------------------------------------------
+
+
+def fitted_document(name):
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    logits = 2 * np.eye(3)[labels] + rng.normal(size=(90, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return json.loads(CALIBRATORS[name]().fit(logits, labels).to_json())
+
+
+@pytest.mark.parametrize("name", sorted(CALIBRATORS))
+def test_every_fitted_number_of_a_file_has_to_be_possible(name):
+    document = fitted_document(name)
+    Calibrator.from_json(json.dumps(document))
+    for key, value in document["fitted"].items():
+        for wrong in (
+            -1 if key != "norm_" else -1.0,
+            "1",
+            True,
+            [],
+            {},
+            [[1.0]],
+            "Infinity",
+            1e400,
+        ):
+            text = json.dumps(document | {"fitted": document["fitted"] | {key: wrong}})
+            with pytest.raises(InputError, match="not a calibrator saved by lsplus_tf") as raised:
+                Calibrator.from_json(text)
+            assert "\n" not in str(raised.value)
+        if value is not None and key != "norm_":
+            text = json.dumps(document | {"fitted": document["fitted"] | {key: None}})
+            with pytest.raises(InputError):
+                Calibrator.from_json(text)
+
+
+def test_no_document_of_another_form_is_a_calibrator():
+    document = fitted_document("temperature")
+    for other in (
+        {"version": True},
+        {"version": 2},
+        {"n_classes": 10**30},
+        {"n_classes": 10**9},
+        {"n_classes": 2.0},
+        {"n_classes": 0},
+        {"note": "mine"},
+        {"fitted": {"temperature_": 1.0, "bias_": 2.0}},
+        {"fitted": {"temperature_": 10**400}},
+        {"settings": {"x": 1}},
+        {"settings": None},
+        {"calibrator": ["temperature"]},
+    ):
+        with pytest.raises(InputError, match="not a calibrator saved by lsplus_tf"):
+            Calibrator.from_json(json.dumps(document | other))
+    for text in ("[" * 200_000, '{"a":' * 200_000, "NaN", "Infinity", "[]", "1", "9" * 5000):
+        with pytest.raises(InputError, match="not a calibrator saved by lsplus_tf"):
+            Calibrator.from_json(text)

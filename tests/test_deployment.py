@@ -33,13 +33,14 @@ from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.images import to_pillow
 from lsplus_tf.deployment import (
     TrainedModel,
+    check_calibrator,
     export,
     find_images,
     open_model,
     predict_files,
 )
 from lsplus_tf.errors import InputError
-from lsplus_tf.predictions import read_predictions
+from lsplus_tf.predictions import Predictions, read_predictions
 from lsplus_tf.training import run_folder
 
 
@@ -695,3 +696,17 @@ def test_a_calibrator_of_logits_is_not_exported_with_a_softmax(call, tmp_path):
     assert "vector is a function of the logits" in stderr
     assert "temperature or weight, or give logits, as a model without its softmax does" in stderr
     assert not out.exists()
+
+
+def test_a_calibrator_of_other_classes_is_refused():
+    """Columns in another order, or other names, would give wrong numbers without a word."""
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    held_out = Predictions([0, 1] * 10, logits=[[2, 0], [1, 0]] * 10, class_names=["ill", "well"])
+    fitted = TemperatureScaling().fit(held_out)
+    for names in (("well", "ill"), ("ill", "healthy")):
+        trained = TrainedModel(model, names, False, False, False, "nearest")
+        with pytest.raises(InputError, match="calibrator: expected the model's classes"):
+            check_calibrator(trained, fitted)
+    for names in (("ill", "well"), ("class_0", "class_1"), ("0", "1")):
+        check_calibrator(TrainedModel(model, names, False, False, False, "nearest"), fitted)

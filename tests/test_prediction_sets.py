@@ -7,6 +7,7 @@ import re
 import warnings
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 import lsplus_tf as lsp
 from lsplus_tf import PredictionSets
 from lsplus_tf.calibrators import IsotonicCalibration, TemperatureScaling, prediction_sets
+from lsplus_tf.cli.prediction_sets import SetsAsked
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.metrics import set_coverage
 from lsplus_tf.metrics.intervals import exact_interval
@@ -442,3 +444,44 @@ def test_what_coverage_refuses(arguments, more, said):
         set_coverage(*arguments, **more)
     with pytest.raises(InputError, match=r"^sets: expected shape \(50, 4\)"):
         set_coverage(drawn(50, 0), np.zeros((50, 3), bool))
+
+
+def test_sets_of_a_file_have_to_be_possible():
+    held_out = lsp.Predictions([0, 1] * 20, [[0.8, 0.2], [0.4, 0.6]] * 20)
+    document = json.loads(lsp.PredictionSets().fit(held_out).to_json())
+    lsp.PredictionSets.from_json(json.dumps(document))
+    for other in (
+        {"version": True},
+        {"note": "mine"},
+        {"thresholds": [1.5]},
+        {"thresholds": [-0.1]},
+        {"thresholds": [10**400]},
+        {"settings": document["settings"] | {"k_reg": 10**30}},
+        {"settings": document["settings"] | {"calibrator": {"format": "x"}}},
+        {"settings": document["settings"] | {"other": 1}},
+    ):
+        with pytest.raises(InputError, match="not prediction sets saved by lsplus_tf"):
+            lsp.PredictionSets.from_json(json.dumps(document | other))
+    for text in ("[" * 200_000, "NaN", "[]", "1"):
+        with pytest.raises(InputError, match="not prediction sets saved by lsplus_tf"):
+            lsp.PredictionSets.from_json(text)
+    regularised = lsp.PredictionSets("raps", penalty=0.9, k_reg=0).fit(held_out)
+    assert regularised.thresholds_[0] > 1
+    lsp.PredictionSets.from_json(regularised.to_json())
+
+
+def test_sets_from_what_is_no_such_file_names_no_option_that_predict_lacks(tmp_path):
+    trained = SimpleNamespace(class_names=("normal", "ill"))
+    (tmp_path / "unlabelled.csv").write_text("probability_normal,probability_ill\n0.9,0.1\n")
+    (tmp_path / "unsaid.csv").write_text("label,score_normal,score_ill\nill,0.9,0.1\n")
+    for name in ("unlabelled.csv", "unsaid.csv"):
+        asked = SetsAsked(0.1, None, False, tmp_path / name)
+        assert asked.saved() is None
+        with pytest.raises(InputError, match=r"^--sets-from: .* predict has no options") as raised:
+            asked.fit(tmp_path, trained, None)
+        assert not {"--label", "--probabilities"} & {*str(raised.value).split()}
+    fitted = TemperatureScaling().fit([[2, 0]] * 4, [0, 0, 0, 1])
+    fitted.save(tmp_path / "c.json")
+    for rate in (0.1, None):
+        with pytest.raises(InputError, match=r"received a calibrator, .*c.json; give it as --cal"):
+            SetsAsked(rate, None, False, tmp_path / "c.json").saved()

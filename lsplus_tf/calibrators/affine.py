@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf.calibrators._arrays import log_softmax, softmax
 from lsplus_tf.calibrators._optimise import LIMIT, minimise
-from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
+from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_number
 from lsplus_tf.calibrators.temperature import typical_size
 from lsplus_tf.errors import check_number
 
@@ -53,7 +53,9 @@ class BiasCorrectedTemperature(Calibrator):
 
     name: ClassVar = "bias_corrected_temperature"
     takes_weights: ClassVar = True
-    _fitted: ClassVar = {"temperature_": float, "bias_": as_array}
+    _fitted: ClassVar = {"temperature_": as_number, "bias_": as_array}
+    _sizes: ClassVar = {"bias_": lambda k: (k,)}
+    _above_zero: ClassVar[tuple[str, ...]] = ("temperature_",)
     _needs_every_class: ClassVar = True
 
     temperature_: float
@@ -124,6 +126,7 @@ class VectorScaling(Calibrator):
     takes_weights: ClassVar = True
     ignores_constants: ClassVar = False
     _fitted: ClassVar = {"scale_": as_array, "bias_": as_array}
+    _sizes: ClassVar = {"scale_": lambda k: (k,), "bias_": lambda k: (k,)}
     _needs_every_class: ClassVar = True
 
     scale_: Floats
@@ -196,6 +199,7 @@ class MatrixScaling(Calibrator):
     takes_weights: ClassVar = True
     ignores_constants: ClassVar = False
     _fitted: ClassVar = {"weights_": as_array, "bias_": as_array}
+    _sizes: ClassVar = {"weights_": lambda k: (k, k), "bias_": lambda k: (k,)}
     _needs_every_class: ClassVar = True
 
     weights_: Floats

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -13,7 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import (
+    InputError,
+    MissingDataError,
+    check_count,
+    check_number,
+    one_line,
+    some_of,
+)
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -24,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 Floats = NDArray[np.float64]
+Groups = NDArray[np.intp] | None
 
 CALIBRATORS: dict[str, type[Calibrator]] = {}
 """Every calibrator by its short name, as configs and the command line have it."""
@@ -33,7 +42,14 @@ _VERSION = 1
 CALIBRATOR = FileKind(
     "a calibrator", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
 )
+_KEYS = ("format", "version", "calibrator", "settings", "n_classes", "class_names", "fitted")
 _NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
+_MOST_CLASSES = 1_000_000  # of a file
+_PROBED = 8  # rows
+# What wrong documents raise where they are read.
+WRONG = (
+    ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 _ROW_SUM_TOLERANCE = 1e-3
 
 
@@ -48,6 +64,10 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         K of the logits that it was fitted on.
     classes_ : ndarray of int, shape (K,)
         0..K-1.
+    class_names_ : tuple of str, length K, or None
+        What the classes of the `Predictions` are called that it was fitted on, which others must
+        then have in the same order. None of arrays, of classes that are called 0..K-1, and of
+        files of versions that kept none: those fit any.
 
     Examples
     --------
@@ -74,7 +94,14 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     takes_weights: ClassVar[bool] = False
     """Whether it can be fitted to samples that count more and less; `_fit` then has `weights`."""
 
+    _sizes: ClassVar[dict[str, Callable[[int], tuple[int, ...]]]] = {}
+    """The shape of attributes, of K; a file may have any."""
+
+    _above_zero: ClassVar[tuple[str, ...]] = ()
+    """Attributes whose numbers are."""
+
     n_classes_: int
+    class_names_: tuple[str, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -98,6 +125,27 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     @abstractmethod
     def _samples_needed(self, num_classes: int) -> int:
         """How many samples `fit` asks for: the numbers that nothing but the data holds."""
+
+    def _estimate_error(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats, groups: Groups
+    ) -> None:
+        """Set what is known of the error of the fit, after `_fit`: of most calibrators nothing."""
+
+    def _check_fitted(self) -> None:
+        """Raise `ValueError` unless attributes of a file can be those of a fit."""
+        for name in self._fitted:
+            value = getattr(self, name)
+            parts = value if isinstance(value, list) else [] if value is None else [value]
+            if not all(np.isfinite(part).all() for part in parts):
+                raise ValueError(f"{name}: expected finite numbers")
+        for name, shape in self._sizes.items():
+            expected, received = shape(self.n_classes_), np.shape(getattr(self, name))
+            if received != expected:
+                raise ValueError(f"{name}: expected shape {expected}, received {received}")
+        for name in self._above_zero:
+            value = getattr(self, name)
+            if value is not None and not (np.asarray(value) > 0).all():
+                raise ValueError(f"{name}: expected numbers above 0")
 
     def fit(
         self,
@@ -154,8 +202,10 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             self._fit(checked, true_classes, weights)
         else:
             given.refuse_weights(type(self).__name__)
+        self._estimate_error(checked, true_classes, given.weights, given.groups)
         self.n_classes_ = num_classes
         self.classes_ = np.arange(num_classes)
+        self.class_names_ = None if are_unnamed(given.class_names) else given.class_names
         return self
 
     def predict_proba(self, logits: ArrayLike) -> Floats:
@@ -184,7 +234,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         Raises
         ------
         InputError
-            Another K than in `fit`.
+            Other classes than in `fit`, or in another order.
 
         Examples
         --------
@@ -195,6 +245,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         [0.75, 0.75, 0.75, 0.75]
         """
         logits = self._of_as_many_classes(predictions.logits.astype(np.float64))
+        check_classes("predictions", predictions.class_names, self.class_names_, "the calibrator's")
         return predictions.computed("probabilities", self._probabilities(logits, np))
 
     def predict(self, logits: ArrayLike) -> NDArray[np.int64]:
@@ -216,6 +267,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             "calibrator": self.name,
             "settings": self.get_params(),
             "n_classes": self.n_classes_,
+            "class_names": None if self.class_names_ is None else list(self.class_names_),
             "fitted": {name: getattr(self, name) for name in self._fitted},
         }
         return json.dumps(document, default=lambda array: array.tolist(), allow_nan=False)
@@ -229,25 +281,27 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         InputError
             Not such a text, or one of another kind of calibrator.
         """
+        document = json_document(text, _NO_JSON)
         try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(_NO_JSON) from error
-        try:
-            if document["format"] != _FORMAT or document["version"] != _VERSION:
-                raise ValueError(f"its format is not {_FORMAT!r}, version {_VERSION}")
+            check_document(document, _FORMAT, _VERSION, _KEYS)
             calibrator = CALIBRATORS[document["calibrator"]](**document["settings"])
+            only_keys(document["fitted"], [*calibrator._fitted])
+            classes = check_count("n_classes", document["n_classes"], least=2)
+            if classes > _MOST_CLASSES:
+                raise ValueError(f"n_classes: expected at most {_MOST_CLASSES}")
             for name, restore in calibrator._fitted.items():
                 setattr(calibrator, name, restore(document["fitted"][name]))
-            calibrator.n_classes_ = int(document["n_classes"])
-            calibrator.classes_ = np.arange(calibrator.n_classes_)
-            # What was cut or edited has shapes that do not go together, or no probabilities.
+            calibrator.n_classes_, calibrator.classes_ = classes, np.arange(classes)
+            calibrator.class_names_ = _restored_names(document.get("class_names"), classes)
+            calibrator._check_fitted()
+            # What was cut or edited may have shapes that do not go together, or no probabilities.
+            some = np.eye(min(classes, _PROBED), classes)
             with np.errstate(all="ignore"):
-                probabilities = calibrator._probabilities(np.eye(calibrator.n_classes_), np)
-            if probabilities.shape != (calibrator.n_classes_, calibrator.n_classes_):
-                raise ValueError(f"it is not of {calibrator.n_classes_} classes")
-            Predictions(calibrator.classes_, probabilities)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                probabilities = calibrator._probabilities(some, np)
+            if probabilities.shape != some.shape:
+                raise ValueError(f"it is not of {classes} classes")
+            Predictions(None, probabilities)
+        except WRONG as error:
             raise InputError(f"not a calibrator saved by lsplus_tf ({one_line(error)})") from error
         if not isinstance(calibrator, cls):
             raise InputError(f"expected a {cls.__name__}, it is a {type(calibrator).__name__}")
@@ -363,9 +417,102 @@ def check_logits(logits: ArrayLike) -> Floats:
     return rows
 
 
+def check_classes(
+    argument: str, received: Sequence[str], expected: Sequence[str] | None, whose: str
+) -> None:
+    """Raise `InputError` unless classes are the same in the same order, or one side has no names.
+
+    Parameters
+    ----------
+    argument : str
+        What has the names `received`, for the message.
+    received : sequence of str
+    expected : sequence of str or None
+    whose : str
+        Whose classes the expected ones are.
+
+    Examples
+    --------
+    >>> check_classes("target", ["ill", "well"], ["well", "ill"], "the calibrator's")
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: target: expected the calibrator's classes well, ill in this order,
+    received ill, well; Predictions.ordered puts them in another order
+    """
+    if expected is None or tuple(received) == tuple(expected):
+        return
+    if len(received) == len(expected) and (are_unnamed(received) or are_unnamed(expected)):
+        return
+    mended = sorted(received) == sorted(expected)
+    raise InputError(
+        f"{argument}: expected {whose} classes {some_of(expected, 12)} in this order, received "
+        f"{some_of(received, 12)}"
+        + ("; Predictions.ordered puts them in another order" if mended else "")
+    )
+
+
+def are_unnamed(class_names: Sequence[str]) -> bool:
+    """Whether they are called 0..K-1, or class_0 and so on, as what has no names calls them.
+
+    Examples
+    --------
+    >>> are_unnamed(["0", "1"]), are_unnamed(["ill", "well"])
+    (True, False)
+    """
+    numbers = [str(k) for k in range(len(class_names))]
+    return [*class_names] in (numbers, [f"class_{k}" for k in numbers])
+
+
+def json_document(text: str, otherwise: str) -> Any:
+    """What a JSON text has, without NaN and infinities; `InputError` with `otherwise` if none."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise InputError(otherwise) from error
+
+
+def check_document(document: Any, form: str, version: int, keys: Sequence[str]) -> None:
+    """Raise unless a document is of this format and version, and has no other keys."""
+    received = document["version"]
+    if document["format"] != form or received != version or isinstance(received, bool):
+        raise ValueError(f"its format is not {form!r}, version {version}")
+    only_keys(document, keys)
+
+
+def only_keys(document: dict[str, Any], keys: Sequence[str]) -> None:
+    """Raise `ValueError` if there are other keys than these."""
+    others = [name for name in document if name not in keys]
+    if others:
+        raise ValueError(f"unknown key {some_of(others)}")
+
+
+def _restored_names(names: Any, classes: int) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(set(names)) != len(names)
+        or len(names) != classes
+    ):
+        raise ValueError(f"its class names are not {classes} different texts")
+    return tuple(names)
+
+
+def as_number(value: Any) -> float:
+    """A fitted number from its JSON."""
+    return check_number("a fitted number", value, least=-math.inf)
+
+
 def as_array(values: Any) -> Floats:
     """A fitted array from its JSON."""
-    return np.asarray(values, dtype=np.float64)
+    found = np.asarray(values)
+    if found.dtype.kind not in "fiu":
+        raise ValueError("expected an array of numbers")
+    return found.astype(np.float64)
 
 
 def as_arrays(values: Any) -> list[Floats]:

@@ -11,13 +11,13 @@ from scipy.stats import rankdata
 
 from lsplus_tf import metrics
 from lsplus_tf.calibrators._arrays import softmax
-from lsplus_tf.calibrators.base import Calibrator, Floats
+from lsplus_tf.calibrators.base import Calibrator, Floats, as_number
 from lsplus_tf.calibrators.temperature import best_temperature
 from lsplus_tf.errors import InputError
 
 
-def _optional_float(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _optional_number(value: Any) -> float | None:
+    return None if value is None else as_number(value)
 
 
 class LogitNormalization(Calibrator):
@@ -64,7 +64,8 @@ class LogitNormalization(Calibrator):
 
     name: ClassVar = "logit_normalization"
     takes_weights: ClassVar = True
-    _fitted: ClassVar = {"norm_": _optional_float, "temperature_": float}
+    _fitted: ClassVar = {"norm_": _optional_number, "temperature_": as_number}
+    _above_zero: ClassVar = ("norm_", "temperature_")
 
     norm_: float | None
     temperature_: float

@@ -53,6 +53,7 @@ class PlattScaling(Calibrator):
     name: ClassVar = "platt"
     takes_weights: ClassVar = True
     _fitted: ClassVar = {"slopes_": as_array, "intercepts_": as_array}
+    _sizes: ClassVar = {"slopes_": lambda k: (k,), "intercepts_": lambda k: (k,)}
     _needs_every_class: ClassVar = True
 
     slopes_: Floats
@@ -109,6 +110,10 @@ class IsotonicCalibration(Calibrator):
 
     inputs_: list[Floats]
     outputs_: list[Floats]
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        _check_pairs(self.inputs_, self.outputs_, self.n_classes_, more=0, least=2)
 
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
@@ -180,6 +185,10 @@ class HistogramBinning(Calibrator):
 
     edges_: list[Floats]
     values_: list[Floats]
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        _check_pairs(self.edges_, self.values_, self.n_classes_, more=1, least=0)
 
     def __init__(self, n_bins: int = 15, *, binning: Binning = "equal_mass") -> None:
         self.n_bins = n_bins
@@ -265,3 +274,16 @@ def _fit_sigmoid(
     start = np.array([0.0, np.log((positives + 1) / (samples - positives + 1))])
     slope, intercept = minimise(objective, start, PlattScaling.__name__)
     return slope / size, intercept
+
+
+def _check_pairs(
+    places: list[Floats], values: list[Floats], classes: int, *, more: int, least: int
+) -> None:
+    """Raise `ValueError` unless each class has growing places, and values in [0, 1] for them."""
+    if len(places) != classes or len(values) != classes:
+        raise ValueError(f"expected numbers of {classes} classes")
+    for inputs, outputs in zip(places, values, strict=True):
+        if inputs.ndim != 1 or inputs.size < least or outputs.shape != (inputs.size + more,):
+            raise ValueError("expected as many values of a class as its places have")
+        if (np.diff(inputs) < 0).any() or (outputs < 0).any() or (outputs > 1).any():
+            raise ValueError("expected growing places, and values in [0, 1]")

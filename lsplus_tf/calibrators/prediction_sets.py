@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from lsplus_tf.calibrators.base import Calibrator, Floats
+from lsplus_tf.calibrators.base import (
+    WRONG,
+    Calibrator,
+    Floats,
+    check_document,
+    json_document,
+)
 from lsplus_tf.errors import (
     InputError,
     MissingDataError,
@@ -40,10 +46,13 @@ METHODS: tuple[str, ...] = get_args(SetsMethod)
 _FORMAT = "lsplus_tf prediction sets"
 _VERSION = 1
 SETS = FileKind("prediction sets", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"'))
+_KEYS = ("format", "version", "settings", "class_names", "thresholds")
 _NO_JSON = "not prediction sets saved by lsplus_tf, which are JSON"
 # Sums of the same probabilities in another order differ by less, and so do the softmax of the same
 # logits in batches of other sizes.
 _ROUNDING = 1e-9
+_THRESHOLD_TOLERANCE = 1e-3  # as rows of probabilities sum to 1
+_MOST_K_REG = 2**31
 
 
 class PredictionSets(BaseEstimator):
@@ -285,13 +294,9 @@ class PredictionSets(BaseEstimator):
         InputError
             Not such a text.
         """
+        document = json_document(text, _NO_JSON)
         try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError(_NO_JSON) from error
-        try:
-            if document["format"] != _FORMAT or document["version"] != _VERSION:
-                raise ValueError(f"its format is not {_FORMAT!r}, version {_VERSION}")
+            check_document(document, _FORMAT, _VERSION, _KEYS)
             settings = dict(document["settings"])
             if settings["calibrator"] is not None:
                 settings["calibrator"] = Calibrator.from_json(json.dumps(settings["calibrator"]))
@@ -314,10 +319,14 @@ class PredictionSets(BaseEstimator):
                     for each in thresholds
                 ]
             )
+            most = 1 + sets._penalties(np.array([len(names)]))[0] * (sets.method == "raps")
+            finite = sets.thresholds_[np.isfinite(sets.thresholds_)]
+            if (finite > most + _THRESHOLD_TOLERANCE).any():
+                raise ValueError(f"thresholds: expected numbers of at most {most:g}")
             sets.class_names_, sets.n_classes_ = tuple(names), len(names)
             if sets.calibrator is not None and sets.calibrator.n_classes_ != len(names):
                 raise ValueError(f"its calibrator is not of {len(names)} classes")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except WRONG as error:
             raise InputError(
                 f"not prediction sets saved by lsplus_tf ({one_line(error)})"
             ) from error
@@ -361,7 +370,8 @@ class PredictionSets(BaseEstimator):
         for flag in ("class_conditional", "randomized", "allow_empty"):
             check_flag(flag, getattr(self, flag))
         check_number("penalty", self.penalty)
-        check_count("k_reg", self.k_reg, least=0)
+        if check_count("k_reg", self.k_reg, least=0) > _MOST_K_REG:
+            raise InputError(f"k_reg: expected at most {_MOST_K_REG}, received {self.k_reg}")
         check_seed(self.seed)
         if self.randomized and self.method == "lac":
             raise InputError("randomized: expected False with 'lac', which has no random part")

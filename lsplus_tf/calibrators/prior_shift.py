@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators.affine import BiasCorrectedTemperature
-from lsplus_tf.calibrators.base import Floats, as_array, check_logits
+from lsplus_tf.calibrators.base import Floats, Groups, as_array, check_classes, check_logits
 from lsplus_tf.errors import InputError, check_level, counted, some_of
 from lsplus_tf.metrics.intervals import linearised_interval
 from lsplus_tf.metrics.resampling import check_groups
@@ -35,8 +35,8 @@ _FAR = 1e9  # a fall of the log-likelihood in place of an infinite one
 _WIDE = 0.5  # an interval of this width says little
 _SINGULAR = 1e10  # a condition from which on the shares are not told apart
 _SUM_TOLERANCE = 1e-3
-
-Groups = NDArray[np.intp] | None
+_ALIKE = 1e-9  # ratios of cases
+_CLEAR = 0.05  # a ratio of two classes that tells them apart
 
 
 class LabelShift(BiasCorrectedTemperature):
@@ -96,13 +96,19 @@ class LabelShift(BiasCorrectedTemperature):
     """
 
     name: ClassVar = "label_shift"
-    takes_weights: ClassVar = False  # its standard errors would need more
     _fitted: ClassVar = {
         **BiasCorrectedTemperature._fitted,
         "source_prevalence_": as_array,
         "prevalence_": as_array,
         "covariance_": as_array,
     }
+    _sizes: ClassVar = {
+        **BiasCorrectedTemperature._sizes,
+        "source_prevalence_": lambda k: (k,),
+        "prevalence_": lambda k: (k,),
+        "covariance_": lambda k: (k + 1, k + 1),
+    }
+    _above_zero: ClassVar = (*BiasCorrectedTemperature._above_zero, "source_prevalence_")
 
     source_prevalence_: Floats
     prevalence_: Floats
@@ -152,10 +158,33 @@ class LabelShift(BiasCorrectedTemperature):
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        super()._fit(logits, labels)
-        self.source_prevalence_ = np.bincount(labels, minlength=logits.shape[1]) / len(labels)
-        self.prevalence_ = self.source_prevalence_
-        self.covariance_ = self._covariance(_centred(logits), labels)
+        super()._fit(logits, labels, weights)
+        totals = np.bincount(labels, weights, logits.shape[1])
+        self.source_prevalence_ = self.prevalence_ = totals / totals.sum()
+
+    def _estimate_error(
+        self, logits: Floats, labels: NDArray[np.int64], weights: Floats, groups: Groups
+    ) -> None:
+        influences = self._influences(_centred(logits), labels, weights / weights.sum())
+        if groups is not None and groups.max() == 0:
+            warnings.warn(
+                "the held-out cases are of a single group, which tells nothing of the fit's error: "
+                "intervals of an estimate take them as independent",
+                stacklevel=3,
+            )
+        elif groups is not None:
+            units = int(groups.max()) + 1
+            sums = np.zeros((units, influences.shape[1]))
+            np.add.at(sums, groups, influences)
+            influences = sums * math.sqrt(units / (units - 1))
+        self.covariance_ = influences.T @ influences
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        for name in ("source_prevalence_", "prevalence_"):
+            _known_prevalence(name, getattr(self, name), self.n_classes_)
+        if (np.diag(self.covariance_) < 0).any():
+            raise ValueError("covariance_: expected variances of at least 0")
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
         with np.errstate(divide="ignore"):  # a class that cannot occur has probability 0
@@ -187,8 +216,8 @@ class LabelShift(BiasCorrectedTemperature):
         Raises
         ------
         InputError
-            Both or neither of the two, shares that are no distribution, predictions of another K,
-            or fewer of them than classes, as of a single image.
+            Both or neither of the two, shares that are no distribution, predictions of other
+            classes, or fewer of them than classes, as of a single image.
 
         Examples
         --------
@@ -212,7 +241,7 @@ class LabelShift(BiasCorrectedTemperature):
         if prevalence is not None:
             shares = _known_prevalence("prevalence", prevalence, self.n_classes_)
         else:
-            given = self._target(target)
+            given = self._target(target).counted()
             estimated = self.estimate_prevalence(given)["prevalence"].to_numpy()
             shares = np.maximum(estimated, 0.5 / len(given))
         adapted = copy.copy(self)
@@ -252,9 +281,9 @@ class LabelShift(BiasCorrectedTemperature):
         -----
         The intervals are Student's t of the linearised estimate, on the scale of the logit, or on
         its own where the logit's standard error is above 2. They contain the error of the fit,
-        whose cases are taken as independent. Of a class of which nothing is found the interval ends
-        where the likelihood has fallen as it does at Clopper and Pearson's bound of no case, with
-        no more cases than there are groups; the error of the fit is not in it.
+        by the groups and weights of its cases. Of a class of which nothing is found the interval
+        ends where the likelihood has fallen as it does at Clopper and Pearson's bound of no case,
+        with no more cases than there are groups; the error of the fit is not in it.
 
         95% intervals covered in 93.2 to 96.4% of 2,000 simulated targets of 500 cases, of two and
         three classes, even and 1:20, each case on its own and in groups of five, with the
@@ -274,49 +303,64 @@ class LabelShift(BiasCorrectedTemperature):
         """
         check_level("confidence_level", confidence_level)
         given = self._target(target)
-        codes = given.groups if groups is None else check_groups(groups, len(given))
+        if groups is not None:
+            given = given.replace(groups=check_groups(groups, len(given)))
+        given = given.counted()
+        self._refuse_few(given)
         log_ratios = given.logits / self.temperature_ + (
             self.bias_ - np.log(self.source_prevalence_)
         )
-        mixture = _Mixture(log_ratios, given.weights)
-        shares = mixture.most_likely(self.source_prevalence_)
-        errors = _Errors(_centred(given.logits), self.covariance_)
-        table = _intervals(mixture, shares, codes, confidence_level, errors)
-        names = pd.Index(given.class_names, name="class")
+        # Whatever their scale, as many cases as there are.
+        mixture = _Mixture(log_ratios, given.weights * (len(given) / given.weights.sum()))
+        if mixture.is_silent():
+            nan = np.full(self.n_classes_, np.nan)
+            table = {"prevalence": self.source_prevalence_}
+            table |= {"low": nan, "high": nan, "standard_error": nan}
+        else:
+            shares = mixture.most_likely(self.source_prevalence_)
+            errors = _Errors(_centred(given.logits), self.covariance_)
+            table = _intervals(mixture, shares, given.groups, confidence_level, errors)
+        names = pd.Index(self.class_names_ or given.class_names, name="class")
         found = pd.DataFrame({"source": self.source_prevalence_, **table}).set_index(names)
         _warn_of_little(found, len(given))
         return found
 
-    def _covariance(self, logits: Floats, labels: NDArray[np.int64]) -> Floats:
-        """The sandwich of the fit, whose parameters a constant in b leaves as they are."""
+    def _influences(self, logits: Floats, labels: NDArray[np.int64], weights: Floats) -> Floats:
+        """By how much each case moves what is fitted (N, K + 1); weights sum to 1.
+
+        A constant in b leaves the parameters as they are.
+        """
         samples, classes = logits.shape
         probabilities = softmax(logits / self.temperature_ + self.bias_, np)
+        weighed = probabilities * weights[:, np.newaxis]
         mean = (probabilities * logits).sum(axis=1)
-        with_logits = (probabilities * (logits - mean[:, np.newaxis])).sum(axis=0)
         slope = np.empty((classes + 1, classes + 1))
-        slope[0, 0] = (probabilities * (logits - mean[:, np.newaxis]) ** 2).sum()
-        slope[0, 1:] = slope[1:, 0] = with_logits
-        slope[1:, 1:] = np.diag(probabilities.sum(axis=0)) - probabilities.T @ probabilities
+        slope[0, 0] = (weighed * (logits - mean[:, np.newaxis]) ** 2).sum()
+        slope[0, 1:] = slope[1:, 0] = (weighed * (logits - mean[:, np.newaxis])).sum(axis=0)
+        slope[1:, 1:] = np.diag(weighed.sum(axis=0)) - weighed.T @ probabilities
         is_class = np.eye(classes)[labels]
         scores = np.column_stack(
             [logits[np.arange(samples), labels] - mean, is_class - probabilities]
         )
         influences = scores @ np.linalg.pinv(slope, hermitian=True)
-        influences[:, 1:] -= (is_class / self.source_prevalence_ - 1) / samples
-        return influences.T @ influences
+        influences[:, 1:] -= is_class / self.source_prevalence_ - 1
+        return influences * weights[:, np.newaxis]
 
     def _target(self, target: ArrayLike | Predictions | None) -> Predictions:
         if not isinstance(target, Predictions):
             target = Predictions(None, logits=check_logits(target))  # type: ignore[arg-type]
         target.need("probabilities")
         self._of_as_many_classes(target.logits)  # type: ignore[arg-type]
+        check_classes("target", target.class_names, self.class_names_, "the calibrator's")
+        return target
+
+    def _refuse_few(self, target: Predictions) -> None:
         if len(target) < self.n_classes_:
             raise InputError(
                 f"target: expected at least {self.n_classes_} cases, of which the prevalence of "
                 f"{self.n_classes_} classes is estimated together, received {len(target)}; give "
                 "the prevalence where it is known"
             )
-        return target
 
 
 def _known_prevalence(name: str, prevalence: ArrayLike, num_classes: int) -> Floats:
@@ -324,7 +368,7 @@ def _known_prevalence(name: str, prevalence: ArrayLike, num_classes: int) -> Flo
         shares = np.asarray(prevalence, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"{name}: expected {num_classes} numbers, received {prevalence!r}"
+            f"{name}: expected {num_classes} numbers, received {_plain(prevalence)}"
         ) from error
     if shares.shape != (num_classes,):
         raise InputError(
@@ -332,8 +376,13 @@ def _known_prevalence(name: str, prevalence: ArrayLike, num_classes: int) -> Flo
             f"{shares.shape}"
         )
     if not (shares >= 0).all() or not abs(shares.sum() - 1) <= _SUM_TOLERANCE:
-        raise InputError(f"{name}: expected shares >= 0 that sum to 1, received {shares.tolist()}")
+        raise InputError(f"{name}: expected shares >= 0 that sum to 1, received {_plain(shares)}")
     return shares
+
+
+def _plain(values: Any) -> str:
+    """Without the types that NumPy shows."""
+    return some_of([*map(str, np.ravel(np.asarray(values, object)))], 12)
 
 
 # The estimate ------------------------------------------------------------------------------------
@@ -348,6 +397,10 @@ class _Mixture:
     def __init__(self, log_ratios: Floats, weights: Floats) -> None:
         self.ratios = np.exp(log_ratios - log_ratios.max(axis=1, keepdims=True))
         self.weights = weights
+
+    def is_silent(self) -> bool:
+        """Whether all cases say the same, and nothing that is clear."""
+        return bool(np.ptp(self.ratios, axis=0).max() < _ALIKE and self.ratios.min() > _CLEAR)
 
     def log_likelihood(self, shares: Floats) -> float:
         with np.errstate(divide="ignore"):
@@ -511,9 +564,10 @@ def _warn_of_little(found: pd.DataFrame, cases: int) -> None:
         return
     if len(absent):
         highest = found.loc[absent, "high"].max()
+        which = "the class" if len(absent) == 1 else f"the {len(absent)} classes"
         warnings.warn(
-            f"no case of {counted(len(absent), 'class', 'classes')} {some_of(list(absent))} is "
-            f"found among the {cases} (at most {highest:.2g} of them are); give the prevalence "
+            f"no case of {which} {some_of([*map(repr, absent)])} is found among the "
+            f"{counted(cases, 'case')} (at most {highest:.2%} are of it); give the prevalence "
             "where it is known",
             stacklevel=3,
         )
@@ -521,8 +575,8 @@ def _warn_of_little(found: pd.DataFrame, cases: int) -> None:
     if len(wide):
         name, row = wide.index[0], wide.iloc[0]
         warnings.warn(
-            f"the {cases} cases say little of the prevalence: that of class {name} may be "
-            f"{row['low']:.2g} to {row['high']:.2g}; give it where it is known, or leave the "
+            f"the {cases} cases say little of the prevalence: that of the class {name!r} may "
+            f"be {row['low']:.0%} to {row['high']:.0%}; give it where it is known, or leave the "
             "probabilities as they are",
             stacklevel=3,
         )

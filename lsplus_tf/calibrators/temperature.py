@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators._optimise import LIMIT
-from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
+from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_number
 from lsplus_tf.errors import InputError, check_number
 
 
@@ -49,7 +49,8 @@ class TemperatureScaling(Calibrator):
 
     name: ClassVar = "temperature"
     takes_weights: ClassVar = True
-    _fitted: ClassVar = {"temperature_": float}
+    _fitted: ClassVar = {"temperature_": as_number}
+    _above_zero: ClassVar = ("temperature_",)
 
     temperature_: float
 
@@ -106,6 +107,8 @@ class ClassDistributionTemperature(Calibrator):
     takes_weights: ClassVar = True
     ignores_constants: ClassVar = False
     _fitted: ClassVar = {"temperatures_": as_array}
+    _sizes: ClassVar = {"temperatures_": lambda k: (k,)}
+    _above_zero: ClassVar = ("temperatures_",)
 
     temperatures_: Floats
 

@@ -60,6 +60,15 @@ class WeightScaling(Calibrator):
     edges_: Floats
     weights_: Floats
 
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        if self.edges_.ndim != 1 or self.weights_.shape != (self.edges_.size + 1,):
+            raise ValueError("weights_: expected one more than edges_")
+        if (np.diff(self.edges_) < 0).any() or not (
+            (self.weights_ >= 0) & (self.weights_ <= 1)
+        ).all():
+            raise ValueError("expected growing edges_, and weights_ in [0, 1]")
+
     def __init__(self, n_bins: int = 15, *, binning: Binning = "equal_mass") -> None:
         self.n_bins = n_bins
         self.binning = binning

@@ -32,7 +32,7 @@ from lsplus_tf.cli.options import (
     names,
     scaling,
 )
-from lsplus_tf.errors import InputError, counted
+from lsplus_tf.errors import InputError, counted, some_of
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
@@ -79,7 +79,8 @@ def calibrate(
         Path | None,
         typer.Option(
             help="Of label_shift, instead: predictions of the cases where it is used, such as of "
-            "predict without --calibrator. Their prevalence is estimated; labels are not read.",
+            "predict without --calibrator. Their prevalence is estimated; labels and weights are "
+            "not read.",
             metavar="FILE",
         ),
     ] = None,
@@ -116,6 +117,10 @@ def calibrate(
         normalize=normalize,
     )
     predictions = read_predictions(file, columns).counted()
+    predictions.need("labels", "probabilities")
+    # Whatever may be wrong is told before the fit, which takes long.
+    shares = None if prevalence is None else _shares(prevalence, predictions.class_names)
+    target = None if adapt_to is None else _target(adapt_to, columns, predictions.class_names)
     if file.name == "predictions_test.npz":
         warnings.warn(
             f"{file}: the test split, on which nothing can be reported once a calibrator is fitted "
@@ -123,7 +128,6 @@ def calibrate(
             stacklevel=1,
         )
     kind = CALIBRATORS[method]
-    predictions.need("probabilities")
     kind.check_takes(predictions.kind, "--method")
     calibrator = kind().fit(predictions)
     console = terminal()
@@ -141,7 +145,7 @@ def calibrate(
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
     if isinstance(calibrator, LabelShift):
-        calibrator = _adapted(console, calibrator, predictions, columns, prevalence, adapt_to)
+        calibrator = _adapted(console, calibrator, predictions, shares, target)
     with files.given_as("--out", "path"):
         calibrator.save(out)
     console.print(
@@ -426,33 +430,27 @@ def _adapted(
     console: Console,
     calibrator: LabelShift,
     predictions: Predictions,
-    columns: Columns,
-    prevalence: str | None,
-    adapt_to: Path | None,
+    shares: list[float] | None,
+    target: Predictions | None,
 ) -> LabelShift:
     """The calibrator for the target, and what is known of its prevalence."""
     from lsplus_tf.calibrators import label_shift_test
-    from lsplus_tf.predictions import read_predictions
 
-    if adapt_to is None:
-        assert prevalence is not None
-        adapted = calibrator.adapt(prevalence=_shares(prevalence, predictions.class_names))
-        shares = zip(predictions.class_names, adapted.prevalence_, strict=True)
+    if target is None:
+        adapted = calibrator.adapt(prevalence=shares)
+        named = zip(predictions.class_names, adapted.prevalence_, strict=True)
         console.print(
-            "Adapted to " + ", ".join(f"{escape(name)} {share:.4g}" for name, share in shares),
+            "Adapted to " + ", ".join(f"{escape(name)} {share:.4g}" for name, share in named),
             highlight=False,
             soft_wrap=True,
         )
         return adapted
-    # Not a label is read.
-    declared = replace(columns, label="", id=None, split=None, take_split=None)
-    target = read_predictions(adapt_to, declared).ordered(predictions.class_names)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # adapt warns of the same
         found = calibrator.estimate_prevalence(target)
     adapted = calibrator.adapt(target)
     table = Table(
-        title=f"Prevalence among the {len(target)} cases of {escape(adapt_to.name)}",
+        title=f"Prevalence among the {len(target)} cases of {escape(target.name)}",
         caption="Estimated from their predictions, as if only the prevalence differed (label "
         "shift). 95% intervals.",
         caption_justify="left",
@@ -465,7 +463,9 @@ def _adapted(
             escape(str(row.Index)), f"{row.source:.1f}", f"{row.prevalence:.1f}", interval
         )
     console.print(table)
-    p_value = label_shift_test(predictions, target).p_value
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        p_value = label_shift_test(predictions, target).p_value
     if p_value < _REJECTED:
         said = (
             f"[bold]No prevalence explains these predictions (p = {p_value:.2g}): the cases of a "
@@ -475,9 +475,42 @@ def _adapted(
     elif p_value >= _REJECTED:
         said = f"Another prevalence is enough to explain these predictions (p = {p_value:.2g})."
     else:
-        said = "They are too few to test whether another prevalence explains them."
+        why = str(caught[0].message).removeprefix("there is no p value: ") if caught else ""
+        said = escape(f"Whether another prevalence explains them cannot be tested: {why}.")
     console.print(said, highlight=False, soft_wrap=True)
     return adapted
+
+
+def _target(adapt_to: Path, columns: Columns, class_names: tuple[str, ...]) -> Predictions:
+    """What --adapt-to has, with the classes in order; not a label is read."""
+    from lsplus_tf.calibrators.base import are_unnamed
+    from lsplus_tf.predictions import read_predictions
+
+    unused: dict[str, Any] = dict.fromkeys(("id", "split", "take_split", "weight"))
+    declared = replace(columns, label="", **unused)
+    target = read_predictions(adapt_to, declared).counted()
+    if target.kind == "confidence":
+        raise InputError(
+            f"--adapt-to: expected the probabilities of all classes in {adapt_to}, received the "
+            "predicted class and its confidence alone"
+        )
+    received = target.class_names
+    if set(received) == set(class_names):
+        target = target.ordered(class_names)
+    elif len(received) == len(class_names) and (are_unnamed(received) or are_unnamed(class_names)):
+        target = target.replace(class_names=class_names)
+    else:
+        raise InputError(
+            f"--adapt-to: expected predictions of the classes {some_of(class_names, 12)}, as those "
+            f"that are fitted to have, received {some_of(received, 12)} in {adapt_to}"
+        )
+    if len(target) < len(class_names):
+        raise InputError(
+            f"--adapt-to: expected at least {len(class_names)} cases, of which the prevalence of "
+            f"{len(class_names)} classes is estimated together, received {len(target)} in "
+            f"{adapt_to}; give --prevalence where it is known"
+        )
+    return target
 
 
 def _shares(text: str, class_names: tuple[str, ...]) -> list[float]:
@@ -489,7 +522,7 @@ def _shares(text: str, class_names: tuple[str, ...]) -> list[float]:
             value = float(share)
         except ValueError:
             value = float("nan")
-        if name.strip() not in class_names or name.strip() in given or not value >= 0:
+        if name.strip() not in class_names or name.strip() in given or not 0 <= value <= 1:
             raise InputError(
                 f"--prevalence: expected CLASS=SHARE once for each of {', '.join(class_names)}, "
                 f"received {part.strip()!r}"

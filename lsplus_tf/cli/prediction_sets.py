@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lsplus_tf.predictions import Predictions
 
 _SEPARATORS = "|;/&"
+_ADVICE = re.compile(r"[;:][^;:]*? --[a-z].*", re.DOTALL)  # of options that predict lacks
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class SetsAsked:
 
     def saved(self) -> PredictionSets | None:
         """The fitted sets in the file, if it has such. Also checks the options."""
+        from lsplus_tf.calibrators.base import CALIBRATOR
         from lsplus_tf.calibrators.prediction_sets import METHODS, SETS, PredictionSets
 
         if self.error_rate is not None:
@@ -44,6 +47,11 @@ class SetsAsked:
         if self.method is not None and self.method not in METHODS:
             raise InputError(
                 f"--sets-method: expected one of {', '.join(METHODS)}, received {self.method!r}"
+            )
+        if self.source is not None and CALIBRATOR.is_ours(self.source.expanduser()):
+            raise InputError(
+                f"--sets-from: expected held-out predictions, or fitted sets, received a "
+                f"calibrator, {self.source}; give it as --calibrator"
             )
         if self.source is None or not SETS.is_ours(self.source.expanduser()):
             if self.error_rate is None and (self.source or self.method or self.by_class):
@@ -98,7 +106,16 @@ class SetsAsked:
         from lsplus_tf.training import run_folder
 
         if self.source is not None:
-            held_out = read_predictions(self.source)
+            try:
+                held_out = read_predictions(self.source)
+            except InputError as error:
+                said, cut = _ADVICE.subn("", str(error))
+                if not cut:
+                    raise
+                raise InputError(
+                    f"--sets-from: {said}; predict has no options for columns: name them label and "
+                    "probability_CLASS, or give sets in JSON, of lsp.PredictionSets"
+                ) from error
             if set(held_out.class_names) == set(class_names):
                 held_out = held_out.ordered(class_names)
             elif held_out.class_names != _unnamed(class_names):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lsplus_tf.calibrators import Calibrator
+from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.predictions.checks import Kind
@@ -209,6 +210,8 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
             f"calibrator: expected one of {num_classes} classes, as the model has, received one "
             f"of {calibrator.n_classes_}"
         )
+    if calibrator.class_names_ is not None:
+        check_classes("calibrator", calibrator.class_names_, trained.class_names, "the model's")
     kind: Kind = "probabilities" if trained.gives_probabilities else "logits"
     calibrator.check_takes(kind, "calibrator")
 

@@ -520,7 +520,7 @@ def _top_class_names(
     """The classes: declared, as the file calls them, or those that occur, also in other splits."""
     if columns.class_names is not None:
         return [*map(one_form, columns.class_names)]
-    return found or [*checks.occurring(labels, predicted, len(labels), rows)]
+    return found or [*checks.occurring(labels, predicted, len(predicted), rows)]
 
 
 def _check_classes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,9 +11,12 @@ import pandas as pd
 from rich.table import Table
 from tabulate import tabulate
 
+from lsplus_tf.calibrators import LabelShift, label_shift_test
+from lsplus_tf.errors import some_of
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.results.finished import Results, Row
 
+_MOST_SHARES = 6
 SIDE_BY_SIDE = 6  # methods; more are rows, since so many columns fit no page
 
 
@@ -107,7 +111,38 @@ def compare(results: Results) -> Comparison:
     # Among at most five classes the true one is always in the top five.
     few = len(results.class_names) <= 5
     columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and few))
-    return summarise(results, columns, results.measured, caption(results, CAPTION))
+    text = caption(results, CAPTION) + "".join(f" {line}" for line in label_shifts(results))
+    return summarise(results, columns, results.measured, text)
+
+
+def label_shifts(results: Results) -> list[str]:
+    """Of each row with label shift the prevalence it was adapted to, and whether that explains."""
+    of_key, end = {row.key: row for row in results.rows}, f"+{LabelShift.name}"
+    lines = []
+    for row in results.rows:
+        plain = of_key.get(row.key.removesuffix(end))
+        if plain is None or plain is row:  # members have their own line
+            continue
+        shares = np.mean(
+            [each.prevalence_ for each in row.calibrators if isinstance(each, LabelShift)], axis=0
+        )
+        named = [
+            f"{name} {share:.1%}" for name, share in zip(results.class_names, shares, strict=True)
+        ]
+        pairs = zip(
+            results.predictions(plain, "validation"), results.predictions(plain), strict=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of too few cases, whose p is NaN
+            found = [label_shift_test(held_out, judged).p_value for held_out, judged in pairs]
+        tested = [f"{p_value:.2g}" for p_value in found if not np.isnan(p_value)]
+        said = f"p = {', '.join(tested)}" if tested else "not testable with so few cases"
+        lines.append(
+            f"{row.name}: adapted to {some_of(named, _MOST_SHARES)}; whether another prevalence "
+            f"explains the test split's predictions: {said}"
+            + (", where a small p says no." if tested else ".")
+        )
+    return lines
 
 
 def summarise(
