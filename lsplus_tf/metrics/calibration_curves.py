@@ -42,8 +42,9 @@ __all__ = [
 
 # Harrell, Regression Modeling Strategies, 2015, Table 2.3: the quantiles at which knots stand.
 _KNOTS = {3: (0.1, 0.5, 0.9), 4: (0.05, 0.35, 0.65, 0.95), 5: (0.05, 0.275, 0.5, 0.725, 0.95)}
-_POINTS = 64  # that stand for the cases where curves are drawn at random
+_CELLS = 100  # of cases, where curves are drawn at random
 _DRAWS = 200
+_PARTS = np.linspace(0, 1, 5)
 
 
 class CalibrationCurveErrors(NamedTuple):
@@ -401,74 +402,133 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
     diagonal itself. So true curves are tried on the way from the diagonal to the curve, and beyond
     it: from each, many are drawn with the errors of the coefficients. The interval has the
     distances of those whose central draws hold the distance that was found.
+
+    Curves and errors are those of the probabilities, in which the errors are nearly normal: of
+    log-odds far from 0, where no outcome could tell a curve from another, they have no bounds.
     """
-    odds = _few_odds(cases)
-    basis = _basis(odds, curve.knots)
-    expected = special.expit(odds)
+    basis = _basis(cases.odds, curve.knots)
+    fitted = special.expit(basis @ curve.coefficients)
+    cells = _Cells.of(cases)
+    away = cells.mean(fitted - cases.probability)
+    normal = _normal_draws(curve)
+    noise_at = [
+        normal @ _errors(cases, curve, basis, fitted, part, cells).T for part in _PARTS
+    ]
+    if np.abs(away).max() < 1e-9:
+        away = noise_at[0][0]
+
+    def distances(of: Values) -> Values:
+        """Four of each row of differences, (4, M)."""
+        each = np.abs(of).clip(max=1)
+        order = each.argsort(axis=1)
+        ranks = cells.shares[order].cumsum(axis=1)
+        ends = [(ranks < q * (1 - 1e-9)).sum(axis=1)[:, np.newaxis] for q in (0.5, 0.9)]
+        at = [np.take_along_axis(order, end, axis=1) for end in ends]
+        inner = [np.take_along_axis(each, end, axis=1)[:, 0] for end in at]
+        return np.stack([each @ cells.shares, *inner, each.max(axis=1)])
+
+    tails = (1 - level) / 2, (1 + level) / 2
+    found = distances(away[np.newaxis])[:, 0]
+    by_chance = np.quantile(distances(noise_at[0])[0], tails[1])
+    farthest = 1 + 6 * float(by_chance / max(found[0], 1e-12))
+    steps = np.concatenate([_PARTS, 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2])
+    drawn = np.stack(
+        [
+            distances(step * away + noise_at[min(j, len(_PARTS) - 1)])
+            for j, step in enumerate(steps)
+        ],
+        axis=1,
+    )
+    low, high = np.quantile(drawn, tails, axis=2)
+    bounds = []
+    for k, value in enumerate(values):
+        # The distances of a curve so far on the way are that part of those of the one found.
+        least, most = (
+            value * float(np.interp(found[k], np.maximum.accumulate(each[k]), steps))
+            for each in (high, low)
+        )
+        # Curves whose sides of the diagonal alternate vary less than those on one side.
+        most = max(most, float(value + high[k, 4] - np.median(drawn[k, 4])))
+        bounds.append([least, most])
+    # No mean distance is below that of the means, no quantile below a smaller one.
+    (ici, e50, e90, emax) = (each[0] for each in bounds)
+    ici = max(ici, _implied(cases, level))
+    lowest = ici, e50, max(e50, e90), max(ici, e50, e90, emax)
+    errors_of_each = drawn[:, 4].std(axis=1, ddof=1)
+    return [
+        Interval(
+            float(value), min(low, float(value)), min(1.0, high), float(error), level, "linearised", 0, 0
+        )
+        for value, low, (_, high), error in zip(values, lowest, bounds, errors_of_each, strict=True)
+    ]
+
+
+def _implied(cases: ClassCases, level: float) -> float:
+    """How far at least the mean probability is from the share of the class, by O/E's interval."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        ratio = recalibration.ratio_of(cases, level)
+    least = max(0.0, 1 - ratio.high, ratio.low - 1)  # of NaN 0
+    return least * float(cases.total @ cases.probability / cases.total.sum())
+
+
+def _normal_draws(curve: Curve) -> Values:
+    """Rows of standard normal numbers, or of t where units are few, one for each coefficient."""
     freedom = max(1, curve.units - 1)
     rng = np.random.default_rng(0)
     normal = rng.standard_normal((_DRAWS // 2, curve.coefficients.size))
     normal /= np.sqrt(rng.chisquare(freedom, (len(normal), 1)) / freedom)
-    spread, turned = np.linalg.eigh(curve.covariance)
-    errors = basis @ (turned * np.sqrt(spread.clip(min=0)))
-    noise = np.vstack([normal, -normal]) @ errors.T
-    away = basis @ curve.coefficients - odds
-    if np.abs(away).max() < 1e-9:
-        away = errors[:, -1]
-
-    def distances(steps: Values, noise: Values) -> Values:
-        """Four for each step and each row of noise, (4, T, M)."""
-        eta = odds + steps[:, np.newaxis, np.newaxis] * away + noise
-        each = np.abs(special.expit(eta) - expected)
-        each.sort(axis=2)
-        last = odds.size - 1
-        return np.stack(
-            [each.mean(axis=2), *(each[:, :, int(q * last + 0.5)] for q in (0.5, 0.9, 1.0))]
-        )
-
-    tails = (1 - level) / 2, (1 + level) / 2
-    found = distances(np.ones(1), np.zeros((1, odds.size)))[:, 0, 0]
-    by_chance = np.quantile(distances(np.zeros(1), noise)[0, 0], tails[1])
-    farthest = 1 + 6 * float(by_chance / max(found[0], 1e-12))
-    steps = np.concatenate(
-        [np.linspace(0, 1, 5), 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2]
-    )
-    true = distances(steps, np.zeros((1, odds.size)))[:, :, 0]
-    drawn = distances(steps, noise)
-    low, high = np.quantile(drawn, tails, axis=2)
-    intervals = []
-    for k, value in enumerate(values):
-        # The 64 quantiles are not the cases.
-        value_at = true[k] if found[k] < 1e-12 else true[k] * (value / found[k])
-        ends = [
-            float(np.interp(found[k], np.maximum.accumulate(each[k]), value_at))
-            for each in (high, low)
-        ]
-        # Curves whose sides of the diagonal alternate vary less than those on one side.
-        ends[1] = max(ends[1], float(value + high[k, 4] - np.median(drawn[k, 4])))
-        error = float(drawn[k, 4].std(ddof=1))
-        intervals.append(
-            Interval(
-                float(value),
-                min(ends[0], float(value)),
-                min(1.0, ends[1]),
-                error,
-                level,
-                "linearised",
-                0,
-                0,
-            )
-        )
-    return intervals
+    return np.vstack([normal, -normal])
 
 
-def _few_odds(cases: ClassCases) -> Values:
-    """Log-odds at 64 quantiles, which stand for the cases."""
-    order = np.argsort(cases.odds)
-    cumulative = np.cumsum(cases.total[order])
-    shares = (np.arange(_POINTS) + 0.5) / _POINTS
-    found: Values = cases.odds[order][np.searchsorted(cumulative, shares * cumulative[-1])]
-    return found
+def _errors(
+    cases: ClassCases, curve: Curve, basis: Values, fitted: Values, part: float, cells: _Cells
+) -> Values:
+    """What a standard normal number of each coefficient does to the probabilities, (C, D).
+
+    Of the curve so far on the way from the diagonal to the one found. What groups and weights add
+    to the variance that a logistic regression has is that of the curve found.
+    """
+    true = cases.probability + part * (fitted - cases.probability)
+    roots = [
+        np.linalg.cholesky((basis * (cases.total * each * (1 - each))[:, np.newaxis]).T @ basis)
+        for each in (fitted, true)
+    ]
+    spread, turned = np.linalg.eigh(roots[0].T @ curve.covariance @ roots[0])
+    added = turned * np.sqrt(spread.clip(min=0))
+    moves = basis @ np.linalg.solve(roots[1].T, added)
+    moves *= (true * (1 - true))[:, np.newaxis]
+    return np.column_stack([cells.mean(each) for each in moves.T])
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Neighbours put together, which stand for the cases where curves are drawn at random.
+
+    Half of the cells go by the number of cases, half by how much their outcomes vary: of a rare
+    class the few of high probability make up most of the mean distance.
+    """
+
+    place: npt.NDArray[np.intp]
+    points: Values  # (B,) what each counts in its cell
+    shares: Values  # (C,) of all cases
+
+    @classmethod
+    def of(cls, cases: ClassCases) -> _Cells:
+        order = np.argsort(cases.odds)
+        varied = cases.total * np.sqrt(cases.probability * (1 - cases.probability))
+        share = (cases.total / cases.total.sum() + varied / varied.sum())[order] / 2
+        cell = np.zeros(order.size, np.intp)
+        cell[order] = ((np.cumsum(share) - share / 2) * _CELLS).clip(0, _CELLS - 1)
+        sums = np.bincount(cell, cases.total, _CELLS)
+        filled = np.flatnonzero(sums)
+        place = np.searchsorted(filled, cell).clip(max=filled.size - 1)
+        return cls(place, cases.total / sums[filled][place], sums[filled] / sums.sum())
+
+    def mean(self, each: Values) -> Values:
+        """Of something of the points (B,), (C,)."""
+        found: Values = np.bincount(self.place, self.points * each, self.shares.size)
+        return found
 
 
 def _check_knots(num_knots: int | None) -> int | None:
