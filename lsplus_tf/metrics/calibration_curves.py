@@ -44,6 +44,7 @@ __all__ = [
 _KNOTS = {3: (0.1, 0.5, 0.9), 4: (0.05, 0.35, 0.65, 0.95), 5: (0.05, 0.275, 0.5, 0.725, 0.95)}
 _CELLS = 100  # of cases, where curves are drawn at random
 _DRAWS = 200
+_FARTHEST = 2.0  # from the curve's log-odds
 _PARTS = np.linspace(0, 1, 5)
 
 
@@ -411,11 +412,13 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
     cells = _Cells.of(cases)
     away = cells.mean(fitted - cases.probability)
     normal = _normal_draws(curve)
-    noise_at = [
-        normal @ _errors(cases, curve, basis, fitted, part, cells).T for part in _PARTS
-    ]
+
+    def noise(step: float) -> Values:
+        return normal @ _errors(cases, curve, basis, fitted, step, cells).T
+
+    by_chance = noise(0.0)
     if np.abs(away).max() < 1e-9:
-        away = noise_at[0][0]
+        away = by_chance[0]
 
     def distances(of: Values) -> Values:
         """Four of each row of differences, (4, M)."""
@@ -429,17 +432,20 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
 
     tails = (1 - level) / 2, (1 + level) / 2
     found = distances(away[np.newaxis])[:, 0]
-    by_chance = np.quantile(distances(noise_at[0])[0], tails[1])
-    farthest = 1 + 6 * float(by_chance / max(found[0], 1e-12))
-    steps = np.concatenate([_PARTS, 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2])
-    drawn = np.stack(
-        [
-            distances(step * away + noise_at[min(j, len(_PARTS) - 1)])
-            for j, step in enumerate(steps)
-        ],
-        axis=1,
+    farthest = 1 + 6 * float(
+        np.quantile(distances(by_chance)[0], tails[1]) / max(found[0], 1e-12)
     )
+    steps = np.concatenate([_PARTS, 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2])
+    drawn = np.stack([distances(step * away + noise(step)) for step in steps], axis=1)
     low, high = np.quantile(drawn, tails, axis=2)
+    # Of a rare class the probabilities vary more upwards than downwards, as their log-odds do.
+    middle = cells.mean(fitted)
+    slopes = (middle * (1 - middle)).clip(min=1e-300)
+    odds = (noise(1.0) / slopes).clip(-_FARTHEST, _FARTHEST) + special.logit(middle)
+    about = drawn[:, 4], distances(special.expit(odds) - (middle - away))
+    upwards = np.max(
+        [np.quantile(each, tails[1], axis=1) - np.median(each, axis=1) for each in about], axis=0
+    )
     bounds = []
     for k, value in enumerate(values):
         # The distances of a curve so far on the way are that part of those of the one found.
@@ -448,7 +454,7 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
             for each in (high, low)
         )
         # Curves whose sides of the diagonal alternate vary less than those on one side.
-        most = max(most, float(value + high[k, 4] - np.median(drawn[k, 4])))
+        most = max(most, float(value + upwards[k]))
         bounds.append([least, most])
     # No mean distance is below that of the means, no quantile below a smaller one.
     (ici, e50, e90, emax) = (each[0] for each in bounds)
@@ -489,11 +495,16 @@ def _errors(
     Of the curve so far on the way from the diagonal to the one found. What groups and weights add
     to the variance that a logistic regression has is that of the curve found.
     """
-    true = cases.probability + part * (fitted - cases.probability)
-    roots = [
-        np.linalg.cholesky((basis * (cases.total * each * (1 - each))[:, np.newaxis]).T @ basis)
-        for each in (fitted, true)
-    ]
+    nearest = 0.1 * np.minimum(cases.probability, fitted)
+    farthest = 1 - 0.1 * np.minimum(1 - cases.probability, 1 - fitted)
+    true = (cases.probability + part * (fitted - cases.probability)).clip(nearest, farthest)
+    try:
+        roots = [
+            np.linalg.cholesky((basis * (cases.total * each * (1 - each))[:, np.newaxis]).T @ basis)
+            for each in (fitted, true)
+        ]
+    except np.linalg.LinAlgError:  # outcomes of that curve say next to nothing about a coefficient
+        roots, true = [np.eye(basis.shape[1])] * 2, fitted
     spread, turned = np.linalg.eigh(roots[0].T @ curve.covariance @ roots[0])
     added = turned * np.sqrt(spread.clip(min=0))
     moves = basis @ np.linalg.solve(roots[1].T, added)
@@ -517,7 +528,7 @@ class _Cells:
     def of(cls, cases: ClassCases) -> _Cells:
         order = np.argsort(cases.odds)
         varied = cases.total * np.sqrt(cases.probability * (1 - cases.probability))
-        share = (cases.total / cases.total.sum() + varied / varied.sum())[order] / 2
+        share = (cases.total / cases.total.sum() + varied / (varied.sum() or 1.0))[order] / 2
         cell = np.zeros(order.size, np.intp)
         cell[order] = ((np.cumsum(share) - share / 2) * _CELLS).clip(0, _CELLS - 1)
         sums = np.bincount(cell, cases.total, _CELLS)
