@@ -196,7 +196,7 @@ def test_many_cases_are_put_together(monkeypatch, grouped):
     monkeypatch.setattr(recalibration, "_EXACT", 100)
     found = metrics.calibration_summary(given)
     columns = ["value", "low", "high"]
-    np.testing.assert_allclose(found[columns], exact[columns], rtol=2e-3, atol=1e-5)
+    np.testing.assert_allclose(found[columns], exact[columns], rtol=5e-3, atol=1e-5)
     np.testing.assert_allclose(found["value"], exact["value"], rtol=1e-3)
     numbers = exact["metric"].isin(["intercept", "slope", "o_e"])
     np.testing.assert_allclose(found[columns][numbers], exact[columns][numbers], atol=2e-5)
@@ -242,7 +242,7 @@ def test_the_summary_is_made_of_the_measures():
     assert table.columns.tolist() == ["class", "metric", "value", "low", "high"]
     keys = ["intercept", "slope", "o_e", "ici", "e50", "e90"]
     assert table["metric"].tolist() == [*keys * 3, "slope", "ici"]
-    assert table["class"].tolist() == [n for n in names for _ in keys] + ["all", "all"]
+    assert table["class"].tolist() == [n for n in names for _ in keys] + ["", ""]
     rows = table.set_index(["class", "metric"])
     for name in names:
         errors = metrics.calibration_curve_errors(given, positive=name)
@@ -257,9 +257,9 @@ def test_the_summary_is_made_of_the_measures():
         for key, interval in expected.items():
             np.testing.assert_allclose(rows.loc[(name, key)], ends(interval), rtol=1e-9)
     overall = metrics.multinomial_recalibration(given).iloc[-1, 2:].tolist()
-    assert rows.loc[("all", "slope")].tolist() == overall
+    assert rows.loc[("", "slope")].tolist() == overall
     mean = np.mean([rows.loc[(name, "ici"), "value"] for name in names])
-    assert rows.loc[("all", "ici"), "value"] == pytest.approx(mean)
+    assert rows.loc[("", "ici"), "value"] == pytest.approx(mean)
 
 
 def test_the_curve_bends_where_a_rare_class_is_probable():

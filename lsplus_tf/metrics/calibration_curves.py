@@ -94,9 +94,9 @@ def calibration_curve(
         3, 4 or 5, at Harrell's quantiles of the log-odds, where a case counts as much as the
         standard deviation of its outcome, sqrt(p (1 - p)): rms counts all alike, and has no knot
         where a rare class is probable. By default 5 where the rarer outcome has at least 500 cases,
-        however much each counts, 4 from 100 on, 3 below. Fewer where knots fall together or the
-        curve has no maximum of the likelihood; then a straight line in the log-odds, and where all
-        probabilities are equal a single point.
+        repeated as weights that are whole numbers say, 4 from 100 on, 3 below. Fewer where knots
+        fall together or the curve has no maximum of the likelihood; then a straight line in the
+        log-odds, and where all probabilities are equal a single point.
     from_logits, sample_weight, groups
         As :func:`~lsplus_tf.metrics.calibration_intercept` takes them.
     confidence_level : float
@@ -247,9 +247,10 @@ def calibration_summary(
     -------
     pandas.DataFrame
         Columns class, metric, value, low and high. Of each class the metrics "intercept", "slope",
-        "o_e", "ici", "e50" and "e90", as the functions of each have them. The last two rows are of
-        "all": the "slope" of :func:`~lsplus_tf.metrics.multinomial_recalibration`, and as "ici" the
-        mean of those that the classes have, without bounds.
+        "o_e", "ici", "e50" and "e90", as the functions of each have them. The last two rows,
+        whose class is empty, are of all: the "slope" of
+        :func:`~lsplus_tf.metrics.multinomial_recalibration`, and as "ici" the mean of those that
+        the classes have, without bounds.
 
     Raises
     ------
@@ -300,8 +301,9 @@ def calibration_summary(
             errors = np.array([value for _, key, value, *_ in rows if key == "ici"])
             errors = errors[np.isfinite(errors)]
             nan = float("nan")
-            rows.append(("all", "slope", slope.value, slope.low, slope.high))
-            rows.append(("all", "ici", float(errors.mean()) if errors.size else nan, nan, nan))
+            rows.append((recalibration.ALL, "slope", slope.value, slope.low, slope.high))
+            mean = float(errors.mean()) if errors.size else nan
+            rows.append((recalibration.ALL, "ici", mean, nan, nan))
     reasons = list(dict.fromkeys(str(each.message).split(": ", 1)[-1] for each in caught))
     if reasons:
         warnings.warn(f"some of the calibration summary is NaN: {'; '.join(reasons)}", stacklevel=2)
@@ -432,9 +434,7 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
 
     tails = (1 - level) / 2, (1 + level) / 2
     found = distances(away[np.newaxis])[:, 0]
-    farthest = 1 + 6 * float(
-        np.quantile(distances(by_chance)[0], tails[1]) / max(found[0], 1e-12)
-    )
+    farthest = 1 + 6 * float(np.quantile(distances(by_chance)[0], tails[1]) / max(found[0], 1e-12))
     steps = np.concatenate([_PARTS, 1 + (farthest - 1) * np.linspace(0, 1, 7)[1:] ** 2])
     drawn = np.stack([distances(step * away + noise(step)) for step in steps], axis=1)
     low, high = np.quantile(drawn, tails, axis=2)
@@ -463,7 +463,14 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
     errors_of_each = drawn[:, 4].std(axis=1, ddof=1)
     return [
         Interval(
-            float(value), min(low, float(value)), min(1.0, high), float(error), level, "linearised", 0, 0
+            float(value),
+            min(low, float(value)),
+            min(1.0, high),
+            float(error),
+            level,
+            "linearised",
+            0,
+            0,
         )
         for value, low, (_, high), error in zip(values, lowest, bounds, errors_of_each, strict=True)
     ]
@@ -549,7 +556,7 @@ def _check_knots(num_knots: int | None) -> int | None:
 
 
 def _default_knots(cases: ClassCases) -> int:
-    rarer = min(np.count_nonzero(cases.outcome), np.count_nonzero(~cases.outcome))
+    rarer = min(cases.samples)
     return 5 if rarer >= 500 else 4 if rarer >= 100 else 3
 
 
