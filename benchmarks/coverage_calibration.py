@@ -30,8 +30,8 @@ MODELS: dict[str, Callable[[Array], Array]] = {
     "calibrated": lambda odds: odds,
     "overconfident": lambda odds: 1.4 * odds + 0.3,
 }
-# Log-odds that an image classifier trained on HAM10000 gave 2,038 others, at quantiles, and those of
-# the curve that was fitted: of melanoma (11% of the cases) too high, of vascular lesions (1.5%) few.
+# Log-odds that an image classifier trained on HAM10000 gave to 2,038 other cases, at quantiles, and
+# those of the curve that was fitted: melanoma (11% of the cases), vascular lesions (1.5%).
 SKEWED_CASES = 2038
 QUANTILES = np.array([0, 0.005, *np.linspace(0.025, 0.975, 20), 0.985, 0.99, 0.995, 1])
 # fmt: off
@@ -154,8 +154,8 @@ def of_skewed(samples: int, given: Array, true: Array, grouped: bool) -> str:
         low, high = np.array(found[key]).T
         inside = np.mean((low <= true_value) & (true_value <= high))
         words.append(
-            f"{key} {true_value:.1%}: {inside:.1%}, above in {np.mean(low > true_value):.1%}, lower "
-            f"bound 0 in {np.mean(low == 0):.1%}, upper {np.median(high):.1%}, at most "
+            f"{key} {true_value:.1%}: {inside:.1%}, above in {np.mean(low > true_value):.1%}, "
+            f"lower bound 0 in {np.mean(low == 0):.1%}, upper {np.median(high):.1%}, at most "
             f"{high.max():.1%}"
         )
     return "; ".join(words)

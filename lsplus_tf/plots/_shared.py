@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.positive import Positive
 from lsplus_tf.predictions.predictions import Truth
 
 Run = Predictions | tuple[npt.ArrayLike, npt.ArrayLike]
@@ -43,6 +44,15 @@ def check_methods(argument: str, given: Mapping[str, Given]) -> None:
         )
     if not given:
         raise InputError(f"{argument}: expected at least one method, received none")
+
+
+def panels_of(positive: Positive | Sequence[Positive] | None) -> Sequence[Positive] | None:
+    """What has a panel each; None where `positive` is one class, or several that count as one."""
+    if positive is None or isinstance(positive, str | int | np.integer):
+        return None
+    each: list[Any] = list(positive)
+    alone = all(isinstance(one, str | int | np.integer) for one in each)
+    return None if alone else each
 
 
 def look(position: int) -> dict[str, Any]:
