@@ -326,15 +326,15 @@ def skewed(seed, odds, true, samples=1500):
 
 
 def test_a_few_extreme_log_odds_do_not_decide_the_intervals():
-    """The bounds of a fit to cases without them, which the probabilities hardly tell apart."""
-    given, _ = skewed(0, *SKEWED)
-    bounded = dataclasses.replace(given, odds=given.odds.clip(-8, None))
+    """Probabilities below 0.001 could be anything below it."""
+    given, _ = skewed(2, *SKEWED)
+    bounded = dataclasses.replace(given, odds=given.odds.clip(-7, None))
     found, expected = (
         calibration_curves.errors_of(each, calibration_curves.curve_of(each, None), 0.95)
         for each in (given, bounded)
     )
     for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ends(one), ends(other), rtol=0.15, atol=0.003)
+        np.testing.assert_allclose(ends(one), ends(other), rtol=0.02)
 
 
 def test_intervals_on_skewed_log_odds():

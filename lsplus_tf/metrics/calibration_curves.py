@@ -165,54 +165,61 @@ def calibration_curve_errors(
 ) -> CalibrationCurveErrors:
     """ICI, E50, E90 and Emax: mean, median, 90% quantile and largest distance of the curve from p.
 
-    A curve that is found is farther from the diagonal than the true one, so that these are too
-    large, as binned calibration errors are, and of a calibrated model above 0. Their intervals take
-    it into account: they have the distances of true curves, on the way from the diagonal to the
-    curve and beyond it, of which the ones found would be no unusual draw; upwards at least as far
-    as the curves drawn about the one found vary. In simulations of 500 cases, half of them or one
-    in 21 of the class, independent or in groups of 5, 95% intervals covered in 97 to 99% where the
-    model was calibrated; where it was overconfident (a slope of 0.7), of the ICI and E90 in 96 to
-    97%, of the E50 in 92 to 94%.
+        A curve that is found is farther from the diagonal than the true one, so that these are too
+        large, as binned calibration errors are, and of a calibrated model above 0. Their intervals take
+        it into account: they have the distances of true curves, on the way from the diagonal to the
+        curve and beyond it, of which the ones found would be no unusual draw; upwards at least as far
+        as the curves drawn about the one found vary. No lower bound of the ICI is below what the
+        interval of O/E implies, none of E90 below that of E50, and none of Emax below the others'.
 
-    rms::val.prob has the same numbers of a lowess: on the 300 cases of the tests 0.101 for an ICI
-    of 0.101, 0.168 for an E90 of 0.166 and 0.174 for an Emax of 0.167. rms::lrm with the same knots
-    has the same numbers as here.
+        In simulations of 500 cases, half of them or one in 21 of the class, independent or in groups of
+    5, 95% intervals of the ICI covered in 91 to 95% where the model was calibrated and in 93 to 98%
+    where it was overconfident (a slope of 0.7), of E90 in 91 to 97%, of E50 in 91 to 98% but for
+    the rarer class of the overconfident model, 87 to 90%. On the skewed log-odds that a skin lesion
+    classifier gave to 2,038 cases, of melanoma (11%) and of vascular lesions (1.5%), where the true
+    curve was the one fitted to them or the diagonal, they covered in 92 to 95% (ICI), 90 to 100%
+    (E50), 92 to 95% (E90) and 87 to 96% (Emax): of a calibrated model Emax has a lower bound above
+    0 in one sample in eight. Of melanoma, with a true ICI of 5.2%, no lower bound was 0.
 
-    Parameters
-    ----------
-    labels : array_like of int, shape (N,), or Predictions
-    probabilities : array_like, shape (N, K), optional
-    positive, num_knots, from_logits, sample_weight, groups, confidence_level
-        As :func:`calibration_curve` takes them.
+        rms::val.prob has the same numbers of a lowess: on the 300 cases of the tests 0.101 for an ICI
+        of 0.101, 0.168 for an E90 of 0.166 and 0.174 for an Emax of 0.167. rms::lrm with the same knots
+        has the same numbers as here.
 
-    Returns
-    -------
-    CalibrationCurveErrors
-        Four intervals, NaN where there is no curve.
+        Parameters
+        ----------
+        labels : array_like of int, shape (N,), or Predictions
+        probabilities : array_like, shape (N, K), optional
+        positive, num_knots, from_logits, sample_weight, groups, confidence_level
+            As :func:`calibration_curve` takes them.
 
-    Raises
-    ------
-    InputError
-        If the predictions or an option are not valid, or all cases are of one group.
+        Returns
+        -------
+        CalibrationCurveErrors
+            Four intervals, NaN where there is no curve.
 
-    Warns
-    -----
-    UserWarning
-        If there is no curve.
+        Raises
+        ------
+        InputError
+            If the predictions or an option are not valid, or all cases are of one group.
 
-    References
-    ----------
-    Austin and Steyerberg, "The Integrated Calibration Index (ICI) and related metrics for
-    quantifying the calibration of logistic regression models", Statistics in Medicine 38, 2019.
+        Warns
+        -----
+        UserWarning
+            If there is no curve.
 
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> p = rng.uniform(size=4000)
-    >>> y = rng.uniform(size=4000) < p**2  # |p^2 - p| has the mean 1/6 and is at most 1/4
-    >>> found = calibration_curve_errors(y, np.c_[1 - p, p], positive=1)
-    >>> round(found.ici.value, 2), round(found.emax.value, 2)
-    (0.17, 0.24)
+        References
+        ----------
+        Austin and Steyerberg, "The Integrated Calibration Index (ICI) and related metrics for
+        quantifying the calibration of logistic regression models", Statistics in Medicine 38, 2019.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> p = rng.uniform(size=4000)
+        >>> y = rng.uniform(size=4000) < p**2  # |p^2 - p| has the mean 1/6 and is at most 1/4
+        >>> found = calibration_curve_errors(y, np.c_[1 - p, p], positive=1)
+        >>> round(found.ici.value, 2), round(found.emax.value, 2)
+        (0.17, 0.24)
     """
     level = check_level("confidence_level", confidence_level)
     knots = _check_knots(num_knots)
@@ -446,33 +453,25 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
     upwards = np.max(
         [np.quantile(each, tails[1], axis=1) - np.median(each, axis=1) for each in about], axis=0
     )
-    bounds = []
-    for k, value in enumerate(values):
-        # The distances of a curve so far on the way are that part of those of the one found.
-        least, most = (
-            value * float(np.interp(found[k], np.maximum.accumulate(each[k]), steps))
-            for each in (high, low)
-        )
-        # Curves whose sides of the diagonal alternate vary less than those on one side.
-        most = max(most, float(value + upwards[k]))
-        bounds.append([least, most])
+    # The distances of a curve so far on the way are that part of those of the one found.
+    least, most = (
+        values
+        * [
+            np.interp(at, np.maximum.accumulate(each), steps)
+            for at, each in zip(found, bound, strict=True)
+        ]
+        for bound in (high, low)
+    )
+    # Curves whose sides of the diagonal alternate vary less than those on one side.
+    most = np.maximum(most, values + upwards).clip(max=1)
     # No mean distance is below that of the means, no quantile below a smaller one.
-    (ici, e50, e90, emax) = (each[0] for each in bounds)
-    ici = max(ici, _implied(cases, level))
-    lowest = ici, e50, max(e50, e90), max(ici, e50, e90, emax)
-    errors_of_each = drawn[:, 4].std(axis=1, ddof=1)
+    least[0] = max(least[0], _implied(cases, level))
+    least[2] = least[1:3].max()
+    least[3] = least.max()
+    bounds = np.minimum(least, values), most, drawn[:, 4].std(axis=1, ddof=1)
     return [
-        Interval(
-            float(value),
-            min(low, float(value)),
-            min(1.0, high),
-            float(error),
-            level,
-            "linearised",
-            0,
-            0,
-        )
-        for value, low, (_, high), error in zip(values, lowest, bounds, errors_of_each, strict=True)
+        Interval(*numbers, level, "linearised", 0, 0)
+        for numbers in zip(*(each.tolist() for each in (values, *bounds)), strict=True)
     ]
 
 
