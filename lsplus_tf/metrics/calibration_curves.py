@@ -165,14 +165,14 @@ def calibration_curve_errors(
 ) -> CalibrationCurveErrors:
     """ICI, E50, E90 and Emax: mean, median, 90% quantile and largest distance of the curve from p.
 
-        A curve that is found is farther from the diagonal than the true one, so that these are too
-        large, as binned calibration errors are, and of a calibrated model above 0. Their intervals take
-        it into account: they have the distances of true curves, on the way from the diagonal to the
-        curve and beyond it, of which the ones found would be no unusual draw; upwards at least as far
-        as the curves drawn about the one found vary. No lower bound of the ICI is below what the
-        interval of O/E implies, none of E90 below that of E50, and none of Emax below the others'.
+    A curve that is found is farther from the diagonal than the true one, so that these are too
+    large, as binned calibration errors are, and of a calibrated model above 0. Their intervals take
+    it into account: they have the distances of true curves, on the way from the diagonal to the
+    curve and beyond it, of which the ones found would be no unusual draw; upwards at least as far
+    as the curves drawn about the one found vary. No lower bound of the ICI is below what the
+    interval of O/E implies, none of E90 below that of E50, and none of Emax below the others'.
 
-        In simulations of 500 cases, half of them or one in 21 of the class, independent or in groups of
+    In simulations of 500 cases, half of them or one in 21 of the class, independent or in groups of
     5, 95% intervals of the ICI covered in 91 to 95% where the model was calibrated and in 93 to 98%
     where it was overconfident (a slope of 0.7), of E90 in 91 to 97%, of E50 in 91 to 98% but for
     the rarer class of the overconfident model, 87 to 90%. On the skewed log-odds that a skin lesion
@@ -181,45 +181,45 @@ def calibration_curve_errors(
     (E50), 92 to 95% (E90) and 87 to 96% (Emax): of a calibrated model Emax has a lower bound above
     0 in one sample in eight. Of melanoma, with a true ICI of 5.2%, no lower bound was 0.
 
-        rms::val.prob has the same numbers of a lowess: on the 300 cases of the tests 0.101 for an ICI
-        of 0.101, 0.168 for an E90 of 0.166 and 0.174 for an Emax of 0.167. rms::lrm with the same knots
-        has the same numbers as here.
+    rms::val.prob has the same numbers of a lowess: on the 300 cases of the tests 0.101 for an ICI
+    of 0.101, 0.168 for an E90 of 0.166 and 0.174 for an Emax of 0.167. rms::lrm with the same knots
+    has the same numbers as here.
 
-        Parameters
-        ----------
-        labels : array_like of int, shape (N,), or Predictions
-        probabilities : array_like, shape (N, K), optional
-        positive, num_knots, from_logits, sample_weight, groups, confidence_level
-            As :func:`calibration_curve` takes them.
+    Parameters
+    ----------
+    labels : array_like of int, shape (N,), or Predictions
+    probabilities : array_like, shape (N, K), optional
+    positive, num_knots, from_logits, sample_weight, groups, confidence_level
+        As :func:`calibration_curve` takes them.
 
-        Returns
-        -------
-        CalibrationCurveErrors
-            Four intervals, NaN where there is no curve.
+    Returns
+    -------
+    CalibrationCurveErrors
+        Four intervals, NaN where there is no curve.
 
-        Raises
-        ------
-        InputError
-            If the predictions or an option are not valid, or all cases are of one group.
+    Raises
+    ------
+    InputError
+        If the predictions or an option are not valid, or all cases are of one group.
 
-        Warns
-        -----
-        UserWarning
-            If there is no curve.
+    Warns
+    -----
+    UserWarning
+        If there is no curve.
 
-        References
-        ----------
-        Austin and Steyerberg, "The Integrated Calibration Index (ICI) and related metrics for
-        quantifying the calibration of logistic regression models", Statistics in Medicine 38, 2019.
+    References
+    ----------
+    Austin and Steyerberg, "The Integrated Calibration Index (ICI) and related metrics for
+    quantifying the calibration of logistic regression models", Statistics in Medicine 38, 2019.
 
-        Examples
-        --------
-        >>> rng = np.random.default_rng(0)
-        >>> p = rng.uniform(size=4000)
-        >>> y = rng.uniform(size=4000) < p**2  # |p^2 - p| has the mean 1/6 and is at most 1/4
-        >>> found = calibration_curve_errors(y, np.c_[1 - p, p], positive=1)
-        >>> round(found.ici.value, 2), round(found.emax.value, 2)
-        (0.17, 0.24)
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> p = rng.uniform(size=4000)
+    >>> y = rng.uniform(size=4000) < p**2  # |p^2 - p| has the mean 1/6 and is at most 1/4
+    >>> found = calibration_curve_errors(y, np.c_[1 - p, p], positive=1)
+    >>> round(found.ici.value, 2), round(found.emax.value, 2)
+    (0.17, 0.24)
     """
     level = check_level("confidence_level", confidence_level)
     knots = _check_knots(num_knots)
@@ -470,8 +470,8 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
     least[3] = least.max()
     bounds = np.minimum(least, values), most, drawn[:, 4].std(axis=1, ddof=1)
     return [
-        Interval(*numbers, level, "linearised", 0, 0)
-        for numbers in zip(*(each.tolist() for each in (values, *bounds)), strict=True)
+        Interval(value, low, high, error, level, "linearised", 0, 0)
+        for value, low, high, error in np.stack([values, *bounds], axis=1).tolist()
     ]
 
 

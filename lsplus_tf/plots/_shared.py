@@ -46,13 +46,15 @@ def check_methods(argument: str, given: Mapping[str, Given]) -> None:
         raise InputError(f"{argument}: expected at least one method, received none")
 
 
-def panels_of(positive: Positive | Sequence[Positive] | None) -> Sequence[Positive] | None:
-    """What has a panel each; None where `positive` is one class, or several that count as one."""
+def panels_of(
+    positive: Positive | Sequence[Positive] | None,
+) -> tuple[Positive | None, list[Any] | None]:
+    """One class, or several that count as one; or else what has a panel each."""
     if positive is None or isinstance(positive, str | int | np.integer):
-        return None
+        return positive, None
     each: list[Any] = list(positive)
     alone = all(isinstance(one, str | int | np.integer) for one in each)
-    return None if alone else each
+    return (each, None) if alone else (None, each)
 
 
 def look(position: int) -> dict[str, Any]:

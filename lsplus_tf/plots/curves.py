@@ -87,12 +87,12 @@ def calibration_curve(
     names = predictions.class_names
     if positive is None and len(names) == 2:
         positive = 1
-    several = _shared.panels_of(positive)
+    alone, several = _shared.panels_of(positive)
     if several is not None:
         shown = [positive_classes(each, names) for each in several]
         return _panels(predictions, shown, codes, level, ax)
-    if positive is not None:
-        cases = recalibration.cases_of(predictions, positive, codes)
+    if alone is not None:
+        cases = recalibration.cases_of(predictions, alone, codes)
         ax = ax or _shared.new_axes(4.6, 5.8)
         _panel(ax, cases, level, small=False)
         ax.set_ylabel("Observed share")

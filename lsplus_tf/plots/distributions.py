@@ -74,7 +74,7 @@ def probability_distributions(
     ['1 (n = 1)', 'Others (n = 2)']
     """
     predictions = as_predictions(labels, probabilities).counted()
-    several = _shared.panels_of(positive)
+    alone, several = _shared.panels_of(positive)
     if several is not None:
         each_found = (one_vs_rest(predictions, each) for each in several)
         shown_each = [
@@ -82,8 +82,8 @@ def probability_distributions(
             for each in each_found
         ]
         return _panels(shown_each, "", ax)
-    if positive is not None:
-        found = one_vs_rest(predictions, positive)
+    if alone is not None:
+        found = one_vs_rest(predictions, alone)
         shown = _shown(found.name, found.outcome, found.probability, predictions.weights)
         ax = ax or _shared.new_axes(5.2, 3.6)
         _draw(ax, shown)
