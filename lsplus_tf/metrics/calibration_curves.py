@@ -544,8 +544,8 @@ class _Cells:
 
     def mean(self, each: Values) -> Values:
         """Of something of the points (B,), (C,)."""
-        found: Values = np.bincount(self.place, self.points * each, self.shares.size)
-        return found
+        sums = np.bincount(self.place, self.points * each, self.shares.size)
+        return sums.astype(np.float64, copy=False)
 
 
 def _check_knots(num_knots: int | None) -> int | None:
