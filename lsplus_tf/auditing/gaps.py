@@ -13,10 +13,9 @@ from scipy import stats
 
 from lsplus_tf.metrics import holm
 from lsplus_tf.metrics.intervals import mean_error
+from lsplus_tf.metrics.metric import Values
+from lsplus_tf.metrics.resampling import Groups
 from lsplus_tf.predictions import Predictions
-
-Groups = npt.NDArray[np.intp] | None
-Values = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 COLUMNS = ("cases", "confidence", "accuracy", "gap", "low", "high", "p")

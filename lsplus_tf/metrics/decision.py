@@ -38,6 +38,7 @@ from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics.intervals import Interval, share_interval
+from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.metrics.statistics import pair_of
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -45,7 +46,6 @@ from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest
 
 __all__ = ["decision_curve", "net_benefit", "net_benefit_difference", "useful_thresholds"]
 
-Values = npt.NDArray[np.float64]
 
 _BLOCK = 2**22  # elements that are held at a time
 

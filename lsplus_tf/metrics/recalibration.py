@@ -6,7 +6,7 @@ logarithm of the class's over the sum of the others'. A probability of 0 counts 
 everywhere in this package, so that no log-odds are infinite (CalibrationCurves in R takes 1e-8,
 rms::val.prob refuses).
 
-More than 20,000 cases are put together where their log-odds agree in the first ten binary digits;
+More than 5,000 cases are put together where their log-odds agree in the first ten binary digits;
 values move by a few parts in 100,000, quantiles as E50 by a few in 10,000.
 """
 
@@ -24,6 +24,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from lsplus_tf.errors import InputError, check_level, some_of
+from lsplus_tf.metrics import weighted
 from lsplus_tf.metrics.intervals import Interval, Scale, linearised_interval
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.resampling import Groups, counted_cases, rows_to_rank
@@ -40,13 +41,15 @@ __all__ = [
     "observed_expected_ratio",
 ]
 
-_EXACT = 20_000  # cases, above which they are put together
+ALL = ""  # in the column of classes, which may have any name, what is of all together
+_EXACT = 5_000  # cases, above which they are put together
 _STEPS = 25  # of Newton's method; where there is no maximum it takes one for each unit of log-odds
 _HALVINGS = 30  # of a step that leads too far
 _CONVERGED = 1e-12  # squared distance to the maximum, in standard errors
 _BLOCK = 2**18  # numbers of all classes that are held at a time
 _SINGLE = 2**23  # of them, above which they are float32
 _TINY = 1e-30
+_FEWEST = 1e-6  # cases that are expected, below which nothing is compared with them
 
 
 class LogisticRecalibration(NamedTuple):
@@ -101,8 +104,9 @@ def calibration_intercept(
     -------
     Interval
         By the sandwich estimate of the variance, summed up within groups. NaN where all cases or
-        none are of the class. In simulations of 500 cases, half of them or one in 21 of the class,
-        independent or in groups of 5, 95% intervals covered in 94 to 95%.
+        none are of the class, and where fewer than 1e-6 of them, or of the others, are expected.
+        In simulations of 500 cases, half of them or one in 21 of the class, independent or in
+        groups of 5, 95% intervals covered in 94 to 95%.
 
     Raises
     ------
@@ -264,8 +268,9 @@ def observed_expected_ratio(
     -------
     Interval
         Symmetric in the ratio's logarithm. Of a class without cases the ratio is 0, and has no
-        bounds. In simulations of 500 cases, half of them or one in 21 of the class, independent or
-        in groups of 5, 95% intervals covered in 94 to 95%.
+        bounds; where it has cases and fewer than 1e-6 are expected, it is NaN. In
+        simulations of 500 cases, half of them or one in 21 of the class, independent or in groups
+        of 5, 95% intervals covered in 94 to 95%.
 
     Raises
     ------
@@ -275,7 +280,7 @@ def observed_expected_ratio(
     Warns
     -----
     UserWarning
-        If no case is of the class.
+        If no case is of the class, or next to none is expected.
 
     References
     ----------
@@ -312,6 +317,8 @@ class ClassCases:
         The log-odds of the points.
     total, positives : ndarray of float64, shape (B,)
         The weights of the cases there, and of those that are of the class.
+    weights_are_counts : bool
+        Whether they say how often each case is there, see :mod:`lsplus_tf.metrics.weighted`.
     """
 
     name: str
@@ -322,6 +329,7 @@ class ClassCases:
     odds: Values
     total: Values
     positives: Values
+    weights_are_counts: bool = True
 
     @classmethod
     def of(
@@ -331,11 +339,15 @@ class ClassCases:
         outcome: npt.NDArray[np.bool_],
         weights: Values,
         groups: Groups,
+        weights_are_counts: bool = True,
     ) -> ClassCases:
         """Those of log-odds and outcomes (N,)."""
+        counts = weights_are_counts
         if odds.size <= _EXACT:
             alone = np.arange(odds.size)
-            return cls(name, outcome, weights, groups, alone, odds, weights, weights * outcome)
+            return cls(
+                name, outcome, weights, groups, alone, odds, weights, weights * outcome, counts
+            )
         # Of a float32 the sign, the exponent and nine places after the leading one.
         code: npt.NDArray[Any] = odds.astype(np.float32).view(np.int32)
         code >>= 14
@@ -349,7 +361,7 @@ class ClassCases:
         place = number[code]
         positives = np.bincount(place[outcome], weights[outcome], filled.size)
         sizes = total.astype(np.float64), positives.astype(np.float64)
-        return cls(name, outcome, weights, groups, place, sums / total, *sizes)
+        return cls(name, outcome, weights, groups, place, sums / total, *sizes, counts)
 
     @cached_property
     def probability(self) -> Values:
@@ -361,6 +373,21 @@ class ClassCases:
     def share(self) -> float:
         """Of the class among the cases."""
         return float(self.positives.sum() / self.total.sum())
+
+    @cached_property
+    def samples(self) -> tuple[float, float]:
+        """How many cases are not of the class, and how many are, as weights are taken."""
+        scaled, number = weighted.samples_of(self.weights, self.weights_are_counts)
+        own = float(scaled[self.outcome].sum())
+        return number - own, own
+
+    def unexpected(self, *, own: bool) -> str:
+        """Why the cases of the class, or the others, cannot be compared with the expected ones."""
+        odds, name = (self.odds, self.name) if own else (-self.odds, f"all but {self.name}")
+        expected = float(np.average(special.expit(odds), weights=self.total))
+        if self.samples[own] and expected * sum(self.samples) < _FEWEST:
+            return f"fewer than 1e-6 cases of {name} are expected"
+        return ""
 
     @cached_property
     def lacks(self) -> str:
@@ -455,6 +482,7 @@ def cases_of(predictions: Predictions, positive: Positive, groups: Groups) -> Cl
         inside[predictions.labels],
         predictions.weights,
         groups,
+        predictions.weights_are_counts,
     )
 
 
@@ -466,11 +494,11 @@ def all_classes_of(predictions: Predictions, groups: Groups) -> Iterator[ClassCa
         for k in range(2):
             yield cases_of(predictions, k, groups)
         return
-    odds = LogOdds(_logits(predictions))
-    for first, columns in predictions._column_blocks(odds.of):
+    odds, counts = LogOdds(_logits(predictions)), predictions.weights_are_counts
+    for first, columns in predictions.column_blocks(odds.of):
         for k, column in enumerate(columns, start=first):
             yield ClassCases.of(
-                names[k], column, predictions.labels == k, predictions.weights, groups
+                names[k], column, predictions.labels == k, predictions.weights, groups, counts
             )
 
 
@@ -503,10 +531,14 @@ def _log_odds(predictions: Predictions, inside: npt.NDArray[np.bool_]) -> Values
 def ratio_of(cases: ClassCases, confidence_level: float) -> Interval:
     """O/E."""
     expected = float(cases.total @ cases.probability)
-    value = float(cases.positives.sum()) / expected
-    if value == 0:
+    observed = float(cases.positives.sum())
+    if observed == 0:
         warn_nan("the interval of O/E", cases.lacks)
         return undefined(confidence_level, 0.0)
+    if cases.unexpected(own=True):
+        warn_nan("O/E", cases.unexpected(own=True))
+        return undefined(confidence_level)
+    value = observed / expected
     rest = -value * cases.probability / expected
     influences = cases.influences(rest, rest + 1 / expected)
     return cases.interval(value, influences, confidence_level, "log")
@@ -514,8 +546,9 @@ def ratio_of(cases: ClassCases, confidence_level: float) -> Interval:
 
 def intercept_of(cases: ClassCases, confidence_level: float) -> Interval:
     """The intercept at a slope of 1."""
-    if cases.lacks:
-        warn_nan("the calibration intercept", cases.lacks)
+    why = cases.lacks or cases.unexpected(own=True) or cases.unexpected(own=False)
+    if why:
+        warn_nan("the calibration intercept", why)
         return undefined(confidence_level)
     observed = float(cases.positives.sum())
 
@@ -645,8 +678,9 @@ def multinomial_recalibration(
     Returns
     -------
     pandas.DataFrame
-        Columns class, metric ("intercept", and in the last row, of class "all", "slope"), value,
-        low and high. A class without cases has a NaN intercept, and plays no part in the slope.
+        Columns class, metric ("intercept", and in the last row, whose class is empty, "slope"),
+        value, low and high. A class without cases has a NaN intercept, and plays no part in the
+        slope.
 
     Raises
     ------
@@ -695,7 +729,7 @@ def multinomial_recalibration(
     if missing.size:
         some = some_of([names[k] for k in missing])
         warn_nan("the multinomial calibration intercept", f"no case is of {some}")
-    rows.append(("all", "slope", *_three(multinomial_slope(predictions, codes, level))))
+    rows.append((ALL, "slope", *_three(multinomial_slope(predictions, codes, level))))
     return pd.DataFrame(rows, columns=["class", "metric", "value", "low", "high"])
 
 

@@ -17,10 +17,9 @@ import numpy.typing as npt
 from scipy.special import digamma
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics.metric import Values
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import FloatArray
-
-Floats = npt.NDArray[np.float64]
 
 _MOST_POINTS = 10**8  # of a curve that has one for each repetition: 0.8 GB
 
@@ -46,12 +45,12 @@ def mean(values: npt.NDArray[Any], predictions: Predictions) -> float:
     return float(weights @ values / weights.sum())
 
 
-def class_totals(classes: npt.NDArray[Any], weights: Floats | None, num_classes: int) -> Floats:
+def class_totals(classes: npt.NDArray[Any], weights: Values | None, num_classes: int) -> Values:
     """What the samples of each class count (K,)."""
     return np.bincount(classes, weights, num_classes).astype(np.float64, copy=False)
 
 
-def samples_of(weights: Floats, are_counts: bool) -> tuple[Floats, int]:
+def samples_of(weights: Values, are_counts: bool) -> tuple[Values, int]:
     """Weights that sum to N, and N: how many samples the weights are taken for."""
     if are_counts:
         return weights, int(weights.sum())
@@ -75,15 +74,15 @@ class Ranked(NamedTuple):
     """
 
     samples: int
-    ranks: Floats
-    sums: Floats
-    hits: Floats
+    ranks: Values
+    sums: Values
+    hits: Values
 
-    def up_to(self, ranks: npt.NDArray[Any], sums: Floats) -> Floats:
+    def up_to(self, ranks: npt.NDArray[Any], sums: Values) -> Values:
         """Sums up to any ranks in [0, N]: equal values count by expectation over their orders."""
         return np.interp(ranks, self.ranks, sums)
 
-    def all_hits(self) -> Floats:
+    def all_hits(self) -> Values:
         """The hits among the first i = 0..N samples, (N + 1,)."""
         if self.samples > _MOST_POINTS:
             raise InputError(
@@ -97,7 +96,7 @@ class Ranked(NamedTuple):
 def ranked(
     values: FloatArray,
     hits: npt.NDArray[Any],
-    weights: Floats,
+    weights: Values,
     are_counts: bool,
     *,
     descending: bool = True,
@@ -110,7 +109,7 @@ def ranked(
     sorted_values, own = values[order], weights[order]
     starts = np.flatnonzero(np.concatenate(([True], sorted_values[1:] != sorted_values[:-1])))
 
-    def sums(each: Floats) -> Floats:
+    def sums(each: Values) -> Values:
         found = np.zeros(starts.size + 1)
         np.cumsum(np.add.reduceat(each, starts), out=found[1:])
         return found
@@ -130,7 +129,7 @@ def by_confidence(predictions: Predictions, hits: npt.NDArray[Any] | None = None
     )
 
 
-def harmonic(ranks: npt.ArrayLike) -> Floats:
+def harmonic(ranks: npt.ArrayLike) -> Values:
     """1 + 1/2 + ... + 1/n of whole numbers, less a constant that differences do without."""
     return np.asarray(digamma(np.asarray(ranks, dtype=np.float64) + 1))
 

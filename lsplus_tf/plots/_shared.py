@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.positive import Positive
 from lsplus_tf.predictions.predictions import Truth
 
 Run = Predictions | tuple[npt.ArrayLike, npt.ArrayLike]
@@ -43,6 +44,17 @@ def check_methods(argument: str, given: Mapping[str, Given]) -> None:
         )
     if not given:
         raise InputError(f"{argument}: expected at least one method, received none")
+
+
+def panels_of(
+    positive: Positive | Sequence[Positive] | None,
+) -> tuple[Positive | None, list[Any] | None]:
+    """One class, or several that count as one; or else what has a panel each."""
+    if positive is None or isinstance(positive, str | int | np.integer):
+        return positive, None
+    each: list[Any] = list(positive)
+    alone = all(isinstance(one, str | int | np.integer) for one in each)
+    return (each, None) if alone else (None, each)
 
 
 def look(position: int) -> dict[str, Any]:

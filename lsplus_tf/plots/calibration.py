@@ -24,6 +24,7 @@ Bins = Literal["width", "mass", "isotonic"]
 _MOST_PANELS = 12
 _NAMED_CLASSES = 5
 _MARKERS = "os^Dv"
+_OUTLINED = 30  # bars, beyond which they have no outlines
 
 
 def reliability_diagram(
@@ -99,8 +100,17 @@ def reliability_diagram(
     accuracy, confidence = drawn.correct / samples, drawn.confidence / samples
 
     ax = ax or _shared.new_axes(4.2, 5.6)
+    # Outlines of many bars would hide them.
+    line = 0.0 if samples.size > _OUTLINED else 1.0
     ax.bar(
-        left, accuracy, width, align="edge", color="#56B4E9", edgecolor="black", label="Accuracy"
+        left,
+        accuracy,
+        width,
+        align="edge",
+        color="#56B4E9",
+        edgecolor="black",
+        linewidth=line,
+        label="Accuracy",
     )
     ax.bar(
         left,
@@ -110,12 +120,16 @@ def reliability_diagram(
         align="edge",
         color="none",
         edgecolor="#D55E00",
+        linewidth=line,
         hatch="////",
         label="Gap to confidence",
     )
     ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="Calibrated")
     if interval is not None and bins == "isotonic":
         at, low, high = _consistency_band(predictions, interval)
+        # As far as the bars.
+        at = np.concatenate([left[:1], at, left[-1:] + np.ravel(width)[-1:]])
+        low, high = (np.pad(each, 1, "edge") for each in (low, high))
         ax.fill_between(
             at,
             low,
@@ -141,7 +155,7 @@ def reliability_diagram(
     ax.text(
         0.5,
         1.02,
-        f"{_error_of(predictions, num_bins, bins)}, "
+        f"{_error_of(predictions, num_bins, bins)}"
         f"accuracy {measures.accuracy(predictions):.1%}, "
         f"confidence {measures.mean_confidence(predictions):.1%}",
         transform=ax.transAxes,
@@ -154,11 +168,11 @@ def reliability_diagram(
     )
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy (fraction)", aspect="equal")
     if title is not None:
-        ax.set_title(title, pad=20, y=1.0)
+        ax.set_title(title, pad=34 if bins == "isotonic" else 20, y=1.0)
 
     strip = ax.inset_axes((0, -0.25, 1, 0.2), sharex=ax)
     share = samples / samples.sum()
-    strip.bar(left, share, width, align="edge", color="0.7", edgecolor="black")
+    strip.bar(left, share, width, align="edge", color="0.7", edgecolor="black", linewidth=line)
     strip.set(xlabel="Confidence (largest probability)", ylabel="Share of\nsamples")
     ax.tick_params(labelbottom=False)
     # Where a panel is taller than the square, the room it leaves is needed by the strip.
@@ -233,15 +247,15 @@ def _mass_bars(
 
 
 def _error_of(predictions: Predictions, num_bins: int, bins: Bins) -> str:
-    """The calibration error that belongs to the bins."""
+    """The calibration error that belongs to the bins, and what parts it from other numbers."""
     if bins == "width":
-        return f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}"
+        return f"{METRICS['ece'].heading} {measures.ece(predictions, num_bins=num_bins):.1%}, "
     if bins == "mass":
-        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}"
+        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}, "
     terms = corp_terms(
         predictions.confidence.astype(np.float64), predictions.correct, predictions.weights
     )
-    return f"MCB {terms[0]:.4f}"
+    return f"MCB {terms[0]:.4f} (miscalibration, a part of the Brier score)\n"
 
 
 def _consistency_band(

@@ -2,6 +2,7 @@
 
 import textwrap
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.positive import Positive
+from lsplus_tf.predictions.positive import Positive, positive_classes
 
 _MOST_PANELS = 12
 _STRIP_BINS = 50
@@ -25,7 +26,7 @@ def calibration_curve(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
-    positive: Positive | None = None,
+    positive: Positive | Sequence[Positive] | None = None,
     from_logits: bool = False,
     sample_weight: npt.ArrayLike | None = None,
     groups: npt.ArrayLike | None = None,
@@ -34,17 +35,18 @@ def calibration_curve(
 ) -> Axes:
     """How often a class is observed at each predicted probability: smooth curve, band, cases.
 
-    The curve and its band are those of :func:`~lsplus_tf.metrics.calibration_curve`; a text has the
-    calibration intercept, slope and ICI. The strip below has the probabilities of the cases of the
-    class upwards and of the others downwards, as shares of each, by the square root.
+    The curve and its band are those of :func:`~lsplus_tf.metrics.calibration_curve`; a text above
+    has the calibration intercept, slope and ICI. The strip below has the probabilities of the cases
+    of the class upwards and of the others downwards, as shares of each, by the square root.
 
     Parameters
     ----------
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class, or several that count as one. By default each class has a panel, of more than 12
-        those with most cases; of two classes the second alone is shown.
+        A class, or several, ``["mel", "bcc"]``, that count as one; or, where one of them is itself
+        a sequence, ``[["mel"], ["mel", "bcc"]]``, a panel of each. By default each class has a
+        panel, of more than 12 those with most cases; of two classes the second alone is shown.
     from_logits : bool
         Whether the rows are logits.
     sample_weight, groups, confidence_level
@@ -85,53 +87,57 @@ def calibration_curve(
     names = predictions.class_names
     if positive is None and len(names) == 2:
         positive = 1
-    if positive is not None:
-        cases = recalibration.cases_of(predictions, positive, codes)
-        ax = ax or _shared.new_axes(4.6, 5.6)
+    alone, several = _shared.panels_of(positive)
+    if several is not None:
+        shown = [positive_classes(each, names) for each in several]
+        return _panels(predictions, shown, codes, level, ax)
+    if alone is not None:
+        cases = recalibration.cases_of(predictions, alone, codes)
+        ax = ax or _shared.new_axes(4.6, 5.8)
         _panel(ax, cases, level, small=False)
         ax.set_ylabel("Observed share")
-        ax.set_title(_shortened(cases.name, 44), fontsize="medium")
+        ax.set_title(_shortened(cases.name, 44), fontsize="medium", pad=18)
         ax.child_axes[-1].set_xlabel("Predicted probability")
-        ax.legend(loc="upper left", bbox_to_anchor=(0.0, 1.0), fontsize="small", frameon=False)
+        ax.legend(loc="best", fontsize="small", frameon=False)
         return ax
-    return _panels(predictions, codes, level, ax)
+    largest = np.sort(np.argsort(-predictions.class_counts, kind="stable")[:_MOST_PANELS])
+    ax = _panels(predictions, [[int(k)] for k in largest], codes, level, ax)
+    if largest.size < len(names):
+        ax.set_title(
+            f"The {largest.size} classes with most cases, of {len(names)}", fontsize="medium"
+        )
+    return ax
 
 
 def _panels(
     predictions: Predictions,
+    chosen: Sequence[Sequence[int]],
     codes: Groups,
     level: float,
     ax: Axes | None,
 ) -> Axes:
-    chosen = np.sort(np.argsort(-predictions.class_counts, kind="stable")[:_MOST_PANELS])
-    columns = int(np.ceil(np.sqrt(chosen.size)))
-    rows = -(-chosen.size // columns)
-    ax = ax or _shared.new_axes(2.4 * columns + 0.7, 3.0 * rows + 0.7)
+    columns = int(np.ceil(np.sqrt(len(chosen))))
+    rows = -(-len(chosen) // columns)
+    ax = ax or _shared.new_axes(2.4 * columns + 0.7, 3.2 * rows + 0.7)
     ax.set(xlim=(0, 1), ylim=(0, 1), xticks=[0.5], yticks=[0.5])
     # The frame's own tick labels are unseen and keep its labels off those of the panels.
     ax.tick_params(color="none", labelcolor="none")
     ax.spines[:].set_visible(False)
     ax.patch.set_visible(False)
-    width, height = 1 / (columns + 0.15 * (columns - 1)), 0.86 * (1 - _STRIP) / rows
-    for position, k in enumerate(chosen):
+    width, height = 1 / (columns + 0.15 * (columns - 1)), 0.82 * (1 - _STRIP) / rows
+    for position, classes in enumerate(chosen):
         row, column = divmod(position, columns)
         panel = ax.inset_axes(
-            (column * 1.15 * width, 1 - row / rows - height - 0.06 / rows, width, height)
+            (column * 1.15 * width, 1 - row / rows - height - 0.1 / rows, width, height)
         )
-        cases = recalibration.cases_of(predictions, int(k), codes)
+        cases = recalibration.cases_of(predictions, classes, codes)
         _panel(panel, cases, level, small=True)
-        panel.set_title(_shortened(cases.name, 26), fontsize="small")
+        panel.set_title(_shortened(cases.name, 26), fontsize="small", pad=14)
         panel.tick_params(labelsize="small", labelleft=column == 0)
         panel.child_axes[-1].tick_params(
-            labelsize="small", labelbottom=position + columns >= chosen.size
+            labelsize="small", labelbottom=position + columns >= len(chosen)
         )
     ax.set(xlabel="Predicted probability of the class", ylabel="Observed share of the class")
-    left_out = len(predictions.class_names) - chosen.size
-    if left_out:
-        ax.set_title(
-            f"The {chosen.size} classes with most cases, of {len(predictions.class_names)}",
-            fontsize="medium",
-        )
     return ax
 
 
@@ -162,15 +168,15 @@ def _panel(ax: Axes, cases: ClassCases, level: float, *, small: bool) -> None:
             ("ICI", ici, 3),
         )
     ]
+    # Above the square, in which curves may be anywhere.
     ax.text(
-        0.98,
-        0.03,
-        "\n".join(numbers),
+        0.5,
+        1.015,
+        ", ".join(numbers),
         transform=ax.transAxes,
-        ha="right",
+        ha="center",
         va="bottom",
         fontsize="x-small" if small else "small",
-        bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1.5},
     )
     ticks = (0, 0.5, 1) if small else np.arange(6) / 5
     ax.set(xlim=(0, 1), ylim=(0, 1), yticks=ticks)

@@ -1,6 +1,7 @@
 """The figure of the probability of a class, in cases that have it and in cases that have not."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ def probability_distributions(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
-    positive: Positive | None = None,
+    positive: Positive | Sequence[Positive] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """How the probability of a class is distributed among cases of it, and among the others.
@@ -42,7 +43,9 @@ def probability_distributions(
         Their weights count in the shares.
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence of str or int, optional
-        A class, or several that count as one, in a single panel. By default each class has a panel;
+        A class, or several, ``["mel", "bcc"]``, that count as one, in a single panel; or, where one
+        of them is itself a sequence, ``[["mel"], ["mel", "bcc"]]``, a panel of each. By default
+        each class has a panel;
         of more than 12, the 12 whose mean probability is raised least in cases of the class (the
         smallest Tjur's D), those without a case last.
     ax : matplotlib.axes.Axes, optional
@@ -71,8 +74,16 @@ def probability_distributions(
     ['1 (n = 1)', 'Others (n = 2)']
     """
     predictions = as_predictions(labels, probabilities).counted()
-    if positive is not None:
-        found = one_vs_rest(predictions, positive)
+    alone, several = _shared.panels_of(positive)
+    if several is not None:
+        each_found = (one_vs_rest(predictions, each) for each in several)
+        shown_each = [
+            _shown(each.name, each.outcome, each.probability, predictions.weights)
+            for each in each_found
+        ]
+        return _panels(shown_each, "", ax)
+    if alone is not None:
+        found = one_vs_rest(predictions, alone)
         shown = _shown(found.name, found.outcome, found.probability, predictions.weights)
         ax = ax or _shared.new_axes(5.2, 3.6)
         _draw(ax, shown)
@@ -81,7 +92,7 @@ def probability_distributions(
         ax.legend(handles=_keys(*names))
         ax.set(xlabel=f"Predicted probability of {found.name}", ylabel="Share of the cases (%)")
         return ax
-    return _panels(predictions, ax)
+    return _panels(*_all_shown(predictions), ax)
 
 
 class _Shown(NamedTuple):
@@ -131,7 +142,8 @@ def _keys(*names: str) -> list[Patch]:
     return [Patch(label=name, **look) for name, look in zip(names, _LOOKS, strict=True)]
 
 
-def _panels(predictions: Predictions, ax: Axes | None) -> Axes:
+def _all_shown(predictions: Predictions) -> tuple[list[_Shown], str]:
+    """Of each class, or of those that the model tells apart least, which a title says."""
     predictions.need("probabilities")
     outcomes, weights = predictions.labels, predictions.weights
     shown = [
@@ -144,6 +156,10 @@ def _panels(predictions: Predictions, ax: Axes | None) -> Axes:
         worst = np.sort(np.argsort(raised, kind="stable")[:_MOST_PANELS])  # NaN comes last
         shown = [shown[j] for j in worst]
         title = f"The {_MOST_PANELS} of {classes} classes that the model tells apart least"
+    return shown, title
+
+
+def _panels(shown: list[_Shown], title: str, ax: Axes | None) -> Axes:
     columns = int(np.ceil(np.sqrt(len(shown))))
     rows = -(-len(shown) // columns)
     titles = [

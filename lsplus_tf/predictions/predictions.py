@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -504,7 +504,7 @@ class Predictions:
 
     def columns(self) -> Iterator[tuple[int, FloatArray]]:
         """Each class and its probabilities (N,), which may be changed at will."""
-        for first, columns in self._column_blocks(
+        for first, columns in self.column_blocks(
             lambda some: self.probabilities[:, some].T.copy("C")
         ):
             yield from enumerate(columns, start=first)
@@ -521,11 +521,13 @@ class Predictions:
             yield from self.columns()
         else:
             odds = LogOdds(self.scores)
-            for first, columns in self._column_blocks(odds.of):
+            for first, columns in self.column_blocks(odds.of):
                 yield from enumerate(columns, start=first)
 
-    def _column_blocks(self, columns: Any) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-        """Blocks of columns (k, N) with the number of the first.
+    def column_blocks(
+        self, columns: Callable[[slice], npt.NDArray[Any]]
+    ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+        """Blocks of columns (k, N), which a function makes of a slice, with the first's number.
 
         A single column of a row-major array touches all of its memory; several at once do not cost
         more. Two blocks are held at a time, so that each is a small part of the whole.
