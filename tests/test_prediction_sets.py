@@ -442,3 +442,16 @@ def test_what_coverage_refuses(arguments, more, said):
         set_coverage(*arguments, **more)
     with pytest.raises(InputError, match=r"^sets: expected shape \(50, 4\)"):
         set_coverage(drawn(50, 0), np.zeros((50, 3), bool))
+
+
+@pytest.mark.parametrize("name", ["all", "class", "size"])
+def test_a_subgroup_is_meant_where_it_has_the_name_of_a_part(name):
+    half = np.where(np.arange(60) % 2 == 0, "small", "large")
+    inside = np.arange(240).reshape(60, 4) % 3 > 0
+    model = drawn(60, 0, subgroups={name: half})
+    table = set_coverage(model, inside, by=name)
+    expected = set_coverage(drawn(60, 0, subgroups={"site": half}), inside, by="site")
+    assert table.drop(columns="by").equals(expected.drop(columns="by"))
+    every = set_coverage(model, inside)
+    assert every["by"].unique().tolist() == ["all", "class", "size"]
+    assert every.loc[every["by"] == name, "part"].tolist() == expected["part"].tolist()
