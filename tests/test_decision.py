@@ -9,6 +9,7 @@ from scipy import stats
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import decision
 from lsplus_tf.metrics.intervals import share_interval
 from lsplus_tf.predictions import Predictions
 
@@ -238,3 +239,30 @@ def test_intervals_cover():
         truth = treated * (mean_risk - (1 - mean_risk) / 3)
         covered.append(found.low <= truth <= found.high)
     assert 0.90 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_simultaneous_level_is_that_of_the_largest_deviation(grouped):
+    """The covariance by hand from the cases; the level between one threshold's and Bonferroni's."""
+    labels, rows, groups, _ = some_cases()
+    model = Predictions(labels, rows, groups=groups if grouped else None)
+    cases = decision._Cases([model], 1, None, None, None, 0.95)
+    none, every = cases.benefit(0), cases.benefit_of_all
+    found = cases.covariance([none, lambda some: none(some) - every(some)])
+    thresholds = np.arange(1, 100) / 100
+    treated = rows[:, 1:] >= thresholds
+    over_none = np.stack([adds(labels, *each) for each in zip(treated.T, thresholds, strict=True)])
+    everyone = np.stack([adds(labels, np.ones(200, bool), t) for t in thresholds])
+    made_up = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])  # outcome, treated; half a case each
+    odds = thresholds[:, np.newaxis] / (1 - thresholds[:, np.newaxis])
+    worth = np.where(made_up[:, 0] == 1, 1.0, -odds)
+    extra = np.where(made_up[:, 1] == 1, worth, 0.0)
+    values = np.concatenate([over_none, over_none - everyone])
+    added = np.concatenate([extra, extra - worth])
+    mean = (values.sum(axis=1) + added.sum(axis=1) / 2) / 202
+    values, added = ((each - mean[:, np.newaxis]) / 202 for each in (values, added))
+    if grouped:
+        values = np.stack([values[:, groups == g].sum(axis=1) for g in range(40)], axis=1)
+    np.testing.assert_allclose(found, values @ values.T + added @ added.T / 2, atol=1e-12)
+    level = decision.simultaneous_level(model, 1)
+    assert 0.99 < level < 1 - 0.05 / 198
