@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -22,6 +23,7 @@ from lsplus_tf.metrics import (
     delong_interval,
     delong_test,
     negative_predictive_value,
+    net_benefit,
     one_vs_rest_metrics,
     operating_point,
     paired_bootstrap,
@@ -606,3 +608,40 @@ def test_no_threshold_gives_what_is_wanted():
         operating_point([0, 0], rows([0.2, 0.9]), sensitivity=0.9)
     with pytest.warns(UserWarning, match="operating_point: NaN are sensitivity"):
         operating_point([0, 0], rows([0.2, 0.9]), threshold=0.9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_that_equal_the_threshold_as_written_are_taken_by_all(dtype):
+    """Of one class or of a sum, whichever way it rounds: .1 + .2, .7 + .1, .35 + .35."""
+    tenths = np.array([[i, j, 10 - i - j] for i in range(11) for j in range(11 - i)])
+    labels = np.arange(len(tenths)) % 3
+    model = Predictions(labels, (tenths / 10).astype(dtype))
+    for positive, sums in ((0, tenths[:, 0]), ([0, 1], tenths[:, :2].sum(axis=1))):
+        inside = np.isin(labels, positive)
+        record = one_vs_rest_metrics(positive, threshold=0.5)["sensitivity"]
+        assert record.value(model, None) == (inside & (sums >= 5)).sum() / inside.sum()
+        for tenth in range(1, 10):
+            threshold, taken = tenth / 10, sums >= tenth
+            expected = (inside & taken).sum() / inside.sum()
+            given = {"positive": positive, "threshold": threshold}
+            assert sensitivity(model, **given).value == pytest.approx(expected, abs=1e-12)
+            point = operating_point(model, **given).set_index("metric")
+            assert point.loc["sensitivity", "value"] == pytest.approx(expected, abs=1e-12)
+            odds = threshold / (1 - threshold)
+            benefit = ((inside & taken).sum() - odds * (~inside & taken).sum()) / len(sums)
+            assert net_benefit(model, **given).value == pytest.approx(benefit, abs=1e-12)
+        assert delong_interval(model, positive=positive).value == pytest.approx(
+            roc_auc_score(inside, sums), abs=1e-12
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("positive", [0, [0, 1]])
+@pytest.mark.filterwarnings("ignore:operating_point. NaN are ppv")
+def test_a_threshold_that_an_operating_point_tells_gives_the_same_again(dtype, positive):
+    rows = np.random.default_rng(0).dirichlet([1, 1, 1], 200).astype(dtype)
+    model = Predictions(np.arange(200) % 3, rows)
+    for wanted in ({"sensitivity": 0.8}, {"specificity": 1.0}, {"specificity": 0.7}):
+        found = operating_point(model, positive=positive, **wanted)
+        again = operating_point(model, positive=positive, threshold=found.loc[0, "threshold"])
+        pd.testing.assert_frame_equal(found, again)

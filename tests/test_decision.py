@@ -29,10 +29,17 @@ def test_dcurves_has_the_same(case):
         thresholds=case["thresholds"],
         prevalence=case["prevalence"],
     )
+    # dcurves does not treat a sum that is written as the threshold and rounds to less.
+    inside = np.isin(range(3), case["positive"])
+    sums = np.array(GOLDEN["probabilities"])[:, inside].sum(axis=1)[:, np.newaxis]
+    thresholds = np.array(case["thresholds"])
+    alike = ~((sums < thresholds) & (sums > thresholds - 1e-12)).any(axis=0)
+    assert alike.sum() >= alike.size - 1
     for column in ("net_benefit", "treat_all", "interventions_avoided"):
-        np.testing.assert_allclose(curve[column], case[column], rtol=1e-9, atol=1e-12)
-    better = np.maximum(case["treat_all"], 0)
-    np.testing.assert_allclose(curve["gain"], case["net_benefit"] - better, atol=1e-9)
+        expected = np.array(case[column])[alike]
+        np.testing.assert_allclose(curve[column][alike], expected, rtol=1e-9, atol=1e-12)
+    gain = np.array(case["net_benefit"]) - np.maximum(case["treat_all"], 0)
+    np.testing.assert_allclose(curve["gain"][alike], gain[alike], atol=1e-9)
 
 
 def some_cases(samples=200, seed=0):

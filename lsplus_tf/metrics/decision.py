@@ -7,7 +7,8 @@ Treating those whose probability is at least a threshold t has the net benefit
 in true positives per case: t / (1 - t) false positives weigh as much as a true one, to whoever
 treats from a probability of t on. Treating none has 0, treating all has that of TP = positives and
 FP = negatives. A known prevalence in place of the sample's reweights the two outcomes, as sampling
-by outcome asks for. A probability that equals the threshold is treated, as in dcurves.
+by outcome asks for. A probability that equals the threshold is treated, as in dcurves; so is a sum
+over classes that equals it as written, as .1 + .2 and .3, which in dcurves depends on its rounding.
 
 Net benefit is a mean over the cases, and its intervals are Student's t of that mean, by the
 variance between the cases or the groups' sums, each threshold on its own. They are in the way of
@@ -41,7 +42,7 @@ from lsplus_tf.metrics.intervals import Interval, share_interval
 from lsplus_tf.metrics.resampling import counted_cases
 from lsplus_tf.metrics.statistics import pair_of
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest
+from lsplus_tf.predictions.positive import OneVsRest, Positive, in_precision, one_vs_rest
 
 __all__ = ["decision_curve", "net_benefit", "net_benefit_difference", "useful_thresholds"]
 
@@ -388,15 +389,19 @@ class _Cases:
         self._weights = counted[0].weights
         found = [one_vs_rest(model, positive) for model in counted]
         self._cases = found[0]
-        self._count_kinds(found)
+        self._count_kinds(
+            found, [in_precision(np.sort(self.thresholds), each, positive) for each in counted]
+        )
         self._weigh_strata()
 
-    def _count_kinds(self, found: list[OneVsRest]) -> None:
-        ordered = np.sort(self.thresholds)
-        self._rank = np.searchsorted(ordered, self.thresholds)
-        outcome, most = found[0].outcome, ordered.size
-        # Of how many thresholds a probability is at least.
-        reached = [np.searchsorted(ordered, each.probability, side="right") for each in found]
+    def _count_kinds(self, found: list[OneVsRest], ordered: list[Values]) -> None:
+        self._rank = np.searchsorted(np.sort(self.thresholds), self.thresholds)
+        outcome, most = found[0].outcome, self.thresholds.size
+        # Of how many thresholds, as the scores have them, a probability is at least.
+        reached = [
+            np.searchsorted(limits, each.probability, side="right")
+            for each, limits in zip(found, ordered, strict=True)
+        ]
         columns = np.stack([outcome, *reached])
         shape = 2, *(most + 1,) * len(found)
         codes, self._kind = np.unique(np.ravel_multi_index(columns, shape), return_inverse=True)

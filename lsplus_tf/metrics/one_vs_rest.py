@@ -38,7 +38,13 @@ from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
 from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import (
+    OneVsRest,
+    Positive,
+    in_precision,
+    one_vs_rest,
+    positive_classes,
+)
 
 __all__ = [
     "average_precision",
@@ -847,8 +853,14 @@ def operating_point(
     if name == "threshold":
         cut = _limit(given, value, target.classes)
     else:
-        dtype = _dtype(given, target.classes)
-        cut = _cut(name, float(value), against.probability, against.outcome, weights, dtype)
+        cut = _cut(
+            name,
+            float(value),
+            against.probability,
+            against.outcome,
+            weights,
+            lambda largest: _above(given, target.classes, largest),
+        )
         if np.isnan(cut):
             warnings.warn(
                 f"operating_point is NaN: no threshold in [0, 1] has a {name} of {value} for "
@@ -993,17 +1005,21 @@ def _counted(
 
 
 def _limit(predictions: Predictions, threshold: float | None, classes: Sequence[int]) -> float:
-    """The threshold as the probabilities have it: 0.7 in 32 bits is a little less than in 64."""
+    """The threshold as the probabilities have it."""
     if threshold is None:
         return 0.0
     predictions.need("probabilities")
-    dtype = _dtype(predictions, classes)
-    return float(dtype.type(check_fraction("threshold", threshold)))
+    return float(in_precision(check_fraction("threshold", threshold), predictions, classes))
 
 
-def _dtype(predictions: Predictions, classes: Sequence[int]) -> np.dtype[Any]:
-    """In which the probability of a class is; of several, their sum."""
-    return predictions.probabilities.dtype if len(classes) == 1 else np.dtype(np.float64)
+def _above(predictions: Predictions, classes: Sequence[int], probability: float) -> float:
+    """The next number, as the probability has them."""
+    step = np.finfo(predictions.probabilities.dtype).eps / 2
+    found = probability
+    while found <= probability:
+        step *= 2
+        found = float(in_precision(probability * (1 + step), predictions, classes))
+    return found
 
 
 def _cut(
@@ -1012,7 +1028,7 @@ def _cut(
     probability: npt.NDArray[np.float64],
     outcome: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.float64],
-    dtype: np.dtype[Any],
+    next_above: Callable[[float], float],
 ) -> float:
     """The threshold that a sensitivity or a specificity asks for; NaN where there is none."""
     places, where = np.unique(probability, return_inverse=True)
@@ -1026,7 +1042,7 @@ def _cut(
     first = int(np.argmax(below >= wanted - _ROUNDING))
     if first < places.size:
         return float(places[first])
-    above = float(np.nextafter(dtype.type(places[-1]), dtype.type(2)))
+    above = next_above(float(places[-1]))
     return above if above <= 1 else float("nan")
 
 

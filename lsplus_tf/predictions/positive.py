@@ -31,7 +31,7 @@ class OneVsRest:
     predicted : ndarray of bool, shape (N,)
         Whether the most probable class is one of them.
     probability : ndarray of float64, shape (N,)
-        That it is.
+        That it is. Of several classes it is rounded as :func:`in_precision` does.
     ranking : ndarray, shape (N,)
         Numbers in the order of the log-odds, which tell cases apart whose probabilities round to 1;
         they are no log-odds themselves.
@@ -81,6 +81,40 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
     return sorted(numbers)
 
 
+def in_precision(
+    numbers: npt.ArrayLike, predictions: Predictions, positive: Positive
+) -> npt.NDArray[np.float64]:
+    """Thresholds or sums as the probability of a class, or of several, has them.
+
+    The probability of one class has the type of the scores: 0.7 in 32 bits is a little less than in
+    64. A sum over classes is rounded to the decimals that the scores know (7 of 32 bits, 14 of 64),
+    as .1 + .2 is a little more than .3, and .7 + .1 a little less than .8. What is equal as it was
+    written is equal then: a case reaches a threshold where ``probability >= in_precision(..)``.
+
+    Examples
+    --------
+    >>> predictions = Predictions([0, 1, 2], [[0.2, 0.7, 0.1], [0.7, 0.2, 0.1], [0.1, 0.7, 0.2]])
+    >>> found = one_vs_rest(predictions, [1, 2])
+    >>> (found.probability >= in_precision(0.8, predictions, [1, 2])).tolist()
+    [True, False, True]
+    """
+    dtype = predictions.probabilities.dtype
+    if len(positive_classes(positive, predictions.class_names)) == 1:
+        return np.asarray(numbers, dtype).astype(np.float64)
+    return _decimals(np.asarray(numbers, np.float64), 7 if dtype.itemsize < 8 else 14)
+
+
+def _decimals(numbers: npt.NDArray[np.float64], digits: int) -> npt.NDArray[np.float64]:
+    """Rounded to significant decimals."""
+    found = np.zeros_like(numbers)
+    some = numbers > 0
+    powers = np.floor(np.log10(numbers[some]))
+    leading = np.round(numbers[some] / 10.0**powers, digits - 1)
+    carried = leading >= 10  # so that 9.99.. of one power is 1 of the next
+    found[some] = np.where(carried, 1.0, leading) * 10.0 ** (powers + carried)
+    return found
+
+
 def one_vs_rest(predictions: Predictions, positive: Positive) -> OneVsRest:
     """Some classes of predictions against all others.
 
@@ -114,6 +148,7 @@ def one_vs_rest(predictions: Predictions, positive: Positive) -> OneVsRest:
     inside[chosen] = True
     scores, are_logits = predictions.scores, predictions.kind == "logits"
     probability = predictions.probabilities[:, inside].sum(axis=1, dtype=np.float64)
+    probability = in_precision(probability, predictions, chosen)
     if len(names) == 2:
         ranking = one_ranking(scores, are_logits)
         ranking = ranking if chosen == [1] else -ranking
