@@ -645,3 +645,26 @@ def test_a_threshold_that_an_operating_point_tells_gives_the_same_again(dtype, p
         found = operating_point(model, positive=positive, **wanted)
         again = operating_point(model, positive=positive, threshold=found.loc[0, "threshold"])
         pd.testing.assert_frame_equal(found, again)
+
+
+def test_weights_that_round_leave_shares_and_areas_within_their_range():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels, weights = rng.integers(2, size=40), rng.random(40)
+        right = np.stack([1 - labels, labels], axis=1)
+        for rows in (right, 1 - right):
+            table = class_metrics(labels, rows, sample_weight=weights).dropna(subset="value")
+            assert table[["value", "low", "high"]].min().min() >= 0
+            assert table[["value", "low", "high"]].max().max() <= 1
+            assert (table["hits"].dropna() >= 0).all()
+            for key, record in one_vs_rest_metrics(1).items():
+                model = Predictions(labels, rows, sample_weight=weights)
+                assert 0 <= record.value(model, None) <= 1, key
+
+
+def test_of_one_group_no_standard_error_is_known():
+    labels, rows = [1, 1, 0, 0, 0], [[0.2, 0.8], [0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.8, 0.2]]
+    with pytest.warns(UserWarning, match="sensitivity: NaN are"):
+        found = sensitivity(labels, rows, groups=[0, 0, 1, 2, 3])
+    assert found.value == 0.5
+    assert np.isnan([found.low, found.high, found.standard_error]).all()

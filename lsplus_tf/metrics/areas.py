@@ -109,7 +109,7 @@ class Ranked:
         """The share of pairs in which the positive ranks higher, of ties half; or NaN."""
         if not (self.positive > 0 and self.negative > 0):
             return float("nan")
-        return float(self._positives @ self._won / self.positive)
+        return min(1.0, float(self._positives @ self._won / self.positive))  # weights round
 
     def auroc_influences(self, units: Units) -> Values:
         """By how much each case (N,) moves it.
@@ -147,7 +147,7 @@ class Ranked:
         """Average precision; NaN without positives."""
         if not self.positive > 0:
             return float("nan")
-        return float(self._positives @ self._precision[0] / self.positive)
+        return min(1.0, float(self._positives @ self._precision[0] / self.positive))
 
     def auprc_influences(self) -> Values:
         """By how much each case (N,) moves it."""

@@ -950,7 +950,7 @@ def _record(key: str, of: str, positive: Positive, threshold: float | None) -> M
             ranked = Ranked(ranking, np.flatnonzero(outcome), predictions.weights)
             return ranked.auroc if key == "auroc" else ranked.auprc
         hits, cases = (predictions.weights @ each for each in _counted(key, outcome, taken))
-        return float(hits / cases) if cases > 0 else float("nan")
+        return min(1.0, float(hits / cases)) if cases > 0 else float("nan")
 
     def interval(predictions: Predictions, groups: Groups, confidence_level: float) -> Interval:
         target = _target(positive, predictions.class_names)
