@@ -20,6 +20,7 @@ from lsplus_tf.metrics import (
     class_metrics,
     compare_methods,
     confusion_matrix,
+    decision_curve,
     delong_interval,
     delong_test,
     negative_predictive_value,
@@ -167,7 +168,9 @@ def test_auroc_over_the_classes_that_are_there():
         found = delong_interval(few, A, average="present")
     assert found.value == pytest.approx(areas[:2].mean())
     assert found.low < found.value < found.high
-    with pytest.raises(InputError, match="average: expected 'macro' or 'present', received 'all'"):
+    with pytest.raises(
+        InputError, match="average: expected 'macro', 'present' or None, received 'all'"
+    ):
         auroc(LABELS, A, average="all")
 
 
@@ -446,7 +449,27 @@ def test_cases_of_weight_0_are_not_there():
         (lambda: one_vs_rest_metrics(1, threshold=-0.1), "threshold: expected a number in"),
         (lambda: class_metrics(LABELS, A, positive=7), "positive: expected a class in"),
         (lambda: sensitivity(LABELS, A), "positive: expected one of the classes"),
-        (lambda: class_metrics(LABELS, A, groups=[0] * 240), "groups: expected at least two"),
+        (
+            lambda: class_metrics(LABELS, A, groups=np.zeros(240, int)),
+            "groups: expected at least two groups, received only 0$",
+        ),
+        *(
+            (
+                call,
+                r"positive: expected one .* or several such in a list, received 1.0 \(a float\)$",
+            )
+            for call in (
+                lambda: sensitivity(LABELS, A, positive=1.0),
+                lambda: class_metrics(LABELS, A, positive=1.0),
+                lambda: class_metrics(LABELS, A, positive=[0, 1.0]),
+                lambda: one_vs_rest_metrics(1.0)["ppv"].value(Predictions(LABELS, A), None),
+                lambda: net_benefit(LABELS, A, positive=1.0, threshold=0.5),
+            )
+        ),
+        (lambda: class_metrics(LABELS, A, positive=[None]), "positive: .*, received None$"),
+        (lambda: decision_curve(LABELS, A, positive=None), "positive: .*, received None$"),
+        (lambda: sensitivity(LABELS, A, positive=True), r"received True \(a bool\)$"),
+        (lambda: auroc(LABELS, A, average="micro"), "'macro', 'present' or None, received 'micro'"),
         (lambda: class_metrics(LABELS, A, confidence_level=95), "confidence_level: expected"),
         (lambda: class_metrics(LABELS, A, sample_weight=[0] * 240), "sample_weight"),
         (lambda: delong_interval(LABELS, A, average="all"), "average: expected 'macro' or"),

@@ -228,6 +228,12 @@ def test_useful_thresholds_are_runs_of_rows_that_are_shown():
         inside |= curve["threshold"].between(low, high)
     np.testing.assert_array_equal(inside, curve["gain_low"] > 0)
     assert metrics.useful_thresholds(curve.assign(gain_low=-1.0)) == []
+    with pytest.raises(InputError, match=r"curve: expected the table .*, received a ndarray"):
+        metrics.useful_thresholds(curve.to_numpy())
+    with pytest.raises(InputError, match="received one without the column threshold"):
+        metrics.useful_thresholds(curve.drop(columns="threshold"))
+    with pytest.raises(InputError, match=r"a list of one, \[0.2\], received 0.2"):
+        metrics.decision_curve([0, 1], [[0.5, 0.5]] * 2, positive=1, thresholds=0.2)
 
 
 def test_intervals_cover():

@@ -316,6 +316,17 @@ def useful_thresholds(curve: pd.DataFrame) -> list[tuple[float, float]]:
     >>> useful_thresholds(decision_curve(labels, np.stack([1 - second, second], 1), positive=1))
     [(0.11, 0.3), (0.45, 0.8)]
     """
+    if not isinstance(curve, pd.DataFrame):
+        raise InputError(
+            f"curve: expected the table that decision_curve gives, received a "
+            f"{type(curve).__name__}"
+        )
+    lacking = [column for column in ("threshold", "gain_low") if column not in curve]
+    if lacking:
+        raise InputError(
+            "curve: expected the table that decision_curve gives, received one without the column "
+            f"{' and '.join(lacking)}"
+        )
     ordered = curve.sort_values("threshold")
     shown = (ordered["gain_low"] > 0).to_numpy()
     thresholds = ordered["threshold"].to_numpy()
@@ -538,6 +549,11 @@ def _checked(thresholds: npt.ArrayLike | None) -> Values:
         chosen = np.asarray(thresholds, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"thresholds: expected numbers, received {thresholds!r}") from None
+    if chosen.ndim == 0:
+        raise InputError(
+            f"thresholds: expected several, shape (T,), or a list of one, [{chosen:g}], received "
+            f"{chosen:g}"
+        )
     if chosen.ndim != 1 or chosen.size == 0:
         raise InputError(f"thresholds: expected shape (T,), received {chosen.shape}")
     bad = ~((chosen > 0) & (chosen < 1))

@@ -21,7 +21,7 @@ the sensitivity and F1 in 96% to 99%, and specificity and PPV, which are near 1 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -543,15 +543,12 @@ def average_precision(
 def _targets(
     positive: Positive | Sequence[Positive] | None, class_names: Sequence[str]
 ) -> list[_Target]:
-    every: list[Any]
+    every: list[Any] = [positive]
     if positive is None:
         every = list(range(len(class_names)))
-    elif isinstance(positive, str | int | np.integer):
-        every = [positive]
-    else:
-        several = any(not isinstance(each, str | int | np.integer) for each in positive)
-        every = list(positive) if several else [positive]
-    return [_target(each, class_names) for each in every]
+    elif _is_list(positive) and any(not isinstance(e, str | int | np.integer) for e in positive):
+        every = list(positive)
+    return [_of_classes(each, class_names) for each in every]
 
 
 def _rankings(
@@ -703,6 +700,10 @@ def _single(
     return found[key].interval(0, level, INTERVALS[key])
 
 
+def _is_list(positive: Any) -> bool:
+    return isinstance(positive, Iterable) and not isinstance(positive, str)
+
+
 def _target(positive: Positive | None, class_names: Sequence[str]) -> _Target:
     """By default the second of two classes."""
     if positive is None:
@@ -712,6 +713,10 @@ def _target(positive: Positive | None, class_names: Sequence[str]) -> _Target:
                 "against the rest, received None, which is the second of two classes"
             )
         positive = 1
+    return _of_classes(positive, class_names)
+
+
+def _of_classes(positive: Positive, class_names: Sequence[str]) -> _Target:
     chosen = positive_classes(positive, class_names)
     return _Target(" or ".join(class_names[k] for k in chosen), chosen)
 
@@ -926,8 +931,7 @@ def one_vs_rest_metrics(positive: Positive, *, threshold: float | None = None) -
     """
     if threshold is not None:
         check_fraction("threshold", threshold)
-    several = not isinstance(positive, str | int | np.integer)
-    name = " or ".join(map(str, positive)) if several else str(positive)  # type: ignore[arg-type]
+    name = " or ".join(map(str, positive)) if _is_list(positive) else str(positive)
     return {key: _record(key, name, positive, threshold) for key in KEYS}
 
 

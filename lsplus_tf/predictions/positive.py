@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,9 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
     >>> positive_classes(["mel", 0], ["bcc", "mel", "nv"])
     [0, 1]
     """
-    given = [positive] if isinstance(positive, str | int | np.integer) else list(positive)
+    given = list(positive) if isinstance(positive, Iterable) else [positive]
+    if isinstance(positive, str):
+        given = [positive]
     numbers = []
     for each in given:
         if isinstance(each, str) and each in class_names:
@@ -69,9 +71,10 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
                 )
             numbers.append(int(each))
         else:
+            kind = "" if isinstance(each, str) or each is None else f" (a {type(each).__name__})"
             raise InputError(
                 f"positive: expected one of the classes {some_of(class_names, 12)}, or its number, "
-                f"received {each!r}"
+                f"or several such in a list, received {each!r}{kind}"
             )
     if not numbers or len(set(numbers)) < len(numbers) or len(numbers) == len(class_names):
         raise InputError(
