@@ -23,7 +23,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -700,7 +700,7 @@ def _single(
     return found[key].interval(0, level, INTERVALS[key])
 
 
-def _is_list(positive: Any) -> bool:
+def _is_list(positive: Any) -> TypeGuard[Iterable[Any]]:
     return isinstance(positive, Iterable) and not isinstance(positive, str)
 
 

@@ -57,9 +57,9 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
     >>> positive_classes(["mel", 0], ["bcc", "mel", "nv"])
     [0, 1]
     """
-    given = list(positive) if isinstance(positive, Iterable) else [positive]
-    if isinstance(positive, str):
-        given = [positive]
+    given: list[str | int] = [positive]  # type: ignore[list-item]
+    if isinstance(positive, Iterable) and not isinstance(positive, str):
+        given = list(positive)
     numbers = []
     for each in given:
         if isinstance(each, str) and each in class_names:
