@@ -194,3 +194,23 @@ def test_of_many_classes_the_least_covered_are_drawn():
     assert names[1:] == sorted(names[1:], key=int)
     assert classes[names[1:]].max() <= classes.drop(names[1:]).min()
     assert "40 of 100" in ax.get_ylabel()
+
+
+def test_small_probabilities_are_binned_by_their_logarithm():
+    rng = np.random.default_rng(0)
+    rows = softmax(0.5 * rng.normal(size=(3000, 40)), axis=1)
+    rows[0] = [1, *np.zeros(39)]
+    labels = np.arange(3000) % 40
+    ax = plots.probability_distributions(labels, rows)
+    assert {panel.get_xscale() for panel in ax.child_axes} == {"log"}
+    for panel in ax.child_axes:
+        upwards, downwards = heights(panel)
+        assert (upwards.sum(), downwards.sum()) == pytest.approx((1, 1))
+        assert np.count_nonzero(upwards > 0.02) > 3
+    alone = plots.probability_distributions(labels, rows, positive=0)
+    place = (np.log10(rows[:, 0].clip(1e-4, 1)) + 4) / 4 * 25
+    bins = np.bincount(np.minimum(place.astype(int), 24)[labels == 0], minlength=25)
+    np.testing.assert_allclose(heights(alone)[0], bins / bins.sum(), atol=1e-12)
+    assert plots.probability_distributions(labels, rows, positive=[*range(30)]).get_xscale() == (
+        "linear"
+    )
