@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import (
+    areas,
     auroc,
     average_precision,
     bootstrap_interval,
@@ -691,3 +692,15 @@ def test_of_one_group_no_standard_error_is_known():
         found = sensitivity(labels, rows, groups=[0, 0, 1, 2, 3])
     assert found.value == 0.5
     assert np.isnan([found.low, found.high, found.standard_error]).all()
+
+
+@pytest.mark.parametrize("share", [0.005, 0.5])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_cases_are_placed_among_the_levels_of_a_rare_and_of_a_frequent_class(share, dtype):
+    rng = np.random.default_rng(0)
+    ranking = rng.integers(-60, 60, size=2000).astype(dtype)
+    own = np.flatnonzero(rng.random(2000) < share)
+    levels = np.unique(ranking[own])
+    assert (levels.size * areas._FEW < 2000) == (share < 0.1)
+    expected = [(level < ranking) * 1 + (level <= ranking) for level in levels]
+    np.testing.assert_array_equal(areas._places(ranking, levels), np.sum(expected, axis=0))
