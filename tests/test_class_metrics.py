@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -704,3 +705,20 @@ def test_cases_are_placed_among_the_levels_of_a_rare_and_of_a_frequent_class(sha
     assert (levels.size * areas._FEW < 2000) == (share < 0.1)
     expected = [(level < ranking) * 1 + (level <= ranking) for level in levels]
     np.testing.assert_array_equal(areas._places(ranking, levels), np.sum(expected, axis=0))
+
+
+def test_a_test_of_many_classes_holds_the_influences_of_a_few():
+    samples, classes = 20_000, 40
+    rng = np.random.default_rng(0)
+    labels = rng.integers(classes, size=samples)
+    first, second = (
+        Predictions(labels, rng.dirichlet(np.ones(classes), samples).astype("float32"))
+        for _ in range(2)
+    )
+    tracemalloc.start()
+    try:
+        delong_test(first, second)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * 8 * samples  # those of one model's classes are 40
