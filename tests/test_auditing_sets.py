@@ -71,9 +71,17 @@ def test_a_class_that_is_missed_is_named_first():
         f"Prediction sets at an error rate of 10%: {said('lac', 'all')} hold the true class, with "
         f"{whole['mean_size']:.1f} classes on average; {100 * whole['singletons']:.0f}% have a "
         f"single one. Of mel only {said('lac', 'mel')} are covered. With a threshold for each "
-        f"class it is {said('lac by class', 'mel')}, at "
-        f"{rows.loc[('lac by class', 'all'), 'mean_size']:.1f} classes on average.",
+        f"class {said('lac by class', 'mel')} of mel are covered, at "
+        f"{rows.loc[('lac by class', 'mel'), 'mean_size']:.1f} classes on average "
+        f"({rows.loc[('lac by class', 'all'), 'mean_size']:.1f} over all cases).",
     )
+    tone, text = sets_said(found, ["mel or bkl", "unseen"])
+    assert tone == "bad"
+    assert text.startswith(
+        f"Of mel {said('lac', 'mel')} are covered by prediction sets at an error rate of 10%, of "
+        f"bkl {said('lac', 'bkl')}. Of all cases it is {said('lac', 'all')}, with "
+    )
+    assert "a single one. Of mel it is less than promised. With a threshold for each class" in text
     first, second = shown.sets_table(found), shown.sets_parts_table(found)
     assert [row[0].text for row in first.cells] == [
         "LAC", "LAC, a threshold for each class", "APS", "RAPS",
@@ -125,3 +133,14 @@ def test_of_too_few_there_are_none(monkeypatch):
     assert 190 < grouped.cases <= 201
     with pytest.raises(InputError, match="error_rate: expected a number between 0 and 1"):
         prediction_sets_of(drawn(60), error_rate=10, seed=0)
+
+
+@pytest.mark.parametrize("name", ["all", "class", "size"])
+def test_a_subgroup_may_be_called_as_a_part_is(name):
+    half = np.where(np.arange(400) % 2 == 0, "small", "large")
+    site, odd = (
+        prediction_sets_of(drawn(400, subgroups={each: half}), seed=0) for each in ("site", name)
+    )
+    assert odd.table["part"].tolist() == site.table["part"].tolist()
+    assert odd.table["coverage"].tolist() == site.table["coverage"].tolist()
+    assert sets_said(odd) == sets_said(site)

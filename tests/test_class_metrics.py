@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import (
+    areas,
     auroc,
     average_precision,
     bootstrap_interval,
     class_metrics,
     compare_methods,
     confusion_matrix,
+    decision_curve,
     delong_interval,
     delong_test,
     negative_predictive_value,
+    net_benefit,
     one_vs_rest_metrics,
     operating_point,
     paired_bootstrap,
@@ -165,7 +170,9 @@ def test_auroc_over_the_classes_that_are_there():
         found = delong_interval(few, A, average="present")
     assert found.value == pytest.approx(areas[:2].mean())
     assert found.low < found.value < found.high
-    with pytest.raises(InputError, match="average: expected 'macro' or 'present', received 'all'"):
+    with pytest.raises(
+        InputError, match="average: expected 'macro', 'present' or None, received 'all'"
+    ):
         auroc(LABELS, A, average="all")
 
 
@@ -444,7 +451,27 @@ def test_cases_of_weight_0_are_not_there():
         (lambda: one_vs_rest_metrics(1, threshold=-0.1), "threshold: expected a number in"),
         (lambda: class_metrics(LABELS, A, positive=7), "positive: expected a class in"),
         (lambda: sensitivity(LABELS, A), "positive: expected one of the classes"),
-        (lambda: class_metrics(LABELS, A, groups=[0] * 240), "groups: expected at least two"),
+        (
+            lambda: class_metrics(LABELS, A, groups=np.zeros(240, int)),
+            "groups: expected at least two groups, received only 0$",
+        ),
+        *(
+            (
+                call,
+                r"positive: expected one .* or several such in a list, received 1.0 \(a float\)$",
+            )
+            for call in (
+                lambda: sensitivity(LABELS, A, positive=1.0),
+                lambda: class_metrics(LABELS, A, positive=1.0),
+                lambda: class_metrics(LABELS, A, positive=[0, 1.0]),
+                lambda: one_vs_rest_metrics(1.0)["ppv"].value(Predictions(LABELS, A), None),
+                lambda: net_benefit(LABELS, A, positive=1.0, threshold=0.5),
+            )
+        ),
+        (lambda: class_metrics(LABELS, A, positive=[None]), "positive: .*, received None$"),
+        (lambda: decision_curve(LABELS, A, positive=None), "positive: .*, received None$"),
+        (lambda: sensitivity(LABELS, A, positive=True), r"received True \(a bool\)$"),
+        (lambda: auroc(LABELS, A, average="micro"), "'macro', 'present' or None, received 'micro'"),
         (lambda: class_metrics(LABELS, A, confidence_level=95), "confidence_level: expected"),
         (lambda: class_metrics(LABELS, A, sample_weight=[0] * 240), "sample_weight"),
         (lambda: delong_interval(LABELS, A, average="all"), "average: expected 'macro' or"),
@@ -606,3 +633,92 @@ def test_no_threshold_gives_what_is_wanted():
         operating_point([0, 0], rows([0.2, 0.9]), sensitivity=0.9)
     with pytest.warns(UserWarning, match="operating_point: NaN are sensitivity"):
         operating_point([0, 0], rows([0.2, 0.9]), threshold=0.9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_probabilities_that_equal_the_threshold_as_written_are_taken_by_all(dtype):
+    """Of one class or of a sum, whichever way it rounds: .1 + .2, .7 + .1, .35 + .35."""
+    tenths = np.array([[i, j, 10 - i - j] for i in range(11) for j in range(11 - i)])
+    labels = np.arange(len(tenths)) % 3
+    model = Predictions(labels, (tenths / 10).astype(dtype))
+    for positive, sums in ((0, tenths[:, 0]), ([0, 1], tenths[:, :2].sum(axis=1))):
+        inside = np.isin(labels, positive)
+        record = one_vs_rest_metrics(positive, threshold=0.5)["sensitivity"]
+        assert record.value(model, None) == (inside & (sums >= 5)).sum() / inside.sum()
+        for tenth in range(1, 10):
+            threshold, taken = tenth / 10, sums >= tenth
+            expected = (inside & taken).sum() / inside.sum()
+            given = {"positive": positive, "threshold": threshold}
+            assert sensitivity(model, **given).value == pytest.approx(expected, abs=1e-12)
+            point = operating_point(model, **given).set_index("metric")
+            assert point.loc["sensitivity", "value"] == pytest.approx(expected, abs=1e-12)
+            odds = threshold / (1 - threshold)
+            benefit = ((inside & taken).sum() - odds * (~inside & taken).sum()) / len(sums)
+            assert net_benefit(model, **given).value == pytest.approx(benefit, abs=1e-12)
+        assert delong_interval(model, positive=positive).value == pytest.approx(
+            roc_auc_score(inside, sums), abs=1e-12
+        )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("positive", [0, [0, 1]])
+@pytest.mark.filterwarnings("ignore:operating_point. NaN are ppv")
+def test_a_threshold_that_an_operating_point_tells_gives_the_same_again(dtype, positive):
+    rows = np.random.default_rng(0).dirichlet([1, 1, 1], 200).astype(dtype)
+    model = Predictions(np.arange(200) % 3, rows)
+    for wanted in ({"sensitivity": 0.8}, {"specificity": 1.0}, {"specificity": 0.7}):
+        found = operating_point(model, positive=positive, **wanted)
+        again = operating_point(model, positive=positive, threshold=found.loc[0, "threshold"])
+        pd.testing.assert_frame_equal(found, again)
+
+
+def test_weights_that_round_leave_shares_and_areas_within_their_range():
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        labels, weights = rng.integers(2, size=40), rng.random(40)
+        right = np.stack([1 - labels, labels], axis=1)
+        for rows in (right, 1 - right):
+            table = class_metrics(labels, rows, sample_weight=weights).dropna(subset="value")
+            assert table[["value", "low", "high"]].min().min() >= 0
+            assert table[["value", "low", "high"]].max().max() <= 1
+            assert (table["hits"].dropna() >= 0).all()
+            for key, record in one_vs_rest_metrics(1).items():
+                model = Predictions(labels, rows, sample_weight=weights)
+                assert 0 <= record.value(model, None) <= 1, key
+
+
+def test_of_one_group_no_standard_error_is_known():
+    labels, rows = [1, 1, 0, 0, 0], [[0.2, 0.8], [0.6, 0.4], [0.9, 0.1], [0.3, 0.7], [0.8, 0.2]]
+    with pytest.warns(UserWarning, match="sensitivity: NaN are"):
+        found = sensitivity(labels, rows, groups=[0, 0, 1, 2, 3])
+    assert found.value == 0.5
+    assert np.isnan([found.low, found.high, found.standard_error]).all()
+
+
+@pytest.mark.parametrize("share", [0.005, 0.5])
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+def test_cases_are_placed_among_the_levels_of_a_rare_and_of_a_frequent_class(share, dtype):
+    rng = np.random.default_rng(0)
+    ranking = rng.integers(-60, 60, size=2000).astype(dtype)
+    own = np.flatnonzero(rng.random(2000) < share)
+    levels = np.unique(ranking[own])
+    assert (levels.size * areas._FEW < 2000) == (share < 0.1)
+    expected = [(level < ranking) * 1 + (level <= ranking) for level in levels]
+    np.testing.assert_array_equal(areas._places(ranking, levels), np.sum(expected, axis=0))
+
+
+def test_a_test_of_many_classes_holds_the_influences_of_a_few():
+    samples, classes = 20_000, 40
+    rng = np.random.default_rng(0)
+    labels = rng.integers(classes, size=samples)
+    first, second = (
+        Predictions(labels, rng.dirichlet(np.ones(classes), samples).astype("float32"))
+        for _ in range(2)
+    )
+    tracemalloc.start()
+    try:
+        delong_test(first, second)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 30 * 8 * samples  # those of one model's classes are 40

@@ -27,12 +27,19 @@ def predictions(samples=200, classes=3, seed=0, **given):
     return Predictions(labels, softmax(logits, axis=1), **given)
 
 
+def other_model(of, seed):
+    """Another model of the same cases."""
+    scores = np.random.default_rng(seed).dirichlet(np.ones(len(of.class_names)), len(of))
+    return of.replace(probabilities=0.5 * of.probabilities + 0.5 * scores)
+
+
 def lines_of(ax):
     return {line.get_label(): line for line in ax.get_lines()}
 
 
 def test_decision_curves_are_drawn_with_their_bands():
-    first, second = predictions(seed=0), predictions(seed=1)
+    first = predictions(seed=0)
+    second = other_model(first, 1)
     ax = plots.decision_curve({"HL": first, "LS": second}, positive=[0, 2])
     drawn = lines_of(ax)
     assert list(drawn) == ["HL", "LS", "Treat all", "Treat none"]
@@ -51,7 +58,7 @@ def test_decision_curves_are_drawn_with_their_bands():
 
 
 def test_of_several_seeds_the_mean_and_the_range_are_drawn():
-    runs = [predictions(seed=seed) for seed in range(3)]
+    runs = [other_model(predictions(), seed) for seed in range(3)]
     thresholds = [0.4, 0.2, 0.3]
     ax = plots.decision_curve(
         {"HL": runs}, positive=1, thresholds=thresholds, prevalence=0.02, interval=0.5
@@ -91,8 +98,8 @@ def test_one_class_has_one_panel():
         expected = np.bincount(bins, weights[members], 25) / weights[members].sum()
         np.testing.assert_allclose(drawn, expected, atol=1e-12)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        f"1 or 2 (n = {inside.sum()})",
-        f"Others (n = {(~inside).sum()})",
+        f"1 or 2 (n = {(inside & (weights > 0)).sum()})",  # a case of weight 0 is not there
+        f"Others (n = {(~inside & (weights > 0)).sum()})",
     ]
     low, high = ax.get_ylim()
     assert low == -high
@@ -132,4 +139,78 @@ def test_of_many_classes_those_are_shown_that_are_told_apart_least():
     assert "7" not in titles
     assert ax.get_legend().get_title().get_text() == (
         "The 12 of 20 classes that the model tells apart least"
+    )
+
+
+def test_a_figure_of_decision_curves_has_one_kind_of_band():
+    single = predictions()
+    seeds = [other_model(single, seed) for seed in (1, 2)]
+    assert len(plots.decision_curve({"LS": single}, positive=1).collections) == 1
+    for shown in ({"HL": seeds, "LS": single}, {"LS": single, "HL": seeds}):
+        (band,) = plots.decision_curve(shown, positive=1).collections
+        curves = [metrics.decision_curve(run, positive=1)["net_benefit"] for run in seeds]
+        ends = band.get_datalim(band.axes.transData)
+        assert (ends.y0, ends.y1) == pytest.approx((np.min(curves), np.max(curves)))
+
+
+def test_decision_curves_are_of_the_same_cases():
+    first = predictions()
+    refused = {
+        "200": predictions(samples=100),
+        "labels": predictions(seed=1),
+        "class": predictions(classes=4),
+    }
+    for message, other in refused.items():
+        for given in (other, [first, other]):
+            with pytest.raises(InputError, match=rf"(?s)^predictions\['b'\].*({message})"):
+                plots.decision_curve({"a": first, "b": given}, positive=1)
+    weights = np.linspace(1, 2, 200)
+    one, other = predictions(sample_weight=weights), predictions(sample_weight=weights[::-1])
+    with pytest.raises(InputError, match="sample_weight: expected the weights of predictions"):
+        plots.decision_curve({"a": one, "b": other}, positive=1)
+
+
+def test_decision_curves_of_a_class_without_cases_are_refused():
+    model = predictions()
+    absent = model.replace(labels=model.labels % 2)
+    for prevalence in (None, 0.1):
+        with pytest.raises(InputError, match="positive: expected a class that has cases"):
+            plots.decision_curve({"HL": absent}, positive=2, prevalence=prevalence)
+    with pytest.raises(InputError, match="prevalence: expected cases that are not of 0 or 1"):
+        plots.decision_curve({"HL": absent}, positive=[0, 1], prevalence=0.1)
+
+
+def test_of_many_classes_the_least_covered_are_drawn():
+    rng = np.random.default_rng(0)
+    labels = np.arange(3000) % 100
+    inside = rng.random((3000, 100)) < np.linspace(0.5, 1, 100)
+    table = metrics.set_coverage(labels, inside)
+    ax = plots.coverage_by_class({"LAC": table, "APS": table}, error_rate=0.1)
+    assert ax.figure.get_figheight() < 20
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    classes = table[table["by"] == "class"].set_index("part")["coverage"]
+    assert names[0] == "all"
+    assert len(names) == 41
+    assert names[1:] == sorted(names[1:], key=int)
+    assert classes[names[1:]].max() <= classes.drop(names[1:]).min()
+    assert "40 of 100" in ax.get_ylabel()
+
+
+def test_small_probabilities_are_binned_by_their_logarithm():
+    rng = np.random.default_rng(0)
+    rows = softmax(0.5 * rng.normal(size=(3000, 40)), axis=1)
+    rows[0] = [1, *np.zeros(39)]
+    labels = np.arange(3000) % 40
+    ax = plots.probability_distributions(labels, rows)
+    assert {panel.get_xscale() for panel in ax.child_axes} == {"log"}
+    for panel in ax.child_axes:
+        upwards, downwards = heights(panel)
+        assert (upwards.sum(), downwards.sum()) == pytest.approx((1, 1))
+        assert np.count_nonzero(upwards > 0.02) > 3
+    alone = plots.probability_distributions(labels, rows, positive=0)
+    place = (np.log10(rows[:, 0].clip(1e-4, 1)) + 4) / 4 * 25
+    bins = np.bincount(np.minimum(place.astype(int), 24)[labels == 0], minlength=25)
+    np.testing.assert_allclose(heights(alone)[0], bins / bins.sum(), atol=1e-12)
+    assert plots.probability_distributions(labels, rows, positive=[*range(30)]).get_xscale() == (
+        "linear"
     )

@@ -9,6 +9,7 @@ from scipy import stats
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics import decision
 from lsplus_tf.metrics.intervals import share_interval
 from lsplus_tf.predictions import Predictions
 
@@ -28,10 +29,17 @@ def test_dcurves_has_the_same(case):
         thresholds=case["thresholds"],
         prevalence=case["prevalence"],
     )
+    # dcurves does not treat a sum that is written as the threshold and rounds to less.
+    inside = np.isin(range(3), case["positive"])
+    sums = np.array(GOLDEN["probabilities"])[:, inside].sum(axis=1)[:, np.newaxis]
+    thresholds = np.array(case["thresholds"])
+    alike = ~((sums < thresholds) & (sums > thresholds - 1e-12)).any(axis=0)
+    assert alike.sum() >= alike.size - 1
     for column in ("net_benefit", "treat_all", "interventions_avoided"):
-        np.testing.assert_allclose(curve[column], case[column], rtol=1e-9, atol=1e-12)
-    better = np.maximum(case["treat_all"], 0)
-    np.testing.assert_allclose(curve["gain"], case["net_benefit"] - better, atol=1e-9)
+        expected = np.array(case[column])[alike]
+        np.testing.assert_allclose(curve[column][alike], expected, rtol=1e-9, atol=1e-12)
+    gain = np.array(case["net_benefit"]) - np.maximum(case["treat_all"], 0)
+    np.testing.assert_allclose(curve["gain"][alike], gain[alike], atol=1e-9)
 
 
 def some_cases(samples=200, seed=0):
@@ -220,6 +228,12 @@ def test_useful_thresholds_are_runs_of_rows_that_are_shown():
         inside |= curve["threshold"].between(low, high)
     np.testing.assert_array_equal(inside, curve["gain_low"] > 0)
     assert metrics.useful_thresholds(curve.assign(gain_low=-1.0)) == []
+    with pytest.raises(InputError, match=r"curve: expected the table .*, received a ndarray"):
+        metrics.useful_thresholds(curve.to_numpy())
+    with pytest.raises(InputError, match="received one without the column threshold"):
+        metrics.useful_thresholds(curve.drop(columns="threshold"))
+    with pytest.raises(InputError, match=r"a list of one, \[0.2\], received 0.2"):
+        metrics.decision_curve([0, 1], [[0.5, 0.5]] * 2, positive=1, thresholds=0.2)
 
 
 def test_intervals_cover():
@@ -238,3 +252,30 @@ def test_intervals_cover():
         truth = treated * (mean_risk - (1 - mean_risk) / 3)
         covered.append(found.low <= truth <= found.high)
     assert 0.90 <= np.mean(covered) <= 0.99
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_simultaneous_level_is_that_of_the_largest_deviation(grouped):
+    """The covariance by hand from the cases; the level between one threshold's and Bonferroni's."""
+    labels, rows, groups, _ = some_cases()
+    model = Predictions(labels, rows, groups=groups if grouped else None)
+    cases = decision._Cases([model], 1, None, None, None, 0.95)
+    none, every = cases.benefit(0), cases.benefit_of_all
+    found = cases.covariance([none, lambda some: none(some) - every(some)])
+    thresholds = np.arange(1, 100) / 100
+    treated = rows[:, 1:] >= thresholds
+    over_none = np.stack([adds(labels, *each) for each in zip(treated.T, thresholds, strict=True)])
+    everyone = np.stack([adds(labels, np.ones(200, bool), t) for t in thresholds])
+    made_up = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])  # outcome, treated; half a case each
+    odds = thresholds[:, np.newaxis] / (1 - thresholds[:, np.newaxis])
+    worth = np.where(made_up[:, 0] == 1, 1.0, -odds)
+    extra = np.where(made_up[:, 1] == 1, worth, 0.0)
+    values = np.concatenate([over_none, over_none - everyone])
+    added = np.concatenate([extra, extra - worth])
+    mean = (values.sum(axis=1) + added.sum(axis=1) / 2) / 202
+    values, added = ((each - mean[:, np.newaxis]) / 202 for each in (values, added))
+    if grouped:
+        values = np.stack([values[:, groups == g].sum(axis=1) for g in range(40)], axis=1)
+    np.testing.assert_allclose(found, values @ values.T + added @ added.T / 2, atol=1e-12)
+    level = decision.simultaneous_level(model, 1)
+    assert 0.99 < level < 1 - 0.05 / 198

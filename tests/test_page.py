@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import matplotlib.pyplot as plt
 import pytest
@@ -147,3 +148,17 @@ def test_definitions_are_one_click_away():
     assert "area &lt;b&gt;" in html
     assert "nothing" not in html
     assert "Definitions" not in render(Page("T", [Section("One", [table])]))
+
+
+def test_characters_that_no_font_has_are_told_once():
+    figure, ax = plt.subplots()
+    ax.set_title("黒色腫 と 母斑")
+    ax.set_xlabel("色素")
+    with pytest.warns(
+        UserWarning, match="^figures: some characters of names are drawn as boxes"
+    ) as caught:
+        draw(figure, "A title.")
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(plt.subplots()[0], "Nothing.")

@@ -485,3 +485,16 @@ def test_sets_from_what_is_no_such_file_names_no_option_that_predict_lacks(tmp_p
     for rate in (0.1, None):
         with pytest.raises(InputError, match=r"received a calibrator, .*c.json; give it as --cal"):
             SetsAsked(rate, None, False, tmp_path / "c.json").saved()
+
+
+@pytest.mark.parametrize("name", ["all", "class", "size"])
+def test_a_subgroup_is_meant_where_it_has_the_name_of_a_part(name):
+    half = np.where(np.arange(60) % 2 == 0, "small", "large")
+    inside = np.arange(240).reshape(60, 4) % 3 > 0
+    model = drawn(60, 0, subgroups={name: half})
+    table = set_coverage(model, inside, by=name)
+    expected = set_coverage(drawn(60, 0, subgroups={"site": half}), inside, by="site")
+    assert table.drop(columns="by").equals(expected.drop(columns="by"))
+    every = set_coverage(model, inside)
+    assert every["by"].unique().tolist() == ["all", "class", "size"]
+    assert every.loc[every["by"] == name, "part"].tolist() == expected["part"].tolist()

@@ -386,3 +386,12 @@ def test_npz_that_is_text_or_transposed(tmp_path):
         read_predictions(path)
     with pytest.raises(InputError, match="transpose it"):
         Predictions(np.zeros(7, int), logits=np.eye(3, 7))
+
+
+def test_columns_are_named_by_text(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("label,a,b\na,0.9,0.1\nb,0.2,0.8\n")
+    for field in ("probabilities", "label", "group", "take_split"):
+        with pytest.raises(InputError, match=f"{field}: expected a name, .* received .'a', 'b'"):
+            read_predictions(path, Columns(**{field: ["a", "b"]}))
+    assert read_predictions(path, Columns(probabilities="a,b")).class_names == ("a", "b")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf.metrics import decision_curve, useful_thresholds
+from lsplus_tf.metrics.decision import simultaneous_level
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.positive import Positive, one_vs_rest, positive_classes
@@ -19,7 +20,7 @@ _MOST_RANGES = 3
 
 @dataclass(frozen=True)
 class Decisions:
-    """Whether a class is better treated by the model than in all cases or in none.
+    """Whether acting on the probability of a class is better than acting in all cases or in none.
 
     Attributes
     ----------
@@ -31,23 +32,27 @@ class Decisions:
         Of the class.
     curve : DataFrame
         Of :func:`lsplus_tf.metrics.decision_curve`.
+    together : DataFrame
+        The same with wider intervals, which hold at all thresholds together in 95%: what the
+        sentence goes by.
     """
 
     name: str
     classes: tuple[str, ...]
     cases: int
     curve: pd.DataFrame
+    together: pd.DataFrame
 
     @cached_property
     def better(self) -> list[tuple[float, float]]:
         """From which to which thresholds the model is shown to be better than both."""
-        return useful_thresholds(self.curve)
+        return useful_thresholds(self.together)
 
     @cached_property
     def worse(self) -> list[tuple[float, float]]:
         """From which to which it is shown to be worse than the better of the two."""
         # That is as good as "the other side of 0" of the same intervals.
-        return useful_thresholds(self.curve.assign(gain_low=-self.curve["gain_high"]))
+        return useful_thresholds(self.together.assign(gain_low=-self.together["gain_high"]))
 
     @property
     def tone(self) -> Tone:
@@ -59,16 +64,16 @@ class Decisions:
     @property
     def text(self) -> str:
         """What the intervals support, in a sentence or two."""
-        model = f"Treating {self.name} by the model is"
+        model = f"Acting on the model's probability of {self.name} is"
         if self.better:
             text = (
-                f"{model} better than treating all or none at thresholds {_ranges(self.better)} "
-                "(95% intervals, each threshold on its own)."
+                f"{model} better than acting in all cases or in none at thresholds "
+                f"{_ranges(self.better)} (95% confidence for all thresholds together)."
             )
         else:
             text = (
-                f"At no threshold is treating {self.name} by the model shown to be better than "
-                "treating all or none."
+                f"At no threshold is acting on the model's probability of {self.name} shown to be "
+                "better than acting in all cases or in none."
             )
         if self.worse:
             which = "It is" if self.better else model
@@ -80,7 +85,7 @@ class Decisions:
 
 
 def decisions_of(predictions: Predictions, interest: Sequence[Positive]) -> list[Decisions]:
-    """The decision curve of each class of interest.
+    """The decision curve of each class of interest of which there are cases, and others.
 
     Parameters
     ----------
@@ -99,17 +104,23 @@ def decisions_of(predictions: Predictions, interest: Sequence[Positive]) -> list
     >>> predictions = Predictions([0, 0, 1, 1] * 50, np.stack([1 - second, second], axis=1))
     >>> (found,) = decisions_of(predictions, [1])
     >>> found.tone, found.text.partition(" at ")[0]
-    ('good', 'Treating 1 by the model is better than treating all or none')
+    ('good', "Acting on the model's probability of 1 is better than acting in all cases or in none")
     """
     if predictions.kind == "confidence":
         return []
     found = []
     for positive in interest:
         cases = one_vs_rest(predictions, positive)
+        counted = cases.outcome[predictions.weights > 0]
+        if counted.all() or not counted.any():
+            continue
         curve = decision_curve(predictions, positive=positive)
+        level = simultaneous_level(predictions, positive)
+        together = decision_curve(predictions, positive=positive, confidence_level=level)
         names = predictions.class_names
         classes = tuple(names[k] for k in positive_classes(positive, names))
-        found.append(Decisions(cases.name, classes, int(np.count_nonzero(cases.outcome)), curve))
+        number = int(np.count_nonzero(counted))
+        found.append(Decisions(cases.name, classes, number, curve, together))
     return found
 
 

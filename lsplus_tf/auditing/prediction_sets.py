@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ class CrossFitSets:
     table : DataFrame
         method; then the columns of :func:`~lsplus_tf.metrics.set_coverage`, of all cases, each
         class and each subgroup; and missed, whether a part is shown to be covered less often than
-        promised, with Bonferroni's correction for all parts of the method.
+        promised, with Bonferroni's correction for all parts of the method. A subgroup called
+        "all" or "class" is "all (subgroup)" or "class (subgroup)" there.
     error_rate : float
         That the sets were made for.
     cases : int
@@ -75,7 +77,14 @@ def prediction_sets_of(
     if part.groups is not None and part.groups.max() + 1 < FOLDS:
         return None
     folds = [(part.take(some), part.take(rest), rest) for some, rest in held_out_folds(part, seed)]
-    by = ["all", "class", *part.subgroups]
+    judged_by = Predictions(
+        part.labels,
+        part.probabilities,
+        class_names=part.class_names,
+        subgroups={_apart(name): codes for name, codes in part.subgroups.items()},
+        groups=part.groups,
+    )
+    by = ["all", "class", *judged_by.subgroups]
     tables, always = [], np.zeros(len(part.class_names), bool)
     for method, settings in _METHODS.items():
         inside = np.empty((len(part), len(part.class_names)), bool)
@@ -87,9 +96,9 @@ def prediction_sets_of(
             inside[judged] = sets.predict(held_out)
             if method == BY_CLASS:
                 always |= np.isinf(sets.thresholds_)
-        table = set_coverage(part, inside, by=by)
+        table = set_coverage(judged_by, inside, by=by)
         together = 1 - (1 - LEVEL) / (len(table) - 1)
-        bounds = set_coverage(part, inside, by=by, confidence_level=together)["high"]
+        bounds = set_coverage(judged_by, inside, by=by, confidence_level=together)["high"]
         table["missed"] = (bounds < 1 - error_rate) & (table["by"] != "all")
         table.insert(0, "method", method)
         tables.append(table)
@@ -97,13 +106,34 @@ def prediction_sets_of(
     return CrossFitSets(pd.concat(tables, ignore_index=True), error_rate, len(part), names)
 
 
-def sets_said(found: CrossFitSets) -> tuple[Tone, str]:
-    """What the sets come to, in words, and whether that is bad news."""
+def sets_said(found: CrossFitSets, positive: Sequence[str] = ()) -> tuple[Tone, str]:
+    """What the sets come to, in words, and whether that is bad news.
+
+    Parameters
+    ----------
+    found : CrossFitSets
+    positive : sequence of str
+        The classes of interest, several that count as one with " or " between them: the sentence
+        begins with them, each class on its own.
+    """
     marginal, by_class = (rows_of(found, method) for method in (MARGINAL, BY_CLASS))
     whole = marginal["all", "all"]
-    text = (
-        f"Prediction sets at an error rate of {100 * found.error_rate:g}%: {_share(whole)} hold "
-        f"the true class, with {whole['mean_size']:.1f} classes on average; "
+    first = _of_interest(positive, marginal)
+    if first:
+        class_, *more = first
+        text = (
+            f"Of {class_[1]} {_share(marginal[class_])} are covered by prediction sets at an error "
+            f"rate of {100 * found.error_rate:g}%"
+        )
+        text += "".join(f", of {each[1]} {_share(marginal[each])}" for each in more)
+        text += f". Of all cases it is {_share(whole)}"
+    else:
+        text = (
+            f"Prediction sets at an error rate of {100 * found.error_rate:g}%: {_share(whole)} "
+            "hold the true class"
+        )
+    text += (
+        f", with {whole['mean_size']:.1f} classes on average; "
         f"{100 * whole['singletons']:.0f}% have a single one."
     )
     missed = sorted(
@@ -113,13 +143,17 @@ def sets_said(found: CrossFitSets) -> tuple[Tone, str]:
     if not missed:
         return "fact", f"{text} No class or subgroup is shown to be covered less often."
     worst, *others = missed
-    text += f" Of {_named(worst)} only {_share(marginal[worst])} are covered"
+    if worst in first:
+        text += f" Of {_named(worst)} it is less than promised"
+    else:
+        text += f" Of {_named(worst)} only {_share(marginal[worst])} are covered"
     if others:
         text += f", and less than promised also of {some_of([*map(_named, others)], _NAMED)}"
     if worst[0] == "class":
         text += (
-            f". With a threshold for each class it is {_share(by_class[worst])}, at "
-            f"{by_class['all', 'all']['mean_size']:.1f} classes on average"
+            f". With a threshold for each class {_share(by_class[worst])} of {_named(worst)} are "
+            f"covered, at {by_class[worst]['mean_size']:.1f} classes on average "
+            f"({by_class['all', 'all']['mean_size']:.1f} over all cases)"
         )
     return "bad", f"{text}."
 
@@ -128,6 +162,22 @@ def rows_of(found: CrossFitSets, method: str) -> dict[tuple[str, str], dict[str,
     """The rows of a method, by what a part is by and what it is called."""
     rows = found.table[found.table["method"] == method].to_dict(orient="records")
     return {(row["by"], row["part"]): {str(key): row[key] for key in row} for row in rows}
+
+
+def _apart(name: str) -> str:
+    """A subgroup's name that is none of the other parts'."""
+    return f"{name} (subgroup)" if name in ("all", "class") else name
+
+
+def _of_interest(
+    positive: Sequence[str], marginal: dict[tuple[str, str], dict[str, Any]]
+) -> list[tuple[str, str]]:
+    """The classes of interest that have a case, each once; no more than are named."""
+    single = []
+    for name in positive:
+        parts = [name] if ("class", name) in marginal else name.split(" or ")
+        single += [("class", part) for part in parts if ("class", part) in marginal]
+    return list(dict.fromkeys(single))[:_NAMED]
 
 
 def _named(key: tuple[str, str]) -> str:

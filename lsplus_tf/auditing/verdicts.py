@@ -415,7 +415,11 @@ def _ratio(measure: str, row: dict[str, float]) -> str:
 
 
 def _sets(audit: Audit) -> list[Finding]:
-    return [] if audit.sets is None else [Finding("sets", *sets_said(audit.sets))]
+    return (
+        []
+        if audit.sets is None
+        else [Finding("sets", *sets_said(audit.sets, audit.classes.positive))]
+    )
 
 
 def _decisions(audit: Audit) -> list[Finding]:

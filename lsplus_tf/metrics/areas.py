@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -83,11 +83,7 @@ class Ranked:
     ) -> None:
         self._own, self._weights = own, weights
         levels, self._level = np.unique(ranking[own], return_inverse=True)
-        # 2 l for a case below the l-th level of the positives and above the one before, 2 l + 1
-        # for one that ties with it.
-        place = levels.searchsorted(ranking)
-        tied = np.append(levels, levels[-1:])[place] == ranking if levels.size else False
-        self._place = 2 * place + tied
+        self._place = _places(ranking, levels)
         mass = np.bincount(self._place, weights, minlength=2 * levels.size + 1)
         self._positives = np.bincount(self._level, weights[own], minlength=levels.size)
         mass[1::2] -= self._positives
@@ -109,7 +105,7 @@ class Ranked:
         """The share of pairs in which the positive ranks higher, of ties half; or NaN."""
         if not (self.positive > 0 and self.negative > 0):
             return float("nan")
-        return float(self._positives @ self._won / self.positive)
+        return min(1.0, float(self._positives @ self._won / self.positive))  # weights round
 
     def auroc_influences(self, units: Units) -> Values:
         """By how much each case (N,) moves it.
@@ -147,7 +143,7 @@ class Ranked:
         """Average precision; NaN without positives."""
         if not self.positive > 0:
             return float("nan")
-        return float(self._positives @ self._precision[0] / self.positive)
+        return min(1.0, float(self._positives @ self._precision[0] / self.positive))
 
     def auprc_influences(self) -> Values:
         """By how much each case (N,) moves it."""
@@ -164,6 +160,28 @@ class Ranked:
         )
         found *= self._weights
         return found
+
+
+def _places(ranking: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """2 l for a case above l of the sorted levels and below the next, 2 l + 1 if it ties with it.
+
+    Looking cases up as they come is slow where the levels do not stay in the cache: of many levels
+    these are looked up among the sorted cases instead.
+    """
+    if _FEW * levels.size < ranking.size:
+        place = levels.searchsorted(ranking)
+        return 2 * place + (np.append(levels, levels[-1:])[place] == ranking if levels.size else 0)
+    order = ranking.argsort()
+    ranked = ranking[order]
+    ends = np.stack([ranked.searchsorted(levels, side) for side in _SIDES], axis=1).ravel()
+    sizes = np.diff(np.concatenate(([0], ends, [ranking.size])))
+    found = np.empty(ranking.size, np.intp)
+    found[order] = np.repeat(np.arange(sizes.size), sizes)
+    return found
+
+
+_FEW = 50  # cases for each level
+_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class ByClass:
 
     def complement(self) -> ByClass:
         """The share of the others."""
-        others = self.cases - self.hits
+        others = (self.cases - self.hits).clip(min=0)  # weights round
         return ByClass(1 - self.value, 1 - self.high, 1 - self.low, self.error, others, self.cases)
 
 
@@ -186,13 +186,15 @@ class ClassShares:
         The squares are those of the hits' weights, of these times the cases', and of the cases'.
         """
         with np.errstate(invalid="ignore", divide="ignore"):
-            value, mean = hits / cases, cases / numbers
+            value, mean = np.clip(hits / cases, 0, 1), cases / numbers  # weights round
             centre = (hits / mean + 2) / (numbers + 4)
             of_hits, of_both, of_cases = squares
             residuals = (of_hits - 2 * centre * of_both + centre**2 * of_cases) / mean**2
             added = 2 * centre**2 + 2 * (1 - centre) ** 2
             units = numbers + 4 if self._units.codes is None else units
-            variance = (residuals.clip(min=0) + added) * units / (units - 1)
+            # NaN of a single unit, which shows nothing of how they vary.
+            factor = np.where(units > 1, units / (units - 1), np.nan)
+            variance = (residuals.clip(min=0) + added) * factor
             error = np.sqrt(variance) / (numbers + 4)
             half = stats.t.ppf((1 + confidence_level) / 2, units - 1) * error
         low, high = (np.clip(each, 0, 1) for each in (centre - half, centre + half))

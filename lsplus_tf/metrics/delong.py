@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -191,13 +192,20 @@ def delong_test(
     pair[0].need("probabilities")
     models, codes = counted_cases(pair, groups)
     units = Units.of(codes, len(models[0]))
-    each = [_areas(model, positive, units) for model in models]
-    first, second = (float(np.mean([area.value for area in areas])) for areas in each)
-    differences = [a.influences - b.influences for a, b in zip(*each, strict=True)]
-    variances = np.array([np.sum(difference**2) for difference in differences])
+    values, squares, rarer = [], [], []
+    total = np.zeros(units.count)
+    # Class by class, so that the influences of a few are held, not those of all.
+    for a, b in zip(*(_areas(model, positive, units) for model in models), strict=True):
+        apart = a.influences - b.influences
+        total += apart
+        values.append((a.value, b.value))
+        squares.append(np.sum(apart**2))
+        rarer.append(min(a.positives, a.negatives) - 1)
+    first, second = map(float, np.mean(values, axis=0))
+    variances = np.array(squares)
     # As many degrees of freedom as the rarer kind of cases or groups has; of a mean over classes
     # Satterthwaite's.
-    own = np.array([min(area.positives, area.negatives) - 1 for area in each[0]])
+    own = np.array(rarer)
     value = first - second
     if np.isnan(value):
         warnings.warn(
@@ -205,7 +213,7 @@ def delong_test(
             stacklevel=2,
         )
         own = np.zeros(1)
-    influences = np.mean(differences, axis=0)
+    influences = total / len(squares)
     same = bool(np.abs(influences).max() <= 1e-13)
     if (same and abs(value) > 1e-12) or own.min() < 1:
         if not np.isnan(value):
@@ -225,10 +233,11 @@ def delong_test(
     return PairedDifference(first, second, difference, float(2 * stats.t.sf(size, freedom)))
 
 
-def _areas(predictions: Predictions, positive: Positive | None, units: Units) -> list[Auroc]:
+def _areas(predictions: Predictions, positive: Positive | None, units: Units) -> Iterator[Auroc]:
     if positive is None:
-        return [Auroc.of(ranked, units) for _, ranked in ranked_classes(predictions)]
-    return [Auroc.of(_ranked(predictions, positive), units)]
+        yield from (Auroc.of(ranked, units) for _, ranked in ranked_classes(predictions))
+    else:
+        yield Auroc.of(_ranked(predictions, positive), units)
 
 
 def _ranked(predictions: Predictions, positive: Positive) -> Ranked:

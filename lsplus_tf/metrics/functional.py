@@ -33,13 +33,13 @@ R-AUC         all N + 1 points, ties by expectation   200 points, ties as they c
 """
 
 import warnings
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import check_choice, check_count
+from lsplus_tf.errors import InputError, check_count
 from lsplus_tf.metrics import forms, measures
 from lsplus_tf.metrics.areas import MeanAuroc, absent_classes, class_aurocs
 from lsplus_tf.metrics.conventions import predictions_for
@@ -245,8 +245,8 @@ def auroc(
     >>> auroc([0, 1, 0], p, average="present")
     1.0
     """
-    if average is not None:
-        check_choice("average", average, Average)
+    if average is not None and average not in get_args(Average):
+        raise InputError(f"average: expected 'macro', 'present' or None, received {average!r}")
     given = as_predictions(
         labels, probabilities, from_logits=from_logits, sample_weight=sample_weight
     )

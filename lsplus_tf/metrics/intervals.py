@@ -95,7 +95,7 @@ def share_interval(
         nan = float("nan")
         return Interval(nan, nan, nan, nan, confidence_level, "agresti_coull", 0, 0)
     weights = weights / weights.mean()
-    value = float(np.average(hits, weights=weights))
+    value = float(np.average(hits, weights=weights).clip(0, 1))  # weights round
     centre = (weights @ hits + 2) / (hits.size + 4)
     added = np.array([0.0, 0.0, 1.0, 1.0]) - centre
     error, freedom = mean_error(weights * (hits - centre), added, groups)

@@ -21,9 +21,9 @@ the sensitivity and F1 in 96% to 99%, and specificity and PPV, which are near 1 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,13 @@ from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
 from lsplus_tf.metrics.resampling import Groups, counted_cases
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest, positive_classes
+from lsplus_tf.predictions.positive import (
+    OneVsRest,
+    Positive,
+    in_precision,
+    one_vs_rest,
+    positive_classes,
+)
 
 __all__ = [
     "average_precision",
@@ -537,15 +543,12 @@ def average_precision(
 def _targets(
     positive: Positive | Sequence[Positive] | None, class_names: Sequence[str]
 ) -> list[_Target]:
-    every: list[Any]
+    every: list[Any] = [positive]
     if positive is None:
         every = list(range(len(class_names)))
-    elif isinstance(positive, str | int | np.integer):
-        every = [positive]
-    else:
-        several = any(not isinstance(each, str | int | np.integer) for each in positive)
-        every = list(positive) if several else [positive]
-    return [_target(each, class_names) for each in every]
+    elif _is_list(positive) and any(not isinstance(e, str | int | np.integer) for e in positive):
+        every = list(positive)
+    return [_of_classes(each, class_names) for each in every]
 
 
 def _rankings(
@@ -697,6 +700,10 @@ def _single(
     return found[key].interval(0, level, INTERVALS[key])
 
 
+def _is_list(positive: Any) -> TypeGuard[Iterable[Any]]:
+    return isinstance(positive, Iterable) and not isinstance(positive, str)
+
+
 def _target(positive: Positive | None, class_names: Sequence[str]) -> _Target:
     """By default the second of two classes."""
     if positive is None:
@@ -706,6 +713,10 @@ def _target(positive: Positive | None, class_names: Sequence[str]) -> _Target:
                 "against the rest, received None, which is the second of two classes"
             )
         positive = 1
+    return _of_classes(positive, class_names)
+
+
+def _of_classes(positive: Positive, class_names: Sequence[str]) -> _Target:
     chosen = positive_classes(positive, class_names)
     return _Target(" or ".join(class_names[k] for k in chosen), chosen)
 
@@ -847,8 +858,14 @@ def operating_point(
     if name == "threshold":
         cut = _limit(given, value, target.classes)
     else:
-        dtype = _dtype(given, target.classes)
-        cut = _cut(name, float(value), against.probability, against.outcome, weights, dtype)
+        cut = _cut(
+            name,
+            float(value),
+            against.probability,
+            against.outcome,
+            weights,
+            lambda largest: _above(given, target.classes, largest),
+        )
         if np.isnan(cut):
             warnings.warn(
                 f"operating_point is NaN: no threshold in [0, 1] has a {name} of {value} for "
@@ -914,8 +931,7 @@ def one_vs_rest_metrics(positive: Positive, *, threshold: float | None = None) -
     """
     if threshold is not None:
         check_fraction("threshold", threshold)
-    several = not isinstance(positive, str | int | np.integer)
-    name = " or ".join(map(str, positive)) if several else str(positive)  # type: ignore[arg-type]
+    name = " or ".join(map(str, positive)) if _is_list(positive) else str(positive)
     return {key: _record(key, name, positive, threshold) for key in KEYS}
 
 
@@ -938,7 +954,7 @@ def _record(key: str, of: str, positive: Positive, threshold: float | None) -> M
             ranked = Ranked(ranking, np.flatnonzero(outcome), predictions.weights)
             return ranked.auroc if key == "auroc" else ranked.auprc
         hits, cases = (predictions.weights @ each for each in _counted(key, outcome, taken))
-        return float(hits / cases) if cases > 0 else float("nan")
+        return min(1.0, float(hits / cases)) if cases > 0 else float("nan")
 
     def interval(predictions: Predictions, groups: Groups, confidence_level: float) -> Interval:
         target = _target(positive, predictions.class_names)
@@ -993,17 +1009,21 @@ def _counted(
 
 
 def _limit(predictions: Predictions, threshold: float | None, classes: Sequence[int]) -> float:
-    """The threshold as the probabilities have it: 0.7 in 32 bits is a little less than in 64."""
+    """The threshold as the probabilities have it."""
     if threshold is None:
         return 0.0
     predictions.need("probabilities")
-    dtype = _dtype(predictions, classes)
-    return float(dtype.type(check_fraction("threshold", threshold)))
+    return float(in_precision(check_fraction("threshold", threshold), predictions, classes))
 
 
-def _dtype(predictions: Predictions, classes: Sequence[int]) -> np.dtype[Any]:
-    """In which the probability of a class is; of several, their sum."""
-    return predictions.probabilities.dtype if len(classes) == 1 else np.dtype(np.float64)
+def _above(predictions: Predictions, classes: Sequence[int], probability: float) -> float:
+    """The next number, as the probability has them."""
+    step = np.finfo(predictions.probabilities.dtype).eps / 2
+    found = probability
+    while found <= probability:
+        step *= 2
+        found = float(in_precision(probability * (1 + step), predictions, classes))
+    return found
 
 
 def _cut(
@@ -1012,7 +1032,7 @@ def _cut(
     probability: npt.NDArray[np.float64],
     outcome: npt.NDArray[np.bool_],
     weights: npt.NDArray[np.float64],
-    dtype: np.dtype[Any],
+    next_above: Callable[[float], float],
 ) -> float:
     """The threshold that a sensitivity or a specificity asks for; NaN where there is none."""
     places, where = np.unique(probability, return_inverse=True)
@@ -1026,7 +1046,7 @@ def _cut(
     first = int(np.argmax(below >= wanted - _ROUNDING))
     if first < places.size:
         return float(places[first])
-    above = float(np.nextafter(dtype.type(places[-1]), dtype.type(2)))
+    above = next_above(float(places[-1]))
     return above if above <= 1 else float("nan")
 
 

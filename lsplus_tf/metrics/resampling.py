@@ -56,7 +56,8 @@ def check_groups(groups: npt.ArrayLike, samples: int) -> npt.NDArray[np.intp]:
             f"groups: expected a group for every sample, received {array[row]} at row {row}"
         )
     if len(distinct) < 2:
-        raise InputError(f"groups: expected at least two groups, received only {distinct[0]!r}")
+        only = distinct.tolist()[0]
+        raise InputError(f"groups: expected at least two groups, received only {only!r}")
     return codes
 
 

@@ -38,7 +38,8 @@ def set_coverage(
         Whether a class is in the set of a case, such as of `PredictionSets.predict`.
     by : str or sequence of str, optional
         Of "all", "class", "size" and the names of subgroups those that are wanted; by default all
-        of them, in this order, with the subgroups before the sizes.
+        of them, in this order, with the subgroups before the sizes. A subgroup that has one of
+        these three names is meant by it, in place of what else it would be.
     sample_weight : array_like, shape (N,), optional
         What each case counts.
     groups : array_like, shape (N,), optional
@@ -147,7 +148,7 @@ def _check_sets(sets: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def _wanted(by: str | Sequence[str] | None, subgroups: dict[str, pd.Categorical]) -> list[str]:
-    known = ["all", "class", *subgroups, "size"]
+    known = list(dict.fromkeys(["all", "class", *subgroups, "size"]))
     if by is None:
         return known
     wanted = [by] if isinstance(by, str) else list(by)
@@ -168,16 +169,16 @@ def _parts(
 ) -> Iterator[tuple[str, str, npt.NDArray[np.intp]]]:
     """What parts are by, what each is called, and the rows of those that have any."""
     for by in wanted:
-        if by == "all":
+        names: Sequence[Any]
+        if by in subgroups:
+            codes, names = subgroups[by].codes, list(subgroups[by].categories)
+        elif by == "all":
             yield by, "all", np.arange(labels.size)
             continue
-        names: Sequence[Any]
-        if by == "class":
+        elif by == "class":
             codes, names = labels, class_names
-        elif by == "size":
-            codes, names = sizes, range(len(class_names) + 1)
         else:
-            codes, names = subgroups[by].codes, list(subgroups[by].categories)
+            codes, names = sizes, range(len(class_names) + 1)
         order = np.argsort(codes, kind="stable")
         ends = np.cumsum(np.bincount(codes, minlength=len(names)))
         for name, members in zip(names, np.split(order, ends[:-1]), strict=True):

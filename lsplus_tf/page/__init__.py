@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -246,6 +247,8 @@ def _bare(text: str) -> str:
 def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -> Picture:
     """The picture of a figure, which is drawn once and closed.
 
+    Characters that no font has are boxes in it, of which one warning tells.
+
     Parameters
     ----------
     figure : matplotlib.figure.Figure
@@ -260,6 +263,23 @@ def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -
     -------
     Picture
     """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        image = _drawn(figure, raster)
+    for each in caught:
+        if not str(each.message).startswith("Glyph "):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+    if any(str(each.message).startswith("Glyph ") for each in caught):
+        # The same text from this very line, which Python tells once for all figures.
+        warnings.warn(
+            "figures: some characters of names are drawn as boxes, as Matplotlib's font lacks "
+            "them; name one that has them in rcParams['font.family']",
+            stacklevel=1,
+        )
+    return Picture(image, alt, round(96 * figure.get_figwidth()), caption)
+
+
+def _drawn(figure: Figure, raster: bool) -> bytes:
     if raster:
         figure.set_dpi(_DPI)
     # Here and not in savefig, which would draw the figure once more for it.
@@ -276,7 +296,7 @@ def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -
         with plt.rc_context({"svg.hashsalt": "lsplus_tf"}):
             figure.savefig(file, format="svg", metadata={"Date": None})
     plt.close(figure)
-    return Picture(file.getvalue(), alt, round(96 * figure.get_figwidth()), caption)
+    return file.getvalue()
 
 
 def render(page: Page) -> str:

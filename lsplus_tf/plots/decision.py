@@ -6,10 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import decision_curve as curve_of
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import Runs
+from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.positive import Positive, one_vs_rest
+from lsplus_tf.predictions.predictions import ordered_as, weighted_alike
 
 _LOWEST = 0.05  # of the net benefit that is shown, below 0
 
@@ -34,8 +37,9 @@ def decision_curve(
     predictions : mapping of str to Runs
         One entry per method, in the order of its colours: `Predictions`, or (labels,
         probabilities), with a band of its intervals at each threshold; a list holds one item per
-        seed, and its curve is the mean with a band from the lowest to the highest seed. All of the
-        same cases.
+        seed, and its curve is the mean with a band from the lowest to the highest seed. A figure
+        has one kind of band: beside a method of several seeds a single one has none. All are of
+        the same cases.
     positive : str, int, or sequence of str or int
         The class to treat, or several that count as one.
     thresholds, prevalence
@@ -52,8 +56,9 @@ def decision_curve(
     Raises
     ------
     InputError
-        If there is no method, one has no predictions or some that are not valid, or an argument is
-        not as above.
+        If there is no method, one has no predictions or some that are not valid, they are of other
+        cases than the first, these lack the class or have no other at a given prevalence, or an
+        argument is not as above.
 
     References
     ----------
@@ -67,8 +72,11 @@ def decision_curve(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['LS+', 'Treat all', 'Treat none']
     """
-    lines, treat_all, name = [], None, ""
-    for method, runs in _shared.runs_of(predictions):
+    lines, treat_all = [], None
+    methods = _of_the_same_cases(dict(_shared.runs_of(predictions)))
+    name = _need_cases(methods, positive, prevalence)
+    seeds = max(map(len, methods.values())) > 1
+    for method, runs in methods.items():
         curves = [
             curve_of(
                 run,
@@ -79,11 +87,10 @@ def decision_curve(
             ).sort_values("threshold")
             for run in runs
         ]
-        if treat_all is None:
-            treat_all, name = curves[0], one_vs_rest(runs[0], positive).name
+        treat_all = curves[0] if treat_all is None else treat_all
         values = np.stack([curve["net_benefit"] for curve in curves])
         ends = values.min(axis=0), values.max(axis=0)
-        if len(curves) == 1:
+        if not seeds:
             ends = curves[0]["low"].to_numpy(), curves[0]["high"].to_numpy()
         lines.append((method, (values.mean(axis=0), *ends)))
     assert treat_all is not None  # of at least one method
@@ -106,6 +113,36 @@ def decision_curve(
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
+
+
+def _of_the_same_cases(methods: dict[str, list[Predictions]]) -> dict[str, list[Predictions]]:
+    """Refuse others than the first has; where one has sample weights, all have them."""
+    first, *_ = ((method, runs[0]) for method, runs in methods.items())
+    found: dict[str, list[Predictions]] = {}
+    for method, runs in methods.items():
+        found[method] = []
+        for i, run in enumerate(runs):
+            place = f"[{i}]" if len(runs) > 1 else ""
+            named = f"predictions[{first[0]!r}]", f"predictions[{method!r}]{place}"
+            ordered = ordered_as(first[1], run, named)
+            found[method].append(weighted_alike(first[1], ordered, named)[1])
+    return found
+
+
+def _need_cases(
+    methods: dict[str, list[Predictions]], positive: Positive, prevalence: float | None
+) -> str:
+    """The name of the class, of which there are cases."""
+    model = next(iter(methods.values()))[0]
+    against = one_vs_rest(model, positive)
+    outcome = against.outcome[model.weights > 0]
+    if not outcome.any():
+        raise InputError(f"positive: expected a class that has cases, received {against.name}")
+    if prevalence is not None and outcome.all():
+        raise InputError(
+            f"prevalence: expected cases that are not of {against.name} too, received none"
+        )
+    return against.name
 
 
 def _mark(x: npt.NDArray[np.float64]) -> str:

@@ -18,6 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _MOST_PANELS = 12
 _BINS = 25
+_EDGES = {"linear": np.linspace(0, 1, _BINS + 1), "log": np.geomspace(1e-4, 1, _BINS + 1)}
 _TICKS = np.array([0.02, 0.1, 0.3, 0.6, 1.0])
 _LOOKS: tuple[dict[str, Any], ...] = (
     {"facecolor": (METHOD_COLOURS[1], 0.45), "edgecolor": METHOD_COLOURS[1]},
@@ -35,7 +36,9 @@ def probability_distributions(
     """How the probability of a class is distributed among cases of it, and among the others.
 
     Upwards are the cases of the class, downwards the others, each as shares of its own number in 25
-    equal bins of the probability, on a square-root scale, which keeps rare bins in sight.
+    bins of the probability, on a square-root scale, which keeps rare bins in sight. The bins are
+    equal, or where most cases of the class would be in the lowest, as of many classes, equal in the
+    logarithm from 0.0001 on, with those below in the first.
 
     Parameters
     ----------
@@ -86,8 +89,9 @@ def probability_distributions(
         found = one_vs_rest(predictions, alone)
         shown = _shown(found.name, found.outcome, found.probability, predictions.weights)
         ax = ax or _shared.new_axes(5.2, 3.6)
-        _draw(ax, shown)
-        _limits(ax, [shown])
+        scale = _scale([shown])
+        _draw(ax, shown, scale)
+        _limits(ax, [shown], scale)
         names = (f"{shown.name} (n = {shown.inside:,})", f"Others (n = {shown.outside:,})")
         ax.legend(handles=_keys(*names))
         ax.set(xlabel=f"Predicted probability of {found.name}", ylabel="Share of the cases (%)")
@@ -96,45 +100,54 @@ def probability_distributions(
 
 
 class _Shown(NamedTuple):
-    """A class, its cases and the others, and their shares in the bins, (2, B)."""
+    """A class, its cases and the others, and their shares in the bins of each scale, (2, B)."""
 
     name: str
     inside: int
     outside: int
-    shares: FloatArray
+    shares: dict[str, FloatArray]
     raised: float
 
 
 def _shown(
     name: str, outcome: npt.NDArray[np.bool_], probability: FloatArray, weights: FloatArray
 ) -> _Shown:
-    shares, means = np.zeros((2, _BINS)), np.full(2, np.nan)
+    shares = {scale: np.zeros((2, _BINS)) for scale in _EDGES}
+    means = np.full(2, np.nan)
     for row, members in enumerate((outcome, ~outcome)):
         weight = weights[members]
         if weight.sum() > 0:
             inside = probability[members].clip(0, 1)
-            counts, _ = np.histogram(inside, _BINS, (0, 1), weights=weight)
-            shares[row] = counts / weight.sum()
+            for scale, edges in _EDGES.items():
+                counts, _ = np.histogram(inside.clip(edges[0], 1), edges, weights=weight)
+                shares[scale][row] = counts / weight.sum()
             means[row] = np.average(inside, weights=weight)
     cases = int(outcome.sum())
     return _Shown(name, cases, outcome.size - cases, shares, float(means[0] - means[1]))
 
 
-def _draw(ax: Axes, shown: _Shown) -> None:
-    edges = np.linspace(0, 1, _BINS + 1)
-    for sign, shares, look in zip((1, -1), shown.shares, _LOOKS, strict=True):
-        ax.stairs(sign * np.sqrt(shares), edges, fill=True, linewidth=1, **look)
+def _scale(shown: list[_Shown]) -> str:
+    """On which most classes show more than a bar at 0."""
+    lowest = np.median([each.shares["linear"][0, 0] for each in shown])
+    return "log" if lowest > 0.5 else "linear"
+
+
+def _draw(ax: Axes, shown: _Shown, scale: str) -> None:
+    for sign, shares, look in zip((1, -1), shown.shares[scale], _LOOKS, strict=True):
+        ax.stairs(sign * np.sqrt(shares), _EDGES[scale], fill=True, linewidth=1, **look)
     ax.axhline(0, color="0.2", linewidth=0.8)
 
 
-def _limits(ax: Axes, shown: list[_Shown]) -> None:
+def _limits(ax: Axes, shown: list[_Shown], scale: str) -> None:
     """The same scale for both directions and all panels, with ticks in percent."""
-    most = max(0.1, *(each.shares.max() for each in shown))
+    most = max(0.1, *(each.shares[scale].max() for each in shown))
     ticks = _TICKS[most >= _TICKS]
     places = np.concatenate([-np.sqrt(ticks[::-1]), [0], np.sqrt(ticks)])
     texts = [f"{100 * tick:g}" for tick in [*ticks[::-1], 0, *ticks]]
     ax.set_yticks(places, texts)
-    ax.set(xlim=(0, 1), ylim=(-1.06 * np.sqrt(most), 1.06 * np.sqrt(most)))
+    ax.set(
+        xscale=scale, xlim=(_EDGES[scale][0], 1), ylim=(-1.06 * np.sqrt(most), 1.06 * np.sqrt(most))
+    )
     ax.grid(alpha=0.3)
 
 
@@ -160,6 +173,7 @@ def _all_shown(predictions: Predictions) -> tuple[list[_Shown], str]:
 
 
 def _panels(shown: list[_Shown], title: str, ax: Axes | None) -> Axes:
+    scale = _scale(shown)
     columns = int(np.ceil(np.sqrt(len(shown))))
     rows = -(-len(shown) // columns)
     titles = [
@@ -182,9 +196,13 @@ def _panels(shown: list[_Shown], title: str, ax: Axes | None) -> Axes:
     for place, (text, each) in enumerate(zip(titles, shown, strict=True)):
         row, column = divmod(place, columns)
         panel = ax.inset_axes((column * 1.12 * width, 1 - (row + 1) / rows, width, height / rows))
-        _draw(panel, each)
-        _limits(panel, shown)
-        panel.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+        _draw(panel, each, scale)
+        _limits(panel, shown, scale)
+        if scale == "linear":
+            panel.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+        else:
+            panel.set_xticks((1e-3, 1e-2, 1e-1), ("0.001", "0.01", "0.1"))
+            panel.minorticks_off()
         panel.set_title(text, fontsize="small")
         panel.tick_params(
             labelsize="small", labelleft=column == 0, labelbottom=place + columns >= len(shown)

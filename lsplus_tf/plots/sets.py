@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.plots import _shared
 
+_MOST_CLASSES = 40
 _MARKERS = "osD^vP"
 _COLUMNS = ("by", "part", "coverage", "low", "high", "mean_size")
 
@@ -35,7 +36,8 @@ def coverage_by_class(
     Returns
     -------
     matplotlib.axes.Axes
-        A row for each class and one for all cases. The legend has each method's mean size.
+        A row for each class and one for all cases; of more than 40 classes the 40 that some method
+        covers least. The legend has each method's mean size.
 
     Raises
     ------
@@ -66,9 +68,11 @@ def coverage_by_class(
         if not {"all", "class"} <= set(shown[method].index):
             raise InputError(f"tables: expected rows by all and by class for {method!r}")
         names += [part for part in shown[method].loc[["class"], "part"] if part not in names[1:]]
+    names, classes = _least_covered(names, shown), len(names) - 1
     ax = ax or _shared.new_axes(5.2, 1.3 + (0.16 + 0.12 * len(tables)) * len(names))
     step = 0.6 / len(tables)
     for position, (method, rows) in enumerate(shown.items()):
+        rows = rows[(rows.index == "all") | rows["part"].isin(names[1:])]
         is_all = rows.index == "all"
         places = np.array(
             [
@@ -96,6 +100,20 @@ def coverage_by_class(
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlim(right=1.01)
     ax.grid(axis="x", alpha=0.3)
-    ax.set(xlabel="Sets with the true class (share of cases, 95% interval)", ylabel="True class")
+    few = f" ({len(names) - 1} of {classes}, least covered)" if len(names) - 1 < classes else ""
+    ax.set(
+        xlabel="Sets with the true class (share of cases, 95% interval)",
+        ylabel=f"True class{few}",
+    )
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False, fontsize=9)
     return ax
+
+
+def _least_covered(names: list[str], shown: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The first, which is all cases, and of many classes those that some method covers least."""
+    if len(names) - 1 <= _MOST_CLASSES:
+        return names
+    rows = pd.concat([table.loc[["class"]] for table in shown.values()])
+    coverage = rows.groupby("part")["coverage"].min()
+    order = np.argsort(coverage[names[1:]].to_numpy(), kind="stable")[:_MOST_CLASSES]
+    return [names[0], *(names[1 + place] for place in np.sort(order))]

@@ -9,7 +9,7 @@ import shlex
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,14 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
 
 
 def _check_declared(columns: Columns) -> None:
-    """Refuse two declarations of what the scores are, or half of one."""
+    """Refuse what is no name, two declarations of what the scores are, or half of one."""
+    for field in fields(columns):
+        value = getattr(columns, field.name)
+        if field.type == "str | None" and not isinstance(value, str | None):
+            raise InputError(
+                f"{field.name}: expected a name, or several in one text, as 'HP,SSA', received "
+                f"{value!r}"
+            )
     of_all = [kind for kind in _KINDS if getattr(columns, kind) is not None]
     top = [role for role in _TOP_LABEL if getattr(columns, role) is not None]
     if len(of_all) == 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ class OneVsRest:
     predicted : ndarray of bool, shape (N,)
         Whether the most probable class is one of them.
     probability : ndarray of float64, shape (N,)
-        That it is.
+        That it is. Of several classes it is rounded as :func:`in_precision` does.
     ranking : ndarray, shape (N,)
         Numbers in the order of the log-odds, which tell cases apart whose probabilities round to 1;
         they are no log-odds themselves.
@@ -57,7 +57,9 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
     >>> positive_classes(["mel", 0], ["bcc", "mel", "nv"])
     [0, 1]
     """
-    given = [positive] if isinstance(positive, str | int | np.integer) else list(positive)
+    given: list[str | int] = [positive]  # type: ignore[list-item]
+    if isinstance(positive, Iterable) and not isinstance(positive, str):
+        given = list(positive)
     numbers = []
     for each in given:
         if isinstance(each, str) and each in class_names:
@@ -69,9 +71,10 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
                 )
             numbers.append(int(each))
         else:
+            kind = "" if isinstance(each, str) or each is None else f" (a {type(each).__name__})"
             raise InputError(
                 f"positive: expected one of the classes {some_of(class_names, 12)}, or its number, "
-                f"received {each!r}"
+                f"or several such in a list, received {each!r}{kind}"
             )
     if not numbers or len(set(numbers)) < len(numbers) or len(numbers) == len(class_names):
         raise InputError(
@@ -79,6 +82,40 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
             f"{some_of(class_names, 12)}, received {positive!r}"
         )
     return sorted(numbers)
+
+
+def in_precision(
+    numbers: npt.ArrayLike, predictions: Predictions, positive: Positive
+) -> npt.NDArray[np.float64]:
+    """Thresholds or sums as the probability of a class, or of several, has them.
+
+    The probability of one class has the type of the scores: 0.7 in 32 bits is a little less than in
+    64. A sum over classes is rounded to the decimals that the scores know (7 of 32 bits, 14 of 64),
+    as .1 + .2 is a little more than .3, and .7 + .1 a little less than .8. What is equal as it was
+    written is equal then: a case reaches a threshold where ``probability >= in_precision(..)``.
+
+    Examples
+    --------
+    >>> predictions = Predictions([0, 1, 2], [[0.2, 0.7, 0.1], [0.7, 0.2, 0.1], [0.1, 0.7, 0.2]])
+    >>> found = one_vs_rest(predictions, [1, 2])
+    >>> (found.probability >= in_precision(0.8, predictions, [1, 2])).tolist()
+    [True, False, True]
+    """
+    dtype = predictions.probabilities.dtype
+    if len(positive_classes(positive, predictions.class_names)) == 1:
+        return np.asarray(numbers, dtype).astype(np.float64)
+    return _decimals(np.asarray(numbers, np.float64), 7 if dtype.itemsize < 8 else 14)
+
+
+def _decimals(numbers: npt.NDArray[np.float64], digits: int) -> npt.NDArray[np.float64]:
+    """Rounded to significant decimals."""
+    found = np.zeros_like(numbers)
+    some = numbers > 0
+    powers = np.floor(np.log10(numbers[some]))
+    leading = np.round(numbers[some] / 10.0**powers, digits - 1)
+    carried = leading >= 10  # so that 9.99.. of one power is 1 of the next
+    found[some] = np.where(carried, 1.0, leading) * 10.0 ** (powers + carried)
+    return found
 
 
 def one_vs_rest(predictions: Predictions, positive: Positive) -> OneVsRest:
@@ -114,6 +151,7 @@ def one_vs_rest(predictions: Predictions, positive: Positive) -> OneVsRest:
     inside[chosen] = True
     scores, are_logits = predictions.scores, predictions.kind == "logits"
     probability = predictions.probabilities[:, inside].sum(axis=1, dtype=np.float64)
+    probability = in_precision(probability, predictions, chosen)
     if len(names) == 2:
         ranking = one_ranking(scores, are_logits)
         ranking = ranking if chosen == [1] else -ranking

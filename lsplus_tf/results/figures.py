@@ -16,6 +16,7 @@ from lsplus_tf import plots
 from lsplus_tf.errors import InputError
 from lsplus_tf.page import Picture, draw
 from lsplus_tf.predictions import Predictions, concatenated
+from lsplus_tf.predictions.positive import one_vs_rest
 from lsplus_tf.results import truth
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.finished import Results
@@ -127,11 +128,13 @@ def _retention(results: Results) -> list[Picture]:
 
 
 def _decision_curves(results: Results) -> list[Picture]:
-    """Of each class of interest, of the rows that are not calibrated."""
+    """Of each class of interest that has cases, of the rows that are not calibrated."""
     runs = {row.name: results.predictions(row) for row in results.rows if not row.calibrators}
     pictures = []
     for positive in results.positive:
         name = positive if isinstance(positive, str) else " or ".join(positive)
+        if not one_vs_rest(next(iter(runs.values()))[0], positive).outcome.any():
+            continue
         for shown in _panels(runs):
             ax = plots.decision_curve(shown, positive=positive)
             alt = f"Decision curves of {name}, of {', '.join(shown)}."
