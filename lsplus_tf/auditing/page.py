@@ -24,6 +24,7 @@ from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
 _SIGNS = "! is bad news that is shown, ? what these cases cannot decide, i a fact, ✓ good news."
+_MOST_PANELS = 12  # of curves of classes
 _MOST_CONFUSED = 20  # classes in a table of their confusion
 
 
@@ -142,7 +143,7 @@ def _calibration(audit: Audit) -> list[Section]:
     """Each class's probability: intercept and slope, smooth curves, distributions."""
     if audit.classes.calibration is None:
         return []
-    predictions = _named_literally(audit.predictions)
+    predictions, shown_first = _named_literally(audit.predictions), _interest_first(audit)
     return [
         Section(
             "Calibration of each class",
@@ -155,17 +156,27 @@ def _calibration(audit: Audit) -> list[Section]:
                 ),
                 shown.calibration_table(audit),
                 draw(
-                    _figure(plots.calibration_curve(predictions)),
+                    _figure(plots.calibration_curve(predictions, positive=shown_first)),
                     "Smooth calibration curves of the classes with bands.",
                 ),
                 draw(
-                    _figure(plots.probability_distributions(predictions)),
+                    _figure(plots.probability_distributions(predictions, positive=shown_first)),
                     "Histograms of each class's probability among its cases and the others.",
                     "The probability of a class among cases of it, above, and of others, below.",
                 ),
             ],
         )
     ]
+
+
+def _interest_first(audit: Audit) -> list[list[int]] | None:
+    """What has a panel each: the classes of interest, and of the others those with most cases."""
+    interest = [list(each) for each in audit.classes.numbers][:_MOST_PANELS]
+    if not interest:
+        return None
+    counts = audit.predictions.class_counts
+    others = [k for k in np.argsort(-counts, kind="stable").tolist() if [k] not in interest]
+    return interest + [[k] for k in sorted(others[: _MOST_PANELS - len(interest)])]
 
 
 def _decisions(audit: Audit) -> list[Section]:
