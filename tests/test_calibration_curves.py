@@ -339,9 +339,9 @@ def test_a_few_extreme_log_odds_do_not_decide_the_intervals():
 
 @pytest.mark.parametrize("extreme", [-87.5, 100.0, 700.0])
 def test_probabilities_that_round_to_0_or_1_have_bounds(extreme):
-    odds = np.random.default_rng(1).normal(size=2000)
-    odds[300:] = extreme
-    outcome = np.random.default_rng(2).uniform(size=2000) < special.expit(0.5 * odds)
+    rng = np.random.default_rng(1)
+    odds = np.where(rng.uniform(size=2000) < 0.9, extreme, rng.normal(size=2000))
+    outcome = rng.uniform(size=2000) < special.expit(odds)
     given = ClassCases.of("a", odds, outcome, np.ones(2000), None)
     curve = calibration_curves.curve_of(given, None)
     for found in calibration_curves.errors_of(given, curve, 0.95):
