@@ -337,6 +337,17 @@ def test_a_few_extreme_log_odds_do_not_decide_the_intervals():
         np.testing.assert_allclose(ends(one), ends(other), rtol=0.02)
 
 
+@pytest.mark.parametrize("extreme", [-87.5, 100.0, 700.0])
+def test_probabilities_that_round_to_0_or_1_have_bounds(extreme):
+    rng = np.random.default_rng(1)
+    odds = np.where(rng.uniform(size=2000) < 0.9, extreme, rng.normal(size=2000))
+    outcome = rng.uniform(size=2000) < special.expit(odds)
+    given = ClassCases.of("a", odds, outcome, np.ones(2000), None)
+    curve = calibration_curves.curve_of(given, None)
+    for found in calibration_curves.errors_of(given, curve, 0.95):
+        assert 0 <= found.low <= found.value <= found.high < 1
+
+
 def test_intervals_on_skewed_log_odds():
     """They cover, the lower bound is above 0, and the upper one not beyond a bootstrap's."""
     hits, lows, ratios = [], [], []

@@ -446,7 +446,7 @@ def _inverted(cases: ClassCases, curve: Curve, values: Values, level: float) -> 
     drawn = np.stack([distances(step * away + noise(step)) for step in steps], axis=1)
     low, high = np.quantile(drawn, tails, axis=2)
     # Of a rare class the probabilities vary more upwards than downwards, as their log-odds do.
-    middle = cells.mean(fitted)
+    middle = cells.mean(fitted).clip(0, 1)  # but for rounding
     slopes = (middle * (1 - middle)).clip(min=1e-300)
     odds = (noise(1.0) / slopes).clip(-_FARTHEST, _FARTHEST) + special.logit(middle)
     about = drawn[:, 4], distances(special.expit(odds) - (middle - away))
