@@ -1,7 +1,8 @@
 """Coverage of the 95% intervals of decision curves: `python benchmarks/coverage_decision.py`.
 
-First of what audits say of them, in how many samples it is false. Then 2,000 samples of 500 cases, balanced and 1:20, independent and in groups of 5 whose outcomes and
-probabilities are correlated. Truths are those of samples of 4 million cases.
+First, in how many samples what audits say of them is false. Then 2,000 samples of 500 cases,
+balanced and 1:20, independent and in groups of 5 whose outcomes and probabilities are correlated.
+Truths are those of samples of 4 million cases.
 """
 
 from __future__ import annotations
