@@ -349,9 +349,9 @@ def simultaneous_level(
     In 1,000 samples of 500 cases, of which the model knew the true probabilities, the better of the
     two was said to be better than the model somewhere in 1.0% where these were Beta(1, 19) and in
     0.7% where Beta(0.5, 9.5), in 0.1% at 1:20 in correlated groups of five, and (of 300 samples) in
-    1.3% where all were 0.05; with 95% intervals of each threshold in 7.5%, 4.7%, 1.7% and 4.0%. It does not hold
-    where a class is of a handful of groups that are alike throughout: of five in a hundred, 16% of
-    100 samples.
+    1.3% where all were 0.05; with 95% intervals of each threshold in 7.5%, 4.7%, 1.7% and 4.0%. It
+    does not hold where a class is of a handful of groups that are alike throughout: of five in a
+    hundred, 16% of 100 samples.
 
     Examples
     --------
