@@ -103,8 +103,10 @@ def decisions_of(predictions: Predictions, interest: Sequence[Positive]) -> list
     >>> second = np.array([0.1, 0.4, 0.3, 0.8] * 50)
     >>> predictions = Predictions([0, 0, 1, 1] * 50, np.stack([1 - second, second], axis=1))
     >>> (found,) = decisions_of(predictions, [1])
-    >>> found.tone, found.text.partition(" at ")[0]
-    ('good', "Acting on the model's probability of 1 is better than acting in all cases or in none")
+    >>> found.text.partition(" at ")[0]
+    "Acting on the model's probability of 1 is better than acting in all cases or in none"
+    >>> found.better, found.worse, found.tone
+    ([(0.11, 0.3), (0.45, 0.8)], [(0.31, 0.36)], 'bad')
     """
     if predictions.kind == "confidence":
         return []

@@ -344,9 +344,14 @@ def simultaneous_level(
 
     It is that of the largest of the standardised deviations of the net benefit from treating none
     and from treating all, at the 99 thresholds of the default: multivariate t with the correlation
-    that the cases or groups show, by 10,000 draws of a fixed seed. With intervals of this level
-    `useful_thresholds` finds, where there are none, some in at most 1 - confidence_level of the
-    samples.
+    that the cases or groups show, by 10,000 draws of a fixed seed.
+
+    In 1,000 samples of 500 cases, of which the model knew the true probabilities, the better of the
+    two was said to be better than the model somewhere in 1.0% where these were Beta(1, 19) and in
+    0.7% where Beta(0.5, 9.5), in 0.1% at 1:20 in correlated groups of five, and (of 300 samples) in
+    1.3% where all were 0.05; with 95% intervals of each threshold in 7.5%, 4.7%, 1.7% and 4.0%. It
+    does not hold where a class is of a handful of groups that are alike throughout: of five in a
+    hundred, 16% of 100 samples.
 
     Examples
     --------
