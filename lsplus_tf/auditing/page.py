@@ -19,12 +19,15 @@ from lsplus_tf.auditing.prediction_sets import CrossFitSets
 from lsplus_tf.auditing.verdicts import is_too_small, models, percent, verdict
 from lsplus_tf.errors import some_of
 from lsplus_tf.metrics.definitions import GLOSSARY
+from lsplus_tf.metrics.resampling import random_part
 from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
 from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
 _SIGNS = "! is bad news that is shown, ? what these cases cannot decide, i a fact, ✓ good news."
 _MOST_PANELS = 12  # of curves of classes
+_FEWEST_DRAWN = 20_000  # cases
+_VALUES_DRAWN = 3_000_000  # cases times classes, of which curves are drawn in a second or two
 _MOST_CONFUSED = 20  # classes in a table of their confusion
 
 
@@ -143,7 +146,14 @@ def _calibration(audit: Audit) -> list[Section]:
     """Each class's probability: intercept and slope, smooth curves, distributions."""
     if audit.classes.calibration is None:
         return []
-    predictions, shown_first = _named_literally(audit.predictions), _interest_first(audit)
+    predictions = audit.predictions
+    most = max(_FEWEST_DRAWN, _VALUES_DRAWN // len(predictions.class_names))
+    rows = random_part(len(predictions), most, predictions.groups, 0)
+    drawn_of = ""
+    if rows.size < len(predictions):
+        predictions = predictions.take(rows)
+        drawn_of = f" Drawn of {rows.size:,} cases chosen at random."
+    predictions, shown_first = _named_literally(predictions), _interest_first(audit)
     return [
         Section(
             "Calibration of each class",
@@ -152,7 +162,7 @@ def _calibration(audit: Audit) -> list[Section]:
                     "How far the probability of a class can be taken at its word, over all cases. "
                     "Calibrated are an intercept of 0, a slope of 1 and an O/E of 1. The curves "
                     "are smooth: how often a case is of the class, against its probability, with "
-                    "95% bands for each point."
+                    f"95% bands for each point.{drawn_of}"
                 ),
                 shown.calibration_table(audit),
                 draw(
@@ -172,7 +182,7 @@ def _calibration(audit: Audit) -> list[Section]:
 def _interest_first(audit: Audit) -> list[list[int]] | None:
     """What has a panel each: the classes of interest, and of the others those with most cases."""
     interest = [list(each) for each in audit.classes.numbers][:_MOST_PANELS]
-    if not interest:
+    if not interest and len(audit.predictions.class_names) <= _MOST_PANELS:
         return None
     counts = audit.predictions.class_counts
     others = [k for k in np.argsort(-counts, kind="stable").tolist() if [k] not in interest]
