@@ -93,15 +93,15 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
     cases as say as much, and of Rao and Scott's F distribution with the groups' degrees of freedom
     (Annals of Statistics 1984; Thomas and Rao, JASA 1987).
 
-    At 5% it rejected these shares of 1,000 simulated pairs where only the prevalence differs: 4.5%
-    of held-out sets of 300 cases of four classes (.4 .3 .2 .1) and targets of 5,000 (the other way
-    round), 4.0% of the same without a shift, 5.5% of 100 and 5,000 of two classes, 6.6% where one of
-    ten held-out cases is ill and half of the target, 4.2% of 500 and 500 ([.95 .05] to half), 4.1
-    and 5.3% of ten classes of 360 and of 1,000 cases; in 5, 8, 20 and 100 groups in each set 2.3,
-    3.0, 3.5 and 2.8%; in 5 and 10 groups of the target alone 5.9 and 3.4%; 4.4 to 6.1% where each
-    group has one label, and 4.7% of held-out sets that were enriched and weighted. Where the
-    classes are a third closer together it rejected 90% of pairs of 500 cases of two classes, 71% of
-    three, and all of 1,000 of ten.
+    At 5% it rejected these shares of 1,000 simulated pairs (with 199 draws) where only the
+    prevalence differs: 4.5% of held-out sets of 300 cases of four classes (.4 .3 .2 .1) and targets
+    of 5,000 (the other way round), 4.0% of the same without a shift, 5.5% of 100 and 5,000 of two
+    classes, 6.6% where one of ten held-out cases is ill and half of the target, 4.2% of 500 and 500
+    ([.95 .05] to half), 4.1 and 5.3% of ten classes of 360 and of 1,000 cases; in 5, 8, 20 and 100
+    groups in each set 2.3, 3.0, 3.5 and 2.8%; in 5 and 10 groups of the target alone 5.9 and 3.4%;
+    4.4 to 6.1% where each group has one label, and 4.7% of held-out sets that were enriched and
+    weighted. Where the classes are a third closer together it rejected 90% of pairs of 500 cases of
+    two classes, 71% of three, and all of 1,000 of ten.
 
     Examples
     --------
