@@ -22,6 +22,7 @@ _DRAWS = 999
 _DRAWS_OF_MANY = 199
 _MANY = 60  # cells
 _AT_ONCE = 2**22  # numbers of a batch of draws
+_LEAST = 1e-9  # of a share, where weights are extreme
 _STEPS = 300  # of EM
 
 
@@ -234,7 +235,7 @@ class _Counts:
     @property
     def usual(self) -> Floats:
         """A share (B,) for each cell, above 0, which estimates are drawn to by a single case."""
-        return (self.of_class.mean(axis=1) + self.shares) / 2
+        return np.maximum((self.of_class.mean(axis=1) + self.shares) / 2, _LEAST)
 
     def compared(self, of_class: Floats, shares: Floats) -> _Found:
         """Draws of shares, (R, B, K) and (R, B), with the closest mixtures of the classes."""
@@ -255,10 +256,7 @@ class _Counts:
         left = shares[:, :-1] - of_class[:, :-1, -1]
         for again in range(2):
             if again:
-                spread = of_target + sum(
-                    _multinomial(each[:, :, k], mixed[:, k] ** 2 / self.sizes[k])
-                    for k in range(len(self.sizes))
-                )
+                spread = of_target + _mixed(each, mixed**2 / self.sizes)
             both = np.linalg.solve(spread, np.concatenate([differing, left[..., None]], axis=2))
             across = np.swapaxes(differing, 1, 2) @ both
             some = (
@@ -273,10 +271,7 @@ class _Counts:
         each = (self.sizes * self.of_class + self.usual[:, np.newaxis]) / (self.sizes + 1)
         own = (self.size * self.shares + self.usual) / (self.size + 1)
         spread = _multinomial(own[np.newaxis], np.array([1 / self.size]))[0]
-        spread += sum(
-            _multinomial(each[np.newaxis, :, k], mixed[k : k + 1] ** 2 / self.sizes[k])[0]
-            for k in range(len(self.sizes))
-        )
+        spread += _mixed(each[np.newaxis], (mixed**2 / self.sizes)[np.newaxis])[0]
         inverse = np.linalg.inv(spread)
         differing = self.of_class[:-1, :-1] - self.of_class[:-1, -1:]
         across = inverse @ differing
@@ -315,6 +310,15 @@ class _Counts:
             mixed = joint.sum(axis=0) / joint.sum()
             of_class = (seen + joint) / (seen + joint).sum(axis=0)
         return of_class, mixed
+
+
+def _mixed(shares: Floats, factors: Floats) -> Floats:
+    """The sum over classes of their covariances, of shares (R, B, K) and factors (R, K)."""
+    some = shares[:, :-1] * factors[:, np.newaxis]
+    found = -some @ np.swapaxes(shares[:, :-1], 1, 2)
+    places = np.arange(some.shape[1])
+    found[:, places, places] += some.sum(axis=2)
+    return found
 
 
 def _multinomial(shares: Floats, factor: Floats) -> Floats:
