@@ -287,7 +287,9 @@ class LabelShift(BiasCorrectedTemperature):
 
         95% intervals covered in 93.2 to 96.4% of 2,000 simulated targets of 500 cases, of two and
         three classes, even and 1:20, each case on its own and in groups of five, with the
-        calibrator known and fitted to 500 cases.
+        calibrator known and fitted to 500 cases; in 94 to 97% of 400 where it was fitted to 50
+        groups of ten cases with one label each, or to enriched and weighted cases, and in 92% with
+        20 such groups of 25.
 
         Examples
         --------
@@ -298,8 +300,8 @@ class LabelShift(BiasCorrectedTemperature):
         ... # doctest: +NORMALIZE_WHITESPACE
                source  prevalence    low   high  standard_error
         class
-        0         0.5         0.8  0.618  0.908           0.074
-        1         0.5         0.2  0.092  0.382           0.074
+        0         0.5         0.8  0.477  0.946            0.12
+        1         0.5         0.2  0.054  0.523            0.12
         """
         check_level("confidence_level", confidence_level)
         given = self._target(target)
@@ -342,7 +344,7 @@ class LabelShift(BiasCorrectedTemperature):
         scores = np.column_stack(
             [logits[np.arange(samples), labels] - mean, is_class - probabilities]
         )
-        influences = scores @ np.linalg.pinv(slope, hermitian=True)
+        influences = scores @ np.linalg.pinv(slope, rcond=1e-10, hermitian=True)
         influences[:, 1:] -= is_class / self.source_prevalence_ - 1
         return influences * weights[:, np.newaxis]
 

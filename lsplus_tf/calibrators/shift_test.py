@@ -22,6 +22,7 @@ _DRAWS = 999
 _DRAWS_OF_MANY = 199
 _MANY = 60  # cells
 _AT_ONCE = 2**22  # numbers of a batch of draws
+_LEAST = 1e-9  # of a share, where weights are extreme
 _STEPS = 300  # of EM
 
 
@@ -93,7 +94,15 @@ def label_shift_test(source: Predictions, target: Predictions) -> LabelShiftTest
     cases as say as much, and of Rao and Scott's F distribution with the groups' degrees of freedom
     (Annals of Statistics 1984; Thomas and Rao, JASA 1987).
 
-    MEASURED
+    At 5% it rejected these shares of 1,000 simulated pairs (with 199 draws) where only the
+    prevalence differs: 4.5% of held-out sets of 300 cases of four classes (.4 .3 .2 .1) and targets
+    of 5,000 (the other way round), 4.0% of the same without a shift, 5.5% of 100 and 5,000 of two
+    classes, 6.6% where one of ten held-out cases is ill and half of the target, 4.2% of 500 and 500
+    ([.95 .05] to half), 4.1 and 5.3% of ten classes of 360 and of 1,000 cases; in 5, 8, 20 and 100
+    groups in each set 2.3, 3.0, 3.5 and 2.8%; in 5 and 10 groups of the target alone 5.9 and 3.4%;
+    4.4 to 6.1% where each group has one label, and 4.7% of held-out sets that were enriched and
+    weighted. Where the classes are a third closer together it rejected 90% of pairs of 500 cases of
+    two classes, 71% of three, and all of 1,000 of ten.
 
     Examples
     --------
@@ -226,7 +235,7 @@ class _Counts:
     @property
     def usual(self) -> Floats:
         """A share (B,) for each cell, above 0, which estimates are drawn to by a single case."""
-        return (self.of_class.mean(axis=1) + self.shares) / 2
+        return np.maximum((self.of_class.mean(axis=1) + self.shares) / 2, _LEAST)
 
     def compared(self, of_class: Floats, shares: Floats) -> _Found:
         """Draws of shares, (R, B, K) and (R, B), with the closest mixtures of the classes."""
@@ -247,13 +256,12 @@ class _Counts:
         left = shares[:, :-1] - of_class[:, :-1, -1]
         for again in range(2):
             if again:
-                spread = of_target + sum(
-                    _multinomial(each[:, :, k], mixed[:, k] ** 2 / self.sizes[k])
-                    for k in range(len(self.sizes))
-                )
+                spread = of_target + _mixed(each, mixed**2 / self.sizes)
             both = np.linalg.solve(spread, np.concatenate([differing, left[..., None]], axis=2))
             across = np.swapaxes(differing, 1, 2) @ both
-            some = np.linalg.pinv(across[:, :, :-1], hermitian=True) @ across[:, :, -1:]
+            some = (
+                np.linalg.pinv(across[:, :, :-1], rcond=1e-10, hermitian=True) @ across[:, :, -1:]
+            )
             mixed = np.concatenate([some[..., 0], 1 - some.sum(axis=1)], axis=1)
         rest = left - (differing @ some)[..., 0]
         return mixed, np.einsum("rb,rb->r", rest, both[..., -1] - (both[..., :-1] @ some)[..., 0])
@@ -263,14 +271,14 @@ class _Counts:
         each = (self.sizes * self.of_class + self.usual[:, np.newaxis]) / (self.sizes + 1)
         own = (self.size * self.shares + self.usual) / (self.size + 1)
         spread = _multinomial(own[np.newaxis], np.array([1 / self.size]))[0]
-        spread += sum(
-            _multinomial(each[np.newaxis, :, k], mixed[k : k + 1] ** 2 / self.sizes[k])[0]
-            for k in range(len(self.sizes))
-        )
+        spread += _mixed(each[np.newaxis], (mixed**2 / self.sizes)[np.newaxis])[0]
         inverse = np.linalg.inv(spread)
         differing = self.of_class[:-1, :-1] - self.of_class[:-1, -1:]
         across = inverse @ differing
-        return inverse - across @ np.linalg.pinv(differing.T @ across, hermitian=True) @ across.T
+        return (
+            inverse
+            - across @ np.linalg.pinv(differing.T @ across, rcond=1e-10, hermitian=True) @ across.T
+        )
 
     def drawn_p_value(self, statistic: float, inflated: float) -> float:
         """The share of draws from the best mixture with as large a distance.
@@ -302,6 +310,15 @@ class _Counts:
             mixed = joint.sum(axis=0) / joint.sum()
             of_class = (seen + joint) / (seen + joint).sum(axis=0)
         return of_class, mixed
+
+
+def _mixed(shares: Floats, factors: Floats) -> Floats:
+    """The sum over classes of their covariances, of shares (R, B, K) and factors (R, K)."""
+    some = shares[:, :-1] * factors[:, np.newaxis]
+    found = -some @ np.swapaxes(shares[:, :-1], 1, 2)
+    places = np.arange(some.shape[1])
+    found[:, places, places] += some.sum(axis=2)
+    return found
 
 
 def _multinomial(shares: Floats, factor: Floats) -> Floats:

@@ -79,8 +79,8 @@ def calibrate(
         Path | None,
         typer.Option(
             help="Of label_shift, instead: predictions of the cases where it is used, such as of "
-            "predict without --calibrator. Their prevalence is estimated; labels and weights are "
-            "not read.",
+            "predict without --calibrator. Their prevalence is estimated; labels, and the "
+            "column of --weight, are not read.",
             metavar="FILE",
         ),
     ] = None,
