@@ -172,3 +172,10 @@ def test_the_command_line(call, tmp_path):
     code, _, stderr = audit("--positive", "melanoma")
     assert code == 2
     assert "--positive: expected one of the classes benign, malignant, normal" in stderr
+
+
+def test_the_name_of_several_is_no_class():
+    names = ["a", "b", "a or b"]
+    predictions = model().replace(class_names=names)
+    with pytest.raises(InputError, match=r"^positive: .*'a or b', which is one; rename it"):
+        lsp.audit(predictions, positive=[["a", "b"]], num_resamples=20)

@@ -16,6 +16,11 @@ from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.positive import Positive, one_vs_rest, positive_classes
 
 _MOST_RANGES = 3
+ABOUT_DECISIONS = (
+    "What acting on the probability of a class is worth, against acting in all cases or in none. "
+    "The threshold is the probability from which on one would act: at 10%, nine needless acts "
+    "weigh as much as one case that is missed."
+)
 
 
 @dataclass(frozen=True)

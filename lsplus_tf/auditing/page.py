@@ -14,6 +14,7 @@ from lsplus_tf.auditing import shown
 from lsplus_tf.auditing.checklist import ABOUT, checklist_table
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
+from lsplus_tf.auditing.decisions import ABOUT_DECISIONS
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.prediction_sets import CrossFitSets
 from lsplus_tf.auditing.verdicts import is_too_small, models, percent, verdict
@@ -110,10 +111,12 @@ def _metrics(audit: Audit) -> Section:
 def _reliability(audit: Audit) -> Section:
     predictions = audit.predictions
     both = models(audit)
-    diagrams, densities = [], []
+    diagrams, isotonic, densities = [], [], []
     for title, model in both.items():
         ax = plots.reliability_diagram(model, title=_literal(title) if len(both) > 1 else None)
         diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
+        if model.kind != "confidence":
+            isotonic.append(_isotonic(model, title if len(both) > 1 else ""))
         ax = plots.confidence_density(model, recipe="plain")
         if len(both) > 1:
             ax.set_title(_literal(title))
@@ -129,7 +132,7 @@ def _reliability(audit: Audit) -> Section:
             "(or beyond) their mean confidence; on the diagonal the two agree. Read the intervals "
             "before the bars."
         ),
-        Pictures([*diagrams, *densities]),
+        Pictures([*diagrams, *isotonic, *densities]),
     ]
     if predictions.kind != "confidence":
         by_class = draw(
@@ -203,17 +206,22 @@ def _decisions(audit: Audit) -> list[Section]:
         Section(
             "Decision curves",
             [
-                Text(
-                    "What acting on the probability of a class is worth, against acting in all "
-                    "cases or in none. The threshold is the probability from which on one would "
-                    "act: at 10%, nine needless acts weigh as much as one case that is missed. Net "
-                    "benefit is in true positives per case."
-                ),
+                Text(f"{ABOUT_DECISIONS} Net benefit is in true positives per case."),
                 *([] if is_too_small(audit) else [Text(each.text, each.tone) for each in found]),
                 Pictures(pictures),
             ],
         )
     ]
+
+
+def _isotonic(model: Predictions, title: str) -> Picture:
+    ax = plots.reliability_diagram(model, bins="isotonic", title=_literal(title) or None)
+    return draw(
+        _figure(ax),
+        f"Reliability diagram {f'of {title} ' * bool(title)}with the bins of isotonic regression.",
+        "The same with bins that isotonic regression chooses (CORP): grey is where the bars of a "
+        "calibrated model would end.",
+    )
 
 
 def _in_words(model: Predictions) -> str:

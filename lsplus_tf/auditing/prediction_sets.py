@@ -77,13 +77,15 @@ def prediction_sets_of(
     if part.groups is not None and part.groups.max() + 1 < FOLDS:
         return None
     folds = [(part.take(some), part.take(rest), rest) for some, rest in held_out_folds(part, seed)]
-    judged_by = Predictions(
-        part.labels,
-        part.probabilities,
-        class_names=part.class_names,
-        subgroups={_apart(name): codes for name, codes in part.subgroups.items()},
-        groups=part.groups,
-    )
+    judged_by = part
+    if any(_apart(name) != name for name in part.subgroups):
+        judged_by = Predictions(
+            part.labels,
+            part.probabilities,
+            class_names=part.class_names,
+            subgroups={_apart(name): codes for name, codes in part.subgroups.items()},
+            groups=part.groups,
+        )
     by = ["all", "class", *judged_by.subgroups]
     tables, always = [], np.zeros(len(part.class_names), bool)
     for method, settings in _METHODS.items():

@@ -44,6 +44,18 @@ class LabelShiftTest:
     table : DataFrame
         A row for each cell: predicted class, from and to which confidence, its share of the target
         and that of the mixture.
+
+    Examples
+    --------
+    Of targets that are drawn from the same cases, a prevalence explains the predictions.
+
+    >>> import lsplus_tf as lsp
+    >>> from lsplus_tf.calibrators import label_shift_test
+    >>> rows = [[0.9, 0.1], [0.7, 0.3], [0.4, 0.6], [0.2, 0.8]] * 50
+    >>> held_out = lsp.Predictions([0, 0, 1, 1] * 50, rows)
+    >>> found = label_shift_test(held_out, held_out)
+    >>> found.p_value > 0.05
+    True
     """
 
     p_value: float

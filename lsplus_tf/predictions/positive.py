@@ -50,7 +50,8 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
     Raises
     ------
     InputError
-        None, all of the classes, one twice, or one that there is not.
+        None, all of the classes, one twice, one that there is not, or several whose names with
+        " or " between them are that of another class.
 
     Examples
     --------
@@ -80,6 +81,12 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
         raise InputError(
             "positive: expected at least one class, each once, and one left for the rest of "
             f"{some_of(class_names, 12)}, received {positive!r}"
+        )
+    together = " or ".join(class_names[k] for k in sorted(numbers))
+    if len(numbers) > 1 and together in class_names:
+        raise InputError(
+            f"positive: expected classes whose names together are no class's, received "
+            f"{together!r}, which is one; rename it"
         )
     return sorted(numbers)
 

@@ -10,7 +10,8 @@ import pandas as pd
 import yaml
 
 from lsplus_tf import metrics
-from lsplus_tf.auditing.verdicts import tone_of
+from lsplus_tf.auditing.decisions import ABOUT_DECISIONS
+from lsplus_tf.auditing.verdicts import percent, tone_of
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
@@ -128,7 +129,7 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         which = "all rows" if everywhere else _listed([classes.plain[key] for key in fewer])
         sure = sure or any(_is_missed(lines[key]) for key in fewer)
         shares = [lines[key]["mean"] for key in fewer]
-        low, high = percent_of(min(shares)), percent_of(max(shares))
+        low, high = percent(min(shares)), percent(max(shares))
         between = low if low == high else f"{low} to {high}"
         missed.append(f"{name} ({_images(lines):,} images): {between} found by {which}")
     if missed:
@@ -150,7 +151,7 @@ def _no_ranking(results: Results, uncertainty: Uncertainty) -> list[Text]:
         if low <= 0.5 and not row.calibrators:
             text = (
                 f"{row.name}: the ranking is not shown to be better than chance, the AUROC may be "
-                f"anything from {percent_of(low)} to {percent_of(high)}."
+                f"anything from {percent(low)} to {percent(high)}."
             )
             texts.append(Text(text, "bad" if high < 0.6 else "unsure"))
     return texts
@@ -161,14 +162,10 @@ def _images(lines: dict[str, dict[str, float]]) -> int:
 
 
 def _found(line: dict[str, float]) -> str:
-    text = percent_of(line["mean"])
+    text = percent(line["mean"])
     if not np.isnan(line["low"]):
         text += f" [{100 * line['low']:.0f}, {100 * line['high']:.0f}]"
     return text
-
-
-def percent_of(share: float) -> str:
-    return "-" if np.isnan(share) else f"{100 * share:.1f}%"
 
 
 _OF_INTEREST = {
@@ -253,11 +250,7 @@ def _decision_curves(results: Results, figures: Figures) -> list[Block]:
         else "Lines are means over seeds, bands their range."
     )
     return [
-        Text(
-            "What acting on the probability of a class is worth, against acting in all cases or in "
-            "none. The threshold is the probability from which on one would act: at 10%, nine "
-            f"needless acts weigh as much as one case that is missed. {band}"
-        ),
+        Text(f"{ABOUT_DECISIONS} {band}"),
         Pictures(pictures),
     ]
 
