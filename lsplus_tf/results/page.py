@@ -111,12 +111,17 @@ def classes_in_words(classes: ByClass) -> list[Text]:
     ]
     for name in classes.positive:
         lines = classes.of(name, "sensitivity")
-        found = ", ".join(f"{classes.plain[key]} {_found(lines[key])}" for key in classes.plain)
+        of_rows = [lines[key] for key in classes.plain]
+        found = ", ".join(
+            f"{row} {_found(line)}"
+            for row, line in zip(classes.plain.values(), of_rows, strict=True)
+        )
         images = _images(lines)
-        missed_by_all = all(_is_missed(lines[key]) for key in classes.plain)
+        tones = {tone_of({"value": line["mean"], "high": line["high"]}) for line in of_rows}
         text = f"Of {name} ({images:,} test images) are found (sensitivity, 95% interval): {found}."
         if images:
-            texts.append(Text(text, "bad" if missed_by_all else "fact"))
+            tone: Tone = "fact" if "fact" in tones else "bad" if tones == {"bad"} else "unsure"
+            texts.append(Text(text, tone))
         else:
             texts.append(Text(f"No test image is of {name}.", "unsure"))
     missed, sure = [], False
