@@ -176,7 +176,11 @@ def predict(
     ] = None,
     sets_method: Annotated[
         str | None,
-        typer.Option(help="How.", metavar="lac|aps|raps", show_default="lac, the smallest sets"),
+        typer.Option(
+            help="How sets are made: the smallest ones (lac), or larger ones for harder cases.",
+            metavar="lac|aps|raps",
+            show_default="lac, the smallest sets",
+        ),
     ] = None,
     sets_by_class: Annotated[
         bool,
