@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,7 +104,7 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     if predictions.kind == "confidence":
         table = table[~table["metric"].isin(["auroc", "auprc"])].reset_index(drop=True)
     else:
-        calibration = those_first(_calibration, predictions, chosen)
+        calibration = those_first(metrics.calibration_summary, predictions, chosen)
     curves = chosen or [(1,)] if len(names) == 2 else chosen
     confusion = pd.DataFrame(
         metrics.confusion_matrix(predictions), index=pd.Index(names), columns=pd.Index(names)
@@ -121,12 +120,3 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
         None if only is None else names[only],
         int(np.count_nonzero(predictions.predicted == only)),
     )
-
-
-def _calibration(predictions: Predictions, **options: Any) -> pd.DataFrame:
-    """The summary; its last two rows are of all classes together, and one may be called "all"."""
-    table = metrics.calibration_summary(predictions, **options)
-    if options:
-        return table
-    together = table["class"].where(table.index < len(table) - 2, "")
-    return table.assign(**{"class": together})

@@ -7,7 +7,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 Floats = NDArray[np.float64]
+Read = TypeVar("Read")
 Groups = NDArray[np.intp] | None
 
 CALIBRATORS: dict[str, type[Calibrator]] = {}
@@ -328,16 +329,7 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         InputError
             No such file, or not such a file.
         """
-        try:
-            return cls.from_json(Path(path).expanduser().read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise MissingDataError(f"{path}: expected a calibrator, there is no file") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: {_NO_JSON}") from error
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        return read_saved(path, "a calibrator", cls.from_json, _NO_JSON)
 
     @classmethod
     def check_takes(cls, kind: Kind, argument: str) -> None:
@@ -390,6 +382,31 @@ class Calibrator(ClassifierMixin, BaseEstimator):
                 f"labels: {type(self).__name__} needs samples of every class, received none of "
                 f"{classes} {listed}; TemperatureScaling does not"
             )
+
+
+def read_saved(path: str | Path, what: str, parse: Callable[[str], Read], no_json: str) -> Read:
+    """What a file holds, or `InputError` that names the file.
+
+    Parameters
+    ----------
+    path : str or Path
+    what : str
+        Is expected there, for the message.
+    parse : callable
+        Makes it of the file's text.
+    no_json : str
+        What to say of a file that is no text.
+    """
+    try:
+        return parse(Path(path).expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: expected {what}, there is no file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: {no_json}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def check_logits(logits: ArrayLike) -> Floats:

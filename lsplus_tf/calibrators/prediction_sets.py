@@ -22,10 +22,10 @@ from lsplus_tf.calibrators.base import (
     Floats,
     check_document,
     json_document,
+    read_saved,
 )
 from lsplus_tf.errors import (
     InputError,
-    MissingDataError,
     check_choice,
     check_count,
     check_flag,
@@ -353,16 +353,7 @@ class PredictionSets(BaseEstimator):
         InputError
             No such file, or not such a file.
         """
-        try:
-            return cls.from_json(Path(path).expanduser().read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise MissingDataError(f"{path}: expected sets, there is no file") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}: {_NO_JSON}") from error
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+        return read_saved(path, "sets", cls.from_json, _NO_JSON)
 
     def _check_settings(self) -> None:
         check_choice("method", self.method, SetsMethod)
