@@ -14,7 +14,9 @@ import numpy.typing as npt
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import shown
 
-__all__ = ["array_names", "decoded", "read_arrays"]
+_MOST_OF_A_TEXT = 4096  # bytes
+
+__all__ = ["array_names", "decoded", "read_arrays", "read_text"]
 
 
 def array_names(path: Path) -> list[str]:
@@ -65,6 +67,32 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]
         if not isinstance(array, np.ndarray):  # another file in the archive
             raise InputError(f"{shown(path)}: {name}: expected an array, as np.savez writes it")
     return arrays
+
+
+def read_text(path: Path, name: str) -> str | None:
+    """The one short text that an array holds, or None where there is no such array.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "some.npz"
+    >>> np.savez(path, model="sha256:0a", labels=[0, 1])
+    >>> read_text(path, "model"), read_text(path, "labels"), read_text(path, "split")
+    ('sha256:0a', None, None)
+    """
+    with suppress(InputError), zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" in archive.namelist():
+            # Larger ones are something else, and are not unpacked.
+            if archive.getinfo(f"{name}.npy").file_size <= _MOST_OF_A_TEXT:
+                array = decoded(read_arrays(path, [name])[name], name)
+                if np.size(array) == 1 and np.asarray(array).dtype.kind == "U":
+                    return str(np.asarray(array).item())
+    return None
 
 
 def _looks_like_text(beginning: bytes) -> bool:

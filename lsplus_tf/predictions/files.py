@@ -20,7 +20,7 @@ import pandas as pd
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
-from lsplus_tf.npz_files import array_names, decoded, read_arrays
+from lsplus_tf.npz_files import array_names, decoded, read_arrays, read_text
 from lsplus_tf.predictions import checks
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
@@ -583,7 +583,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         if top
         else _class_names(found, classes, given.get("label"), columns, rows)
     )
-    return _labelled(
+    predictions = _labelled(
         kind,
         scores,
         given.get("label"),
@@ -602,6 +602,9 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         rows,
         _class_is_said(columns, there),
     )
+    # Of other files an array of this name is something else, and is none of ours.
+    model = None if columns.normalize else read_text(path, "model")
+    return predictions.replace(model=model) if checks.is_fingerprint(model) else predictions
 
 
 def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, str]:

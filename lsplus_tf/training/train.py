@@ -21,7 +21,7 @@ import tensorflow as tf
 import yaml
 
 from lsplus_tf import callbacks, config, metrics, priors
-from lsplus_tf.backbones import build_classifier
+from lsplus_tf.backbones import build_classifier, fingerprint
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
@@ -323,6 +323,7 @@ class Training:
             ids=split.ids,
             posterior=split.posterior,
             groups=split.groups,
+            model=fingerprint(model),
         )
 
     def _features(self, model: keras.Model) -> run_folder.Features | None:
