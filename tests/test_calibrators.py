@@ -673,7 +673,7 @@ def broken(**changes) -> str:
         "{}",
         "\x00\x01",
         broken(format="other"),
-        broken(version=2),
+        broken(version=3),
         broken(calibrator="unknown"),
         broken(settings={"unknown": 1}),
         broken(n_classes=4),
@@ -751,7 +751,7 @@ def test_no_document_of_another_form_is_a_calibrator():
     document = fitted_document("temperature")
     for other in (
         {"version": True},
-        {"version": 2},
+        {"version": 3},
         {"n_classes": 10**30},
         {"n_classes": 10**9},
         {"n_classes": 2.0},

@@ -86,7 +86,7 @@ class CalibrationLayer(layers.Layer):
             if scores.shape[-1] == 1:
                 scores = ops.concatenate([1 - scores, scores], axis=-1)
             scores = log_probabilities(scores, ops)
-        return ops.cast(self.calibrator._probabilities(scores, ops), "float32")
+        return ops.cast(self.calibrator._calibrated(scores, ops), "float32")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.calibrator.n_classes_)
