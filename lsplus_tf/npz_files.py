@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,13 +86,15 @@ def read_text(path: Path, name: str) -> str | None:
     >>> read_text(path, "model"), read_text(path, "labels"), read_text(path, "split")
     ('sha256:0a', None, None)
     """
-    with suppress(InputError), zipfile.ZipFile(path) as archive:
-        if f"{name}.npy" in archive.namelist():
-            # Larger ones are something else, and are not unpacked.
-            if archive.getinfo(f"{name}.npy").file_size <= _MOST_OF_A_TEXT:
-                array = decoded(read_arrays(path, [name])[name], name)
-                if np.size(array) == 1 and np.asarray(array).dtype.kind == "U":
-                    return str(np.asarray(array).item())
+    with zipfile.ZipFile(path) as archive:
+        sizes = {each.filename: each.file_size for each in archive.infolist()}
+    # Larger ones are something else, and are not unpacked.
+    if sizes.get(f"{name}.npy", math.inf) > _MOST_OF_A_TEXT:
+        return None
+    with suppress(InputError):  # as of Python objects
+        array = np.asarray(decoded(read_arrays(path, [name])[name], name))
+        if array.size == 1 and array.dtype.kind == "U":
+            return str(array.item())
     return None
 
 

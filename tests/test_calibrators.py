@@ -702,7 +702,7 @@ def test_a_file_of_another_kind_and_none_at_all(tmp_path):
         Calibrator.load(tmp_path)
     for content in (b"name: mine", b"\xff\xfe"):
         (tmp_path / "mine.yaml").write_bytes(content)
-        with pytest.raises(InputError, match=r"mine\.yaml: not a calibrator .*, which is JSON$"):
+        with pytest.raises(InputError, match=r"mine\.yaml: not a calibrator .*, which is JSON"):
             Calibrator.load(tmp_path / "mine.yaml")
 
 

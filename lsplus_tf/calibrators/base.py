@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from lsplus_tf.bounded import json_of, read_text
 from lsplus_tf.calibrators._arrays import LARGEST, within_range
 from lsplus_tf.calibrators.provenance import (
     InputKind,
@@ -164,7 +165,7 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
     ) -> None:
         """Set what is known of the error of the fit, after `_fit`: of most calibrators nothing."""
 
-    def _check_settings(self, num_classes: int) -> None:  # noqa: B027  many have none
+    def _check_settings(self, num_classes: int) -> None:
         """Raise `InputError` unless the settings can be those of a fit to K classes."""
 
     def _check_fitted(self) -> None:
@@ -468,13 +469,15 @@ def read_saved(path: str | Path, what: str, parse: Callable[[str], Read], no_jso
         What to say of a file that is no text.
     """
     try:
-        return parse(Path(path).expanduser().read_text(encoding="utf-8"))
+        text = read_text(Path(path).expanduser())
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: expected {what}, there is no file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {no_json}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except InputError as error:
+        raise InputError(f"{path}: {no_json} ({error})") from error
+    try:
+        return parse(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -550,15 +553,11 @@ def are_unnamed(class_names: Sequence[str]) -> bool:
 
 
 def json_document(text: str, otherwise: str) -> Any:
-    """What a JSON text has, without NaN and infinities; `InputError` with `otherwise` if none."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number of JSON")
-
+    """What a JSON text has, within the bounds of `bounded`; `InputError` with `otherwise`."""
     try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise InputError(otherwise) from error
+        return json_of(text)
+    except InputError as error:
+        raise InputError(f"{otherwise} ({one_line(error, _LONGEST)})") from error
 
 
 def _restored_names(names: Any, classes: int) -> tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError, check_count, check_flag, check_number, some_of
+from lsplus_tf.errors import check_count, check_flag, check_number, some_of
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.checks import is_fingerprint
 from lsplus_tf.version import __version__
