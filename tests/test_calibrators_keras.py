@@ -371,10 +371,10 @@ def test_what_is_refused(model, fitted):
 # --- which model a calibrator is for --------------------------------------------------------------
 
 
-def held_out(model: keras.Model, **changes) -> Predictions:
-    logits = model(images()).numpy()
+def held_out(network: keras.Model, **changes) -> Predictions:
+    logits = network(images()).numpy()
     labels = (logits / 3 + np.random.default_rng(1).gumbel(size=logits.shape)).argmax(axis=1)
-    given = {"logits": logits, "class_names": ["a", "b", "c", "d"], "model": fingerprint(model)}
+    given = {"logits": logits, "class_names": ["a", "b", "c", "d"], "model": fingerprint(network)}
     return Predictions(labels, **(given | changes))
 
 
@@ -421,7 +421,7 @@ def test_attach_warns_of_another_model_and_refuses_other_classes(model):
     keras.utils.set_random_seed(1)
     other = sequential(layers_to("dense"))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         attach(model, one, class_names=["a", "b", "c", "d"])
         attach(model, one, class_names=["0", "1", "2", "3"])
         attach(other, TemperatureScaling().fit(held_out(model, model=None)))
