@@ -202,6 +202,34 @@ def test_calibrate_is_for_the_validation_split(call, run, tmp_path):
     assert stdout.count("[default: (the model's)]") == 2
 
 
+# --- another model than the calibrator's ----------------------------------------------------------
+
+
+def test_commands_warn_of_a_calibrator_and_of_sets_of_another_model(
+    call, reproduced, run, scans, tmp_path
+):
+    validation = run_folder.read_predictions(run, "validation")
+    TemperatureScaling().fit(validation).save(tmp_path / "own.json")
+    PredictionSets().fit(validation).save(tmp_path / "sets.json")
+    image, other = scans / "0000.png", reproduced.folder / "label_smoothing" / "seed_0"
+    said = "fitted to the outputs of another model"
+    for number, (model, warned) in enumerate(((run, False), (other, True))):
+        commands = {
+            "calibrator": (
+                ("predict", model, image, "--calibrator", tmp_path / "own.json"),
+                ("export", model, "--calibrator", tmp_path / "own.json"),
+            ),
+            "sets": (("predict", model, image, "--sets-from", tmp_path / "sets.json"),),
+        }
+        for what, arguments in commands.items():
+            for each in arguments:
+                out = tmp_path / f"{each[0]}_{what}_{number}.{'csv' if what == 'sets' else 'keras'}"
+                code, _, stderr = call(*each, "--out", out)
+                assert code == 0
+                assert (f"warning: {what}: {said}" in stderr) == warned
+                assert stderr.count("warning") == warned
+
+
 # --- predict --------------------------------------------------------------------------------------
 
 
