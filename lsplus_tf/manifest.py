@@ -108,7 +108,7 @@ class Manifest:
 
 
 def write_manifest(folder: Path, made_by: Mapping[str, str]) -> None:
-    """Write the manifest of all files that lie in a folder.
+    """Write the manifest of all files that lie in a folder, in place of one that is there.
 
     Parameters
     ----------
@@ -116,7 +116,8 @@ def write_manifest(folder: Path, made_by: Mapping[str, str]) -> None:
     made_by : mapping of str to str
         As in `Manifest`.
     """
-    files = {path.name: Digest.of(path) for path in sorted(folder.iterdir())}
+    paths = (path for path in sorted(folder.iterdir()) if path.name != MANIFEST)
+    files = {path.name: Digest.of(path) for path in paths}
     text = Manifest(VERSION, made_by, files).to_json()
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 

@@ -189,11 +189,23 @@ def set_damaged_aside(out: Path, runs: list[Run]) -> Iterator[tuple[Run, Path, d
     ------
     tuple of (Run, Path, dict of str to str)
         The run, where its folder is now, and what is wrong with its files by their names.
+
+    Raises
+    ------
+    DamagedRunError
+        On several hosts, which would not agree on what is there while one of them moves it.
     """
     for run in runs:
         folder = run.folder(out)
-        if not folder.is_dir() or not run_folder.find_damage(folder):
+        found = run_folder.find_damage(folder) if folder.is_dir() else {}
+        if not found:
             continue
+        if hosts().count > 1:
+            name, why = next(iter(found.items()))
+            raise DamagedRunError(
+                f"{folder / name}: {why}; give the command on one host alone, without TF_CONFIG, "
+                "which makes the run anew"
+            )
         with contextlib.suppress(run_folder.BeingMadeError), run_folder.claimed(folder):
             # Again: another process may have set it aside and made it anew in the meantime.
             damage = run_folder.find_damage(folder) if folder.is_dir() else {}

@@ -273,6 +273,12 @@ def set_aside(folder: Path) -> Path | None:
     raise AssertionError
 
 
+def has(folder: Path, name: str) -> bool:
+    """Whether a finished run has a file that not all have; one that is missing is there to read."""
+    found = manifest.read_manifest(folder)
+    return (folder / name).exists() if found is None else name in found.files
+
+
 def read_predictions(folder: Path, split: str) -> Predictions:
     """The predictions of a finished run for "validation" or "test"."""
     path = _predictions_file(folder, split)
