@@ -173,7 +173,7 @@ def test_they_change_no_result_and_no_run_is_made_anew_for_them(trained):
     assert asked.run_settings("hard", 0) == other.run_settings("hard", 0)
     # But two processes at work in one folder must not differ in it.
     assert asked.all_settings() != other.all_settings()
-    settings = run_folder.read_yaml(Run("hard", 0).folder(trained), run_folder.SETTINGS)
+    settings = run_folder.read_settings(Run("hard", 0).folder(trained))
     assert settings == asked.run_settings("hard", 0)
 
 

@@ -34,7 +34,7 @@ FLOORS = (
     {"callbacks"},
     {"backbones", "losses"},
     {"config", "geodesic", "page", "pretrained", "priors"},
-    {"csv_files", "npz_files", "tables"},
+    {"csv_files", "manifest", "npz_files", "tables"},
     {"bounded", "files"},
     {"conventions", "errors", "version"},
 )

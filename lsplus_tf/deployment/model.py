@@ -125,7 +125,8 @@ def open_model(
     run, file = find_model(Path(path))
     settings: dict[str, Any] = {}
     if run is not None:
-        settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
+        file = run_folder.check_model(run)
+        settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
             class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
     model, output = _load(file)

@@ -28,12 +28,14 @@ from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.datasets.splitting import drawn_evenly
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
+from lsplus_tf.manifest import VERSION, VERSION_KEY, write_manifest
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import (
     describe_environment,
     logging_to,
+    package_versions,
     settled_process,
     told_which_file,
 )
@@ -43,6 +45,7 @@ from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
 from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.steps import Speed, StopsAtNaN
+from lsplus_tf.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -369,6 +372,7 @@ class Training:
             self._write_targets(new, adapting)
             model.save(new / run_folder.MODEL)
             summary = {
+                VERSION_KEY: VERSION,
                 "class_names": list(self.dataset.class_names),
                 "samples": {split: c.tolist() for split, c in self.dataset.counts().items()},
                 "skipped_images": list(self.dataset.skipped),
@@ -380,6 +384,7 @@ class Training:
             }
             run_folder.write_json(new / run_folder.SUMMARY, summary)
             shutil.copy(unfinished / run_folder.LOG, new)
+            write_manifest(new, {"lsplus_tf": __version__, **package_versions()})
 
     def _write_targets(self, new: Path, adapting: keras.callbacks.Callback | None) -> None:
         """What the method's targets came from, and what became of them."""
