@@ -35,7 +35,7 @@ FLOORS = (
     {"backbones", "losses"},
     {"config", "geodesic", "page", "pretrained", "priors"},
     {"csv_files", "manifest", "npz_files", "tables"},
-    {"files"},
+    {"bounded", "files"},
     {"conventions", "errors", "version"},
 )
 IMPORTED_BY_NOBODY = {"cli", "paper"}

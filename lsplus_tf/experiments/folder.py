@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from lsplus_tf import config, files
+from lsplus_tf.bounded import read_yaml, yaml_text
 from lsplus_tf.config import FOLDER_PREFIX
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments.plan import Run, plan_runs
@@ -225,8 +225,7 @@ def _another_out() -> Iterator[None]:
 
 def _refuse_by_hand(path: Path) -> None:
     """Raise `InputError` for a config with what only a person writes, such as comments."""
-    text = path.read_text(encoding="utf-8")
-    if yaml.safe_dump(yaml.safe_load(text), sort_keys=False) != text:
+    if yaml_text(read_yaml(path)) != path.read_text(encoding="utf-8"):
         raise InputError(f"--out: {path} differs from the config, and was edited by hand")
 
 

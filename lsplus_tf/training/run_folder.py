@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from lsplus_tf import manifest, predictions
+from lsplus_tf import bounded, manifest, predictions
+from lsplus_tf.bounded import json_of, read_text
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.manifest import DamagedRunError
+from lsplus_tf.npz_files import read_arrays
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training.several_hosts import hosts
 
@@ -51,7 +52,6 @@ _UNREADABLE = (
     TypeError,
     zipfile.BadZipFile,
     zlib.error,
-    yaml.YAMLError,
 )
 
 
@@ -88,8 +88,9 @@ def saved_history(folder: Path) -> list[dict[str, float]]:
     """The logs of the epochs that the unfinished training of a run has saved, none without any."""
     for path in sorted(unfinished(folder).glob(CHECKPOINTS), reverse=True):
         # Another process may be replacing the file, or it is damaged, which `resume.py` tells.
-        with contextlib.suppress(*_UNREADABLE), np.load(path, allow_pickle=False) as arrays:
-            return json.loads(str(arrays[ABOUT]))["progress"]["history"]
+        with contextlib.suppress(*_UNREADABLE):
+            about = json_of(str(read_arrays(path, [ABOUT])[ABOUT]), finite=False)
+            return about["progress"]["history"]
     return []
 
 
@@ -288,7 +289,7 @@ def read_predictions(folder: Path, split: str) -> Predictions:
 
 def read_json(folder: Path, name: str) -> Any:
     with _reading_finished(folder / name):
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        return json_of(read_text(folder / name), finite=False)  # a metric may be NaN
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
@@ -304,7 +305,7 @@ def read_yaml(path: Path, expected: str) -> dict[str, Any]:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = bounded.read_yaml(path)
     if not isinstance(values, dict):
         raise ValueError("it has no keys")
     return values
@@ -318,14 +319,14 @@ def read_history(folder: Path) -> pd.DataFrame:
 def read_soft_labels(folder: Path) -> NDArray[np.float32]:
     """The soft labels after every epoch, (epochs, K, K)."""
     path = folder / SOFT_LABELS
-    with _reading_finished(path), np.load(path, allow_pickle=False) as arrays:
-        return arrays["soft_labels"]
+    with _reading_finished(path):
+        return read_arrays(path, ["soft_labels"])["soft_labels"]
 
 
 def read_features(folder: Path) -> Features:
     path = folder / FEATURES
-    with _reading_finished(path), np.load(path, allow_pickle=False) as arrays:
-        kept = Features(arrays["features"], arrays["labels"], arrays["ids"])
+    with _reading_finished(path):
+        kept = Features(**read_arrays(path, ["features", "labels", "ids"]))
         if kept.features.ndim != 2 or not np.isfinite(kept.features).all():
             raise ValueError("expected finite features of shape (N, D)")
         shape = kept.features.shape[:1]

@@ -18,10 +18,10 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-import yaml
 
 from lsplus_tf import callbacks, config, metrics, priors
 from lsplus_tf.backbones import build_classifier
+from lsplus_tf.bounded import yaml_text
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
@@ -158,7 +158,7 @@ class Training:
                 return
             if hosts().is_chief:
                 with written_whole(unfinished / run_folder.SETTINGS) as file:
-                    file.write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+                    file.write_text(yaml_text(self.settings), "utf-8")
             with (
                 logging_to(unfinished / run_folder.LOG),
                 settled_process(self.protocol, self.seed),
