@@ -144,6 +144,7 @@ def calibrate(
         console.print("Before it is adapted to another prevalence:", highlight=False)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
+    calibrator.held_out_ = None if judged is None else judged.said_of(method)
     if isinstance(calibrator, LabelShift):
         calibrator = _adapted(console, calibrator, predictions, shares, target)
     with files.given_as("--out", "path"):
@@ -284,6 +285,8 @@ def predict(
     console = terminal()
     if of_sets is not None:
         check_classes(of_sets, trained.class_names)
+        if fitted is None or fitted.model_ is None:  # which is checked above
+            deployment.check_sets(trained, of_sets)
         of_sets = of_sets.on_calibrated()
         said = f"{described(of_sets)}, from {sets_from}"
     elif sets is not None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lsplus_tf.calibrators import Calibrator
+from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
+from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.predictions.checks import Kind
@@ -188,6 +189,11 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     trained : TrainedModel
     calibrator : Calibrator
 
+    Warns
+    -----
+    UserWarning
+        It was fitted to another model's outputs, where it says so.
+
     Examples
     --------
     >>> import keras
@@ -201,7 +207,7 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     lsplus_tf.errors.InputError: calibrator: expected one of 3 classes, as the model has, received
     one of 2
     """
-    from lsplus_tf.calibrators.keras import is_calibrated
+    from lsplus_tf.calibrators.keras import check_provenance, is_calibrated
 
     if is_calibrated(trained.model):
         raise InputError("calibrator: expected none, the model gives calibrated probabilities")
@@ -214,7 +220,21 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     if calibrator.class_names_ is not None:
         check_classes("calibrator", calibrator.class_names_, trained.class_names, "the model's")
     kind: Kind = "probabilities" if trained.gives_probabilities else "logits"
-    calibrator.check_takes(kind, "calibrator")
+    check_provenance(trained.model, kind, calibrator)
+
+
+def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
+    """Warn of sets that were fitted to another model's outputs, where they say so.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    sets : PredictionSets
+    """
+    from lsplus_tf.backbones import fingerprint
+
+    if sets.model_ is not None:
+        warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
 def find_model(path: Path) -> tuple[Path | None, Path]:

@@ -155,7 +155,7 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def write_predictions(folder: Path, split: str, found: Predictions) -> None:
-    """Write logits, labels and ids, and the posterior and groups where they are known."""
+    """Write logits, labels and ids; the posterior, groups and model where they are known."""
     arrays: dict[str, Any] = {
         "logits": found.logits,
         "labels": found.labels,
@@ -167,6 +167,8 @@ def write_predictions(folder: Path, split: str, found: Predictions) -> None:
         arrays["posterior"] = found.posterior
     if found.groups is not None and found.group_names is not None:
         arrays["groups"] = found.group_names.to_numpy(np.str_)[found.groups]
+    if found.model is not None:
+        arrays["model"] = found.model
     np.savez_compressed(_predictions_file(folder, split), **arrays)
 
 

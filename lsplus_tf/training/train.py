@@ -20,7 +20,7 @@ import pandas as pd
 import tensorflow as tf
 
 from lsplus_tf import callbacks, config, metrics, priors
-from lsplus_tf.backbones import build_classifier
+from lsplus_tf.backbones import build_classifier, fingerprint
 from lsplus_tf.bounded import yaml_text
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
@@ -326,6 +326,7 @@ class Training:
             ids=split.ids,
             posterior=split.posterior,
             groups=split.groups,
+            model=fingerprint(model),
         )
 
     def _features(self, model: keras.Model) -> run_folder.Features | None:
