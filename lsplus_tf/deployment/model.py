@@ -13,7 +13,7 @@ from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -48,6 +48,10 @@ class TrainedModel:
         How images are stretched, as `load_dataset` takes it.
     scaling : Scaling or None
         How files of more than 8 bits become 8-bit ones; without it they are refused.
+    abstain_below : float
+        Of an export: the confidence below which `predict` abstains.
+    sets : PredictionSets or None
+        Of an export: fitted to the probabilities that it gives.
 
     Examples
     --------
@@ -69,6 +73,8 @@ class TrainedModel:
     convert: bool
     interpolation: Interpolation
     scaling: Scaling | None = None
+    abstain_below: float = 0.0
+    sets: PredictionSets | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -163,7 +169,27 @@ def open_model(
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
         scaling=scaling,
+        abstain_below=check_number(
+            f"{file}: abstain_below", exported.get("abstain_below", 0.0), most=1.0
+        ),
+        sets=_sets(exported, tuple(names), file),
     )
+
+
+def _sets(
+    exported: dict[str, Any], class_names: tuple[str, ...], file: Path
+) -> PredictionSets | None:
+    """The sets of an export, which are of its classes, whatever these are called now."""
+    if exported.get("sets") is None:
+        return None
+    try:
+        sets = PredictionSets.from_json(json.dumps(exported["sets"]))
+    except InputError as error:
+        raise InputError(f"{file}: sets: {error}") from error
+    if sets.n_classes_ != len(class_names) or sets.calibrator is not None:
+        raise InputError(f"{file}: sets: expected those of the model's own probabilities")
+    sets.class_names_ = class_names
+    return sets
 
 
 def unnamed(num_classes: int) -> tuple[str, ...]:
