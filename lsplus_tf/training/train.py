@@ -20,7 +20,7 @@ import pandas as pd
 import tensorflow as tf
 import yaml
 
-from lsplus_tf import callbacks, config, metrics, priors
+from lsplus_tf import callbacks, config, keras_files, metrics, priors
 from lsplus_tf.backbones import build_classifier
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
@@ -226,7 +226,7 @@ class Training:
             **self.experiment.backbone.model_dump(),
         )
         if self.start_from is not None:
-            start = keras.models.load_model(self.start_from, compile=False)
+            start = keras_files.load(self.start_from, str(self.start_from))
             model.set_weights(start.get_weights())
         return model
 
