@@ -36,7 +36,7 @@ FLOORS = (
     {"config", "geodesic", "page", "pretrained", "priors"},
     {"csv_files", "keras_files", "npz_files", "tables"},
     {"hdf5_files"},
-    {"files"},
+    {"bounded", "files"},
     {"conventions", "errors", "version"},
 )
 IMPORTED_BY_NOBODY = {"cli", "paper"}
