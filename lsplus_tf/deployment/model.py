@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
@@ -305,28 +304,26 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
 
 def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     """The model, and what it gives."""
-    import keras
-
     import lsplus_tf.backbones
     import lsplus_tf.losses  # noqa: F401  the classes that files name
     from lsplus_tf.calibrators.keras import model_output
 
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(
-            f"{file}: cannot be loaded as a Keras model ({one_line(error)})"
-        ) from error
+    model = keras_files.load(file, str(file))
     return model, model_output(model)
 
 
 def _description(file: Path) -> dict[str, Any]:
     """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
-    with zipfile.ZipFile(file) as archive:
-        if DESCRIPTION not in archive.namelist():
-            return {}
-        description: dict[str, Any] = json.loads(archive.read(DESCRIPTION))
-        return description
+    try:
+        with keras_files.opened(file) as archive:
+            if DESCRIPTION not in archive.namelist():
+                return {}
+            description = keras_files.read_json(archive, DESCRIPTION)
+    except ValueError as error:
+        raise InputError(f"{file}: {one_line(error)}") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{file}: its {DESCRIPTION} is none of export")
+    return description
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:

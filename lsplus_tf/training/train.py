@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from lsplus_tf import callbacks, config, metrics, priors
+from lsplus_tf import callbacks, config, keras_files, metrics, priors
 from lsplus_tf.backbones import build_classifier, fingerprint
 from lsplus_tf.bounded import yaml_text
 from lsplus_tf.config.methods import Method
@@ -229,7 +229,7 @@ class Training:
             **self.experiment.backbone.model_dump(),
         )
         if self.start_from is not None:
-            start = keras.models.load_model(self.start_from, compile=False)
+            start = keras_files.load(self.start_from, str(self.start_from))
             model.set_weights(start.get_weights())
         return model
 
