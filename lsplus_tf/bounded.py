@@ -444,7 +444,7 @@ def opened_zip(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
             zipfile.BadZipFile,
             zlib.error,
         ) as error:
-            raise InputError(f"cannot be read as a ZIP archive ({one_line(error)})") from error
+            raise InputError(one_line(error)) from error
 
 
 def read_member(archive: zipfile.ZipFile, name: str, largest: int = DOCUMENT) -> bytes:

@@ -477,7 +477,9 @@ def test_sets_from_what_is_no_such_file_names_no_option_that_predict_lacks(tmp_p
     for name in ("unlabelled.csv", "unsaid.csv"):
         asked = SetsAsked(0.1, None, False, tmp_path / name)
         assert asked.saved() is None
-        with pytest.raises(InputError, match=r"^--sets-from: .* predict has no options") as raised:
+        with pytest.raises(
+            InputError, match=r"^--sets-from: .* columns have no options here"
+        ) as raised:
             asked.fit(tmp_path, trained, None)
         assert not {"--label", "--probabilities"} & {*str(raised.value).split()}
     fitted = TemperatureScaling().fit([[2, 0]] * 4, [0, 0, 0, 1])

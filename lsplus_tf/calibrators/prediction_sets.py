@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -53,6 +53,7 @@ _NO_JSON = "not prediction sets saved by lsplus_tf, which are JSON"
 # Sums of the same probabilities in another order differ by less, and so do the softmax of the same
 # logits in batches of other sizes.
 _ROUNDING = 1e-9
+_ROUNDING_OF_FLOAT32 = 1e-7  # of probabilities in at most 32 bits, whose thresholds were in 64
 _THRESHOLD_TOLERANCE = 1e-3  # as rows of probabilities sum to 1
 _MOST_K_REG = 2**31
 _MOST_PENALTY = 1e100
@@ -262,12 +263,17 @@ class PredictionSets(Provenance, BaseEstimator):
             warn_of_another_model("sets", self.model_, predictions.model)
         judged = self._calibrated(predictions)
         sets = np.empty((len(judged), self.n_classes_), bool)
+        highest = self._highest_scores(judged.probabilities.dtype)
         for rows, scores in self._scores(judged):
-            sets[rows] = scores <= self.thresholds_ + _ROUNDING
+            sets[rows] = scores <= highest
         if not self.allow_empty:
             empty = np.flatnonzero(~sets.any(axis=1))
             sets[empty, judged.predicted[empty]] = True
         return sets
+
+    def _highest_scores(self, dtype: np.dtype[Any]) -> Floats:
+        """The highest scores in a set, (1,) or (K,), of probabilities that were in this dtype."""
+        return self.thresholds_ + (_ROUNDING if dtype.itemsize == 8 else _ROUNDING_OF_FLOAT32)
 
     def on_calibrated(self) -> PredictionSets:
         """The same for predictions that its calibrator has calibrated already."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -48,6 +47,10 @@ class TrainedModel:
         How images are stretched, as `load_dataset` takes it.
     scaling : Scaling or None
         How files of more than 8 bits become 8-bit ones; without it they are refused.
+    abstain_below : float
+        Of an export: the confidence below which `predict` abstains.
+    sets : PredictionSets or None
+        Of an export: fitted to the probabilities that it gives.
 
     Examples
     --------
@@ -69,6 +72,8 @@ class TrainedModel:
     convert: bool
     interpolation: Interpolation
     scaling: Scaling | None = None
+    abstain_below: float = 0.0
+    sets: PredictionSets | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -126,7 +131,8 @@ def open_model(
     run, file = find_model(Path(path))
     settings: dict[str, Any] = {}
     if run is not None:
-        settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
+        file = run_folder.check_model(run)
+        settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
             class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
     model, output = _load(file)
@@ -162,7 +168,27 @@ def open_model(
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
         scaling=scaling,
+        abstain_below=check_number(
+            f"{file}: abstain_below", exported.get("abstain_below", 0.0), most=1.0
+        ),
+        sets=_sets(exported, tuple(names), file),
     )
+
+
+def _sets(
+    exported: dict[str, Any], class_names: tuple[str, ...], file: Path
+) -> PredictionSets | None:
+    """The sets of an export, which are of its classes, whatever these are called now."""
+    if exported.get("sets") is None:
+        return None
+    try:
+        sets = PredictionSets.from_json(json.dumps(exported["sets"]))
+    except InputError as error:
+        raise InputError(f"{file}: sets: {error}") from error
+    if sets.n_classes_ != len(class_names) or sets.calibrator is not None:
+        raise InputError(f"{file}: sets: expected those of the model's own probabilities")
+    sets.class_names_ = class_names
+    return sets
 
 
 def unnamed(num_classes: int) -> tuple[str, ...]:
@@ -278,28 +304,26 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
 
 def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     """The model, and what it gives."""
-    import keras
-
     import lsplus_tf.backbones
     import lsplus_tf.losses  # noqa: F401  the classes that files name
     from lsplus_tf.calibrators.keras import model_output
 
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(
-            f"{file}: cannot be loaded as a Keras model ({one_line(error)})"
-        ) from error
+    model = keras_files.load(file, str(file))
     return model, model_output(model)
 
 
 def _description(file: Path) -> dict[str, Any]:
     """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
-    with zipfile.ZipFile(file) as archive:
-        if DESCRIPTION not in archive.namelist():
-            return {}
-        description: dict[str, Any] = json.loads(archive.read(DESCRIPTION))
-        return description
+    try:
+        with keras_files.opened(file) as archive:
+            if DESCRIPTION not in archive.namelist():
+                return {}
+            description = keras_files.read_json(archive, DESCRIPTION)
+    except ValueError as error:
+        raise InputError(f"{file}: {one_line(error)}") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{file}: its {DESCRIPTION} is none of export")
+    return description
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:

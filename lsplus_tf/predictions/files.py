@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf import manifest
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
@@ -130,7 +131,8 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     MissingDataError
         If there is no such file.
     InputError
-        If it does not hold what it should; the message names the first lines that do not.
+        If it does not hold what it should; the message names the first lines that do not. Or it is
+        of a finished run, and is not what the run wrote.
 
     Examples
     --------
@@ -152,6 +154,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
         is_npz = path.suffix.lower() == ".npz" and path.is_file()
     except OSError as error:  # as of a name that is too long
         raise InputError(f"{shown(path)}: cannot be read ({one_line(error)})") from error
+    manifest.check(path)
     return _read_npz(path, columns) if is_npz else _read_table(path, columns)
 
 
@@ -636,6 +639,7 @@ def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[st
         return [one_form(str(name)) for name in arrays["class_names"].ravel()]
     summary = path.with_name("summary.json")
     if path.name.startswith("predictions_") and summary.is_file():
+        manifest.check(summary)
         try:
             return list(json.loads(summary.read_text(encoding="utf-8"))["class_names"])
         except (ValueError, KeyError, TypeError):
