@@ -208,6 +208,7 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
             range, fewer samples than free parameters, or a class without samples where the method
             estimates something for each class.
         """
+        kind: InputKind
         if isinstance(logits, Predictions):
             for name, beside in (("labels", labels), ("sample_weight", sample_weight)):
                 if beside is not None:
