@@ -192,6 +192,7 @@ def calibrate(
         console.print("Before it is adapted to another prevalence:", highlight=False)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
+    calibrator.held_out_ = None if judged is None else judged.said_of(method)
     if isinstance(calibrator, LabelShift):
         calibrator = _adapted(console, calibrator, predictions, shares, target)
     with files.given_as("--out", "path"):
@@ -388,10 +389,13 @@ def _fitted_sets(
     calibrator: Calibrator | None,
 ) -> tuple[PredictionSets | None, str]:
     """Sets of the scores that come out, if any are asked for, and what they are."""
+    from lsplus_tf import deployment
     from lsplus_tf.cli.prediction_sets import check_classes, described
 
     if saved is not None:
         check_classes(saved, trained.class_names)
+        if calibrator is None or calibrator.model_ is None:  # which is checked before
+            deployment.check_sets(trained, saved)
         return saved.on_calibrated(), f"{described(saved)}, from {asked.source}"
     if asked.error_rate is not None:
         return asked.fit(model, trained, calibrator)

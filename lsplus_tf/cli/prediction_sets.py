@@ -132,7 +132,7 @@ class SetsAsked:
             )
         held_out = run_folder.read_predictions(run, "validation")
         said = f"{counted(len(held_out), 'validation case')} of the run"
-        protocol = run_folder.read_yaml(run, run_folder.SETTINGS)["protocol"]
+        protocol = run_folder.read_settings(run)["protocol"]
         if protocol["checkpoint"] != "last" or protocol["early_stopping"]:
             said += ", which also chose its epoch: new cases may be covered a little less often"
         return held_out, said

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
+from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
 from lsplus_tf.predictions.checks import Kind
@@ -131,7 +131,8 @@ def open_model(
     run, file = find_model(Path(path))
     settings: dict[str, Any] = {}
     if run is not None:
-        settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
+        file = run_folder.check_model(run)
+        settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
             class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
     model, output = _load(file)
@@ -213,6 +214,11 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     trained : TrainedModel
     calibrator : Calibrator
 
+    Warns
+    -----
+    UserWarning
+        It was fitted to another model's outputs, where it says so.
+
     Examples
     --------
     >>> import keras
@@ -226,7 +232,7 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     lsplus_tf.errors.InputError: calibrator: expected one of 3 classes, as the model has, received
     one of 2
     """
-    from lsplus_tf.calibrators.keras import is_calibrated
+    from lsplus_tf.calibrators.keras import check_provenance, is_calibrated
 
     if is_calibrated(trained.model):
         raise InputError("calibrator: expected none, the model gives calibrated probabilities")
@@ -239,7 +245,21 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     if calibrator.class_names_ is not None:
         check_classes("calibrator", calibrator.class_names_, trained.class_names, "the model's")
     kind: Kind = "probabilities" if trained.gives_probabilities else "logits"
-    calibrator.check_takes(kind, "calibrator")
+    check_provenance(trained.model, kind, calibrator)
+
+
+def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
+    """Warn of sets that were fitted to another model's outputs, where they say so.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    sets : PredictionSets
+    """
+    from lsplus_tf.backbones import fingerprint
+
+    if sets.model_ is not None:
+        warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
 def find_model(path: Path) -> tuple[Path | None, Path]:
@@ -284,28 +304,26 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
 
 def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     """The model, and what it gives."""
-    import keras
-
     import lsplus_tf.backbones
     import lsplus_tf.losses  # noqa: F401  the classes that files name
     from lsplus_tf.calibrators.keras import model_output
 
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(
-            f"{file}: cannot be loaded as a Keras model ({one_line(error)})"
-        ) from error
+    model = keras_files.load(file, str(file))
     return model, model_output(model)
 
 
 def _description(file: Path) -> dict[str, Any]:
     """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
-    with zipfile.ZipFile(file) as archive:
-        if DESCRIPTION not in archive.namelist():
-            return {}
-        description: dict[str, Any] = json.loads(archive.read(DESCRIPTION))
-        return description
+    try:
+        with keras_files.opened(file) as archive:
+            if DESCRIPTION not in archive.namelist():
+                return {}
+            description = keras_files.read_json(archive, DESCRIPTION)
+    except ValueError as error:
+        raise InputError(f"{file}: {one_line(error)}") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{file}: its {DESCRIPTION} is none of export")
+    return description
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
