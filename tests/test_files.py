@@ -602,7 +602,7 @@ def model(place: Path) -> Any:
 FUNCTIONS: dict[str, tuple[str, str, Callable[[Path, Any], Any]]] = {
     "write_audit": ("audited", "folder", lambda _, out: auditing.write_audit(some_audit(), out)),
     "save": ("c.json", "path", lambda _, out: fitted().save(out)),
-    "export": ("served", "out", lambda place, out: export(model(place), fitted(), out)),
+    "export": ("served", "out", lambda place, out: export(model(place), out, calibrator=fitted())),
     "write_csv": ("t.csv", "path", lambda _, out: write_csv(pd.DataFrame({"a": [1]}), out)),
     "write_page": ("page.html", "path", lambda _, out: write_page(Page("Mine", []), out)),
     "paper": ("papers", "out", lambda _, out: paper_report.write_report([], [], Path("x"), out)),
