@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf import predictions
 from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import make_way
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training.several_hosts import hosts
 
@@ -33,6 +33,7 @@ SOFT_LABELS = "soft_labels.npz"
 FEATURES = "features.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
+MONITOR = "val_accuracy"  # by which epochs are compared
 CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
 FINISHED = "the file of a finished run"
 ABOUT = "about"  # the array of a checkpoint that says in JSON what it is
@@ -85,8 +86,20 @@ def saved_history(folder: Path) -> list[dict[str, float]]:
     for path in sorted(unfinished(folder).glob(CHECKPOINTS), reverse=True):
         # Another process may be replacing the file, or it is damaged, which `resume.py` tells.
         with contextlib.suppress(*_UNREADABLE), np.load(path, allow_pickle=False) as arrays:
-            return json.loads(str(arrays[ABOUT]))["progress"]["history"]
+            return checked_history(json.loads(str(arrays[ABOUT]))["progress"]["history"])
     return []
+
+
+def checked_history(history: Any) -> list[dict[str, float]]:
+    """The logs of epochs as a file has them; `ValueError` unless they are those of a training."""
+    if not isinstance(history, list) or not all(
+        isinstance(logs, dict)
+        and logs.keys() == history[0].keys() >= {"loss", MONITOR}
+        and all(type(value) is float for value in logs.values())
+        for logs in history
+    ):
+        raise ValueError("its history is not that of a training")
+    return history
 
 
 @contextlib.contextmanager
@@ -107,7 +120,10 @@ def claimed(folder: Path, patience: float = _PATIENCE) -> Iterator[Path]:
         return
     lock = FileLock(training / _LOCK, timeout=patience)
     while not lock.is_locked:
+        make_way(training, folder=True)
         training.mkdir(parents=True, exist_ok=True)
+        for name in (_LOCK, SETTINGS, LOG):
+            make_way(training / name, beside=training)
         # The process that had it may remove the folder just now.
         with contextlib.suppress(FileNotFoundError):
             try:
@@ -141,8 +157,15 @@ def is_being_made(folder: Path) -> bool:
 
 def discard_training(folder: Path) -> None:
     """Remove the `unfinished` folder of a run, if there is one."""
-    # What cannot be removed does no harm, and another process may be removing it too.
-    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    training = unfinished(folder)
+    of_dead_processes = training.glob(".*.partial")
+    named = (training / name for name in (SETTINGS, LOG, _LOCK))
+    for path in [*training.glob(CHECKPOINTS), *of_dead_processes, *named]:
+        # What cannot be removed does no harm, and another process may be removing it too.
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        training.rmdir()
 
 
 def write_json(path: Path, values: Any) -> None:
