@@ -26,7 +26,7 @@ from lsplus_tf.tables.table import Table
 
 _LARGEST_JSON = 8 * 2**30  # bytes; in memory some ten times as many
 # Cells that a table may have, and for each that is filled.
-_MOST_EMPTY, _TIMES_EMPTY = 10**7, 20
+_MOST_EMPTY, _TIMES_EMPTY = 2 * 10**6, 20
 _EXCEL_ROWS = 2**20  # the most that a sheet can have
 # Bytes of XML in an Excel file: as many, or as many for each packed one. Constants are packed to a
 # twentieth; each byte takes some 30 in memory.
@@ -256,12 +256,12 @@ class Excel(_Objects):
         rows: dict[int, list[Any]] = {}
         width = filled = 0
         for number, cells in enumerate(sheet.iter_rows(max_row=_EXCEL_ROWS + 1)):
+            if number == _EXCEL_ROWS:
+                raise self.rows.error(f"has more than {_EXCEL_ROWS} rows")
             row = [_value(cell) for cell in cells]
             while row and row[-1] is np.nan:
                 row.pop()
             if row or number == 0:
-                if number >= _EXCEL_ROWS:
-                    raise self.rows.error(f"has more than {_EXCEL_ROWS} rows")
                 rows[number] = row
                 width = max(width, len(row))
                 filled += sum(value is not np.nan for value in row)
