@@ -15,8 +15,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from lsplus_tf.bounded import json_of, read_json
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import shown
 
@@ -38,6 +38,7 @@ MANIFEST = "manifest.json"
 VERSION = 1
 VERSION_KEY = "format_version"  # of the summary, which tells that there was a manifest
 _FORMAT = "lsplus_tf run"
+_OWN = "sha256"  # of the manifest itself
 _SUMMARY = "summary.json"
 _LARGEST = 2**20  # bytes of a manifest, which has some ten files
 REMEDY = (
@@ -103,12 +104,15 @@ class Manifest:
             "made_by": dict(self.made_by),
             "files": {name: asdict(digest) for name, digest in self.files.items()},
         }
-        own = hashlib.sha256(json.dumps(content).encode()).hexdigest()
-        return json.dumps({**content, "sha256": own}, indent=2) + "\n"
+        return json.dumps({**content, _OWN: _digest_of(content)}, indent=2) + "\n"
+
+
+def _digest_of(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def write_manifest(folder: Path, made_by: Mapping[str, str]) -> None:
-    """Write the manifest of all files that lie in a folder.
+    """Write the manifest of all files that lie in a folder, in place of one that is there.
 
     Parameters
     ----------
@@ -116,7 +120,8 @@ def write_manifest(folder: Path, made_by: Mapping[str, str]) -> None:
     made_by : mapping of str to str
         As in `Manifest`.
     """
-    files = {path.name: Digest.of(path) for path in sorted(folder.iterdir())}
+    paths = (path for path in sorted(folder.iterdir()) if path.name != MANIFEST)
+    files = {path.name: Digest.of(path) for path in paths}
     text = Manifest(VERSION, made_by, files).to_json()
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
@@ -147,21 +152,23 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     except OSError as error:
         raise _damaged(path, error.strerror or "it cannot be read") from error
+    newer = False
     try:
-        values = json.loads(data)
+        values = json_of(data, _LARGEST)
+        rest = {key: value for key, value in values.items() if key != _OWN}
         version = values["version"]
-        if values["format"] == _FORMAT and type(version) is int and version > VERSION:
-            raise InputError(
-                f"{shown(path)}: the run is of format version {version}, written by a newer "
-                f"lsplus_tf than this one, which reads up to {VERSION}; install a newer one"
-            )
+        # Whatever else is in those of later versions, they end with a digest of the rest.
+        newer = values[_OWN] == _digest_of(rest) and version > VERSION
         files = {name: Digest(**digest) for name, digest in values["files"].items()}
         found = Manifest(version, values["made_by"], files)
         whole = found.to_json().encode() == data
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
+    if newer:
+        raise InputError(
+            f"{shown(path)}: the run is of format version {version}, written by a newer lsplus_tf "
+            f"than this one, which reads up to {VERSION}; install a newer one"
+        )
     if not whole:
         raise _damaged(path, "it is not what was written")
     return found
@@ -251,7 +258,6 @@ def _why(error: DamagedRunError, path: Path) -> str:
 def _had_manifest(folder: Path) -> bool:
     """Whether the summary of a run without a manifest says that there was one."""
     try:
-        values: Any = json.loads((folder / _SUMMARY).read_bytes())
-        return VERSION_KEY in values
-    except (OSError, ValueError, TypeError, RecursionError):
+        return VERSION_KEY in read_json(folder / _SUMMARY)
+    except (OSError, ValueError, TypeError):
         return False

@@ -79,9 +79,8 @@ def run_experiment(
     out, observer = files.expanded(out), observer or Observer()
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)
-    if hosts().is_chief:
-        for run, aside, damage in set_damaged_aside(out, runs):
-            observer.run_set_aside(run, aside, damage)
+    for run, aside, damage in set_damaged_aside(out, runs):
+        observer.run_set_aside(run, aside, damage)
     missing = [run for run in runs if not run.folder(out).exists()]
     finished = [run for run in runs if run not in missing]
     observer.planned(missing, finished, experiment.protocol.epochs)

@@ -21,7 +21,7 @@ from lsplus_tf.bounded import read_json
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
-from lsplus_tf.npz_files import array_names, decoded, read_arrays
+from lsplus_tf.npz_files import array_names, decoded, read_arrays, read_text
 from lsplus_tf.predictions import checks
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
@@ -586,7 +586,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         if top
         else _class_names(found, classes, given.get("label"), columns, rows)
     )
-    return _labelled(
+    predictions = _labelled(
         kind,
         scores,
         given.get("label"),
@@ -605,6 +605,9 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         rows,
         _class_is_said(columns, there),
     )
+    # Of other files an array of this name is something else, and is none of ours.
+    model = None if columns.normalize else read_text(path, "model")
+    return predictions.replace(model=model) if checks.is_fingerprint(model) else predictions
 
 
 def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, str]:

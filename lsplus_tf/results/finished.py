@@ -164,7 +164,7 @@ class Results:
             if skipped:
                 named = f"{', '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"
                 left_out[f"{len(skipped)} images were left out: {named}"] = None
-            if (folder / run_folder.PRIOR).exists():
+            if run_folder.has(folder, run_folder.PRIOR):
                 doubts = run_folder.read_json(folder, run_folder.PRIOR).get("doubts")
                 if doubts:
                     priors.append(f"The prior of {run} is doubtful: {'; '.join(doubts)}")
