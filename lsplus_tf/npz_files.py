@@ -17,7 +17,9 @@ from lsplus_tf.bounded import check_member, check_unpacked, opened_zip
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import shown
 
-__all__ = ["array_names", "decoded", "read_arrays"]
+_MOST_OF_A_TEXT = 4096  # bytes
+
+__all__ = ["array_names", "decoded", "read_arrays", "read_text"]
 
 _ENDING = ".npy"
 _HEADER = 10_000  # bytes, which is NumPy's own bound; a dtype of many fields has hundreds
@@ -130,6 +132,34 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any
         if file.read(1):  # at its end the checksum is compared
             raise ValueError(f"{shown(member.filename)} goes on after its array")
     return array
+
+
+def read_text(path: Path, name: str) -> str | None:
+    """The one short text that an array holds, or None where there is no such array.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "some.npz"
+    >>> np.savez(path, model="sha256:0a", labels=[0, 1])
+    >>> read_text(path, "model"), read_text(path, "labels"), read_text(path, "split")
+    ('sha256:0a', None, None)
+    """
+    with _opened(path) as archive:
+        sizes = {each.filename: each.file_size for each in archive.infolist()}
+    # Larger ones are something else, and are not unpacked.
+    if sizes.get(f"{name}.npy", math.inf) > _MOST_OF_A_TEXT:
+        return None
+    with suppress(InputError):  # as of Python objects
+        array = np.asarray(decoded(read_arrays(path, [name])[name], name))
+        if array.size == 1 and array.dtype.kind == "U":
+            return str(array.item())
+    return None
 
 
 def _looks_like_text(beginning: bytes) -> bool:

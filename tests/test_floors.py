@@ -34,7 +34,7 @@ FLOORS = (
     {"callbacks"},
     {"backbones", "losses"},
     {"config", "geodesic", "page", "pretrained", "priors"},
-    {"csv_files", "keras_files", "npz_files", "tables"},
+    {"csv_files", "keras_files", "manifest", "npz_files", "tables"},
     {"hdf5_files"},
     {"bounded", "files"},
     {"conventions", "errors", "version"},

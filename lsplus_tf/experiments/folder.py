@@ -6,17 +6,20 @@ import contextlib
 import os
 import re
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from lsplus_tf import config, files
+from lsplus_tf.bounded import read_yaml, yaml_text
 from lsplus_tf.config import FOLDER_PREFIX
-from lsplus_tf.errors import InputError
+from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
+from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments.plan import Run, plan_runs
+from lsplus_tf.manifest import MANIFEST, DamagedRunError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.several_hosts import hosts
 
@@ -25,10 +28,29 @@ _AT_WORK = ".at_work."  # how the name of a file begins that a process holds whi
 _NAMED = 3  # differences that an error names
 
 
+# What the folder of a method has in it, and the files that begin so beside these folders.
+_OF_A_METHOD = re.compile(r"seed_\d+|\.seed_\d+\.\w+|damaged_seed_\d+[.\w]*")
+_BESIDE = (EXPERIMENT, f".{EXPERIMENT}.", f"damaged_{EXPERIMENT}", _AT_WORK)
+
+
 def _is_experiment(folder: Path) -> bool:
-    # A process may have been killed when there was nothing but temporary files.
-    left = (f".{EXPERIMENT}.", _AT_WORK)
-    return (folder / EXPERIMENT).is_file() or all(p.name.startswith(left) for p in folder.iterdir())
+    # It may have been removed while a run was trained, which made the folder of the run again, or
+    # a process was killed when there was nothing but temporary files.
+    return (folder / EXPERIMENT).is_file() or all(_is_part(p) for p in folder.iterdir())
+
+
+def _is_part(path: Path) -> bool:
+    """Whether something in the folder of an experiment is ours."""
+    if path.name.startswith(_BESIDE) or not path.is_dir():
+        return path.name.startswith(_BESIDE)
+    if path.name in (REPORT, REPORT_SELECTED):
+        return REPORT_FOLDER.is_ours(path)
+    runs = [*path.iterdir()]
+    return bool(runs) and all(
+        _OF_A_METHOD.fullmatch(run.name)
+        and (not run.name.startswith("seed_") or (run / run_folder.SETTINGS).is_file())
+        for run in runs
+    )
 
 
 # A grid's name stands before that of its experiment.
@@ -51,7 +73,7 @@ def read_experiment(out: Path) -> config.Experiment:
     path = out / EXPERIMENT
     if not path.is_file():
         raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}")
-    values = run_folder.read_yaml(out, EXPERIMENT, "the config of an experiment", remade=False)
+    values = run_folder.read_yaml(path, "the config of an experiment")
     return config.parse_config(values, str(path))
 
 
@@ -71,6 +93,7 @@ def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> It
         yield
         return
     path = out / EXPERIMENT
+    text = config.to_yaml(experiment)
     claim = FileLock(out / f"{_AT_WORK}{uuid.uuid4().hex}")
     with files.reporting(out), files.locked(path):
         check_folder(experiment, out, runs)
@@ -79,11 +102,21 @@ def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> It
         while not Path(claim.lock_file).exists():  # taken for one whose process has died
             claim.release()
             claim.acquire()
-        if not path.exists() or read_experiment(out) != experiment:
+        if os.path.lexists(path) and _found(out) is None:
+            aside = files.set_aside(path)
+            warnings.warn(
+                f"{path}: not the config of an experiment; it is written anew, and what it was is "
+                f"now {aside}",
+                stacklevel=3,
+            )
+        if _found(out) != experiment:
             with files.written_whole(path) as partial:
-                partial.write_text(config.to_yaml(experiment), encoding="utf-8")
+                partial.write_text(text, encoding="utf-8")
     try:
         yield
+        if out.is_dir() and not path.exists():  # somebody removed it, and runs went on
+            with files.reporting(out), files.locked(path), files.written_whole(path) as partial:
+                partial.write_text(text, encoding="utf-8")
     finally:
         claim.release()
         Path(claim.lock_file).unlink(missing_ok=True)
@@ -94,11 +127,51 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
     name = experiment.dataset.name
     images = [name.removeprefix(FOLDER_PREFIX)] if name.startswith(FOLDER_PREFIX) else []
     files.check_output(out, EXPERIMENT_FOLDER, images=images)
-    if not (out / EXPERIMENT).exists():
-        return
-    with _another_out():
-        there = read_experiment(out)
-        if there != experiment:
+    there = _found(out)
+    if there is None:
+        _refuse_other_runs(experiment, out)
+    else:
+        _refuse_other_experiment(experiment, there, out)
+    _check_classes(experiment, out, runs)
+    for run in runs:
+        folder = run.folder(out)
+        if os.path.lexists(folder.parent) and not folder.parent.is_dir():
+            raise InputError(
+                f"--out: expected {folder.parent} to be a folder, or nothing; name another --out"
+            )
+        if folder.exists():
+            with contextlib.suppress(DamagedRunError):  # which is made anew
+                check_run(experiment, out, run)
+        training = run_folder.unfinished(folder)
+        # Damaged ones say nothing; what is saved of another training is found when it is read.
+        settings = _settings(training)
+        if settings is not None and run_folder.has_checkpoints(training):
+            _refuse_difference(training, settings, experiment.run_settings(run.method, run.seed))
+
+
+def _found(out: Path) -> config.Experiment | None:
+    """The config that lies in `out`; None if there is none, or it is damaged."""
+    try:
+        return read_experiment(out)
+    except InputError:
+        return None
+
+
+def _settings(folder: Path) -> dict[str, Any] | None:
+    """What a run's folder says that was run; None if it does not say so, or cannot be read."""
+    try:
+        values = read_yaml(folder / run_folder.SETTINGS)
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _refuse_other_experiment(
+    experiment: config.Experiment, there: config.Experiment, out: Path
+) -> None:
+    """Raise `InputError` if what the folder's config says cannot become this experiment."""
+    if there != experiment:
+        with _another_out():
             _refuse_by_hand(out / EXPERIMENT)
     different = _differences(there.all_settings(), experiment.all_settings())
     if different and _is_at_work(there, out):
@@ -108,38 +181,107 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
         )
     if any(out.glob("*/seed_*")):  # else nothing could be mixed
         _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
-    _check_classes(experiment, out, runs)
-    for run in runs:
-        folder = run.folder(out)
-        if os.path.lexists(folder.parent) and not folder.parent.is_dir():
-            raise InputError(
-                f"--out: expected {folder.parent} to be a folder, or nothing; name another --out"
-            )
-        if folder.exists():
-            check_run(experiment, out, run)
-        training = run_folder.unfinished(folder)
-        if run_folder.has_checkpoints(training):
-            _check_settings(experiment, run, training, "the file of an unfinished training")
+
+
+def _refuse_other_runs(experiment: config.Experiment, out: Path) -> None:
+    """Raise `InputError` if a folder without a config has finished runs of another experiment."""
+    shared = experiment.shared_settings()
+    del shared["protocol"]["early_stopping"]  # which methods may have of their own
+    for folder in sorted(out.glob("*/seed_*")):
+        settings = _settings(folder)
+        if settings is None:
+            continue
+        there = {key: settings.get(key) for key in shared}
+        if isinstance(there["protocol"], dict):
+            there["protocol"].pop("early_stopping", None)
+        _refuse_difference(folder, there, shared)
 
 
 def _check_classes(experiment: config.Experiment, out: Path, runs: list[Run]) -> None:
     """Raise `InputError` if a finished run has not the classes that the config names."""
-    made = (run.folder(out) for run in runs if (run.folder(out) / run_folder.SUMMARY).is_file())
-    for folder in made:
-        experiment.check_classes(run_folder.read_json(folder, run_folder.SUMMARY)["class_names"])
-        return
+    for run in runs:
+        folder = run.folder(out)
+        if folder.exists():
+            with contextlib.suppress(DamagedRunError):  # of the first that is whole
+                found = run_folder.read_json(folder, run_folder.SUMMARY)["class_names"]
+                experiment.check_classes(found)
+                return
 
 
 def check_run(experiment: config.Experiment, out: Path, run: Run) -> None:
-    """Raise `InputError` unless a finished run, whoever made it, is of this experiment."""
-    _check_settings(experiment, run, run.folder(out))
+    """Raise `InputError` unless a finished run, whoever made it, is of this experiment.
+
+    Raises
+    ------
+    DamagedRunError
+        What it was made with cannot be read.
+    """
+    folder = run.folder(out)
+    settings = experiment.run_settings(run.method, run.seed)
+    _refuse_difference(folder, run_folder.read_settings(folder), settings)
 
 
-def _check_settings(
-    experiment: config.Experiment, run: Run, folder: Path, expected: str = run_folder.FINISHED
-) -> None:
-    before = run_folder.read_yaml(folder, run_folder.SETTINGS, expected)
-    _refuse_difference(folder, before, experiment.run_settings(run.method, run.seed))
+def find_runs(folder: Path) -> list[Path]:
+    """The folders of finished runs: of a run itself, an experiment or a grid.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or no run is finished.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(f"{files.shown(folder)}: expected a folder, there is none")
+    if any((folder / name).is_file() for name in (MANIFEST, run_folder.SETTINGS)):
+        return [folder]
+    found = [
+        path
+        for depth in ("", "*/", "*/*/")  # a method's, an experiment's, a grid's
+        for path in sorted(folder.glob(f"{depth}seed_*"), key=_by_number)
+        if path.is_dir()
+    ]
+    if not found:
+        raise InputError(
+            f"{files.shown(folder)}: expected the folder of a run, an experiment or a grid, found "
+            "no finished run"
+        )
+    return found
+
+
+def _by_number(path: Path) -> tuple[Path, int, str]:
+    number = path.name.removeprefix("seed_")
+    return path.parent, int(number) if number.isdecimal() else -1, path.name
+
+
+def set_damaged_aside(out: Path, runs: list[Run]) -> Iterator[tuple[Run, Path, dict[str, str]]]:
+    """Move the finished runs that are damaged, so that they are made anew.
+
+    Yields
+    ------
+    tuple of (Run, Path, dict of str to str)
+        The run, where its folder is now, and what is wrong with its files by their names.
+
+    Raises
+    ------
+    DamagedRunError
+        On several hosts, which would not agree on what is there while one of them moves it.
+    """
+    for run in runs:
+        folder = run.folder(out)
+        found = run_folder.find_damage(folder) if folder.is_dir() else {}
+        if not found:
+            continue
+        if hosts().count > 1:
+            name, why = next(iter(found.items()))
+            raise DamagedRunError(
+                f"{folder / name}: {why}; give the command on one host alone, without TF_CONFIG, "
+                "which makes the run anew"
+            )
+        with contextlib.suppress(run_folder.BeingMadeError), run_folder.claimed(folder):
+            # Again: another process may have set it aside and made it anew in the meantime.
+            damage = run_folder.find_damage(folder) if folder.is_dir() else {}
+            aside = files.set_aside(folder) if damage else None
+            if aside is not None:
+                yield run, aside, damage
 
 
 @contextlib.contextmanager
@@ -153,8 +295,7 @@ def _another_out() -> Iterator[None]:
 
 def _refuse_by_hand(path: Path) -> None:
     """Raise `InputError` for a config with what only a person writes, such as comments."""
-    text = path.read_text(encoding="utf-8")
-    if yaml.safe_dump(yaml.safe_load(text), sort_keys=False) != text:
+    if yaml_text(read_yaml(path)) != path.read_text(encoding="utf-8"):
         raise InputError(f"--out: {path} differs from the config, and was edited by hand")
 
 
@@ -170,6 +311,8 @@ def _held(out: Path) -> list[Path]:
     """The claims of processes that are at work in a folder; those of dead ones are removed."""
     held = []
     for path in out.glob(f"{_AT_WORK}*"):
+        if not path.is_file():
+            continue
         try:
             with FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)

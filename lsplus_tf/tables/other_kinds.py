@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -14,8 +13,10 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
+from lsplus_tf.bounded import check_unpacked, json_of, opened_zip
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import binary, suffix_of, utf_8
@@ -23,6 +24,14 @@ from lsplus_tf.tables.names import listed, one_form
 from lsplus_tf.tables.rows import Rows
 from lsplus_tf.tables.table import Table
 
+_LARGEST_JSON = 8 * 2**30  # bytes; in memory some ten times as many
+# Cells that a table may have, and for each that is filled.
+_MOST_EMPTY, _TIMES_EMPTY = 2 * 10**6, 20
+_EXCEL_ROWS = 2**20  # the most that a sheet can have
+# Bytes of XML in an Excel file: as many, or as many for each packed one. Constants are packed to a
+# twentieth; each byte takes some 30 in memory.
+_XML, _TIMES_XML = 16 * 2**20, 60
+_NUMBER = 8  # bytes
 LINES_OF_JSON = (".jsonl", ".ndjson")
 
 
@@ -30,7 +39,8 @@ class Parquet(Table):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path, self.rows = path, Rows(shown(path))
-        self._written = self._read(pyarrow.parquet.read_schema).names
+        self._schema: pa.Schema = self._read(pyarrow.parquet.read_schema)
+        self._written = self._schema.names
         self.names = [*map(one_form, self._written)]
 
     def first_row(self) -> list[str]:
@@ -39,8 +49,20 @@ class Parquet(Table):
 
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         wanted = [self._written[k] for k in positions]
-        table = self._read(pyarrow.parquet.read_table, columns=wanted)
-        return table.select(wanted).columns
+        rows = self._read(pyarrow.parquet.read_metadata).num_rows
+        # Of constants a few bytes can claim any number of rows, and of long texts.
+        self._check_claimed(rows * len(wanted) * _NUMBER)
+        texts = [name for name in wanted if _is_text(self._schema.field(name).type)]
+        table = self._read(pyarrow.parquet.read_table, columns=wanted, read_dictionary=texts)
+        columns: list[Any] = table.select(wanted).columns
+        self._check_claimed(sum(map(_bytes_of_text, columns)))
+        return columns
+
+    def _check_claimed(self, claimed: int) -> None:
+        try:
+            check_unpacked(claimed, self._path.stat().st_size)
+        except InputError as error:
+            raise self.rows.error(f"{error}") from error
 
     def _read(self, function: Callable[..., Any], **options: Any) -> Any:
         try:
@@ -49,7 +71,9 @@ class Parquet(Table):
                 if options:
                     found.validate(full=True)  # that its text is UTF-8
                 return found
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except InputError:
+            raise
+        except (pa.ArrowException, MemoryError, OSError, ValueError) as error:
             raise self.rows.error(
                 f"cannot be read as Parquet ({one_line(error)}); the name of a CSV ends in .csv"
             ) from error
@@ -61,6 +85,22 @@ def _first_batch(file: Any) -> pa.RecordBatch:
     return next(rows, pa.RecordBatch.from_pylist([], parquet.schema_arrow))
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _bytes_of_text(column: pa.ChunkedArray) -> int:
+    """The bytes that a column of numbers for texts has when each is written out."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    lengths = (
+        pc.binary_length(chunk.dictionary).take(chunk.indices)
+        for chunk in column.chunks
+        if _is_text(chunk.dictionary.type)
+    )
+    return sum(pc.sum(pc.cast(each, pa.int64())).as_py() or 0 for each in lengths)
+
+
 class _Objects(Table):
     """A table whose cells are Python's objects."""
 
@@ -69,6 +109,14 @@ class _Objects(Table):
         self.names = [one_form("" if name is None else str(name)) for name in names]
         self._cells = [column for _, column in cells.items()]
         "".join(self.names).encode()
+
+    def _check_filled(self, rows: int, columns: int, filled: int) -> None:
+        """Refuse a table whose few cells lie so far apart that memory is for empty ones."""
+        if rows * columns > max(_MOST_EMPTY, _TIMES_EMPTY * filled):
+            raise self.rows.error(
+                f"expected cells in rows and columns, received {filled} that lie scattered over "
+                f"{rows} rows and {columns} columns"
+            )
 
     def first_row(self) -> list[str]:
         return [one_form(str(column.iloc[0])) for column in self._cells if len(column)]
@@ -107,10 +155,10 @@ class Json(_Objects):
             data = file.read().removeprefix(codecs.BOM_UTF8)
         entries, by_line = None, suffix_of(path) in LINES_OF_JSON
         try:
-            entries = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            entries = json_of(data, _LARGEST_JSON, finite=False)
+        except InputError as error:
             # Where more follows what is whole, there is an object in each line.
-            by_line = by_line or getattr(error, "msg", "") == "Extra data"
+            by_line = by_line or getattr(error.__cause__, "msg", "") == "Extra data"
             if not by_line:
                 raise self.rows.error(f"cannot be read as JSON ({one_line(error)})") from error
         if by_line and not isinstance(entries, list):
@@ -124,6 +172,8 @@ class Json(_Objects):
             )
         if not entries:
             raise self._no_row()
+        keys: set[str] = set().union(*entries)
+        self._check_filled(len(entries), len(keys), sum(map(len, entries)))
         try:
             frame = pd.DataFrame(entries, dtype=object)
             self._take(frame, frame.columns)
@@ -132,8 +182,8 @@ class Json(_Objects):
 
     def _entry(self, number: int, line: bytes) -> Any:
         try:
-            return json.loads(line)
-        except (ValueError, RecursionError) as error:
+            return json_of(line, _LARGEST_JSON, finite=False)
+        except InputError as error:
             raise self.rows.error(
                 f"line {number} cannot be read as JSON ({one_line(error)})"
             ) from error
@@ -187,13 +237,54 @@ class Excel(_Objects):
         try:
             with warnings.catch_warnings(), binary(path) as file:
                 warnings.simplefilter("ignore")  # about styles
-                with pd.ExcelFile(file, engine="openpyxl") as book:
-                    cells = book.parse(
-                        0, header=None, dtype=object, keep_default_na=False, na_values=[""]
-                    )
-                    return book.sheet_names, cells
+                _check_xml(file)
+                book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+                try:
+                    sheets = book.worksheets
+                    return [sheet.title for sheet in sheets], self._cells_of(sheets[0])
+                finally:
+                    book.close()
         except Exception as error:  # of a broken file openpyxl raises almost any
+            why = one_line(error).removeprefix(f"{self.rows.source}: ")
             raise self.rows.error(
-                f"cannot be read as an Excel file ({one_line(error)}); the name of a CSV ends in "
-                ".csv"
+                f"cannot be read as an Excel file ({why}); the name of a CSV ends in .csv"
             ) from error
+
+    def _cells_of(self, sheet: Any) -> pd.DataFrame:
+        """The cells of the first row, and of all others that have some, by their rows from 0."""
+        sheet.reset_dimensions()  # which may be wrong
+        rows: dict[int, list[Any]] = {}
+        width = filled = 0
+        for number, cells in enumerate(sheet.iter_rows(max_row=_EXCEL_ROWS + 1)):
+            if number == _EXCEL_ROWS:
+                raise self.rows.error(f"has more than {_EXCEL_ROWS} rows")
+            row = [_value(cell) for cell in cells]
+            while row and row[-1] is np.nan:
+                row.pop()
+            if row or number == 0:
+                rows[number] = row
+                width = max(width, len(row))
+                filled += sum(value is not np.nan for value in row)
+                self._check_filled(len(rows), width, filled)
+        padded = [row + [np.nan] * (width - len(row)) for row in rows.values()]
+        return pd.DataFrame(padded, index=[*rows], dtype=object)
+
+
+def _value(cell: Any) -> Any:
+    """The value of a cell; NaN for an empty one, or the name of an error."""
+    value = cell.value
+    if value is None or value == "" or cell.data_type == "e":
+        return np.nan
+    if cell.data_type == "n" and value == int(value):
+        return int(value)
+    return value
+
+
+def _check_xml(file: Any) -> None:
+    """Raise `InputError` for an Excel file whose parts claim far more than they are packed in."""
+    with opened_zip(file) as archive:
+        members = archive.infolist()
+        claimed = sum(member.file_size for member in members)
+        packed = sum(member.compress_size for member in members)
+        if claimed > max(_XML, _TIMES_XML * packed):
+            raise InputError(f"{packed} bytes would become {claimed}, as those of no sheet do")

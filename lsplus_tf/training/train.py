@@ -18,31 +18,34 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-import yaml
 
 from lsplus_tf import callbacks, config, keras_files, metrics, priors
-from lsplus_tf.backbones import build_classifier
+from lsplus_tf.backbones import build_classifier, fingerprint
+from lsplus_tf.bounded import yaml_text
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.datasets.splitting import drawn_evenly
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
+from lsplus_tf.manifest import VERSION, VERSION_KEY, write_manifest
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import (
     describe_environment,
     logging_to,
+    package_versions,
     settled_process,
     told_which_file,
 )
 from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
 from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
-from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
+from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, State, restore
 from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.steps import Speed, StopsAtNaN
+from lsplus_tf.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -154,8 +157,7 @@ class Training:
             if chief_says([self.folder.exists()]) == [True]:
                 return
             if hosts().is_chief:
-                with written_whole(unfinished / run_folder.SETTINGS) as file:
-                    file.write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+                self._begin(unfinished)
             with (
                 logging_to(unfinished / run_folder.LOG),
                 settled_process(self.protocol, self.seed),
@@ -163,6 +165,12 @@ class Training:
             ):
                 _log.info("%s: %s, seed %d", self.experiment.name, self.method_name, self.seed)
                 self._run(unfinished, started, on_resume, on_epoch)
+
+    def _begin(self, unfinished: Path) -> None:
+        """Write what is run, and a log with nothing in it unless there is one."""
+        with written_whole(unfinished / run_folder.SETTINGS) as file:
+            file.write_text(yaml_text(self.settings), "utf-8")
+        (unfinished / run_folder.LOG).touch()
 
     def _run(
         self, unfinished: Path, started: float, on_resume: OnEpoch | None, on_epoch: OnEpoch | None
@@ -174,14 +182,16 @@ class Training:
             adapting = build_callback(self.method, self.teacher)
             accuracy = self._accuracy()
 
+        trained = replicated(model, strategy) if several else model
+        self._compile(trained, accuracy)
+
         checkpoints = Checkpoints(unfinished, self.identity, keeps_best=self.keeps_best)
-        saved = SavedTraining(self.protocol, checkpoints, adapting, [accuracy], started)
+        state = State(trained, [accuracy], adapting)
+        saved = SavedTraining(self.protocol, checkpoints, state, self.steps_per_epoch, started)
         progress = saved.progress
         if progress.epochs or progress.step:
             _tell_resumed(progress, on_resume)
 
-        trained = replicated(model, strategy) if several else model
-        self._compile(trained, accuracy)
         speed = Speed(self.samples_per_epoch, self.protocol.batch_size)
         two_stages = self.protocol.fine_tuning.frozen_epochs > 0
         used = [
@@ -323,6 +333,7 @@ class Training:
             ids=split.ids,
             posterior=split.posterior,
             groups=split.groups,
+            model=fingerprint(model),
         )
 
     def _features(self, model: keras.Model) -> run_folder.Features | None:
@@ -356,6 +367,7 @@ class Training:
         history = pd.DataFrame(progress.history)
         history.insert(0, "epoch", np.arange(progress.epochs))
 
+        self._begin(unfinished)  # again, as the folder may have been removed in the meantime
         with written_whole(self.folder) as new:
             new.mkdir()
             shutil.copy(unfinished / run_folder.SETTINGS, new)
@@ -369,6 +381,7 @@ class Training:
             self._write_targets(new, adapting)
             model.save(new / run_folder.MODEL)
             summary = {
+                VERSION_KEY: VERSION,
                 "class_names": list(self.dataset.class_names),
                 "samples": {split: c.tolist() for split, c in self.dataset.counts().items()},
                 "skipped_images": list(self.dataset.skipped),
@@ -380,6 +393,7 @@ class Training:
             }
             run_folder.write_json(new / run_folder.SUMMARY, summary)
             shutil.copy(unfinished / run_folder.LOG, new)
+            write_manifest(new, {"lsplus_tf": __version__, **package_versions()})
 
     def _write_targets(self, new: Path, adapting: keras.callbacks.Callback | None) -> None:
         """What the method's targets came from, and what became of them."""
