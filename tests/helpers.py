@@ -5,9 +5,7 @@ TensorFlow is imported by those that need it: conftest.py settles its environmen
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,31 +43,6 @@ def value_and_gradient(
     with tf.GradientTape() as tape:
         value = loss(labels, z, *weights)
     return value.numpy(), tape.gradient(value, z).numpy()
-
-
-# --- files that are broken, or made to harm -------------------------------------------------------
-
-
-@contextlib.contextmanager
-def within_bounds(seconds: float = 2.0, megabytes: float = 200.0) -> Iterator[None]:
-    """Fail if the block takes more of the processor, or on Linux more memory at any moment."""
-    peak = Path("/proc/self/clear_refs")
-    if peak.exists():
-        peak.write_text("5")  # the highest use of memory counts from here
-    before, start = _highest_memory(), time.process_time()
-    try:
-        yield
-    finally:
-        assert time.process_time() - start < seconds
-        assert _highest_memory() - before < megabytes
-
-
-def _highest_memory() -> float:
-    """Megabytes, 0 where the system does not say."""
-    with contextlib.suppress(OSError, IndexError):
-        line = Path("/proc/self/status").read_text().split("VmHWM:")[1]
-        return int(line.split()[0]) / 1000
-    return 0.0
 
 
 # --- experiments ----------------------------------------------------------------------------------

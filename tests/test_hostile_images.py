@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import shutil
 import struct
 import warnings
 import zlib
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import within_bounds
+from hostile import NOTHING, within_bounds
 from PIL import Image
 
 from lsplus_tf.config import Scaling
@@ -159,12 +160,13 @@ def test_images_with_more_than_pixels(tmp_path):
         np.testing.assert_array_equal(found, np.zeros((1, 9, 9, 1)), name)
 
 
-def test_a_folder_and_a_link_to_nothing(tmp_path):
-    for name in ("folder.png", "folder.dcm"):
-        (tmp_path / name).mkdir()
-        refuse(tmp_path / name)
-    (tmp_path / "link.png").symlink_to("nowhere")
-    refuse(tmp_path / "link.png")
+def test_what_is_no_file(tmp_path):
+    for name in ("mine.png", "mine.dcm"):
+        for kind, make in NOTHING.items():
+            (tmp_path / kind).mkdir()
+            make(tmp_path / kind / name)
+            refuse(tmp_path / kind / name)
+            shutil.rmtree(tmp_path / kind)
 
 
 # --- DICOM ----------------------------------------------------------------------------------------
