@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lsplus_tf.calibrators.keras import ModelOutput
 
 
+_MOST_PIXELS = 2**25  # of an image; mammograms as they are have 2**24
 DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
 
 
@@ -310,6 +311,7 @@ def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     from lsplus_tf.calibrators.keras import model_output
 
     model = keras_files.load(file, str(file))
+    _image_shape(model, file)  # before it is tried with images of its size
     return model, model_output(model)
 
 
@@ -333,5 +335,10 @@ def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
         raise InputError(
             f"{file}: expected a model of images (B, H, W, C) of a known size with 1 or 3 "
             f"channels, it takes {', '.join(str(tuple(x.shape)) for x in model.inputs)}"
+        )
+    if shape[1] * shape[2] > _MOST_PIXELS:
+        raise InputError(
+            f"{file}: expected a model of images of up to {_MOST_PIXELS} pixels, it takes "
+            f"{shape[2]}x{shape[1]}"
         )
     return shape[1], shape[2], shape[3]
