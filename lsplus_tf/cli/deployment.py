@@ -394,8 +394,7 @@ def _fitted_sets(
 
     if saved is not None:
         check_classes(saved, trained.class_names)
-        if calibrator is None or calibrator.model_ is None:  # which is checked before
-            deployment.check_sets(trained, saved)
+        deployment.check_sets(trained, saved)
         return saved.on_calibrated(), f"{described(saved)}, from {asked.source}"
     if asked.error_rate is not None:
         return asked.fit(model, trained, calibrator)

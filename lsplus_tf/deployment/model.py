@@ -260,7 +260,8 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
     """
     from lsplus_tf.backbones import fingerprint
 
-    if sets.model_ is not None:
+    known_by_calibrator = sets.calibrator is not None and sets.calibrator.model_ is not None
+    if sets.model_ is not None and not known_by_calibrator:  # of which `check_calibrator` warns
         warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
