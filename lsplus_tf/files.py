@@ -25,12 +25,14 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +50,9 @@ __all__ = [
     "expanded",
     "given_as",
     "locked",
+    "make_way",
     "reporting",
+    "set_aside",
     "shown",
     "writing",
     "written_whole",
@@ -473,6 +477,8 @@ def _parents(folder: Path) -> Iterator[None]:
 def _claimed(work: Path, target: Path, patience: float, argument: str) -> Iterator[None]:
     """The folder `work`, empty and for this process alone, and removed afterwards."""
     lock = FileLock(work / _LOCK, timeout=patience)
+    make_way(work, folder=True)
+    make_way(work / _LOCK, beside=work)
     try:
         while not lock.is_locked:
             work.mkdir(exist_ok=True)
@@ -571,12 +577,68 @@ def locked(path: Path) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f".{path.name}.lock"))
+    make_way(Path(lock.lock_file))
     with lock:
         try:
             yield
         finally:
             # While it is held: those that wait for the old file find that it is gone.
             Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def set_aside(path: Path, beside: Path | None = None) -> Path | None:
+    """Give what is in our way, or damaged, another name, under which nothing reads it.
+
+    Parameters
+    ----------
+    path : Path
+        In a folder of ours.
+    beside : Path, optional
+        A folder that may be removed later, which `path` lies in: it comes beside that.
+
+    Returns
+    -------
+    Path or None
+        Its new place; None if it is gone.
+    """
+    name = path.name if beside is None else f"{beside.name}_{path.name}"
+    folder = (beside or path).parent
+    for number in itertools.count(1):
+        aside = folder / (f"damaged_{name.lstrip('.')}" + (f"_{number}" if number > 1 else ""))
+        if os.path.lexists(aside):
+            continue
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return None
+        return aside
+    raise AssertionError  # for type checkers
+
+
+def make_way(path: Path, *, folder: bool = False, beside: Path | None = None) -> None:
+    """Set aside what has the name of a file of ours, or of a `folder`, and is no such thing.
+
+    Parameters
+    ----------
+    path, beside
+        As in `set_aside`.
+    folder : bool
+        Whether a folder of ours has the name.
+
+    Warns
+    -----
+    UserWarning
+        Something was set aside.
+    """
+    if not os.path.lexists(path) or (path.is_dir() if folder else path.is_file()):
+        return
+    aside = set_aside(path, beside)
+    if aside is not None:
+        warnings.warn(
+            f"{path}: expected a {'folder' if folder else 'file'} that lsplus-tf wrote, found "
+            f"something else, which is now {aside}",
+            stacklevel=3,
+        )
 
 
 def _to_disk(path: Path) -> None:
@@ -600,7 +662,7 @@ def _sync(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

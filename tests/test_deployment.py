@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from lsplus_tf import metrics
+from lsplus_tf.backbones import fingerprint
 from lsplus_tf.calibrators import (
     CALIBRATORS,
     Calibrator,
@@ -85,7 +86,9 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
     assert (code, stderr) == (0, "")
     p = run_folder.read_predictions(run, "validation")
     fitted = TemperatureScaling.load(out)
-    assert fitted.to_json() == TemperatureScaling().fit(p.logits, p.labels).to_json()
+    assert fitted.temperature_ == TemperatureScaling().fit(p.logits, p.labels).temperature_
+    assert fitted.model_ == fingerprint(keras.models.load_model(run / "model.keras"))
+    assert (fitted.kind_, fitted.data_) == ("logits", {"digest": p.digest(), "cases": 360})
     assert f"temperature {fitted.temperature_:.4g}, below 1: raises all confidences" in stdout
     brier = next(line for line in stdout.splitlines() if "Brier" in line)
     before, after = (float(cell) for cell in brier.split("│")[2:4])
@@ -98,6 +101,14 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
         fit = TemperatureScaling().fit(p.logits[~held_out], p.labels[~held_out])
         judged[held_out] = fit.predict_proba(p.logits[held_out])
     assert after == pytest.approx(100 * metrics.brier_score(p.labels, judged), abs=0.3)
+    said = fitted.held_out_
+    assert said["brier"]["before"] == pytest.approx(own, rel=1e-6)
+    assert (said["cases"], said["folds"], round(100 * said["brier"]["after"], 2)) == (360, 5, after)
+    low, high = said["brier"]["change"]
+    assert low < said["brier"]["after"] - own < high
+    assert said["shown_to_help"] == ("It is shown to help" in stdout)
+    accuracy = (p.logits.argmax(axis=1) == p.labels).mean()
+    assert said["accuracy"] == pytest.approx({"before": accuracy, "after": accuracy})
     # On the data it was fitted to it looks better than that.
     assert after > 100 * metrics.brier_score(p.labels, fitted.predict_proba(p.logits))
 
@@ -185,6 +196,34 @@ def test_calibrate_is_for_the_validation_split(call, run, tmp_path):
     assert "predictions_test" not in stdout
     _, stdout, _ = call("predict", "--help", columns=200)
     assert stdout.count("[default: (the model's)]") == 2
+
+
+# --- another model than the calibrator's ----------------------------------------------------------
+
+
+def test_commands_warn_of_a_calibrator_and_of_sets_of_another_model(
+    call, reproduced, run, scans, tmp_path
+):
+    validation = run_folder.read_predictions(run, "validation")
+    TemperatureScaling().fit(validation).save(tmp_path / "own.json")
+    PredictionSets().fit(validation).save(tmp_path / "sets.json")
+    image, other = scans / "0000.png", reproduced.folder / "label_smoothing" / "seed_0"
+    said = "fitted to the outputs of another model"
+    for number, (model, warned) in enumerate(((run, False), (other, True))):
+        commands = {
+            "calibrator": (
+                ("predict", model, image, "--calibrator", tmp_path / "own.json"),
+                ("export", model, "--calibrator", tmp_path / "own.json"),
+            ),
+            "sets": (("predict", model, image, "--sets-from", tmp_path / "sets.json"),),
+        }
+        for what, arguments in commands.items():
+            for each in arguments:
+                out = tmp_path / f"{each[0]}_{what}_{number}.{'csv' if what == 'sets' else 'keras'}"
+                code, _, stderr = call(*each, "--out", out)
+                assert code == 0
+                assert (f"warning: {what}: {said}" in stderr) == warned
+                assert stderr.count("warning") == warned
 
 
 # --- predict --------------------------------------------------------------------------------------

@@ -298,8 +298,8 @@ def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(session, tmp
     session.train(folder, experiment(), cut_after=2)
     load = Checkpoints.load
 
-    def with_broken_weights(checkpoints: Checkpoints) -> Any:
-        progress, arrays = load(checkpoints)
+    def with_broken_weights(*arguments: Any) -> Any:
+        progress, arrays = load(*arguments)
         for name, array in arrays.items():
             if name.startswith("model/") and array.dtype == np.float32:
                 array[...] = np.nan
@@ -525,13 +525,17 @@ def test_an_array_alone_is_no_state(tmp_path):
 
 
 def test_the_state_of_another_training_is_not_used(tmp_path):
+    tmp_path = tmp_path / "training"
     saved_epochs(tmp_path, 2)
     with pytest.warns(UserWarning, match="expected a training on these images, .* found another"):
         assert loaded(tmp_path, identity="other") is None
-    with pytest.warns(UserWarning, match="found another"):
-        saved_epochs(tmp_path, 1, identity="other")
+    saved_epochs(tmp_path, 1, identity="other")
     assert kept(tmp_path) == [1]
     assert loaded(tmp_path, identity="other") == 1
+    aside = [path for path in tmp_path.parent.iterdir() if path != tmp_path]
+    assert [path.name for path in sorted(aside)] == [
+        f"damaged_training_after_{epochs:06d}_epochs_{0:09d}_steps.npz" for epochs in (1, 2)
+    ]
 
 
 def test_what_a_training_depends_on(dataset, tmp_path):

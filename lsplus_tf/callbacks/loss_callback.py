@@ -17,6 +17,7 @@ from types import FrameType, FunctionType, MethodType
 from typing import Any, Generic, TypeVar
 
 import keras
+import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError
@@ -130,6 +131,10 @@ class ObservingCallback(LossCallback[LossType]):
     @abc.abstractmethod
     def resume(self, state: dict[str, NDArray]) -> None:
         """Go on from a `training_state`; for use after `on_train_begin`, which starts anew."""
+
+    @abc.abstractmethod
+    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+        """Why a `training_state` after so many epochs cannot be resumed; None if it can."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
@@ -283,3 +288,16 @@ def described(losses: Any) -> str:
         for loss in _leaves(losses)
     )
     return f"loss: {', '.join(map(str, named))}"
+
+
+def other_shapes(state: dict[str, NDArray], **shapes: tuple[int, ...]) -> str | None:
+    """In what arrays differ from those that are expected; None if they have these shapes."""
+    found = {name: array.shape for name, array in state.items()}
+    return None if found == shapes else f"the callback has {found}, and not {shapes}"
+
+
+def is_prior(array: NDArray, num_classes: int) -> bool:
+    """Whether an array has a distribution over the classes for each of them."""
+    if array.shape != (num_classes, num_classes) or array.dtype.kind != "f":
+        return False
+    return bool((array >= 0).all()) and np.allclose(array.sum(axis=1), 1.0, atol=1e-4)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.history import History
-from lsplus_tf.callbacks.loss_callback import ObservingCallback, losses_of
+from lsplus_tf.callbacks.loss_callback import ObservingCallback, losses_of, other_shapes
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
@@ -96,6 +96,10 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
 
     def training_state(self) -> dict[str, NDArray]:
         return {"history": np.array(self.history)}
+
+    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+        each = (num_classes, num_classes)
+        return other_shapes(state, history=(epochs, *each) if epochs else (0,))
 
     def resume(self, state: dict[str, NDArray]) -> None:
         self.history[:] = list(state["history"])

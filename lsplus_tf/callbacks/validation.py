@@ -11,7 +11,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.history import History
-from lsplus_tf.callbacks.loss_callback import LossType, ObservingCallback, losses_of
+from lsplus_tf.callbacks.loss_callback import (
+    LossType,
+    ObservingCallback,
+    is_prior,
+    losses_of,
+    other_shapes,
+)
 from lsplus_tf.errors import InputError, check_count, check_number
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
@@ -186,6 +192,10 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
     def training_state(self) -> dict[str, NDArray]:
         return {"history": np.array(self.history)}
 
+    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+        each = (num_classes, num_classes)
+        return other_shapes(state, history=(epochs, *each) if epochs else (0,))
+
     def resume(self, state: dict[str, NDArray]) -> None:
         self.history[:] = list(state["history"])
 
@@ -299,6 +309,17 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
             "epochs": np.array(epochs, np.int64),
             "class_accuracy": np.array(accuracies),
         }
+
+    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+        times = len(state["epochs"]) if state.get("epochs", np.zeros(())).ndim == 1 else 0
+        if not is_prior(state.get("prior", np.zeros(())), num_classes):
+            return f"the callback has no prior of {num_classes} classes"
+        return other_shapes(
+            state,
+            prior=(num_classes, num_classes),
+            epochs=(times,),
+            class_accuracy=(times, num_classes) if times else (0,),
+        )
 
     def resume(self, state: dict[str, NDArray]) -> None:
         self.losses[0].set_prior(state["prior"])

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from lsplus_tf import config, files
 from lsplus_tf.bounded import read_yaml, yaml_text
 from lsplus_tf.config import FOLDER_PREFIX
+from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments.plan import Run, plan_runs
 from lsplus_tf.manifest import MANIFEST, DamagedRunError
@@ -26,10 +28,29 @@ _AT_WORK = ".at_work."  # how the name of a file begins that a process holds whi
 _NAMED = 3  # differences that an error names
 
 
+# What the folder of a method has in it, and the files that begin so beside these folders.
+_OF_A_METHOD = re.compile(r"seed_\d+|\.seed_\d+\.\w+|damaged_seed_\d+[.\w]*")
+_BESIDE = (EXPERIMENT, f".{EXPERIMENT}.", f"damaged_{EXPERIMENT}", _AT_WORK)
+
+
 def _is_experiment(folder: Path) -> bool:
-    # A process may have been killed when there was nothing but temporary files.
-    left = (f".{EXPERIMENT}.", _AT_WORK)
-    return (folder / EXPERIMENT).is_file() or all(p.name.startswith(left) for p in folder.iterdir())
+    # It may have been removed while a run was trained, which made the folder of the run again, or
+    # a process was killed when there was nothing but temporary files.
+    return (folder / EXPERIMENT).is_file() or all(_is_part(p) for p in folder.iterdir())
+
+
+def _is_part(path: Path) -> bool:
+    """Whether something in the folder of an experiment is ours."""
+    if path.name.startswith(_BESIDE) or not path.is_dir():
+        return path.name.startswith(_BESIDE)
+    if path.name in (REPORT, REPORT_SELECTED):
+        return REPORT_FOLDER.is_ours(path)
+    runs = [*path.iterdir()]
+    return bool(runs) and all(
+        _OF_A_METHOD.fullmatch(run.name)
+        and (not run.name.startswith("seed_") or (run / run_folder.SETTINGS).is_file())
+        for run in runs
+    )
 
 
 # A grid's name stands before that of its experiment.
@@ -72,6 +93,7 @@ def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> It
         yield
         return
     path = out / EXPERIMENT
+    text = config.to_yaml(experiment)
     claim = FileLock(out / f"{_AT_WORK}{uuid.uuid4().hex}")
     with files.reporting(out), files.locked(path):
         check_folder(experiment, out, runs)
@@ -80,11 +102,21 @@ def take_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> It
         while not Path(claim.lock_file).exists():  # taken for one whose process has died
             claim.release()
             claim.acquire()
-        if not path.exists() or read_experiment(out) != experiment:
+        if os.path.lexists(path) and _found(out) is None:
+            aside = files.set_aside(path)
+            warnings.warn(
+                f"{path}: not the config of an experiment; it is written anew, and what it was is "
+                f"now {aside}",
+                stacklevel=3,
+            )
+        if _found(out) != experiment:
             with files.written_whole(path) as partial:
-                partial.write_text(config.to_yaml(experiment), encoding="utf-8")
+                partial.write_text(text, encoding="utf-8")
     try:
         yield
+        if out.is_dir() and not path.exists():  # somebody removed it, and runs went on
+            with files.reporting(out), files.locked(path), files.written_whole(path) as partial:
+                partial.write_text(text, encoding="utf-8")
     finally:
         claim.release()
         Path(claim.lock_file).unlink(missing_ok=True)
@@ -95,20 +127,11 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
     name = experiment.dataset.name
     images = [name.removeprefix(FOLDER_PREFIX)] if name.startswith(FOLDER_PREFIX) else []
     files.check_output(out, EXPERIMENT_FOLDER, images=images)
-    if not (out / EXPERIMENT).exists():
-        return
-    with _another_out():
-        there = read_experiment(out)
-        if there != experiment:
-            _refuse_by_hand(out / EXPERIMENT)
-    different = _differences(there.all_settings(), experiment.all_settings())
-    if different and _is_at_work(there, out):
-        raise InputError(
-            f"--out: in {out} another process is at work with {different}; wait until it has "
-            "ended, or name another --out"
-        )
-    if any(out.glob("*/seed_*")):  # else nothing could be mixed
-        _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
+    there = _found(out)
+    if there is None:
+        _refuse_other_runs(experiment, out)
+    else:
+        _refuse_other_experiment(experiment, there, out)
     _check_classes(experiment, out, runs)
     for run in runs:
         folder = run.folder(out)
@@ -120,11 +143,58 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
             with contextlib.suppress(DamagedRunError):  # which is made anew
                 check_run(experiment, out, run)
         training = run_folder.unfinished(folder)
-        if run_folder.has_checkpoints(training):
-            before = run_folder.read_yaml(
-                training / run_folder.SETTINGS, "the file of an unfinished training"
-            )
-            _refuse_difference(training, before, experiment.run_settings(run.method, run.seed))
+        # Damaged ones say nothing; what is saved of another training is found when it is read.
+        settings = _settings(training)
+        if settings is not None and run_folder.has_checkpoints(training):
+            _refuse_difference(training, settings, experiment.run_settings(run.method, run.seed))
+
+
+def _found(out: Path) -> config.Experiment | None:
+    """The config that lies in `out`; None if there is none, or it is damaged."""
+    try:
+        return read_experiment(out)
+    except InputError:
+        return None
+
+
+def _settings(folder: Path) -> dict[str, Any] | None:
+    """What a run's folder says that was run; None if it does not say so, or cannot be read."""
+    try:
+        values = read_yaml(folder / run_folder.SETTINGS)
+    except (OSError, ValueError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _refuse_other_experiment(
+    experiment: config.Experiment, there: config.Experiment, out: Path
+) -> None:
+    """Raise `InputError` if what the folder's config says cannot become this experiment."""
+    if there != experiment:
+        with _another_out():
+            _refuse_by_hand(out / EXPERIMENT)
+    different = _differences(there.all_settings(), experiment.all_settings())
+    if different and _is_at_work(there, out):
+        raise InputError(
+            f"--out: in {out} another process is at work with {different}; wait until it has "
+            "ended, or name another --out"
+        )
+    if any(out.glob("*/seed_*")):  # else nothing could be mixed
+        _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
+
+
+def _refuse_other_runs(experiment: config.Experiment, out: Path) -> None:
+    """Raise `InputError` if a folder without a config has finished runs of another experiment."""
+    shared = experiment.shared_settings()
+    del shared["protocol"]["early_stopping"]  # which methods may have of their own
+    for folder in sorted(out.glob("*/seed_*")):
+        settings = _settings(folder)
+        if settings is None:
+            continue
+        there = {key: settings.get(key) for key in shared}
+        if isinstance(there["protocol"], dict):
+            there["protocol"].pop("early_stopping", None)
+        _refuse_difference(folder, there, shared)
 
 
 def _check_classes(experiment: config.Experiment, out: Path, runs: list[Run]) -> None:
@@ -209,7 +279,7 @@ def set_damaged_aside(out: Path, runs: list[Run]) -> Iterator[tuple[Run, Path, d
         with contextlib.suppress(run_folder.BeingMadeError), run_folder.claimed(folder):
             # Again: another process may have set it aside and made it anew in the meantime.
             damage = run_folder.find_damage(folder) if folder.is_dir() else {}
-            aside = run_folder.set_aside(folder) if damage else None
+            aside = files.set_aside(folder) if damage else None
             if aside is not None:
                 yield run, aside, damage
 
@@ -241,6 +311,8 @@ def _held(out: Path) -> list[Path]:
     """The claims of processes that are at work in a folder; those of dead ones are removed."""
     held = []
     for path in out.glob(f"{_AT_WORK}*"):
+        if not path.is_file():
+            continue
         try:
             with FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shlex
 import warnings
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf import manifest
+from lsplus_tf.bounded import read_json
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
@@ -641,8 +641,8 @@ def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[st
     if path.name.startswith("predictions_") and summary.is_file():
         manifest.check(summary)
         try:
-            return list(json.loads(summary.read_text(encoding="utf-8"))["class_names"])
-        except (ValueError, KeyError, TypeError):
+            return [*map(str, read_json(summary)["class_names"])]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
     return None
 

@@ -12,7 +12,7 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf import config
-from lsplus_tf.callbacks.loss_callback import ObservingCallback, losses_of
+from lsplus_tf.callbacks.loss_callback import ObservingCallback, is_prior, losses_of
 from lsplus_tf.errors import InputError
-from lsplus_tf.files import written_whole
+from lsplus_tf.files import set_aside, written_whole
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
 from lsplus_tf.training.several_hosts import chief_says, hosts
 from lsplus_tf.training.steps import Executions
 
-MONITOR = "val_accuracy"
 ASK_EVERY_STEPS = 20  # on several hosts, whether it is time to save
 
 Arrays = dict[str, NDArray]
+# What does not fit in a state, if anything does not.
+Problem = Callable[["Progress", Arrays], str | None]
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Progress:
     @property
     def best_epoch(self) -> int:
         """The epoch with the best validation accuracy, of equals the first."""
-        return int(np.argmax([logs[MONITOR] for logs in self.history]))
+        return int(np.argmax([logs[run_folder.MONITOR] for logs in self.history]))
 
     def is_over(self, protocol: config.Protocol) -> bool:
         """Whether all epochs are done, or there was no better one for too long."""
@@ -88,8 +89,10 @@ class Checkpoints:
         self._packages = package_versions()
         self._kept: list[Path] = []  # of the last state that was saved or loaded
 
-    def load(self) -> tuple[Progress, Arrays] | None:
-        """The last state that is whole, None without one.
+    def load(self, problem: Problem = lambda *_: None) -> tuple[Progress, Arrays] | None:
+        """The last state that is whole, and without a `problem`; None without one.
+
+        Those that cannot be used are set aside.
 
         Warns
         -----
@@ -98,13 +101,14 @@ class Checkpoints:
         """
         for path in sorted(self._files(), reverse=True):
             try:
-                progress, arrays = self._read(path)
+                progress, arrays = self._fitting(path, problem)
                 if self._keeps_best and progress.history:
-                    self._read(self._after(progress.best_epoch))
+                    self._fitting(self._after(progress.best_epoch), problem)
             except InputError as error:
+                aside = set_aside(path, beside=self._folder)
                 warnings.warn(
                     f"{error}; the training goes on from what was saved before, or from its "
-                    "beginning",
+                    f"beginning, and {path.name} is now {aside}",
                     stacklevel=2,
                 )
                 continue
@@ -112,9 +116,9 @@ class Checkpoints:
             return progress, arrays
         return None
 
-    def load_of_the_chief(self) -> tuple[Progress, Arrays] | None:
+    def load_of_the_chief(self, problem: Problem) -> tuple[Progress, Arrays] | None:
         """As `load`, on several hosts that which the chief finds."""
-        found = self.load() if hosts().is_chief else None
+        found = self.load(problem) if hosts().is_chief else None
         position = (-1, 0) if found is None else (found[0].epochs, found[0].step)
         epochs, step = chief_says(position)
         if hosts().is_chief or epochs < 0:
@@ -173,6 +177,13 @@ class Checkpoints:
     def _after(self, epoch: int) -> Path:
         return self._path(epoch + 1, 0)
 
+    def _fitting(self, path: Path, problem: Problem) -> tuple[Progress, Arrays]:
+        """A state of this training without a `problem`."""
+        progress, arrays = self._read(path)
+        if why := problem(progress, arrays):
+            raise InputError(f"{path}: not a saved training of this network ({why})")
+        return progress, arrays
+
     def _read(self, path: Path) -> tuple[Progress, Arrays]:
         """A state of this training; `InputError` unless the file is one, and whole."""
         with (
@@ -181,8 +192,10 @@ class Checkpoints:
         ):
             arrays = dict(file)  # to the last byte, with their checksums
             about = json.loads(str(arrays.pop(run_folder.ABOUT)))
-            identity, packages = about["identity"], about["packages"]
-            progress = Progress(**about["progress"])
+            identity, packages = about["identity"], dict(about["packages"])
+            progress = _progress(about["progress"])
+            if self._path(progress.epochs, progress.step) != path:
+                raise ValueError("it is of another epoch or step than its name says")
         if identity != self._identity:
             raise InputError(
                 f"{path}: expected a training on these images, with these settings and class "
@@ -209,10 +222,10 @@ class SavedTraining(keras.callbacks.Callback):
         When to save and when to stop.
     checkpoints : Checkpoints
         Where the states are kept.
-    adapting : keras.callbacks.Callback, optional
-        The method's callback, which is of the same `fit`.
-    metrics : sequence of keras.metrics.Metric
-        Those that the model is compiled with.
+    state : State
+        What is saved.
+    steps : int
+        Those of an epoch.
     started : float
         When the process began with the run, by `time.monotonic`.
 
@@ -226,23 +239,28 @@ class SavedTraining(keras.callbacks.Callback):
         self,
         protocol: config.Protocol,
         checkpoints: Checkpoints,
-        adapting: keras.callbacks.Callback | None,
-        metrics: Sequence[keras.metrics.Metric],
+        state: State,
+        steps: int,
         started: float,
     ) -> None:
         super().__init__()
         self._protocol = protocol
         self._checkpoints = checkpoints
-        self._adapting = adapting if isinstance(adapting, ObservingCallback) else None
-        self._metrics = metrics
+        self._state = state
+        self._steps = steps
         self.progress = Progress()
         self._saved: Arrays | None = None
-        found = checkpoints.load_of_the_chief()
+        found = checkpoints.load_of_the_chief(self._problem)
         if found is not None:
             self.progress, self._saved = found
         self._resumed_at = self.progress.step
         self._begun = started - self.progress.seconds
         self._last_save = time.monotonic()
+
+    def _problem(self, progress: Progress, arrays: Arrays) -> str | None:
+        if progress.epochs > self._protocol.epochs or progress.step >= self._steps:
+            return "it has more epochs or steps than the training"
+        return self._state.problem(progress.epochs, arrays)
 
     def seconds(self) -> float:
         """What the run has taken until now, in all processes."""
@@ -251,14 +269,12 @@ class SavedTraining(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self._saved is None:
             return
-        restore(self.model, self._saved)
-        if self._adapting is not None:
-            self._adapting.resume(_part(self._saved, "callback"))
+        self._state.restore(self._saved)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._saved is not None and self._resumed_at:
             # Not before: `fit` resets the metrics.
-            _assign(self._metrics_variables(), _part(self._saved, "metrics"))
+            self._state.restore_metrics(self._saved)
         self._saved = None
         # Not once for all: callbacks make new train functions.
         if not isinstance(self.model.train_function, Executions):
@@ -292,19 +308,98 @@ class SavedTraining(keras.callbacks.Callback):
 
     def _save(self) -> None:
         self.progress.seconds = self.seconds()
-        arrays = _arrays(self.model) | _values("metrics", self._metrics_variables())
-        if self._adapting is not None:
-            arrays |= _named("callback", self._adapting.training_state())
+        arrays = self._state.arrays()
         if hosts().is_chief:
             self._checkpoints.save(self.progress, arrays)
         self._last_save = time.monotonic()
 
+
+class State:
+    """What a training holds: network, optimizer, losses, metrics and the method's callback.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    metrics : sequence of keras.metrics.Metric
+        Those that it is compiled with.
+    adapting : keras.callbacks.Callback, optional
+        The method's callback, which is of the same `fit`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        metrics: Sequence[keras.metrics.Metric],
+        adapting: keras.callbacks.Callback | None,
+    ) -> None:
+        self._model = model
+        self._metrics = metrics
+        self._adapting = adapting if isinstance(adapting, ObservingCallback) else None
+
+    def arrays(self) -> Arrays:
+        """All of it."""
+        arrays = _arrays(self._model) | _values("metrics", self._metrics_variables())
+        if self._adapting is not None:
+            arrays |= _named("callback", self._adapting.training_state())
+        return arrays
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what was saved; for use when a `fit` begins."""
+        restore(self._model, arrays)
+        if self._adapting is not None:
+            self._adapting.resume(_part(arrays, "callback"))
+
+    def restore_metrics(self, arrays: Arrays) -> None:
+        """Those of an unfinished epoch, which `fit` has just reset."""
+        _assign(self._metrics_variables(), _part(arrays, "metrics"))
+
+    def problem(self, epochs: int, arrays: Arrays) -> str | None:
+        """Why what was saved after so many epochs cannot be restored; None if it can.
+
+        To be asked before the training begins.
+        """
+        expected = _arrays(self._model) | _values("metrics", self._metrics_variables())
+        of_callback = _part(arrays, "callback")
+        found = {name: arrays[name] for name in arrays if not name.startswith("callback/")}
+        classes = self._model.output.shape[-1]
+        for name in [name for name in expected if name.endswith("/first_prior")]:
+            now = name.replace("first_prior", "prior")  # of a loss that has another by now
+            if now in found:
+                if not is_prior(found[now], classes):
+                    return f"{now} is no prior of {classes} classes"
+                del expected[name], found[now]
+        if different := sorted(expected.keys() ^ found.keys()):
+            return f"it has {len(found)} arrays where there are {len(expected)}: {different[0]}"
+        for name, array in found.items():
+            kinds = [(each.shape, each.dtype) for each in (array, expected[name])]
+            if kinds[0] != kinds[1]:
+                (shape, dtype), (needed, of) = kinds
+                return f"{name} is {shape} of {dtype}, and not {needed} of {of}"
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                return f"{name} has NaN"
+        if self._adapting is None:
+            return "it has arrays of a callback" if of_callback else None
+        return self._adapting.problem(of_callback, epochs, classes)
+
     def _metrics_variables(self) -> list[Any]:
         # The model lists those it was compiled with when it has seen a batch, and not before.
         return [
-            *self.model.metrics[0].variables,  # of the loss
+            *self._model.metrics[0].variables,  # of the loss
             *(variable for metric in self._metrics for variable in metric.variables),
         ]
+
+
+def _progress(values: Any) -> Progress:
+    """How far a training is, as a file says; `ValueError` unless it is possible."""
+    progress = Progress(**values)
+    run_folder.checked_history(progress.history)
+    if type(progress.step) is not int or progress.step < 0:
+        raise ValueError("it has no number of steps")
+    if type(progress.seconds) is not float or not 0 <= progress.seconds < math.inf:
+        raise ValueError("it has no number of seconds")
+    return progress
 
 
 def _listed(versions: dict[str, str]) -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
-import os
-import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +20,7 @@ from numpy.typing import NDArray
 from lsplus_tf import bounded, manifest, predictions
 from lsplus_tf.bounded import json_of, read_text
 from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import make_way
 from lsplus_tf.manifest import DamagedRunError
 from lsplus_tf.npz_files import read_arrays
 from lsplus_tf.predictions import Predictions
@@ -39,6 +37,7 @@ FEATURES = "features.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
 SPLITS = ("validation", "test")  # whose predictions are kept
+MONITOR = "val_accuracy"  # by which epochs are compared
 CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
 ABOUT = "about"  # the array of a checkpoint that says in JSON what it is
 _LOCK = "lock"
@@ -90,8 +89,20 @@ def saved_history(folder: Path) -> list[dict[str, float]]:
         # Another process may be replacing the file, or it is damaged, which `resume.py` tells.
         with contextlib.suppress(*_UNREADABLE):
             about = json_of(str(read_arrays(path, [ABOUT])[ABOUT]), finite=False)
-            return about["progress"]["history"]
+            return checked_history(about["progress"]["history"])
     return []
+
+
+def checked_history(history: Any) -> list[dict[str, float]]:
+    """The logs of epochs as a file has them; `ValueError` unless they are those of a training."""
+    if not isinstance(history, list) or not all(
+        isinstance(logs, dict)
+        and logs.keys() == history[0].keys() >= {"loss", MONITOR}
+        and all(type(value) is float for value in logs.values())
+        for logs in history
+    ):
+        raise ValueError("its history is not that of a training")
+    return history
 
 
 @contextlib.contextmanager
@@ -112,7 +123,10 @@ def claimed(folder: Path, patience: float = _PATIENCE) -> Iterator[Path]:
         return
     lock = FileLock(training / _LOCK, timeout=patience)
     while not lock.is_locked:
+        make_way(training, folder=True)
         training.mkdir(parents=True, exist_ok=True)
+        for name in (_LOCK, SETTINGS, LOG):
+            make_way(training / name, beside=training)
         # The process that had it may remove the folder just now.
         with contextlib.suppress(FileNotFoundError):
             try:
@@ -146,8 +160,15 @@ def is_being_made(folder: Path) -> bool:
 
 def discard_training(folder: Path) -> None:
     """Remove the `unfinished` folder of a run, if there is one."""
-    # What cannot be removed does no harm, and another process may be removing it too.
-    shutil.rmtree(unfinished(folder), ignore_errors=True)
+    training = unfinished(folder)
+    of_dead_processes = training.glob(".*.partial")
+    named = (training / name for name in (SETTINGS, LOG, _LOCK))
+    for path in [*training.glob(CHECKPOINTS), *of_dead_processes, *named]:
+        # What cannot be removed does no harm, and another process may be removing it too.
+        with contextlib.suppress(OSError):
+            path.unlink()
+    with contextlib.suppress(OSError):
+        training.rmdir()
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -254,26 +275,6 @@ def find_damage(folder: Path) -> dict[str, str]:
                 .removesuffix(f"; {manifest.REMEDY}")
             )
     return found
-
-
-def set_aside(folder: Path) -> Path | None:
-    """Give a damaged run another name, under which nothing reads it; None if it is not there.
-
-    Returns
-    -------
-    Path
-        Its new place, beside the old one.
-    """
-    for number in itertools.count(1):
-        aside = folder.with_name(f"damaged_{folder.name}" + (f"_{number}" if number > 1 else ""))
-        if os.path.lexists(aside):
-            continue
-        try:
-            folder.rename(aside)
-        except FileNotFoundError:
-            return None
-        return aside
-    raise AssertionError
 
 
 def has(folder: Path, name: str) -> bool:

@@ -42,7 +42,7 @@ from lsplus_tf.training.environment import (
 from lsplus_tf.training.fine_tuning import FrozenEpochs, freeze
 from lsplus_tf.training.methods import build_callback, build_loss
 from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
-from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, restore
+from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, State, restore
 from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.steps import Speed, StopsAtNaN
 from lsplus_tf.version import __version__
@@ -157,8 +157,7 @@ class Training:
             if chief_says([self.folder.exists()]) == [True]:
                 return
             if hosts().is_chief:
-                with written_whole(unfinished / run_folder.SETTINGS) as file:
-                    file.write_text(yaml_text(self.settings), "utf-8")
+                self._begin(unfinished)
             with (
                 logging_to(unfinished / run_folder.LOG),
                 settled_process(self.protocol, self.seed),
@@ -166,6 +165,12 @@ class Training:
             ):
                 _log.info("%s: %s, seed %d", self.experiment.name, self.method_name, self.seed)
                 self._run(unfinished, started, on_resume, on_epoch)
+
+    def _begin(self, unfinished: Path) -> None:
+        """Write what is run, and a log with nothing in it unless there is one."""
+        with written_whole(unfinished / run_folder.SETTINGS) as file:
+            file.write_text(yaml_text(self.settings), "utf-8")
+        (unfinished / run_folder.LOG).touch()
 
     def _run(
         self, unfinished: Path, started: float, on_resume: OnEpoch | None, on_epoch: OnEpoch | None
@@ -177,14 +182,16 @@ class Training:
             adapting = build_callback(self.method, self.teacher)
             accuracy = self._accuracy()
 
+        trained = replicated(model, strategy) if several else model
+        self._compile(trained, accuracy)
+
         checkpoints = Checkpoints(unfinished, self.identity, keeps_best=self.keeps_best)
-        saved = SavedTraining(self.protocol, checkpoints, adapting, [accuracy], started)
+        state = State(trained, [accuracy], adapting)
+        saved = SavedTraining(self.protocol, checkpoints, state, self.steps_per_epoch, started)
         progress = saved.progress
         if progress.epochs or progress.step:
             _tell_resumed(progress, on_resume)
 
-        trained = replicated(model, strategy) if several else model
-        self._compile(trained, accuracy)
         speed = Speed(self.samples_per_epoch, self.protocol.batch_size)
         two_stages = self.protocol.fine_tuning.frozen_epochs > 0
         used = [
@@ -360,6 +367,7 @@ class Training:
         history = pd.DataFrame(progress.history)
         history.insert(0, "epoch", np.arange(progress.epochs))
 
+        self._begin(unfinished)  # again, as the folder may have been removed in the meantime
         with written_whole(self.folder) as new:
             new.mkdir()
             shutil.copy(unfinished / run_folder.SETTINGS, new)
