@@ -12,7 +12,7 @@ from typing import Any
 from lsplus_tf import files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.deployment import onnx_files
-from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator
+from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator, check_sets
 from lsplus_tf.errors import InputError, check_number, some_of
 from lsplus_tf.training import run_folder
 
@@ -172,6 +172,7 @@ def export(
         sets = trained.sets
     else:
         calibrator = _of_sets(sets, calibrator, trained.class_names)
+        check_sets(trained, sets)
         sets = sets.on_calibrated()
     if calibrator is not None:
         check_calibrator(trained, calibrator)
