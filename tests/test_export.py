@@ -445,6 +445,26 @@ def test_the_script_reads_images_as_predict_does(
             assert "\n" not in str(refused.value)
 
 
+def test_the_script_finds_what_predict_finds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/2.png", "a/B/1.JPG", "a.b/3.tif", "z.png", ".git/4.png", "@eaDir/5.png"):
+        file = Path("scans", name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    for name in ("scans/notes.txt", "scans/.6.png", "scans/a/Thumbs.db", "elsewhere/7.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    Path("scans/0_linked").symlink_to(tmp_path / "elsewhere")
+    Path("scans/1_again").symlink_to(tmp_path / "elsewhere")
+    Path("scans/a/inside").symlink_to(tmp_path / "scans" / "a.b")
+    Path("scans/a/up").symlink_to(tmp_path)
+    Path("scans/nothing.png").symlink_to(tmp_path / "nothing")
+    given = ["scans/z.png", "scans/", "./scans/a", "elsewhere"]
+    expected, _ = find_images(given)
+    assert predict_images.find_images(given) == [*map(str, expected)]
+    assert len(expected) == 8
+
+
 def test_the_script_says_in_a_line_what_is_wrong(tmp_path, capsys, place):
     one = place / "images" / "=0.png"
 
