@@ -658,6 +658,10 @@ def test_sets_that_do_not_fit_are_refused(small, tmp_path):
     for sets, options, said in cases:
         with pytest.raises(InputError, match=said):
             export(small, tmp_path / "one.keras", sets=sets, **options)
+    of_others = PredictionSets().fit(given.replace(model=f"sha256:{'0' * 64}"))
+    with pytest.warns(UserWarning, match="sets: fitted to the outputs of another model"):
+        export(small, tmp_path / "warned.keras", sets=of_others)
+    (tmp_path / "warned.keras").unlink()
     with pytest.raises(InputError, match=r"abstain_below: expected a number in \[0, 1\]"):
         export(small, tmp_path / "one.keras", abstain_below=80)
     assert not [*tmp_path.iterdir()]
