@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         results,
     )
     from lsplus_tf.auditing import audit
+    from lsplus_tf.backbones import fingerprint
     from lsplus_tf.calibrators import PredictionSets
     from lsplus_tf.callbacks import OnlineLabelSmoothing
     from lsplus_tf.losses import (
@@ -59,6 +60,7 @@ _SUBPACKAGES = (
 )
 _MODULE_OF = {
     "audit": "auditing",
+    "fingerprint": "backbones",
     "PredictionSets": "calibrators",
     "OnlineLabelSmoothing": "callbacks",
     "HardLabelLoss": "losses",
@@ -89,6 +91,7 @@ __all__ = [
     "deployment",
     "evaluate",
     "experiments",
+    "fingerprint",
     "geodesic",
     "informed_prior",
     "losses",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import importlib.util
-import json
 import os
 import queue
 import re
@@ -18,14 +17,13 @@ import shutil
 import tempfile
 import threading
 import urllib.request
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 
-from lsplus_tf import files
+from lsplus_tf import files, hdf5_files, keras_files
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 
 __all__ = [
@@ -400,7 +398,7 @@ def _check(weights: Weights) -> None:
     check_kind(path)
     try:
         layers = _layer_names(path)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"backbone.weights: {path} cannot be read: {_why(error)}; name a whole file, or "
             f"{SCRATCH}"
@@ -432,11 +430,11 @@ def not_published(weights: Weights, why: str) -> InputError:
 def _damage(path: Path, md5: str | None) -> str | None:
     """What is wrong with a published file; None if nothing is."""
     try:
-        with h5py.File(path) as file:
+        with hdf5_files.opened(path) as file:
             of_keras_2 = _names_layers(file)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _why(error)
     if md5 is not None and digest.hexdigest() != md5:
         return f"MD5 {md5} expected, received {digest.hexdigest()}"
@@ -453,12 +451,11 @@ def _layer_names(path: Path) -> set[str] | None:
     """The layers that a file names, parts of other names among them; None if it numbers them."""
     match path.suffix:
         case ".keras":
-            with zipfile.ZipFile(path) as archive:
-                archive.getinfo("model.weights.h5")
-                return _named(json.loads(archive.read("config.json")))
+            with keras_files.opened(path) as archive:
+                return _named(keras_files.read_json(archive, "config.json"))
         case ".safetensors":
             return _tensor_layers(path)
-    with h5py.File(path) as file:
+    with hdf5_files.opened(path) as file:
         group = file.get("model_weights", file)  # of a file with a whole model
         if not _names_layers(file):
             return None  # Keras 3's
@@ -488,7 +485,7 @@ def _tensor_layers(path: Path) -> set[str]:
         with safe_open(path, framework="numpy") as file:
             return {key.rpartition(".")[0].replace(".", "_") for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(one_line(error)) from error
 
 
 def _mib(count: int) -> str:

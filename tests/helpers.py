@@ -104,10 +104,14 @@ class Recorder:
         self.resumed: list[tuple[Run, int]] = []
         self.failed: list[tuple[Run, str, bool]] = []
         self.waited_for: list[Run] = []
+        self.set_aside: list[tuple[Run, Path, dict[str, str]]] = []
         self.on_epoch: Callable[[Run, int], None] = lambda run, epoch: None
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         self.missing, self.finished, self.epochs = missing, finished, epochs
+
+    def run_set_aside(self, run: Run, aside: Path, damage: dict[str, str]) -> None:
+        self.set_aside.append((run, aside, damage))
 
     def weights_downloaded(self, what: str) -> None:
         self.downloaded = what

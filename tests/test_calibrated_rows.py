@@ -25,6 +25,7 @@ from lsplus_tf.calibrators import (
 )
 from lsplus_tf.config import CalibratorName, load_config
 from lsplus_tf.errors import InputError
+from lsplus_tf.manifest import write_manifest
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import Results, gather, tables
 from lsplus_tf.training import run_folder
@@ -176,6 +177,7 @@ def test_the_test_split_decides_nothing(calibrated, tmp_path):
         p = run_folder.read_predictions(path.parent, "test")
         wrong = p.replace(logits=-p.logits, labels=(p.labels + 1) % 10)
         run_folder.write_predictions(path.parent, "test", wrong)
+        write_manifest(path.parent, {})
     changed = with_calibrators(copy, "temperature", "weight", ensembles=("ls_plus",))
     fitted = [c.to_json() for row in changed.rows for c in row.calibrators]
     assert fitted == [c.to_json() for row in calibrated.rows for c in row.calibrators]
@@ -188,6 +190,7 @@ def test_what_cannot_be_fitted_is_told_and_left_out(calibrated, tmp_path):
     for path in copy.glob("*/*/predictions_validation.npz"):
         p = run_folder.read_predictions(path.parent, "validation")
         run_folder.write_predictions(path.parent, "validation", p.take(p.labels != 3))
+        write_manifest(path.parent, {})
     results = with_calibrators(copy, "platt", "temperature")
     message = (
         "calibrators: platt cannot be fitted to the validation split, and is left out of HL, LS, "
@@ -210,7 +213,7 @@ def test_runs_have_a_line_for_each_calibration(calibrated):
 
 def test_they_are_added_to_a_finished_experiment_without_training(reproduced, tmp_path):
     copy = tmp_path / "digits"
-    shutil.copytree(reproduced.folder, copy, ignore=shutil.ignore_patterns("*.keras"))
+    shutil.copytree(reproduced.folder, copy)
     arguments = [str(copy) if x == str(reproduced.folder) else x for x in reproduced.arguments]
     script = (
         "import sys; from lsplus_tf import cli; sys.argv = ['lsplus-tf', *sys.argv[1:]]\n"

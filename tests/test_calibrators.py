@@ -673,7 +673,7 @@ def broken(**changes) -> str:
         "{}",
         "\x00\x01",
         broken(format="other"),
-        broken(version=2),
+        broken(version=3),
         broken(calibrator="unknown"),
         broken(settings={"unknown": 1}),
         broken(n_classes=4),
@@ -702,7 +702,7 @@ def test_a_file_of_another_kind_and_none_at_all(tmp_path):
         Calibrator.load(tmp_path)
     for content in (b"name: mine", b"\xff\xfe"):
         (tmp_path / "mine.yaml").write_bytes(content)
-        with pytest.raises(InputError, match=r"mine\.yaml: not a calibrator .*, which is JSON$"):
+        with pytest.raises(InputError, match=r"mine\.yaml: not a calibrator .*, which is JSON"):
             Calibrator.load(tmp_path / "mine.yaml")
 
 
@@ -751,7 +751,7 @@ def test_no_document_of_another_form_is_a_calibrator():
     document = fitted_document("temperature")
     for other in (
         {"version": True},
-        {"version": 2},
+        {"version": 3},
         {"n_classes": 10**30},
         {"n_classes": 10**9},
         {"n_classes": 2.0},

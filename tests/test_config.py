@@ -371,7 +371,7 @@ def test_overrides_that_are_none(override, message):
     [
         (b"", "protocol: field required"),
         (b"- a\n- b\n", "expected keys with values, received a list"),
-        (b"3", "Invalid"),
+        (b"3", "expected keys with values, received 3"),
         (b"a: [1\n", "line 1"),
         (b"name: a\nname: b\n", "duplicate key name"),
         (b"\xff\xfe\xfa", "decode"),

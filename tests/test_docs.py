@@ -27,11 +27,12 @@ import numpy as np
 import pytest
 import typer
 from helpers import ROOT
-from omegaconf import OmegaConf
 
 import lsplus_tf as lsp
 from lsplus_tf import cli
+from lsplus_tf.bounded import yaml_of
 from lsplus_tf.config import Grid, load_grid, packaged_configs, parse_config, read_config
+from lsplus_tf.config.loading import merged, read_yaml
 from lsplus_tf.config.methods import METHODS
 from lsplus_tf.errors import InputError
 
@@ -146,7 +147,7 @@ def test_examples_give_what_is_shown(page: Path):
 def test_yaml_is_a_config_or_a_part_of_one(page: Path, tmp_path: Path):
     for block in blocks_of(page):
         if block.language == "yaml":
-            values = OmegaConf.create(block.text)
+            values = yaml_of(block.text)
             if "grid" in values:
                 path = tmp_path / "grid.yaml"
                 path.write_text(block.text, encoding="utf-8")
@@ -154,9 +155,9 @@ def test_yaml_is_a_config_or_a_part_of_one(page: Path, tmp_path: Path):
                 continue
             if "name" not in values:
                 # Of a pretrained network, which can be fine-tuned.
-                base = OmegaConf.load(packaged_configs()["pneumoniamnist_mobilenet"])
-                values = OmegaConf.merge(base, values)
-            parse_config(OmegaConf.to_container(values), name(page) or "")
+                base = read_yaml(packaged_configs()["pneumoniamnist_mobilenet"])
+                values = merged(base, values)
+            parse_config(values, name(page) or "")
 
 
 @pages_with("json")

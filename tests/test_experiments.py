@@ -37,6 +37,7 @@ from lsplus_tf.config import Backbone, Experiment, load_config
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.errors import FailedRunsError, InputError, some_of
 from lsplus_tf.experiments import Run, plan_runs, run_experiment
+from lsplus_tf.manifest import MANIFEST
 from lsplus_tf.results import gather
 from lsplus_tf.training import run_folder, train
 from lsplus_tf.training.environment import import_tensorflow
@@ -98,6 +99,7 @@ def test_a_run_folder_is_consistent(reproduced, run):
         run_folder.SUMMARY,
         run_folder.MODEL,
         run_folder.LOG,
+        MANIFEST,
         "predictions_validation.npz",
         "predictions_test.npz",
     } | extra.get(run.method, set())
@@ -125,7 +127,7 @@ def test_a_run_folder_is_consistent(reproduced, run):
     assert summary["class_names"] == [str(k) for k in range(10)]
     assert summary["samples"] == {s: c.tolist() for s, c in dataset.counts().items()}
 
-    settings = run_folder.read_yaml(folder, run_folder.SETTINGS)
+    settings = run_folder.read_settings(folder)
     assert settings["method"]["name"] == run.method
     assert settings["seed"] == run.seed
     assert settings["backbone"]["width"] == 0.1
@@ -568,20 +570,6 @@ def test_where_the_data_lie_makes_no_difference(variants):
     run_experiment(experiment, variants[0], observer=recorder)
     assert recorder.started == []
     assert len(recorder.finished) == 6
-
-
-def test_a_damaged_run_is_named(variants, tmp_path):
-    out = shutil.copytree(variants[0], tmp_path / "copy")
-    experiment = linear_experiment(methods=VARIANTS)
-    settings = out / "hard" / "seed_0" / run_folder.SETTINGS
-    settings.write_text("")
-    assert refused(experiment, out).startswith(f"{settings}: not the file of a finished run")
-    settings.unlink()
-    assert refused(experiment, out).startswith(f"{settings}: not the file of a finished run")
-    (out / "experiment.yaml").write_text("name: [")
-    text = refused(experiment, out)
-    assert text.startswith(f"{out / 'experiment.yaml'}: not the config of an experiment (")
-    assert text.endswith("; name another --out, or delete it")
 
 
 def test_data_that_cannot_be_had_leave_no_folder(tmp_path):

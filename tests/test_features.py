@@ -20,6 +20,7 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, run_experiment
 from lsplus_tf.experiments.forecasting import forecast
 from lsplus_tf.experiments.make import load_data
+from lsplus_tf.manifest import write_manifest
 from lsplus_tf.page import Table, Text
 from lsplus_tf.results import Results, figures, gather, page
 from lsplus_tf.results.features import compare_features
@@ -173,7 +174,7 @@ def test_they_change_no_result_and_no_run_is_made_anew_for_them(trained):
     assert asked.run_settings("hard", 0) == other.run_settings("hard", 0)
     # But two processes at work in one folder must not differ in it.
     assert asked.all_settings() != other.all_settings()
-    settings = run_folder.read_yaml(Run("hard", 0).folder(trained), run_folder.SETTINGS)
+    settings = run_folder.read_settings(Run("hard", 0).folder(trained))
     assert settings == asked.run_settings("hard", 0)
 
 
@@ -189,6 +190,7 @@ def copies(trained: Path, folder: Path, runs: list[Run], features: int | None) -
         shutil.copytree(Run("hard", 0).folder(trained), run.folder(folder))
         settings = yaml.safe_dump(of_config.run_settings(run.method, run.seed))
         (run.folder(folder) / run_folder.SETTINGS).write_text(settings)
+        write_manifest(run.folder(folder), {})
     return gather(folder)
 
 
@@ -196,6 +198,7 @@ def change(results: Results, run: Run, **arrays: np.ndarray) -> None:
     folder = run.folder(results.folder)
     kept = run_folder.read_features(folder)
     run_folder.write_features(folder, run_folder.Features(**{**vars(kept), **arrays}))
+    write_manifest(folder, {})
 
 
 def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_path):
@@ -207,6 +210,7 @@ def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_pat
     change(results, again, features=kept.features + noise)
     change(results, smooth, ids=np.char.add(kept.ids, "other"))
     (focal.folder(results.folder) / run_folder.FEATURES).unlink()
+    write_manifest(focal.folder(results.folder), {})
 
     found = compare_features(results)
     assert found.without == (focal,)
@@ -241,6 +245,7 @@ def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_pat
 def test_where_no_run_has_any(trained, tmp_path):
     results = copies(trained, tmp_path / "runs", [Run("hard", 0)], COUNT)
     (Run("hard", 0).folder(results.folder) / run_folder.FEATURES).unlink()
+    write_manifest(Run("hard", 0).folder(results.folder), {})
     found = compare_features(results)
     assert found.without == (Run("hard", 0),)
     assert found.shown == {}

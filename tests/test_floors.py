@@ -34,8 +34,9 @@ FLOORS = (
     {"callbacks"},
     {"backbones", "losses"},
     {"config", "geodesic", "page", "pretrained", "priors"},
-    {"csv_files", "npz_files", "tables"},
-    {"files"},
+    {"csv_files", "keras_files", "manifest", "npz_files", "tables"},
+    {"hdf5_files"},
+    {"bounded", "files"},
     {"conventions", "errors", "version"},
 )
 IMPORTED_BY_NOBODY = {"cli", "paper"}

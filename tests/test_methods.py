@@ -259,7 +259,7 @@ def test_a_run_does_not_hold_its_teacher(everything):
 
 def test_settings_name_the_run_of_the_teacher(everything):
     run = Run("tf_kd_self_training", 0).folder(everything)
-    settings = run_folder.read_yaml(run, run_folder.SETTINGS)
+    settings = run_folder.read_settings(run)
     assert settings["method"]["from"] == {"method": "hard_labels", "seeds": [0]}
 
 

@@ -292,7 +292,7 @@ def test_nothing_else_is_overwritten_or_taken(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"version": 2}, "version"),
+        ({"version": 3}, "version"),
         ({"thresholds": [0.1, 0.2]}, "1 threshold"),
         ({"thresholds": ["0.1"]}, "thresholds"),
         ({"thresholds": []}, "1 threshold"),
@@ -348,7 +348,7 @@ def test_predictions_that_do_not_do():
         )
     with pytest.raises(InputError, match="those of all classes"):
         PredictionSets().fit(held_out.top_label())
-    with pytest.raises(InputError, match="expected the classes 0, 1, 2, 3 in this order"):
+    with pytest.raises(InputError, match="expected the sets' classes 0, 1, 2, 3 in this order"):
         sets.predict(drawn(5, 1, classes=3))
     named = drawn(50, 0, class_names=["a", "b", "c", "d"])
     assert sets.predict(named).shape == (50, 4)  # without names, by their number
@@ -477,7 +477,9 @@ def test_sets_from_what_is_no_such_file_names_no_option_that_predict_lacks(tmp_p
     for name in ("unlabelled.csv", "unsaid.csv"):
         asked = SetsAsked(0.1, None, False, tmp_path / name)
         assert asked.saved() is None
-        with pytest.raises(InputError, match=r"^--sets-from: .* predict has no options") as raised:
+        with pytest.raises(
+            InputError, match=r"^--sets-from: .* columns have no options here"
+        ) as raised:
             asked.fit(tmp_path, trained, None)
         assert not {"--label", "--probabilities"} & {*str(raised.value).split()}
     fitted = TemperatureScaling().fit([[2, 0]] * 4, [0, 0, 0, 1])

@@ -199,7 +199,7 @@ def test_given_accuracies_are_in_the_run_folder(trained):
     record = run_folder.read_json(Run("it", 0).folder(trained), run_folder.PRIOR)
     assert record["class_accuracy"] == GIVEN
     assert (record["from"], record["doubts"]) == ("given", [])
-    settings = run_folder.read_yaml(Run("it", 0).folder(trained), run_folder.SETTINGS)
+    settings = run_folder.read_settings(Run("it", 0).folder(trained))
     assert settings["method"]["class_accuracy"] == GIVEN
 
 

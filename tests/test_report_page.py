@@ -19,6 +19,7 @@ from scipy import stats
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
+from lsplus_tf.manifest import write_manifest
 from lsplus_tf.results import Report, Results, gather, tables
 from lsplus_tf.results.page import classes_in_words
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty, measure_uncertainty
@@ -152,6 +153,7 @@ def test_groups_of_the_runs_are_used(results, uncertainty, tmp_path):
         assert p.groups is None
         groups = np.array([f"patient {i // 20}" for i in range(len(p.labels))])
         run_folder.write_predictions(path.parent, "test", p.replace(groups=groups))
+        write_manifest(path.parent, {})
         again = run_folder.read_predictions(path.parent, "test")
         np.testing.assert_array_equal(again.group_names[again.groups], groups)
     grouped = measure_uncertainty(gather(copy))
@@ -168,6 +170,7 @@ def test_a_class_that_resamples_lack_has_no_auroc(results, tmp_path):
         p = run_folder.read_predictions(path.parent, "test")
         kept = (p.labels != 9) | (np.cumsum(p.labels == 9) == 1)
         run_folder.write_predictions(path.parent, "test", p.take(kept))
+        write_manifest(path.parent, {})
     found = measure_uncertainty(gather(copy, methods=["hard_labels", "label_smoothing"]))
     assert {metric for _, metric in found.intervals} == set(METRICS) - {"auroc"}
     assert {metric for _, metric in found.differences} == set(METRICS) - {"auroc"}
@@ -230,6 +233,7 @@ def test_the_numbers_come_from_the_predictions(results, tmp_path):
     for path in copy.glob("hard_labels/*/predictions_test.npz"):
         p = run_folder.read_predictions(path.parent, "test")
         run_folder.write_predictions(path.parent, "test", p.replace(logits=99 * p.logits))
+        write_manifest(path.parent, {})
     found = gather(copy)
     written = {path.name: path for path in Report(found).write()}
     standard, released = (
@@ -382,6 +386,7 @@ def test_a_network_that_predicts_one_class_is_named(results, tmp_path):
         saved = dict(arrays)
     saved["logits"] = np.tile(3 * np.eye(10, dtype=np.float32)[4], (len(saved["labels"]), 1))
     np.savez(path, **saved)
+    write_manifest(path.parent, {})
     words = classes_in_words(Report(gather(copy)).classes)
     assert words[0].text == "HL seed 1 predicts 4 for all images."
 
@@ -410,6 +415,8 @@ def test_the_page_names_what_is_doubtful(results, tmp_path):
     run_folder.write_json(path, json.loads(path.read_text()) | {"doubts": ["accuracy 0 of 3"]})
     path = copy / "ls_plus" / "seed_0" / "prior.json"
     run_folder.write_json(path, json.loads(path.read_text()) | {"doubts": []})
+    for path in copy.glob("*/seed_*"):
+        write_manifest(path, {})
     found = gather(copy, methods=["hard_labels", "ls_plus"], seeds=[0, 1])
     assert found.doubts() == [
         "4 images were left out: a/<1>.png, a/2.png, b/3.png ...",

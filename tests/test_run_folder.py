@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lsplus_tf import manifest
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
 from lsplus_tf.predictions import Predictions
@@ -116,7 +117,7 @@ READERS = {
     run_folder.FEATURES: run_folder.read_features,
     run_folder.METRICS: lambda folder: run_folder.read_json(folder, run_folder.METRICS),
     run_folder.HISTORY: run_folder.read_history,
-    run_folder.SETTINGS: lambda folder: run_folder.read_yaml(folder, run_folder.SETTINGS),
+    run_folder.SETTINGS: run_folder.read_settings,
 }
 
 
@@ -173,7 +174,7 @@ def test_damaged_files_are_named(finished, name, damage):
         READERS[name](finished)
     text = str(caught.value)
     assert text.startswith(f"{path}: not the file of a finished run (")
-    assert text.endswith(f"); delete {finished}, and give the command that made it again")
+    assert text.endswith(f"); {manifest.REMEDY}")
     assert "np.savez" not in text
     assert "\n" not in text
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +72,23 @@ class CrossFit:
     cases: int
     recommended: str | None
     lowest: str | None
+
+    def said_of(self, method: str) -> dict[str, Any] | None:
+        """What a calibrator of this method keeps as `held_out_`; None where it was not fitted."""
+        rows = self.table.set_index("method")
+        before, after = rows.loc["none"], rows.loc[method]
+        metrics = ("brier", "ece", "accuracy")
+        if not all(math.isfinite(after[metric]) for metric in metrics):
+            return None
+        said: dict[str, Any] = {
+            metric: {"before": float(before[metric]), "after": float(after[metric])}
+            for metric in metrics
+        }
+        for metric, bounds in (("brier", ("low", "high")), ("ece", ("ece_low", "ece_high"))):
+            change = [float(after[bound]) for bound in bounds]
+            said[metric]["change"] = change if all(map(math.isfinite, change)) else None
+        helps = self.recommended == method
+        return {"cases": self.cases, "folds": FOLDS, **said, "shown_to_help": helps}
 
 
 def cross_fit(

@@ -1,6 +1,7 @@
 """Networks that classify images, with float32 logits."""
 
 from lsplus_tf.backbones.classifier import PixelScaling, build_classifier
+from lsplus_tf.backbones.fingerprints import fingerprint
 from lsplus_tf.backbones.weights import load_weights
 
-__all__ = ["PixelScaling", "build_classifier", "load_weights"]
+__all__ = ["PixelScaling", "build_classifier", "fingerprint", "load_weights"]

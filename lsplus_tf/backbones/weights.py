@@ -6,9 +6,9 @@ which counts the layers of each class and which Keras itself reads.
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from lsplus_tf import files, hdf5_files, keras_files
 from lsplus_tf.errors import InputError, one_line, some_of
 from lsplus_tf.pretrained import SCRATCH, Weights, check_kind, not_published
 
@@ -28,14 +29,14 @@ _LONGEST = 300  # characters of an error
 _SHOWN = 5
 
 
-def load_weights(backbone: keras.Model, path: Path) -> None:
+def load_weights(backbone: keras.Model, path: str | Path) -> None:
     """Give every layer of `backbone` the weights that a file has for it.
 
     Parameters
     ----------
     backbone : keras.Model
         A network without its head.
-    path : Path
+    path : str or Path
         A `.weights.h5` file of the backbone; a `.keras` model; an `.h5` or `.hdf5` file that Keras
         2 wrote, with weights or a whole model, such as those of RadImageNet and of
         image-classifiers; a `.safetensors` file with torchvision's names. Dense layers of the file
@@ -59,10 +60,10 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
     ...     model.get_layer("backbone").save_weights(path)
     ...     load_weights(model.get_layer("backbone"), path)
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path: expected a str or Path of a file of weights, received {path!r}")
+    path = files.expanded(path, "path")
     check_kind(path)
-    if path.name.endswith(".weights.h5") and not _is_of_keras_2(path):
-        _load_keras_3(backbone, path)
-        return
     readers = {
         ".keras": _read_keras,
         ".h5": _read_keras_2,
@@ -70,8 +71,13 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
         ".safetensors": _read_safetensors,
     }
     try:
+        if path.name.endswith(".weights.h5") and not _is_of_keras_2(path):
+            _load_keras_3(backbone, path)
+            return
         found = readers[path.suffix](path)
-    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(
             f"backbone.weights: {path} cannot be read: {one_line(error, _LONGEST)}"
         ) from error
@@ -81,6 +87,8 @@ def load_weights(backbone: keras.Model, path: Path) -> None:
 def load_published(backbone: keras.Model, weights: Weights) -> None:
     """Load a file that Keras published for one of its own networks, as Keras does."""
     try:
+        with hdf5_files.opened(weights.path):
+            pass
         backbone.load_weights(weights.path)  # layer by layer, in the network's order
     except (OSError, ValueError, KeyError) as error:
         raise not_published(weights, one_line(error, _LONGEST)) from error
@@ -100,6 +108,8 @@ def _assign(backbone: keras.Model, found: Layers, path: Path) -> None:
             array = arrays.pop(variable.name, None)
             if array is None:
                 misfits.append(f"{layer.name} has no {variable.name} in the file")
+            elif array.dtype.kind not in "biuf":
+                misfits.append(f"{layer.name}: {variable.name} holds no real numbers")
             elif array.shape != tuple(variable.shape):
                 misfits.append(
                     f"{layer.name}: {variable.name} of shape {tuple(variable.shape)} expected, "
@@ -179,7 +189,7 @@ def _keras_3_misfits(message: str) -> list[str]:
 
 def _read_keras(path: Path) -> Layers:
     found: Layers = {}
-    for layer in leaf_layers(keras.models.load_model(path, compile=False)):
+    for layer in leaf_layers(keras_files.load(path, f"backbone.weights: {path}")):
         if layer.weights:
             if layer.name in found:
                 raise ValueError(f"it has two layers {layer.name}")
@@ -200,11 +210,8 @@ def leaf_layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def _is_of_keras_2(path: Path) -> bool:
-    try:
-        with h5py.File(path) as file:
-            return _names_layers(file.get("model_weights", file))
-    except OSError:
-        return False
+    with hdf5_files.opened(path) as file:
+        return _names_layers(file.get("model_weights", file))
 
 
 def _names_layers(group: h5py.Group) -> bool:
@@ -213,12 +220,14 @@ def _names_layers(group: h5py.Group) -> bool:
 
 
 def _read_keras_2(path: Path) -> Layers:
-    with h5py.File(path) as file:
+    with hdf5_files.opened(path) as file:
         group = file.get("model_weights", file)  # of a file with a whole model
         if not _names_layers(group):
             raise ValueError("it is no file of Keras 2; those of Keras 3 end in .weights.h5")
         found: dict[str, dict[str, NDArray[np.generic]]] = defaultdict(dict)
         for name, layer in group.items():
+            if not isinstance(layer, h5py.Group):
+                raise ValueError(f"it has an array {name} where Keras 2 has a layer")
             arrays = {tuple(place.split("/")[-2:]): item[()] for place, item in _datasets(layer)}
             # A model in the model is one group with all its layers. Else the group's name counts:
             # Keras 2 numbered names inside that occurred in another model of the process.
@@ -258,19 +267,27 @@ def _read_safetensors(path: Path) -> Layers:
 
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from error
+    except (SafetensorError, TypeError, KeyError, AttributeError) as error:  # the latter of dtypes
+        raise ValueError(one_line(error)) from error
     found: dict[str, dict[str, NDArray[np.generic]]] = defaultdict(dict)
     for key, tensor in tensors.items():
         layer, _, weight = key.rpartition(".")
         arrays = found[layer.replace(".", "_")]
         match tensor.ndim:
             case 4:  # (out, in, height, width)
-                arrays["kernel"] = tensor.transpose(2, 3, 1, 0)
+                name, array = "kernel", tensor.transpose(2, 3, 1, 0)
             case 2:
-                arrays["kernel"] = tensor.T
-            case 1:
-                arrays[_OF_PYTORCH[weight]] = tensor
+                name, array = "kernel", tensor.T
+            case 1 if weight in _OF_PYTORCH:
+                name, array = _OF_PYTORCH[weight], tensor
             case 0:  # num_batches_tracked, which nothing depends on
-                pass
+                continue
+            case _:
+                raise ValueError(
+                    f"its tensor {key} of shape {tensor.shape} is none of a network here: expected "
+                    f"kernels, and vectors that are called {', '.join(_OF_PYTORCH)}"
+                )
+        if name in arrays:
+            raise ValueError(f"its tensor {key} is there twice, by two names")
+        arrays[name] = array
     return dict(found)

@@ -8,6 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
+LARGEST = 1e100
+"""How far logits and fitted numbers are computed with: their products and sums are finite."""
+
+_TINY = 1e-300  # from here down TensorFlow takes numbers for 0 in some operations and not in others
+
+
+def within_range(logits: Any, xp: Any) -> Any:
+    """Finite logits (N, K), with rows that go beyond `LARGEST` shrunk to it; others as they are."""
+    largest = xp.max(xp.abs(logits), axis=-1, keepdims=True)
+    beyond = largest > LARGEST
+    return logits * xp.where(beyond, LARGEST / xp.where(beyond, largest, 1.0), 1.0)
+
 
 def softmax(logits: Any, xp: Any) -> Any:
     """Probabilities (N, K), without overflow."""
@@ -23,6 +35,7 @@ def log_softmax(logits: Any, xp: Any) -> Any:
 
 def log_odds(logits: Any, xp: Any) -> Any:
     """log p_k / (1 - p_k) of every class (N, K), finite where 1 - p_k rounds to 0."""
+    logits = logits - xp.max(logits, axis=-1, keepdims=True)  # sums of large ones are not exact
     # 1 - p is exact enough for all but the most probable class, whose rivals are summed instead.
     top = xp.equal(xp.arange(logits.shape[-1]), xp.expand_dims(xp.argmax(logits, axis=-1), -1))
     rivals = xp.where(top, -float("inf"), logits)
@@ -41,13 +54,14 @@ def sigmoid(values: Any, xp: Any) -> Any:
 def divide_by_sum(scores: Any, xp: Any) -> Any:
     """Rows (N, K) that sum to 1 from scores that are not negative; uniform where all are 0."""
     total = xp.sum(scores, axis=-1, keepdims=True)
-    shares = scores / xp.where(total > 0, total, 1.0)
-    return xp.where(total > 0, shares, 1 / scores.shape[-1])
+    some = total > _TINY
+    return xp.where(some, scores / xp.where(some, total, 1.0), 1 / scores.shape[-1])
 
 
 def interpolate(values: Any, knots: Any, heights: Any, xp: Any) -> Any:
     """The line through (knots, heights), two or more, at values (N,); constant beyond its ends."""
     left = xp.clip(xp.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)
     start, end = xp.take(knots, left), xp.take(knots, left + 1)
-    part = xp.clip((values - start) / (end - start), 0.0, 1.0)
+    width = end - start
+    part = xp.clip((values - start) / xp.where(width > _TINY, width, 1.0), 0.0, 1.0)
     return xp.take(heights, left) * (1 - part) + xp.take(heights, left + 1) * part

@@ -251,9 +251,11 @@ class MatrixScaling(Calibrator):
         features = self._features(logits, xp)
         return softmax(xp.matmul(features, self.weights_.T) + self.bias_, xp)
 
-    def _samples_needed(self, num_classes: int) -> int:
+    def _check_settings(self, num_classes: int) -> None:
         check_number("off_diagonal_penalty", self.off_diagonal_penalty)
         check_number("bias_penalty", self.bias_penalty)
+
+    def _samples_needed(self, num_classes: int) -> int:
         # Penalties hold what is not on the diagonal.
         free = 2 if self.off_diagonal_penalty > 0 else num_classes + 1
         return num_classes * free

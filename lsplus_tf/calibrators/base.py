@@ -14,9 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from lsplus_tf.bounded import json_of, read_text
+from lsplus_tf.calibrators._arrays import LARGEST, within_range
+from lsplus_tf.calibrators.provenance import (
+    InputKind,
+    Provenance,
+    check_document,
+    check_held_out,
+    exactly,
+    kind_of,
+    warn_of_another_model,
+)
 from lsplus_tf.errors import (
     InputError,
     MissingDataError,
+    check_choice,
     check_count,
     check_number,
     one_line,
@@ -39,14 +51,19 @@ CALIBRATORS: dict[str, type[Calibrator]] = {}
 """Every calibrator by its short name, as configs and the command line have it."""
 
 _FORMAT = "lsplus_tf calibrator"
-_VERSION = 1
+_VERSION = 2
 CALIBRATOR = FileKind(
     "a calibrator", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
 )
-_KEYS = ("format", "version", "calibrator", "settings", "n_classes", "class_names", "fitted")
+_KEYS_1 = ("calibrator", "settings", "n_classes", "class_names", "fitted")
+_VERSIONS = {1: _KEYS_1, 2: (*_KEYS_1, "inputs", "model", "data", "held_out", "made_by")}
+_OPTIONAL = ("class_names",)  # which the first files did not have
 _NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
 _MOST_CLASSES = 1_000_000  # of a file
-_PROBED = 8  # rows
+_PROBED = 8  # rows, of few classes
+_PROBED_NUMBERS = 2**20
+_SMALLEST = 1 / LARGEST  # that divides
+_LONGEST = 200  # characters of what is said of a wrong one
 # What wrong documents raise where they are read.
 WRONG = (
     ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError,
@@ -54,7 +71,7 @@ WRONG = (
 _ROW_SUM_TOLERANCE = 1e-3
 
 
-class Calibrator(ClassifierMixin, BaseEstimator):
+class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
     """A map from a classifier's logits to calibrated probabilities, in scikit-learn's manner.
 
     It is what all calibrators have in common: fit one of them, such as `TemperatureScaling`.
@@ -69,6 +86,20 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         What the classes of the `Predictions` are called that it was fitted on, which others must
         then have in the same order. None of arrays, of classes that are called 0..K-1, and of
         files of versions that kept none: those fit any.
+    kind_ : {"logits", "log-probabilities"} or None
+        What it was fitted on: that of the `Predictions`; of arrays log-probabilities where the
+        exponentials of each row sum to 1. None in files of versions that did not keep it, as for
+        all that follows.
+    model_ : str or None
+        `lsplus_tf.fingerprint` of the model that gave them, if the `Predictions` have it.
+    data_ : dict or None
+        "digest" of the cases, as `Predictions.digest` gives it, and how many "cases" there were.
+    held_out_ : dict or None
+        What `lsplus-tf calibrate` found on held-out folds: "cases" and "folds", the "brier" score,
+        "ece" and "accuracy" "before" and "after" (of the former two "change" is the 95% interval
+        of the difference), and whether it is "shown_to_help". None after `fit`.
+    made_by_ : str or None
+        The package and its version.
 
     Examples
     --------
@@ -103,6 +134,8 @@ class Calibrator(ClassifierMixin, BaseEstimator):
 
     n_classes_: int
     class_names_: tuple[str, ...] | None = None
+    kind_: InputKind | None = None
+    held_out_: dict[str, Any] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -132,21 +165,23 @@ class Calibrator(ClassifierMixin, BaseEstimator):
     ) -> None:
         """Set what is known of the error of the fit, after `_fit`: of most calibrators nothing."""
 
+    def _check_settings(self, num_classes: int) -> None:
+        """Raise `InputError` unless the settings can be those of a fit to K classes."""
+
     def _check_fitted(self) -> None:
-        """Raise `ValueError` unless attributes of a file can be those of a fit."""
+        """Raise `ValueError` unless attributes can be those of a fit, and give probabilities."""
         for name in self._fitted:
             value = getattr(self, name)
             parts = value if isinstance(value, list) else [] if value is None else [value]
-            if not all(np.isfinite(part).all() for part in parts):
-                raise ValueError(f"{name}: expected finite numbers")
+            if not all((np.abs(part) <= LARGEST).all() for part in parts):
+                raise ValueError(f"{name}: expected finite numbers of at most {LARGEST:g}")
         for name, shape in self._sizes.items():
             expected, received = shape(self.n_classes_), np.shape(getattr(self, name))
             if received != expected:
                 raise ValueError(f"{name}: expected shape {expected}, received {received}")
         for name in self._above_zero:
-            value = getattr(self, name)
-            if value is not None and not (np.asarray(value) > 0).all():
-                raise ValueError(f"{name}: expected numbers above 0")
+            if not (np.asarray(getattr(self, name)) >= _SMALLEST).all():
+                raise ValueError(f"{name}: expected numbers above 0, of at least {_SMALLEST:g}")
 
     def fit(
         self,
@@ -180,14 +215,19 @@ class Calibrator(ClassifierMixin, BaseEstimator):
                         f"{name}: expected none beside Predictions, which have their own"
                     )
             given = logits.counted()
+            kind = "logits" if given.kind == "logits" else "log-probabilities"
         elif labels is None:
             raise InputError("labels: expected (logits, labels), or Predictions, received none")
         else:
             given = Predictions(
                 labels, logits=check_logits(logits), sample_weight=sample_weight
             ).counted()
+            kind = kind_of(given.logits)  # type: ignore[arg-type]
         checked, true_classes = given.logits.astype(np.float64), as_predictions(given).labels
         samples, num_classes = checked.shape
+        self._check_settings(num_classes)
+        if np.abs(checked).max() > LARGEST:
+            raise InputError(f"logits: expected numbers of at most {LARGEST:g} in size")
         needed = self._samples_needed(num_classes)
         if samples < needed:
             raise InputError(
@@ -207,6 +247,15 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         self.n_classes_ = num_classes
         self.classes_ = np.arange(num_classes)
         self.class_names_ = None if are_unnamed(given.class_names) else given.class_names
+        try:
+            self._check_fitted()
+        except ValueError as error:
+            raise InputError(
+                f"logits: {type(self).__name__} cannot be fitted to numbers of this size "
+                f"({one_line(error)})"
+            ) from error
+        self._remember(given)
+        self.kind_, self.held_out_ = kind, None
         return self
 
     def predict_proba(self, logits: ArrayLike) -> Floats:
@@ -227,7 +276,11 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         InputError
             Another K than in `fit`, or what `fit` refuses in logits.
         """
-        return self._probabilities(self._check_fitting_logits(logits), np)
+        return self._calibrated(self._check_fitting_logits(logits), np)
+
+    def _calibrated(self, logits: Any, xp: Any) -> Any:
+        """Probabilities (N, K) of any finite float64 logits (N, K), in `numpy` or `keras.ops`."""
+        return self._probabilities(within_range(logits, xp), xp)
 
     def calibrate(self, predictions: Predictions) -> Predictions:
         """The same cases with calibrated probabilities.
@@ -236,6 +289,11 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         ------
         InputError
             Other classes than in `fit`, or in another order.
+
+        Warns
+        -----
+        UserWarning
+            Predictions of another model than it was fitted to, where both are known.
 
         Examples
         --------
@@ -247,7 +305,8 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         """
         logits = self._of_as_many_classes(predictions.logits.astype(np.float64))
         check_classes("predictions", predictions.class_names, self.class_names_, "the calibrator's")
-        return predictions.computed("probabilities", self._probabilities(logits, np))
+        warn_of_another_model("calibrator", self.model_, predictions.model)
+        return predictions.computed("probabilities", self._calibrated(logits, np))
 
     def predict(self, logits: ArrayLike) -> NDArray[np.int64]:
         """The most probable classes (N,) after calibration."""
@@ -269,6 +328,9 @@ class Calibrator(ClassifierMixin, BaseEstimator):
             "settings": self.get_params(),
             "n_classes": self.n_classes_,
             "class_names": None if self.class_names_ is None else list(self.class_names_),
+            "inputs": self.kind_,
+            **self._provenance(),
+            "held_out": self.held_out_,
             "fitted": {name: getattr(self, name) for name in self._fitted},
         }
         return json.dumps(document, default=lambda array: array.tolist(), allow_nan=False)
@@ -284,26 +346,35 @@ class Calibrator(ClassifierMixin, BaseEstimator):
         """
         document = json_document(text, _NO_JSON)
         try:
-            check_document(document, _FORMAT, _VERSION, _KEYS)
+            check_document(document, _FORMAT, _VERSIONS, _OPTIONAL)
             calibrator = CALIBRATORS[document["calibrator"]](**document["settings"])
-            only_keys(document["fitted"], [*calibrator._fitted])
             classes = check_count("n_classes", document["n_classes"], least=2)
             if classes > _MOST_CLASSES:
                 raise ValueError(f"n_classes: expected at most {_MOST_CLASSES}")
+            calibrator._check_settings(classes)
+            exactly(document["fitted"], tuple(calibrator._fitted), "fitted")
             for name, restore in calibrator._fitted.items():
                 setattr(calibrator, name, restore(document["fitted"][name]))
             calibrator.n_classes_, calibrator.classes_ = classes, np.arange(classes)
             calibrator.class_names_ = _restored_names(document.get("class_names"), classes)
+            calibrator._restore_provenance(document)
+            kind, held_out = document.get("inputs"), document.get("held_out")
+            if kind is not None:
+                check_choice("inputs", kind, InputKind)
+            check_held_out(held_out)
+            calibrator.kind_, calibrator.held_out_ = kind, held_out
             calibrator._check_fitted()
             # What was cut or edited may have shapes that do not go together, or no probabilities.
-            some = np.eye(min(classes, _PROBED), classes)
+            some = np.eye(min(_PROBED, max(1, _PROBED_NUMBERS // classes), classes), classes)
             with np.errstate(all="ignore"):
-                probabilities = calibrator._probabilities(some, np)
+                probabilities = calibrator._calibrated(some, np)
             if probabilities.shape != some.shape:
                 raise ValueError(f"it is not of {classes} classes")
             Predictions(None, probabilities)
         except WRONG as error:
-            raise InputError(f"not a calibrator saved by lsplus_tf ({one_line(error)})") from error
+            raise InputError(
+                f"not a calibrator saved by lsplus_tf ({one_line(error, _LONGEST)})"
+            ) from error
         if not isinstance(calibrator, cls):
             raise InputError(f"expected a {cls.__name__}, it is a {type(calibrator).__name__}")
         return calibrator
@@ -398,13 +469,15 @@ def read_saved(path: str | Path, what: str, parse: Callable[[str], Read], no_jso
         What to say of a file that is no text.
     """
     try:
-        return parse(Path(path).expanduser().read_text(encoding="utf-8"))
+        text = read_text(Path(path).expanduser())
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: expected {what}, there is no file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {no_json}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except InputError as error:
+        raise InputError(f"{path}: {no_json} ({error})") from error
+    try:
+        return parse(text)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -480,30 +553,11 @@ def are_unnamed(class_names: Sequence[str]) -> bool:
 
 
 def json_document(text: str, otherwise: str) -> Any:
-    """What a JSON text has, without NaN and infinities; `InputError` with `otherwise` if none."""
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number of JSON")
-
+    """What a JSON text has, within the bounds of `bounded`; `InputError` with `otherwise`."""
     try:
-        return json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise InputError(otherwise) from error
-
-
-def check_document(document: Any, form: str, version: int, keys: Sequence[str]) -> None:
-    """Raise unless a document is of this format and version, and has no other keys."""
-    received = document["version"]
-    if document["format"] != form or received != version or isinstance(received, bool):
-        raise ValueError(f"its format is not {form!r}, version {version}")
-    only_keys(document, keys)
-
-
-def only_keys(document: dict[str, Any], keys: Sequence[str]) -> None:
-    """Raise `ValueError` if there are other keys than these."""
-    others = [name for name in document if name not in keys]
-    if others:
-        raise ValueError(f"unknown key {some_of(others)}")
+        return json_of(text)
+    except InputError as error:
+        raise InputError(f"{otherwise} ({one_line(error, _LONGEST)})") from error
 
 
 def _restored_names(names: Any, classes: int) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,22 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from lsplus_tf.calibrators.base import Calibrator
+from lsplus_tf.backbones import fingerprint
+from lsplus_tf.calibrators.base import Calibrator, check_classes
+from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.errors import InputError, check_flag
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import log_probabilities
 from lsplus_tf.predictions.checks import Kind
 
-__all__ = ["CalibrationLayer", "ModelOutput", "attach", "is_calibrated", "model_output"]
+__all__ = [
+    "CalibrationLayer",
+    "ModelOutput",
+    "attach",
+    "check_provenance",
+    "is_calibrated",
+    "model_output",
+]
 
 _SOFTMAX, _SIGMOID, _NONE = (
     keras.activations.softmax,
@@ -58,7 +68,8 @@ class CalibrationLayer(layers.Layer):
 
     def __init__(self, calibrator: str, *, from_logits: bool = True, **kwargs: Any) -> None:
         # float32 whatever the global policy, of which float16 would ruin the probabilities.
-        super().__init__(**{**kwargs, "dtype": "float32", "trainable": False})
+        fixed = {"dtype": "float32", "trainable": False, "autocast": False}  # of float64 scores
+        super().__init__(**{**kwargs, **fixed})
         self.calibrator = Calibrator.from_json(calibrator)
         self.from_logits = check_flag("from_logits", from_logits)
         self.calibrator.check_takes(self._kind, "calibrator")
@@ -86,7 +97,7 @@ class CalibrationLayer(layers.Layer):
             if scores.shape[-1] == 1:
                 scores = ops.concatenate([1 - scores, scores], axis=-1)
             scores = log_probabilities(scores, ops)
-        return ops.cast(self.calibrator._probabilities(scores, ops), "float32")
+        return ops.cast(self.calibrator._calibrated(scores, ops), "float32")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.calibrator.n_classes_)
@@ -96,7 +107,9 @@ class CalibrationLayer(layers.Layer):
         return {**super().get_config(), **config}
 
 
-def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
+def attach(
+    model: keras.Model, calibrator: Calibrator, *, class_names: Sequence[str] | None = None
+) -> keras.Model:
     """One model that gives calibrated probabilities, with the layers of the model given.
 
     Parameters
@@ -107,6 +120,9 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
     calibrator : Calibrator
         Fitted on K classes, to what this model gives. Of probabilities it takes the logarithms, as
         `Calibrator.calibrate` does.
+    class_names : sequence of str, length K, optional
+        What the model's classes are called, in its order: to be sure that they are the
+        calibrator's, where it was fitted to named ones.
 
     Returns
     -------
@@ -119,13 +135,14 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
     ------
     InputError
         A model without known inputs, with several outputs, that is calibrated already, with a
-        sigmoid for each class, or of another number of classes; of a model that gives
-        probabilities, a calibrator whose `ignores_constants` is False.
+        sigmoid for each class, or of another number of classes, other names or another order; of a
+        model that gives probabilities, a calibrator whose `ignores_constants` is False.
 
     Warns
     -----
     UserWarning
-        The model gives probabilities in 16 bits.
+        The model gives probabilities in 16 bits; or the calibrator was fitted to another model, or
+        to log-probabilities where this one gives logits and a constant in a row matters.
 
     Examples
     --------
@@ -143,7 +160,9 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
         raise InputError(
             f"model: expected one without a calibrator, {model.name} gives calibrated probabilities"
         )
-    calibrator.check_takes(output.kind, "calibrator")
+    if class_names is not None and calibrator.class_names_ is not None:
+        check_classes("calibrator", calibrator.class_names_, class_names, "the model's")
+    check_provenance(model, output.kind, calibrator)
     if output.kind == "probabilities" and output.tensor.dtype in _16_BITS:
         warnings.warn(
             f"model: {model.name} gives probabilities in {output.tensor.dtype}, which rounds away "
@@ -152,6 +171,52 @@ def attach(model: keras.Model, calibrator: Calibrator) -> keras.Model:
         )
     layer = CalibrationLayer(calibrator.to_json(), from_logits=output.kind == "logits")
     return keras.Model(_input_of(model), layer(output.tensor), name=f"{model.name}_calibrated")
+
+
+def check_provenance(model: keras.Model, kind: Kind, calibrator: Calibrator) -> None:
+    """Refuse a calibrator that a model cannot have, and warn of one that was not fitted to it.
+
+    Parameters
+    ----------
+    model : keras.Model
+    kind : {"probabilities", "logits"}
+        What it gives.
+    calibrator : Calibrator
+
+    Raises
+    ------
+    InputError
+        The model gives probabilities, and a constant in a row of logits matters.
+
+    Warns
+    -----
+    UserWarning
+        It was fitted to another model's outputs; or to log-probabilities where this one gives
+        logits and a constant matters.
+
+    Examples
+    --------
+    >>> import keras, lsplus_tf as lsp
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> inputs = keras.Input((2,))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    >>> rows = [[2.0, 0.0]] * 4
+    >>> held_out = lsp.Predictions([0, 0, 0, 1], logits=rows, model=lsp.fingerprint(model))
+    >>> check_provenance(model, "logits", TemperatureScaling().fit(held_out))
+    """
+    calibrator.check_takes(kind, "calibrator")
+    if calibrator.model_ is not None:
+        warn_of_another_model("calibrator", calibrator.model_, fingerprint(model))
+    if (
+        kind == "logits"
+        and calibrator.kind_ == "log-probabilities"
+        and not (calibrator.ignores_constants)
+    ):
+        warnings.warn(
+            f"calibrator: {calibrator.name} was fitted to log-probabilities, and this model gives "
+            "logits, which differ from them by a constant in each row; fit it to logits",
+            stacklevel=1,
+        )
 
 
 @dataclass(frozen=True)

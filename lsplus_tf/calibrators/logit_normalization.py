@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from lsplus_tf import metrics
-from lsplus_tf.calibrators._arrays import softmax
+from lsplus_tf.calibrators._arrays import softmax, within_range
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_number
 from lsplus_tf.calibrators.temperature import best_temperature
 from lsplus_tf.errors import InputError
+
+_EQUAL = 1e-300  # logits of a row that differ by no more are equal
 
 
 def _optional_number(value: Any) -> float | None:
@@ -65,7 +69,7 @@ class LogitNormalization(Calibrator):
     name: ClassVar = "logit_normalization"
     takes_weights: ClassVar = True
     _fitted: ClassVar = {"norm_": _optional_number, "temperature_": as_number}
-    _above_zero: ClassVar = ("norm_", "temperature_")
+    _above_zero: ClassVar = ("temperature_",)
 
     norm_: float | None
     temperature_: float
@@ -73,16 +77,27 @@ class LogitNormalization(Calibrator):
     def __init__(self, norms: Sequence[float] = (1, 2, 3, 4, 5, 6, 7, 8, 9)) -> None:
         self.norms = norms
 
+    def _check_settings(self, num_classes: int) -> None:
+        if isinstance(self.norms, str) or not np.iterable(self.norms):
+            raise InputError(f"norms: expected numbers of at least 1, received {self.norms!r:.80}")
+        for norm in self.norms:
+            is_number = isinstance(norm, Real) and not isinstance(norm, bool)
+            if not is_number or not 1 <= norm < math.inf:
+                raise InputError(f"norms: expected numbers of at least 1, received {norm!r:.80}")
+
+    def _check_fitted(self) -> None:
+        super()._check_fitted()
+        if self.norm_ is not None and self.norm_ < 1:
+            raise ValueError("norm_: expected a number of at least 1")
+
     def confidence(self, logits: ArrayLike) -> Floats:
         """The score (N,) to rank samples by; a probability only where `norm_` is None."""
-        return self._confidence(self._check_fitting_logits(logits), self.norm_)
+        checked = within_range(self._check_fitting_logits(logits), np)
+        return self._confidence(checked, self.norm_)
 
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        for norm in self.norms:
-            if not norm >= 1:
-                raise InputError(f"norms: expected numbers of at least 1, received {norm!r}")
         wrong = logits.argmax(axis=1) != labels
         choices = [None, *map(float, self.norms)] if logits.shape[1] > 2 else [None]
         self.norm_ = min(
@@ -106,12 +121,15 @@ def _normalise(logits: Any, norm: float | None, xp: Any) -> Any:
     """z' (N, K), 0 where all logits of a row are equal."""
     if norm is None:
         return logits
-    centred = logits - xp.mean(logits, axis=-1, keepdims=True)
-    # Divided by the largest first, whose power could overflow.
+    below = logits - xp.max(logits, axis=-1, keepdims=True)
+    spread = -xp.min(below, axis=-1, keepdims=True)
+    below = below / xp.where(spread > _EQUAL, spread, 1.0)
+    centred = below - xp.mean(below, axis=-1, keepdims=True)
+    # Divided by the largest first, whose power could be 0.
     largest = xp.max(xp.abs(centred), axis=-1, keepdims=True)
-    unit = centred / xp.where(largest > 0, largest, 1.0)
+    unit = centred / xp.where(largest > _EQUAL, largest, 1.0)
     size = xp.power(xp.sum(xp.power(xp.abs(unit), norm), axis=-1, keepdims=True), 1 / norm)
-    return unit / xp.where(size > 0, size, 1.0)
+    return unit / xp.where(size > _EQUAL, size, 1.0)
 
 
 def _aurc(scores: Floats, wrong: NDArray[np.bool_], weights: Floats | None) -> float:

@@ -114,6 +114,8 @@ class IsotonicCalibration(Calibrator):
     def _check_fitted(self) -> None:
         super()._check_fitted()
         _check_pairs(self.inputs_, self.outputs_, self.n_classes_, more=0, least=2)
+        if any((np.diff(heights) < 0).any() for heights in self.outputs_):
+            raise ValueError("outputs_: expected numbers that do not fall")
 
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
@@ -197,8 +199,6 @@ class HistogramBinning(Calibrator):
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        check_count("n_bins", self.n_bins)
-        check_choice("binning", self.binning, Binning)
         probabilities = _arrays.softmax(logits, np)
         self.edges_, self.values_ = [], []
         for k in range(logits.shape[1]):
@@ -216,8 +216,11 @@ class HistogramBinning(Calibrator):
         ]
         return _arrays.divide_by_sum(xp.stack(after, axis=-1), xp)
 
-    def _samples_needed(self, num_classes: int) -> int:
+    def _check_settings(self, num_classes: int) -> None:
         check_count("n_bins", self.n_bins)
+        check_choice("binning", self.binning, Binning)
+
+    def _samples_needed(self, num_classes: int) -> int:
         return self.n_bins
 
 
@@ -285,5 +288,12 @@ def _check_pairs(
     for inputs, outputs in zip(places, values, strict=True):
         if inputs.ndim != 1 or inputs.size < least or outputs.shape != (inputs.size + more,):
             raise ValueError("expected as many values of a class as its places have")
-        if (np.diff(inputs) < 0).any() or (outputs < 0).any() or (outputs > 1).any():
-            raise ValueError("expected growing places, and values in [0, 1]")
+        check_places(inputs)
+        if (outputs < 0).any() or (outputs > 1).any():
+            raise ValueError("expected values in [0, 1]")
+
+
+def check_places(places: Floats) -> None:
+    """Raise `ValueError` unless corners or edges (M,) grow, within [0, 1]."""
+    if (np.diff(places) <= 0).any() or (places < 0).any() or (places > 1).any():
+        raise ValueError("expected places that grow, in [0, 1]")

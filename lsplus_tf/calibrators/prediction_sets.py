@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,11 @@ from lsplus_tf.calibrators.base import (
     WRONG,
     Calibrator,
     Floats,
-    check_document,
+    check_classes,
     json_document,
     read_saved,
 )
+from lsplus_tf.calibrators.provenance import Provenance, check_document, warn_of_another_model
 from lsplus_tf.errors import (
     InputError,
     check_choice,
@@ -44,18 +45,22 @@ SetsMethod = Literal["lac", "aps", "raps"]
 METHODS: tuple[str, ...] = get_args(SetsMethod)
 
 _FORMAT = "lsplus_tf prediction sets"
-_VERSION = 1
+_VERSION = 2
 SETS = FileKind("prediction sets", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"'))
-_KEYS = ("format", "version", "settings", "class_names", "thresholds")
+_KEYS_1 = ("settings", "class_names", "thresholds")
+_VERSIONS = {1: _KEYS_1, 2: (*_KEYS_1, "model", "data", "made_by")}
 _NO_JSON = "not prediction sets saved by lsplus_tf, which are JSON"
 # Sums of the same probabilities in another order differ by less, and so do the softmax of the same
 # logits in batches of other sizes.
 _ROUNDING = 1e-9
+_ROUNDING_OF_FLOAT32 = 1e-7  # of probabilities in at most 32 bits, whose thresholds were in 64
 _THRESHOLD_TOLERANCE = 1e-3  # as rows of probabilities sum to 1
 _MOST_K_REG = 2**31
+_MOST_PENALTY = 1e100
+_LONGEST = 200  # characters of what is said of a wrong file
 
 
-class PredictionSets(BaseEstimator):
+class PredictionSets(Provenance, BaseEstimator):
     """Sets of classes that hold the true one in 1 - error_rate of new cases: split conformal.
 
     Each class of each case has a score, which is low where the class is probable. A set has the
@@ -98,6 +103,8 @@ class PredictionSets(BaseEstimator):
     class_names_ : tuple of str, length K
     n_classes_ : int
         Number of classes, K.
+    model_, data_, made_by_
+        The model and the cases that they were fitted to, and by what; see `Calibrator`.
 
     Notes
     -----
@@ -227,6 +234,7 @@ class PredictionSets(BaseEstimator):
         )
         self.class_names_ = judged.class_names
         self.n_classes_ = len(judged.class_names)
+        self._remember(predictions)
         self._warn_of_too_few(predictions, parts)
         return self
 
@@ -242,26 +250,30 @@ class PredictionSets(BaseEstimator):
         ------
         InputError
             Other classes than in `fit`, the confidence alone, or no ids where sets are randomized.
+
+        Warns
+        -----
+        UserWarning
+            Predictions of another model than in `fit`, where both are known.
         """
         check_is_fitted(self)
         self._check(predictions)
-        names = predictions.class_names
-        unnamed = tuple(map(str, range(self.n_classes_)))
-        if len(names) != self.n_classes_ or (
-            names != self.class_names_ and unnamed not in (names, self.class_names_)
-        ):
-            raise InputError(
-                f"predictions: expected the classes {some_of(self.class_names_, 8)} in this order, "
-                f"which the sets were fitted on, received {some_of(names, 8)}"
-            )
+        check_classes("predictions", predictions.class_names, self.class_names_, "the sets'")
+        if self.calibrator is None or self.calibrator.model_ is None:  # else it warns itself
+            warn_of_another_model("sets", self.model_, predictions.model)
         judged = self._calibrated(predictions)
         sets = np.empty((len(judged), self.n_classes_), bool)
+        highest = self._highest_scores(judged.probabilities.dtype)
         for rows, scores in self._scores(judged):
-            sets[rows] = scores <= self.thresholds_ + _ROUNDING
+            sets[rows] = scores <= highest
         if not self.allow_empty:
             empty = np.flatnonzero(~sets.any(axis=1))
             sets[empty, judged.predicted[empty]] = True
         return sets
+
+    def _highest_scores(self, dtype: np.dtype[Any]) -> Floats:
+        """The highest scores in a set, (1,) or (K,), of probabilities that were in this dtype."""
+        return self.thresholds_ + (_ROUNDING if dtype.itemsize == 8 else _ROUNDING_OF_FLOAT32)
 
     def on_calibrated(self) -> PredictionSets:
         """The same for predictions that its calibrator has calibrated already."""
@@ -281,6 +293,7 @@ class PredictionSets(BaseEstimator):
             "version": _VERSION,
             "settings": settings,
             "class_names": list(self.class_names_),
+            **self._provenance(),
             "thresholds": thresholds,
         }
         return json.dumps(document, default=lambda number: number.item(), allow_nan=False)
@@ -296,7 +309,7 @@ class PredictionSets(BaseEstimator):
         """
         document = json_document(text, _NO_JSON)
         try:
-            check_document(document, _FORMAT, _VERSION, _KEYS)
+            check_document(document, _FORMAT, _VERSIONS, optional=())
             settings = dict(document["settings"])
             if settings["calibrator"] is not None:
                 settings["calibrator"] = Calibrator.from_json(json.dumps(settings["calibrator"]))
@@ -324,11 +337,14 @@ class PredictionSets(BaseEstimator):
             if (finite > most + _THRESHOLD_TOLERANCE).any():
                 raise ValueError(f"thresholds: expected numbers of at most {most:g}")
             sets.class_names_, sets.n_classes_ = tuple(names), len(names)
-            if sets.calibrator is not None and sets.calibrator.n_classes_ != len(names):
-                raise ValueError(f"its calibrator is not of {len(names)} classes")
+            if sets.calibrator is not None:
+                if sets.calibrator.n_classes_ != len(names):
+                    raise ValueError(f"its calibrator is not of {len(names)} classes")
+                check_classes("calibrator", names, sets.calibrator.class_names_, "the calibrator's")
+            sets._restore_provenance(document)
         except WRONG as error:
             raise InputError(
-                f"not prediction sets saved by lsplus_tf ({one_line(error)})"
+                f"not prediction sets saved by lsplus_tf ({one_line(error, _LONGEST)})"
             ) from error
         return sets
 
@@ -360,7 +376,8 @@ class PredictionSets(BaseEstimator):
         check_level("error_rate", self.error_rate)
         for flag in ("class_conditional", "randomized", "allow_empty"):
             check_flag(flag, getattr(self, flag))
-        check_number("penalty", self.penalty)
+        if check_number("penalty", self.penalty) > _MOST_PENALTY:
+            raise InputError(f"penalty: expected at most {_MOST_PENALTY:g}")
         if check_count("k_reg", self.k_reg, least=0) > _MOST_K_REG:
             raise InputError(f"k_reg: expected at most {_MOST_K_REG}, received {self.k_reg}")
         check_seed(self.seed)

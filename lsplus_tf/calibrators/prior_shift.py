@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators.affine import BiasCorrectedTemperature
 from lsplus_tf.calibrators.base import Floats, Groups, as_array, check_classes, check_logits
+from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.errors import InputError, check_level, counted, some_of
 from lsplus_tf.metrics.intervals import linearised_interval
 from lsplus_tf.metrics.resampling import check_groups
@@ -354,6 +355,7 @@ class LabelShift(BiasCorrectedTemperature):
         target.need("probabilities")
         self._of_as_many_classes(target.logits)  # type: ignore[arg-type]
         check_classes("target", target.class_names, self.class_names_, "the calibrator's")
+        warn_of_another_model("calibrator", self.model_, target.model)
         return target
 
     def _refuse_few(self, target: Predictions) -> None:

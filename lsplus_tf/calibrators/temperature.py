@@ -116,6 +116,11 @@ class ClassDistributionTemperature(Calibrator):
         self.class_counts = class_counts
         self.gamma = gamma
 
+    def _check_settings(self, num_classes: int) -> None:
+        check_number("gamma", self.gamma)
+        if self.class_counts is not None:
+            _check_class_counts(self.class_counts, num_classes)
+
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
@@ -123,9 +128,8 @@ class ClassDistributionTemperature(Calibrator):
         counts = (
             np.bincount(labels, weights, num_classes)
             if self.class_counts is None
-            else _check_class_counts(self.class_counts, num_classes)
+            else np.asarray(self.class_counts, dtype=np.float64)
         )
-        check_number("gamma", self.gamma)
         shares = counts / counts.max()
         self.temperatures_ = best_temperature(logits, labels, weights) + self.gamma * shares
 
@@ -174,7 +178,7 @@ def _warn(why: str, log_temperature: float) -> None:
     )
 
 
-def _check_class_counts(class_counts: ArrayLike, num_classes: int) -> Floats:
+def _check_class_counts(class_counts: ArrayLike, num_classes: int) -> None:
     counts = np.asarray(class_counts, dtype=np.float64)
     if counts.shape != (num_classes,):
         raise InputError(
@@ -184,4 +188,3 @@ def _check_class_counts(class_counts: ArrayLike, num_classes: int) -> Floats:
         raise InputError(
             f"class_counts: expected finite numbers >= 0, not all 0, received {counts.tolist()}"
         )
-    return counts

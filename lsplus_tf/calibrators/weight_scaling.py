@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
-from lsplus_tf.calibrators.one_vs_rest import Binning, inner_edges, mean_in_bins
+from lsplus_tf.calibrators.one_vs_rest import Binning, check_places, inner_edges, mean_in_bins
 from lsplus_tf.errors import check_choice, check_count
 
 _LEAST_WEIGHT = 1e-3  # of 0, all classes would be equal and the predicted one lost
@@ -64,10 +64,9 @@ class WeightScaling(Calibrator):
         super()._check_fitted()
         if self.edges_.ndim != 1 or self.weights_.shape != (self.edges_.size + 1,):
             raise ValueError("weights_: expected one more than edges_")
-        if (np.diff(self.edges_) < 0).any() or not (
-            (self.weights_ >= 0) & (self.weights_ <= 1)
-        ).all():
-            raise ValueError("expected growing edges_, and weights_ in [0, 1]")
+        check_places(self.edges_)
+        if not ((self.weights_ >= 0) & (self.weights_ <= 1)).all():
+            raise ValueError("weights_: expected numbers in [0, 1]")
 
     def __init__(self, n_bins: int = 15, *, binning: Binning = "equal_mass") -> None:
         self.n_bins = n_bins
@@ -76,7 +75,6 @@ class WeightScaling(Calibrator):
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        check_choice("binning", self.binning, Binning)
         probabilities = softmax(logits, np)
         confidence = probabilities.max(axis=1)
         chance = 1 / logits.shape[1]
@@ -97,6 +95,9 @@ class WeightScaling(Calibrator):
         weights = xp.expand_dims(xp.take(self.weights_, bins), -1)
         return before * weights + (1 - weights) / before.shape[-1]
 
-    def _samples_needed(self, num_classes: int) -> int:
+    def _check_settings(self, num_classes: int) -> None:
         check_count("n_bins", self.n_bins)
+        check_choice("binning", self.binning, Binning)
+
+    def _samples_needed(self, num_classes: int) -> int:
         return self.n_bins

@@ -50,6 +50,7 @@ def _options(
 app.command()(experiments.reproduce)
 app.command()(experiments.train)
 app.command()(experiments.report)
+app.command()(experiments.verify)
 app.command()(auditing.audit)
 app.command()(deployment.calibrate)
 app.command()(deployment.predict)

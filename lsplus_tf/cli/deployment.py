@@ -37,6 +37,7 @@ from lsplus_tf.errors import InputError, counted, some_of
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
     from lsplus_tf.calibrators import Calibrator, LabelShift, PredictionSets
+    from lsplus_tf.cli.prediction_sets import SetsAsked
     from lsplus_tf.deployment import TrainedModel
     from lsplus_tf.files import FileKind
     from lsplus_tf.predictions import Columns, Predictions
@@ -48,6 +49,53 @@ _SHOWN = 12  # numbers of a calibrator that are printed; more are in its file
 ModelPath = Annotated[
     Path,
     typer.Argument(help="The folder of a finished run, or a .keras file.", metavar="MODEL"),
+]
+CalibratorFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibrator",
+        help="From calibrate, or from a report's calibrators.",
+        metavar="FILE.json",
+    ),
+]
+AbstainBelow = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Abstain from cases of less confidence.",
+        show_default="0; of an export its own",
+    ),
+]
+Sets = Annotated[
+    float | None,
+    typer.Option(
+        help="Write a set of classes too, which misses the true one in this share of cases, "
+        "such as 0.1.",
+        metavar="ERROR_RATE",
+        show_default="no sets; of an export its own",
+    ),
+]
+SetsMethod = Annotated[
+    str | None,
+    typer.Option(
+        help="How sets are made: the smallest ones (lac), or larger ones for harder cases.",
+        metavar="lac|aps|raps",
+        show_default="lac, the smallest sets",
+    ),
+]
+SetsByClass = Annotated[
+    bool,
+    typer.Option("--sets-by-class", help="Keep to the error rate in each class, by larger sets."),
+]
+SetsFrom = Annotated[
+    Path | None,
+    typer.Option(
+        help="Held-out predictions with labels, which thresholds are from; or fitted sets in "
+        "JSON, of lsp.PredictionSets.",
+        metavar="FILE",
+        show_default="the run's validation predictions",
+    ),
 ]
 
 
@@ -144,6 +192,7 @@ def calibrate(
         console.print("Before it is adapted to another prevalence:", highlight=False)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
+    calibrator.held_out_ = None if judged is None else judged.said_of(method)
     if isinstance(calibrator, LabelShift):
         calibrator = _adapted(console, calibrator, predictions, shares, target)
     with files.given_as("--out", "path"):
@@ -159,44 +208,12 @@ def predict(
         list[Path],
         typer.Argument(help="Image files, or folders of them.", metavar="IMAGES..."),
     ],
-    calibrator: Annotated[
-        Path | None,
-        typer.Option(help="From calibrate, or from a report's calibrators.", metavar="FILE.json"),
-    ] = None,
-    abstain_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Abstain from cases of less confidence.")
-    ] = 0.0,
-    sets: Annotated[
-        float | None,
-        typer.Option(
-            help="Write a set of classes too, which misses the true one in this share of cases, "
-            "such as 0.1.",
-            metavar="ERROR_RATE",
-        ),
-    ] = None,
-    sets_method: Annotated[
-        str | None,
-        typer.Option(
-            help="How sets are made: the smallest ones (lac), or larger ones for harder cases.",
-            metavar="lac|aps|raps",
-            show_default="lac, the smallest sets",
-        ),
-    ] = None,
-    sets_by_class: Annotated[
-        bool,
-        typer.Option(
-            "--sets-by-class", help="Keep to the error rate in each class, by larger sets."
-        ),
-    ] = False,
-    sets_from: Annotated[
-        Path | None,
-        typer.Option(
-            help="Held-out predictions with labels, which thresholds are from; or fitted sets in "
-            "JSON, of lsp.PredictionSets.",
-            metavar="FILE",
-            show_default="the run's validation predictions",
-        ),
-    ] = None,
+    calibrator: CalibratorFile = None,
+    abstain_below: AbstainBelow = None,
+    sets: Sets = None,
+    sets_method: SetsMethod = None,
+    sets_by_class: SetsByClass = False,
+    sets_from: SetsFrom = None,
     out: Annotated[str, typer.Option(help="The CSV file.", metavar="FILE.csv")] = "predictions.csv",
     unreadable: Annotated[
         str,
@@ -246,12 +263,7 @@ def predict(
     """
     from lsplus_tf import files
     from lsplus_tf.calibrators import Calibrator
-    from lsplus_tf.cli.prediction_sets import (
-        SetsAsked,
-        check_beside,
-        check_classes,
-        described,
-    )
+    from lsplus_tf.cli.prediction_sets import SetsAsked, check_beside, described
 
     inputs = (model, *images, calibrator, sets_from)
     path = files.check_output(out, _predictions_file(), inputs=inputs)
@@ -282,18 +294,25 @@ def predict(
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
     console = terminal()
-    if of_sets is not None:
-        check_classes(of_sets, trained.class_names)
-        of_sets = of_sets.on_calibrated()
-        said = f"{described(of_sets)}, from {sets_from}"
-    elif sets is not None:
-        of_sets, said = asked.fit(model, trained, fitted)
-    if of_sets is not None:
-        console.print(escape(said), highlight=False, soft_wrap=True)
+    if sets is None and of_sets is None and trained.sets is not None and fitted is not None:
+        raise InputError(
+            f"--calibrator: expected none, as the sets in {model} were fitted to probabilities "
+            "without one; give --sets and --sets-from too"
+        )
+    of_sets, said = _fitted_sets(asked, of_sets, model, trained, fitted)
+    lines = [f"{said}"] if said else []
+    if abstain_below is None and trained.abstain_below > 0:
+        lines.append(f"abstains below {trained.abstain_below:g}, as the export says")
+    if of_sets is None and trained.sets is not None:
+        of_sets = trained.sets
+        lines.append(f"{described(of_sets)}, of the export")
+    for line in lines:
+        console.print(escape(line), highlight=False, soft_wrap=True)
+    threshold = trained.abstain_below if abstain_below is None else abstain_below
     if others:
         left_out = counted(others, "file that is no image is", "files that are no images are")
         console.print(f"{left_out} left out", highlight=False)
-    written = _Written(trained.class_names, abstain_below, of_sets)
+    written = _Written(trained.class_names, threshold, of_sets)
     _write_predictions(trained, found, fitted, out, written, batch_size, unreadable, console)
     console.print(written.summary(), highlight=False, soft_wrap=True, markup=False)
     console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)
@@ -301,40 +320,84 @@ def predict(
 
 def export(
     model: ModelPath,
-    calibrator: Annotated[
-        Path,
-        typer.Option(help="From calibrate, or from a report's calibrators.", metavar="FILE.json"),
-    ],
     out: Annotated[
-        str, typer.Option(help="A folder for a SavedModel, or NAME.keras.", metavar="PATH")
+        str,
+        typer.Option(help="NAME.keras, NAME.onnx, or a folder for a SavedModel.", metavar="PATH"),
     ],
+    calibrator: CalibratorFile = None,
+    abstain_below: AbstainBelow = None,
+    sets: Sets = None,
+    sets_method: SetsMethod = None,
+    sets_by_class: SetsByClass = False,
+    sets_from: SetsFrom = None,
     class_names: ModelClassNames = None,
 ) -> None:
-    """Write MODEL and a calibrator as one model that gives calibrated probabilities.
+    """Write MODEL as one file or folder that gives probabilities, and knows what predict knows.
 
-    It takes pixels 0..255 (B, H, W, C). A SavedModel needs TensorFlow alone; its
-    assets.extra/lsplus_tf.json has the class names and how images were read. A .keras file has
-    them inside, where predict finds them.
+    It takes pixels 0..255 (B, H, W, C). With --calibrator the probabilities are calibrated. Class
+    names, how images were read, the threshold of --abstain-below and the sets of --sets are inside:
+    predict finds them in a .keras file, and a SavedModel and an ONNX file give the sets and whether
+    they abstain as outputs beside the probabilities. These two need nothing of this package, and
+    hold a script, predict_images.py, that reads images as in the training and prints predict's CSV.
 
-    Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json --out served
+    Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json
+    --abstain-below 0.8 --out served
     """
     from lsplus_tf import deployment, files
     from lsplus_tf.calibrators import Calibrator
-    from lsplus_tf.deployment.exporting import export_kind
+    from lsplus_tf.cli.prediction_sets import SetsAsked, check_beside, described
+    from lsplus_tf.deployment.exporting import check_out
 
-    path = files.check_output(out, export_kind(out), inputs=(model, calibrator))
-    fitted = Calibrator.load(calibrator)
+    path, _ = check_out(out, inputs=(model, calibrator, sets_from))
+    fitted = None if calibrator is None else Calibrator.load(calibrator)
+    asked = SetsAsked(sets, sets_method, sets_by_class, sets_from)
+    of_sets = asked.saved()
+    if of_sets is not None:
+        fitted = check_beside(of_sets, fitted)
     trained = _open(model, class_names=names(class_names))
+    if fitted is not None:
+        deployment.check_calibrator(trained, fitted)
+    of_sets, said = _fitted_sets(asked, of_sets, model, trained, fitted)
     with files.given_as("--out", "out"):
-        deployment.export(trained, fitted, out)
+        deployment.export(
+            trained, out, calibrator=fitted, abstain_below=abstain_below, sets=of_sets
+        )
     height, width, channels = trained.image_shape
-    terminal().print(
+    lines = [
         f"{width}x{height} pixels of {counted(channels, 'channel')}, 0..255, to probabilities of "
-        f"{', '.join(trained.class_names)}\nWritten: {files.shown(path)}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )
+        f"{', '.join(trained.class_names)}"
+    ]
+    threshold = trained.abstain_below if abstain_below is None else abstain_below
+    if threshold > 0:
+        lines.append(f"abstains below {threshold:g}")
+    if of_sets is None and trained.sets is not None:
+        said = f"{described(trained.sets)}, of the export"
+    lines += [said] * bool(said)
+    if path.suffix == ".keras" and fitted is not None:
+        lines.append("Keras loads it where lsplus_tf is installed, as a calibrator is inside")
+    lines.append(f"Written: {files.shown(path)}")
+    terminal().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def _fitted_sets(
+    asked: SetsAsked,
+    saved: PredictionSets | None,
+    model: Path,
+    trained: TrainedModel,
+    calibrator: Calibrator | None,
+) -> tuple[PredictionSets | None, str]:
+    """Sets of the scores that come out, if any are asked for, and what they are."""
+    from lsplus_tf import deployment
+    from lsplus_tf.cli.prediction_sets import check_classes, described
+
+    if saved is not None:
+        check_classes(saved, trained.class_names)
+        if calibrator is None or calibrator.model_ is None:  # which is checked before
+            deployment.check_sets(trained, saved)
+        return saved.on_calibrated(), f"{described(saved)}, from {asked.source}"
+    if asked.error_rate is not None:
+        return asked.fit(model, trained, calibrator)
+    return None, ""
 
 
 # calibrate ---------------------------------------------------------------------------------------

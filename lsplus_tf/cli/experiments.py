@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 import typer
 from rich.markup import escape
 from rich.padding import Padding
+from rich.progress import track
 from rich.table import Table
 
 from lsplus_tf.cli import reports
 from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import DataDir, names
-from lsplus_tf.errors import FailedRunsError, InputError, check_count
+from lsplus_tf.errors import FailedRunsError, InputError, check_count, counted
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment, Grid
@@ -222,6 +223,74 @@ def report(
         folder = files.expanded(runs, "RUNS")
         make = reports.report_grid if is_grid(folder) else reports.report_experiment
         make(folder, names(methods), _numbers(seeds))
+
+
+def verify(
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="The folder of a finished run, of an experiment, or of a grid.", metavar="FOLDER"
+        ),
+    ],
+) -> None:
+    """Check every file of the finished runs in FOLDER against what was written.
+
+    A run's manifest.json has the SHA-256 of its other files, and what made them. Exit code 1 tells
+    that a run is damaged; the command that made it makes it anew, and sets the damaged one aside.
+    Runs of versions before the manifest are only read through.
+
+    Example: lsplus-tf verify runs/digits
+    """
+    from lsplus_tf import files
+    from lsplus_tf.experiments.folder import find_runs
+    from lsplus_tf.manifest import read_manifest
+    from lsplus_tf.training import run_folder
+
+    place, console = files.expanded(folder, "FOLDER"), terminal()
+    damaged, unmarked, made_by = 0, 0, set()
+    runs = find_runs(place)
+    for run in track(
+        runs,
+        description="verifying",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ):
+        damage = run_folder.find_damage(run)
+        damaged += bool(damage)
+        for name, why in damage.items():
+            console.print(
+                f"[bold red]damaged[/]  {escape(files.shown(run / name))}: {escape(why)}",
+                highlight=False,
+                soft_wrap=True,
+            )
+        if not damage:
+            found = read_manifest(run)
+            unmarked += found is None
+            if found is not None:
+                made_by.add(", ".join(f"{name} {each}" for name, each in found.made_by.items()))
+    if unmarked:
+        console.print(
+            f"{counted(unmarked, 'run')} of format version 0, without a manifest: the files can be "
+            "read, and nothing tells whether they are what was written.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    whole = len(runs) - damaged - unmarked
+    if whole:
+        console.print(
+            f"{counted(whole, 'run')} whole, made by {escape('; or '.join(sorted(made_by)))}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if damaged:
+        console.print(
+            f"{counted(damaged, 'run')} damaged. The command that made them, given again, sets "
+            "them aside and makes them anew.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(1)
 
 
 def list_methods() -> None:

@@ -1,4 +1,4 @@
-"""The sets of classes that `predict --sets` writes: where their thresholds are from."""
+"""The sets of `predict --sets` and `export --sets`: where their thresholds are from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ADVICE = re.compile(r"[;:][^;:]*? --[a-z].*", re.DOTALL)  # of options that pre
 
 @dataclass(frozen=True)
 class SetsAsked:
-    """The options of `predict` that say which sets are wanted.
+    """The options that say which sets are wanted.
 
     Attributes
     ----------
@@ -113,7 +113,7 @@ class SetsAsked:
                 if not cut:
                     raise
                 raise InputError(
-                    f"--sets-from: {said}; predict has no options for columns: name them label and "
+                    f"--sets-from: {said}; columns have no options here: name them label and "
                     "probability_CLASS, or give sets in JSON, of lsp.PredictionSets"
                 ) from error
             if set(held_out.class_names) == set(class_names):
@@ -132,7 +132,7 @@ class SetsAsked:
             )
         held_out = run_folder.read_predictions(run, "validation")
         said = f"{counted(len(held_out), 'validation case')} of the run"
-        protocol = run_folder.read_yaml(run, run_folder.SETTINGS)["protocol"]
+        protocol = run_folder.read_settings(run)["protocol"]
         if protocol["checkpoint"] != "last" or protocol["early_stopping"]:
             said += ", which also chose its epoch: new cases may be covered a little less often"
         return held_out, said

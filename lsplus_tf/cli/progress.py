@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import monotonic
 from types import TracebackType
 
@@ -87,6 +88,17 @@ class TerminalProgress(Observer):
         )
         self._progress.update(self._task, visible=bool(missing))
         self._show()
+
+    def run_set_aside(self, run: Run, aside: Path, damage: dict[str, str]) -> None:
+        name, why = next(iter(damage.items()))
+        more = f", and {len(damage) - 1} more" if len(damage) > 1 else ""
+        self._console.print(
+            f"{run} is damaged ({name}: {why}{more}) and is made anew; what is left of it is in "
+            f"{aside}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
     def weights_downloaded(self, what: str) -> None:
         self._console.print(what, highlight=False, markup=False, soft_wrap=True)

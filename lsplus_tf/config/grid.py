@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 
+from lsplus_tf.bounded import yaml_text
 from lsplus_tf.config.experiment import (
     NOT_ON_WINDOWS,
     REPORT,
@@ -90,7 +90,7 @@ class Grid:
     def to_yaml(self) -> str:
         """The grid as YAML, with all settings of every experiment."""
         grid = {key: each.model_dump(mode="json") for key, each in self.experiments.items()}
-        return yaml.safe_dump({"name": self.name, "grid": grid}, sort_keys=False)
+        return yaml_text({"name": self.name, "grid": grid})
 
 
 def _is_called(key: str, name: str) -> bool:
@@ -136,7 +136,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
         if len(keys) > 1 and isinstance(entries, dict) and keys[0] not in entries:
             known = ", ".join(entries)
             raise InputError(f"--set {override}: the grid has {known}; received {keys[0]}")
-    plain = with_overrides(values, of_file, str(path))
+    plain = with_overrides(values, of_file)
     file = checked(_GridFile, plain, str(path), of_file)
     experiments = {}
     for key, entry in file.grid.items():
@@ -158,7 +158,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
         own = {o.removeprefix(f"grid.{key}."): o for o in of_file if o.startswith(f"grid.{key}.")}
         some = [*of_all, *(o for o in own if not o.startswith("config="))]
         try:
-            experiments[key] = parse_config(with_overrides(changes, some, source), source, some)
+            experiments[key] = parse_config(with_overrides(changes, some), source, some)
         except InputError as error:
             text = str(error)
             for short, given in own.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import re
 import types
@@ -10,11 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import Tag, ValidationError
 
+from lsplus_tf import bounded
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
@@ -45,6 +42,11 @@ _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9_.-]*$": "a name of letters, digits, _, . and -, beginning with a "
     "letter or a digit",
 }
+# A key with the keys that it is below, such as a.b or a[b].
+_KEY = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
+_DEEPEST = 20  # keys below keys; experiments have 5
+_MOST_NAMED = 50  # mistakes, of which each is compared with all keys
+_LONGEST = 200  # characters of a wrong key or value
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
@@ -61,7 +63,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises
     ------
     InputError
-        No such file, not YAML, an unknown key, or a wrong value; every one is named.
+        No such file, not YAML, an unknown key, or a wrong value; of those the first 50 are named.
 
     Examples
     --------
@@ -79,39 +81,85 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         raise InputError(
             f"{path}: it is a grid of experiments, which lsplus_tf.config.load_grid reads"
         )
-    return parse_config(with_overrides(values, overrides, str(path)), str(path), overrides)
+    return parse_config(with_overrides(values, overrides), str(path), overrides)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file."""
-    with _wrong_yaml_in(str(path)):
-        values = OmegaConf.load(path)
-        if isinstance(values, DictConfig):
-            return _plain(values)
-    raise InputError(f"{path}: expected keys with values, received a list")
+    try:
+        values = bounded.read_yaml(path)
+    except (InputError, OSError) as error:
+        raise InputError(f"{path}: {one_line(error)}") from error
+    if values is None:  # an empty one
+        return {}
+    if not isinstance(values, dict):
+        received = "a list" if isinstance(values, list) else repr(values)
+        raise InputError(f"{path}: expected keys with values, received {received}")
+    _refuse_interpolation(values, str(path))
+    return values
 
 
-def with_overrides(values: dict[str, Any], overrides: Sequence[str], source: str) -> Any:
-    """The values with `overrides`; `source` is where they come from."""
+def _refuse_interpolation(values: Any, source: str) -> None:
+    """Raise `InputError` for `${...}`, of which others read a key or the environment."""
+    for text in _texts(values):
+        if "${" in text:
+            raise InputError(
+                f"{source}: expected values as they are, received {_received(text)}: interpolation "
+                "is not read; to say something once, give it an anchor (&name), and repeat *name"
+            )
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """All text in nested values, keys too."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, dict):
+        for key, value in values.items():
+            yield from _texts(key)
+            yield from _texts(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from _texts(value)
+
+
+def with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """The values with `overrides`."""
     for override in overrides:
         check_override(override)
-        with _wrong_yaml_in(f"--set {override}"):
-            # Of "key=''" a shell leaves "key=", which OmegaConf takes for null.
-            given = f"{override}''" if override.endswith("=") else override
-            _check_no_list(values, override)
-            values = merged(values, _plain(OmegaConf.from_dotlist([given])))
-    with _wrong_yaml_in(source):
-        return OmegaConf.to_container(OmegaConf.create(values), resolve=True)
+        key, _, text = override.partition("=")
+        source = f"--set {override}"
+        try:
+            names = names_of(override)
+            if not _KEY.fullmatch(key) or len(names) > _DEEPEST:
+                raise InputError(
+                    f"expected a key such as protocol.epochs, received {_received(key)}"
+                )
+            # Of "key=''" a shell leaves "key=", which YAML takes for null.
+            change = bounded.yaml_of(text) if text else ""
+            _check_no_list(values, names)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from error
+        _refuse_interpolation(change, source)
+        for name in reversed(names):
+            change = {name: change}
+        values = merged(values, change)
+    return values
 
 
-def _check_no_list(values: Any, override: str) -> None:
-    """Raise `ValueError` for the key of a section where the config has a list."""
-    keys = override.partition("=")[0].split(".")
-    for i, key in enumerate(keys[:-1], start=1):
+def names_of(override: str) -> list[str]:
+    """The keys of an override, from the outermost."""
+    return re.findall(r"[^.\[\]]+", override.partition("=")[0])
+
+
+def _check_no_list(values: Any, names: list[str]) -> None:
+    """Refuse the key of a section where the config has a list."""
+    for i, key in enumerate(names[:-1], start=1):
         values = values.get(key) if isinstance(values, dict) else None
         if isinstance(values, list):
-            whole = ".".join(keys[:i])
-            raise ValueError(f"{whole} is a list here, {values}; replace it by {whole}={{...}}")
+            whole = ".".join(names[:i])
+            raise InputError(
+                f"{whole} is a list here, {_received(values)}; replace it by {whole}={{...}}"
+            )
 
 
 def merged(values: Any, changes: Any) -> Any:
@@ -119,11 +167,6 @@ def merged(values: Any, changes: Any) -> Any:
     if not (isinstance(values, dict) and isinstance(changes, dict)):
         return changes
     return values | {key: merged(values.get(key), change) for key, change in changes.items()}
-
-
-def _plain(values: DictConfig) -> Any:
-    """Without what refers to other keys resolved, which overrides may change."""
-    return OmegaConf.to_container(values)
 
 
 def check_override(override: str) -> None:
@@ -167,15 +210,6 @@ def config_file(path: Path) -> Path:
     raise MissingDataError(f"config: no such file {path}{hint}")
 
 
-@contextlib.contextmanager
-def _wrong_yaml_in(source: str) -> Iterator[None]:
-    """Turn what YAML and OmegaConf raise into an `InputError` of one line that names `source`."""
-    try:
-        yield
-    except (OmegaConfBaseException, yaml.YAMLError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: {one_line(error)}") from error
-
-
 def parse_config(values: Any, source: str, overrides: Sequence[str] = ()) -> Experiment:
     """Validate an experiment's `values`; `source` is named in the error.
 
@@ -210,7 +244,7 @@ def checked(
     Raises
     ------
     InputError
-        An unknown key or a wrong value; every one is named.
+        An unknown key or a wrong value; the first 50 are named.
 
     Examples
     --------
@@ -224,14 +258,16 @@ def checked(
     except ValidationError as error:
         said: dict[str, list[str]] = {}
         mistakes = [mistake for mistake in error.errors() if not _follows(mistake)]
-        for mistake, phrase in zip(mistakes, _complaints(mistakes, kind), strict=True):
+        named = mistakes[:_MOST_NAMED]
+        for mistake, phrase in zip(named, _complaints(named, kind), strict=True):
             where = _blamed(mistake, phrase, source, overrides)
             said.setdefault(where, []).append(phrase)
+        more = f"; and {len(mistakes) - _MOST_NAMED} more" * (len(mistakes) > _MOST_NAMED)
         lines = [
             f"{where}: {'; '.join(phrases)}" if where else "; ".join(phrases)
             for where, phrases in said.items()
         ]
-        raise InputError("; ".join(lines)) from error
+        raise InputError("; ".join(lines) + more) from error
 
 
 def _blamed(mistake: Any, phrase: str, source: str, overrides: Sequence[str]) -> str:
@@ -239,7 +275,7 @@ def _blamed(mistake: Any, phrase: str, source: str, overrides: Sequence[str]) ->
     keys = _keys_of(mistake["loc"])
     told = phrase.partition(":")[0].split(".")  # of a section's check the key is in its words
     for override in reversed(overrides):
-        names = re.findall(r"[^.\[\]]+", override.partition("=")[0])
+        names = names_of(override)
         if names in (keys[: len(names)], told[: len(names)]):
             return f"--set {override}"
         if names[: len(keys)] == keys:
@@ -255,7 +291,7 @@ def to_yaml(settings: Settings) -> str:
     ----------
     settings : Settings
     """
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    return bounded.yaml_text(settings.model_dump(mode="json"))
 
 
 def _follows(mistake: Any) -> bool:
@@ -283,19 +319,27 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
                 phrases.append(f"{where}.{tag}: field required")
                 continue
             received = mistake["input"][tag]
-            close = difflib.get_close_matches(str(received), expected.replace("'", "").split(", "))
+            word = str(received)[:_LONGEST]
+            close = difflib.get_close_matches(word, expected.replace("'", "").split(", "))
             hint = f", did you mean {close[0]!r}?" if close else ""
             phrases.append(
-                f"{where}.{tag}: received {received!r}{hint} (expected one of {expected})"
+                f"{where}.{tag}: received {_received(received)}{hint} (expected one of {expected})"
             )
         elif mistake["type"] == "value_error":
             text = mistake["msg"].removeprefix("Value error, ")
             joint = ": " if text.startswith("expected") else "."  # else it begins with a key
             phrases.append(text if where == "config" else f"{where}{joint}{text}")
         else:
-            received = "" if mistake["type"] == "missing" else f", received {mistake['input']!r}"
+            received = (
+                "" if mistake["type"] == "missing" else f", received {_received(mistake['input'])}"
+            )
             phrases.append(f"{where}: {_expected(mistake)}{received}")
     return phrases
+
+
+def _received(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _expected(mistake: Any) -> str:
@@ -313,7 +357,7 @@ def _expected(mistake: Any) -> str:
 
 def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     """The path of a key in the file: pydantic adds the chosen member of a union after its key."""
-    keys = [str(part) for part in location]
+    keys = [str(part)[:_LONGEST] for part in location]
     if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
         del keys[2]
     if keys[0:1] == ["methods"] and keys[2:3] == ["class_accuracy"]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 
+from lsplus_tf.bounded import read_json
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.image_files import READ_ERRORS, ImageFiles
@@ -83,7 +84,7 @@ def on_disk(
                 partial.mkdir()
                 _write_cache(images, partial)
     try:
-        failed = json.loads((cache / _FAILED).read_text(encoding="utf-8"))
+        failed = read_json(cache / _FAILED)
         pixels = np.load(cache / _PIXELS, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise InputError(

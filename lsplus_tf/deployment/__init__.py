@@ -4,6 +4,7 @@ from lsplus_tf.deployment.exporting import export
 from lsplus_tf.deployment.model import (
     TrainedModel,
     check_calibrator,
+    check_sets,
     find_model,
     open_model,
     unnamed,
@@ -14,6 +15,7 @@ __all__ = [
     "PredictedBatch",
     "TrainedModel",
     "check_calibrator",
+    "check_sets",
     "export",
     "find_images",
     "find_model",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lsplus_tf.calibrators import Calibrator
+from lsplus_tf import keras_files
+from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
+from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -47,6 +48,10 @@ class TrainedModel:
         How images are stretched, as `load_dataset` takes it.
     scaling : Scaling or None
         How files of more than 8 bits become 8-bit ones; without it they are refused.
+    abstain_below : float
+        Of an export: the confidence below which `predict` abstains.
+    sets : PredictionSets or None
+        Of an export: fitted to the probabilities that it gives.
 
     Examples
     --------
@@ -68,6 +73,8 @@ class TrainedModel:
     convert: bool
     interpolation: Interpolation
     scaling: Scaling | None = None
+    abstain_below: float = 0.0
+    sets: PredictionSets | None = None
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -125,7 +132,8 @@ def open_model(
     run, file = find_model(Path(path))
     settings: dict[str, Any] = {}
     if run is not None:
-        settings = run_folder.read_yaml(run, run_folder.SETTINGS)["dataset"]
+        file = run_folder.check_model(run)
+        settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
             class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
     model, output = _load(file)
@@ -161,7 +169,27 @@ def open_model(
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
         scaling=scaling,
+        abstain_below=check_number(
+            f"{file}: abstain_below", exported.get("abstain_below", 0.0), most=1.0
+        ),
+        sets=_sets(exported, tuple(names), file),
     )
+
+
+def _sets(
+    exported: dict[str, Any], class_names: tuple[str, ...], file: Path
+) -> PredictionSets | None:
+    """The sets of an export, which are of its classes, whatever these are called now."""
+    if exported.get("sets") is None:
+        return None
+    try:
+        sets = PredictionSets.from_json(json.dumps(exported["sets"]))
+    except InputError as error:
+        raise InputError(f"{file}: sets: {error}") from error
+    if sets.n_classes_ != len(class_names) or sets.calibrator is not None:
+        raise InputError(f"{file}: sets: expected those of the model's own probabilities")
+    sets.class_names_ = class_names
+    return sets
 
 
 def unnamed(num_classes: int) -> tuple[str, ...]:
@@ -187,6 +215,11 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     trained : TrainedModel
     calibrator : Calibrator
 
+    Warns
+    -----
+    UserWarning
+        It was fitted to another model's outputs, where it says so.
+
     Examples
     --------
     >>> import keras
@@ -200,7 +233,7 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     lsplus_tf.errors.InputError: calibrator: expected one of 3 classes, as the model has, received
     one of 2
     """
-    from lsplus_tf.calibrators.keras import is_calibrated
+    from lsplus_tf.calibrators.keras import check_provenance, is_calibrated
 
     if is_calibrated(trained.model):
         raise InputError("calibrator: expected none, the model gives calibrated probabilities")
@@ -213,7 +246,21 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     if calibrator.class_names_ is not None:
         check_classes("calibrator", calibrator.class_names_, trained.class_names, "the model's")
     kind: Kind = "probabilities" if trained.gives_probabilities else "logits"
-    calibrator.check_takes(kind, "calibrator")
+    check_provenance(trained.model, kind, calibrator)
+
+
+def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
+    """Warn of sets that were fitted to another model's outputs, where they say so.
+
+    Parameters
+    ----------
+    trained : TrainedModel
+    sets : PredictionSets
+    """
+    from lsplus_tf.backbones import fingerprint
+
+    if sets.model_ is not None:
+        warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
 def find_model(path: Path) -> tuple[Path | None, Path]:
@@ -258,28 +305,26 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
 
 def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     """The model, and what it gives."""
-    import keras
-
     import lsplus_tf.backbones
     import lsplus_tf.losses  # noqa: F401  the classes that files name
     from lsplus_tf.calibrators.keras import model_output
 
-    try:
-        model = keras.models.load_model(file, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(
-            f"{file}: cannot be loaded as a Keras model ({one_line(error)})"
-        ) from error
+    model = keras_files.load(file, str(file))
     return model, model_output(model)
 
 
 def _description(file: Path) -> dict[str, Any]:
     """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
-    with zipfile.ZipFile(file) as archive:
-        if DESCRIPTION not in archive.namelist():
-            return {}
-        description: dict[str, Any] = json.loads(archive.read(DESCRIPTION))
-        return description
+    try:
+        with keras_files.opened(file) as archive:
+            if DESCRIPTION not in archive.namelist():
+                return {}
+            description = keras_files.read_json(archive, DESCRIPTION)
+    except ValueError as error:
+        raise InputError(f"{file}: {one_line(error)}") from error
+    if not isinstance(description, dict):
+        raise InputError(f"{file}: its {DESCRIPTION} is none of export")
+    return description
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lsplus_tf import config, files
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.engines import Engine, InThisProcess
-from lsplus_tf.experiments.folder import check_folder, take_folder
+from lsplus_tf.experiments.folder import check_folder, set_damaged_aside, take_folder
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Shard, plan_runs
 from lsplus_tf.experiments.schedule import Schedule
@@ -29,7 +29,8 @@ def run_experiment(
 ) -> None:
     """Train what is missing in `out`; finished runs of the same settings are kept.
 
-    A run that was interrupted goes on from its last epoch. Several processes may work in one
+    A finished run with a damaged file, see :mod:`lsplus_tf.manifest`, is set aside and made anew. A
+    run that was interrupted goes on from its last epoch. Several processes may work in one
     folder, on one machine or on several that share it: each makes runs that no other is making,
     and ends when all of its runs are finished, by whichever.
 
@@ -78,6 +79,8 @@ def run_experiment(
     out, observer = files.expanded(out), observer or Observer()
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)
+    for run, aside, damage in set_damaged_aside(out, runs):
+        observer.run_set_aside(run, aside, damage)
     missing = [run for run in runs if not run.folder(out).exists()]
     finished = [run for run in runs if run not in missing]
     observer.planned(missing, finished, experiment.protocol.epochs)

@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
 from lsplus_tf import config, files
+from lsplus_tf.bounded import read_yaml, yaml_text
 from lsplus_tf.config import FOLDER_PREFIX
 from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments.plan import Run, plan_runs
+from lsplus_tf.manifest import MANIFEST, DamagedRunError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.several_hosts import hosts
 
@@ -72,7 +73,7 @@ def read_experiment(out: Path) -> config.Experiment:
     path = out / EXPERIMENT
     if not path.is_file():
         raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}")
-    values = run_folder.read_yaml(out, EXPERIMENT, "the config of an experiment", remade=False)
+    values = run_folder.read_yaml(path, "the config of an experiment")
     return config.parse_config(values, str(path))
 
 
@@ -139,7 +140,8 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
                 f"--out: expected {folder.parent} to be a folder, or nothing; name another --out"
             )
         if folder.exists():
-            check_run(experiment, out, run)
+            with contextlib.suppress(DamagedRunError):  # which is made anew
+                check_run(experiment, out, run)
         training = run_folder.unfinished(folder)
         # Damaged ones say nothing; what is saved of another training is found when it is read.
         settings = _settings(training)
@@ -158,10 +160,9 @@ def _found(out: Path) -> config.Experiment | None:
 def _settings(folder: Path) -> dict[str, Any] | None:
     """What a run's folder says that was run; None if it does not say so, or cannot be read."""
     try:
-        values = yaml.safe_load((folder / run_folder.SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        return run_folder.read_yaml(folder / run_folder.SETTINGS, "the settings of a run")
+    except InputError:
         return None
-    return values if isinstance(values, dict) else None
 
 
 def _refuse_other_experiment(
@@ -197,22 +198,89 @@ def _refuse_other_runs(experiment: config.Experiment, out: Path) -> None:
 
 def _check_classes(experiment: config.Experiment, out: Path, runs: list[Run]) -> None:
     """Raise `InputError` if a finished run has not the classes that the config names."""
-    made = (run.folder(out) for run in runs if (run.folder(out) / run_folder.SUMMARY).is_file())
-    for folder in made:
-        experiment.check_classes(run_folder.read_json(folder, run_folder.SUMMARY)["class_names"])
-        return
+    for run in runs:
+        folder = run.folder(out)
+        if folder.exists():
+            with contextlib.suppress(DamagedRunError):  # of the first that is whole
+                found = run_folder.read_json(folder, run_folder.SUMMARY)["class_names"]
+                experiment.check_classes(found)
+                return
 
 
 def check_run(experiment: config.Experiment, out: Path, run: Run) -> None:
-    """Raise `InputError` unless a finished run, whoever made it, is of this experiment."""
-    _check_settings(experiment, run, run.folder(out))
+    """Raise `InputError` unless a finished run, whoever made it, is of this experiment.
+
+    Raises
+    ------
+    DamagedRunError
+        What it was made with cannot be read.
+    """
+    folder = run.folder(out)
+    settings = experiment.run_settings(run.method, run.seed)
+    _refuse_difference(folder, run_folder.read_settings(folder), settings)
 
 
-def _check_settings(
-    experiment: config.Experiment, run: Run, folder: Path, expected: str = run_folder.FINISHED
-) -> None:
-    before = run_folder.read_yaml(folder, run_folder.SETTINGS, expected)
-    _refuse_difference(folder, before, experiment.run_settings(run.method, run.seed))
+def find_runs(folder: Path) -> list[Path]:
+    """The folders of finished runs: of a run itself, an experiment or a grid.
+
+    Raises
+    ------
+    InputError
+        It is none of these, or no run is finished.
+    """
+    if not folder.is_dir():
+        raise MissingDataError(f"{files.shown(folder)}: expected a folder, there is none")
+    if any((folder / name).is_file() for name in (MANIFEST, run_folder.SETTINGS)):
+        return [folder]
+    found = [
+        path
+        for depth in ("", "*/", "*/*/")  # a method's, an experiment's, a grid's
+        for path in sorted(folder.glob(f"{depth}seed_*"), key=_by_number)
+        if path.is_dir()
+    ]
+    if not found:
+        raise InputError(
+            f"{files.shown(folder)}: expected the folder of a run, an experiment or a grid, found "
+            "no finished run"
+        )
+    return found
+
+
+def _by_number(path: Path) -> tuple[Path, int, str]:
+    number = path.name.removeprefix("seed_")
+    return path.parent, int(number) if number.isdecimal() else -1, path.name
+
+
+def set_damaged_aside(out: Path, runs: list[Run]) -> Iterator[tuple[Run, Path, dict[str, str]]]:
+    """Move the finished runs that are damaged, so that they are made anew.
+
+    Yields
+    ------
+    tuple of (Run, Path, dict of str to str)
+        The run, where its folder is now, and what is wrong with its files by their names.
+
+    Raises
+    ------
+    DamagedRunError
+        On several hosts, which would not agree on what is there while one of them moves it.
+    """
+    for run in runs:
+        folder = run.folder(out)
+        found = run_folder.find_damage(folder) if folder.is_dir() else {}
+        if not found:
+            continue
+        if hosts().count > 1:
+            name, why = next(iter(found.items()))
+            raise DamagedRunError(
+                f"{folder / name}: {why}; give the command on one host alone, without TF_CONFIG, "
+                "which makes the run anew"
+            )
+        with contextlib.suppress(run_folder.BeingMadeError), run_folder.claimed(folder):
+            # Again: another process may have set it aside and made it anew in the meantime.
+            damage = run_folder.find_damage(folder) if folder.is_dir() else {}
+            aside = files.set_aside(folder) if damage else None
+            if aside is not None:
+                yield run, aside, damage
 
 
 @contextlib.contextmanager
@@ -226,8 +294,7 @@ def _another_out() -> Iterator[None]:
 
 def _refuse_by_hand(path: Path) -> None:
     """Raise `InputError` for a config with what only a person writes, such as comments."""
-    text = path.read_text(encoding="utf-8")
-    if yaml.safe_dump(yaml.safe_load(text), sort_keys=False) != text:
+    if yaml_text(read_yaml(path)) != path.read_text(encoding="utf-8"):
         raise InputError(f"--out: {path} differs from the config, and was edited by hand")
 
 

@@ -183,7 +183,7 @@ def _hard_label_model(experiment: config.Experiment, out: Path, run: Run) -> Pat
     """The network of the hard-label run of a run's seed, which the config has for who needs it."""
     method = experiment.hard_label_method
     assert method is not None
-    return Run(method, run.seed).folder(out) / run_folder.MODEL
+    return run_folder.check_model(Run(method, run.seed).folder(out))
 
 
 def _prior_record(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lsplus_tf.datasets import ImageDataset
 from lsplus_tf.experiments.plan import Run
 
@@ -21,6 +23,9 @@ class Observer:
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
         """What is to be made, what is there already, and the epochs of each run."""
+
+    def run_set_aside(self, run: Run, aside: Path, damage: dict[str, str]) -> None:
+        """A finished run is damaged: where its folder is now, and what is wrong, by file."""
 
     def weights_downloaded(self, what: str) -> None:
         """Pretrained weights are downloaded now; a sentence says which, and from where."""

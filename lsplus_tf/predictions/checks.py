@@ -34,6 +34,7 @@ _SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may nev
 _MOST_SUBGROUPS = 50
 _LEAST_WEIGHT = 1e-100  # in all; the squares of smaller and of larger ones are no floats
 _MISSING = "(missing)"
+_FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 _OF_PANDAS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 _SIGMOIDS = (
     "sigmoids, one for each class? of exclusive classes divide rows by their sums, or take each "
@@ -782,6 +783,20 @@ def _factorized(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp
         return pd.factorize(values)
     except TypeError as error:  # as of lists
         raise rows.error(f"{name}: expected text or numbers ({one_line(error)})") from error
+
+
+def is_fingerprint(value: Any) -> bool:
+    """Whether a value is a text such as `lsplus_tf.fingerprint` and `Predictions.digest` give."""
+    return isinstance(value, str) and _FINGERPRINT.fullmatch(value) is not None
+
+
+def fingerprint(given: Any, rows: Rows) -> str:
+    if not is_fingerprint(given):
+        raise rows.error(
+            "model: expected a fingerprint, as lsp.fingerprint(model) makes it, received "
+            f"{given!r:.80}"
+        )
+    return str(given)
 
 
 def _none(_: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shlex
 import warnings
@@ -17,10 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lsplus_tf import manifest
+from lsplus_tf.bounded import read_json
 from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
-from lsplus_tf.npz_files import array_names, decoded, read_arrays
+from lsplus_tf.npz_files import array_names, decoded, read_arrays, read_text
 from lsplus_tf.predictions import checks
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
@@ -130,7 +131,8 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     MissingDataError
         If there is no such file.
     InputError
-        If it does not hold what it should; the message names the first lines that do not.
+        If it does not hold what it should; the message names the first lines that do not. Or it is
+        of a finished run, and is not what the run wrote.
 
     Examples
     --------
@@ -152,6 +154,7 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
         is_npz = path.suffix.lower() == ".npz" and path.is_file()
     except OSError as error:  # as of a name that is too long
         raise InputError(f"{shown(path)}: cannot be read ({one_line(error)})") from error
+    manifest.check(path)
     return _read_npz(path, columns) if is_npz else _read_table(path, columns)
 
 
@@ -583,7 +586,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         if top
         else _class_names(found, classes, given.get("label"), columns, rows)
     )
-    return _labelled(
+    predictions = _labelled(
         kind,
         scores,
         given.get("label"),
@@ -602,6 +605,9 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         rows,
         _class_is_said(columns, there),
     )
+    # Of other files an array of this name is something else, and is none of ours.
+    model = None if columns.normalize else read_text(path, "model")
+    return predictions.replace(model=model) if checks.is_fingerprint(model) else predictions
 
 
 def _score_array(names: list[str], columns: Columns, rows: Rows) -> tuple[Kind, str]:
@@ -633,9 +639,10 @@ def _npz_class_names(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> list[st
         return [one_form(str(name)) for name in arrays["class_names"].ravel()]
     summary = path.with_name("summary.json")
     if path.name.startswith("predictions_") and summary.is_file():
+        manifest.check(summary)
         try:
-            return list(json.loads(summary.read_text(encoding="utf-8"))["class_names"])
-        except (ValueError, KeyError, TypeError):
+            return [*map(str, read_json(summary)["class_names"])]
+        except (OSError, ValueError, KeyError, TypeError):
             return None
     return None
 

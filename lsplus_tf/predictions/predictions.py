@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -68,6 +69,9 @@ class Predictions:
     sample_weight : array_like, shape (N,), optional
         What each case counts: metrics are those of cases that are repeated so often. Numbers of at
         least 0 that are not all 0.
+    model : str, optional
+        `lsplus_tf.fingerprint` of the model whose own outputs the scores are. A calibrator that is
+        fitted to them keeps it. Other scores, as calibrated ones or a mean, are no model's own.
     rows : Rows, optional
         What the rows are called in messages, and the file that they are of.
 
@@ -112,6 +116,7 @@ class Predictions:
     votes: npt.NDArray[Any] | None
     posterior: npt.NDArray[np.float64] | None
     sample_weight: npt.NDArray[np.float64] | None
+    model: str | None
     source: str
     unused: tuple[str, ...]
 
@@ -130,6 +135,7 @@ class Predictions:
         votes: npt.ArrayLike | None = None,
         posterior: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
+        model: str | None = None,
         rows: Rows | None = None,
     ) -> None:
         rows = rows or Rows()
@@ -180,6 +186,7 @@ class Predictions:
                 if sample_weight is None
                 else checks.sample_weight(sample_weight, samples, rows)
             ),
+            model=None if model is None else checks.fingerprint(model, rows),
             source=rows.source,
             unused=rows.unused,
         )
@@ -292,8 +299,11 @@ class Predictions:
         labels: npt.ArrayLike | None = None,
         groups: npt.ArrayLike | None = None,
         class_names: Sequence[str] | None = None,
+        model: str | None = None,
     ) -> Predictions:
         """The same cases with other scores, labels, groups or names, which are checked.
+
+        Other scores are of no known model, unless it is given.
 
         Parameters
         ----------
@@ -302,6 +312,8 @@ class Predictions:
         labels, groups : array_like, shape (N,), optional
         class_names : sequence of str, length K, optional
             What the same classes are called.
+        model : str, optional
+            The fingerprint of the model that the scores are of.
 
         Returns
         -------
@@ -343,6 +355,8 @@ class Predictions:
                     f"class_names: expected {classes} different names, received {', '.join(names)}"
                 )
             changes["class_names"] = names
+        if model is not None:
+            changes["model"] = checks.fingerprint(model, rows)
         return self._changed(**changes)
 
     def computed(self, kind: ScoreKind, scores: FloatArray) -> Predictions:
@@ -385,6 +399,33 @@ class Predictions:
             np.array_equal(self.__dict__[name], other.__dict__[name])
             for name in ("_scores", "_predicted", "_confidence")
         )
+
+    def digest(self) -> str:
+        """A text that tells sets of cases apart: "sha256:" and 64 digits.
+
+        It is of the labels, scores, ids and sample weights, in their order; numbers count, and not
+        in how many bits they are. A calibrator keeps that of the cases it was fitted to.
+
+        Examples
+        --------
+        >>> one, other = Predictions([0], [[0.9, 0.1]]), Predictions([1], [[0.9, 0.1]])
+        >>> one.digest() == Predictions([0], [[0.9, 0.1]]).digest(), one.digest() == other.digest()
+        (True, False)
+        """
+        found = hashlib.sha256()
+        parts = {name: self.__dict__[name] for name in _OF_CASES}
+        for name, values in {**parts, "ids": self.ids, "weights": self.sample_weight}.items():
+            if values is None:
+                continue
+            found.update(f"{name} {values.shape}\n".encode())
+            if isinstance(values, pd.Index):
+                texts = [str(each).encode("utf-8", "surrogatepass") for each in values]
+                found.update(b"".join(b"%d:%b" % (len(text), text) for text in texts))
+                continue
+            kind = "<f8" if values.dtype.kind == "f" else "<i8"
+            for rows in row_blocks(values):
+                found.update(np.ascontiguousarray(values[rows], kind).tobytes())
+        return f"sha256:{found.hexdigest()}"
 
     # What follows from it ------------------------------------------------------------------------
 
@@ -554,8 +595,14 @@ class Predictions:
 
     @staticmethod
     def _of_scores(kind: ScoreKind, scores: FloatArray) -> dict[str, Any]:
-        """What changes with other scores."""
-        return {"kind": kind, "_scores": scores, "_predicted": None, "_confidence": None}
+        """What changes with other scores, which are then not a model's own."""
+        return {
+            "kind": kind,
+            "_scores": scores,
+            "_predicted": None,
+            "_confidence": None,
+            "model": None,
+        }
 
     def _fill(self, **attributes: Any) -> None:
         for name, value in attributes.items():
@@ -771,7 +818,8 @@ def concatenated(parts: Sequence[Predictions]) -> Predictions:
     Returns
     -------
     Predictions
-        Without ids, groups, subgroups and votes, as the same case may be in several.
+        Without ids, groups, subgroups and votes, as the same case may be in several; of a model
+        where all are of that one.
 
     Examples
     --------
@@ -802,6 +850,7 @@ def concatenated(parts: Sequence[Predictions]) -> Predictions:
         votes=None,
         posterior=joined([part.posterior for part in parts]),
         sample_weight=joined([part.sample_weight for part in parts]),
+        model=first.model if len({part.model for part in parts}) == 1 else None,
     )
 
 

@@ -41,7 +41,7 @@ class Compactness:
 def compare_features(results: Results) -> Compactness | None:
     """The features of the finished runs; None where none has any, and the config asks for none."""
     folders = {run: run.folder(results.folder) for run in results.runs}
-    kept = [run for run in results.runs if (folders[run] / run_folder.FEATURES).exists()]
+    kept = [run for run in results.runs if run_folder.has(folders[run], run_folder.FEATURES)]
     if not kept and results.experiment.features is None:
         return None
     # Read anew for the figure: those of all runs together may not fit into memory.

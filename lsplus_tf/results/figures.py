@@ -166,7 +166,7 @@ def _soft_labels(results: Results) -> Figures:
     for method in results.methods:
         run = results.of_method(method)[0]
         folder = run.folder(results.folder)
-        if not (folder / run_folder.SOFT_LABELS).exists():
+        if not run_folder.has(folder, run_folder.SOFT_LABELS):
             continue
         matrices = run_folder.read_soft_labels(folder)
         pictures = []

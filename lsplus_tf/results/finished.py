@@ -20,6 +20,7 @@ from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.folder import check_run, read_experiment
 from lsplus_tf.experiments.plan import Run, plan_runs
+from lsplus_tf.manifest import read_manifest
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import run_folder
 
@@ -151,20 +152,28 @@ class Results:
     def doubts(self) -> list[str]:
         """What the runs were made with that a reader has to know, a sentence each.
 
-        Images that were left out, and class accuracies that make a doubtful prior.
+        Images that were left out, runs without a manifest, and class accuracies that make a
+        doubtful prior.
         """
         left_out: dict[str, None] = {}  # the same images of most runs
-        priors = []
+        priors, unmarked = [], 0
         for run in self.runs:
             folder = run.folder(self.folder)
+            unmarked += read_manifest(folder) is None
             skipped = self.summary(run)["skipped_images"]
             if skipped:
                 named = f"{', '.join(skipped[:3])}{' ...' if len(skipped) > 3 else ''}"
                 left_out[f"{len(skipped)} images were left out: {named}"] = None
-            if (folder / run_folder.PRIOR).exists():
+            if run_folder.has(folder, run_folder.PRIOR):
                 doubts = run_folder.read_json(folder, run_folder.PRIOR).get("doubts")
                 if doubts:
                     priors.append(f"The prior of {run} is doubtful: {'; '.join(doubts)}")
+        if unmarked:
+            runs = f"{unmarked} run is" if unmarked == 1 else f"{unmarked} runs are"
+            left_out[
+                f"{runs} of format version 0, whose files carry no SHA-256: nothing tells whether "
+                "they are what was written"
+            ] = None
         return [*left_out, *priors]
 
     def summary(self, run: Run) -> dict[str, Any]:

@@ -18,6 +18,9 @@ from lsplus_tf.files import shown
 from lsplus_tf.tables.rows import Rows
 
 BLOCK = 2**20  # bytes that Arrow reads at a time, in which a row has to fit
+# What gzip unpacks: as many bytes, or as many for each packed one. CSV of 0 and 1 is packed to a
+# fiftieth, and zeros to a thousandth.
+_SOME, _TIMES = 64 * 2**20, 200
 _END = b"\x1a"  # of a text, in DOS
 CSV_IN_UTF_8 = "save it as CSV in UTF-8"
 
@@ -37,12 +40,29 @@ def binary(path: Path) -> BinaryIO:
         return file
     with file:
         try:
-            return io.BytesIO(gzip.decompress(file.read()))
-        except (EOFError, OSError, zlib.error) as error:
+            return _unpacked(path, file)
+        except InputError:
+            raise
+        except (EOFError, MemoryError, OSError, zlib.error) as error:
             raise InputError(
                 f"{shown(path)}: cannot be unpacked by gzip ({one_line(error)}); copy or download "
                 "it again"
             ) from error
+
+
+def _unpacked(path: Path, file: BinaryIO) -> BinaryIO:
+    packed = path.stat().st_size
+    unpacked, most = io.BytesIO(), max(_SOME, _TIMES * packed)
+    with gzip.open(file) as blocks:
+        while block := blocks.read(BLOCK):
+            unpacked.write(block)
+            if unpacked.tell() > most:
+                raise InputError(
+                    f"{shown(path)}: its {packed} bytes, packed by gzip, become more than {most}, "
+                    f"{_TIMES} times as many, as no table does; unpack it, if it is one"
+                )
+    unpacked.seek(0)
+    return unpacked
 
 
 def utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from lsplus_tf.bounded import check_unpacked, json_of, opened_zip
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import binary, suffix_of, utf_8
@@ -23,6 +23,14 @@ from lsplus_tf.tables.names import listed, one_form
 from lsplus_tf.tables.rows import Rows
 from lsplus_tf.tables.table import Table
 
+_LARGEST_JSON = 8 * 2**30  # bytes; in memory some ten times as many
+# Cells that a table may have, and for each that is filled.
+_MOST_EMPTY, _TIMES_EMPTY = 10**7, 20
+_EXCEL_ROWS = 2**20  # the most that a sheet can have
+# Bytes of XML in an Excel file: as many, or as many for each packed one. Constants are packed to a
+# twentieth; each byte takes some 30 in memory.
+_XML, _TIMES_XML = 16 * 2**20, 60
+_NUMBER = 8  # bytes
 LINES_OF_JSON = (".jsonl", ".ndjson")
 
 
@@ -39,6 +47,12 @@ class Parquet(Table):
 
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         wanted = [self._written[k] for k in positions]
+        # Of constants a file can claim any number of rows.
+        rows = self._read(pyarrow.parquet.read_metadata).num_rows
+        try:
+            check_unpacked(rows * len(wanted) * _NUMBER, self._path.stat().st_size)
+        except InputError as error:
+            raise self.rows.error(f"{error}") from error
         table = self._read(pyarrow.parquet.read_table, columns=wanted)
         return table.select(wanted).columns
 
@@ -69,6 +83,14 @@ class _Objects(Table):
         self.names = [one_form("" if name is None else str(name)) for name in names]
         self._cells = [column for _, column in cells.items()]
         "".join(self.names).encode()
+
+    def _check_filled(self, rows: int, columns: int, filled: int) -> None:
+        """Refuse a table whose few cells lie so far apart that memory is for empty ones."""
+        if rows * columns > max(_MOST_EMPTY, _TIMES_EMPTY * filled):
+            raise self.rows.error(
+                f"expected cells in rows and columns, received {filled} that lie scattered over "
+                f"{rows} rows and {columns} columns"
+            )
 
     def first_row(self) -> list[str]:
         return [one_form(str(column.iloc[0])) for column in self._cells if len(column)]
@@ -107,10 +129,10 @@ class Json(_Objects):
             data = file.read().removeprefix(codecs.BOM_UTF8)
         entries, by_line = None, suffix_of(path) in LINES_OF_JSON
         try:
-            entries = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            entries = json_of(data, _LARGEST_JSON, finite=False)
+        except InputError as error:
             # Where more follows what is whole, there is an object in each line.
-            by_line = by_line or getattr(error, "msg", "") == "Extra data"
+            by_line = by_line or getattr(error.__cause__, "msg", "") == "Extra data"
             if not by_line:
                 raise self.rows.error(f"cannot be read as JSON ({one_line(error)})") from error
         if by_line and not isinstance(entries, list):
@@ -124,6 +146,8 @@ class Json(_Objects):
             )
         if not entries:
             raise self._no_row()
+        keys: set[str] = set().union(*entries)
+        self._check_filled(len(entries), len(keys), sum(map(len, entries)))
         try:
             frame = pd.DataFrame(entries, dtype=object)
             self._take(frame, frame.columns)
@@ -132,8 +156,8 @@ class Json(_Objects):
 
     def _entry(self, number: int, line: bytes) -> Any:
         try:
-            return json.loads(line)
-        except (ValueError, RecursionError) as error:
+            return json_of(line, _LARGEST_JSON, finite=False)
+        except InputError as error:
             raise self.rows.error(
                 f"line {number} cannot be read as JSON ({one_line(error)})"
             ) from error
@@ -187,13 +211,54 @@ class Excel(_Objects):
         try:
             with warnings.catch_warnings(), binary(path) as file:
                 warnings.simplefilter("ignore")  # about styles
-                with pd.ExcelFile(file, engine="openpyxl") as book:
-                    cells = book.parse(
-                        0, header=None, dtype=object, keep_default_na=False, na_values=[""]
-                    )
-                    return book.sheet_names, cells
+                _check_xml(file)
+                book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+                try:
+                    sheets = book.worksheets
+                    return [sheet.title for sheet in sheets], self._cells_of(sheets[0])
+                finally:
+                    book.close()
         except Exception as error:  # of a broken file openpyxl raises almost any
+            why = one_line(error).removeprefix(f"{self.rows.source}: ")
             raise self.rows.error(
-                f"cannot be read as an Excel file ({one_line(error)}); the name of a CSV ends in "
-                ".csv"
+                f"cannot be read as an Excel file ({why}); the name of a CSV ends in .csv"
             ) from error
+
+    def _cells_of(self, sheet: Any) -> pd.DataFrame:
+        """The cells of the first row, and of all others that have some, by their rows from 0."""
+        sheet.reset_dimensions()  # which may be wrong
+        rows: dict[int, list[Any]] = {}
+        width = filled = 0
+        for number, cells in enumerate(sheet.iter_rows(max_row=_EXCEL_ROWS + 1)):
+            row = [_value(cell) for cell in cells]
+            while row and row[-1] is np.nan:
+                row.pop()
+            if row or number == 0:
+                if number >= _EXCEL_ROWS:
+                    raise self.rows.error(f"has more than {_EXCEL_ROWS} rows")
+                rows[number] = row
+                width = max(width, len(row))
+                filled += sum(value is not np.nan for value in row)
+                self._check_filled(len(rows), width, filled)
+        padded = [row + [np.nan] * (width - len(row)) for row in rows.values()]
+        return pd.DataFrame(padded, index=[*rows], dtype=object)
+
+
+def _value(cell: Any) -> Any:
+    """The value of a cell; NaN for an empty one, or the name of an error."""
+    value = cell.value
+    if value is None or value == "" or cell.data_type == "e":
+        return np.nan
+    if cell.data_type == "n" and value == int(value):
+        return int(value)
+    return value
+
+
+def _check_xml(file: Any) -> None:
+    """Raise `InputError` for an Excel file whose parts claim far more than they are packed in."""
+    with opened_zip(file) as archive:
+        members = archive.infolist()
+        claimed = sum(member.file_size for member in members)
+        packed = sum(member.compress_size for member in members)
+        if claimed > max(_XML, _TIMES_XML * packed):
+            raise InputError(f"{packed} bytes would become {claimed}, as those of no sheet do")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from lsplus_tf import callbacks, losses, priors
+from lsplus_tf import callbacks, keras_files, losses, priors
 from lsplus_tf.config import methods
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import released
@@ -89,5 +89,5 @@ def build_callback(
                 raise InputError(
                     f"teacher: expected a .keras file for {method.title}, received None"
                 )
-            return callbacks.TeacherLogits(keras.models.load_model(teacher, compile=False))
+            return callbacks.TeacherLogits(keras_files.load(teacher, str(teacher)))
     return None

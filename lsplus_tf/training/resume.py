@@ -187,7 +187,7 @@ class Checkpoints:
     def _read(self, path: Path) -> tuple[Progress, Arrays]:
         """A state of this training; `InputError` unless the file is one, and whole."""
         with (
-            run_folder.reading(path, "a saved training", remade=False),
+            run_folder.reading(path, "a saved training"),
             np.load(path) as file,
         ):
             arrays = dict(file)  # to the last byte, with their checksums

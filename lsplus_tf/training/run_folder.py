@@ -6,20 +6,23 @@ import contextlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from lsplus_tf import predictions
+from lsplus_tf import bounded, manifest, predictions
+from lsplus_tf.bounded import json_of, read_text
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import make_way
+from lsplus_tf.manifest import DamagedRunError
+from lsplus_tf.npz_files import read_arrays
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training.several_hosts import hosts
 
@@ -34,8 +37,8 @@ FEATURES = "features.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
 MONITOR = "val_accuracy"  # by which epochs are compared
+SPLITS = ("validation", "test")  # whose predictions are kept
 CHECKPOINTS = "after_*.npz"  # in the folder of an unfinished training, see `resume.py`
-FINISHED = "the file of a finished run"
 ABOUT = "about"  # the array of a checkpoint that says in JSON what it is
 _LOCK = "lock"
 _PATIENCE = 1.0  # seconds, within which a process that only asks has let go of a lock
@@ -48,7 +51,6 @@ _UNREADABLE = (
     TypeError,
     zipfile.BadZipFile,
     zlib.error,
-    yaml.YAMLError,
 )
 
 
@@ -85,8 +87,9 @@ def saved_history(folder: Path) -> list[dict[str, float]]:
     """The logs of the epochs that the unfinished training of a run has saved, none without any."""
     for path in sorted(unfinished(folder).glob(CHECKPOINTS), reverse=True):
         # Another process may be replacing the file, or it is damaged, which `resume.py` tells.
-        with contextlib.suppress(*_UNREADABLE), np.load(path, allow_pickle=False) as arrays:
-            return checked_history(json.loads(str(arrays[ABOUT]))["progress"]["history"])
+        with contextlib.suppress(*_UNREADABLE):
+            about = json_of(str(read_arrays(path, [ABOUT])[ABOUT]), finite=False)
+            return checked_history(about["progress"]["history"])
     return []
 
 
@@ -173,14 +176,20 @@ def write_json(path: Path, values: Any) -> None:
 
 
 def write_predictions(folder: Path, split: str, found: Predictions) -> None:
-    """Write logits, labels and ids, and the posterior and groups where they are known."""
-    arrays: dict[str, Any] = {"logits": found.logits, "labels": found.labels}
+    """Write logits, labels and ids; the posterior, groups and model where they are known."""
+    arrays: dict[str, Any] = {
+        "logits": found.logits,
+        "labels": found.labels,
+        "class_names": np.array(found.class_names),
+    }
     if found.ids is not None:
         arrays["ids"] = found.ids.to_numpy(np.str_)
     if found.posterior is not None:
         arrays["posterior"] = found.posterior
     if found.groups is not None and found.group_names is not None:
         arrays["groups"] = found.group_names.to_numpy(np.str_)[found.groups]
+    if found.model is not None:
+        arrays["model"] = found.model
     np.savez_compressed(_predictions_file(folder, split), **arrays)
 
 
@@ -189,56 +198,138 @@ def write_features(folder: Path, kept: Features) -> None:
 
 
 @contextlib.contextmanager
-def reading(path: Path, expected: str = FINISHED, *, remade: bool = True) -> Iterator[None]:
-    """Say which file could not be read, and if its folder can be `remade`, that this mends it."""
+def reading(path: Path, expected: str) -> Iterator[None]:
+    """Say which file could not be read, and what it was expected to be."""
     try:
         yield
     except _UNREADABLE as error:
-        why = one_line(error).removeprefix(f"{path}: ")
-        if isinstance(error, InputError):
-            why = why.partition("; ")[0]  # advice for a file of the user's own
-        remedy = f"; delete {path.parent}, and give the command that made it again" * remade
-        raise InputError(f"{path}: not {expected} ({why}){remedy}") from error
+        raise InputError(f"{path}: not {expected} ({_why(error, path)})") from error
+
+
+@contextlib.contextmanager
+def _reading_finished(path: Path) -> Iterator[None]:
+    """Check a file of a finished run against its manifest, and say if it cannot be read."""
+    manifest.check_own(path)
+    with _of_a_finished_run(path):
+        yield
+
+
+@contextlib.contextmanager
+def _of_a_finished_run(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DamagedRunError:
+        raise
+    except _UNREADABLE as error:
+        raise DamagedRunError(
+            f"{path}: not the file of a finished run ({_why(error, path)}); {manifest.REMEDY}"
+        ) from error
+
+
+def _why(error: Exception, path: Path) -> str:
+    why = one_line(error).removeprefix(f"{path}: ")
+    # Advice for a file of the user's own is none here.
+    return why.partition("; ")[0] if isinstance(error, InputError) else why
+
+
+def check_model(folder: Path) -> Path:
+    """The file of a finished run's network, whole."""
+    with _reading_finished(folder / MODEL):
+        if not zipfile.is_zipfile(folder / MODEL):
+            raise ValueError("it is no .keras file")
+    return folder / MODEL
+
+
+def find_damage(folder: Path) -> dict[str, str]:
+    """What is wrong with a finished run's files, by their names; nothing where all are whole.
+
+    Of a folder of format version 0, which has no manifest, that is what cannot be read.
+
+    Raises
+    ------
+    InputError
+        The run was written by a newer version of this package.
+    """
+    found = manifest.find_damage(folder)
+    if found or (folder / manifest.MANIFEST).exists():
+        return found
+    readers: dict[str, Callable[[], Any]] = {
+        SETTINGS: lambda: read_settings(folder),
+        ENVIRONMENT: lambda: read_json(folder, ENVIRONMENT),
+        METRICS: lambda: read_json(folder, METRICS),
+        SUMMARY: lambda: read_json(folder, SUMMARY)["class_names"],
+        HISTORY: lambda: read_history(folder),
+        **{
+            _predictions_file(folder, split).name: partial(read_predictions, folder, split)
+            for split in SPLITS
+        },
+        MODEL: lambda: check_model(folder),
+    }
+    for name, read in readers.items():
+        try:
+            read()
+        except (InputError, KeyError) as error:
+            found[name] = (
+                one_line(error)
+                .removeprefix(f"{folder / name}: ")
+                .removesuffix(f"; {manifest.REMEDY}")
+            )
+    return found
+
+
+def has(folder: Path, name: str) -> bool:
+    """Whether a finished run has a file that not all have; one that is missing is there to read."""
+    found = manifest.read_manifest(folder)
+    return (folder / name).exists() if found is None else name in found.files
 
 
 def read_predictions(folder: Path, split: str) -> Predictions:
     """The predictions of a finished run for "validation" or "test"."""
     path = _predictions_file(folder, split)
-    with reading(path):
+    with _of_a_finished_run(path):  # which are checked where they are read
         return predictions.read_predictions(path)
 
 
 def read_json(folder: Path, name: str) -> Any:
-    with reading(folder / name):
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+    with _reading_finished(folder / name):
+        return json_of(read_text(folder / name), finite=False)  # a metric may be NaN
 
 
-def read_yaml(
-    folder: Path, name: str, expected: str = FINISHED, *, remade: bool = True
-) -> dict[str, Any]:
-    with reading(folder / name, expected, remade=remade):
-        values = yaml.safe_load((folder / name).read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ValueError("it has no keys")
-        return values
+def read_settings(folder: Path) -> dict[str, Any]:
+    """What a finished run was made with."""
+    with _reading_finished(folder / SETTINGS):
+        return _mapping(folder / SETTINGS)
+
+
+def read_yaml(path: Path, expected: str) -> dict[str, Any]:
+    """The keys and values of a YAML file that is of no finished run."""
+    with reading(path, expected):
+        return _mapping(path)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    values = bounded.read_yaml(path)
+    if not isinstance(values, dict):
+        raise ValueError("it has no keys")
+    return values
 
 
 def read_history(folder: Path) -> pd.DataFrame:
-    with reading(folder / HISTORY):
+    with _reading_finished(folder / HISTORY):
         return pd.read_csv(folder / HISTORY)
 
 
 def read_soft_labels(folder: Path) -> NDArray[np.float32]:
     """The soft labels after every epoch, (epochs, K, K)."""
     path = folder / SOFT_LABELS
-    with reading(path), np.load(path, allow_pickle=False) as arrays:
-        return arrays["soft_labels"]
+    with _reading_finished(path):
+        return read_arrays(path, ["soft_labels"])["soft_labels"]
 
 
 def read_features(folder: Path) -> Features:
     path = folder / FEATURES
-    with reading(path), np.load(path, allow_pickle=False) as arrays:
-        kept = Features(arrays["features"], arrays["labels"], arrays["ids"])
+    with _reading_finished(path):
+        kept = Features(**read_arrays(path, ["features", "labels", "ids"]))
         if kept.features.ndim != 2 or not np.isfinite(kept.features).all():
             raise ValueError("expected finite features of shape (N, D)")
         shape = kept.features.shape[:1]

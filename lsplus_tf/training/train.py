@@ -18,22 +18,24 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-import yaml
 
-from lsplus_tf import callbacks, config, metrics, priors
-from lsplus_tf.backbones import build_classifier
+from lsplus_tf import callbacks, config, keras_files, metrics, priors
+from lsplus_tf.backbones import build_classifier, fingerprint
+from lsplus_tf.bounded import yaml_text
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
 from lsplus_tf.datasets.splitting import drawn_evenly
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import written_whole
+from lsplus_tf.manifest import VERSION, VERSION_KEY, write_manifest
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.training import devices, run_folder
 from lsplus_tf.training.devices import evaluation_batch_size, replicated, strategy_for
 from lsplus_tf.training.environment import (
     describe_environment,
     logging_to,
+    package_versions,
     settled_process,
     told_which_file,
 )
@@ -43,6 +45,7 @@ from lsplus_tf.training.optimizers import LossScaleOptimizer, build_optimizer
 from lsplus_tf.training.resume import Checkpoints, Progress, SavedTraining, State, restore
 from lsplus_tf.training.several_hosts import chief_says, hosts, told_who_is_missing
 from lsplus_tf.training.steps import Speed, StopsAtNaN
+from lsplus_tf.version import __version__
 
 _log = logging.getLogger(__name__)
 
@@ -166,7 +169,7 @@ class Training:
     def _begin(self, unfinished: Path) -> None:
         """Write what is run, and a log with nothing in it unless there is one."""
         with written_whole(unfinished / run_folder.SETTINGS) as file:
-            file.write_text(yaml.safe_dump(self.settings, sort_keys=False), "utf-8")
+            file.write_text(yaml_text(self.settings), "utf-8")
         (unfinished / run_folder.LOG).touch()
 
     def _run(
@@ -233,7 +236,7 @@ class Training:
             **self.experiment.backbone.model_dump(),
         )
         if self.start_from is not None:
-            start = keras.models.load_model(self.start_from, compile=False)
+            start = keras_files.load(self.start_from, str(self.start_from))
             model.set_weights(start.get_weights())
         return model
 
@@ -330,6 +333,7 @@ class Training:
             ids=split.ids,
             posterior=split.posterior,
             groups=split.groups,
+            model=fingerprint(model),
         )
 
     def _features(self, model: keras.Model) -> run_folder.Features | None:
@@ -377,6 +381,7 @@ class Training:
             self._write_targets(new, adapting)
             model.save(new / run_folder.MODEL)
             summary = {
+                VERSION_KEY: VERSION,
                 "class_names": list(self.dataset.class_names),
                 "samples": {split: c.tolist() for split, c in self.dataset.counts().items()},
                 "skipped_images": list(self.dataset.skipped),
@@ -388,6 +393,7 @@ class Training:
             }
             run_folder.write_json(new / run_folder.SUMMARY, summary)
             shutil.copy(unfinished / run_folder.LOG, new)
+            write_manifest(new, {"lsplus_tf": __version__, **package_versions()})
 
     def _write_targets(self, new: Path, adapting: keras.callbacks.Callback | None) -> None:
         """What the method's targets came from, and what became of them."""

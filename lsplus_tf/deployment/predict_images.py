@@ -1,0 +1,256 @@
+"""Predict image files with a model that `lsplus-tf export` wrote, without lsplus_tf.
+
+    python predict_images.py MODEL IMAGES... > predictions.csv
+
+MODEL is the folder of a SavedModel, which needs TensorFlow, or an ONNX file, which needs
+onnxruntime; IMAGES are files, or folders of them. NumPy and Pillow 10.3 or later are needed too.
+Images are read as in the training, and the CSV is that of `lsplus-tf predict`. DICOM files, and
+images of more than 8 bits per channel, are refused; that command reads them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
+
+_DESCRIPTION = "lsplus_tf.json"
+_DICOM = (".dcm", ".dicom")
+_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".webp", ".gif"),
+    *(".pgm", ".ppm"),
+    *_DICOM,
+)
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
+_GREY_MODES = ("1", "L", "LA", "La")
+_QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
+_PASSED_OVER = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    *("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information"),
+    "lost+found",
+}
+_FORMULA = ("=", "+", "-", "@", "\t")  # what spreadsheets take for formulas begins so
+_SEPARATORS = "|;/&"
+_BATCH = 32
+
+
+class RefusedError(ValueError):
+    """What is wrong, in one line."""
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+class Model:
+    """An exported model, and what it says of itself.
+
+    Parameters
+    ----------
+    path : str
+        A SavedModel's folder, or an ONNX file.
+    """
+
+    def __init__(self, path: str) -> None:
+        file = Path(path) / "assets.extra" / _DESCRIPTION
+        if path.endswith(".onnx") and Path(path).is_file():
+            import onnxruntime
+
+            session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            text = session.get_modelmeta().custom_metadata_map.get(_DESCRIPTION)
+            if text is None:
+                raise RefusedError(f"{path}: expected an ONNX file of lsplus-tf export")
+            names = [output.name for output in session.get_outputs()]
+            self._run = lambda pixels: dict(
+                zip(names, session.run(names, {"pixels": pixels}), strict=True)
+            )
+        elif file.is_file():
+            import tensorflow as tf
+
+            text = file.read_text(encoding="utf-8")
+            serve = tf.saved_model.load(path).serve
+            self._run = lambda pixels: {
+                name: each.numpy() for name, each in serve(tf.constant(pixels)).items()
+            }
+        else:
+            raise RefusedError(
+                f"{path}: expected the folder of a SavedModel, or an ONNX file, of lsplus-tf export"
+            )
+        self.description: dict[str, Any] = json.loads(text)
+
+    def predict(self, images: list[Any]) -> dict[str, Any]:
+        """The outputs by name for pixels (H, W, C)."""
+        given = self._run(np.stack(images).astype(np.float32))
+        if not np.isfinite(given["probabilities"]).all():
+            raise RefusedError("the model gives numbers that are not finite")
+        return given
+
+
+# --- reading of images ----------------------------------------------------------------------------
+
+
+def read_image(path: str, description: dict[str, Any]) -> Any:
+    """Pixels (H, W, C), uint8, as in training; `RefusedError` for what it would not have had."""
+    if path.lower().endswith(_DICOM):
+        raise RefusedError("a DICOM file, which is not read here")
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.format != "MPO" and getattr(image, "is_animated", False):
+                raise RefusedError("it has several frames or pages, expected one")
+            if image.format == "TIFF":
+                image.filename = ""  # or a plain file is mapped, with its sides exchanged if turned
+            if _is_deep(image):
+                raise RefusedError("more than 8 bits per channel, which are not read here")
+            return _pixels(image, description)
+    except RefusedError:
+        raise
+    except Exception as error:  # on broken bytes decoders stumble in all ways
+        raise RefusedError(" ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _is_deep(image: Any) -> bool:
+    """Whether an image, not loaded, is not of 8 bits 0..255."""
+    if image.mode[0] in "IF":
+        return True
+    if image.format == "TIFF":
+        tags = image.tag_v2
+        if 2 in tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)):
+            return True
+        if max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8:
+            return True
+    if image.format == "PPM":
+        return any(isinstance(tile[3], tuple) and tile[3][1] > 255 for tile in image.tile)
+    return any(";16" in str(tile[3]) for tile in image.tile)
+
+
+def _pixels(image: Any, description: dict[str, Any]) -> Any:
+    height, width, channels = description["image_shape"]
+    grey, nearest = image.mode in _GREY_MODES, description["interpolation"] == "nearest"
+    if not description["convert"]:
+        if image.has_transparency_data:
+            raise RefusedError("it has an alpha channel, which training had not")
+        if grey != (channels == 1):
+            kinds = ("grey", "colour") if grey else ("colour", "grey")
+            raise RefusedError(f"it is {kinds[0]}, not {kinds[1]} as in training")
+    box = None
+    if description["resize"]:
+        if not nearest:  # a large JPEG is reduced while it is decoded
+            reduced = image.draft(None, (width, height))
+            box = None if reduced is None else reduced[1]
+    else:
+        size = image.size
+        if image.format != "TIFF":  # which Pillow turns by itself
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+            size = size[::-1] if turned else size
+        if size != (width, height):
+            raise RefusedError(f"expected {width}x{height} pixels, not {size[0]}x{size[1]}")
+    image = image.convert("L" if channels == 1 else "RGB")
+    if description["resize"]:
+        method = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+        image = image.resize((width, height), method, box)
+    ImageOps.exif_transpose(image, in_place=True)
+    array = np.asarray(image)
+    return array[..., np.newaxis] if channels == 1 else array
+
+
+def find_images(inputs: list[str]) -> list[str]:
+    """Files, and what has an image's suffix in folders and below them, in order, each once."""
+    found: dict[str, None] = {}
+    for given in inputs:
+        if os.path.isdir(given):
+            below = sorted(_below(given, ""), key=lambda path: path.split("/"))
+            found |= dict.fromkeys(str(Path(given, path)) for path in below)
+        elif os.path.exists(given):
+            found[str(Path(given))] = None
+        else:
+            raise RefusedError(f"images: expected files or folders, there is no {given}")
+    if not found:
+        raise RefusedError(f"images: no image file in {', '.join(inputs)}")
+    return list(found)
+
+
+def _below(root: str, start: str) -> list[str]:
+    """Paths below a folder; links to folders are not followed."""
+    found = []
+    for entry in os.scandir(os.path.join(root, start)):
+        name = entry.name
+        if name.startswith(".") or name.lower() in _PASSED_OVER:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            found += _below(root, f"{start}{name}/")
+        elif name.lower().endswith(_SUFFIXES) and not os.path.isdir(entry.path):
+            found.append(f"{start}{name}")
+    return found
+
+
+# --- the CSV --------------------------------------------------------------------------------------
+
+
+def neutral(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    text = text.replace("\r", " ")
+    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA) else text
+
+
+def rows_of(files: list[str], given: dict[str, Any], class_names: list[str]) -> list[list[str]]:
+    """The rows of the CSV, of a batch."""
+    between = separator(class_names) if "set" in given else ""
+    rows = []
+    for row, file in enumerate(files):
+        cells = [neutral(file), neutral(class_names[int(given["predicted"][row])])]
+        cells.append(f"{given['confidence'][row]:.8g}")
+        cells.append("yes" if given["abstained"][row] else "no")
+        if "set" in given:
+            inside = [
+                name for name, each in zip(class_names, given["set"][row], strict=True) if each
+            ]
+            cells.append(neutral(between.join(inside)))
+        rows.append([*cells, *(f"{each:.8g}" for each in given["probabilities"][row])])
+    return rows
+
+
+def separator(class_names: list[str]) -> str:
+    """What stands between the classes of a set: a character that no class name has."""
+    for each in _SEPARATORS:
+        if not any(each in name for name in class_names):
+            return each
+    raise RefusedError(f"no character of {_SEPARATORS} is in no class name, to stand between them")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the CSV of image files; 2 if something is wrong, which is then said in one line."""
+    if len(arguments) < 2:
+        print("usage: predict_images.py MODEL IMAGES...", file=sys.stderr)
+        return 2
+    try:
+        files = find_images(arguments[1:])
+        model = Model(arguments[0])
+        names = model.description["class_names"]
+        rows = []
+        for start in range(0, len(files), _BATCH):
+            batch = files[start : start + _BATCH]
+            images = []
+            for file in batch:
+                try:
+                    images.append(read_image(file, model.description))
+                except RefusedError as error:
+                    raise RefusedError(f"{file}: {error}") from error
+            rows += rows_of(batch, model.predict(images), names)
+    except (RefusedError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    headings = ["file", "predicted", "confidence", "abstained"]
+    headings += ["set"] * (model.description["sets"] is not None)
+    headings += [f"probability_{name}" for name in names]
+    sys.stdout.reconfigure(encoding="utf-8", newline="")  # type: ignore[union-attr]
+    csv.writer(sys.stdout).writerows([headings, *rows])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

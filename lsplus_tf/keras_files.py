@@ -1,0 +1,193 @@
+"""`.keras` files, which may come from elsewhere: the one place that opens and loads them.
+
+Such a file is a ZIP archive of a model's description in JSON and its weights in HDF5. `load` has
+Keras build the model only when all of these are whole, within bounds, and agree in size. Keras's
+safe mode, which refuses Python code, is always on. What a model computes, and how long, is not
+bounded; and a class that the caller has registered with Keras does what it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsplus_tf import bounded, hdf5_files
+from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import shown
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["load", "opened", "read_json"]
+
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+# Bytes that the members may have: so many, and so many for each byte of the file. Keras does not
+# compress them; weights hardly can be.
+_ALWAYS = 64 * 2**20
+_FOR_A_BYTE = 20
+# Numbers that a model may have beyond those in its file, such as the seeds of random layers.
+_MORE_NUMBERS = 2**20
+_LONGEST = 300  # characters of an error
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive of a `.keras` file, within bounds and with all that Keras needs.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        It is damaged, or is not used; the message does not name the file.
+    """
+    with bounded.opened_zip(path) as archive:
+        _check_members(archive, path.stat().st_size)
+        yield archive
+
+
+def read_json(archive: zipfile.ZipFile, name: str) -> Any:
+    """A member's JSON.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+        From `opened`.
+    name : str
+    """
+    try:
+        # Descriptions of models have numbers that are not finite, such as limits that are none.
+        return bounded.json_of(bounded.read_member(archive, name), finite=False)
+    except InputError as error:
+        raise InputError(f"its {name}: {error}") from error
+
+
+def load(path: Path, named: str) -> keras.Model:
+    """The model of a `.keras` file, not compiled.
+
+    Classes of this package that a file may name must have been imported.
+
+    Parameters
+    ----------
+    path : Path
+    named : str
+        What the file is called, for messages.
+
+    Raises
+    ------
+    InputError
+        It is damaged, or no model that can be loaded here.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "mine.keras"
+    >>> _ = path.write_text("no model")
+    >>> load(path, "model: mine.keras")
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: model: mine.keras: cannot be loaded as a Keras model (File is
+    not a zip file)
+    """
+    import keras
+
+    try:
+        _check(path)
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a description may make Keras fail in any way
+        # Keras puts the whole description before what is wrong with it.
+        why = re.sub(r".*Exception encountered: ", "", one_line(error))[:_LONGEST]
+        raise InputError(f"{named}: cannot be loaded as a Keras model ({why})") from error
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"{named}: cannot be loaded as a Keras model (it is a {type(model).__name__})"
+        )
+    return model
+
+
+# --- the archive ----------------------------------------------------------------------------------
+
+
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    for name in (_CONFIG, _WEIGHTS):
+        if name not in names:
+            raise InputError(f"it has no {name}, which Keras writes; it is no model of Keras 3")
+    if len(set(names)) < len(names):
+        raise InputError("it has two members of one name")
+    for name in names:
+        if re.search(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)", name):
+            raise InputError(f"its member {shown(name)} would be outside of a folder")
+    claimed, most = sum(member.file_size for member in members), _ALWAYS + _FOR_A_BYTE * size
+    if claimed > most:
+        raise InputError(
+            f"its {size} bytes claim members of {claimed} bytes, expected up to {most}; it is "
+            "damaged or made to fill the memory"
+        )
+
+
+# --- the model ------------------------------------------------------------------------------------
+
+
+def _check(path: Path) -> None:
+    """Refuse a file of which Keras would load what is damaged, or more than there is."""
+    with opened(path) as archive:
+        # Whole members are read, so that their checksums are compared: Keras does not for weights.
+        config = read_json(archive, _CONFIG)
+        if not isinstance(config, dict):
+            raise InputError(f"its {_CONFIG} does not describe a model")
+        if _has_code(config):
+            raise InputError(
+                "it has a Lambda layer, which is Python code and is not run here; build the model "
+                "with a layer of Keras or a registered class in its place, and save it again"
+            )
+        for name in archive.namelist():
+            if name not in (_CONFIG, _WEIGHTS):
+                archive.read(name)
+        with hdf5_files.opened(archive.read(_WEIGHTS)) as weights:
+            numbers = hdf5_files.size_of_arrays(weights)
+    described = _numbers_described(config)
+    if described > numbers + _MORE_NUMBERS:
+        raise InputError(
+            f"its {_CONFIG} describes a model of {described} weights, its {_WEIGHTS} has {numbers} "
+            "numbers; one of them is damaged or of another model"
+        )
+
+
+def _has_code(config: object) -> bool:
+    """Whether Python code, which Keras keeps as bytes, is somewhere in a description."""
+    if isinstance(config, dict):
+        return config.get("class_name") == "__lambda__" or any(map(_has_code, config.values()))
+    return isinstance(config, list) and any(map(_has_code, config))
+
+
+def _numbers_described(config: dict[str, Any]) -> int:
+    """How many weights a description asks for, without the memory for them."""
+    import keras
+    from keras.src.backend.common import global_state
+
+    # In this scope Keras makes variables without values. It keeps a list of them, to give them
+    # values later, which these must not get. Initialisers draw their seeds from Python's generator.
+    waiting, drawn = "uninitialized_variables", random.getstate()
+    before = list(global_state.get_global_attribute(waiting) or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(
+                {**config, "compile_config": None}, safe_mode=True
+            )
+            return sum(math.prod(variable.shape) for variable in getattr(model, "variables", []))
+    except ValueError as error:
+        if "create a variable while in a stateless scope" not in str(error):
+            raise
+        return 0  # a class of the caller's that gives its variables values; Keras's own do not
+    finally:
+        global_state.set_global_attribute(waiting, before)
+        random.setstate(drawn)

@@ -1,0 +1,260 @@
+"""A finished run's manifest: whatever is changed in the folder is seen, and made anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from helpers import HARD, PLUS, Linear, linear_experiment, made_up_runs, same_predictions
+
+from lsplus_tf import manifest, results
+from lsplus_tf.errors import InputError
+from lsplus_tf.experiments import Run
+from lsplus_tf.manifest import MANIFEST, DamagedRunError
+from lsplus_tf.predictions import read_predictions
+from lsplus_tf.training import run_folder
+
+pytestmark = pytest.mark.usefixtures("float32_afterwards")
+
+# What a report reads of a run; its numbers are computed from predictions.
+READ_BY_REPORTS = {
+    MANIFEST,
+    run_folder.SETTINGS,
+    run_folder.ENVIRONMENT,
+    run_folder.HISTORY,
+    run_folder.SUMMARY,
+    run_folder.PRIOR,
+    run_folder.SOFT_LABELS,
+    "predictions_validation.npz",
+    "predictions_test.npz",
+}
+NEVER_READ = {run_folder.METRICS, run_folder.MODEL, run_folder.LOG}
+
+
+@pytest.fixture
+def experiment(reproduced, tmp_path) -> Path:
+    """Of finished runs, a copy to damage."""
+    return shutil.copytree(reproduced.folder, tmp_path / "digits")
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << place % 8
+    path.write_bytes(content)
+
+
+def test_a_manifest_names_every_file_and_what_made_them(reproduced):
+    folder = Run("ls_plus", 0).folder(reproduced.folder)
+    found = manifest.read_manifest(folder)
+    assert found.version == manifest.VERSION == 1
+    assert {"lsplus_tf", "tensorflow", "keras", "numpy"} <= set(found.made_by)
+    assert set(found.files) == {path.name for path in folder.iterdir()} - {MANIFEST}
+    assert manifest.find_damage(folder) == {}
+    digest = json.loads((folder / MANIFEST).read_text())["files"][run_folder.LOG]["sha256"]
+    assert digest == hashlib.sha256((folder / run_folder.LOG).read_bytes()).hexdigest()
+
+
+def test_every_byte_that_is_flipped_is_seen(experiment):
+    folder = Run("ls_plus", 0).folder(experiment)
+    files = sorted(folder.iterdir())
+    assert {path.name for path in files} <= READ_BY_REPORTS | NEVER_READ
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        path = files[number % len(files)]
+        place = int(rng.integers(path.stat().st_size))
+        flip(path, place)
+        assert [*run_folder.find_damage(folder)] == [path.name], place
+        flip(path, place)
+    assert run_folder.find_damage(folder) == {}
+
+
+@pytest.mark.parametrize("name", sorted(READ_BY_REPORTS | NEVER_READ))
+def test_what_a_report_reads_it_checks(experiment, call, name):
+    method = "online_label_smoothing" if name == run_folder.SOFT_LABELS else "ls_plus"
+    path = Run(method, 0).folder(experiment) / name
+    flip(path, path.stat().st_size // 2)
+    code, stdout, stderr = call("verify", experiment)
+    assert code == 1
+    assert f"damaged  {path}: " in stdout
+    assert "7 runs whole, made by lsplus_tf " in stdout
+    if name in NEVER_READ:
+        return
+    code, stdout, stderr = call("report", experiment)
+    assert code == 2
+    (line,) = stderr.splitlines()
+    assert line.startswith(f"error: {path}: damaged, it is not what was written; give the command")
+    assert not stdout
+
+
+def test_numbers_of_reports_are_those_of_predictions(experiment, reproduced):
+    for path in experiment.glob("*/seed_*/metrics.json"):
+        path.write_text(path.read_text().replace("0.", "0.9"))
+    ours, theirs = (results.gather(each).metrics() for each in (experiment, reproduced.folder))
+    assert ours.equals(theirs)
+
+
+@pytest.mark.parametrize("why", ["it is missing", "it has 10 of", "it is a folder", "not among"])
+def test_damage_of_every_kind_is_named(experiment, why):
+    folder = Run("hard_labels", 0).folder(experiment)
+    path = folder / run_folder.HISTORY
+    if why == "it has 10 of":
+        path.write_bytes(path.read_bytes()[:10])
+    elif why == "not among":
+        path = folder / run_folder.SOFT_LABELS  # which hard labels do not have
+        np.savez(path, soft_labels=np.zeros((2, 10, 10)))
+        assert not run_folder.has(folder, path.name)
+        assert run_folder.find_damage(folder) == {}  # a file of the user's harms nobody
+        with pytest.raises(DamagedRunError, match="not among the files of manifest"):
+            run_folder.read_soft_labels(folder)
+        return
+    else:
+        path.unlink()
+        if why == "it is a folder":
+            path.mkdir()
+    assert [*run_folder.find_damage(folder)] == [path.name]
+    with pytest.raises(DamagedRunError, match=r"history\.csv: damaged, .*makes the run anew$"):
+        run_folder.read_history(folder)
+
+
+def test_a_file_that_not_all_runs_have_is_missed(experiment, call):
+    path = Run("ls_plus", 0).folder(experiment) / run_folder.PRIOR
+    path.unlink()
+    code, _, stderr = call("report", experiment)
+    assert code == 2
+    assert f"{path}: damaged, it is missing" in stderr
+
+
+def test_predictions_of_a_run_are_checked_wherever_they_are_read(experiment, call, tmp_path):
+    path = Run("hard_labels", 0).folder(experiment) / "predictions_test.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez_compressed(path, **{**arrays, "labels": arrays["labels"][::-1]})
+    with pytest.raises(DamagedRunError):
+        read_predictions(path)
+    for command in ("audit", "calibrate"):
+        code, _, stderr = call(command, path, "--out", tmp_path / "out")
+        assert code == 2
+        assert "predictions_test.npz: damaged, it " in stderr
+    copied = Path(shutil.copy(path, tmp_path))  # is anybody's
+    assert read_predictions(copied).labels.tolist() == arrays["labels"][::-1].tolist()
+
+
+def test_a_manifest_that_is_gone_is_missed(experiment, call):
+    folder = Run("hard_labels", 0).folder(experiment)
+    (folder / MANIFEST).unlink()
+    assert run_folder.find_damage(folder) == {MANIFEST: "expected there, it is missing"}
+    assert call("report", experiment).code == 2
+
+
+def test_a_run_of_a_newer_version_is_refused_and_kept(experiment, call, reproduced):
+    folder = Run("hard_labels", 0).folder(experiment)
+    found = manifest.read_manifest(folder)
+    text = manifest.Manifest(2, found.made_by, found.files).to_json()
+    (folder / MANIFEST).write_text(text)
+    arguments = [reproduced.arguments[0], "--out", experiment, *reproduced.arguments[3:]]
+    for command in (["verify", folder], ["report", experiment], ["reproduce", *arguments]):
+        code, _, stderr = call(*command)
+        assert code == 2
+        assert "is of format version 2, written by a newer lsplus_tf" in stderr
+    assert (folder / MANIFEST).read_text() == text
+
+
+def test_older_runs_are_read_and_their_version_is_named(tmp_path, call):
+    experiment = linear_experiment(methods={"hard": HARD})
+    made_up_runs(experiment, tmp_path / "old", num_classes=10)
+    folder = Run("hard", 0).folder(tmp_path / "old")
+    assert manifest.read_manifest(folder) is None
+    assert results.gather(tmp_path / "old").methods == ["hard"]
+    doubts = results.gather(tmp_path / "old").doubts()
+    assert any("2 runs are of format version 0" in doubt for doubt in doubts)
+    # What such a run lacks or what cannot be read is found all the same.
+    assert set(run_folder.find_damage(folder)) == {
+        run_folder.ENVIRONMENT,
+        run_folder.METRICS,
+        run_folder.HISTORY,
+        run_folder.MODEL,
+        "predictions_validation.npz",
+    }
+    code, stdout, _ = call("verify", folder)
+    assert code == 1
+    assert "history.csv" in stdout
+
+
+def test_verify_tells_versions_and_takes_runs_experiments_and_grids(reproduced, call, tmp_path):
+    grid = tmp_path / "grid"
+    grid.mkdir()
+    shutil.copytree(reproduced.folder, grid / "digits")
+    folder = Run("hard_labels", 1).folder(grid / "digits")
+    for place, count in ((folder, "1 run"), (folder.parent, "2 runs"), (grid, "8 runs")):
+        code, stdout, _ = call("verify", place)
+        assert code == 0
+        assert f"{count} whole, made by lsplus_tf " in stdout
+    (folder / MANIFEST).unlink()
+    summary = folder / run_folder.SUMMARY
+    values = json.loads(summary.read_text())
+    del values[manifest.VERSION_KEY]
+    summary.write_text(json.dumps(values))
+    code, stdout, _ = call("verify", grid)
+    assert code == 0
+    assert "1 run of format version 0, without a manifest" in stdout
+    for place, why in ((tmp_path / "no", "there is none"), (summary, "there is none")):
+        code, _, stderr = call("verify", place)
+        assert code == 2
+        assert why in stderr
+    (tmp_path / "empty").mkdir()
+    code, _, stderr = call("verify", tmp_path / "empty")
+    assert code == 2
+    assert "found no finished run" in stderr
+
+
+def test_the_same_call_makes_anew_what_is_damaged_and_keeps_the_rest(tmp_path):
+    experiment = linear_experiment(methods={"hard": HARD, "plus": PLUS})
+    linear, out = Linear(), tmp_path / "out"
+    linear.run(experiment, out)
+    whole = shutil.copytree(out, tmp_path / "whole")
+    hard, plus = Run("hard", 0).folder(out), Run("plus", 1).folder(out)
+    flip(hard / run_folder.MODEL, 1000)
+    (plus / run_folder.METRICS).write_text("{}")
+    kept = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in out.rglob("*")
+        if path.is_file() and path.parent not in (hard, plus)
+    }
+    recorder = linear.run(experiment, out)
+    assert recorder.ended == [Run("hard", 0), Run("plus", 1)]
+    assert [(str(run), [*why]) for run, _, why in recorder.set_aside] == [
+        ("hard seed 0", [run_folder.MODEL]),
+        ("plus seed 1", [run_folder.METRICS]),
+    ]
+    for folder in (hard, plus):
+        assert run_folder.find_damage(folder) == {}
+        assert same_predictions(folder, whole / folder.relative_to(out))
+        assert folder.with_name(f"damaged_{folder.name}").is_dir()
+    assert (plus.with_name("damaged_seed_1") / run_folder.METRICS).read_text() == "{}"
+    for path, (content, changed) in kept.items():
+        assert path.read_bytes() == content
+        assert path.stat().st_mtime_ns == changed
+    assert results.gather(out).missing == ()
+    # And again, beside what was set aside before; a settings file that cannot be read is no bar.
+    (hard / run_folder.SETTINGS).write_bytes(b"\0")
+    linear.run(experiment, out)
+    assert hard.with_name("damaged_seed_0_2").is_dir()
+    assert yaml.safe_load((hard / run_folder.SETTINGS).read_text())["seed"] == 0
+
+
+def test_a_run_that_starts_from_a_damaged_one_does_not(tmp_path):
+    """What is damaged while others are made is seen where it is read."""
+    experiment = linear_experiment(methods={"hard": HARD, "plus": PLUS})
+    linear = Linear()
+    linear.run(experiment, tmp_path, methods=["hard"], seeds=[0])
+    from lsplus_tf.datasets import load_dataset
+    from lsplus_tf.experiments.make import make_run
+
+    flip(Run("hard", 0).folder(tmp_path) / "predictions_validation.npz", 500)
+    with pytest.raises(InputError, match=r"predictions_validation\.npz: damaged"):
+        make_run(experiment, tmp_path, Run("plus", 0), load_dataset("digits"))
