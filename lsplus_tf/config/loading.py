@@ -34,6 +34,7 @@ _EXPECTED = {
     "path_type": "a path",
     "string_too_long": "at most {max_length} characters",
     "string_type": "text",
+    "too_long": "at most {max_length} of them",
     "too_short": "at least one",  # the schema asks for no more
     "tuple_type": "a list",
 }
@@ -338,7 +339,12 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
 
 
 def _received(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of so many digits
+        return (
+            f"a number of {value.bit_length()} bits" if isinstance(value, int) else "such numbers"
+        )
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
