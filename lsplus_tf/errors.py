@@ -190,7 +190,7 @@ def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{name}: expected an integer of at least {least}, {_received(value)}")
-    if value > most:
+    if int(value) > most:
         raise InputError(f"{name}: expected an integer of at most {most}, {_received(value)}")
     return int(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import textwrap
@@ -11,10 +12,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.special import log_softmax
 
+from lsplus_tf.backbones import fingerprint
 from lsplus_tf.calibrators import CALIBRATORS, CalibrationLayer, TemperatureScaling, attach
 from lsplus_tf.calibrators.keras import model_output
 from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Predictions
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
 CLASSES, INPUTS = 4, 6
@@ -100,6 +104,31 @@ def test_the_layer_gives_the_calibrators_probabilities(fitted, name, jit_compile
     probabilities = layer(logits)
     assert probabilities.dtype == "float32"
     np.testing.assert_allclose(probabilities, fitted[name].predict_proba(logits), atol=1e-7)
+
+
+@EVERY
+def test_rows_sum_to_1_of_any_finite_logits_and_float64_is_not_rounded_on_the_way_in(fitted, name):
+    rows = np.array(
+        [
+            [1e300, -1e308, 0, 1e299],
+            [1.7e308, 1.7e308, -1.7e308, 0],
+            [-1.7e308] * CLASSES,
+            [1e308] * CLASSES,
+            [1e17] * CLASSES,
+            [5e-324, 0, -5e-324, 1e-310],
+            [745, 0, -745, 1e-9],
+        ]
+    )
+    rows = np.concatenate([rows, np.random.default_rng(0).normal(size=(40, CLASSES)) * 1e3])
+    layer = fitted[name].to_layer()
+    received = layer(rows).numpy()
+    # What is subnormal is 0 to TensorFlow in some operations.
+    usual = np.abs(rows).max(axis=1) > 1e-300
+    np.testing.assert_allclose(received[usual], fitted[name].predict_proba(rows)[usual], atol=1e-7)
+    single = np.float32([[3e38, -3e38, 0, 3e37], [3e38] * CLASSES, [1e-45, 0, 0, 0]])
+    for probabilities in (received, layer(single).numpy()):
+        assert np.isfinite(probabilities).all()
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("made", [functional, sequential, nested])
@@ -337,3 +366,77 @@ def test_what_is_refused(model, fitted):
             attach(wrong, fitted_)
     with pytest.raises(InputError, match="not a calibrator"):
         CalibrationLayer("{}")
+
+
+# --- which model a calibrator is for --------------------------------------------------------------
+
+
+def held_out(network: keras.Model, **changes) -> Predictions:
+    logits = network(images()).numpy()
+    labels = (logits / 3 + np.random.default_rng(1).gumbel(size=logits.shape)).argmax(axis=1)
+    given = {"logits": logits, "class_names": ["a", "b", "c", "d"], "model": fingerprint(network)}
+    return Predictions(labels, **(given | changes))
+
+
+def test_a_fingerprint_is_of_the_weights_and_nothing_else(model, fitted, tmp_path):
+    found = fingerprint(model)
+    # Restated.
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(f"float32 {weight.shape}\n".encode() + weight.tobytes())
+    digest.update(b"classes [4]")
+    assert found == f"sha256:{digest.hexdigest()}"
+    model.save(tmp_path / "model.keras")
+    inputs = keras.Input((INPUTS,))
+    nested_in = keras.Model(inputs, keras.layers.Softmax()(model(inputs)), name="other")
+    again = [keras.models.load_model(tmp_path / "model.keras"), nested_in]
+    again += [attach(model, fitted["temperature"])]
+    keras.config.set_dtype_policy("mixed_float16")
+    mixed = keras.Sequential(
+        [
+            keras.Input((INPUTS,)),
+            keras.layers.Dense(8, activation="relu"),
+            keras.layers.Dropout(0.5),
+            keras.layers.Dense(CLASSES, dtype="float32"),
+        ]
+    )
+    mixed.set_weights(model.get_weights())
+    mixed.trainable = False
+    assert {fingerprint(each) for each in [*again, mixed]} == {found}
+    changed = model.get_weights()
+    changed[-1][0] = np.nextafter(changed[-1][0], 1, dtype=np.float32)
+    mixed.set_weights(changed)
+    assert fingerprint(mixed) != found
+    binary = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, activation="sigmoid")])
+    two = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    assert fingerprint(attach(binary, two)) == fingerprint(binary)
+    with pytest.raises(InputError, match="model: expected a built model"):
+        fingerprint(keras.Sequential([keras.layers.Dense(2)]))
+    with pytest.raises(InputError, match="model: expected a Keras model, received a str"):
+        fingerprint("model.keras")
+
+
+def test_attach_warns_of_another_model_and_refuses_other_classes(model):
+    one = TemperatureScaling().fit(held_out(model))
+    keras.utils.set_random_seed(1)
+    other = sequential(layers_to("dense"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        attach(model, one, class_names=["a", "b", "c", "d"])
+        attach(model, one, class_names=["0", "1", "2", "3"])
+        attach(other, TemperatureScaling().fit(held_out(model, model=None)))
+    with pytest.warns(UserWarning, match="calibrator: fitted to the outputs of another model"):
+        attach(other, one)
+    for names in (["b", "a", "c", "d"], ["a", "b", "c", "e"]):
+        with pytest.raises(InputError, match="calibrator: expected the model's classes"):
+            attach(model, one, class_names=names)
+
+
+def test_log_probabilities_matter_where_a_constant_does(model):
+    labels, rows = held_out(model).labels, log_softmax(model(images()).numpy(), axis=1)
+    for kind in CALIBRATORS.values():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            attach(model, kind().fit(rows, labels))
+        said = any("was fitted to log-probabilities" in str(each.message) for each in caught)
+        assert said != kind.ignores_constants

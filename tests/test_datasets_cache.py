@@ -265,12 +265,44 @@ def test_half_a_cache_is_ignored_and_removed(tmp_path):
     assert not list((root.parent / "cache").glob(".*"))
 
 
-def test_a_damaged_cache_is_named(tmp_path):
+def _replace(name, content):
+    return lambda cache: (cache / name).write_bytes(content)
+
+
+def _with_other_images(cache):
+    np.save(cache / "images.npy", np.zeros((1, 2, 2, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda cache: os.truncate(cache / "images.npy", 200),
+        lambda cache: os.truncate(cache / "images.npy", 0),
+        lambda cache: (cache / "images.npy").unlink(),
+        lambda cache: (cache / "unreadable.json").unlink(),
+        _with_other_images,
+        _replace("images.npy", b"\x93NUMPY\x01\x00\x76\x00{" + b"(" * 117),
+        _replace("unreadable.json", b""),
+        _replace("unreadable.json", b"[" * 10**6),
+        _replace("unreadable.json", b"[]"),
+        _replace("unreadable.json", b'{"no such file.png": 1}'),
+    ],
+)
+def test_a_damaged_cache_is_made_anew(tmp_path, damage):
+    root = write_photos(tmp_path / "photos")
+    expected = np.array(load(root, "disk").train.images)
+    for cache in caches(root):
+        damage(cache)
+    np.testing.assert_array_equal(load(root, "disk").train.images, expected)
+
+
+def test_what_is_not_of_the_cache_is_not_deleted(tmp_path):
     root = write_photos(tmp_path / "photos")
     load(root, "disk")
     for cache in caches(root):
         os.truncate(cache / "images.npy", 200)
-    with pytest.raises(InputError, match=r"cache/\w+: damaged image cache \(.*\); delete this"):
+        (cache / "mine.txt").touch()
+    with pytest.raises(InputError, match=r"cache/\w+: damaged image cache \(.*\); delete it, or"):
         load(root, "disk")
 
 

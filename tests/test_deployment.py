@@ -1,13 +1,10 @@
-"""From a trained model to calibrated probabilities of image files: calibrate, predict, export."""
+"""From a trained model to calibrated probabilities of image files: calibrate and predict."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
-import subprocess
-import sys
-import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from lsplus_tf import metrics
-from lsplus_tf.backbones import build_classifier
+from lsplus_tf.backbones import fingerprint
 from lsplus_tf.calibrators import (
     CALIBRATORS,
     Calibrator,
@@ -26,7 +23,6 @@ from lsplus_tf.calibrators import (
     PredictionSets,
     TemperatureScaling,
     VectorScaling,
-    attach,
 )
 from lsplus_tf.cli.prediction_sets import separator
 from lsplus_tf.datasets import load_dataset
@@ -90,7 +86,9 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
     assert (code, stderr) == (0, "")
     p = run_folder.read_predictions(run, "validation")
     fitted = TemperatureScaling.load(out)
-    assert fitted.to_json() == TemperatureScaling().fit(p.logits, p.labels).to_json()
+    assert fitted.temperature_ == TemperatureScaling().fit(p.logits, p.labels).temperature_
+    assert fitted.model_ == fingerprint(keras.models.load_model(run / "model.keras"))
+    assert (fitted.kind_, fitted.data_) == ("logits", {"digest": p.digest(), "cases": 360})
     assert f"temperature {fitted.temperature_:.4g}, below 1: raises all confidences" in stdout
     brier = next(line for line in stdout.splitlines() if "Brier" in line)
     before, after = (float(cell) for cell in brier.split("│")[2:4])
@@ -103,6 +101,14 @@ def test_calibrate_fits_all_of_the_file_and_measures_on_held_out_folds(call, run
         fit = TemperatureScaling().fit(p.logits[~held_out], p.labels[~held_out])
         judged[held_out] = fit.predict_proba(p.logits[held_out])
     assert after == pytest.approx(100 * metrics.brier_score(p.labels, judged), abs=0.3)
+    said = fitted.held_out_
+    assert said["brier"]["before"] == pytest.approx(own, rel=1e-6)
+    assert (said["cases"], said["folds"], round(100 * said["brier"]["after"], 2)) == (360, 5, after)
+    low, high = said["brier"]["change"]
+    assert low < said["brier"]["after"] - own < high
+    assert said["shown_to_help"] == ("It is shown to help" in stdout)
+    accuracy = (p.logits.argmax(axis=1) == p.labels).mean()
+    assert said["accuracy"] == pytest.approx({"before": accuracy, "after": accuracy})
     # On the data it was fitted to it looks better than that.
     assert after > 100 * metrics.brier_score(p.labels, fitted.predict_proba(p.logits))
 
@@ -190,6 +196,34 @@ def test_calibrate_is_for_the_validation_split(call, run, tmp_path):
     assert "predictions_test" not in stdout
     _, stdout, _ = call("predict", "--help", columns=200)
     assert stdout.count("[default: (the model's)]") == 2
+
+
+# --- another model than the calibrator's ----------------------------------------------------------
+
+
+def test_commands_warn_of_a_calibrator_and_of_sets_of_another_model(
+    call, reproduced, run, scans, tmp_path
+):
+    validation = run_folder.read_predictions(run, "validation")
+    TemperatureScaling().fit(validation).save(tmp_path / "own.json")
+    PredictionSets().fit(validation).save(tmp_path / "sets.json")
+    image, other = scans / "0000.png", reproduced.folder / "label_smoothing" / "seed_0"
+    said = "fitted to the outputs of another model"
+    for number, (model, warned) in enumerate(((run, False), (other, True))):
+        commands = {
+            "calibrator": (
+                ("predict", model, image, "--calibrator", tmp_path / "own.json"),
+                ("export", model, "--calibrator", tmp_path / "own.json"),
+            ),
+            "sets": (("predict", model, image, "--sets-from", tmp_path / "sets.json"),),
+        }
+        for what, arguments in commands.items():
+            for each in arguments:
+                out = tmp_path / f"{each[0]}_{what}_{number}.{'csv' if what == 'sets' else 'keras'}"
+                code, _, stderr = call(*each, "--out", out)
+                assert code == 0
+                assert (f"warning: {what}: {said}" in stderr) == warned
+                assert stderr.count("warning") == warned
 
 
 # --- predict --------------------------------------------------------------------------------------
@@ -443,7 +477,7 @@ def test_a_scaling_travels_with_the_run_and_with_the_export(call, tmp_path):
     out = tmp_path / "p.csv"
     fitted = TemperatureScaling().fit(2 * np.eye(36)[[0, 0, 0, 0]], [0, 0, 0, 1])
     fitted.temperature_ = 1.0
-    export(open_model(run), fitted, tmp_path / "one.keras")
+    export(open_model(run), tmp_path / "one.keras", calibrator=fitted)
     (tmp_path / "plain.keras").write_bytes((run / run_folder.MODEL).read_bytes())
     option = ("--scaling", "range=0,4000")
     for model, options, limits in (
@@ -583,119 +617,6 @@ def test_files_are_found_once_and_in_order(scans):
     assert len(files) == 360
     assert files[:2] == [scans / "0003.png", scans / "0000.png"]
     assert others == 1
-
-
-# --- export ---------------------------------------------------------------------------------------
-
-
-def test_one_model_that_gives_calibrated_probabilities(call, run, temperature, tmp_path):
-    """As a SavedModel without this package, and as a Keras file; each in a new process."""
-    for out in (tmp_path / "served", tmp_path / "one.keras"):
-        code, stdout, _ = call("export", run, "--calibrator", temperature, "--out", out)
-        assert code == 0
-        assert "8x8 pixels of 1 channel, 0..255, to probabilities of 0, 1, " in stdout
-    description = json.loads((tmp_path / "served/assets.extra/lsplus_tf.json").read_text())
-    assert description["class_names"] == [str(k) for k in range(10)]
-    assert description["image_shape"] == [8, 8, 1]
-    test = load_dataset("digits").test
-    np.save(tmp_path / "pixels.npy", test.images.astype(np.float32))
-    logits = run_folder.read_predictions(run, "test").logits
-    expected = TemperatureScaling.load(temperature).predict_proba(logits)
-    np.save(tmp_path / "expected.npy", expected)
-    script = """
-        import sys
-        from pathlib import Path
-        import numpy as np
-        import tensorflow as tf
-        folder = Path(sys.argv[1])
-        pixels, expected = np.load(folder / "pixels.npy"), np.load(folder / "expected.npy")
-        module = tf.saved_model.load(folder / "served")
-        served = module.serve(pixels)
-        np.testing.assert_allclose(served, expected, rtol=1e-4, atol=1e-6)
-        assert "lsplus_tf" not in sys.modules
-        import keras
-        import lsplus_tf.calibrators.keras, lsplus_tf.backbones
-        model = keras.models.load_model(folder / "one.keras")
-        np.testing.assert_allclose(model(pixels), expected, rtol=1e-4, atol=1e-6)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    # The Keras file predicts files like any other.
-    (tmp_path / "images").mkdir()
-    to_pillow(test.images[0]).save(tmp_path / "images" / "0.png")
-    code, _, _ = call(
-        "predict", tmp_path / "one.keras", tmp_path / "images", "--out", tmp_path / "p"
-    )
-    assert code == 0
-    np.testing.assert_allclose(
-        probabilities_of(rows_of(tmp_path / "p"))[0], expected[0], rtol=1e-4, atol=1e-6
-    )
-
-
-def test_an_export_carries_class_names_and_how_images_are_read(call, tmp_path, scans):
-    inputs = keras.Input((6, 6, 1))
-    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
-    model.save(tmp_path / "mine.keras")
-    fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
-    fitted.save(tmp_path / "t.json")
-    one = tmp_path / "one.keras"
-    arguments = (tmp_path / "mine.keras", "--calibrator", tmp_path / "t.json", "--out")
-    code, _, stderr = call("export", *arguments, tmp_path / "unnamed")
-    assert code == 0
-    assert "the classes of" in stderr
-    assert "have no names; give them with --class-names A,B" in stderr
-    for out in (one, tmp_path / "served"):
-        code, stdout, stderr = call("export", *arguments, out, "--class-names", "HP,SSA")
-        assert (code, stderr) == (0, "")
-        assert "probabilities of HP, SSA" in stdout
-    description = json.loads((tmp_path / "served/assets.extra/lsplus_tf.json").read_text())
-    assert description["class_names"] == ["HP", "SSA"]
-    code, _, stderr = call("predict", one, scans / "0000.png", "--out", tmp_path / "p.csv")
-    assert (code, stderr) == (0, "")
-    assert {"probability_HP", "probability_SSA"} <= set(rows_of(tmp_path / "p.csv")[0])
-    keras.models.load_model(one)  # which Keras reads as any other
-    # Also what a run says of its images.
-    trained = TrainedModel(model, ("a", "b"), False, False, False, "nearest")
-    export(trained, fitted, one)
-    opened = open_model(one)
-    assert (opened.resize, opened.convert, opened.interpolation) == (False, False, "nearest")
-    asked = open_model(one, image_size=6, channels=1, interpolation="bilinear")
-    assert (asked.resize, asked.convert, asked.interpolation) == (True, True, "bilinear")
-
-
-def test_export_replaces_nothing_but_a_saved_model(call, run, temperature, tmp_path):
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "mine.txt").write_text("mine")
-    code, _, stderr = call("export", run, "--calibrator", temperature, "--out", tmp_path / "notes")
-    assert code == 2
-    assert "holds something that is not a SavedModel" in stderr
-    assert (tmp_path / "notes" / "mine.txt").read_text() == "mine"
-
-
-def test_a_calibrated_model_is_not_exported(tmp_path):
-    model = build_classifier("small_residual_cnn", (8, 8, 1), 2, width=0.1)
-    calibrator = TemperatureScaling().fit([[2, 0], [0, 2], [2, 0]], [0, 1, 1])
-    attach(model, calibrator).save(tmp_path / "model.keras")
-    with pytest.raises(InputError, match="gives calibrated probabilities"):
-        export(open_model(tmp_path / "model.keras"), calibrator, tmp_path / "out")
-
-
-def test_a_calibrator_of_logits_is_not_exported_with_a_softmax(call, tmp_path):
-    inputs = keras.Input((6, 6, 1))
-    outputs = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs))
-    keras.Model(inputs, outputs).save(tmp_path / "mine.keras")
-    logits, labels = [[2.0, 0], [0, 2], [2, 0], [0, 2], [2, 0]], [0, 1, 0, 1, 1]
-    VectorScaling().fit(logits, labels).save(tmp_path / "v.json")
-    out = tmp_path / "one.keras"
-    code, stdout, stderr = call(
-        "export", tmp_path / "mine.keras", "--calibrator", tmp_path / "v.json", "--out", out,
-        "--class-names", "a,b",
-    )  # fmt: skip
-    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
-    assert "vector is a function of the logits" in stderr
-    assert "temperature or weight, or give logits, as a model without its softmax does" in stderr
-    assert not out.exists()
 
 
 def test_a_calibrator_of_other_classes_is_refused():

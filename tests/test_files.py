@@ -41,6 +41,7 @@ from lsplus_tf.errors import FailedRunsError, InputError
 from lsplus_tf.experiments import Run, run_experiment
 from lsplus_tf.experiments.folder import EXPERIMENT, REPORT_FOLDER
 from lsplus_tf.files import FileKind, FolderKind, OutputError, given_as, writing, written_whole
+from lsplus_tf.manifest import write_manifest
 from lsplus_tf.page import Page, Section, Text, write_page
 from lsplus_tf.paper import report as paper_report
 from lsplus_tf.results import Report, gather
@@ -567,6 +568,7 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     )
     for run in results.runs:
         run_folder.write_features(run.folder(copy), kept)
+        write_manifest(run.folder(copy), {})
     Report(results).write()
     table = pd.read_csv(copy / "report" / "features.csv")
     assert [*table["method"]] == [run.method for run in results.runs]
@@ -602,7 +604,7 @@ def model(place: Path) -> Any:
 FUNCTIONS: dict[str, tuple[str, str, Callable[[Path, Any], Any]]] = {
     "write_audit": ("audited", "folder", lambda _, out: auditing.write_audit(some_audit(), out)),
     "save": ("c.json", "path", lambda _, out: fitted().save(out)),
-    "export": ("served", "out", lambda place, out: export(model(place), fitted(), out)),
+    "export": ("served", "out", lambda place, out: export(model(place), out, calibrator=fitted())),
     "write_csv": ("t.csv", "path", lambda _, out: write_csv(pd.DataFrame({"a": [1]}), out)),
     "write_page": ("page.html", "path", lambda _, out: write_page(Page("Mine", []), out)),
     "paper": ("papers", "out", lambda _, out: paper_report.write_report([], [], Path("x"), out)),

@@ -107,7 +107,7 @@ def imported(folder: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("lsplus_tf", ("dicom", "ray", "safetensors")),
+        ("lsplus_tf", ("dicom", "onnx", "ray", "safetensors")),
         ("tests", TESTED_EXTRAS),
         ("docs", TESTED_EXTRAS),
     ],

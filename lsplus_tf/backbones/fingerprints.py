@@ -49,7 +49,7 @@ def fingerprint(model: keras.Model) -> str:
         raise InputError(f"model: expected a built model, {model.name} has no weights yet")
     found = hashlib.sha256()
     for weight in model.weights:
-        values = keras.ops.convert_to_numpy(weight)
+        values = keras.ops.convert_to_numpy(weight.value)
         found.update(f"{weight.dtype} {tuple(weight.shape)}\n".encode())
         if values.dtype.byteorder == ">":
             values = values.astype(values.dtype.newbyteorder("<"))

@@ -63,7 +63,7 @@ _MOST_CLASSES = 1_000_000  # of a file
 _PROBED = 8  # rows, of few classes
 _PROBED_NUMBERS = 2**20
 _SMALLEST = 1 / LARGEST  # that divides
-_LONGEST = 200  # characters of what is said of a wrong one
+_LONGEST = 250  # characters of what is said of a wrong one
 # What wrong documents raise where they are read.
 WRONG = (
     ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError,
@@ -312,6 +312,21 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
         """The most probable classes (N,) after calibration."""
         return self.predict_proba(logits).argmax(axis=1)
 
+    def same_as(self, other: Calibrator) -> bool:
+        """Whether another is the same map of the same classes, wherever it is from.
+
+        Examples
+        --------
+        >>> from lsplus_tf.calibrators import TemperatureScaling
+        >>> one = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+        >>> other = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [1, 0, 0, 0])
+        >>> one.same_as(other), one.data_ == other.data_
+        (True, False)
+        """
+        mine, theirs = (json.loads(each.to_json()) for each in (self, other))
+        parts = ("calibrator", "n_classes", "class_names", "fitted")
+        return all(mine[part] == theirs[part] for part in parts)
+
     def to_layer(self) -> keras.layers.Layer:
         """A Keras layer that takes logits (B, K) and gives the same probabilities, in float32."""
         from lsplus_tf.calibrators.keras import CalibrationLayer
@@ -347,7 +362,12 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
         document = json_document(text, _NO_JSON)
         try:
             check_document(document, _FORMAT, _VERSIONS, _OPTIONAL)
-            calibrator = CALIBRATORS[document["calibrator"]](**document["settings"])
+            name = document["calibrator"]
+            if not isinstance(name, str) or name not in CALIBRATORS:
+                raise ValueError(
+                    f"calibrator: expected one of {', '.join(CALIBRATORS)}, received {name!r:.40}"
+                )
+            calibrator = CALIBRATORS[name](**document["settings"])
             classes = check_count("n_classes", document["n_classes"], least=2)
             if classes > _MOST_CLASSES:
                 raise ValueError(f"n_classes: expected at most {_MOST_CLASSES}")

@@ -122,7 +122,7 @@ def _normalise(logits: Any, norm: float | None, xp: Any) -> Any:
     if norm is None:
         return logits
     below = logits - xp.max(logits, axis=-1, keepdims=True)
-    spread = -xp.min(below, axis=-1, keepdims=True)
+    spread = xp.max(-below, axis=-1, keepdims=True)
     below = below / xp.where(spread > _EQUAL, spread, 1.0)
     centred = below - xp.mean(below, axis=-1, keepdims=True)
     # Divided by the largest first, whose power could be 0.

@@ -359,6 +359,8 @@ def export(
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
     of_sets, said = _fitted_sets(asked, of_sets, model, trained, fitted)
+    from lsplus_tf.calibrators.keras import is_calibrated  # which imports TensorFlow
+
     with files.given_as("--out", "out"):
         deployment.export(
             trained, out, calibrator=fitted, abstain_below=abstain_below, sets=of_sets
@@ -374,7 +376,7 @@ def export(
     if of_sets is None and trained.sets is not None:
         said = f"{described(trained.sets)}, of the export"
     lines += [said] * bool(said)
-    if path.suffix == ".keras" and fitted is not None:
+    if path.suffix == ".keras" and (fitted is not None or is_calibrated(trained.model)):
         lines.append("Keras loads it where lsplus_tf is installed, as a calibrator is inside")
     lines.append(f"Written: {files.shown(path)}")
     terminal().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

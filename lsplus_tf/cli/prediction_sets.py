@@ -147,7 +147,7 @@ def check_beside(sets: PredictionSets, calibrator: Calibrator | None) -> Calibra
                 "without one; give --sets-from a file of held-out predictions instead"
             )
         return sets.calibrator
-    if calibrator.to_json() != sets.calibrator.to_json():
+    if not calibrator.same_as(sets.calibrator):
         raise InputError(
             "--calibrator: expected that of the sets in --sets-from, received another; leave it out"
         )

@@ -26,7 +26,7 @@ TABLE_OPTIONS = (
 Interpolation = Literal["bilinear", "nearest"]
 Defect = Literal["duplicates", "blank", "masks"]
 _MOST_BYTES = 2**32  # of all phantoms together, or of their posterior or templates, in memory
-_Number = Annotated[float, Field(ge=-1e30, le=1e30, strict=True)]  # as the others are bounded
+_Number = Annotated[float, Field(ge=-1e38, le=1e38, strict=True)]  # as the others are bounded
 _Percent = Annotated[float, Field(ge=0, le=100, strict=True)]
 
 

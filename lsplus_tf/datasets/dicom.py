@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,27 @@ _DECODERS = {
     "High-Throughput JPEG 2000": "pylibjpeg pylibjpeg-openjpeg",
     "JPEG": "pylibjpeg pylibjpeg-libjpeg",
 }
+
+
+# Bytes that become of what is deflated: so many, and so many for each byte of it.
+_ALWAYS = 64 * 2**20
+_FOR_A_BYTE = 20
+
+
+class _Bounded(io.BufferedReader):
+    """A file whose rest pydicom only gets where it is not too much once inflated.
+
+    pydicom asks for all of the rest where it is deflated, and for so many bytes elsewhere.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if size is None or size < 0:
+            most = _ALWAYS + _FOR_A_BYTE * len(data)
+            inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+            if len(inflater.decompress(data, most + 1)) > most:
+                raise ValueError(f"its {len(data)} bytes become more than {most} when inflated")
+        return data
 
 
 def is_named(name: str) -> bool:
@@ -60,7 +83,8 @@ class Slice:
         from pydicom.errors import InvalidDicomError
 
         try:
-            dataset = pydicom.dcmread(path, stop_before_pixels=header_only)
+            with _Bounded(path.open("rb", buffering=0)) as file:
+                dataset = pydicom.dcmread(file, stop_before_pixels=header_only)
         except InvalidDicomError as error:
             raise ValueError("no DICOM file: it does not begin as one") from error
         if "Rows" not in dataset or "PhotometricInterpretation" not in dataset:

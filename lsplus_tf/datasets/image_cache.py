@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 
-from lsplus_tf.bounded import read_json
+from lsplus_tf import bounded
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.image_files import READ_ERRORS, ImageFiles
@@ -24,6 +24,7 @@ from lsplus_tf.files import reporting, written_whole
 
 CACHE_DIR = Path("~/.cache/lsplus_tf/images")
 _PIXELS, _FAILED = "images.npy", "unreadable.json"
+_MOST_FAILED = 2**30  # bytes of JSON, of a million files that cannot be read
 
 
 class Nowhere:
@@ -79,19 +80,39 @@ def on_disk(
     Also which those are. What could not be read is added to `broken`.
     """
     with reporting(cache.parent, "dataset.cache_dir"), _one_process_at_a_time(cache):
-        if not cache.exists():
-            with written_whole(cache) as partial:
-                partial.mkdir()
-                _write_cache(images, partial)
-    try:
-        failed = read_json(cache / _FAILED)
-        pixels = np.load(cache / _PIXELS, mmap_mode="r")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{cache}: damaged image cache ({one_line(error)}); delete this folder"
-        ) from error
+        if cache.exists():
+            try:
+                return _read_cache(images, cache, broken)
+            except Exception as error:  # NumPy and JSON stumble in all ways on damaged bytes
+                _remove_damaged(cache, error)
+        with written_whole(cache) as partial:
+            partial.mkdir()
+            _write_cache(images, partial)
+        return _read_cache(images, cache, broken)
+
+
+def _read_cache(
+    images: ImageFiles, cache: Path, broken: dict[str, str]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    failed = bounded.read_json(cache / _FAILED, _MOST_FAILED)
+    pixels = np.lib.format.open_memmap(cache / _PIXELS, mode="r")
+    if not isinstance(failed, dict) or not all(isinstance(why, str) for why in failed.values()):
+        raise ValueError(f"{_FAILED} does not say what failed")
+    good = np.isin(images.names, list(failed), invert=True)
+    expected = (int(good.sum()), *images.shape[1:])
+    if pixels.dtype != np.uint8 or pixels.shape != expected or not pixels.flags.c_contiguous:
+        raise ValueError(f"{_PIXELS} does not hold uint8 of shape {expected}")
     broken.update(failed)
-    return pixels, np.isin(images.names, list(failed), invert=True)
+    return pixels, good
+
+
+def _remove_damaged(cache: Path, error: Exception) -> None:
+    """Make room for a new cache, unless there is something that this package did not write."""
+    if not cache.is_dir() or {path.name for path in cache.iterdir()} - {_PIXELS, _FAILED}:
+        raise InputError(
+            f"{cache}: damaged image cache ({one_line(error)}); delete it, or set dataset.cache_dir"
+        ) from error
+    shutil.rmtree(cache)
 
 
 @contextlib.contextmanager

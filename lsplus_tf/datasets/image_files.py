@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ MORE_THAN_8_BITS = "more than 8 bits per channel"
 NEVER_SCALED = "more than 8 bits per channel, scaled only of grey PNG, TIFF and DICOM files"
 GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_GREY = "IF"  # what the names of such modes begin with
+_HEAD = 2**16  # bytes, within which a PPM says its size after any comments
 # EXIF orientations that turn the image by a quarter, so that width and height change places.
 _QUARTER_TURNS = (5, 6, 7, 8)
 
@@ -225,6 +227,7 @@ def _opened(
         if dicom.is_named(path.name):
             yield dicom.Slice(path, header_only=header_only)
             return
+        _check_begins_well(path)
         with Image.open(path, formats=FORMATS) as image:
             # A telephone's JPEG has previews behind the photograph.
             if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -237,6 +240,16 @@ def _opened(
         raise
     except Exception as error:  # on broken bytes decoders stumble in all ways
         raise ValueError(f"{type(error).__name__}: {one_line(error)}") from error
+
+
+def _check_begins_well(path: Path) -> None:
+    """Refuse a PPM whose comments hide its size: Pillow reads them byte by byte, for hours."""
+    with path.open("rb", buffering=0) as file:
+        if file.read(1) != b"P":
+            return
+        head = b"P" + file.read(_HEAD)
+    if len(head) > _HEAD and len(re.sub(rb"#[^\r\n]*", b"", head).split(None, 3)) < 4:
+        raise ValueError(f"its size is not in its first {_HEAD} bytes")
 
 
 def _header(image: ImageFile.ImageFile | dicom.Slice, *, size_matters: bool) -> Header:

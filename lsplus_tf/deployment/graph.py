@@ -13,6 +13,7 @@ from keras import layers, ops
 from lsplus_tf.backbones import PixelScaling
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators._arrays import softmax
+from lsplus_tf.calibrators.keras import is_calibrated
 from lsplus_tf.deployment.model import TrainedModel
 from lsplus_tf.predictions.arrays import log_probabilities
 
@@ -38,12 +39,21 @@ class OnnxOps:
         return tf.reduce_sum(tf.cast(below, tf.int32), axis=-1)
 
     @staticmethod
-    def log1p(values: Any) -> Any:
+    def log(values: Any) -> Any:
+        """In float64, of positive numbers; tf2onnx has logarithms in float32 alone."""
+        small = values < 1e-20
+        scaled = tf.where(small, values * 2.0**100, values)  # or some would be 0 in float32
+        rough = tf.math.log(scaled)
+        back = tf.exp(rough)
+        exact = rough + 2 * (scaled - back) / (scaled + back)  # one step of Halley's method
+        return exact - 100 * np.log(2) * tf.cast(small, tf.float64)
+
+    def log1p(self, values: Any) -> Any:
         """Exact to a few units in the last place (Kahan)."""
         sums = 1.0 + values
         rounded = tf.equal(sums, 1.0)
         parts = tf.where(rounded, tf.ones_like(sums), sums - 1.0)
-        return tf.where(rounded, values, tf.math.log(sums) * values / parts)
+        return tf.where(rounded, values, self.log(sums) * values / parts)
 
     def logaddexp(self, first: Any, second: Any) -> Any:
         """log(exp(first) + exp(second)), without overflow."""
@@ -84,7 +94,7 @@ def outputs(
         if calibrator is not None:
             logits = tf.cast(scores, tf.float64)
             if trained.gives_probabilities:
-                logits = log_probabilities(logits, ops)
+                logits = log_probabilities(logits, xp)
             probabilities = calibrator._probabilities(logits, xp)
         elif trained.gives_probabilities:
             probabilities = scores
@@ -150,16 +160,21 @@ def with_probabilities(trained: TrainedModel) -> keras.Model:
 
 
 def _without_own_layers(model: keras.Model) -> keras.Model:
-    """The same model, in which operations of Keras stand for this package's scaling of pixels."""
-    if not any(isinstance(layer, PixelScaling) for layer in model._flatten_layers()):
+    """The same model, in which operations of Keras stand for this package's scaling of pixels.
+
+    One that ends in a calibrator, a layer of this package too, stays as it is.
+    """
+    scales = any(isinstance(layer, PixelScaling) for layer in model._flatten_layers())
+    if not scales or is_calibrated(model):
         return model
 
     def in_its_place(layer: layers.Layer) -> layers.Layer:
         if not isinstance(layer, PixelScaling):
             return layer.__class__.from_config(layer.get_config())
         pixels = keras.Input(layer.input.shape[1:], dtype=layer.compute_dtype)
-        scaled = layer.call(layers.Identity(dtype=layer.dtype_policy)(pixels))
-        return keras.Model(pixels, scaled, name=layer.name)
+        # A layer comes last, as a model that changes nothing cannot be saved.
+        last = layers.Activation("linear", dtype=layer.dtype_policy)
+        return keras.Model(pixels, last(layer.call(pixels)), name=layer.name)
 
     plain = keras.models.clone_model(model, clone_function=in_its_place, recursive=True)
     plain.set_weights(model.get_weights())

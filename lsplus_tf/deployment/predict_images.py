@@ -73,9 +73,9 @@ class Model:
             import tensorflow as tf
 
             text = file.read_text(encoding="utf-8")
-            serve = tf.saved_model.load(path).serve
+            module = tf.saved_model.load(path)  # which its functions need
             self._run = lambda pixels: {
-                name: each.numpy() for name, each in serve(tf.constant(pixels)).items()
+                name: each.numpy() for name, each in module.serve(tf.constant(pixels)).items()
             }
         else:
             raise RefusedError(
