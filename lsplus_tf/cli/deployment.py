@@ -219,12 +219,13 @@ def predict(
         str,
         typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
     ] = "fail",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Images in a batch.")] = 32,
     class_names: ModelClassNames = None,
     image_size: Annotated[
         int | None,
         typer.Option(
             min=1,
+            max=8192,
             help="Stretch images to this size, even where the run's config names none.",
             show_default="the model's",
         ),

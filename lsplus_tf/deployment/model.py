@@ -14,6 +14,7 @@ from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
+from lsplus_tf.files import expanded
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -265,12 +266,12 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
         warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
-def find_model(path: Path) -> tuple[Path | None, Path]:
+def find_model(path: str | Path) -> tuple[Path | None, Path]:
     """The run's folder, or None for a model that is not of a run, and the model's file.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
 
     Raises
     ------
@@ -285,7 +286,7 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
     >>> find_model(file) == (None, file)
     True
     """
-    path = path.expanduser()
+    path = expanded(path, "model")
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
         hint = ""
