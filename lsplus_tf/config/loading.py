@@ -15,6 +15,7 @@ from lsplus_tf import bounded
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.files import expanded, shown
 
 # What was expected, by pydantic's kinds of errors, in words of a YAML file and not of Python.
 _EXPECTED = {
@@ -34,6 +35,7 @@ _EXPECTED = {
     "path_type": "a path",
     "string_too_long": "at most {max_length} characters",
     "string_type": "text",
+    "too_long": "at most {max_length} of them",
     "too_short": "at least one",  # the schema asks for no more
     "tuple_type": "a list",
 }
@@ -45,7 +47,7 @@ _PATTERNS = {
 # A key with the keys that it is below, such as a.b or a[b].
 _KEY = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
 _DEEPEST = 20  # keys below keys; experiments have 5
-_MOST_NAMED = 50  # mistakes, of which each is compared with all keys
+_MOST_NAMED = 20  # mistakes, of which each is compared with all keys
 _LONGEST = 200  # characters of a wrong key or value
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -63,7 +65,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises
     ------
     InputError
-        No such file, not YAML, an unknown key, or a wrong value; of those the first 50 are named.
+        No such file, not YAML, an unknown key, or a wrong value; of those the first 20 are named.
 
     Examples
     --------
@@ -75,7 +77,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: --set protocol.epoch=3: protocol.epoch: unknown key, did you ...
     """
-    path = config_file(Path(path))
+    path = config_file(path)
     values = read_yaml(path)
     if "grid" in values:
         raise InputError(
@@ -191,8 +193,9 @@ def packaged_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def config_file(path: Path) -> Path:
+def config_file(path: str | Path) -> Path:
     """The file of a config: the path itself, or a packaged one of that name."""
+    path = expanded(path, "config")
     if path.is_file():
         return path
     packaged = packaged_configs()
@@ -244,7 +247,7 @@ def checked(
     Raises
     ------
     InputError
-        An unknown key or a wrong value; the first 50 are named.
+        An unknown key or a wrong value; the first 20 are named.
 
     Examples
     --------
@@ -338,7 +341,12 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
 
 
 def _received(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of so many digits
+        return (
+            f"a number of {value.bit_length()} bits" if isinstance(value, int) else "such numbers"
+        )
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
@@ -357,7 +365,7 @@ def _expected(mistake: Any) -> str:
 
 def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     """The path of a key in the file: pydantic adds the chosen member of a union after its key."""
-    keys = [str(part)[:_LONGEST] for part in location]
+    keys = [shown(str(part)[:_LONGEST]) for part in location]
     if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
         del keys[2]
     if keys[0:1] == ["methods"] and keys[2:3] == ["class_accuracy"]:

@@ -172,7 +172,8 @@ def export(
         sets = trained.sets
     else:
         calibrator = _of_sets(sets, calibrator, trained.class_names)
-        check_sets(trained, sets)
+        if calibrator is None or calibrator.model_ is None:  # which is checked below
+            check_sets(trained, sets)
         sets = sets.on_calibrated()
     if calibrator is not None:
         check_calibrator(trained, calibrator)
