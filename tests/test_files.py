@@ -918,8 +918,7 @@ def test_names_that_are_taken(reproduced, place):
 
 @pytest.fixture
 def copied(reproduced, tmp_path) -> Path:
-    ignored = shutil.ignore_patterns("*.keras")
-    return shutil.copytree(reproduced.folder, tmp_path / "copied", ignore=ignored)
+    return shutil.copytree(reproduced.folder, tmp_path / "copied")
 
 
 def test_what_is_in_the_way_of_the_report_is_found_before_the_training(
@@ -981,6 +980,7 @@ def test_a_run_of_other_settings_is_not_reported(reproduced, copied):
     runs = [Run("ls_plus", seed).folder(copied) for seed in (0, 1)]
     settings = runs[0] / run_folder.SETTINGS
     shutil.copy(runs[1] / run_folder.SETTINGS, settings)
+    write_manifest(runs[0], {})
     for given in (("report", copied), ("reproduce", *reproduced.arguments, "--out", copied)):
         code, _, stderr = command_line(*given)
         assert code == 2
@@ -988,7 +988,7 @@ def test_a_run_of_other_settings_is_not_reported(reproduced, copied):
     with pytest.raises(InputError, match=f"{runs[0]} holds results with .*seed = 1"):
         gather(str(copied))
     settings.unlink()
-    with pytest.raises(InputError, match=f"{settings}: not the file of a finished run"):
+    with pytest.raises(InputError, match=f"{settings}: damaged, it is missing"):
         gather(copied)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import uuid
@@ -129,6 +130,9 @@ def check_folder(experiment: config.Experiment, out: Path, runs: list[Run]) -> N
     files.check_output(out, EXPERIMENT_FOLDER, images=images)
     there = _found(out)
     if there is None:
+        if os.path.lexists(out / EXPERIMENT) and not _has_runs(out):
+            with _another_out():
+                read_experiment(out)
         _refuse_other_runs(experiment, out)
     else:
         _refuse_other_experiment(experiment, there, out)
@@ -155,6 +159,12 @@ def _found(out: Path) -> config.Experiment | None:
         return read_experiment(out)
     except InputError:
         return None
+
+
+def _has_runs(out: Path) -> bool:
+    """Whether there are runs, finished or not, so that a damaged config beside them is ours."""
+    found = itertools.chain(out.glob("*/seed_*"), out.glob("*/.seed_*.training"))
+    return any((run / run_folder.SETTINGS).is_file() for run in found)
 
 
 def _settings(folder: Path) -> dict[str, Any] | None:
