@@ -35,6 +35,7 @@ _EXPECTED = {
     "path_type": "a path",
     "string_too_long": "at most {max_length} characters",
     "string_type": "text",
+    "too_long": "at most {max_length}",
     "too_short": "at least one",  # the schema asks for no more
     "tuple_type": "a list",
 }
