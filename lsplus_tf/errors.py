@@ -27,6 +27,20 @@ __all__ = [
 ]
 
 
+# Bounds of counts, for which more would only take all memory or time: generous, as what people have
+# is far below. ImageNet-21k has 21,841 classes, for each pair of which there may be a number.
+MOST = 2**31 - 1  # of any count, as TensorFlow's int32
+MOST_BINS = 100_000
+MOST_CLASSES = 30_000
+MOST_RESAMPLES = 1_000_000
+MOST_BATCH = 2**20  # samples in a step
+MOST_PIXELS = 8192  # along an axis of an image that a network is given
+MOST_WORKERS = 1024
+MOST_DEVICES = 256
+_MOST_SEED = 2**64 - 1
+_LONG = 200  # bits
+
+
 class InputError(ValueError):
     """Something that the user gave cannot be used.
 
@@ -160,15 +174,15 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     return value
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an int; raise `InputError` unless it is an integer of at least `least`.
+def check_count(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
+    """Return `value` as an int; raise `InputError` unless it is an integer from `least` to `most`.
 
     Parameters
     ----------
     name : str
         What the error calls the value.
     value : object
-    least : int, optional
+    least, most : int, optional
 
     Examples
     --------
@@ -178,6 +192,8 @@ def check_count(name: str, value: Any, least: int = 1) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{name}: expected an integer of at least {least}, {_received(value)}")
+    if int(value) > most:
+        raise InputError(f"{name}: expected an integer of at most {most}, {_received(value)}")
     return int(value)
 
 
@@ -194,7 +210,7 @@ def check_seed(value: Any) -> int:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: seed: expected an integer of at least 0, received -1
     """
-    return check_count("seed", value, least=0)
+    return check_count("seed", value, least=0, most=_MOST_SEED)
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -309,5 +325,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _received(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > _LONG:  # which Python may refuse to print
+        return f"received one of {value.bit_length()} bits"
     # NumPy's numbers would show their type.
     return f"received {value}" if isinstance(value, Real) else f"received {value!r}"

@@ -25,6 +25,7 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from lsplus_tf.errors import (
+    MOST_CLASSES,
     InputError,
     check_count,
     check_fraction,
@@ -145,7 +146,7 @@ def geodesic_maps(
      [1.   0.36 0.  ]
      [0.36 1.   0.  ]]
     """
-    num_classes = check_count("num_classes", num_classes, least=2)
+    num_classes = check_count("num_classes", num_classes, least=2, most=MOST_CLASSES)
     ids = _class_ids(labels, num_classes)
     if ids.ndim not in (2, 3):
         raise InputError(

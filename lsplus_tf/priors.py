@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lsplus_tf.errors import InputError, check_count, check_number, some_of
+from lsplus_tf.errors import MOST_CLASSES, InputError, check_count, check_number, some_of
 
 __all__ = [
     "can_shrink",
@@ -278,7 +278,7 @@ def uniform_prior(num_classes: int) -> NDArray[np.float64]:
     >>> uniform_prior(2).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
-    check_count("num_classes", num_classes, least=2)
+    check_count("num_classes", num_classes, least=2, most=MOST_CLASSES)
     return np.full((num_classes, num_classes), 1.0 / num_classes)
 
 

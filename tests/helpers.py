@@ -5,7 +5,7 @@ TensorFlow is imported by those that need it: conftest.py settles its environmen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +73,18 @@ def linear_experiment(*overrides: str, methods: dict[str, Any] | None = None) ->
     return experiment_with(*common, *overrides, methods=methods or {"hard": HARD})
 
 
-def made_up_runs(experiment: Experiment, folder: Path, num_classes: int) -> None:
+def made_up_runs(
+    experiment: Experiment,
+    folder: Path,
+    num_classes: int,
+    class_names: list[str] | None = None,
+    skipped: Sequence[str] = (),
+) -> None:
     """The folder of an experiment whose runs are all finished, with made-up predictions."""
     folder.mkdir(exist_ok=True, parents=True)
     (folder / "experiment.yaml").write_text(to_yaml(experiment))
     rng = np.random.default_rng(0)
-    names = [f"c{k}" for k in range(num_classes)]
+    names = class_names or [f"c{k}" for k in range(num_classes)]
     labels = np.arange(20 + num_classes) % num_classes
     for method in experiment.methods:
         for seed in experiment.seeds:
@@ -86,11 +92,11 @@ def made_up_runs(experiment: Experiment, folder: Path, num_classes: int) -> None
             run.mkdir(parents=True)
             settings = experiment.run_settings(method, seed)
             (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
-            summary = {"class_names": names, "skipped_images": []}
+            summary = {"class_names": names, "skipped_images": [*skipped]}
             run_folder.write_json(run / run_folder.SUMMARY, summary)
             logits = rng.normal(size=(len(labels), num_classes)).astype(np.float32)
             ids = np.arange(len(labels)).astype(str)
-            found = Predictions(labels, logits=logits, ids=ids)
+            found = Predictions(labels, logits=logits, ids=ids, class_names=class_names)
             run_folder.write_predictions(run, "test", found)
 
 

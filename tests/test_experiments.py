@@ -572,14 +572,6 @@ def test_where_the_data_lie_makes_no_difference(variants):
     assert len(recorder.finished) == 6
 
 
-def test_a_damaged_config_of_the_folder_is_named(variants, tmp_path):
-    out = shutil.copytree(variants[0], tmp_path / "copy")
-    (out / "experiment.yaml").write_text("name: [")
-    text = refused(linear_experiment(methods=VARIANTS), out)
-    assert text.startswith(f"{out / 'experiment.yaml'}: not the config of an experiment (")
-    assert text.endswith("; name another --out, or delete it")
-
-
 def test_data_that_cannot_be_had_leave_no_folder(tmp_path):
     message = refused(experiment_with("dataset.name=digitz"), tmp_path / "out")
     assert "did you mean 'digits'?" in message

@@ -21,7 +21,7 @@ from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
 from lsplus_tf.auditing.prediction_sets import CrossFitSets, prediction_sets_of
-from lsplus_tf.errors import InputError, check_count, check_level, some_of
+from lsplus_tf.errors import MOST_RESAMPLES, InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -176,7 +176,7 @@ def _audit(
     num_resamples: int,
     seed: int,
 ) -> Audit:
-    check_count("num_resamples", num_resamples)
+    check_count("num_resamples", num_resamples, most=MOST_RESAMPLES)
     if isinstance(positive, str) or not isinstance(positive, Sequence):
         raise InputError(
             f"positive: expected a sequence of classes, as positive=['mel'], received {positive!r}"

@@ -15,7 +15,14 @@ from lsplus_tf import pretrained
 from lsplus_tf.backbones.resnet import resnet34, resnet34_preact
 from lsplus_tf.backbones.small_cnn import small_residual_cnn
 from lsplus_tf.backbones.weights import load_published, load_weights
-from lsplus_tf.errors import check_choice
+from lsplus_tf.config.sections import (
+    MOST_LAYERS,
+    MOST_PARAMETERS,
+    MOST_UNITS,
+    MOST_WIDTH,
+    count_parameters,
+)
+from lsplus_tf.errors import InputError, check_choice, check_count, check_positive
 
 BackboneName = Literal[
     "small_residual_cnn", "mobilenet_v2", "resnet34", "resnet34_preact", "resnet50", "vgg19"
@@ -111,6 +118,7 @@ def build_classifier(
     ((None, 10), 'float32')
     """
     pretrained.check_input(name, image_shape, weights, scaling)
+    _check_size(name, num_classes, width, head)
     inputs = keras.Input(tuple(image_shape), name="pixels")
     x = inputs
     if weights is not None and image_shape[2] == 1:
@@ -127,6 +135,19 @@ def build_classifier(
     # float32 under a mixed policy too: a softmax of float16 logits loses the tails.
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name=name)
+
+
+def _check_size(name: BackboneName, num_classes: int, width: float, head: Sequence[int]) -> None:
+    """Raise `InputError` for a network that takes more memory than there is."""
+    check_count("num_classes", num_classes, least=1, most=MOST_UNITS)
+    check_positive("width", width, most=MOST_WIDTH)
+    units = [*(check_count("head", each, most=MOST_UNITS) for each in head), num_classes]
+    if len(units) > MOST_LAYERS or count_parameters(name, width, units) > MOST_PARAMETERS:
+        raise InputError(
+            f"head: expected a network of at most {MOST_PARAMETERS:.0e} parameters and "
+            f"{MOST_LAYERS} layers, received {list(head)} with width {width:g} for {num_classes} "
+            "classes"
+        )
 
 
 def _backbone(

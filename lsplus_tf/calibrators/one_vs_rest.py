@@ -12,7 +12,7 @@ from sklearn.isotonic import IsotonicRegression
 from lsplus_tf.calibrators import _arrays
 from lsplus_tf.calibrators._optimise import minimise
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_arrays
-from lsplus_tf.errors import check_choice, check_count
+from lsplus_tf.errors import MOST_BINS, check_choice, check_count
 
 Binning = Literal["equal_width", "equal_mass"]
 
@@ -217,7 +217,7 @@ class HistogramBinning(Calibrator):
         return _arrays.divide_by_sum(xp.stack(after, axis=-1), xp)
 
     def _check_settings(self, num_classes: int) -> None:
-        check_count("n_bins", self.n_bins)
+        check_count("n_bins", self.n_bins, most=MOST_BINS)
         check_choice("binning", self.binning, Binning)
 
     def _samples_needed(self, num_classes: int) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
 from lsplus_tf.calibrators.one_vs_rest import Binning, check_places, inner_edges, mean_in_bins
-from lsplus_tf.errors import check_choice, check_count
+from lsplus_tf.errors import MOST_BINS, check_choice, check_count
 
 _LEAST_WEIGHT = 1e-3  # of 0, all classes would be equal and the predicted one lost
 
@@ -96,7 +96,7 @@ class WeightScaling(Calibrator):
         return before * weights + (1 - weights) / before.shape[-1]
 
     def _check_settings(self, num_classes: int) -> None:
-        check_count("n_bins", self.n_bins)
+        check_count("n_bins", self.n_bins, most=MOST_BINS)
         check_choice("binning", self.binning, Binning)
 
     def _samples_needed(self, num_classes: int) -> int:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from typer import rich_utils
 
 from lsplus_tf.cli import auditing, datasets, deployment, experiments, papers
-from lsplus_tf.cli.console import terminal
+from lsplus_tf.cli.console import EscapingConsole, terminal
 from lsplus_tf.errors import FailedRunsError, InputError, one_line
 from lsplus_tf.version import __version__
 
@@ -75,6 +76,7 @@ def main() -> None:
     pipeline may rely on it.
     """
     warnings.showwarning = _print_warning  # type: ignore[assignment]
+    rich_utils.Console = EscapingConsole  # type: ignore[misc]  # of help and usage errors
     # Of odd bytes in a file that is read all the same: they do not say in which.
     warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
     try:
@@ -88,7 +90,9 @@ def main() -> None:
     except SystemExit as end:
         sys.exit(_code(end))
     except Exception:
-        traceback.print_exc()
+        terminal(stderr=True).print(
+            traceback.format_exc(), end="", markup=False, highlight=False, soft_wrap=True
+        )
         sys.exit(3)
 
 

@@ -81,7 +81,9 @@ def audit(
     paper: Annotated[
         bool, typer.Option("--paper", help="The metrics also as the LS+ paper's code has them.")
     ] = False,
-    resamples: Annotated[int, typer.Option(min=200, help="Of each bootstrap interval.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(min=200, max=100_000, help="Of each bootstrap interval.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     probabilities: Probabilities = None,
     logits: Logits = None,

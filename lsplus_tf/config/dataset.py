@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from lsplus_tf.config.settings import Count, Fraction, Positive, Seed, Settings
+from lsplus_tf.errors import MOST_PIXELS
 
 FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX, TFDS_PREFIX = "folder:", "csv:", "npz:", "tfds:"
 
@@ -24,7 +25,8 @@ TABLE_OPTIONS = (
 
 Interpolation = Literal["bilinear", "nearest"]
 Defect = Literal["duplicates", "blank", "masks"]
-_Number = Annotated[float, Field(strict=True)]
+_MOST_BYTES = 2**32  # of all phantoms together, or of their posterior or templates, in memory
+_Number = Annotated[float, Field(ge=-1e38, le=1e38, strict=True)]  # as the others are bounded
 _Percent = Annotated[float, Field(ge=0, le=100, strict=True)]
 
 
@@ -102,7 +104,7 @@ class Phantom(Settings):
     """Synthetic images with an exact posterior; see `lsplus_tf.datasets.known.phantom`."""
 
     seed: Seed = Field(default=0, description="of the templates and of all images")
-    classes: Annotated[int, Field(ge=2, strict=True)] = Field(
+    classes: Annotated[int, Field(ge=2, le=1000, strict=True)] = Field(
         default=6, description="the number of classes"
     )
     separation: tuple[Positive, ...] = Field(
@@ -114,13 +116,15 @@ class Phantom(Settings):
     prior: tuple[Positive, ...] | None = Field(
         default=None, description="relative frequencies of the classes; null makes them equal"
     )
-    image_size: Annotated[int, Field(ge=4, strict=True)] = Field(
+    image_size: Annotated[int, Field(ge=4, le=1024, strict=True)] = Field(
         default=16, description="height and width in pixels"
     )
-    shift: Annotated[int, Field(ge=0, strict=True)] = Field(
+    shift: Annotated[int, Field(ge=0, le=512, strict=True)] = Field(
         default=1, description="largest shift in pixels, along each axis"
     )
-    rotations: Count = Field(default=1, description="orientations, evenly over the circle")
+    rotations: Annotated[int, Field(gt=0, le=360, strict=True)] = Field(
+        default=1, description="orientations, evenly over the circle"
+    )
     noise: Annotated[float, Field(ge=0.1, le=1000, strict=True)] = Field(
         default=25.0, description="SD of the noise in grey levels"
     )
@@ -144,6 +148,18 @@ class Phantom(Settings):
                 f"shift: expected less than half of image_size {self.image_size}, "
                 f"received {self.shift}"
             )
+        pixels = self.image_size**2
+        poses = self.rotations * (2 * self.shift + 1) ** 2
+        images = self.train + self.validation + self.test
+        for what, count, size in (
+            ("train, validation and test", images, max(pixels, 8 * self.classes)),
+            ("classes, rotations and shift", self.classes * poses, pixels),  # the templates
+        ):
+            if count * size > _MOST_BYTES:
+                raise ValueError(
+                    f"{what}: expected at most {_MOST_BYTES // size} images of "
+                    f"{self.image_size}x{self.image_size} pixels, received {count}"
+                )
         return self
 
 
@@ -162,7 +178,7 @@ class Dataset(Settings):
         description="where the files of a data set with a name of its own lie: in this folder, or "
         "in a folder of the set's usual name in it",
     )
-    image_size: Annotated[int, Field(ge=4, strict=True)] | None = Field(
+    image_size: Annotated[int, Field(ge=4, le=MOST_PIXELS, strict=True)] | None = Field(
         default=None,
         description="height and width that images are stretched to; without it all have one size "
         "already",

@@ -96,7 +96,7 @@ class Experiment(Settings):
         "--all-methods",
     )
     seeds: tuple[Seed, ...] = Field(
-        min_length=1, description="every method is trained once with each"
+        min_length=1, max_length=10_000, description="every method is trained once with each"
     )
     ensembles: tuple[MethodName, ...] = Field(
         default=(),

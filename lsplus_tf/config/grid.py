@@ -122,7 +122,7 @@ def load_grid(path: str | Path, overrides: Sequence[str] = ()) -> Grid:
     >>> len(grid.experiments), {each.protocol.epochs for each in grid.experiments.values()}
     (6, {3})
     """
-    path = config_file(Path(path))
+    path = config_file(path)
     values = read_yaml(path)
     if "grid" not in values:
         raise InputError(f"{path}: expected a grid of experiments; it has no key 'grid'")
@@ -209,5 +209,5 @@ def read_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment |
     >>> type(read_config("digits")).__name__, type(read_config("ls_plus_paper")).__name__
     ('Experiment', 'Grid')
     """
-    is_grid = "grid" in read_yaml(config_file(Path(path)))
+    is_grid = "grid" in read_yaml(config_file(path))
     return load_grid(path, overrides) if is_grid else load_config(path, overrides)

@@ -15,7 +15,7 @@ from lsplus_tf import bounded
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
-from lsplus_tf.files import shown
+from lsplus_tf.files import expanded, shown
 
 # What was expected, by pydantic's kinds of errors, in words of a YAML file and not of Python.
 _EXPECTED = {
@@ -35,7 +35,7 @@ _EXPECTED = {
     "path_type": "a path",
     "string_too_long": "at most {max_length} characters",
     "string_type": "text",
-    "too_long": "at most {max_length}",
+    "too_long": "at most {max_length} of them",
     "too_short": "at least one",  # the schema asks for no more
     "tuple_type": "a list",
 }
@@ -77,7 +77,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Traceback (most recent call last):
     lsplus_tf.errors.InputError: --set protocol.epoch=3: protocol.epoch: unknown key, did you ...
     """
-    path = config_file(Path(path))
+    path = config_file(path)
     values = read_yaml(path)
     if "grid" in values:
         raise InputError(
@@ -193,8 +193,9 @@ def packaged_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def config_file(path: Path) -> Path:
+def config_file(path: str | Path) -> Path:
     """The file of a config: the path itself, or a packaged one of that name."""
+    path = expanded(path, "config")
     if path.is_file():
         return path
     packaged = packaged_configs()
@@ -340,7 +341,12 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
 
 
 def _received(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python prints no integer of so many digits
+        return (
+            f"a number of {value.bit_length()} bits" if isinstance(value, int) else "such numbers"
+        )
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 

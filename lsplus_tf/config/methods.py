@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from lsplus_tf.config.settings import Count, NotNegative, Positive, Settings, Weight
 from lsplus_tf.conventions import Convention
 
+_MOST_SOFT_BINS = 10_000  # each of which has a number for every sample of a batch
 _MARKS: dict[Convention, str] = {"standard": ", standard", "released_code": ", released code"}
 _CONVENTION: Any = Field(
     default="standard", description="as in its paper, or as in its authors' code"
@@ -300,7 +301,7 @@ class DifferentiableECE(MethodSettings):
     short_name, loss_class = "DECE", "DifferentiableECELoss"
     loss: Literal["differentiable_ece"]
     weight: NotNegative = 0.5
-    num_bins: Count = 15
+    num_bins: Annotated[int, Field(gt=0, le=_MOST_SOFT_BINS, strict=True)] = 15
 
 
 class ClassDistributionLabelSmoothing(MethodSettings):

@@ -5,6 +5,8 @@ Their docstrings and descriptions are the configuration reference of the documen
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -17,6 +19,30 @@ from lsplus_tf.config.settings import (
     Positive,
     Settings,
 )
+from lsplus_tf.errors import MOST, MOST_BATCH, MOST_DEVICES
+
+# Bounds, far above what images of this kind are classified with; a training of so many parameters
+# takes 16 GB for them, their gradients and Adam's moments.
+MOST_PARAMETERS = 10**9
+MOST_WIDTH = 32.0
+MOST_UNITS = 2**16
+MOST_LAYERS = 16
+# Parameters at width 1, those of convolutions grow with its square; and features of an image.
+_SIZES = {
+    "small_residual_cnn": (300_000, 128),
+    "mobilenet_v2": (2_300_000, 1280),
+    "resnet34": (21_300_000, 512),
+    "resnet34_preact": (21_300_000, 512),
+    "resnet50": (23_600_000, 2048),
+    "vgg19": (20_000_000, 512),
+}
+
+
+def count_parameters(name: str, width: float, head: Sequence[int]) -> float:
+    """About how many parameters a network has, but for its logits, without building it."""
+    backbone, features = _SIZES[name]
+    layers = [features * width, *head]
+    return backbone * width**2 + sum(a * b for a, b in itertools.pairwise(layers))
 
 
 class Backbone(Settings):
@@ -30,9 +56,13 @@ class Backbone(Settings):
         description="null, 'imagenet', or the path of a .weights.h5, .keras, .h5 or .safetensors "
         "file",
     )
-    width: Positive = Field(default=1.0, description="multiplier of the channel counts")
-    head: tuple[Count, ...] = Field(
-        default=(), description="units of hidden ReLU layers between pooling and the logits"
+    width: Annotated[float, Field(gt=0, le=MOST_WIDTH, strict=True)] = Field(
+        default=1.0, description="multiplier of the channel counts"
+    )
+    head: tuple[Annotated[int, Field(gt=0, le=MOST_UNITS, strict=True)], ...] = Field(
+        default=(),
+        max_length=MOST_LAYERS,
+        description="units of hidden ReLU layers between pooling and the logits",
     )
     scaling: Literal["unit", "raw", "symmetric", "caffe", "torch"] = Field(
         default="unit",
@@ -47,6 +77,12 @@ class Backbone(Settings):
     def _only_what_the_network_has(self) -> Backbone:
         if self.width != 1.0 and self.name not in ("small_residual_cnn", "mobilenet_v2"):
             raise ValueError(f"width: {self.name} has one width, expected 1.0")
+        count = count_parameters(self.name, self.width, self.head)
+        if count > MOST_PARAMETERS:
+            raise ValueError(
+                f"head: with width {self.width:g} and {list(self.head)} the network has about "
+                f"{count:.1e} parameters, expected at most {MOST_PARAMETERS:.0e}"
+            )
         if self.weights == "imagenet" and self.name == "small_residual_cnn":
             raise ValueError("weights: small_residual_cnn has no ImageNet weights")
         if self.weights == "imagenet" and self.name == "resnet34":
@@ -123,7 +159,7 @@ class FineTuning(Settings):
     freeze: Literal["none", "batch_norm", "backbone"] = Field(
         default="none", description="what stays frozen: the BatchNormalizations, or all"
     )
-    frozen_epochs: Annotated[int, Field(ge=0, strict=True)] = Field(
+    frozen_epochs: Annotated[int, Field(ge=0, le=MOST, strict=True)] = Field(
         default=0, description="first epochs in which the head alone is trained"
     )
     learning_rate: Positive | None = Field(
@@ -150,7 +186,9 @@ class Protocol(Settings):
     optimizer: Annotated[Adam | SGD, Field(discriminator="name")] = Adam()
     schedule: StepSchedule | None = Field(default=None, description="null keeps the learning rate")
     epochs: Count = Field(description="how often the training images are passed, at most")
-    batch_size: Count = Field(description="training images of a step")
+    batch_size: Annotated[int, Field(gt=0, le=MOST_BATCH, strict=True)] = Field(
+        description="training images of a step"
+    )
     checkpoint: Literal["best_validation_accuracy", "last"] = Field(
         default="best_validation_accuracy", description="of equal accuracies the earlier epoch"
     )
@@ -171,7 +209,7 @@ class Protocol(Settings):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = Field(
         default="float32", description="of the layers' computations, as Keras's dtype policy"
     )
-    devices: Count | None = Field(
+    devices: Annotated[int, Field(gt=0, le=MOST_DEVICES, strict=True)] | None = Field(
         default=None,
         description="how many GPUs train together, or CPU devices where there is no GPU; null "
         "takes all visible GPUs, or one CPU",

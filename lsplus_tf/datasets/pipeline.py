@@ -12,7 +12,7 @@ from lsplus_tf.datasets.augment import augment_batch
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.datasets.image_files import ImageFiles
 from lsplus_tf.datasets.mixup import mixup_batch
-from lsplus_tf.errors import InputError, check_count, check_number
+from lsplus_tf.errors import MOST_BATCH, InputError, check_count, check_number
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Augmentation
@@ -93,7 +93,7 @@ def training_batches(
     >>> len(batches)
     34
     """
-    check_count("batch_size", batch_size)
+    check_count("batch_size", batch_size, most=MOST_BATCH)
     check_count("epochs", epochs)
     if not 0 <= seed < 2**63:
         raise InputError(f"seed: expected 0..2**63-1, received {seed}")
@@ -190,7 +190,7 @@ def evaluation_batches(
     >>> len(evaluation_batches(load_dataset("digits").test, batch_size=64))
     6
     """
-    check_count("batch_size", batch_size)
+    check_count("batch_size", batch_size, most=MOST_BATCH)
     count = len(split)
     drawn: npt.NDArray[np.int32] | None = None
     if samples is not None:

@@ -14,6 +14,7 @@ from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
+from lsplus_tf.files import expanded
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lsplus_tf.calibrators.keras import ModelOutput
 
 
+_MOST_PIXELS = 2**25  # of an image; mammograms as they are have 2**24
 DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
 
 
@@ -259,16 +261,17 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
     """
     from lsplus_tf.backbones import fingerprint
 
-    if sets.model_ is not None:
+    known_by_calibrator = sets.calibrator is not None and sets.calibrator.model_ is not None
+    if sets.model_ is not None and not known_by_calibrator:  # of which `check_calibrator` warns
         warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
-def find_model(path: Path) -> tuple[Path | None, Path]:
+def find_model(path: str | Path) -> tuple[Path | None, Path]:
     """The run's folder, or None for a model that is not of a run, and the model's file.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
 
     Raises
     ------
@@ -283,7 +286,7 @@ def find_model(path: Path) -> tuple[Path | None, Path]:
     >>> find_model(file) == (None, file)
     True
     """
-    path = path.expanduser()
+    path = expanded(path, "model")
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
         hint = ""
@@ -310,6 +313,7 @@ def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     from lsplus_tf.calibrators.keras import model_output
 
     model = keras_files.load(file, str(file))
+    _image_shape(model, file)  # before it is tried with images of its size
     return model, model_output(model)
 
 
@@ -333,5 +337,10 @@ def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
         raise InputError(
             f"{file}: expected a model of images (B, H, W, C) of a known size with 1 or 3 "
             f"channels, it takes {', '.join(str(tuple(x.shape)) for x in model.inputs)}"
+        )
+    if shape[1] * shape[2] > _MOST_PIXELS:
+        raise InputError(
+            f"{file}: expected a model of images of up to {_MOST_PIXELS} pixels, it takes "
+            f"{shape[2]}x{shape[1]}"
         )
     return shape[1], shape[2], shape[3]

@@ -26,6 +26,7 @@ from lsplus_tf.datasets.image_files import (
 )
 from lsplus_tf.deployment.model import TrainedModel, check_calibrator
 from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.files import expanded
 from lsplus_tf.predictions import Predictions
 
 _PREPARED = 3  # batches that are decoded ahead, at most
@@ -111,7 +112,7 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
 
 def predict_files(
     trained: TrainedModel,
-    files: Sequence[Path],
+    files: Sequence[str | Path],
     *,
     calibrator: Calibrator | None = None,
     batch_size: int = 32,
@@ -123,7 +124,7 @@ def predict_files(
     ----------
     trained : TrainedModel
         From `open_model`.
-    files : sequence of Path
+    files : sequence of str or Path
         Of the formats that data sets are read of, and read as in training: more than 8 bits per
         channel are refused where the model has no scaling.
     calibrator : Calibrator, optional
@@ -156,9 +157,10 @@ def predict_files(
     """
     if calibrator is not None:
         check_calibrator(trained, calibrator)
-    dicom.check_installed(map(str, files))
+    paths = [expanded(file, "files") for file in files]
+    dicom.check_installed(map(str, paths))
     failed = False
-    for read, pixels, unread in _decoded(trained, files, batch_size):
+    for read, pixels, unread in _decoded(trained, paths, batch_size):
         failed = failed or (stop_at_unreadable and bool(unread))
         predictions = None
         if read and not failed:

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from lsplus_tf import config
 from lsplus_tf.datasets import ImageDataset
-from lsplus_tf.errors import check_count
+from lsplus_tf.errors import MOST_WORKERS, check_count
 from lsplus_tf.experiments.make import Outcome, attempt, load_data, make_run
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Run
@@ -124,7 +124,7 @@ class LocalProcesses:
     """
 
     def __init__(self, workers: int) -> None:
-        self._workers = check_count("--workers", workers)
+        self._workers = check_count("--workers", workers, most=MOST_WORKERS)
 
     @contextmanager
     def begin(self, experiment: config.Experiment, out: Path, observer: Observer) -> Iterator[Pool]:

@@ -160,10 +160,9 @@ def _found(out: Path) -> config.Experiment | None:
 def _settings(folder: Path) -> dict[str, Any] | None:
     """What a run's folder says that was run; None if it does not say so, or cannot be read."""
     try:
-        values = read_yaml(folder / run_folder.SETTINGS)
-    except (OSError, ValueError):
+        return run_folder.read_yaml(folder / run_folder.SETTINGS, "the settings of a run")
+    except InputError:
         return None
-    return values if isinstance(values, dict) else None
 
 
 def _refuse_other_experiment(

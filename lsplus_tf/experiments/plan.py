@@ -29,9 +29,9 @@ class Run:
     method: str
     seed: int
 
-    def folder(self, out: Path) -> Path:
+    def folder(self, out: str | Path) -> Path:
         """Where the run lies in the experiment's folder."""
-        return out / self.method / f"seed_{self.seed}"
+        return Path(out) / self.method / f"seed_{self.seed}"
 
     def __str__(self) -> str:
         return f"{self.method} seed {self.seed}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lsplus_tf import config
-from lsplus_tf.errors import InputError, check_count, one_line
+from lsplus_tf.errors import MOST_WORKERS, InputError, check_count, one_line
 from lsplus_tf.experiments.engines import Pool
 from lsplus_tf.experiments.make import Outcome, load_data
 from lsplus_tf.experiments.observer import Observer
@@ -49,7 +49,7 @@ class RayCluster:
             raise InputError(
                 "--executor: ray needs pip install 'lsplus_tf[ray]', here and on all machines"
             ) from error
-        check_count("--cpus-per-run", cpus_per_run)
+        check_count("--cpus-per-run", cpus_per_run, most=MOST_WORKERS)
         self._address, self._cpus = address, cpus_per_run
 
     @contextmanager

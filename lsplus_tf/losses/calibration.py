@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import check_choice, check_count, check_flag, check_positive
+from lsplus_tf.errors import MOST_BINS, check_choice, check_count, check_flag, check_positive
 from lsplus_tf.losses.base import (
     Batch,
     LossDtype,
@@ -331,7 +331,7 @@ class DifferentiableECELoss(PenaltyLoss):
         super().__init__(
             weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
         )
-        self.num_bins = check_count("num_bins", num_bins)
+        self.num_bins = check_count("num_bins", num_bins, most=MOST_BINS)
         self.accuracy_temperature = check_positive("accuracy_temperature", accuracy_temperature)
         self.bin_temperature = check_positive("bin_temperature", bin_temperature)
 

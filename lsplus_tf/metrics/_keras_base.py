@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_count, check_flag
+from lsplus_tf.errors import MOST_BINS, InputError, check_count, check_flag
 from lsplus_tf.losses.base import (
     AsMade,
     Batch,
@@ -208,7 +208,7 @@ class BinnedMetric(StreamingMetric):
         dtype: Any,
         ignore_class: int | None,
     ) -> None:
-        check_count("num_bins", num_bins)
+        check_count("num_bins", num_bins, most=MOST_BINS)
         super().__init__(from_logits, name, dtype, ignore_class)
         self.num_bins = int(num_bins)
 

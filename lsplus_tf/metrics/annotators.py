@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.errors import check_choice, check_count
+from lsplus_tf.errors import MOST_BINS, check_choice, check_count
 from lsplus_tf.metrics import bin_totals, weighted
 from lsplus_tf.metrics.bin_totals import CLOSED, PAPER_BINS, Binning, Closed, Norm
 from lsplus_tf.metrics.brier import BrierScale, brier_factor
@@ -259,7 +259,7 @@ def gap_to_shares(
     closed: Closed,
 ) -> float:
     """The ECE where a prediction is right by its class's share of a row of numbers (N, K)."""
-    check_count("num_bins", num_bins)
+    check_count("num_bins", num_bins, most=MOST_BINS)
     check_choice("binning", binning, Binning)
     check_choice("closed", closed, Closed)
     samples, confidence = np.arange(len(given)), given.confidence

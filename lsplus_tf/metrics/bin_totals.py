@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError, check_choice, check_count
+from lsplus_tf.errors import MOST_BINS, InputError, check_choice, check_count
 from lsplus_tf.metrics import weighted
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
@@ -55,7 +55,7 @@ def equal_mass_bins(
     predictions: Predictions, num_bins: int, convention: Convention = "standard"
 ) -> BinTotals:
     """What the B bins hold that cut the samples, ranked by confidence, into equal parts."""
-    check_count("num_bins", num_bins)
+    check_count("num_bins", num_bins, most=MOST_BINS)
     if predictions.sample_weight is not None:
         return weighted_mass_totals(weighted.by_confidence(predictions), num_bins)
     ranked = predictions.ranked[0]
@@ -204,7 +204,7 @@ def class_bin_hits(
 
 def equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
     """The B + 1 edges of bins of equal width, rounded to the dtype of what they bin."""
-    check_count("num_bins", num_bins)
+    check_count("num_bins", num_bins, most=MOST_BINS)
     return (np.arange(num_bins + 1) / num_bins).astype(dtype)
 
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special, stats
 
-from lsplus_tf.errors import InputError, check_count, check_level
+from lsplus_tf.errors import MOST_BINS, InputError, check_count, check_level
 from lsplus_tf.metrics import recalibration
 from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Values
@@ -138,7 +138,7 @@ def calibration_curve(
     True
     """
     level = check_level("confidence_level", confidence_level)
-    count = check_count("num_points", num_points, 2)
+    count = check_count("num_points", num_points, 2, MOST_BINS)
     knots = _check_knots(num_knots)
     cases = recalibration.one_class(
         labels, probabilities, positive, from_logits, sample_weight, groups

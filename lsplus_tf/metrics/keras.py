@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_count
+from lsplus_tf.errors import MOST_CLASSES, InputError, check_count
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.metrics._keras_base import (
     BinnedMetric,
@@ -219,7 +219,7 @@ class StaticCalibrationError(BinnedMetric):
         self.weight = self._zeros("weight")
         self.gaps: Any = None  # (K, B), the bins' sums of p_k - q_k
         if num_classes is not None:
-            check_count("num_classes", num_classes)
+            check_count("num_classes", num_classes, most=MOST_CLASSES)
             self.gaps = self._zeros("gaps", num_classes, self.num_bins)
 
     def add(self, batch: Scored) -> None:

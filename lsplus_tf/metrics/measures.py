@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError, check_count, some_of
+from lsplus_tf.errors import MOST_BINS, InputError, check_count, some_of
 from lsplus_tf.metrics import weighted
 from lsplus_tf.metrics.bin_totals import (
     CLOSED,
@@ -180,7 +180,7 @@ def sce(
 
 def classwise_ace(predictions: Predictions, num_bins: int, threshold: float) -> float:
     """Calibration error of each class's probability over bins of equal mass, mean over classes."""
-    check_count("num_bins", num_bins)
+    check_count("num_bins", num_bins, most=MOST_BINS)
     lowest = predictions.probabilities.dtype.type(threshold)
     if predictions.sample_weight is not None:
         return _weighted_classwise_ace(predictions.counted(), num_bins, threshold)

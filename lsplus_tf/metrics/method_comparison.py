@@ -37,7 +37,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, stats
 
-from lsplus_tf.errors import InputError, check_count, check_flag, check_level, check_seed
+from lsplus_tf.errors import (
+    MOST_RESAMPLES,
+    InputError,
+    check_count,
+    check_flag,
+    check_level,
+    check_seed,
+)
 from lsplus_tf.metrics._method_tests import holm
 from lsplus_tf.metrics.intervals import rounding
 from lsplus_tf.metrics.metric import Metric, Values
@@ -427,7 +434,7 @@ def compare_methods(
         raise InputError(f"control: expected one of {', '.join(names)}, received {control!r}")
     _check_metrics(metrics)
     check_level("confidence_level", confidence_level)
-    check_count("num_resamples", num_resamples)
+    check_count("num_resamples", num_resamples, most=MOST_RESAMPLES)
     if num_resamples < 2:
         raise InputError("num_resamples: expected at least 2, which have a variance, received 1")
     check_seed(seed)

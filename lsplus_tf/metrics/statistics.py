@@ -32,6 +32,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lsplus_tf.errors import (
+    MOST_RESAMPLES,
     InputError,
     check_choice,
     check_count,
@@ -439,7 +440,7 @@ def permutation_test(
     >>> result.statistic, round(result.p_value, 4)
     (0.5, 0.001)
     """
-    check_count("num_permutations", num_permutations)
+    check_count("num_permutations", num_permutations, most=MOST_RESAMPLES)
     check_seed(seed)
     record = _record(metric)
     pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
@@ -546,7 +547,7 @@ def spiegelhalter_test(
 
 def _check_options(confidence_level: float, num_resamples: int, seed: int) -> None:
     check_level("confidence_level", confidence_level)
-    check_count("num_resamples", num_resamples)
+    check_count("num_resamples", num_resamples, most=MOST_RESAMPLES)
     check_seed(seed)
 
 

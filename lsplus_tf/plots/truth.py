@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from lsplus_tf.errors import check_count
+from lsplus_tf.errors import MOST_BINS, check_count
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import Runs
 from lsplus_tf.predictions import Predictions
@@ -51,7 +51,7 @@ def true_reliability(
     [[0.9, 0.65]]
     """
     _shared.check_methods("predictions", predictions)
-    check_count("num_bins", num_bins)
+    check_count("num_bins", num_bins, most=MOST_BINS)
     ax = ax or _shared.new_axes(4.8, 4.6)
     ax.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="Calibrated")
     lowest = 1.0

@@ -125,8 +125,9 @@ def claimed(folder: Path, patience: float = _PATIENCE) -> Iterator[Path]:
     while not lock.is_locked:
         make_way(training, folder=True)
         training.mkdir(parents=True, exist_ok=True)
-        for name in (_LOCK, SETTINGS, LOG):
-            make_way(training / name, beside=training)
+        named = (training / name for name in (_LOCK, SETTINGS, LOG))
+        for path in [*named, *training.glob(CHECKPOINTS)]:
+            make_way(path, beside=training)
         # The process that had it may remove the folder just now.
         with contextlib.suppress(FileNotFoundError):
             try:
