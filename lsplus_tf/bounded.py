@@ -16,6 +16,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -131,9 +132,11 @@ def json_of(text: str | bytes, largest: int = DOCUMENT, *, finite: bool = True) 
     if _levels(data) > _JSON_DEPTH:
         raise InputError(f"expected JSON of at most {_JSON_DEPTH} levels, received more")
     whole = text if isinstance(text, str) else _decoded(text)
-    finite_only = {"parse_constant": _refuse_constant, "parse_float": _finite} if finite else {}
+    options: dict[str, Any] = {"parse_int": _integer, "object_pairs_hook": _object}
+    if finite:
+        options |= {"parse_constant": _refuse_constant, "parse_float": _finite}
     try:
-        return json.loads(whole, parse_int=_integer, object_pairs_hook=_object, **finite_only)
+        return json.loads(whole, **options)
     except InputError:
         raise
     except (ValueError, RecursionError, MemoryError) as error:
@@ -187,8 +190,7 @@ def _cut(text: str) -> str:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise InputError(f"duplicate key {_cut(repr(twice))}")
     return found
 
@@ -208,7 +210,7 @@ _READ = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "bool", "null", "se
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_SafeLoader):  # type: ignore[misc]
+class _Loader(_SafeLoader):
     """YAML 1.1 as PyYAML reads it safely, without what is seldom meant.
 
     Text are times (12:30, which would be 750) and dates, numbers with a 0 before them (010, which
@@ -367,21 +369,19 @@ def _check_tag(event: Any) -> None:
         )
 
 
-def yaml_text(values: Any, **options: Any) -> str:
+def yaml_text(values: Any) -> str:
     """Values as YAML, which :func:`yaml_of` takes for the same.
 
     Parameters
     ----------
     values : object
-    **options
-        Of `yaml.dump`.
 
     Examples
     --------
     >>> yaml_text({"names": ["1e3", "no"], "rate": 1e-3})
     "names:\\n- '1e3'\\n- 'no'\\nrate: 0.001\\n"
     """
-    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, **options)
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
     return text
 
 
@@ -411,7 +411,7 @@ def opened_zip(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
 
     Parameters
     ----------
-    file : Path or binary file
+    file : Path or BinaryIO
 
     Raises
     ------
@@ -422,7 +422,7 @@ def opened_zip(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
         binary = stack.enter_context(file.open("rb")) if isinstance(file, Path) else file
         try:
             listing = _Listing(binary)
-            archive = stack.enter_context(zipfile.ZipFile(listing))  # type: ignore[arg-type]
+            archive = stack.enter_context(zipfile.ZipFile(listing))
             listing.largest = None
             packed = sum(member.compress_size for member in archive.infolist())
             if len(archive.infolist()) > _MEMBERS:

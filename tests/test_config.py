@@ -77,6 +77,7 @@ def test_overrides_change_what_they_name_and_nothing_else():
             "backbone.head=[16,8]",
             "seeds=[4]",
             "dataset.data_dir=/a=b",
+            "methods[label_smoothing].alpha=1e-3",
         ],
     )
     assert changed.protocol.epochs == 3
@@ -88,7 +89,8 @@ def test_overrides_change_what_they_name_and_nothing_else():
     assert changed.seeds == (4,)
     assert changed.dataset.data_dir == Path("/a=b")
     assert changed.protocol.batch_size == plain.protocol.batch_size
-    assert changed.methods["label_smoothing"] == plain.methods["label_smoothing"]
+    assert changed.methods["label_smoothing"].alpha == 0.001
+    assert changed.methods["hard_labels"] == plain.methods["hard_labels"]
     assert changed.protocol.schedule.factor == plain.protocol.schedule.factor
 
 
@@ -360,6 +362,13 @@ def test_a_mistake_is_blamed_on_what_made_it(override, expected):
         ("protocol.epochs=[1", "--set protocol.epochs=[1: "),
         ("seeds[0]=3", "--set seeds[0]=3: "),
         ("protocol.epochs=${nowhere}", "nowhere"),
+        ("dataset.data_dir=${oc.env:HOME}", "interpolation is not read"),
+        (
+            "protocol..epochs=3",
+            "expected a key such as protocol.epochs, received 'protocol..epochs'",
+        ),
+        (f"{'a.' * 5000}b=3", "expected a key such as protocol.epochs, received 'a.a.a."),
+        (f"seeds={'[' * 5000}", "expected YAML of at most 100 levels"),
     ],
 )
 def test_overrides_that_are_none(override, message):

@@ -88,6 +88,8 @@ YAML = {
     "too long": f"{CONFIG}\n# {'x' * 5 * 2**20}",
     "many values": f"a: [{'1,' * 500_000}]",
     "many unknown keys": "\n".join(f"k{k}: {k}" for k in range(5000)),
+    "many experiments": "name: g\ngrid:\n"
+    + "".join(f"  g{k}: {{config: digits}}\n" for k in range(5000)),
     "a long unknown key": f"{'k' * 1000}: 1",
     "a long value": CONFIG.replace("name: digits", f"name: {'x' * 100_000}"),
     "a tab": "a:\n\tb: 1",

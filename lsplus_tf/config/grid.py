@@ -32,11 +32,13 @@ from lsplus_tf.config.loading import (
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError
 
+_MOST = 1000  # experiments; the papers have 6
+
 
 class _GridFile(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
     every: dict[str, Any] | None = None
-    grid: dict[MethodName, dict[str, Any]] = Field(min_length=1)
+    grid: dict[MethodName, dict[str, Any]] = Field(min_length=1, max_length=_MOST)
 
 
 @dataclass(frozen=True)
