@@ -45,7 +45,7 @@ _YAML = 4 * 2**20  # bytes; the largest grids have 100 kB
 _JSON_DEPTH = 200  # Keras models in models in models have some 80
 _YAML_DEPTH = 100  # experiments have 8
 # Bytes of a YAML document once aliases are followed, of which each value counts _NODE more.
-_FOLLOWED, _NODE = 32 * 2**20, 100
+_FOLLOWED, _NODE = 32 * 2**20, 200
 _BLOCK = 2**20  # brackets that are counted at a time
 _DIGITS = 308  # of an integer; with one more some are beyond all floats
 _DIRECTORY = 8 * 2**20  # bytes of the list of an archive's members, each has 46 and its name
@@ -312,7 +312,7 @@ def _check_events(events: Iterator[Any]) -> None:
                 _check_tag(event)
                 _turn(opened[-1])
                 opened.append(_Open(event.anchor, isinstance(event, yaml.MappingStartEvent)))
-                if len(opened) > _YAML_DEPTH:
+                if len(opened) > _YAML_DEPTH + 1:  # the whole is the first
                     raise InputError(
                         f"expected YAML of at most {_YAML_DEPTH} levels, received more in line "
                         f"{event.start_mark.line + 1}"
@@ -479,8 +479,8 @@ def check_member(member: zipfile.ZipInfo) -> None:
     if member.compress_type == zipfile.ZIP_STORED:
         is_true = claimed == packed
     else:
-        is_true = (
-            member.compress_type == zipfile.ZIP_DEFLATED and claimed <= _DEFLATE * packed + _NODE
+        is_true = member.compress_type == zipfile.ZIP_DEFLATED and claimed <= _DEFLATE * (
+            packed + 1
         )
     if not is_true:
         raise InputError(f"claims {claimed} bytes, packed in {packed}, which cannot be")

@@ -97,19 +97,21 @@ class RefusedRunsError(FailedRunsError, InputError):
 
 
 def one_line(error: BaseException, longest: int | None = None) -> str:
-    """What an error says, on one line, cut after `longest` characters; its kind if it says nothing.
+    """What an error says, on one printable line, cut after `longest`; its kind if it says nothing.
 
     Parameters
     ----------
     error : BaseException
     longest : int, optional
+        Characters.
 
     Examples
     --------
     >>> one_line(ValueError("no\\nnumber")), one_line(KeyError())
     ('no number', 'KeyError')
     """
-    line = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text) or type(error).__name__
     return line if longest is None or len(line) <= longest else f"{line[:longest]} ..."
 
 

@@ -51,8 +51,10 @@ def opened(source: Path | bytes) -> Iterator[h5py.File]:
 
     Raises
     ------
-    ValueError, OSError
+    ValueError
         It is damaged, or is not used; the message, of one line, does not name the file.
+    OSError
+        It cannot be opened as HDF5.
 
     Examples
     --------

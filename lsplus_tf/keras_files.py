@@ -144,10 +144,11 @@ def _check(path: Path) -> None:
         config = read_json(archive, _CONFIG)
         if not isinstance(config, dict):
             raise InputError(f"its {_CONFIG} does not describe a model")
-        if _has_code(config):
+        code = next(_code(config), None)
+        if code is not None:
             raise InputError(
-                "it has a Lambda layer, which is Python code and is not run here; build the model "
-                "with a layer of Keras or a registered class in its place, and save it again"
+                f"it has {code}, which is not run here; build the model with a layer of Keras or a "
+                "registered class in its place, and save it again"
             )
         for name in archive.namelist():
             if name not in (_CONFIG, _WEIGHTS):
@@ -162,11 +163,19 @@ def _check(path: Path) -> None:
         )
 
 
-def _has_code(config: object) -> bool:
-    """Whether Python code, which Keras keeps as bytes, is somewhere in a description."""
+def _code(config: object) -> Iterator[str]:
+    """What is code in a description, in words. Later releases of Keras refuse all of it too."""
     if isinstance(config, dict):
-        return config.get("class_name") == "__lambda__" or any(map(_has_code, config.values()))
-    return isinstance(config, list) and any(map(_has_code, config))
+        match config.get("class_name"):
+            case "__lambda__":
+                yield "a Lambda layer, Python code"
+            case "TFSMLayer":
+                yield "a TFSMLayer, another model in a folder of its own"
+        for value in config.values():
+            yield from _code(value)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _code(value)
 
 
 def _numbers_described(config: dict[str, Any]) -> int:

@@ -116,6 +116,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     given["logits_model"] = keras.Sequential([keras.Input([6]), keras.layers.Dense(3)])
     network = lsp.backbones.build_classifier("small_residual_cnn", (8, 8, 1), 3, width=0.1)
     network.save(tmp_path / "model.keras")
+    given["images_model"] = network
     return given
 
 
@@ -204,7 +205,8 @@ def check_command(words: list[str]) -> None:
         if arguments[0] == "-m":
             assert importlib.util.find_spec(arguments[1]), words
         else:
-            assert (ROOT / arguments[0]).is_file(), words
+            in_exports = ROOT / "lsplus_tf" / "deployment" / Path(arguments[0]).name
+            assert (ROOT / arguments[0]).is_file() or in_exports.is_file(), words
     elif program == "pip":
         assert arguments[0] == "install", words
         extras = re.findall(r"\[([\w,]+)\]", " ".join(arguments))

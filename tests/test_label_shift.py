@@ -531,7 +531,8 @@ def test_calibrate_adapts_to_a_file_or_to_shares(files, monkeypatch, capsys):
     )  # fmt: skip
     assert code == 0
     loaded = LabelShift.load(files / "c.json")
-    assert loaded.to_json() == fitted.adapt(target).to_json()
+    assert loaded.same_as(fitted.adapt(target))
+    assert loaded.held_out_["cases"] == 500  # before it is adapted
     assert "Prevalence among the 300 cases of target.csv" in out
     ill = 100 * fitted.estimate_prevalence(target).loc["ill"]
     assert f"[{ill['low']:.1f}, {ill['high']:.1f}]" in out

@@ -402,7 +402,7 @@ def test_several_together():
 def test_calibrators_take_it_and_give_it():
     given = drawn(200, 3, ids=np.arange(200))
     fitted = TemperatureScaling().fit(given)
-    assert fitted.to_json() == TemperatureScaling().fit(given.scores, given.labels).to_json()
+    assert fitted.same_as(TemperatureScaling().fit(given.scores, given.labels))
     calibrated = fitted.calibrate(given)
     np.testing.assert_array_equal(calibrated.probabilities, fitted.predict_proba(given.scores))
     assert calibrated.ids is given.ids

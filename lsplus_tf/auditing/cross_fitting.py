@@ -75,8 +75,8 @@ class CrossFit:
 
     def said_of(self, method: str) -> dict[str, Any] | None:
         """What a calibrator of this method keeps as `held_out_`; None where it was not fitted."""
-        rows = self.table.set_index("method")
-        before, after = rows.loc["none"], rows.loc[method]
+        rows: dict[Any, dict[Any, Any]] = self.table.set_index("method").to_dict("index")
+        before, after = rows["none"], rows[method]
         metrics = ("brier", "ece", "accuracy")
         if not all(math.isfinite(after[metric]) for metric in metrics):
             return None

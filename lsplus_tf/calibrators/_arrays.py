@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 LARGEST = 1e100
 """How far logits and fitted numbers are computed with: their products and sums are finite."""
 
@@ -16,8 +18,11 @@ _TINY = 1e-300  # from here down TensorFlow takes numbers for 0 in some operatio
 
 def within_range(logits: Any, xp: Any) -> Any:
     """Finite logits (N, K), with rows that go beyond `LARGEST` shrunk to it; others as they are."""
-    largest = xp.max(xp.abs(logits), axis=-1, keepdims=True)
+    highest = xp.max(logits, axis=-1, keepdims=True)
+    largest = xp.maximum(highest, -xp.min(logits, axis=-1, keepdims=True))
     beyond = largest > LARGEST
+    if xp is np and not beyond.any():
+        return logits  # without a copy
     return logits * xp.where(beyond, LARGEST / xp.where(beyond, largest, 1.0), 1.0)
 
 

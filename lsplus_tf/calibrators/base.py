@@ -97,7 +97,8 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
     held_out_ : dict or None
         What `lsplus-tf calibrate` found on held-out folds: "cases" and "folds", the "brier" score,
         "ece" and "accuracy" "before" and "after" (of the former two "change" is the 95% interval
-        of the difference), and whether it is "shown_to_help". None after `fit`.
+        of the difference), and whether it is "shown_to_help". None after `fit`; of `LabelShift`
+        it is of the fit, before it is adapted.
     made_by_ : str or None
         The package and its version.
 
@@ -208,6 +209,7 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
             range, fewer samples than free parameters, or a class without samples where the method
             estimates something for each class.
         """
+        kind: InputKind
         if isinstance(logits, Predictions):
             for name, beside in (("labels", labels), ("sample_weight", sample_weight)):
                 if beside is not None:
@@ -319,7 +321,7 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
         --------
         >>> from lsplus_tf.calibrators import TemperatureScaling
         >>> one = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
-        >>> other = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [1, 0, 0, 0])
+        >>> other = TemperatureScaling().fit([[3, 1], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
         >>> one.same_as(other), one.data_ == other.data_
         (True, False)
         """

@@ -103,8 +103,12 @@ class PredictionSets(Provenance, BaseEstimator):
     class_names_ : tuple of str, length K
     n_classes_ : int
         Number of classes, K.
-    model_, data_, made_by_
-        The model and the cases that they were fitted to, and by what; see `Calibrator`.
+    model_ : str or None
+        `lsplus_tf.fingerprint` of the model whose outputs they were fitted to, if it is known.
+    data_ : dict or None
+        "digest" of the cases, as `Predictions.digest` gives it, and how many "cases" there were.
+    made_by_ : str or None
+        The package and its version.
 
     Notes
     -----

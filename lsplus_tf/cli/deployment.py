@@ -253,7 +253,8 @@ def predict(
     Images are read and stretched as in the training of the run, also where export made a .keras
     file of it; of other .keras files the options say how. The CSV has a row for each file: the
     predicted class, its probability, whether the model abstains, and the probability of each
-    class. Without --calibrator the probabilities are the model's own.
+    class. Without --calibrator the probabilities are the model's own. Where no option says
+    otherwise, a .keras file of export abstains and has sets as export was told.
 
     With --sets it also has the classes that cannot be ruled out. That sets hold the true class as
     often as promised is so on average over cases like those that they were fitted to, not for each
@@ -301,7 +302,7 @@ def predict(
             "without one; give --sets and --sets-from too"
         )
     of_sets, said = _fitted_sets(asked, of_sets, model, trained, fitted)
-    lines = [f"{said}"] if said else []
+    lines = [said] if said else []
     if abstain_below is None and trained.abstain_below > 0:
         lines.append(f"abstains below {trained.abstain_below:g}, as the export says")
     if of_sets is None and trained.sets is not None:
@@ -395,8 +396,7 @@ def _fitted_sets(
 
     if saved is not None:
         check_classes(saved, trained.class_names)
-        if calibrator is None or calibrator.model_ is None:  # which is checked before
-            deployment.check_sets(trained, saved)
+        deployment.check_sets(trained, saved)
         return saved.on_calibrated(), f"{described(saved)}, from {asked.source}"
     if asked.error_rate is not None:
         return asked.fit(model, trained, calibrator)

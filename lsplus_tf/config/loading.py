@@ -15,7 +15,7 @@ from lsplus_tf import bounded
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, MissingDataError, one_line
-from lsplus_tf.files import expanded
+from lsplus_tf.files import expanded, shown
 
 # What was expected, by pydantic's kinds of errors, in words of a YAML file and not of Python.
 _EXPECTED = {
@@ -47,7 +47,7 @@ _PATTERNS = {
 # A key with the keys that it is below, such as a.b or a[b].
 _KEY = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[^.\[\]]+\])*")
 _DEEPEST = 20  # keys below keys; experiments have 5
-_MOST_NAMED = 50  # mistakes, of which each is compared with all keys
+_MOST_NAMED = 20  # mistakes, of which each is compared with all keys
 _LONGEST = 200  # characters of a wrong key or value
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -65,7 +65,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises
     ------
     InputError
-        No such file, not YAML, an unknown key, or a wrong value; of those the first 50 are named.
+        No such file, not YAML, an unknown key, or a wrong value; of those the first 20 are named.
 
     Examples
     --------
@@ -247,7 +247,7 @@ def checked(
     Raises
     ------
     InputError
-        An unknown key or a wrong value; the first 50 are named.
+        An unknown key or a wrong value; the first 20 are named.
 
     Examples
     --------
@@ -365,7 +365,7 @@ def _expected(mistake: Any) -> str:
 
 def _keys_of(location: tuple[int | str, ...]) -> list[str]:
     """The path of a key in the file: pydantic adds the chosen member of a union after its key."""
-    keys = [str(part)[:_LONGEST] for part in location]
+    keys = [shown(str(part)[:_LONGEST]) for part in location]
     if len(keys) > 2 and (keys[0] == "methods" or keys[:2] == ["protocol", "optimizer"]):
         del keys[2]
     if keys[0:1] == ["methods"] and keys[2:3] == ["class_accuracy"]:

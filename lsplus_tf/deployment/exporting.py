@@ -12,7 +12,7 @@ from typing import Any
 from lsplus_tf import files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.deployment import onnx_files
-from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator
+from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator, check_sets
 from lsplus_tf.errors import InputError, check_number, some_of
 from lsplus_tf.training import run_folder
 
@@ -172,6 +172,8 @@ def export(
         sets = trained.sets
     else:
         calibrator = _of_sets(sets, calibrator, trained.class_names)
+        if calibrator is None or calibrator.model_ is None:  # which is checked below
+            check_sets(trained, sets)
         sets = sets.on_calibrated()
     if calibrator is not None:
         check_calibrator(trained, calibrator)
@@ -231,7 +233,7 @@ def _of_sets(
         )
     if sets.calibrator is None:
         return calibrator
-    if calibrator is not None and calibrator.to_json() != sets.calibrator.to_json():
+    if calibrator is not None and not calibrator.same_as(sets.calibrator):
         raise InputError("calibrator: expected that of the sets, received another; leave it out")
     return sets.calibrator
 

@@ -82,7 +82,8 @@ def outputs(
     abstain_below : float
     sets : PredictionSets or None
         Of the probabilities that come out, without a calibrator of their own.
-    xp : module or OnnxOps
+    xp : object
+        What calibrators compute with: `keras.ops`, or `OnnxOps()` for tf2onnx.
     """
 
     def of_pixels(pixels: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lsplus_tf.calibrators.keras import ModelOutput
 
 
+_MOST_PIXELS = 2**25  # of an image; mammograms as they are have 2**24
 DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
 
 
@@ -260,7 +261,8 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
     """
     from lsplus_tf.backbones import fingerprint
 
-    if sets.model_ is not None:
+    known_by_calibrator = sets.calibrator is not None and sets.calibrator.model_ is not None
+    if sets.model_ is not None and not known_by_calibrator:  # of which `check_calibrator` warns
         warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
 
@@ -311,6 +313,7 @@ def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     from lsplus_tf.calibrators.keras import model_output
 
     model = keras_files.load(file, str(file))
+    _image_shape(model, file)  # before it is tried with images of its size
     return model, model_output(model)
 
 
@@ -334,5 +337,10 @@ def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
         raise InputError(
             f"{file}: expected a model of images (B, H, W, C) of a known size with 1 or 3 "
             f"channels, it takes {', '.join(str(tuple(x.shape)) for x in model.inputs)}"
+        )
+    if shape[1] * shape[2] > _MOST_PIXELS:
+        raise InputError(
+            f"{file}: expected a model of images of up to {_MOST_PIXELS} pixels, it takes "
+            f"{shape[2]}x{shape[1]}"
         )
     return shape[1], shape[2], shape[3]

@@ -163,7 +163,7 @@ def find_images(inputs: list[str]) -> list[str]:
     found: dict[str, None] = {}
     for given in inputs:
         if os.path.isdir(given):
-            below = sorted(_below(given, ""), key=lambda path: path.split("/"))
+            below = sorted(_below(given), key=lambda path: path.split("/"))
             found |= dict.fromkeys(str(Path(given, path)) for path in below)
         elif os.path.exists(given):
             found[str(Path(given))] = None
@@ -174,17 +174,26 @@ def find_images(inputs: list[str]) -> list[str]:
     return list(found)
 
 
-def _below(root: str, start: str) -> list[str]:
-    """Paths below a folder; links to folders are not followed."""
-    found = []
-    for entry in os.scandir(os.path.join(root, start)):
-        name = entry.name
-        if name.startswith(".") or name.lower() in _PASSED_OVER:
+def _below(root: str) -> list[str]:
+    """Paths of images below a folder; links to folders are followed where nothing else leads."""
+    found: list[str] = []
+    seen: set[str] = set()
+    waiting, links = [""], list[str]()
+    while waiting or links:
+        # Folders come before links to them, which then lead to what is seen.
+        start = waiting.pop() if waiting else links.pop(0)
+        real = os.path.realpath(os.path.join(root, start))
+        if real in seen or any(f"{each}{os.sep}".startswith(f"{real}{os.sep}") for each in seen):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            found += _below(root, f"{start}{name}/")
-        elif name.lower().endswith(_SUFFIXES) and not os.path.isdir(entry.path):
-            found.append(f"{start}{name}")
+        seen.add(real)
+        for entry in sorted(os.scandir(os.path.join(root, start)), key=lambda entry: entry.name):
+            name = entry.name
+            if name.startswith(".") or name.lower() in _PASSED_OVER:
+                continue
+            if os.path.isdir(entry.path):
+                (links if entry.is_symlink() else waiting).append(f"{start}{name}/")
+            elif name.lower().endswith(_SUFFIXES):
+                found.append(f"{start}{name}")
     return found
 
 

@@ -52,7 +52,7 @@ _HISTOGRAMS = {"chaoyang": "d1", "mhist": "MHIST", "isic2018": "isic"}
 _METRICS = ("acc", "auc", "precision", "recall", "f1", "ece", "aece", "sce", "ce", "brierloss")
 _SSA_VOTES = "Number of Annotators who Selected SSA (Out of 7)"
 
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+_UNREADABLE = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile)
 T = TypeVar("T")
 
 

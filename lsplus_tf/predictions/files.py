@@ -693,10 +693,11 @@ def _labelled(
         scores = _normalized(kind, scores, rows)
     if class_is_said:
         scores = _of_both(scores)
+    given_scores: dict[str, Any] = {kind: scores}
     try:
         return Predictions(
             **of_classes,
-            **{kind: scores},
+            **given_scores,
             class_names=names,
             subgroups=subgroups,
             rows=rows,

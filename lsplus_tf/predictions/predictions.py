@@ -423,7 +423,7 @@ class Predictions:
                 found.update(b"".join(b"%d:%b" % (len(text), text) for text in texts))
                 continue
             kind = "<f8" if values.dtype.kind == "f" else "<i8"
-            for rows in row_blocks(values):
+            for rows in row_blocks(values) if values.size else ():
                 found.update(np.ascontiguousarray(values[rows], kind).tobytes())
         return f"sha256:{found.hexdigest()}"
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 _LISTED = 20
+_LONGEST = 80  # characters of a name
 WRONG = 3  # of values that are wrong, enough to show what they are
 
 
@@ -24,7 +25,13 @@ def listed(names: Sequence[str], most: int = _LISTED) -> str:
     >>> listed(["path", "label"])
     "'path', 'label'"
     """
-    return ", ".join(map(repr, names[:most])) + (", ..." if len(names) > most else "")
+    return ", ".join(repr(_cut(name)) for name in names[:most]) + (
+        ", ..." if len(names) > most else ""
+    )
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
 
 def one_form(text: str) -> str:

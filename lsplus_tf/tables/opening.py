@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from lsplus_tf.bounded import opened_zip
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import CSV_IN_UTF_8, binary, suffix_of
@@ -80,10 +81,9 @@ def _kind(path: Path, rows: Rows) -> Callable[[Path], Table]:
         if suffix in _EXCEL and not head.startswith(_OLD_EXCEL):
             return Excel
         if head.startswith((b"PK\3\4", b"PK\5\6")):
-            try:
-                members = zipfile.ZipFile(file).namelist()
-            except Exception:  # of a broken one
-                members = []
+            members: list[str] = []
+            with suppress(InputError), opened_zip(file) as archive:  # of a broken one nothing
+                members = archive.namelist()
             if any(name.startswith("xl/") for name in members):
                 return Excel
             if any(name.endswith(".npy") for name in members):

@@ -13,6 +13,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from lsplus_tf.bounded import check_unpacked, json_of, opened_zip
@@ -25,7 +26,7 @@ from lsplus_tf.tables.table import Table
 
 _LARGEST_JSON = 8 * 2**30  # bytes; in memory some ten times as many
 # Cells that a table may have, and for each that is filled.
-_MOST_EMPTY, _TIMES_EMPTY = 10**7, 20
+_MOST_EMPTY, _TIMES_EMPTY = 2 * 10**6, 20
 _EXCEL_ROWS = 2**20  # the most that a sheet can have
 # Bytes of XML in an Excel file: as many, or as many for each packed one. Constants are packed to a
 # twentieth; each byte takes some 30 in memory.
@@ -38,7 +39,8 @@ class Parquet(Table):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path, self.rows = path, Rows(shown(path))
-        self._written = self._read(pyarrow.parquet.read_schema).names
+        self._schema: pa.Schema = self._read(pyarrow.parquet.read_schema)
+        self._written = self._schema.names
         self.names = [*map(one_form, self._written)]
 
     def first_row(self) -> list[str]:
@@ -47,14 +49,20 @@ class Parquet(Table):
 
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         wanted = [self._written[k] for k in positions]
-        # Of constants a file can claim any number of rows.
         rows = self._read(pyarrow.parquet.read_metadata).num_rows
+        # Of constants a few bytes can claim any number of rows, and of long texts.
+        self._check_claimed(rows * len(wanted) * _NUMBER)
+        texts = [name for name in wanted if _is_text(self._schema.field(name).type)]
+        table = self._read(pyarrow.parquet.read_table, columns=wanted, read_dictionary=texts)
+        columns: list[Any] = table.select(wanted).columns
+        self._check_claimed(sum(map(_bytes_of_text, columns)))
+        return columns
+
+    def _check_claimed(self, claimed: int) -> None:
         try:
-            check_unpacked(rows * len(wanted) * _NUMBER, self._path.stat().st_size)
+            check_unpacked(claimed, self._path.stat().st_size)
         except InputError as error:
             raise self.rows.error(f"{error}") from error
-        table = self._read(pyarrow.parquet.read_table, columns=wanted)
-        return table.select(wanted).columns
 
     def _read(self, function: Callable[..., Any], **options: Any) -> Any:
         try:
@@ -63,7 +71,9 @@ class Parquet(Table):
                 if options:
                     found.validate(full=True)  # that its text is UTF-8
                 return found
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except InputError:
+            raise
+        except (pa.ArrowException, MemoryError, OSError, ValueError) as error:
             raise self.rows.error(
                 f"cannot be read as Parquet ({one_line(error)}); the name of a CSV ends in .csv"
             ) from error
@@ -73,6 +83,22 @@ def _first_batch(file: Any) -> pa.RecordBatch:
     parquet = pyarrow.parquet.ParquetFile(file)
     rows = parquet.iter_batches(batch_size=1)
     return next(rows, pa.RecordBatch.from_pylist([], parquet.schema_arrow))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _bytes_of_text(column: pa.ChunkedArray) -> int:
+    """The bytes that a column of numbers for texts has when each is written out."""
+    if not pa.types.is_dictionary(column.type):
+        return 0
+    lengths = (
+        pc.binary_length(chunk.dictionary).take(chunk.indices)
+        for chunk in column.chunks
+        if _is_text(chunk.dictionary.type)
+    )
+    return sum(pc.sum(pc.cast(each, pa.int64())).as_py() or 0 for each in lengths)
 
 
 class _Objects(Table):
@@ -230,12 +256,12 @@ class Excel(_Objects):
         rows: dict[int, list[Any]] = {}
         width = filled = 0
         for number, cells in enumerate(sheet.iter_rows(max_row=_EXCEL_ROWS + 1)):
+            if number == _EXCEL_ROWS:
+                raise self.rows.error(f"has more than {_EXCEL_ROWS} rows")
             row = [_value(cell) for cell in cells]
             while row and row[-1] is np.nan:
                 row.pop()
             if row or number == 0:
-                if number >= _EXCEL_ROWS:
-                    raise self.rows.error(f"has more than {_EXCEL_ROWS} rows")
                 rows[number] = row
                 width = max(width, len(row))
                 filled += sum(value is not np.nan for value in row)

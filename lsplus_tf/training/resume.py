@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsplus_tf import config
+from lsplus_tf.bounded import json_of
 from lsplus_tf.callbacks.loss_callback import ObservingCallback, is_prior, losses_of
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import set_aside, written_whole
+from lsplus_tf.npz_files import read_arrays
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.environment import package_versions
 from lsplus_tf.training.several_hosts import chief_says, hosts
@@ -186,12 +188,9 @@ class Checkpoints:
 
     def _read(self, path: Path) -> tuple[Progress, Arrays]:
         """A state of this training; `InputError` unless the file is one, and whole."""
-        with (
-            run_folder.reading(path, "a saved training"),
-            np.load(path) as file,
-        ):
-            arrays = dict(file)  # to the last byte, with their checksums
-            about = json.loads(str(arrays.pop(run_folder.ABOUT)))
+        with run_folder.reading(path, "a saved training"):
+            arrays = read_arrays(path)  # to the last byte, with their checksums
+            about = json_of(str(arrays.pop(run_folder.ABOUT)), finite=False)
             identity, packages = about["identity"], dict(about["packages"])
             progress = _progress(about["progress"])
             if self._path(progress.epochs, progress.step) != path:
