@@ -266,3 +266,21 @@ def test_the_small_network_trains_on_an_odd_batch_of_few_channels():
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"}
     ended = forked.run("-c", textwrap.dedent(script), env=environment)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"width": 1e9}, r"width: expected a number in \(0, 32\], received 1000000000"),
+        ({"width": float("nan")}, "width: expected a number"),
+        ({"head": (10**9,)}, "head: expected an integer of at most 65536"),
+        ({"head": (60_000, 60_000)}, r"head: expected a network of at most 1e\+09 parameters"),
+        ({"head": (8,) * 16}, "and 16 layers"),
+        ({"num_classes": 10**9}, "num_classes: expected an integer of at most 65536"),
+    ],
+)
+def test_networks_that_would_take_all_memory_are_refused_before_they_are_built(options, said):
+    with pytest.raises(InputError, match=said):
+        build_classifier(
+            "small_residual_cnn", (8, 8, 1), **{"num_classes": 3, "width": 0.1, **options}
+        )
