@@ -28,7 +28,7 @@ SOURCES = ("lsplus_tf", "configs", "setup.py", "setup.cfg", "pyproject.toml", "M
 # --- requirements ---------------------------------------------------------------------------------
 
 # Of these extras, `make test` installs what the others bring for users.
-TESTED_EXTRAS = ("test", "dicom", "docs", "ray", "safetensors")
+TESTED_EXTRAS = ("test", "dicom", "docs", "onnx", "ray", "safetensors")
 # Where the name of a module is not that of its distribution.
 DISTRIBUTIONS = {
     "PIL": "pillow",

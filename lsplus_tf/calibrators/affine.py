@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.calibrators._arrays import log_softmax, softmax
 from lsplus_tf.calibrators._optimise import LIMIT, minimise
+from lsplus_tf.calibrators.arrays import log_softmax, softmax
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_number
 from lsplus_tf.calibrators.temperature import typical_size
 from lsplus_tf.errors import check_number

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lsplus_tf.bounded import json_of, read_text
-from lsplus_tf.calibrators._arrays import LARGEST, within_range
+from lsplus_tf.calibrators.arrays import LARGEST, within_range
 from lsplus_tf.calibrators.provenance import (
     InputKind,
     Provenance,

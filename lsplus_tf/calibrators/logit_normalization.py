@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from lsplus_tf import metrics
-from lsplus_tf.calibrators._arrays import softmax, within_range
+from lsplus_tf.calibrators.arrays import softmax, within_range
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_number
 from lsplus_tf.calibrators.temperature import best_temperature
 from lsplus_tf.errors import InputError

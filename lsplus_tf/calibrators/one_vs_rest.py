@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
-from lsplus_tf.calibrators import _arrays
+from lsplus_tf.calibrators import arrays
 from lsplus_tf.calibrators._optimise import minimise
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_arrays
 from lsplus_tf.errors import MOST_BINS, check_choice, check_count
@@ -62,13 +62,13 @@ class PlattScaling(Calibrator):
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        scores = _arrays.log_odds(logits, np)
+        scores = arrays.log_odds(logits, np)
         fits = [_fit_sigmoid(scores[:, k], labels == k, weights) for k in range(logits.shape[1])]
         self.slopes_, self.intercepts_ = np.transpose(fits)
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
-        scores = _arrays.log_odds(logits, xp) * self.slopes_ + self.intercepts_
-        return _arrays.divide_by_sum(_arrays.sigmoid(scores, xp), xp)
+        scores = arrays.log_odds(logits, xp) * self.slopes_ + self.intercepts_
+        return arrays.divide_by_sum(arrays.sigmoid(scores, xp), xp)
 
     def _samples_needed(self, num_classes: int) -> int:
         return 2 * num_classes
@@ -120,7 +120,7 @@ class IsotonicCalibration(Calibrator):
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        probabilities = _arrays.softmax(logits, np)
+        probabilities = arrays.softmax(logits, np)
         self.inputs_, self.outputs_ = [], []
         for k in range(logits.shape[1]):
             fit = IsotonicRegression(y_min=0, y_max=1)
@@ -132,12 +132,12 @@ class IsotonicCalibration(Calibrator):
             self.outputs_.append(np.asarray(outputs, np.float64))
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
-        before = _arrays.softmax(logits, xp)
+        before = arrays.softmax(logits, xp)
         after = [
-            _arrays.interpolate(before[:, k], inputs, outputs, xp)
+            arrays.interpolate(before[:, k], inputs, outputs, xp)
             for k, (inputs, outputs) in enumerate(zip(self.inputs_, self.outputs_, strict=True))
         ]
-        return _arrays.divide_by_sum(xp.stack(after, axis=-1), xp)
+        return arrays.divide_by_sum(xp.stack(after, axis=-1), xp)
 
     def _samples_needed(self, num_classes: int) -> int:
         return 2 * num_classes  # a line of one step has two levels
@@ -199,7 +199,7 @@ class HistogramBinning(Calibrator):
     def _fit(
         self, logits: Floats, labels: NDArray[np.int64], weights: Floats | None = None
     ) -> None:
-        probabilities = _arrays.softmax(logits, np)
+        probabilities = arrays.softmax(logits, np)
         self.edges_, self.values_ = [], []
         for k in range(logits.shape[1]):
             edges = inner_edges(probabilities[:, k], self.n_bins, self.binning, weights)
@@ -209,12 +209,12 @@ class HistogramBinning(Calibrator):
             self.values_.append(mean_in_bins(bins, labels == k, middles, weights))
 
     def _probabilities(self, logits: Any, xp: Any) -> Any:
-        before = _arrays.softmax(logits, xp)
+        before = arrays.softmax(logits, xp)
         after = [
             xp.take(values, xp.searchsorted(edges, before[:, k], side="left"))
             for k, (edges, values) in enumerate(zip(self.edges_, self.values_, strict=True))
         ]
-        return _arrays.divide_by_sum(xp.stack(after, axis=-1), xp)
+        return arrays.divide_by_sum(xp.stack(after, axis=-1), xp)
 
     def _check_settings(self, num_classes: int) -> None:
         check_count("n_bins", self.n_bins, most=MOST_BINS)

@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from sklearn.utils.validation import check_is_fitted
 
-from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators.affine import BiasCorrectedTemperature
+from lsplus_tf.calibrators.arrays import softmax
 from lsplus_tf.calibrators.base import Floats, Groups, as_array, check_classes, check_logits
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.errors import InputError, check_level, counted, some_of

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 
-from lsplus_tf.calibrators._arrays import softmax
 from lsplus_tf.calibrators._optimise import LIMIT
+from lsplus_tf.calibrators.arrays import softmax
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array, as_number
 from lsplus_tf.errors import InputError, check_number
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.calibrators._arrays import softmax
+from lsplus_tf.calibrators.arrays import softmax
 from lsplus_tf.calibrators.base import Calibrator, Floats, as_array
 from lsplus_tf.calibrators.one_vs_rest import Binning, check_places, inner_edges, mean_in_bins
 from lsplus_tf.errors import MOST_BINS, check_choice, check_count

@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from lsplus_tf.backbones import PixelScaling
 from lsplus_tf.calibrators import Calibrator, PredictionSets
-from lsplus_tf.calibrators._arrays import softmax
+from lsplus_tf.calibrators.arrays import softmax
 from lsplus_tf.calibrators.keras import is_calibrated
 from lsplus_tf.deployment.model import TrainedModel
 from lsplus_tf.predictions.arrays import log_probabilities

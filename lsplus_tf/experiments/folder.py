@@ -261,6 +261,11 @@ def _by_number(path: Path) -> tuple[Path, int, str]:
     return path.parent, int(number) if number.isdecimal() else -1, path.name
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a run is finished, and none of its files is damaged."""
+    return folder.exists() and not run_folder.find_damage(folder)
+
+
 def set_damaged_aside(out: Path, runs: list[Run]) -> Iterator[tuple[Run, Path, dict[str, str]]]:
     """Move the finished runs that are damaged, so that they are made anew.
 

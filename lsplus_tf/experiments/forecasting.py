@@ -17,7 +17,7 @@ from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.image_cache import CACHE_DIR
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.engines import ask_gpu_driver
-from lsplus_tf.experiments.folder import check_folder
+from lsplus_tf.experiments.folder import check_folder, is_whole
 from lsplus_tf.experiments.make import read_data
 from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs
 from lsplus_tf.files import expanded
@@ -126,7 +126,7 @@ def forecast(
             run,
             tuple(needed_runs(experiment, run)),
             saved=len(run_folder.saved_history(run.folder(out))),
-            finished=run.folder(out).exists(),
+            finished=is_whole(run.folder(out)),
         )
         for run in runs
     ]

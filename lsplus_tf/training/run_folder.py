@@ -244,7 +244,8 @@ def check_model(folder: Path) -> Path:
 def find_damage(folder: Path) -> dict[str, str]:
     """What is wrong with a finished run's files, by their names; nothing where all are whole.
 
-    Of a folder of format version 0, which has no manifest, that is what cannot be read.
+    Of a folder of format version 0, without a manifest, that is what cannot be read, and what
+    is missing that every report reads.
 
     Raises
     ------
@@ -256,16 +257,19 @@ def find_damage(folder: Path) -> dict[str, str]:
         return found
     readers: dict[str, Callable[[], Any]] = {
         SETTINGS: lambda: read_settings(folder),
-        ENVIRONMENT: lambda: read_json(folder, ENVIRONMENT),
-        METRICS: lambda: read_json(folder, METRICS),
         SUMMARY: lambda: read_json(folder, SUMMARY)["class_names"],
         HISTORY: lambda: read_history(folder),
         **{
             _predictions_file(folder, split).name: partial(read_predictions, folder, split)
             for split in SPLITS
         },
+    }
+    may_be_gone = {
+        ENVIRONMENT: lambda: read_json(folder, ENVIRONMENT),
+        METRICS: lambda: read_json(folder, METRICS),
         MODEL: lambda: check_model(folder),
     }
+    readers |= {name: read for name, read in may_be_gone.items() if (folder / name).exists()}
     for name, read in readers.items():
         try:
             read()
