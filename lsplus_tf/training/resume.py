@@ -335,6 +335,9 @@ class State:
         self._model = model
         self._metrics = metrics
         self._adapting = adapting if isinstance(adapting, ObservingCallback) else None
+        # Now, as all hosts read variables together, and the chief alone looks for saved states.
+        fresh = _arrays(model) | _values("metrics", self._metrics_variables())
+        self._kinds = {name: (array.shape, array.dtype) for name, array in fresh.items()}
 
     def arrays(self) -> Arrays:
         """All of it."""
@@ -356,9 +359,9 @@ class State:
     def problem(self, epochs: int, arrays: Arrays) -> str | None:
         """Why what was saved after so many epochs cannot be restored; None if it can.
 
-        To be asked before the training begins.
+        Nothing is read of the model, so that one of several hosts may ask.
         """
-        expected = _arrays(self._model) | _values("metrics", self._metrics_variables())
+        expected = dict(self._kinds)
         of_callback = _part(arrays, "callback")
         found = {name: arrays[name] for name in arrays if not name.startswith("callback/")}
         classes = self._model.output.shape[-1]
@@ -371,10 +374,9 @@ class State:
         if different := sorted(expected.keys() ^ found.keys()):
             return f"it has {len(found)} arrays where there are {len(expected)}: {different[0]}"
         for name, array in found.items():
-            kinds = [(each.shape, each.dtype) for each in (array, expected[name])]
-            if kinds[0] != kinds[1]:
-                (shape, dtype), (needed, of) = kinds
-                return f"{name} is {shape} of {dtype}, and not {needed} of {of}"
+            needed, of = expected[name]
+            if (array.shape, array.dtype) != (needed, of):
+                return f"{name} is {array.shape} of {array.dtype}, and not {needed} of {of}"
         for name, array in arrays.items():
             if array.dtype.kind == "f" and np.isnan(array).any():
                 return f"{name} has NaN"
