@@ -99,7 +99,11 @@ def _bounds(metadata: list[Any]) -> Iterator[str]:
             yield from _bounds(entry.metadata)
         for bound, text in BOUNDS.items():
             if (value := getattr(entry, bound, None)) is not None:
-                yield text.format(value if value < 2**31 else f"2^{value.bit_length() - 1}")
+                yield text.format(
+                    f"2^{value.bit_length() - 1}"
+                    if isinstance(value, int) and value >= 2**31
+                    else value
+                )
         if getattr(entry, "min_length", None):
             yield "(at least one)"
         if getattr(entry, "pattern", None):

@@ -15,6 +15,7 @@ from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
 from lsplus_tf.files import expanded
+from lsplus_tf.manifest import is_run
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -137,7 +138,7 @@ def open_model(
         file = run_folder.check_model(run)
         settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
-            class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
+            class_names = run_folder.read_summary(run)["class_names"]
     model, output = _load(file)
     exported = _description(file)
     height, width, depth = _image_shape(model, file)
@@ -258,6 +259,17 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
     ----------
     trained : TrainedModel
     sets : PredictionSets
+
+    Examples
+    --------
+    >>> import keras, warnings
+    >>> from lsplus_tf import Predictions, PredictionSets, fingerprint
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    >>> trained = TrainedModel(model, ("a", "b"), False, True, True, "bilinear")
+    >>> held_out = Predictions([0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10, model=fingerprint(model))
+    >>> with warnings.catch_warnings(action="error"):
+    ...     check_sets(trained, PredictionSets(0.2).fit(held_out))  # of this model
     """
     from lsplus_tf.backbones import fingerprint
 
@@ -300,9 +312,7 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
         )
     if file.suffix != ".keras":
         raise InputError(f"model: expected a .keras file, received {file}")
-    of_a_run = all(
-        (file.parent / name).is_file() for name in (run_folder.SETTINGS, run_folder.SUMMARY)
-    )
+    of_a_run = file.name == run_folder.MODEL and is_run(file.parent)
     return (file.parent if of_a_run else None), file
 
 
