@@ -268,8 +268,8 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
     >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     >>> trained = TrainedModel(model, ("a", "b"), False, True, True, "bilinear")
     >>> held_out = Predictions([0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10, model=fingerprint(model))
-    >>> with warnings.catch_warnings(action="error"):
-    ...     check_sets(trained, PredictionSets(0.2).fit(held_out))  # of this model
+    >>> with warnings.catch_warnings(action="error", category=UserWarning):
+    ...     check_sets(trained, PredictionSets().fit(held_out))  # of this model
     """
     from lsplus_tf.backbones import fingerprint
 
@@ -301,6 +301,8 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
     path = expanded(path, "model")
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
+        if path.is_dir() and is_run(path):
+            run_folder.check_model(path)  # which says that it is missing
         hint = ""
         for runs, what in (("*/seed_*", "an experiment"), ("seed_*", "a method of an experiment")):
             found = path.glob(f"{runs}/{run_folder.MODEL}") if path.is_dir() else iter(())

@@ -18,7 +18,7 @@ from lsplus_tf import config, files, manifest
 from lsplus_tf.bounded import read_yaml, yaml_text
 from lsplus_tf.config import FOLDER_PREFIX
 from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
-from lsplus_tf.errors import InputError, MissingDataError, some_of
+from lsplus_tf.errors import InputError, MissingDataError, one_line, some_of
 from lsplus_tf.experiments.plan import Run, needed_runs, plan_runs
 from lsplus_tf.manifest import MISSING, DamagedRunError
 from lsplus_tf.training import run_folder
@@ -26,6 +26,7 @@ from lsplus_tf.training.several_hosts import hosts
 
 EXPERIMENT = "experiment.yaml"
 _AT_WORK = ".at_work."  # how the name of a file begins that a process holds while it is at work
+_SEED = re.compile(r"seed_(0|[1-9]\d*)")
 _NAMED = 3  # differences that an error names
 
 
@@ -73,7 +74,8 @@ def read_experiment(out: Path) -> config.Experiment:
     """The config of the experiment that lies in `out`."""
     path = out / EXPERIMENT
     if not path.is_file():
-        raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}")
+        hint = "; the command that made its runs writes it again" if _has_runs(out) else ""
+        raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}{hint}")
     values = run_folder.read_yaml(path, "the config of an experiment")
     return config.parse_config(values, str(path))
 
@@ -194,7 +196,12 @@ def _refuse_other_experiment(
             "ended, or name another --out"
         )
     if any(out.glob("*/seed_*")):  # else nothing could be mixed
-        _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
+        different = _differences(there.shared_settings(), experiment.shared_settings())
+        if different:
+            raise InputError(
+                f"--out: {out / EXPERIMENT} has {different}; name another --out, or if the file "
+                "was changed by hand, put it back"
+            )
 
 
 def _refuse_other_runs(experiment: config.Experiment, out: Path) -> None:
@@ -251,7 +258,7 @@ def find_runs(folder: Path) -> list[Path]:
         path
         for depth in ("", "*/", "*/*/")  # a method's, an experiment's, a grid's
         for path in sorted(folder.glob(f"{depth}seed_*"), key=_by_number)
-        if path.is_dir()
+        if path.is_dir() and _SEED.fullmatch(path.name)
     ]
     if not found:
         raise InputError(
@@ -259,6 +266,28 @@ def find_runs(folder: Path) -> list[Path]:
             "no finished run"
         )
     return found
+
+
+def out_of_place(folder: Path) -> str | None:
+    """Why a run is not where it belongs, by its settings and the experiment's; None if it is."""
+    settings = run_folder.read_settings(folder)
+    try:
+        method, seed = str(settings["method"]["name"]), settings["seed"]
+    except (KeyError, TypeError):
+        return "it does not say its method and seed"
+    if (folder.parent.name, folder.name) != (method, f"seed_{seed}"):
+        return f"it is {method}, seed {seed}"
+    out = folder.parent.parent
+    if not (out / EXPERIMENT).exists():
+        return None
+    try:
+        experiment = read_experiment(out)
+        if method not in experiment.methods:
+            return f"{EXPERIMENT} has no method {method}"
+        check_run(experiment, out, Run(method, seed))
+    except InputError as error:
+        return one_line(error)
+    return None
 
 
 def _by_number(path: Path) -> tuple[Path, int, str]:
