@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -35,6 +36,7 @@ from lsplus_tf.deployment import (
     predict_files,
     predict_images,
 )
+from lsplus_tf.deployment import model as deployment_model
 from lsplus_tf.deployment.exporting import export_kind
 from lsplus_tf.deployment.graph import OnnxOps, outputs
 from lsplus_tf.errors import InputError
@@ -97,20 +99,17 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-MODELS = {
-    "run": ("run",),
-    "softmax": ("softmax.keras", "--class-names", ",".join(NAMES)),
-    "sigmoid": ("sigmoid.keras", "--class-names", ",".join(NAMES[:2])),
+# One of each pair: logits or probabilities, a calibrator or none, raps by class or lac.
+EXPORTED = {
+    "plain": ("run", "--sets", 0.2, "--sets-method", "raps", "--sets-by-class"),
+    "calibrated": (
+        *("sigmoid.keras", "--class-names", ",".join(NAMES[:2]), "--calibrator", "sigmoid.json"),
+        *("--sets", 0.1, "--sets-from", "sigmoid.csv"),
+    ),
 }
-SETS = {
-    "run": ("--sets", 0.2, "--sets-method", "raps", "--sets-by-class"),
-    "softmax": ("--sets", 0.3, "--sets-method", "aps", "--sets-from", "softmax.csv"),
-    "sigmoid": ("--sets", 0.1, "--sets-from", "sigmoid.csv"),
-}
-METHODS = {"run": "raps", "softmax": "aps", "sigmoid": "lac"}
 ENDINGS = ("", ".keras", *([] if MISSING else [".onnx"]))
 # What is also used by the script that reads images; of one the script lies in an ONNX file.
-BY_THE_SCRIPT = ("run_calibrated", "sigmoid_plain", "softmax_calibrated.onnx")
+BY_THE_SCRIPT = ("plain", "calibrated.onnx")
 
 IN_A_NEW_PROCESS = """
     import contextlib, io, runpy, sys, warnings
@@ -180,35 +179,32 @@ def test_each_format_gives_what_predict_gives(call, place, monkeypatch):
     Path("out").mkdir()
     found, _ = find_images(["images"])
     expected = {}
-    for name, (path, *class_names) in MODELS.items():
-        trained = open_model(path, class_names=class_names[1].split(",") if class_names else None)
-        for kind in ("plain", "calibrated"):
-            fitted = Calibrator.load(f"{name}.json") if kind == "calibrated" else None
-            calibrator = ("--calibrator", f"{name}.json") if fitted else ()
-            (batch,) = predict_files(trained, found, calibrator=fitted)
-            threshold = round(float(np.median(batch.predictions.confidence)), 3)
-            options = (*calibrator, *SETS[name], "--abstain-below", threshold)
-            # One format by the command, the others by the function, which is quicker.
-            one = f"out/{name}_{kind}.keras"
-            code, stdout, stderr = call("export", path, *class_names, *options, "--out", one)
-            assert code == 0, stderr
-            assert f"abstains below {threshold:g}" in stdout
-            assert f"{METHODS[name]} sets" in stdout
-            assert ("Keras loads it where lsplus_tf is installed" in stdout) == bool(fitted)
-            sets = open_model(one).sets
-            for ending in {*ENDINGS} - {".keras"}:
-                out = f"out/{name}_{kind}{ending}"
-                export(trained, out, calibrator=fitted, abstain_below=threshold, sets=sets)
-            key = f"{name}_{kind}"
-            code, _, stderr = call("predict", path, *class_names, "images", *options)
-            assert code == 0, stderr
-            expected[key] = rows_of(Path("predictions.csv"))
-            # The Keras file knows all of it.
-            code, stdout, stderr = call("predict", one, "images", "--out", "one.csv")
-            assert (code, stderr) == (0, "")
-            assert f"abstains below {threshold:g}, as the export says" in stdout
-            check(rows_of(Path("one.csv")), expected[key])
-    files = [row["file"].removeprefix("'") for row in expected["run_plain"]]
+    for key, (path, *options) in EXPORTED.items():
+        fitted = Calibrator.load("sigmoid.json") if key == "calibrated" else None
+        trained = open_model(path, class_names=None if fitted is None else NAMES[:2])
+        (batch,) = predict_files(trained, found, calibrator=fitted)
+        threshold = round(float(np.median(batch.predictions.confidence)), 3)
+        options = (*options, "--abstain-below", threshold)
+        # One format by the command, the others by the function, which is quicker.
+        one = f"out/{key}.keras"
+        code, stdout, stderr = call("export", path, *options, "--out", one)
+        assert code == 0, stderr
+        assert f"abstains below {threshold:g}" in stdout
+        assert f"{'lac' if fitted else 'raps'} sets" in stdout
+        assert ("Keras loads it where lsplus_tf is installed" in stdout) == bool(fitted)
+        sets = open_model(one).sets
+        for ending in {*ENDINGS} - {".keras"}:
+            out = f"out/{key}{ending}"
+            export(trained, out, calibrator=fitted, abstain_below=threshold, sets=sets)
+        code, _, stderr = call("predict", path, "images", *options)
+        assert code == 0, stderr
+        expected[key] = rows_of(Path("predictions.csv"))
+        # The Keras file knows all of it.
+        code, stdout, stderr = call("predict", one, "images", "--out", "one.csv")
+        assert (code, stderr) == (0, "")
+        assert f"abstains below {threshold:g}, as the export says" in stdout
+        check(rows_of(Path("one.csv")), expected[key])
+    files = [row["file"].removeprefix("'") for row in expected["plain"]]
     grey = (
         Image.open(file).convert("L").resize((8, 8), Image.Resampling.BILINEAR) for file in files
     )
@@ -223,14 +219,14 @@ def test_each_format_gives_what_predict_gives(call, place, monkeypatch):
         for key, rows in expected.items():
             assert {row["abstained"] for row in rows} == {"yes", "no"}
             for ending in ENDINGS:
-                if (ending, key.split("_")[1]) == (".keras", "calibrated"):
+                if (ending, key) == (".keras", "calibrated"):
                     assert f"{key}{ending}:probabilities" not in found
                     continue
                 check_arrays(lambda what, at=f"{key}{ending}": found[f"{at}:{what}"], rows, ending)
                 if f"{key}{ending}" in BY_THE_SCRIPT:
                     check(rows_of(Path(f"{key}{ending}.csv")), rows)
             names = list(found[f"{key}:names"])
-            assert names == [*NAMES[:2]] if "sigmoid" in key else [*NAMES]
+            assert names == [*(NAMES[:2] if key == "calibrated" else NAMES)]
 
 
 def check(found: list[dict[str, str]], expected: list[dict[str, str]]) -> None:
@@ -535,36 +531,55 @@ def test_options_of_predict_come_before_those_of_the_export(call, place, tmp_pat
     assert open_model(one).sets.thresholds_.tolist() == sets.thresholds_.tolist()
 
 
+@pytest.fixture(scope="module")
+def described(place, tmp_path_factory) -> tuple[Path, dict[str, object], Callable[[], object]]:
+    """An export, what it says of itself, and how it is opened, with the network loaded once."""
+    file = tmp_path_factory.mktemp("described") / "one.keras"
+    export(open_model(place / "softmax.keras"), file)
+    with zipfile.ZipFile(file) as archive:
+        description = json.loads(archive.read("lsplus_tf.json"))
+    loaded = deployment_model._load(file)
+
+    def opened() -> TrainedModel:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(deployment_model, "_load", lambda file: loaded)
+            return open_model(file)
+
+    assert opened().class_names == ("class_0", "class_1", "class_2")
+    return file, description, opened
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"abstain_below": 2}, "abstain_below: expected a number in [0, 1]"),
-        ({"abstain_below": "much"}, "abstain_below: expected a number"),
-        ({"sets": {"format": "other"}}, "sets: not prediction sets"),
-        ({"sets": [1]}, "sets: not prediction sets"),
+        ({"format": "other"}, "is none of export"),
+        *(({"class_names": each}, "class_names") for each in (5, [["a"], ["b"], ["c"]], [1, 2, 3])),
+        *(({"class_names": each}, "class_names") for each in ({"a": 1, "b": 2, "c": 3}, "abc")),
+        ({"class_names": ["a", "b"]}, "class_names: expected 3 different names"),
+        ({"image_shape": "8x8"}, "image_shape"),
+        *(({"resize": each}, "resize") for each in ("no", 1, [])),
+        ({"convert": "no"}, "convert"),
+        *(({"interpolation": each}, "interpolation") for each in ("cubic", [1], None)),
+        *(({"scaling": each}, "scaling") for each in ({"window": 3}, {"cut": [0, 1]}, 1, [])),
+        *(({"abstain_below": each}, "abstain_below") for each in (2, "much", None)),
+        *(({"sets": each}, "sets: not prediction sets") for each in ({"format": "other"}, [1])),
+        ({"threshold": 0.5}, "threshold: unknown key"),
     ],
 )
-def test_a_damaged_description_is_told(place, tmp_path, changed, said):
-    one = tmp_path / "one.keras"
-    export(open_model(place / "softmax.keras"), one)
-    with zipfile.ZipFile(one) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    name = "lsplus_tf.json"
-    members[name] = json.dumps({**json.loads(members[name]), **changed}).encode()
-    with zipfile.ZipFile(one, "w") as archive:
-        for each, content in members.items():
-            archive.writestr(each, content)
+def test_a_damaged_description_is_told(described, changed, said):
+    file, description, opened = described
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("lsplus_tf.json", json.dumps({**description, **changed}))
     with pytest.raises(InputError) as error:
-        open_model(one)
+        opened()
+    assert f"{file}: " in str(error.value)
     assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("mode", "policy"),
-    [
-        *((mode, "float32") for mode in ("unit", "raw", "symmetric", "caffe", "torch")),
-        ("torch", "mixed_float16"),
-    ],
+    [("caffe", "float32"), ("torch", "mixed_float16")],
 )
 def test_no_layer_of_this_package_is_in_a_keras_file_without_a_calibrator(
     tmp_path, mode, policy, float32_afterwards

@@ -9,24 +9,29 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lsplus_tf import files
+from lsplus_tf import bounded, files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.deployment import onnx_files
-from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator, check_sets
+from lsplus_tf.deployment.model import (
+    DESCRIPTION,
+    FORMAT,
+    TrainedModel,
+    check_calibrator,
+    check_sets,
+)
 from lsplus_tf.errors import InputError, check_number, some_of
 from lsplus_tf.training import run_folder
 
-_FORMAT = "lsplus_tf export"
 _EXTRA = "assets.extra"
 _SCRIPT = "predict_images.py"  # in this folder, and in what is written
-_describes = files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+_describes = files.begins_with(rb'\s*\{\s*"format":\s*"' + FORMAT.encode() + b'"')
 
 
 def _is_exported(file: Path) -> bool:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with bounded.opened_zip(file) as archive:
             return DESCRIPTION in archive.namelist()
-    except zipfile.BadZipFile:
+    except InputError:
         return False
 
 
@@ -178,7 +183,7 @@ def export(
     if calibrator is not None:
         check_calibrator(trained, calibrator)
     description = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "class_names": list(trained.class_names),
         "image_shape": list(trained.image_shape),
         "resize": trained.resize,

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import StrictBool, StrictStr
+
 from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
-from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
+from lsplus_tf.config.settings import Settings, Weight
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import expanded
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
@@ -26,6 +29,22 @@ if TYPE_CHECKING:
 
 _MOST_PIXELS = 2**25  # of an image; mammograms as they are have 2**24
 DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
+FORMAT = "lsplus_tf export"
+
+
+class _Description(Settings):
+    """What `export` writes of a model beside it; of a model without it the class names are ()."""
+
+    format: Literal["lsplus_tf export"] = "lsplus_tf export"
+    class_names: tuple[StrictStr, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
+    resize: StrictBool | None = None
+    convert: StrictBool = True
+    interpolation: Interpolation = "bilinear"
+    scaling: Scaling | None = None
+    calibrator: Any = None  # which is in the model
+    abstain_below: Weight = 0.0
+    sets: Any = None  # which check themselves
 
 
 @dataclass(frozen=True)
@@ -151,7 +170,7 @@ def open_model(
             f"channels: expected {depth}, as {file} takes images of {depth}, received {channels}"
         )
     num_classes = output.num_classes
-    names = class_names or exported.get("class_names") or unnamed(num_classes)
+    names = class_names or exported.class_names or unnamed(num_classes)
     if len(names) != num_classes or len(set(names)) != num_classes:
         raise InputError(
             f"class_names: expected {num_classes} different names, received {', '.join(names)}"
@@ -159,10 +178,11 @@ def open_model(
     if run is not None:
         resize, convert = (settings[key] is not None for key in ("image_size", "channels"))
     else:
-        resize, convert = exported.get("resize", height == width), exported.get("convert", True)
-    usual = settings.get("interpolation") or exported.get("interpolation", "bilinear")
-    if scaling is None and (known := settings.get("scaling") or exported.get("scaling")):
-        scaling = checked(Scaling, known, f"{file}: scaling")
+        resize = height == width if exported.resize is None else exported.resize
+        convert = exported.convert
+    usual = settings.get("interpolation") or exported.interpolation
+    if scaling is None and settings.get("scaling"):
+        scaling = checked(Scaling, settings["scaling"], f"{file}: scaling")
     return TrainedModel(
         model,
         tuple(names),
@@ -170,22 +190,18 @@ def open_model(
         resize=resize or image_size is not None,
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
-        scaling=scaling,
-        abstain_below=check_number(
-            f"{file}: abstain_below", exported.get("abstain_below", 0.0), most=1.0
-        ),
-        sets=_sets(exported, tuple(names), file),
+        scaling=scaling or exported.scaling,
+        abstain_below=exported.abstain_below,
+        sets=_sets(exported.sets, tuple(names), file),
     )
 
 
-def _sets(
-    exported: dict[str, Any], class_names: tuple[str, ...], file: Path
-) -> PredictionSets | None:
+def _sets(described: Any, class_names: tuple[str, ...], file: Path) -> PredictionSets | None:
     """The sets of an export, which are of its classes, whatever these are called now."""
-    if exported.get("sets") is None:
+    if described is None:
         return None
     try:
-        sets = PredictionSets.from_json(json.dumps(exported["sets"]))
+        sets = PredictionSets.from_json(json.dumps(described))
     except InputError as error:
         raise InputError(f"{file}: sets: {error}") from error
     if sets.n_classes_ != len(class_names) or sets.calibrator is not None:
@@ -317,18 +333,18 @@ def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     return model, model_output(model)
 
 
-def _description(file: Path) -> dict[str, Any]:
-    """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
+def _description(file: Path) -> _Description:
+    """What `export` wrote into a `.keras` file, a ZIP archive; of others what is usual."""
     try:
         with keras_files.opened(file) as archive:
             if DESCRIPTION not in archive.namelist():
-                return {}
+                return _Description()
             description = keras_files.read_json(archive, DESCRIPTION)
     except ValueError as error:
         raise InputError(f"{file}: {one_line(error)}") from error
-    if not isinstance(description, dict):
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise InputError(f"{file}: its {DESCRIPTION} is none of export")
-    return description
+    return checked(_Description, description, f"{file}: {DESCRIPTION}")
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
