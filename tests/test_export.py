@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -36,7 +35,6 @@ from lsplus_tf.deployment import (
     predict_files,
     predict_images,
 )
-from lsplus_tf.deployment import model as deployment_model
 from lsplus_tf.deployment.exporting import export_kind
 from lsplus_tf.deployment.graph import OnnxOps, outputs
 from lsplus_tf.errors import InputError
@@ -532,21 +530,12 @@ def test_options_of_predict_come_before_those_of_the_export(call, place, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def described(place, tmp_path_factory) -> tuple[Path, dict[str, object], Callable[[], object]]:
-    """An export, what it says of itself, and how it is opened, with the network loaded once."""
+def members(place, tmp_path_factory) -> dict[str, bytes]:
+    """What is in a Keras file of export."""
     file = tmp_path_factory.mktemp("described") / "one.keras"
     export(open_model(place / "softmax.keras"), file)
     with zipfile.ZipFile(file) as archive:
-        description = json.loads(archive.read("lsplus_tf.json"))
-    loaded = deployment_model._load(file)
-
-    def opened() -> TrainedModel:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(deployment_model, "_load", lambda file: loaded)
-            return open_model(file)
-
-    assert opened().class_names == ("class_0", "class_1", "class_2")
-    return file, description, opened
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 @pytest.mark.parametrize(
@@ -566,13 +555,14 @@ def described(place, tmp_path_factory) -> tuple[Path, dict[str, object], Callabl
         ({"threshold": 0.5}, "threshold: unknown key"),
     ],
 )
-def test_a_damaged_description_is_told(described, changed, said):
-    file, description, opened = described
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("lsplus_tf.json", json.dumps({**description, **changed}))
+def test_a_damaged_description_is_told(members, tmp_path, changed, said):
+    one = tmp_path / "one.keras"
+    description = {**json.loads(members["lsplus_tf.json"]), **changed}
+    with zipfile.ZipFile(one, "w") as archive:
+        for name, content in {**members, "lsplus_tf.json": json.dumps(description)}.items():
+            archive.writestr(name, content)
     with pytest.raises(InputError) as error:
-        opened()
-    assert f"{file}: " in str(error.value)
+        open_model(one)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -648,6 +638,29 @@ def test_nothing_but_an_export_is_replaced(call, place, tmp_path):
     (tmp_path / "served" / "assets.extra" / "mine.py").write_text("mine")
     code, _, stderr = call(*arguments, tmp_path / "served")
     assert (code, "holds assets.extra/mine.py beside" in stderr) == (2, True)
+
+
+@pytest.mark.parametrize("damage", ["cut", "version", "name", "text"])
+def test_a_broken_archive_is_no_export_to_replace(small, tmp_path, damage):
+    one = tmp_path / "one.keras"
+    export(small, one)
+    whole = one.read_bytes()
+    entry = whole.index(b"PK\x01\x02")
+    broken = {
+        "cut": whole[:-30],
+        "version": whole[: entry + 6] + b"\xff" + whole[entry + 7 :],
+        # Said to be in UTF-8, and is not.
+        "name": whole[: entry + 9]
+        + b"\x08"
+        + whole[entry + 10 : entry + 46]
+        + b"\xff"
+        + whole[entry + 47 :],
+        "text": b"no archive",
+    }[damage]
+    one.write_bytes(broken)
+    with pytest.raises(InputError, match=r"out: .* is not a \.keras file of export"):
+        export(small, one)
+    assert one.read_bytes() == broken
 
 
 def test_classes_without_names_are_told(call, place, tmp_path):
