@@ -297,6 +297,26 @@ def test_outputs_are_those_of_calibrators_and_sets(name, xp):
         np.testing.assert_array_equal(found["set"].numpy(), sets.predict(given))
 
 
+@pytest.mark.parametrize("xp", [keras.ops, OnnxOps()], ids=["keras", "onnx"])
+@pytest.mark.parametrize("name", CALIBRATORS)
+def test_outputs_of_huge_logits_are_those_of_calibrators(name, xp):
+    """Of which some calibrators, on their own, would make numbers that are not finite."""
+    rng = np.random.default_rng(1)
+    logits = 3 * rng.normal(size=(240, 3))
+    labels = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    calibrator = CALIBRATORS[name]().fit(logits, labels)
+    if name == "label_shift":
+        calibrator = calibrator.adapt(prevalence=[0.1, 0.2, 0.7])
+    inputs = keras.Input((1, 1, 3))
+    flat = keras.layers.Flatten(dtype="float64")(inputs)
+    huge = keras.layers.Rescaling(1e307, dtype="float64")(flat)
+    trained = TrainedModel(keras.Model(inputs, huge), tuple("abc"), False, True, True, "bilinear")
+    pixels = rng.uniform(-9, 9, (40, 3)).astype(np.float32)
+    expected = calibrator.predict_proba(pixels.astype(np.float64) * 1e307)
+    found = outputs(trained, calibrator, 0.0, None, xp)(pixels.reshape(-1, 1, 1, 3))
+    np.testing.assert_allclose(found["probabilities"].numpy(), expected, rtol=2e-7, atol=1e-9)
+
+
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 def test_outputs_of_a_softmax_in_few_bits_are_compared_as_predict_compares(precision):
     rng = np.random.default_rng(2)
@@ -676,7 +696,7 @@ def test_sets_that_do_not_fit_are_refused(small, tmp_path):
     of_other = TemperatureScaling().fit([[3, 0], [0, 3], [3, 0]], [0, 1, 1])
     cases = (
         (PredictionSets("aps", randomized=True).fit(given), {}, "sets: expected ones that are not"),
-        (PredictionSets().fit(others), {}, "sets: expected those of the model's classes a, b"),
+        (PredictionSets().fit(others), {}, "sets: expected the model's classes a, b"),
         (
             PredictionSets(calibrator=of_other).fit(given),
             {"calibrator": fitted()},
@@ -699,6 +719,30 @@ def test_sets_that_do_not_fit_are_refused(small, tmp_path):
     found = open_model(tmp_path / "one.keras").model.predict_on_batch(pixels)
     logits = small.model.predict_on_batch(pixels)
     np.testing.assert_allclose(found, of_other.predict_proba(logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize("unnamed", [("0", "1"), ("class_0", "class_1")])
+def test_sets_of_classes_without_names_are_taken_as_calibrators_are(
+    call, place, tmp_path, monkeypatch, unnamed
+):
+    monkeypatch.chdir(tmp_path)
+    shares = [[0.8, 0.2], [0.4, 0.6], [0.7, 0.3]] * 10
+    held_out = Predictions([0, 1, 1] * 10, shares, class_names=unnamed)
+    PredictionSets().fit(held_out).save("sets.json")
+    TemperatureScaling().fit(held_out).save("fitted.json")
+    rows = [f"{unnamed[k % 2]},{0.9 - k / 100},{0.1 + k / 100}" for k in range(30)]
+    headings = ",".join(f"probability_{name}" for name in unnamed)
+    Path("held_out.csv").write_text("\n".join([f"label,{headings}", *rows]))
+    model = (place / "sigmoid.keras", "--class-names", ",".join(NAMES[:2]))
+    for k, options in enumerate((
+        ("--calibrator", "fitted.json"),
+        ("--sets-from", "sets.json"),
+        ("--sets-from", "held_out.csv", "--sets", 0.1),
+    )):  # fmt: skip
+        code, _, stderr = call("export", *model, *options, "--out", f"{k}.keras")
+        assert (code, stderr) == (0, "")
+    for k in (1, 2):
+        assert open_model(f"{k}.keras").sets.class_names_ == NAMES[:2]
 
 
 def test_a_calibrated_model_takes_no_other_calibrator(tmp_path):

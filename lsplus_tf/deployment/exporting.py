@@ -16,10 +16,11 @@ from lsplus_tf.deployment.model import (
     DESCRIPTION,
     FORMAT,
     TrainedModel,
+    calibrator_beside,
     check_calibrator,
     check_sets,
 )
-from lsplus_tf.errors import InputError, check_number, some_of
+from lsplus_tf.errors import InputError, check_number
 from lsplus_tf.training import run_folder
 
 _EXTRA = "assets.extra"
@@ -176,9 +177,13 @@ def export(
         _check_other_scores(trained, calibrator)
         sets = trained.sets
     else:
-        calibrator = _of_sets(sets, calibrator, trained.class_names)
-        if calibrator is None or calibrator.model_ is None:  # which is checked below
-            check_sets(trained, sets)
+        if sets.randomized:
+            raise InputError(
+                "sets: expected ones that are not randomized, as a model does not know the names "
+                "of its cases, by which they are drawn"
+            )
+        calibrator = calibrator_beside(sets, calibrator)
+        check_sets(trained, sets, calibrator)
         sets = sets.on_calibrated()
     if calibrator is not None:
         check_calibrator(trained, calibrator)
@@ -219,28 +224,6 @@ def _check_other_scores(trained: TrainedModel, calibrator: Calibrator | None) ->
             "calibrator: expected none, as the sets in this export were fitted to probabilities "
             "without one; give sets too"
         )
-
-
-def _of_sets(
-    sets: PredictionSets, calibrator: Calibrator | None, class_names: tuple[str, ...]
-) -> Calibrator | None:
-    """The calibrator whose probabilities fitted sets are of."""
-    if sets.randomized:
-        raise InputError(
-            "sets: expected ones that are not randomized, as a model does not know the names of "
-            "its cases, by which they are drawn"
-        )
-    unnamed = tuple(map(str, range(len(class_names))))
-    if sets.class_names_ not in (class_names, unnamed):
-        raise InputError(
-            f"sets: expected those of the model's classes {some_of(class_names, 12)} in this "
-            f"order, received {some_of(sets.class_names_, 12)}"
-        )
-    if sets.calibrator is None:
-        return calibrator
-    if calibrator is not None and not calibrator.same_as(sets.calibrator):
-        raise InputError("calibrator: expected that of the sets, received another; leave it out")
-    return sets.calibrator
 
 
 def _write_keras(

@@ -267,17 +267,64 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     check_provenance(trained.model, kind, calibrator)
 
 
-def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
-    """Warn of sets that were fitted to another model's outputs, where they say so.
+def calibrator_beside(
+    sets: PredictionSets, calibrator: Calibrator | None, *, argument: str = "calibrator"
+) -> Calibrator | None:
+    """The calibrator whose probabilities sets take: their own, or else the one that is given.
+
+    Parameters
+    ----------
+    sets : PredictionSets
+    calibrator : Calibrator or None
+    argument : str
+        What `calibrator` was given as.
+
+    Raises
+    ------
+    InputError
+        The sets have their own, and another is given.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> calibrator_beside(PredictionSets(calibrator=fitted), None) is fitted
+    True
+    """
+    if sets.calibrator is None:
+        return calibrator
+    if calibrator is not None and not calibrator.same_as(sets.calibrator):
+        raise InputError(f"{argument}: expected that of the sets, received another; leave it out")
+    return sets.calibrator
+
+
+def check_sets(
+    trained: TrainedModel,
+    sets: PredictionSets,
+    calibrator: Calibrator | None = None,
+    *,
+    argument: str = "sets",
+) -> None:
+    """Raise `InputError` unless fitted sets are of the model's classes.
 
     Parameters
     ----------
     trained : TrainedModel
     sets : PredictionSets
+    calibrator : Calibrator, optional
+        From `calibrator_beside`.
+    argument : str
+        What `sets` were given as.
+
+    Warns
+    -----
+    UserWarning
+        They were fitted to another model's outputs, where they say so.
     """
+    check_classes(argument, sets.class_names_, trained.class_names, "the model's")
     from lsplus_tf.backbones import fingerprint
 
-    known_by_calibrator = sets.calibrator is not None and sets.calibrator.model_ is not None
+    known_by_calibrator = calibrator is not None and calibrator.model_ is not None
     if sets.model_ is not None and not known_by_calibrator:  # of which `check_calibrator` warns
         warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
