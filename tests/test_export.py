@@ -309,11 +309,14 @@ def test_outputs_of_huge_logits_are_those_of_calibrators(name, xp):
         calibrator = calibrator.adapt(prevalence=[0.1, 0.2, 0.7])
     inputs = keras.Input((1, 1, 3))
     flat = keras.layers.Flatten(dtype="float64")(inputs)
-    huge = keras.layers.Rescaling(1e307, dtype="float64")(flat)
-    trained = TrainedModel(keras.Model(inputs, huge), tuple("abc"), False, True, True, "bilinear")
-    pixels = rng.uniform(-9, 9, (40, 3)).astype(np.float32)
-    expected = calibrator.predict_proba(pixels.astype(np.float64) * 1e307)
-    found = outputs(trained, calibrator, 0.0, None, xp)(pixels.reshape(-1, 1, 1, 3))
+    for scale in (*[1e30] * 10, 1e8):  # each of which Keras has in float32
+        flat = keras.layers.Rescaling(scale, dtype="float64")(flat)
+    trained = TrainedModel(keras.Model(inputs, flat), tuple("abc"), False, True, True, "bilinear")
+    pixels = rng.uniform(-1.7, 1.7, (40, 1, 1, 3)).astype(np.float32)
+    huge = np.asarray(trained.model(pixels))
+    assert 1e308 < np.abs(huge).max() < np.inf
+    expected = calibrator.predict_proba(huge)
+    found = outputs(trained, calibrator, 0.0, None, xp)(pixels)
     np.testing.assert_allclose(found["probabilities"].numpy(), expected, rtol=2e-7, atol=1e-9)
 
 
