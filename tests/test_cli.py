@@ -57,7 +57,10 @@ def test_help_and_early_errors_do_without_tensorflow():
         import contextlib, io, sys
         from lsplus_tf import cli
         assert not {{"numpy", "pandas", "scipy"}} & set(sys.modules)
+        helps = False
         for arguments, code in (
+            (["methods"], 0),
+            (["predict", "/nowhere", "/nowhere"], 2),
             (["--help"], 0),
             (["reproduce", "--help"], 0),
             (["train", "--help"], 0),
@@ -66,7 +69,6 @@ def test_help_and_early_errors_do_without_tensorflow():
             (["datasets"], 0),
             (["datasets", "check", "--help"], 0),
             (["datasets", "check", "digits"], 0),
-            (["methods"], 0),
             (["calibrate", "--help"], 0),
             (["predict", "--help"], 0),
             (["export", "--help"], 0),
@@ -87,6 +89,8 @@ def test_help_and_early_errors_do_without_tensorflow():
             if "--help" in arguments:
                 assert "Usage: lsplus-tf" in out.getvalue()
             assert not {{"tensorflow", "keras"}} & set(sys.modules), arguments
+            helps = helps or "--help" in arguments
+            assert helps or "rich.markdown" not in sys.modules, arguments  # which only helps need
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, capture_output=True)
 

@@ -339,14 +339,14 @@ def test_what_sets_are_refused(call, run, scans, temperature, tmp_path):
     beside = refused("--sets-from", lac, "--calibrator", temperature)
     assert "--calibrator: expected none, as the sets in --sets-from were fitted to" in beside
     beside = refused("--sets-from", other, "--calibrator", temperature)
-    assert "--calibrator: expected that of the sets in --sets-from" in beside
+    assert "--calibrator: expected that of the sets, received another" in beside
     three = tmp_path / "three.npz"
     np.savez(three, labels=np.arange(30) % 3, probabilities=np.full((30, 3), 1 / 3))
     of_three = refused("--sets", 0.1, "--sets-from", three)
-    assert "--sets-from: expected predictions of the classes 0, 1, 2" in of_three
+    assert "--sets-from: expected the model's classes 0, 1, 2" in of_three
     sets_of_three = tmp_path / "three.json"
     PredictionSets().fit(read_predictions(three)).save(sets_of_three)
-    assert "--sets-from: expected sets of the classes 0, 1" in refused("--sets-from", sets_of_three)
+    assert "--sets-from: expected the model's classes 0, 1" in refused("--sets-from", sets_of_three)
     alone = tmp_path / "alone.keras"
     shutil.copy(run / "model.keras", alone)
     unnamed = refused("--sets", 0.1, "--class-names", "0,1,2,3,4,5,6,7,8,9", model=alone)
@@ -631,3 +631,19 @@ def test_a_calibrator_of_other_classes_is_refused():
             check_calibrator(trained, fitted)
     for names in (("ill", "well"), ("class_0", "class_1"), ("0", "1")):
         check_calibrator(TrainedModel(model, names, False, False, False, "nearest"), fitted)
+
+
+def test_a_name_that_begins_with_a_tilde_is_no_home_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    trained = TrainedModel(model, ("a", "b"), False, True, True, "bilinear")
+    Image.new("L", (4, 4)).save("~tmp.png")
+    found, _ = find_images(["."])
+    for files in (found, ["~tmp.png"]):
+        (batch,) = predict_files(trained, files)
+        assert [*batch.predictions.ids] == ["~tmp.png"]
+    with pytest.raises(InputError, match="images: expected a path, there is no home folder ~tmp"):
+        find_images(["~tmp.png"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_images(["~"])[0] == [tmp_path / "~tmp.png"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from lsplus_tf.backbones import PixelScaling, build_classifier
@@ -97,20 +98,17 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-MODELS = {
-    "run": ("run",),
-    "softmax": ("softmax.keras", "--class-names", ",".join(NAMES)),
-    "sigmoid": ("sigmoid.keras", "--class-names", ",".join(NAMES[:2])),
+# One of each pair: logits or probabilities, a calibrator or none, raps by class or lac.
+EXPORTED = {
+    "plain": ("run", "--sets", 0.2, "--sets-method", "raps", "--sets-by-class"),
+    "calibrated": (
+        *("sigmoid.keras", "--class-names", ",".join(NAMES[:2]), "--calibrator", "sigmoid.json"),
+        *("--sets", 0.1, "--sets-from", "sigmoid.csv"),
+    ),
 }
-SETS = {
-    "run": ("--sets", 0.2, "--sets-method", "raps", "--sets-by-class"),
-    "softmax": ("--sets", 0.3, "--sets-method", "aps", "--sets-from", "softmax.csv"),
-    "sigmoid": ("--sets", 0.1, "--sets-from", "sigmoid.csv"),
-}
-METHODS = {"run": "raps", "softmax": "aps", "sigmoid": "lac"}
 ENDINGS = ("", ".keras", *([] if MISSING else [".onnx"]))
 # What is also used by the script that reads images; of one the script lies in an ONNX file.
-BY_THE_SCRIPT = ("run_calibrated", "sigmoid_plain", "softmax_calibrated.onnx")
+BY_THE_SCRIPT = ("plain", "calibrated.onnx")
 
 IN_A_NEW_PROCESS = """
     import contextlib, io, runpy, sys, warnings
@@ -180,35 +178,32 @@ def test_each_format_gives_what_predict_gives(call, place, monkeypatch):
     Path("out").mkdir()
     found, _ = find_images(["images"])
     expected = {}
-    for name, (path, *class_names) in MODELS.items():
-        trained = open_model(path, class_names=class_names[1].split(",") if class_names else None)
-        for kind in ("plain", "calibrated"):
-            fitted = Calibrator.load(f"{name}.json") if kind == "calibrated" else None
-            calibrator = ("--calibrator", f"{name}.json") if fitted else ()
-            (batch,) = predict_files(trained, found, calibrator=fitted)
-            threshold = round(float(np.median(batch.predictions.confidence)), 3)
-            options = (*calibrator, *SETS[name], "--abstain-below", threshold)
-            # One format by the command, the others by the function, which is quicker.
-            one = f"out/{name}_{kind}.keras"
-            code, stdout, stderr = call("export", path, *class_names, *options, "--out", one)
-            assert code == 0, stderr
-            assert f"abstains below {threshold:g}" in stdout
-            assert f"{METHODS[name]} sets" in stdout
-            assert ("Keras loads it where lsplus_tf is installed" in stdout) == bool(fitted)
-            sets = open_model(one).sets
-            for ending in {*ENDINGS} - {".keras"}:
-                out = f"out/{name}_{kind}{ending}"
-                export(trained, out, calibrator=fitted, abstain_below=threshold, sets=sets)
-            key = f"{name}_{kind}"
-            code, _, stderr = call("predict", path, *class_names, "images", *options)
-            assert code == 0, stderr
-            expected[key] = rows_of(Path("predictions.csv"))
-            # The Keras file knows all of it.
-            code, stdout, stderr = call("predict", one, "images", "--out", "one.csv")
-            assert (code, stderr) == (0, "")
-            assert f"abstains below {threshold:g}, as the export says" in stdout
-            check(rows_of(Path("one.csv")), expected[key])
-    files = [row["file"].removeprefix("'") for row in expected["run_plain"]]
+    for key, (path, *options) in EXPORTED.items():
+        fitted = Calibrator.load("sigmoid.json") if key == "calibrated" else None
+        trained = open_model(path, class_names=None if fitted is None else NAMES[:2])
+        (batch,) = predict_files(trained, found, calibrator=fitted)
+        threshold = round(float(np.median(batch.predictions.confidence)), 3)
+        options = (*options, "--abstain-below", threshold)
+        # One format by the command, the others by the function, which is quicker.
+        one = f"out/{key}.keras"
+        code, stdout, stderr = call("export", path, *options, "--out", one)
+        assert code == 0, stderr
+        assert f"abstains below {threshold:g}" in stdout
+        assert f"{'lac' if fitted else 'raps'} sets" in stdout
+        assert ("Keras loads it where lsplus_tf is installed" in stdout) == bool(fitted)
+        sets = open_model(one).sets
+        for ending in {*ENDINGS} - {".keras"}:
+            out = f"out/{key}{ending}"
+            export(trained, out, calibrator=fitted, abstain_below=threshold, sets=sets)
+        code, _, stderr = call("predict", path, "images", *options)
+        assert code == 0, stderr
+        expected[key] = rows_of(Path("predictions.csv"))
+        # The Keras file knows all of it.
+        code, stdout, stderr = call("predict", one, "images", "--out", "one.csv")
+        assert (code, stderr) == (0, "")
+        assert f"abstains below {threshold:g}, as the export says" in stdout
+        check(rows_of(Path("one.csv")), expected[key])
+    files = [row["file"].removeprefix("'") for row in expected["plain"]]
     grey = (
         Image.open(file).convert("L").resize((8, 8), Image.Resampling.BILINEAR) for file in files
     )
@@ -223,14 +218,14 @@ def test_each_format_gives_what_predict_gives(call, place, monkeypatch):
         for key, rows in expected.items():
             assert {row["abstained"] for row in rows} == {"yes", "no"}
             for ending in ENDINGS:
-                if (ending, key.split("_")[1]) == (".keras", "calibrated"):
+                if (ending, key) == (".keras", "calibrated"):
                     assert f"{key}{ending}:probabilities" not in found
                     continue
                 check_arrays(lambda what, at=f"{key}{ending}": found[f"{at}:{what}"], rows, ending)
                 if f"{key}{ending}" in BY_THE_SCRIPT:
                     check(rows_of(Path(f"{key}{ending}.csv")), rows)
             names = list(found[f"{key}:names"])
-            assert names == [*NAMES[:2]] if "sigmoid" in key else [*NAMES]
+            assert names == [*(NAMES[:2] if key == "calibrated" else NAMES)]
 
 
 def check(found: list[dict[str, str]], expected: list[dict[str, str]]) -> None:
@@ -303,6 +298,29 @@ def test_outputs_are_those_of_calibrators_and_sets(name, xp):
         np.testing.assert_array_equal(found["set"].numpy(), sets.predict(given))
 
 
+@pytest.mark.parametrize("xp", [keras.ops, OnnxOps()], ids=["keras", "onnx"])
+@pytest.mark.parametrize("name", CALIBRATORS)
+def test_outputs_of_huge_logits_are_those_of_calibrators(name, xp):
+    """Of which some calibrators, on their own, would make numbers that are not finite."""
+    rng = np.random.default_rng(1)
+    logits = 3 * rng.normal(size=(240, 3))
+    labels = (logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    calibrator = CALIBRATORS[name]().fit(logits, labels)
+    if name == "label_shift":
+        calibrator = calibrator.adapt(prevalence=[0.1, 0.2, 0.7])
+    inputs = keras.Input((1, 1, 3))
+    flat = keras.layers.Flatten(dtype="float64")(inputs)
+    for scale in (*[1e30] * 10, 1e8):  # each of which Keras has in float32
+        flat = keras.layers.Rescaling(scale, dtype="float64")(flat)
+    trained = TrainedModel(keras.Model(inputs, flat), tuple("abc"), False, True, True, "bilinear")
+    pixels = rng.uniform(-1.7, 1.7, (40, 1, 1, 3)).astype(np.float32)
+    huge = np.asarray(trained.model(pixels))
+    assert 1e308 < np.abs(huge).max() < np.inf
+    expected = calibrator.predict_proba(huge)
+    found = outputs(trained, calibrator, 0.0, None, xp)(pixels)
+    np.testing.assert_allclose(found["probabilities"].numpy(), expected, rtol=2e-7, atol=1e-9)
+
+
 @pytest.mark.parametrize("precision", ["float16", "bfloat16", "float32"])
 def test_outputs_of_a_softmax_in_few_bits_are_compared_as_predict_compares(precision):
     rng = np.random.default_rng(2)
@@ -321,12 +339,14 @@ def test_outputs_of_a_softmax_in_few_bits_are_compared_as_predict_compares(preci
     np.testing.assert_array_equal(found["set"].numpy(), sets.predict(given))
 
 
-def test_what_is_not_finite_abstains_and_rules_nothing_out():
+@pytest.mark.parametrize("made", [lambda function: function, tf.function], ids=["eager", "graph"])
+def test_what_is_not_finite_abstains_and_rules_nothing_out(made):
+    """In graphs too, where TensorFlow makes `p < t` of `not (p >= t)`."""
     given = Predictions([0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10)
     sets = PredictionSets().fit(given)
     trained = TrainedModel(identity(2), ("a", "b"), False, True, True, "bilinear")
     pixels = np.array([[np.nan, 1.0], [9.0, 1.0]], np.float32).reshape(2, 1, 1, 2)
-    found = outputs(trained, None, 0.0, sets)(pixels)
+    found = made(outputs(trained, None, 0.0, sets))(tf.constant(pixels))
     assert found["abstained"].numpy().tolist() == [True, False]
     assert found["set"].numpy().tolist() == [[True, True], [True, False]]
 
@@ -535,36 +555,47 @@ def test_options_of_predict_come_before_those_of_the_export(call, place, tmp_pat
     assert open_model(one).sets.thresholds_.tolist() == sets.thresholds_.tolist()
 
 
+@pytest.fixture(scope="module")
+def members(place, tmp_path_factory) -> dict[str, bytes]:
+    """What is in a Keras file of export."""
+    file = tmp_path_factory.mktemp("described") / "one.keras"
+    export(open_model(place / "softmax.keras"), file)
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"abstain_below": 2}, "abstain_below: expected a number in [0, 1]"),
-        ({"abstain_below": "much"}, "abstain_below: expected a number"),
-        ({"sets": {"format": "other"}}, "sets: not prediction sets"),
-        ({"sets": [1]}, "sets: not prediction sets"),
+        ({"format": "other"}, "is none of export"),
+        *(({"class_names": each}, "class_names") for each in (5, [["a"], ["b"], ["c"]], [1, 2, 3])),
+        *(({"class_names": each}, "class_names") for each in ({"a": 1, "b": 2, "c": 3}, "abc")),
+        ({"class_names": ["a", "b"]}, "class_names: expected 3 different names"),
+        ({"image_shape": "8x8"}, "image_shape"),
+        *(({"resize": each}, "resize") for each in ("no", 1, [])),
+        ({"convert": "no"}, "convert"),
+        *(({"interpolation": each}, "interpolation") for each in ("cubic", [1], None)),
+        *(({"scaling": each}, "scaling") for each in ({"window": 3}, {"cut": [0, 1]}, 1, [])),
+        *(({"abstain_below": each}, "abstain_below") for each in (2, "much", None)),
+        *(({"sets": each}, "sets: not prediction sets") for each in ({"format": "other"}, [1])),
+        ({"threshold": 0.5}, "threshold: unknown key"),
     ],
 )
-def test_a_damaged_description_is_told(place, tmp_path, changed, said):
+def test_a_damaged_description_is_told(members, tmp_path, changed, said):
     one = tmp_path / "one.keras"
-    export(open_model(place / "softmax.keras"), one)
-    with zipfile.ZipFile(one) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    name = "lsplus_tf.json"
-    members[name] = json.dumps({**json.loads(members[name]), **changed}).encode()
+    description = {**json.loads(members["lsplus_tf.json"]), **changed}
     with zipfile.ZipFile(one, "w") as archive:
-        for each, content in members.items():
-            archive.writestr(each, content)
+        for name, content in {**members, "lsplus_tf.json": json.dumps(description)}.items():
+            archive.writestr(name, content)
     with pytest.raises(InputError) as error:
         open_model(one)
     assert said in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("mode", "policy"),
-    [
-        *((mode, "float32") for mode in ("unit", "raw", "symmetric", "caffe", "torch")),
-        ("torch", "mixed_float16"),
-    ],
+    [("caffe", "float32"), ("torch", "mixed_float16")],
 )
 def test_no_layer_of_this_package_is_in_a_keras_file_without_a_calibrator(
     tmp_path, mode, policy, float32_afterwards
@@ -635,6 +666,29 @@ def test_nothing_but_an_export_is_replaced(call, place, tmp_path):
     assert (code, "holds assets.extra/mine.py beside" in stderr) == (2, True)
 
 
+@pytest.mark.parametrize("damage", ["cut", "version", "name", "text"])
+def test_a_broken_archive_is_no_export_to_replace(small, tmp_path, damage):
+    one = tmp_path / "one.keras"
+    export(small, one)
+    whole = one.read_bytes()
+    entry = whole.index(b"PK\x01\x02")
+    broken = {
+        "cut": whole[:-30],
+        "version": whole[: entry + 6] + b"\xff" + whole[entry + 7 :],
+        # Said to be in UTF-8, and is not.
+        "name": whole[: entry + 9]
+        + b"\x08"
+        + whole[entry + 10 : entry + 46]
+        + b"\xff"
+        + whole[entry + 47 :],
+        "text": b"no archive",
+    }[damage]
+    one.write_bytes(broken)
+    with pytest.raises(InputError, match=r"out: .* is not a \.keras file of export"):
+        export(small, one)
+    assert one.read_bytes() == broken
+
+
 def test_classes_without_names_are_told(call, place, tmp_path):
     code, _, stderr = call("export", place / "softmax.keras", "--out", tmp_path / "one.keras")
     assert code == 0
@@ -648,7 +702,7 @@ def test_sets_that_do_not_fit_are_refused(small, tmp_path):
     of_other = TemperatureScaling().fit([[3, 0], [0, 3], [3, 0]], [0, 1, 1])
     cases = (
         (PredictionSets("aps", randomized=True).fit(given), {}, "sets: expected ones that are not"),
-        (PredictionSets().fit(others), {}, "sets: expected those of the model's classes a, b"),
+        (PredictionSets().fit(others), {}, "sets: expected the model's classes a, b"),
         (
             PredictionSets(calibrator=of_other).fit(given),
             {"calibrator": fitted()},
@@ -671,6 +725,30 @@ def test_sets_that_do_not_fit_are_refused(small, tmp_path):
     found = open_model(tmp_path / "one.keras").model.predict_on_batch(pixels)
     logits = small.model.predict_on_batch(pixels)
     np.testing.assert_allclose(found, of_other.predict_proba(logits), rtol=1e-5)
+
+
+@pytest.mark.parametrize("unnamed", [("0", "1"), ("class_0", "class_1")])
+def test_sets_of_classes_without_names_are_taken_as_calibrators_are(
+    call, place, tmp_path, monkeypatch, unnamed
+):
+    monkeypatch.chdir(tmp_path)
+    shares = [[0.8, 0.2], [0.4, 0.6], [0.7, 0.3]] * 10
+    held_out = Predictions([0, 1, 1] * 10, shares, class_names=unnamed)
+    PredictionSets().fit(held_out).save("sets.json")
+    TemperatureScaling().fit(held_out).save("fitted.json")
+    rows = [f"{unnamed[k % 2]},{0.9 - k / 100},{0.1 + k / 100}" for k in range(30)]
+    headings = ",".join(f"probability_{name}" for name in unnamed)
+    Path("held_out.csv").write_text("\n".join([f"label,{headings}", *rows]))
+    model = (place / "sigmoid.keras", "--class-names", ",".join(NAMES[:2]))
+    for k, options in enumerate((
+        ("--calibrator", "fitted.json"),
+        ("--sets-from", "sets.json"),
+        ("--sets-from", "held_out.csv", "--sets", 0.1),
+    )):  # fmt: skip
+        code, _, stderr = call("export", *model, *options, "--out", f"{k}.keras")
+        assert (code, stderr) == (0, "")
+    for k in (1, 2):
+        assert open_model(f"{k}.keras").sets.class_names_ == NAMES[:2]
 
 
 def test_a_calibrated_model_takes_no_other_calibrator(tmp_path):

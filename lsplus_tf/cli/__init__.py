@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import traceback
 import warnings
@@ -9,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from typer import rich_utils
 
 from lsplus_tf.cli import auditing, datasets, deployment, experiments, papers
 from lsplus_tf.cli.console import EscapingConsole, terminal
@@ -69,6 +69,22 @@ def _print_warning(message: Warning | str, category: type[Warning], *_: object) 
     )
 
 
+def _escape_help() -> None:
+    """Let help and usage errors be printed as all else is, by what typer imports for them alone.
+
+    That takes a third of the start of a command, which prints neither.
+    """
+    name = "typer.rich_utils"
+    if name not in sys.modules:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.loader is not None
+        spec.loader = importlib.util.LazyLoader(spec.loader)  # what is set before it loads stays
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    sys.modules[name].Console = EscapingConsole  # type: ignore[attr-defined]
+
+
 def main() -> None:
     """Run the command line.
 
@@ -78,7 +94,7 @@ def main() -> None:
     pipeline may rely on it.
     """
     warnings.showwarning = _print_warning  # type: ignore[assignment]
-    rich_utils.Console = EscapingConsole  # type: ignore[misc]  # of help and usage errors
+    _escape_help()
     # Of odd bytes in a file that is read all the same: they do not say in which.
     warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
     try:

@@ -392,11 +392,10 @@ def _fitted_sets(
 ) -> tuple[PredictionSets | None, str]:
     """Sets of the scores that come out, if any are asked for, and what they are."""
     from lsplus_tf import deployment
-    from lsplus_tf.cli.prediction_sets import check_classes, described
+    from lsplus_tf.cli.prediction_sets import described
 
     if saved is not None:
-        check_classes(saved, trained.class_names)
-        deployment.check_sets(trained, saved)
+        deployment.check_sets(trained, saved, calibrator, argument="--sets-from")
         return saved.on_calibrated(), f"{described(saved)}, from {asked.source}"
     if asked.error_rate is not None:
         return asked.fit(model, trained, calibrator)

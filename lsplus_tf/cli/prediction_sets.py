@@ -101,6 +101,7 @@ class SetsAsked:
 
     def _held_out(self, model: Path, class_names: tuple[str, ...]) -> tuple[Predictions, str]:
         """Predictions with the classes in the model's order, and what they are."""
+        from lsplus_tf.calibrators.base import check_classes
         from lsplus_tf.deployment import find_model
         from lsplus_tf.predictions import read_predictions
         from lsplus_tf.training import run_folder
@@ -118,11 +119,7 @@ class SetsAsked:
                 ) from error
             if set(held_out.class_names) == set(class_names):
                 held_out = held_out.ordered(class_names)
-            elif held_out.class_names != _unnamed(class_names):
-                raise InputError(
-                    f"--sets-from: expected predictions of the classes {', '.join(class_names)}, "
-                    f"as the model has, received {', '.join(held_out.class_names)}"
-                )
+            check_classes("--sets-from", held_out.class_names, class_names, "the model's")
             return held_out, f"{counted(len(held_out), 'case')} of {self.source}"
         run, _ = find_model(model)
         if run is None:
@@ -140,31 +137,14 @@ class SetsAsked:
 
 def check_beside(sets: PredictionSets, calibrator: Calibrator | None) -> Calibrator | None:
     """The calibrator whose scores fitted sets are of, which must be the one that is given."""
-    if calibrator is None or sets.calibrator is None:
-        if calibrator is not None:
-            raise InputError(
-                "--calibrator: expected none, as the sets in --sets-from were fitted to scores "
-                "without one; give --sets-from a file of held-out predictions instead"
-            )
-        return sets.calibrator
-    if not calibrator.same_as(sets.calibrator):
+    from lsplus_tf.deployment import calibrator_beside
+
+    if calibrator is not None and sets.calibrator is None:
         raise InputError(
-            "--calibrator: expected that of the sets in --sets-from, received another; leave it out"
+            "--calibrator: expected none, as the sets in --sets-from were fitted to scores "
+            "without one; give --sets-from a file of held-out predictions instead"
         )
-    return calibrator
-
-
-def check_classes(sets: PredictionSets, class_names: tuple[str, ...]) -> None:
-    """Raise `InputError` unless fitted sets are of a model's classes."""
-    if sets.class_names_ not in (class_names, _unnamed(class_names)):
-        raise InputError(
-            f"--sets-from: expected sets of the classes {', '.join(class_names)}, as the model "
-            f"has, received {', '.join(sets.class_names_)}"
-        )
-
-
-def _unnamed(class_names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(str, range(len(class_names))))
+    return calibrator_beside(sets, calibrator, argument="--calibrator")
 
 
 def described(sets: PredictionSets) -> str:

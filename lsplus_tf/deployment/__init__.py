@@ -3,6 +3,7 @@
 from lsplus_tf.deployment.exporting import export
 from lsplus_tf.deployment.model import (
     TrainedModel,
+    calibrator_beside,
     check_calibrator,
     check_sets,
     find_model,
@@ -14,6 +15,7 @@ from lsplus_tf.deployment.prediction import PredictedBatch, find_images, predict
 __all__ = [
     "PredictedBatch",
     "TrainedModel",
+    "calibrator_beside",
     "check_calibrator",
     "check_sets",
     "export",

@@ -9,24 +9,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lsplus_tf import files
+from lsplus_tf import bounded, files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.deployment import onnx_files
-from lsplus_tf.deployment.model import DESCRIPTION, TrainedModel, check_calibrator, check_sets
-from lsplus_tf.errors import InputError, check_number, some_of
+from lsplus_tf.deployment.model import (
+    DESCRIPTION,
+    FORMAT,
+    TrainedModel,
+    calibrator_beside,
+    check_calibrator,
+    check_sets,
+)
+from lsplus_tf.errors import InputError, check_number
 from lsplus_tf.training import run_folder
 
-_FORMAT = "lsplus_tf export"
 _EXTRA = "assets.extra"
 _SCRIPT = "predict_images.py"  # in this folder, and in what is written
-_describes = files.begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+_describes = files.begins_with(rb'\s*\{\s*"format":\s*"' + FORMAT.encode() + b'"')
 
 
 def _is_exported(file: Path) -> bool:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with bounded.opened_zip(file) as archive:
             return DESCRIPTION in archive.namelist()
-    except zipfile.BadZipFile:
+    except InputError:
         return False
 
 
@@ -171,14 +177,18 @@ def export(
         _check_other_scores(trained, calibrator)
         sets = trained.sets
     else:
-        calibrator = _of_sets(sets, calibrator, trained.class_names)
-        if calibrator is None or calibrator.model_ is None:  # which is checked below
-            check_sets(trained, sets)
+        if sets.randomized:
+            raise InputError(
+                "sets: expected ones that are not randomized, as a model does not know the names "
+                "of its cases, by which they are drawn"
+            )
+        calibrator = calibrator_beside(sets, calibrator)
+        check_sets(trained, sets, calibrator)
         sets = sets.on_calibrated()
     if calibrator is not None:
         check_calibrator(trained, calibrator)
     description = {
-        "format": _FORMAT,
+        "format": FORMAT,
         "class_names": list(trained.class_names),
         "image_shape": list(trained.image_shape),
         "resize": trained.resize,
@@ -214,28 +224,6 @@ def _check_other_scores(trained: TrainedModel, calibrator: Calibrator | None) ->
             "calibrator: expected none, as the sets in this export were fitted to probabilities "
             "without one; give sets too"
         )
-
-
-def _of_sets(
-    sets: PredictionSets, calibrator: Calibrator | None, class_names: tuple[str, ...]
-) -> Calibrator | None:
-    """The calibrator whose probabilities fitted sets are of."""
-    if sets.randomized:
-        raise InputError(
-            "sets: expected ones that are not randomized, as a model does not know the names of "
-            "its cases, by which they are drawn"
-        )
-    unnamed = tuple(map(str, range(len(class_names))))
-    if sets.class_names_ not in (class_names, unnamed):
-        raise InputError(
-            f"sets: expected those of the model's classes {some_of(class_names, 12)} in this "
-            f"order, received {some_of(sets.class_names_, 12)}"
-        )
-    if sets.calibrator is None:
-        return calibrator
-    if calibrator is not None and not calibrator.same_as(sets.calibrator):
-        raise InputError("calibrator: expected that of the sets, received another; leave it out")
-    return sets.calibrator
 
 
 def _write_keras(

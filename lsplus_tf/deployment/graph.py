@@ -96,7 +96,7 @@ def outputs(
             logits = tf.cast(scores, tf.float64)
             if trained.gives_probabilities:
                 logits = log_probabilities(logits, xp)
-            probabilities = calibrator._probabilities(logits, xp)
+            probabilities = calibrator._calibrated(logits, xp)
         elif trained.gives_probabilities:
             probabilities = scores
         else:

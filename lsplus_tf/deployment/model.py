@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import StrictBool, StrictStr
+
 from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
-from lsplus_tf.errors import InputError, MissingDataError, check_number, one_line
+from lsplus_tf.config.settings import Settings, Weight
+from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import expanded
 from lsplus_tf.manifest import is_run
 from lsplus_tf.predictions.checks import Kind
@@ -27,6 +30,22 @@ if TYPE_CHECKING:
 
 _MOST_PIXELS = 2**25  # of an image; mammograms as they are have 2**24
 DESCRIPTION = "lsplus_tf.json"  # in a .keras file that `export` wrote
+FORMAT = "lsplus_tf export"
+
+
+class _Description(Settings):
+    """What `export` writes of a model beside it; of a model without it the class names are ()."""
+
+    format: Literal["lsplus_tf export"] = "lsplus_tf export"
+    class_names: tuple[StrictStr, ...] = ()
+    image_shape: tuple[int, int, int] | None = None
+    resize: StrictBool | None = None
+    convert: StrictBool = True
+    interpolation: Interpolation = "bilinear"
+    scaling: Scaling | None = None
+    calibrator: Any = None  # which is in the model
+    abstain_below: Weight = 0.0
+    sets: Any = None  # which check themselves
 
 
 @dataclass(frozen=True)
@@ -152,7 +171,7 @@ def open_model(
             f"channels: expected {depth}, as {file} takes images of {depth}, received {channels}"
         )
     num_classes = output.num_classes
-    names = class_names or exported.get("class_names") or unnamed(num_classes)
+    names = class_names or exported.class_names or unnamed(num_classes)
     if len(names) != num_classes or len(set(names)) != num_classes:
         raise InputError(
             f"class_names: expected {num_classes} different names, received {', '.join(names)}"
@@ -160,10 +179,11 @@ def open_model(
     if run is not None:
         resize, convert = (settings[key] is not None for key in ("image_size", "channels"))
     else:
-        resize, convert = exported.get("resize", height == width), exported.get("convert", True)
-    usual = settings.get("interpolation") or exported.get("interpolation", "bilinear")
-    if scaling is None and (known := settings.get("scaling") or exported.get("scaling")):
-        scaling = checked(Scaling, known, f"{file}: scaling")
+        resize = height == width if exported.resize is None else exported.resize
+        convert = exported.convert
+    usual = settings.get("interpolation") or exported.interpolation
+    if scaling is None and settings.get("scaling"):
+        scaling = checked(Scaling, settings["scaling"], f"{file}: scaling")
     return TrainedModel(
         model,
         tuple(names),
@@ -171,22 +191,18 @@ def open_model(
         resize=resize or image_size is not None,
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
-        scaling=scaling,
-        abstain_below=check_number(
-            f"{file}: abstain_below", exported.get("abstain_below", 0.0), most=1.0
-        ),
-        sets=_sets(exported, tuple(names), file),
+        scaling=scaling or exported.scaling,
+        abstain_below=exported.abstain_below,
+        sets=_sets(exported.sets, tuple(names), file),
     )
 
 
-def _sets(
-    exported: dict[str, Any], class_names: tuple[str, ...], file: Path
-) -> PredictionSets | None:
+def _sets(described: Any, class_names: tuple[str, ...], file: Path) -> PredictionSets | None:
     """The sets of an export, which are of its classes, whatever these are called now."""
-    if exported.get("sets") is None:
+    if described is None:
         return None
     try:
-        sets = PredictionSets.from_json(json.dumps(exported["sets"]))
+        sets = PredictionSets.from_json(json.dumps(described))
     except InputError as error:
         raise InputError(f"{file}: sets: {error}") from error
     if sets.n_classes_ != len(class_names) or sets.calibrator is not None:
@@ -252,13 +268,59 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     check_provenance(trained.model, kind, calibrator)
 
 
-def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
-    """Warn of sets that were fitted to another model's outputs, where they say so.
+def calibrator_beside(
+    sets: PredictionSets, calibrator: Calibrator | None, *, argument: str = "calibrator"
+) -> Calibrator | None:
+    """The calibrator whose probabilities sets take: their own, or else the one that is given.
+
+    Parameters
+    ----------
+    sets : PredictionSets
+    calibrator : Calibrator or None
+    argument : str
+        What `calibrator` was given as.
+
+    Raises
+    ------
+    InputError
+        The sets have their own, and another is given.
+
+    Examples
+    --------
+    >>> from lsplus_tf.calibrators import TemperatureScaling
+    >>> fitted = TemperatureScaling().fit([[2, 0], [2, 0], [2, 0], [2, 0]], [0, 0, 0, 1])
+    >>> calibrator_beside(PredictionSets(calibrator=fitted), None) is fitted
+    True
+    """
+    if sets.calibrator is None:
+        return calibrator
+    if calibrator is not None and not calibrator.same_as(sets.calibrator):
+        raise InputError(f"{argument}: expected that of the sets, received another; leave it out")
+    return sets.calibrator
+
+
+def check_sets(
+    trained: TrainedModel,
+    sets: PredictionSets,
+    calibrator: Calibrator | None = None,
+    *,
+    argument: str = "sets",
+) -> None:
+    """Raise `InputError` unless fitted sets are of the model's classes.
 
     Parameters
     ----------
     trained : TrainedModel
     sets : PredictionSets
+    calibrator : Calibrator, optional
+        From `calibrator_beside`.
+    argument : str
+        What `sets` were given as.
+
+    Warns
+    -----
+    UserWarning
+        They were fitted to another model's outputs, where they say so.
 
     Examples
     --------
@@ -267,13 +329,16 @@ def check_sets(trained: TrainedModel, sets: PredictionSets) -> None:
     >>> inputs = keras.Input((8, 8, 1))
     >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
     >>> trained = TrainedModel(model, ("a", "b"), False, True, True, "bilinear")
-    >>> held_out = Predictions([0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10, model=fingerprint(model))
+    >>> held_out = Predictions(
+    ...     [0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10, model=fingerprint(model), class_names="ab"
+    ... )
     >>> with warnings.catch_warnings(action="error", category=UserWarning):
     ...     check_sets(trained, PredictionSets().fit(held_out))  # of this model
     """
+    check_classes(argument, sets.class_names_, trained.class_names, "the model's")
     from lsplus_tf.backbones import fingerprint
 
-    known_by_calibrator = sets.calibrator is not None and sets.calibrator.model_ is not None
+    known_by_calibrator = calibrator is not None and calibrator.model_ is not None
     if sets.model_ is not None and not known_by_calibrator:  # of which `check_calibrator` warns
         warn_of_another_model("sets", sets.model_, fingerprint(trained.model))
 
@@ -329,18 +394,18 @@ def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     return model, model_output(model)
 
 
-def _description(file: Path) -> dict[str, Any]:
-    """What `export` wrote into a `.keras` file, a ZIP archive; of others nothing."""
+def _description(file: Path) -> _Description:
+    """What `export` wrote into a `.keras` file, a ZIP archive; of others what is usual."""
     try:
         with keras_files.opened(file) as archive:
             if DESCRIPTION not in archive.namelist():
-                return {}
+                return _Description()
             description = keras_files.read_json(archive, DESCRIPTION)
     except ValueError as error:
         raise InputError(f"{file}: {one_line(error)}") from error
-    if not isinstance(description, dict):
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise InputError(f"{file}: its {DESCRIPTION} is none of export")
-    return description
+    return checked(_Description, description, f"{file}: {DESCRIPTION}")
 
 
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:

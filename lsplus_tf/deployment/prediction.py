@@ -90,8 +90,7 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
     """
     found: dict[Path, None] = {}
     others, dicom_hint = 0, ""
-    for given in map(Path, inputs):
-        given = given.expanduser()
+    for given in (expanded(each, "images") for each in inputs):
         check_encoding(given)
         if given.is_dir():
             below = find_below(given)
@@ -157,7 +156,7 @@ def predict_files(
     """
     if calibrator is not None:
         check_calibrator(trained, calibrator)
-    paths = [expanded(file, "files") for file in files]
+    paths = [Path(file) for file in files]  # `find_images` has expanded "~", which a name may have
     dicom.check_installed(map(str, paths))
     failed = False
     for read, pixels, unread in _decoded(trained, paths, batch_size):
