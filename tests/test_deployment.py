@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -647,3 +648,21 @@ def test_a_name_that_begins_with_a_tilde_is_no_home_folder(tmp_path, monkeypatch
         find_images(["~tmp.png"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_images(["~"])[0] == [tmp_path / "~tmp.png"]
+
+
+@pytest.mark.parametrize("name", ["my model", "Modèle", "m\x1b[31m", "_m", "診断"])
+def test_models_of_any_name_and_of_one_named_output_are_used(tmp_path, name):
+    inputs = keras.Input((4, 4, 1))
+    scores = keras.layers.Dense(2, activation="softmax")(keras.layers.Flatten()(inputs))
+    model = keras.Model(inputs, {"p": scores}, name=name)
+    model.save(tmp_path / "mine.keras")
+    Image.new("L", (4, 4), 100).save(tmp_path / "grey.png")
+    (batch,) = predict_files(open_model(tmp_path / "mine.keras"), [tmp_path / "grey.png"])
+    expected = model(np.full((1, 4, 4, 1), 100, np.float32))["p"]
+    np.testing.assert_allclose(batch.predictions.probabilities, expected, rtol=1e-6)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png is a device or pipe$"):
+        find_images([tmp_path / "x.png"])

@@ -95,8 +95,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if values is None:  # an empty one
         return {}
     if not isinstance(values, dict):
-        received = "a list" if isinstance(values, list) else "a single value"
-        # Not what it is: whoever names a file in a grid need not be who may read it.
+        received = "a list" if isinstance(values, list) else repr(values)
+        if isinstance(values, str):  # perhaps a secret, of a file that a grid of others names
+            received = "text"
         raise InputError(f"{path}: expected keys with values, received {received}")
     _refuse_interpolation(values, str(path))
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -385,11 +386,18 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
 
 def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     """The model, and what it gives."""
+    import keras
+
     import lsplus_tf.backbones
     import lsplus_tf.losses  # noqa: F401  the classes that files name
     from lsplus_tf.calibrators.keras import model_output
 
     model = keras_files.load(file, str(file))
+    if isinstance(model.output, dict):
+        (output,) = model.output.values() if len(model.output) == 1 else (model.output,)
+        model = keras.Model(model.input, output, name=model.name)
+    # TensorFlow takes a model's name for a scope's, of which not all characters can be.
+    model.name = re.sub(r"[^A-Za-z0-9_.-]", "_", model.name).lstrip("_-") or "model"
     _image_shape(model, file)  # before it is tried with images of its size
     return model, model_output(model)
 

@@ -97,8 +97,10 @@ def find_images(inputs: Sequence[str | Path]) -> tuple[list[Path], int]:
             others += len(below.others)
             dicom_hint = dicom_hint or said_of_dicom(given, below.others)
             found |= dict.fromkeys(given / image for image in below.images)
-        elif given.exists():
+        elif given.is_file():
             found[given] = None
+        elif given.exists():
+            raise InputError(f"images: expected files or folders, {given} is a device or pipe")
         else:
             raise MissingDataError(f"images: expected files or folders, there is no {given}")
     if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -71,9 +72,9 @@ class Table(ABC):
         Those in `numbers` are numbers, or lists of numbers; the others of a text file stay as they
         are written, "007" not 7. A warning says what was changed.
         """
-        unique = list(dict.fromkeys(wanted))
+        unique, counts = list(dict.fromkeys(wanted)), Counter(self.names)
         for name in unique:
-            if (count := self.names.count(name)) != 1:
+            if (count := counts[name]) != 1:
                 raise self.rows.error(
                     f"expected one column {name!r}, found {count} among {listed(self.names)}"
                 )
@@ -92,9 +93,11 @@ class Table(ABC):
             self._said = []
 
     def _cleaned_columns(self, names: list[str], numbers: Collection[str]) -> dict[str, Any]:
-        loaded = self._load([*map(self.names.index, names)], [name in numbers for name in names])
+        places = {name: place for place, name in enumerate(self.names)}
+        are_numbers = frozenset(numbers)
+        loaded = self._load([places[n] for n in names], [n in are_numbers for n in names])
         columns = {
-            name: self._number(name, column) if name in numbers else self._text(name, column)
+            name: self._number(name, column) if name in are_numbers else self._text(name, column)
             for name, column in zip(names, map(_plain, loaded), strict=True)
         }
         return self._without_blank_rows(columns)

@@ -312,6 +312,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
     path = folder / SUMMARY
     with _reading_finished(path):
         values = json_of(read_text(path), finite=False)
+        if not isinstance(values, dict):
+            raise ValueError("it has no keys")
+        values.setdefault("skipped_images", [])  # which first versions did not tell
         for key in ("class_names", "skipped_images"):
             found = values[key]
             if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
