@@ -28,6 +28,8 @@ from lsplus_tf.errors import InputError, one_line
 
 __all__ = [
     "DOCUMENT",
+    "LITTLE_PACKED",
+    "UNPACKED",
     "check_member",
     "check_unpacked",
     "json_of",
@@ -54,6 +56,8 @@ _MEMBERS = 20_000
 _DEFLATE = 1032  # times: the most that deflate can pack anything
 # What is packed like this is next to constant, as no data are; from a gigabyte on it is refused.
 _CONSTANT, _SOME = 900, 2**30
+# What unpacked files may have in any case, and times the packed ones of what hardly can be packed.
+UNPACKED, LITTLE_PACKED = 64 * 2**20, 20
 _MEMORY = 64 * 2**30  # bytes, where the system does not say how much there is
 
 
@@ -508,14 +512,23 @@ def check_unpacked(claimed: int, packed: int) -> None:
         )
 
 
-def largest_unpacked(packed: int) -> int:
+def largest_unpacked(packed: int, always: int = _SOME, times: int = _CONSTANT) -> int:
     """The most bytes that what takes so many in a file may have in memory.
 
     Parameters
     ----------
     packed : int
+    always : int
+        What any file may have.
+    times : int
+        So many for each packed one.
+
+    Examples
+    --------
+    >>> largest_unpacked(10, always=100, times=20), largest_unpacked(1, always=100, times=20)
+    (200, 100)
     """
-    return min(max(_SOME, _CONSTANT * packed), _memory())
+    return min(max(always, times * packed), _memory())
 
 
 def _memory() -> int:

@@ -19,6 +19,7 @@ from typing import Any
 
 import h5py
 
+from lsplus_tf.bounded import LITTLE_PACKED, largest_unpacked
 from lsplus_tf.errors import one_line
 from lsplus_tf.files import shown
 
@@ -26,18 +27,20 @@ __all__ = ["opened", "size_of_arrays"]
 
 # The largest networks of Keras have some 9,000 groups and arrays, with their optimizer's state.
 _MOST_OBJECTS = 30_000
-_MOST_CHUNKS = 200_000  # of compressed arrays; h5py makes a few thousand for a large network
+# Pieces of arrays: so many, and one for so many bytes, as h5py makes none smaller of large arrays.
+# Each takes some 50 us to look at.
+_MOST_CHUNKS, _BYTES_OF_A_CHUNK = 10_000, 8 * 2**10
 _DEEPEST = 64  # groups in groups; a model within a model within a model has 12
-# Bytes of arrays that a file may hold: so many, and so many for each byte of the file. Weights
+# Bytes of arrays that any file may hold, such as an optimizer's, which are zeros at first. Weights
 # hardly compress, those of which nine in ten are zero about tenfold.
-_ALWAYS = 64 * 2**20
-_FOR_A_BYTE = 20
+_ALWAYS = 256 * 2**20
 # Others are loaded from a folder of plugins, or may make any number of bytes of a few.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 _CHECKSUM = 4  # bytes, which Fletcher's filter puts behind a chunk
 
 _OTHER_FILES = "files of weights hold their arrays themselves, do not use this one"
-_REPACK = "write it anew with: h5repack -f NONE OLD NEW"
+# HDF5's own h5repack lacks filters that h5py has.
+_ANEW = "write it anew with h5py, without compression and chunks"
 
 
 @contextlib.contextmanager
@@ -102,7 +105,7 @@ def _reporting() -> Iterator[None]:
 
 
 def _check(file: h5py.File, size: int) -> None:
-    most, claimed, chunks = _ALWAYS + _FOR_A_BYTE * size, 0, 0
+    most, claimed, chunks = largest_unpacked(size, _ALWAYS, LITTLE_PACKED), 0, 0
     for name, item in _objects(file):
         if not isinstance(item, h5py.Dataset):
             continue
@@ -116,8 +119,9 @@ def _check(file: h5py.File, size: int) -> None:
             )
         if chunk:
             chunks += item.id.get_num_chunks()
-            if chunks > _MOST_CHUNKS:
-                raise ValueError(f"its arrays are of more than {_MOST_CHUNKS} pieces; {_REPACK}")
+            most_chunks = _MOST_CHUNKS + claimed // _BYTES_OF_A_CHUNK
+            if chunks > most_chunks:
+                raise ValueError(f"its arrays are of more than {most_chunks} pieces; {_ANEW}")
             _check_chunks(item, name, chunk)
 
 
@@ -162,7 +166,7 @@ def _check_layout(dataset: h5py.Dataset, name: str) -> None:
         raise ValueError(f"{name}: expected numbers, received {_kind(dataset)}")
     filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
     if not _FILTERS.issuperset(filters) or len(filters) > len(set(filters)):
-        raise ValueError(f"{name} is compressed in a way that is not read here; {_REPACK}")
+        raise ValueError(f"{name} is compressed in a way that is not read here; {_ANEW}")
 
 
 def _kind(dataset: h5py.Dataset) -> str:

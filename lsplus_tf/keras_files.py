@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["load", "opened", "read_json"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-# Bytes that the members may have: so many, and so many for each byte of the file. Keras does not
-# compress them; weights hardly can be.
-_ALWAYS = 64 * 2**20
-_FOR_A_BYTE = 20
 # Numbers that a model may have beyond those in its file, such as the seeds of random layers.
 _MORE_NUMBERS = 2**20
 _LONGEST = 300  # characters of an error
@@ -130,7 +126,9 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
     for name in names:
         if re.search(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)", name):
             raise InputError(f"its member {shown(name)} would be outside of a folder")
-    claimed, most = sum(member.file_size for member in members), _ALWAYS + _FOR_A_BYTE * size
+    claimed = sum(member.file_size for member in members)
+    # Keras does not compress them.
+    most = bounded.largest_unpacked(size, bounded.UNPACKED, bounded.LITTLE_PACKED)
     if claimed > most:
         raise InputError(
             f"its {size} bytes claim members of {claimed} bytes, expected up to {most}; it is "

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lsplus_tf.bounded import LITTLE_PACKED, UNPACKED, largest_unpacked
 from lsplus_tf.errors import InputError, one_line
 
 SUFFIXES = (".dcm", ".dicom")
@@ -26,11 +27,6 @@ _DECODERS = {
 }
 
 
-# Bytes that become of what is deflated: so many, and so many for each byte of it.
-_ALWAYS = 64 * 2**20
-_FOR_A_BYTE = 20
-
-
 class _Bounded(io.BufferedReader):
     """A file whose rest pydicom only gets where it is not too much once inflated.
 
@@ -40,7 +36,7 @@ class _Bounded(io.BufferedReader):
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
         if size is None or size < 0:
-            most = _ALWAYS + _FOR_A_BYTE * len(data)
+            most = largest_unpacked(len(data), UNPACKED, LITTLE_PACKED)
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
             if len(inflater.decompress(data, most + 1)) > most:
                 raise ValueError(f"its {len(data)} bytes become more than {most} when inflated")

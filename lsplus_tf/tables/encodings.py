@@ -13,14 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from lsplus_tf.bounded import UNPACKED, largest_unpacked
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.rows import Rows
 
 BLOCK = 2**20  # bytes that Arrow reads at a time, in which a row has to fit
-# What gzip unpacks: as many bytes, or as many for each packed one. CSV of 0 and 1 is packed to a
-# fiftieth, and zeros to a thousandth.
-_SOME, _TIMES = 64 * 2**20, 200
+_TIMES = 200  # what gzip unpacks; CSV of 0 and 1 is packed to a fiftieth, zeros to a thousandth
 _END = b"\x1a"  # of a text, in DOS
 CSV_IN_UTF_8 = "save it as CSV in UTF-8"
 
@@ -52,7 +51,7 @@ def binary(path: Path) -> BinaryIO:
 
 def _unpacked(path: Path, file: BinaryIO) -> BinaryIO:
     packed = path.stat().st_size
-    unpacked, most = io.BytesIO(), max(_SOME, _TIMES * packed)
+    unpacked, most = io.BytesIO(), largest_unpacked(packed, UNPACKED, _TIMES)
     with gzip.open(file) as blocks:
         while block := blocks.read(BLOCK):
             unpacked.write(block)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from lsplus_tf.bounded import check_unpacked, json_of, opened_zip
+from lsplus_tf.bounded import check_unpacked, json_of, largest_unpacked, opened_zip
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import binary, suffix_of, utf_8
@@ -327,5 +327,5 @@ def _check_xml(file: Any) -> None:
         members = archive.infolist()
         claimed = sum(member.file_size for member in members)
         packed = sum(member.compress_size for member in members)
-        if claimed > max(_XML, _TIMES_XML * packed):
+        if claimed > largest_unpacked(packed, _XML, _TIMES_XML):
             raise InputError(f"{packed} bytes would become {claimed}, as those of no sheet do")
