@@ -9,9 +9,13 @@ bounded; and a class that the caller has registered with Keras does what it does
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import random
 import re
+import shutil
+import tempfile
+import traceback
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,8 +103,8 @@ def load(path: Path, named: str) -> keras.Model:
     import keras
 
     try:
-        _check(path)
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        with _uncompiled(path, _checked(path)) as plain:
+            model = keras.models.load_model(plain, compile=False, safe_mode=True)
     except Exception as error:  # a description may make Keras fail in any way
         # Keras puts the whole description before what is wrong with it.
         why = re.sub(r".*Exception encountered: ", "", one_line(error))[:_LONGEST]
@@ -137,8 +141,8 @@ def _check_members(archive: zipfile.ZipFile, size: int) -> None:
 # --- the model ------------------------------------------------------------------------------------
 
 
-def _check(path: Path) -> None:
-    """Refuse a file of which Keras would load what is damaged, or more than there is."""
+def _checked(path: Path) -> dict[str, Any]:
+    """The description in a file; refuse one of which Keras would load more than there is."""
     with opened(path) as archive:
         # Whole members are read, so that their checksums are compared: Keras does not for weights.
         config = read_json(archive, _CONFIG)
@@ -161,6 +165,39 @@ def _check(path: Path) -> None:
             f"its {_CONFIG} describes a model of {described} weights, its {_WEIGHTS} has {numbers} "
             "numbers; one of them is damaged or of another model"
         )
+    return config
+
+
+@contextlib.contextmanager
+def _uncompiled(path: Path, config: dict[str, Any]) -> Iterator[Path]:
+    """The file, or one in its place in which no model within the model is compiled.
+
+    Keras leaves out how the outermost was compiled, and makes the optimizers and metrics of the
+    others, however large they are.
+    """
+    plain = _without_compilation(config)
+    if plain == {key: value for key, value in config.items() if key != "compile_config"}:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        new = Path(folder) / "model.keras"
+        with opened(path) as archive, zipfile.ZipFile(new, "w") as copy:
+            copy.writestr(_CONFIG, json.dumps(plain))
+            for name in archive.namelist():
+                if name != _CONFIG:
+                    with archive.open(name) as old, copy.open(name, "w", force_zip64=True) as into:
+                        shutil.copyfileobj(old, into)
+        yield new
+
+
+def _without_compilation(config: Any) -> Any:
+    """A description of which no part says how it was compiled."""
+    if isinstance(config, list):
+        return [_without_compilation(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    left_out = "compile_config" if "class_name" in config else None
+    return {key: _without_compilation(value) for key, value in config.items() if key != left_out}
 
 
 def _code(config: object) -> Iterator[str]:
@@ -179,7 +216,7 @@ def _code(config: object) -> Iterator[str]:
 
 
 def _numbers_described(config: dict[str, Any]) -> int:
-    """How many weights a description asks for, without the memory for them."""
+    """How many numbers the variables have that a description asks for, without the memory."""
     import keras
     from keras.src.backend.common import global_state
 
@@ -187,16 +224,29 @@ def _numbers_described(config: dict[str, Any]) -> int:
     # values later, which these must not get. Initialisers draw their seeds from Python's generator.
     waiting, drawn = "uninitialized_variables", random.getstate()
     before = list(global_state.get_global_attribute(waiting) or [])
+    global_state.set_global_attribute(waiting, [])
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = keras.saving.deserialize_keras_object(
-                {**config, "compile_config": None}, safe_mode=True
-            )
-            return sum(math.prod(variable.shape) for variable in getattr(model, "variables", []))
-    except ValueError as error:
-        if "create a variable while in a stateless scope" not in str(error):
+            keras.saving.deserialize_keras_object(_without_compilation(config), safe_mode=True)
+    except Exception as error:
+        # A class of the caller's may give its variables values; what comes behind it is not
+        # counted. Of Keras's own only optimizers do, which no uncompiled model has.
+        if "create a variable while in a stateless scope" not in str(error) or _of_keras(error):
             raise
-        return 0  # a class of the caller's that gives its variables values; Keras's own do not
     finally:
+        described = global_state.get_global_attribute(waiting)
         global_state.set_global_attribute(waiting, before)
         random.setstate(drawn)
+    return sum(math.prod(variable.shape) for variable in described)
+
+
+def _of_keras(error: BaseException | None) -> bool:
+    """Whether no code of the caller's led to an error, but for this module's."""
+    modules: set[str] = set()
+    while error is not None:  # Keras raises others in its place
+        modules |= {
+            frame.f_globals.get("__name__", "").partition(".")[0]
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        }
+        error = error.__context__
+    return modules <= {"contextlib", "functools", "keras", "lsplus_tf", "tensorflow"}

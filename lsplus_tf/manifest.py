@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lsplus_tf.bounded import json_of, read_json
-from lsplus_tf.errors import InputError
-from lsplus_tf.files import shown
+from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.files import begins_with, shown
 
 __all__ = [
     "MANIFEST",
@@ -30,6 +31,7 @@ __all__ = [
     "check",
     "check_own",
     "find_damage",
+    "is_run",
     "read_manifest",
     "write_manifest",
 ]
@@ -38,8 +40,10 @@ MANIFEST = "manifest.json"
 VERSION = 1
 VERSION_KEY = "format_version"  # of the summary, which tells that there was a manifest
 _FORMAT = "lsplus_tf run"
+MISSING = "it is missing"
 _OWN = "sha256"  # of the manifest itself
-_SUMMARY = "summary.json"
+_SETTINGS, _SUMMARY = "config.yaml", "summary.json"
+_is_manifest = begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
 _LARGEST = 2**20  # bytes of a manifest, which has some ten files
 REMEDY = (
     "give the command that made the run again: it sets this folder aside and makes the run anew"
@@ -120,8 +124,12 @@ def write_manifest(folder: Path, made_by: Mapping[str, str]) -> None:
     made_by : mapping of str to str
         As in `Manifest`.
     """
-    paths = (path for path in sorted(folder.iterdir()) if path.name != MANIFEST)
-    files = {path.name: Digest.of(path) for path in paths}
+    # File systems leave files and folders of their own, such as .nfs0001 and @eaDir.
+    files = {
+        path.name: Digest.of(path)
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST and not path.name.startswith(".") and path.is_file()
+    }
     text = Manifest(VERSION, made_by, files).to_json()
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
@@ -150,8 +158,10 @@ def read_manifest(folder: Path) -> Manifest | None:
                 f"{shown(path)}: expected there, it is missing; {REMEDY}"
             ) from None
         return None
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise _damaged(path, "it is a folder") from error
     except OSError as error:
-        raise _damaged(path, error.strerror or "it cannot be read") from error
+        raise _unread(path, error) from error
     newer = False
     try:
         values = json_of(data, _LARGEST)
@@ -160,6 +170,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         # Whatever else is in those of later versions, they end with a digest of the rest.
         newer = values[_OWN] == _digest_of(rest) and version > VERSION
         files = {name: Digest(**digest) for name, digest in values["files"].items()}
+        if any(name != Path(name).name for name in files):
+            raise ValueError("it names files elsewhere")
         found = Manifest(version, values["made_by"], files)
         whole = found.to_json().encode() == data
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -180,10 +192,22 @@ def check(path: Path) -> None:
     Parameters
     ----------
     path : Path
-        Of any file. One that no manifest beside it names is not checked.
+        Of any file. One that no manifest of a run beside it names is not checked.
     """
-    if (path.parent / MANIFEST).is_file():
+    if is_run(path.parent):
         _check(path, read_manifest(path.parent), own=False)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a finished run, whole or damaged, and not any with a manifest.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+    return _is_manifest(folder / MANIFEST) or all(
+        (folder / name).is_file() for name in (_SETTINGS, _SUMMARY)
+    )
 
 
 def check_own(path: Path) -> None:
@@ -232,13 +256,16 @@ def _check(path: Path, manifest: Manifest | None, *, own: bool) -> None:
             raise _damaged(path, f"it is not among the files of {MANIFEST}")
         return
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise _damaged(path, "it is no file")
+        size = status.st_size
         if size == written.bytes and Digest.of(path) == written:
             return
     except FileNotFoundError:
-        raise _damaged(path, "it is missing") from None
+        raise _damaged(path, MISSING) from None
     except OSError as error:
-        raise _damaged(path, error.strerror or "it cannot be read") from error
+        raise _unread(path, error) from error
     raise _damaged(
         path,
         "it is not what was written"
@@ -249,6 +276,14 @@ def _check(path: Path, manifest: Manifest | None, *, own: bool) -> None:
 
 def _damaged(path: Path, why: str) -> DamagedRunError:
     return DamagedRunError(f"{shown(path)}: damaged, {why}; {REMEDY}")
+
+
+def _unread(path: Path, error: OSError) -> InputError:
+    """What keeps the system from reading a file is no damage, and may be gone the next time."""
+    return InputError(
+        f"{shown(path)}: cannot be read ({error.strerror or one_line(error)}); make it readable, "
+        "and give the command again"
+    )
 
 
 def _why(error: DamagedRunError, path: Path) -> str:

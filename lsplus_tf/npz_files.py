@@ -23,6 +23,7 @@ __all__ = ["array_names", "decoded", "read_arrays", "read_text"]
 
 _ENDING = ".npy"
 _HEADER = 10_000  # bytes, which is NumPy's own bound; a dtype of many fields has hundreds
+_LONGEST_TEXT = 64 * 2**10  # bytes of a value; paths have some 4,000 characters at most
 _SHOWN = 60  # characters of a shape
 
 
@@ -116,6 +117,8 @@ def _check_header(file: IO[bytes], size: int) -> None:
             "holds Python objects, as of text of dtype object or rows of different lengths; "
             "save text with .astype(str), and numbers as one array"
         )
+    if kind.kind in "US" and kind.itemsize > _LONGEST_TEXT:
+        raise InputError(f"holds text of {kind.itemsize} bytes a value, expected names")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise InputError(f"expected a shape, its header has {str(shape)[:_SHOWN]}")
     needed = math.prod(shape) * max(kind.itemsize, 1)

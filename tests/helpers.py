@@ -96,7 +96,7 @@ def made_up_runs(
             run_folder.write_json(run / run_folder.SUMMARY, summary)
             logits = rng.normal(size=(len(labels), num_classes)).astype(np.float32)
             ids = np.arange(len(labels)).astype(str)
-            found = Predictions(labels, logits=logits, ids=ids, class_names=class_names)
+            found = Predictions(labels, logits=logits, ids=ids, class_names=names)
             run_folder.write_predictions(run, "test", found)
 
 

@@ -40,6 +40,7 @@ from lsplus_tf.calibrators import (
     WeightScaling,
     _optimise,
 )
+from lsplus_tf.calibrators.arrays import log_odds
 from lsplus_tf.errors import InputError, MissingDataError
 
 EVERY = pytest.mark.parametrize("name", CALIBRATORS)
@@ -375,7 +376,7 @@ def test_log_odds_are_exact_where_a_probability_rounds_to_one():
         [row[k] - logsumexp(np.delete(row, k).astype(np.longdouble)) for k in range(3)]
         for row in logits
     ]
-    np.testing.assert_allclose(arrays.log_odds(logits, np), expected, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(log_odds(logits, np), expected, rtol=1e-13, atol=1e-14)
 
 
 # --- weights and norms ----------------------------------------------------------------------------

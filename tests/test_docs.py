@@ -361,9 +361,12 @@ def test_what_is_imported_is_required():
     modules = {"pillow": "PIL", "pyyaml": "yaml", "scikit_learn": "sklearn"}
     known = {modules.get(package, package) for package in required} | {
         "lsplus_tf",
+        "onnx",
+        "onnxruntime",
         "pydicom",
         "ray",
         "safetensors",
+        "tf2onnx",
     }
     imported = {
         (path.name, module)

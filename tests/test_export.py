@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from lsplus_tf.backbones import PixelScaling, build_classifier
@@ -340,12 +341,14 @@ def test_outputs_of_a_softmax_in_few_bits_are_compared_as_predict_compares(preci
     np.testing.assert_array_equal(found["set"].numpy(), sets.predict(given))
 
 
-def test_what_is_not_finite_abstains_and_rules_nothing_out():
+@pytest.mark.parametrize("made", [lambda function: function, tf.function], ids=["eager", "graph"])
+def test_what_is_not_finite_abstains_and_rules_nothing_out(made):
+    """In graphs too, where TensorFlow makes `p < t` of `not (p >= t)`."""
     given = Predictions([0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10)
     sets = PredictionSets().fit(given)
     trained = TrainedModel(identity(2), ("a", "b"), False, True, True, "bilinear")
     pixels = np.array([[np.nan, 1.0], [9.0, 1.0]], np.float32).reshape(2, 1, 1, 2)
-    found = outputs(trained, None, 0.0, sets)(pixels)
+    found = made(outputs(trained, None, 0.0, sets))(tf.constant(pixels))
     assert found["abstained"].numpy().tolist() == [True, False]
     assert found["set"].numpy().tolist() == [[True, True], [True, False]]
 
@@ -819,9 +822,8 @@ def test_a_threshold_between_two_numbers_of_16_bits_is_no_difference(tmp_path):
     model = keras.Model(inputs, last(zeros))
     last.set_weights([np.zeros((2, 2)), np.log([0.8, 0.2])])
     trained = TrainedModel(model, ("a", "b"), True, True, True, "bilinear")
-    assert (
-        float(model.predict_on_batch(np.ones((1, 1, 1, 2)))[0, 0]) == float(np.float16(0.8)) < 0.8
-    )
+    given = float(model.predict_on_batch(np.ones((1, 1, 1, 2)))[0, 0])
+    assert given == float(np.float16(0.8)) < 0.8
     export(trained, tmp_path / "one.onnx", abstain_below=0.8)
 
 

@@ -297,6 +297,32 @@ FOOTER = struct.unpack("<L", WHOLE[-8:-4])[0]
 LONG = pa.DictionaryArray.from_arrays(np.zeros(20_000, np.int32), ["x" * 1_000_000])
 
 
+def often(kind: pa.DataType, **options: Any) -> bytes:
+    """A label of a megabyte in each of 20,000 rows, in a kilobyte."""
+    label = pa.DictionaryArray.from_arrays(
+        np.zeros(20_000, np.int32), pa.array(["x" * 1_000_000]).cast(kind)
+    )
+    scores = np.full(20_000, 0.5)
+    table = pa.table({"label": label, "probability_HP": scores, "probability_SSA": scores})
+    return parquet(table, **options)
+
+
+def long_lists(name: str) -> bytes:
+    """Rows of millions of zeros, which Parquet counts."""
+    zeros = pa.array(np.zeros(10**7, np.int16))
+    lists = pa.chunked_array([pa.ListArray.from_arrays([0, len(zeros)], zeros)] * 14)
+    return parquet(pa.table({"label": ["HP"] * 14, name: lists}), row_group_size=1)
+
+
+def json_texts() -> bytes:
+    """As `often`, of Arrow's JSON, which it does not read as a dictionary."""
+    texts = pa.array([json.dumps("x" * 10**6)] * 100)
+    column = pa.ExtensionArray.from_storage(pa.json_(), texts)
+    scores = pa.array(np.full(100, 0.5))
+    table = pa.table({"label": column, "probability_HP": scores, "probability_SSA": scores})
+    return parquet(table, compression="zstd")
+
+
 def with_footer(size: int) -> bytes:
     return WHOLE[:-8] + struct.pack("<L", size) + b"PAR1"
 
@@ -309,6 +335,10 @@ PARQUET = {
         ),
         store_schema=False,
     ),
+    "long bytes, often": often(pa.binary()),
+    "long bytes, often, plain": often(pa.binary(), store_schema=False),
+    "long large bytes, often": often(pa.large_binary()),
+    "long lists": long_lists("probabilities"),
     "a footer of more than it has": with_footer(2**31),
     "a footer as large as can be": with_footer(2**32 - 1),
     "no footer": with_footer(0),
@@ -332,6 +362,7 @@ PARQUET = {
     "scores nested deeper": parquet(pa.table({"label": pa.nulls(1, nested(300))})),
     "dates for scores": of_columns(pa.array(["HP"] * ROWS), pa.array([0] * ROWS, pa.date32())),
     "scores that are no numbers": of_columns(pa.array(["HP"] * ROWS), pa.array([np.nan] * ROWS)),
+    **({"long texts of JSON": json_texts()} if hasattr(pa, "json_") else {}),
     "a column twice": parquet(
         pa.Table.from_arrays(
             [pa.array(["HP"] * ROWS)] * 2 + [pa.array([0.5] * ROWS)] * 2,
@@ -339,6 +370,7 @@ PARQUET = {
         )
     ),
     "another class": of_columns(pa.array(["HP"] * 39 + ["HPV"])),
+    "another class of a long name": of_columns(pa.array(["HP"] * 38 + ["SSA", "x" * 10**6])),
 }
 
 # --- Excel ----------------------------------------------------------------------------------------
@@ -471,6 +503,18 @@ def test_an_array_that_is_not_wanted_costs_nothing(tmp_path: Path):
     path.write_bytes(zip_of(LABELS, NAMES, zeros("more.npy", 3000), SCORES))
     with within_bounds():
         np.testing.assert_allclose(read_predictions(path).probabilities, TABLE.iloc[:, 1:])
+
+
+def test_what_does_not_fit_into_memory_is_said(tmp_path: Path, monkeypatch: Any):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(WHOLE)
+
+    def full(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 30000000000 failed")
+
+    monkeypatch.setattr("lsplus_tf.tables.table._plain", full)
+    with pytest.raises(InputError, match=r"a.parquet: its columns take more memory than there is"):
+        read_predictions(path)
 
 
 def test_a_wrong_dimension_of_a_sheet_is_not_believed(tmp_path: Path):

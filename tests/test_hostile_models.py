@@ -325,6 +325,85 @@ def test_models_that_describe_what_is_not_loaded(tmp_path, good, kind):
     assert re.search(message, text)
 
 
+@keras.saving.register_keras_serializable("mine")
+class Scaled(keras.layers.Layer):
+    """A class of the caller's that gives a variable its value at once."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.scale = keras.Variable(3.0)
+
+    def call(self, inputs: Any) -> Any:
+        return self.scale * inputs
+
+
+def with_an_inner_model(path: Path, *first: keras.layers.Layer) -> Path:
+    inner = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3)])
+    inner.compile("adam", "mse", metrics=[keras.metrics.MeanIoU(2)])
+    inputs = hidden = keras.Input((8, 8, 1))
+    for layer in first:
+        hidden = layer(hidden)
+    hidden = keras.layers.Flatten()(inner(hidden))
+    keras.Model(inputs, keras.layers.Dense(3, name="head")(hidden)).save(path)
+    return path
+
+
+LARGE = (b'"units": 3', b'"units": 10000000')
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (*LARGE, r"a model of 370000010 weights, its model.weights.h5 has"),
+        # An optimizer has a variable with a value, from which on nothing would be counted.
+        (
+            b'"activation": "linear"',
+            b'"activation": {"module": "keras.optimizers", "class_name": "Adam", "config": {}}',
+            "create a variable while in a stateless scope",
+        ),
+        # As a metric of a layer it is no weight of the model.
+        (
+            b'"activation": "linear"',
+            b'"activation": {"module": "keras.metrics", "class_name": "MeanIoU", "config": '
+            b'{"num_classes": 20000}}',
+            r"a model of \d+ weights",
+        ),
+    ],
+)
+def test_an_inner_model_that_is_compiled_hides_nothing(tmp_path, old, new, message):
+    path = with_an_inner_model(tmp_path / "mine.keras")
+    content = members(path)
+    config = content["config.json"].replace(old, new)
+    assert config != content["config.json"]
+    if old != LARGE[0]:
+        config = config.replace(*LARGE)
+    write_members(path, {**content, "config.json": config})
+    assert re.search(message, refused(lambda: open_model(path)))
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_how_an_inner_model_was_compiled_is_left_out(tmp_path):
+    """Its metric would take all memory."""
+    path = with_an_inner_model(tmp_path / "mine.keras")
+    image = np.arange(64.0).reshape(1, 8, 8, 1)
+    expected = keras.models.load_model(path, compile=False)(image)
+    content = members(path)
+    config = content["config.json"].replace(b'"num_classes": 2', b'"num_classes": 1000000')
+    assert config != content["config.json"]
+    write_members(path, {**content, "config.json": config})
+    loaded = keras_files.load(path, "mine")
+    assert not any(getattr(layer, "compiled", False) for layer in loaded.layers)
+    np.testing.assert_allclose(loaded(image), expected)
+
+
+@pytest.mark.filterwarnings("ignore:Skipping variable loading for optimizer")
+def test_a_class_of_the_caller_may_give_values(tmp_path):
+    path = with_an_inner_model(tmp_path / "mine.keras", Scaled())
+    image = np.arange(64.0).reshape(1, 8, 8, 1)
+    expected = keras.models.load_model(path, compile=False)(image)
+    np.testing.assert_allclose(keras_files.load(path, "mine")(image), expected)
+
+
 def test_a_model_of_huge_images(tmp_path):
     """It is refused before it is tried with some."""
     inputs = keras.Input((8, 8, 1))
@@ -404,7 +483,7 @@ def test_looking_at_a_model_leaves_nothing(good):
     keras.utils.set_random_seed(0)
     expected = random.random()
     keras.utils.set_random_seed(0)
-    keras_files._check(good)
+    keras_files._checked(good)
     assert random.random() == expected
     with keras.StatelessScope():  # whose end gives values to the variables that wait for them
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import yaml
 from helpers import HARD, PLUS, Linear, linear_experiment, made_up_runs, same_predictions
 
 from lsplus_tf import manifest, results
+from lsplus_tf.deployment import find_model
 from lsplus_tf.errors import InputError
-from lsplus_tf.experiments import Run
+from lsplus_tf.experiments import Run, engines, run_experiment
 from lsplus_tf.manifest import MANIFEST, DamagedRunError
 from lsplus_tf.predictions import read_predictions
 from lsplus_tf.training import run_folder
@@ -144,6 +146,57 @@ def test_predictions_of_a_run_are_checked_wherever_they_are_read(experiment, cal
     assert read_predictions(copied).labels.tolist() == arrays["labels"][::-1].tolist()
 
 
+def test_a_manifest_of_another_program_is_none(tmp_path, call):
+    (tmp_path / MANIFEST).write_text('{"name": "my web app", "version": 3}')
+    (tmp_path / "predictions.csv").write_text("label,p_a,p_b\na,0.9,0.1\nb,0.7,0.3\n")
+    assert len(read_predictions(tmp_path / "predictions.csv")) == 2
+    code, _, stderr = call("verify", tmp_path)
+    assert code == 2
+    assert "found no finished run" in stderr
+
+
+def test_what_the_system_cannot_read_is_no_damage(experiment, monkeypatch):
+    folder = Run("hard_labels", 0).folder(experiment)
+
+    def fail(path: Path) -> manifest.Digest:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(manifest.Digest, "of", fail)
+    with pytest.raises(InputError, match=r"cannot be read \(Input/output error\)") as caught:
+        run_folder.find_damage(folder)
+    assert not isinstance(caught.value, DamagedRunError)
+
+
+def test_what_file_systems_leave_is_not_in_a_manifest(tmp_path):
+    (tmp_path / "log.txt").write_text("all is well")
+    (tmp_path / ".nfs0001").write_text("")
+    (tmp_path / "@eaDir").mkdir()
+    manifest.write_manifest(tmp_path, {})
+    assert [*manifest.read_manifest(tmp_path).files] == ["log.txt"]
+
+
+@pytest.mark.parametrize("name", ["../config.yaml", "/dev/zero"])
+def test_a_manifest_names_files_beside_it_alone(tmp_path, name):
+    digest = manifest.Digest(0, "0" * 64)
+    text = manifest.Manifest(1, {}, {name: digest}).to_json()
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(DamagedRunError):
+        manifest.read_manifest(tmp_path)
+
+
+def test_other_files_beside_a_run_and_configs_beside_runs(experiment, call, tmp_path):
+    folder = Run("hard_labels", 0).folder(experiment)
+    mine = Path(shutil.copy(folder / run_folder.MODEL, folder / "mine.keras"))
+    assert find_model(mine) == (None, mine)
+    assert find_model(folder / run_folder.MODEL)[0] == folder
+    (folder / run_folder.SUMMARY).unlink()
+    assert find_model(folder / run_folder.MODEL)[0] == folder  # which is then found to be damaged
+    (experiment / run_folder.SETTINGS).write_text("mine: 1\n")
+    code, stdout, _ = call("verify", experiment)
+    assert code == 1
+    assert "7 runs whole" in stdout
+
+
 def test_a_manifest_that_is_gone_is_missed(experiment, call):
     folder = Run("hard_labels", 0).folder(experiment)
     (folder / MANIFEST).unlink()
@@ -182,6 +235,27 @@ def test_older_runs_are_read_and_their_version_is_named(tmp_path, call):
     code, stdout, _ = call("verify", folder)
     assert code == 1
     assert "history.csv" in stdout
+
+
+@pytest.mark.parametrize("summary", ["{}", "[]", "5", "null", '{"class_names": 5}', "{"])
+def test_older_runs_that_say_nothing_are_damaged(tmp_path, call, summary):
+    made_up_runs(linear_experiment(methods={"hard": HARD}), tmp_path / "old", num_classes=10)
+    path = Run("hard", 0).folder(tmp_path / "old") / run_folder.SUMMARY
+    path.write_text(summary)
+    assert run_folder.SUMMARY in run_folder.find_damage(path.parent)
+    code, _, stderr = call("report", tmp_path / "old")
+    assert code == 2
+    assert stderr.startswith(f"error: {path}: not the file of a finished run (")
+
+
+def test_a_run_of_other_images_is_refused(experiment, call):
+    folder = Run("label_smoothing", 1).folder(experiment)
+    found = run_folder.read_predictions(folder, "test")
+    run_folder.write_predictions(folder, "test", found.take(np.arange(100)))
+    manifest.write_manifest(folder, {})
+    code, _, stderr = call("report", experiment)
+    assert code == 2
+    assert f"{folder}: expected test predictions of the 360 images of hard_labels s" in stderr
 
 
 def test_verify_tells_versions_and_takes_runs_experiments_and_grids(reproduced, call, tmp_path):
@@ -244,6 +318,54 @@ def test_the_same_call_makes_anew_what_is_damaged_and_keeps_the_rest(tmp_path):
     linear.run(experiment, out)
     assert hard.with_name("damaged_seed_0_2").is_dir()
     assert yaml.safe_load((hard / run_folder.SETTINGS).read_text())["seed"] == 0
+
+
+def test_runs_without_their_networks_stay_until_one_is_needed(tmp_path):
+    """People delete networks, which are large; reports do not need them."""
+    learns = {"loss": "ls_plus", "start_from": "hard_labels"}
+    linear, methods = Linear(), {"hard": HARD, "plus": PLUS}
+    linear.run(linear_experiment("seeds=[0]", methods=methods), tmp_path)
+    hard = Run("hard", 0).folder(tmp_path)
+    for path in tmp_path.glob("*/seed_0/model.keras"):
+        path.unlink()
+    with pytest.warns(UserWarning, match=r"model\.keras of .* is missing; they are kept"):
+        again = linear.run(linear_experiment("seeds=[0]", methods=methods), tmp_path)
+    assert again.missing == []
+    methods["learns"] = learns
+    with pytest.warns(UserWarning, match=r"model\.keras of plus seed 0 is missing"):
+        more = linear.run(linear_experiment("seeds=[0]", methods=methods), tmp_path)
+    assert more.ended == [Run("hard", 0), Run("learns", 0)]
+    assert run_folder.find_damage(hard) == {}
+
+
+def test_a_damaged_run_stays_where_its_data_are_gone(tmp_path, monkeypatch):
+    experiment = linear_experiment("seeds=[0]")
+    Linear().run(experiment, tmp_path)
+    folder = Run("hard", 0).folder(tmp_path)
+    flip(folder / run_folder.LOG, 0)
+
+    def gone(*_: object, **__: object) -> None:
+        raise InputError("dataset.data_dir: the images are gone")
+
+    monkeypatch.setattr(engines, "load_data", gone)
+    with pytest.raises(InputError, match="the images are gone"):
+        run_experiment(experiment, tmp_path)
+    assert [*run_folder.find_damage(folder)] == [run_folder.LOG]
+
+
+@pytest.mark.parametrize("kind", ["a file", "a link to nothing"])
+def test_what_is_no_folder_in_the_place_of_a_run_makes_way(tmp_path, kind):
+    experiment, folder = linear_experiment("seeds=[0]"), Run("hard", 0).folder(tmp_path)
+    Linear().run(experiment, tmp_path)
+    shutil.rmtree(folder)
+    if kind == "a file":
+        folder.write_text("mine")
+    else:
+        folder.symlink_to(tmp_path / "nowhere")
+    with pytest.warns(UserWarning, match="expected a folder that lsplus-tf wrote"):
+        Linear().run(experiment, tmp_path)
+    assert run_folder.find_damage(folder) == {}
+    assert os.path.lexists(folder.with_name("damaged_seed_0"))
 
 
 def test_a_run_that_starts_from_a_damaged_one_does_not(tmp_path):

@@ -356,9 +356,13 @@ def test_types_of_arrow(tmp_path, kind):
 def test_lists_that_are_no_scores(tmp_path, lists, message):
     pyarrow.parquet.write_table(pa.table({"x": lists}), tmp_path / "table.parquet")
     table = open_table(tmp_path / "table.parquet")
-    table.read(["x"], numbers=["x"])
+
+    def scores() -> object:
+        table.read(["x"], numbers=["x"])
+        return table.matrix(["x"])
+
     with pytest.raises(InputError, match=message):
-        table.matrix(["x"])
+        scores()
 
 
 def test_json(use, tmp_path):

@@ -27,6 +27,8 @@ NAMES = {
     Path: "path",
     type(None): "null",
 }
+# Upper bounds that are none to a reader: of 32 bits, and of floats.
+UNSAID = (2**31 - 1, 1e38)
 BOUNDS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}"}
 
 
@@ -99,6 +101,8 @@ def _bounds(metadata: list[Any]) -> Iterator[str]:
             yield from _bounds(entry.metadata)
         for bound, text in BOUNDS.items():
             if (value := getattr(entry, bound, None)) is not None:
+                if value in UNSAID:
+                    continue
                 yield text.format(value if value < 2**31 else f"2^{value.bit_length() - 1}")
         if getattr(entry, "min_length", None):
             yield "(at least one)"

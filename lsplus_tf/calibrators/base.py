@@ -115,7 +115,7 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
     name: ClassVar[str]
     """Short name, in configs and files."""
 
-    _fitted: ClassVar[dict[str, Callable[[Any], Any]]]
+    _fitted: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     """Attributes that `_fit` sets, and what makes them of their JSON."""
 
     _needs_every_class: ClassVar[bool] = False

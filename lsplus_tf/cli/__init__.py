@@ -21,6 +21,8 @@ __all__ = [
     "main",
 ]
 
+_LONGEST = 4000  # characters of an error
+
 app = typer.Typer(
     name="lsplus-tf",
     no_args_is_help=True,
@@ -126,5 +128,5 @@ def _code(end: SystemExit) -> int | str | None:
 
 def _in_a_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return one_line(OSError(f"{error.filename}: {error.strerror}"))
-    return one_line(error)
+        return one_line(OSError(f"{error.filename}: {error.strerror}"), _LONGEST)
+    return one_line(error, _LONGEST)

@@ -236,13 +236,14 @@ def verify(
     """Check every file of the finished runs in FOLDER against what was written.
 
     A run's manifest.json has the SHA-256 of its other files, and what made them. Exit code 1 tells
-    that a run is damaged; the command that made it makes it anew, and sets the damaged one aside.
+    that a run is damaged, or lies where another belongs; the command that made it makes a damaged
+    one anew, and sets it aside.
     Runs of versions before the manifest are only read through.
 
     Example: lsplus-tf verify runs/digits
     """
     from lsplus_tf import files
-    from lsplus_tf.experiments.folder import find_runs
+    from lsplus_tf.experiments.folder import find_runs, out_of_place
     from lsplus_tf.manifest import read_manifest
     from lsplus_tf.training import run_folder
 
@@ -257,6 +258,9 @@ def verify(
         disable=not console.is_terminal,
     ):
         damage = run_folder.find_damage(run)
+        # A run by itself may have any name.
+        if not damage and run != place and (why := out_of_place(run)) is not None:
+            damage = {run_folder.SETTINGS: f"not where it belongs, {why}"}
         damaged += bool(damage)
         for name, why in damage.items():
             console.print(

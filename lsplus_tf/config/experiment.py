@@ -287,6 +287,13 @@ class Experiment(Settings):
                 return self.seeds
         return (seed,) if _from_hard_labels(method) else ()
 
+    def needs_network(self, method_name: str) -> bool:
+        """Whether a method's runs begin from, or learn from, the network of a hard-label run."""
+        method = self.methods[method_name]
+        return isinstance(method, TfKDSelfTraining) or (
+            isinstance(method, LSPlus) and method.start_from == "hard_labels"
+        )
+
 
 def _with_convention(method: Any, convention: Convention) -> Any:
     """The values of a method, with a convention if it can have one and they do not say which."""

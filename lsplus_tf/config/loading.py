@@ -95,7 +95,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if values is None:  # an empty one
         return {}
     if not isinstance(values, dict):
-        received = "a list" if isinstance(values, list) else repr(values)
+        received = "a list" if isinstance(values, list) else "a single value"
+        # Not what it is: whoever names a file in a grid need not be who may read it.
         raise InputError(f"{path}: expected keys with values, received {received}")
     _refuse_interpolation(values, str(path))
     return values

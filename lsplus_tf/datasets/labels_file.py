@@ -123,7 +123,7 @@ def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str
     option = f"{settings.name}: dataset.group_pattern={pattern!r}"
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise InputError(f"{option}: {error}") from error
     matches = [compiled.search(file) for file in ids]
     missing = [file for file, match in zip(ids, matches, strict=True) if match is None]

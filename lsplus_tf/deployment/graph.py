@@ -109,7 +109,8 @@ def outputs(
             "probabilities": tf.cast(probabilities, tf.float32),
             "predicted": predicted,
             "confidence": tf.cast(confidence, tf.float32),
-            "abstained": tf.logical_not(confidence >= threshold),
+            # Not `not (confidence >= threshold)`, which TensorFlow's optimizer turns round.
+            "abstained": tf.logical_or(confidence < threshold, tf.math.is_nan(confidence)),
         }
         if sets is not None:
             given["set"] = inside_sets(sets, probabilities, predicted)
@@ -141,7 +142,7 @@ def inside_sets(sets: PredictionSets, probabilities: Any, predicted: Any) -> Any
             penalties = tf.constant(sets._penalties(np.arange(1, classes + 1)))
             scores += tf.gather(penalties, tf.reduce_sum(tf.cast(before, tf.int32), axis=-1))
     most = sets._highest_scores(np.dtype(tf.as_dtype(probabilities.dtype).as_numpy_dtype))
-    inside = tf.logical_not(scores > tf.constant(most, tf.float64))
+    inside = tf.logical_or(scores <= tf.constant(most, tf.float64), tf.math.is_nan(scores))
     if not sets.allow_empty:
         empty = tf.logical_not(tf.reduce_any(inside, axis=1, keepdims=True))
         top = tf.equal(tf.expand_dims(predicted, -1), tf.range(classes, dtype=tf.int64))

@@ -18,6 +18,7 @@ from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.config.settings import Settings, Weight
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import expanded
+from lsplus_tf.manifest import is_run
 from lsplus_tf.predictions.checks import Kind
 from lsplus_tf.training import run_folder
 
@@ -156,7 +157,7 @@ def open_model(
         file = run_folder.check_model(run)
         settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
-            class_names = run_folder.read_json(run, run_folder.SUMMARY)["class_names"]
+            class_names = run_folder.read_summary(run)["class_names"]
     model, output = _load(file)
     exported = _description(file)
     height, width, depth = _image_shape(model, file)
@@ -320,6 +321,19 @@ def check_sets(
     -----
     UserWarning
         They were fitted to another model's outputs, where they say so.
+
+    Examples
+    --------
+    >>> import keras, warnings
+    >>> from lsplus_tf import Predictions, PredictionSets, fingerprint
+    >>> inputs = keras.Input((8, 8, 1))
+    >>> model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    >>> trained = TrainedModel(model, ("a", "b"), False, True, True, "bilinear")
+    >>> held_out = Predictions(
+    ...     [0, 1] * 10, [[0.8, 0.2], [0.4, 0.6]] * 10, model=fingerprint(model), class_names="ab"
+    ... )
+    >>> with warnings.catch_warnings(action="error", category=UserWarning):
+    ...     check_sets(trained, PredictionSets().fit(held_out))  # of this model
     """
     check_classes(argument, sets.class_names_, trained.class_names, "the model's")
     from lsplus_tf.backbones import fingerprint
@@ -352,6 +366,8 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
     path = expanded(path, "model")
     file = path / run_folder.MODEL if path.is_dir() else path
     if not file.is_file():
+        if path.is_dir() and is_run(path):
+            run_folder.check_model(path)  # which says that it is missing
         hint = ""
         for runs, what in (("*/seed_*", "an experiment"), ("seed_*", "a method of an experiment")):
             found = path.glob(f"{runs}/{run_folder.MODEL}") if path.is_dir() else iter(())
@@ -363,9 +379,7 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
         )
     if file.suffix != ".keras":
         raise InputError(f"model: expected a .keras file, received {file}")
-    of_a_run = all(
-        (file.parent / name).is_file() for name in (run_folder.SETTINGS, run_folder.SUMMARY)
-    )
+    of_a_run = file.name == run_folder.MODEL and is_run(file.parent)
     return (file.parent if of_a_run else None), file
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lsplus_tf import config, files
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.engines import Engine, InThisProcess
-from lsplus_tf.experiments.folder import check_folder, set_damaged_aside, take_folder
+from lsplus_tf.experiments.folder import check_folder, find_damaged, set_aside, take_folder
 from lsplus_tf.experiments.observer import Observer
 from lsplus_tf.experiments.plan import Shard, plan_runs
 from lsplus_tf.experiments.schedule import Schedule
@@ -79,9 +79,8 @@ def run_experiment(
     out, observer = files.expanded(out), observer or Observer()
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)
-    for run, aside, damage in set_damaged_aside(out, runs):
-        observer.run_set_aside(run, aside, damage)
-    missing = [run for run in runs if not run.folder(out).exists()]
+    damaged = find_damaged(experiment, out, runs)
+    missing = [run for run in runs if run in damaged or not run.folder(out).is_dir()]
     finished = [run for run in runs if run not in missing]
     observer.planned(missing, finished, experiment.protocol.epochs)
     for run in finished:
@@ -93,4 +92,11 @@ def run_experiment(
         (engine or InThisProcess()).begin(experiment, out, observer) as pool,
         take_folder(experiment, out, runs),
     ):
+        # Not before all is there that making them anew takes.
+        for run, damage in damaged.items():
+            if (aside := set_aside(out, run)) is not None:
+                observer.run_set_aside(run, aside, damage)
+        if hosts().is_chief:
+            for run in missing:
+                files.make_way(run.folder(out), folder=True)
         Schedule(experiment, out, missing, pool, observer, retries).make_all()

@@ -14,18 +14,19 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from lsplus_tf import config, files
+from lsplus_tf import config, files, manifest
 from lsplus_tf.bounded import read_yaml, yaml_text
 from lsplus_tf.config import FOLDER_PREFIX
 from lsplus_tf.config.experiment import REPORT, REPORT_SELECTED
-from lsplus_tf.errors import InputError, MissingDataError
-from lsplus_tf.experiments.plan import Run, plan_runs
-from lsplus_tf.manifest import MANIFEST, DamagedRunError
+from lsplus_tf.errors import InputError, MissingDataError, one_line, some_of
+from lsplus_tf.experiments.plan import Run, needed_runs, plan_runs
+from lsplus_tf.manifest import MISSING, DamagedRunError
 from lsplus_tf.training import run_folder
 from lsplus_tf.training.several_hosts import hosts
 
 EXPERIMENT = "experiment.yaml"
 _AT_WORK = ".at_work."  # how the name of a file begins that a process holds while it is at work
+_SEED = re.compile(r"seed_(0|[1-9]\d*)")
 _NAMED = 3  # differences that an error names
 
 
@@ -73,7 +74,8 @@ def read_experiment(out: Path) -> config.Experiment:
     """The config of the experiment that lies in `out`."""
     path = out / EXPERIMENT
     if not path.is_file():
-        raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}")
+        hint = "; the command that made its runs writes it again" if _has_runs(out) else ""
+        raise InputError(f"{out}: not the folder of an experiment, it has no {EXPERIMENT}{hint}")
     values = run_folder.read_yaml(path, "the config of an experiment")
     return config.parse_config(values, str(path))
 
@@ -164,7 +166,12 @@ def _found(out: Path) -> config.Experiment | None:
 def _has_runs(out: Path) -> bool:
     """Whether there are runs, finished or not, so that a damaged config beside them is ours."""
     found = itertools.chain(out.glob("*/seed_*"), out.glob("*/.seed_*.training"))
-    return any((run / run_folder.SETTINGS).is_file() for run in found)
+    return any(
+        (run / run_folder.SETTINGS).is_file()
+        or manifest.is_run(run)
+        or run_folder.has_checkpoints(run)
+        for run in found
+    )
 
 
 def _settings(folder: Path) -> dict[str, Any] | None:
@@ -189,7 +196,12 @@ def _refuse_other_experiment(
             "ended, or name another --out"
         )
     if any(out.glob("*/seed_*")):  # else nothing could be mixed
-        _refuse_difference(out, there.shared_settings(), experiment.shared_settings())
+        different = _differences(there.shared_settings(), experiment.shared_settings())
+        if different:
+            raise InputError(
+                f"--out: {out / EXPERIMENT} has {different}; name another --out, or if the file "
+                "was changed by hand, put it back"
+            )
 
 
 def _refuse_other_runs(experiment: config.Experiment, out: Path) -> None:
@@ -212,7 +224,7 @@ def _check_classes(experiment: config.Experiment, out: Path, runs: list[Run]) ->
         folder = run.folder(out)
         if folder.exists():
             with contextlib.suppress(DamagedRunError):  # of the first that is whole
-                found = run_folder.read_json(folder, run_folder.SUMMARY)["class_names"]
+                found = run_folder.read_summary(folder)["class_names"]
                 experiment.check_classes(found)
                 return
 
@@ -240,13 +252,13 @@ def find_runs(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise MissingDataError(f"{files.shown(folder)}: expected a folder, there is none")
-    if any((folder / name).is_file() for name in (MANIFEST, run_folder.SETTINGS)):
+    if manifest.is_run(folder) and not (folder / EXPERIMENT).exists():
         return [folder]
     found = [
         path
         for depth in ("", "*/", "*/*/")  # a method's, an experiment's, a grid's
         for path in sorted(folder.glob(f"{depth}seed_*"), key=_by_number)
-        if path.is_dir()
+        if path.is_dir() and _SEED.fullmatch(path.name)
     ]
     if not found:
         raise InputError(
@@ -256,46 +268,98 @@ def find_runs(folder: Path) -> list[Path]:
     return found
 
 
+def out_of_place(folder: Path) -> str | None:
+    """Why a run is not where it belongs, by its settings and the experiment's; None if it is."""
+    settings = run_folder.read_settings(folder)
+    try:
+        method, seed = str(settings["method"]["name"]), settings["seed"]
+    except (KeyError, TypeError):
+        return "it does not say its method and seed"
+    if (folder.parent.name, folder.name) != (method, f"seed_{seed}"):
+        return f"it is {method}, seed {seed}"
+    out = folder.parent.parent
+    if not (out / EXPERIMENT).exists():
+        return None
+    try:
+        experiment = read_experiment(out)
+        if method not in experiment.methods:
+            return f"{EXPERIMENT} has no method {method}"
+        check_run(experiment, out, Run(method, seed))
+    except InputError as error:
+        return one_line(error)
+    return None
+
+
 def _by_number(path: Path) -> tuple[Path, int, str]:
     number = path.name.removeprefix("seed_")
     return path.parent, int(number) if number.isdecimal() else -1, path.name
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether a run is finished, and none of its files is damaged."""
-    return folder.exists() and not run_folder.find_damage(folder)
+def find_damaged(
+    experiment: config.Experiment, out: Path, runs: list[Run]
+) -> dict[Run, dict[str, str]]:
+    """The finished runs that are to be made anew, and what is wrong with their files by name.
 
-
-def set_damaged_aside(out: Path, runs: list[Run]) -> Iterator[tuple[Run, Path, dict[str, str]]]:
-    """Move the finished runs that are damaged, so that they are made anew.
-
-    Yields
-    ------
-    tuple of (Run, Path, dict of str to str)
-        The run, where its folder is now, and what is wrong with its files by their names.
+    A run of which nothing is gone but what no report reads, such as its network, stays as it is,
+    unless a run that is to be made begins from that network.
 
     Raises
     ------
     DamagedRunError
         On several hosts, which would not agree on what is there while one of them moves it.
+
+    Warns
+    -----
+    UserWarning
+        Something is gone of runs that stay.
     """
-    for run in runs:
-        folder = run.folder(out)
-        found = run_folder.find_damage(folder) if folder.is_dir() else {}
-        if not found:
-            continue
-        if hosts().count > 1:
-            name, why = next(iter(found.items()))
-            raise DamagedRunError(
-                f"{folder / name}: {why}; give the command on one host alone, without TF_CONFIG, "
-                "which makes the run anew"
-            )
-        with contextlib.suppress(run_folder.BeingMadeError), run_folder.claimed(folder):
-            # Again: another process may have set it aside and made it anew in the meantime.
-            damage = run_folder.find_damage(folder) if folder.is_dir() else {}
-            aside = files.set_aside(folder) if damage else None
-            if aside is not None:
-                yield run, aside, damage
+    found = {run: run_folder.find_damage(run.folder(out)) for run in runs if _is_there(run, out)}
+    lacking = {run: names for run, why in found.items() if (names := _only_gone(why))}
+    damaged = {run: why for run, why in found.items() if why and run not in lacking}
+    asked = {
+        source
+        for run in runs
+        if (run in damaged or not _is_there(run, out)) and experiment.needs_network(run.method)
+        for source in needed_runs(experiment, run)
+    }
+    damaged |= {run: found[run] for run in lacking if run in asked}
+    if damaged and hosts().count > 1:
+        run, why = next(iter(damaged.items()))
+        name, said = next(iter(why.items()))
+        raise DamagedRunError(
+            f"{run.folder(out) / name}: {said}; give the command on one host alone, without "
+            "TF_CONFIG, which makes the run anew"
+        )
+    kept = [run for run in lacking if run not in asked]
+    if kept:
+        names = sorted({name for run in kept for name in lacking[run]})
+        warnings.warn(
+            f"{out}: {', '.join(names)} of {some_of(kept)} is missing; they are kept, as no report "
+            "reads that, and are made anew once their folders are deleted",
+            stacklevel=3,
+        )
+    return damaged
+
+
+def _is_there(run: Run, out: Path) -> bool:
+    return run.folder(out).is_dir()
+
+
+def _only_gone(damage: dict[str, str]) -> list[str]:
+    """The files that are gone, if no others are damaged, and no report reads them."""
+    spare = (run_folder.MODEL, run_folder.METRICS, run_folder.LOG)
+    if all(name in spare and why.endswith(MISSING) for name, why in damage.items()):
+        return [*damage]
+    return []
+
+
+def set_aside(out: Path, run: Run) -> Path | None:
+    """Move a damaged run, unless another process has just made it anew; where to, if it was."""
+    folder = run.folder(out)
+    with contextlib.suppress(run_folder.BeingMadeError), run_folder.claimed(folder):
+        if folder.is_dir() and run_folder.find_damage(folder):
+            return files.set_aside(folder)
+    return None
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.image_cache import CACHE_DIR
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.engines import ask_gpu_driver
-from lsplus_tf.experiments.folder import check_folder, is_whole
+from lsplus_tf.experiments.folder import check_folder, find_damaged
 from lsplus_tf.experiments.make import read_data
 from lsplus_tf.experiments.plan import Run, Shard, needed_runs, plan_runs
 from lsplus_tf.files import expanded
@@ -121,12 +121,13 @@ def forecast(
     """
     runs = plan_runs(experiment, methods, seeds, shard)
     check_folder(experiment, out, runs)
+    damaged = find_damaged(experiment, out, runs)
     planned = [
         Planned(
             run,
             tuple(needed_runs(experiment, run)),
             saved=len(run_folder.saved_history(run.folder(out))),
-            finished=is_whole(run.folder(out)),
+            finished=run not in damaged and run.folder(out).is_dir(),
         )
         for run in runs
     ]

@@ -180,14 +180,12 @@ class Results:
         """What a run says of its training."""
         return self._once(
             ("summary", run),
-            lambda: run_folder.read_json(run.folder(self.folder), run_folder.SUMMARY),
+            lambda: run_folder.read_summary(run.folder(self.folder)),
         )
 
     def saved(self, run: Run, split: str) -> Predictions:
-        """What a run saved of "validation" or "test"."""
-        return self._once(
-            (run, split), lambda: run_folder.read_predictions(run.folder(self.folder), split)
-        )
+        """What a run saved of "validation" or "test", which is of the same images in all runs."""
+        return self._once((run, split), lambda: self._saved(run, split))
 
     def predictions(self, row: Row, split: str = "test") -> list[Predictions]:
         """Those of a split: one for each run, or one of an ensemble, calibrated if the row is.
@@ -219,6 +217,19 @@ class Results:
                 for seed, values in zip(row.seeds, self.measured(row, split), strict=True)
             ]
         )
+
+    def _saved(self, run: Run, split: str) -> Predictions:
+        found = run_folder.read_predictions(run.folder(self.folder), split)
+        first = self.runs[0]
+        if run != first:
+            expected = self.saved(first, split)
+            if not np.array_equal(found.labels, expected.labels):
+                raise InputError(
+                    f"{run.folder(self.folder)}: expected {split} predictions of the "
+                    f"{len(expected)} images of {first}, received {len(found)} with other labels; "
+                    "move the run away, and give the command that made it again"
+                )
+        return found
 
     def _once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         if key not in self._made:

@@ -6,6 +6,7 @@ import codecs
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import binary, suffix_of, utf_8
 from lsplus_tf.tables.names import listed, one_form
 from lsplus_tf.tables.rows import Rows
-from lsplus_tf.tables.table import Table
+from lsplus_tf.tables.table import Table, is_bytes, is_list, is_number
 
 _LARGEST_JSON = 8 * 2**30  # bytes; in memory some ten times as many
 # Cells that a table may have, and for each that is filled.
@@ -45,18 +46,35 @@ class Parquet(Table):
 
     def first_row(self) -> list[str]:
         columns = self._read(_first_batch).columns
-        return [str(column[0].as_py()) if len(column) else "" for column in columns]
+        return [_shown(column[0]) if len(column) else "" for column in columns]
 
     def _load(self, positions: list[int], numbers: list[bool]) -> list[Any]:
         wanted = [self._written[k] for k in positions]
-        rows = self._read(pyarrow.parquet.read_metadata).num_rows
+        fields = [self._schema.field(k) for k in positions]
+        for field, number in zip(fields, numbers, strict=True):
+            if not _may_be_read(field.type, number):
+                raise self.rows.error(
+                    f"column {one_form(field.name)!r}: expected {'' if number else 'text or '}"
+                    f"numbers, it is of {field.type}"
+                )
         # Of constants a few bytes can claim any number of rows, and of long texts.
-        self._check_claimed(rows * len(wanted) * _NUMBER)
-        texts = [name for name in wanted if _is_text(self._schema.field(name).type)]
+        self._check_claimed(self._claimed({*wanted}))
+        texts = [field.name for field in fields if _is_text(field.type)]
         table = self._read(pyarrow.parquet.read_table, columns=wanted, read_dictionary=texts)
         columns: list[Any] = table.select(wanted).columns
         self._check_claimed(sum(map(_bytes_of_text, columns)))
         return columns
+
+    def _claimed(self, wanted: set[str]) -> int:
+        """The bytes of some columns, as the file's footer has it; rows of lists have several."""
+        about = self._read(pyarrow.parquet.read_metadata)
+        parts = (
+            about.row_group(k).column(j)
+            for j in range(about.num_columns)
+            if _is_of(about.schema.column(j).path, wanted)
+            for k in range(about.num_row_groups)
+        )
+        return sum(max(_NUMBER * part.num_values, part.total_uncompressed_size) for part in parts)
 
     def _check_claimed(self, claimed: int) -> None:
         try:
@@ -85,8 +103,31 @@ def _first_batch(file: Any) -> pa.RecordBatch:
     return next(rows, pa.RecordBatch.from_pylist([], parquet.schema_arrow))
 
 
+def _shown(cell: Any) -> str:
+    """The text of a cell; "" of a list, which may be very long."""
+    return "" if pa.types.is_nested(cell.type) else str(cell.as_py())
+
+
+def _is_of(path: str, names: set[str]) -> bool:
+    """Whether what Parquet calls by a path is one of the columns, or what is in its rows."""
+    return not names.isdisjoint(accumulate(path.split("."), "{}.{}".format))
+
+
+def _may_be_read(kind: pa.DataType, number: bool) -> bool:
+    """Whether a column may have names, or numbers; what cannot have is not worth its memory."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+        if _is_text(kind):  # which is read text by text, however often each is there
+            return False
+    if pa.types.is_nested(kind):
+        return number and is_list(kind) and is_number(kind.value_type)
+    return not is_bytes(kind)
+
+
 def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def _bytes_of_text(column: pa.ChunkedArray) -> int:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lsplus_tf.errors import InputError
 
 _NAMED = 3
+_LONGEST = 300  # characters of a cell
 
 
 def _as_it_is(rows: Sequence[int]) -> list[int]:
@@ -76,8 +77,10 @@ class Rows:
         rows = np.flatnonzero(bad)
         if rows.size:
             many = f", the first of {rows.size} such" if rows.size > _NAMED else ""
+            cell = str(received(int(rows[0])))
+            cut = cell if len(cell) <= _LONGEST else f"{cell[:_LONGEST]}..."
             raise self.error(
-                f"{what}: expected {expected}, received {received(int(rows[0]))} at "
+                f"{what}: expected {expected}, received {cut} at "
                 f"{self.named(rows)}{many} (of {bad.size} rows)"
             )
 

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.tables.names import listed, spelled_alike
 from lsplus_tf.tables.rows import Rows
 
@@ -77,12 +77,12 @@ class Table(ABC):
                 raise self.rows.error(
                     f"expected one column {name!r}, found {count} among {listed(self.names)}"
                 )
-        loaded = self._load([*map(self.names.index, unique)], [name in numbers for name in unique])
-        columns = {
-            name: self._number(name, column) if name in numbers else self._text(name, column)
-            for name, column in zip(unique, map(_plain, loaded), strict=True)
-        }
-        columns = self._without_blank_rows(columns)
+        try:
+            columns = self._cleaned_columns(unique, numbers)
+        except MemoryError as error:
+            raise self.rows.error(
+                f"its columns take more memory than there is ({one_line(error)})"
+            ) from error
         self._count = len(next(iter(columns.values()), ()))
         if columns and not self._count:
             raise self._no_row()
@@ -90,6 +90,14 @@ class Table(ABC):
         if self._said:
             warnings.warn(f"{self.rows.source}: {'; '.join(self._said)}", stacklevel=2)
             self._said = []
+
+    def _cleaned_columns(self, names: list[str], numbers: Collection[str]) -> dict[str, Any]:
+        loaded = self._load([*map(self.names.index, names)], [name in numbers for name in names])
+        columns = {
+            name: self._number(name, column) if name in numbers else self._text(name, column)
+            for name, column in zip(names, map(_plain, loaded), strict=True)
+        }
+        return self._without_blank_rows(columns)
 
     def unused(self, used: Collection[str]) -> tuple[str, ...]:
         """The columns but those that are used, and indices without a name."""
@@ -126,7 +134,7 @@ class Table(ABC):
             with suppress(pa.ArrowInvalid):  # where all are whole, 12.0 is 12
                 column = column.cast(pa.int64())
         with suppress(pa.ArrowException):
-            if not _is_bytes(column.type) and not pa.types.is_nested(column.type):
+            if not is_bytes(column.type) and not pa.types.is_nested(column.type):
                 column.slice(0, 0).cast(pa.string())
                 return column
         raise self.rows.error(f"column {name!r}: expected text or numbers, it is of {column.type}")
@@ -238,12 +246,12 @@ class Table(ABC):
         A single column of lists of K numbers is (N, K).
         """
         columns = [self._columns[name] for name in names]
-        if len(names) == 1 and _is_list(columns[0].type):
+        if len(names) == 1 and is_list(columns[0].type):
             return self._lists(names[0], columns[0])
         single = all(pa.types.is_float32(column.type) for column in columns)
         array = np.empty((len(self), len(names)), np.float32 if single else np.float64)
         for k, (name, column) in enumerate(zip(names, columns, strict=True)):
-            if not _is_number(column.type):
+            if not is_number(column.type):
                 self._refuse_text(name, column)
             array[:, k] = column.to_numpy()
         return array
@@ -258,7 +266,7 @@ class Table(ABC):
             lambda row: f"one of {lengths[row]}",
         )
         flat = pc.list_flatten(column)
-        if not most or not _is_number(flat.type):
+        if not most or not is_number(flat.type):
             raise self.rows.error(f"column {name!r}: expected numbers, it is of {column.type}")
         return flat.to_numpy().reshape(len(self), most)
 
@@ -348,15 +356,15 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
+def is_bytes(kind: pa.DataType) -> bool:
     return "binary" in str(kind)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     )

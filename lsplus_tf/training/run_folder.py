@@ -43,6 +43,7 @@ ABOUT = "about"  # the array of a checkpoint that says in JSON what it is
 _LOCK = "lock"
 _PATIENCE = 1.0  # seconds, within which a process that only asks has let go of a lock
 
+_NOT_THERE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -222,6 +223,9 @@ def _of_a_finished_run(path: Path) -> Iterator[None]:
     except DamagedRunError:
         raise
     except _UNREADABLE as error:
+        # Such as no permission, or a disk that is away, which is no damage.
+        if isinstance(error, OSError) and not isinstance(error, (InputError, *_NOT_THERE)):
+            raise InputError(f"{path}: cannot be read ({_why(error, path)})") from error
         raise DamagedRunError(
             f"{path}: not the file of a finished run ({_why(error, path)}); {manifest.REMEDY}"
         ) from error
@@ -257,7 +261,7 @@ def find_damage(folder: Path) -> dict[str, str]:
         return found
     readers: dict[str, Callable[[], Any]] = {
         SETTINGS: lambda: read_settings(folder),
-        SUMMARY: lambda: read_json(folder, SUMMARY)["class_names"],
+        SUMMARY: lambda: read_summary(folder),
         HISTORY: lambda: read_history(folder),
         **{
             _predictions_file(folder, split).name: partial(read_predictions, folder, split)
@@ -267,13 +271,16 @@ def find_damage(folder: Path) -> dict[str, str]:
     may_be_gone = {
         ENVIRONMENT: lambda: read_json(folder, ENVIRONMENT),
         METRICS: lambda: read_json(folder, METRICS),
+        PRIOR: lambda: read_json(folder, PRIOR),
+        SOFT_LABELS: lambda: read_soft_labels(folder),
+        FEATURES: lambda: read_features(folder),
         MODEL: lambda: check_model(folder),
     }
     readers |= {name: read for name, read in may_be_gone.items() if (folder / name).exists()}
     for name, read in readers.items():
         try:
             read()
-        except (InputError, KeyError) as error:
+        except DamagedRunError as error:
             found[name] = (
                 one_line(error)
                 .removeprefix(f"{folder / name}: ")
@@ -298,6 +305,18 @@ def read_predictions(folder: Path, split: str) -> Predictions:
 def read_json(folder: Path, name: str) -> Any:
     with _reading_finished(folder / name):
         return json_of(read_text(folder / name), finite=False)  # a metric may be NaN
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """What a finished run says of its training; its classes and the images left out are checked."""
+    path = folder / SUMMARY
+    with _reading_finished(path):
+        values = json_of(read_text(path), finite=False)
+        for key in ("class_names", "skipped_images"):
+            found = values[key]
+            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+                raise ValueError(f"its {key} are no list of names")
+        return values
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
