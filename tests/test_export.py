@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -32,6 +33,7 @@ from lsplus_tf.deployment import (
     TrainedModel,
     export,
     find_images,
+    onnx_files,
     open_model,
     predict_files,
     predict_images,
@@ -489,7 +491,8 @@ def test_the_script_finds_what_predict_finds(tmp_path, monkeypatch):
     assert len(expected) == 8
 
 
-def test_the_script_says_in_a_line_what_is_wrong(tmp_path, capsys, place):
+def test_the_script_says_in_a_line_what_is_wrong(tmp_path, capsys, place, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     one = place / "images" / "=0.png"
 
     def refused(*arguments: object) -> str:
@@ -502,6 +505,8 @@ def test_the_script_says_in_a_line_what_is_wrong(tmp_path, capsys, place):
     assert "expected the folder of a SavedModel, or an ONNX file" in refused(tmp_path, one)
     assert "there is no" in refused(tmp_path, tmp_path / "nowhere")
     assert "no image file in" in refused(tmp_path, tmp_path)
+    (tmp_path / "\x1b[31m\x9b\u202e").mkdir()
+    assert "in \\x1b[31m\\x9b\\u202e\n" in refused(tmp_path, "\x1b[31m\x9b\u202e")
     (tmp_path / "assets.extra").mkdir()
     export(open_model(place / "softmax.keras"), tmp_path / "served")
     deep = tmp_path / "deep.png"
@@ -805,6 +810,46 @@ def test_calibrators_are_converted_to_the_last_bit_of_float32(name, tmp_path):
     np.testing.assert_allclose(found["probabilities"], given.probabilities, rtol=2e-7, atol=1e-9)
     np.testing.assert_array_equal(found["set"], sets.predict(given))
     assert session.get_inputs()[0].shape == ["batch", 1, 1, 3]
+
+
+@needs_onnx
+def test_a_threshold_between_two_numbers_of_16_bits_is_no_difference(tmp_path):
+    """0.8 is above 0.7998 in 64 bits, and the same in 16."""
+    inputs = keras.Input((1, 1, 2))
+    flat = keras.layers.Flatten()(inputs)
+    zeros = keras.layers.Rescaling(0.0, dtype="float16")(flat)
+    last = keras.layers.Dense(2, activation="softmax", dtype="float16", use_bias=True)
+    model = keras.Model(inputs, last(zeros))
+    last.set_weights([np.zeros((2, 2)), np.log([0.8, 0.2])])
+    trained = TrainedModel(model, ("a", "b"), True, True, True, "bilinear")
+    given = float(model.predict_on_batch(np.ones((1, 1, 1, 2)))[0, 0])
+    assert given == float(np.float16(0.8)) < 0.8
+    export(trained, tmp_path / "one.onnx", abstain_below=0.8)
+
+
+@needs_onnx
+@pytest.mark.parametrize("method", ["lac", "raps"])
+def test_all_outputs_of_an_onnx_file_are_compared(small, tmp_path, monkeypatch, method):
+    given = Predictions([0, 1, 1] * 10, [[0.8, 0.2], [0.4, 0.6], [0.6, 0.4]] * 10)
+    sets = PredictionSets(method, error_rate=0.2).fit(given)
+    run = onnx_files._run
+    change: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "probabilities": lambda found: found[:, ::-1],
+        "predicted": lambda found: 1 - found,
+        "confidence": lambda found: found + 0.01,
+        "abstained": np.logical_not,
+        "set": np.logical_not,
+    }
+    for name, changed in change.items():
+
+        def other(content: bytes, pixels: np.ndarray, name=name, changed=changed):
+            received = run(content, pixels)
+            return {**received, name: changed(received[name])}
+
+        monkeypatch.setattr(onnx_files, "_run", other)
+        with pytest.raises(InputError, match=f"tf2onnx converts, it cannot this one .*{name}"):
+            export(small, tmp_path / "one.onnx", abstain_below=0.3, sets=sets)
+        assert not [*tmp_path.iterdir()]
 
 
 @needs_onnx

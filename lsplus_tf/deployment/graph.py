@@ -113,14 +113,21 @@ def outputs(
             "abstained": tf.logical_or(confidence < threshold, tf.math.is_nan(confidence)),
         }
         if sets is not None:
-            given["set"] = _inside(sets, probabilities, predicted)
+            given["set"] = inside_sets(sets, probabilities, predicted)
         return given
 
     return of_pixels
 
 
-def _inside(sets: PredictionSets, probabilities: Any, predicted: Any) -> Any:
-    """Which classes are in the sets (B, K), as `PredictionSets.predict` says."""
+def inside_sets(sets: PredictionSets, probabilities: Any, predicted: Any) -> Any:
+    """Which classes are in the sets (B, K), as `PredictionSets.predict` says.
+
+    Parameters
+    ----------
+    sets : PredictionSets
+    probabilities : tensor or ndarray, shape (B, K)
+    predicted : tensor or ndarray of int64, shape (B,)
+    """
     classes = sets.n_classes_
     each = tf.cast(probabilities, tf.float64)
     if sets.method == "lac":
@@ -134,7 +141,7 @@ def _inside(sets: PredictionSets, probabilities: Any, predicted: Any) -> Any:
         if sets.method == "raps":
             penalties = tf.constant(sets._penalties(np.arange(1, classes + 1)))
             scores += tf.gather(penalties, tf.reduce_sum(tf.cast(before, tf.int32), axis=-1))
-    most = sets._highest_scores(np.dtype(probabilities.dtype.as_numpy_dtype))
+    most = sets._highest_scores(np.dtype(tf.as_dtype(probabilities.dtype).as_numpy_dtype))
     inside = tf.logical_or(scores <= tf.constant(most, tf.float64), tf.math.is_nan(scores))
     if not sets.allow_empty:
         empty = tf.logical_not(tf.reduce_any(inside, axis=1, keepdims=True))

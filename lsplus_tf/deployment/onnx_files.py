@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,8 @@ ONNX_FILE = FileKind(
 _INSTALL = 'pip install "lsplus_tf[onnx]"'
 # Between probabilities of the converted model and of the other.
 _TOLERANCE, _OF_FLOAT16 = 1e-3, 1e-2
+# What is as near to a threshold may be on either side of it.
+_ROUNDING, _ROUNDING_OF_FLOAT16 = 1e-5, 1e-3
 
 
 def check_installed(argument: str) -> None:
@@ -50,7 +53,8 @@ def convert(
 ) -> bytes:
     """The model as the content of an ONNX file, whose outputs are those of `graph.outputs`.
 
-    The same pixels are given to both, and the outputs compared.
+    The same pixels are given to both, and the probabilities compared; the other outputs are
+    compared with what follows from the converted model's probabilities, but for rounding.
 
     Raises
     ------
@@ -87,11 +91,50 @@ def convert(
     random = np.random.default_rng(0).integers(0, 256, (3, *trained.image_shape))
     expected = {name: each.numpy() for name, each in of_pixels(random.astype("float32")).items()}
     received = _run(content, random.astype(np.float32))
-    most = _OF_FLOAT16 if "float16" in precisions else _TOLERANCE
+    most, rounding = _TOLERANCE, _ROUNDING
+    if "float16" in precisions:
+        most, rounding = _OF_FLOAT16, _ROUNDING_OF_FLOAT16
+    if {*received} != {*expected}:
+        raise _refused(f"it gives {', '.join(received)}")
     apart = np.abs(received["probabilities"] - expected["probabilities"]).max()
-    if not apart <= most or {*received} != {*expected}:
+    if not apart <= most:
         raise _refused(f"its probabilities of the same images differ by {apart:.2g}")
+    if wrong := _inconsistent(received, abstain_below, sets, rounding):
+        raise _refused(f"what it gives as {wrong} does not follow from its probabilities")
     return content
+
+
+def _inconsistent(
+    received: dict[str, Any], abstain_below: float, sets: PredictionSets | None, rounding: float
+) -> str | None:
+    """The output that does not follow from the probabilities, if one does not."""
+    from lsplus_tf.deployment.graph import inside_sets
+
+    probabilities, predicted = received["probabilities"], received["predicted"]
+    top = probabilities.max(axis=1)
+    of_predicted = np.take_along_axis(probabilities, predicted[:, np.newaxis], axis=1)[:, 0]
+    near = np.abs(top - abstain_below) <= rounding
+    wrong = {
+        "predicted": of_predicted < top - rounding,
+        "confidence": np.abs(received["confidence"] - top) > rounding,
+        "abstained": (received["abstained"] != (top < abstain_below)) & ~near,
+    }
+    if sets is not None:
+        fewest, most = copy.copy(sets), copy.copy(sets)
+        fewest.thresholds_, most.thresholds_ = (
+            sets.thresholds_ - rounding, sets.thresholds_ + rounding,
+        )  # fmt: skip
+        fewest.allow_empty = True
+        least = inside_sets(fewest, probabilities, predicted).numpy()
+        largest = inside_sets(most, probabilities, predicted).numpy()
+        if not sets.allow_empty:  # a class that alone is inside may be next to its threshold
+            largest[np.arange(len(largest)), predicted] = True
+        # The ranks of equal probabilities may be others before they are rounded.
+        ranked = (np.diff(np.sort(probabilities, axis=1)) > 0).all(axis=1)
+        found = received["set"]
+        outside = ((least & ~found) | (found & ~largest)).any(axis=1)
+        wrong["set"] = outside & (ranked | (sets.method == "lac"))
+    return next((name for name, rows in wrong.items() if rows.any()), None)
 
 
 def _run(content: bytes, pixels: Any) -> dict[str, Any]:

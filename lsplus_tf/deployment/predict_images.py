@@ -231,6 +231,11 @@ def separator(class_names: list[str]) -> str:
     raise RefusedError(f"no character of {_SEPARATORS} is in no class name, to stand between them")
 
 
+def _printable(text: str) -> str:
+    """The text with control characters escaped, so that no name of a file steers a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def main(arguments: list[str]) -> int:
     """Print the CSV of image files; 2 if something is wrong, which is then said in one line."""
     if len(arguments) < 2:
@@ -251,7 +256,7 @@ def main(arguments: list[str]) -> int:
                     raise RefusedError(f"{file}: {error}") from error
             rows += rows_of(batch, model.predict(images), names)
     except (RefusedError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         return 2
     headings = ["file", "predicted", "confidence", "abstained"]
     headings += ["set"] * (model.description["sets"] is not None)

@@ -127,7 +127,8 @@ def predict_files(
         From `open_model`.
     files : sequence of str or Path
         Of the formats that data sets are read of, and read as in training: more than 8 bits per
-        channel are refused where the model has no scaling.
+        channel are refused where the model has no scaling. As `find_images` gives them: "~" is
+        part of a name here.
     calibrator : Calibrator, optional
         Fitted to the model's logits, or to the logarithms of its probabilities.
     batch_size : int
