@@ -125,8 +125,8 @@ def inside_sets(sets: PredictionSets, probabilities: Any, predicted: Any) -> Any
     Parameters
     ----------
     sets : PredictionSets
-    probabilities : tensor or ndarray, shape (B, K)
-    predicted : tensor or ndarray of int64, shape (B,)
+    probabilities : array_like, shape (B, K)
+    predicted : array_like of int, shape (B,)
     """
     classes = sets.n_classes_
     each = tf.cast(probabilities, tf.float64)
