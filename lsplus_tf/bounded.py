@@ -8,6 +8,7 @@ of one line, without the file's name, which the caller has.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
@@ -90,7 +91,7 @@ def _check_size(size: int, largest: int) -> None:
 
 def _decoded(data: bytes) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise InputError(f"expected text in UTF-8 ({one_line(error)})") from error
 
@@ -136,11 +137,8 @@ def json_of(text: str | bytes, largest: int = DOCUMENT, *, finite: bool = True) 
     if _levels(data) > _JSON_DEPTH:
         raise InputError(f"expected JSON of at most {_JSON_DEPTH} levels, received more")
     whole = text if isinstance(text, str) else _decoded(text)
-    options: dict[str, Any] = {"parse_int": _integer, "object_pairs_hook": _object}
-    if finite:
-        options |= {"parse_constant": _refuse_constant, "parse_float": _finite}
     try:
-        return json.loads(whole, **options)
+        return (_FINITE if finite else _NOT_FINITE).decode(whole)
     except InputError:
         raise
     except (ValueError, RecursionError, MemoryError) as error:
@@ -197,6 +195,26 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise InputError(f"duplicate key {_cut(repr(twice))}")
     return found
+
+
+# Made once, as there are files with an object in each of a million lines.
+_NOT_FINITE = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
+_FINITE = json.JSONDecoder(
+    parse_int=_integer,
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+)
+
+
+# Made once, as there are files with an object in each of a million lines.
+_NOT_FINITE = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
+_FINITE = json.JSONDecoder(
+    parse_int=_integer,
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+)
 
 
 # --- YAML -----------------------------------------------------------------------------------------

@@ -185,3 +185,9 @@ def test_constants_are_let_through_up_to_a_gigabyte(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bounded, "_memory", lambda: 2**20)
     with pytest.raises(InputError, match="more than the memory here"):
         bounded.check_unpacked(2**20 + 1, 2**20)
+
+
+def test_no_decoder_is_made_for_each_text(monkeypatch: pytest.MonkeyPatch):
+    """A table may have a million of them."""
+    monkeypatch.setattr(json, "JSONDecoder", None)
+    assert json_of("[1]") == json_of(b"[1]", finite=False) == [1]
