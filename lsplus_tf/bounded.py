@@ -44,7 +44,7 @@ __all__ = [
     "yaml_text",
 ]
 
-DOCUMENT = 64 * 2**20  # bytes of a JSON file that is no table; isotonic calibrators have megabytes
+DOCUMENT = 64 * 2**20  # bytes of a JSON file that is no table
 _YAML = 4 * 2**20  # bytes; the largest grids have 100 kB
 _JSON_DEPTH = 200  # Keras models in models in models have some 80
 _YAML_DEPTH = 100  # experiments have 8
@@ -114,7 +114,13 @@ def read_json(path: Path, largest: int = DOCUMENT) -> Any:
     return json_of(read_text(path, largest), largest)
 
 
-def json_of(text: str | bytes, largest: int = DOCUMENT, *, finite: bool = True) -> Any:
+def json_of(
+    text: str | bytes,
+    largest: int = DOCUMENT,
+    *,
+    finite: bool = True,
+    most_values: int | None = None,
+) -> Any:
     """The value of a JSON text.
 
     Parameters
@@ -125,15 +131,20 @@ def json_of(text: str | bytes, largest: int = DOCUMENT, *, finite: bool = True) 
         The most bytes that it may have.
     finite : bool
         Refuse NaN, infinities, and numbers beyond all floats; or let them be floats.
+    most_values : int or None
+        The most commas and opening brackets that it may have, as each value takes memory and time
+        however short it is.
 
     Raises
     ------
     InputError
-        It is no JSON, too large or deep, or has a key twice in one object or an integer of more
-        than 308 digits.
+        It is no JSON, too large or deep, of too many values, or has a key twice in one object or an
+        integer of more than 308 digits.
     """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     _check_size(len(data), largest)
+    if most_values is not None and sum(map(data.count, (b",", b"[", b"{"))) > most_values:
+        raise InputError(f"expected at most {most_values} values, received more")
     if _levels(data) > _JSON_DEPTH:
         raise InputError(f"expected JSON of at most {_JSON_DEPTH} levels, received more")
     whole = text if isinstance(text, str) else _decoded(text)
