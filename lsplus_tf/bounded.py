@@ -8,6 +8,7 @@ of one line, without the file's name, which the caller has.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
@@ -43,7 +44,7 @@ __all__ = [
     "yaml_text",
 ]
 
-DOCUMENT = 64 * 2**20  # bytes of a JSON file that is no table; isotonic calibrators have megabytes
+DOCUMENT = 64 * 2**20  # bytes of a JSON file that is no table
 _YAML = 4 * 2**20  # bytes; the largest grids have 100 kB
 _JSON_DEPTH = 200  # Keras models in models in models have some 80
 _YAML_DEPTH = 100  # experiments have 8
@@ -90,7 +91,7 @@ def _check_size(size: int, largest: int) -> None:
 
 def _decoded(data: bytes) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise InputError(f"expected text in UTF-8 ({one_line(error)})") from error
 
@@ -113,7 +114,13 @@ def read_json(path: Path, largest: int = DOCUMENT) -> Any:
     return json_of(read_text(path, largest), largest)
 
 
-def json_of(text: str | bytes, largest: int = DOCUMENT, *, finite: bool = True) -> Any:
+def json_of(
+    text: str | bytes,
+    largest: int = DOCUMENT,
+    *,
+    finite: bool = True,
+    most_values: int | None = None,
+) -> Any:
     """The value of a JSON text.
 
     Parameters
@@ -124,23 +131,25 @@ def json_of(text: str | bytes, largest: int = DOCUMENT, *, finite: bool = True) 
         The most bytes that it may have.
     finite : bool
         Refuse NaN, infinities, and numbers beyond all floats; or let them be floats.
+    most_values : int or None
+        The most commas and opening brackets that it may have, as each value takes memory and time
+        however short it is.
 
     Raises
     ------
     InputError
-        It is no JSON, too large or deep, or has a key twice in one object or an integer of more
-        than 308 digits.
+        It is no JSON, too large or deep, of too many values, or has a key twice in one object or an
+        integer of more than 308 digits.
     """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     _check_size(len(data), largest)
+    if most_values is not None and sum(map(data.count, (b",", b"[", b"{"))) > most_values:
+        raise InputError(f"expected at most {most_values} values, received more")
     if _levels(data) > _JSON_DEPTH:
         raise InputError(f"expected JSON of at most {_JSON_DEPTH} levels, received more")
     whole = text if isinstance(text, str) else _decoded(text)
-    options: dict[str, Any] = {"parse_int": _integer, "object_pairs_hook": _object}
-    if finite:
-        options |= {"parse_constant": _refuse_constant, "parse_float": _finite}
     try:
-        return json.loads(whole, **options)
+        return (_FINITE if finite else _NOT_FINITE).decode(whole)
     except InputError:
         raise
     except (ValueError, RecursionError, MemoryError) as error:
@@ -199,9 +208,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# Made once, as there are files with an object in each of a million lines.
+_NOT_FINITE = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
+_FINITE = json.JSONDecoder(
+    parse_int=_integer,
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+)
+
+
+# Made once, as there are files with an object in each of a million lines.
+_NOT_FINITE = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
+_FINITE = json.JSONDecoder(
+    parse_int=_integer,
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+)
+
+
 # --- YAML -----------------------------------------------------------------------------------------
 
-_TAG = "tag:yaml.org,2002:"
+_TAG, _MERGE = "tag:yaml.org,2002:", object()
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0b[01][01_]*)")
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?"
@@ -259,6 +288,25 @@ _Loader.add_constructor(f"{_TAG}int", _yaml_integer)
 _Loader.add_constructor(f"{_TAG}float", _yaml_float)
 
 
+class _Keys(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
+    """What `_Loader` takes scalars for, one at a time."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+    yaml_constructors = _Loader.yaml_constructors
+
+    def __init__(self) -> None:
+        yaml.constructor.SafeConstructor.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
+
+    def value(self, event: yaml.ScalarEvent) -> Any:
+        """A scalar's value; `_MERGE` if what it is the key of is merged."""
+        tag = event.tag or self.resolve(yaml.ScalarNode, event.value, event.implicit)
+        if tag == f"{_TAG}merge":
+            return _MERGE
+        node = yaml.ScalarNode(tag, event.value, event.start_mark, event.end_mark)
+        return event.value if tag == f"{_TAG}str" else self.construct_object(node)
+
+
 def read_yaml(path: Path) -> Any:
     """The value of a YAML file, as :func:`yaml_of` has it.
 
@@ -304,7 +352,7 @@ class _Open:
 
     def __init__(self, anchor: str | None, is_mapping: bool) -> None:
         self.anchor, self.size = anchor, _NODE
-        self.keys: set[str] | None = set() if is_mapping else None
+        self.keys: set[Any] | None = set() if is_mapping else None
         self.is_key_next = is_mapping
 
 
@@ -312,6 +360,8 @@ def _check_events(events: Iterator[Any]) -> None:
     """Raise `InputError` for what must not be made; the parser makes nothing but these events."""
     opened: list[_Open] = [_Open(None, False)]  # of the whole
     sizes: dict[str, int] = {}  # of what anchors are of, aliases in it followed
+    scalars: dict[str, yaml.ScalarEvent] = {}  # that anchors are of
+    keys = _Keys()
     for event in events:
         match event:
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
@@ -327,17 +377,22 @@ def _check_events(events: Iterator[Any]) -> None:
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
                 done = opened.pop()
                 anchor, size = done.anchor, done.size
+                scalars.pop(anchor, None)
             case yaml.ScalarEvent():
                 _check_tag(event)
-                _check_key(opened[-1], event)
+                _check_key(opened[-1], event, event, keys)
                 _turn(opened[-1])
                 anchor, size = event.anchor, _NODE + len(event.value)
+                if anchor is not None:
+                    scalars[anchor] = event
             case yaml.AliasEvent():
                 if any(each.anchor == event.anchor for each in opened):
                     raise InputError(
                         f"*{_cut(event.anchor)} in line {event.start_mark.line + 1} is a part of "
                         "itself"
                     )
+                if event.anchor in scalars:
+                    _check_key(opened[-1], scalars[event.anchor], event, keys)
                 _turn(opened[-1])
                 anchor, size = None, sizes.get(event.anchor, 0)
             case _:
@@ -357,12 +412,16 @@ def _turn(within: _Open) -> None:
     within.is_key_next = within.keys is not None and not within.is_key_next
 
 
-def _check_key(within: _Open, event: yaml.ScalarEvent) -> None:
-    if within.keys is None or not within.is_key_next or event.value == "<<":
+def _check_key(within: _Open, scalar: yaml.ScalarEvent, event: Any, keys: _Keys) -> None:
+    """Raise `InputError` for a key that means the same as one before: yes, true and True."""
+    if within.keys is None or not within.is_key_next:
         return
-    if event.value in within.keys:
-        raise InputError(f"duplicate key {_cut(event.value)} in line {event.start_mark.line + 1}")
-    within.keys.add(event.value)
+    key = keys.value(scalar)
+    if key is _MERGE:
+        return
+    if key in within.keys:
+        raise InputError(f"duplicate key {_cut(scalar.value)} in line {event.start_mark.line + 1}")
+    within.keys.add(key)
 
 
 def _check_tag(event: Any) -> None:

@@ -123,6 +123,30 @@ def test_what_yaml_is_taken_for(text: str, value: Any):
     assert repr(found) == repr(value)  # True is no 1
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("{yes: a, true: b, TRUE: c}", "true"),
+        ("{a: 1, 'a': 2}", "a"),
+        ("{0x10: a, 16: b}", "16"),
+        ("{1: a, 1.0: b}", "1.0"),
+        ("{1: a, on: b}", "on"),  # which Python takes for the same
+        ("{~: a, null: b}", "null"),
+        ("{&a b: 1, *a : 2}", "b"),
+        ("{'<<': a, \"<<\": b}", "<<"),
+    ],
+)
+def test_keys_that_mean_the_same(text: str, key: str):
+    with pytest.raises(InputError, match=f"duplicate key {key} in line 1"):
+        yaml_of(text)
+
+
+def test_keys_that_only_look_alike():
+    found = yaml_of("{yes: 3, 'yes': 4, 7: 5, '7': 6, !!str 8: 7, 8: 8}")
+    assert found == {True: 3, "yes": 4, 7: 5, "7": 6, "8": 7, 8: 8}
+    assert yaml_of("{<<: {x: 1}, <<: {y: 1}}") == {"x": 1, "y": 1}
+
+
 @given(
     VALUES | st.sampled_from(["1e3", "1:30", "010", "no", "=", "<<", "2020-01-01", "0o7", ".5E3"])
 )
@@ -161,3 +185,9 @@ def test_constants_are_let_through_up_to_a_gigabyte(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(bounded, "_memory", lambda: 2**20)
     with pytest.raises(InputError, match="more than the memory here"):
         bounded.check_unpacked(2**20 + 1, 2**20)
+
+
+def test_no_decoder_is_made_for_each_text(monkeypatch: pytest.MonkeyPatch):
+    """A table may have a million of them."""
+    monkeypatch.setattr(json, "JSONDecoder", None)
+    assert json_of("[1]") == json_of(b"[1]", finite=False) == [1]

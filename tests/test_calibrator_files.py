@@ -261,9 +261,9 @@ def test_a_file_is_refused_by_its_size_before_it_is_read(tmp_path):
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
         file.truncate(2**30)  # takes no place on the disk
-    with pytest.raises(InputError, match=r"huge\.json: not a calibrator .*at most 64 MiB"):
+    with pytest.raises(InputError, match=r"huge\.json: not a calibrator .*at most 32 MiB"):
         Calibrator.load(path)
-    with pytest.raises(InputError, match=r"huge\.json: not prediction sets .*at most 64 MiB"):
+    with pytest.raises(InputError, match=r"huge\.json: not prediction sets .*at most 32 MiB"):
         PredictionSets.load(str(path))
 
 

@@ -34,6 +34,7 @@ from hostile import (
 )
 
 from lsplus_tf import datasets
+from lsplus_tf.calibrators import Calibrator, IsotonicCalibration, PredictionSets
 from lsplus_tf.config import read_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import read_predictions
@@ -515,6 +516,24 @@ def test_what_does_not_fit_into_memory_is_said(tmp_path: Path, monkeypatch: Any)
     monkeypatch.setattr("lsplus_tf.tables.table._plain", full)
     with pytest.raises(InputError, match=r"a.parquet: its columns take more memory than there is"):
         read_predictions(path)
+
+
+@pytest.mark.parametrize("kind", [Calibrator, PredictionSets])
+@pytest.mark.parametrize("values", ["[],", "1,", '{"a":1},', "[[[[1]]]],"])
+def test_a_calibrator_of_many_values_is_refused_before_they_are_made(kind: Any, values: str):
+    text = f'{{"format": [{values * (8 * 2**20 // len(values))}0]}}'
+    with within_bounds(), pytest.raises(InputError, match="expected at most 2000000 values"):
+        kind.from_json(text)
+
+
+def test_a_calibrator_of_200_000_corners_is_read():
+    fitted = IsotonicCalibration().fit([[0.0, 2.0], [2.0, 0.0]] * 2, [1, 0, 1, 0])
+    inputs, outputs = np.sort(np.random.default_rng(0).random((2, 100_000))).tolist()
+    document = json.loads(fitted.to_json())
+    assert [*document["fitted"]] == ["inputs_", "outputs_"]
+    document["fitted"] = {"inputs_": [inputs] * 2, "outputs_": [outputs] * 2}
+    found = Calibrator.from_json(json.dumps(document))
+    np.testing.assert_array_equal(found.outputs_, [outputs] * 2)
 
 
 def test_a_wrong_dimension_of_a_sheet_is_not_believed(tmp_path: Path):

@@ -60,6 +60,9 @@ _VERSIONS = {1: _KEYS_1, 2: (*_KEYS_1, "inputs", "model", "data", "held_out", "m
 _OPTIONAL = ("class_names",)  # which the first files did not have
 _NO_JSON = "not a calibrator saved by lsplus_tf, which is JSON"
 _MOST_CLASSES = 1_000_000  # of a file
+# Bytes of a file, and values in it; the matrix of 1,000 classes has a million in 21 MB, isotonic
+# calibration with 200,000 corners 400,000 in 8 MB.
+_LARGEST_FILE, _MOST_VALUES = 32 * 2**20, 2_000_000
 _PROBED = 8  # rows, of few classes
 _PROBED_NUMBERS = 2**20
 _SMALLEST = 1 / LARGEST  # that divides
@@ -491,7 +494,7 @@ def read_saved(path: str | Path, what: str, parse: Callable[[str], Read], no_jso
         What to say of a file that is no text.
     """
     try:
-        text = read_text(Path(path).expanduser())
+        text = read_text(Path(path).expanduser(), _LARGEST_FILE)
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: expected {what}, there is no file") from error
     except OSError as error:
@@ -577,7 +580,7 @@ def are_unnamed(class_names: Sequence[str]) -> bool:
 def json_document(text: str, otherwise: str) -> Any:
     """What a JSON text has, within the bounds of `bounded`; `InputError` with `otherwise`."""
     try:
-        return json_of(text)
+        return json_of(text, _LARGEST_FILE, most_values=_MOST_VALUES)
     except InputError as error:
         raise InputError(f"{otherwise} ({one_line(error, _LONGEST)})") from error
 
