@@ -377,7 +377,6 @@ def _check_events(events: Iterator[Any]) -> None:
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
                 done = opened.pop()
                 anchor, size = done.anchor, done.size
-                scalars.pop(anchor, None)
             case yaml.ScalarEvent():
                 _check_tag(event)
                 _check_key(opened[-1], event, event, keys)
