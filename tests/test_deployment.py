@@ -666,3 +666,36 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "x.png")
     with pytest.raises(InputError, match=r"x\.png is a device or pipe$"):
         find_images([tmp_path / "x.png"])
+
+
+def test_a_model_of_any_size_is_used_at_one_that_is_given(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Resizing(8, 8)(inputs))
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    model.save(tmp_path / "mine.keras")
+    with pytest.raises(InputError, match="image_size and channels say what it does not"):
+        open_model(tmp_path / "mine.keras")
+    trained = open_model(tmp_path / "mine.keras", image_size=16)
+    assert trained.image_shape == (16, 16, 3)
+    assert fingerprint(trained.model) == fingerprint(model)
+    Image.new("RGB", (20, 10), (200, 100, 0)).save(tmp_path / "a.png")
+    (batch,) = predict_files(trained, [tmp_path / "a.png"])
+    expected = model(np.full((1, 16, 16, 3), (200, 100, 0), np.float32))
+    np.testing.assert_allclose(batch.predictions.logits, expected, rtol=1e-5)
+
+
+def test_models_that_do_not_say_what_they_take_are_named(tmp_path):
+    @keras.saving.register_keras_serializable(package="test_deployment")
+    class Own(keras.Model):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.last = keras.layers.Dense(2)
+
+        def call(self, images):
+            return self.last(keras.ops.mean(images, axis=(1, 2)))
+
+    model = Own()
+    model(np.zeros((1, 4, 4, 1), np.float32))
+    model.save(tmp_path / "own.keras")
+    with pytest.raises(InputError, match="expected a model of images"):
+        open_model(tmp_path / "own.keras")

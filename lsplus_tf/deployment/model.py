@@ -125,8 +125,8 @@ def open_model(
     class_names : sequence of str, length K, optional
         By default those of the run or export; of another model class_0 and so on.
     image_size : int, optional
-        Stretch images to this height and width, which must be the model's. By default as in the
-        run; for another model of square images, images are stretched to its size.
+        Stretch images to this height and width, which must be the model's, if it takes no other. By
+        default as in the run; for another model of square images, images are stretched to its size.
     channels : {1, 3}, optional
         Convert images to the model's channels. By default as in the run: where its config names no
         channels, images that have others are refused. For another model they are converted.
@@ -159,7 +159,7 @@ def open_model(
         settings = run_folder.read_settings(run)["dataset"]
         if class_names is None:
             class_names = run_folder.read_summary(run)["class_names"]
-    model, output = _load(file)
+    model, output = _load(file, image_size, channels)
     exported = _description(file)
     height, width, depth = _image_shape(model, file)
     if image_size is not None and (image_size, image_size) != (height, width):
@@ -384,8 +384,10 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
     return (file.parent if of_a_run else None), file
 
 
-def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
-    """The model, and what it gives."""
+def _load(
+    file: Path, image_size: int | None, channels: int | None
+) -> tuple[keras.Model, ModelOutput]:
+    """The model, for images of a size if it takes any, and what it gives."""
     import keras
 
     import lsplus_tf.backbones
@@ -393,11 +395,19 @@ def _load(file: Path) -> tuple[keras.Model, ModelOutput]:
     from lsplus_tf.calibrators.keras import model_output
 
     model = keras_files.load(file, str(file))
-    if isinstance(model.output, dict):
-        (output,) = model.output.values() if len(model.output) == 1 else (model.output,)
-        model = keras.Model(model.input, output, name=model.name)
+    named = getattr(model, "output", None)  # others than functional ones have none
+    if isinstance(named, dict) and len(named) == 1:
+        model = keras.Model(model.input, *named.values(), name=model.name)
     # TensorFlow takes a model's name for a scope's, of which not all characters can be.
     model.name = re.sub(r"[^A-Za-z0-9_.-]", "_", model.name).lstrip("_-") or "model"
+    taken = _inputs(model)
+    if len(taken) == 1 and len(taken[0].shape) == 4:
+        known = taken[0].shape[1:]
+        given = (image_size, image_size, channels)
+        shape = tuple(b if a is None else a for a, b in zip(known, given, strict=True))
+        if shape != known and None not in shape:
+            pixels = keras.Input(shape, dtype=taken[0].dtype)
+            model = keras.Model(pixels, model(pixels), name=model.name)
     _image_shape(model, file)  # before it is tried with images of its size
     return model, model_output(model)
 
@@ -416,12 +426,19 @@ def _description(file: Path) -> _Description:
     return checked(_Description, description, f"{file}: {DESCRIPTION}")
 
 
+def _inputs(model: keras.Model) -> list[keras.KerasTensor]:
+    """What a model takes; nothing of a subclass of one's own, which does not say."""
+    return getattr(model, "inputs", None) or []
+
+
 def _image_shape(model: keras.Model, file: Path) -> tuple[int, int, int]:
-    shape = model.inputs[0].shape
-    if len(model.inputs) != 1 or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
+    shapes = [tuple(given.shape) for given in _inputs(model)]
+    shape = shapes[0] if shapes else ()
+    if len(shapes) != 1 or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3):
+        hint = "; image_size and channels say what it does not" if None in shape[1:] else ""
         raise InputError(
             f"{file}: expected a model of images (B, H, W, C) of a known size with 1 or 3 "
-            f"channels, it takes {', '.join(str(tuple(x.shape)) for x in model.inputs)}"
+            f"channels, it takes {', '.join(map(str, shapes)) or 'what it does not say'}{hint}"
         )
     if shape[1] * shape[2] > _MOST_PIXELS:
         raise InputError(
