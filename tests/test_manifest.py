@@ -275,7 +275,7 @@ def test_verify_tells_versions_and_takes_runs_experiments_and_grids(reproduced, 
     code, stdout, _ = call("verify", grid)
     assert code == 0
     assert "1 run of format version 0, without a manifest" in stdout
-    for place, why in ((tmp_path / "no", "there is none"), (summary, "there is none")):
+    for place, why in ((tmp_path / "no", "there is none"), (summary, "received a file")):
         code, _, stderr = call("verify", place)
         assert code == 2
         assert why in stderr

@@ -251,7 +251,8 @@ def find_runs(folder: Path) -> list[Path]:
         It is none of these, or no run is finished.
     """
     if not folder.is_dir():
-        raise MissingDataError(f"{files.shown(folder)}: expected a folder, there is none")
+        received = "received a file" if folder.exists() else "there is none"
+        raise MissingDataError(f"{files.shown(folder)}: expected a folder, {received}")
     if manifest.is_run(folder) and not (folder / EXPERIMENT).exists():
         return [folder]
     found = [
