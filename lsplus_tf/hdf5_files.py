@@ -162,7 +162,8 @@ def _check_layout(dataset: h5py.Dataset, name: str) -> None:
         raise ValueError(f"{name} is stored in another file; {_OTHER_FILES}")
     if made.get_layout() == h5py.h5d.VIRTUAL:
         raise ValueError(f"{name} is made of arrays of other files; {_OTHER_FILES}")
-    if dataset.dtype.hasobject:  # references, and text or rows of any length
+    # References, and text or rows of any length; of complex numbers Keras keeps the real parts.
+    if dataset.dtype.hasobject or dataset.dtype.kind == "c":
         raise ValueError(f"{name}: expected numbers, received {_kind(dataset)}")
     filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
     if not _FILTERS.issuperset(filters) or len(filters) > len(set(filters)):
@@ -172,6 +173,8 @@ def _check_layout(dataset: h5py.Dataset, name: str) -> None:
 def _kind(dataset: h5py.Dataset) -> str:
     if h5py.check_string_dtype(dataset.dtype):
         return "text"
+    if dataset.dtype.kind == "c":
+        return "complex numbers"
     return "references" if h5py.check_ref_dtype(dataset.dtype) else "Python objects"
 
 

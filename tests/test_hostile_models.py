@@ -121,6 +121,7 @@ HDF5: dict[str, tuple[Callable[[h5py.Group], Any], str]] = {
     "huge items": (_array((1,), "S2000000000"), r"bytes claim arrays of more than \d+ bytes"),
     "longer than it says": (_inflates, "more is longer than it says"),
     "text": (_array(data=["a", "b"]), "more: expected numbers, received text"),
+    "complex": (_array(data=[1j]), "more: expected numbers, received complex numbers"),
     "references": (_array((2,), h5py.ref_dtype), "more: expected numbers, received references"),
     "regions": (_array((2,), h5py.regionref_dtype), "more: expected numbers, received references"),
     "rows of any length": (_array((2,), h5py.vlen_dtype("f4")), "more: expected numbers"),
