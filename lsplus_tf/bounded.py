@@ -218,16 +218,6 @@ _FINITE = json.JSONDecoder(
 )
 
 
-# Made once, as there are files with an object in each of a million lines.
-_NOT_FINITE = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_object)
-_FINITE = json.JSONDecoder(
-    parse_int=_integer,
-    object_pairs_hook=_object,
-    parse_constant=_refuse_constant,
-    parse_float=_finite,
-)
-
-
 # --- YAML -----------------------------------------------------------------------------------------
 
 _TAG, _MERGE = "tag:yaml.org,2002:", object()
