@@ -287,7 +287,8 @@ def _unread(path: Path, error: OSError) -> InputError:
 
 
 def _why(error: DamagedRunError, path: Path) -> str:
-    return str(error).removeprefix(f"{shown(path)}: ").removesuffix(f"; {REMEDY}")
+    said = str(error).removeprefix(f"{shown(path)}: ").removesuffix(f"; {REMEDY}")
+    return said.removeprefix("damaged, ")
 
 
 def _had_manifest(folder: Path) -> bool:

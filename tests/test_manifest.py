@@ -197,6 +197,19 @@ def test_other_files_beside_a_run_and_configs_beside_runs(experiment, call, tmp_
     assert "7 runs whole" in stdout
 
 
+def test_runs_that_are_exchanged_are_named(experiment, call):
+    first, second = (Run("ls_plus", seed).folder(experiment) for seed in (0, 1))
+    first.rename(experiment / "between")
+    second.rename(first)
+    (experiment / "between").rename(second)
+    code, stdout, _ = call("verify", experiment, columns=300)
+    assert code == 1
+    assert f"misplaced  {first}: it is ls_plus, seed 1" in stdout
+    assert "2 runs where another belongs; move them" in stdout
+    assert "6 runs whole" in stdout
+    assert "damaged" not in stdout
+
+
 def test_a_manifest_that_is_gone_is_missed(experiment, call):
     folder = Run("hard_labels", 0).folder(experiment)
     (folder / MANIFEST).unlink()

@@ -248,7 +248,7 @@ def verify(
     from lsplus_tf.training import run_folder
 
     place, console = files.expanded(folder, "FOLDER"), terminal()
-    damaged, unmarked, made_by = 0, 0, set()
+    damaged, misplaced, unmarked, made_by = 0, 0, 0, set()
     runs = find_runs(place)
     for run in track(
         runs,
@@ -260,7 +260,13 @@ def verify(
         damage = run_folder.find_damage(run)
         # A run by itself may have any name.
         if not damage and run != place and (why := out_of_place(run)) is not None:
-            damage = {run_folder.SETTINGS: f"not where it belongs, {why}"}
+            misplaced += 1
+            console.print(
+                f"[bold red]misplaced[/]  {escape(files.shown(run))}: {escape(why)}",
+                highlight=False,
+                soft_wrap=True,
+            )
+            continue
         damaged += bool(damage)
         for name, why in damage.items():
             console.print(
@@ -280,7 +286,7 @@ def verify(
             highlight=False,
             soft_wrap=True,
         )
-    whole = len(runs) - damaged - unmarked
+    whole = len(runs) - damaged - misplaced - unmarked
     if whole:
         console.print(
             f"{counted(whole, 'run')} whole, made by {escape('; or '.join(sorted(made_by)))}",
@@ -294,6 +300,14 @@ def verify(
             highlight=False,
             soft_wrap=True,
         )
+    if misplaced:
+        console.print(
+            f"{counted(misplaced, 'run')} where another belongs; move them to where they belong, "
+            "or away.",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if damaged or misplaced:
         raise typer.Exit(1)
 
 
