@@ -3,7 +3,7 @@
 from lsplus_tf.callbacks.alpha_schedule import AlphaSchedule
 from lsplus_tf.callbacks.online_label_smoothing import OnlineLabelSmoothing
 from lsplus_tf.callbacks.teacher import TeacherLogits
-from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh
+from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh, ValidationFeedback
 
 __all__ = [
     "AlphaSchedule",
@@ -11,4 +11,5 @@ __all__ = [
     "OnlineLabelSmoothing",
     "PriorRefresh",
     "TeacherLogits",
+    "ValidationFeedback",
 ]
