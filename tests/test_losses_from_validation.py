@@ -93,7 +93,11 @@ def test_sequences_of_the_authors_code(golden, variant, sequence):
                 value, after(f"train_loss{total}")[batch], rtol=1e-6 + off, atol=6e-8
             )
             largest = np.abs(expected).max()
-            np.testing.assert_allclose(slope, expected, rtol=0, atol=(1e-6 + off) * largest)
+            # Of a batch that is all right and sure, float32 keeps of p_y - 1 what p_y has.
+            rounding = 1.2e-7 * (1 / len(labels[batch]) if is_cals else 1.0)
+            np.testing.assert_allclose(
+                slope, expected, rtol=0, atol=(1e-6 + off) * largest + rounding
+            )
         for y, z in golden.validation(sequence, epoch):
             loss.accumulate_validation(y, z)
         loss.update_from_validation()

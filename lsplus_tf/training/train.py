@@ -408,6 +408,8 @@ class Training:
         elif isinstance(adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)):
             matrices = np.stack(adapting.history)
             np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)
+        elif isinstance(adapting, callbacks.ValidationFeedback):
+            np.savez_compressed(new / run_folder.FEEDBACK, **adapting.training_state())
         if prior is not None:
             run_folder.write_json(new / run_folder.PRIOR, prior)
 
