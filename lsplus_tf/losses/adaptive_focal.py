@@ -151,15 +151,12 @@ class AdaptiveFocalLoss(ValidationLoss):
         """The loss of nll = -log p of any shape."""
         # Where p rounds to 1, 1 - exp(-nll) would have lost what expm1 keeps.
         doubt = -tf.math.expm1(-nll)
-        gammas = tf.stop_gradient(tf.gather(tf.cast(self.gammas, nll.dtype), self._bins(doubt)))
-        base = tf.where(gammas > 0.0, tf.maximum(doubt, _TINY), 2.0 - doubt)
+        p = 1.0 - doubt
+        inner_edges = tf.cast(self.bin_edges[1:-1], nll.dtype)
+        bins = tf.searchsorted(inner_edges, tf.reshape(p, [-1]), side="right")
+        gammas = tf.gather(tf.cast(self.gammas, nll.dtype), tf.reshape(bins, tf.shape(p)))
+        base = tf.where(gammas > 0.0, tf.maximum(doubt, _TINY), 1.0 + p)
         return tf.pow(base, tf.abs(gammas)) * nll
-
-    def _bins(self, doubt: tf.Tensor) -> tf.Tensor:
-        """The bins of p = 1 - doubt. Edges crowd where p is near 1, and only doubts differ."""
-        edges = tf.cast(1.0 - self.bin_edges[-2:0:-1], doubt.dtype)
-        above = tf.searchsorted(edges, tf.reshape(doubt, [-1]), side="left")
-        return self.num_bins - 1 - tf.reshape(above, tf.shape(doubt))
 
     def sums(self) -> Shapes:
         return {"cells": ((_CELLS, 3), tf.float64)}  # samples, right ones, sum of confidences
