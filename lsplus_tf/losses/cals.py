@@ -231,7 +231,7 @@ class CALSLoss(ValidationLoss):
 
     def renew(self, totals: dict[str, NDArray]) -> None:
         slopes, constraints = (totals[name] / totals[SAMPLES] for name in ("slopes", "constraints"))
-        count = int(self.validations) + 1
+        count = int(self.validations.numpy()) + 1
         before = np.maximum(self.constraints.numpy(), 0.0)
         if self.update_every is not None and count > 1 and count % self.update_every == 0:
             parameters = self.penalty_parameters.numpy().astype(np.float64)
