@@ -35,6 +35,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "hard": {"loss": "hard_labels"},
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
+    "cals": {"loss": "cals", "margin": 0.5, "update_every": 1},
+    "adaptive": {"loss": "adaptive_focal", "num_bins": 5},
     "refreshed": {
         "loss": "ls_plus",
         "refresh_every": 2,
@@ -184,7 +186,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["online", "confusion", "refreshed"])
+@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "cals", "adaptive"])
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):
