@@ -130,7 +130,8 @@ def learned_from_validation(devices: int) -> dict[str, list[float]]:
     x, y, kernel = rng.normal(size=(37, 4)), np.arange(37) % 3, rng.normal(size=(4, 3))
     found = {}
     with strategy_for(experiment(f"protocol.devices={devices}").protocol, 127).scope():
-        for loss in (CALSLoss(3, 0.5, from_logits=True), AdaptiveFocalLoss(4, from_logits=True)):
+        mine = [CALSLoss(3, margin=0.5, from_logits=True), AdaptiveFocalLoss(4, from_logits=True)]
+        for loss in mine:
             model = keras.Sequential([keras.Input([4]), keras.layers.Dense(3, use_bias=False)])
             model.set_weights([kernel])
             model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)

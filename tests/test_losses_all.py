@@ -52,7 +52,7 @@ def confusion(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
 
 
 def constrained(order: np.ndarray, options: dict[str, Any], penalty: Any) -> keras.losses.Loss:
-    loss = losses.CALSLoss(CLASSES, 0.7, penalty=penalty, **options)
+    loss = losses.CALSLoss(CLASSES, margin=0.7, penalty=penalty, **options)
     loss.multipliers.assign(np.array([0.5, 0.0, 1.5])[order])
     loss.penalty_parameters.assign(np.array([1.0, 3.0, 2.0])[order])
     return fed(loss)
@@ -391,7 +391,7 @@ WITHOUT_SMOOTHING = {
     ),
     "ConfusionPenaltyLoss": lambda o: fed(losses.ConfusionPenaltyLoss(CLASSES, alpha=0.0, **o)),
     "CALSLoss": lambda o: fed(
-        losses.CALSLoss(CLASSES, 0.7, penalty="p3", multiplier_min=0.0, **o)
+        losses.CALSLoss(CLASSES, margin=0.7, penalty="p3", multiplier_min=0.0, **o)
     ),
     "AdaptiveFocalLoss": lambda o: fed(losses.AdaptiveFocalLoss(gamma_initial=0.0, **o)),
     "ClassDistributionLabelSmoothingLoss": lambda o: losses.ClassDistributionLabelSmoothingLoss(

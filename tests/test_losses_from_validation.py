@@ -155,7 +155,7 @@ def test_multipliers_become_the_mean_slope_of_the_penalty(penalty):
     _, logits = samples(50)
     logits = np.append(logits, np.full((50, 1), 40.0, np.float32), axis=1)  # the largest of all
     bounds = {"multiplier_min": 0.01, "multiplier_max": 9.0}
-    loss = fed(losses.CALSLoss(4, 20.0, penalty=penalty, from_logits=True, **bounds))
+    loss = fed(losses.CALSLoss(4, margin=20.0, penalty=penalty, from_logits=True, **bounds))
     loss.multipliers.assign([0.5, 0.0, 1.5, 0.3])
     loss.penalty_parameters.assign([1.0, 3.0, 2.0, 0.5])
     ids = np.full(50, 3)
@@ -185,7 +185,7 @@ def test_tied_largest_logits_share_the_gradient():
     p = softmax([2.0, 2.0, -3.0])
     of_penalty = slope[0] - (p - [1.0, 0.0, 0.0])
     h = np.array([-1.0, -1.0, 5.0 / 0.7 - 1.0])
-    slopes = np.maximum([0.5, 0.2, 1.5] + h, 0.0) / (3 * 0.7)
+    slopes = np.maximum(np.array([0.5, 0.2, 1.5]) + h, 0.0) / (3 * 0.7)
     np.testing.assert_allclose(of_penalty, slopes.sum() * np.array([0.5, 0.5, 0]) - slopes)
 
 
@@ -373,8 +373,8 @@ def test_one_callback_feeds_all_such_losses():
         {"multipliers"},
         {"gammas"},
     ]
+    model.compile("sgd", [losses.HardLabelLoss(), losses.HardLabelLoss()])
     with pytest.raises(InputError, match="ValidationFeedback: expected a model compiled with Vali"):
-        model.compile("sgd", [losses.HardLabelLoss(), losses.HardLabelLoss()])
         model.fit(x, y, callbacks=[callbacks.ValidationFeedback()], verbose=0)
 
 

@@ -281,7 +281,7 @@ class ValidationFeedback(_RenewingCallback[ValidationLoss]):
     [(3,), (3,)]
     """
 
-    loss_class = ValidationLoss  # type: ignore[type-abstract]
+    loss_class = ValidationLoss
 
     def held(self, loss: ValidationLoss) -> dict[str, NDArray]:
         return loss.state()

@@ -19,7 +19,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 # Cells of the validation's confidences. A cell's samples count with their mean, so that bin edges
 # are off by less than a cell is wide, 2e-6 or less; a sample alone in its cell is exact.
 _CELLS = 2**20
-# Confidences are summed in whole numbers of this, which float64 adds without rounding, in any order.
+# Confidences are summed in whole numbers of this, which float64 adds exactly, in any order.
 _UNIT = 2.0**-36
 _LARGEST_EXPONENT = 700.0  # whose exponential float64 has
 _MOST_BINS = 10_000
@@ -33,9 +33,9 @@ class AdaptiveFocalLoss(ValidationLoss):
     max_k p_k, and the gap between confidence and accuracy of each scales its gamma: by
     exp(rate * gap), for a negative gamma by exp(-rate * gap). Where the network is too sure in a
     bin, the loss there becomes more focal; where it is not sure enough, less, and at last it is
-    inverse focal loss, -(1 + p_y)^|gamma| log p_y, which makes it surer. A sample's gamma is that of
-    the bin of its p_y, and carries no gradient. `lsplus_tf.callbacks.ValidationFeedback` sees to it
-    in `fit`. Training without it warns.
+    inverse focal loss, -(1 + p_y)^|gamma| log p_y, which makes it surer. A sample's gamma is that
+    of the bin of its p_y, and carries no gradient. `lsplus_tf.callbacks.ValidationFeedback` sees to
+    it in `fit`. Training without it warns.
 
     In a training loop of your own call `accumulate_validation(y_true, y_pred)` for every batch of a
     validation, and `update_from_validation()` after it.
@@ -88,7 +88,8 @@ class AdaptiveFocalLoss(ValidationLoss):
 
     The state is saved with the model, in `.keras` and `.weights.h5`. What is kept of a validation
     does not grow with it, and is on every device 25 MB: how many samples, how many right ones and
-    which mean confidence are in each of 2^20 cells, the finer the nearer 1. Edges are exact to 2e-6.
+    which mean confidence are in each of 2^20 cells, the finer the nearer 1. Edges are off by 2e-6
+    at most.
     Source: Ghosh et al., NeurIPS 2022, from the authors' code.
 
     Examples
@@ -188,9 +189,7 @@ class AdaptiveFocalLoss(ValidationLoss):
         size, correct, total = (
             np.bincount(bins[inside], of[inside], self.num_bins) for of in (counts, right, sums)
         )
-        gaps = np.divide(
-            total * _UNIT - correct, size, out=np.zeros(self.num_bins), where=size > 0
-        )
+        gaps = np.divide(total * _UNIT - correct, size, out=np.zeros(self.num_bins), where=size > 0)
         before = self.gammas.numpy()
         change = np.clip(self.rate * gaps, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
         gammas = before * np.exp(np.where(before > 0.0, change, -change))

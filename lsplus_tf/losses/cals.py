@@ -9,7 +9,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import (
-    InputError,
     check_choice,
     check_count,
     check_flag,
@@ -130,8 +129,8 @@ class CALSLoss(ValidationLoss):
     def __init__(
         self,
         num_classes: int,
-        margin: float = 10.0,
         *,
+        margin: float = 10.0,
         penalty: Penalty = "phr",
         normalize: bool = True,
         update_every: int | None = 10,
@@ -177,9 +176,7 @@ class CALSLoss(ValidationLoss):
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         self.check_num_classes(batch.num_classes)
         penalties = self._penalties(self._constraints(batch))
-        return self.noticing_training(
-            batch.cross_entropy + tf.reduce_mean(penalties, axis=-1)
-        )
+        return self.noticing_training(batch.cross_entropy + tf.reduce_mean(penalties, axis=-1))
 
     def _constraints(self, batch: Batch, dtype: str | None = None) -> tf.Tensor:
         """h, (..., K)."""
@@ -193,7 +190,7 @@ class CALSLoss(ValidationLoss):
         """P(h), (..., K)."""
         multipliers, parameters = self.multipliers, self.penalty_parameters
         if self.penalty == "phr":
-            # Below -lambda / rho it is constant. Above, it needs no division by rho, which may be 0.
+            # Constant below -lambda / rho. Above, nothing is divided by rho, which may be 0.
             lowest = tf.where(parameters > 0.0, -multipliers / parameters, -np.inf)
             h = tf.maximum(h, lowest)
             return h * (multipliers + 0.5 * parameters * h)
@@ -218,7 +215,7 @@ class CALSLoss(ValidationLoss):
         return slopes
 
     def sums(self) -> Shapes:
-        return {name: ((self.num_classes,), tf.float64) for name in ("slopes", "constraints")}
+        return dict.fromkeys(("slopes", "constraints"), ((self.num_classes,), tf.float64))
 
     def add(self, sums: dict[str, tf.Variable], batch: Batch, counted: tf.Tensor) -> None:
         self.check_num_classes(batch.num_classes)
