@@ -1,5 +1,6 @@
 """What a network is trained against: `keras.losses.Loss` subclasses, one family per file."""
 
+from lsplus_tf.losses.acls import ACLSLoss
 from lsplus_tf.losses.brier import BrierLoss
 from lsplus_tf.losses.calibration import DCALoss, DifferentiableECELoss, MDCALoss, MMCELoss
 from lsplus_tf.losses.confidence_penalty import ConfidencePenaltyLoss, UniformPenaltyLoss
@@ -12,6 +13,7 @@ from lsplus_tf.losses.distillation import (
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
+from lsplus_tf.losses.maxsup import MaxSupLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 from lsplus_tf.losses.smoothing import (
     ClassDistributionLabelSmoothingLoss,
@@ -21,6 +23,7 @@ from lsplus_tf.losses.smoothing import (
 )
 
 __all__ = [
+    "ACLSLoss",
     "BrierLoss",
     "ClassDistributionLabelSmoothingLoss",
     "ConfidencePenaltyLoss",
@@ -35,6 +38,7 @@ __all__ = [
     "MDCALoss",
     "MMCELoss",
     "MarginLabelSmoothingLoss",
+    "MaxSupLoss",
     "OnlineLabelSmoothingLoss",
     "SampleDependentFocalLoss",
     "TfKDRegularizationLoss",
