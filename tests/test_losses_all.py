@@ -88,7 +88,7 @@ LOSSES: dict[str, Factory] = {
     ),
     "MaxSupLoss": lambda order, o: losses.MaxSupLoss(0.4, **o),
     "ACLSLoss": lambda order, o: losses.ACLSLoss(
-        1.0, weight=0.4, positive_weight=0.7, negative_weight=0.5, **o
+        1.0, weight=0.2, positive_weight=0.7, negative_weight=0.5, **o
     ),
     "DCALoss": lambda order, o: losses.DCALoss(2.0, **o),
     "MDCALoss": lambda order, o: losses.MDCALoss(2.0, base=focal(o), **o),

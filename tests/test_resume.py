@@ -40,6 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "refresh_every": 2,
         "class_accuracy": {"shrinkage": 5.0},
     },
+    "scheduled": {"loss": "maxsup"},
 }
 PRIOR = {"class_accuracy": np.linspace(0.5, 0.95, 10).tolist()}
 
@@ -184,7 +185,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["online", "confusion", "refreshed"])
+@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "scheduled"])
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):

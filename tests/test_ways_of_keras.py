@@ -612,6 +612,7 @@ SCHEDULED: dict[str, Any] = {
     "confusion": lambda alpha: losses.ConfusionPenaltyLoss(CLASSES, alpha=alpha),
     "tf_kd": losses.TfKDRegularizationLoss,
     "inside": lambda alpha: losses.DCALoss(base=losses.LabelSmoothingLoss(alpha)),
+    "weight": losses.MaxSupLoss,
 }
 
 
@@ -620,7 +621,7 @@ def schedule(epoch: int) -> float:
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
+def test_an_alpha_or_weight_as_a_function_of_the_epoch(name, tmp_path):
     """In a traced step too; rows and ids; saved and loaded."""
     loss = SCHEDULED[name](schedule)
     p = softmax(X[:20] @ KERNELS[0], axis=1).astype(np.float32)
