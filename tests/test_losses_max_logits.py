@@ -210,7 +210,7 @@ def test_acls_squares_what_it_can_and_has_the_gradient_of_all(dtype, large):
             np.testing.assert_allclose(value, (1 + 1.5 * 5) * large**2, rtol=1e-6)
         else:
             largest = np.finfo(dtype).max / 2**28
-            np.testing.assert_allclose(value, (1 + 1.5 * 2) * largest, rtol=1e-6)
+            np.testing.assert_allclose(value, (1 + 1.5) * largest, rtol=1e-6)
 
 
 # --- weights that change by the epoch -------------------------------------------------------------
