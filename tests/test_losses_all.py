@@ -80,6 +80,27 @@ LOSSES: dict[str, Factory] = {
     "FocalLoss": lambda order, o: losses.FocalLoss(2.0, **o),
     "FocalLoss, small gamma": lambda order, o: losses.FocalLoss(0.3, **o),
     "SampleDependentFocalLoss": lambda order, o: losses.SampleDependentFocalLoss(2.0, **o),
+    "DualFocalLoss": lambda order, o: losses.DualFocalLoss(2.0, **o),
+    "DualFocalLoss, small gamma": lambda order, o: losses.DualFocalLoss(0.3, **o),
+    "DualFocalLoss, detached rival": lambda order, o: losses.DualFocalLoss(
+        0.3, detached="rival", **o
+    ),
+    "DualFocalLoss, detached weight": lambda order, o: losses.DualFocalLoss(
+        0.3, detached="weight", **o
+    ),
+    "BrierScaledCrossEntropyLoss": lambda order, o: losses.BrierScaledCrossEntropyLoss(
+        1.5, 0.3, **o
+    ),
+    "BrierScaledCrossEntropyLoss, not detached": lambda order, o: (
+        losses.BrierScaledCrossEntropyLoss(1.5, 0.3, detached=False, **o)
+    ),
+    "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, 0.7, **o),
+    "FocalCalibrationLoss, gate": lambda order, o: losses.FocalCalibrationLoss(
+        0.3, 0.7, gate=0.4, **o
+    ),
+    "FocalCalibrationLoss, gate with gradient": lambda order, o: losses.FocalCalibrationLoss(
+        0.3, 0.7, gate=0.4, gate_detached=False, **o
+    ),
     "BrierLoss": lambda order, o: losses.BrierLoss(**o),
     "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),
     "UniformPenaltyLoss": lambda order, o: losses.UniformPenaltyLoss(0.4, **o),
@@ -108,7 +129,13 @@ LOSSES: dict[str, Factory] = {
 NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
 NEEDS_LOGITS = {"ACLSLoss"}
 # They hold a part of what they compute fixed in the gradient. Their own tests have its closed form.
-VALUE_IS_NOT_THE_ANTIDERIVATIVE = {"ACLSLoss"}
+VALUE_IS_NOT_THE_ANTIDERIVATIVE = {
+    "ACLSLoss",
+    "BrierScaledCrossEntropyLoss",
+    "DualFocalLoss, detached rival",
+    "DualFocalLoss, detached weight",
+    "FocalCalibrationLoss, gate",
+}
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
@@ -385,6 +412,9 @@ WITHOUT_SMOOTHING = {
         [1, 2, 3], alpha=0.0, gamma=0.0, **o
     ),
     "FocalLoss": lambda o: losses.FocalLoss(0.0, **o),
+    "DualFocalLoss": lambda o: losses.DualFocalLoss(0.0, **o),
+    "BrierScaledCrossEntropyLoss": lambda o: losses.BrierScaledCrossEntropyLoss(gamma=0.0, **o),
+    "FocalCalibrationLoss": lambda o: losses.FocalCalibrationLoss(0.0, 0.0, **o),
     "ConfidencePenaltyLoss": lambda o: losses.ConfidencePenaltyLoss(0.0, **o),
     "UniformPenaltyLoss": lambda o: losses.UniformPenaltyLoss(0.0, **o),
     "MarginLabelSmoothingLoss": lambda o: losses.MarginLabelSmoothingLoss(weight=0.0, **o),
