@@ -102,6 +102,8 @@ LOSSES: dict[str, Factory] = {
     "TfKDSelfTrainingLoss": lambda order, o: losses.TfKDSelfTrainingLoss(0.7, temperature=5.0, **o),
 }
 NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
+# They hold a part of what they compute fixed in the gradient. Their own tests have its closed form.
+VALUE_IS_NOT_THE_ANTIDERIVATIVE: set[str] = set()
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
@@ -167,7 +169,11 @@ def test_in_float64_the_gradient_is_that_of_the_value(name, from_logits, labels_
         float(value_and_slope(tf.constant(outputs + s * direction))[0]) for s in (step, -step)
     )
     expected = (ahead - behind) / (2 * step)
-    np.testing.assert_allclose(np.sum(slope * direction), expected, rtol=1e-6, atol=1e-8)
+    found = float(np.sum(slope * direction))
+    if name in VALUE_IS_NOT_THE_ANTIDERIVATIVE:
+        assert abs(found - expected) > 1e-3 * abs(expected)  # or it stands there without need
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
     restored = keras.losses.deserialize(keras.losses.serialize(loss.loss))
     assert restored.dtype == "float64"
 
