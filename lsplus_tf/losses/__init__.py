@@ -11,6 +11,7 @@ from lsplus_tf.losses.distillation import (
 )
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
+from lsplus_tf.losses.learned_smoothing import LearnedLabelSmoothingLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 from lsplus_tf.losses.smoothing import (
@@ -32,6 +33,7 @@ __all__ = [
     "HardLabelLoss",
     "LSPlusLoss",
     "LabelSmoothingLoss",
+    "LearnedLabelSmoothingLoss",
     "MDCALoss",
     "MMCELoss",
     "MarginLabelSmoothingLoss",
