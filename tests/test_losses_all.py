@@ -51,6 +51,13 @@ def confusion(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
     return fed(loss)
 
 
+def learned(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
+    loss = losses.LearnedLabelSmoothingLoss(CLASSES, alpha=0.3, weight_decay=0.1, **options)
+    free = np.random.default_rng(0).normal(size=(CLASSES, CLASSES))[np.ix_(order, order)]
+    loss.free_logits.assign(free[~np.eye(CLASSES, dtype=bool)].reshape(CLASSES, CLASSES - 1))
+    return fed(loss)
+
+
 def focal(options: dict[str, Any]) -> keras.losses.Loss:
     return losses.FocalLoss(2.0, dtype=options.get("dtype", "float32"))
 
@@ -72,6 +79,7 @@ LOSSES: dict[str, Factory] = {
         order, o, prior=prior(order), prior_weight=0.3
     ),
     "ConfusionPenaltyLoss": confusion,
+    "LearnedLabelSmoothingLoss": learned,
     "ClassDistributionLabelSmoothingLoss": lambda order, o: (
         losses.ClassDistributionLabelSmoothingLoss(
             np.array([5, 20, 80])[order], alpha=0.2, gamma=0.3, **o
@@ -135,6 +143,7 @@ VALUE_IS_NOT_THE_ANTIDERIVATIVE = {
     "DualFocalLoss, detached rival",
     "DualFocalLoss, detached weight",
     "FocalCalibrationLoss, gate",
+    "LearnedLabelSmoothingLoss",
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -432,6 +441,7 @@ WITHOUT_SMOOTHING = {
 
 def test_every_loss_with_a_weight_is_among_those_without_smoothing():
     plain = {"HardLabelLoss", "BrierLoss", "SampleDependentFocalLoss"}
+    plain |= {"LearnedLabelSmoothingLoss"}  # half of it trains its matrix
     assert {name.split(",")[0] for name in LOSSES} - plain == set(WITHOUT_SMOOTHING)
 
 

@@ -156,6 +156,7 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "online_label_smoothing"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "ls_plus_online"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "confusion_penalty"}, callbacks.ConfusionPenalty),
+        ({"loss": "learned_label_smoothing"}, callbacks.LearnedLabelSmoothing),
         ({"loss": "ls_plus", "refresh_every": 4}, callbacks.PriorRefresh),
         ({"loss": "ls_plus"}, type(None)),
         ({"loss": "dca"}, type(None)),
@@ -216,6 +217,7 @@ def everything(tmp_path_factory) -> Path:
             "refresh_every": 1,
             "class_accuracy": {"shrinkage": 10.0},
         },
+        "learned_label_smoothing": {"loss": "learned_label_smoothing"},
         "mixup_online": {"loss": "online_label_smoothing", "mixup": 0.3},
         "mixup_self": {"loss": "tf_kd_self_training", "mixup": 0.3},
     }
@@ -270,7 +272,10 @@ def test_a_refreshed_prior_is_recorded(everything):
     np.testing.assert_allclose(refreshed, (counts * recall + 10 * overall) / (counts + 10))
 
 
-@pytest.mark.parametrize("name", ["online_label_smoothing", "ls_plus_online", "confusion_penalty"])
+@pytest.mark.parametrize(
+    "name",
+    ["online_label_smoothing", "ls_plus_online", "confusion_penalty", "learned_label_smoothing"],
+)
 def test_soft_labels_are_kept(everything, name):
     matrices = run_folder.read_soft_labels(Run(name, 0).folder(everything))
     assert matrices.shape == (2, 10, 10)

@@ -33,6 +33,7 @@ from lsplus_tf.training.resume import Checkpoints, Progress
 
 EPOCHS, STEPS = 4, 3
 METHODS: dict[str, dict[str, Any]] = {
+    "learned": {"loss": "learned_label_smoothing", "learning_rate": None},
     "hard": {"loss": "hard_labels"},
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
@@ -186,7 +187,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["online", "confusion", "refreshed"])
+@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "learned"])
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):

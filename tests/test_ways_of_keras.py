@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
+from test_losses_learned import matrix, trained_in_numpy
 
 import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors
@@ -59,6 +60,14 @@ def refreshed(kernel: np.ndarray) -> np.ndarray:
     return priors.informed_prior(counts.diagonal() / counts.sum(axis=1))
 
 
+def learned(kernel: np.ndarray) -> np.ndarray:
+    """After a step with every batch."""
+    p = softmax(X.astype(np.float64) @ kernel.astype(np.float64), axis=1)
+    starts = range(0, SAMPLES, BATCH)
+    batches = [(p[start : start + BATCH], Y[start : start + BATCH]) for start in starts]
+    return matrix(trained_in_numpy(batches, [0.1] * len(batches)))
+
+
 class Method:
     """A loss, its callback, what it holds, and the replay of it."""
 
@@ -68,6 +77,7 @@ class Method:
             "online": callbacks.OnlineLabelSmoothing,
             "confusion": callbacks.ConfusionPenalty,
             "refreshed": callbacks.PriorRefresh,
+            "learned": callbacks.LearnedLabelSmoothing,
         }[name]()
 
     def loss(self, **options: Any) -> Any:
@@ -76,6 +86,7 @@ class Method:
         kinds = {
             "online": losses.OnlineLabelSmoothingLoss,
             "confusion": losses.ConfusionPenaltyLoss,
+            "learned": losses.LearnedLabelSmoothingLoss,
         }
         return kinds[self.name](CLASSES, **options)
 
@@ -83,7 +94,12 @@ class Method:
         return loss.prior if self.name == "refreshed" else loss.soft_labels.numpy()
 
     def replay(self, kernel: np.ndarray) -> np.ndarray:
-        replays = {"online": mean_softmax, "confusion": shares_of_errors, "refreshed": refreshed}
+        replays = {
+            "online": mean_softmax,
+            "confusion": shares_of_errors,
+            "refreshed": refreshed,
+            "learned": learned,
+        }
         return replays[self.name](kernel)
 
 
@@ -249,7 +265,7 @@ NESTINGS = [
     )
     if structure not in SEVERAL or "plain" not in (loss, labels)
 ]
-METHODS = ["online", "confusion", "refreshed"]
+METHODS = ["online", "confusion", "refreshed", "learned"]
 WAYS = list(itertools.product(METHODS, NESTINGS, EXECUTION, STEPS))
 # A few of them; `make slow` goes through all.
 FEW = [WAYS[i] for i in np.random.default_rng(1).choice(len(WAYS), 8, replace=False)]

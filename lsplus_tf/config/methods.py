@@ -402,6 +402,20 @@ class ConfusionPenalty(MethodSettings):
     alpha: Weight = 0.1
 
 
+class LearnedLabelSmoothing(MethodSettings):
+    """LS++: label smoothing whose shares of the other classes are trained with the network."""
+
+    short_name, loss_class = "LS++", "LearnedLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["learned_label_smoothing"]
+    alpha: Weight = 0.1
+    learning_rate: NotNegative | None = Field(
+        default=0.1, description="of the shares; null is the network's in the same step"
+    )
+    momentum: Weight = 0.9
+    weight_decay: NotNegative = 5e-4
+
+
 class TfKDRegularization(MethodSettings):
     """Tf-KD with a virtual teacher."""
 
@@ -451,6 +465,7 @@ Method = Annotated[
     | DifferentiableECE
     | ClassDistributionLabelSmoothing
     | ConfusionPenalty
+    | LearnedLabelSmoothing
     | TfKDRegularization
     | TfKDSelfTraining,
     Field(discriminator="loss"),
