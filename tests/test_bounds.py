@@ -60,7 +60,8 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
     return False
 
 
-FACTORS = "learning_rate weight_decay weight soft_weight margin multiplier temperature gamma"
+FACTORS = "learning_rate weight_decay weight soft_weight margin multiplier temperature gamma "
+FACTORS += "growth improvement rate"
 # What a large number may be given for, as nothing is allocated by it.
 HARMLESS = {
     **dict.fromkeys(FACTORS.split(), "multiplies float32s, of which a training ends in a line"),
@@ -72,6 +73,7 @@ HARMLESS = {
     "early_stopping": "is compared with epochs",
     "frozen_epochs": "are fewer than epochs",
     "refresh_every": "is compared with epochs",
+    "update_every": "is compared with epochs",
     "validation_steps": "are at most those that there are",
     "steps_per_execution": "are at most those that there are",
     "save_every_minutes": "is compared with a clock",

@@ -313,9 +313,7 @@ def test_with_two_classes_nothing_can_be_learned():
 
 
 def test_of_predictions_that_stay_it_learns_their_means():
-    loss = LearnedLabelSmoothingLoss(
-        CLASSES, learning_rate=2.0, weight_decay=0.0, dtype="float64"
-    )
+    loss = LearnedLabelSmoothingLoss(CLASSES, learning_rate=2.0, weight_decay=0.0, dtype="float64")
     p = softmax(X / 4, axis=1)
     step = tf.function(lambda: loss.learn(Y, p))
     for _ in range(200):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,8 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import check_fraction
-from lsplus_tf.losses.base import ClassificationLoss, LossDtype
-from lsplus_tf.losses.feeding import Feeding, noticing_training
+from lsplus_tf.losses.base import LossDtype
+from lsplus_tf.losses.feeding import Feeding
+from lsplus_tf.losses.renewed import FedLoss
 
 Alpha = float | Callable[[int], float]  # the same in all epochs, or a function of the epoch from 0
 
@@ -26,7 +26,7 @@ _NOT_TOLD = (
 )
 
 
-class AlphaLoss(ClassificationLoss):
+class AlphaLoss(FedLoss):
     """A loss with an alpha; training warns where what changes it between epochs is missing.
 
     Parameters
@@ -36,16 +36,7 @@ class AlphaLoss(ClassificationLoss):
         `.keras` and `.weights.h5`.
     from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
-
-    Attributes
-    ----------
-    is_fed : bool
-        Whether something changes the loss between epochs, where it should change.
     """
-
-    # What is missing where nothing feeds the loss, or what it is fed is not used, and what to do.
-    not_fed: ClassVar[str] = ""
-    not_renewed: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -60,22 +51,14 @@ class AlphaLoss(ClassificationLoss):
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.alpha = alpha if callable(alpha) else check_fraction("alpha", alpha)
         self._alpha_now = alpha_at(alpha, 0)
-        self._changes = bool(self.not_fed) or callable(alpha)
-        self._feeding = Feeding(type(self).__name__, self.not_fed or _NOT_TOLD, self.not_renewed)
-        if self._changes:
-            weakref.finalize(self, self._feeding.at_end)
+        self._watch(
+            Feeding(type(self).__name__, self.not_fed or _NOT_TOLD, self.not_renewed),
+            changes=bool(self.not_fed) or callable(alpha),
+        )
 
     @abc.abstractmethod
     def use_alpha(self, alpha: float) -> None:
         """Compute with another alpha from now on, in steps that were traced before too."""
-
-    @property
-    def is_fed(self) -> bool:
-        return self._feeding.is_fed
-
-    @is_fed.setter
-    def is_fed(self, fed: bool) -> None:
-        self._feeding.is_fed = fed
 
     def set_epoch(self, epoch: int) -> None:
         if callable(self.alpha):
@@ -91,17 +74,13 @@ class AlphaLoss(ClassificationLoss):
         self._alpha_now = alpha
         self.use_alpha(alpha)
 
-    def noticing_training(self, losses: tf.Tensor) -> tf.Tensor:
-        """`losses` as they are, where their gradient tells that the loss is trained."""
-        return noticing_training(losses, self._feeding) if self._changes else losses
-
     def save_own_variables(self, store: Any) -> None:
-        if self._changes:
-            self._feeding.when_saved()
+        super().save_own_variables(store)
         if callable(self.alpha):
             store["alpha"] = np.array(self._alpha_now)
 
     def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(store)
         if callable(self.alpha) and "alpha" in store:
             self._set_alpha(float(store["alpha"][...]))
 
