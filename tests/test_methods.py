@@ -157,6 +157,8 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "ls_plus_online"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "confusion_penalty"}, callbacks.ConfusionPenalty),
         ({"loss": "learned_label_smoothing"}, callbacks.LearnedLabelSmoothing),
+        ({"loss": "cals"}, callbacks.ValidationFeedback),
+        ({"loss": "adaptive_focal"}, callbacks.ValidationFeedback),
         ({"loss": "ls_plus", "refresh_every": 4}, callbacks.PriorRefresh),
         ({"loss": "ls_plus"}, type(None)),
         ({"loss": "dca"}, type(None)),
