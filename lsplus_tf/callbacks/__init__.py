@@ -1,6 +1,7 @@
 """Keras callbacks for the losses that change during training, or need a teacher."""
 
 from lsplus_tf.callbacks.alpha_schedule import AlphaSchedule
+from lsplus_tf.callbacks.fedlas import FedLAS
 from lsplus_tf.callbacks.online_label_smoothing import OnlineLabelSmoothing
 from lsplus_tf.callbacks.teacher import TeacherLogits
 from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh
@@ -8,6 +9,7 @@ from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh
 __all__ = [
     "AlphaSchedule",
     "ConfusionPenalty",
+    "FedLAS",
     "OnlineLabelSmoothing",
     "PriorRefresh",
     "TeacherLogits",

@@ -10,6 +10,8 @@ from lsplus_tf.losses.distillation import (
     with_teacher_logits,
 )
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
+from lsplus_tf.losses.features import with_features
+from lsplus_tf.losses.fedlas import FedLASLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
@@ -28,6 +30,7 @@ __all__ = [
     "DCALoss",
     "DifferentiableECELoss",
     "ErroneousEntropyLoss",
+    "FedLASLoss",
     "FocalLoss",
     "HardLabelLoss",
     "LSPlusLoss",
@@ -40,5 +43,6 @@ __all__ = [
     "TfKDRegularizationLoss",
     "TfKDSelfTrainingLoss",
     "UniformPenaltyLoss",
+    "with_features",
     "with_teacher_logits",
 ]
