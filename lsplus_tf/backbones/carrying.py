@@ -10,7 +10,7 @@ from lsplus_tf.losses.features import with_features
 
 
 @keras.saving.register_keras_serializable(package="lsplus_tf")
-class CarryFeatures(keras.layers.Layer):
+class CarryFeatures(keras.layers.Identity):
     """Gives back the logits as they are, with the features for a loss such as `FedLASLoss`.
 
     Called on [logits, features], as the last layer of a model or just before its softmax. It has no
@@ -37,7 +37,6 @@ class CarryFeatures(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         # As they are: in another policy Keras would cast the logits.
         super().__init__(autocast=False, **kwargs)
-        self.supports_masking = True
 
     def call(self, inputs: Any) -> Any:
         logits, features = inputs

@@ -82,6 +82,8 @@ def build_callback(
             return callbacks.OnlineLabelSmoothing()
         case methods.ConfusionPenalty():
             return callbacks.ConfusionPenalty()
+        case methods.FedLAS():
+            return callbacks.FedLAS()
         case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
             return callbacks.PriorRefresh(every, shrinkage=shrinkage)
         case methods.TfKDSelfTraining():
