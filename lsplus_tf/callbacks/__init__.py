@@ -2,6 +2,7 @@
 
 from lsplus_tf.callbacks.alpha_schedule import AlphaSchedule
 from lsplus_tf.callbacks.fedlas import FedLAS
+from lsplus_tf.callbacks.learned_label_smoothing import LearnedLabelSmoothing
 from lsplus_tf.callbacks.online_label_smoothing import OnlineLabelSmoothing
 from lsplus_tf.callbacks.teacher import TeacherLogits
 from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh
@@ -10,6 +11,7 @@ __all__ = [
     "AlphaSchedule",
     "ConfusionPenalty",
     "FedLAS",
+    "LearnedLabelSmoothing",
     "OnlineLabelSmoothing",
     "PriorRefresh",
     "TeacherLogits",

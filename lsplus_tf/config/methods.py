@@ -355,6 +355,20 @@ class FedLAS(MethodSettings):
         return super().title_in(convention).replace(self.short_name, self.short_name + plus, 1)
 
 
+class LearnedLabelSmoothing(MethodSettings):
+    """LS++: label smoothing whose shares of the other classes are trained with the network."""
+
+    short_name, loss_class = "LS++", "LearnedLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["learned_label_smoothing"]
+    alpha: Weight = 0.1
+    learning_rate: NotNegative | None = Field(
+        default=0.1, description="of the shares; null is the network's in the same step"
+    )
+    momentum: Weight = 0.9
+    weight_decay: NotNegative = 5e-4
+
+
 class TfKDRegularization(MethodSettings):
     """Tf-KD with a virtual teacher."""
 
@@ -400,6 +414,7 @@ Method = Annotated[
     | ClassDistributionLabelSmoothing
     | ConfusionPenalty
     | FedLAS
+    | LearnedLabelSmoothing
     | TfKDRegularization
     | TfKDSelfTraining,
     Field(discriminator="loss"),

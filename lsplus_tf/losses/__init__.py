@@ -13,6 +13,7 @@ from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.features import with_features
 from lsplus_tf.losses.fedlas import FedLASLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
+from lsplus_tf.losses.learned_smoothing import LearnedLabelSmoothingLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 from lsplus_tf.losses.smoothing import (
@@ -35,6 +36,7 @@ __all__ = [
     "HardLabelLoss",
     "LSPlusLoss",
     "LabelSmoothingLoss",
+    "LearnedLabelSmoothingLoss",
     "MDCALoss",
     "MMCELoss",
     "MarginLabelSmoothingLoss",

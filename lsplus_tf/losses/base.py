@@ -414,18 +414,43 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             losses._keras_mask = read.is_there  # Keras takes the mean over these
         return losses
 
+    def batch_of(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, from_logits: bool | None = None
+    ) -> Batch:
+        """What a call with these has to compute with; for what learns beside the loss.
+
+        Parameters
+        ----------
+        y_true, y_pred, sample_weight : array_like
+            As a call takes them.
+        from_logits : bool, optional
+            Whether `y_pred` holds logits; None means as in the loss.
+        """
+        logits, mask = (getattr(y_pred, f"_keras_{what}", None) for what in ("logits", "mask"))
+        values = tf.cast(y_pred, self.dtype)
+        if logits is not None:
+            values._keras_logits = tf.cast(logits, self.dtype)
+        if mask is not None:
+            mask = one_per_sample(tf.cast(mask, tf.bool), values)
+        if sample_weight is not None:
+            sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), values)
+        y_true = tf.cast(y_true, self.dtype)
+        return self._read(y_true, values, sample_weight, mask, None, from_logits).batch
+
     def _read(
         self,
         y_true: tf.Tensor,
         y_pred: tf.Tensor,
         weights: tf.Tensor | None,
         mask: tf.Tensor | None,
-        features: tf.Tensor | None,
+        features: tf.Tensor | None = None,
+        from_logits: bool | None = None,
     ) -> _Read:
         """Where nothing is masked, ignored or weighed, nothing is computed for it."""
         logits = getattr(y_pred, "_keras_logits", None)
         values = y_pred if logits is None else logits
-        from_logits = self.from_logits or logits is not None
+        from_logits = self.from_logits if from_logits is None else from_logits
+        from_logits = from_logits or logits is not None
         num_classes = y_pred.shape[-1]
         y_true, teacher_logits = self.split_labels(y_true, y_pred)
         labels, rows = class_ids(y_true, y_pred), None

@@ -84,6 +84,8 @@ def build_callback(
             return callbacks.ConfusionPenalty()
         case methods.FedLAS():
             return callbacks.FedLAS()
+        case methods.LearnedLabelSmoothing():
+            return callbacks.LearnedLabelSmoothing()
         case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
             return callbacks.PriorRefresh(every, shrinkage=shrinkage)
         case methods.TfKDSelfTraining():
