@@ -382,7 +382,7 @@ def test_probabilities_and_a_softmax_give_the_same_as_logits(name):
     from_probabilities = make(name, from_logits=False)
     probabilities = np.exp(log_softmax(logits, axis=1))
     if name in NEEDS_LOGITS:
-        with pytest.raises(InputError, match="expected logits, .* received probabilities"):
+        with pytest.raises(InputError, match=r"expected logits, .* received probabilities"):
             from_probabilities(labels, probabilities)
     else:
         np.testing.assert_allclose(from_probabilities(labels, probabilities), expected, rtol=1e-4)

@@ -130,6 +130,7 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "online_label_smoothing"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "ls_plus_online"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "confusion_penalty"}, callbacks.ConfusionPenalty),
+        ({"loss": "fedlas"}, callbacks.FedLAS),
         ({"loss": "ls_plus", "refresh_every": 4}, callbacks.PriorRefresh),
         ({"loss": "ls_plus"}, type(None)),
         ({"loss": "dca"}, type(None)),

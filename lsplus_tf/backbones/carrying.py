@@ -52,7 +52,12 @@ class CarryFeatures(keras.layers.Identity):
 
 
 def carrying_features(model: keras.Model) -> keras.Model:
-    """A `build_classifier` model, its layers shared, whose output carries what its logits are of.
+    """A model with the layers of `model` whose output carries what its last layer is given.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional, with one output, which its last layer makes: that of `build_classifier`.
 
     Examples
     --------
@@ -61,6 +66,11 @@ def carrying_features(model: keras.Model) -> keras.Model:
     >>> lsp.backbones.carrying_features(model).layers[-1].name
     'carry_features'
     """
-    features = model.get_layer("logits").input
-    outputs = CarryFeatures(name="carry_features")([model.output, features])
+    outputs = CarryFeatures(name="carry_features")([model.output, features_behind(model)])
     return keras.Model(model.inputs, outputs, name=model.name)
+
+
+def features_behind(model: keras.Model) -> keras.KerasTensor:
+    """What the last layer of a model makes its output of, or what the output carries."""
+    last = model.layers[-1]
+    return last.input[1] if isinstance(last, CarryFeatures) else last.input

@@ -301,7 +301,11 @@ class FedLASLoss(ClassificationLoss):
             "output_kernel": matrix_product(tf.transpose(hidden), by_outputs),
             "output_bias": tf.reduce_sum(by_outputs, axis=0),
         }
-        self._sgd.step({name: tf.stop_gradient(each) for name, each in gradients.items()})
+        # In mixed_float16 a batch may overflow whose step the network's optimizer passes over.
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients.values()])
+        self._sgd.step(
+            {name: tf.stop_gradient(tf.where(finite, g, 0.0)) for name, g in gradients.items()}
+        )
 
     def _state(self) -> dict[str, tf.Variable]:
         """What is saved; names that are this loss's alone."""

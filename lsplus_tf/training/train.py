@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from lsplus_tf import callbacks, config, keras_files, metrics, priors
 from lsplus_tf.backbones import build_classifier, carrying_features, fingerprint
+from lsplus_tf.backbones.carrying import features_behind
 from lsplus_tf.bounded import yaml_text
 from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
 from lsplus_tf.config.methods import Method
@@ -344,7 +345,7 @@ class Training:
         train = self.dataset.train
         shown = train.take(drawn_evenly(train.labels, self.experiment.features))
         batches = evaluation_batches(shown, batch_size=self.protocol.batch_size)
-        penultimate = keras.Model(model.inputs, model.get_layer("logits").input)
+        penultimate = keras.Model(model.inputs, features_behind(model))
         penultimate.jit_compile = model.jit_compile
         features = penultimate.predict(batches, verbose=0).astype(np.float32)
         return run_folder.Features(features, shown.labels, shown.ids)
