@@ -248,12 +248,14 @@ class Batch:
             return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=self.values)
         return -tf.reduce_sum(targets * self.log_probabilities, axis=-1)
 
-    @cached_property
+    @property
     def shares(self) -> tf.Tensor:
         """By what Keras multiplies a sample's loss in that of the batch on all devices, (...).
 
         A gradient that no tape takes is the sum over samples and devices of what these weigh.
         """
+        # Not a cached property: Python 3.11 locks those of all batches while one is computed, and
+        # devices that wait for each other in a sum would wait for ever.
         ones = tf.ones_like(self.values[..., 0])
         weights = ones if self.weights is None else self.weights
         if self.reduction in ("sum", "none", None):

@@ -293,7 +293,7 @@ class FedLASLoss(ClassificationLoss):
             tf.reshape(each, [-1, width]) for each in (gated.hidden, gated.before_leak)
         )
         by_hidden = matrix_product(by_outputs, tf.transpose(self.gate["output_kernel"]))
-        by_hidden *= tf.where(before > 0.0, 1.0, tf.cast(_LEAK, before.dtype))
+        by_hidden *= tf.where(before > 0.0, tf.ones_like(before), _LEAK)
         logits = tf.reshape(batch.values, [-1, self.num_classes])
         gradients = {
             "hidden_kernel": matrix_product(tf.transpose(logits), by_hidden),
