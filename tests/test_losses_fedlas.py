@@ -406,6 +406,8 @@ def test_outputs_that_carry_no_features_are_told():
         fresh()(Y, tf.function(carrying("functional"))(X))
     with pytest.raises(InputError, match=r"features: expected a row .*\(12, 3\); received .*\(6,"):
         losses.with_features(X @ KERNEL, X[:6])
+    with pytest.raises(InputError, match=r"expected logits, .* received probabilities"):
+        fresh(from_logits=False)(Y, losses.with_features(np.full((12, 3), 1 / 3), X))
     with pytest.raises(InputError, match="expected 3 classes as in num_classes, received 2"):
         fresh()(Y % 2, losses.with_features(X[:, :2], X))
 

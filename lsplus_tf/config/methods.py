@@ -216,6 +216,51 @@ class SampleDependentFocal(MethodSettings):
     gamma: NotNegative = 3.0
 
 
+class DualFocal(MethodSettings):
+    """DFL: (1 - p_y + p_j)^gamma CE, j the most probable class below the label."""
+
+    short_name, loss_class = "DFL", "DualFocalLoss"
+    loss: Literal["dual_focal"]
+    gamma: NotNegative = 5.0
+    detached: Literal["none", "rival", "weight"] = Field(
+        default="none", description="what of the weight has no gradient"
+    )
+
+    def title_in(self, convention: Convention) -> str:
+        marked = {"none": "DFL", "rival": "DFL, rival detached", "weight": "DFL-GRA"}
+        return super().title_in(convention).replace("DFL", marked[self.detached])
+
+
+class BrierScaledCrossEntropy(MethodSettings):
+    """BSCE-GRA: CE, times a distance of the probabilities from the label without gradient."""
+
+    short_name, loss_class = "BSCE-GRA", "BrierScaledCrossEntropyLoss"
+    loss: Literal["brier_scaled_cross_entropy"]
+    norm: Annotated[float, Field(ge=1, le=1e38, strict=True)] = 2.0
+    gamma: NotNegative = 2.0
+    detached: bool = Field(default=True, description="false is BSCE, whose distance has a gradient")
+
+    def title_in(self, convention: Convention) -> str:
+        title = super().title_in(convention)
+        return title if self.detached else title.replace("-GRA", "")
+
+
+class FocalCalibration(MethodSettings):
+    """FCL: focal loss + weight * Brier score; SA-FCL with a gate."""
+
+    short_name, loss_class = "FCL", "FocalCalibrationLoss"
+    loss: Literal["focal_calibration"]
+    gamma: NotNegative = 2.0
+    weight: NotNegative = 1.0
+    gate: NotNegative | None = Field(
+        default=None, description="the Brier score counts (1 - p_y)^gate times; null is no gate"
+    )
+    gate_detached: bool = Field(default=True, description="whether the gate has no gradient")
+
+    def title_in(self, convention: Convention) -> str:
+        return ("" if self.gate is None else "SA-") + super().title_in(convention)
+
+
 class ConfidencePenalty(MethodSettings):
     """ECP: CE - weight * entropy."""
 
@@ -258,6 +303,34 @@ class MarginLabelSmoothing(MethodSettings):
     loss: Literal["margin_label_smoothing"]
     margin: NotNegative = 10.0
     weight: NotNegative = 0.1
+
+
+class MaxSup(MethodSettings):
+    """MaxSup: CE + weight * what the largest logit exceeds the mean of all by."""
+
+    short_name, loss_class = "MaxSup", "MaxSupLoss"
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_weight"}
+    loss: Literal["maxsup"]
+    weight: NotNegative = 0.1
+    final_weight: NotNegative | None = Field(
+        default=0.2,
+        description="of the last epoch, to which weight goes from the first in equal steps; null "
+        "is weight in all",
+    )
+
+
+class ACLS(MethodSettings):
+    """ACLS: CE + weight * squares of what exceeds the margin: largest logits, and their distances.
+
+    The largest logits count times positive_weight, distances to them times negative_weight.
+    """
+
+    short_name, loss_class = "ACLS", "ACLSLoss"
+    loss: Literal["acls"]
+    margin: NotNegative = 10.0
+    weight: NotNegative = 0.1
+    positive_weight: NotNegative = 1.0
+    negative_weight: NotNegative = 0.1
 
 
 class UniformPenalty(MethodSettings):
@@ -402,10 +475,15 @@ Method = Annotated[
     | LSPlusOnline
     | Focal
     | SampleDependentFocal
+    | DualFocal
+    | BrierScaledCrossEntropy
+    | FocalCalibration
     | ConfidencePenalty
     | DCA
     | MDCA
     | MarginLabelSmoothing
+    | MaxSup
+    | ACLS
     | UniformPenalty
     | MMCE
     | Brier

@@ -1,6 +1,8 @@
 """What a network is trained against: `keras.losses.Loss` subclasses, one family per file."""
 
+from lsplus_tf.losses.acls import ACLSLoss
 from lsplus_tf.losses.brier import BrierLoss
+from lsplus_tf.losses.brier_scaled import BrierScaledCrossEntropyLoss
 from lsplus_tf.losses.calibration import DCALoss, DifferentiableECELoss, MDCALoss, MMCELoss
 from lsplus_tf.losses.confidence_penalty import ConfidencePenaltyLoss, UniformPenaltyLoss
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
@@ -9,12 +11,15 @@ from lsplus_tf.losses.distillation import (
     TfKDSelfTrainingLoss,
     with_teacher_logits,
 )
+from lsplus_tf.losses.dual_focal import DualFocalLoss
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.features import with_features
 from lsplus_tf.losses.fedlas import FedLASLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
+from lsplus_tf.losses.focal_calibration import FocalCalibrationLoss
 from lsplus_tf.losses.learned_smoothing import LearnedLabelSmoothingLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
+from lsplus_tf.losses.maxsup import MaxSupLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 from lsplus_tf.losses.smoothing import (
     ClassDistributionLabelSmoothingLoss,
@@ -24,14 +29,18 @@ from lsplus_tf.losses.smoothing import (
 )
 
 __all__ = [
+    "ACLSLoss",
     "BrierLoss",
+    "BrierScaledCrossEntropyLoss",
     "ClassDistributionLabelSmoothingLoss",
     "ConfidencePenaltyLoss",
     "ConfusionPenaltyLoss",
     "DCALoss",
     "DifferentiableECELoss",
+    "DualFocalLoss",
     "ErroneousEntropyLoss",
     "FedLASLoss",
+    "FocalCalibrationLoss",
     "FocalLoss",
     "HardLabelLoss",
     "LSPlusLoss",
@@ -40,6 +49,7 @@ __all__ = [
     "MDCALoss",
     "MMCELoss",
     "MarginLabelSmoothingLoss",
+    "MaxSupLoss",
     "OnlineLabelSmoothingLoss",
     "SampleDependentFocalLoss",
     "TfKDRegularizationLoss",

@@ -15,8 +15,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError, check_fraction, check_number
-from lsplus_tf.losses.alpha import variable_of
 from lsplus_tf.losses.base import replicas, sum_over_replicas
+from lsplus_tf.losses.scheduled import variable_of
 
 
 class CompanionSGD:

@@ -13,7 +13,6 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError, check_count, check_fraction, check_number, check_seed
-from lsplus_tf.losses.alpha import variable_of
 from lsplus_tf.losses.base import (
     Batch,
     ClassificationLoss,
@@ -25,6 +24,7 @@ from lsplus_tf.losses.base import (
 from lsplus_tf.losses.companions import CompanionSGD
 from lsplus_tf.losses.feeding import Feeding, noticing_training
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import variable_of
 from lsplus_tf.losses.steps import learns, step
 
 _FIRST_MEAN, _FIRST_STD = 20.0, 100.0  # of the norms, whatever the network

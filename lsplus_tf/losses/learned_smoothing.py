@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from lsplus_tf.errors import check_number
-from lsplus_tf.losses.alpha import Alpha, alpha_config
 from lsplus_tf.losses.base import Batch, LossDtype, matrix_product
 from lsplus_tf.losses.companions import CompanionSGD
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import Scheduled, number_config
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior
 
@@ -63,6 +63,8 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     ----------
     soft_labels : tf.Tensor, shape (K, K)
         The matrix C, rows = true classes, with 0 on the diagonal.
+    free_logits : tf.Variable, shape (K, K - 1)
+        What C is made of: of each class those of the others, in their order.
 
     Raises
     ------
@@ -110,7 +112,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         self,
         num_classes: int,
         *,
-        alpha: Alpha = 0.1,
+        alpha: Scheduled = 0.1,
         learning_rate: float | None = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
@@ -132,17 +134,17 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         self.learning_rate = self._sgd.learning_rate
         self.momentum = self._sgd.momentum
         self.weight_decay = self._sgd.weight_decay
-        self._logits = self._sgd.variables[_LOGITS]
+        self.free_logits = self._sgd.variables[_LOGITS]
 
     @property
     def soft_labels(self) -> tf.Tensor:
         classes = tf.range(self.num_classes)
-        return _with_own_class(tf.nn.softmax(self._logits), classes, 0.0)
+        return _with_own_class(tf.nn.softmax(self.free_logits), classes, 0.0)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         self.check_num_classes(batch.num_classes)
         if batch.given_rows is None:
-            others = self._soft * tf.nn.softmax(tf.gather(self._logits, batch.labels))
+            others = self._soft * tf.nn.softmax(tf.gather(self.free_logits, batch.labels))
             targets = _with_own_class(others, batch.labels, self._hard)
             log_targets = tf.math.log(targets + self.epsilon)
         else:
@@ -211,7 +213,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         if batch.given_rows is None:
             labels = tf.reshape(batch.labels, [-1])
             others = _without_own_class(p * shares[:, None], labels)
-            slopes = self._slopes(tf.gather(self._logits, labels), others)
+            slopes = self._slopes(tf.gather(self.free_logits, labels), others)
             # Segment sums leave out negative ids, and with them the NaN that weights of 0 would
             # keep.
             segments = tf.where(counted, labels, -1)
@@ -225,7 +227,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
             )
             sums = matrix_product(tf.transpose(rows), p * shares[:, None])
             others = _without_own_class(sums, tf.range(self.num_classes))
-            gradient = self._slopes(tf.convert_to_tensor(self._logits), others)
+            gradient = self._slopes(tf.convert_to_tensor(self.free_logits), others)
         self._sgd.step({_LOGITS: gradient}, learning_rate)
         self._feeding.renewed = True
 
@@ -242,7 +244,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "alpha": alpha_config(self.alpha),
+            "alpha": number_config(self.alpha),
             "learning_rate": self.learning_rate,
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,
