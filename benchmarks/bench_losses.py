@@ -73,6 +73,8 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "DECE": losses.DifferentiableECELoss(from_logits=True),
         "MEEP": losses.ErroneousEntropyLoss(from_logits=True),
         "MEEP-KL": losses.ErroneousEntropyLoss(divergence="kl", from_logits=True),
+        "FedLAS": losses.FedLASLoss(num_classes, from_logits=True),
+        "FedLAS+": losses.FedLASLoss(num_classes, margin=6.0, from_logits=True),
         "Tf-KD reg": losses.TfKDRegularizationLoss(from_logits=True),
         "Tf-KD self": losses.TfKDSelfTrainingLoss(from_logits=True),
     }
@@ -90,11 +92,19 @@ def make_step(
     elif name == "Tf-KD self":  # the teacher's own time is not the loss's
         y = losses.with_teacher_logits(y, rng.normal(size=(batch, num_classes)).astype(np.float32))
     y = tf.constant(y)
-    model = keras.Sequential([keras.Input([FEATURES]), keras.layers.Dense(num_classes)])
+    inputs = keras.Input([FEATURES])
+    outputs = keras.layers.Dense(num_classes)(inputs)
+    if isinstance(loss, losses.FedLASLoss):
+        outputs = lsp.backbones.CarryFeatures()([outputs, inputs])
+    model = keras.Model(inputs, outputs)
     model.compile(keras.optimizers.SGD(1e-3), loss, jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
-    if isinstance(loss, lsp.OnlineLabelSmoothingLoss):
-        callback = lsp.OnlineLabelSmoothing()
+    learning: dict[type, Callable[[], keras.callbacks.Callback]] = {
+        losses.OnlineLabelSmoothingLoss: lsp.callbacks.OnlineLabelSmoothing,
+        losses.FedLASLoss: lsp.callbacks.FedLAS,
+    }
+    if type(loss) in learning:
+        callback = learning[type(loss)]()
         callback.set_model(model)
         callback.on_train_begin()
     step = tf.function(model.train_step, jit_compile=jit_compile)

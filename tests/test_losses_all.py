@@ -51,6 +51,12 @@ def confusion(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
     return fed(loss)
 
 
+def fedlas(order: np.ndarray, options: dict[str, Any], **arguments: Any) -> keras.losses.Loss:
+    loss = losses.FedLASLoss(CLASSES, smoothing=0.2, seed=3, **arguments, **options)
+    loss.gate["hidden_kernel"].assign(loss.gate["hidden_kernel"].numpy()[order])
+    return fed(loss)
+
+
 def learned(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
     loss = losses.LearnedLabelSmoothingLoss(CLASSES, alpha=0.3, weight_decay=0.1, **options)
     free = np.random.default_rng(0).normal(size=(CLASSES, CLASSES))[np.ix_(order, order)]
@@ -151,9 +157,13 @@ LOSSES: dict[str, Factory] = {
         0.7, temperature=5.0, correct_probability=0.9, **o
     ),
     "TfKDSelfTrainingLoss": lambda order, o: losses.TfKDSelfTrainingLoss(0.7, temperature=5.0, **o),
+    "FedLASLoss": fedlas,
+    "FedLASLoss, margin": lambda order, o: fedlas(order, o, margin=0.5),
 }
 NEEDS_TEACHER = {"TfKDSelfTrainingLoss"}
-NEEDS_LOGITS = {"ACLSLoss"}
+NEEDS_FEATURES = {"FedLASLoss", "FedLASLoss, margin"}
+# What they compute of logits cannot be told from probabilities alone, which they refuse.
+NEEDS_LOGITS = {"ACLSLoss", "FedLASLoss", "FedLASLoss, margin"}
 # They hold a part of what they compute fixed in the gradient. Their own tests have its closed form.
 VALUE_IS_NOT_THE_ANTIDERIVATIVE = {
     "ACLSLoss",
@@ -167,13 +177,18 @@ every_loss = pytest.mark.parametrize("name", LOSSES)
 
 
 def make(kind: str, order: Any = None, **options: Any) -> Callable[..., Any]:
-    """The loss, as a function of labels, outputs and sample weights; a teacher is given to it."""
+    """The loss, as a function of labels, outputs and sample weights.
+
+    A teacher, or features, are given to it.
+    """
     options = {"from_logits": True, **options}
     loss = LOSSES[kind](np.arange(CLASSES) if order is None else order, options)
 
     def call(labels: Any, outputs: Any, sample_weight: Any = None) -> tf.Tensor:
         if kind in NEEDS_TEACHER:
             labels = losses.with_teacher_logits(labels, teacher(np.shape(outputs), order))
+        if kind in NEEDS_FEATURES:
+            outputs = losses.with_features(outputs, features(np.shape(outputs)))
         return loss(labels, outputs, sample_weight)
 
     call.loss = loss  # type: ignore[attr-defined]
@@ -184,6 +199,11 @@ def teacher(shape: tuple[int, ...], order: Any = None) -> np.ndarray:
     logits = np.random.default_rng(1).normal(0, 2, (64, CLASSES)).astype(np.float32)
     logits = logits if order is None else logits[:, order]
     return logits[: int(np.prod(shape[:-1]))].reshape(shape)
+
+
+def features(shape: tuple[int, ...]) -> np.ndarray:
+    found = np.random.default_rng(2).normal(0, 20, (64, 5)).astype(np.float32)
+    return found[: int(np.prod(shape[:-1]))].reshape(*shape[:-1], 5)
 
 
 def samples(count: int = 9, seed: int = 0, scale: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +223,7 @@ def test_every_loss_is_here():
 def test_in_float64_the_gradient_is_that_of_the_value(name, from_logits, labels_are):
     """Against central differences; float32, which is the default, keeps 7 digits of the same."""
     if name in NEEDS_LOGITS and not from_logits:
-        pytest.skip("refuses probabilities; see test_losses_max_logits.py")
+        pytest.skip("refuses probabilities")
     ids, logits = samples()
     labels = ids if labels_are == "class ids" else np.eye(CLASSES)[ids] * 0.9 + 0.1 / CLASSES
     outputs = logits.astype(np.float64)
@@ -461,6 +481,7 @@ WITHOUT_SMOOTHING = {
     "ErroneousEntropyLoss": lambda o: losses.ErroneousEntropyLoss(0.0, **o),
     "TfKDRegularizationLoss": lambda o: losses.TfKDRegularizationLoss(0.0, **o),
     "TfKDSelfTrainingLoss": lambda o: losses.TfKDSelfTrainingLoss(0.0, **o),
+    "FedLASLoss": lambda o: fed(losses.FedLASLoss(CLASSES, smoothing=0.0, **o)),
 }
 
 
@@ -476,7 +497,12 @@ def test_weight_zero_is_cross_entropy(name):
     labels, logits = samples(64, scale=5.0)
     y = losses.with_teacher_logits(labels, teacher(logits.shape)) if "Self" in name else labels
     expected = value_and_gradient(losses.HardLabelLoss(from_logits=True), labels, logits)
-    value, gradient = value_and_gradient(WITHOUT_SMOOTHING[name]({"from_logits": True}), y, logits)
+    loss = WITHOUT_SMOOTHING[name]({"from_logits": True})
+
+    def call(labels: Any, outputs: Any) -> tf.Tensor:
+        return loss(labels, losses.with_features(outputs, features(logits.shape)))
+
+    value, gradient = value_and_gradient(call, y, logits)
     assert value == expected[0]
     np.testing.assert_array_equal(gradient, expected[1])
 
@@ -495,7 +521,11 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
     labels, x = samples(40)
     here = {}
     for i, name in enumerate(LOSSES):
-        model = keras.Sequential([keras.Input([CLASSES]), keras.layers.Dense(CLASSES)])
+        inputs = keras.Input([CLASSES])
+        outputs = keras.layers.Dense(CLASSES)(inputs)
+        if name in NEEDS_FEATURES:
+            outputs = lsp.backbones.CarryFeatures()([outputs, inputs])
+        model = keras.Model(inputs, outputs)
         loss = make(name).loss
         model.compile("sgd", loss, run_eagerly=True)  # many: a trace of each takes longer
         y = losses.with_teacher_logits(labels, teacher((40, CLASSES))) if "Self" in name else labels
@@ -503,7 +533,7 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
         model.save(tmp_path / f"{i}.keras")
         np.savez(tmp_path / f"{i}.npz", x=x, y=y)
     script = f"""
-        import json, keras, numpy as np, lsplus_tf.losses
+        import json, keras, numpy as np, lsplus_tf.backbones, lsplus_tf.losses
         values = {{}}
         for i in range({len(LOSSES)}):
             data = np.load({str(tmp_path)!r} + f"/{{i}}.npz")

@@ -156,6 +156,7 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "online_label_smoothing"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "ls_plus_online"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "confusion_penalty"}, callbacks.ConfusionPenalty),
+        ({"loss": "fedlas"}, callbacks.FedLAS),
         ({"loss": "learned_label_smoothing"}, callbacks.LearnedLabelSmoothing),
         ({"loss": "cals"}, callbacks.ValidationFeedback),
         ({"loss": "adaptive_focal"}, callbacks.ValidationFeedback),

@@ -37,6 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "hard": {"loss": "hard_labels"},
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
+    "fedlas": {"loss": "fedlas", "margin": 1.0},
     "refreshed": {
         "loss": "ls_plus",
         "refresh_every": 2,
@@ -187,7 +188,7 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "learned"])
+@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "learned", "fedlas"])
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from lsplus_tf.config.settings import Count, NotNegative, Positive, Settings, Weight
+from lsplus_tf.config.settings import Count, NotNegative, Positive, Seed, Settings, Weight
 from lsplus_tf.conventions import Convention
 
 _MOST_SOFT_BINS = 10_000  # each of which has a number for every sample of a batch
@@ -25,6 +25,7 @@ class MethodSettings(Settings):
     short_name: ClassVar[str]  # in tables and figures
     loss_class: ClassVar[str]  # in lsplus_tf.losses
     from_data: ClassVar[tuple[str, ...]] = ()  # the loss's arguments that the images decide
+    needs_features: ClassVar[bool] = False  # of the network's output, for the loss
     not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup"})
 
     mixup: NotNegative = Field(
@@ -402,6 +403,31 @@ class ConfusionPenalty(MethodSettings):
     alpha: Weight = 0.1
 
 
+class FedLAS(MethodSettings):
+    """FedLAS: label smoothing whose strength follows the norm of a sample's features."""
+
+    short_name, loss_class = "FedLAS", "FedLASLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    needs_features: ClassVar[bool] = True
+    loss: Literal["fedlas"]
+    smoothing: Annotated[float, Field(ge=0, le=0.5, strict=True)] = Field(
+        default=0.05, description="that of a sample whose norm is the mean; twice this at most"
+    )
+    slope: NotNegative = Field(default=4.0, description="how fast it changes with the norm")
+    momentum: Weight = Field(default=0.95, description="weight of the new batch in the statistics")
+    margin: NotNegative | None = Field(
+        default=None, description="of FedLAS+: what it leaves of logits' distances; null is FedLAS"
+    )
+    gate_learning_rate: NotNegative = 0.1
+    gate_momentum: Weight = 0.9
+    gate_weight_decay: NotNegative = 5e-4
+    seed: Seed = Field(default=0, description="of the gate's first weights")
+
+    def title_in(self, convention: Convention) -> str:
+        plus = "" if self.margin is None else "+"
+        return super().title_in(convention).replace(self.short_name, self.short_name + plus, 1)
+
+
 class LearnedLabelSmoothing(MethodSettings):
     """LS++: label smoothing whose shares of the other classes are trained with the network."""
 
@@ -491,6 +517,7 @@ Method = Annotated[
     | DifferentiableECE
     | ClassDistributionLabelSmoothing
     | ConfusionPenalty
+    | FedLAS
     | LearnedLabelSmoothing
     | CALS
     | AdaptiveFocal

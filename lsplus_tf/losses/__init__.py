@@ -15,6 +15,8 @@ from lsplus_tf.losses.distillation import (
 )
 from lsplus_tf.losses.dual_focal import DualFocalLoss
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
+from lsplus_tf.losses.features import with_features
+from lsplus_tf.losses.fedlas import FedLASLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
 from lsplus_tf.losses.focal_calibration import FocalCalibrationLoss
 from lsplus_tf.losses.learned_smoothing import LearnedLabelSmoothingLoss
@@ -41,6 +43,7 @@ __all__ = [
     "DifferentiableECELoss",
     "DualFocalLoss",
     "ErroneousEntropyLoss",
+    "FedLASLoss",
     "FocalCalibrationLoss",
     "FocalLoss",
     "HardLabelLoss",
@@ -56,5 +59,6 @@ __all__ = [
     "TfKDRegularizationLoss",
     "TfKDSelfTrainingLoss",
     "UniformPenaltyLoss",
+    "with_features",
     "with_teacher_logits",
 ]

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_choice, check_flag
 from lsplus_tf.losses.arrays import unpacked
+from lsplus_tf.losses.features import features_of
 from lsplus_tf.losses.steps import show
 
 LossDtype = Literal["float32", "float64"]
@@ -165,6 +166,8 @@ class Batch:
         How Keras reduces the losses, of a loss within a `PenaltyLoss` those of the penalty.
     divided_by : tf.Tensor, shape (...), optional
         What each sample adds to what a mean is divided by; None for 1 each.
+    features : tf.Tensor, shape (..., F), optional
+        What is behind the outputs, where they carry it. No gradient flows into it.
     """
 
     labels: tf.Tensor | None
@@ -176,6 +179,7 @@ class Batch:
     counted: tf.Tensor | None = None
     reduction: str | None = "sum_over_batch_size"
     divided_by: tf.Tensor | None = None
+    features: tf.Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -244,12 +248,14 @@ class Batch:
             return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=self.values)
         return -tf.reduce_sum(targets * self.log_probabilities, axis=-1)
 
-    @cached_property
+    @property
     def shares(self) -> tf.Tensor:
         """By what Keras multiplies a sample's loss in that of the batch on all devices, (...).
 
         A gradient that no tape takes is the sum over samples and devices of what these weigh.
         """
+        # Not a cached property: Python 3.11 locks those of all batches while one is computed, and
+        # devices that wait for each other in a sum would wait for ever.
         ones = tf.ones_like(self.values[..., 0])
         weights = ones if self.weights is None else self.weights
         if self.reduction in ("sum", "none", None):
@@ -382,6 +388,9 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         self._warn_of_half_precision(y_pred)
         # What Keras does not give to `call`, where a batch's statistics need it.
         beside = {}
+        features = features_of(y_pred)
+        if features is not None:
+            beside["features"] = tf.stop_gradient(tf.cast(features, self.dtype))
         if mask is not None:
             beside["mask"] = one_per_sample(tf.cast(mask, tf.bool), y_pred)
             y_pred = tf.identity(y_pred)  # without the mask, which `call` gives back to Keras
@@ -402,7 +411,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         is_ours = isinstance(y_true, dict) and "y_true" in y_true  # from `__call__`
         given = y_true if is_ours else {"y_true": y_true}
         y_true, y_pred = tf.convert_to_tensor(given["y_true"]), tf.convert_to_tensor(y_pred)
-        read = self._read(y_true, y_pred, given.get("weights"), given.get("mask"))
+        beside = (given.get(name) for name in ("weights", "mask", "features"))
+        read = self._read(y_true, y_pred, *beside)
         losses = self.losses_of(read.batch)
         if read.wanted is not None:
             losses = tf.where(read.wanted, losses, 0.0)
@@ -434,7 +444,7 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         if sample_weight is not None:
             sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), values)
         y_true = tf.cast(y_true, self.dtype)
-        return self._read(y_true, values, sample_weight, mask, from_logits).batch
+        return self._read(y_true, values, sample_weight, mask, None, from_logits).batch
 
     def _read(
         self,
@@ -442,6 +452,7 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         y_pred: tf.Tensor,
         weights: tf.Tensor | None,
         mask: tf.Tensor | None,
+        features: tf.Tensor | None = None,
         from_logits: bool | None = None,
     ) -> _Read:
         """Where nothing is masked, ignored or weighed, nothing is computed for it."""
@@ -482,6 +493,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
                 sound &= _finite(rows)
             if teacher_logits is not None:
                 sound &= _finite(teacher_logits)
+            if features is not None:
+                sound &= _finite(features)
             wanted = _both(wanted, sound | (weights != 0.0))
         if proper is not None:
             proper = _or_unwanted(proper, wanted)
@@ -500,6 +513,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             values = tf.where(of_sample, values, 0.0 if from_logits else 1.0 / num_classes)
             if teacher_logits is not None:
                 teacher_logits = tf.where(of_sample, teacher_logits, 0.0)
+            if features is not None:
+                features = tf.where(of_sample, features, 0.0)
             if rows is None:
                 ids = tf.where(wanted, ids, 0)  # of a NaN the cast makes no class at all
             else:
@@ -518,6 +533,7 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             counted,
             self.reduction,
             divided_by,
+            features,
         )
         return _Read(batch, valid, wanted, is_there)
 

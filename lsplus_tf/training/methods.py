@@ -93,6 +93,8 @@ def build_callback(
             return callbacks.OnlineLabelSmoothing()
         case methods.ConfusionPenalty():
             return callbacks.ConfusionPenalty()
+        case methods.FedLAS():
+            return callbacks.FedLAS()
         case methods.LearnedLabelSmoothing():
             return callbacks.LearnedLabelSmoothing()
         case methods.CALS() | methods.AdaptiveFocal():
