@@ -1,6 +1,7 @@
 """What a network is trained against: `keras.losses.Loss` subclasses, one family per file."""
 
 from lsplus_tf.losses.brier import BrierLoss
+from lsplus_tf.losses.brier_scaled import BrierScaledCrossEntropyLoss
 from lsplus_tf.losses.calibration import DCALoss, DifferentiableECELoss, MDCALoss, MMCELoss
 from lsplus_tf.losses.confidence_penalty import ConfidencePenaltyLoss, UniformPenaltyLoss
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
@@ -9,8 +10,10 @@ from lsplus_tf.losses.distillation import (
     TfKDSelfTrainingLoss,
     with_teacher_logits,
 )
+from lsplus_tf.losses.dual_focal import DualFocalLoss
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
+from lsplus_tf.losses.focal_calibration import FocalCalibrationLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 from lsplus_tf.losses.smoothing import (
@@ -22,12 +25,15 @@ from lsplus_tf.losses.smoothing import (
 
 __all__ = [
     "BrierLoss",
+    "BrierScaledCrossEntropyLoss",
     "ClassDistributionLabelSmoothingLoss",
     "ConfidencePenaltyLoss",
     "ConfusionPenaltyLoss",
     "DCALoss",
     "DifferentiableECELoss",
+    "DualFocalLoss",
     "ErroneousEntropyLoss",
+    "FocalCalibrationLoss",
     "FocalLoss",
     "HardLabelLoss",
     "LSPlusLoss",
