@@ -69,7 +69,9 @@ def share_apart(method: MethodSettings, num_classes: int) -> float:
     """The sine of the angle between the gradients of a method and of cross-entropy."""
     labels, logits = trained(num_classes)
     counts = np.bincount(labels, minlength=num_classes)
-    loss = build_loss(method, counts, np.linspace(0.6, 0.95, num_classes), dtype="float64")
+    loss = build_loss(
+        method, counts, np.linspace(0.6, 0.95, num_classes), dtype="float64", epochs=2
+    )
     loss.is_fed = True  # without the warning that nothing renews the soft labels
     y_true: Any = labels
     if method.mixup:

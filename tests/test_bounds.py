@@ -60,7 +60,8 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
     return False
 
 
-FACTORS = "learning_rate weight_decay weight soft_weight margin multiplier temperature gamma"
+FACTORS = "learning_rate weight_decay weight soft_weight final_weight positive_weight "
+FACTORS += "negative_weight margin multiplier temperature gamma"
 # What a large number may be given for, as nothing is allocated by it.
 HARMLESS = {
     **dict.fromkeys(FACTORS.split(), "multiplies float32s, of which a training ends in a line"),

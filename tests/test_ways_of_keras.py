@@ -638,7 +638,7 @@ def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
 
     first = model()
     callback = {"online": callbacks.OnlineLabelSmoothing, "confusion": callbacks.ConfusionPenalty}
-    used = [callback.get(name, callbacks.AlphaSchedule)()]
+    used = [callback.get(name, callbacks.EpochSchedule)()]
     first.fit(X, Y, validation_data=(VALID_X, VALID_Y), epochs=3, callbacks=used, verbose=0)
     expected = first.evaluate(X, Y, verbose=0)
     first.save(tmp_path / "model.keras")
@@ -650,13 +650,13 @@ def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
 def test_an_alpha_that_is_not_told_the_epoch_or_is_none():
     model = build("functional", "default")
     model.compile("sgd", losses.LabelSmoothingLoss(schedule), jit_compile=False)
-    with pytest.warns(UserWarning, match=r"nothing tells it the epoch.*AlphaSchedule\(\)"):
+    with pytest.warns(UserWarning, match=r"nothing tells it the epoch.*EpochSchedule\(\)"):
         model.fit(X, Y, verbose=0)
     with pytest.raises(InputError, match=r"alpha\(0\): expected a number in .0, 1., received 3.0"):
         losses.LabelSmoothingLoss(lambda epoch: 3)
     model.compile("sgd", losses.LabelSmoothingLoss(0.1), jit_compile=False)
-    with pytest.raises(InputError, match="expected a loss whose alpha is a function of the epoch"):
-        model.fit(X, Y, callbacks=[callbacks.AlphaSchedule()], verbose=0)
+    with pytest.raises(InputError, match="expected a loss whose alpha or weight is a function of"):
+        model.fit(X, Y, callbacks=[callbacks.EpochSchedule()], verbose=0)
 
 
 def test_what_losses_and_metrics_were_made_with_cannot_be_set():

@@ -1,13 +1,13 @@
 """Keras callbacks for the losses that change during training, or need a teacher."""
 
-from lsplus_tf.callbacks.alpha_schedule import AlphaSchedule
+from lsplus_tf.callbacks.epoch_schedule import EpochSchedule
 from lsplus_tf.callbacks.online_label_smoothing import OnlineLabelSmoothing
 from lsplus_tf.callbacks.teacher import TeacherLogits
 from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh
 
 __all__ = [
-    "AlphaSchedule",
     "ConfusionPenalty",
+    "EpochSchedule",
     "OnlineLabelSmoothing",
     "PriorRefresh",
     "TeacherLogits",

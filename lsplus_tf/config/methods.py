@@ -259,6 +259,34 @@ class MarginLabelSmoothing(MethodSettings):
     weight: NotNegative = 0.1
 
 
+class MaxSup(MethodSettings):
+    """MaxSup: CE + weight * what the largest logit exceeds the mean of all by."""
+
+    short_name, loss_class = "MaxSup", "MaxSupLoss"
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_weight"}
+    loss: Literal["maxsup"]
+    weight: NotNegative = 0.1
+    final_weight: NotNegative | None = Field(
+        default=0.2,
+        description="of the last epoch, to which weight goes from the first in equal steps; null "
+        "is weight in all",
+    )
+
+
+class ACLS(MethodSettings):
+    """ACLS: CE + weight * squares of what exceeds the margin: largest logits, and their distances.
+
+    The largest logits count times positive_weight, distances to them times negative_weight.
+    """
+
+    short_name, loss_class = "ACLS", "ACLSLoss"
+    loss: Literal["acls"]
+    margin: NotNegative = 10.0
+    weight: NotNegative = 0.1
+    positive_weight: NotNegative = 1.0
+    negative_weight: NotNegative = 0.1
+
+
 class UniformPenalty(MethodSettings):
     """CE + weight * the L1 distance of the probabilities from uniform."""
 
@@ -366,6 +394,8 @@ Method = Annotated[
     | DCA
     | MDCA
     | MarginLabelSmoothing
+    | MaxSup
+    | ACLS
     | UniformPenalty
     | MMCE
     | Brier

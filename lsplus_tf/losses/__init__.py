@@ -1,5 +1,6 @@
 """What a network is trained against: `keras.losses.Loss` subclasses, one family per file."""
 
+from lsplus_tf.losses.acls import ACLSLoss
 from lsplus_tf.losses.brier import BrierLoss
 from lsplus_tf.losses.brier_scaled import BrierScaledCrossEntropyLoss
 from lsplus_tf.losses.calibration import DCALoss, DifferentiableECELoss, MDCALoss, MMCELoss
@@ -15,6 +16,7 @@ from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
 from lsplus_tf.losses.focal_calibration import FocalCalibrationLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
+from lsplus_tf.losses.maxsup import MaxSupLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 from lsplus_tf.losses.smoothing import (
     ClassDistributionLabelSmoothingLoss,
@@ -24,6 +26,7 @@ from lsplus_tf.losses.smoothing import (
 )
 
 __all__ = [
+    "ACLSLoss",
     "BrierLoss",
     "BrierScaledCrossEntropyLoss",
     "ClassDistributionLabelSmoothingLoss",
@@ -41,6 +44,7 @@ __all__ = [
     "MDCALoss",
     "MMCELoss",
     "MarginLabelSmoothingLoss",
+    "MaxSupLoss",
     "OnlineLabelSmoothingLoss",
     "SampleDependentFocalLoss",
     "TfKDRegularizationLoss",

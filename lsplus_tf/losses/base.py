@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -270,12 +270,14 @@ class _Read(NamedTuple):
 class AsMade:
     """Keeps what its constructor was given: traced steps would not see a change."""
 
+    scheduled: ClassVar[str] = ""  # the argument that may be a function of the epoch, if any
+
     def __setattr__(self, name: str, value: Any) -> None:
         made: Any = type(self)
         if name in _arguments(made) and name in vars(self):
             raise AttributeError(
                 f"{name}: expected to stay as {made.__name__} was made with it; make another one"
-                + (", or give a function of the epoch" if name == "alpha" else "")
+                + (", or give a function of the epoch" if name == self.scheduled else "")
             )
         super().__setattr__(name, value)
 
@@ -328,8 +330,13 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         show(self, batch)
         return self.sample_losses(batch)
 
+    @property
+    def follows_epochs(self) -> bool:
+        """Whether a number of it, or of the loss within it, is a function of the epoch."""
+        return False
+
     def set_epoch(self, epoch: int) -> None:
-        """Take the `alpha` of an epoch, counted from 0, where it is a function of the epoch."""
+        """Take the numbers of an epoch, counted from 0, that are functions of the epoch."""
 
     def end_epochs(self) -> None:
         """Nothing tells it the epoch any more."""

@@ -262,6 +262,7 @@ class Training:
                 None if self.prior is None else self.prior["class_accuracy"],
                 # In float64 for a network in it, which no protocol asks for, but tests do.
                 dtype="float64" if model.output.dtype == "float64" else "float32",
+                epochs=protocol.epochs,
             )
             model.compile(
                 optimizer=optimizer,
