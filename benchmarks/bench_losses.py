@@ -54,6 +54,8 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "ECP": losses.ConfidencePenaltyLoss(from_logits=True),
         "L1": losses.UniformPenaltyLoss(from_logits=True),
         "MbLS": losses.MarginLabelSmoothingLoss(from_logits=True),
+        "MaxSup": losses.MaxSupLoss(from_logits=True),
+        "ACLS": losses.ACLSLoss(from_logits=True),
         "DCA": losses.DCALoss(from_logits=True),
         "MDCA": losses.MDCALoss(from_logits=True),
         "FL + MDCA": losses.MDCALoss(base=losses.FocalLoss(), from_logits=True),

@@ -61,7 +61,7 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
 
 
 FACTORS = "learning_rate weight_decay weight soft_weight final_weight positive_weight "
-FACTORS += "negative_weight margin multiplier temperature gamma"
+FACTORS += "negative_weight margin multiplier temperature gamma gate norm"
 # What a large number may be given for, as nothing is allocated by it.
 HARMLESS = {
     **dict.fromkeys(FACTORS.split(), "multiplies float32s, of which a training ends in a line"),

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
+from test_losses_learned import matrix, trained_in_numpy
 
 import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors
@@ -59,6 +60,14 @@ def refreshed(kernel: np.ndarray) -> np.ndarray:
     return priors.informed_prior(counts.diagonal() / counts.sum(axis=1))
 
 
+def learned(kernel: np.ndarray) -> np.ndarray:
+    """After a step with every batch."""
+    p = softmax(X.astype(np.float64) @ kernel.astype(np.float64), axis=1)
+    starts = range(0, SAMPLES, BATCH)
+    batches = [(p[start : start + BATCH], Y[start : start + BATCH]) for start in starts]
+    return matrix(trained_in_numpy(batches, [0.1] * len(batches)))
+
+
 class Method:
     """A loss, its callback, what it holds, and the replay of it."""
 
@@ -68,6 +77,7 @@ class Method:
             "online": callbacks.OnlineLabelSmoothing,
             "confusion": callbacks.ConfusionPenalty,
             "refreshed": callbacks.PriorRefresh,
+            "learned": callbacks.LearnedLabelSmoothing,
         }[name]()
 
     def loss(self, **options: Any) -> Any:
@@ -76,6 +86,7 @@ class Method:
         kinds = {
             "online": losses.OnlineLabelSmoothingLoss,
             "confusion": losses.ConfusionPenaltyLoss,
+            "learned": losses.LearnedLabelSmoothingLoss,
         }
         return kinds[self.name](CLASSES, **options)
 
@@ -83,7 +94,12 @@ class Method:
         return loss.prior if self.name == "refreshed" else loss.soft_labels.numpy()
 
     def replay(self, kernel: np.ndarray) -> np.ndarray:
-        replays = {"online": mean_softmax, "confusion": shares_of_errors, "refreshed": refreshed}
+        replays = {
+            "online": mean_softmax,
+            "confusion": shares_of_errors,
+            "refreshed": refreshed,
+            "learned": learned,
+        }
         return replays[self.name](kernel)
 
 
@@ -249,7 +265,7 @@ NESTINGS = [
     )
     if structure not in SEVERAL or "plain" not in (loss, labels)
 ]
-METHODS = ["online", "confusion", "refreshed"]
+METHODS = ["online", "confusion", "refreshed", "learned"]
 WAYS = list(itertools.product(METHODS, NESTINGS, EXECUTION, STEPS))
 # A few of them; `make slow` goes through all.
 FEW = [WAYS[i] for i in np.random.default_rng(1).choice(len(WAYS), 8, replace=False)]
@@ -612,6 +628,7 @@ SCHEDULED: dict[str, Any] = {
     "confusion": lambda alpha: losses.ConfusionPenaltyLoss(CLASSES, alpha=alpha),
     "tf_kd": losses.TfKDRegularizationLoss,
     "inside": lambda alpha: losses.DCALoss(base=losses.LabelSmoothingLoss(alpha)),
+    "weight": losses.MaxSupLoss,
 }
 
 
@@ -620,7 +637,7 @@ def schedule(epoch: int) -> float:
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
+def test_an_alpha_or_weight_as_a_function_of_the_epoch(name, tmp_path):
     """In a traced step too; rows and ids; saved and loaded."""
     loss = SCHEDULED[name](schedule)
     p = softmax(X[:20] @ KERNELS[0], axis=1).astype(np.float32)

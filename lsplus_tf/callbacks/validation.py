@@ -15,9 +15,9 @@ from lsplus_tf.callbacks.loss_callback import (
     LossType,
     ObservingCallback,
     is_prior,
-    losses_of,
     other_shapes,
 )
+from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
 from lsplus_tf.errors import InputError, check_count, check_number
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
@@ -117,7 +117,9 @@ class _ValidationCallback(ObservingCallback[LossType]):
         return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
 
 
-class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
+class ConfusionPenalty(
+    SoftLabelsCallback[ConfusionPenaltyLoss], _ValidationCallback[ConfusionPenaltyLoss]
+):
     """Give `ConfusionPenaltyLoss` the confusion matrix of every epoch's validation.
 
     The matrix is counted in the validation's own forward passes: nothing is predicted twice, and no
@@ -172,33 +174,6 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
 
     loss_class = ConfusionPenaltyLoss
 
-    def __init__(self, loss: Any = None, *, max_history: int | None = None) -> None:
-        super().__init__(loss)
-        self.history: History = History(max_history)
-
-    @property
-    def soft_labels(self) -> Any:
-        if not self.losses:
-            raise InputError("soft_labels: expected after training has begun, fit was not called")
-        return self.of_losses(lambda loss: loss.soft_labels.numpy())
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_begin(logs)
-        self.history.clear()
-        held = losses_of(self.model, saved=True)
-        for loss in self.losses:
-            loss.begins_in(self.model, held)
-
-    def training_state(self) -> dict[str, NDArray]:
-        return {"history": np.array(self.history)}
-
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
-        each = (num_classes, num_classes)
-        return other_shapes(state, history=(epochs, *each) if epochs else (0,))
-
-    def resume(self, state: dict[str, NDArray]) -> None:
-        self.history[:] = list(state["history"])
-
     def after_validation(self, loss: ConfusionPenaltyLoss, confusion: NDArray[np.int64]) -> None:
         if confusion.any():
             loss.update_from_confusion(confusion)
@@ -206,14 +181,6 @@ class ConfusionPenalty(_ValidationCallback[ConfusionPenaltyLoss]):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         self.history.add(self.soft_labels)
-
-    def on_broken_off(self) -> None:
-        for loss in self.losses:
-            loss.is_fed = False
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.on_broken_off()
-        super().on_train_end(logs)
 
 
 class PriorRefresh(_ValidationCallback[LSPlusLoss]):

@@ -215,6 +215,51 @@ class SampleDependentFocal(MethodSettings):
     gamma: NotNegative = 3.0
 
 
+class DualFocal(MethodSettings):
+    """DFL: (1 - p_y + p_j)^gamma CE, j the most probable class below the label."""
+
+    short_name, loss_class = "DFL", "DualFocalLoss"
+    loss: Literal["dual_focal"]
+    gamma: NotNegative = 5.0
+    detached: Literal["none", "rival", "weight"] = Field(
+        default="none", description="what of the weight has no gradient"
+    )
+
+    def title_in(self, convention: Convention) -> str:
+        marked = {"none": "DFL", "rival": "DFL, rival detached", "weight": "DFL-GRA"}
+        return super().title_in(convention).replace("DFL", marked[self.detached])
+
+
+class BrierScaledCrossEntropy(MethodSettings):
+    """BSCE-GRA: CE, times a distance of the probabilities from the label without gradient."""
+
+    short_name, loss_class = "BSCE-GRA", "BrierScaledCrossEntropyLoss"
+    loss: Literal["brier_scaled_cross_entropy"]
+    norm: Annotated[float, Field(ge=1, le=1e38, strict=True)] = 2.0
+    gamma: NotNegative = 2.0
+    detached: bool = Field(default=True, description="false is BSCE, whose distance has a gradient")
+
+    def title_in(self, convention: Convention) -> str:
+        title = super().title_in(convention)
+        return title if self.detached else title.replace("-GRA", "")
+
+
+class FocalCalibration(MethodSettings):
+    """FCL: focal loss + weight * Brier score; SA-FCL with a gate."""
+
+    short_name, loss_class = "FCL", "FocalCalibrationLoss"
+    loss: Literal["focal_calibration"]
+    gamma: NotNegative = 2.0
+    weight: NotNegative = 1.0
+    gate: NotNegative | None = Field(
+        default=None, description="the Brier score counts (1 - p_y)^gate times; null is no gate"
+    )
+    gate_detached: bool = Field(default=True, description="whether the gate has no gradient")
+
+    def title_in(self, convention: Convention) -> str:
+        return ("" if self.gate is None else "SA-") + super().title_in(convention)
+
+
 class ConfidencePenalty(MethodSettings):
     """ECP: CE - weight * entropy."""
 
@@ -357,6 +402,20 @@ class ConfusionPenalty(MethodSettings):
     alpha: Weight = 0.1
 
 
+class LearnedLabelSmoothing(MethodSettings):
+    """LS++: label smoothing whose shares of the other classes are trained with the network."""
+
+    short_name, loss_class = "LS++", "LearnedLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["learned_label_smoothing"]
+    alpha: Weight = 0.1
+    learning_rate: NotNegative | None = Field(
+        default=0.1, description="of the shares; null is the network's in the same step"
+    )
+    momentum: Weight = 0.9
+    weight_decay: NotNegative = 5e-4
+
+
 class TfKDRegularization(MethodSettings):
     """Tf-KD with a virtual teacher."""
 
@@ -390,6 +449,9 @@ Method = Annotated[
     | LSPlusOnline
     | Focal
     | SampleDependentFocal
+    | DualFocal
+    | BrierScaledCrossEntropy
+    | FocalCalibration
     | ConfidencePenalty
     | DCA
     | MDCA
@@ -403,6 +465,7 @@ Method = Annotated[
     | DifferentiableECE
     | ClassDistributionLabelSmoothing
     | ConfusionPenalty
+    | LearnedLabelSmoothing
     | TfKDRegularization
     | TfKDSelfTraining,
     Field(discriminator="loss"),

@@ -15,6 +15,7 @@ from lsplus_tf.losses.dual_focal import DualFocalLoss
 from lsplus_tf.losses.erroneous_entropy import ErroneousEntropyLoss
 from lsplus_tf.losses.focal import FocalLoss, SampleDependentFocalLoss
 from lsplus_tf.losses.focal_calibration import FocalCalibrationLoss
+from lsplus_tf.losses.learned_smoothing import LearnedLabelSmoothingLoss
 from lsplus_tf.losses.margin import MarginLabelSmoothingLoss
 from lsplus_tf.losses.maxsup import MaxSupLoss
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
@@ -41,6 +42,7 @@ __all__ = [
     "HardLabelLoss",
     "LSPlusLoss",
     "LabelSmoothingLoss",
+    "LearnedLabelSmoothingLoss",
     "MDCALoss",
     "MMCELoss",
     "MarginLabelSmoothingLoss",

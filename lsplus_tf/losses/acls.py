@@ -12,7 +12,7 @@ from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
 from lsplus_tf.losses.scheduled import Scheduled
 
-# What is left free above the largest square, for sums over classes and over a batch.
+# What is left free above the largest sum of squares, for weights and sums over a batch.
 _SUMMANDS = 2.0**28
 
 
@@ -60,8 +60,8 @@ class ACLSLoss(PenaltyLoss):
     `y_true` is as in `LabelSmoothingLoss`; the penalty does not see it. Of several largest logits
     the first has the gradient. The value is not an antiderivative of the gradient.
 
-    Squares above 1.3e30, of logits above 1e15, count as 1.3e30 (in float64 those above 6.7e299), so
-    that the loss stays finite; their gradient is exact.
+    Sums of squares above 1.3e30, of logits above 1e15, count as 1.3e30 (in float64 those above
+    6.7e299), so that the loss stays finite; their gradient is exact.
     Source: Park et al., ICCV 2023, arXiv 2308.11911; the defaults are those of their code, which
     clips the norm of the network's gradient at 2.
 
@@ -106,9 +106,9 @@ class ACLSLoss(PenaltyLoss):
         largest = batch.at(logits, batch.predicted)
         fixed = tf.stop_gradient(largest)[..., None]
         ties = tf.reduce_sum(tf.cast(logits == fixed, logits.dtype), axis=-1)
-        too_large = ties * _square(tf.nn.relu(largest - self.margin))
+        too_large = ties * _squared_excess((largest - self.margin)[..., None])
         # 0 for the largest itself, as the margin is not negative.
-        too_low = tf.reduce_sum(_square(tf.nn.relu(fixed - logits - self.margin)), axis=-1)
+        too_low = _squared_excess(fixed - logits - self.margin)
         of_low = self.negative_weight / (batch.num_classes - 1)
         return self.positive_weight * too_large + of_low * too_low
 
@@ -122,7 +122,12 @@ class ACLSLoss(PenaltyLoss):
 
 
 @tf.custom_gradient
-def _square(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """The squares, up to the largest that many can be added of, with the gradient of all."""
-    squares = tf.minimum(tf.square(values), values.dtype.max / _SUMMANDS)
-    return squares, lambda upstream: 2.0 * upstream * values
+def _squared_excess(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """sum_k r(values_k), (...), up to the largest that many can be added of.
+
+    With the gradient of all: it is finite where the square is not.
+    """
+    excess = tf.nn.relu(values)
+    total = tf.reduce_sum(tf.square(excess), axis=-1)
+    total = tf.minimum(total, values.dtype.max / _SUMMANDS)
+    return total, lambda upstream: 2.0 * upstream[..., None] * excess

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import check_flag, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
-from lsplus_tf.losses.focal import doubt, power
+from lsplus_tf.losses.focal import power
 from lsplus_tf.losses.keras_names import registered
 
 
@@ -86,19 +86,13 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
 
     def _distance(self, batch: Batch) -> tf.Tensor:
         """||t - p||, (...)."""
-        p = batch.probabilities
-        if batch.given_rows is None:
-            largest = doubt(batch.cross_entropy)  # 1 - p_y, the sum of the others
-            apart = tf.where(tf.cast(batch.rows, tf.bool), largest[..., None], p)
-        else:
-            apart = tf.abs(batch.given_rows - p)
-            largest = tf.reduce_max(apart, axis=-1)
-        # Powers of what is at most 1, of which one is 1, so that their sum neither vanishes nor
-        # has an infinite slope for the root. What is divided by is multiplied again: a constant.
-        scale = tf.stop_gradient(power(largest, 1.0))
-        shares = apart / scale[..., None]
+        apart = tf.abs(batch.rows - batch.probabilities)
+        # Powers of what is at most 1, of which one is 1: their sum neither vanishes nor has an
+        # infinite slope for the root. What is divided by is multiplied again, so it is a constant.
+        largest = tf.stop_gradient(power(tf.reduce_max(apart, axis=-1), 1.0))
+        shares = apart / largest[..., None]
         powers = tf.square(shares) if self.norm == 2.0 else tf.pow(shares, self.norm)
-        return scale * power(tf.reduce_sum(powers, axis=-1), 1.0 / self.norm)
+        return largest * power(tf.reduce_sum(powers, axis=-1), 1.0 / self.norm)
 
     def get_config(self) -> dict[str, Any]:
         return {

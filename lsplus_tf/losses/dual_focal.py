@@ -105,18 +105,21 @@ class DualFocalLoss(FocalLoss):
 
 def _rival_of_label(batch: Batch) -> tf.Tensor:
     """The probability (...) of the most probable class below the label's, or 0."""
-    values = batch.values
-    below = values < batch.at(values, batch.labels)[..., None]
+    values, own = batch.values, batch.at(batch.values, batch.labels)
+    below = values < own[..., None]
     rival = tf.argmax(tf.where(below, values, values.dtype.min), -1, output_type=tf.int32)
-    return tf.where(batch.at(below, rival), batch.at(batch.probabilities, rival), 0.0)
+    of_rival = batch.at(values, rival)
+    if batch.from_logits:  # two logits and log p_y have it, without all K probabilities
+        of_rival = tf.exp(of_rival - own - batch.cross_entropy)
+    return tf.where(batch.at(below, rival), of_rival, 0.0)
 
 
 def _rivals_of_classes(batch: Batch) -> tf.Tensor:
     """The same for each class in the label's place, (..., K)."""
-    order = tf.argsort(batch.values, axis=-1)
-    rising = tf.gather(batch.values, order, batch_dims=-1)
-    number_below = tf.searchsorted(rising, batch.values)
-    rivals = tf.gather(order, tf.maximum(number_below - 1, 0), batch_dims=-1)
-    return tf.where(
-        number_below > 0, tf.gather(batch.probabilities, rivals, batch_dims=-1), 0.0
-    )
+    values = batch.values
+    order = tf.argsort(values, direction="DESCENDING")  # of equals the first comes first
+    rising = -tf.gather(values, order, batch_dims=-1)
+    place = tf.searchsorted(rising, -values, side="right")  # behind the class and its equals
+    rivals = tf.gather(order, tf.minimum(place, batch.num_classes - 1), batch_dims=-1)
+    of_rivals = tf.gather(batch.probabilities, rivals, batch_dims=-1)
+    return tf.where(place < batch.num_classes, of_rivals, 0.0)

@@ -190,15 +190,18 @@ class TargetMatrixLoss(AlphaLoss):
         losses = batch.cross_entropy_with(self.targets(batch), unit_rows=unit_rows)
         if self._constants is not None:
             losses += _looked_up(self._constants, batch)
+        return self.noticing_training(losses)
+
+    def noticing_training(self, losses: tf.Tensor) -> tf.Tensor:
         if self._awaits_state:
             self._awaits_state = False
             warnings.warn(
                 f"{self.name}: expected the soft labels that it was trained with, which were not "
                 "where it came from: .h5 files and copies of a config have none. They are those "
                 "of a new loss; .keras and .weights.h5 files keep them",
-                stacklevel=2,
+                stacklevel=3,
             )
-        return self.noticing_training(losses)
+        return super().noticing_training(losses)
 
     def check_num_classes(self, num_classes: int) -> None:
         if num_classes != self.num_classes:

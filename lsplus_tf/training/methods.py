@@ -93,6 +93,8 @@ def build_callback(
             return callbacks.OnlineLabelSmoothing()
         case methods.ConfusionPenalty():
             return callbacks.ConfusionPenalty()
+        case methods.LearnedLabelSmoothing():
+            return callbacks.LearnedLabelSmoothing()
         case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
             return callbacks.PriorRefresh(every, shrinkage=shrinkage)
         case methods.MaxSup(final_weight=float()):

@@ -22,6 +22,7 @@ import tensorflow as tf
 from lsplus_tf import callbacks, config, keras_files, metrics, priors
 from lsplus_tf.backbones import build_classifier, fingerprint
 from lsplus_tf.bounded import yaml_text
+from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
@@ -406,7 +407,7 @@ class Training:
             ]
             assert prior is not None  # it is of LS+ alone
             prior = {**prior, "refreshed": refreshed}
-        elif isinstance(adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)):
+        elif isinstance(adapting, SoftLabelsCallback):
             matrices = np.stack(adapting.history)
             np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)
         if prior is not None:
