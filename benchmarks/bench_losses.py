@@ -55,10 +55,16 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "CDA-LS": losses.ClassDistributionLabelSmoothingLoss(counts, from_logits=True),
         "FL": losses.FocalLoss(from_logits=True),
         "FLSD": losses.SampleDependentFocalLoss(from_logits=True),
+        "DFL": losses.DualFocalLoss(from_logits=True),
+        "BSCE-GRA": losses.BrierScaledCrossEntropyLoss(from_logits=True),
+        "FCL": losses.FocalCalibrationLoss(from_logits=True),
+        "SA-FCL": losses.FocalCalibrationLoss(gate=2.0, from_logits=True),
         "Brier": losses.BrierLoss(from_logits=True),
         "ECP": losses.ConfidencePenaltyLoss(from_logits=True),
         "L1": losses.UniformPenaltyLoss(from_logits=True),
         "MbLS": losses.MarginLabelSmoothingLoss(from_logits=True),
+        "MaxSup": losses.MaxSupLoss(from_logits=True),
+        "ACLS": losses.ACLSLoss(from_logits=True),
         "DCA": losses.DCALoss(from_logits=True),
         "MDCA": losses.MDCALoss(from_logits=True),
         "FL + MDCA": losses.MDCALoss(base=losses.FocalLoss(), from_logits=True),
@@ -67,6 +73,8 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "DECE": losses.DifferentiableECELoss(from_logits=True),
         "MEEP": losses.ErroneousEntropyLoss(from_logits=True),
         "MEEP-KL": losses.ErroneousEntropyLoss(divergence="kl", from_logits=True),
+        "FedLAS": losses.FedLASLoss(num_classes, from_logits=True),
+        "FedLAS+": losses.FedLASLoss(num_classes, margin=6.0, from_logits=True),
         "Tf-KD reg": losses.TfKDRegularizationLoss(from_logits=True),
         "Tf-KD self": losses.TfKDSelfTrainingLoss(from_logits=True),
     }
@@ -84,11 +92,19 @@ def make_step(
     elif name == "Tf-KD self":  # the teacher's own time is not the loss's
         y = losses.with_teacher_logits(y, rng.normal(size=(batch, num_classes)).astype(np.float32))
     y = tf.constant(y)
-    model = keras.Sequential([keras.Input([FEATURES]), keras.layers.Dense(num_classes)])
+    inputs = keras.Input([FEATURES])
+    outputs = keras.layers.Dense(num_classes)(inputs)
+    if isinstance(loss, losses.FedLASLoss):
+        outputs = lsp.backbones.CarryFeatures()([outputs, inputs])
+    model = keras.Model(inputs, outputs)
     model.compile(keras.optimizers.SGD(1e-3), loss, jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
-    if isinstance(loss, lsp.OnlineLabelSmoothingLoss):
-        callback = lsp.OnlineLabelSmoothing()
+    learning: dict[type, Callable[[], keras.callbacks.Callback]] = {
+        losses.OnlineLabelSmoothingLoss: lsp.callbacks.OnlineLabelSmoothing,
+        losses.FedLASLoss: lsp.callbacks.FedLAS,
+    }
+    if type(loss) in learning:
+        callback = learning[type(loss)]()
         callback.set_model(model)
         callback.on_train_begin()
     step = tf.function(model.train_step, jit_compile=jit_compile)

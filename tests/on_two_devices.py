@@ -35,6 +35,7 @@ METHODS = {
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
     "hard": {"loss": "hard_labels"},
     "self": {"loss": "tf_kd_self_training"},
+    "fedlas": {"loss": "fedlas"},
 }
 SGD = "protocol.optimizer={name: sgd, learning_rate: 0.1}"
 TWO_STAGES = (
@@ -153,6 +154,7 @@ def main(out: Path) -> None:
     for devices in (1, 2):
         on = f"protocol.devices={devices}"
         run(out / f"confusion_on_{devices}", "confusion", on)
+        run(out / f"fedlas_on_{devices}", "fedlas", SGD, on)
         run(out / f"self_on_{devices}", "self", on, *TWO_STAGES)
     resumed, often = out / "online_resumed", "protocol.save_every_minutes=1e-9"
     run(out / "online_on_2", "online", SGD, "protocol.devices=2", often, copied_to=resumed)

@@ -60,8 +60,9 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
     return False
 
 
-FACTORS = "learning_rate weight_decay weight soft_weight margin multiplier temperature gamma "
-FACTORS += "growth improvement rate"
+FACTORS = "learning_rate weight_decay weight soft_weight final_weight positive_weight "
+FACTORS += "negative_weight margin multiplier temperature gamma gate norm growth improvement rate "
+FACTORS += "slope gate_learning_rate gate_weight_decay"
 # What a large number may be given for, as nothing is allocated by it.
 HARMLESS = {
     **dict.fromkeys(FACTORS.split(), "multiplies float32s, of which a training ends in a line"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,15 @@ def method(**settings: Any) -> Any:
 # --- settings -> loss -----------------------------------------------------------------------------
 
 
+def of_kind(kind: Any) -> Any:
+    """Its settings, with a weight that stays where it could change by the epoch."""
+    stays = {"final_weight": None} if "final_weight" in kind.model_fields else {}
+    return kind(loss=TAGS[KINDS.index(kind)], **stays)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=TAGS)
 def test_every_method_gets_its_loss_with_its_settings(kind):
-    settings = kind(loss=TAGS[KINDS.index(kind)])
+    settings = of_kind(kind)
     loss = build_loss(settings, COUNTS, ACCURACY)
     assert type(loss) is getattr(losses, kind.loss_class)
     config = loss.get_config()
@@ -53,7 +60,7 @@ def test_every_method_gets_its_loss_with_its_settings(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=TAGS)
 def test_the_defaults_of_configs_and_of_losses_agree(kind):
-    settings = kind(loss=TAGS[KINDS.index(kind)])
+    settings = of_kind(kind)
     made = build_loss(settings, COUNTS, ACCURACY).get_config()
     needed = {
         "num_classes": len(COUNTS),
@@ -76,6 +83,24 @@ def test_a_base_of_mdca():
     assert loss.base.gamma == 3
     loss = build_loss(method(loss="mdca", base="label_smoothing"), COUNTS)
     assert isinstance(loss.base, losses.LabelSmoothingLoss)
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs", "expected"),
+    [
+        ({}, 5, [0.1, 0.125, 0.15, 0.175, 0.2]),
+        ({"weight": 0.3, "final_weight": 0.0}, 3, [0.3, 0.15, 0.0]),
+        ({}, 1, [0.1]),
+        ({"final_weight": None}, 3, [0.1, 0.1, 0.1]),
+    ],
+)
+def test_the_weight_of_maxsup_goes_to_that_of_the_last_epoch(settings, epochs, expected):
+    loss = build_loss(method(loss="maxsup", **settings), COUNTS, epochs=epochs)
+    logits = np.array([[4.0, 1.0, 1.0]], np.float32)
+    for epoch, weight in enumerate(expected):
+        loss.set_epoch(epoch)
+        fixed = losses.MaxSupLoss(weight, from_logits=True)
+        np.testing.assert_allclose(loss([1], logits), fixed([1], logits), rtol=1e-6)
 
 
 def test_the_released_baselines():
@@ -120,6 +145,8 @@ def test_what_a_loss_needs_and_did_not_get():
         InputError, match=r"class_accuracy: expected \(K,\) for LS\+, received None"
     ):
         build_loss(method(loss="ls_plus"), COUNTS)
+    with pytest.raises(InputError, match="epochs: expected a number for MaxSup, received None"):
+        build_loss(method(loss="maxsup"), COUNTS)
     with pytest.raises(InputError, match=r"teacher: expected a \.keras file for Tf-KD self"):
         build_callback(method(loss="tf_kd_self_training"), None)
 
@@ -130,11 +157,15 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "online_label_smoothing"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "ls_plus_online"}, callbacks.OnlineLabelSmoothing),
         ({"loss": "confusion_penalty"}, callbacks.ConfusionPenalty),
+        ({"loss": "fedlas"}, callbacks.FedLAS),
+        ({"loss": "learned_label_smoothing"}, callbacks.LearnedLabelSmoothing),
         ({"loss": "cals"}, callbacks.ValidationFeedback),
         ({"loss": "adaptive_focal"}, callbacks.ValidationFeedback),
         ({"loss": "ls_plus", "refresh_every": 4}, callbacks.PriorRefresh),
         ({"loss": "ls_plus"}, type(None)),
         ({"loss": "dca"}, type(None)),
+        ({"loss": "maxsup"}, callbacks.EpochSchedule),
+        ({"loss": "maxsup", "final_weight": None}, type(None)),
     ],
 )
 def test_what_changes_a_loss_during_training(settings, callback):
@@ -190,6 +221,7 @@ def everything(tmp_path_factory) -> Path:
             "refresh_every": 1,
             "class_accuracy": {"shrinkage": 10.0},
         },
+        "learned_label_smoothing": {"loss": "learned_label_smoothing"},
         "mixup_online": {"loss": "online_label_smoothing", "mixup": 0.3},
         "mixup_self": {"loss": "tf_kd_self_training", "mixup": 0.3},
     }
@@ -225,7 +257,8 @@ def test_every_method_trains(everything):
         for b in names[i + 1 :]
         if np.array_equal(logits[a], logits[b])
     }
-    assert same == {("hard_labels", "margin_label_smoothing")}
+    within_the_margin = ("acls", "cals", "hard_labels", "margin_label_smoothing")
+    assert same == set(itertools.combinations(within_the_margin, 2))
 
 
 def test_a_refreshed_prior_is_recorded(everything):
@@ -244,7 +277,10 @@ def test_a_refreshed_prior_is_recorded(everything):
     np.testing.assert_allclose(refreshed, (counts * recall + 10 * overall) / (counts + 10))
 
 
-@pytest.mark.parametrize("name", ["online_label_smoothing", "ls_plus_online", "confusion_penalty"])
+@pytest.mark.parametrize(
+    "name",
+    ["online_label_smoothing", "ls_plus_online", "confusion_penalty", "learned_label_smoothing"],
+)
 def test_soft_labels_are_kept(everything, name):
     matrices = run_folder.read_soft_labels(Run(name, 0).folder(everything))
     assert matrices.shape == (2, 10, 10)

@@ -18,6 +18,7 @@ from forked import Forked
 from helpers import DIGITS
 from rich.console import Console
 
+from lsplus_tf import losses
 from lsplus_tf.backbones import PixelScaling
 from lsplus_tf.cli.progress import TerminalProgress
 from lsplus_tf.config import Augmentation, Experiment, load_config, to_yaml
@@ -32,16 +33,19 @@ from lsplus_tf.training.resume import Checkpoints, Progress
 
 EPOCHS, STEPS = 4, 3
 METHODS: dict[str, dict[str, Any]] = {
+    "learned": {"loss": "learned_label_smoothing", "learning_rate": None},
     "hard": {"loss": "hard_labels"},
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
     "cals": {"loss": "cals", "margin": 0.5, "update_every": 1},
     "adaptive": {"loss": "adaptive_focal", "num_bins": 5},
+    "fedlas": {"loss": "fedlas", "margin": 1.0},
     "refreshed": {
         "loss": "ls_plus",
         "refresh_every": 2,
         "class_accuracy": {"shrinkage": 5.0},
     },
+    "scheduled": {"loss": "maxsup"},
 }
 PRIOR = {"class_accuracy": np.linspace(0.5, 0.95, 10).tolist()}
 
@@ -186,7 +190,9 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "cals", "adaptive"])
+@pytest.mark.parametrize(
+    "method", ["online", "confusion", "refreshed", "learned", "fedlas", "cals", "adaptive"]
+)
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):
@@ -210,6 +216,19 @@ def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     log = (folder / run_folder.LOG).read_text()
     for told in ("1 epochs and 1 steps", "2 epochs\n", "4 epochs\n"):
         assert f"goes on after {told}" in log
+
+
+def test_a_weight_that_follows_the_epochs(session, undisturbed, tmp_path):
+    settings = experiment("protocol.save_every_minutes=1e-9", "protocol.checkpoint=last")
+    folder = tmp_path / "run"
+    assert session.train(folder, settings, "scheduled", cut_after=2 * STEPS + 1) == [0, 1]
+    assert last_saved(folder) == (2, 1)
+    session.train(folder, settings, "scheduled")
+    assert_same_run(folder, undisturbed(experiment("protocol.checkpoint=last"), "scheduled"))
+    x, y = np.array([[3.0] + 9 * [0.0]], np.float32), [1]
+    trained = keras.models.load_model(folder / run_folder.MODEL).loss
+    expected = losses.MaxSupLoss(0.2, from_logits=True)(y, x)  # as in the last epoch
+    np.testing.assert_allclose(trained(y, x), expected, rtol=1e-6)
 
 
 def last_saved(folder: Path) -> tuple[int, int]:

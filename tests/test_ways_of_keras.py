@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.special import softmax
+from test_losses_learned import matrix, trained_in_numpy
 
 import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors
@@ -77,6 +78,14 @@ def gammas(kernel: np.ndarray) -> np.ndarray:
     return np.concatenate([np.exp(gaps), edges, gaps])
 
 
+def learned(kernel: np.ndarray) -> np.ndarray:
+    """After a step with every batch."""
+    p = softmax(X.astype(np.float64) @ kernel.astype(np.float64), axis=1)
+    starts = range(0, SAMPLES, BATCH)
+    batches = [(p[start : start + BATCH], Y[start : start + BATCH]) for start in starts]
+    return matrix(trained_in_numpy(batches, [0.1] * len(batches)))
+
+
 class Method:
     """A loss, its callback, what it holds, and the replay of it."""
 
@@ -86,6 +95,7 @@ class Method:
             "online": callbacks.OnlineLabelSmoothing,
             "confusion": callbacks.ConfusionPenalty,
             "refreshed": callbacks.PriorRefresh,
+            "learned": callbacks.LearnedLabelSmoothing,
             "cals": callbacks.ValidationFeedback,
             "adaptive": callbacks.ValidationFeedback,
         }[name]()
@@ -96,6 +106,7 @@ class Method:
         kinds: dict[str, Any] = {
             "online": losses.OnlineLabelSmoothingLoss,
             "confusion": losses.ConfusionPenaltyLoss,
+            "learned": losses.LearnedLabelSmoothingLoss,
             "cals": functools.partial(losses.CALSLoss, margin=0.5),
             "adaptive": losses.AdaptiveFocalLoss,  # with bins, not classes
         }
@@ -113,6 +124,7 @@ class Method:
             "online": mean_softmax,
             "confusion": shares_of_errors,
             "refreshed": refreshed,
+            "learned": learned,
             "cals": multipliers,
             "adaptive": gammas,
         }
@@ -281,7 +293,7 @@ NESTINGS = [
     )
     if structure not in SEVERAL or "plain" not in (loss, labels)
 ]
-METHODS = ["online", "confusion", "refreshed", "cals", "adaptive"]
+METHODS = ["online", "confusion", "refreshed", "learned", "cals", "adaptive"]
 WAYS = list(itertools.product(METHODS, NESTINGS, EXECUTION, STEPS))
 # A few of them; `make slow` goes through all.
 FEW = [WAYS[i] for i in np.random.default_rng(1).choice(len(WAYS), 8, replace=False)]
@@ -645,6 +657,7 @@ SCHEDULED: dict[str, Any] = {
     "confusion": lambda alpha: losses.ConfusionPenaltyLoss(CLASSES, alpha=alpha),
     "tf_kd": losses.TfKDRegularizationLoss,
     "inside": lambda alpha: losses.DCALoss(base=losses.LabelSmoothingLoss(alpha)),
+    "weight": losses.MaxSupLoss,
 }
 
 
@@ -653,7 +666,7 @@ def schedule(epoch: int) -> float:
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
+def test_an_alpha_or_weight_as_a_function_of_the_epoch(name, tmp_path):
     """In a traced step too; rows and ids; saved and loaded."""
     loss = SCHEDULED[name](schedule)
     p = softmax(X[:20] @ KERNELS[0], axis=1).astype(np.float32)
@@ -671,7 +684,7 @@ def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
 
     first = model()
     callback = {"online": callbacks.OnlineLabelSmoothing, "confusion": callbacks.ConfusionPenalty}
-    used = [callback.get(name, callbacks.AlphaSchedule)()]
+    used = [callback.get(name, callbacks.EpochSchedule)()]
     first.fit(X, Y, validation_data=(VALID_X, VALID_Y), epochs=3, callbacks=used, verbose=0)
     expected = first.evaluate(X, Y, verbose=0)
     first.save(tmp_path / "model.keras")
@@ -683,13 +696,13 @@ def test_alpha_as_a_function_of_the_epoch(name, tmp_path):
 def test_an_alpha_that_is_not_told_the_epoch_or_is_none():
     model = build("functional", "default")
     model.compile("sgd", losses.LabelSmoothingLoss(schedule), jit_compile=False)
-    with pytest.warns(UserWarning, match=r"nothing tells it the epoch.*AlphaSchedule\(\)"):
+    with pytest.warns(UserWarning, match=r"nothing tells it the epoch.*EpochSchedule\(\)"):
         model.fit(X, Y, verbose=0)
     with pytest.raises(InputError, match=r"alpha\(0\): expected a number in .0, 1., received 3.0"):
         losses.LabelSmoothingLoss(lambda epoch: 3)
     model.compile("sgd", losses.LabelSmoothingLoss(0.1), jit_compile=False)
-    with pytest.raises(InputError, match="expected a loss whose alpha is a function of the epoch"):
-        model.fit(X, Y, callbacks=[callbacks.AlphaSchedule()], verbose=0)
+    with pytest.raises(InputError, match="expected a loss whose alpha or weight is a function of"):
+        model.fit(X, Y, callbacks=[callbacks.EpochSchedule()], verbose=0)
 
 
 def test_what_losses_and_metrics_were_made_with_cannot_be_set():

@@ -1,7 +1,15 @@
 """Networks that classify images, with float32 logits."""
 
+from lsplus_tf.backbones.carrying import CarryFeatures, carrying_features
 from lsplus_tf.backbones.classifier import PixelScaling, build_classifier
 from lsplus_tf.backbones.fingerprints import fingerprint
 from lsplus_tf.backbones.weights import load_weights
 
-__all__ = ["PixelScaling", "build_classifier", "fingerprint", "load_weights"]
+__all__ = [
+    "CarryFeatures",
+    "PixelScaling",
+    "build_classifier",
+    "carrying_features",
+    "fingerprint",
+    "load_weights",
+]

@@ -109,9 +109,13 @@ class ObservingCallback(LossCallback[LossType]):
 
     _observers: list[ObservingCallback[Any]]  # of the model in training
 
+    def follows(self, loss: ClassificationLoss) -> bool:
+        """Whether a loss is one of the callback's."""
+        return any(loss is mine for mine in self.losses)
+
     def see(self, loss: ClassificationLoss, batch: Batch, *, training: bool) -> None:
         """Look at a batch; called where the step is traced."""
-        if any(loss is mine for mine in self.losses):
+        if self.follows(loss):
             self.learn(loss, batch, training=training)
 
     @abc.abstractmethod

@@ -5,17 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks.history import History
-from lsplus_tf.callbacks.loss_callback import ObservingCallback, losses_of, other_shapes
-from lsplus_tf.errors import InputError
+from lsplus_tf.callbacks.renewing import SoftLabelsCallback
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 
 
-class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
+class OnlineLabelSmoothing(SoftLabelsCallback[OnlineLabelSmoothingLoss]):
     """Accumulate the softmaxes of correct training predictions; renew the soft labels each epoch.
 
     The predictions are those of the training step's own forward pass: nothing is predicted twice,
@@ -72,37 +69,19 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
     loss_class = OnlineLabelSmoothingLoss
 
     def __init__(self, loss: Any = None, *, max_history: int | None = None) -> None:
-        super().__init__(loss)
-        self.history: History = History(max_history)
+        super().__init__(loss, max_history=max_history)
         self._continues = False
         # Before and after an epoch's renewal, while the epoch is not over.
         self._renewed: list[tuple[NDArray, NDArray]] | None = None
         self._warned = False
 
-    @property
-    def soft_labels(self) -> Any:
-        if not self.losses:
-            raise InputError("soft_labels: expected after training has begun, fit was not called")
-        return self.of_losses(lambda loss: loss.soft_labels.numpy())
-
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.on_broken_off()
         super().on_train_begin(logs)
-        self.history.clear()
         self._continues = self._warned = False
-        held = losses_of(self.model, saved=True)
-        for loss in self.losses:
-            loss.begins_in(self.model, held)
-
-    def training_state(self) -> dict[str, NDArray]:
-        return {"history": np.array(self.history)}
-
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
-        each = (num_classes, num_classes)
-        return other_shapes(state, history=(epochs, *each) if epochs else (0,))
 
     def resume(self, state: dict[str, NDArray]) -> None:
-        self.history[:] = list(state["history"])
+        super().resume(state)
         self._continues = True  # with what was accumulated in the epoch
 
     def learn(self, loss: OnlineLabelSmoothingLoss, batch: Batch, *, training: bool) -> None:
@@ -124,8 +103,7 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
     def on_broken_off(self) -> None:
         self.on_test_end()  # where it was broken off within a validation
         self._renewed = None
-        for loss in self.losses:
-            loss.is_fed = False
+        super().on_broken_off()
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         for loss, (before, _) in zip(self.losses, self._renewed or [], strict=False):
@@ -139,12 +117,7 @@ class OnlineLabelSmoothing(ObservingCallback[OnlineLabelSmoothingLoss]):
         if self._renewed is None:  # a `fit` that does not ask for the model's metrics
             self._renew()
         self._renewed = None
-        self.history.add(self.soft_labels)
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_end(logs)
-        for loss in self.losses:
-            loss.is_fed = False
+        super().on_epoch_end(epoch, logs)
 
     def _renew(self) -> None:
         self._renewed = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import warnings
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,12 @@ from lsplus_tf.callbacks.loss_callback import (
     LossType,
     ObservingCallback,
     is_prior,
-    losses_of,
     other_shapes,
 )
+from lsplus_tf.callbacks.renewing import RenewingCallback, SoftLabelsCallback
 from lsplus_tf.errors import InputError, check_count, check_number
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
-from lsplus_tf.losses.renewed import RenewedLoss
 from lsplus_tf.losses.smoothing import LSPlusLoss
 from lsplus_tf.losses.validation_loss import (
     SAMPLES,
@@ -114,41 +113,9 @@ class _ValidationCallback(ObservingCallback[LossType]):
         return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
 
 
-RenewedType = TypeVar("RenewedType", bound=RenewedLoss)
-
-
-class _RenewingCallback(_ValidationCallback[RenewedType]):
-    """Renews what losses hold, after every validation, and keeps what it was in each epoch."""
-
-    def __init__(self, loss: Any = None, *, max_history: int | None = None) -> None:
-        super().__init__(loss)
-        self.history: History = History(max_history)
-
-    @abc.abstractmethod
-    def held(self, loss: RenewedType) -> Any:
-        """What is renewed, as it is now."""
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_begin(logs)
-        self.history.clear()
-        held = losses_of(self.model, saved=True)
-        for loss in self.losses:
-            loss.begins_in(self.model, held)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        self.history.add(self.of_losses(self.held))
-
-    def on_broken_off(self) -> None:
-        for loss in self.losses:
-            loss.is_fed = False
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.on_broken_off()
-        super().on_train_end(logs)
-
-
-class ConfusionPenalty(_RenewingCallback[ConfusionPenaltyLoss]):
+class ConfusionPenalty(
+    SoftLabelsCallback[ConfusionPenaltyLoss], _ValidationCallback[ConfusionPenaltyLoss]
+):
     """Give `ConfusionPenaltyLoss` the confusion matrix of every epoch's validation.
 
     The matrix is counted in the validation's own forward passes: nothing is predicted twice, and no
@@ -203,25 +170,6 @@ class ConfusionPenalty(_RenewingCallback[ConfusionPenaltyLoss]):
 
     loss_class = ConfusionPenaltyLoss
 
-    @property
-    def soft_labels(self) -> Any:
-        if not self.losses:
-            raise InputError("soft_labels: expected after training has begun, fit was not called")
-        return self.of_losses(self.held)
-
-    def held(self, loss: ConfusionPenaltyLoss) -> NDArray:
-        return loss.soft_labels.numpy()
-
-    def training_state(self) -> dict[str, NDArray]:
-        return {"history": np.array(self.history)}
-
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
-        each = (num_classes, num_classes)
-        return other_shapes(state, history=(epochs, *each) if epochs else (0,))
-
-    def resume(self, state: dict[str, NDArray]) -> None:
-        self.history[:] = list(state["history"])
-
     def summed(self, loss: ConfusionPenaltyLoss) -> Summed:
         return ConfusionCounts(loss.num_classes)
 
@@ -229,7 +177,7 @@ class ConfusionPenalty(_RenewingCallback[ConfusionPenaltyLoss]):
         loss.update_from_confusion(totals["confusion"])
 
 
-class ValidationFeedback(_RenewingCallback[ValidationLoss]):
+class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[ValidationLoss]):
     """Give losses that learn from the validation what they need of every validation of `fit`.
 
     These are `CALSLoss` and `AdaptiveFocalLoss`. What they sum over the validation's samples is

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from lsplus_tf.config.settings import Count, NotNegative, Positive, Settings, Weight
+from lsplus_tf.config.settings import Count, NotNegative, Positive, Seed, Settings, Weight
 from lsplus_tf.conventions import Convention
 
 _MOST_SOFT_BINS = 10_000  # each of which has a number for every sample of a batch
@@ -25,6 +25,7 @@ class MethodSettings(Settings):
     short_name: ClassVar[str]  # in tables and figures
     loss_class: ClassVar[str]  # in lsplus_tf.losses
     from_data: ClassVar[tuple[str, ...]] = ()  # the loss's arguments that the images decide
+    needs_features: ClassVar[bool] = False  # of the network's output, for the loss
     not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup"})
 
     mixup: NotNegative = Field(
@@ -215,6 +216,51 @@ class SampleDependentFocal(MethodSettings):
     gamma: NotNegative = 3.0
 
 
+class DualFocal(MethodSettings):
+    """DFL: (1 - p_y + p_j)^gamma CE, j the most probable class below the label."""
+
+    short_name, loss_class = "DFL", "DualFocalLoss"
+    loss: Literal["dual_focal"]
+    gamma: NotNegative = 5.0
+    detached: Literal["none", "rival", "weight"] = Field(
+        default="none", description="what of the weight has no gradient"
+    )
+
+    def title_in(self, convention: Convention) -> str:
+        marked = {"none": "DFL", "rival": "DFL, rival detached", "weight": "DFL-GRA"}
+        return super().title_in(convention).replace("DFL", marked[self.detached])
+
+
+class BrierScaledCrossEntropy(MethodSettings):
+    """BSCE-GRA: CE, times a distance of the probabilities from the label without gradient."""
+
+    short_name, loss_class = "BSCE-GRA", "BrierScaledCrossEntropyLoss"
+    loss: Literal["brier_scaled_cross_entropy"]
+    norm: Annotated[float, Field(ge=1, le=1e38, strict=True)] = 2.0
+    gamma: NotNegative = 2.0
+    detached: bool = Field(default=True, description="false is BSCE, whose distance has a gradient")
+
+    def title_in(self, convention: Convention) -> str:
+        title = super().title_in(convention)
+        return title if self.detached else title.replace("-GRA", "")
+
+
+class FocalCalibration(MethodSettings):
+    """FCL: focal loss + weight * Brier score; SA-FCL with a gate."""
+
+    short_name, loss_class = "FCL", "FocalCalibrationLoss"
+    loss: Literal["focal_calibration"]
+    gamma: NotNegative = 2.0
+    weight: NotNegative = 1.0
+    gate: NotNegative | None = Field(
+        default=None, description="the Brier score counts (1 - p_y)^gate times; null is no gate"
+    )
+    gate_detached: bool = Field(default=True, description="whether the gate has no gradient")
+
+    def title_in(self, convention: Convention) -> str:
+        return ("" if self.gate is None else "SA-") + super().title_in(convention)
+
+
 class ConfidencePenalty(MethodSettings):
     """ECP: CE - weight * entropy."""
 
@@ -257,6 +303,34 @@ class MarginLabelSmoothing(MethodSettings):
     loss: Literal["margin_label_smoothing"]
     margin: NotNegative = 10.0
     weight: NotNegative = 0.1
+
+
+class MaxSup(MethodSettings):
+    """MaxSup: CE + weight * what the largest logit exceeds the mean of all by."""
+
+    short_name, loss_class = "MaxSup", "MaxSupLoss"
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_weight"}
+    loss: Literal["maxsup"]
+    weight: NotNegative = 0.1
+    final_weight: NotNegative | None = Field(
+        default=0.2,
+        description="of the last epoch, to which weight goes from the first in equal steps; null "
+        "is weight in all",
+    )
+
+
+class ACLS(MethodSettings):
+    """ACLS: CE + weight * squares of what exceeds the margin: largest logits, and their distances.
+
+    The largest logits count times positive_weight, distances to them times negative_weight.
+    """
+
+    short_name, loss_class = "ACLS", "ACLSLoss"
+    loss: Literal["acls"]
+    margin: NotNegative = 10.0
+    weight: NotNegative = 0.1
+    positive_weight: NotNegative = 1.0
+    negative_weight: NotNegative = 0.1
 
 
 class UniformPenalty(MethodSettings):
@@ -329,6 +403,45 @@ class ConfusionPenalty(MethodSettings):
     alpha: Weight = 0.1
 
 
+class FedLAS(MethodSettings):
+    """FedLAS: label smoothing whose strength follows the norm of a sample's features."""
+
+    short_name, loss_class = "FedLAS", "FedLASLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    needs_features: ClassVar[bool] = True
+    loss: Literal["fedlas"]
+    smoothing: Annotated[float, Field(ge=0, le=0.5, strict=True)] = Field(
+        default=0.05, description="that of a sample whose norm is the mean; twice this at most"
+    )
+    slope: NotNegative = Field(default=4.0, description="how fast it changes with the norm")
+    momentum: Weight = Field(default=0.95, description="weight of the new batch in the statistics")
+    margin: NotNegative | None = Field(
+        default=None, description="of FedLAS+: what it leaves of logits' distances; null is FedLAS"
+    )
+    gate_learning_rate: NotNegative = 0.1
+    gate_momentum: Weight = 0.9
+    gate_weight_decay: NotNegative = 5e-4
+    seed: Seed = Field(default=0, description="of the gate's first weights")
+
+    def title_in(self, convention: Convention) -> str:
+        plus = "" if self.margin is None else "+"
+        return super().title_in(convention).replace(self.short_name, self.short_name + plus, 1)
+
+
+class LearnedLabelSmoothing(MethodSettings):
+    """LS++: label smoothing whose shares of the other classes are trained with the network."""
+
+    short_name, loss_class = "LS++", "LearnedLabelSmoothingLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["learned_label_smoothing"]
+    alpha: Weight = 0.1
+    learning_rate: NotNegative | None = Field(
+        default=0.1, description="of the shares; null is the network's in the same step"
+    )
+    momentum: Weight = 0.9
+    weight_decay: NotNegative = 5e-4
+
+
 class CALS(MethodSettings):
     """CALS: CE + a penalty on distances of logits, whose multipliers the validation sets."""
 
@@ -388,10 +501,15 @@ Method = Annotated[
     | LSPlusOnline
     | Focal
     | SampleDependentFocal
+    | DualFocal
+    | BrierScaledCrossEntropy
+    | FocalCalibration
     | ConfidencePenalty
     | DCA
     | MDCA
     | MarginLabelSmoothing
+    | MaxSup
+    | ACLS
     | UniformPenalty
     | MMCE
     | Brier
@@ -399,6 +517,8 @@ Method = Annotated[
     | DifferentiableECE
     | ClassDistributionLabelSmoothing
     | ConfusionPenalty
+    | FedLAS
+    | LearnedLabelSmoothing
     | CALS
     | AdaptiveFocal
     | TfKDRegularization

@@ -9,9 +9,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import check_count, check_number
-from lsplus_tf.losses.alpha import variable_of
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import variable_of
 from lsplus_tf.losses.validation_loss import Shapes, ValidationLoss
 
 # An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.

@@ -13,7 +13,7 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import keras
 import numpy as np
@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import InputError, check_choice, check_flag
 from lsplus_tf.losses.arrays import unpacked
+from lsplus_tf.losses.features import features_of
 from lsplus_tf.losses.steps import show
 
 LossDtype = Literal["float32", "float64"]
@@ -123,7 +124,7 @@ def at_least_float32(values: Any) -> tf.Tensor:
 
 def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     """The sum of `value` over the devices that train together; differentiable."""
-    if _replicas() == 1:
+    if replicas() == 1:
         return value
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
@@ -161,6 +162,12 @@ class Batch:
         by a row of zeros, that has weight 0 and no label or outputs to speak of, or that is not
         valid where that could not be raised. What the other attributes hold of it is made up or
         wrong: it must not count.
+    reduction : str, optional
+        How Keras reduces the losses, of a loss within a `PenaltyLoss` those of the penalty.
+    divided_by : tf.Tensor, shape (...), optional
+        What each sample adds to what a mean is divided by; None for 1 each.
+    features : tf.Tensor, shape (..., F), optional
+        What is behind the outputs, where they carry it. No gradient flows into it.
     """
 
     labels: tf.Tensor | None
@@ -170,6 +177,9 @@ class Batch:
     weights: tf.Tensor | None
     teacher_logits: tf.Tensor | None = None
     counted: tf.Tensor | None = None
+    reduction: str | None = "sum_over_batch_size"
+    divided_by: tf.Tensor | None = None
+    features: tf.Tensor | None = None
 
     @property
     def num_classes(self) -> int:
@@ -238,6 +248,21 @@ class Batch:
             return tf.nn.softmax_cross_entropy_with_logits(labels=targets, logits=self.values)
         return -tf.reduce_sum(targets * self.log_probabilities, axis=-1)
 
+    @property
+    def shares(self) -> tf.Tensor:
+        """By what Keras multiplies a sample's loss in that of the batch on all devices, (...).
+
+        A gradient that no tape takes is the sum over samples and devices of what these weigh.
+        """
+        # Not a cached property: Python 3.11 locks those of all batches while one is computed, and
+        # devices that wait for each other in a sum would wait for ever.
+        ones = tf.ones_like(self.values[..., 0])
+        weights = ones if self.weights is None else self.weights
+        if self.reduction in ("sum", "none", None):
+            return weights
+        parts = ones if self.divided_by is None else tf.cast(self.divided_by, ones.dtype)
+        return tf.math.divide_no_nan(weights, sum_over_replicas(tf.reduce_sum(parts)))
+
     def at(self, values: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The entries of `values` (..., K) at the class `ids` (...)."""
         return tf.gather(values, ids, axis=-1, batch_dims=ids.shape.rank)
@@ -248,7 +273,7 @@ class Batch:
         0 if no sample has weight.
         """
         axes = list(range(self.values.shape.rank - 1))
-        if self.weights is None and _replicas() == 1:
+        if self.weights is None and replicas() == 1:
             return tf.reduce_mean(values, axis=axes)
         weights = tf.ones_like(self.values[..., 0]) if self.weights is None else self.weights
         weighed = values * (weights if values.shape.rank == len(axes) else weights[..., None])
@@ -270,12 +295,14 @@ class _Read(NamedTuple):
 class AsMade:
     """Keeps what its constructor was given: traced steps would not see a change."""
 
+    scheduled: ClassVar[str] = ""  # the argument that may be a function of the epoch, if any
+
     def __setattr__(self, name: str, value: Any) -> None:
         made: Any = type(self)
         if name in _arguments(made) and name in vars(self):
             raise AttributeError(
                 f"{name}: expected to stay as {made.__name__} was made with it; make another one"
-                + (", or give a function of the epoch" if name == "alpha" else "")
+                + (", or give a function of the epoch" if name == self.scheduled else "")
             )
         super().__setattr__(name, value)
 
@@ -324,12 +351,21 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         """The loss of every sample, (...)."""
 
     def losses_of(self, batch: Batch) -> tf.Tensor:
-        """The loss of every sample, (...), of a batch that is shown to who learns from it."""
+        """The loss of every sample, (...), of a batch that is shown to who learns from it.
+
+        Shown when they are computed: what changes the loss in the step itself comes after.
+        """
+        losses = self.sample_losses(batch)
         show(self, batch)
-        return self.sample_losses(batch)
+        return losses
+
+    @property
+    def follows_epochs(self) -> bool:
+        """Whether a number of it, or of the loss within it, is a function of the epoch."""
+        return False
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the `alpha` of an epoch, counted from 0, where it is a function of the epoch."""
+        """Take the numbers of an epoch, counted from 0, that are functions of the epoch."""
 
     def end_epochs(self) -> None:
         """Nothing tells it the epoch any more."""
@@ -352,6 +388,9 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         self._warn_of_half_precision(y_pred)
         # What Keras does not give to `call`, where a batch's statistics need it.
         beside = {}
+        features = features_of(y_pred)
+        if features is not None:
+            beside["features"] = tf.stop_gradient(tf.cast(features, self.dtype))
         if mask is not None:
             beside["mask"] = one_per_sample(tf.cast(mask, tf.bool), y_pred)
             y_pred = tf.identity(y_pred)  # without the mask, which `call` gives back to Keras
@@ -372,7 +411,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         is_ours = isinstance(y_true, dict) and "y_true" in y_true  # from `__call__`
         given = y_true if is_ours else {"y_true": y_true}
         y_true, y_pred = tf.convert_to_tensor(given["y_true"]), tf.convert_to_tensor(y_pred)
-        read = self._read(y_true, y_pred, given.get("weights"), given.get("mask"))
+        beside = (given.get(name) for name in ("weights", "mask", "features"))
+        read = self._read(y_true, y_pred, *beside)
         losses = self.losses_of(read.batch)
         if read.wanted is not None:
             losses = tf.where(read.wanted, losses, 0.0)
@@ -383,17 +423,43 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             losses._keras_mask = read.is_there  # Keras takes the mean over these
         return losses
 
+    def batch_of(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, from_logits: bool | None = None
+    ) -> Batch:
+        """What a call with these has to compute with; for what learns beside the loss.
+
+        Parameters
+        ----------
+        y_true, y_pred, sample_weight : array_like
+            As a call takes them.
+        from_logits : bool, optional
+            Whether `y_pred` holds logits; None means as in the loss.
+        """
+        logits, mask = (getattr(y_pred, f"_keras_{what}", None) for what in ("logits", "mask"))
+        values = tf.cast(y_pred, self.dtype)
+        if logits is not None:
+            values._keras_logits = tf.cast(logits, self.dtype)
+        if mask is not None:
+            mask = one_per_sample(tf.cast(mask, tf.bool), values)
+        if sample_weight is not None:
+            sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), values)
+        y_true = tf.cast(y_true, self.dtype)
+        return self._read(y_true, values, sample_weight, mask, None, from_logits).batch
+
     def _read(
         self,
         y_true: tf.Tensor,
         y_pred: tf.Tensor,
         weights: tf.Tensor | None,
         mask: tf.Tensor | None,
+        features: tf.Tensor | None = None,
+        from_logits: bool | None = None,
     ) -> _Read:
         """Where nothing is masked, ignored or weighed, nothing is computed for it."""
         logits = getattr(y_pred, "_keras_logits", None)
         values = y_pred if logits is None else logits
-        from_logits = self.from_logits or logits is not None
+        from_logits = self.from_logits if from_logits is None else from_logits
+        from_logits = from_logits or logits is not None
         num_classes = y_pred.shape[-1]
         y_true, teacher_logits = self.split_labels(y_true, y_pred)
         labels, rows = class_ids(y_true, y_pred), None
@@ -417,6 +483,9 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             given: Any = labels if rows is None else rows
             ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
             is_there = _both(is_there, ~ignored)
+        divided_by = is_there
+        if self.reduction == "mean_with_sample_weight" and weights is not None:
+            divided_by = weights if is_there is None else tf.where(is_there, weights, 0.0)
         wanted = is_there if rows is None else _both(is_there, has_class(rows))
         if weights is not None:
             sound = _both(_both(proper, known), _finite(values))
@@ -424,6 +493,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
                 sound &= _finite(rows)
             if teacher_logits is not None:
                 sound &= _finite(teacher_logits)
+            if features is not None:
+                sound &= _finite(features)
             wanted = _both(wanted, sound | (weights != 0.0))
         if proper is not None:
             proper = _or_unwanted(proper, wanted)
@@ -442,6 +513,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             values = tf.where(of_sample, values, 0.0 if from_logits else 1.0 / num_classes)
             if teacher_logits is not None:
                 teacher_logits = tf.where(of_sample, teacher_logits, 0.0)
+            if features is not None:
+                features = tf.where(of_sample, features, 0.0)
             if rows is None:
                 ids = tf.where(wanted, ids, 0)  # of a NaN the cast makes no class at all
             else:
@@ -450,7 +523,18 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             weights = zero_or_one if weights is None else tf.where(wanted, weights, 0.0)
         valid = _both(proper, known)
         counted = _both(wanted, valid)
-        batch = Batch(ids, rows, values, from_logits, weights, teacher_logits, counted)
+        batch = Batch(
+            ids,
+            rows,
+            values,
+            from_logits,
+            weights,
+            teacher_logits,
+            counted,
+            self.reduction,
+            divided_by,
+            features,
+        )
         return _Read(batch, valid, wanted, is_there)
 
     def _warn_of_half_precision(self, y_pred: Any) -> None:
@@ -522,7 +606,8 @@ def _loss_dtype(dtype: Any) -> str:
     return check_choice("dtype", name, LossDtype)
 
 
-def _replicas() -> int:
+def replicas() -> int:
+    """How many devices train together, of which this is one."""
     context = tf.distribute.get_replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 

@@ -17,6 +17,7 @@ from lsplus_tf.losses.base import (
 )
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.scheduled import Scheduled
 
 # The authors' width of the Laplacian kernel between confidences.
 _KERNEL_WIDTH = 0.4
@@ -30,8 +31,9 @@ class DCALoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the difference, >= 0. The authors' code has 10.
+    weight : float or callable
+        Of the difference, >= 0. The authors' code has 10. Or a function of the epoch, as in
+        `MaxSupLoss`.
     base : ClassificationLoss, "hard_labels" or "none"
         What it is added to; see `lsplus_tf.losses.penalty`.
     from_logits : bool
@@ -70,7 +72,7 @@ class DCALoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 10.0,
+        weight: Scheduled = 10.0,
         *,
         base: Base = "hard_labels",
         from_logits: bool = False,
@@ -93,8 +95,9 @@ class MDCALoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the differences, >= 0. The authors used 1.
+    weight : float or callable
+        Of the differences, >= 0. The authors used 1. Or a function of the epoch, as in
+        `MaxSupLoss`.
     base : ClassificationLoss, "hard_labels" or "none"
         What they are added to; see `lsplus_tf.losses.penalty`. "none" gives the differences alone;
         the authors also used a `FocalLoss` and a `LabelSmoothingLoss`.
@@ -131,7 +134,7 @@ class MDCALoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: Scheduled = 1.0,
         *,
         base: Base = "hard_labels",
         from_logits: bool = False,
@@ -168,8 +171,9 @@ class MMCELoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the penalty, >= 0. Published settings, 2 to 8, go with the released code.
+    weight : float or callable
+        Of the penalty, >= 0. Published settings, 2 to 8, go with the released code. Or a function
+        of the epoch, as in `MaxSupLoss`.
     weighted : bool
         Whether right and wrong samples have the same say; 0 if all are right or all wrong.
     convention : {"standard", "released_code"}
@@ -214,7 +218,7 @@ class MMCELoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 2.0,
+        weight: Scheduled = 2.0,
         *,
         weighted: bool = False,
         convention: Convention = "released_code",
@@ -269,8 +273,8 @@ class DifferentiableECELoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the penalty, >= 0.
+    weight : float or callable
+        Of the penalty, >= 0. Or a function of the epoch, as in `MaxSupLoss`.
     num_bins : int
         Bins of equal width on [0, 1].
     accuracy_temperature : float
@@ -316,7 +320,7 @@ class DifferentiableECELoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 0.5,
+        weight: Scheduled = 0.5,
         *,
         num_bins: int = 15,
         accuracy_temperature: float = 100.0,

@@ -15,9 +15,9 @@ from lsplus_tf.errors import (
     check_number,
     check_positive,
 )
-from lsplus_tf.losses.alpha import variable_of
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import variable_of
 from lsplus_tf.losses.validation_loss import SAMPLES, Shapes, ValidationLoss
 
 Penalty = Literal["phr", "p2", "p3"]

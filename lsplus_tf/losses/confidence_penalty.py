@@ -7,6 +7,7 @@ import tensorflow as tf
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.scheduled import Scheduled
 
 _ROUNDING = 1e-6  # relative; what float32 leaves of a softmax
 
@@ -21,8 +22,9 @@ class ConfidencePenaltyLoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the entropy, >= 0; 0 gives `base` exactly.
+    weight : float or callable
+        Of the entropy, >= 0; 0 gives `base` exactly. Or a function of the epoch, as in
+        `MaxSupLoss`.
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
@@ -55,7 +57,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 0.1,
+        weight: Scheduled = 0.1,
         *,
         base: Base = "hard_labels",
         from_logits: bool = False,
@@ -80,8 +82,9 @@ class UniformPenaltyLoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the distance, >= 0; 0 gives `base` exactly.
+    weight : float or callable
+        Of the distance, >= 0; 0 gives `base` exactly. Or a function of the epoch, as in
+        `MaxSupLoss`.
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
@@ -115,7 +118,7 @@ class UniformPenaltyLoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: Scheduled = 1.0,
         *,
         base: Base = "hard_labels",
         from_logits: bool = False,

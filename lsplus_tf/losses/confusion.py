@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.alpha import Alpha, alpha_config
 from lsplus_tf.losses.base import LossDtype
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import Scheduled, number_config
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior
 
@@ -79,7 +79,7 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
         self,
         num_classes: int,
         *,
-        alpha: Alpha = 0.1,
+        alpha: Scheduled = 0.1,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "confusion_penalty",
@@ -127,7 +127,7 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "alpha": alpha_config(self.alpha),
+            "alpha": number_config(self.alpha),
         }
 
 

@@ -18,9 +18,9 @@ from lsplus_tf.errors import (
     check_number,
     check_positive,
 )
-from lsplus_tf.losses.alpha import Alpha, AlphaLoss, alpha_config, variable_of
 from lsplus_tf.losses.base import Batch, LossDtype, at_least_float32
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import AlphaLoss, Scheduled, number_config, variable_of
 
 
 class DistillationLoss(AlphaLoss):
@@ -38,7 +38,7 @@ class DistillationLoss(AlphaLoss):
 
     def __init__(
         self,
-        alpha: Alpha,
+        alpha: Scheduled,
         temperature: float,
         convention: Convention,
         from_logits: bool,
@@ -49,9 +49,9 @@ class DistillationLoss(AlphaLoss):
         ignore_class: int | None = None,
     ) -> None:
         super().__init__(alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        self._alpha: Any = self._alpha_now
+        self._alpha: Any = self._now
         if callable(alpha):
-            self._alpha = variable_of(np.array(self._alpha_now, self.dtype))
+            self._alpha = variable_of(np.array(self._now, self.dtype))
         self.temperature = check_positive("temperature", temperature)
         self.convention = check_choice("convention", convention, Convention)
 
@@ -63,8 +63,8 @@ class DistillationLoss(AlphaLoss):
         """What divides the logits in the KL term."""
         return self.temperature
 
-    def use_alpha(self, alpha: float) -> None:
-        self._alpha.assign(alpha)
+    def use_number(self, number: float) -> None:
+        self._alpha.assign(number)
 
     def divergence_weight(self, num_classes: int) -> Any:
         """What the KL term, summed over classes, is multiplied by."""
@@ -88,7 +88,7 @@ class DistillationLoss(AlphaLoss):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "alpha": alpha_config(self.alpha),
+            "alpha": number_config(self.alpha),
             "temperature": self.temperature,
             "multiplier": self.multiplier,
             "convention": self.convention,
@@ -163,7 +163,7 @@ class TfKDRegularizationLoss(DistillationLoss):
 
     def __init__(
         self,
-        alpha: Alpha = 0.95,
+        alpha: Scheduled = 0.95,
         *,
         temperature: float = 10.0,
         correct_probability: float = 0.99,
@@ -294,7 +294,7 @@ class TfKDSelfTrainingLoss(DistillationLoss):
 
     def __init__(
         self,
-        alpha: Alpha = 0.9,
+        alpha: Scheduled = 0.9,
         *,
         temperature: float = 20.0,
         multiplier: float | None = None,

@@ -12,6 +12,7 @@ from lsplus_tf.errors import check_choice
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.scheduled import Scheduled
 
 Divergence = Literal["entropy", "kl"]
 Samples = Literal["erroneous", "all"]
@@ -26,8 +27,9 @@ class ErroneousEntropyLoss(PenaltyLoss):
 
     Parameters
     ----------
-    weight : float
-        Of the mean, >= 0. The authors used 0.3.
+    weight : float or callable
+        Of the mean, >= 0. The authors used 0.3. Or a function of the epoch, as in
+        `MaxSupLoss`.
     divergence : {"entropy", "kl"}
         "entropy" (MEEP) maximises H(p), in nats; "kl" (MEEP-KL) minimises KL(u || p), u uniform.
     samples : {"erroneous", "all"}
@@ -74,7 +76,7 @@ class ErroneousEntropyLoss(PenaltyLoss):
 
     def __init__(
         self,
-        weight: float = 0.3,
+        weight: Scheduled = 0.3,
         *,
         divergence: Divergence = "entropy",
         samples: Samples = "erroneous",

@@ -11,8 +11,19 @@ from lsplus_tf.errors import check_fraction, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
 from lsplus_tf.losses.keras_names import registered
 
-# An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.
 _TINY = float(np.finfo(np.float32).tiny)
+
+
+def doubt(nll: tf.Tensor) -> tf.Tensor:
+    """1 - p, of nll = -log p."""
+    # Where p rounds to 1, 1 - exp(-nll) would have lost what expm1 keeps.
+    return -tf.math.expm1(-nll)
+
+
+def power(base: tf.Tensor, exponent: tf.Tensor | float) -> tf.Tensor:
+    """base^exponent, of a base >= 0 in whose place a tiny number stands for 0."""
+    # An exponent below 1 has an infinite slope at 0, which is where a sure sample's base rounds to.
+    return tf.pow(tf.maximum(base, _TINY), exponent)
 
 
 @registered
@@ -76,9 +87,7 @@ class FocalLoss(ClassificationLoss):
 
     def _modulate(self, nll: tf.Tensor) -> tf.Tensor:
         """(1 - p)^gamma * nll, of nll = -log p of any shape."""
-        # Where p rounds to 1, 1 - exp(-nll) would have lost what expm1 keeps.
-        doubt = tf.maximum(-tf.math.expm1(-nll), _TINY)
-        return tf.pow(doubt, self._exponent(nll)) * nll
+        return power(doubt(nll), self._exponent(nll)) * nll
 
     def _exponent(self, nll: tf.Tensor) -> tf.Tensor | float:
         """The gamma of each entry of `nll`, or one for all."""

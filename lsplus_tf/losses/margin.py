@@ -10,6 +10,7 @@ from lsplus_tf.errors import check_number
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
+from lsplus_tf.losses.scheduled import Scheduled
 
 
 @registered
@@ -23,8 +24,9 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
     ----------
     margin : float
         Distance between logits that costs nothing, >= 0.
-    weight : float
-        Of the penalty, >= 0; 0 gives `base` exactly.
+    weight : float or callable
+        Of the penalty, >= 0; 0 gives `base` exactly. Or a function of the epoch, as in
+        `MaxSupLoss`.
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
@@ -60,7 +62,7 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
         self,
         margin: float = 10.0,
         *,
-        weight: float = 0.1,
+        weight: Scheduled = 0.1,
         base: Base = "hard_labels",
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",

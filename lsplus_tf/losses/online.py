@@ -9,10 +9,10 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction, check_number
-from lsplus_tf.losses.alpha import Alpha, alpha_config
 from lsplus_tf.losses.arrays import held, packed
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import Scheduled, number_config
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
@@ -117,7 +117,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         self,
         num_classes: int,
         *,
-        alpha: Alpha = 0.5,
+        alpha: Scheduled = 0.5,
         from_logits: bool = False,
         empty_class: EmptyClass = "uniform",
         reduction: str = "sum_over_batch_size",
@@ -264,7 +264,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         return {
             **super().get_config(),
             "num_classes": self.num_classes,
-            "alpha": alpha_config(self.alpha),
+            "alpha": number_config(self.alpha),
             "empty_class": self.empty_class,
             "soft_weight": self.soft_weight,
             "initial": initial if isinstance(initial, str) else packed(initial),

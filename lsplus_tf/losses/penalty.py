@@ -12,21 +12,24 @@ import abc
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_number
+from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
+from lsplus_tf.losses.scheduled import Scheduled, ScheduledLoss, number_config, variable_of
 
 Base = ClassificationLoss | str
 
 
-class PenaltyLoss(ClassificationLoss):
+class PenaltyLoss(ScheduledLoss):
     """`base` + weight * penalty; subclasses give the penalty.
 
     Parameters
     ----------
-    weight : float
-        Of the penalty, >= 0; 0 gives `base` exactly.
+    weight : float or callable
+        Of the penalty, >= 0; 0 gives `base` exactly. Or a function of the epoch, counted from 0,
+        that gives it; then it is saved in `.keras` and `.weights.h5`.
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to: "hard_labels" (cross-entropy), "none" (the penalty alone), or
         a loss of this package, whose own `from_logits` and `reduction` play no part.
@@ -34,9 +37,12 @@ class PenaltyLoss(ClassificationLoss):
         As in `ClassificationLoss`.
     """
 
+    scheduled = "weight"
+    weight: Scheduled
+
     def __init__(
         self,
-        weight: float,
+        weight: Scheduled,
         base: Base,
         from_logits: bool,
         reduction: str,
@@ -45,8 +51,10 @@ class PenaltyLoss(ClassificationLoss):
         *,
         ignore_class: int | None = None,
     ) -> None:
-        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        self.weight = check_number("weight", weight)
+        super().__init__(weight, from_logits, reduction, name, dtype, ignore_class=ignore_class)
+        self._weight: Any = self._now
+        if callable(weight):
+            self._weight = variable_of(np.array(self._now, self.dtype))
         if base not in ("hard_labels", "none") and not isinstance(base, ClassificationLoss):
             raise InputError(
                 f"base: expected 'hard_labels', 'none' or a loss of lsplus_tf, received {base!r}"
@@ -71,11 +79,20 @@ class PenaltyLoss(ClassificationLoss):
             return self.base.split_labels(y_true, y_pred)
         return super().split_labels(y_true, y_pred)
 
+    def use_number(self, number: float) -> None:
+        self._weight.assign(number)
+
+    @property
+    def follows_epochs(self) -> bool:
+        return super().follows_epochs or getattr(self.base, "follows_epochs", False)
+
     def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
         if isinstance(self.base, ClassificationLoss):
             self.base.set_epoch(epoch)
 
     def end_epochs(self) -> None:
+        super().end_epochs()
         if isinstance(self.base, ClassificationLoss):
             self.base.end_epochs()
 
@@ -89,10 +106,12 @@ class PenaltyLoss(ClassificationLoss):
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         losses = self.base_losses(batch)
-        return losses + self.weight * self.penalty(batch) if self.weight else losses
+        if callable(self.weight) or self.weight:
+            losses += self._weight * self.penalty(batch)
+        return self.noticing_training(losses)
 
     def get_config(self) -> dict[str, Any]:
         base = self.base
         if isinstance(base, ClassificationLoss):
             base = keras.losses.serialize(base)
-        return {**super().get_config(), "weight": self.weight, "base": base}
+        return {**super().get_config(), "weight": number_config(self.weight), "base": base}

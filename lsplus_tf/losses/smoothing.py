@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
 from lsplus_tf.errors import InputError, check_number
-from lsplus_tf.losses.alpha import Alpha, alpha_config
 from lsplus_tf.losses.arrays import held, packed, storage_dtype
 from lsplus_tf.losses.base import LossDtype
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import Scheduled, number_config
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import check_prior, uniform_prior
 
@@ -30,7 +30,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
     ----------
     alpha : float or callable
         Smoothing weight in [0, 1]; 0 gives cross-entropy. The LS+ authors used 0.1. Or a function
-        of the epoch, counted from 0, that gives it: then `lsplus_tf.callbacks.AlphaSchedule` tells
+        of the epoch, counted from 0, that gives it: then `lsplus_tf.callbacks.EpochSchedule` tells
         the loss the epoch in `fit`, and `set_epoch` in a loop of your own.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
@@ -71,7 +71,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
 
     def __init__(
         self,
-        alpha: Alpha = 0.1,
+        alpha: Scheduled = 0.1,
         *,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -84,7 +84,7 @@ class LabelSmoothingLoss(TargetMatrixLoss):
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "alpha": alpha_config(self.alpha)}
+        return {**super().get_config(), "alpha": number_config(self.alpha)}
 
 
 @registered
@@ -179,7 +179,7 @@ class LSPlusLoss(TargetMatrixLoss):
         self,
         prior: ArrayLike,
         *,
-        alpha: Alpha = 0.5,
+        alpha: Scheduled = 0.5,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
         name: str = "ls_plus",
@@ -234,7 +234,7 @@ class LSPlusLoss(TargetMatrixLoss):
             self._renew_tables()
 
     def get_config(self) -> dict[str, Any]:
-        config = {"prior": packed(self.prior), "alpha": alpha_config(self.alpha)}
+        config = {"prior": packed(self.prior), "alpha": number_config(self.alpha)}
         return {**super().get_config(), **config}
 
 
@@ -291,7 +291,7 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         self,
         class_counts: ArrayLike,
         *,
-        alpha: Alpha = 0.1,
+        alpha: Scheduled = 0.1,
         gamma: float = 0.01,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -318,7 +318,7 @@ class ClassDistributionLabelSmoothingLoss(TargetMatrixLoss):
         return {
             **super().get_config(),
             "class_counts": packed(self.class_counts),
-            "alpha": alpha_config(self.alpha),
+            "alpha": number_config(self.alpha),
             "gamma": self.gamma,
         }
 

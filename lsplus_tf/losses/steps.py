@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """What learns from the samples that a loss is asked about."""
 
+    def follows(self, loss: ClassificationLoss) -> bool:
+        """Whether it learns from the samples of this loss."""
+
     def see(self, loss: ClassificationLoss, batch: Batch, *, training: bool) -> None:
         """Look at a batch; called where the step is traced."""
 
@@ -45,6 +48,15 @@ def step(observers: Sequence[Observer], *, training: bool) -> Iterator[None]:
 def within_step() -> bool:
     """Whether a step is being run or traced, in this thread."""
     return getattr(_of_thread, "step", None) is not None
+
+
+def learns(loss: ClassificationLoss) -> bool:
+    """Whether a step of training is run or traced, in this thread, in which the loss is followed.
+
+    For a loss that learns by itself, before it is computed or with what it is computed of.
+    """
+    now: _Step | None = getattr(_of_thread, "step", None)
+    return now is not None and now.training and any(each.follows(loss) for each in now.observers)
 
 
 def show(loss: ClassificationLoss, batch: Batch) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsplus_tf.losses.alpha import Alpha, AlphaLoss, variable_of
 from lsplus_tf.losses.base import Batch, LossDtype, matrix_product
 from lsplus_tf.losses.renewed import RenewedLoss
+from lsplus_tf.losses.scheduled import AlphaLoss, Scheduled, variable_of
 
 
 class TargetMatrixLoss(RenewedLoss, AlphaLoss):
@@ -50,7 +50,7 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
     def __init__(
         self,
         matrix: NDArray[np.float64] | None,
-        alpha: Alpha,
+        alpha: Scheduled,
         from_logits: bool,
         reduction: str,
         name: str,
@@ -62,7 +62,7 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
         super().__init__(alpha, from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self._hard: Any
         self._soft: Any
-        self._hard, self._soft = self.weights(self._alpha_now)
+        self._hard, self._soft = self.weights(self._now)
         if callable(alpha):
             self._hard, self._soft = (
                 variable_of(np.array(weight, self.dtype)) for weight in (self._hard, self._soft)
@@ -97,8 +97,8 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
         return None
 
     def _tables(self) -> tuple[NDArray, NDArray | None]:
-        constants = self.constants_at(self._alpha_now)
-        targets = self.targets_at(self._alpha_now).astype(self.dtype)
+        constants = self.constants_at(self._now)
+        targets = self.targets_at(self._now).astype(self.dtype)
         return targets, None if constants is None else constants.astype(self.dtype)
 
     def _hold(self, *, in_variables: bool) -> None:
@@ -118,8 +118,8 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
             if variable is not None:
                 variable.assign(table)
 
-    def use_alpha(self, alpha: float) -> None:
-        for variable, weight in zip((self._hard, self._soft), self.weights(alpha), strict=True):
+    def use_number(self, number: float) -> None:
+        for variable, weight in zip((self._hard, self._soft), self.weights(number), strict=True):
             variable.assign(weight)
         if self._rows is not None and not self.not_fed:
             self._renew_tables()

@@ -20,6 +20,8 @@ def build_loss(
     class_counts: np.ndarray,
     class_accuracy: np.ndarray | None = None,
     dtype: LossDtype = "float32",
+    *,
+    epochs: int | None = None,
 ) -> keras.losses.Loss:
     """The loss of a network that gives logits.
 
@@ -33,11 +35,13 @@ def build_loss(
         In [0, 1], for the methods whose prior comes from hard-label runs.
     dtype : {"float32", "float64"}
         What is computed in.
+    epochs : int, optional
+        Of the whole training, for the methods whose loss changes with the epoch.
 
     Raises
     ------
     InputError
-        Class accuracies are needed and missing.
+        Class accuracies, or the number of epochs, are needed and missing.
     """
     arguments = method.model_dump(exclude=set(method.not_of_the_loss))
     for name in method.from_data:
@@ -62,6 +66,13 @@ def build_loss(
             "focal": losses.FocalLoss(dtype=dtype),
         }
         arguments["base"] = bases.get(method.base, method.base)
+    if isinstance(method, methods.MaxSup) and method.final_weight is not None:
+        if epochs is None:
+            raise InputError(f"epochs: expected a number for {method.title}, received None")
+        # One of Keras's, which a saved model holds; a training of one epoch has the first weight.
+        arguments["weight"] = keras.optimizers.schedules.PolynomialDecay(
+            method.weight, max(epochs - 1, 1), method.final_weight, power=1.0
+        )
     return getattr(losses, method.loss_class)(**arguments, from_logits=True, dtype=dtype)
 
 
@@ -82,10 +93,16 @@ def build_callback(
             return callbacks.OnlineLabelSmoothing()
         case methods.ConfusionPenalty():
             return callbacks.ConfusionPenalty()
+        case methods.FedLAS():
+            return callbacks.FedLAS()
+        case methods.LearnedLabelSmoothing():
+            return callbacks.LearnedLabelSmoothing()
         case methods.CALS() | methods.AdaptiveFocal():
             return callbacks.ValidationFeedback()
         case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
             return callbacks.PriorRefresh(every, shrinkage=shrinkage)
+        case methods.MaxSup(final_weight=float()):
+            return callbacks.EpochSchedule()
         case methods.TfKDSelfTraining():
             if teacher is None:
                 raise InputError(

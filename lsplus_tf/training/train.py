@@ -20,8 +20,10 @@ import pandas as pd
 import tensorflow as tf
 
 from lsplus_tf import callbacks, config, keras_files, metrics, priors
-from lsplus_tf.backbones import build_classifier, fingerprint
+from lsplus_tf.backbones import build_classifier, carrying_features, fingerprint
+from lsplus_tf.backbones.carrying import features_behind
 from lsplus_tf.bounded import yaml_text
+from lsplus_tf.callbacks.renewing import SoftLabelsCallback
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
@@ -238,7 +240,7 @@ class Training:
         if self.start_from is not None:
             start = keras_files.load(self.start_from, str(self.start_from))
             model.set_weights(start.get_weights())
-        return model
+        return carrying_features(model) if self.method.needs_features else model
 
     def _accuracy(self) -> keras.metrics.Metric:
         if self.method.mixup:
@@ -262,6 +264,7 @@ class Training:
                 None if self.prior is None else self.prior["class_accuracy"],
                 # In float64 for a network in it, which no protocol asks for, but tests do.
                 dtype="float64" if model.output.dtype == "float64" else "float32",
+                epochs=protocol.epochs,
             )
             model.compile(
                 optimizer=optimizer,
@@ -343,7 +346,7 @@ class Training:
         train = self.dataset.train
         shown = train.take(drawn_evenly(train.labels, self.experiment.features))
         batches = evaluation_batches(shown, batch_size=self.protocol.batch_size)
-        penultimate = keras.Model(model.inputs, model.layers[-1].input)
+        penultimate = keras.Model(model.inputs, features_behind(model))
         penultimate.jit_compile = model.jit_compile
         features = penultimate.predict(batches, verbose=0).astype(np.float32)
         return run_folder.Features(features, shown.labels, shown.ids)
@@ -405,7 +408,7 @@ class Training:
             ]
             assert prior is not None  # it is of LS+ alone
             prior = {**prior, "refreshed": refreshed}
-        elif isinstance(adapting, (callbacks.OnlineLabelSmoothing, callbacks.ConfusionPenalty)):
+        elif isinstance(adapting, SoftLabelsCallback):
             matrices = np.stack(adapting.history)
             np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)
         elif isinstance(adapting, callbacks.ValidationFeedback):

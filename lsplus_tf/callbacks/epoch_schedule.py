@@ -9,11 +9,11 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.losses.base import ClassificationLoss
 
 
-class AlphaSchedule(LossCallback[ClassificationLoss]):
-    """Tell losses whose `alpha` is a function of the epoch which epoch it is.
+class EpochSchedule(LossCallback[ClassificationLoss]):
+    """Tell losses whose `alpha` or `weight` is a function of the epoch which epoch it is.
 
-    `OnlineLabelSmoothing`, `ConfusionPenalty` and `PriorRefresh` tell their own losses; beside them
-    it is not needed.
+    `OnlineLabelSmoothing`, `ConfusionPenalty` and `PriorRefresh` tell their own losses, which do
+    not need it beside them.
 
     Parameters
     ----------
@@ -24,8 +24,8 @@ class AlphaSchedule(LossCallback[ClassificationLoss]):
     Raises
     ------
     InputError
-        When training begins, if no loss of this package is there, or none has such an alpha. When
-        an epoch begins, if its alpha is not in [0, 1].
+        When training begins, if no loss of this package is there, or none has such a function. When
+        an epoch begins, if what its function gives is out of range.
 
     Examples
     --------
@@ -34,7 +34,7 @@ class AlphaSchedule(LossCallback[ClassificationLoss]):
     >>> loss = lsp.losses.LabelSmoothingLoss(lambda epoch: 0.1 * epoch, from_logits=True)
     >>> model.compile("sgd", loss)
     >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
-    >>> schedule = lsp.callbacks.AlphaSchedule()
+    >>> schedule = lsp.callbacks.EpochSchedule()
     >>> history = model.fit(x, y, callbacks=[schedule], epochs=3, verbose=0)
     >>> len(history.history["loss"])
     3
@@ -44,11 +44,10 @@ class AlphaSchedule(LossCallback[ClassificationLoss]):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
-        parts = [part for loss in self.losses for part in (loss, getattr(loss, "base", None))]
-        if not any(callable(getattr(part, "alpha", None)) for part in parts):
+        if not any(loss.follows_epochs for loss in self.losses):
             raise InputError(
-                "AlphaSchedule: expected a loss whose alpha is a function of the epoch, received "
-                "none"
+                "EpochSchedule: expected a loss whose alpha or weight is a function of the epoch, "
+                "received none"
             )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
