@@ -160,6 +160,14 @@ def test_half_precision_trains_on_two_devices(trained):
     assert np.isfinite(history).all(axis=None)
 
 
+def test_two_devices_learn_of_a_validation_what_one_learns(told):
+    one, two = told["from_validation"]
+    assert one.keys() == two.keys()
+    assert one["cals validations"] == [2.0]
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=1e-6, atol=1e-12, err_msg=name)
+
+
 def test_an_infinite_gradient_on_the_second_device_is_passed_over(told):
     ours, theirs = told["ours"], told["keras"]
     # Two devices' gradients of 1, unscaled by 4, times the learning rate of 0.5.

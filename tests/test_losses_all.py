@@ -65,7 +65,7 @@ def learned(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
 
 
 def constrained(order: np.ndarray, options: dict[str, Any], penalty: Any) -> keras.losses.Loss:
-    loss = losses.CALSLoss(CLASSES, 0.7, penalty=penalty, **options)
+    loss = losses.CALSLoss(CLASSES, margin=0.7, penalty=penalty, **options)
     loss.multipliers.assign(np.array([0.5, 0.0, 1.5])[order])
     loss.penalty_parameters.assign(np.array([1.0, 3.0, 2.0])[order])
     return fed(loss)
@@ -460,7 +460,9 @@ WITHOUT_SMOOTHING = {
         losses.OnlineLabelSmoothingLoss(CLASSES, alpha=1.0, **o)
     ),
     "ConfusionPenaltyLoss": lambda o: fed(losses.ConfusionPenaltyLoss(CLASSES, alpha=0.0, **o)),
-    "CALSLoss": lambda o: fed(losses.CALSLoss(CLASSES, 0.7, penalty="p3", multiplier_min=0.0, **o)),
+    "CALSLoss": lambda o: fed(
+        losses.CALSLoss(CLASSES, margin=0.7, penalty="p3", multiplier_min=0.0, **o)
+    ),
     "AdaptiveFocalLoss": lambda o: fed(losses.AdaptiveFocalLoss(gamma_initial=0.0, **o)),
     "ClassDistributionLabelSmoothingLoss": lambda o: losses.ClassDistributionLabelSmoothingLoss(
         [1, 2, 3], alpha=0.0, gamma=0.0, **o
