@@ -50,6 +50,7 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "OLS": losses.OnlineLabelSmoothingLoss(num_classes, from_logits=True),
         "LS+ with OLS": losses.OnlineLabelSmoothingLoss(num_classes, prior=prior, from_logits=True),
         "CPLS": confusion,
+        "LS++": losses.LearnedLabelSmoothingLoss(num_classes, from_logits=True),
         "CALS": cals,
         "AdaFocal": adaptive,
         "CDA-LS": losses.ClassDistributionLabelSmoothingLoss(counts, from_logits=True),
@@ -87,8 +88,12 @@ def make_step(
     model = keras.Sequential([keras.Input([FEATURES]), keras.layers.Dense(num_classes)])
     model.compile(keras.optimizers.SGD(1e-3), loss, jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
-    if isinstance(loss, lsp.OnlineLabelSmoothingLoss):
-        callback = lsp.OnlineLabelSmoothing()
+    callbacks: dict[type, type] = {
+        losses.OnlineLabelSmoothingLoss: lsp.callbacks.OnlineLabelSmoothing,
+        losses.LearnedLabelSmoothingLoss: lsp.callbacks.LearnedLabelSmoothing,
+    }
+    if type(loss) in callbacks:
+        callback = callbacks[type(loss)]()
         callback.set_model(model)
         callback.on_train_begin()
     step = tf.function(model.train_step, jit_compile=jit_compile)
