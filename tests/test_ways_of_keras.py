@@ -489,7 +489,8 @@ def test_whether_samples_of_weight_0_enter_the_soft_labels(counted):
     np.testing.assert_allclose(loss.soft_labels, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", METHODS)
+# What is learned depends on how samples are put together in batches; see test_losses_learned.py.
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "learned"])
 def test_masked_steps_and_ignored_classes_do_not_enter(name):
     """Steps of sequences, whose first feature is 0 where there is none, and labels 255."""
 
