@@ -38,7 +38,10 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
     accuracy = np.linspace(0.3, 0.9, num_classes)
     prior, counts = lsp.informed_prior(accuracy), np.arange(1, num_classes + 1)
     confusion = losses.ConfusionPenaltyLoss(num_classes, from_logits=True)
-    confusion.is_fed = True
+    cals = losses.CALSLoss(num_classes, from_logits=True)
+    adaptive = losses.AdaptiveFocalLoss(from_logits=True)
+    for fed_by_validations in (confusion, cals, adaptive):
+        fed_by_validations.is_fed = True
     return {
         "Keras": keras.losses.CategoricalCrossentropy(True, label_smoothing=0.1),
         "HL": losses.HardLabelLoss(from_logits=True),
@@ -47,9 +50,15 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "OLS": losses.OnlineLabelSmoothingLoss(num_classes, from_logits=True),
         "LS+ with OLS": losses.OnlineLabelSmoothingLoss(num_classes, prior=prior, from_logits=True),
         "CPLS": confusion,
+        "CALS": cals,
+        "AdaFocal": adaptive,
         "CDA-LS": losses.ClassDistributionLabelSmoothingLoss(counts, from_logits=True),
         "FL": losses.FocalLoss(from_logits=True),
         "FLSD": losses.SampleDependentFocalLoss(from_logits=True),
+        "DFL": losses.DualFocalLoss(from_logits=True),
+        "BSCE-GRA": losses.BrierScaledCrossEntropyLoss(from_logits=True),
+        "FCL": losses.FocalCalibrationLoss(from_logits=True),
+        "SA-FCL": losses.FocalCalibrationLoss(gate=2.0, from_logits=True),
         "Brier": losses.BrierLoss(from_logits=True),
         "ECP": losses.ConfidencePenaltyLoss(from_logits=True),
         "L1": losses.UniformPenaltyLoss(from_logits=True),

@@ -61,7 +61,7 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
 
 
 FACTORS = "learning_rate weight_decay weight soft_weight final_weight positive_weight "
-FACTORS += "negative_weight margin multiplier temperature gamma gate norm "
+FACTORS += "negative_weight margin multiplier temperature gamma gate norm growth improvement rate "
 FACTORS += "slope gate_learning_rate gate_weight_decay"
 # What a large number may be given for, as nothing is allocated by it.
 HARMLESS = {
@@ -74,6 +74,7 @@ HARMLESS = {
     "early_stopping": "is compared with epochs",
     "frozen_epochs": "are fewer than epochs",
     "refresh_every": "is compared with epochs",
+    "update_every": "is compared with epochs",
     "validation_steps": "are at most those that there are",
     "steps_per_execution": "are at most those that there are",
     "save_every_minutes": "is compared with a clock",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,8 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "confusion_penalty"}, callbacks.ConfusionPenalty),
         ({"loss": "fedlas"}, callbacks.FedLAS),
         ({"loss": "learned_label_smoothing"}, callbacks.LearnedLabelSmoothing),
+        ({"loss": "cals"}, callbacks.ValidationFeedback),
+        ({"loss": "adaptive_focal"}, callbacks.ValidationFeedback),
         ({"loss": "ls_plus", "refresh_every": 4}, callbacks.PriorRefresh),
         ({"loss": "ls_plus"}, type(None)),
         ({"loss": "dca"}, type(None)),
@@ -254,7 +257,8 @@ def test_every_method_trains(everything):
         for b in names[i + 1 :]
         if np.array_equal(logits[a], logits[b])
     }
-    assert same == {("hard_labels", "margin_label_smoothing")}
+    within_the_margin = ("acls", "cals", "hard_labels", "margin_label_smoothing")
+    assert same == set(itertools.combinations(within_the_margin, 2))
 
 
 def test_a_refreshed_prior_is_recorded(everything):

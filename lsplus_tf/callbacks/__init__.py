@@ -5,7 +5,7 @@ from lsplus_tf.callbacks.fedlas import FedLAS
 from lsplus_tf.callbacks.learned_label_smoothing import LearnedLabelSmoothing
 from lsplus_tf.callbacks.online_label_smoothing import OnlineLabelSmoothing
 from lsplus_tf.callbacks.teacher import TeacherLogits
-from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh
+from lsplus_tf.callbacks.validation import ConfusionPenalty, PriorRefresh, ValidationFeedback
 
 __all__ = [
     "ConfusionPenalty",
@@ -15,4 +15,5 @@ __all__ = [
     "OnlineLabelSmoothing",
     "PriorRefresh",
     "TeacherLogits",
+    "ValidationFeedback",
 ]

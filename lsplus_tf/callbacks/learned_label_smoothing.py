@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
+from lsplus_tf.callbacks.renewing import SoftLabelsCallback
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.companions import rate_of
 from lsplus_tf.losses.learned_smoothing import LearnedLabelSmoothingLoss
@@ -90,4 +90,4 @@ class LearnedLabelSmoothing(SoftLabelsCallback[LearnedLabelSmoothingLoss]):
                     stacklevel=2,
                 )
         self._shown = None
-        self.history.add(self.soft_labels)
+        super().on_epoch_end(epoch, logs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
+from lsplus_tf.callbacks.renewing import SoftLabelsCallback
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.online import OnlineLabelSmoothingLoss
 
@@ -117,7 +117,7 @@ class OnlineLabelSmoothing(SoftLabelsCallback[OnlineLabelSmoothingLoss]):
         if self._renewed is None:  # a `fit` that does not ask for the model's metrics
             self._renew()
         self._renewed = None
-        self.history.add(self.soft_labels)
+        super().on_epoch_end(epoch, logs)
 
     def _renew(self) -> None:
         self._renewed = []

@@ -1,4 +1,8 @@
-"""Callbacks that learn from the validation that `fit` does after an epoch."""
+"""Callbacks that learn from the validation that `fit` does after an epoch.
+
+What is summed over its samples, and what the sums change, is the losses': see
+`lsplus_tf.losses.validation_loss`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.history import History
@@ -17,11 +20,18 @@ from lsplus_tf.callbacks.loss_callback import (
     is_prior,
     other_shapes,
 )
-from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
+from lsplus_tf.callbacks.renewing import RenewingCallback, SoftLabelsCallback
 from lsplus_tf.errors import InputError, check_count, check_number
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
 from lsplus_tf.losses.smoothing import LSPlusLoss
+from lsplus_tf.losses.validation_loss import (
+    SAMPLES,
+    ConfusionCounts,
+    Summed,
+    ValidationLoss,
+    ValidationSums,
+)
 from lsplus_tf.priors import (
     ALL_THE_SAME,
     doubtful_values,
@@ -31,75 +41,61 @@ from lsplus_tf.priors import (
 
 
 class _ValidationCallback(ObservingCallback[LossType]):
-    """Counts true and predicted classes in the forward passes of `fit`'s own validation.
+    """Sums over the samples of `fit`'s own validation, in its forward passes.
 
     `fit` calls the test hooks of its callbacks around its validation. An `evaluate` from within
-    another callback does not, so that what it counts is forgotten when the validation begins.
+    another callback does not, so that what it adds is forgotten when the validation begins.
     """
 
     def __init__(self, loss: Any = None) -> None:
         super().__init__(loss)
-        self._counts: list[tf.Variable] = []  # one for each loss
+        self._sums: list[ValidationSums] = []  # one for each loss
         self._epoch = 0
         self._validated_epoch = False
         self._validated: bool | None = None  # None in the first epoch
         self._warned = False
 
     @abc.abstractmethod
-    def after_validation(self, loss: LossType, confusion: NDArray[np.int64]) -> None:
-        """Use the confusion matrix (K, K) of the epoch's validation."""
+    def summed(self, loss: LossType) -> Summed:
+        """What is summed for a loss."""
+
+    @abc.abstractmethod
+    def after_validation(self, loss: LossType, totals: dict[str, NDArray]) -> None:
+        """Use the sums over the epoch's validation, which had one sample or more."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         self._validated, self._warned = None, False
         with self.model.distribute_strategy.scope():
-            # Every replica counts its own part; the parts are summed when they are read.
-            self._counts = [
-                tf.Variable(
-                    tf.zeros([loss.num_classes, loss.num_classes], tf.int64),
-                    trainable=False,
-                    synchronization=tf.VariableSynchronization.ON_READ,
-                    aggregation=tf.VariableAggregation.SUM,
-                    name="confusion",
-                )
-                for loss in self.losses
-            ]
+            self._sums = [ValidationSums(self.summed(loss)) for loss in self.losses]
 
     def learn(self, loss: LossType, batch: Batch, *, training: bool) -> None:
-        if training:
-            return
-        counts = next(c for c, mine in zip(self._counts, self.losses, strict=True) if mine is loss)
-        num_classes = loss.num_classes
-        valid = ~tf.reduce_any(tf.math.is_nan(batch.values), axis=-1)
-        if batch.counted is not None:
-            valid &= batch.counted
-        cells = tf.where(valid, batch.classes * num_classes + batch.predicted, -1)
-        cells = tf.reshape(cells, [-1])  # segment sums leave out -1
-        ones = tf.ones_like(cells, tf.float32)  # exact up to 2^24 in a batch's cell
-        found = tf.math.unsorted_segment_sum(ones, cells, num_classes**2)
-        counts.assign_add(tf.cast(tf.reshape(found, counts.shape), tf.int64))
+        if not training:
+            of_losses = zip(self._sums, self.losses, strict=True)
+            next(sums for sums, mine in of_losses if mine is loss).add(batch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
         self._epoch, self._validated_epoch = epoch, False
 
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        for counts in self._counts:
-            counts.assign(tf.zeros(counts.shape, tf.int64))
+        for sums in self._sums:
+            sums.reset()
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
         # Not at the epoch's end: what another callback saves there has it, whatever their order.
-        for loss, counts in zip(self.losses, self._counts, strict=bool(self._counts)):
+        for loss, sums in zip(self.losses, self._sums, strict=bool(self._sums)):
             self._validated_epoch = True
-            confusion = tf.convert_to_tensor(counts).numpy()
-            if not confusion.any() and not self._warned:
+            totals = sums.totals()
+            if totals[SAMPLES]:
+                self.after_validation(loss, totals)
+            elif not self._warned:
                 self._warned = True
                 warnings.warn(
                     f"{loss.name}: the validation showed it no sample: all outputs were NaN, all "
                     "labels ignored, or the test step does not call this loss",
                     stacklevel=2,
                 )
-            self.after_validation(loss, confusion)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self._validated_epoch and self._validated is None:
@@ -109,7 +105,7 @@ class _ValidationCallback(ObservingCallback[LossType]):
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_end(logs)
-        self._counts = []
+        self._sums = []
         if self._validated is False:
             warnings.warn(f"{self._expected()} in all epochs: nothing changed", stacklevel=2)
 
@@ -174,13 +170,91 @@ class ConfusionPenalty(
 
     loss_class = ConfusionPenaltyLoss
 
-    def after_validation(self, loss: ConfusionPenaltyLoss, confusion: NDArray[np.int64]) -> None:
-        if confusion.any():
-            loss.update_from_confusion(confusion)
+    def summed(self, loss: ConfusionPenaltyLoss) -> Summed:
+        return ConfusionCounts(loss.num_classes)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        self.history.add(self.soft_labels)
+    def after_validation(self, loss: ConfusionPenaltyLoss, totals: dict[str, NDArray]) -> None:
+        loss.update_from_confusion(totals["confusion"])
+
+
+class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[ValidationLoss]):
+    """Give losses that learn from the validation what they need of every validation of `fit`.
+
+    These are `CALSLoss` and `AdaptiveFocalLoss`. What they sum over the validation's samples is
+    summed in its own forward passes: nothing is predicted twice, and no nested `evaluate()` enters.
+    Their state changes when the validation ends, before any callback's `on_epoch_end`: an epoch's
+    `loss` and `val_loss` have the same state, and what another callback saves does not depend on
+    the order of the callbacks. In an epoch without one (`validation_freq` > 1) it stays.
+
+    Parameters
+    ----------
+    loss : ValidationLoss or sequence of ValidationLoss, optional
+        The losses, as in `OnlineLabelSmoothing`.
+    max_history : int, optional
+        As in `OnlineLabelSmoothing`.
+
+    Attributes
+    ----------
+    history : list of dict of str to ndarray, or list of list
+        What the state was after each epoch of the last `fit`, by the names of its parts; of several
+        losses a list of dicts an epoch.
+
+    Raises
+    ------
+    InputError
+        When training begins, if the model has no such loss.
+
+    Warns
+    -----
+    UserWarning
+        After the first epoch, and after the last, if there was no validation; of a validation that
+        showed the loss no sample.
+
+    Notes
+    -----
+    Works in every way that `OnlineLabelSmoothing` does. Every validation sample counts once,
+    whatever its weight. Rows with NaN, and labels outside 0..K-1, do not count.
+    The validation split, which often chooses the epoch and fits a temperature too, is used once
+    more here. It must not be the test split.
+
+    Examples
+    --------
+    >>> import keras, numpy as np, lsplus_tf as lsp
+    >>> model = keras.Sequential([keras.Input([4]), keras.layers.Dense(2)])
+    >>> model.compile("sgd", lsp.losses.AdaptiveFocalLoss(num_bins=3, from_logits=True))
+    >>> feedback = lsp.callbacks.ValidationFeedback()
+    >>> x, y = np.eye(4), np.array([0, 1, 0, 1])
+    >>> _ = model.fit(x, y, validation_data=(x, y), callbacks=[feedback], epochs=2, verbose=0)
+    >>> [state["gammas"].shape for state in feedback.history]
+    [(3,), (3,)]
+    """
+
+    loss_class = ValidationLoss  # type: ignore[type-abstract]
+
+    def held(self, loss: ValidationLoss) -> dict[str, NDArray]:
+        return loss.state()
+
+    def training_state(self) -> dict[str, NDArray]:
+        names = self.history[0] if self.history else {}
+        return {name: np.array([state[name] for state in self.history]) for name in names}
+
+    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+        del num_classes
+        # Which arrays they are, the loss alone knows; its own are checked beside these.
+        found = {name: array.shape for name, array in state.items()}
+        if bool(found) == bool(epochs) and all(shape[:1] == (epochs,) for shape in found.values()):
+            return None
+        return f"the callback has {found}, and not the states of {epochs} epochs"
+
+    def resume(self, state: dict[str, NDArray]) -> None:
+        epochs = zip(*state.values(), strict=True)
+        self.history[:] = [dict(zip(state, values, strict=True)) for values in epochs]
+
+    def summed(self, loss: ValidationLoss) -> Summed:
+        return loss
+
+    def after_validation(self, loss: ValidationLoss, totals: dict[str, NDArray]) -> None:
+        loss.renew_from(totals)
 
 
 class PriorRefresh(_ValidationCallback[LSPlusLoss]):
@@ -301,12 +375,14 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
             self._last = epoch - 1
         self._estimated = []
 
-    def after_validation(self, loss: LSPlusLoss, confusion: NDArray[np.int64]) -> None:
+    def summed(self, loss: LSPlusLoss) -> Summed:
+        return ConfusionCounts(loss.num_classes)
+
+    def after_validation(self, loss: LSPlusLoss, totals: dict[str, NDArray]) -> None:
         assert self._last is not None
-        is_due = (self._epoch + 1) // self.every > (self._last + 1) // self.every
-        # Nothing is counted where all outputs were NaN: then it is not the data that is wrong.
-        if not is_due or not confusion.any():
+        if (self._epoch + 1) // self.every <= (self._last + 1) // self.every:
             return
+        confusion = totals["confusion"]
         counts = confusion.sum(axis=1)
         if not counts.all() and not self.shrinkage:
             raise InputError(

@@ -442,6 +442,32 @@ class LearnedLabelSmoothing(MethodSettings):
     weight_decay: NotNegative = 5e-4
 
 
+class CALS(MethodSettings):
+    """CALS: CE + a penalty on distances of logits, whose multipliers the validation sets."""
+
+    short_name, loss_class = "CALS", "CALSLoss"
+    from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    loss: Literal["cals"]
+    margin: Positive = 10.0
+    penalty: Literal["phr", "p2", "p3"] = "phr"
+    normalize: bool = True
+    update_every: Count | None = Field(
+        default=10,
+        description="epochs after which penalty parameters may grow; null is never",
+    )
+    growth: Annotated[float, Field(ge=1, le=1e38, strict=True)] = 1.2
+    improvement: NotNegative = 0.9
+
+
+class AdaptiveFocal(MethodSettings):
+    """AdaFocal: focal loss with a gamma for each bin of confidence, which the validation sets."""
+
+    short_name, loss_class = "AdaFocal", "AdaptiveFocalLoss"
+    loss: Literal["adaptive_focal"]
+    num_bins: Annotated[int, Field(gt=0, le=_MOST_SOFT_BINS, strict=True)] = 15
+    rate: NotNegative = Field(default=1.0, description="how fast gamma follows a bin's gap")
+
+
 class TfKDRegularization(MethodSettings):
     """Tf-KD with a virtual teacher."""
 
@@ -493,6 +519,8 @@ Method = Annotated[
     | ConfusionPenalty
     | FedLAS
     | LearnedLabelSmoothing
+    | CALS
+    | AdaptiveFocal
     | TfKDRegularization
     | TfKDSelfTraining,
     Field(discriminator="loss"),

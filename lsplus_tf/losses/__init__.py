@@ -1,9 +1,11 @@
 """What a network is trained against: `keras.losses.Loss` subclasses, one family per file."""
 
 from lsplus_tf.losses.acls import ACLSLoss
+from lsplus_tf.losses.adaptive_focal import AdaptiveFocalLoss
 from lsplus_tf.losses.brier import BrierLoss
 from lsplus_tf.losses.brier_scaled import BrierScaledCrossEntropyLoss
 from lsplus_tf.losses.calibration import DCALoss, DifferentiableECELoss, MDCALoss, MMCELoss
+from lsplus_tf.losses.cals import CALSLoss
 from lsplus_tf.losses.confidence_penalty import ConfidencePenaltyLoss, UniformPenaltyLoss
 from lsplus_tf.losses.confusion import ConfusionPenaltyLoss
 from lsplus_tf.losses.distillation import (
@@ -30,8 +32,10 @@ from lsplus_tf.losses.smoothing import (
 
 __all__ = [
     "ACLSLoss",
+    "AdaptiveFocalLoss",
     "BrierLoss",
     "BrierScaledCrossEntropyLoss",
+    "CALSLoss",
     "ClassDistributionLabelSmoothingLoss",
     "ConfidencePenaltyLoss",
     "ConfusionPenaltyLoss",

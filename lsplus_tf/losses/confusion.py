@@ -69,7 +69,6 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
     [[0.0, 1.0, 0.0], [0.25, 0.0, 0.75], [0.5, 0.5, 0.0]]
     """
 
-    num_classes_from = "num_classes"
     not_fed = (
         "nothing gives it a confusion matrix, so its soft labels stay as they are: give fit "
         "validation_data and callbacks=[lsplus_tf.callbacks.ConfusionPenalty()], or in your own "

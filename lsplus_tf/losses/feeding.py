@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 class Feeding:
-    """What is known of how a loss's soft labels are fed.
+    """What is known of how a loss's state is fed.
 
     A loss is not told whether it trains; the gradient that is taken of it tells. What is fed in
     every step may be so after the gradient, in a step or loop of one's own: there the next call
@@ -23,11 +23,17 @@ class Feeding:
     kind : str
         The loss's class.
     not_fed, not_renewed : str
-        What to say, and what to do, where nothing feeds it, and where what it is fed in every
-        step is not used.
+        What to say, and what to do, where nothing feeds it, and where what it is fed is not
+        used.
+    in_steps : bool
+        Whether it is fed in the steps of the training. What is fed after an epoch's steps, in a
+        loop of one's own, may come until the end.
     """
 
-    def __init__(self, kind: str, not_fed: str, not_renewed: str = "") -> None:
+    def __init__(
+        self, kind: str, not_fed: str, not_renewed: str = "", *, in_steps: bool = True
+    ) -> None:
+        self._in_steps = in_steps
         self._kind, self._not_fed, self._not_renewed = kind, not_fed, not_renewed
         self._trained = self._told = self._was_fed = self._is_fed = False
         self.in_own_loop = self.renewed = False
@@ -50,7 +56,7 @@ class Feeding:
 
     def in_call(self) -> None:
         """The loss is called, or traced."""
-        if self._trained and not self._is_fed:
+        if self._in_steps and self._trained and not self._is_fed:
             self._tell(self._not_fed)
 
     def when_saved(self) -> None:

@@ -100,7 +100,6 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     [0.0, 0.5019999742507935, 0.49799999594688416]
     """
 
-    num_classes_from = "num_classes"
     not_fed = (
         "nothing shows it the batches, so its soft labels stay as they are: give fit "
         "callbacks=[lsplus_tf.callbacks.LearnedLabelSmoothing()], or call "

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lsplus_tf.errors import InputError, check_choice, check_flag, check_fraction, check_number
 from lsplus_tf.losses.arrays import held, packed
-from lsplus_tf.losses.base import Batch, LossDtype, flat_samples, one_per_sample
+from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.scheduled import Scheduled, number_config
 from lsplus_tf.losses.target_matrix import TargetMatrixLoss
@@ -103,7 +103,6 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
     [[0.8809999823570251, 0.11900000274181366], [0.5, 0.5]]
     """
 
-    num_classes_from = "num_classes"
     not_fed = (
         "nothing accumulates its soft labels, so they stay as they are: give fit "
         "callbacks=[lsplus_tf.callbacks.OnlineLabelSmoothing()], or call "
@@ -210,21 +209,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         sample_weight : array_like, shape (B,), optional
             Matters with count_zero_weights=False alone, and there whether it is 0.
         """
-        self.is_fed = self._feeding.in_own_loop = True
-        outputs = getattr(y_pred, "_keras_logits", y_pred)
-        from_logits = self.from_logits if from_logits is None else from_logits
-        from_logits = from_logits or outputs is not y_pred
-        outputs = tf.cast(outputs, self.dtype)
-        mask = getattr(y_pred, "_keras_mask", None)
-        labels, outputs, counted = flat_samples(y_true, outputs, self.ignore_class, mask)
-        # Compared in the labels' type: a NaN label equals nothing, and casting it makes it a class.
-        ids = tf.cast(labels, tf.int32)
-        counted &= tf.cast(ids, labels.dtype) == labels
-        weights = None
-        if sample_weight is not None:
-            weights = one_per_sample(tf.cast(sample_weight, self.dtype), y_pred)
-            weights = tf.reshape(weights, [-1])
-        self.accumulate_batch(Batch(ids, None, outputs, from_logits, weights, counted=counted))
+        self.accumulate_batch(self._own_batch(y_true, y_pred, from_logits, sample_weight))
 
     def accumulate_batch(self, batch: Batch) -> None:
         """Add the samples that the loss was asked about; for callbacks."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import math
-import weakref
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -15,8 +14,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import check_number
-from lsplus_tf.losses.base import ClassificationLoss, LossDtype
-from lsplus_tf.losses.feeding import Feeding, noticing_training
+from lsplus_tf.losses.base import LossDtype
+from lsplus_tf.losses.feeding import Feeding
+from lsplus_tf.losses.renewed import FedLoss
 
 # The same in all epochs, or a function of the epoch, counted from 0.
 Scheduled = float | Callable[[int], float]
@@ -28,7 +28,7 @@ _NOT_TOLD = (
 )
 
 
-class ScheduledLoss(ClassificationLoss):
+class ScheduledLoss(FedLoss):
     """A loss with such a number; training warns where what changes it between epochs is missing.
 
     Parameters
@@ -38,17 +38,9 @@ class ScheduledLoss(ClassificationLoss):
         gives it. Then it is saved in `.keras` and `.weights.h5`.
     from_logits, reduction, name, dtype, ignore_class
         As in `ClassificationLoss`.
-
-    Attributes
-    ----------
-    is_fed : bool
-        Whether something changes the loss between epochs, where it should change.
     """
 
     most: ClassVar[float] = math.inf  # the least is 0
-    # What is missing where nothing feeds the loss, or what it is fed is not used, and what to do.
-    not_fed: ClassVar[str] = ""
-    not_renewed: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -64,11 +56,11 @@ class ScheduledLoss(ClassificationLoss):
         self._function = number if callable(number) else None
         self._now = self._number_at(number, 0)
         setattr(self, self.scheduled, number if callable(number) else self._now)
-        self._changes = bool(self.not_fed) or callable(number)
         not_fed = self.not_fed or _NOT_TOLD.format(name=self.scheduled)
-        self._feeding = Feeding(type(self).__name__, not_fed, self.not_renewed)
-        if self._changes:
-            weakref.finalize(self, self._feeding.at_end)
+        self._watch(
+            Feeding(type(self).__name__, not_fed, self.not_renewed),
+            changes=bool(self.not_fed) or callable(number),
+        )
 
     @abc.abstractmethod
     def use_number(self, number: float) -> None:
@@ -77,14 +69,6 @@ class ScheduledLoss(ClassificationLoss):
     @property
     def follows_epochs(self) -> bool:
         return self._function is not None
-
-    @property
-    def is_fed(self) -> bool:
-        return self._feeding.is_fed
-
-    @is_fed.setter
-    def is_fed(self, fed: bool) -> None:
-        self._feeding.is_fed = fed
 
     def set_epoch(self, epoch: int) -> None:
         if self._function is not None:
@@ -109,17 +93,13 @@ class ScheduledLoss(ClassificationLoss):
         self._now = number
         self.use_number(number)
 
-    def noticing_training(self, losses: tf.Tensor) -> tf.Tensor:
-        """`losses` as they are, where their gradient tells that the loss is trained."""
-        return noticing_training(losses, self._feeding) if self._changes else losses
-
     def save_own_variables(self, store: Any) -> None:
-        if self._changes:
-            self._feeding.when_saved()
+        super().save_own_variables(store)
         if self._function is not None:
             store[self.scheduled] = np.array(self._now)
 
     def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(store)
         if self._function is not None and self.scheduled in store:
             self._set(float(store[self.scheduled][...]))
 

@@ -6,23 +6,18 @@ confusion penalties differ in the matrix whose rows are looked up, and in when i
 
 from __future__ import annotations
 
-import warnings
-import weakref
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype, matrix_product
-from lsplus_tf.losses.feeding import Feeding
+from lsplus_tf.losses.base import Batch, LossDtype, matrix_product
+from lsplus_tf.losses.renewed import RenewedLoss
 from lsplus_tf.losses.scheduled import AlphaLoss, Scheduled, variable_of
 
 
-class TargetMatrixLoss(AlphaLoss):
+class TargetMatrixLoss(RenewedLoss, AlphaLoss):
     """hard CE(y, p) + soft CE(M_y, p) + c_y, where row y of a matrix M belongs to class y.
 
     A matrix that stays is put together with the hard labels once, so that a step looks up one row.
@@ -49,7 +44,6 @@ class TargetMatrixLoss(AlphaLoss):
         M, where it is renewed.
     """
 
-    num_classes_from: ClassVar[str]  # the argument that tells K, for messages
     # Whether the matrix may be replaced after steps were traced, though nothing renews it.
     in_variables: ClassVar[bool] = False
 
@@ -77,7 +71,6 @@ class TargetMatrixLoss(AlphaLoss):
         self._matrix = matrix
         self._rows: NDArray | tf.Variable | None = None  # M, or targets that stay
         self._constants: NDArray | tf.Variable | None = None
-        self._awaits_state = False
         if matrix is None:
             return
         self.num_classes = len(matrix)
@@ -131,36 +124,6 @@ class TargetMatrixLoss(AlphaLoss):
         if self._rows is not None and not self.not_fed:
             self._renew_tables()
 
-    def begins_in(self, model: keras.Model, held: Sequence[ClassificationLoss]) -> None:
-        """A training of `model` begins in which a callback renews the soft labels.
-
-        Parameters
-        ----------
-        model : keras.Model
-            Compiled with the loss, or given it.
-        held : sequence of ClassificationLoss
-            The losses that the model has now.
-        """
-        self.is_fed = True
-        kind = type(self).__name__
-        other = _OF_MODELS.get(model, {}).get(kind)
-        is_new = not (self._feeding.renewed or self._awaits_state)
-        is_gone = not any(getattr(loss, "_feeding", None) is other for loss in held)
-        if other is not None and is_gone and other.renewed and is_new:
-            warnings.warn(
-                f"{self.name}: the model was compiled anew, with a new loss, so that its soft "
-                "labels begin anew; to go on with those there are, compile with the same loss",
-                stacklevel=3,
-            )
-        shared = [m for m, of_model in _OF_MODELS.items() if of_model.get(kind) is self._feeding]
-        if any(m is not model for m in shared):
-            warnings.warn(
-                f"{self.name}: one loss object is in two models, which share its soft labels; give "
-                "each model its own",
-                stacklevel=3,
-            )
-        _OF_MODELS.setdefault(model, {})[kind] = self._feeding
-
     def targets(self, batch: Batch) -> tf.Tensor:
         """The target rows (..., K); of soft labels the mixture of their classes' rows."""
         if self._rows is None:
@@ -192,59 +155,8 @@ class TargetMatrixLoss(AlphaLoss):
             losses += _looked_up(self._constants, batch)
         return self.noticing_training(losses)
 
-    def noticing_training(self, losses: tf.Tensor) -> tf.Tensor:
-        if self._awaits_state:
-            self._awaits_state = False
-            warnings.warn(
-                f"{self.name}: expected the soft labels that it was trained with, which were not "
-                "where it came from: .h5 files and copies of a config have none. They are those "
-                "of a new loss; .keras and .weights.h5 files keep them",
-                stacklevel=3,
-            )
-        return super().noticing_training(losses)
-
-    def check_num_classes(self, num_classes: int) -> None:
-        if num_classes != self.num_classes:
-            raise InputError(
-                f"y_pred: expected {self.num_classes} classes as in {self.num_classes_from}, "
-                f"received {num_classes}"
-            )
-
     def _state(self) -> dict[str, tf.Variable]:
-        """What is saved; names that are this loss's alone, so that another's are not taken."""
         return {"soft_labels": self.soft_labels} if self.not_fed else {}
-
-    def save_own_variables(self, store: Any) -> None:
-        super().save_own_variables(store)
-        for name, variable in self._state().items():
-            store[name] = tf.convert_to_tensor(variable).numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        super().load_own_variables(store)
-        # Weights that were saved under another loss hold no state of this; that here then stays.
-        state = self._state()
-        if state and all(name in store for name in state):
-            self._awaits_state = False
-            self._feeding.renewed = True
-            for name, variable in state.items():
-                variable.assign(store[name][...])
-
-    def get_config(self) -> dict[str, Any]:
-        renewed = self.not_fed and (self._awaits_state or self._feeding.renewed)
-        return {**super().get_config(), **({"renewed": True} if renewed else {})}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> TargetMatrixLoss:
-        config = dict(config)
-        renewed = config.pop("renewed", False)
-        loss = super().from_config(config)
-        loss._awaits_state = renewed
-        return loss
-
-
-# Of a class, the feeding of the loss whose soft labels a model's last training renewed.
-_OF_MODELS: weakref.WeakKeyDictionary[keras.Model, dict[str, Feeding]]
-_OF_MODELS = weakref.WeakKeyDictionary()
 
 
 def _looked_up(table: NDArray | tf.Variable, batch: Batch) -> tf.Tensor:

@@ -97,6 +97,8 @@ def build_callback(
             return callbacks.FedLAS()
         case methods.LearnedLabelSmoothing():
             return callbacks.LearnedLabelSmoothing()
+        case methods.CALS() | methods.AdaptiveFocal():
+            return callbacks.ValidationFeedback()
         case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
             return callbacks.PriorRefresh(every, shrinkage=shrinkage)
         case methods.MaxSup(final_weight=float()):

@@ -33,6 +33,7 @@ METRICS = "metrics.json"
 SUMMARY = "summary.json"
 PRIOR = "prior.json"
 SOFT_LABELS = "soft_labels.npz"
+FEEDBACK = "feedback.npz"
 FEATURES = "features.npz"
 MODEL = "model.keras"
 LOG = "log.txt"
@@ -273,6 +274,7 @@ def find_damage(folder: Path) -> dict[str, str]:
         METRICS: lambda: read_json(folder, METRICS),
         PRIOR: lambda: read_json(folder, PRIOR),
         SOFT_LABELS: lambda: read_soft_labels(folder),
+        FEEDBACK: lambda: read_feedback(folder),
         FEATURES: lambda: read_features(folder),
         MODEL: lambda: check_model(folder),
     }
@@ -351,6 +353,13 @@ def read_soft_labels(folder: Path) -> NDArray[np.float32]:
     path = folder / SOFT_LABELS
     with _reading_finished(path):
         return read_arrays(path, ["soft_labels"])["soft_labels"]
+
+
+def read_feedback(folder: Path) -> dict[str, NDArray]:
+    """What validations made of the loss's state after every epoch, (epochs, ...) by their names."""
+    path = folder / FEEDBACK
+    with _reading_finished(path):
+        return read_arrays(path)
 
 
 def read_features(folder: Path) -> Features:

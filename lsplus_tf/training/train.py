@@ -23,7 +23,7 @@ from lsplus_tf import callbacks, config, keras_files, metrics, priors
 from lsplus_tf.backbones import build_classifier, carrying_features, fingerprint
 from lsplus_tf.backbones.carrying import features_behind
 from lsplus_tf.bounded import yaml_text
-from lsplus_tf.callbacks.soft_labels import SoftLabelsCallback
+from lsplus_tf.callbacks.renewing import SoftLabelsCallback
 from lsplus_tf.config.methods import Method
 from lsplus_tf.datasets import ImageDataset, Split
 from lsplus_tf.datasets.pipeline import evaluation_batches, training_batches
@@ -411,6 +411,8 @@ class Training:
         elif isinstance(adapting, SoftLabelsCallback):
             matrices = np.stack(adapting.history)
             np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)
+        elif isinstance(adapting, callbacks.ValidationFeedback):
+            np.savez_compressed(new / run_folder.FEEDBACK, **adapting.training_state())
         if prior is not None:
             run_folder.write_json(new / run_folder.PRIOR, prior)
 

@@ -1,0 +1,268 @@
+"""CALS: margins between logits as constraints, whose multipliers the validation sets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lsplus_tf.errors import (
+    check_choice,
+    check_count,
+    check_flag,
+    check_number,
+    check_positive,
+)
+from lsplus_tf.losses.base import Batch, LossDtype
+from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.scheduled import variable_of
+from lsplus_tf.losses.validation_loss import SAMPLES, Shapes, ValidationLoss
+
+Penalty = Literal["phr", "p2", "p3"]
+
+# The largest constraint: with it a batch's cubic penalties still have a sum in float32.
+_FARTHEST = 1e11
+
+
+@registered
+class CALSLoss(ValidationLoss):
+    """CALS, class-adaptive label smoothing by augmented Lagrangian: CE + mean_k P(h_k).
+
+    h_k = (max_j z_j - z_k - margin) / margin is what class k's logit z_k lies below the largest by,
+    beyond a margin. P makes a penalty of it, with a multiplier lambda_k and a penalty parameter
+    rho_k for each class. They stay within an epoch; every validation sets them anew, so that
+    classes whose logits lie too far below the largest cost more: lambda_k becomes the mean P'(h_k)
+    over all validation samples, and rho_k grows where the mean h_k does not improve.
+    `lsplus_tf.callbacks.ValidationFeedback` sees to it in `fit`. Training without it warns.
+
+    In a training loop of your own call `accumulate_validation(y_true, y_pred)` for every batch of a
+    validation, and `update_from_validation()` after it.
+
+    Parameters
+    ----------
+    num_classes : int
+        K >= 2.
+    margin : float
+        Distance between logits that costs nothing, > 0. The authors' class and commands have 10,
+        their config file 20.
+    penalty : {"phr", "p2", "p3"}
+        P; see the notes. Their config file has "phr", their class "p2".
+    normalize : bool
+        Whether h is divided by the margin.
+    update_every : int, optional
+        After how many validations the penalty parameters may grow, >= 1 (their `rho_step`, 10 in
+        their config file); None is never (their -1).
+    growth : float
+        What a penalty parameter grows by, >= 1 (their `gamma`).
+    improvement : float
+        The part of the last validation's mean h that the mean h must fall to, or else the penalty
+        parameter grows; >= 0 (their `tau`).
+    multiplier_min, multiplier_max : float
+        Bounds of lambda, >= 0; training begins with the lower one.
+    penalty_parameter_min, penalty_parameter_max : float
+        Bounds of rho, >= 0; training begins with the lower one.
+    from_logits : bool
+        Whether `y_pred` holds logits (B, K); otherwise probabilities, whose logarithms lie as far
+        apart as the logits. One below 1.2e-38 counts as 1.2e-38.
+    reduction, name : str
+        As in `keras.losses.Loss`.
+    dtype : {"float32", "float64"}
+        What is computed in.
+    ignore_class : int, optional
+        Label of samples that are left out as if they were not there; see `LabelSmoothingLoss`.
+
+    Attributes
+    ----------
+    multipliers, penalty_parameters : tf.Variable, shape (K,)
+        lambda and rho.
+    constraints : tf.Variable, shape (K,)
+        The mean h of the last validation; 0 before the first.
+    validations : tf.Variable, shape ()
+        How many there were.
+
+    Raises
+    ------
+    InputError
+        An argument out of range; otherwise as in `LabelSmoothingLoss`.
+
+    Notes
+    -----
+    With s = lambda + rho h, "phr" is (s^2 - lambda^2) / (2 rho) where s >= 0, and otherwise
+    -lambda^2 / (2 rho). "p3" is lambda (h + rho h^2) where h >= 0, and otherwise
+    lambda h / (1 - rho h). "p2" is "p3" and rho^2 h^3 / 6 where h >= 0. Multipliers of 0, with
+    "phr" penalty parameters of 0 too, give cross-entropy exactly.
+
+    "phr" and "p2" penalize from the first epoch. "p3" is off for long: from 1e-6, a multiplier
+    grows by 1 + 2 rho h in an epoch. Where constraints hold the penalty is below zero, and the loss
+    may be: compare epochs by another measure.
+    The validation split, which often chooses the epoch and fits a temperature too, is used once
+    more here, without its labels. It must not be the test split.
+
+    `y_true` is as in `LabelSmoothingLoss`; the penalty has no part in it. Several largest logits
+    share the gradient. An h above 1e11 counts as 1e11, without gradient. The state is saved with
+    the model, in `.keras` and `.weights.h5`; in the authors' checkpoints it is missing.
+    Source: Liu et al., CVPR 2023 (CALS-ALM), from the authors' code: in it the penalty is a mean
+    over the classes, though for days in its history it was a sum.
+
+    Examples
+    --------
+    >>> import lsplus_tf as lsp
+    >>> loss = lsp.losses.CALSLoss(num_classes=2, margin=1.0, from_logits=True)
+    >>> round(float(loss([0], [[3.0, 0.0]])), 4)
+    1.0486
+    >>> loss.accumulate_validation([0, 1], [[3.0, 0.0], [2.0, 0.0]])
+    >>> loss.update_from_validation()
+    >>> loss.multipliers.numpy().round(6).tolist()
+    [9.999999974752427e-07, 1.5000009536743164]
+    """
+
+    saved_as = "cals"
+    state_is = "multipliers"
+    not_fed = f"no validation sets its multipliers, so they stay: {ValidationLoss._feed_it}"
+    not_renewed = (
+        "what it accumulated never became its multipliers: call loss.update_from_validation() "
+        "after every validation of your own loop."
+    )
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 10.0,
+        *,
+        penalty: Penalty = "phr",
+        normalize: bool = True,
+        update_every: int | None = 10,
+        growth: float = 1.2,
+        improvement: float = 0.9,
+        multiplier_min: float = 1e-6,
+        multiplier_max: float = 1e6,
+        penalty_parameter_min: float = 1.0,
+        penalty_parameter_max: float = 10.0,
+        from_logits: bool = False,
+        reduction: str = "sum_over_batch_size",
+        name: str = "cals",
+        dtype: LossDtype = "float32",
+        ignore_class: int | None = None,
+    ) -> None:
+        super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
+        self.num_classes = check_count("num_classes", num_classes, least=2)
+        self.margin = check_positive("margin", margin)
+        self.penalty = check_choice("penalty", penalty, Penalty)
+        self.normalize = check_flag("normalize", normalize)
+        self.update_every = update_every
+        if update_every is not None:
+            check_count("update_every", update_every)
+        self.growth = check_number("growth", growth, least=1.0)
+        self.improvement = check_number("improvement", improvement)
+        self.multiplier_min = check_number("multiplier_min", multiplier_min)
+        self.multiplier_max = check_number(
+            "multiplier_max", multiplier_max, least=self.multiplier_min
+        )
+        self.penalty_parameter_min = check_number("penalty_parameter_min", penalty_parameter_min)
+        self.penalty_parameter_max = check_number(
+            "penalty_parameter_max", penalty_parameter_max, least=self.penalty_parameter_min
+        )
+
+        def of_classes(value: float, name: str) -> tf.Variable:
+            return variable_of(np.full(self.num_classes, value, self.dtype), name)
+
+        self.multipliers = of_classes(self.multiplier_min, "multipliers")
+        self.penalty_parameters = of_classes(self.penalty_parameter_min, "penalty_parameters")
+        self.constraints = of_classes(0.0, "constraints")
+        self.validations = variable_of(np.array(0, np.int64), "validations")
+
+    def sample_losses(self, batch: Batch) -> tf.Tensor:
+        self.check_num_classes(batch.num_classes)
+        penalties = self._penalties(self._constraints(batch))
+        return self.noticing_training(batch.cross_entropy + tf.reduce_mean(penalties, axis=-1))
+
+    def _constraints(self, batch: Batch, dtype: str | None = None) -> tf.Tensor:
+        """h, (..., K)."""
+        logits = batch.values if batch.from_logits else batch.log_probabilities
+        if dtype is not None:
+            logits = tf.cast(logits, dtype)
+        h = tf.reduce_max(logits, axis=-1, keepdims=True) - logits - self.margin
+        return tf.minimum(h / self.margin if self.normalize else h, _FARTHEST)
+
+    def _penalties(self, h: tf.Tensor) -> tf.Tensor:
+        """P(h), (..., K)."""
+        multipliers, parameters = self.multipliers, self.penalty_parameters
+        if self.penalty == "phr":
+            # Below -lambda / rho it is constant. Above, it needs no division by rho, which may be 0.
+            lowest = tf.where(parameters > 0.0, -multipliers / parameters, -np.inf)
+            h = tf.maximum(h, lowest)
+            return h * (multipliers + 0.5 * parameters * h)
+        above, below = tf.nn.relu(h), tf.minimum(h, 0.0)
+        penalties = multipliers * (
+            above + parameters * above**2 + below / (1.0 - parameters * below)
+        )
+        if self.penalty == "p2":
+            penalties += parameters**2 * above**3 / 6.0
+        return penalties
+
+    def _slopes(self, h: tf.Tensor) -> tf.Tensor:
+        """P'(h), (..., K)."""
+        multipliers = tf.cast(self.multipliers, h.dtype)
+        parameters = tf.cast(self.penalty_parameters, h.dtype)
+        if self.penalty == "phr":
+            return tf.nn.relu(multipliers + parameters * h)
+        above, below = tf.nn.relu(h), tf.minimum(h, 0.0)
+        slopes = multipliers * (2.0 * parameters * above + (1.0 - parameters * below) ** -2)
+        if self.penalty == "p2":
+            slopes += 0.5 * (parameters * above) ** 2
+        return slopes
+
+    def sums(self) -> Shapes:
+        return dict.fromkeys(("slopes", "constraints"), ((self.num_classes,), tf.float64))
+
+    def add(self, sums: dict[str, tf.Variable], batch: Batch, counted: tf.Tensor) -> None:
+        self.check_num_classes(batch.num_classes)
+        h = self._constraints(batch, "float64")
+        slopes = tf.clip_by_value(self._slopes(h), self.multiplier_min, self.multiplier_max)
+        axes = list(range(counted.shape.rank))
+        for name, values in (("slopes", slopes), ("constraints", h)):
+            values = tf.where(counted[..., None], values, 0.0)
+            sums[name].assign_add(tf.reduce_sum(values, axis=axes))
+
+    def renew(self, totals: dict[str, NDArray]) -> None:
+        slopes, constraints = (totals[name] / totals[SAMPLES] for name in ("slopes", "constraints"))
+        count = int(self.validations) + 1
+        before = np.maximum(self.constraints.numpy(), 0.0)
+        if self.update_every is not None and count > 1 and count % self.update_every == 0:
+            parameters = self.penalty_parameters.numpy().astype(np.float64)
+            grown = np.clip(
+                self.growth * parameters, self.penalty_parameter_min, self.penalty_parameter_max
+            )
+            self.penalty_parameters.assign(
+                np.where(constraints > self.improvement * before, grown, parameters)
+            )
+        multipliers = np.clip(slopes, self.multiplier_min, self.multiplier_max)
+        self.multipliers.assign(multipliers.astype(self.dtype))
+        self.constraints.assign(constraints.astype(self.dtype))
+        self.validations.assign(count)
+
+    def variables(self) -> dict[str, tf.Variable]:
+        return {
+            "multipliers": self.multipliers,
+            "penalty_parameters": self.penalty_parameters,
+            "constraints": self.constraints,
+            "validations": self.validations,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "margin": self.margin,
+            "penalty": self.penalty,
+            "normalize": self.normalize,
+            "update_every": self.update_every,
+            "growth": self.growth,
+            "improvement": self.improvement,
+            "multiplier_min": self.multiplier_min,
+            "multiplier_max": self.multiplier_max,
+            "penalty_parameter_min": self.penalty_parameter_min,
+            "penalty_parameter_max": self.penalty_parameter_max,
+        }
