@@ -189,9 +189,7 @@ class AdaptiveFocalLoss(ValidationLoss):
         size, correct, total = (
             np.bincount(bins[inside], of[inside], self.num_bins) for of in (counts, right, sums)
         )
-        gaps = np.divide(
-            total * _UNIT - correct, size, out=np.zeros(self.num_bins), where=size > 0
-        )
+        gaps = np.divide(total * _UNIT - correct, size, out=np.zeros(self.num_bins), where=size > 0)
         before = self.gammas.numpy()
         change = np.clip(self.rate * gaps, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
         gammas = before * np.exp(np.where(before > 0.0, change, -change))

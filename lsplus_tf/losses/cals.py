@@ -176,9 +176,7 @@ class CALSLoss(ValidationLoss):
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         self.check_num_classes(batch.num_classes)
         penalties = self._penalties(self._constraints(batch))
-        return self.noticing_training(
-            batch.cross_entropy + tf.reduce_mean(penalties, axis=-1)
-        )
+        return self.noticing_training(batch.cross_entropy + tf.reduce_mean(penalties, axis=-1))
 
     def _constraints(self, batch: Batch, dtype: str | None = None) -> tf.Tensor:
         """h, (..., K)."""
