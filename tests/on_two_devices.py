@@ -33,6 +33,7 @@ from lsplus_tf.training.resume import Checkpoints, Progress  # noqa: E402
 METHODS = {
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
+    "learned": {"loss": "learned_label_smoothing", "learning_rate": None},
     "hard": {"loss": "hard_labels"},
     "self": {"loss": "tf_kd_self_training"},
     "fedlas": {"loss": "fedlas"},
@@ -155,6 +156,7 @@ def main(out: Path) -> None:
         on = f"protocol.devices={devices}"
         run(out / f"confusion_on_{devices}", "confusion", on)
         run(out / f"fedlas_on_{devices}", "fedlas", SGD, on)
+        run(out / f"learned_on_{devices}", "learned", on, SGD)
         run(out / f"self_on_{devices}", "self", on, *TWO_STAGES)
     resumed, often = out / "online_resumed", "protocol.save_every_minutes=1e-9"
     run(out / "online_on_2", "online", SGD, "protocol.devices=2", often, copied_to=resumed)

@@ -105,7 +105,7 @@ def told(trained: Path) -> dict[str, Any]:
     return json.loads((trained / "told.json").read_text())
 
 
-@pytest.mark.parametrize("run", ["online", "confusion", "self", "fedlas"])
+@pytest.mark.parametrize("run", ["online", "confusion", "self", "learned", "fedlas"])
 def test_two_devices_give_what_one_gives(trained, run):
     """With BatchNormalization, batches that are split unevenly, mixup, and in two stages."""
     one, two = (trained / f"{run}_on_{devices}" for devices in (1, 2))

@@ -60,7 +60,7 @@ def fedlas(order: np.ndarray, options: dict[str, Any], **arguments: Any) -> kera
 def learned(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
     loss = losses.LearnedLabelSmoothingLoss(CLASSES, alpha=0.3, weight_decay=0.1, **options)
     free = np.random.default_rng(0).normal(size=(CLASSES, CLASSES))[np.ix_(order, order)]
-    loss.free_logits.assign(free[~np.eye(CLASSES, dtype=bool)].reshape(CLASSES, CLASSES - 1))
+    loss.free_logits.assign(free * (1 - np.eye(CLASSES)))
     return fed(loss)
 
 

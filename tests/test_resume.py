@@ -37,9 +37,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "hard": {"loss": "hard_labels"},
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
+    "fedlas": {"loss": "fedlas", "margin": 1.0},
     "cals": {"loss": "cals", "margin": 0.5, "update_every": 1},
     "adaptive": {"loss": "adaptive_focal", "num_bins": 5},
-    "fedlas": {"loss": "fedlas", "margin": 1.0},
     "refreshed": {
         "loss": "ls_plus",
         "refresh_every": 2,
