@@ -121,17 +121,17 @@ LOSSES: dict[str, Factory] = {
         0.3, detached="weight", **o
     ),
     "BrierScaledCrossEntropyLoss": lambda order, o: losses.BrierScaledCrossEntropyLoss(
-        1.5, 0.3, **o
+        1.5, gamma=0.3, **o
     ),
     "BrierScaledCrossEntropyLoss, not detached": lambda order, o: (
         losses.BrierScaledCrossEntropyLoss(1.5, gamma=0.3, detached=False, **o)
     ),
     "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, weight=0.7, **o),
     "FocalCalibrationLoss, gate": lambda order, o: losses.FocalCalibrationLoss(
-        0.3, 0.7, gate=0.4, **o
+        0.3, weight=0.7, gate=0.4, **o
     ),
     "FocalCalibrationLoss, gate with gradient": lambda order, o: losses.FocalCalibrationLoss(
-        0.3, 0.7, gate=0.4, gate_detached=False, **o
+        0.3, weight=0.7, gate=0.4, gate_detached=False, **o
     ),
     "BrierLoss": lambda order, o: losses.BrierLoss(**o),
     "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),

@@ -29,7 +29,7 @@ NONE: dict[str, Any] = {"from_logits": True, "reduction": "none"}
 
 def detached_focal(gamma: float) -> Callable[..., tf.Tensor]:
     """(1 - p_y)^gamma without gradient, times cross-entropy: FL-GRA."""
-    loss = losses.BrierScaledCrossEntropyLoss(1, gamma, **LOGITS)
+    loss = losses.BrierScaledCrossEntropyLoss(1, gamma=gamma, **LOGITS)
     return lambda labels, outputs: loss(labels, outputs) / 2**gamma
 
 
@@ -282,7 +282,7 @@ def test_at_norm_1_and_with_two_classes_bsce_is_detached_focal_loss(num_classes,
     p = softmax(logits.astype(np.float64), axis=1)
     of_label = p[np.arange(len(labels)), labels]
     weight = (1 - of_label) ** gamma * 2 ** (gamma / norm)
-    loss = losses.BrierScaledCrossEntropyLoss(norm, gamma, **NONE)
+    loss = losses.BrierScaledCrossEntropyLoss(norm, gamma=gamma, **NONE)
     value, gradient = value_and_gradient(loss, labels, logits)
     np.testing.assert_allclose(value, weight * -np.log(of_label), rtol=2e-5, atol=1e-8)
     expected = weight[:, None] * (p - np.eye(num_classes)[labels])
@@ -361,8 +361,8 @@ def test_finite_where_p_rounds_to_1_and_to_0(small, jit):
     logits = np.stack([margins, -margins, 0 * margins], axis=1)
     made = [
         lambda o: losses.DualFocalLoss(small, **o),
-        lambda o: losses.BrierScaledCrossEntropyLoss(2, small, detached=False, **o),
-        lambda o: losses.BrierScaledCrossEntropyLoss(1.5, small, detached=False, **o),
+        lambda o: losses.BrierScaledCrossEntropyLoss(2, gamma=small, detached=False, **o),
+        lambda o: losses.BrierScaledCrossEntropyLoss(1.5, gamma=small, detached=False, **o),
         lambda o: losses.FocalCalibrationLoss(small, gate=small, gate_detached=False, **o),
     ]
     for from_logits, outputs in ((True, logits), (False, softmax(logits, axis=1))):
