@@ -40,7 +40,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     Parameters
     ----------
     num_classes : int
-        K >= 2. With 2, C cannot change, and the targets are those of label smoothing.
+        K >= 2. With 2, C cannot change: the targets are those of label smoothing of twice the alpha.
     alpha : float or callable
         What the other classes have of the targets, in [0, 1]; the authors' 0.1. Or a function of
         the epoch, as in `LabelSmoothingLoss`; the callback tells the loss the epoch.
