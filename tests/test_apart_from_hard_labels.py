@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from helpers import CONFIGS, ROOT, value_and_gradient

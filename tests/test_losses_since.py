@@ -25,7 +25,9 @@ def test_every_entry_of_the_golden_file_is_compared():
 
 
 def test_every_sequence_of_the_golden_file_is_compared():
-    compared = sorted(variant for module in MODULES for variant in getattr(module, "SEQUENCES_COMPARED", ()))
+    compared = sorted(
+        variant for module in MODULES for variant in getattr(module, "SEQUENCES_COMPARED", ())
+    )
     for sequence in golden_since.SEQUENCES:
         variants = golden_since.Golden().facts["sequences"][sequence]["variants"]
         assert compared == sorted(variants), sequence
