@@ -50,6 +50,7 @@ def make_losses(num_classes: int) -> dict[str, keras.losses.Loss]:
         "OLS": losses.OnlineLabelSmoothingLoss(num_classes, from_logits=True),
         "LS+ with OLS": losses.OnlineLabelSmoothingLoss(num_classes, prior=prior, from_logits=True),
         "CPLS": confusion,
+        "LS++": losses.LearnedLabelSmoothingLoss(num_classes, from_logits=True),
         "CALS": cals,
         "AdaFocal": adaptive,
         "CDA-LS": losses.ClassDistributionLabelSmoothingLoss(counts, from_logits=True),
@@ -101,6 +102,7 @@ def make_step(
     model.optimizer.build(model.trainable_variables)
     learning: dict[type, Callable[[], keras.callbacks.Callback]] = {
         losses.OnlineLabelSmoothingLoss: lsp.callbacks.OnlineLabelSmoothing,
+        losses.LearnedLabelSmoothingLoss: lsp.callbacks.LearnedLabelSmoothing,
         losses.FedLASLoss: lsp.callbacks.FedLAS,
     }
     if type(loss) in learning:

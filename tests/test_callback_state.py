@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("nondeterministic")
 
 EPOCHS = 3
 KERNEL = np.random.default_rng(5).normal(0, 0.3, (4, CLASSES)).astype(np.float32)
-METHODS = ["online", "confusion", "refreshed", "learned"]
+METHODS = ["online", "confusion", "refreshed", "learned", "cals", "adaptive"]
 each_method = pytest.mark.parametrize("method", METHODS)
 each_order = pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
 

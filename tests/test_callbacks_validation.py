@@ -459,7 +459,7 @@ def test_doubtful_refreshes_know_the_setting_that_answers_them(confusion, shrink
     loss = lsp.LSPlusLoss(np.full((2, 2), 0.5), from_logits=True)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        refresh.after_validation(loss, np.array(confusion))
+        refresh.after_validation(loss, {"confusion": np.array(confusion)})
     assert len(told) == bool(advice)
     assert all(re.search(advice, str(each.message)) for each in told)
 

@@ -105,7 +105,7 @@ def told(trained: Path) -> dict[str, Any]:
     return json.loads((trained / "told.json").read_text())
 
 
-@pytest.mark.parametrize("run", ["online", "confusion", "self", "fedlas"])
+@pytest.mark.parametrize("run", ["online", "confusion", "self", "learned", "fedlas"])
 def test_two_devices_give_what_one_gives(trained, run):
     """With BatchNormalization, batches that are split unevenly, mixup, and in two stages."""
     one, two = (trained / f"{run}_on_{devices}" for devices in (1, 2))
@@ -158,6 +158,14 @@ def test_the_saved_model_is_of_one_device(trained):
 def test_half_precision_trains_on_two_devices(trained):
     history = run_folder.read_history(trained / "half_on_2")
     assert np.isfinite(history).all(axis=None)
+
+
+def test_two_devices_learn_of_a_validation_what_one_learns(told):
+    one, two = told["from_validation"]
+    assert one.keys() == two.keys()
+    assert one["cals validations"] == [2.0]
+    for name, values in one.items():
+        np.testing.assert_allclose(two[name], values, rtol=1e-6, atol=1e-12, err_msg=name)
 
 
 def test_an_infinite_gradient_on_the_second_device_is_passed_over(told):

@@ -60,12 +60,12 @@ def fedlas(order: np.ndarray, options: dict[str, Any], **arguments: Any) -> kera
 def learned(order: np.ndarray, options: dict[str, Any]) -> keras.losses.Loss:
     loss = losses.LearnedLabelSmoothingLoss(CLASSES, alpha=0.3, weight_decay=0.1, **options)
     free = np.random.default_rng(0).normal(size=(CLASSES, CLASSES))[np.ix_(order, order)]
-    loss.free_logits.assign(free[~np.eye(CLASSES, dtype=bool)].reshape(CLASSES, CLASSES - 1))
+    loss.free_logits.assign(free * (1 - np.eye(CLASSES)))
     return fed(loss)
 
 
 def constrained(order: np.ndarray, options: dict[str, Any], penalty: Any) -> keras.losses.Loss:
-    loss = losses.CALSLoss(CLASSES, 0.7, penalty=penalty, **options)
+    loss = losses.CALSLoss(CLASSES, margin=0.7, penalty=penalty, **options)
     loss.multipliers.assign(np.array([0.5, 0.0, 1.5])[order])
     loss.penalty_parameters.assign(np.array([1.0, 3.0, 2.0])[order])
     return fed(loss)
@@ -121,17 +121,17 @@ LOSSES: dict[str, Factory] = {
         0.3, detached="weight", **o
     ),
     "BrierScaledCrossEntropyLoss": lambda order, o: losses.BrierScaledCrossEntropyLoss(
-        1.5, 0.3, **o
+        1.5, gamma=0.3, **o
     ),
     "BrierScaledCrossEntropyLoss, not detached": lambda order, o: (
-        losses.BrierScaledCrossEntropyLoss(1.5, 0.3, detached=False, **o)
+        losses.BrierScaledCrossEntropyLoss(1.5, gamma=0.3, detached=False, **o)
     ),
-    "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, 0.7, **o),
+    "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, weight=0.7, **o),
     "FocalCalibrationLoss, gate": lambda order, o: losses.FocalCalibrationLoss(
-        0.3, 0.7, gate=0.4, **o
+        0.3, weight=0.7, gate=0.4, **o
     ),
     "FocalCalibrationLoss, gate with gradient": lambda order, o: losses.FocalCalibrationLoss(
-        0.3, 0.7, gate=0.4, gate_detached=False, **o
+        0.3, weight=0.7, gate=0.4, gate_detached=False, **o
     ),
     "BrierLoss": lambda order, o: losses.BrierLoss(**o),
     "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),
@@ -460,7 +460,9 @@ WITHOUT_SMOOTHING = {
         losses.OnlineLabelSmoothingLoss(CLASSES, alpha=1.0, **o)
     ),
     "ConfusionPenaltyLoss": lambda o: fed(losses.ConfusionPenaltyLoss(CLASSES, alpha=0.0, **o)),
-    "CALSLoss": lambda o: fed(losses.CALSLoss(CLASSES, 0.7, penalty="p3", multiplier_min=0.0, **o)),
+    "CALSLoss": lambda o: fed(
+        losses.CALSLoss(CLASSES, margin=0.7, penalty="p3", multiplier_min=0.0, **o)
+    ),
     "AdaptiveFocalLoss": lambda o: fed(losses.AdaptiveFocalLoss(gamma_initial=0.0, **o)),
     "ClassDistributionLabelSmoothingLoss": lambda o: losses.ClassDistributionLabelSmoothingLoss(
         [1, 2, 3], alpha=0.0, gamma=0.0, **o
@@ -468,7 +470,7 @@ WITHOUT_SMOOTHING = {
     "FocalLoss": lambda o: losses.FocalLoss(0.0, **o),
     "DualFocalLoss": lambda o: losses.DualFocalLoss(0.0, **o),
     "BrierScaledCrossEntropyLoss": lambda o: losses.BrierScaledCrossEntropyLoss(gamma=0.0, **o),
-    "FocalCalibrationLoss": lambda o: losses.FocalCalibrationLoss(0.0, 0.0, **o),
+    "FocalCalibrationLoss": lambda o: losses.FocalCalibrationLoss(0.0, weight=0.0, **o),
     "ConfidencePenaltyLoss": lambda o: losses.ConfidencePenaltyLoss(0.0, **o),
     "UniformPenaltyLoss": lambda o: losses.UniformPenaltyLoss(0.0, **o),
     "MarginLabelSmoothingLoss": lambda o: losses.MarginLabelSmoothingLoss(weight=0.0, **o),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from golden_since import CASES, SEQUENCES, Golden, assert_close
 from helpers import value_and_gradient
+from scipy.special import log_softmax, softmax
 
-from lsplus_tf import losses
+from lsplus_tf import callbacks, losses
+from lsplus_tf.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
 
@@ -107,3 +112,388 @@ def test_sequences_of_the_authors_code(golden, variant, sequence):
         np.testing.assert_allclose(loss.bin_edges, edges, rtol=0, atol=1e-6)
         np.testing.assert_allclose(loss.gaps, after("gap"), rtol=0, atol=1e-6)
         np.testing.assert_allclose(loss.gammas, after("gamma_after"), rtol=1e-6 * loss.rate * 3)
+
+
+def samples(count: int, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (count, classes)).astype(np.float32)
+    return rng.integers(0, classes, count), logits
+
+
+def fed(loss: Any) -> Any:
+    loss.is_fed = True
+    return loss
+
+
+def cals(*, is_fed: bool = True, **arguments: Any) -> Any:
+    loss = losses.CALSLoss(3, **{"margin": 0.7, "from_logits": True, **arguments})
+    return fed(loss) if is_fed else loss
+
+
+def adaptive(*, is_fed: bool = True, **arguments: Any) -> Any:
+    loss = losses.AdaptiveFocalLoss(**{"num_bins": 4, "from_logits": True, **arguments})
+    return fed(loss) if is_fed else loss
+
+
+# --- the losses -----------------------------------------------------------------------------------
+
+
+def test_without_multipliers_phr_is_cross_entropy():
+    """To the last bit; the other penalties are in `test_losses_all.py`."""
+    labels, logits = samples(64)
+    loss = cals(multiplier_min=0.0, penalty_parameter_min=0.0)
+    expected = value_and_gradient(losses.HardLabelLoss(from_logits=True), labels, logits)
+    value, gradient = value_and_gradient(loss, labels, logits)
+    assert value == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+    assert float(cals()(labels, logits)) > value
+
+
+@pytest.mark.parametrize("penalty", ["phr", "p2", "p3"])
+def test_multipliers_become_the_mean_slope_of_the_penalty(penalty):
+    """That of the loss's own gradient, but for cross-entropy's and the maximum's."""
+    _, logits = samples(50)
+    logits = np.append(logits, np.full((50, 1), 40.0, np.float32), axis=1)  # the largest of all
+    bounds = {"multiplier_min": 0.01, "multiplier_max": 9.0}
+    loss = fed(losses.CALSLoss(4, margin=20.0, penalty=penalty, from_logits=True, **bounds))
+    loss.multipliers.assign([0.5, 0.0, 1.5, 0.3])
+    loss.penalty_parameters.assign([1.0, 3.0, 2.0, 0.5])
+    ids = np.full(50, 3)
+    _, gradient = value_and_gradient(loss, ids, logits)
+    _, of_cross_entropy = value_and_gradient(losses.HardLabelLoss(from_logits=True), ids, logits)
+    # d mean_i mean_k P / dz = -P'(h) / (50 * 4 * margin).
+    slopes = -(gradient - of_cross_entropy)[:, :3] * 50 * 4 * 20.0
+    loss.accumulate_validation(ids, logits)
+    loss.update_from_validation()
+    expected = np.clip(slopes, 0.01, 9.0).mean(axis=0)
+    np.testing.assert_allclose(loss.multipliers[:3], expected, rtol=1e-4)
+    np.testing.assert_allclose(loss.constraints[3], -1.0)
+
+
+def test_logits_apart_from_each_other_matter_and_not_where_they_lie():
+    labels, logits = samples(20)
+    value, gradient = value_and_gradient(cals(), labels, logits)
+    moved, its_gradient = value_and_gradient(cals(), labels, logits + 32.0)
+    np.testing.assert_allclose(moved, value, rtol=1e-5)
+    np.testing.assert_allclose(its_gradient, gradient, atol=1e-6)
+
+
+def test_tied_largest_logits_share_the_gradient():
+    loss = cals(dtype="float64")
+    loss.multipliers.assign([0.5, 0.2, 1.5])
+    _, slope = value_and_gradient(loss, [0], tf.constant([[2.0, 2.0, -3.0]], tf.float64))
+    p = softmax([2.0, 2.0, -3.0])
+    of_penalty = slope[0] - (p - [1.0, 0.0, 0.0])
+    h = np.array([-1.0, -1.0, 5.0 / 0.7 - 1.0])
+    slopes = np.maximum(np.array([0.5, 0.2, 1.5]) + h, 0.0) / (3 * 0.7)
+    np.testing.assert_allclose(of_penalty, slopes.sum() * np.array([0.5, 0.5, 0]) - slopes)
+
+
+@pytest.mark.parametrize("penalty", ["phr", "p2", "p3"])
+def test_logits_that_are_far_apart_have_finite_values_and_states(penalty):
+    loss = cals(penalty=penalty)
+    far = np.array([[1e30, -1e30, 0.0], [0.0, 1e30, 1e30]], np.float32)
+    for _ in range(3):
+        value, gradient = value_and_gradient(loss, [1, 0], far)
+        assert np.isfinite(value)
+        assert np.isfinite(gradient).all()
+        loss.accumulate_validation([1, 0], far)
+        loss.update_from_validation()
+        assert all(np.isfinite(part).all() for part in loss.state().values())
+    # Where it is exact: a cubic term of 3e20.
+    value = float(cals(penalty="p2", margin=1.0)([1], [[1e7, 0.0, 0.0]]))
+    assert value == pytest.approx(2 * 1e21 / 6 / 3, rel=1e-5)
+
+
+GAMMAS = np.array([0.3, -1.2, -0.4, 2.5])
+EDGES = np.array([0.2, 0.3, 0.6, 0.9, 1.0])
+
+
+def with_gammas(**arguments: Any) -> Any:
+    loss = adaptive(**arguments)
+    loss.gammas.assign(GAMMAS)
+    loss.bin_edges.assign(EDGES)
+    return loss
+
+
+def focal_terms(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each probability, and its slope by p, with its gamma fixed."""
+    g = GAMMAS[(p[..., None] >= EDGES[1:-1]).sum(axis=-1)]
+    base, sign = 1.0 - np.sign(g) * p, np.sign(g)
+    value = -(base ** abs(g)) * np.log(p)
+    slope = abs(g) * base ** (abs(g) - 1) * sign * np.log(p) - base ** abs(g) / p
+    return value, slope
+
+
+def test_gamma_is_that_of_the_bin_and_has_no_gradient():
+    labels, logits = samples(300)
+    p = softmax(logits.astype(np.float64), axis=1)
+    p_y = p[np.arange(300), labels]
+    assert set(np.digitize(p_y, EDGES[1:-1])) == {0, 1, 2, 3}
+    value, slope = focal_terms(p_y)
+    by_logits = (slope * p_y)[:, None] * (np.eye(3)[labels] - p) / 300
+    found, gradient = value_and_gradient(with_gammas(), labels, logits)
+    np.testing.assert_allclose(found, value.mean(), rtol=1e-6)
+    np.testing.assert_allclose(gradient, by_logits, rtol=1e-4, atol=1e-8)
+
+
+def test_a_soft_label_mixes_the_classes_losses():
+    _, logits = samples(50)
+    rows = np.random.default_rng(1).dirichlet(np.ones(3), 50).astype(np.float32)
+    value, _ = focal_terms(softmax(logits.astype(np.float64), axis=1))
+    found = float(with_gammas()(rows, logits))
+    np.testing.assert_allclose(found, (rows * value).sum(axis=1).mean(), rtol=1e-6)
+
+
+def test_a_gamma_near_0_is_finite_where_p_rounds_to_1():
+    loss = adaptive(gamma_initial=0.2)
+    value, gradient = value_and_gradient(loss, [0, 0], np.float32([[200, 0, 0], [25, 0, 0]]))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+# --- the validation -------------------------------------------------------------------------------
+
+
+def equal_mass(logits: np.ndarray, labels: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Edges and gaps, with all confidences at hand."""
+    p = softmax(logits.astype(np.float64), axis=1)
+    confidence, right = p.max(axis=1), p.argmax(axis=1) == labels
+    n = len(confidence)
+    edges = np.interp(np.arange(bins + 1) * n / bins, np.arange(n), np.sort(confidence))
+    places = np.searchsorted(edges, confidence, side="left") - 1
+    members = [places == b for b in range(bins)]
+    gaps = [confidence[of].mean() - right[of].mean() if of.any() else 0.0 for of in members]
+    return edges, np.array(gaps)
+
+
+@pytest.mark.parametrize("scale", [0.5, 4.0, 12.0])
+def test_a_large_validation_in_cells(scale):
+    """20,000 confidences, of which many share a cell; with scale 12 half lie above 0.9999."""
+    labels, logits = samples(20_000, 5)
+    logits *= scale / 3
+    labels = np.where(np.arange(20_000) % 3 > 0, logits.argmax(axis=1), labels)
+    loss = adaptive(num_bins=15)
+    for start in range(0, 20_000, 3000):
+        loss.accumulate_validation(labels[start : start + 3000], logits[start : start + 3000])
+    loss.update_from_validation()
+    edges, gaps = equal_mass(logits, labels, 15)
+    np.testing.assert_allclose(loss.bin_edges, edges, rtol=0, atol=1e-6)
+    # A sample that shares its cell with an edge may be in the bin beside it, of 1,333.
+    np.testing.assert_allclose(loss.gaps, gaps, rtol=0, atol=2 / 1333)
+
+
+def test_bins_that_are_empty_keep_their_gamma():
+    loss = adaptive()
+    logits = np.tile(np.float32([[3.0, 0.0, 0.0]]), (7, 1))
+    loss.accumulate_validation([0] * 7, logits)
+    loss.update_from_validation()
+    # All confidences are the lowest, which belongs to no bin.
+    np.testing.assert_array_equal(loss.gaps, np.zeros(4))
+    np.testing.assert_array_equal(loss.gammas, np.ones(4))
+    np.testing.assert_allclose(loss.bin_edges, np.full(5, softmax([3, 0, 0])[0]), rtol=1e-9)
+
+
+KINDS = {"cals": cals, "adaptive": adaptive}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def learned(kind: str, labels: Any, logits: Any, batches: int = 1, **options: Any) -> np.ndarray:
+    loss = KINDS[kind](**options)
+    for y, z in zip(np.array_split(labels, batches), np.array_split(logits, batches), strict=True):
+        loss.accumulate_validation(y, z)
+    loss.update_from_validation()
+    return np.concatenate([np.ravel(part) for part in loss.state().values()])
+
+
+@each_kind
+def test_batches_count_by_their_samples(kind):
+    labels, logits = samples(50)
+    whole = learned(kind, labels, logits)
+    np.testing.assert_allclose(learned(kind, labels, logits, batches=7), whole, rtol=1e-6)
+    rows = np.eye(3)[labels]
+    np.testing.assert_allclose(learned(kind, rows, logits), whole, rtol=1e-6)
+    pixels = learned(kind, labels.reshape(5, 2, 5), logits.reshape(5, 2, 5, 3))
+    np.testing.assert_allclose(pixels, whole, rtol=1e-6)
+    p = softmax(logits.astype(np.float64), axis=1)
+    from_probabilities = learned(kind, labels, p, from_logits=False, dtype="float64")
+    np.testing.assert_allclose(from_probabilities, whole, rtol=1e-5, atol=1e-6)
+
+
+@each_kind
+def test_what_is_left_out_of_a_validation(kind):
+    labels, logits = samples(50)
+    whole = learned(kind, labels, logits)
+    extra = np.float32([[np.nan, 0, 0], [np.inf, 0, 0], [9, 0, 0], [0, 9, 0]])
+    more_labels, more_logits = np.append(labels, [0, 0, 255, 7]), np.append(logits, extra, axis=0)
+    found = learned(kind, more_labels, more_logits, ignore_class=255)
+    np.testing.assert_allclose(found, whole, rtol=1e-6)
+    rows = np.append(np.eye(3)[labels], np.zeros((4, 3)), axis=0)
+    np.testing.assert_allclose(learned(kind, rows, more_logits), whole, rtol=1e-6)
+
+
+@each_kind
+def test_in_fit_every_sample_counts_once_whatever_its_weight(kind):
+    labels, x = samples(50)
+    loss, callback = KINDS[kind](), callbacks.ValidationFeedback()
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(3, use_bias=False)])
+    model.set_weights([np.eye(3)])
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    weighed = (x, labels, np.arange(50) % 3)
+    model.fit(x, labels, 16, validation_data=weighed, callbacks=[callback], epochs=3, verbose=0)
+    again = KINDS[kind]()
+    for state in callback.history:
+        again.accumulate_validation(labels, x)
+        again.update_from_validation()
+        assert state.keys() == again.state().keys()
+        for name, values in again.state().items():
+            np.testing.assert_allclose(state[name], values, rtol=1e-5, atol=1e-7, err_msg=name)
+    # As the package's own training saves it, after so many epochs.
+    saved = callback.training_state()
+    other = callbacks.ValidationFeedback(loss)
+    assert other.problem(saved, 3, 3) is None
+    assert "not the states of 2 epochs" in str(other.problem(saved, 2, 3))
+    assert other.problem({}, 0, 3) is None
+    assert other.problem({}, 1, 3) is not None
+    other.resume(saved)
+    assert [*map(sorted, other.history)] == [*map(sorted, callback.history)]
+    np.testing.assert_equal(other.history, callback.history)
+
+
+def test_one_callback_feeds_all_such_losses():
+    labels, x = samples(50)
+    inputs = keras.Input([3])
+    model = keras.Model(inputs, [keras.layers.Dense(3, name=name)(inputs) for name in "ab"])
+    model.compile("sgd", [cals(), adaptive()], jit_compile=False)
+    callback = callbacks.ValidationFeedback(max_history=2)
+    y = [labels, labels]
+    model.fit(x, y, validation_data=(x, y), callbacks=[callback], epochs=3, verbose=0)
+    assert len(callback.history) == 2
+    assert [set(state) & {"multipliers", "gammas"} for state in callback.history[-1]] == [
+        {"multipliers"},
+        {"gammas"},
+    ]
+    model.compile("sgd", [losses.HardLabelLoss(), losses.HardLabelLoss()])
+    with pytest.raises(InputError, match="ValidationFeedback: expected a model compiled with Vali"):
+        model.fit(x, y, callbacks=[callbacks.ValidationFeedback()], verbose=0)
+
+
+@each_kind
+def test_what_is_missing_is_said(kind):
+    labels, x = samples(20)
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(3)])
+    loss = KINDS[kind](is_fed=False)
+    model.compile("sgd", loss, jit_compile=False)
+    with pytest.warns(UserWarning, match=r"stay: give fit validation_data and .*Feedback\(\)\]"):
+        model.fit(x, labels, verbose=0)
+    with pytest.warns(UserWarning, match="expected by ValidationFeedback in fit, received no"):
+        model.fit(x, labels, callbacks=[callbacks.ValidationFeedback()], verbose=0)
+    with pytest.raises(InputError, match="expected a validation of one sample or more before"):
+        loss.update_from_validation()
+
+
+def in_a_loop(loss: Any, *, accumulate: bool, update: bool) -> None:
+    """Two epochs of a traced loop of one's own, and their validations."""
+    labels, x = samples(40)
+    kernel = tf.Variable(np.eye(3, dtype=np.float32))
+
+    @tf.function
+    def train(y: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            value = loss(y, features @ kernel)
+        return tape.gradient(value, kernel)
+
+    @tf.function
+    def validate(y: tf.Tensor, features: tf.Tensor) -> None:
+        loss.accumulate_validation(y, features @ kernel)
+
+    for _ in range(2):
+        for start in (0, 20):
+            train(tf.constant(labels[start : start + 20]), tf.constant(x[start : start + 20]))
+        if accumulate:
+            validate(tf.constant(labels), tf.constant(x))
+        if update:
+            loss.update_from_validation()
+
+
+@each_kind
+def test_a_loop_of_ones_own(kind):
+    loss, again = KINDS[kind](is_fed=False), KINDS[kind]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_a_loop(loss, accumulate=True, update=True)
+        loss._feeding.at_end()
+    labels, logits = samples(40)
+    for _ in range(2):
+        again.accumulate_validation(labels, logits)
+        again.update_from_validation()
+    for name, values in again.state().items():
+        np.testing.assert_allclose(loss.state()[name], values, rtol=1e-5, err_msg=name)
+
+
+@each_kind
+def test_what_a_loop_of_ones_own_lacks(kind):
+    for accumulate, said in ((False, "so they stay: give fit"), (True, "never became its")):
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            loss = KINDS[kind](is_fed=False)
+            in_a_loop(loss, accumulate=accumulate, update=False)
+            loss._feeding.at_end()  # which a traced loss comes to at the end of the program
+        assert [said in str(w.message) for w in given] == [True]
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, "num_classes: expected an integer of at least 2, received 1"),
+        ({"margin": 0.0}, "margin: expected a number > 0, received 0.0"),
+        ({"penalty": "p4"}, "penalty: expected 'phr' or 'p2' or 'p3', received 'p4'"),
+        ({"update_every": 0}, "update_every: expected an integer of at least 1, received 0"),
+        ({"growth": 0.9}, "growth: expected a number >= 1, received 0.9"),
+        ({"multiplier_max": 1e-9}, "multiplier_max: expected a number >= 1e-06, received"),
+        ({"penalty_parameter_max": 0.5}, "penalty_parameter_max: expected a number >= 1, rec"),
+    ],
+)
+def test_wrong_arguments_of_cals(arguments, message):
+    with pytest.raises(InputError, match=message):
+        losses.CALSLoss(**{"num_classes": 3, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_bins": 0}, "num_bins: expected an integer of at least 1, received 0"),
+        ({"rate": -1.0}, "rate: expected a number >= 0, received -1.0"),
+        ({"gamma_min": 0.5}, r"gamma_min: expected a number in \[-inf, 0\], received 0.5"),
+        ({"gamma_initial": 30.0}, r"gamma_initial: expected a number in \[-2, 20\], received"),
+    ],
+)
+def test_wrong_arguments_of_adafocal(arguments, message):
+    with pytest.raises(InputError, match=message):
+        losses.AdaptiveFocalLoss(**arguments)
+
+
+def test_other_classes_than_cals_was_made_for():
+    message = "expected 3 classes as in num_classes, received 4"
+    for call in (cals(), cals().accumulate_validation):
+        with pytest.raises(InputError, match=message):
+            call([0], np.zeros((1, 4), np.float32))
+
+
+def test_none_keeps_the_penalty_parameters():
+    for every, grown in ((None, False), (1, True)):
+        loss = cals(update_every=every, margin=0.5)
+        for _ in range(3):
+            loss.accumulate_validation(*samples(30))
+            loss.update_from_validation()
+        assert (loss.penalty_parameters.numpy() > 1).any() == grown
+
+
+def test_log_probabilities_stand_for_logits():
+    labels, logits = samples(20)
+    p = np.exp(log_softmax(logits.astype(np.float64), axis=1)).astype(np.float32)
+    expected = float(cals()(labels, logits))
+    np.testing.assert_allclose(float(cals(from_logits=False)(labels, p)), expected, rtol=1e-5)

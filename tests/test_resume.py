@@ -38,6 +38,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
     "fedlas": {"loss": "fedlas", "margin": 1.0},
+    "cals": {"loss": "cals", "margin": 0.5, "update_every": 1},
+    "adaptive": {"loss": "adaptive_focal", "num_bins": 5},
     "refreshed": {
         "loss": "ls_plus",
         "refresh_every": 2,
@@ -188,7 +190,9 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["online", "confusion", "refreshed", "learned", "fedlas"])
+@pytest.mark.parametrize(
+    "method", ["online", "confusion", "refreshed", "learned", "fedlas", "cals", "adaptive"]
+)
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):

@@ -104,6 +104,7 @@ def finished(tmp_path) -> Path:
     ids = np.array([f"Röntgen {i}" for i in range(50)])
     run_folder.write_predictions(tmp_path, "test", Predictions(labels, logits=logits, ids=ids))
     np.savez_compressed(tmp_path / run_folder.SOFT_LABELS, soft_labels=logits)
+    np.savez_compressed(tmp_path / run_folder.FEEDBACK, gammas=logits, gaps=labels)
     run_folder.write_features(tmp_path, run_folder.Features(logits, labels, ids))
     run_folder.write_json(tmp_path / run_folder.METRICS, {"test": {"auroc": float("nan")}})
     (tmp_path / run_folder.HISTORY).write_text("epoch,loss\n0,1.5\n1,0.5\n")
@@ -114,6 +115,7 @@ def finished(tmp_path) -> Path:
 READERS = {
     "predictions_test.npz": lambda folder: run_folder.read_predictions(folder, "test"),
     run_folder.SOFT_LABELS: run_folder.read_soft_labels,
+    run_folder.FEEDBACK: run_folder.read_feedback,
     run_folder.FEATURES: run_folder.read_features,
     run_folder.METRICS: lambda folder: run_folder.read_json(folder, run_folder.METRICS),
     run_folder.HISTORY: run_folder.read_history,
@@ -128,6 +130,8 @@ def test_what_is_written_is_read(finished):
     np.testing.assert_array_equal(predictions.labels, rng.integers(0, 3, 50))
     assert predictions.ids[7] == "Röntgen 7"
     np.testing.assert_array_equal(run_folder.read_soft_labels(finished), predictions.logits)
+    feedback = {"gammas": predictions.logits, "gaps": predictions.labels}
+    np.testing.assert_equal(run_folder.read_feedback(finished), feedback)
     kept = run_folder.read_features(finished)
     np.testing.assert_array_equal(kept.features, predictions.logits)
     np.testing.assert_array_equal(kept.labels, predictions.labels)

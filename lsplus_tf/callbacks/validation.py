@@ -229,7 +229,7 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
     [(3,), (3,)]
     """
 
-    loss_class = ValidationLoss  # type: ignore[type-abstract]
+    loss_class = ValidationLoss
 
     def held(self, loss: ValidationLoss) -> dict[str, NDArray]:
         return loss.state()

@@ -250,18 +250,21 @@ class Batch:
 
     @property
     def shares(self) -> tf.Tensor:
-        """By what Keras multiplies a sample's loss in that of the batch on all devices, (...).
+        """By what Keras multiplies a sample's loss in that of the batch on all devices.
 
-        A gradient that no tape takes is the sum over samples and devices of what these weigh.
+        (...), or () where it is the same for all. A gradient that no tape takes is the sum over
+        samples and devices of what these weigh.
         """
         # Not a cached property: Python 3.11 locks those of all batches while one is computed, and
         # devices that wait for each other in a sum would wait for ever.
-        ones = tf.ones_like(self.values[..., 0])
-        weights = ones if self.weights is None else self.weights
+        weights = tf.ones([], self.values.dtype) if self.weights is None else self.weights
         if self.reduction in ("sum", "none", None):
             return weights
-        parts = ones if self.divided_by is None else tf.cast(self.divided_by, ones.dtype)
-        return tf.math.divide_no_nan(weights, sum_over_replicas(tf.reduce_sum(parts)))
+        if self.divided_by is None:
+            divisor = tf.cast(tf.size(self.values), weights.dtype) / self.num_classes
+        else:
+            divisor = tf.reduce_sum(tf.cast(self.divided_by, weights.dtype))
+        return tf.math.divide_no_nan(weights, sum_over_replicas(divisor))
 
     def at(self, values: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The entries of `values` (..., K) at the class `ids` (...)."""

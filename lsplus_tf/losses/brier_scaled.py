@@ -66,8 +66,8 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
     def __init__(
         self,
         norm: float = 2.0,
-        gamma: float = 2.0,
         *,
+        gamma: float = 2.0,
         detached: bool = True,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",
@@ -89,8 +89,8 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
         apart = tf.abs(batch.rows - batch.probabilities)
         # Powers of what is at most 1, of which one is 1: their sum neither vanishes nor has an
         # infinite slope for the root. What is divided by is multiplied again, so it is a constant.
-        largest = tf.stop_gradient(power(tf.reduce_max(apart, axis=-1), 1.0))
-        shares = apart / largest[..., None]
+        largest = tf.stop_gradient(tf.reduce_max(apart, axis=-1))
+        shares = tf.math.divide_no_nan(apart, largest[..., None])
         powers = tf.square(shares) if self.norm == 2.0 else tf.pow(shares, self.norm)
         return largest * power(tf.reduce_sum(powers, axis=-1), 1.0 / self.norm)
 

@@ -129,8 +129,8 @@ class CALSLoss(ValidationLoss):
     def __init__(
         self,
         num_classes: int,
-        margin: float = 10.0,
         *,
+        margin: float = 10.0,
         penalty: Penalty = "phr",
         normalize: bool = True,
         update_every: int | None = 10,
@@ -190,7 +190,7 @@ class CALSLoss(ValidationLoss):
         """P(h), (..., K)."""
         multipliers, parameters = self.multipliers, self.penalty_parameters
         if self.penalty == "phr":
-            # Below -lambda / rho it is constant. Above, it needs no division by rho, which may be 0.
+            # Constant below -lambda / rho. Above, nothing is divided by rho, which may be 0.
             lowest = tf.where(parameters > 0.0, -multipliers / parameters, -np.inf)
             h = tf.maximum(h, lowest)
             return h * (multipliers + 0.5 * parameters * h)
@@ -228,7 +228,7 @@ class CALSLoss(ValidationLoss):
 
     def renew(self, totals: dict[str, NDArray]) -> None:
         slopes, constraints = (totals[name] / totals[SAMPLES] for name in ("slopes", "constraints"))
-        count = int(self.validations) + 1
+        count = int(self.validations.numpy()) + 1
         before = np.maximum(self.constraints.numpy(), 0.0)
         if self.update_every is not None and count > 1 and count % self.update_every == 0:
             parameters = self.penalty_parameters.numpy().astype(np.float64)

@@ -16,6 +16,7 @@ from lsplus_tf.losses.target_matrix import TargetMatrixLoss
 from lsplus_tf.priors import uniform_prior
 
 _LOGITS = "learned_smoothing_logits"
+_NEVER = -1e30  # a logit whose share is exactly 0, that of a class among the others
 
 
 @registered
@@ -39,7 +40,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     Parameters
     ----------
     num_classes : int
-        K >= 2. With 2, C cannot change, and the targets are those of label smoothing.
+        K >= 2. With 2, C cannot change: the targets are those of label smoothing of twice the alpha.
     alpha : float or callable
         What the other classes have of the targets, in [0, 1]; the authors' 0.1. Or a function of
         the epoch, as in `LabelSmoothingLoss`; the callback tells the loss the epoch.
@@ -63,8 +64,8 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     ----------
     soft_labels : tf.Tensor, shape (K, K)
         The matrix C, rows = true classes, with 0 on the diagonal.
-    free_logits : tf.Variable, shape (K, K - 1)
-        What C is made of: of each class those of the others, in their order.
+    free_logits : tf.Variable, shape (K, K)
+        What C is made of. The diagonal is 0, and not used.
 
     Raises
     ------
@@ -128,7 +129,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         self.num_classes = len(uniform_prior(num_classes))
         # With a smaller one, float32 divides by what rounds to 0.
         self.epsilon = check_number("epsilon", epsilon, least=1e-20)
-        first = {_LOGITS: np.zeros((self.num_classes, self.num_classes - 1))}
+        first = {_LOGITS: np.zeros((self.num_classes, self.num_classes))}
         self._sgd = CompanionSGD(first, learning_rate, momentum, weight_decay, self.dtype)
         self.learning_rate = self._sgd.learning_rate
         self.momentum = self._sgd.momentum
@@ -138,13 +139,21 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     @property
     def soft_labels(self) -> tf.Tensor:
         classes = tf.range(self.num_classes)
-        return _with_own_class(tf.nn.softmax(self.free_logits), classes, 0.0)
+        return self._shares(tf.convert_to_tensor(self.free_logits), classes)
+
+    def _shares(self, logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        """The rows of C, (..., K), of `logits` (..., K) of the `classes` (...)."""
+        own = tf.one_hot(
+            classes, self.num_classes, on_value=_NEVER, off_value=0.0, dtype=self.dtype
+        )
+        return tf.nn.softmax(logits + own)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         self.check_num_classes(batch.num_classes)
         if batch.given_rows is None:
-            others = self._soft * tf.nn.softmax(tf.gather(self.free_logits, batch.labels))
-            targets = _with_own_class(others, batch.labels, self._hard)
+            logits = tf.gather(self.free_logits, batch.labels)
+            others = self._soft * self._shares(logits, batch.labels)
+            targets = self._labels(batch) + others
             log_targets = tf.math.log(targets + self.epsilon)
         else:
             of_classes = self._hard * np.eye(self.num_classes, dtype=self.dtype)
@@ -165,12 +174,11 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         def of_logits(logits: tf.Tensor) -> tuple[tf.Tensor, Any]:
             def gradient(upstream: tf.Tensor) -> tf.Tensor:
                 # Of a sure network the parts of the gradient cancel each other to 1e-3 and less of
-                # what they are. Less the largest class's, which has all but that of the sum, they
-                # do not.
+                # what they are. So the mean is taken away before, and then what is left of it.
                 slopes = targets / (p + self.epsilon)
-                slopes -= batch.at(slopes, batch.predicted)[..., None]
-                mean = tf.reduce_sum(p * slopes, axis=-1, keepdims=True)
-                return upstream[..., None] * p * (slopes - mean)
+                slopes -= tf.reduce_sum(p * slopes, axis=-1, keepdims=True)
+                slopes -= tf.reduce_sum(p * slopes, axis=-1, keepdims=True)
+                return upstream[..., None] * p * slopes
 
             del logits
             return values, gradient
@@ -204,36 +212,38 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     def learn_batch(self, batch: Batch, learning_rate: Any = None) -> None:
         """Take a step with a batch that the loss was asked about; for callbacks."""
         self.check_num_classes(batch.num_classes)
-        p = tf.reshape(tf.stop_gradient(batch.probabilities), [-1, self.num_classes])
-        shares = tf.reshape(batch.shares, [-1])
+        classes = self.num_classes
+        p = tf.reshape(tf.stop_gradient(batch.probabilities), [-1, classes])
         counted = tf.math.is_finite(tf.reduce_sum(p, axis=-1))
         if batch.counted is not None:
             counted &= tf.reshape(batch.counted, [-1])
         if batch.given_rows is None:
             labels = tf.reshape(batch.labels, [-1])
-            others = _without_own_class(p * shares[:, None], labels)
-            slopes = self._slopes(tf.gather(self.free_logits, labels), others)
-            # Segment sums leave out negative ids, and with them the NaN that weights of 0 would
-            # keep.
+            slopes = self._slopes(tf.gather(self.free_logits, labels), labels, p)
+            if batch.shares.shape.rank:
+                slopes *= tf.reshape(batch.shares, [-1, 1])
+            # Segment sums leave out negative ids, and with them the NaN that 0 times it would keep.
             segments = tf.where(counted, labels, -1)
-            gradient = tf.math.unsorted_segment_sum(slopes, segments, self.num_classes)
+            gradient = tf.math.unsorted_segment_sum(slopes, segments, classes)
         else:
-            rows = tf.reshape(batch.given_rows, [-1, self.num_classes])
+            rows = tf.reshape(batch.given_rows, [-1, classes])
             counted &= tf.math.is_finite(tf.reduce_sum(rows, axis=-1))
-            p, rows, shares = (
-                tf.where(tf.reshape(counted, [-1] + [1] * (x.shape.rank - 1)), x, 0.0)
-                for x in (p, rows, shares)
-            )
-            sums = matrix_product(tf.transpose(rows), p * shares[:, None])
-            others = _without_own_class(sums, tf.range(self.num_classes))
-            gradient = self._slopes(tf.convert_to_tensor(self.free_logits), others)
+            p, rows = (tf.where(counted[:, None], each, 0.0) for each in (p, rows))
+            if batch.shares.shape.rank:
+                shares = tf.where(counted, tf.reshape(batch.shares, [-1]), 0.0)
+                p *= shares[:, None]
+            sums = matrix_product(tf.transpose(rows), p)
+            logits = tf.convert_to_tensor(self.free_logits)
+            gradient = self._slopes(logits, tf.range(classes), sums)
+        if not batch.shares.shape.rank:
+            gradient *= batch.shares
         self._sgd.step({_LOGITS: gradient}, learning_rate)
         self._feeding.renewed = True
 
-    def _slopes(self, logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-        """d/d logits of -1/2 sum_k others_k log(t_k + epsilon) in each row, (..., K - 1)."""
-        shares = tf.nn.softmax(logits)
-        slopes = -0.5 * self._soft * others / (self._soft * shares + self.epsilon)
+    def _slopes(self, logits: tf.Tensor, classes: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+        """d/d logits of -1/2 sum_k sums_k log(t_k + epsilon) in each row, (..., K)."""
+        shares = self._shares(logits, classes)
+        slopes = -0.5 * self._soft * sums / (self._soft * shares + self.epsilon)
         return shares * (slopes - tf.reduce_sum(shares * slopes, axis=-1, keepdims=True))
 
     def _state(self) -> dict[str, tf.Variable]:
@@ -249,18 +259,3 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
             "weight_decay": self.weight_decay,
             "epsilon": self.epsilon,
         }
-
-
-def _with_own_class(others: tf.Tensor, classes: tf.Tensor, own: Any) -> tf.Tensor:
-    """Rows (..., K - 1) of the other classes as (..., K), with `own` at the `classes` (...)."""
-    around = [[0, 0]] * (others.shape.rank - 1)
-    before, after = (tf.pad(others, [*around, side]) for side in ([0, 1], [1, 0]))
-    places, classes = tf.range(others.shape[-1] + 1), classes[..., None]
-    rest = tf.where(places < classes, before, after)
-    return tf.where(places == classes, tf.cast(own, others.dtype), rest)
-
-
-def _without_own_class(rows: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    """Rows (..., K) without their entries at the `classes` (...), (..., K - 1)."""
-    before = tf.range(rows.shape[-1] - 1) < classes[..., None]
-    return tf.where(before, rows[..., :-1], rows[..., 1:])

@@ -59,10 +59,10 @@ class FedLoss(ClassificationLoss):
 
 
 class RenewedLoss(FedLoss):
-    """A loss with a state that something renews between epochs, saved in `.keras` and `.weights.h5`.
+    """A loss with a state that something renews between epochs.
 
-    Subclasses give the variables of their `_state`, and pass their losses through
-    `noticing_training`.
+    It is saved in `.keras` and `.weights.h5`. Subclasses give the variables of their `_state`, and
+    pass their losses through `noticing_training`.
     """
 
     state_is: ClassVar[str] = "soft labels"  # for messages

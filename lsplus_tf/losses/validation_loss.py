@@ -39,7 +39,7 @@ class ConfusionCounts:
     Parameters
     ----------
     num_classes : int
-        K.
+        How many classes.
     """
 
     def __init__(self, num_classes: int) -> None:

@@ -412,7 +412,8 @@ class Training:
             matrices = np.stack(adapting.history)
             np.savez_compressed(new / run_folder.SOFT_LABELS, soft_labels=matrices)
         elif isinstance(adapting, callbacks.ValidationFeedback):
-            np.savez_compressed(new / run_folder.FEEDBACK, **adapting.training_state())
+            states: dict[str, Any] = adapting.training_state()
+            np.savez_compressed(new / run_folder.FEEDBACK, **states)
         if prior is not None:
             run_folder.write_json(new / run_folder.PRIOR, prior)
 
