@@ -151,7 +151,7 @@ def test_without_multipliers_phr_is_cross_entropy():
 
 @pytest.mark.parametrize("penalty", ["phr", "p2", "p3"])
 def test_multipliers_become_the_mean_slope_of_the_penalty(penalty):
-    """That of the loss's own gradient, but for cross-entropy's and the maximum's."""
+    """Which the loss's own gradient has, and the golden values; see also `test_losses_all.py`."""
     _, logits = samples(50)
     logits = np.append(logits, np.full((50, 1), 40.0, np.float32), axis=1)  # the largest of all
     bounds = {"multiplier_min": 0.01, "multiplier_max": 9.0}
