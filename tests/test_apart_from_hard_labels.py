@@ -29,6 +29,7 @@ CLASSES = {
     "brain_tumor_mri": 4,
     "chaoyang": 4,
     "digits": 10,
+    "HAM10000_metadata.csv": 7,
     "isic2018": 7,
     "mhist": 2,
     "phantom": 6,

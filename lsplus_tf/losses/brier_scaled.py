@@ -52,8 +52,8 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
     -----
     `y_true` is as in `LabelSmoothingLoss`; a soft label is t itself, in the weight and in the
     cross-entropy.
-    Source: Lin et al., CVPR 2025; norm 2 and gamma 2 are those of the paper. Their code takes 1
-    and 1 unless told otherwise.
+    Source: Lin et al., CVPR 2025, from their code and a summary by others, which has norm 2 and
+    gamma 2. The code takes 1 and 1 unless told otherwise.
 
     Examples
     --------

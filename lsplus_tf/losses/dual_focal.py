@@ -29,7 +29,7 @@ class DualFocalLoss(FocalLoss):
         universal.
     detached : {"none", "rival", "weight"}
         What of the weight (1 - p_y + p_j)^gamma has no gradient: nothing, which is the method; p_j,
-        as in the code of Lin et al. (CVPR 2025); or all of it, as their paper means it.
+        as in the code of Lin et al. (CVPR 2025); or all of it, as a summary has their paper.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : str
