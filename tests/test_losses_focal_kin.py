@@ -29,7 +29,7 @@ NONE: dict[str, Any] = {"from_logits": True, "reduction": "none"}
 
 def detached_focal(gamma: float) -> Callable[..., tf.Tensor]:
     """(1 - p_y)^gamma without gradient, times cross-entropy: FL-GRA."""
-    loss = losses.BrierScaledCrossEntropyLoss(1, gamma, **LOGITS)
+    loss = losses.BrierScaledCrossEntropyLoss(1, gamma=gamma, **LOGITS)
     return lambda labels, outputs: loss(labels, outputs) / 2**gamma
 
 
@@ -41,10 +41,10 @@ GOLDEN: dict[str, Callable[..., Any]] = {
     "focal_gra_g3": detached_focal(3),
     "bsce_gra_norm2_g2": losses.BrierScaledCrossEntropyLoss(**LOGITS),
     "bsce_gra_norm2_g4": losses.BrierScaledCrossEntropyLoss(gamma=4, **LOGITS),
-    "bsce_gra_norm1_g1": losses.BrierScaledCrossEntropyLoss(1, 1, **LOGITS),
+    "bsce_gra_norm1_g1": losses.BrierScaledCrossEntropyLoss(1, gamma=1, **LOGITS),
     "bsce_norm2_g2_undetached": losses.BrierScaledCrossEntropyLoss(detached=False, **LOGITS),
     "fcl_g2_l1": losses.FocalCalibrationLoss(**LOGITS),
-    "fcl_g3_l0.5": losses.FocalCalibrationLoss(3, 0.5, **LOGITS),
+    "fcl_g3_l0.5": losses.FocalCalibrationLoss(3, weight=0.5, **LOGITS),
     "safcl_g2_c2_l1": losses.FocalCalibrationLoss(gate=2, **LOGITS),
     "safcl_g2_c2_l1_undetached": losses.FocalCalibrationLoss(gate=2, gate_detached=False, **LOGITS),
 }
@@ -136,7 +136,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], Restated]] = {
     ),
     "scaled": (lambda **o: losses.BrierScaledCrossEntropyLoss(**o), brier_scaled(2, 2)),
     "scaled, small gamma": (
-        lambda **o: losses.BrierScaledCrossEntropyLoss(3, 0.3, **o),
+        lambda **o: losses.BrierScaledCrossEntropyLoss(3, gamma=0.3, **o),
         brier_scaled(3, 0.3),
     ),
     "scaled, with gradient": (
@@ -144,20 +144,20 @@ PAIRS: dict[str, tuple[Callable[..., Any], Restated]] = {
         brier_scaled(2, 2, detached=False),
     ),
     "scaled, norm 1.5 with gradient": (
-        lambda **o: losses.BrierScaledCrossEntropyLoss(1.5, 1, detached=False, **o),
+        lambda **o: losses.BrierScaledCrossEntropyLoss(1.5, gamma=1, detached=False, **o),
         brier_scaled(1.5, 1, detached=False),
     ),
     "calibration": (lambda **o: losses.FocalCalibrationLoss(**o), focal_calibration(2, 1)),
     "calibration, gate": (
-        lambda **o: losses.FocalCalibrationLoss(3, 0.5, gate=2, **o),
+        lambda **o: losses.FocalCalibrationLoss(3, weight=0.5, gate=2, **o),
         focal_calibration(3, 0.5, 2),
     ),
     "calibration, gate with gradient": (
-        lambda **o: losses.FocalCalibrationLoss(3, 0.5, gate=2, gate_detached=False, **o),
+        lambda **o: losses.FocalCalibrationLoss(3, weight=0.5, gate=2, gate_detached=False, **o),
         focal_calibration(3, 0.5, 2, detached=False),
     ),
     "calibration, small gamma": (
-        lambda **o: losses.FocalCalibrationLoss(0.4, 0.5, gate=1, **o),
+        lambda **o: losses.FocalCalibrationLoss(0.4, weight=0.5, gate=1, **o),
         focal_calibration(0.4, 0.5, 1),
     ),
 }
@@ -243,9 +243,9 @@ def assert_equal(mine: Any, theirs: Any, labels: Any, outputs: Any, **tolerance:
     [
         losses.DualFocalLoss(0, **LOGITS),
         losses.DualFocalLoss(0, detached="weight", **LOGITS),
-        losses.BrierScaledCrossEntropyLoss(3, 0, **LOGITS),
+        losses.BrierScaledCrossEntropyLoss(3, gamma=0, **LOGITS),
         losses.BrierScaledCrossEntropyLoss(gamma=0, detached=False, **LOGITS),
-        losses.FocalCalibrationLoss(0, 0, gate=2, **LOGITS),
+        losses.FocalCalibrationLoss(0, weight=0, gate=2, **LOGITS),
     ],
 )
 def test_switched_off_they_are_cross_entropy_exactly(loss, rows):
@@ -259,14 +259,14 @@ def test_focal_calibration_of_weight_0_is_focal_loss_exactly(gate):
     labels, logits = random_batch()
     mixed = np.random.default_rng(0).dirichlet(np.ones(4), len(labels)).astype(np.float32)
     for y in (labels, mixed):
-        loss = losses.FocalCalibrationLoss(2.5, 0, gate=gate, **LOGITS)
+        loss = losses.FocalCalibrationLoss(2.5, weight=0, gate=gate, **LOGITS)
         assert_equal(loss, losses.FocalLoss(2.5, **LOGITS), y, logits)
 
 
 def test_focal_calibration_without_focus_is_cross_entropy_and_the_brier_score():
     labels, logits = random_batch()
     for y in (labels, np.random.default_rng(0).dirichlet(np.ones(4), len(labels))):
-        loss = losses.FocalCalibrationLoss(0, 0.7, **LOGITS)
+        loss = losses.FocalCalibrationLoss(0, weight=0.7, **LOGITS)
         parts = (losses.HardLabelLoss(**LOGITS), losses.BrierLoss(**LOGITS))
         expected = float(parts[0](y, logits)) + 0.7 * float(parts[1](y, logits))
         assert float(loss(y, logits)) == pytest.approx(expected, rel=1e-6)
@@ -282,7 +282,7 @@ def test_at_norm_1_and_with_two_classes_bsce_is_detached_focal_loss(num_classes,
     p = softmax(logits.astype(np.float64), axis=1)
     of_label = p[np.arange(len(labels)), labels]
     weight = (1 - of_label) ** gamma * 2 ** (gamma / norm)
-    loss = losses.BrierScaledCrossEntropyLoss(norm, gamma, **NONE)
+    loss = losses.BrierScaledCrossEntropyLoss(norm, gamma=gamma, **NONE)
     value, gradient = value_and_gradient(loss, labels, logits)
     np.testing.assert_allclose(value, weight * -np.log(of_label), rtol=2e-5, atol=1e-8)
     expected = weight[:, None] * (p - np.eye(num_classes)[labels])
@@ -302,7 +302,7 @@ def test_the_weight_of_bsce_is_the_brier_score():
 def test_the_norm_of_a_high_order_is_the_largest_distance():
     """Whose powers float32 cannot hold."""
     probabilities = np.array([[0.9, 0.09, 0.01], [0.3, 0.5, 0.2]])
-    loss = losses.BrierScaledCrossEntropyLoss(1e4, 1, reduction="none")
+    loss = losses.BrierScaledCrossEntropyLoss(1e4, gamma=1, reduction="none")
     labels = np.array([[1, 0, 0], [0.6, 0.1, 0.3]])
     expected = np.array([0.1, 0.4]) * -(labels * np.log(probabilities)).sum(axis=1)
     np.testing.assert_allclose(loss(labels, probabilities), expected, rtol=1e-3)
@@ -361,8 +361,8 @@ def test_finite_where_p_rounds_to_1_and_to_0(small, jit):
     logits = np.stack([margins, -margins, 0 * margins], axis=1)
     made = [
         lambda o: losses.DualFocalLoss(small, **o),
-        lambda o: losses.BrierScaledCrossEntropyLoss(2, small, detached=False, **o),
-        lambda o: losses.BrierScaledCrossEntropyLoss(1.5, small, detached=False, **o),
+        lambda o: losses.BrierScaledCrossEntropyLoss(2, gamma=small, detached=False, **o),
+        lambda o: losses.BrierScaledCrossEntropyLoss(1.5, gamma=small, detached=False, **o),
         lambda o: losses.FocalCalibrationLoss(small, gate=small, gate_detached=False, **o),
     ]
     for from_logits, outputs in ((True, logits), (False, softmax(logits, axis=1))):

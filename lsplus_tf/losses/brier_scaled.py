@@ -66,8 +66,8 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
     def __init__(
         self,
         norm: float = 2.0,
-        gamma: float = 2.0,
         *,
+        gamma: float = 2.0,
         detached: bool = True,
         from_logits: bool = False,
         reduction: str = "sum_over_batch_size",

@@ -70,7 +70,7 @@ class CompanionSGD:
         ----------
         gradients : dict of str to tf.Tensor
             This device's part of each variable's gradient: the parts of all devices are summed.
-        learning_rate : scalar, optional
+        learning_rate : float or tf.Tensor, optional
             The network's; needed where there is no rate of one's own.
         """
         rate = learning_rate if self.learning_rate is None else self.learning_rate

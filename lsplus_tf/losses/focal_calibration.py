@@ -68,8 +68,8 @@ class FocalCalibrationLoss(FocalLoss):
     def __init__(
         self,
         gamma: float = 2.0,
-        weight: float = 1.0,
         *,
+        weight: float = 1.0,
         gate: float | None = None,
         gate_detached: bool = True,
         from_logits: bool = False,

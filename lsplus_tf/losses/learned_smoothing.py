@@ -40,7 +40,8 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     Parameters
     ----------
     num_classes : int
-        K >= 2. With 2, C cannot change, and the targets are those of label smoothing.
+        K >= 2. With 2, C cannot change, and the targets are those of label smoothing of twice the
+        alpha.
     alpha : float or callable
         What the other classes have of the targets, in [0, 1]; the authors' 0.1. Or a function of
         the epoch, as in `LabelSmoothingLoss`; the callback tells the loss the epoch.
@@ -203,7 +204,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
-        learning_rate : scalar, optional
+        learning_rate : float or tf.Tensor, optional
             The network's, which a loss with `learning_rate=None` needs.
         """
         self.is_fed = self._feeding.in_own_loop = True
