@@ -87,7 +87,7 @@ class FailedRunsError(RuntimeError):
 
 
 class RefusedRunsError(FailedRunsError, InputError):
-    """The same, where all of them failed of what the user gave: another call changes nothing.
+    """The same, where none is made, for what the user gave: another call changes nothing.
 
     Examples
     --------
