@@ -598,6 +598,10 @@ def test_a_damaged_description_is_told(members, tmp_path, changed, said):
     assert "\n" not in str(error.value)
 
 
+def within(model: keras.Model) -> keras.Model:
+    return keras.Sequential([keras.Input(model.input_shape[1:]), model])
+
+
 @pytest.mark.parametrize(
     ("mode", "policy", "wrapped"),
     [
@@ -605,7 +609,7 @@ def test_a_damaged_description_is_told(members, tmp_path, changed, said):
         ("torch", "mixed_float16", lambda model: model),
         ("symmetric", "float32", carrying_features),
         ("torch", "mixed_float16", carrying_features),
-        ("symmetric", "float32", lambda model: keras.Sequential([model.input, carrying_features(model)])),
+        ("unit", "float32", lambda model: within(carrying_features(model))),
     ],
     ids=["caffe", "torch", "features", "features_16", "features_within"],
 )

@@ -26,6 +26,8 @@ class MethodSettings(Settings):
     loss_class: ClassVar[str]  # in lsplus_tf.losses
     from_data: ClassVar[tuple[str, ...]] = ()  # the loss's arguments that the images decide
     needs_features: ClassVar[bool] = False  # of the network's output, for the loss
+    # Whether its soft labels are shares of the smoothing mass, without the class itself.
+    smooths_towards_others: ClassVar[bool] = False
     not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup"})
 
     mixup: NotNegative = Field(
@@ -399,6 +401,7 @@ class ConfusionPenalty(MethodSettings):
 
     short_name, loss_class = "CPLS", "ConfusionPenaltyLoss"
     from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    smooths_towards_others: ClassVar[bool] = True
     loss: Literal["confusion_penalty"]
     alpha: Weight = 0.1
 
@@ -433,6 +436,7 @@ class LearnedLabelSmoothing(MethodSettings):
 
     short_name, loss_class = "LS++", "LearnedLabelSmoothingLoss"
     from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    smooths_towards_others: ClassVar[bool] = True
     loss: Literal["learned_label_smoothing"]
     alpha: Weight = 0.1
     learning_rate: NotNegative | None = Field(
