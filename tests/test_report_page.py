@@ -479,9 +479,8 @@ def test_what_soft_labels_are_is_told_of_each_kind(tmp_path, monkeypatch):
     assert words == ["Share of the smoothing mass"] * 2 + ["Soft label (probability)"]
     for kind, of_others in zip(kinds, (True, True, False), strict=True):
         (picture,) = pictures[f"soft_labels_{kind}"]
-        assert (
-            "the largest share of one of the other classes is 0.70." in picture.alt
-        ) == of_others
+        said = "the largest share of one of the other classes is 0.70."
+        assert (said in picture.alt) == of_others
     texts = [block.text for block in page._soft_labels(shown, pictures)[::2]]
     assert ["shares of the other classes" in text for text in texts] == [True, True, False]
     assert not any("the target of each class" in text for text in texts)
