@@ -89,6 +89,9 @@ def test_a_base_of_mdca():
     ("settings", "epochs", "expected"),
     [
         ({}, 5, [0.1, 0.125, 0.15, 0.175, 0.2]),
+        ({"weight": 0.5}, 3, [0.5, 0.75, 1.0]),
+        ({"weight": 0.0}, 3, [0.0, 0.0, 0.0]),
+        ({"weight": 0.5, "final_weight": "twice"}, 2, [0.5, 1.0]),
         ({"weight": 0.3, "final_weight": 0.0}, 3, [0.3, 0.15, 0.0]),
         ({}, 1, [0.1]),
         ({"final_weight": None}, 3, [0.1, 0.1, 0.1]),
