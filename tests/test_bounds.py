@@ -61,7 +61,7 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
     return False
 
 
-FACTORS = "learning_rate weight_decay weight soft_weight final_weight margin "
+FACTORS = "learning_rate weight_decay weight soft_weight margin "
 FACTORS += "multiplier temperature gamma gate norm growth improvement rate "
 FACTORS += "slope gate_learning_rate gate_weight_decay"
 # What a large number may be given for, as nothing is allocated by it.

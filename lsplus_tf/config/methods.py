@@ -313,14 +313,13 @@ class MaxSup(MethodSettings):
     """MaxSup: CE + weight * what the largest logit exceeds the mean of all by."""
 
     short_name, loss_class = "MaxSup", "MaxSupLoss"
-    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_weight"}
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_factor"}
     loss: Literal["maxsup"]
     weight: NotNegative = Field(default=0.1, description="of the first epoch")
-    final_weight: NotNegative | Literal["twice"] | None = Field(
-        default="twice",
-        description="of the last epoch, to which weight goes in equal steps: twice that of the "
-        "first, a number, or null for weight in all; with one epoch it is weight, and early "
-        "stopping ends before it is reached",
+    final_factor: Annotated[float, Field(ge=0, le=1000, strict=True)] = Field(
+        default=2.0,
+        description="of weight in the last epoch, which it reaches in equal steps; 1 leaves it as "
+        "it is. With one epoch the weight is the first, and early stopping ends before the last",
     )
 
 
