@@ -449,7 +449,7 @@ def test_what_a_loop_of_ones_own_lacks(kind):
     ("arguments", "message"),
     [
         ({"num_classes": 1}, "num_classes: expected an integer of at least 2, received 1"),
-        ({"margin": 0.0}, "margin: expected a number > 0, received 0.0"),
+        ({"margin": 0.0}, r"margin: expected a number in \[1e-06, 1e\+06\], received 0.0"),
         ({"penalty": "p4"}, "penalty: expected 'phr' or 'p2' or 'p3', received 'p4'"),
         ({"update_every": 0}, "update_every: expected an integer of at least 1, received 0"),
         ({"growth": 0.9}, "growth: expected a number >= 1, received 0.9"),
