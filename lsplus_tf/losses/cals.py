@@ -120,7 +120,6 @@ class CALSLoss(ValidationLoss):
     [9.999999974752427e-07, 1.5000009536743164]
     """
 
-    saved_as = "cals"
     state_is = "multipliers"
     not_fed = f"no validation sets its multipliers, so they stay: {ValidationLoss._feed_it}"
     not_renewed = (
@@ -267,7 +266,7 @@ class CALSLoss(ValidationLoss):
         self.constraints.assign(constraints.astype(self.dtype))
         self.validations.assign(count)
 
-    def variables(self) -> dict[str, tf.Variable]:
+    def _state(self) -> dict[str, tf.Variable]:
         return {
             "multipliers": self.multipliers,
             "penalty_parameters": self.penalty_parameters,
