@@ -59,7 +59,8 @@ class ACLSLoss(PenaltyLoss):
     Notes
     -----
     `y_true` is as in `LabelSmoothingLoss`; the penalty does not see it. Of several largest logits
-    the first has the gradient. The value is not an antiderivative of the gradient.
+    each counts in the first term, and the gradient of all goes to the first. The value is not an
+    antiderivative of the gradient.
 
     Sums of squares above 1.3e30, of logits above 1e15, count as 1.3e30 (in float64 those above
     6.7e299), so that the loss stays finite; their gradient is exact.
@@ -105,8 +106,7 @@ class ACLSLoss(PenaltyLoss):
                 'from_logits=True, or end it with keras.layers.Activation("softmax")'
             )
         logits = batch.values
-        # A maximum would share its gradient among equals.
-        largest = batch.at(logits, batch.predicted)
+        largest = batch.largest
         fixed = tf.stop_gradient(largest)[..., None]
         ties = tf.reduce_sum(tf.cast(logits == fixed, logits.dtype), axis=-1)
         too_large = ties * _squared_excess((largest - self.margin)[..., None])
