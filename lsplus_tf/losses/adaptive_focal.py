@@ -109,8 +109,8 @@ class AdaptiveFocalLoss(ValidationLoss):
     0.0151
     >>> loss.accumulate_validation([1, 1, 0], [[2.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     >>> loss.update_from_validation()
-    >>> loss.gammas.numpy().round(4).tolist(), loss.bin_edges.numpy().round(4).tolist()
-    ([1.0, 0.9537], [0.8808, 0.9168, 0.9526])
+    >>> loss.gammas.numpy().round(4).tolist(), loss.bin_edges.numpy().round(3).tolist()
+    ([1.0, 0.9537], [0.881, 0.917, 0.953])
     """
 
     state_is = "gammas"
