@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 from test_ways_of_keras import CLASSES, VALID_X, VALID_Y, Method, X, Y
 
-from lsplus_tf import callbacks, losses
+from lsplus_tf import backbones, callbacks, losses
 from lsplus_tf.callbacks.history import History
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
@@ -183,16 +183,26 @@ def test_after_restored_weights_the_matrix_is_the_last_epochs(method, first):
     np.testing.assert_array_equal(chosen.held(stopped.loss), plain.held(model.loss))
 
 
-def test_what_a_saved_loss_learned_is_missed_where_keras_drops_it(tmp_path):
-    method = Method("online")
-    model = compiled(method)
-    train(model, [method.callback], epochs=1)
+@pytest.mark.parametrize("kind", ["online", "fedlas"])
+def test_what_a_saved_loss_learned_is_missed_where_keras_drops_it(tmp_path, kind):
+    if kind == "online":
+        method = Method(kind)
+        model, state, callback = compiled(method), "soft labels", callbacks.OnlineLabelSmoothing
+    else:
+        inputs = keras.Input([4])
+        logits = keras.layers.Dense(CLASSES)(inputs)
+        model = keras.Model(inputs, backbones.CarryFeatures()([logits, inputs]))
+        made = losses.FedLASLoss(CLASSES, from_logits=True)
+        model.compile("sgd", made, run_eagerly=True)
+        state, callback = "statistics and gate", callbacks.FedLAS
+    fresh = type(model.loss)(CLASSES, from_logits=True)
+    train(model, [callback()], epochs=1)
 
     def said(make: Any) -> str:
         with warnings.catch_warnings(record=True) as given:
             warnings.simplefilter("always")
             make().evaluate(VALID_X, VALID_Y, verbose=0)
-        return " ".join(str(w.message) for w in given if "soft labels" in str(w.message))
+        return " ".join(str(w.message) for w in given if state in str(w.message))
 
     model.save(tmp_path / "model.keras")
     assert said(lambda: keras.models.load_model(tmp_path / "model.keras")) == ""
@@ -207,13 +217,13 @@ def test_what_a_saved_loss_learned_is_missed_where_keras_drops_it(tmp_path):
         return clone
 
     assert "were not where it came from" in said(cloned)
-    model.compile("sgd", losses.OnlineLabelSmoothingLoss(CLASSES, from_logits=True))
-    with pytest.warns(UserWarning, match="compiled anew, with a new loss"):
-        train(model, [callbacks.OnlineLabelSmoothing()], epochs=1)
+    model.compile("sgd", fresh)
+    with pytest.warns(UserWarning, match=f"compiled anew, with a new loss, so that its {state}"):
+        train(model, [callback()], epochs=1)
     clone = keras.models.clone_model(model)
     clone.compile("sgd", model.loss)
     with pytest.warns(UserWarning, match="one loss object is in two models"):
-        train(clone, [callbacks.OnlineLabelSmoothing()], epochs=1)
+        train(clone, [callback()], epochs=1)
 
 
 def test_a_large_prior_is_small_in_a_file_and_comes_back(tmp_path):

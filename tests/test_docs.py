@@ -130,6 +130,19 @@ def test_python_runs_from_top_to_bottom(page: Path, names: dict[str, Any]):
     plt.close("all")
 
 
+def test_a_step_of_ones_own_reports_its_loss(names: dict[str, Any]):
+    """Keras reports what it keeps as the loss, whatever a step returns by that name."""
+    (block,) = (b for b in BLOCKS if b.page.name == "own_model.md" and "class Mine" in b.text)
+    exec(compile(block.text, "own_model.md", "exec"), names)
+    mine, history = names["mine"], names["mine"].history.history
+    for name in ("loss", "val_loss"):
+        assert len(history[name]) == 2 and min(history[name]) > 0
+    # The mean over all samples, of which the last batch has fewer.
+    found = mine.evaluate(names["x_val"], names["y_val"], batch_size=7, verbose=0)
+    expected = mine.loss(names["y_val"], mine.predict(names["x_val"], verbose=0))
+    assert found == pytest.approx(float(expected), rel=1e-5)
+
+
 @pages_with("pycon")
 def test_examples_give_what_is_shown(page: Path):
     if page.name == "errata.md":

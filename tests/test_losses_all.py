@@ -539,7 +539,7 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
         model.save(tmp_path / f"{i}.keras")
         np.savez(tmp_path / f"{i}.npz", x=x, y=y)
     script = f"""
-        import json, keras, numpy as np, lsplus_tf.backbones, lsplus_tf.losses
+        import json, keras, numpy as np, lsplus_tf.losses
         values = {{}}
         for i in range({len(ONE_OF_EACH)}):
             data = np.load({str(tmp_path)!r} + f"/{{i}}.npz")

@@ -15,6 +15,7 @@ from scipy.special import log_softmax, softmax
 
 from lsplus_tf import callbacks, losses
 from lsplus_tf.errors import InputError
+from lsplus_tf.losses.validation_loss import ConfusionCounts
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
 
@@ -133,6 +134,20 @@ def cals(*, is_fed: bool = True, **arguments: Any) -> Any:
 def adaptive(*, is_fed: bool = True, **arguments: Any) -> Any:
     loss = losses.AdaptiveFocalLoss(**{"num_bins": 4, "from_logits": True, **arguments})
     return fed(loss) if is_fed else loss
+
+
+class Confusions(losses.CALSLoss):
+    """What a loss sums that counts predictions."""
+
+    def sums(self) -> Any:
+        return ConfusionCounts(3).sums()
+
+    def add(self, *given: Any) -> None:
+        ConfusionCounts(3).add(*given)
+
+
+def confusions() -> Any:
+    return fed(Confusions(3, from_logits=True))
 
 
 # --- the losses -----------------------------------------------------------------------------------
@@ -525,7 +540,7 @@ def test_what_a_loop_of_ones_own_lacks(kind):
     ("arguments", "message"),
     [
         ({"num_classes": 1}, "num_classes: expected an integer of at least 2, received 1"),
-        ({"margin": 0.0}, "margin: expected a number > 0, received 0.0"),
+        ({"margin": 0.0}, r"margin: expected a number in \[1e-06, 1e\+06\], received 0.0"),
         ({"penalty": "p4"}, "penalty: expected 'phr' or 'p2' or 'p3', received 'p4'"),
         ({"update_every": 0}, "update_every: expected an integer of at least 1, received 0"),
         ({"growth": 0.9}, "growth: expected a number >= 1, received 0.9"),
@@ -543,7 +558,10 @@ def test_wrong_arguments_of_cals(arguments, message):
     [
         ({"num_bins": 0}, "num_bins: expected an integer of at least 1, received 0"),
         ({"rate": -1.0}, "rate: expected a number >= 0, received -1.0"),
-        ({"gamma_min": 0.5}, r"gamma_min: expected a number in \[-inf, 0\], received 0.5"),
+        ({"gamma_min": 0.5}, r"gamma_min: expected a number in \[-100, 0\], received 0.5"),
+        ({"gamma_min": -np.inf}, r"gamma_min: expected a number in \[-100, 0\], received -inf"),
+        ({"switch": 5.0}, r"switch: expected a number in \[0, 2\], received 5.0"),
+        ({"gamma_max": 0.1}, r"switch: expected a number in \[0, 0.1\], received 0.2"),
         ({"gamma_initial": 30.0}, r"gamma_initial: expected a number in \[-2, 20\], received"),
     ],
 )
@@ -573,3 +591,54 @@ def test_log_probabilities_stand_for_logits():
     p = np.exp(log_softmax(logits.astype(np.float64), axis=1)).astype(np.float32)
     expected = float(cals()(labels, logits))
     np.testing.assert_allclose(float(cals(from_logits=False)(labels, p)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("made", [cals, adaptive, confusions])
+def test_rows_without_a_softmax_are_left_out_of_a_validation(made):
+    """And they alone: logits of -inf have one, where a larger one is finite."""
+    labels, logits = samples(20)
+    logits[:, 0] = -np.inf
+    bad = np.array([[-np.inf] * 3, [np.inf, 0, 0], [np.nan, 0, 0]], np.float32)
+    expected, found = made(), made()
+    expected.accumulate_validation(labels, logits)
+    found.accumulate_validation(np.r_[labels, 0, 1, 2], np.r_[logits, bad])
+    for sums in (expected._own_sums, found._own_sums):
+        assert sums.totals()["samples"] == 20
+    for name, total in expected._own_sums.totals().items():
+        assert np.isfinite(total).all()
+        np.testing.assert_array_equal(found._own_sums.totals()[name], total)
+
+
+def test_cals_takes_no_constraint_from_a_logit_of_minus_infinity():
+    """Its class has the means of the other rows, and its state stays where there are none."""
+    labels, logits = samples(20)
+    masked = logits.copy()
+    masked[:5, 1], masked[:, 2] = -np.inf, -np.inf
+    loss = cals(update_every=1, multiplier_min=0.25)
+    loss.accumulate_validation(labels, logits)
+    loss.update_from_validation()
+    before = loss.state()
+    loss.accumulate_validation(labels, masked)
+    loss.update_from_validation()
+    h = (masked.max(axis=1, keepdims=True) - masked - 0.7) / 0.7
+    h = h.astype(np.float64)[:, :2]
+    rho = before["penalty_parameters"].astype(np.float64)[:2]
+    slopes = np.clip(before["multipliers"][:2] + rho * h, 0.25, 1e6)
+    means = [slopes[:, 0].mean(), slopes[5:, 1].mean(), before["multipliers"][2]]
+    np.testing.assert_allclose(loss.multipliers, means, rtol=1e-5)
+    means = [h[:, 0].mean(), h[5:, 1].mean(), before["constraints"][2]]
+    np.testing.assert_allclose(loss.constraints, means, rtol=1e-5)
+    assert loss.penalty_parameters[2] == before["penalty_parameters"][2]
+
+
+def test_confidences_on_edges_are_in_the_bin_below_and_equal_ones_in_none():
+    loss = adaptive(num_bins=2, from_logits=False)
+    p = np.array([0.6, 0.7, 0.8])
+    loss.accumulate_validation([0, 1, 0], np.stack([p, 1 - p], axis=1))
+    loss.update_from_validation()
+    np.testing.assert_allclose(loss.gaps, [0.0, (0.7 + 0.8) / 2 - 0.5], atol=1e-6)
+    before = loss.gammas.numpy()
+    loss.accumulate_validation([0, 0, 0], [[0.75, 0.25]] * 3)
+    loss.update_from_validation()
+    np.testing.assert_array_equal(loss.gammas, before)
+    np.testing.assert_array_equal(loss.gaps, [0.0, 0.0])

@@ -313,3 +313,25 @@ def test_what_tells_a_weight_the_epoch():
         model.loss.weight = 0.3
     with pytest.raises(AttributeError, match=r"margin: .* make another one$"):
         losses.ACLSLoss().margin = 3.0
+
+
+def test_where_keras_asks_for_shapes_the_logits_may_be_missing():
+    """As in a strategy, and in `train_on_batch` of a model whose metrics are not built yet."""
+    x, y = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32), np.arange(8) % 3
+
+    def compiled(loss: keras.losses.Loss) -> keras.Model:
+        layer = keras.layers.Dense(3, activation="softmax", kernel_initializer="ones")
+        model = keras.Sequential([keras.Input([5]), layer])
+        model.compile(keras.optimizers.SGD(0.0), loss, metrics=["accuracy"], jit_compile=False)
+        return model
+
+    for reduction in ("sum_over_batch_size", "sum"):
+        loss = losses.ACLSLoss(0.1, reduction=reduction)
+        logits = x.sum(axis=1, keepdims=True) * np.ones(3, np.float32)
+        expected = losses.ACLSLoss(0.1, reduction=reduction, from_logits=True)(y, logits)
+        with tf.distribute.OneDeviceStrategy("cpu:0").scope():
+            model = compiled(loss)
+        found = model.fit(x, y, batch_size=8, verbose=0).history["loss"]
+        np.testing.assert_allclose(found, [expected], rtol=1e-5)
+        found = compiled(loss).train_on_batch(x, y)[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

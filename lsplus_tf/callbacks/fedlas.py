@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from numpy.typing import NDArray
 
-from lsplus_tf.callbacks.loss_callback import ObservingCallback, other_shapes
+from lsplus_tf.callbacks.loss_callback import other_shapes
+from lsplus_tf.callbacks.renewing import FeedingCallback
 from lsplus_tf.losses.base import Batch
 from lsplus_tf.losses.fedlas import FedLASLoss
 
 
-class FedLAS(ObservingCallback[FedLASLoss]):
+class FedLAS(FeedingCallback[FedLASLoss]):
     """Let the running statistics and the gate of FedLAS learn in the training steps of `fit`.
 
-    In validation, and in an `evaluate` of one's own, they stay as they are.
+    In validation, and in an `evaluate` of one's own, they stay as they are. A loss that a step asks
+    several times, as one object for several outputs is, learns from each: give every output its
+    own.
 
     Parameters
     ----------
@@ -44,11 +45,6 @@ class FedLAS(ObservingCallback[FedLASLoss]):
 
     loss_class = FedLASLoss
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_begin(logs)
-        for loss in self.losses:
-            loss.is_fed = True
-
     def learn(self, loss: FedLASLoss, batch: Batch, *, training: bool) -> None:
         """Nothing is left to do: the loss asks whether it is followed when it is computed."""
 
@@ -60,11 +56,3 @@ class FedLAS(ObservingCallback[FedLASLoss]):
 
     def resume(self, state: dict[str, NDArray]) -> None:
         """The loss holds all there is."""
-
-    def on_broken_off(self) -> None:
-        for loss in self.losses:
-            loss.is_fed = False
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_end(logs)
-        self.on_broken_off()

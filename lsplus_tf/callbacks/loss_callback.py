@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, FunctionType, MethodType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import keras
 import numpy as np
@@ -56,14 +56,16 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
     """
 
     loss_class: type[LossType]
+    loss_names: ClassVar[str] = ""  # for messages, where users make losses of other classes
 
     def __init__(self, loss: Any = None) -> None:
         super().__init__()
         self._given = [] if loss is None else list(_leaves(loss))
+        self._expected_losses = self.loss_names or self.loss_class.__name__
         for each in self._given:
             if not isinstance(each, self.loss_class):
                 raise InputError(
-                    f"loss: expected {self.loss_class.__name__}, received {described(each)}"
+                    f"loss: expected {self._expected_losses}, received {described(each)}"
                 )
         self.losses: list[LossType] = self._given
 
@@ -77,7 +79,7 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
         if not self.losses:
             raise InputError(
                 f"{type(self).__name__}: expected a model compiled with "
-                f"{self.loss_class.__name__}, received {described(self.model.loss)}; a loss that "
+                f"{self._expected_losses}, received {described(self.model.loss)}; a loss that "
                 f"the model does not hold has to be given: {type(self).__name__}(loss=...)"
             )
         saved = {*map(id, losses_of(self.model, saved=True))}

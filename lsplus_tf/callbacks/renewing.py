@@ -16,7 +16,29 @@ from lsplus_tf.losses.renewed import RenewedLoss
 RenewedType = TypeVar("RenewedType", bound=RenewedLoss)
 
 
-class RenewingCallback(ObservingCallback[RenewedType]):
+class FeedingCallback(ObservingCallback[RenewedType]):
+    """Tells its losses when they are fed, and says of a model that has lost their state."""
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_begin(logs)
+        held = losses_of(self.model, saved=True)
+        for loss in self.losses:
+            loss.begins_in(self.model, held)
+
+    def on_broken_off(self) -> None:
+        super().on_broken_off()
+        self._feed_no_more()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        super().on_train_end(logs)
+        self._feed_no_more()
+
+    def _feed_no_more(self) -> None:
+        for loss in self.losses:
+            loss.is_fed = False
+
+
+class RenewingCallback(FeedingCallback[RenewedType]):
     """Keeps what its losses held after each epoch.
 
     Parameters
@@ -36,25 +58,10 @@ class RenewingCallback(ObservingCallback[RenewedType]):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
         self.history.clear()
-        held = losses_of(self.model, saved=True)
-        for loss in self.losses:
-            loss.begins_in(self.model, held)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         self.history.add(self.of_losses(self.held))
-
-    def on_broken_off(self) -> None:
-        super().on_broken_off()
-        self._feed_no_more()
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        super().on_train_end(logs)
-        self._feed_no_more()
-
-    def _feed_no_more(self) -> None:
-        for loss in self.losses:
-            loss.is_fed = False
 
 
 class SoftLabelsCallback(RenewingCallback[RenewedType]):

@@ -7,9 +7,12 @@ What is summed over its samples, and what the sums change, is the losses': see
 from __future__ import annotations
 
 import abc
+import inspect
+import sys
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -102,8 +105,7 @@ class _ValidationCallback(ObservingCallback[LossType]):
                 )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if not self._validated_epoch and self._validated is None:
-            # Keras does not tell a callback what `fit` was given; with validation_freq it may come.
+        if not self._validated_epoch and self._validated is None and _fit_has_none_to_come():
             warnings.warn(f"{self._expected()} in the first epoch", stacklevel=2)
         self._validated = self._validated or self._validated_epoch
 
@@ -115,6 +117,17 @@ class _ValidationCallback(ObservingCallback[LossType]):
 
     def _expected(self) -> str:
         return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
+
+
+def _fit_has_none_to_come() -> bool:
+    """Whether the `fit` that runs has no validation data, which it does not tell its callbacks.
+
+    With validation_freq it comes in a later epoch. False where it cannot be seen.
+    """
+    fit, frame = inspect.unwrap(keras.Model.fit).__code__, sys._getframe(1).f_back
+    while frame is not None and frame.f_code is not fit:
+        frame = frame.f_back
+    return frame is not None and frame.f_locals.get("validation_data", frame) is None
 
 
 class ConfusionPenalty(
@@ -150,8 +163,8 @@ class ConfusionPenalty(
     Warns
     -----
     UserWarning
-        After the first epoch, and after the last, if there was no validation; of a validation that
-        showed the loss no sample.
+        After the first epoch, if `fit` has no validation, and after the last, if there was none; of
+        a validation that showed the loss no sample.
 
     Notes
     -----
@@ -192,7 +205,7 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
 
     Parameters
     ----------
-    loss : ValidationLoss or sequence of ValidationLoss, optional
+    loss : CALSLoss, AdaptiveFocalLoss, or sequence of them, optional
         The losses, as in `OnlineLabelSmoothing`.
     max_history : int, optional
         As in `OnlineLabelSmoothing`.
@@ -211,15 +224,18 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
     Warns
     -----
     UserWarning
-        After the first epoch, and after the last, if there was no validation; of a validation that
-        showed the loss no sample.
+        After the first epoch, if `fit` has no validation, and after the last, if there was none; of
+        a validation that showed the loss no sample.
 
     Notes
     -----
     Works in every way that `OnlineLabelSmoothing` does. Every validation sample counts once,
-    whatever its weight. Rows with NaN, and labels outside 0..K-1, do not count.
+    whatever its weight. Rows whose softmax is NaN, and labels outside 0..K-1, do not count.
     The validation split, which often chooses the epoch and fits a temperature too, is used once
     more here. It must not be the test split.
+    Since the state changes the loss, `val_loss` of different epochs cannot be compared: choose
+    epochs by another measure. `EarlyStopping(restore_best_weights=True)` restores weights, not
+    losses: the state stays that of the last epoch. A `ModelCheckpoint` keeps both of the best.
 
     Examples
     --------
@@ -234,6 +250,7 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
     """
 
     loss_class = ValidationLoss
+    loss_names = "CALSLoss or AdaptiveFocalLoss"
 
     def held(self, loss: ValidationLoss) -> dict[str, NDArray]:
         return loss.state()
@@ -297,8 +314,8 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
     Warns
     -----
     UserWarning
-        After the first epoch, and after the last, if there was no validation; after a `fit` of
-        fewer epochs than `every`; of a class accuracy of exactly 0 or 1.
+        After the first epoch, if `fit` has no validation, and after the last, if there was none;
+        after a `fit` of fewer epochs than `every`; of a class accuracy of exactly 0 or 1.
 
     Notes
     -----

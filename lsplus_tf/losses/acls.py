@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_number
+from lsplus_tf.errors import MOST_ACLS_WEIGHT, InputError, check_number
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
@@ -33,9 +33,10 @@ class ACLSLoss(PenaltyLoss):
     margin : float
         Size, and distance from the largest, of logits that costs nothing, >= 0.
     weight : float or callable
-        Of both terms, >= 0; 0 gives `base` exactly. Or a function of the epoch, as in `MaxSupLoss`.
+        Of both terms, in [0, 1e4]; 0 gives `base` exactly. Or a function of the epoch, as in
+        `MaxSupLoss`.
     positive_weight, negative_weight : float
-        Of the first and of the second term, >= 0.
+        Of the first and of the second term, in [0, 1e4].
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
@@ -52,13 +53,14 @@ class ACLSLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative margin or weight, or a base that is none; probabilities without their logits;
-        otherwise as in `LabelSmoothingLoss`.
+        A negative margin, a weight out of range, or a base that is none; probabilities without
+        their logits; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
     `y_true` is as in `LabelSmoothingLoss`; the penalty does not see it. Of several largest logits
-    the first has the gradient. The value is not an antiderivative of the gradient.
+    each counts in the first term, and the gradient of all goes to the first. The value is not an
+    antiderivative of the gradient.
 
     Sums of squares above 1.3e30, of logits above 1e15, count as 1.3e30 (in float64 those above
     6.7e299), so that the loss stays finite; their gradient is exact.
@@ -72,6 +74,8 @@ class ACLSLoss(PenaltyLoss):
     >>> round(float(loss([0], [[2.0, 0.0]])), 4)  # 0.1269 + 0.1 (1 + 0.1)
     0.2369
     """
+
+    most = MOST_ACLS_WEIGHT
 
     def __init__(
         self,
@@ -91,8 +95,8 @@ class ACLSLoss(PenaltyLoss):
             weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
         )
         self.margin = check_number("margin", margin)
-        self.positive_weight = check_number("positive_weight", positive_weight)
-        self.negative_weight = check_number("negative_weight", negative_weight)
+        self.positive_weight = check_number("positive_weight", positive_weight, most=self.most)
+        self.negative_weight = check_number("negative_weight", negative_weight, most=self.most)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         if not batch.from_logits:
@@ -102,8 +106,7 @@ class ACLSLoss(PenaltyLoss):
                 'from_logits=True, or end it with keras.layers.Activation("softmax")'
             )
         logits = batch.values
-        # A maximum would share its gradient among equals.
-        largest = batch.at(logits, batch.predicted)
+        largest = batch.largest
         fixed = tf.stop_gradient(largest)[..., None]
         ties = tf.reduce_sum(tf.cast(logits == fixed, logits.dtype), axis=-1)
         too_large = ties * _squared_excess((largest - self.margin)[..., None])

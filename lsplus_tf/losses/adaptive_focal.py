@@ -23,6 +23,7 @@ _CELLS = 2**20
 _UNIT = 2.0**-40
 _LARGEST_EXPONENT = 700.0  # whose exponential float64 has
 _MOST_BINS = 10_000
+_LEAST_GAMMA = -100.0  # with which 2^-gamma times a loss is finite in float32
 
 
 @registered
@@ -45,13 +46,15 @@ class AdaptiveFocalLoss(ValidationLoss):
     num_bins : int
         Of equal width before the first validation, >= 1.
     rate : float
-        How fast gamma follows the gap, >= 0 (their lambda); 0 keeps it.
+        How fast gamma follows the gap, >= 0 (their lambda); 0 keeps it, unless it is closer to 0
+        than `switch`.
     gamma_initial : float
         Before the first validation, between the bounds.
     switch : float
-        A gamma closer to 0 than this becomes this with the other sign, >= 0.
+        A gamma closer to 0 than this becomes this with the other sign, >= 0, and within both
+        bounds.
     gamma_min, gamma_max : float
-        Bounds of gamma, on either side of 0.
+        Bounds of gamma, on either side of 0; the lower one at least -100.
     from_logits : bool
         Whether `y_pred` holds logits (B, K); otherwise probabilities.
     reduction, name : str
@@ -81,8 +84,14 @@ class AdaptiveFocalLoss(ValidationLoss):
     `y_true` is as in `LabelSmoothingLoss`; a soft label t takes the mixture of the classes' losses,
     sum_k t_k of each, with the gammas of their p_k.
     Bins are made of the confidences of predictions and used for p_y: where a prediction is wrong,
-    p_y often lies below them all and takes the first bin's gamma. A gap that lasts multiplies gamma
-    up to its bound. With the default `switch` gamma never comes closer to 0 than 0.2.
+    p_y often lies below them all and takes the first bin's gamma. A p_y on an edge is in the bin
+    above it; in a validation a confidence on an edge is in the bin below, as in the authors' code,
+    so that the smallest is in none, and where all are equal nothing changes. A gap that lasts
+    multiplies gamma up to its bound. With the default `switch` gamma never comes closer to 0 than
+    0.2.
+    The gammas change from epoch to epoch, and the loss with them: compare epochs by another measure
+    than `val_loss`. `EarlyStopping(restore_best_weights=True)` restores weights, not losses: the
+    gammas stay those of the last epoch.
     The validation split, which often chooses the epoch and fits a temperature too, is used once
     more here. It must not be the test split.
 
@@ -100,8 +109,8 @@ class AdaptiveFocalLoss(ValidationLoss):
     0.0151
     >>> loss.accumulate_validation([1, 1, 0], [[2.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     >>> loss.update_from_validation()
-    >>> loss.gammas.numpy().round(4).tolist(), loss.bin_edges.numpy().round(4).tolist()
-    ([1.0, 0.9537], [0.8808, 0.9168, 0.9526])
+    >>> loss.gammas.numpy().round(4).tolist(), loss.bin_edges.numpy().round(3).tolist()
+    ([1.0, 0.9537], [0.881, 0.917, 0.953])
     """
 
     state_is = "gammas"
@@ -129,9 +138,11 @@ class AdaptiveFocalLoss(ValidationLoss):
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.num_bins = check_count("num_bins", num_bins, most=_MOST_BINS)
         self.rate = check_number("rate", rate)
-        self.switch = check_number("switch", switch)
-        self.gamma_min = check_number("gamma_min", gamma_min, least=-np.inf, most=0.0)
+        self.gamma_min = check_number("gamma_min", gamma_min, least=_LEAST_GAMMA, most=0.0)
         self.gamma_max = check_number("gamma_max", gamma_max)
+        # Beyond a bound, gamma would jump from one to the other in every validation.
+        nearer = min(self.gamma_max, -self.gamma_min)
+        self.switch = check_number("switch", switch, most=nearer)
         self.gamma_initial = check_number(
             "gamma_initial", gamma_initial, least=self.gamma_min, most=self.gamma_max
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import importlib
 import inspect
 import warnings
 from dataclasses import dataclass, field
@@ -199,6 +200,17 @@ class Batch:
     def predicted(self) -> tf.Tensor:
         """The predicted class ids (...) int32, of equals the first."""
         return tf.argmax(self.values, axis=-1, output_type=tf.int32)
+
+    @cached_property
+    def logits(self) -> tf.Tensor:
+        """The logits, (..., K); of probabilities their logarithms, which lie as far apart."""
+        return self.values if self.from_logits else self.log_probabilities
+
+    @cached_property
+    def largest(self) -> tf.Tensor:
+        """The largest of the `logits`, (...); the gradient goes to the first of equals."""
+        # Of a maximum it would be shared among them.
+        return self.at(self.logits, self.predicted)
 
     @cached_property
     def confidence(self) -> tf.Tensor:
@@ -398,6 +410,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         is_ours = isinstance(y_true, dict) and "y_true" in y_true  # from `__call__`
         given = y_true if is_ours else {"y_true": y_true}
         y_true, y_pred = tf.convert_to_tensor(given["y_true"]), tf.convert_to_tensor(y_pred)
+        if _asked_for_its_shape():
+            return tf.zeros(tf.shape(y_pred)[:-1], self.dtype)
         beside = (given.get(name) for name in ("weights", "mask", "features"))
         read = self._read(y_true, y_pred, *beside)
         losses = self.losses_of(read.batch)
@@ -559,6 +573,19 @@ def _are_classes(labels: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Ten
     ids = tf.cast(clipped, tf.int32)
     # False for NaN and fractions too, which a cast makes a class.
     return ids, tf.cast(ids, labels.dtype) == labels
+
+
+def _asked_for_its_shape() -> bool:
+    """Whether Keras asks for the shape alone, as before the first step on several devices.
+
+    The outputs are made up then, and carry neither a softmax's logits nor features. Keras has no
+    public way to know. Without this one, losses that need these say that they are missing.
+    """
+    try:
+        scopes = importlib.import_module("keras.src.backend.common.symbolic_scope")
+    except ImportError:
+        return False
+    return getattr(scopes, "in_symbolic_scope", bool)()
 
 
 def _both(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None:

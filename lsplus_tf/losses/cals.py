@@ -9,16 +9,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import (
+    LEAST_MARGIN,
+    MOST_MARGIN,
     check_choice,
     check_count,
     check_flag,
     check_number,
-    check_positive,
 )
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.scheduled import variable_of
-from lsplus_tf.losses.validation_loss import SAMPLES, Shapes, ValidationLoss
+from lsplus_tf.losses.validation_loss import Shapes, ValidationLoss
 
 Penalty = Literal["phr", "p2", "p3"]
 
@@ -34,8 +35,9 @@ class CALSLoss(ValidationLoss):
     beyond a margin. P makes a penalty of it, with a multiplier lambda_k and a penalty parameter
     rho_k for each class. They stay within an epoch; every validation sets them anew, so that
     classes whose logits lie too far below the largest cost more: lambda_k becomes the mean P'(h_k)
-    over all validation samples, and rho_k grows where the mean h_k does not improve.
-    `lsplus_tf.callbacks.ValidationFeedback` sees to it in `fit`. Training without it warns.
+    over all validation samples, each clipped to the bounds of lambda first, and rho_k grows where
+    the mean h_k does not improve. `lsplus_tf.callbacks.ValidationFeedback` sees to it in `fit`.
+    Training without it warns.
 
     In a training loop of your own call `accumulate_validation(y_true, y_pred)` for every batch of a
     validation, and `update_from_validation()` after it.
@@ -45,8 +47,8 @@ class CALSLoss(ValidationLoss):
     num_classes : int
         K >= 2.
     margin : float
-        Distance between logits that costs nothing, > 0. The authors' class and commands have 10,
-        their config file 20.
+        Distance between logits that costs nothing, in [1e-6, 1e6]. The authors' class and commands
+        have 10, their config file 20.
     penalty : {"phr", "p2", "p3"}
         P; see the notes. Their config file has "phr", their class "p2".
     normalize : bool
@@ -92,7 +94,7 @@ class CALSLoss(ValidationLoss):
     With s = lambda + rho h, "phr" is (s^2 - lambda^2) / (2 rho) where s >= 0, and otherwise
     -lambda^2 / (2 rho). "p3" is lambda (h + rho h^2) where h >= 0, and otherwise
     lambda h / (1 - rho h). "p2" is "p3" and rho^2 h^3 / 6 where h >= 0. Multipliers of 0, with
-    "phr" penalty parameters of 0 too, give cross-entropy exactly.
+    "phr" and "p2" penalty parameters of 0 too, give cross-entropy exactly.
 
     "phr" and "p2" penalize from the first epoch. "p3" is off for long: from 1e-6, a multiplier
     grows by 1 + 2 rho h in an epoch. Where constraints hold the penalty is below zero, and the loss
@@ -101,8 +103,11 @@ class CALSLoss(ValidationLoss):
     more here, without its labels. It must not be the test split.
 
     `y_true` is as in `LabelSmoothingLoss`; the penalty has no part in it. Several largest logits
-    share the gradient. An h above 1e11 has value and gradient of 1e11. The state is saved with the
-    model, in `.keras` and `.weights.h5`; in the authors' checkpoints it is missing.
+    share the gradient. An h above 1e11 has value and gradient of 1e11. In a validation a logit of
+    -inf says nothing of its class: the means of that class are over the other samples, and without
+    any its state stays. The state is saved with the model, in `.keras` and `.weights.h5`; in the
+    authors' checkpoints it is missing. `EarlyStopping(restore_best_weights=True)` restores weights,
+    not losses: the multipliers stay those of the last epoch.
     Source: Liu et al., CVPR 2023 (CALS-ALM), from the authors' code: in it the penalty is a mean
     over the classes, though for days in its history it was a sum.
 
@@ -147,7 +152,7 @@ class CALSLoss(ValidationLoss):
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.num_classes = check_count("num_classes", num_classes, least=2)
-        self.margin = check_positive("margin", margin)
+        self.margin = check_number("margin", margin, LEAST_MARGIN, MOST_MARGIN)
         self.penalty = check_choice("penalty", penalty, Penalty)
         self.normalize = check_flag("normalize", normalize)
         self.update_every = update_every
@@ -174,8 +179,7 @@ class CALSLoss(ValidationLoss):
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         self.check_num_classes(batch.num_classes)
-        logits = batch.values if batch.from_logits else batch.log_probabilities
-        return self.noticing_training(batch.cross_entropy + self._mean_penalty(logits))
+        return self.noticing_training(batch.cross_entropy + self._mean_penalty(batch.logits))
 
     def _mean_penalty(self, logits: tf.Tensor) -> tf.Tensor:
         """mean_k P(h_k), (...). Of 1000 classes TensorFlow's own gradient takes twice as long."""
@@ -233,31 +237,37 @@ class CALSLoss(ValidationLoss):
         return slopes
 
     def sums(self) -> Shapes:
-        return dict.fromkeys(("slopes", "constraints"), ((self.num_classes,), tf.float64))
+        return dict.fromkeys(("slopes", "constraints", "counts"), ((self.num_classes,), tf.float64))
 
     def add(self, sums: dict[str, tf.Variable], batch: Batch, counted: tf.Tensor) -> None:
         self.check_num_classes(batch.num_classes)
-        logits = batch.values if batch.from_logits else batch.log_probabilities
-        logits = tf.cast(logits, tf.float64)
+        logits = tf.cast(batch.logits, tf.float64)
+        counted = counted[..., None] & (logits > -np.inf)
         h = self._constraints(tf.reduce_max(logits, axis=-1, keepdims=True) - logits)
         slopes = self._slopes(h, *self._coefficients(h.dtype))
         slopes = tf.clip_by_value(slopes, self.multiplier_min, self.multiplier_max)
-        axes = list(range(counted.shape.rank))
-        for name, values in (("slopes", slopes), ("constraints", h)):
-            values = tf.where(counted[..., None], values, 0.0)
+        axes = list(range(counted.shape.rank - 1))
+        for name, values in (("slopes", slopes), ("constraints", h), ("counts", tf.ones_like(h))):
+            values = tf.where(counted, values, 0.0)
             sums[name].assign_add(tf.reduce_sum(values, axis=axes))
 
     def renew(self, totals: dict[str, NDArray]) -> None:
-        slopes, constraints = (totals[name] / totals[SAMPLES] for name in ("slopes", "constraints"))
+        counts, last = totals["counts"], self.constraints.numpy()
+        slopes, constraints = (
+            np.divide(totals[name], counts, out=kept.astype(np.float64), where=counts > 0)
+            for name, kept in (("slopes", self.multipliers.numpy()), ("constraints", last))
+        )
         count = int(self.validations.numpy()) + 1
-        before = np.maximum(self.constraints.numpy(), 0.0)
+        before = np.maximum(last, 0.0)
         if self.update_every is not None and count > 1 and count % self.update_every == 0:
             parameters = self.penalty_parameters.numpy().astype(np.float64)
             grown = np.clip(
                 self.growth * parameters, self.penalty_parameter_min, self.penalty_parameter_max
             )
             self.penalty_parameters.assign(
-                np.where(constraints > self.improvement * before, grown, parameters)
+                np.where(
+                    (counts > 0) & (constraints > self.improvement * before), grown, parameters
+                )
             )
         multipliers = np.clip(slopes, self.multiplier_min, self.multiplier_max)
         self.multipliers.assign(multipliers.astype(self.dtype))

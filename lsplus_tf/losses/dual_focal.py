@@ -51,7 +51,8 @@ class DualFocalLoss(FocalLoss):
     rows are sorted for that, one-hot rows too: class ids are faster.
 
     Of several rivals the first has the gradient. The loss jumps up where the label's class
-    overtakes another, which becomes its rival then.
+    overtakes another, which becomes its rival then: of two classes with gamma 5, where a sample
+    becomes right, 31-fold from 0.0219 at p_y = 0.499 to 0.6843 at 0.501.
 
     With `detached` other than "none" the value is not what the gradient descends: do not stop
     early on it, nor reduce the learning rate where it no longer falls.

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError, check_count, check_fraction, check_number, check_seed
@@ -22,19 +18,16 @@ from lsplus_tf.losses.base import (
     sum_over_replicas,
 )
 from lsplus_tf.losses.companions import CompanionSGD
-from lsplus_tf.losses.feeding import Feeding, noticing_training
+from lsplus_tf.losses.feeding import Feeding
 from lsplus_tf.losses.keras_names import registered
+from lsplus_tf.losses.margin import beyond_margin
+from lsplus_tf.losses.renewed import RenewedLoss
 from lsplus_tf.losses.scheduled import variable_of
 from lsplus_tf.losses.steps import learns, step
 
 _FIRST_MEAN, _FIRST_STD = 20.0, 100.0  # of the norms, whatever the network
 _NEVER_ZERO = 1e-3  # added to the norms' standard deviation
 _LEAK = 0.01  # of the gate's leaky ReLU
-_NOT_FED = (
-    "nothing tells it that it trains, so its statistics and its gate stay as they are: give fit "
-    "callbacks=[lsplus_tf.callbacks.FedLAS()], or call it within `with loss.training():` in your "
-    "own loop."
-)
 
 
 class _Gated(NamedTuple):
@@ -48,7 +41,7 @@ class _Gated(NamedTuple):
 
 
 @registered
-class FedLASLoss(ClassificationLoss):
+class FedLASLoss(RenewedLoss):
     """FedLAS: (1 - r) CE + r mean_k(-log p_k), where r follows the norm of a sample's features.
 
     r = 2 smoothing sigmoid(slope s c): c is how far the sum of the features' absolute values lies
@@ -60,7 +53,8 @@ class FedLASLoss(ClassificationLoss):
     `lsplus_tf.backbones.CarryFeatures`, or in a loop of your own `with_features(outputs, features)`
     gives it them. `lsplus_tf.callbacks.FedLAS` tells the loss during `fit` that it trains: then the
     running statistics take in the batch before they are used, and the gate takes a step of SGD
-    after. In a loop of your own call the loss within `with loss.training():`. Elsewhere both stay.
+    after. In a training loop of your own take `loss.learn(y_true, y_pred)` in place of
+    `loss(y_true, y_pred)`, which leaves both as they are.
 
     Parameters
     ----------
@@ -110,7 +104,10 @@ class FedLASLoss(ClassificationLoss):
 
     The statistics are of the whole batch on all devices, of samples whose weight is not 0. A batch
     of one has no standard deviation, and keeps the one there is. Statistics, gate and its momentum
-    are saved with the model, in `.keras` and `.weights.h5`.
+    are saved with the model, in `.keras` and `.weights.h5`. They change from epoch to epoch, and
+    the loss with them: compare epochs by another measure than `val_loss`.
+    `EarlyStopping(restore_best_weights=True)` restores weights, not losses: they stay those of the
+    last epoch.
 
     Source: arXiv 2606.28654 and its code. There is nothing federated about it. The defaults are of
     the code's CIFAR-10 config; there FedLAS+ has smoothing 0.1, slope 0.5 and margin 6. In the code
@@ -124,6 +121,13 @@ class FedLASLoss(ClassificationLoss):
     >>> round(float(loss([0], outputs)), 4)
     0.1769
     """
+
+    state_is = "statistics and gate"
+    not_fed = (
+        "nothing tells it that it trains, so its statistics and its gate stay as they are: give "
+        "fit callbacks=[lsplus_tf.callbacks.FedLAS()], or take loss.learn(y_true, y_pred) in place "
+        "of loss(y_true, y_pred) in your own loop."
+    )
 
     def __init__(
         self,
@@ -163,29 +167,37 @@ class FedLASLoss(ClassificationLoss):
         self.gate = self._sgd.variables
         self.norm_mean = variable_of(np.array(_FIRST_MEAN, self.dtype), "norm_mean")
         self.norm_std = variable_of(np.array(_FIRST_STD, self.dtype), "norm_std")
-        self._feeding = Feeding(type(self).__name__, _NOT_FED)
-        weakref.finalize(self, self._feeding.at_end)
+        self._watch(Feeding(type(self).__name__, self.not_fed))
 
-    @property
-    def is_fed(self) -> bool:
-        """Whether something tells the loss that it trains."""
-        return self._feeding.is_fed
+    def learn(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        """The loss of a batch that is trained with; in a training loop of your own.
 
-    @is_fed.setter
-    def is_fed(self, fed: bool) -> None:
-        self._feeding.is_fed = fed
+        The running statistics take in the batch first, and the gate takes its step after. A loss
+        inside a `PenaltyLoss` learns in `fit` alone.
 
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """Within it, the loss learns from what it is asked about; for loops of one's own."""
-        self.is_fed = True
+        Parameters
+        ----------
+        y_true, y_pred, sample_weight : array_like
+            As the loss takes them.
+
+        Returns
+        -------
+        tf.Tensor
+            What a call gives, of which to take the network's gradient.
+
+        Examples
+        --------
+        >>> import lsplus_tf as lsp
+        >>> loss = lsp.losses.FedLASLoss(num_classes=2, momentum=1.0, from_logits=True)
+        >>> outputs = lsp.losses.with_features([[2.0, 0.0], [0.0, 1.0]], [[3.0, 1.0], [-6.0, 2.0]])
+        >>> value = loss.learn([0, 1], outputs)
+        >>> loss.norm_mean.numpy().item()  # of 4 and 8
+        6.0
+        """
         with step([_OwnLoop(self)], training=True):
-            yield
+            return self(y_true, y_pred, sample_weight)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:
-        if batch.features is None and in_symbolic_scope():
-            # Keras asks for the shape alone, of outputs that it has made up.
-            return batch.cross_entropy
         trains, norms = learns(self), self._norms(batch)
         mean, std = (tf.convert_to_tensor(each) for each in (self.norm_mean, self.norm_std))
         if trains:
@@ -195,7 +207,10 @@ class FedLASLoss(ClassificationLoss):
         losses = (1.0 - gated.strength) * cross_entropy + gated.strength * pull
         if trains:
             self._train_gate(batch, gated, tf.stop_gradient(pull - cross_entropy))
-        return noticing_training(losses, self._feeding)
+            self._feeding.renewed = True
+            self.warn_of_lost_state()
+            return losses
+        return self.noticing_training(losses)
 
     def _norms(self, batch: Batch) -> tf.Tensor:
         """The sums of the features' absolute values, (...)."""
@@ -204,17 +219,14 @@ class FedLASLoss(ClassificationLoss):
                 f"{self.name}: expected logits, of which a gate decides, received probabilities; "
                 "make the loss with from_logits=True and the model without a softmax"
             )
-        if batch.num_classes != self.num_classes:
-            raise InputError(
-                f"y_pred: expected {self.num_classes} classes as in num_classes, "
-                f"received {batch.num_classes}"
-            )
+        self.check_num_classes(batch.num_classes)
         if batch.features is None:
             raise InputError(
-                f"{self.name}: expected outputs that carry the features behind them, received "
+                f"{self.name}: expected outputs that carry the features, received "
                 "outputs without; make lsplus_tf.backbones.CarryFeatures()([logits, features]) the "
                 "model's last layer, or give the loss lsplus_tf.losses.with_features(outputs, "
-                "features). A tf.function around the model loses them"
+                "features). A tf.function around the model loses them, and so does a softmax of "
+                "another dtype behind the layer: put CarryFeatures()([softmax, features]) behind it"
             )
         return tf.reduce_sum(tf.abs(batch.features), axis=-1)
 
@@ -222,9 +234,7 @@ class FedLASLoss(ClassificationLoss):
         """What r weighs, (...)."""
         if self.margin is None:
             return -tf.reduce_mean(batch.log_probabilities, axis=-1)
-        # A maximum would share its gradient among equals.
-        largest = batch.at(batch.values, batch.predicted)[..., None]
-        return tf.reduce_mean(tf.nn.relu(largest - batch.values - self.margin), axis=-1)
+        return beyond_margin(batch, self.margin)
 
     def _renewed(
         self, batch: Batch, norms: tf.Tensor, mean: tf.Tensor, std: tf.Tensor
@@ -308,20 +318,8 @@ class FedLASLoss(ClassificationLoss):
         )
 
     def _state(self) -> dict[str, tf.Variable]:
-        """What is saved; names that are this loss's alone."""
         gate = {f"gate_{name}": variable for name, variable in self._sgd.state().items()}
         return {"norm_mean": self.norm_mean, "norm_std": self.norm_std, **gate}
-
-    def save_own_variables(self, store: Any) -> None:
-        self._feeding.when_saved()
-        for name, variable in self._state().items():
-            store[name] = tf.convert_to_tensor(variable).numpy()
-
-    def load_own_variables(self, store: Any) -> None:
-        state = self._state()
-        if all(name in store for name in state):  # weights may be of a model with another loss
-            for name, variable in state.items():
-                variable.assign(store[name][...])
 
     def get_config(self) -> dict[str, Any]:
         return {

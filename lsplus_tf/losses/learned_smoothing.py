@@ -96,7 +96,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     >>> import lsplus_tf as lsp
     >>> loss = lsp.losses.LearnedLabelSmoothingLoss(num_classes=3, from_logits=True)
     >>> round(float(loss([0], [[2.0, 1.0, 0.0]])), 4)
-    0.7751
+    0.8153
     >>> loss.learn([0], [[2.0, 1.0, 0.0]])
     >>> loss.soft_labels.numpy().round(3).tolist()[0]
     [0.0, 0.5019999742507935, 0.49799999594688416]

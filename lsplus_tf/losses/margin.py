@@ -76,10 +76,12 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
         self.margin = check_number("margin", margin)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
-        logits = batch.values if batch.from_logits else batch.log_probabilities
-        # A maximum would share its gradient among equals.
-        largest = batch.at(logits, batch.predicted)[..., None]
-        return tf.reduce_mean(tf.nn.relu(largest - logits - self.margin), axis=-1)
+        return beyond_margin(batch, self.margin)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "margin": self.margin}
+
+
+def beyond_margin(batch: Batch, margin: float) -> tf.Tensor:
+    """mean_k relu(max_j z_j - z_k - margin), (...)."""
+    return tf.reduce_mean(tf.nn.relu(batch.largest[..., None] - batch.logits - margin), axis=-1)

@@ -75,7 +75,5 @@ class MaxSupLoss(PenaltyLoss):
         )
 
     def penalty(self, batch: Batch) -> tf.Tensor:
-        logits = batch.values if batch.from_logits else batch.log_probabilities
-        # A maximum would share its gradient among equals. A mean of differences is rounded less.
-        largest = batch.at(logits, batch.predicted)[..., None]
-        return tf.reduce_mean(largest - logits, axis=-1)
+        # A mean of differences is rounded less.
+        return tf.reduce_mean(batch.largest[..., None] - batch.logits, axis=-1)

@@ -108,15 +108,19 @@ class RenewedLoss(ChangingLoss):
         _OF_MODELS.setdefault(model, {})[kind] = self._feeding
 
     def noticing_training(self, losses: tf.Tensor) -> tf.Tensor:
+        self.warn_of_lost_state()
+        return super().noticing_training(losses)
+
+    def warn_of_lost_state(self) -> None:
+        """Say once that the state it was trained with did not come with it."""
         if self._awaits_state:
             self._awaits_state = False
             warnings.warn(
                 f"{self.name}: expected the {self.state_is} that it was trained with, which were "
                 "not where it came from: .h5 files and copies of a config have none. They are "
                 "those of a new loss; .keras and .weights.h5 files keep them",
-                stacklevel=2,
+                stacklevel=3,
             )
-        return super().noticing_training(losses)
 
     def check_num_classes(self, num_classes: int) -> None:
         if num_classes != self.num_classes:

@@ -61,7 +61,7 @@ class ValidationSums:
     """The variables of what is summed over one validation; made in the strategy's scope.
 
     Every sample counts once, whatever its weight. Left out are those that the loss leaves out, and
-    those whose outputs have NaN or an infinite largest one.
+    those whose softmax is NaN: of outputs with NaN or inf, or of logits that are all -inf.
 
     Parameters
     ----------
@@ -86,6 +86,7 @@ class ValidationSums:
 
     def add(self, batch: Batch) -> None:
         counted = tf.reduce_all(batch.values < np.inf, axis=-1)  # which NaN is not either
+        counted &= tf.reduce_any(batch.values > -np.inf, axis=-1)
         if batch.counted is not None:
             counted &= batch.counted
         self._variables[SAMPLES].assign_add(tf.math.count_nonzero(counted))
@@ -170,9 +171,10 @@ class ValidationLoss(RenewedLoss):
         Parameters
         ----------
         y_true, y_pred : array_like
-            As the loss takes them. Rows with NaN, and rows whose label is outside 0..K-1, are left
-            out; so are those that the loss leaves out, by a mask or `ignore_class`, and rows of
-            zeros. Every sample counts once: a validation has no weights.
+            As the loss takes them. Rows whose softmax is NaN, and rows whose label is outside
+            0..K-1, are left out; so are those that the loss leaves out, by a mask or
+            `ignore_class`, and rows of zeros. Every sample counts once: a validation has no
+            weights.
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
