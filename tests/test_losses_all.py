@@ -602,9 +602,9 @@ def test_labels_out_of_range(name):
     loss, logits = make(name), np.zeros((2, CLASSES), np.float32)
     graph, xla = tf.function(loss), tf.function(loss, jit_compile=True)
     for bad in ([0, CLASSES], [-1, 0], [0.0, np.nan], [0.0, 1.5]):
-        labels = np.array(bad)  # traced once for the numbers of a type
         with pytest.raises(InputError, match=r"y_true: expected class ids in 0\.\.2, received"):
-            loss(labels, logits)
+            loss(np.array(bad), logits)
+        labels = np.array(bad, np.float32)  # of one type, so that they are traced once
         # The lookup's own error may come before the named one.
         message = r"class ids in 0\.\.2|is not in \[0, 3\)"
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
