@@ -205,7 +205,7 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
 
     Parameters
     ----------
-    loss : CALSLoss, AdaptiveFocalLoss, or sequence of them, optional
+    loss : ValidationLoss or sequence of ValidationLoss, optional
         The losses, as in `OnlineLabelSmoothing`.
     max_history : int, optional
         As in `OnlineLabelSmoothing`.
