@@ -136,7 +136,8 @@ def test_a_step_of_ones_own_reports_its_loss(names: dict[str, Any]):
     exec(compile(block.text, "own_model.md", "exec"), names)
     mine, history = names["mine"], names["mine"].history.history
     for name in ("loss", "val_loss"):
-        assert len(history[name]) == 2 and min(history[name]) > 0
+        assert len(history[name]) == 2
+        assert min(history[name]) > 0
     # The mean over all samples, of which the last batch has fewer.
     found = mine.evaluate(names["x_val"], names["y_val"], batch_size=7, verbose=0)
     expected = mine.loss(names["y_val"], mine.predict(names["x_val"], verbose=0))

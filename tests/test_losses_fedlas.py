@@ -123,7 +123,8 @@ def test_sequences(golden, variant, dtype, sequence):
     """Three epochs of statistics and of the gate's SGD; the evaluations between change neither."""
     num_classes = golden.facts["sequences"][sequence]["K"]
     arguments = {**SEQUENCES_COMPARED[variant], "dtype": dtype}
-    off = 1e-9 if dtype == "float64" else 1e-6
+    # Of a sure sample, float32 keeps of p_y - 1 what p_y has.
+    off, rounding = (1e-9, 0.0) if dtype == "float64" else (1e-6, 1.2e-7)
     loss = beginning(golden, f"seq/{sequence}/in", num_classes, **arguments)
 
     def expected(what: str, epoch: int) -> np.ndarray:
@@ -138,14 +139,16 @@ def test_sequences(golden, variant, dtype, sequence):
             gradient = expected("train_grad", epoch)[i]
             np.testing.assert_allclose(value, expected("train_loss", epoch)[i], rtol=off)
             np.testing.assert_allclose(
-                tape.gradient(value, z), gradient, rtol=0, atol=off * np.abs(gradient).max()
+                tape.gradient(value, z),
+                gradient,
+                rtol=0,
+                atol=off * np.abs(gradient).max() + rounding / len(y),
             )
             assert_state(loss, expected("norm_mean", epoch)[i], expected("norm_std", epoch)[i])
         for name, (layer, part) in PARTS.items():
             found = expected(f"DCG_fc_{layer}_{part}_after", epoch).T
-            np.testing.assert_allclose(
-                loss.gate[name], found, rtol=0, atol=off * np.abs(found).max()
-            )
+            atol = 3 * off * np.abs(found).max()
+            np.testing.assert_allclose(loss.gate[name], found, rtol=0, atol=atol)
         value = loss(labels[0], losses.with_features(logits[0], features[0]))
         found = expected("eval_loss_on_train_batch0", epoch)
         np.testing.assert_allclose(value, found, rtol=off)
@@ -267,10 +270,10 @@ def test_what_learns_in_a_loop_of_ones_own_is_said_in_the_loop():
     assert not loss.is_fed
     # A step that only calls it learns nothing, and says so.
     outputs = losses.with_features(tf.constant(X) @ kernel, X)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        value = loss(Y, outputs)
     with pytest.warns(UserWarning, match=r"take loss\.learn\(y_true, y_pred\) in place"):
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            value = loss(Y, outputs)
         tape.gradient(value, outputs)
 
 

@@ -633,10 +633,10 @@ def test_cals_takes_no_constraint_from_a_logit_of_minus_infinity():
 
 def test_confidences_on_edges_are_in_the_bin_below_and_equal_ones_in_none():
     loss = adaptive(num_bins=2, from_logits=False)
-    p = np.array([0.6, 0.7, 0.8])
-    loss.accumulate_validation([0, 1, 0], np.stack([p, 1 - p], axis=1))
+    p = np.array([0.6, 0.7, 0.8, 0.9])  # with edges at 0.6, 0.8 and 0.9
+    loss.accumulate_validation([0, 1, 0, 0], np.stack([p, 1 - p], axis=1))
     loss.update_from_validation()
-    np.testing.assert_allclose(loss.gaps, [0.0, (0.7 + 0.8) / 2 - 0.5], atol=1e-6)
+    np.testing.assert_allclose(loss.gaps, [(0.7 + 0.8) / 2 - 1 / 2, 0.9 - 1], atol=1e-6)
     before = loss.gammas.numpy()
     loss.accumulate_validation([0, 0, 0], [[0.75, 0.25]] * 3)
     loss.update_from_validation()

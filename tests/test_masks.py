@@ -58,7 +58,7 @@ def any_loss(name: str, **options: Any) -> Any:
 
 
 def of_all_alike(loss: Any) -> Any:
-    """The loss, of samples with the same features, or with NaN where their outputs are not finite."""
+    """The loss, of samples with the same features, NaN where their outputs are not finite."""
 
     def call(labels: Any, outputs: Any, *weights: Any) -> tf.Tensor:
         features = 10.0 + 0.0 * tf.stop_gradient(tf.cast(outputs, tf.float32))

@@ -422,8 +422,8 @@ class FedLAS(MethodSettings):
     momentum: Weight = Field(default=0.95, description="weight of the new batch in the statistics")
     margin: NotNegative | None = Field(
         default=None,
-        description="of FedLAS+: what it leaves of logits' distances; null is FedLAS. The authors' "
-        "FedLAS+ has smoothing 0.1 and slope 0.5 with it, which it does not set",
+        description="of FedLAS+: what it leaves of logits' distances; null is FedLAS. "
+        "smoothing and slope stay as they are; with it the authors have 0.1 and 0.5 (CIFAR-10)",
     )
     gate_learning_rate: NotNegative = Field(
         default=0.1, description="of the SGD of the gate, which gives the sign of a sample"
