@@ -428,7 +428,10 @@ AT_LEAST_0 = "expected a number >= 0, received"
             lambda: losses.BrierScaledCrossEntropyLoss(np.inf),
             "norm: expected a number >= 1, received inf",
         ),
-        (lambda: losses.BrierScaledCrossEntropyLoss(gamma="2"), f"gamma: {AT_LEAST_0} '2'"),
+        (
+            lambda: losses.BrierScaledCrossEntropyLoss(gamma="2"),
+            r"gamma: expected a number in \[0, 100\], received '2'",
+        ),
         (
             lambda: losses.BrierScaledCrossEntropyLoss(detached="rival"),
             "detached: expected True or False, received 'rival'",

@@ -209,6 +209,11 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
             `PenaltyLoss`, whose `from_logits` counts.
         sample_weight : array_like, shape (B,), optional
             Matters with count_zero_weights=False alone, and there whether it is 0.
+
+        Raises
+        ------
+        InputError
+            Outputs that are no probabilities, unless they are declared as logits.
         """
         self.accumulate_batch(self._own_batch(y_true, y_pred, from_logits, sample_weight))
 
