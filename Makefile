@@ -1,7 +1,8 @@
 # make reproduce   train and compare the methods on digits, from nothing, in minutes
 # make test        lint, types, the documentation and the tests
 # make quick       lint, types, and the tests of the mathematics, in minutes
-# make slow        the papers' networks at their full size, and all ways in which Keras is used
+# make slow        the papers' networks at their full size, all ways in which Keras is used, and
+#                  trainings of every method that are interrupted
 # make docs        the documentation, in build/docs
 # make build       a wheel and an sdist, in dist
 # make bench       what losses, metrics, the input pipeline, audits and training cost
@@ -39,7 +40,7 @@ pytest: $(VENV)/installed-test
 	$(PYTEST)
 
 slow: $(VENV)/installed-test
-	$(BIN)/python -m pytest -m slow tests/test_full_size.py tests/test_ways_of_keras.py
+	$(BIN)/python -m pytest -m slow tests/test_full_size.py tests/test_ways_of_keras.py tests/test_resume.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

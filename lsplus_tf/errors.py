@@ -37,6 +37,10 @@ MOST_BATCH = 2**20  # samples in a step
 MOST_PIXELS = 8192  # along an axis of an image that a network is given
 MOST_WORKERS = 1024
 MOST_DEVICES = 256
+# What losses compute with in float32, beyond which values overflow.
+LEAST_MARGIN, MOST_MARGIN = 1e-6, 1e6  # that CALS divides by
+MOST_ACLS_WEIGHT = 1e4  # of squares, times another such
+MOST_SCALE_EXPONENT = 100.0  # of distances of at most 2
 _MOST_SEED = 2**64 - 1
 _LONG = 200  # bits
 
@@ -87,7 +91,7 @@ class FailedRunsError(RuntimeError):
 
 
 class RefusedRunsError(FailedRunsError, InputError):
-    """The same, where all of them failed of what the user gave: another call changes nothing.
+    """The same, where none is made, for what the user gave: another call changes nothing.
 
     Examples
     --------

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import DIGITS
 from pydantic import ValidationError
 
 import lsplus_tf as lsp
 from lsplus_tf.config import Backbone, Experiment, Phantom, checked, load_config
-from lsplus_tf.config.methods import MethodSettings
+from lsplus_tf.config.methods import METHODS, MethodSettings
 from lsplus_tf.config.settings import Settings
 from lsplus_tf.errors import InputError, check_count, check_seed
 from lsplus_tf.experiments import LocalProcesses
@@ -60,8 +61,8 @@ def takes(kind: type[Settings], name: str, value: float) -> bool:
     return False
 
 
-FACTORS = "learning_rate weight_decay weight soft_weight final_weight positive_weight "
-FACTORS += "negative_weight margin multiplier temperature gamma gate norm growth improvement rate "
+FACTORS = "learning_rate weight_decay weight soft_weight margin "
+FACTORS += "multiplier temperature gamma gate norm growth improvement rate "
 FACTORS += "slope gate_learning_rate gate_weight_decay"
 # What a large number may be given for, as nothing is allocated by it.
 HARMLESS = {
@@ -94,6 +95,40 @@ def test_no_field_takes_what_float32_cannot_hold(value):
 @pytest.mark.parametrize("value", [-1, -1.0])
 def test_no_field_takes_a_negative_number(value):
     assert {name for kind, name in FIELDS if takes(kind, name, value)} == {"window", "range"}
+
+
+LOGITS = np.array([[30.0, -20.0, 5.0], [-8.0, 12.0, 12.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name", "numbers", "refused"),
+    [
+        ("cals", "margin", (1e-6, 1e6), (1e-300, 9e-7, 1.1e6, 1e38)),
+        *(
+            ("acls", name, (0.0, 1e4), (1.1e4, 1e38))
+            for name in ("weight", "positive_weight", "negative_weight")
+        ),
+        ("brier_scaled_cross_entropy", "gamma", (0.0, 100.0), (101.0, 300.0)),
+    ],
+)
+def test_a_loss_and_its_settings_have_the_same_bounds(loss, name, numbers, refused):
+    """With the last number that is taken, values and gradients are finite."""
+    kind = METHODS[loss]
+    made = getattr(lsp.losses, kind.loss_class)
+    given = {"num_classes": 3} if "num_classes" in kind.from_data else {}
+    for number in numbers:
+        assert getattr(kind(loss=loss, **{name: number}), name) == number
+        value = made(**given, **{name: number}, from_logits=True)
+        value.is_fed = True
+        logits = tf.Variable(LOGITS)
+        with tf.GradientTape() as tape:
+            loss_value = value([1, 2], logits)
+        assert np.isfinite(loss_value)
+        assert np.isfinite(tape.gradient(loss_value, logits)).all()
+    for number in refused:
+        assert not takes(kind, name, number)
+        with pytest.raises(InputError, match=f"{name}: expected a number in "):
+            made(**given, **{name: number})
 
 
 def test_large_numbers_are_taken_where_they_do_no_harm():

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from lsplus_tf.backbones import PixelScaling, build_classifier
+from lsplus_tf.backbones import PixelScaling, build_classifier, carrying_features
 from lsplus_tf.calibrators import (
     CALIBRATORS,
     Calibrator,
@@ -598,15 +598,26 @@ def test_a_damaged_description_is_told(members, tmp_path, changed, said):
     assert "\n" not in str(error.value)
 
 
+def within(model: keras.Model) -> keras.Model:
+    return keras.Sequential([keras.Input(model.input_shape[1:]), model])
+
+
 @pytest.mark.parametrize(
-    ("mode", "policy"),
-    [("caffe", "float32"), ("torch", "mixed_float16")],
+    ("mode", "policy", "wrapped"),
+    [
+        ("caffe", "float32", lambda model: model),
+        ("torch", "mixed_float16", lambda model: model),
+        ("symmetric", "float32", carrying_features),
+        ("torch", "mixed_float16", carrying_features),
+        ("unit", "float32", lambda model: within(carrying_features(model))),
+    ],
+    ids=["caffe", "torch", "features", "features_16", "features_within"],
 )
 def test_no_layer_of_this_package_is_in_a_keras_file_without_a_calibrator(
-    tmp_path, mode, policy, float32_afterwards
+    tmp_path, mode, policy, wrapped, float32_afterwards
 ):
     keras.config.set_dtype_policy(policy)
-    model = build_classifier("small_residual_cnn", (8, 8, 3), 2, width=0.1, scaling=mode)
+    model = wrapped(build_classifier("small_residual_cnn", (8, 8, 3), 2, width=0.1, scaling=mode))
     trained = TrainedModel(model, ("a", "b"), False, True, True, "bilinear")
     export(trained, tmp_path / "one.keras")
     with zipfile.ZipFile(tmp_path / "one.keras") as archive:
@@ -616,7 +627,7 @@ def test_no_layer_of_this_package_is_in_a_keras_file_without_a_calibrator(
     expected = Predictions(None, logits=model(pixels, training=False).numpy()).probabilities
     found = again(pixels, training=False).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-30)
-    assert any(isinstance(layer, PixelScaling) for layer in model.layers)  # as it was
+    assert any(isinstance(layer, PixelScaling) for layer in model._flatten_layers())  # as it was
 
 
 # --- what cannot be exported ----------------------------------------------------------------------

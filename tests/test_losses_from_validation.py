@@ -366,10 +366,13 @@ def test_in_fit_every_sample_counts_once_whatever_its_weight(kind):
     # As the package's own training saves it, after so many epochs.
     saved = callback.training_state()
     other = callbacks.ValidationFeedback(loss)
-    assert other.problem(saved, 3, 3) is None
-    assert "not the states of 2 epochs" in str(other.problem(saved, 2, 3))
-    assert other.problem({}, 0, 3) is None
-    assert other.problem({}, 1, 3) is not None
+    assert other.problem(saved, 3, loss) is None
+    assert "the callback has {" in str(other.problem(saved, 2, loss))
+    assert other.problem({}, 0, loss) is None
+    name, *rest = saved
+    less = {each: saved[each] for each in rest}
+    for wrong in ({}, less, {**less, "junk": saved[name]}, {**less, name: saved[name][..., None]}):
+        assert other.problem(wrong, 3, loss) is not None
     other.resume(saved)
     assert [*map(sorted, other.history)] == [*map(sorted, callback.history)]
     np.testing.assert_equal(other.history, callback.history)
@@ -384,6 +387,8 @@ def test_one_callback_feeds_all_such_losses():
     y = [labels, labels]
     model.fit(x, y, validation_data=(x, y), callbacks=[callback], epochs=3, verbose=0)
     assert len(callback.history) == 2
+    with pytest.raises(InputError, match=r"ValidationFeedback: expected one loss, .* received 2"):
+        callback.training_state()
     assert [set(state) & {"multipliers", "gammas"} for state in callback.history[-1]] == [
         {"multipliers"},
         {"gammas"},
@@ -405,6 +410,77 @@ def test_what_is_missing_is_said(kind):
         model.fit(x, labels, callbacks=[callbacks.ValidationFeedback()], verbose=0)
     with pytest.raises(InputError, match="expected a validation of one sample or more before"):
         loss.update_from_validation()
+
+
+def test_a_step_of_ones_own_in_fit_without_the_callback():
+    """No loop of one's own can follow, so that it is said at once."""
+
+    class Mine(keras.Model):
+        def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+            x, y = data
+            with tf.GradientTape() as tape:
+                value = self.loss(y, self(x, training=True))
+            gradients = tape.gradient(value, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            return {"loss": value}
+
+    inputs, (labels, x) = keras.Input([3]), samples(20)
+    model = Mine(inputs, keras.layers.Dense(3)(inputs))
+    model.compile("sgd", cals(is_fed=False), run_eagerly=True)
+    with pytest.warns(UserWarning, match="so they stay: give fit validation_data"):
+        model.fit(x, labels, validation_data=(x, labels), verbose=0)
+
+
+class Breaks(keras.callbacks.Callback):
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        raise KeyboardInterrupt
+
+
+def test_sums_are_not_kept_longer_than_their_validation():
+    """Those of AdaFocal are 25 MB on every device."""
+    labels, x = samples(20)
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(3)])
+    model.compile("sgd", adaptive(), run_eagerly=True)
+    first = callbacks.ValidationFeedback(max_history=1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, labels, validation_data=(x, labels), callbacks=[first, Breaks()], verbose=0)
+    kept = callbacks.ValidationFeedback(max_history=1)
+    model.fit(x, labels, validation_data=(x, labels), callbacks=[kept], epochs=2, verbose=0)
+    assert first._sums == kept._sums == []
+    # Its history is of one epoch, with which it can go on.
+    assert kept.problem(kept.training_state(), 2, kept.only_loss(model)) is None
+    loss = adaptive()
+    for _ in range(2):
+        loss.accumulate_validation(labels, x)
+        loss.update_from_validation()
+        assert loss._own_sums is None
+
+
+def test_each_device_adds_its_own_samples():
+    labels, logits = samples(20)
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        loss = cals()
+        with pytest.raises(InputError, match=r"accumulate_validation: .* function that you give"):
+            loss.accumulate_validation(labels, logits)
+        strategy.run(lambda: loss.accumulate_validation(labels, logits))
+        loss.update_from_validation()
+    np.testing.assert_allclose(
+        np.concatenate([np.ravel(part) for part in loss.state().values()]),
+        learned("cals", labels, logits),
+        rtol=1e-6,
+    )
+
+
+def test_many_sure_samples_are_added_exactly():
+    """In whole numbers, of which 2^32 samples in a cell have a sum below 2^53."""
+    loss = adaptive()
+    loss.accumulate_validation([0, 0, 1, 0], np.diag([0.0, 1, 2, 40])[:, :3].astype(np.float32))
+    cells = loss._own_sums.totals()["cells"]
+    above = cells[:, 2]
+    np.testing.assert_array_equal(above, np.round(above))
+    assert np.all(np.abs(above) <= 2**21 * cells[:, 0])
+    assert cells[:, 0].sum() == 4
 
 
 def in_a_loop(loss: Any, *, accumulate: bool, update: bool) -> None:
@@ -464,7 +540,7 @@ def test_what_a_loop_of_ones_own_lacks(kind):
     ("arguments", "message"),
     [
         ({"num_classes": 1}, "num_classes: expected an integer of at least 2, received 1"),
-        ({"margin": 0.0}, "margin: expected a number > 0, received 0.0"),
+        ({"margin": 0.0}, r"margin: expected a number in \[1e-06, 1e\+06\], received 0.0"),
         ({"penalty": "p4"}, "penalty: expected 'phr' or 'p2' or 'p3', received 'p4'"),
         ({"update_every": 0}, "update_every: expected an integer of at least 1, received 0"),
         ({"growth": 0.9}, "growth: expected a number >= 1, received 0.9"),

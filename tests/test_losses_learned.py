@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from golden_since import CASES, SEQUENCES, Golden, assert_close
 from helpers import value_and_gradient
+from learned_in_numpy import of_matrix, slope_of_matrix, square, targets, trained_in_numpy
 from scipy.special import softmax
 
 from lsplus_tf import callbacks, losses
@@ -33,62 +34,10 @@ def golden() -> Golden:
     return Golden()
 
 
-# --- in NumPy -------------------------------------------------------------------------------------
-
-
-def square(free_logits: np.ndarray) -> np.ndarray:
-    """(K, K - 1) logits of the others as the loss has them, (K, K)."""
-    return np.stack([np.insert(row, k, 0.0) for k, row in enumerate(free_logits)])
-
-
 def off_diagonal(free_logits: Any) -> np.ndarray:
     values = np.asarray(tf.convert_to_tensor(free_logits))
     np.testing.assert_array_equal(values.diagonal(), 0)
     return values[~np.eye(len(values), dtype=bool)].reshape(len(values), -1)
-
-
-def matrix(free_logits: np.ndarray) -> np.ndarray:
-    """C (K, K)."""
-    return square(softmax(free_logits, axis=1))
-
-
-def targets(free_logits: np.ndarray, alpha: float = 0.1) -> np.ndarray:
-    return (1 - alpha) * np.eye(len(free_logits)) + alpha * matrix(free_logits)
-
-
-def of_matrix(free_logits: np.ndarray, p: np.ndarray, rows: np.ndarray, shares: Any) -> float:
-    """What the matrix descends: the second half of the loss."""
-    return float(-0.5 * np.sum(shares * ((rows @ np.log(targets(free_logits) + 1e-6)) * p).sum(1)))
-
-
-def slope_of_matrix(
-    free_logits: np.ndarray, p: np.ndarray, rows: np.ndarray, shares: Any
-) -> np.ndarray:
-    """By central differences."""
-    found = np.empty(free_logits.shape)
-    for place in np.ndindex(free_logits.shape):
-        step = np.zeros(free_logits.shape)
-        step[place] = 1e-5
-        ends = (of_matrix(free_logits + sign * step, p, rows, shares) for sign in (1, -1))
-        found[place] = np.subtract(*ends) / 2e-5
-    return found
-
-
-def trained_in_numpy(
-    batches: list[tuple[np.ndarray, np.ndarray]],
-    rates: list[float],
-    momentum: float = 0.9,
-    weight_decay: float = 5e-4,
-) -> np.ndarray:
-    """The free logits after a step with each batch (probabilities, labels), from zeros."""
-    num_classes = batches[0][0].shape[1]
-    w = np.zeros((num_classes, num_classes - 1))
-    v = np.zeros_like(w)
-    for (p, labels), rate in zip(batches, rates, strict=True):
-        slope = slope_of_matrix(w, p, np.eye(num_classes)[labels], 1 / len(p))
-        v = momentum * v + slope + weight_decay * w
-        w = w - rate * v
-    return w
 
 
 # --- the authors' values --------------------------------------------------------------------------
@@ -268,6 +217,17 @@ def test_what_counts_in_the_matrix_counts_as_in_the_loss(name, seen, monkeypatch
         asked(labels, outputs, weights)
     expected = FIRST - slope_of_matrix(FIRST.astype(np.float64), softmax(X, axis=1), HARD, shares)
     np.testing.assert_allclose(off_diagonal(loss.free_logits), expected, rtol=0, atol=5e-7)
+
+
+def test_labels_outside_of_the_classes_are_left_out_of_what_learns():
+    """As by `OnlineLabelSmoothingLoss.accumulate`."""
+    loss, without = (
+        LearnedLabelSmoothingLoss(CLASSES, from_logits=True, **PLAIN) for _ in range(2)
+    )
+    loss.learn(np.append(Y, [-1, CLASSES, 255]), np.append(X, X[:3], axis=0))
+    without.learn(Y, X)
+    np.testing.assert_allclose(loss.free_logits, without.free_logits, rtol=1e-6)
+    assert without.free_logits.numpy().any()
 
 
 def test_a_soft_label_is_a_mixture_for_the_matrix_too():

@@ -43,7 +43,7 @@ def method(**settings: Any) -> Any:
 
 def of_kind(kind: Any) -> Any:
     """Its settings, with a weight that stays where it could change by the epoch."""
-    stays = {"final_weight": None} if "final_weight" in kind.model_fields else {}
+    stays = {"final_factor": 1.0} if "final_factor" in kind.model_fields else {}
     return kind(loss=TAGS[KINDS.index(kind)], **stays)
 
 
@@ -89,9 +89,11 @@ def test_a_base_of_mdca():
     ("settings", "epochs", "expected"),
     [
         ({}, 5, [0.1, 0.125, 0.15, 0.175, 0.2]),
-        ({"weight": 0.3, "final_weight": 0.0}, 3, [0.3, 0.15, 0.0]),
+        ({"weight": 0.5}, 3, [0.5, 0.75, 1.0]),
+        ({"weight": 0.0}, 3, [0.0, 0.0, 0.0]),
+        ({"weight": 0.3, "final_factor": 0.0}, 3, [0.3, 0.15, 0.0]),
         ({}, 1, [0.1]),
-        ({"final_weight": None}, 3, [0.1, 0.1, 0.1]),
+        ({"final_factor": 1.0}, 3, [0.1, 0.1, 0.1]),
     ],
 )
 def test_the_weight_of_maxsup_goes_to_that_of_the_last_epoch(settings, epochs, expected):
@@ -165,7 +167,7 @@ def test_what_a_loss_needs_and_did_not_get():
         ({"loss": "ls_plus"}, type(None)),
         ({"loss": "dca"}, type(None)),
         ({"loss": "maxsup"}, callbacks.EpochSchedule),
-        ({"loss": "maxsup", "final_weight": None}, type(None)),
+        ({"loss": "maxsup", "final_factor": 1.0}, type(None)),
     ],
 )
 def test_what_changes_a_loss_during_training(settings, callback):

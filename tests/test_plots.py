@@ -327,6 +327,13 @@ def test_soft_label_matrix_draws_and_prints_the_values():
     assert len(ax.figure.axes) == 2  # with the colour bar
 
 
+def test_the_colours_of_a_soft_label_matrix_reach_to_the_largest_that_is_told():
+    ax = plots.soft_label_matrix([[0, 0.3], [0.2, 0]], ["a", "b"], largest=0.3, label="Share")
+    assert ax.images[0].get_clim() == (0, 0.3)
+    assert ax.figure.axes[1].get_ylabel() == "Share"
+    assert [text.get_color() for text in ax.texts] == ["black", "white", "white", "black"]
+
+
 def test_soft_label_matrix_of_many_classes_prints_no_values():
     ax = plots.soft_label_matrix(np.eye(50), [str(k) for k in range(50)])
     assert not ax.texts
@@ -526,6 +533,10 @@ ONE = ([0], [[0.8, 0.2]])
         (
             lambda: plots.soft_label_matrix(np.eye(2), ["a"]),
             "class_names: expected 2 names, received 1",
+        ),
+        (
+            lambda: plots.soft_label_matrix(np.eye(2), ["a", "b"], largest=0),
+            "largest: expected a number > 0, received 0",
         ),
         (lambda: plots.retention_curves({"HL": []}), "predictions: .*'HL', received none"),
         (lambda: plots.risk_coverage_curves({"HL": []}), "predictions: .*'HL', received none"),

@@ -9,18 +9,22 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import DIGITS
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
 from lsplus_tf import metrics
+from lsplus_tf.config import load_config
 from lsplus_tf.errors import InputError
+from lsplus_tf.experiments import Run
 from lsplus_tf.manifest import write_manifest
-from lsplus_tf.results import Report, Results, gather, tables
+from lsplus_tf.results import Report, Results, figures, gather, page, tables
 from lsplus_tf.results.page import classes_in_words
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty, measure_uncertainty
 from lsplus_tf.training import run_folder
@@ -442,3 +446,41 @@ def test_in_a_browser(open_page, reproduced):
     assert len(values) == 4
     assert values == sorted(values)
     assert heard == []
+
+
+def test_what_soft_labels_are_is_told_of_each_kind(tmp_path, monkeypatch):
+    """Those of LS++ and CPLS are not targets, but shares of the other classes."""
+    names, matrix = ("a", "b", "c"), np.array([[0, 0.7, 0.3], [0.5, 0, 0.5], [0.4, 0.6, 0]])
+    kinds = ("learned_label_smoothing", "confusion_penalty", "online_label_smoothing")
+    methods = {kind: {"loss": kind} for kind in kinds}
+    experiment = load_config(DIGITS, [f"methods={json.dumps(methods)}"])
+    runs = {kind: Run(kind, 0) for kind in kinds}
+    shown = SimpleNamespace(
+        experiment=experiment,
+        methods=kinds,
+        class_names=names,
+        folder=tmp_path,
+        of_method=lambda method: [runs[method]],
+    )
+    for run in runs.values():
+        run.folder(tmp_path).mkdir(parents=True)
+        np.savez(run.folder(tmp_path) / run_folder.SOFT_LABELS, soft_labels=matrix[None])
+    drawn = []
+    kept = figures.plots.soft_label_matrix
+    monkeypatch.setattr(
+        figures.plots,
+        "soft_label_matrix",
+        lambda *given, **options: drawn.append(kept(*given, **options)) or drawn[-1],
+    )
+    pictures = figures._soft_labels(shown)
+    limits = [ax.images[0].get_clim() for ax in drawn]
+    assert limits == [(0, 0.7), (0, 0.7), (0, 1)]
+    words = [ax.images[0].colorbar.ax.get_ylabel() for ax in drawn]
+    assert words == ["Share of the smoothing mass"] * 2 + ["Soft label (probability)"]
+    for kind, of_others in zip(kinds, (True, True, False), strict=True):
+        (picture,) = pictures[f"soft_labels_{kind}"]
+        said = "the largest share of one of the other classes is 0.70."
+        assert (said in picture.alt) == of_others
+    texts = [block.text for block in page._soft_labels(shown, pictures)[::2]]
+    assert ["shares of the other classes" in text for text in texts] == [True, True, False]
+    assert not any("the target of each class" in text for text in texts)

@@ -176,6 +176,17 @@ def test_what_was_given_wrongly_is_not_tried_again(make_all, tmp_path):
     assert len(pool.begun) == 2
 
 
+def test_a_run_refused_beside_one_that_is_made_is_a_failed_one(make_all, tmp_path):
+    experiment = experiment_with("seeds=[0]", methods={"hard": HARD, "plus": PLUS})
+    pool = Pool(tmp_path, plus_0=[Outcome(error="prior: none", refused=True)])
+    with pytest.raises(FailedRunsError, match="1 of 2 runs failed: plus seed 0") as caught:
+        make_all(experiment, pool)
+    assert not isinstance(caught.value, InputError)
+    pool = Pool(tmp_path, hard_0=[Outcome(error="dataset: none", refused=True)])
+    with pytest.raises(RefusedRunsError, match="not made, as they need these: plus seed 0"):
+        make_all(experiment, pool)
+
+
 def test_warnings_are_told_once(make_all, tmp_path):
     pool = Pool(tmp_path, hard_0=[Outcome(warnings=("a", "b"))], hard_1=[Outcome(warnings=("a",))])
     with pytest.warns(UserWarning, match="^[ab]$") as told:
@@ -219,7 +230,7 @@ def test_what_another_process_is_making_is_waited_for(make_all, tmp_path, end):
         told = Recorder()
         told.run_waited_for = waiting
         if end.endswith("else"):
-            with pytest.raises(RefusedRunsError, match="seed = 1 where the config says 0"):
+            with pytest.raises(FailedRunsError, match="seed = 1 where the config says 0"):
                 make_all(experiment, pool, tell=told)
             assert told.ended == [Run("hard", 1)]
             return

@@ -18,8 +18,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from learned_in_numpy import matrix, trained_in_numpy
 from scipy.special import softmax
-from test_losses_learned import matrix, trained_in_numpy
 
 import lsplus_tf as lsp
 from lsplus_tf import callbacks, losses, priors

@@ -1,4 +1,4 @@
-"""Models whose output carries the features behind the logits, for losses that need them."""
+"""Models whose output carries the features before the logits, for losses that need them."""
 
 from __future__ import annotations
 

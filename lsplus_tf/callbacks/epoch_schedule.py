@@ -12,8 +12,8 @@ from lsplus_tf.losses.base import ClassificationLoss
 class EpochSchedule(LossCallback[ClassificationLoss]):
     """Tell losses whose `alpha` or `weight` is a function of the epoch which epoch it is.
 
-    `OnlineLabelSmoothing`, `ConfusionPenalty` and `PriorRefresh` tell their own losses, which do
-    not need it beside them.
+    `OnlineLabelSmoothing`, `LearnedLabelSmoothing`, `ConfusionPenalty`, `ValidationFeedback` and
+    `PriorRefresh` tell their own losses, which do not need it beside them.
 
     Parameters
     ----------

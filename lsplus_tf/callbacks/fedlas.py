@@ -51,7 +51,7 @@ class FedLAS(FeedingCallback[FedLASLoss]):
     def training_state(self) -> dict[str, NDArray]:
         return {}
 
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+    def problem(self, state: dict[str, NDArray], epochs: int, loss: FedLASLoss) -> str | None:
         return other_shapes(state)
 
     def resume(self, state: dict[str, NDArray]) -> None:

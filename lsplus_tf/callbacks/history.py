@@ -20,6 +20,10 @@ class History(list[Any]):
         super().__init__()
         self.most = None if most is None else check_count("max_history", most, least=0)
 
+    def kept(self, count: int) -> int:
+        """How many of so many entries are kept."""
+        return count if self.most is None else min(count, self.most)
+
     def add(self, entry: Any) -> None:
         self.append(entry)
         if self.most is not None:

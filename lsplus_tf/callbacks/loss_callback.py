@@ -69,9 +69,13 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
                 )
         self.losses: list[LossType] = self._given
 
+    def losses_in(self, model: keras.Model) -> list[LossType]:
+        """Those given, or else all that the model has."""
+        found = [loss for loss in losses_of(model) if isinstance(loss, self.loss_class)]
+        return self._given or found
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        found = [loss for loss in losses_of(self.model) if isinstance(loss, self.loss_class)]
-        self.losses = self._given or found
+        self.losses = self.losses_in(self.model)
         if not self.losses:
             raise InputError(
                 f"{type(self).__name__}: expected a model compiled with "
@@ -132,15 +136,25 @@ class ObservingCallback(LossCallback[LossType]):
 
     @abc.abstractmethod
     def training_state(self) -> dict[str, NDArray]:
-        """What the callback holds between two epochs, beside the loss's own variables."""
+        """What the callback holds between two epochs, beside its `only_loss`'s own variables."""
 
     @abc.abstractmethod
     def resume(self, state: dict[str, NDArray]) -> None:
         """Go on from a `training_state`; for use after `on_train_begin`, which starts anew."""
 
     @abc.abstractmethod
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+    def problem(self, state: dict[str, NDArray], epochs: int, loss: LossType) -> str | None:
         """Why a `training_state` after so many epochs cannot be resumed; None if it can."""
+
+    def only_loss(self, model: keras.Model) -> LossType:
+        """The callback's loss in a model whose training is saved, which is done with one alone."""
+        found = self.losses_in(model)
+        if len(found) != 1:
+            raise InputError(
+                f"{type(self).__name__}: expected one loss, since the training's state is saved, "
+                f"received {len(found)}"
+            )
+        return found[0]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)

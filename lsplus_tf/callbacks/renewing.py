@@ -26,6 +26,7 @@ class FeedingCallback(ObservingCallback[RenewedType]):
             loss.begins_in(self.model, held)
 
     def on_broken_off(self) -> None:
+        super().on_broken_off()
         self._feed_no_more()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -76,11 +77,12 @@ class SoftLabelsCallback(RenewingCallback[RenewedType]):
         return loss.soft_labels.numpy()
 
     def training_state(self) -> dict[str, NDArray]:
+        self.only_loss(self.model)
         return {"history": np.array(self.history)}
 
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
-        each = (num_classes, num_classes)
-        return other_shapes(state, history=(epochs, *each) if epochs else (0,))
+    def problem(self, state: dict[str, NDArray], epochs: int, loss: RenewedType) -> str | None:
+        each, kept = (loss.num_classes, loss.num_classes), self.history.kept(epochs)
+        return other_shapes(state, history=(kept, *each) if kept else (0,))
 
     def resume(self, state: dict[str, NDArray]) -> None:
         self.history[:] = list(state["history"])

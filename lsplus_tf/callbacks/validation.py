@@ -77,6 +77,10 @@ class _ValidationCallback(ObservingCallback[LossType]):
             of_losses = zip(self._sums, self.losses, strict=True)
             next(sums for sums, mine in of_losses if mine is loss).add(batch)
 
+    def on_broken_off(self) -> None:
+        super().on_broken_off()
+        self._sums = []
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_begin(epoch, logs)
         self._epoch, self._validated_epoch = epoch, False
@@ -201,7 +205,7 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
 
     Parameters
     ----------
-    loss : CALSLoss, AdaptiveFocalLoss, or sequence of them, optional
+    loss : ValidationLoss or sequence of ValidationLoss, optional
         The losses, as in `OnlineLabelSmoothing`.
     max_history : int, optional
         As in `OnlineLabelSmoothing`.
@@ -252,16 +256,14 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
         return loss.state()
 
     def training_state(self) -> dict[str, NDArray]:
+        self.only_loss(self.model)
         names = self.history[0] if self.history else {}
         return {name: np.array([state[name] for state in self.history]) for name in names}
 
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
-        del num_classes
-        # Which arrays they are, the loss alone knows; its own are checked beside these.
-        found = {name: array.shape for name, array in state.items()}
-        if bool(found) == bool(epochs) and all(shape[:1] == (epochs,) for shape in found.values()):
-            return None
-        return f"the callback has {found}, and not the states of {epochs} epochs"
+    def problem(self, state: dict[str, NDArray], epochs: int, loss: ValidationLoss) -> str | None:
+        kept = self.history.kept(epochs)
+        parts = loss.state() if kept else {}
+        return other_shapes(state, **{name: (kept, *part.shape) for name, part in parts.items()})
 
     def resume(self, state: dict[str, NDArray]) -> None:
         epochs = zip(*state.values(), strict=True)
@@ -361,14 +363,16 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
         self._last, self._refreshed = None, False
 
     def training_state(self) -> dict[str, NDArray]:
+        loss = self.only_loss(self.model)
         epochs, accuracies = zip(*self.history, strict=True) if self.history else ((), ())
         return {
-            "prior": self.losses[0].prior,
+            "prior": loss.prior,
             "epochs": np.array(epochs, np.int64),
             "class_accuracy": np.array(accuracies),
         }
 
-    def problem(self, state: dict[str, NDArray], epochs: int, num_classes: int) -> str | None:
+    def problem(self, state: dict[str, NDArray], epochs: int, loss: LSPlusLoss) -> str | None:
+        num_classes = loss.num_classes
         times = len(state["epochs"]) if state.get("epochs", np.zeros(())).ndim == 1 else 0
         if not is_prior(state.get("prior", np.zeros(())), num_classes):
             return f"the callback has no prior of {num_classes} classes"

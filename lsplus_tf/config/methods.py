@@ -11,8 +11,10 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from lsplus_tf.config.settings import Count, NotNegative, Positive, Seed, Settings, Weight
 from lsplus_tf.conventions import Convention
+from lsplus_tf.errors import LEAST_MARGIN, MOST_ACLS_WEIGHT, MOST_MARGIN, MOST_SCALE_EXPONENT
 
 _MOST_SOFT_BINS = 10_000  # each of which has a number for every sample of a batch
+_ACLSWeight = Annotated[float, Field(ge=0, le=MOST_ACLS_WEIGHT, strict=True)]
 _MARKS: dict[Convention, str] = {"standard": ", standard", "released_code": ", released code"}
 _CONVENTION: Any = Field(
     default="standard", description="as in its paper, or as in its authors' code"
@@ -26,6 +28,8 @@ class MethodSettings(Settings):
     loss_class: ClassVar[str]  # in lsplus_tf.losses
     from_data: ClassVar[tuple[str, ...]] = ()  # the loss's arguments that the images decide
     needs_features: ClassVar[bool] = False  # of the network's output, for the loss
+    # Whether its soft labels are shares of the smoothing mass, without the class itself.
+    smooths_towards_others: ClassVar[bool] = False
     not_of_the_loss: ClassVar[frozenset[str]] = frozenset({"loss", "mixup"})
 
     mixup: NotNegative = Field(
@@ -237,7 +241,7 @@ class BrierScaledCrossEntropy(MethodSettings):
     short_name, loss_class = "BSCE-GRA", "BrierScaledCrossEntropyLoss"
     loss: Literal["brier_scaled_cross_entropy"]
     norm: Annotated[float, Field(ge=1, le=1e38, strict=True)] = 2.0
-    gamma: NotNegative = 2.0
+    gamma: Annotated[float, Field(ge=0, le=MOST_SCALE_EXPONENT, strict=True)] = 2.0
     detached: bool = Field(default=True, description="false is BSCE, whose distance has a gradient")
 
     def title_in(self, convention: Convention) -> str:
@@ -309,13 +313,13 @@ class MaxSup(MethodSettings):
     """MaxSup: CE + weight * what the largest logit exceeds the mean of all by."""
 
     short_name, loss_class = "MaxSup", "MaxSupLoss"
-    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_weight"}
+    not_of_the_loss: ClassVar[frozenset[str]] = MethodSettings.not_of_the_loss | {"final_factor"}
     loss: Literal["maxsup"]
-    weight: NotNegative = 0.1
-    final_weight: NotNegative | None = Field(
-        default=0.2,
-        description="of the last epoch, to which weight goes from the first in equal steps; null "
-        "is weight in all",
+    weight: NotNegative = Field(default=0.1, description="of the first epoch")
+    final_factor: Annotated[float, Field(ge=0, le=1000, strict=True)] = Field(
+        default=2.0,
+        description="of weight in the last epoch, which it reaches in equal steps; 1 leaves it as "
+        "it is. With one epoch the weight is the first, and early stopping ends before the last",
     )
 
 
@@ -328,9 +332,9 @@ class ACLS(MethodSettings):
     short_name, loss_class = "ACLS", "ACLSLoss"
     loss: Literal["acls"]
     margin: NotNegative = 10.0
-    weight: NotNegative = 0.1
-    positive_weight: NotNegative = 1.0
-    negative_weight: NotNegative = 0.1
+    weight: _ACLSWeight = 0.1
+    positive_weight: _ACLSWeight = 1.0
+    negative_weight: _ACLSWeight = 0.1
 
 
 class UniformPenalty(MethodSettings):
@@ -399,6 +403,7 @@ class ConfusionPenalty(MethodSettings):
 
     short_name, loss_class = "CPLS", "ConfusionPenaltyLoss"
     from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    smooths_towards_others: ClassVar[bool] = True
     loss: Literal["confusion_penalty"]
     alpha: Weight = 0.1
 
@@ -416,11 +421,15 @@ class FedLAS(MethodSettings):
     slope: NotNegative = Field(default=4.0, description="how fast it changes with the norm")
     momentum: Weight = Field(default=0.95, description="weight of the new batch in the statistics")
     margin: NotNegative | None = Field(
-        default=None, description="of FedLAS+: what it leaves of logits' distances; null is FedLAS"
+        default=None,
+        description="of FedLAS+: what it leaves of logits' distances; null is FedLAS. "
+        "smoothing and slope stay as they are; with it the authors have 0.1 and 0.5 (CIFAR-10)",
     )
-    gate_learning_rate: NotNegative = 0.1
-    gate_momentum: Weight = 0.9
-    gate_weight_decay: NotNegative = 5e-4
+    gate_learning_rate: NotNegative = Field(
+        default=0.1, description="of the SGD of the gate, which gives the sign of a sample"
+    )
+    gate_momentum: Weight = Field(default=0.9, description="of that SGD")
+    gate_weight_decay: NotNegative = Field(default=5e-4, description="of that SGD")
     seed: Seed = Field(default=0, description="of the gate's first weights")
 
     def title_in(self, convention: Convention) -> str:
@@ -433,6 +442,7 @@ class LearnedLabelSmoothing(MethodSettings):
 
     short_name, loss_class = "LS++", "LearnedLabelSmoothingLoss"
     from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
+    smooths_towards_others: ClassVar[bool] = True
     loss: Literal["learned_label_smoothing"]
     alpha: Weight = 0.1
     learning_rate: NotNegative | None = Field(
@@ -448,15 +458,25 @@ class CALS(MethodSettings):
     short_name, loss_class = "CALS", "CALSLoss"
     from_data: ClassVar[tuple[str, ...]] = ("num_classes",)
     loss: Literal["cals"]
-    margin: Positive = 10.0
-    penalty: Literal["phr", "p2", "p3"] = "phr"
-    normalize: bool = True
+    margin: Annotated[float, Field(ge=LEAST_MARGIN, le=MOST_MARGIN, strict=True)] = Field(
+        default=10.0, description="distance of logits from the largest that costs nothing"
+    )
+    penalty: Literal["phr", "p2", "p3"] = Field(
+        default="phr", description="what is made of the distances beyond the margin"
+    )
+    normalize: bool = Field(
+        default=True, description="whether the distances are divided by the margin"
+    )
     update_every: Count | None = Field(
         default=10,
         description="epochs after which penalty parameters may grow; null is never",
     )
-    growth: Annotated[float, Field(ge=1, le=1e38, strict=True)] = 1.2
-    improvement: NotNegative = 0.9
+    growth: Annotated[float, Field(ge=1, le=1e38, strict=True)] = Field(
+        default=1.2, description="what they grow by, up to 10"
+    )
+    improvement: NotNegative = Field(
+        default=0.9, description="they grow where the mean distance is above this times the last"
+    )
 
 
 class AdaptiveFocal(MethodSettings):
@@ -464,7 +484,9 @@ class AdaptiveFocal(MethodSettings):
 
     short_name, loss_class = "AdaFocal", "AdaptiveFocalLoss"
     loss: Literal["adaptive_focal"]
-    num_bins: Annotated[int, Field(gt=0, le=_MOST_SOFT_BINS, strict=True)] = 15
+    num_bins: Annotated[int, Field(gt=0, le=_MOST_SOFT_BINS, strict=True)] = Field(
+        default=15, description="of confidence, of equally many validation images"
+    )
     rate: NotNegative = Field(default=1.0, description="how fast gamma follows a bin's gap")
 
 

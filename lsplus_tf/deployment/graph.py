@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from lsplus_tf.backbones import PixelScaling
+from lsplus_tf.backbones import CarryFeatures, PixelScaling
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.arrays import softmax
 from lsplus_tf.calibrators.keras import is_calibrated
@@ -169,21 +169,27 @@ def with_probabilities(trained: TrainedModel) -> keras.Model:
 
 
 def _without_own_layers(model: keras.Model) -> keras.Model:
-    """The same model, in which operations of Keras stand for this package's scaling of pixels.
+    """The same model, of layers of Keras in place of this package's.
 
-    One that ends in a calibrator, a layer of this package too, stays as it is.
+    Operations stand for the scaling of pixels, and the logits alone for logits that carry features,
+    which no output has. A model that ends in a calibrator, a layer of this package too, stays as it
+    is.
     """
-    scales = any(isinstance(layer, PixelScaling) for layer in model._flatten_layers())
-    if not scales or is_calibrated(model):
+    own = (PixelScaling, CarryFeatures)
+    if is_calibrated(model) or not any(isinstance(each, own) for each in model._flatten_layers()):
         return model
 
     def in_its_place(layer: layers.Layer) -> layers.Layer:
-        if not isinstance(layer, PixelScaling):
-            return layer.__class__.from_config(layer.get_config())
-        pixels = keras.Input(layer.input.shape[1:], dtype=layer.compute_dtype)
         # A layer comes last, as a model that changes nothing cannot be saved.
-        last = layers.Activation("linear", dtype=layer.dtype_policy)
-        return keras.Model(pixels, last(layer.call(pixels)), name=layer.name)
+        if isinstance(layer, PixelScaling):
+            pixels = keras.Input(layer.input.shape[1:], dtype=layer.compute_dtype)
+            last = layers.Activation("linear", dtype=layer.dtype_policy)
+            return keras.Model(pixels, last(layer.call(pixels)), name=layer.name)
+        if isinstance(layer, CarryFeatures):
+            both = [keras.Input(each.shape[1:], dtype=each.dtype) for each in layer.input]
+            last = layers.Activation("linear", dtype=both[0].dtype)
+            return keras.Model(both, last(both[0]), name=layer.name)
+        return layer.__class__.from_config(layer.get_config())
 
     plain = keras.models.clone_model(model, clone_function=in_its_place, recursive=True)
     plain.set_weights(model.get_weights())

@@ -58,7 +58,7 @@ def run_experiment(
     FailedRunsError
         Some runs could not be made; all others are.
     RefusedRunsError
-        It is both errors: all of the runs failed of an `InputError`.
+        It is both errors: no run could be made, for an `InputError` of each.
 
     Examples
     --------

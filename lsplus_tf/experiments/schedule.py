@@ -68,7 +68,8 @@ class Schedule:
         Raises
         ------
         FailedRunsError
-            When all is done that could be, if some failed.
+            When all is done that could be, if some failed; a `RefusedRunsError` if none was made
+            and each failed of an `InputError`.
         """
         while self._waiting or self._under_way:
             self._begin_runs()
@@ -81,7 +82,8 @@ class Schedule:
             for run in self._under_way.values():
                 self._follow(run)
         if self._failed:
-            refused = all(outcome.refused for outcome in self._failed.values())
+            none_made = len(self._failed) + len(self._not_made) == self._count
+            refused = none_made and all(outcome.refused for outcome in self._failed.values())
             raise (RefusedRunsError if refused else FailedRunsError)(self._what_failed())
 
     def _begin_runs(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lsplus_tf.errors import InputError, check_number
+from lsplus_tf.errors import MOST_ACLS_WEIGHT, InputError, check_number
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.penalty import Base, PenaltyLoss
@@ -33,9 +33,10 @@ class ACLSLoss(PenaltyLoss):
     margin : float
         Size, and distance from the largest, of logits that costs nothing, >= 0.
     weight : float or callable
-        Of both terms, >= 0; 0 gives `base` exactly. Or a function of the epoch, as in `MaxSupLoss`.
+        Of both terms, in [0, 1e4]; 0 gives `base` exactly. Or a function of the epoch, as in
+        `MaxSupLoss`.
     positive_weight, negative_weight : float
-        Of the first and of the second term, >= 0.
+        Of the first and of the second term, in [0, 1e4].
     base : ClassificationLoss, "hard_labels" or "none"
         What the penalty is added to, "hard_labels" for cross-entropy; see
         `lsplus_tf.losses.penalty`.
@@ -52,8 +53,8 @@ class ACLSLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative margin or weight, or a base that is none; probabilities without their logits;
-        otherwise as in `LabelSmoothingLoss`.
+        A negative margin, a weight out of range, or a base that is none; probabilities without
+        their logits; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -74,6 +75,8 @@ class ACLSLoss(PenaltyLoss):
     0.2369
     """
 
+    most = MOST_ACLS_WEIGHT
+
     def __init__(
         self,
         margin: float = 10.0,
@@ -92,8 +95,8 @@ class ACLSLoss(PenaltyLoss):
             weight, base, from_logits, reduction, name, dtype, ignore_class=ignore_class
         )
         self.margin = check_number("margin", margin)
-        self.positive_weight = check_number("positive_weight", positive_weight)
-        self.negative_weight = check_number("negative_weight", negative_weight)
+        self.positive_weight = check_number("positive_weight", positive_weight, most=self.most)
+        self.negative_weight = check_number("negative_weight", negative_weight, most=self.most)
 
     def penalty(self, batch: Batch) -> tf.Tensor:
         if not batch.from_logits:

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from lsplus_tf.errors import check_count, check_number
 from lsplus_tf.losses.base import Batch, LossDtype
+from lsplus_tf.losses.focal import doubt, power
 from lsplus_tf.losses.keras_names import registered
 from lsplus_tf.losses.scheduled import variable_of
 from lsplus_tf.losses.validation_loss import Shapes, ValidationLoss
 
-# An exponent below 1 has an infinite slope at 0, which is where 1 - p of a sure sample rounds to.
-_TINY = float(np.finfo(np.float32).tiny)
 # Cells of the validation's confidences. A cell's samples count with their mean, so that bin edges
 # are off by less than a cell is wide, 2e-6 or less; a sample alone in its cell is exact.
 _CELLS = 2**20
-# Confidences are summed in whole numbers of this, which float64 adds exactly, in any order.
-_UNIT = 2.0**-36
+# What confidences are above their cell's lower edge is summed in whole numbers of this: up to 2^21
+# each, which float64 adds exactly, in any order, up to 2^32 samples in a cell.
+_UNIT = 2.0**-40
 _LARGEST_EXPONENT = 700.0  # whose exponential float64 has
 _MOST_BINS = 10_000
 _LEAST_GAMMA = -100.0  # with which 2^-gamma times a loss is finite in float32
@@ -109,11 +109,10 @@ class AdaptiveFocalLoss(ValidationLoss):
     0.0151
     >>> loss.accumulate_validation([1, 1, 0], [[2.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     >>> loss.update_from_validation()
-    >>> loss.gammas.numpy().round(4).tolist(), loss.bin_edges.numpy().round(4).tolist()
-    ([1.0, 0.9537], [0.8808, 0.9168, 0.9526])
+    >>> loss.gammas.numpy().round(4).tolist(), loss.bin_edges.numpy().round(3).tolist()
+    ([1.0, 0.9537], [0.881, 0.917, 0.953])
     """
 
-    saved_as = "adaptive_focal"
     state_is = "gammas"
     not_fed = f"no validation sets its gammas, so they stay: {ValidationLoss._feed_it}"
     not_renewed = (
@@ -161,46 +160,48 @@ class AdaptiveFocalLoss(ValidationLoss):
 
     def _modulate(self, nll: tf.Tensor) -> tf.Tensor:
         """The loss of nll = -log p of any shape."""
-        # Where p rounds to 1, 1 - exp(-nll) would have lost what expm1 keeps.
-        doubt = -tf.math.expm1(-nll)
-        p = 1.0 - doubt
+        doubts = doubt(nll)
+        p = 1.0 - doubts
         inner_edges = tf.cast(self.bin_edges[1:-1], nll.dtype)
         bins = tf.searchsorted(inner_edges, tf.reshape(p, [-1]), side="right")
         gammas = tf.gather(tf.cast(self.gammas, nll.dtype), tf.reshape(bins, tf.shape(p)))
-        base = tf.where(gammas > 0.0, tf.maximum(doubt, _TINY), 1.0 + p)
-        return tf.pow(base, tf.abs(gammas)) * nll
+        return power(tf.where(gammas > 0.0, doubts, 1.0 + p), tf.abs(gammas)) * nll
 
     def sums(self) -> Shapes:
-        return {"cells": ((_CELLS, 3), tf.float64)}  # samples, right ones, sum of confidences
+        return {"cells": ((_CELLS, 3), tf.float64)}  # samples, right ones, sum above the edge
 
     def add(self, sums: dict[str, tf.Variable], batch: Batch, counted: tf.Tensor) -> None:
         # Float32 has no confidences between 1 and 1 - 6e-8, where many lie.
         values = tf.cast(batch.values, tf.float64)
         confidence = tf.reduce_max(tf.nn.softmax(values) if batch.from_logits else values, axis=-1)
         confidence = tf.where(counted, tf.minimum(confidence, 1.0), 0.0)
-        cells = tf.cast(_CELLS * (1.0 - tf.sqrt(1.0 - confidence)), tf.int32)
+        cells = tf.floor(_CELLS * (1.0 - tf.sqrt(1.0 - confidence)))
+        cells = tf.minimum(cells, _CELLS - 1.0)
         right = tf.cast(batch.predicted == batch.classes, tf.float64)
-        rows = tf.stack([tf.ones_like(right), right, tf.round(confidence / _UNIT)], axis=-1)
+        above = tf.round((confidence - _lower_edge(cells)) / _UNIT)
+        rows = tf.stack([tf.ones_like(right), right, above], axis=-1)
         rows = tf.where(counted[..., None], rows, 0.0)
         # Not the dense sum of all cells, which takes 20 times as long; nor is there a method for it
         # of a variable that several devices have parts of.
         tf.raw_ops.ResourceScatterAdd(
             resource=sums["cells"].handle,
-            indices=tf.reshape(tf.minimum(cells, _CELLS - 1), [-1]),
+            indices=tf.reshape(tf.cast(cells, tf.int32), [-1]),
             updates=tf.reshape(rows, [-1, 3]),
         )
 
     def renew(self, totals: dict[str, NDArray]) -> None:
-        counts, right, sums = totals["cells"][totals["cells"][:, 0] > 0].T
-        confidence = sums * _UNIT / counts  # of the cells that have samples, ascending
+        cells = np.flatnonzero(totals["cells"][:, 0])
+        counts, right, above = totals["cells"][cells].T
+        confidence = _lower_edge(cells) + above * _UNIT / counts  # ascending
         edges = _equal_mass_edges(confidence, counts, self.num_bins)
         # Above its lower edge, up to the upper one: the smallest confidence is in no bin.
         bins = np.searchsorted(edges, confidence, side="left") - 1
         inside = bins >= 0
         size, correct, total = (
-            np.bincount(bins[inside], of[inside], self.num_bins) for of in (counts, right, sums)
+            np.bincount(bins[inside], of[inside], self.num_bins)
+            for of in (counts, right, counts * confidence)
         )
-        gaps = np.divide(total * _UNIT - correct, size, out=np.zeros(self.num_bins), where=size > 0)
+        gaps = np.divide(total - correct, size, out=np.zeros(self.num_bins), where=size > 0)
         before = self.gammas.numpy()
         change = np.clip(self.rate * gaps, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
         gammas = before * np.exp(np.where(before > 0.0, change, -change))
@@ -210,7 +211,7 @@ class AdaptiveFocalLoss(ValidationLoss):
         self.bin_edges.assign(edges)
         self.gaps.assign(gaps)
 
-    def variables(self) -> dict[str, tf.Variable]:
+    def _state(self) -> dict[str, tf.Variable]:
         return {"gammas": self.gammas, "bin_edges": self.bin_edges, "gaps": self.gaps}
 
     def get_config(self) -> dict[str, Any]:
@@ -225,6 +226,11 @@ class AdaptiveFocalLoss(ValidationLoss):
         }
 
 
+def _lower_edge(cells: Any) -> Any:
+    """The least confidences in `cells`, which float64 has exactly."""
+    return 1.0 - (1.0 - cells / _CELLS) ** 2
+
+
 def _equal_mass_edges(
     values: NDArray[np.float64], counts: NDArray[np.float64], num_bins: int
 ) -> NDArray[np.float64]:
@@ -237,5 +243,5 @@ def _equal_mass_edges(
         values[np.searchsorted(until, np.minimum(place, last), side="right")]
         for place in (below, below + 1)
     )
-    part = places - below
-    return np.where(part > 0, (1.0 - part) * of_below + part * of_above, of_below)
+    # So that between equals it is exactly these.
+    return of_below + (places - below) * (of_above - of_below)

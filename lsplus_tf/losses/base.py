@@ -11,7 +11,7 @@ import functools
 import importlib
 import inspect
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -56,26 +56,6 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
         f"(batch, {num_classes}), for y_pred of shape {tuple(y_pred.shape)}; "
         f"received shape {tuple(y_true.shape)}"
     )
-
-
-def flat_samples(
-    y_true: Any, outputs: tf.Tensor, ignore_class: int | None, mask: Any
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Class ids (N,) in the labels' own type, outputs (N, K), and whether they count (N,)."""
-    y_true = tf.convert_to_tensor(y_true)
-    num_classes = outputs.shape[-1]
-    labels = class_ids(y_true, outputs)
-    rows = labels is None
-    counted = has_class(y_true) if rows else tf.ones_like(labels, tf.bool)
-    if ignore_class is not None:
-        given: Any = y_true if rows else labels
-        counted &= ~are_of_class(given, ignore_class, num_classes, rows=rows)
-    if mask is not None:
-        counted &= one_per_sample(tf.cast(mask, tf.bool), outputs)
-    if labels is None:
-        labels = tf.argmax(y_true, axis=-1, output_type=tf.int32)
-    outputs = tf.reshape(outputs, [-1, num_classes])
-    return tf.reshape(labels, [-1]), outputs, tf.reshape(counted, [-1])
 
 
 def has_class(rows: tf.Tensor) -> tf.Tensor:
@@ -169,6 +149,8 @@ class Batch:
         What each sample adds to what a mean is divided by; None for 1 each.
     features : tf.Tensor, shape (..., F), optional
         What is behind the outputs, where they carry it. No gradient flows into it.
+    kept : dict
+        What losses computed of it and need again when they learn from it, by the losses.
     """
 
     labels: tf.Tensor | None
@@ -181,6 +163,7 @@ class Batch:
     reduction: str | None = "sum_over_batch_size"
     divided_by: tf.Tensor | None = None
     features: tf.Tensor | None = None
+    kept: dict[keras.losses.Loss, tf.Tensor] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -265,7 +248,8 @@ class Batch:
         """By what Keras multiplies a sample's loss in that of the batch on all devices.
 
         (...), or () where it is the same for all. A gradient that no tape takes is the sum over
-        samples and devices of what these weigh.
+        samples and devices of what these weigh. Where devices have different numbers of samples,
+        Keras takes the mean of the devices' means; here each sample counts the same.
         """
         # Not a cached property: Python 3.11 locks those of all batches while one is computed, and
         # devices that wait for each other in a sum would wait for ever.
@@ -445,6 +429,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
     ) -> Batch:
         """What a call with these has to compute with; for what learns beside the loss.
 
+        Labels outside 0..K-1 are no error here: their samples are left out, as if not there.
+
         Parameters
         ----------
         y_true, y_pred, sample_weight : array_like
@@ -453,14 +439,16 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             Whether `y_pred` holds logits; None means as in the loss.
         """
         logits, mask = (getattr(y_pred, f"_keras_{what}", None) for what in ("logits", "mask"))
-        values = tf.cast(y_pred, self.dtype)
+        values, y_true = tf.cast(y_pred, self.dtype), tf.cast(y_true, self.dtype)
         if logits is not None:
             values._keras_logits = tf.cast(logits, self.dtype)
         if mask is not None:
             mask = one_per_sample(tf.cast(mask, tf.bool), values)
         if sample_weight is not None:
             sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), values)
-        y_true = tf.cast(y_true, self.dtype)
+        labels = class_ids(y_true, values)
+        if labels is not None:
+            mask = _both(mask, _are_classes(labels, values.shape[-1])[1])
         return self._read(y_true, values, sample_weight, mask, None, from_logits).batch
 
     def _read(
@@ -487,15 +475,7 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         if labels is None:
             rows = y_true
         else:
-            # One operation; `tf.clip_by_value` is two, and a tiny model's step has only some 30.
-            clipped = tf.raw_ops.ClipByValue(
-                t=labels,
-                clip_value_min=tf.constant(0, labels.dtype),
-                clip_value_max=tf.constant(num_classes - 1, labels.dtype),
-            )
-            ids = tf.cast(clipped, tf.int32)
-            # False for NaN and fractions too, which a cast makes a class.
-            known = tf.cast(ids, labels.dtype) == labels
+            ids, known = _are_classes(labels, num_classes)
         if self.ignore_class is not None:
             given: Any = labels if rows is None else rows
             ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
@@ -580,6 +560,19 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ClassificationLoss:
         return cls(**{name: _from_config(value) for name, value in config.items()})
+
+
+def _are_classes(labels: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Int32 class ids (...), and whether the labels are these."""
+    # One operation; `tf.clip_by_value` is two, and a tiny model's step has only some 30.
+    clipped = tf.raw_ops.ClipByValue(
+        t=labels,
+        clip_value_min=tf.constant(0, labels.dtype),
+        clip_value_max=tf.constant(num_classes - 1, labels.dtype),
+    )
+    ids = tf.cast(clipped, tf.int32)
+    # False for NaN and fractions too, which a cast makes a class.
+    return ids, tf.cast(ids, labels.dtype) == labels
 
 
 def _asked_for_its_shape() -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from lsplus_tf.errors import check_flag, check_number
+from lsplus_tf.errors import MOST_SCALE_EXPONENT, check_flag, check_number
 from lsplus_tf.losses.base import Batch, ClassificationLoss, LossDtype
 from lsplus_tf.losses.focal import power
 from lsplus_tf.losses.keras_names import registered
@@ -30,7 +30,7 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
         focal loss whose weight is detached (FL-GRA), times a constant: 2^gamma, and
         2^(gamma / norm).
     gamma : float
-        Exponent of the norm, >= 0; 0 gives cross-entropy exactly.
+        Exponent of the norm, in [0, 100]; 0 gives cross-entropy exactly.
     detached : bool
         Whether w has no gradient. False is the authors' "BSCE", of which the value can be
         monitored.
@@ -46,7 +46,7 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
     Raises
     ------
     InputError
-        A norm below 1 or a gamma below 0; otherwise as in `LabelSmoothingLoss`.
+        A norm below 1 or a gamma out of range; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -77,7 +77,7 @@ class BrierScaledCrossEntropyLoss(ClassificationLoss):
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.norm = check_number("norm", norm, 1.0)
-        self.gamma = check_number("gamma", gamma)
+        self.gamma = check_number("gamma", gamma, most=MOST_SCALE_EXPONENT)
         self.detached = check_flag("detached", detached)
 
     def sample_losses(self, batch: Batch) -> tf.Tensor:

@@ -9,11 +9,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import (
+    LEAST_MARGIN,
+    MOST_MARGIN,
     check_choice,
     check_count,
     check_flag,
     check_number,
-    check_positive,
 )
 from lsplus_tf.losses.base import Batch, LossDtype
 from lsplus_tf.losses.keras_names import registered
@@ -34,8 +35,9 @@ class CALSLoss(ValidationLoss):
     beyond a margin. P makes a penalty of it, with a multiplier lambda_k and a penalty parameter
     rho_k for each class. They stay within an epoch; every validation sets them anew, so that
     classes whose logits lie too far below the largest cost more: lambda_k becomes the mean P'(h_k)
-    over all validation samples, and rho_k grows where the mean h_k does not improve.
-    `lsplus_tf.callbacks.ValidationFeedback` sees to it in `fit`. Training without it warns.
+    over all validation samples, each clipped to the bounds of lambda first, and rho_k grows where
+    the mean h_k does not improve. `lsplus_tf.callbacks.ValidationFeedback` sees to it in `fit`.
+    Training without it warns.
 
     In a training loop of your own call `accumulate_validation(y_true, y_pred)` for every batch of a
     validation, and `update_from_validation()` after it.
@@ -45,8 +47,8 @@ class CALSLoss(ValidationLoss):
     num_classes : int
         K >= 2.
     margin : float
-        Distance between logits that costs nothing, > 0. The authors' class and commands have 10,
-        their config file 20.
+        Distance between logits that costs nothing, in [1e-6, 1e6]. The authors' class and commands
+        have 10, their config file 20.
     penalty : {"phr", "p2", "p3"}
         P; see the notes. Their config file has "phr", their class "p2".
     normalize : bool
@@ -121,7 +123,6 @@ class CALSLoss(ValidationLoss):
     [9.999999974752427e-07, 1.5000009536743164]
     """
 
-    saved_as = "cals"
     state_is = "multipliers"
     not_fed = f"no validation sets its multipliers, so they stay: {ValidationLoss._feed_it}"
     not_renewed = (
@@ -151,7 +152,7 @@ class CALSLoss(ValidationLoss):
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
         self.num_classes = check_count("num_classes", num_classes, least=2)
-        self.margin = check_positive("margin", margin)
+        self.margin = check_number("margin", margin, LEAST_MARGIN, MOST_MARGIN)
         self.penalty = check_choice("penalty", penalty, Penalty)
         self.normalize = check_flag("normalize", normalize)
         self.update_every = update_every
@@ -273,7 +274,7 @@ class CALSLoss(ValidationLoss):
         self.constraints.assign(constraints.astype(self.dtype))
         self.validations.assign(count)
 
-    def variables(self) -> dict[str, tf.Variable]:
+    def _state(self) -> dict[str, tf.Variable]:
         return {
             "multipliers": self.multipliers,
             "penalty_parameters": self.penalty_parameters,

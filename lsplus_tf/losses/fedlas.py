@@ -222,7 +222,7 @@ class FedLASLoss(RenewedLoss):
         self.check_num_classes(batch.num_classes)
         if batch.features is None:
             raise InputError(
-                f"{self.name}: expected outputs that carry the features behind them, received "
+                f"{self.name}: expected outputs that carry the features, received "
                 "outputs without; make lsplus_tf.backbones.CarryFeatures()([logits, features]) the "
                 "model's last layer, or give the loss lsplus_tf.losses.with_features(outputs, "
                 "features). A tf.function around the model loses them, and so does a softmax of "

@@ -5,18 +5,22 @@ from __future__ import annotations
 import inspect
 import sys
 import warnings
-from typing import Any
+from types import CodeType
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
+
+Moment = Literal["before", "in steps", "after epochs"]
+
+_FIT = inspect.unwrap(keras.Model.fit).__code__
 
 
 class Feeding:
     """What is known of how a loss's state is fed.
 
-    A loss is not told whether it trains; the gradient that is taken of it tells. What is fed in
-    every step may be so after the gradient, in a step or loop of one's own: there the next call
-    tells, or the end.
+    A loss is not told whether it trains; the gradient that is taken of it tells. What feeds it may
+    come after the gradient: then what comes next tells, or the end.
 
     Parameters
     ----------
@@ -25,15 +29,15 @@ class Feeding:
     not_fed, not_renewed : str
         What to say, and what to do, where nothing feeds it, and where what it is fed is not
         used.
-    in_steps : bool
-        Whether it is fed in the steps of the training. What is fed after an epoch's steps, in a
-        loop of one's own, may come until the end.
+    when : {"before", "in steps", "after epochs"}
+        When it is: before it is trained with; in every step, in a step or loop of one's own after
+        the gradient too, and before the next call; or, in a loop of one's own, until the end.
     """
 
     def __init__(
-        self, kind: str, not_fed: str, not_renewed: str = "", *, in_steps: bool = True
+        self, kind: str, not_fed: str, not_renewed: str = "", *, when: Moment = "before"
     ) -> None:
-        self._in_steps = in_steps
+        self._when = when
         self._kind, self._not_fed, self._not_renewed = kind, not_fed, not_renewed
         self._trained = self._told = self._was_fed = self._is_fed = False
         self.in_own_loop = self.renewed = False
@@ -51,12 +55,20 @@ class Feeding:
     def in_gradient(self) -> None:
         """A gradient of the loss is taken, or traced."""
         self._trained = True
-        if not self._is_fed and (not self._not_renewed or _nothing_can_follow()):
+        if not self._is_fed and self._is_late():
             self._tell(self._not_fed)
+
+    def _is_late(self) -> bool:
+        """Whether nothing can come any more that feeds it, where a gradient is taken."""
+        if self._when == "before":
+            return True
+        frames = _code_that_runs()
+        in_own_step = keras.Model.train_step.__code__ not in frames
+        return _FIT in frames and not (self._when == "in steps" and in_own_step)
 
     def in_call(self) -> None:
         """The loss is called, or traced."""
-        if self._in_steps and self._trained and not self._is_fed:
+        if self._when != "after epochs" and self._trained and not self._is_fed:
             self._tell(self._not_fed)
 
     def when_saved(self) -> None:
@@ -94,13 +106,10 @@ def noticing_training(losses: tf.Tensor, feeding: Feeding) -> tf.Tensor:
     return noticing(losses)
 
 
-def _nothing_can_follow() -> bool:
-    """Whether Keras's own `train_step` takes the gradient, within `fit`."""
-    fit = inspect.unwrap(keras.Model.fit).__code__
-    in_step, frame = False, sys._getframe(1)
-    while frame is not None:
-        in_step |= frame.f_code is keras.Model.train_step.__code__
-        if frame.f_code is fit:
-            return in_step
+def _code_that_runs() -> set[CodeType]:
+    """That of the functions which have not returned yet, up to the innermost `fit`."""
+    found, frame = set(), sys._getframe(1)
+    while frame is not None and _FIT not in found:
+        found.add(frame.f_code)
         frame = frame.f_back  # type: ignore[assignment]
-    return False
+    return found

@@ -96,7 +96,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     >>> import lsplus_tf as lsp
     >>> loss = lsp.losses.LearnedLabelSmoothingLoss(num_classes=3, from_logits=True)
     >>> round(float(loss([0], [[2.0, 1.0, 0.0]])), 4)
-    0.7751
+    0.8153
     >>> loss.learn([0], [[2.0, 1.0, 0.0]])
     >>> loss.soft_labels.numpy().round(3).tolist()[0]
     [0.0, 0.5019999742507935, 0.49799999594688416]
@@ -107,7 +107,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         "callbacks=[lsplus_tf.callbacks.LearnedLabelSmoothing()], or call "
         "loss.learn(y_true, y_pred) after the loss in your own loop."
     )
-    not_renewed = not_fed  # there is one, since in loops it may learn when a gradient was taken
+    when_fed = "in steps"
 
     def __init__(
         self,
@@ -149,12 +149,15 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         )
         return tf.nn.softmax(logits + own)
 
+    def _shares_of(self, batch: Batch) -> tf.Tensor:
+        """The rows of C of the samples' class ids, (..., K)."""
+        return self._shares(tf.gather(self.free_logits, batch.labels), batch.labels)
+
     def sample_losses(self, batch: Batch) -> tf.Tensor:
         self.check_num_classes(batch.num_classes)
         if batch.given_rows is None:
-            logits = tf.gather(self.free_logits, batch.labels)
-            others = self._soft * self._shares(logits, batch.labels)
-            targets = self._labels(batch) + others
+            shares = batch.kept[self] = self._shares_of(batch)
+            targets = self._labels(batch) + self._soft * shares
             log_targets = tf.math.log(targets + self.epsilon)
         else:
             of_classes = self._hard * np.eye(self.num_classes, dtype=self.dtype)
@@ -200,15 +203,16 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         Parameters
         ----------
         y_true, y_pred, sample_weight : array_like
-            As the loss takes them. No gradient flows. Rows with NaN are left out.
+            As the loss takes them. No gradient flows. Rows with NaN, and rows whose label is
+            outside 0..K-1, are left out.
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
         learning_rate : float or tf.Tensor, optional
             The network's, which a loss with `learning_rate=None` needs.
         """
-        self.is_fed = self._feeding.in_own_loop = True
-        self.learn_batch(self.batch_of(y_true, y_pred, sample_weight, from_logits), learning_rate)
+        batch = self._own_batch(y_true, y_pred, from_logits, sample_weight)
+        self.learn_batch(batch, learning_rate)
 
     def learn_batch(self, batch: Batch, learning_rate: Any = None) -> None:
         """Take a step with a batch that the loss was asked about; for callbacks."""
@@ -218,11 +222,13 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
         counted = tf.math.is_finite(tf.reduce_sum(p, axis=-1))
         if batch.counted is not None:
             counted &= tf.reshape(batch.counted, [-1])
+        weights = batch.shares  # once: several devices put it together
         if batch.given_rows is None:
             labels = tf.reshape(batch.labels, [-1])
-            slopes = self._slopes(tf.gather(self.free_logits, labels), labels, p)
-            if batch.shares.shape.rank:
-                slopes *= tf.reshape(batch.shares, [-1, 1])
+            shares = batch.kept[self] if self in batch.kept else self._shares_of(batch)
+            slopes = self._slopes(tf.reshape(shares, [-1, classes]), p)
+            if weights.shape.rank:
+                slopes *= tf.reshape(weights, [-1, 1])
             # Segment sums leave out negative ids, and with them the NaN that 0 times it would keep.
             segments = tf.where(counted, labels, -1)
             gradient = tf.math.unsorted_segment_sum(slopes, segments, classes)
@@ -230,20 +236,17 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
             rows = tf.reshape(batch.given_rows, [-1, classes])
             counted &= tf.math.is_finite(tf.reduce_sum(rows, axis=-1))
             p, rows = (tf.where(counted[:, None], each, 0.0) for each in (p, rows))
-            if batch.shares.shape.rank:
-                shares = tf.where(counted, tf.reshape(batch.shares, [-1]), 0.0)
-                p *= shares[:, None]
+            if weights.shape.rank:
+                p *= tf.where(counted, tf.reshape(weights, [-1]), 0.0)[:, None]
             sums = matrix_product(tf.transpose(rows), p)
-            logits = tf.convert_to_tensor(self.free_logits)
-            gradient = self._slopes(logits, tf.range(classes), sums)
-        if not batch.shares.shape.rank:
-            gradient *= batch.shares
+            gradient = self._slopes(self.soft_labels, sums)
+        if not weights.shape.rank:
+            gradient *= weights
         self._sgd.step({_LOGITS: gradient}, learning_rate)
         self._feeding.renewed = True
 
-    def _slopes(self, logits: tf.Tensor, classes: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
-        """d/d logits of -1/2 sum_k sums_k log(t_k + epsilon) in each row, (..., K)."""
-        shares = self._shares(logits, classes)
+    def _slopes(self, shares: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
+        """d/d logits of -1/2 sum_k sums_k log(t_k + epsilon), in each row of C, (..., K)."""
         slopes = -0.5 * self._soft * sums / (self._soft * shares + self.epsilon)
         return shares * (slopes - tf.reduce_sum(shares * slopes, axis=-1, keepdims=True))
 

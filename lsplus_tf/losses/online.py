@@ -108,6 +108,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         "callbacks=[lsplus_tf.callbacks.OnlineLabelSmoothing()], or call "
         "loss.accumulate(y_true, y_pred) in your own loop."
     )
+    when_fed = "in steps"
     not_renewed = (
         "what it accumulated never became its soft labels: call loss.update_soft_labels() after "
         "every epoch of your own loop."

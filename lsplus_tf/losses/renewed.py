@@ -11,11 +11,11 @@ import keras
 import tensorflow as tf
 
 from lsplus_tf.errors import InputError
-from lsplus_tf.losses.base import Batch, ClassificationLoss, flat_samples, one_per_sample
-from lsplus_tf.losses.feeding import Feeding, noticing_training
+from lsplus_tf.losses.base import Batch, ClassificationLoss
+from lsplus_tf.losses.feeding import Feeding, Moment, noticing_training
 
 
-class FedLoss(ClassificationLoss):
+class ChangingLoss(ClassificationLoss):
     """A loss that something changes between epochs; training warns where that is missing.
 
     Attributes
@@ -27,6 +27,7 @@ class FedLoss(ClassificationLoss):
     # What is missing where nothing feeds the loss, or what it is fed is not used, and what to do.
     not_fed: ClassVar[str] = ""
     not_renewed: ClassVar[str] = ""
+    when_fed: ClassVar[Moment] = "before"  # when it is; see `Feeding`
 
     _feeding: Feeding
     _changes: bool
@@ -58,7 +59,7 @@ class FedLoss(ClassificationLoss):
         """Take what was saved."""
 
 
-class RenewedLoss(FedLoss):
+class RenewedLoss(ChangingLoss):
     """A loss with a state that something renews between epochs.
 
     It is saved in `.keras` and `.weights.h5`. Subclasses give the variables of their `_state`, and
@@ -131,22 +132,9 @@ class RenewedLoss(FedLoss):
     def _own_batch(
         self, y_true: Any, y_pred: Any, from_logits: bool | None, sample_weight: Any = None
     ) -> Batch:
-        """What a loop of one's own gives, each sample with a class id; which of them count."""
+        """What a loop of one's own gives, of which labels outside 0..K-1 do not count."""
         self.is_fed = self._feeding.in_own_loop = True
-        outputs = getattr(y_pred, "_keras_logits", y_pred)
-        from_logits = self.from_logits if from_logits is None else from_logits
-        from_logits = from_logits or outputs is not y_pred
-        outputs = tf.cast(outputs, self.dtype)
-        mask = getattr(y_pred, "_keras_mask", None)
-        labels, outputs, counted = flat_samples(y_true, outputs, self.ignore_class, mask)
-        # Compared in the labels' type: a NaN label equals nothing, and casting it makes it a class.
-        ids = tf.cast(labels, tf.int32)
-        counted &= (tf.cast(ids, labels.dtype) == labels) & (ids >= 0) & (ids < outputs.shape[-1])
-        weights = None
-        if sample_weight is not None:
-            weights = one_per_sample(tf.cast(sample_weight, self.dtype), y_pred)
-            weights = tf.reshape(weights, [-1])
-        return Batch(ids, None, outputs, from_logits, weights, counted=counted)
+        return self.batch_of(y_true, y_pred, sample_weight, from_logits)
 
     def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lsplus_tf.errors import check_number
 from lsplus_tf.losses.base import LossDtype
 from lsplus_tf.losses.feeding import Feeding
-from lsplus_tf.losses.renewed import FedLoss
+from lsplus_tf.losses.renewed import ChangingLoss
 
 # The same in all epochs, or a function of the epoch, counted from 0.
 Scheduled = float | Callable[[int], float]
@@ -28,7 +28,7 @@ _NOT_TOLD = (
 )
 
 
-class ScheduledLoss(FedLoss):
+class ScheduledLoss(ChangingLoss):
     """A loss with such a number; training warns where what changes it between epochs is missing.
 
     Parameters
@@ -58,7 +58,7 @@ class ScheduledLoss(FedLoss):
         setattr(self, self.scheduled, number if callable(number) else self._now)
         not_fed = self.not_fed or _NOT_TOLD.format(name=self.scheduled)
         self._watch(
-            Feeding(type(self).__name__, not_fed, self.not_renewed),
+            Feeding(type(self).__name__, not_fed, self.not_renewed, when=self.when_fed),
             changes=bool(self.not_fed) or callable(number),
         )
 

@@ -109,8 +109,8 @@ class ValidationLoss(RenewedLoss):
 
     `lsplus_tf.callbacks.ValidationFeedback` feeds it in `fit`. In a loop of one's own,
     `accumulate_validation` for every batch of a validation, and `update_from_validation` after it.
-    Subclasses say what is summed (`sums`, `add`), what the totals change (`renew`), and in which
-    `variables` it is held.
+    Subclasses say what is summed (`sums`, `add`), what the totals change (`renew`), and, as of all
+    renewed losses, in which variables it is held.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class ValidationLoss(RenewedLoss):
         As in `ClassificationLoss`.
     """
 
-    saved_as: ClassVar[str]  # before the names of its variables in files
+    when_fed = "after epochs"
 
     def __init__(
         self,
@@ -130,9 +130,10 @@ class ValidationLoss(RenewedLoss):
         ignore_class: int | None = None,
     ) -> None:
         super().__init__(from_logits, reduction, name, dtype, ignore_class=ignore_class)
-        feeding = Feeding(type(self).__name__, self.not_fed, self.not_renewed, in_steps=False)
-        self._watch(feeding)
+        kind = type(self).__name__
+        self._watch(Feeding(kind, self.not_fed, self.not_renewed, when=self.when_fed))
         self._own_sums: ValidationSums | None = None  # of a loop of one's own
+        self._is_traced = False  # which keeps the variables of the sums
 
     # What subclasses say in `not_fed` and `not_renewed`, after what they say of their state.
     _feed_it: ClassVar[str] = (
@@ -152,16 +153,9 @@ class ValidationLoss(RenewedLoss):
     def renew(self, totals: dict[str, NDArray]) -> None:
         """Change the state by the sums, of a validation of one sample or more."""
 
-    @abc.abstractmethod
-    def variables(self) -> dict[str, tf.Variable]:
-        """Those of the state, by names that say what they are."""
-
     def state(self) -> dict[str, NDArray]:
-        """The state as it is now, by the names of its variables."""
-        return {name: variable.numpy() for name, variable in self.variables().items()}
-
-    def _state(self) -> dict[str, tf.Variable]:
-        return {f"{self.saved_as}_{name}": each for name, each in self.variables().items()}
+        """The state as it is now, by the names that files have of its parts."""
+        return {name: variable.numpy() for name, variable in self._state().items()}
 
     def renew_from(self, totals: dict[str, NDArray]) -> None:
         """Change the state by the sums of a validation; nothing if it showed no sample."""
@@ -184,8 +178,19 @@ class ValidationLoss(RenewedLoss):
         from_logits : bool, optional
             Whether `y_pred` holds logits; None means as in the loss. For a loss inside a
             `PenaltyLoss`, whose `from_logits` counts.
+
+        Raises
+        ------
+        InputError
+            In a strategy's scope and not in what it runs.
         """
+        if tf.distribute.in_cross_replica_context():
+            raise InputError(
+                "accumulate_validation: expected a call by each device, received one in a "
+                "strategy's scope: call it in the function that you give strategy.run"
+            )
         batch = self._own_batch(y_true, y_pred, from_logits)
+        self._is_traced |= not tf.executing_eagerly()
         if self._own_sums is None:
             with tf.init_scope():  # in a traced step, too
                 self._own_sums = ValidationSums(self)
@@ -206,4 +211,7 @@ class ValidationLoss(RenewedLoss):
                 "update_from_validation, received none: call accumulate_validation(y_true, y_pred)"
             )
         self.renew_from(totals)
-        self._own_sums.reset()
+        if self._is_traced:
+            self._own_sums.reset()
+        else:
+            self._own_sums = None  # which may be large

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, check_positive
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS
 
@@ -17,9 +17,14 @@ _MOST_CLASS_NAMES = 40
 
 
 def soft_label_matrix(
-    matrix: npt.ArrayLike, class_names: Sequence[str], *, ax: Axes | None = None
+    matrix: npt.ArrayLike,
+    class_names: Sequence[str],
+    *,
+    largest: float = 1.0,
+    label: str = "Soft label (probability)",
+    ax: Axes | None = None,
 ) -> Axes:
-    """Heat map of a (K, K) matrix of soft labels: row k is what class k is trained towards.
+    """Heat map of a (K, K) matrix of soft labels: row k is what class k is smoothed towards.
 
     Parameters
     ----------
@@ -27,6 +32,10 @@ def soft_label_matrix(
         In [0, 1]. The values are printed where K <= 12.
     class_names : sequence of str, length K
         Written at the ticks where K <= 40.
+    largest : float
+        What has the darkest colour, > 0.
+    label : str
+        What the numbers are, beside the colours.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -37,7 +46,8 @@ def soft_label_matrix(
     Raises
     ------
     InputError
-        If the matrix is not square, not finite or not in [0, 1], or the names are not K.
+        If the matrix is not square, not finite or not in [0, 1], the names are not K, or
+        `largest` is not above 0.
 
     Examples
     --------
@@ -53,15 +63,16 @@ def soft_label_matrix(
         raise InputError("matrix: expected numbers in [0, 1], received others")
     if len(class_names) != classes:
         raise InputError(f"class_names: expected {classes} names, received {len(class_names)}")
+    check_positive("largest", largest)
 
     if ax is None:
         side = 3.2 + 0.35 * min(classes, _MOST_PRINTED_VALUES)
         ax = _shared.new_axes(side + 0.8, side)
-    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="Soft label (probability)", shrink=0.8)
+    image = ax.imshow(values, cmap="Blues", vmin=0, vmax=largest, interpolation="nearest")
+    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
     if classes <= _MOST_PRINTED_VALUES:
         for (row, column), value in np.ndenumerate(values):
-            colour = "white" if value > 0.6 else "black"
+            colour = "white" if value > 0.6 * largest else "black"
             text = ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=colour)
             text.set_in_layout(False)  # inside the axes, which many texts would make slow
     if classes <= _MOST_CLASS_NAMES:

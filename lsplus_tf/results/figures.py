@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,6 +30,7 @@ Shown = TypeVar("Shown")
 MOST_LINES = 6  # in one picture; more cannot be told apart
 _SIDE_BY_SIDE = 4
 _EPOCHS_SHOWN = 4
+_SHARE = "Share of the smoothing mass"
 _PERPLEXITY = 30.0  # of t-SNE, which wants some three times as many points
 
 
@@ -169,13 +170,18 @@ def _soft_labels(results: Results) -> Figures:
         if not run_folder.has(folder, run_folder.SOFT_LABELS):
             continue
         matrices = run_folder.read_soft_labels(folder)
+        epochs = np.unique(np.linspace(0, len(matrices) - 1, _EPOCHS_SHOWN).astype(int))
+        of_others = results.experiment.methods[method].smooths_towards_others
+        largest = float(matrices[epochs].max())  # of all pictures, which are compared
+        options: dict[str, Any] = {"largest": largest, "label": _SHARE} if of_others else {}
         pictures = []
-        for epoch in np.unique(np.linspace(0, len(matrices) - 1, _EPOCHS_SHOWN).astype(int)):
-            ax = plots.soft_label_matrix(matrices[epoch], results.class_names)
-            own = matrices[epoch].diagonal().mean()
-            alt = (
-                f"Soft labels of {titles[method]} after epoch {epoch}: {own:.2f} of a row's "
-                "probability is its own class's, on average."
+        for epoch in epochs:
+            ax = plots.soft_label_matrix(matrices[epoch], results.class_names, **options)
+            own, most = matrices[epoch].diagonal().mean(), matrices[epoch].max()
+            alt = f"Soft labels of {titles[method]} after epoch {epoch}: " + (
+                f"the largest share of one of the other classes is {most:.2f}."
+                if of_others
+                else f"{own:.2f} of a row's probability is its own class's, on average."
             )
             title = f"{titles[method]}, seed {run.seed}, after epoch {epoch}"
             pictures.append(_drawn(ax, alt, title))

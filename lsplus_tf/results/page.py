@@ -472,8 +472,17 @@ def _soft_labels(results: Results, figures: Figures) -> list[Block]:
     blocks: list[Block] = []
     for method in results.methods:
         if pictures := figures.get(f"soft_labels_{method}"):
-            text = f"{titles[method]}: the target of each class, a row, as the training goes on."
-            blocks += [Text(text), Pictures(pictures)]
+            if results.experiment.methods[method].smooths_towards_others:
+                what = (
+                    "what the smoothing mass of each class, a row, goes to: shares of the other "
+                    "classes, after some epochs. The class itself keeps the rest of its target."
+                )
+            else:
+                what = (
+                    "the soft labels of each class, a row, after some epochs. The training goes "
+                    "towards them and the hard label, in the proportion that the config sets."
+                )
+            blocks += [Text(f"{titles[method]}: {what}"), Pictures(pictures)]
     return blocks
 
 

@@ -66,12 +66,13 @@ def build_loss(
             "focal": losses.FocalLoss(dtype=dtype),
         }
         arguments["base"] = bases.get(method.base, method.base)
-    if isinstance(method, methods.MaxSup) and method.final_weight is not None:
+    if isinstance(method, methods.MaxSup) and method.final_factor != 1:
         if epochs is None:
             raise InputError(f"epochs: expected a number for {method.title}, received None")
         # One of Keras's, which a saved model holds; a training of one epoch has the first weight.
+        final = method.final_factor * method.weight
         arguments["weight"] = keras.optimizers.schedules.PolynomialDecay(
-            method.weight, max(epochs - 1, 1), method.final_weight, power=1.0
+            method.weight, max(epochs - 1, 1), final, power=1.0
         )
     return getattr(losses, method.loss_class)(**arguments, from_logits=True, dtype=dtype)
 
@@ -101,7 +102,7 @@ def build_callback(
             return callbacks.ValidationFeedback()
         case methods.LSPlus(refresh_every=int(every), shrinkage=shrinkage):
             return callbacks.PriorRefresh(every, shrinkage=shrinkage)
-        case methods.MaxSup(final_weight=float()):
+        case methods.MaxSup(final_factor=factor) if factor != 1:
             return callbacks.EpochSchedule()
         case methods.TfKDSelfTraining():
             if teacher is None:

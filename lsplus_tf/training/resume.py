@@ -335,6 +335,7 @@ class State:
         self._model = model
         self._metrics = metrics
         self._adapting = adapting if isinstance(adapting, ObservingCallback) else None
+        self._loss = None if self._adapting is None else self._adapting.only_loss(model)
         # Now, as all hosts read variables together, and the chief alone looks for saved states.
         fresh = _arrays(model) | _values("metrics", self._metrics_variables())
         self._kinds = {name: (array.shape, array.dtype) for name, array in fresh.items()}
@@ -382,7 +383,7 @@ class State:
                 return f"{name} has NaN"
         if self._adapting is None:
             return "it has arrays of a callback" if of_callback else None
-        return self._adapting.problem(of_callback, epochs, classes)
+        return self._adapting.problem(of_callback, epochs, self._loss)
 
     def _metrics_variables(self) -> list[Any]:
         # The model lists those it was compiled with when it has seen a batch, and not before.

@@ -340,7 +340,7 @@ class Training:
         )
 
     def _features(self, model: keras.Model) -> run_folder.Features | None:
-        """What comes before the logits, of the training images that the config asks for."""
+        """The features before the logits, of the training images that the config asks for."""
         if self.experiment.features is None:
             return None
         train = self.dataset.train
