@@ -201,7 +201,8 @@ def test_fit_gives_the_rows_of_a_replay(data, name, compile_options, kind):
 def test_epochs_without_validation_keep_the_rows(data, name):
     method = Method(name)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it is to come, so that nothing is missing
+        # It is to come, so that nothing is missing.
+        warnings.filterwarnings("error", "validation_data: expected")
         fit(build(data, method.loss()), data, [method.callback], validation_freq=[2, 4])
     history, _ = replay(data, method, validated={1, 3})
     np.testing.assert_allclose(method.history(), history, rtol=1e-6)
