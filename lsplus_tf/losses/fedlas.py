@@ -273,14 +273,17 @@ class FedLASLoss(RenewedLoss):
         return tf.where(known & tf.math.is_finite(moved), moved, before)
 
     def _gated(self, batch: Batch, centred: tf.Tensor) -> _Gated:
-        """r of norms that are `centred`, (...), and what the gate's gradient needs."""
-        logits = tf.stop_gradient(batch.values)
-        before = matrix_product(logits, self.gate["hidden_kernel"]) + self.gate["hidden_bias"]
+        """r of norms that are `centred`, (...), and in float64 what the gate's gradient needs."""
+        hidden_bias, output_bias = (
+            tf.cast(self.gate[name], tf.float64) for name in ("hidden_bias", "output_bias")
+        )
+        logits = tf.cast(tf.stop_gradient(batch.values), tf.float64)
+        before = matrix_product(logits, self.gate["hidden_kernel"]) + hidden_bias
         hidden = tf.nn.leaky_relu(before, _LEAK)
-        outputs = matrix_product(hidden, self.gate["output_kernel"]) + self.gate["output_bias"]
+        outputs = matrix_product(hidden, self.gate["output_kernel"]) + output_bias
         # The difference of two softmax outputs.
         difference = tf.tanh((outputs[..., 1] - outputs[..., 0]) / 2.0)
-        steep = self.slope * centred
+        steep = self.slope * tf.cast(centred, tf.float64)
         # A sign or a slope of 0 counts, however far off the norm is.
         share = tf.sigmoid(tf.math.multiply_no_nan(steep, tf.sign(difference)))
         slope = tf.math.multiply_no_nan(steep, share * (1.0 - share))
@@ -289,14 +292,15 @@ class FedLASLoss(RenewedLoss):
             hidden,
             difference,
             tf.stop_gradient(2.0 * self.smoothing * slope),
-            tf.stop_gradient(2.0 * self.smoothing * share),
+            tf.cast(tf.stop_gradient(2.0 * self.smoothing * share), self.dtype),
         )
 
     def _train_gate(self, batch: Batch, gated: _Gated, by_strength: tf.Tensor) -> None:
         """A step of SGD, where `by_strength` (...) is the gradient of the losses by r."""
         difference = gated.difference
-        by_second = by_strength * gated.slope * (1.0 - difference**2) / 2.0
-        by_second = tf.reshape(by_second * batch.shares, [-1, 1])
+        by_losses = tf.cast(by_strength * batch.shares, tf.float64)
+        by_second = by_losses * gated.slope * (1.0 - difference**2) / 2.0
+        by_second = tf.reshape(by_second, [-1, 1])
         by_outputs = tf.concat([-by_second, by_second], axis=-1)
         width = gated.hidden.shape[-1]
         hidden, before = (
@@ -304,18 +308,17 @@ class FedLASLoss(RenewedLoss):
         )
         by_hidden = matrix_product(by_outputs, tf.transpose(self.gate["output_kernel"]))
         by_hidden *= tf.where(before > 0.0, tf.ones_like(before), _LEAK)
-        logits = tf.reshape(batch.values, [-1, self.num_classes])
+        logits = tf.cast(tf.reshape(batch.values, [-1, self.num_classes]), tf.float64)
         gradients = {
             "hidden_kernel": matrix_product(tf.transpose(logits), by_hidden),
             "hidden_bias": tf.reduce_sum(by_hidden, axis=0),
             "output_kernel": matrix_product(tf.transpose(hidden), by_outputs),
             "output_bias": tf.reduce_sum(by_outputs, axis=0),
         }
+        gradients = {n: tf.cast(tf.stop_gradient(g), self.dtype) for n, g in gradients.items()}
         # In mixed_float16 a batch may overflow whose step the network's optimizer passes over.
         finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients.values()])
-        self._sgd.step(
-            {name: tf.stop_gradient(tf.where(finite, g, 0.0)) for name, g in gradients.items()}
-        )
+        self._sgd.step({name: tf.where(finite, g, 0.0) for name, g in gradients.items()})
 
     def _state(self) -> dict[str, tf.Variable]:
         gate = {f"gate_{name}": variable for name, variable in self._sgd.state().items()}
