@@ -190,13 +190,13 @@ def assert_same_run(ours: Path, theirs: Path) -> None:
 # --- to the same bits -----------------------------------------------------------------------------
 
 
-# One of each mechanism: in the steps, in the steps with momentum of its own, after the validation,
+# One of each mechanism: in the steps, in the steps with a network of its own, after the validation,
 # and of a prior. What the others hold is saved as these, and compared in test_callback_state.py.
 @pytest.mark.parametrize(
     "method",
     [
-        *("online", "learned", "adaptive", "refreshed"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("confusion", "fedlas", "cals")),
+        *("online", "fedlas", "adaptive", "refreshed"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("confusion", "learned", "cals")),
     ],
 )
 def test_within_an_epoch_between_epochs_and_before_the_evaluation(
