@@ -394,7 +394,7 @@ def test_one_callback_feeds_all_such_losses():
         {"gammas"},
     ]
     model.compile("sgd", [losses.HardLabelLoss(), losses.HardLabelLoss()])
-    with pytest.raises(InputError, match="ValidationFeedback: expected a model compiled with CALSLoss or Ada"):
+    with pytest.raises(InputError, match="expected a model compiled with CALSLoss or Ada"):
         model.fit(x, y, callbacks=[callbacks.ValidationFeedback()], verbose=0)
 
 
