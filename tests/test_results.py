@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -25,12 +26,22 @@ SHOWN = {
 }
 
 
-@pytest.fixture(scope="module")
-def tests() -> pd.DataFrame:
-    spec = importlib.util.spec_from_file_location("results_methods", RESULTS / "methods.py")
+def program(name: str) -> ModuleType:
+    """One of the programs beside the pages."""
+    spec = importlib.util.spec_from_file_location(f"results_{name}", RESULTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.tests().reset_index(drop=True)
+    return module
+
+
+@pytest.fixture(scope="module")
+def tests() -> pd.DataFrame:
+    return program("methods").tests().reset_index(drop=True)
+
+
+def test_pages_hold_what_their_files_say():
+    for path, text in program("pages").filled().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: python docs/results/pages.py"
 
 
 def test_the_file_is_what_its_program_writes(tests):

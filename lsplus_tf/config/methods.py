@@ -265,8 +265,21 @@ class FocalCalibration(MethodSettings):
         return ("" if self.gate is None else "SA-") + super().title_in(convention)
 
 
-class ConfidencePenalty(MethodSettings):
-    """ECP: CE - weight * entropy."""
+class OnABase(MethodSettings):
+    """A penalty on what a base's targets, or its focal factor, make of cross-entropy."""
+
+    base: Literal["hard_labels", "label_smoothing", "focal"] = Field(
+        default="hard_labels",
+        description="the loss that the penalty is added to, with its default settings",
+    )
+
+    def title_in(self, convention: Convention) -> str:
+        on = {"hard_labels": "", "label_smoothing": "LS + ", "focal": "FL + "}[self.base]
+        return on + super().title_in(convention)
+
+
+class ConfidencePenalty(OnABase):
+    """ECP: base - weight * entropy."""
 
     short_name, loss_class = "ECP", "ConfidencePenaltyLoss"
     loss: Literal["confidence_penalty"]
@@ -281,23 +294,18 @@ class DCA(AlsoReleased):
     weight: NotNegative = 10.0
 
 
-class MDCA(AlsoReleased):
+class MDCA(OnABase, AlsoReleased):
     """MDCA: base + weight * the mean over classes of |confidence - frequency| of the batch."""
 
     short_name, loss_class = "MDCA", "MDCALoss"
     loss: Literal["mdca"]
     weight: NotNegative = 1.0
-    base: Literal["hard_labels", "label_smoothing", "focal"] = "hard_labels"
 
     @model_validator(mode="after")
     def _released_on_cross_entropy_only(self) -> MDCA:
         if self.convention == "released_code" and self.base != "hard_labels":
             raise ValueError(f"base: the released code has hard_labels only, received {self.base}")
         return self
-
-    def title_in(self, convention: Convention) -> str:
-        on = {"hard_labels": "", "label_smoothing": "LS + ", "focal": "FL + "}[self.base]
-        return on + super().title_in(convention)
 
 
 class MarginLabelSmoothing(MethodSettings):

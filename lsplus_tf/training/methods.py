@@ -60,7 +60,7 @@ def build_loss(
     if isinstance(method, methods.AlsoReleased) and method.convention == "released_code":
         kind = getattr(released, f"Released{method.loss_class}")
         return kind(**{k: v for k, v in arguments.items() if k != "base"}, dtype=dtype)
-    if isinstance(method, methods.MDCA):
+    if isinstance(method, methods.OnABase):
         bases: dict[str, Any] = {
             "label_smoothing": losses.LabelSmoothingLoss(dtype=dtype),
             "focal": losses.FocalLoss(dtype=dtype),

@@ -1,0 +1,198 @@
+"""Write the pages whose numbers come from reports: no number of theirs is typed.
+
+    python docs/results/pages.py                            # write every page anew
+    python docs/results/pages.py take RUNS/report ham10000  # take a report's files, then write
+
+A page is the template beside it, `README.md.jinja`, filled with the files that `lsplus-tf report`
+wrote. The README has a part of this kind as well, between two comments, of which the first says
+what it is filled with. A test fills them all again and compares.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from tabulate import tabulate
+
+from lsplus_tf.metrics import METRICS
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# What a page has of a report, where the report has it.
+TAKEN = (
+    *("table.md", "table.csv", "runs.csv", "intervals.csv", "classes.csv"),
+    *("questions.csv", "features.csv", "truth.md", "truth.csv", "truth_runs.csv"),
+)
+_MARKED = re.compile(r"(<!-- pages\.py: (.*?) -->\n).*?(<!-- pages\.py ends -->)", re.DOTALL)
+_OF_FEATURES = {
+    "within_class_share": "Variance within classes",
+    "silhouette": "Silhouette (from -1 to 1)",
+}
+_VERDICTS = {"better": "shown to be better", "worse": "shown to be worse"}
+
+
+class Results:
+    """What a report says, as text for a page; every share is times 100."""
+
+    def __init__(self, page: str) -> None:
+        self.folder = HERE / page
+
+    def _read(self, name: str) -> pd.DataFrame:
+        return pd.read_csv(self.folder / name)
+
+    def _cell(self, row: str, column: str) -> float:
+        table = self._read("table.csv").set_index("method")
+        return float(table.loc[row, column])
+
+    def mean(self, row: str, metric: str, decimals: int = 1) -> str:
+        """The mean over the seeds of a row of the table."""
+        return f"{self._cell(row, f'{metric}_mean'):.{decimals}f}"
+
+    def sd(self, row: str, metric: str, decimals: int = 1) -> str:
+        """The sample SD over the seeds of a row of the table."""
+        return f"{self._cell(row, f'{metric}_sd'):.{decimals}f}"
+
+    def gap(self, row: str, decimals: int = 1) -> str:
+        """Confidence less accuracy."""
+        gap = self._cell(row, "mean_confidence_mean") - self._cell(row, "accuracy_mean")
+        return f"{gap:+.{decimals}f}"
+
+    def lowest(self, metric: str, decimals: int = 1, *, of: list[str]) -> str:
+        """The smallest mean of some rows."""
+        return f"{min(self._cell(row, f'{metric}_mean') for row in of):.{decimals}f}"
+
+    def highest(self, metric: str, decimals: int = 1, *, of: list[str]) -> str:
+        """The largest mean of some rows."""
+        return f"{max(self._cell(row, f'{metric}_mean') for row in of):.{decimals}f}"
+
+    def table(self, metrics: list[str], rows: dict[str, str]) -> str:
+        """Means and SDs, a row for each of `rows`, from its key to what it is called."""
+        table = self._read("table.csv").set_index("method").loc[list(rows)]
+        cells = []
+        for key, title in rows.items():
+            line = [title]
+            for metric in metrics:
+                mean, sd = table.loc[key, [f"{metric}_mean", f"{metric}_sd"]]
+                text = f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
+                better = METRICS[metric].better
+                printed = (better * table[f"{metric}_mean"]).round(2)
+                best = better and printed[key] == printed.max()
+                line.append(f"**{text}**" if best else text)
+            cells.append(line)
+        arrows = {1: " ↑", -1: " ↓", 0: ""}
+        records = [METRICS[metric] for metric in metrics]
+        headings = ["Method", *(each.heading + arrows[each.better] for each in records)]
+        return _markdown(headings, cells)
+
+    def questions(self, *names: str) -> str:
+        """What is found of some questions, all tests of theirs."""
+        table = self._read("questions.csv")
+        cells = [
+            [title_of(each.metric), each.method, each.baseline, *_found(each)]
+            for each in table[table["question"].isin(names)].itertuples()
+        ]
+        return _markdown(["Metric", "Method", "Against", "Difference", "p", "Verdict"], cells)
+
+    def answer(self, question: str, metric: str, baseline: str) -> str:
+        """One test of a question, in words."""
+        difference, p, verdict = _found(self._test(question, metric, baseline))
+        return f"{difference}, p {p}: {verdict}" if p else f"{difference}: {verdict}"
+
+    def verdict(self, question: str, metric: str, baseline: str) -> str:
+        """That a method is "better" or "worse" than a baseline, or "undecided"."""
+        return str(self._test(question, metric, baseline).verdict)
+
+    def _test(self, question: str, metric: str, baseline: str):
+        table = self._read("questions.csv")
+        chosen = (table["question"] == question) & (table["metric"] == metric)
+        (found,) = table[chosen & (table["baseline"] == baseline)].itertuples()
+        return found
+
+    def of_class(self, row: str, name: str, metric: str, decimals: int = 1) -> str:
+        """A metric of a class against the rest, with its interval."""
+        table = self._read("classes.csv").set_index(["method", "class", "metric"])
+        found = table.loc[(row, name, metric)]
+        text = f"{100 * found['mean']:.{decimals}f}"
+        if pd.isna(found["low"]):
+            return text
+        return f"{text} [{100 * found['low']:.{decimals}f}, {100 * found['high']:.{decimals}f}]"
+
+    def number(self, file: str, column: str, decimals: int = 1, **where: object) -> str:
+        """A number of one of the files: that of the row with these values."""
+        table = self._read(file)
+        for key, value in where.items():
+            table = table[table[key] == value]
+        (found,) = table[column]
+        return f"{found:.{decimals}f}"
+
+
+def title_of(metric: str) -> str:
+    return _OF_FEATURES.get(metric) or METRICS[metric].heading
+
+
+def _found(test) -> tuple[str, str, str]:
+    """Difference with interval, p after Holm's correction, and what follows."""
+    value = f"{100 * test.difference:+.1f}"
+    if pd.isna(test.p):
+        return value, "", "nothing can be said"
+    interval = f"{value} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
+    p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
+    if test.verdict in _VERDICTS:
+        return interval, p, _VERDICTS[test.verdict]
+    needed = test.seeds_needed
+    more = f"{needed:.0f} seeds would" if needed < float("inf") else "more images would"
+    return interval, p, f"not decided; {more}"
+
+
+def _markdown(headings: list[str], cells: list[list[str]]) -> str:
+    align = ["left"] + ["right"] * (len(headings) - 1)
+    return tabulate(cells, headings, tablefmt="pipe", colalign=align, disable_numparse=True)
+
+
+_ENVIRONMENT = jinja2.Environment(
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # what is written is Markdown
+)
+_ENVIRONMENT.globals["results"] = Results
+
+
+def filled() -> dict[Path, str]:
+    """Every page, and what it has to be."""
+    texts = {
+        template.with_suffix(""): _ENVIRONMENT.from_string(
+            template.read_text(encoding="utf-8")
+        ).render()
+        for template in sorted(ROOT.joinpath("docs").rglob("*.md.jinja"))
+    }
+    readme = ROOT / "README.md"
+    texts[readme] = _MARKED.sub(_fill, readme.read_text(encoding="utf-8"))
+    return texts
+
+
+def _fill(part: re.Match[str]) -> str:
+    begin, expression, end = part.groups()
+    return f"{begin}{_ENVIRONMENT.compile_expression(expression)()}\n{end}"
+
+
+def take(report: Path, page: str, figures: list[str]) -> None:
+    """Copy what a page has of a report."""
+    folder = HERE / page
+    folder.mkdir(exist_ok=True)
+    for name in [*TAKEN, *figures]:
+        if (report / name).is_file():
+            shutil.copyfile(report / name, folder / name)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["take"]:
+        take(Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
+    for path, text in filled().items():
+        path.write_text(text, encoding="utf-8")
