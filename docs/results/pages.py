@@ -20,6 +20,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from lsplus_tf.metrics import METRICS
+from lsplus_tf.paper.printed import cells_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -131,6 +132,12 @@ class Results:
         return f"{found:.{decimals}f}"
 
 
+def printed(dataset: str, backbone: str, method: str, metric: str) -> str:
+    """The mean that a paper prints, in percent."""
+    cells = cells_of(dataset, backbone).set_index(["method", "metric"])
+    return f"{cells.loc[(method, metric), 'mean']:.1f}"
+
+
 def title_of(metric: str) -> str:
     return _OF_FEATURES.get(metric) or METRICS[metric].heading
 
@@ -161,7 +168,7 @@ _ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,  # what is written is Markdown
 )
-_ENVIRONMENT.globals["results"] = Results
+_ENVIRONMENT.globals |= {"results": Results, "printed": printed}
 
 
 def filled() -> dict[Path, str]:
