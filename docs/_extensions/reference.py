@@ -89,7 +89,9 @@ def _name(annotation: Any) -> str:
     if origin is tuple:
         return f"list of {_type(arguments[0], [])}"
     if origin is dict:
-        return "sections, by names of your choice"
+        if any(_settings_in(annotation)):
+            return "sections, by names of your choice"
+        return f"{_type(arguments[1], [])}, by name"
     if issubclass(annotation, Settings):
         return "a section"
     return NAMES[annotation]

@@ -1,8 +1,8 @@
 """A data set: splits of uint8 images, labels and ids, checked when they are made."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -114,6 +114,8 @@ class ImageDataset:
         All with the same image shape. Every class occurs in `train`.
     skipped : tuple of str
         Ids of files that were left out: unreadable, duplicates or blank, where that was asked for.
+    changed_labels : mapping of str to int
+        How many labels `dataset.label_noise` made wrong, by the splits it is for.
 
     Raises
     ------
@@ -135,6 +137,7 @@ class ImageDataset:
     validation: Split
     test: Split
     skipped: tuple[str, ...] = ()
+    changed_labels: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
