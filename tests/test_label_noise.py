@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,15 @@ def test_as_many_of_each_class_as_the_share_says(share, changed, confused, split
         matrix = moves(split, getattr(after, part))
         if part == "test" or part not in (splits or ["train", "validation"]):
             assert matrix.tolist() == np.diag([100, 50, 7, 1]).tolist()
-            assert part not in after.changed_labels
+            assert getattr(after, part).changed_labels is None
             continue
         assert (matrix.sum(axis=1) - np.diag(matrix)).tolist() == expected.tolist()
-        assert after.changed_labels[part] == expected.sum()
+        assert getattr(after, part).changed_labels == expected.sum()
+        assert (getattr(after, part).true_labels == split.labels).all()
         if confused is not None:
             allowed = np.eye(4, dtype=bool)
             allowed[0, 1] = allowed[2, 0] = allowed[2, 3] = True
             assert not matrix[~allowed].any()
-    assert before.changed_labels == {}
 
 
 def test_nothing_but_labels_is_another():
@@ -92,6 +93,11 @@ def test_nothing_but_labels_is_another():
         for field in ("images", "ids", "groups", "votes", "posterior"):
             assert getattr(getattr(after, part), field) is getattr(split, field)
     assert with_label_noise(before, Dataset(name="made")) is before
+    some = after.train.take(np.arange(0, 158, 3))
+    assert (some.true_labels == before.train.labels[::3]).all()
+    assert some.changed_labels == (after.train.labels != before.train.labels)[::3].sum()
+    with pytest.raises(InputError, match=r"true_labels: expected shape \(158,\), received \(3,\)"):
+        replace(after.train, true_labels=np.zeros(3, np.int64))
 
 
 @pytest.mark.parametrize(("confused", "targets"), [(None, [1, 2, 3]), ({"a": ["d", "b"]}, [1, 3])])
@@ -197,7 +203,7 @@ def of_tfds(path: Path) -> dict[str, Any]:
 
 def of_a_publisher(path: Path) -> dict[str, Any]:
     write_chaoyang(path)
-    return {"name": "chaoyang", "data_dir": path, "image_size": 8}
+    return {"name": "chaoyang/grouped", "data_dir": path, "image_size": 8}
 
 
 SOURCES: list[Callable[[Path], dict[str, Any]]] = [
@@ -230,7 +236,7 @@ def test_every_kind_of_data_set(source, tmp_path):
             if part == "test":
                 expected = [0] * len(names)
             else:
-                assert after.changed_labels[part] == sum(expected)
+                assert now.changed_labels == sum(expected)
             assert np.bincount(split.labels[wrong], minlength=len(names)).tolist() == expected
             for field in ("images", "ids", "groups", "votes", "posterior"):
                 np.testing.assert_array_equal(getattr(now, field), getattr(split, field))
@@ -262,7 +268,7 @@ def test_images_on_disk_are_those_of_any_noise(tmp_path):
     before = written()
     assert len(before) == 3
     for noise in ({"share": 0.3}, {"share": 0.5, "confused": {"cat": ["lynx"]}}):
-        assert load_dataset(**options, label_noise=noise).changed_labels["train"] > 0
+        assert load_dataset(**options, label_noise=noise).train.changed_labels
         assert written() == before
 
 

@@ -27,10 +27,10 @@ def describe_data(dataset: ImageDataset) -> str:
         for part, split in dataset.splits()
         if split.groups is not None
     )
-    parts = dict(dataset.splits())
     noise = ", ".join(
-        f"{count} of {len(parts[part])} {part} labels"
-        for part, count in dataset.changed_labels.items()
+        f"{split.changed_labels} of {len(split)} {part} labels"
+        for part, split in dataset.splits()
+        if split.changed_labels is not None
     )
     return (
         f"{dataset.name}: {sizes} images of {height}x{width}x{channels}, "

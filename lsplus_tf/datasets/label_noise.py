@@ -81,26 +81,26 @@ def with_label_noise(dataset: ImageDataset, settings: Dataset) -> ImageDataset:
     if noise is None:
         return dataset
     alike = look_alikes(settings, dataset.class_names)
-    given, noisy, changed = dict(dataset.splits()), {}, {}
-    for part in (part for part in PARTS if part in noise.splits):
-        labels = _noisy_labels(given[part], alike, noise, stream=PARTS.index(part))
-        changed[part] = int((labels != given[part].labels).sum())
-        noisy[part] = replace(given[part], labels=labels)
-    if "train" in noisy:
-        left = np.bincount(noisy["train"].labels, minlength=dataset.num_classes)
-        lost = [dataset.class_names[k] for k in np.flatnonzero(left == 0)]
-        if lost:
-            raise InputError(
-                f"{settings.name}: dataset.label_noise.share={noise.share:.12g} leaves no training "
-                f"label of {some_of(lost)}; set a smaller share"
-            )
-    return replace(dataset, **noisy, changed_labels=changed)
+    splits = {
+        part: _with_noise(split, alike, noise, stream=PARTS.index(part))
+        if part in noise.splits
+        else split
+        for part, split in dataset.splits()
+    }
+    left = np.bincount(splits["train"].labels, minlength=dataset.num_classes)
+    lost = [dataset.class_names[k] for k in np.flatnonzero(left == 0)]
+    if lost:
+        raise InputError(
+            f"{settings.name}: dataset.label_noise.share={noise.share:.12g} leaves no training "
+            f"label of {some_of(lost)}; set a smaller share"
+        )
+    return ImageDataset(dataset.name, dataset.class_names, **splits, skipped=dataset.skipped)
 
 
-def _noisy_labels(
+def _with_noise(
     split: Split, alike: list[npt.NDArray[np.intp]], noise: LabelNoise, *, stream: int
-) -> npt.NDArray[np.int64]:
-    """The labels of a split, some of them wrong."""
+) -> Split:
+    """The split with some wrong labels."""
     labels = split.labels.copy()
     for k, classes in enumerate(alike):
         members = np.flatnonzero(split.labels == k)
@@ -111,4 +111,4 @@ def _noisy_labels(
         if len(classes):
             count = round(noise.share * len(members))
             labels[drawn[:count]] = rng.choice(classes, size=len(members))[:count]
-    return labels
+    return replace(split, labels=labels, true_labels=split.labels)

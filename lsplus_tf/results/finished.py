@@ -156,9 +156,11 @@ class Results:
         accuracies that make a doubtful prior.
         """
         noise = self.experiment.dataset.label_noise
-        wrong = [] if noise is None else [
-            f"Labels are wrong on purpose: {noise.in_words}; those of the test split are not"
-        ]
+        wrong = (
+            []
+            if noise is None
+            else [f"Labels are wrong on purpose: {noise.in_words}; those of the test split are not"]
+        )
         left_out: dict[str, None] = {}  # the same images of most runs
         priors, unmarked = [], 0
         for run in self.runs:
