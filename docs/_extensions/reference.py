@@ -89,7 +89,9 @@ def _name(annotation: Any) -> str:
     if origin is tuple:
         return f"list of {_type(arguments[0], [])}"
     if origin is dict:
-        return "sections, by names of your choice"
+        if any(_settings_in(annotation)):
+            return "sections, by names of your choice"
+        return f"names, each with a {_type(arguments[1], [])}"
     if issubclass(annotation, Settings):
         return "a section"
     return NAMES[annotation]
@@ -143,7 +145,8 @@ def _tag(kind: type[Settings]) -> str:
 
 
 def _text(kind: type[Settings]) -> str:
-    return re.sub(r"\s*\n\s*", " ", kind.__doc__ or "").replace("|", r"\|")
+    text, _, _ = (kind.__doc__ or "").partition("Examples\n")
+    return re.sub(r"\s*\n\s*", " ", text).strip().replace("|", r"\|")
 
 
 def packaged_config_pages() -> str:

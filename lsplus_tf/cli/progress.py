@@ -19,7 +19,7 @@ LINE_EVERY = 60.0  # seconds, where there is no terminal to draw a bar on
 
 
 def describe_data(dataset: ImageDataset) -> str:
-    """How many images of which shape, classes and groups, on one line."""
+    """How many images of which shape, classes, groups and wrong labels, on one line."""
     sizes = ", ".join(f"{len(split)} {part}" for part, split in dataset.splits())
     height, width, channels = dataset.image_shape
     groups = ", ".join(
@@ -27,9 +27,16 @@ def describe_data(dataset: ImageDataset) -> str:
         for part, split in dataset.splits()
         if split.groups is not None
     )
+    noise = ", ".join(
+        f"{split.changed_labels} of {len(split)} {part} labels"
+        for part, split in dataset.splits()
+        if split.changed_labels is not None
+    )
     return (
         f"{dataset.name}: {sizes} images of {height}x{width}x{channels}, "
-        f"{dataset.num_classes} classes." + (f" Groups: {groups}." if groups else "")
+        f"{dataset.num_classes} classes."
+        + (f" Groups: {groups}." if groups else "")
+        + (f" Label noise: {noise} changed." if noise else "")
     )
 
 

@@ -17,6 +17,7 @@ from lsplus_tf.config.dataset import (
 )
 from lsplus_tf.config.experiment import CalibratorName, Experiment
 from lsplus_tf.config.grid import Grid, load_grid, read_config
+from lsplus_tf.config.label_noise import LabelNoise
 from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
 from lsplus_tf.config.sections import (
     SGD,
@@ -45,6 +46,7 @@ __all__ = [
     "FineTuning",
     "Grid",
     "Interpolation",
+    "LabelNoise",
     "Phantom",
     "Protocol",
     "Scaling",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from lsplus_tf.config.label_noise import LabelNoise
 from lsplus_tf.config.settings import Count, Fraction, Positive, Seed, Settings
 from lsplus_tf.errors import MOST_PIXELS
 
@@ -244,6 +245,12 @@ class Dataset(Settings):
     )
     samples_per_class: Count | None = Field(
         default=None, description="train on a random sample of so many of each class"
+    )
+    label_noise: LabelNoise | None = Field(
+        default=None,
+        description="wrong labels on purpose, after all else is drawn: a `share` of the training "
+        "and validation labels of each class become those of others, evenly or of look-alikes. The "
+        "test split, images, ids, votes and a known posterior stay as they are",
     )
     drop: tuple[Defect, ...] = Field(
         default=(),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from lsplus_tf.config.dataset import Dataset
 from lsplus_tf.config.methods import (
@@ -23,7 +23,7 @@ from lsplus_tf.config.methods import (
     short_names,
 )
 from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
-from lsplus_tf.config.settings import Count, Seed, Settings
+from lsplus_tf.config.settings import ClassName, Count, Seed, Settings
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, some_of
 
@@ -65,10 +65,6 @@ _OF_THE_REPORT = {
 _LONGEST = 100  # characters, so that files may be named after it
 _NAMED = 10  # classes that an error names
 
-# A YAML file has 3 where a class is called "3".
-ClassName = Annotated[
-    str, BeforeValidator(lambda given: str(given) if type(given) is int else given)
-]
 ClassNames = ClassName | Annotated[tuple[ClassName, ...], Field(min_length=1)]
 MethodName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=_LONGEST)]
 

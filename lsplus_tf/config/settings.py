@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from lsplus_tf.errors import MOST
 
@@ -17,6 +17,10 @@ NotNegative = Annotated[float, Field(ge=0, le=1e38, strict=True)]
 BelowOne = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Count = Annotated[int, Field(gt=0, le=MOST, strict=True)]  # where it allocates, a field has less
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what NumPy's generator takes
+# A YAML file has 3 where a class is called "3".
+ClassName = Annotated[
+    str, BeforeValidator(lambda given: str(given) if type(given) is int else given)
+]
 
 
 class Settings(BaseModel):

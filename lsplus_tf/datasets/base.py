@@ -30,6 +30,8 @@ class Split:
         int64, shape (N, K): how many annotators chose each class.
     posterior : ndarray or None
         float64, shape (N, K): the exact p(y | x), where it is known.
+    true_labels : ndarray or None
+        int64, shape (N,): the labels before `dataset.label_noise` made some wrong; None without it.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class Split:
     groups: npt.NDArray[np.str_] | None = None
     votes: npt.NDArray[np.int64] | None = None
     posterior: npt.NDArray[np.float64] | None = None
+    true_labels: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         images, labels, ids = self.images, self.labels, self.ids
@@ -79,6 +82,10 @@ class Split:
             raise InputError(
                 f"groups: expected shape ({len(images)},), received {self.groups.shape}"
             )
+        if self.true_labels is not None and self.true_labels.shape != labels.shape:
+            raise InputError(
+                f"true_labels: expected shape {labels.shape}, received {self.true_labels.shape}"
+            )
         for name, rows in (("votes", self.votes), ("posterior", self.posterior)):
             if rows is not None and (rows.ndim != 2 or len(rows) != len(images)):
                 raise InputError(
@@ -97,7 +104,13 @@ class Split:
             None if self.groups is None else self.groups[indices],
             None if self.votes is None else self.votes[indices],
             None if self.posterior is None else self.posterior[indices],
+            None if self.true_labels is None else self.true_labels[indices],
         )
+
+    @property
+    def changed_labels(self) -> int | None:
+        """How many labels `dataset.label_noise` made wrong; None without it."""
+        return None if self.true_labels is None else int((self.labels != self.true_labels).sum())
 
 
 @dataclass(frozen=True, eq=False)

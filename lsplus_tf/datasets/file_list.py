@@ -33,6 +33,7 @@ from lsplus_tf.datasets.image_files import (
     read_header,
 )
 from lsplus_tf.datasets.images import check_memory, for_each
+from lsplus_tf.datasets.label_noise import look_alikes, with_label_noise
 from lsplus_tf.datasets.splitting import PARTS, complete_splits, sample_per_class
 from lsplus_tf.errors import InputError, counted, one_line
 from lsplus_tf.files import expanded
@@ -129,6 +130,7 @@ def load_files(
     if not decode:
         settings = settings.model_copy(update={"cache": "none", "drop": ()})
     dicom.check_installed(files.ids.tolist())
+    look_alikes(settings, files.class_names)  # what is wrong with them is told first
     before_decoding(settings.image_shape)
     files, dropped = drop_defects(files, settings.drop, settings.scaling)
     if "masks" not in drop and (masks := masks_beside(files.ids.tolist(), files.labels.tolist())):
@@ -175,7 +177,9 @@ def load_files(
                 stacklevel=3,
             )
     skipped = (*(name for names in dropped.values() for name in names), *broken)
-    return ImageDataset(files.name, files.class_names, **splits, skipped=skipped)
+    return with_label_noise(
+        ImageDataset(files.name, files.class_names, **splits, skipped=skipped), settings
+    )
 
 
 def _warn_of_shared_groups(files: FileList) -> None:

@@ -19,6 +19,7 @@ from lsplus_tf.datasets.catalogue import reject_name
 from lsplus_tf.datasets.file_list import BeforeDecoding, FileList, load_files
 from lsplus_tf.datasets.folder import list_folder
 from lsplus_tf.datasets.known import RECORDS
+from lsplus_tf.datasets.label_noise import with_label_noise
 from lsplus_tf.datasets.npz import load_npz
 from lsplus_tf.datasets.splitting import sample_per_class
 from lsplus_tf.datasets.table import list_table
@@ -124,7 +125,8 @@ def load_dataset(
     dataset = load()
     if None in settings.image_shape:
         tell(dataset.image_shape)
-    return replace(dataset, train=sample_per_class(dataset.train, dataset.class_names, settings))
+    train = sample_per_class(dataset.train, dataset.class_names, settings)
+    return with_label_noise(replace(dataset, train=train), settings)
 
 
 @with_options

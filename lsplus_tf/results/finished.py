@@ -152,9 +152,15 @@ class Results:
     def doubts(self) -> list[str]:
         """What the runs were made with that a reader has to know, a sentence each.
 
-        Images that were left out, runs without a manifest, and class accuracies that make a
-        doubtful prior.
+        Wrong labels on purpose, images that were left out, runs without a manifest, and class
+        accuracies that make a doubtful prior.
         """
+        noise = self.experiment.dataset.label_noise
+        wrong = (
+            []
+            if noise is None
+            else [f"Labels are wrong on purpose: {noise.in_words}; those of the test split are not"]
+        )
         left_out: dict[str, None] = {}  # the same images of most runs
         priors, unmarked = [], 0
         for run in self.runs:
@@ -174,7 +180,7 @@ class Results:
                 f"{runs} of format version 0, whose files carry no SHA-256: nothing tells whether "
                 "they are what was written"
             ] = None
-        return [*left_out, *priors]
+        return [*wrong, *left_out, *priors]
 
     def summary(self, run: Run) -> dict[str, Any]:
         """What a run says of its training."""

@@ -388,6 +388,11 @@ class Training:
                 "class_names": list(self.dataset.class_names),
                 "samples": {split: c.tolist() for split, c in self.dataset.counts().items()},
                 "skipped_images": list(self.dataset.skipped),
+                "changed_labels": {
+                    part: split.changed_labels
+                    for part, split in self.dataset.splits()
+                    if split.changed_labels is not None
+                },
                 "parameters": model.count_params(),
                 "epochs": progress.epochs,
                 "best_epoch": progress.best_epoch,
