@@ -18,6 +18,7 @@ from lsplus_tf.config.dataset import (
 from lsplus_tf.config.experiment import CalibratorName, Experiment
 from lsplus_tf.config.grid import Grid, load_grid, read_config
 from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
+from lsplus_tf.config.questions import Question
 from lsplus_tf.config.sections import (
     SGD,
     Adam,
@@ -47,6 +48,7 @@ __all__ = [
     "Interpolation",
     "Phantom",
     "Protocol",
+    "Question",
     "Scaling",
     "StepSchedule",
     "checked",

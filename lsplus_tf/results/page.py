@@ -11,7 +11,7 @@ import yaml
 
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import ABOUT_DECISIONS
-from lsplus_tf.auditing.verdicts import percent, tone_of
+from lsplus_tf.auditing.verdicts import p_text, percent, tone_of
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
@@ -20,6 +20,7 @@ from lsplus_tf.results.classes import ByClass
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.figures import MOST_LINES, Figures
 from lsplus_tf.results.finished import Results
+from lsplus_tf.results.questions import Answer, answers_in_words, questions_section
 from lsplus_tf.results.tables import Comparison
 from lsplus_tf.results.truth import Truth
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty
@@ -37,6 +38,7 @@ def experiment_page(
     figures: Figures,
     truth: Truth | None,
     compactness: Compactness | None,
+    answers: Sequence[Answer] = (),
 ) -> Page:
     """The page of a report.
 
@@ -55,6 +57,8 @@ def experiment_page(
         The comparison with the exact posterior, where that is known.
     compactness : Compactness or None
         Of the training features, where runs kept them.
+    answers : sequence of Answer
+        To the config's questions.
 
     Returns
     -------
@@ -65,11 +69,16 @@ def experiment_page(
         Section(
             "Summary",
             [
+                *answers_in_words(answers),
                 *_no_ranking(results, uncertainty),
                 *classes_in_words(classes),
                 *_summary(results, uncertainty),
             ],
         ),
+    ]
+    if answers:
+        sections.append(Section("Questions", questions_section(answers)))
+    sections += [
         Section("Found and missed", _classes(results, classes, figures)),
         Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
@@ -418,8 +427,8 @@ def _difference(test: Difference) -> str:
     """With interval and p in two lines; that nothing can be said, where that is so."""
     if np.isnan(test.p):
         return f"{100 * test.value:+.2f}\nnot tested"
-    p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
-    text = f"{100 * test.value:+.2f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]\np {p}"
+    text = f"{100 * test.value:+.2f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
+    text += f"\np {p_text(test.p_holm)}"
     if test.verdict == "undecided" and test.value:
         needed = test.seeds_needed
         text += f", {needed:.0f} seeds" if np.isfinite(needed) else ", more images"

@@ -108,9 +108,8 @@ class Comparison:
 
 def compare(results: Results) -> Comparison:
     """Mean and sample SD (n - 1) over the seeds of every row of the results."""
-    # Among at most five classes the true one is always in the top five.
-    few = len(results.class_names) <= 5
-    columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and few))
+    classes = len(results.class_names)
+    columns = tuple(c for c in COLUMNS if METRICS[c.key].fewest_classes <= classes)
     text = caption(results, CAPTION) + "".join(f" {line}" for line in label_shifts(results))
     return summarise(results, columns, results.measured, text)
 
