@@ -154,6 +154,23 @@ def some_of(names: Sequence[object], most: int = 3) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
+def listed(names: Sequence[object]) -> str:
+    """Names for a sentence, all of them.
+
+    Parameters
+    ----------
+    names : sequence
+        At least one.
+
+    Examples
+    --------
+    >>> listed("a"), listed("abc")
+    ('a', 'a, b and c')
+    """
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Return `value`; raise `InputError` unless it is one of the strings of a `Literal`.
 

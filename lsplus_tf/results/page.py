@@ -12,6 +12,7 @@ import yaml
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import ABOUT_DECISIONS
 from lsplus_tf.auditing.verdicts import p_text, percent, tone_of
+from lsplus_tf.errors import listed
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
@@ -140,7 +141,7 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         if name in classes.positive or not fewer:
             continue
         everywhere = len(fewer) == len(classes.plain) > 1
-        which = "all rows" if everywhere else _listed([classes.plain[key] for key in fewer])
+        which = "all rows" if everywhere else listed([classes.plain[key] for key in fewer])
         sure = sure or any(_is_missed(lines[key]) for key in fewer)
         shares = [lines[key]["mean"] for key in fewer]
         low, high = percent(min(shares)), percent(max(shares))
@@ -289,7 +290,7 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
         for verdict in ("better", "worse"):
             rows = [name for name, found in verdicts.items() if found == verdict]
             if rows:
-                parts.append(f"{verdict} are {_listed(rows)}")
+                parts.append(f"{verdict} are {listed(rows)}")
         undecided = list(verdicts.values()).count("undecided")
         if undecided:
             parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
@@ -341,7 +342,7 @@ def _metrics(
     measured = {metric for _, metric in uncertainty.intervals}
     without = [METRICS[metric].heading for metric in METRICS if metric not in measured]
     none = (
-        f" No intervals of {_listed(without)}: resamples lack a class, or it would take minutes."
+        f" No intervals of {listed(without)}: resamples lack a class, or it would take minutes."
         if without
         else ""
     )
@@ -352,7 +353,7 @@ def _metrics(
         f"spread of the seeds and of {uncertainty.resamples:,} bootstrap resamples of {drawn}."
     )
     if uncertainty.single:
-        names = _listed([row.name for row in results.rows if row.key in uncertainty.single])
+        names = listed([row.name for row in results.rows if row.key in uncertainty.single])
         of_networks = (
             f"about these networks on new images, from {uncertainty.resamples:,} bootstrap "
             f"resamples of {drawn} alone (of the accuracy, Agresti and Coull's), and say nothing "
@@ -623,10 +624,6 @@ def _inline(value: Any) -> str:
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _seeds(results: Results) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lsplus_tf import metrics
 from lsplus_tf.auditing.verdicts import p_text
 from lsplus_tf.config import Question
 from lsplus_tf.config.experiment import method_of
 from lsplus_tf.config.questions import OF_FEATURES
+from lsplus_tf.errors import listed
+from lsplus_tf.metrics import METRICS
 from lsplus_tf.metrics.method_comparison import (
     CONFIDENCE_LEVEL,
     Contrast,
@@ -113,7 +114,7 @@ class _Measured:
 def _measured_of_images(
     metric: str, better: str, baseline: str, results: Results, measured: MeasuredRows
 ) -> _Measured:
-    record, pair = metrics.METRICS[metric], (better, baseline)
+    record, pair = METRICS[metric], (better, baseline)
     missing = [row for row in pair if row not in measured.rows]
     means = [np.nan if row in missing else measured.mean(metric, row) for row in pair]
     seeds = [0 if row in missing else len(measured.rows[row].seeds) for row in pair]
@@ -180,18 +181,17 @@ def answers_in_words(answers: Sequence[Answer]) -> list[Text]:
         tests = answer.tests
         tested = tests[tests["p"].notna()]
         parts = [
-            f"shown {verdict} than {_pairs(answer, tested[tested['verdict'] == verdict])}"
+            f"shown {verdict} {_pairs('than', answer, tested[tested['verdict'] == verdict])}"
             for verdict in ("better", "worse")
             if (tested["verdict"] == verdict).any()
         ]
         undecided = tested[tested["verdict"] == "undecided"]
         if len(undecided):
-            parts.append(f"cannot be told apart from {_pairs(answer, undecided)}")
-        nothing = len(tests) - len(tested)
-        if nothing:
+            parts.append(f"cannot be told apart {_pairs('from', answer, undecided)}")
+        if len(tested) < len(tests):
             notes = "; ".join(dict.fromkeys(tests.loc[tests["p"].isna(), "note"]))
-            which = f"of {nothing} of {len(tests)} tests " if parts else ""
-            parts.append(f"{which}nothing can be said ({notes})")
+            some = f"{len(tests) - len(tested)} of {len(tests)} " if parts else ""
+            parts.append(f"{some}not tested ({notes})")
         method = answer.titles[tests["method"].iloc[0]]
         shown = len(tested) > len(undecided)
         text = f"{answer.heading} {method}: {'; '.join(parts)}."
@@ -213,10 +213,11 @@ def questions_section(answers: Sequence[Answer]) -> list[Block]:
             "All times 100. Each line is a test about methods with new seeds on new images: "
             "Welch's t test of the seeds with the variance of the images added, of rows with the "
             "same networks seed by seed. Measures of training features vary with the seeds alone. "
-            f"p is two-sided, after Holm's correction over all lines of a question; below {level} "
-            "a row is shown to be better or worse. The 95% intervals are not corrected. Where "
-            "rows cannot be told apart they may be equal or not; so many seeds of each would show "
-            "a difference of the size seen, with 80% power. questions.csv has all of it.",
+            "p is two-sided, after Holm's correction over the lines of a question that are tested; "
+            f"below {level} a row is shown to be better or worse. The 95% intervals are not "
+            "corrected. Rows that cannot be told apart may be equal or not: how many seeds of each "
+            "would show a difference of the size seen, with 80% power, or that it would take more "
+            "images.",
             "note",
         ),
     ]
@@ -241,39 +242,40 @@ def _table(answer: Answer) -> Table:
         )
     method = answer.titles[answer.tests["method"].iloc[0]]
     headings = ["Metric", "Compared with", method, "The other", "Difference", "p (Holm)"]
-    return Table(answer.heading, [*headings, f"{method} is"], rows)
+    return Table(answer.heading, [*headings, "Verdict"], rows)
 
 
 def _mean(value: float) -> Cell:
     return Cell("-" if np.isnan(value) else f"{100 * value:.2f}", value)
 
 
-def _verdict(test: dict[str, Any]) -> str:
+def _verdict(test: Mapping[Any, Any]) -> str:
     """What a line shows, and what it would take to show more."""
     if np.isnan(test["p"]):
-        return f"unknown: {test['note']}"
+        return str(test["note"])
     if test["verdict"] != "undecided":
         return f"shown {test['verdict']}"
-    text = "not told apart"
+    text = "cannot be told apart"
     if not test["difference"]:
         return text
     needed = test["seeds_needed"]
-    seeds = f"{needed:.0f} seeds of each" if np.isfinite(needed) else "more images"
-    return f"{text}: it would take {seeds}"
+    if np.isfinite(needed):
+        return f"{text}: {needed:.0f} seeds of each would decide"
+    return f"{text}: it would take more images"
 
 
-def _pairs(answer: Answer, tests: pd.DataFrame) -> str:
-    """LS in ECE and NLL, HL in ECE."""
+def _pairs(word: str, answer: Answer, tests: pd.DataFrame) -> str:
+    """Than LS in ECE and NLL, than HL in ECE."""
     parts = [
-        f"{answer.titles[str(baseline)]} in {_listed([*of_row['metric'].map(_heading)])}"
+        f"{word} {answer.titles[str(baseline)]} in {listed([*of_row['metric'].map(_heading)])}"
         for baseline, of_row in tests.groupby("baseline", sort=False)
     ]
     return ", ".join(parts)
 
 
 def _in_words(question: Question, titles: dict[str, str]) -> str:
-    others = _listed([titles[row] for row in question.than])
-    measured = _listed([_heading(metric) for metric in question.metrics])
+    others = listed([titles[row] for row in question.than])
+    measured = listed([_heading(metric) for metric in question.metrics])
     return f"Is {titles[question.better]} better than {others} in {measured}?"
 
 
@@ -282,11 +284,4 @@ def _heading(metric: str) -> str:
 
 
 def _column(metric: str) -> Column:
-    if metric in MEASURES:
-        return MEASURES[metric]
-    record = metrics.METRICS[metric]
-    return Column(metric, record.heading, record.better)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return MEASURES[metric] if metric in MEASURES else Column.of(METRICS[metric])

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from lsplus_tf.calibrators import LabelShift, label_shift_test
 from lsplus_tf.errors import some_of
-from lsplus_tf.metrics import METRICS
+from lsplus_tf.metrics import METRICS, Metric
 from lsplus_tf.results.finished import Results, Row
 
 _MOST_SHARES = 6
@@ -38,16 +38,16 @@ class Column:
     heading: str
     better: int
 
+    @classmethod
+    def of(cls, record: Metric) -> Column:
+        return cls(record.key, record.heading, record.better)
+
     def titled(self, up: str = "↑", down: str = "↓") -> str:
         """The heading with an arrow in the better direction."""
         return self.heading + {1: f" {up}", -1: f" {down}", 0: ""}[self.better]
 
 
-COLUMNS = tuple(
-    Column(record.key, record.heading, record.better)
-    for record in METRICS.values()
-    if record.evaluated
-)
+COLUMNS = tuple(Column.of(record) for record in METRICS.values() if record.evaluated)
 MAIN = ("accuracy", "auroc", "ece", "nll", "brier")
 _OVER_SEEDS = "mean and sample SD over seeds"
 CAPTION = (
