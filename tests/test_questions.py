@@ -446,10 +446,6 @@ def test_the_report_of_a_finished_experiment(reproduced, tmp_path, call):
     page = (copy / "report" / "report.html").read_text(encoding="utf-8")
     assert ">Questions<" in page
     assert line in page
-    # Without the questions there is no file of them.
-    (copy / "experiment.yaml").write_text(to_yaml(parse_config(values, "the test's")))
-    assert call("report", copy).code == 0
-    assert not (copy / "report" / "questions.csv").exists()
 
 
 def test_a_grid_joins_them(tmp_path, monkeypatch):
