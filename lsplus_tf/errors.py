@@ -22,6 +22,7 @@ __all__ = [
     "check_positive",
     "check_seed",
     "counted",
+    "listed",
     "one_line",
     "some_of",
 ]

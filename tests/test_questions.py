@@ -277,7 +277,7 @@ def test_top_2_of_two_classes_says_nothing(tmp_path):
 def test_the_page_and_the_summary(results):
     report = asking(
         results,
-        calibrates=question(PLUS, [HARD, SMOOTH], ["nll", "silhouette"], asks="Does LS+ <calm>?"),
+        calibrates=question(PLUS, [HARD, SMOOTH], ["nll", "silhouette"], asks="Does LS+\n<calm>? "),
         wrong=question(HARD, [SMOOTH], ["ece", "nll"]),
     )
     first, second = report.answers
@@ -354,9 +354,10 @@ GOOD = question(PLUS, [HARD], ["ece"])
         ({"than": ["hard_labels+"]}, r"questions\.q\.than: expected one of"),
         (
             {"than": [PLUS]},
-            r"questions\.q\.than: expected other rows than better, received ls_pl",
+            r"questions\.q\.than: expected other rows than better, received 'ls_",
         ),
-        ({"than": [HARD, HARD]}, r"questions\.q\.than: expected different names, received hard_l"),
+        ({"than": [HARD, HARD]}, r"questions\.q\.than: expected different names, received 'har"),
+        ({"than": ["a\nb", "a\nb"]}, r"than: expected different names, received 'a\\nb' twice"),
         ({"than": []}, r"questions\.q\.than: expected at least one"),
         ({"than": HARD}, r"questions\.q\.than: expected a list, received 'hard_labels'"),
         ({"metrics": []}, r"questions\.q\.metrics: expected at least one"),

@@ -64,9 +64,10 @@ class Question(Settings):
     @model_validator(mode="after")
     def _other_rows(self) -> Question:
         if self.better in self.than:
-            raise ValueError(f"than: expected other rows than better, received {self.better}")
+            raise ValueError(f"than: expected other rows than better, received {self.better!r}")
         for key in ("than", "metrics"):
             names = getattr(self, key)
-            if len(set(names)) != len(names):
-                raise ValueError(f"{key}: expected different names, received {', '.join(names)}")
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key}: expected different names, received {twice!r} twice")
         return self

@@ -92,7 +92,8 @@ def answer_questions(
         tests.insert(5, "baseline_mean", [each.baseline_mean for each in found])
         rows = (question.better, *question.than)
         named = {row: titles.get(row, row) for row in rows}
-        answers.append(Answer(name, question.asks or _in_words(question, named), named, tests))
+        asked = " ".join((question.asks or "").split())  # in one line
+        answers.append(Answer(name, asked or _in_words(question, named), named, tests))
     return answers
 
 
