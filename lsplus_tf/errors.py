@@ -22,6 +22,7 @@ __all__ = [
     "check_positive",
     "check_seed",
     "counted",
+    "listed",
     "one_line",
     "some_of",
 ]
@@ -152,6 +153,23 @@ def some_of(names: Sequence[object], most: int = 3) -> str:
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
+
+
+def listed(names: Sequence[object]) -> str:
+    """Names for a sentence, all of them.
+
+    Parameters
+    ----------
+    names : sequence
+        At least one.
+
+    Examples
+    --------
+    >>> listed("a"), listed("abc")
+    ('a', 'a, b and c')
+    """
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

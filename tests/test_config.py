@@ -167,7 +167,7 @@ def test_a_config_is_frozen():
             "foo=3",
             "foo: unknown key (known: name, convention, dataset, backbone, protocol, methods, "
             "optional_methods, seeds, ensembles, calibrators, positive, ensemble_calibration, "
-            "features)",
+            "features, questions)",
         ),
     ],
 )

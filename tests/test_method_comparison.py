@@ -468,8 +468,10 @@ def test_every_metric_has_its_direction(metric):
     (row,) = compare_methods(
         {"bad": bad, "good": good}, metrics=[metric], num_resamples=100
     ).to_dict("records")
-    if metric == "top5_error":  # of two classes it is 0
-        assert row["difference"] == 0
+    if metric in ("top2_error", "top5_error"):  # of two classes they are 0
+        assert (row["difference"], row["verdict"]) == (0, "undecided")
+        assert np.isnan([row["p"], row["low"], row["seeds_needed"]]).all()
+        assert row["note"] == f"{metric} of 2 classes is the same for all predictions"
     else:
         assert row["difference"] * METRICS[metric].better > 0
 

@@ -37,6 +37,7 @@ FUNCTIONS = {
     "nll": metrics.negative_log_likelihood,
     "brier": metrics.brier_score,
     "top1_error": partial(metrics.top_k_error, k=1),
+    "top2_error": partial(metrics.top_k_error, k=2),
     "top5_error": partial(metrics.top_k_error, k=5),
     "mean_confidence": metrics.mean_confidence,
     "retention_auc": metrics.retention_auc,

@@ -14,6 +14,7 @@ from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import METRIC_NAMES
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import METRICS, calibration_summary, class_metrics
+from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.predictions.positive import positive_classes
 
@@ -24,6 +25,8 @@ _WRITTEN = re.compile(
 # Of a class against the rest.
 _OF_A_CLASS = ("sensitivity", "specificity", "ppv", "npv", "prevalence", "f1", "auroc", "auprc")
 _OF_CALIBRATION = ("intercept", "slope", "o_e", "ici", "e50", "e90")
+# Those of an audit's table, and those that it has no room for.
+_KNOWN = tuple(dict.fromkeys((*METRIC_NAMES, *METRICS)))
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class Condition:
     text : str
         As it was written.
     metric : str
-        A row of `Audit.metrics`, or of a class in `Audit.classes`.
+        A row of `Audit.metrics`, another key of `lsplus_tf.metrics.METRICS`, or of a class in
+        `Audit.classes`.
     of_class : str or None
         The class.
     bound : {"value", "low", "high"}
@@ -76,7 +80,11 @@ class Condition:
                 warnings.simplefilter("ignore", UserWarning)  # of what NaN tells
                 table = measure(audit.predictions, positive=classes)
             return float(table.set_index("metric")[self.bound][self.metric])
-        return float(audit.metrics[self.bound][self.metric])
+        if self.metric in audit.metrics.index:
+            return float(audit.metrics[self.bound][self.metric])
+        predictions = audit.predictions
+        (found,) = intervals_of([METRICS[self.metric]], predictions, groups=predictions.groups)
+        return float(getattr(found, self.bound))
 
     def check(self, predictions: Predictions) -> None:
         """Raise `InputError` if these predictions do not tell the metric."""
@@ -89,9 +97,7 @@ class Condition:
                 predictions.need("probabilities")
             return
         known = [
-            key
-            for key in METRIC_NAMES
-            if key not in METRICS or METRICS[key].is_known_of(predictions)
+            key for key in _KNOWN if key not in METRICS or METRICS[key].is_known_of(predictions)
         ]
         if self.metric not in known:
             raise InputError(
@@ -155,7 +161,7 @@ def parse_condition(text: str) -> Condition:
             f"{text!r}"
         ) from None
     of_class = (*_OF_A_CLASS, *_OF_CALIBRATION)
-    known = METRIC_NAMES if condition.of_class is None else of_class
+    known = _KNOWN if condition.of_class is None else of_class
     if condition.metric not in known:
         of = "" if condition.of_class is None else " of a class"
         raise InputError(

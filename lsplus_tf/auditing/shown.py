@@ -51,7 +51,7 @@ def metrics_table(audit: Audit) -> Table:
     rows: list[list[str | Cell]] = []
     for name, value, low, high in audit.metrics.itertuples():
         if name == "top1_error" or (
-            name == "top5_error" and len(audit.predictions.class_names) <= 5
+            name in METRICS and METRICS[name].fewest_classes > len(audit.predictions.class_names)
         ):
             continue  # what the accuracy tells, or always 0
         label = METRIC_NAMES[name]

@@ -86,6 +86,9 @@ def report_grid(
             written.append(next(path for path in files_of if path.suffix == ".html"))
             if beside is None:
                 report.print(console)
+            elif report.answers:
+                console.print(f"{results.title}:", highlight=False, markup=False)
+                report.print_answers(console)
     if compared:
         heading = f"{gathered.grid.name}: measured beside the paper's tables"
         extra = [partial(comparison.write_files, compared, heading=heading)]

@@ -19,6 +19,7 @@ from lsplus_tf.config.experiment import CalibratorName, Experiment
 from lsplus_tf.config.grid import Grid, load_grid, read_config
 from lsplus_tf.config.label_noise import LabelNoise
 from lsplus_tf.config.loading import checked, load_config, packaged_configs, parse_config, to_yaml
+from lsplus_tf.config.questions import Question
 from lsplus_tf.config.sections import (
     SGD,
     Adam,
@@ -49,6 +50,7 @@ __all__ = [
     "LabelNoise",
     "Phantom",
     "Protocol",
+    "Question",
     "Scaling",
     "StepSchedule",
     "checked",

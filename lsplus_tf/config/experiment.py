@@ -22,6 +22,7 @@ from lsplus_tf.config.methods import (
     TfKDSelfTraining,
     short_names,
 )
+from lsplus_tf.config.questions import OF_FEATURES, Question
 from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
 from lsplus_tf.config.settings import ClassName, Count, Seed, Settings
 from lsplus_tf.conventions import Convention
@@ -61,6 +62,7 @@ _OF_THE_REPORT = {
     "ensemble_calibration",
     "features",
     "positive",
+    "questions",
 }
 _LONGEST = 100  # characters, so that files may be named after it
 _NAMED = 10  # classes that an error names
@@ -121,6 +123,12 @@ class Experiment(Settings):
         "figure; null keeps none, and finished runs stay as they are",
     )
 
+    questions: dict[MethodName, Question] | None = Field(
+        default=None,
+        max_length=100,
+        description="what the report answers, as tests; null asks nothing",
+    )
+
     @field_validator("methods", mode="before")
     @classmethod
     def _of_the_convention(cls, methods: Any, info: ValidationInfo) -> Any:
@@ -172,6 +180,44 @@ class Experiment(Settings):
         if not self.usual_methods:
             raise ValueError("optional_methods: expected some of the methods, received all")
         return self
+
+    @model_validator(mode="after")
+    def _questions_of_rows(self) -> Experiment:
+        for name, question in (self.questions or {}).items():
+            key = f"questions.{name}"
+            for field, rows in (("better", [question.better]), ("than", question.than)):
+                for row in rows:
+                    self._check_row(f"{key}.{field}", row)
+            of_features = [metric for metric in question.metrics if metric in OF_FEATURES]
+            if of_features and self.features is None:
+                raise ValueError(
+                    f"{key}.metrics: expected features, how many training images runs keep them "
+                    f"of, beside {', '.join(of_features)}"
+                )
+            same = [row for row in question.than if method_of(row) == method_of(question.better)]
+            if of_features and same:
+                raise ValueError(
+                    f"{key}.metrics: expected rows of different networks beside "
+                    f"{', '.join(of_features)}, received {question.better} and {same[0]}, which "
+                    "have the same features"
+                )
+        return self
+
+    def _check_row(self, key: str, row: str) -> None:
+        """Refuse what is no row of the table, or is a single prediction."""
+        if self._is_row(row):
+            return
+        if self._is_row(row.replace("_ensemble", "")):
+            raise ValueError(
+                f"{key}: expected METHOD or METHOD+CALIBRATOR, received {row!r}: an ensemble is a "
+                "single prediction, which says nothing of new seeds"
+            )
+        rows = [*self.methods, *(f"METHOD+{name}" for name in self.calibrators)]
+        raise ValueError(f"{key}: expected one of {some_of(rows, _NAMED)}, received {row!r}")
+
+    def _is_row(self, row: str) -> bool:
+        method, plus, calibrator = row.partition("+")
+        return method in self.methods and (not plus or calibrator in self.calibrators)
 
     @property
     def usual_methods(self) -> tuple[str, ...]:
@@ -289,6 +335,11 @@ class Experiment(Settings):
         return isinstance(method, TfKDSelfTraining) or (
             isinstance(method, LSPlus) and method.start_from == "hard_labels"
         )
+
+
+def method_of(row: str) -> str:
+    """The method of a row of the table, by its key: METHOD or METHOD+CALIBRATOR."""
+    return row.partition("+")[0]
 
 
 def _with_convention(method: Any, convention: Convention) -> Any:

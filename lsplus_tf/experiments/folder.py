@@ -63,7 +63,7 @@ REPORT_FOLDER = files.FolderKind(
     lambda folder: _begins(folder / "table.md"),
     re.compile(
         r"(table|paper|truth)\.(md|csv)|table\.tex|report\.html|"
-        r"(runs|intervals|classes|features|truth_runs)\.csv|((density|retention)_seed_\d+|features)\.png|"
+        r"(runs|intervals|classes|features|questions|truth_runs)\.csv|((density|retention)_seed_\d+|features)\.png|"
         r"(reliability\w*|density|retention|training_curves|decision_curves|comparison|soft_labels_\w+|truth)\.png|"
         r"calibrators/([a-z][a-z0-9_]*\+[a-z_]+(_seed_\d+)?\.json)?"
     ),

@@ -24,6 +24,7 @@ _OF_METRICS = {
     "summed over the classes: from 0, the best, to 2",
     "balanced_accuracy": "mean over the classes of the share of their cases that is found",
     "top1_error": "share of the cases whose most probable class is not the true one",
+    "top2_error": "share of the cases whose true class is not among the two most probable",
     "top5_error": "share of the cases whose true class is not among the five most probable",
     "mean_confidence": "mean probability of the predicted class",
     "mce": "maximum calibration error: the largest distance of confidence and accuracy in a bin",

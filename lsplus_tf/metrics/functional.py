@@ -466,6 +466,21 @@ def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) 
     )
 
 
+def _top_k_error(k: int, evaluated: bool = True) -> Metric:
+    return Metric(
+        key=f"top{k}_error",
+        function="top_k_error",
+        name=f"Top-{k} error",
+        better=-1,
+        value=lambda predictions, _: measures.top_k_error(predictions, k),
+        form=forms.mean_of_blocks(lambda predictions: measures.top_k_misses(predictions, k)),
+        interval="agresti_coull",
+        evaluated=evaluated,
+        needs="all",
+        fewest_classes=k + 1,
+    )
+
+
 RECORDS = (
     Metric(
         key="accuracy",
@@ -514,16 +529,8 @@ RECORDS = (
         form=lambda predictions: forms.mean_of(~predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
-    Metric(
-        key="top5_error",
-        function="top_k_error",
-        name="Top-5 error",
-        better=-1,
-        value=lambda predictions, _: measures.top_k_error(predictions, 5),
-        form=forms.mean_of_blocks(lambda predictions: measures.top_k_misses(predictions, 5)),
-        interval="agresti_coull",
-        needs="all",
-    ),
+    _top_k_error(2, evaluated=False),
+    _top_k_error(5),
     Metric(
         key="mean_confidence",
         function="mean_confidence",

@@ -27,6 +27,8 @@ The runs' sample variance may be small by chance, above all that of two or three
 what the images alone explain: the variance that one run has on resamples less that of the images.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,11 +211,14 @@ class MeasuredRuns:
     units: int
 
     @classmethod
-    def of(cls, resampled: Resampled) -> "MeasuredRuns":
-        """From each run's value, and its values on the same resamples for all runs."""
+    def of(cls, resampled: Resampled, *, tells: bool = True) -> MeasuredRuns:
+        """From each run's value, and its values on the same resamples for all runs.
+
+        With `tells` false nothing is taken to be known but the values.
+        """
         values, drawn, units = resampled.values, resampled.drawn, resampled.units
         defined = ~np.isnan(drawn).any(axis=0)
-        if units < 2 or defined.sum() < 2 or defined.mean() < 1 - _MOST_UNDEFINED:
+        if not tells or units < 2 or defined.sum() < 2 or defined.mean() < 1 - _MOST_UNDEFINED:
             nothing = np.full((values.size, values.size), np.nan)
             return cls(values, nothing[0], nothing, units)
         kept = drawn[:, defined]
@@ -299,6 +304,33 @@ class Difference:
     p_holm: float
     verdict: str
     seeds_needed: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A method less a baseline in a metric, which is tested among others.
+
+    Attributes
+    ----------
+    metric, method, baseline : str
+        Their names.
+    estimate : Estimate
+        Of the difference.
+    better : {1, -1}
+        Whether higher or lower values are better.
+    seeds : tuple of int
+        How many runs there are of the method, and of the baseline.
+    note : str
+        Why nothing can be said, where that is known beforehand.
+    """
+
+    metric: str
+    method: str
+    baseline: str
+    estimate: Estimate
+    better: int
+    seeds: tuple[int, int]
+    note: str = ""
 
 
 def judge(
@@ -452,16 +484,25 @@ def compare_methods(
     of_method = {
         name: slice(end - numbers[name], end) for name, end in zip(names, ends, strict=True)
     }
-    estimates = {}
-    records = _records(metrics)
+    records, contrasts = _records(metrics), []
     for metric, measured in measure_runs(metrics, kept, codes, num_resamples, seed).items():
         for name in names:
             if name != control:
-                estimates[metric, name] = measured.difference(
+                estimate = measured.difference(
                     of_method[name], of_method[control], paired=paired_seeds
                 )
-    better = {key: records[key[0]].better for key in estimates}
-    return _table(estimates, better, control, numbers, confidence_level)
+                contrasts.append(
+                    Contrast(
+                        metric,
+                        name,
+                        control,
+                        estimate,
+                        records[metric].better,
+                        (numbers[name], numbers[control]),
+                        too_few_classes(records[metric], kept[0]),
+                    )
+                )
+    return family_of_tests(contrasts, confidence_level)
 
 
 def measure_runs(
@@ -476,7 +517,10 @@ def measure_runs(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of classes that are absent
         resampled = resample([*records.values()], runs, groups, num_resamples, seed)
-    return {key: MeasuredRuns.of(each) for key, each in zip(records, resampled, strict=True)}
+    return {
+        key: MeasuredRuns.of(each, tells=not too_few_classes(records[key], runs[0]))
+        for key, each in zip(records, resampled, strict=True)
+    }
 
 
 def _records(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
@@ -485,43 +529,62 @@ def _records(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
     return {record.key: record for record in records}
 
 
-def _table(
-    estimates: Mapping[tuple[str, str], Estimate],
-    better: Mapping[tuple[str, str], int],
-    control: str,
-    numbers: Mapping[str, int],
-    confidence_level: float,
+def too_few_classes(metric: Metric, predictions: Predictions) -> str:
+    """Why nothing can be said of a metric that is the same for all predictions of few classes."""
+    classes = len(predictions.class_names)
+    if metric.fewest_classes <= classes:
+        return ""
+    return f"{metric.key} of {classes} classes is the same for all predictions"
+
+
+def family_of_tests(
+    contrasts: Sequence[Contrast], confidence_level: float = CONFIDENCE_LEVEL
 ) -> pd.DataFrame:
+    """A row for each contrast, with the columns of :func:`compare_methods`.
+
+    Parameters
+    ----------
+    contrasts : sequence of Contrast
+        Holm's correction is over all that have a p.
+    confidence_level : float
+        Of the intervals.
+    """
+    places = dict(enumerate(contrasts))
+    found = judge(
+        {place: each.estimate for place, each in places.items()},
+        {place: each.better for place, each in places.items()},
+        confidence_level,
+    )
     rows = []
-    for (metric, name), found in judge(estimates, better, confidence_level).items():
+    for place, each in places.items():
+        of_test = found[place]
         rows.append(
             {
-                "metric": metric,
-                "method": name,
-                "baseline": control,
-                "difference": found.value,
-                "low": found.low,
-                "high": found.high,
-                "p": found.p,
-                "p_holm": found.p_holm,
-                "verdict": found.verdict,
-                "seeds": numbers[name],
-                "baseline_seeds": numbers[control],
-                "seeds_needed": found.seeds_needed,
-                "note": _why_nothing(metric, name, control, estimates[metric, name], numbers),
+                "metric": each.metric,
+                "method": each.method,
+                "baseline": each.baseline,
+                "difference": of_test.value,
+                "low": of_test.low,
+                "high": of_test.high,
+                "p": of_test.p,
+                "p_holm": of_test.p_holm,
+                "verdict": of_test.verdict,
+                "seeds": each.seeds[0],
+                "baseline_seeds": each.seeds[1],
+                "seeds_needed": of_test.seeds_needed,
+                "note": each.note or _why_nothing(each),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _why_nothing(
-    metric: str, name: str, control: str, estimate: Estimate, numbers: Mapping[str, int]
-) -> str:
-    single = [each for each in (name, control) if numbers[each] < 2]
+def _why_nothing(contrast: Contrast) -> str:
+    estimate, names = contrast.estimate, (contrast.method, contrast.baseline)
+    single = [name for name, seeds in zip(names, contrast.seeds, strict=True) if seeds < 2]
     if single:
         return f"one run of {' and of '.join(single)}: nothing can be said of the method"
     if np.isnan(estimate.images + estimate.value):
-        return f"{metric} is not defined: the images, or too many resamples, lack a class"
+        return f"{contrast.metric} is not defined: the images, or too many resamples, lack a class"
     if np.isnan(estimate.p_value):
         return "neither seeds nor images change the difference: its variance is not known"
     return ""

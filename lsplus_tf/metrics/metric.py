@@ -77,6 +77,8 @@ class Metric:
         Whether it is among those of :func:`lsplus_tf.evaluate`, and so in tables and audits.
     needs : {"top", "all"}
         What it needs of the probabilities: that of the predicted class, or those of all classes.
+    fewest_classes : int
+        Of fewer classes it says nothing: it is the same for all predictions.
     analytic : callable, optional
         Its interval without resamples, by the method in `interval`: of predictions, the numbers of
         the cases' groups (N,) or None, and a confidence level.
@@ -105,6 +107,7 @@ class Metric:
     short: str = ""
     evaluated: bool = True
     needs: Literal["top", "all"] = "top"
+    fewest_classes: int = 2
     analytic: Callable[[Predictions, npt.NDArray[np.intp] | None, float], Interval] | None = None
 
     def is_known_of(self, predictions: Predictions) -> bool:

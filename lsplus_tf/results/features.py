@@ -9,11 +9,17 @@ import numpy as np
 import pandas as pd
 
 from lsplus_tf import metrics
+from lsplus_tf.config.questions import OF_FEATURES
 from lsplus_tf.experiments.plan import Run
 from lsplus_tf.results.finished import Results
+from lsplus_tf.results.tables import Column
 from lsplus_tf.training import run_folder
 
-WITHIN, SILHOUETTE = "within_class_share", "silhouette"
+WITHIN, SILHOUETTE = OF_FEATURES
+MEASURES = {
+    WITHIN: Column(WITHIN, "Within classes", -1),
+    SILHOUETTE: Column(SILHOUETTE, "Silhouette", 1),
+}
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from lsplus_tf.page import Block, Page, Pictures, Section, Text, render
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, gather
 from lsplus_tf.results.page import comparison_table
+from lsplus_tf.results.questions import answers_frame, answers_in_words
 from lsplus_tf.results.report import PAGE, Report
 
 _begins = files.begins_with(rb"# [\w.-]+: test splits\n")
 JOINED_FOLDER = files.FolderKind(
     "a joined report",
     lambda folder: _begins(folder / "table.md"),
-    re.compile(r"(table|paper)\.(md|csv)|report\.html"),
+    re.compile(r"(table|paper)\.(md|csv)|questions\.csv|report\.html"),
 )
 
 
@@ -168,7 +169,8 @@ class JoinedReport:
         -------
         list of Path
             The files written: `table.md` and `table.csv` with the mean and SD of every metric, in
-            the standard definitions, `report.html`, and those of `extra`.
+            the standard definitions, `questions.csv` where a config has questions, `report.html`,
+            and those of `extra`.
 
         Raises
         ------
@@ -180,6 +182,8 @@ class JoinedReport:
             new.mkdir()
             (new / "table.md").write_text(self._markdown(), encoding="utf-8")
             self._frame().to_csv(new / "table.csv", index=False)
+            if (questions := self._questions()) is not None:
+                questions.to_csv(new / "questions.csv", index=False)
             (new / PAGE).write_text(render(self._page(name, sections)), encoding="utf-8")
             for write in extra:
                 write(new)
@@ -212,6 +216,15 @@ class JoinedReport:
             frames.append(table)
         return pd.concat(frames)
 
+    def _questions(self) -> pd.DataFrame | None:
+        """The tests of all experiments' questions, each with its experiment's name."""
+        frames = []
+        for key, report in self.reports.items():
+            if report.answers:
+                frames.append(answers_frame(report.answers))
+                frames[-1].insert(0, "experiment", key)
+        return pd.concat(frames) if frames else None
+
     def _page(self, name: str, sections: Sequence[Section]) -> Page:
         runs = sum(len(report.results.runs) for report in self.reports.values())
         left = sum(map(len, self.gathered.missing.values()))
@@ -243,6 +256,7 @@ class JoinedReport:
             comparison_table(f"All metrics times 100, {seeds}", comparison),
             Text(comparison.caption, "note"),
             Pictures(report.figures["comparison"]),
+            *answers_in_words(report.answers),
         ]
         if features := report.figures.get("features"):
             blocks.append(Pictures(features))

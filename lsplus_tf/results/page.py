@@ -11,7 +11,8 @@ import yaml
 
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import ABOUT_DECISIONS
-from lsplus_tf.auditing.verdicts import percent, tone_of
+from lsplus_tf.auditing.verdicts import p_text, percent, tone_of
+from lsplus_tf.errors import listed
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
 from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
@@ -20,6 +21,7 @@ from lsplus_tf.results.classes import ByClass
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.figures import MOST_LINES, Figures
 from lsplus_tf.results.finished import Results
+from lsplus_tf.results.questions import Answer, answers_in_words, questions_section
 from lsplus_tf.results.tables import Comparison
 from lsplus_tf.results.truth import Truth
 from lsplus_tf.results.uncertainty import METRICS, Uncertainty
@@ -37,6 +39,7 @@ def experiment_page(
     figures: Figures,
     truth: Truth | None,
     compactness: Compactness | None,
+    answers: Sequence[Answer] = (),
 ) -> Page:
     """The page of a report.
 
@@ -55,6 +58,8 @@ def experiment_page(
         The comparison with the exact posterior, where that is known.
     compactness : Compactness or None
         Of the training features, where runs kept them.
+    answers : sequence of Answer
+        To the config's questions.
 
     Returns
     -------
@@ -65,11 +70,16 @@ def experiment_page(
         Section(
             "Summary",
             [
+                *answers_in_words(answers),
                 *_no_ranking(results, uncertainty),
                 *classes_in_words(classes),
                 *_summary(results, uncertainty),
             ],
         ),
+    ]
+    if answers:
+        sections.append(Section("Questions", questions_section(answers)))
+    sections += [
         Section("Found and missed", _classes(results, classes, figures)),
         Section("Methods and metrics", _metrics(results, comparison, uncertainty, figures)),
     ]
@@ -131,7 +141,7 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         if name in classes.positive or not fewer:
             continue
         everywhere = len(fewer) == len(classes.plain) > 1
-        which = "all rows" if everywhere else _listed([classes.plain[key] for key in fewer])
+        which = "all rows" if everywhere else listed([classes.plain[key] for key in fewer])
         sure = sure or any(_is_missed(lines[key]) for key in fewer)
         shares = [lines[key]["mean"] for key in fewer]
         low, high = percent(min(shares)), percent(max(shares))
@@ -280,7 +290,7 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
         for verdict in ("better", "worse"):
             rows = [name for name, found in verdicts.items() if found == verdict]
             if rows:
-                parts.append(f"{verdict} are {_listed(rows)}")
+                parts.append(f"{verdict} are {listed(rows)}")
         undecided = list(verdicts.values()).count("undecided")
         if undecided:
             parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
@@ -332,7 +342,7 @@ def _metrics(
     measured = {metric for _, metric in uncertainty.intervals}
     without = [METRICS[metric].heading for metric in METRICS if metric not in measured]
     none = (
-        f" No intervals of {_listed(without)}: resamples lack a class, or it would take minutes."
+        f" No intervals of {listed(without)}: resamples lack a class, or it would take minutes."
         if without
         else ""
     )
@@ -343,7 +353,7 @@ def _metrics(
         f"spread of the seeds and of {uncertainty.resamples:,} bootstrap resamples of {drawn}."
     )
     if uncertainty.single:
-        names = _listed([row.name for row in results.rows if row.key in uncertainty.single])
+        names = listed([row.name for row in results.rows if row.key in uncertainty.single])
         of_networks = (
             f"about these networks on new images, from {uncertainty.resamples:,} bootstrap "
             f"resamples of {drawn} alone (of the accuracy, Agresti and Coull's), and say nothing "
@@ -418,8 +428,8 @@ def _difference(test: Difference) -> str:
     """With interval and p in two lines; that nothing can be said, where that is so."""
     if np.isnan(test.p):
         return f"{100 * test.value:+.2f}\nnot tested"
-    p = "< 0.001" if test.p_holm < 0.001 else f"{test.p_holm:.3f}"
-    text = f"{100 * test.value:+.2f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]\np {p}"
+    text = f"{100 * test.value:+.2f} [{100 * test.low:+.1f}, {100 * test.high:+.1f}]"
+    text += f"\np {p_text(test.p_holm)}"
     if test.verdict == "undecided" and test.value:
         needed = test.seeds_needed
         text += f", {needed:.0f} seeds" if np.isfinite(needed) else ", more images"
@@ -614,10 +624,6 @@ def _inline(value: Any) -> str:
     return (
         yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _seeds(results: Results) -> str:

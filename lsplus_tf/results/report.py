@@ -19,9 +19,22 @@ from lsplus_tf.results.features import Compactness, compare_features
 from lsplus_tf.results.figures import Figures, draw_figures, side_by_side
 from lsplus_tf.results.finished import Results
 from lsplus_tf.results.page import classes_in_words, experiment_page
+from lsplus_tf.results.questions import (
+    Answer,
+    answer_questions,
+    answers_frame,
+    answers_in_words,
+    asked_metrics,
+)
 from lsplus_tf.results.tables import Comparison
 from lsplus_tf.results.truth import Truth
-from lsplus_tf.results.uncertainty import Uncertainty, groups_of_images, measure_uncertainty
+from lsplus_tf.results.uncertainty import (
+    MeasuredRows,
+    Uncertainty,
+    groups_of_images,
+    measure_rows,
+    measure_uncertainty,
+)
 
 PAGE = "report.html"
 CALIBRATORS = "calibrators"
@@ -64,9 +77,21 @@ class Report:
         return tables.compare(self.results)
 
     @cached_property
+    def measured(self) -> MeasuredRows:
+        """The main metrics, and those that questions are about, on resamples of the images."""
+        return measure_rows(self.results, asked_metrics(self.results))
+
+    @cached_property
     def uncertainty(self) -> Uncertainty:
         """Intervals of the main metrics, and tests against the first row."""
-        return measure_uncertainty(self.results)
+        return measure_uncertainty(self.results, self.measured)
+
+    @cached_property
+    def answers(self) -> list[Answer]:
+        """To the config's questions."""
+        if not self.results.experiment.questions:
+            return []
+        return answer_questions(self.results, self.measured, self.compactness)
 
     @cached_property
     def classes(self) -> ByClass:
@@ -99,10 +124,11 @@ class Report:
             self.figures,
             self.truth,
             self.compactness,
+            self.answers,
         )
 
     def print(self, console: Console | None = None) -> None:
-        """Print what is found of the classes of interest, and the table.
+        """Print what is found of the classes of interest, the table, and answers to questions.
 
         Parameters
         ----------
@@ -114,6 +140,17 @@ class Report:
         for text in classes_in_words(self.classes):
             console.print(text.text, highlight=False, markup=False)
         console.print(tables.rich_table(self.comparison, title))
+        self.print_answers(console)
+
+    def print_answers(self, console: Console) -> None:
+        """Print a line for each question of the config.
+
+        Parameters
+        ----------
+        console : rich.console.Console
+        """
+        for text in answers_in_words(self.answers):
+            console.print(text.text, highlight=False, markup=False, soft_wrap=True)
 
     def write(self, name: str = REPORT, extra: Sequence[Callable[[Path], None]] = ()) -> list[Path]:
         """Write tables, figures and page into the experiment's folder `name`, anew.
@@ -133,7 +170,8 @@ class Report:
             (each class against the rest), the figures as PNG, and `report.html` with all of it on
             one page. `calibrators` holds the fitted ones of the table, for `Calibrator.load`.
             `truth.md`, `truth.csv` and `truth_runs.csv` are there where the images' exact posterior
-            is known, `features.csv` (a row a run) where runs kept training features.
+            is known, `features.csv` (a row a run) where runs kept training features, and
+            `questions.csv` (a row a test) where the config has questions.
 
         Raises
         ------
@@ -168,6 +206,8 @@ class Report:
         self.classes.frame.to_csv(folder / "classes.csv", index=False)
         if self.compactness is not None:
             self.compactness.runs.to_csv(folder / "features.csv", index=False)
+        if self.answers:
+            answers_frame(self.answers).to_csv(folder / "questions.csv", index=False)
         if exact is not None:
             text = truth.markdown_text(exact, name)
             (folder / "truth.md").write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from lsplus_tf.calibrators import LabelShift, label_shift_test
 from lsplus_tf.errors import some_of
-from lsplus_tf.metrics import METRICS
+from lsplus_tf.metrics import METRICS, Metric
 from lsplus_tf.results.finished import Results, Row
 
 _MOST_SHARES = 6
@@ -38,16 +38,16 @@ class Column:
     heading: str
     better: int
 
+    @classmethod
+    def of(cls, record: Metric) -> Column:
+        return cls(record.key, record.heading, record.better)
+
     def titled(self, up: str = "↑", down: str = "↓") -> str:
         """The heading with an arrow in the better direction."""
         return self.heading + {1: f" {up}", -1: f" {down}", 0: ""}[self.better]
 
 
-COLUMNS = tuple(
-    Column(record.key, record.heading, record.better)
-    for record in METRICS.values()
-    if record.evaluated
-)
+COLUMNS = tuple(Column.of(record) for record in METRICS.values() if record.evaluated)
 MAIN = ("accuracy", "auroc", "ece", "nll", "brier")
 _OVER_SEEDS = "mean and sample SD over seeds"
 CAPTION = (
@@ -108,9 +108,8 @@ class Comparison:
 
 def compare(results: Results) -> Comparison:
     """Mean and sample SD (n - 1) over the seeds of every row of the results."""
-    # Among at most five classes the true one is always in the top five.
-    few = len(results.class_names) <= 5
-    columns = tuple(c for c in COLUMNS if not (c.key == "top5_error" and few))
+    classes = len(results.class_names)
+    columns = tuple(c for c in COLUMNS if METRICS[c.key].fewest_classes <= classes)
     text = caption(results, CAPTION) + "".join(f" {line}" for line in label_shifts(results))
     return summarise(results, columns, results.measured, text)
 

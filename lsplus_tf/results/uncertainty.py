@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from lsplus_tf import metrics
-from lsplus_tf.metrics.method_comparison import Difference, MeasuredRuns, judge, measure_runs
+from lsplus_tf.metrics.method_comparison import (
+    Difference,
+    Estimate,
+    MeasuredRuns,
+    judge,
+    measure_runs,
+)
 from lsplus_tf.metrics.resampling import Groups, rows_to_rank
 from lsplus_tf.metrics.statistics import NUM_RESAMPLES, intervals_of
 from lsplus_tf.predictions import Predictions
@@ -76,32 +82,99 @@ class Uncertainty:
         return pd.DataFrame(lines)
 
 
-def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
-    """Resample the test split 1,000 times, in the standard convention."""
+@dataclass(frozen=True)
+class MeasuredRows:
+    """Metrics of every row's predictions on the test images, and on the same resamples of them.
+
+    Attributes
+    ----------
+    metrics : dict of str to MeasuredRuns
+        By their keys, of the predictions of all rows.
+    runs : dict of str to slice
+        Which of these are a row's, by its key.
+    rows : dict of str to Row
+        By their keys.
+    groups : ndarray of int, shape (N,), or None
+        Of the images.
+    seed : int
+        Of the resamples.
+    """
+
+    metrics: dict[str, MeasuredRuns]
+    runs: dict[str, slice]
+    rows: dict[str, Row]
+    groups: Groups
+    seed: int
+
+    def mean(self, metric: str, row: str) -> float:
+        """Of a row's predictions."""
+        return float(self.metrics[metric].values[self.runs[row]].mean())
+
+    def difference(self, metric: str, row: str, baseline: str) -> Estimate:
+        """A row's mean less a baseline's, seed by seed where both are of the same networks."""
+        return self.metrics[metric].difference(
+            self.runs[row],
+            self.runs[baseline],
+            paired=_same_networks(self.rows[row], self.rows[baseline]),
+        )
+
+
+def measure_rows(results: Results, also: Collection[str] = (), *, seed: int = 0) -> MeasuredRows:
+    """Resample the test split 1,000 times, in the standard convention.
+
+    Parameters
+    ----------
+    results : Results
+    also : collection of str
+        Keys of metrics that are measured beside the main ones.
+    seed : int
+        Of the resamples.
+    """
     predictions = {row.key: results.predictions(row) for row in results.rows}
     every = [each for of_row in predictions.values() for each in of_row]
-    images, classes = every[0].scores.shape
+    classes = every[0].scores.shape[1]
     groups = groups_of_images(results)
     keys = list(METRICS)
     ranked = rows_to_rank(every[0], groups, seed).size
     if ranked * classes * len(every) > _AUROC_WORK:
         keys.remove("auroc")
+    keys = list(dict.fromkeys([*keys, *also]))
     measured = measure_runs(keys, every, groups, NUM_RESAMPLES, seed)
-    single = frozenset(row for row, of_row in predictions.items() if len(of_row) == 1)
-    bounds: dict[str, dict[str, Bounds]] = {}
     runs, start = {}, 0
     for row, of_row in predictions.items():
         runs[row] = slice(start, start := start + len(of_row))
-        bounds[row] = (
-            _of_networks(keys, of_row[0], groups, seed)
+    return MeasuredRows(measured, runs, {row.key: row for row in results.rows}, groups, seed)
+
+
+def measure_uncertainty(results: Results, measured: MeasuredRows | None = None) -> Uncertainty:
+    """Intervals and tests of the main metrics.
+
+    Parameters
+    ----------
+    results : Results
+    measured : MeasuredRows, optional
+        Of them, where that is there already.
+    """
+    measured = measured or measure_rows(results)
+    predictions = {row.key: results.predictions(row) for row in results.rows}
+    keys = [metric for metric in METRICS if metric in measured.metrics]
+    groups = measured.groups
+    single = frozenset(row for row, of_row in predictions.items() if len(of_row) == 1)
+    bounds: dict[str, dict[str, Bounds]] = {
+        row: (
+            _of_networks(keys, of_row[0], groups, measured.seed)
             if row in single
             else {
-                metric: measured[metric].interval(runs[row], metrics.METRICS[metric].bounds)
+                metric: measured.metrics[metric].interval(
+                    measured.runs[row], metrics.METRICS[metric].bounds
+                )
                 for metric in keys
             }
         )
+        for row, of_row in predictions.items()
+    }
     # A class may be absent from too many resamples.
-    shown = [metric for metric in keys if not np.isnan(measured[metric].bias).any()]
+    shown = [metric for metric in keys if not np.isnan(measured.metrics[metric].bias).any()]
     intervals = {
         (row, metric): bounds[row][metric]
         for metric in keys
@@ -111,8 +184,9 @@ def measure_uncertainty(results: Results, *, seed: int = 0) -> Uncertainty:
     differences = {
         (row, metric): difference
         for metric in shown
-        for row, difference in _differences(results, metric, measured[metric], runs).items()
+        for row, difference in _differences(metric, measured).items()
     }
+    images = len(next(iter(predictions.values()))[0])
     number = None if groups is None else np.unique(groups).size
     return Uncertainty(intervals, single, differences, NUM_RESAMPLES, images, number)
 
@@ -137,17 +211,10 @@ def groups_of_images(results: Results) -> Groups:
     return None
 
 
-def _differences(
-    results: Results, metric: str, measured: MeasuredRuns, runs: Mapping[str, slice]
-) -> dict[str, Difference]:
+def _differences(metric: str, measured: MeasuredRows) -> dict[str, Difference]:
     """Each row less the first, a family of tests."""
-    first, *others = results.rows
-    estimates = {
-        row.key: measured.difference(
-            runs[row.key], runs[first.key], paired=_same_networks(row, first)
-        )
-        for row in others
-    }
+    first, *others = measured.rows
+    estimates = {row: measured.difference(metric, row, first) for row in others}
     return judge(estimates, dict.fromkeys(estimates, METRICS[metric].better))
 
 
