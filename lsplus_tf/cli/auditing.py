@@ -57,13 +57,13 @@ def audit(
     positive: Annotated[
         list[str] | None,
         typer.Option(
-            help="A class that matters most, such as mel, with which the verdict begins; mel,bcc "
-            "counts both as one. Repeat for more.",
+            help="The class that matters most, such as mel: the verdict begins with it; "
+            "mel,bcc counts both as one. Repeat for more.",
             metavar="CLASS",
         ),
     ] = None,
     error_rate: Annotated[
-        float, typer.Option(help="Accepted among cases that are decided automatically.")
+        float, typer.Option(help="Accepted error rate among automatically decided cases.")
     ] = 0.05,
     out: Annotated[
         str | None,
@@ -72,19 +72,22 @@ def audit(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            help="End with exit code 1 where this holds, such as 'ece>0.05', of a bound of "
-            "the interval, 'accuracy.low<0.9', or of a class 'sensitivity(mel)<0.8'; repeat for "
-            "more.",
+            help="Exit with code 1 if this holds: of a metric, 'ece>0.05', of a bound of its "
+            "interval, 'accuracy.low<0.9', or of a class, 'sensitivity(mel)<0.8'; repeat "
+            "for more.",
             metavar="CONDITION",
         ),
     ] = None,
     paper: Annotated[
-        bool, typer.Option("--paper", help="The metrics also as the LS+ paper's code has them.")
+        bool,
+        typer.Option(
+            "--paper", help="Also show the metrics as the LS+ paper's code computes them."
+        ),
     ] = False,
     resamples: Annotated[
-        int, typer.Option(min=200, max=100_000, help="Of each bootstrap interval.")
+        int, typer.Option(min=200, max=100_000, help="Resamples of each bootstrap interval.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     probabilities: Probabilities = None,
     logits: Logits = None,
     predicted: PredictedColumn = None,
@@ -95,7 +98,7 @@ def audit(
     subgroup: Annotated[
         list[str] | None,
         typer.Option(
-            help="Tell the results apart by this, such as site or sex; repeat for more.",
+            help="Report results separately by this column, such as site or sex; repeat for more.",
             metavar="COLUMN",
             rich_help_panel="Columns of the file",
         ),

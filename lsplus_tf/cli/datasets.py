@@ -74,7 +74,8 @@ def check_dataset(
     drop: Annotated[
         str | None,
         typer.Option(
-            help="Leave out first what dataset.drop does in a training: duplicates, blank, masks.",
+            help="First leave out what dataset.drop leaves out in a training: duplicates, "
+            "blank, masks.",
             metavar="WHAT,WHAT",
         ),
     ] = None,
@@ -141,8 +142,8 @@ def show_dataset(
         str, typer.Option(help="The PNG file.", metavar="FILE.png")
     ] = "contact_sheet.png",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
-    count: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Which are drawn.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=100, help="Number of images of each class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw.")] = 0,
 ) -> None:
     """Draw a contact sheet of NAME: random images of every class, as a PNG.
 

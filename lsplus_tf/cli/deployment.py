@@ -54,7 +54,7 @@ CalibratorFile = Annotated[
     Path | None,
     typer.Option(
         "--calibrator",
-        help="From calibrate, or from a report's calibrators.",
+        help="A calibrator's file, from calibrate or a report.",
         metavar="FILE.json",
     ),
 ]
@@ -63,15 +63,15 @@ AbstainBelow = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Abstain from cases of less confidence.",
+        help="Abstain if the confidence is below this.",
         show_default="0; of an export its own",
     ),
 ]
 Sets = Annotated[
     float | None,
     typer.Option(
-        help="Write a set of classes too, which misses the true one in this share of cases, "
-        "such as 0.1.",
+        help="Also write a set of classes, which misses the true one in this share of "
+        "cases, such as 0.1.",
         metavar="ERROR_RATE",
         show_default="no sets; of an export its own",
     ),
@@ -86,13 +86,13 @@ SetsMethod = Annotated[
 ]
 SetsByClass = Annotated[
     bool,
-    typer.Option("--sets-by-class", help="Keep to the error rate in each class, by larger sets."),
+    typer.Option("--sets-by-class", help="Keep the error rate in each class, with larger sets."),
 ]
 SetsFrom = Annotated[
     Path | None,
     typer.Option(
-        help="Held-out predictions with labels, which thresholds are from; or fitted sets in "
-        "JSON, of lsp.PredictionSets.",
+        help="Held-out predictions with labels, which the thresholds are fitted to; or a "
+        "JSON file of fitted lsp.PredictionSets.",
         metavar="FILE",
         show_default="the run's validation predictions",
     ),
@@ -120,15 +120,16 @@ def calibrate(
     prevalence: Annotated[
         str | None,
         typer.Option(
-            help="Of label_shift: the share of each class where it is used.", metavar="A=0.1,B=0.9"
+            help="For label_shift: the share of each class where the model is used.",
+            metavar="A=0.1,B=0.9",
         ),
     ] = None,
     adapt_to: Annotated[
         Path | None,
         typer.Option(
-            help="Of label_shift, instead: predictions of the cases where it is used, such as of "
-            "predict without --calibrator. Their prevalence is estimated; labels, and the "
-            "column of --weight, are not read.",
+            help="For label_shift, instead: predictions of the cases where the model is used, "
+            "such as those of predict without --calibrator. Their prevalence is "
+            "estimated; labels, and the column of --weight, are not read.",
             metavar="FILE",
         ),
     ] = None,
@@ -217,9 +218,14 @@ def predict(
     out: Annotated[str, typer.Option(help="The CSV file.", metavar="FILE.csv")] = "predictions.csv",
     unreadable: Annotated[
         str,
-        typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
+        typer.Option(
+            help="What to do with images that cannot be read: fail, or skip them.",
+            metavar="fail|skip",
+        ),
     ] = "fail",
-    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Images in a batch.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=65_536, help="Number of images in a batch.")
+    ] = 32,
     class_names: ModelClassNames = None,
     image_size: Annotated[
         int | None,

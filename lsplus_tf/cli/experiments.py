@@ -78,14 +78,14 @@ RunsBy = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="So many runs at once on this machine, each in a process of its own, and on a GPU "
-        "if they are several.",
+        help="Number of runs at once on this machine, each in its own process, and on its "
+        "own GPU if there are several.",
         show_default="one after the other, in this process; of a grid in one beside",
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Of the Ray cluster.", metavar="HOST:PORT", show_default="auto"),
+    typer.Option(help="The address of the Ray cluster.", metavar="HOST:PORT", show_default="auto"),
 ]
 CpusPerRun = Annotated[
     int | None,
@@ -94,8 +94,8 @@ CpusPerRun = Annotated[
 Retries = Annotated[
     int | None,
     typer.Option(
-        help="How often a run that failed is begun again, from where it was saved. Wrong settings "
-        "or data are not tried again.",
+        help="How often a failed run is retried from its saved state. Invalid settings or "
+        "data are not retried.",
         show_default="2; 0 in this process",
     ),
 ]
@@ -103,20 +103,20 @@ ShardOf = Annotated[
     str | None,
     typer.Option(
         "--shard",
-        help="Only the I-th of N parts of the runs, for N calls beside each other.",
+        help="Only the I-th of N parts of the runs, for N calls side by side.",
         metavar="I/N",
     ),
 ]
 Only = Annotated[
     str | None,
     typer.Option(
-        help="Of a grid only these experiments, separated by commas: their names, or parts of "
-        "them, such as resnet50.",
+        help="Only these experiments of a grid, separated by commas: their names, or parts"
+        " of them, such as resnet50.",
         metavar="A,B",
     ),
 ]
 AllMethods = Annotated[
-    bool, typer.Option("--all-methods", help="Also the methods that the config has as optional.")
+    bool, typer.Option("--all-methods", help="Also train the config's optional methods.")
 ]
 DryRun = Annotated[
     bool,
