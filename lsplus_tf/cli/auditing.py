@@ -110,17 +110,17 @@ def audit(
     class_names: ClassNames = None,
     normalize: Normalize = False,
 ) -> None:
-    """Say how far the confidence in FILE can be relied on, and how sure that is.
+    """Report how reliable the confidences in FILE are, with intervals.
 
-    FILE has the true label and the probabilities or logits of any model, from any framework, a
-    row for each case; or the predicted class and its confidence alone. The audit reports how much
-    of each class is found, those of --positive first; the gap between confidence and accuracy,
-    over all, by class and by subgroup, beside what chance makes of it; the share of cases that
+    FILE has a row for each case: the true label, and the probabilities or logits of any model from
+    any framework, or the predicted class and its confidence alone. The audit reports the
+    sensitivity of each class, those of --positive first; the gap between confidence and accuracy,
+    overall, by class and by subgroup, compared with a calibrated model; the share of cases that
     could be decided automatically; and which calibrator helps on held-out folds; all with 95%
-    intervals. With FILE2, the two are compared on the same cases.
+    intervals. With FILE2, the two models are compared on the same cases.
 
-    The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
-    be used, and for an --out that cannot be written.
+    The exit code is 0; 1 if a condition of --fail-if holds; 2 for an invalid file or option, and
+    for an --out that cannot be written.
 
     Example: lsplus-tf audit predictions.csv --subgroup site --fail-if 'ece>0.05' --out audit
     """
