@@ -222,18 +222,16 @@ def test_the_ece_is_covered_as_often_as_the_docstring_says():
             confidence = rng.uniform(0.5, 1, 200)
             labels = (rng.random(200) >= confidence - gap).astype(int)
             probabilities = np.stack([confidence, 1 - confidence], axis=1)
-            interval = bootstrap_interval(
-                "ece", labels, probabilities, num_resamples=400, method=method, seed=seed
-            )
+            interval = bootstrap_interval("ece", labels, probabilities, method=method, seed=seed)
             covered += interval.low <= gap <= interval.high
         return covered / repetitions
 
     said = " ".join(bootstrap_interval.__doc__.split())
-    assert "covered 0.05 in 88% of samples of N = 200 (percentile: 26%, BCa: 72%)" in said
-    # Four standard errors of 400 repetitions.
-    assert coverage(0.05, 400, None) == pytest.approx(0.88, abs=0.07)
-    assert coverage(0.05, 400, "percentile") == pytest.approx(0.26, abs=0.09)
-    assert coverage(0.05, 400, "bca") == pytest.approx(0.72, abs=0.09)
+    assert "covered 0.05 in 90% of samples of N = 200 (percentile: 27%, BCa: 81%)" in said
+    # Three and a half standard errors of 400 repetitions, with the default number of resamples.
+    assert coverage(0.05, 400, None) == pytest.approx(0.90, abs=0.053)
+    assert coverage(0.05, 400, "percentile") == pytest.approx(0.27, abs=0.078)
+    assert coverage(0.05, 400, "bca") == pytest.approx(0.81, abs=0.069)
     assert coverage(0.0, 100, None) == pytest.approx(0.6, abs=0.2)
     assert coverage(0.0, 50, "percentile") == 0
 

@@ -180,8 +180,8 @@ class MatrixScaling(Calibrator):
     Notes
     -----
     With `VectorScaling`'s reservations. With many classes and fewer samples than the K^2 + K
-    parameters, which is told, it takes minutes and larger penalties: their mean over K^2 weights
-    thins out the default.
+    parameters (a warning says so), it takes minutes and larger penalties: their mean over K^2
+    weights thins out the default.
 
     Source: Guo et al., ICML 2017, section 4.2; the penalties (ODIR) are of Kull et al., NeurIPS
     2019, who chose both by cross-validation.

@@ -209,8 +209,8 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
         ------
         InputError
             Shapes that do not fit, NaN, infinities, what looks like probabilities, labels out of
-            range, fewer samples than free parameters, or a class without samples where the method
-            estimates something for each class.
+            range, fewer samples than the method needs, or a class without samples where the method
+            estimates something for each class. Vector, matrix and Dirichlet scaling need 2 K.
         """
         kind: InputKind
         if isinstance(logits, Predictions):

@@ -50,7 +50,7 @@ class CalibrationLayer(layers.Layer):
     from_logits : bool
         Whether it takes logits; otherwise probabilities, whose logarithms are the logits as in
         `Predictions`: at least that of 1e-38. A single column (B, 1) is then the probability of
-        the second of two classes.
+        class 2 of 2.
 
     Raises
     ------
@@ -115,8 +115,8 @@ def attach(
     Parameters
     ----------
     model : keras.Model
-        Gives logits or probabilities (B, K), or ends in one sigmoid (B, 1), the probability of the
-        second of two classes: functional, or a built Sequential.
+        Gives logits or probabilities (B, K), or ends in one sigmoid (B, 1), the probability of
+        class 2 of 2: functional, or a built Sequential.
     calibrator : Calibrator
         Fitted on K classes, to what this model gives. Of probabilities it takes the logarithms, as
         `Calibrator.calibrate` does.

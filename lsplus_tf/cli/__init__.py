@@ -47,7 +47,7 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Train image classifiers whose probabilities can be believed, and compare how."""
+    """Train image classifiers with calibrated probabilities, and compare the methods."""
 
 
 app.command()(experiments.reproduce)

@@ -57,13 +57,13 @@ def audit(
     positive: Annotated[
         list[str] | None,
         typer.Option(
-            help="A class that matters most, such as mel, with which the verdict begins; mel,bcc "
-            "counts both as one. Repeat for more.",
+            help="The class that matters most, such as mel: the verdict begins with it; "
+            "mel,bcc counts both as one. Repeat for more.",
             metavar="CLASS",
         ),
     ] = None,
     error_rate: Annotated[
-        float, typer.Option(help="Accepted among cases that are decided automatically.")
+        float, typer.Option(help="Accepted error rate among automatically decided cases.")
     ] = 0.05,
     out: Annotated[
         str | None,
@@ -72,19 +72,22 @@ def audit(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            help="End with exit code 1 where this holds, such as 'ece>0.05', of a bound of "
-            "the interval, 'accuracy.low<0.9', or of a class 'sensitivity(mel)<0.8'; repeat for "
-            "more.",
+            help="Exit with code 1 if this holds: of a metric, 'ece>0.05', of a bound of its "
+            "interval, 'accuracy.low<0.9', or of a class, 'sensitivity(mel)<0.8'; repeat "
+            "for more.",
             metavar="CONDITION",
         ),
     ] = None,
     paper: Annotated[
-        bool, typer.Option("--paper", help="The metrics also as the LS+ paper's code has them.")
+        bool,
+        typer.Option(
+            "--paper", help="Also show the metrics as the LS+ paper's code computes them."
+        ),
     ] = False,
     resamples: Annotated[
-        int, typer.Option(min=200, max=100_000, help="Of each bootstrap interval.")
+        int, typer.Option(min=200, max=100_000, help="Resamples of each bootstrap interval.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     probabilities: Probabilities = None,
     logits: Logits = None,
     predicted: PredictedColumn = None,
@@ -95,7 +98,7 @@ def audit(
     subgroup: Annotated[
         list[str] | None,
         typer.Option(
-            help="Tell the results apart by this, such as site or sex; repeat for more.",
+            help="Report results separately by this column, such as site or sex; repeat for more.",
             metavar="COLUMN",
             rich_help_panel="Columns of the file",
         ),
@@ -107,17 +110,17 @@ def audit(
     class_names: ClassNames = None,
     normalize: Normalize = False,
 ) -> None:
-    """Say how far the confidence in FILE can be relied on, and how sure that is.
+    """Report how reliable the confidences in FILE are, with intervals.
 
-    FILE has the true label and the probabilities or logits of any model, from any framework, a
-    row for each case; or the predicted class and its confidence alone. The audit reports how much
-    of each class is found, those of --positive first; the gap between confidence and accuracy,
-    over all, by class and by subgroup, beside what chance makes of it; the share of cases that
+    FILE has a row for each case: the true label, and the probabilities or logits of any model from
+    any framework, or the predicted class and its confidence alone. The audit reports the
+    sensitivity of each class, those of --positive first; the gap between confidence and accuracy,
+    overall, by class and by subgroup, compared with a calibrated model; the share of cases that
     could be decided automatically; and which calibrator helps on held-out folds; all with 95%
-    intervals. With FILE2, the two are compared on the same cases.
+    intervals. With FILE2, the two models are compared on the same cases.
 
-    The exit code is 0; 1 where a condition of --fail-if holds; 2 for a file or option that cannot
-    be used, and for an --out that cannot be written.
+    The exit code is 0; 1 if a condition of --fail-if holds; 2 for an invalid file or option, and
+    for an --out that cannot be written.
 
     Example: lsplus-tf audit predictions.csv --subgroup site --fail-if 'ece>0.05' --out audit
     """

@@ -37,7 +37,7 @@ DatasetName = Annotated[
 
 @app.callback(invoke_without_command=True)
 def list_datasets(context: typer.Context, data_dir: DataDir = None) -> None:
-    """List the data sets: what they hold, whether they are here, and where to get them.
+    """List the data sets: their contents, whether they are available, and where to get them.
 
     Example: lsplus-tf datasets --data-dir ~/data
     """
@@ -74,7 +74,8 @@ def check_dataset(
     drop: Annotated[
         str | None,
         typer.Option(
-            help="Leave out first what dataset.drop does in a training: duplicates, blank, masks.",
+            help="First leave out what dataset.drop leaves out in a training: duplicates, "
+            "blank, masks.",
             metavar="WHAT,WHAT",
         ),
     ] = None,
@@ -82,17 +83,17 @@ def check_dataset(
         str | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
     ] = None,
 ) -> None:
-    """Look through all images of NAME for what makes results wrong.
+    """Check all images of NAME for problems that make results wrong.
 
-    Every image is decoded. Told are the images of each class and split, beside the official
-    numbers where they are known; too few classes, images of a class or groups; files that cannot
-    be read, with an alpha channel or more than 8 bits; masks; blank images; those with the same
-    pixels, and near copies, in several splits or classes; groups, such as patients, that are in
-    several splits; and images without a row in the table. Told is also which of it stops a
-    training, and the key of the config that gets over it.
+    Every image is decoded. The check counts the images of each class and split, beside the
+    official numbers if known, and reports too few classes, images of a class or groups; files that
+    cannot be read, have an alpha channel or more than 8 bits; masks; blank images; identical
+    images, and near copies, in several splits or classes; groups, such as patients, that are in
+    several splits; and images without a row in the table. It says which problems stop a training,
+    and which setting of the config resolves them.
 
-    The exit code is 0 where nothing was found, 1 where something was, 2 for a data set that
-    cannot be listed, and for an --out that cannot be written.
+    The exit code is 0 if no problem was found, 1 if one was, 2 for a data set that cannot be
+    listed, and for an --out that cannot be written.
 
     Example: lsplus-tf datasets check folder:~/mri --out problems.csv
     """
@@ -141,8 +142,8 @@ def show_dataset(
         str, typer.Option(help="The PNG file.", metavar="FILE.png")
     ] = "contact_sheet.png",
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
-    count: Annotated[int, typer.Option(min=1, max=100, help="Images of each class.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Which are drawn.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=100, help="Number of images of each class.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random draw.")] = 0,
 ) -> None:
     """Draw a contact sheet of NAME: random images of every class, as a PNG.
 
@@ -293,8 +294,8 @@ def _print_problems(
             pairs = counted(within, "more pair")
             _say(
                 console,
-                f"  {pairs} of near copies within a split and class: no problem, unless a split is "
-                "still to be split off",
+                f"  {pairs} of near copies within a split and class: no problem, unless a split "
+                "is yet to be drawn",
             )
 
 

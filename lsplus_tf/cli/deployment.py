@@ -54,7 +54,7 @@ CalibratorFile = Annotated[
     Path | None,
     typer.Option(
         "--calibrator",
-        help="From calibrate, or from a report's calibrators.",
+        help="A calibrator's file, from calibrate or a report.",
         metavar="FILE.json",
     ),
 ]
@@ -63,15 +63,15 @@ AbstainBelow = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Abstain from cases of less confidence.",
+        help="Abstain if the confidence is below this.",
         show_default="0; of an export its own",
     ),
 ]
 Sets = Annotated[
     float | None,
     typer.Option(
-        help="Write a set of classes too, which misses the true one in this share of cases, "
-        "such as 0.1.",
+        help="Also write a set of classes, which misses the true one in this share of "
+        "cases, such as 0.1.",
         metavar="ERROR_RATE",
         show_default="no sets; of an export its own",
     ),
@@ -86,13 +86,13 @@ SetsMethod = Annotated[
 ]
 SetsByClass = Annotated[
     bool,
-    typer.Option("--sets-by-class", help="Keep to the error rate in each class, by larger sets."),
+    typer.Option("--sets-by-class", help="Keep the error rate in each class, with larger sets."),
 ]
 SetsFrom = Annotated[
     Path | None,
     typer.Option(
-        help="Held-out predictions with labels, which thresholds are from; or fitted sets in "
-        "JSON, of lsp.PredictionSets.",
+        help="Held-out predictions with labels, which the thresholds are fitted to; or a "
+        "JSON file of fitted lsp.PredictionSets.",
         metavar="FILE",
         show_default="the run's validation predictions",
     ),
@@ -120,25 +120,26 @@ def calibrate(
     prevalence: Annotated[
         str | None,
         typer.Option(
-            help="Of label_shift: the share of each class where it is used.", metavar="A=0.1,B=0.9"
+            help="For label_shift: the share of each class where the model is used.",
+            metavar="A=0.1,B=0.9",
         ),
     ] = None,
     adapt_to: Annotated[
         Path | None,
         typer.Option(
-            help="Of label_shift, instead: predictions of the cases where it is used, such as of "
-            "predict without --calibrator. Their prevalence is estimated; labels, and the "
-            "column of --weight, are not read.",
+            help="For label_shift, instead: predictions of the cases where the model is used, "
+            "such as those of predict without --calibrator. Their prevalence is "
+            "estimated; labels, and the column of --weight, are not read.",
             metavar="FILE",
         ),
     ] = None,
 ) -> None:
-    """Fit a calibrator to the predictions in FILE, and say what it changes on held-out folds.
+    """Fit a calibrator to the predictions in FILE, and measure its effect on held-out folds.
 
-    FILE holds predictions of cases that the model was not trained on, with their labels: a
-    validation split, never the cases on which the result is then reported. The effect is measured
-    by cross-fitting: each fifth of the cases is judged by a calibrator fitted to the others. The
-    one that is written is fitted to all of FILE.
+    FILE has predictions for cases that the model was not trained on, with their labels: a
+    validation split, never the cases on which you report the result. The effect is measured by
+    cross-fitting: each fifth of the cases is judged by a calibrator fitted to the others. The
+    calibrator that is written is fitted to all of FILE.
 
     Example: lsplus-tf calibrate runs/digits/hard_labels/seed_0/predictions_validation.npz
     """
@@ -189,7 +190,7 @@ def calibrate(
     for line in _parameters(calibrator):
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     if isinstance(calibrator, LabelShift):
-        console.print("Before it is adapted to another prevalence:", highlight=False)
+        console.print("Before the adaptation to another prevalence:", highlight=False)
     judged = cross_fit(predictions, num_resamples=1000, seed=0, methods=(method,))
     _print_effect(console, method, judged)
     calibrator.held_out_ = None if judged is None else judged.said_of(method)
@@ -217,9 +218,14 @@ def predict(
     out: Annotated[str, typer.Option(help="The CSV file.", metavar="FILE.csv")] = "predictions.csv",
     unreadable: Annotated[
         str,
-        typer.Option(help="fail, or skip: images that cannot be read.", metavar="fail|skip"),
+        typer.Option(
+            help="What to do with images that cannot be read: fail, or skip them.",
+            metavar="fail|skip",
+        ),
     ] = "fail",
-    batch_size: Annotated[int, typer.Option(min=1, max=65_536, help="Images in a batch.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=65_536, help="Number of images in a batch.")
+    ] = 32,
     class_names: ModelClassNames = None,
     image_size: Annotated[
         int | None,
@@ -248,17 +254,17 @@ def predict(
     ] = None,
     scale: ScalingOption = None,
 ) -> None:
-    """Predict image files with a trained MODEL, and abstain where it is not sure.
+    """Predict image files with a trained MODEL, and abstain if its confidence is low.
 
-    Images are read and stretched as in the training of the run, also where export made a .keras
-    file of it; of other .keras files the options say how. The CSV has a row for each file: the
-    predicted class, its probability, whether the model abstains, and the probability of each
-    class. Without --calibrator the probabilities are the model's own. Where no option says
-    otherwise, a .keras file of export abstains and has sets as export was told.
+    Images are read and stretched as in the run's training, also for a .keras file of export; for
+    other .keras files the options say how. The CSV has a row for each file: the predicted class,
+    its probability, whether the model abstains, and the probability of each class. Without
+    --calibrator the probabilities are the model's own. A .keras file of export abstains and has
+    sets as set at export, unless options change that.
 
-    With --sets it also has the classes that cannot be ruled out. That sets hold the true class as
-    often as promised is so on average over cases like those that they were fitted to, not for each
-    class or case.
+    With --sets it also has the classes that cannot be ruled out. Sets contain the true class as
+    often as promised on average over cases like those that they were fitted to, not for each class
+    or case.
 
     Example: lsplus-tf predict runs/digits/ls_plus/seed_0 scans --calibrator calibrator.json
     --abstain-below 0.8
@@ -334,13 +340,13 @@ def export(
     sets_from: SetsFrom = None,
     class_names: ModelClassNames = None,
 ) -> None:
-    """Write MODEL as one file or folder that gives probabilities, and knows what predict knows.
+    """Write MODEL as one file or folder that contains all that predict needs.
 
     It takes pixels 0..255 (B, H, W, C). With --calibrator the probabilities are calibrated. Class
     names, how images were read, the threshold of --abstain-below and the sets of --sets are inside:
-    predict finds them in a .keras file, and a SavedModel and an ONNX file give the sets and whether
-    they abstain as outputs beside the probabilities. These two need nothing of this package, and
-    hold a script, predict_images.py, that reads images as in the training and prints predict's CSV.
+    predict reads them from a .keras file, and a SavedModel and an ONNX file output the sets and
+    the abstention beside the probabilities. These two do not need this package, and contain a
+    script, predict_images.py, that reads images as in training and prints predict's CSV.
 
     Example: lsplus-tf export runs/digits/ls_plus/seed_0 --calibrator calibrator.json
     --abstain-below 0.8 --out served
@@ -538,11 +544,11 @@ def _adapted(
     if p_value < _REJECTED:
         said = (
             f"[bold]No prevalence explains these predictions (p = {p_value:.2g}): the cases of a "
-            "class look otherwise there.[/] The estimate may be far off, and the probabilities "
-            "worse than before; label some of the cases, and compare."
+            "class look different there.[/] The estimate may be far off, and the probabilities "
+            "worse than before; label some of the cases and compare."
         )
     elif p_value >= _REJECTED:
-        said = f"Another prevalence is enough to explain these predictions (p = {p_value:.2g})."
+        said = f"Another prevalence can explain these predictions (p = {p_value:.2g})."
     else:
         why = str(caught[0].message).removeprefix("there is no p value: ") if caught else ""
         said = escape(f"Whether another prevalence explains them cannot be tested: {why}.")
@@ -676,7 +682,7 @@ class _Written:
         if self.abstain_below > 0:
             share = self.abstained / total if total else 0.0
             lines.append(
-                f"{self.abstained} abstained ({share:.1%}), of confidence below "
+                f"{self.abstained} abstained ({share:.1%}), with a confidence below "
                 f"{self.abstain_below:g}"
             )
         if self.sizes:

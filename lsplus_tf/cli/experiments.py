@@ -78,14 +78,14 @@ RunsBy = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        help="So many runs at once on this machine, each in a process of its own, and on a GPU "
-        "if they are several.",
+        help="Number of runs at once on this machine, each in its own process, and on its "
+        "own GPU if there are several.",
         show_default="one after the other, in this process; of a grid in one beside",
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="Of the Ray cluster.", metavar="HOST:PORT", show_default="auto"),
+    typer.Option(help="The address of the Ray cluster.", metavar="HOST:PORT", show_default="auto"),
 ]
 CpusPerRun = Annotated[
     int | None,
@@ -94,8 +94,8 @@ CpusPerRun = Annotated[
 Retries = Annotated[
     int | None,
     typer.Option(
-        help="How often a run that failed is begun again, from where it was saved. Wrong settings "
-        "or data are not tried again.",
+        help="How often a failed run is retried from its saved state. Invalid settings or "
+        "data are not retried.",
         show_default="2; 0 in this process",
     ),
 ]
@@ -103,20 +103,20 @@ ShardOf = Annotated[
     str | None,
     typer.Option(
         "--shard",
-        help="Only the I-th of N parts of the runs, for N calls beside each other.",
+        help="Only the I-th of N parts of the runs, for N calls side by side.",
         metavar="I/N",
     ),
 ]
 Only = Annotated[
     str | None,
     typer.Option(
-        help="Of a grid only these experiments, separated by commas: their names, or parts of "
-        "them, such as resnet50.",
+        help="Only these experiments of a grid, separated by commas: their names, or parts"
+        " of them, such as resnet50.",
         metavar="A,B",
     ),
 ]
 AllMethods = Annotated[
-    bool, typer.Option("--all-methods", help="Also the methods that the config has as optional.")
+    bool, typer.Option("--all-methods", help="Also train the config's optional methods.")
 ]
 DryRun = Annotated[
     bool,
@@ -143,12 +143,12 @@ def reproduce(
 ) -> None:
     """Train every method and seed of CONFIG, then print the table and draw the figures.
 
-    Runs that are already finished in the folder are kept, so a second call takes seconds and an
-    interrupted one goes on where it was. Several calls may share the runs of a folder. With
-    --shard, the call that ends last prints the table.
+    Finished runs in the folder are kept, so a second call takes seconds and an interrupted run
+    continues where it was. Several calls may share the runs of a folder. With --shard, the call
+    that ends last prints the table.
 
     CONFIG may be a grid of experiments, such as ls_plus_paper and ols_paper: the data sets and
-    networks of a paper. Each has a folder of its own, and the table is the joined one.
+    networks of a paper. Each experiment has its own folder, and the table joins them.
 
     Example: lsplus-tf reproduce configs/digits.yaml
     """
@@ -235,10 +235,9 @@ def verify(
 ) -> None:
     """Check every file of the finished runs in FOLDER against what was written.
 
-    A run's manifest.json has the SHA-256 of its other files, and what made them. Exit code 1 tells
-    that a run is damaged, or lies where another belongs; the command that made it makes a damaged
-    one anew, and sets it aside.
-    Runs of versions before the manifest are only read through.
+    A run's manifest.json has the SHA-256 of its other files, and the versions that made them. Exit
+    code 1 means that a run is damaged, or is in the place of another. The command that made a
+    damaged run sets it aside and makes it anew. Runs of versions before the manifest are only read.
 
     Example: lsplus-tf verify runs/digits
     """
@@ -282,7 +281,7 @@ def verify(
     if unmarked:
         console.print(
             f"{counted(unmarked, 'run')} of format version 0, without a manifest: the files can be "
-            "read, and nothing tells whether they are what was written.",
+            "read, but not checked against what was written.",
             highlight=False,
             soft_wrap=True,
         )
@@ -295,8 +294,8 @@ def verify(
         )
     if damaged:
         console.print(
-            f"{counted(damaged, 'run')} damaged. The command that made them, given again, sets "
-            "them aside and makes them anew.",
+            f"{counted(damaged, 'run')} damaged. Give the command that made them again: it "
+            "sets them aside and makes them anew.",
             highlight=False,
             soft_wrap=True,
         )
@@ -312,7 +311,7 @@ def verify(
 
 
 def list_methods() -> None:
-    """List the methods that a config can name, with their settings and defaults, and calibrators.
+    """List the methods and calibrators that a config can name, with settings and defaults.
 
     Example: lsplus-tf methods
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Where the data files lie, for data sets that are not embedded."),
+    typer.Option(help="The folder of the data files, for data sets that are not embedded."),
 ]
 
 ScalingOption = Annotated[
@@ -49,9 +49,9 @@ CalibrationFile = Annotated[
 Probabilities = Annotated[
     str | None,
     typer.Option(
-        help="Columns of probabilities: a name with a star for the class, such as 'p_*', or all "
-        "of them, as HP,SSA. One column is of the second of two classes, or of that in SSA=COLUMN, "
-        "or has a list in each cell.",
+        help="Columns of probabilities: a name with a star for the class, such as 'p_*', "
+        "or all of them, as HP,SSA. One column is read as the probability of class 2 "
+        "of 2, or of the class in SSA=COLUMN, or has a list in each cell.",
         metavar="COLUMNS",
         show_default="probability_*",
         rich_help_panel=_COLUMNS,
@@ -70,7 +70,7 @@ PredictedColumn = Annotated[
     str | None,
     typer.Option(
         "--predicted",
-        help="Instead, where no more is known: the predicted class, with --confidence.",
+        help="Instead, if nothing else is known: the predicted class, with --confidence.",
         metavar="COLUMN",
         show_default="predicted",
         rich_help_panel=_COLUMNS,
@@ -100,7 +100,7 @@ IdColumn = Annotated[
     str | None,
     typer.Option(
         "--id",
-        help="What a case is called.",
+        help="The id of a case.",
         metavar="COLUMN",
         show_default="id, if there",
         rich_help_panel=_COLUMNS,
@@ -110,8 +110,8 @@ GroupColumn = Annotated[
     str | None,
     typer.Option(
         "--group",
-        help="The patient, lesion or slide that a case is of: cases of one are drawn, and kept "
-        "out of a fold, together.",
+        help="The patient, lesion or slide of a case: cases of one are resampled, and kept"
+        " out of a fold, together.",
         metavar="COLUMN",
         show_default="group, if there",
         rich_help_panel=_COLUMNS,
@@ -121,7 +121,7 @@ WeightColumn = Annotated[
     str | None,
     typer.Option(
         "--weight",
-        help="What a case counts, as if it were there so often.",
+        help="The weight of a case: 3 counts as three copies of it.",
         metavar="COLUMN",
         show_default="none; of an NPZ file sample_weight, if there",
         rich_help_panel=_COLUMNS,
@@ -131,7 +131,7 @@ SplitColumn = Annotated[
     str | None,
     typer.Option(
         "--split",
-        help="The split that a case is of.",
+        help="The split of a case.",
         metavar="COLUMN",
         show_default="split, if there",
         rich_help_panel=_COLUMNS,
@@ -141,7 +141,7 @@ VotesColumns = Annotated[
     str | None,
     typer.Option(
         "--votes",
-        help="Annotators' votes for each class, as the probabilities.",
+        help="Annotators' votes for each class, given like the probabilities.",
         metavar="COLUMNS",
         show_default="votes_*, if there",
         rich_help_panel=_COLUMNS,
@@ -154,8 +154,8 @@ TakeSplit = Annotated[
 ClassNames = Annotated[
     str | None,
     typer.Option(
-        help="The classes in the order of the columns, separated by commas; of one column of "
-        "scores NEGATIVE,POSITIVE.",
+        help="The classes in the order of the columns, separated by commas; for one column"
+        " of scores NEGATIVE,POSITIVE.",
         metavar="A,B",
         show_default="as the file calls them",
         rich_help_panel=_COLUMNS,
@@ -193,8 +193,8 @@ LISTING = {
     "group_pattern": Annotated[
         str | None,
         typer.Option(
-            help="A regular expression: its first parenthesis, in a file's path below the folder, "
-            "is the file's group.",
+            help="A regular expression for a file's path below the folder; its first "
+            "parenthesis is the file's group.",
             metavar="REGEX",
         ),
     ],

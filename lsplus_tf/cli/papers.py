@@ -23,17 +23,16 @@ def paper(
     """Recompute the LS+ paper's numbers and figures from what its authors published in DIR.
 
     Nothing is trained. The published predictions, metrics of the runs, retention curves and
-    confidences give Table 1, Figures 1 and 2, V, and of what their repository has beyond the paper
-    temperature scaling and ECE-KDE, each beside what was published; then intervals, tests and
-    agreement with MHIST's annotators. The report is OUT/report.md, with a CSV of every table and
-    the figures.
+    confidences give Table 1, Figures 1 and 2, V, and, from their repository, temperature scaling
+    and ECE-KDE, each beside the published values; then intervals, tests and agreement with MHIST's
+    annotators. The report is OUT/report.md, with a CSV of every table and the figures.
 
     A file that is missing is reported and its numbers are left out; MHIST/annotations.csv, the
     annotators' votes, comes with MHIST itself.
 
-    The exit code is 0 where every number that could be compared matched, but for the known
-    exceptions that the report names; 1 where one did not, or a file is damaged; 2 for a folder
-    that is not the authors', and for an --out that cannot be written.
+    The exit code is 0 if every number that could be compared matched, except the known exceptions
+    that the report names; 1 if one did not, or a file is damaged; 2 for a folder that is not the
+    authors', and for an --out that cannot be written.
 
     Example: git clone https://github.com/abhisheksambyal/lsplus; lsplus-tf paper lsplus
     """

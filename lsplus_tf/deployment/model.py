@@ -57,7 +57,7 @@ class TrainedModel:
     ----------
     model : keras.Model
         Takes pixels 0..255, float32 (B, H, W, C), and gives logits or probabilities (B, K), or
-        (B, 1), the probability of the second of two classes.
+        (B, 1), the probability of class 2 of 2.
     class_names : tuple of str, length K
         The classes.
     gives_probabilities : bool

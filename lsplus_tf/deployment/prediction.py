@@ -227,7 +227,7 @@ def _decoded(
 
 
 def _unlike_training(header: Header, trained: TrainedModel) -> dict[str, str]:
-    """Why the training would not have had an image, by the option that gets over it."""
+    """Why the training would not have had an image, by the option that resolves it."""
     height, width, channels = trained.image_shape
     unlike: dict[str, str] = {}
     if header.too_deep(trained.scaling) == NEVER_SCALED:

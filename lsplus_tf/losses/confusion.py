@@ -57,7 +57,7 @@ class ConfusionPenaltyLoss(TargetMatrixLoss):
     Notes
     -----
     The rows are saved with the model. A soft label (B, K) takes the matching mixture of rows.
-    Source: Kuiry et al., arXiv 2403.10881. Neither their code nor their formula could be had:
+    Source: Kuiry et al., arXiv 2403.10881. Neither their code nor their formula was available:
     this is an interpretation of the method as they describe it in words.
 
     Examples

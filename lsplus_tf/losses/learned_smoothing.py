@@ -89,7 +89,7 @@ class LearnedLabelSmoothingLoss(TargetMatrixLoss):
     - A soft label (B, K) takes the mixture of the classes' losses.
     - C's logits and their momentum are saved with the model, in `.keras` and `.weights.h5`.
 
-    Source: LS++, BMVC 2024, paper 392, of which only the authors' code could be had.
+    Source: LS++, BMVC 2024, paper 392, of which only the authors' code was available.
 
     Examples
     --------

@@ -154,8 +154,9 @@ def annotator_calibration_error(
     """ECE against annotators: confidence against the share of votes for the predicted class.
 
     A bin's accuracy is the mean share of votes that its predictions have, the probability that an
-    annotator agrees with the model. Labels of the majority alone would call a model overconfident
-    that is as unsure as the annotators are.
+    annotator agrees with the model. By the majority's labels alone, a model that is exactly as
+    unsure as its annotators looks underconfident, as the majority agrees more often than one
+    annotator does.
 
     Parameters
     ----------

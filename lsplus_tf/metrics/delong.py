@@ -63,8 +63,8 @@ def delong_interval(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one, against the rest; by default the
-        second of two classes, and of more the mean over all.
+        A class by name or number, or several that count as one, against the rest; by default class
+        2 of 2, and with more classes the mean over all.
     average : {"macro", "present"}
         Whether the mean is over all classes, and NaN where one is absent, or over those that are
         present.

@@ -125,8 +125,8 @@ class Estimate:
         Returns
         -------
         float
-            At least 2, the variances taken as they are; infinite where no number of runs would, on
-            so many images; NaN where nothing can be said.
+            At least 2, the variances taken as they are; infinite if no number of runs would, on
+            this many images; NaN where nothing can be said.
         """
         if np.isnan(self.p_value):
             return float("nan")

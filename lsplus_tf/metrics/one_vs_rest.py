@@ -209,7 +209,7 @@ def sensitivity(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     threshold : float, optional
         In [0, 1]: a case is taken for the class where its probability is at least this. By default
         where the class is the most probable one.
@@ -266,7 +266,7 @@ def specificity(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     threshold : float, optional
         In [0, 1]: a case is taken for the class where its probability is at least this. By default
         where the class is the most probable one.
@@ -325,7 +325,7 @@ def positive_predictive_value(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     threshold : float, optional
         In [0, 1]: a case is taken for the class where its probability is at least this. By default
         where the class is the most probable one.
@@ -384,7 +384,7 @@ def negative_predictive_value(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     threshold : float, optional
         In [0, 1]: a case is taken for the class where its probability is at least this. By default
         where the class is the most probable one.
@@ -440,7 +440,7 @@ def prevalence(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
@@ -503,7 +503,7 @@ def average_precision(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     from_logits : bool
         Whether the rows are logits, whose softmax is taken first.
     sample_weight : array_like, shape (N,), optional
@@ -705,12 +705,12 @@ def _is_list(positive: Any) -> TypeGuard[Iterable[Any]]:
 
 
 def _target(positive: Positive | None, class_names: Sequence[str]) -> _Target:
-    """By default the second of two classes."""
+    """By default class 2 of 2."""
     if positive is None:
         if len(class_names) != 2:
             raise InputError(
                 f"positive: expected one of the classes {some_of(class_names, 12)}, or several, "
-                "against the rest, received None, which is the second of two classes"
+                "against the rest, received None, which stands for class 2 of 2"
             )
         positive = 1
     return _of_classes(positive, class_names)
@@ -792,7 +792,7 @@ def operating_point(
     labels : array_like of int, shape (N,), or Predictions
     probabilities : array_like, shape (N, K), optional
     positive : str, int, or sequence, optional
-        A class by name or number, or several that count as one; by default the second of two.
+        A class by name or number, or several that count as one; by default class 2 of 2.
     threshold : float, optional
         In [0, 1].
     sensitivity : float, optional

@@ -77,7 +77,7 @@ def retention_curve(
 
     References
     ----------
-    Malinin et al., "Shifts 2.0", NeurIPS 2022; LS+ paper, Fig. 1.
+    Malinin et al., "Shifts 2.0", arXiv 2206.15407, 2022; LS+ paper, Fig. 1.
 
     Examples
     --------

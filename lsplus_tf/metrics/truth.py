@@ -327,8 +327,9 @@ def true_class_confusion(
 
     Online label smoothing averages a network's predictions over those training images of a class
     that it classified correctly. With `correct_only` row k is that average for predictions that are
-    the truth: E[p(. | x) | y = k, k is the most probable class]. Its diagonal is higher than that
-    of all images of the class.
+    the truth: E[p(. | x) | y = k, k is the most probable class]. With two classes its diagonal is
+    never below that of all images of the class; with more it can be, where a class is a close
+    second.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ these columns, in any order:
 - what a case counts, a weight of at least 0: never guessed, only as declared; optional.
 - split: such as test; optional. One of several must be chosen.
 
-A single column of scores is of the second of two classes, and a column of lists has those of all.
+A single column of scores is the score of class 2 of 2; a column of lists has those of all classes.
 
 An NPZ file has the arrays labels (N,), probabilities or logits (N, K) (or predicted and confidence,
 both (N,)), and as it needs ids, groups, votes (N, K), posterior (N, K), sample_weight (N,), split

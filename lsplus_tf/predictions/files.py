@@ -59,7 +59,7 @@ class Columns:
     probabilities, logits : str, optional
         In a table either a name with a star, which stands for the class ("probability_*",
         "logit_*" as usual), or all names, separated by commas ("HP,SSA"), which are then those of
-        the classes; CLASS=COLUMN names both. A single column is of the second of two classes, or
+        the classes; CLASS=COLUMN names both. A single column is the score of class 2 of 2, or
         has a list of numbers in each cell. In an NPZ file the array's name ("probabilities",
         "logits").
     predicted, confidence : str, optional
@@ -76,7 +76,7 @@ class Columns:
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
-        Columns by which results are told apart.
+        Columns by which results are reported separately.
     take_split : str, optional
         Keep only these rows, such as "test".
     class_names : sequence of str, optional
