@@ -128,9 +128,9 @@ def bootstrap_interval(
     still, so that with few samples percentiles lie too high and the reflected interval covers best.
     In a simulation of two-class models with confidences uniform in [0.5, 1] and 0.05 above the
     accuracy, whose ECE is 0.05, the 95% interval covered 0.05 in 90% of samples of N = 200
-    (percentile: 27%, BCa: 81%); at N = 1,000 and 5,000 each of the three covered some 85% to 95%. With
-    calibrated models at N = 200 it covered 0 in some 60%, and the other two never. It is of the
-    binned error: for one without the bias, give
+    (percentile: 27%, BCa: 81%); at N = 1,000 and 5,000 each of the three covered some 85% to
+    95%. With calibrated models at N = 200 it covered 0 in some 60%, and the other two never. It is
+    of the binned error: for one without the bias, give
     :func:`~lsplus_tf.metrics.debiased_calibration_error` as the function: its percentile interval
     covered 85% at N = 200, and 79% of calibrated models.
 
