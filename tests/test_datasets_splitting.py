@@ -30,6 +30,7 @@ def made(labels, groups=None) -> Split:
         None if groups is None else np.asarray(groups, np.str_),
         votes=np.stack([index, index + 1, index + 2], axis=1),
         posterior=np.stack([index, index / 2, index / 3], axis=1),
+        true_labels=index + 3,
     )
 
 
@@ -53,6 +54,7 @@ def indices(split: Split) -> list[int]:
     assert split.ids.tolist() == [f"id {i}" for i in index]
     np.testing.assert_array_equal(split.votes, index[:, None] + np.arange(3))
     np.testing.assert_allclose(split.posterior, index[:, None] / np.arange(1, 4))
+    assert (split.true_labels == np.array(index) + 3).all()
     return index.tolist()
 
 
