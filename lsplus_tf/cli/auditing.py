@@ -95,8 +95,18 @@ def audit(
     subgroup: Annotated[
         list[str] | None,
         typer.Option(
-            help="Tell the results apart by this, such as site or sex; repeat for more.",
+            help="Tell the results apart by this, such as site or sex; age:40,60 cuts numbers "
+            "into below 40, 40 to below 60, and 60 and above. Repeat for more.",
             metavar="COLUMN",
+            rich_help_panel="Columns of the file",
+        ),
+    ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another table of the cases, found there by their ids: for --subgroup, --group "
+            "and --weight, where FILE has no such column.",
+            metavar="TABLE",
             rich_help_panel="Columns of the file",
         ),
     ] = None,
@@ -126,7 +136,7 @@ def audit(
     from lsplus_tf.predictions import Columns, read_predictions
 
     if out is not None:
-        files.check_output(out, AUDIT, inputs=(file, second))
+        files.check_output(out, AUDIT, inputs=(file, second, cases))
     conditions = [auditing.parse_condition(text) for text in fail_if or ()]
     columns = Columns(
         probabilities=probabilities,
@@ -146,11 +156,11 @@ def audit(
     )
     console = terminal()
     with console.status("reading ..."):
-        predictions = read_predictions(file, columns)
+        predictions = read_predictions(file, columns, cases=cases)
         for condition in conditions:
             condition.check(predictions)
         of_interest = [_positive(text, predictions.class_names) for text in positive or ()]
-        other = None if second is None else read_predictions(second, columns)
+        other = None if second is None else read_predictions(second, columns, cases=cases)
     with console.status("measuring ..."):
         result = auditing.audit(
             predictions,
