@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,16 @@ def audit(
             help="A class that matters most, such as mel, with which the verdict begins; mel,bcc "
             "counts both as one. Repeat for more.",
             metavar="CLASS",
+        ),
+    ] = None,
+    thresholds_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same model's predictions of other cases, such as a run's "
+            "predictions_validation.npz, with the same columns: the thresholds at which --positive "
+            "has a fixed specificity or sensitivity are chosen on them.",
+            metavar="FILE",
+            show_default="FILE itself",
         ),
     ] = None,
     error_rate: Annotated[
@@ -136,7 +147,7 @@ def audit(
     from lsplus_tf.predictions import Columns, read_predictions
 
     if out is not None:
-        files.check_output(out, AUDIT, inputs=(file, second, cases))
+        files.check_output(out, AUDIT, inputs=(file, second, cases, thresholds_from))
     conditions = [auditing.parse_condition(text) for text in fail_if or ()]
     columns = Columns(
         probabilities=probabilities,
@@ -161,11 +172,18 @@ def audit(
             condition.check(predictions)
         of_interest = [_positive(text, predictions.class_names) for text in positive or ()]
         other = None if second is None else read_predictions(second, columns, cases=cases)
+        chosen_on = None
+        if thresholds_from is not None:
+            fewer = replace(columns, subgroups=(), group=None, take_split=None)
+            chosen_on = read_predictions(
+                thresholds_from, fewer, cases=None if weight is None else cases
+            )
     with console.status("measuring ..."):
         result = auditing.audit(
             predictions,
             other,
             positive=of_interest,
+            thresholds_from=chosen_on,
             error_rate=error_rate,
             paper=paper,
             num_resamples=resamples,
@@ -206,12 +224,17 @@ def _print(console: Console, result: Audit) -> None:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(_SIGNS[finding.tone], escape(finding.text))
         console.print(Padding(grid, (0, 0, 1, 0)), highlight=False)
-    tables = [shown.classes_table(result, intervals=False), shown.metrics_table(result)]
+    tables = [shown.classes_table(result, intervals=False)]
+    if result.classes.operating is not None:
+        tables.append(shown.operating_table(result.classes.operating))
+    tables.append(shown.metrics_table(result))
     if result.votes is not None:
         tables.append(shown.votes_table(result.votes))
     if result.paper_metrics is not None:
         tables.append(shown.paper_table(result.paper_metrics))
     tables.append(shown.parts_table(result, joined=True))
+    if len(result.classes.by_subgroup):
+        tables.append(shown.subgroups_table(result))
     if result.calibrators is not None:
         tables.append(shown.calibrators_table(result.calibrators))
     if result.comparison is not None:

@@ -7,7 +7,7 @@ line between its points. Sample weights count as if each case were repeated.
 
 The threshold is chosen on the cases themselves, and the interval takes that into account: Agresti
 and Coull's of the sensitivity at this threshold, whose variance is increased by what choosing the
-threshold anew on each of 1,000 resamples, of groups if there are some, adds to that of a threshold
+threshold anew on each of 500 resamples, of groups if there are some, adds to that of a threshold
 that stays. A threshold that was chosen on other cases is for
 :func:`~lsplus_tf.metrics.operating_point`.
 """
@@ -34,7 +34,7 @@ from lsplus_tf.predictions.positive import OneVsRest, Positive, one_vs_rest
 
 __all__ = ["fixed_rate_metric", "sensitivity_at_specificity", "specificity_at_sensitivity"]
 
-_RESAMPLES = 1000
+_RESAMPLES = 500
 _SEED = 0
 _ROUNDING = 1e-12  # of sums of weights
 Rate = Literal["sensitivity", "specificity"]
