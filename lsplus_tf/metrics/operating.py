@@ -8,7 +8,7 @@ line between its points. Sample weights count as if each case were repeated.
 The threshold is chosen on the cases themselves, and the interval takes that into account: Agresti
 and Coull's of the sensitivity at this threshold, whose variance is increased by what choosing the
 threshold anew on each of 500 resamples, of groups if there are some, adds to that of a threshold
-that stays. A threshold that was chosen on other cases is for
+that stays. COVERAGE A threshold that was chosen on other cases is for
 :func:`~lsplus_tf.metrics.operating_point`.
 """
 
@@ -316,15 +316,18 @@ class _Fixed:
             each.drawn[0]
             for each in resample([anew, given], [predictions], groups, _RESAMPLES, _SEED)
         ]
-        extra = max(0.0, float(np.nanvar(drawn[0]) - np.nanvar(drawn[1])))
         hits, cases = self._at(against, threshold)
         own = cases > 0
+        # The threshold varies with the cases whose rate is fixed.
+        others = int(np.unique(np.arange(own.size)[~own] if groups is None else groups[~own]).size)
+        extra = max(0.0, float(np.nanvar(drawn[0]) - np.nanvar(drawn[1])))
+        extra *= others / max(1, others - 1)
         share = share_interval(
             hits[own],
             None if groups is None else groups[own],
             confidence_level,
             weights[own],
-            extra_variance=extra,
+            extra=(extra, max(1, others - 1)),
         )
         undefined = int(np.count_nonzero(np.isnan(drawn[0])))
         return replace(share, num_resamples=_RESAMPLES, num_undefined=undefined)

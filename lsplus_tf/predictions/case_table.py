@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from lsplus_tf.tables.headings import called, usual
 if TYPE_CHECKING:
     from lsplus_tf.predictions.files import Columns
 
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
+_SUFFIX = r"\.[A-Za-z][A-Za-z0-9]{0,4}(?:\.gz)?$"
 _NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _CUT = re.compile(rf"(.+):\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*")
 
@@ -138,10 +139,20 @@ class CaseTable:
             one_form(declared) if declared is not None and is_there(declared) else None
             for declared in (columns.group, columns.weight)
         )
-        if not here and group is None and weight is None:
+        wanted = [("subgroup", each.column) for each in every]
+        wanted += [(role, getattr(columns, role)) for role in ("group", "weight")]
+        for role, name in wanted:
+            if name is not None and one_form(name) not in (*names, *table.names):
+                close = difflib.get_close_matches(name, table.names, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise table.rows.error(
+                    f"--{role}: expected {name!r} here or in {source}, found here "
+                    f"{listed(table.names)}{hint}"
+                )
+        if not any(name for _, name in wanted):
             raise table.rows.error(
-                "expected columns that --subgroup, --group or --weight declare, and that "
-                f"{source} has not; found {listed(table.names)}"
+                "expected beside columns that are taken from it, as --subgroup sex, received the "
+                f"table alone; it has {listed(table.names)}"
             )
         declared_id = None if columns.id is None else one_form(columns.id)
         own_id = declared_id if declared_id in names or not is_there(columns.id) else None
@@ -161,6 +172,8 @@ class CaseTable:
     def joined_to(self, predictions: Predictions) -> Predictions:
         """The predictions with what the table says of their cases."""
         table = self.table
+        if not self.subgroups and self.group is None and self.weight is None:
+            return predictions
         if predictions.ids is None:
             raise Rows(predictions.source).error(
                 f"expected ids, to find its cases in {table.rows.source}; declare their column "
@@ -209,10 +222,11 @@ class CaseTable:
     ) -> tuple[str, npt.NDArray[np.intp]]:
         """The column that has the ids, and the row of each case (N,)."""
         assert predictions.ids is not None
+        own = pd.Series(predictions.ids)
         tried = [
-            (name, *_matched(predictions.ids, form(self.table.values(name)), form))
+            (name, *_matched(form(own), form_here(self.table.values(name))))
             for name in ids
-            for form in (_as_written, _file_names)
+            for form, form_here in _FORMS
         ]
         column, places, here = max(tried, key=lambda each: np.count_nonzero(each[1] >= 0))
         missing = np.flatnonzero(places < 0)
@@ -224,7 +238,7 @@ class CaseTable:
                 "column of ids with --id (id=...)"
             )
         if missing.size:
-            some = listed([repr(each) for each in predictions.ids[missing]], 3)
+            some = listed(predictions.ids[missing].tolist(), 3)
             raise rows.error(
                 f"column {column!r}: expected a row for each of the {places.size:,} cases of "
                 f"{source}, found none for {missing.size:,}: {some}"
@@ -240,24 +254,33 @@ class CaseTable:
         return column, places
 
 
-def _matched(ids: pd.Index, here: pd.Series, form: Any) -> tuple[npt.NDArray[np.intp], pd.Series]:
-    """Of each id its first row, or -1; and the ids of the table in the same form."""
-    wanted = pd.Index(form(pd.Series(ids)))
-    if not wanted.is_unique:  # names of files in several folders
+def _matched(ids: pd.Series, here: pd.Series) -> tuple[npt.NDArray[np.intp], pd.Series]:
+    """Of each id its first row, or -1; and the ids of the table."""
+    if not ids.is_unique:  # names of files in several folders
         return np.full(len(ids), -1), here
     known = pd.Series(np.arange(len(here)), here.to_numpy())
     known = known[~known.index.duplicated() & known.index.notna()]
-    return known.reindex(wanted).fillna(-1).to_numpy(np.intp), here
+    return known.reindex(ids.to_numpy()).fillna(-1).to_numpy(np.intp), here
 
 
 def _as_written(values: pd.Series) -> pd.Series:
     """Ids as :func:`lsplus_tf.predictions.checks.ids` has them."""
-    text = values.map(lambda value: str(value).strip(), na_action="ignore")
+    text = values.map(lambda value: str(value).strip(), na_action="ignore").astype("str")
     return text.str.replace(r"^(-?(?:0|[1-9][0-9]*))\.0+$", r"\1", regex=True)
 
 
 def _file_names(values: pd.Series) -> pd.Series:
-    """The same without folders and a file's suffix."""
-    return _as_written(values).map(
-        lambda text: _SUFFIX.sub("", re.split(r"[/\\]", text)[-1]), na_action="ignore"
-    )
+    """The same without folders."""
+    return _as_written(values).str.replace(r"^.*[/\\]", "", regex=True)
+
+
+def _stems(values: pd.Series) -> pd.Series:
+    """The same without folders and the suffix of a file."""
+    return _file_names(values).str.replace(_SUFFIX, "", regex=True)
+
+
+# Those of the predictions and of the table; of those that match as many the first is taken.
+_FORMS = (
+    (_as_written, _as_written),
+    *((form, here) for form in (_file_names, _stems) for here in (_file_names, _stems)),
+)
