@@ -150,7 +150,7 @@ def _intervals_by_subgroup(audit: Audit) -> str:
     if not names:
         return f"{_intervals(audit)}. By subgroup n{_NEEDS_SUBGROUPS[1:]}"
     return (
-        f"In part: {_intervals(audit)}; by {some_of(names, 4)} {_of_subgroups(audit)} alone, in "
+        f"In part: {_intervals(audit)}; by {some_of(names, 4)} only {_of_subgroups(audit)}, in "
         "Classes and subgroups"
     )
 

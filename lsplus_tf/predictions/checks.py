@@ -849,9 +849,12 @@ def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
         order.sort(key=lambda text: float("inf") if text == _MISSING else float(text))
     else:
         order.sort()
-    names = [*dict.fromkeys(text for text in order if text not in ("", _MISSING)), _MISSING]
+    names: list[Any] = [
+        *dict.fromkeys(text for text in order if text not in ("", _MISSING)),
+        _MISSING,
+    ]
     position = pd.Index(names).get_indexer(pd.Index(texts))
-    categorical = pd.Categorical.from_codes(position[found], pd.Index(names))
+    categorical = pd.Categorical.from_codes(position[found], names)
     categorical = categorical.remove_unused_categories()
     if len(categorical.categories) > _MOST_SUBGROUPS:
         cut = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +60,8 @@ def in_ranges(
     (rows or Rows()).refuse(
         np.isnan(numbers) & ~empty, named, expected, lambda row: repr(cells[row])
     )
-    texts = [f"{cut:.12g}" for cut in given]
+    texts = [f"{cut:g}" if float(f"{cut:g}") == cut else repr(cut) for cut in given]
     between = [f"{low} to below {high}" for low, high in pairwise(texts)]
+    names: list[Any] = [f"below {texts[0]}", *between, f"{texts[-1]} and above"]
     codes = np.searchsorted(given, numbers, side="right")
-    return pd.Categorical.from_codes(
-        np.where(np.isnan(numbers), -1, codes),
-        pd.Index([f"below {texts[0]}", *between, f"{texts[-1]} and above"]),
-    )
+    return pd.Categorical.from_codes(np.where(np.isnan(numbers), -1, codes), names)
