@@ -849,7 +849,7 @@ def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
         order.sort(key=lambda text: float("inf") if text == _MISSING else float(text))
     else:
         order.sort()
-    names: list[Any] = [
+    names: Any = [
         *dict.fromkeys(text for text in order if text not in ("", _MISSING)),
         _MISSING,
     ]
