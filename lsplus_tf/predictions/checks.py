@@ -6,7 +6,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -849,12 +849,12 @@ def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
         order.sort(key=lambda text: float("inf") if text == _MISSING else float(text))
     else:
         order.sort()
-    names: Any = [
+    names = [
         *dict.fromkeys(text for text in order if text not in ("", _MISSING)),
         _MISSING,
     ]
     position = pd.Index(names).get_indexer(pd.Index(texts))
-    categorical = pd.Categorical.from_codes(position[found], names)
+    categorical = pd.Categorical.from_codes(position[found], cast(Any, names))
     categorical = categorical.remove_unused_categories()
     if len(categorical.categories) > _MOST_SUBGROUPS:
         cut = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,6 @@ def in_ranges(
     )
     texts = [f"{cut:g}" if float(f"{cut:g}") == cut else repr(cut) for cut in given]
     between = [f"{low} to below {high}" for low, high in pairwise(texts)]
-    names: Any = [f"below {texts[0]}", *between, f"{texts[-1]} and above"]
+    names = [f"below {texts[0]}", *between, f"{texts[-1]} and above"]
     codes = np.searchsorted(given, numbers, side="right")
-    return pd.Categorical.from_codes(np.where(np.isnan(numbers), -1, codes), names)
+    return pd.Categorical.from_codes(np.where(np.isnan(numbers), -1, codes), cast(Any, names))
