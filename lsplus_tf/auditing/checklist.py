@@ -150,9 +150,19 @@ def _intervals_by_subgroup(audit: Audit) -> str:
     if not names:
         return f"{_intervals(audit)}. By subgroup n{_NEEDS_SUBGROUPS[1:]}"
     return (
-        f"In part: {_intervals(audit)}; by {some_of(names, 4)} accuracy and the confidence gap "
-        "alone, in Classes and subgroups"
+        f"In part: {_intervals(audit)}; by {some_of(names, 4)} only {_of_subgroups(audit)}, in "
+        "Classes and subgroups"
     )
+
+
+def _of_subgroups(audit: Audit) -> str:
+    """What is measured in each subgroup."""
+    if audit.classes.positive:
+        return (
+            "accuracy, the confidence gap, and sensitivity and specificity for "
+            f"{some_of(audit.classes.positive, 4)}"
+        )
+    return "accuracy and the confidence gap"
 
 
 def _significance(audit: Audit) -> str:
@@ -166,9 +176,7 @@ def _subgroups(audit: Audit) -> str:
     names = [*audit.predictions.subgroups]
     if not names:
         return _NEEDS_SUBGROUPS
-    return (
-        f"In part: accuracy and the confidence gap by {some_of(names, 4)} in Classes and subgroups"
-    )
+    return f"In part: {_of_subgroups(audit)} by {some_of(names, 4)} in Classes and subgroups"
 
 
 def _fairness(audit: Audit) -> str:
@@ -191,6 +199,9 @@ def _output(audit: Audit) -> str:
     text = f"In part: {audit.settings['given as']}"
     if audit.classes.decisions:
         text += "; what each threshold brings in Decision curves"
+    if audit.classes.operating is not None:
+        text += "; those of fixed rates, and where they were chosen, in Fixed specificity or "
+        text += "sensitivity"
     return text + ". Which threshold is used, and why, cannot be known"
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import Decisions, decisions_of
+from lsplus_tf.auditing.operating import OperatingPoints, found_by_subgroup, operating_points
 from lsplus_tf.metrics.degenerate import constant_class
 from lsplus_tf.metrics.one_vs_rest import those_first
 from lsplus_tf.predictions import Predictions
@@ -31,6 +32,11 @@ class ByClass:
         order, last the class "" for all together; None of the confidence alone.
     decisions : list of Decisions
         The decision curves of the classes of interest; of two classes without such, of the second.
+    operating : OperatingPoints or None
+        The classes of interest at fixed sensitivities and specificities; None where there are no
+        such classes, and of the confidence alone.
+    by_subgroup : DataFrame
+        What is found of them in each subgroup; without rows where there are none.
     positive : tuple of str
         The classes of interest, as the table calls them; several that count as one are "a or b".
     numbers : tuple of tuple of int
@@ -46,6 +52,8 @@ class ByClass:
     table: pd.DataFrame
     calibration: pd.DataFrame | None
     decisions: list[Decisions]
+    operating: OperatingPoints | None
+    by_subgroup: pd.DataFrame
     positive: tuple[str, ...]
     numbers: tuple[tuple[int, ...], ...]
     confusion: pd.DataFrame
@@ -82,7 +90,11 @@ def _by_class_and_metric(table: pd.DataFrame) -> dict[tuple[str, str], dict[str,
     return {key: dict(zip(columns, row, strict=True)) for key, row in zip(keys, rows, strict=True)}
 
 
-def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByClass:
+def by_class(
+    predictions: Predictions,
+    positive: Sequence[Positive] = (),
+    thresholds_from: Predictions | None = None,
+) -> ByClass:
     """Measure each class against the rest.
 
     Parameters
@@ -90,6 +102,8 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
     predictions : Predictions
     positive : sequence of str, int or sequence
         The classes of interest; several that count as one are a sequence.
+    thresholds_from : Predictions, optional
+        Of other cases, on which the thresholds of fixed rates are chosen.
 
     Raises
     ------
@@ -114,6 +128,8 @@ def by_class(predictions: Predictions, positive: Sequence[Positive] = ()) -> ByC
         table,
         calibration,
         decisions_of(predictions, curves),
+        operating_points(predictions, chosen, thresholds_from),
+        found_by_subgroup(predictions, chosen),
         tuple(" or ".join(names[k] for k in each) for each in chosen),
         tuple(chosen),
         confusion,

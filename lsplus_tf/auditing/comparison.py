@@ -13,6 +13,7 @@ import pandas as pd
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import (
     METRICS,
+    fixed_rate_metric,
     holm,
     one_vs_rest_metrics,
     paired_bootstrap,
@@ -22,6 +23,7 @@ from lsplus_tf.predictions import Predictions, ordered_as
 from lsplus_tf.predictions.positive import Positive, positive_classes
 from lsplus_tf.predictions.predictions import of_one_kind, weighted_alike
 
+_SPECIFICITY = 0.9
 COMPARED = ("accuracy", "auroc", "brier", "nll", "ece", "retention_auc")
 
 
@@ -106,7 +108,8 @@ def compare(
 ) -> Comparison:
     """Paired differences with bootstrap intervals, and permutation tests with Holm's correction.
 
-    Of the classes of interest also the sensitivity and the specificity.
+    Of the classes of interest also the sensitivity and the specificity, and the sensitivity at a
+    specificity of 90%.
     """
     first, second, left_out, by = match(first, second)
     first, second = first.counted(), second.counted()
@@ -115,6 +118,7 @@ def compare(
         names = [first.class_names[k] for k in positive_classes(each, first.class_names)]
         of_class = one_vs_rest_metrics(names)
         records += [of_class["sensitivity"], of_class["specificity"]]
+        records.append(fixed_rate_metric(names, specificity=_SPECIFICITY))
     rows = []
     for metric in records:
         if not metric.is_known_of(first):

@@ -20,6 +20,7 @@ from lsplus_tf.auditing.classes import ByClass, by_class
 from lsplus_tf.auditing.comparison import Comparison, compare
 from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
+from lsplus_tf.auditing.operating import check_thresholds_from
 from lsplus_tf.auditing.prediction_sets import CrossFitSets, prediction_sets_of
 from lsplus_tf.errors import MOST_RESAMPLES, InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
@@ -119,6 +120,7 @@ def audit(
     second: Predictions | None = None,
     *,
     positive: Sequence[Positive] = (),
+    thresholds_from: Predictions | None = None,
     error_rate: float = 0.05,
     paper: bool = False,
     num_resamples: int = 1000,
@@ -136,6 +138,10 @@ def audit(
     positive : sequence of str, int or sequence
         The classes that matter most, such as ``["mel"]``: the verdict begins with how many of their
         cases are found. ``[["mel", "bcc"]]`` counts several as one.
+    thresholds_from : Predictions, optional
+        The same model's predictions of other cases, such as a validation split: the thresholds at
+        which `positive` has a specificity or a sensitivity of 80, 90 and 95% are chosen on them. By
+        default they are chosen on the cases that are audited.
     error_rate : float
         That is accepted among cases that are decided automatically, in (0, 1).
     paper : bool
@@ -164,13 +170,16 @@ def audit(
     """
     # The matrices are small: threads would wait for each other longer than they work.
     with threadpool_limits(1):
-        return _audit(predictions, second, positive, error_rate, paper, num_resamples, seed)
+        return _audit(
+            predictions, second, positive, thresholds_from, error_rate, paper, num_resamples, seed
+        )
 
 
 def _audit(
     predictions: Predictions,
     second: Predictions | None,
     positive: Sequence[Positive],
+    thresholds_from: Predictions | None,
     error_rate: float,
     paper: bool,
     num_resamples: int,
@@ -199,6 +208,14 @@ def _audit(
         "bootstrap resamples": str(num_resamples),
         "seed": str(seed),
     }
+    if thresholds_from is not None:
+        if not positive:
+            raise InputError(
+                "thresholds_from (--thresholds-from): expected beside classes of interest, as "
+                "--positive mel (positive=['mel']), received it alone"
+            )
+        thresholds_from = check_thresholds_from(predictions, thresholds_from)
+        settings |= {"thresholds chosen on": thresholds_from.source or "other arrays"}
     comparison = None
     if second is not None:
         comparison = compare(
@@ -217,7 +234,7 @@ def _audit(
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
         table = _metrics(predictions, gap, num_resamples, seed)
         paper_metrics = metrics.evaluate(predictions, convention="released_code") if paper else None
-        classes = by_class(predictions, positive)
+        classes = by_class(predictions, positive, thresholds_from)
     automatic = automatic_share(predictions, error_rate)
     table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(

@@ -27,7 +27,7 @@ AUDIT = files.FolderKind(
     "an audit",
     lambda folder: _begins(folder / _DOCUMENT),
     re.compile(
-        r"audit\.(html|json)|(metrics|classes|confusion|calibration|decisions|sets|parts|automatic|calibrators|comparison)\.csv"
+        r"audit\.(html|json)|(metrics|classes|confusion|calibration|decisions|operating|subgroups|sets|parts|automatic|calibrators|comparison)\.csv"
     ),
 )
 
@@ -83,7 +83,8 @@ def tables(audit: Audit) -> dict[str, pd.DataFrame]:
     -------
     dict of str to DataFrame
         "metrics", "classes", "confusion", "parts", "automatic", and where there are some
-        "calibration", "decisions", "sets", "calibrators" and "comparison"; numbers are fractions.
+        "calibration", "decisions", "operating", "subgroups", "sets", "calibrators" and
+        "comparison"; numbers are fractions.
 
     Examples
     --------
@@ -117,6 +118,10 @@ def _of_classes(audit: Audit) -> dict[str, pd.DataFrame]:
     if audit.classes.decisions:
         curves = [each.curve.assign(**{"class": each.name}) for each in audit.classes.decisions]
         found["decisions"] = pd.concat(curves, ignore_index=True)
+    if audit.classes.operating is not None:
+        found["operating"] = audit.classes.operating.table
+    if len(audit.classes.by_subgroup):
+        found["subgroups"] = audit.classes.by_subgroup
     return found
 
 
@@ -147,6 +152,9 @@ def as_document(audit: Audit) -> dict[str, Any]:
         ),
         "class_names": list(audit.predictions.class_names),
         "positive": list(audit.classes.positive),
+        "thresholds_chosen_on": (
+            None if audit.classes.operating is None else audit.classes.operating.chosen_on
+        ),
         "too_small": is_too_small(audit),
         "verdict": [vars(finding) for finding in verdict(audit)],
         "ece_by_chance": vars(audit.chance),

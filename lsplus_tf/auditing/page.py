@@ -58,6 +58,7 @@ def audit_page(audit: Audit) -> Page:
     sections = [
         Section("Verdict", [*told, Text(_SIGNS, "note"), *_notes(audit)]),
         _classes(audit),
+        *_operating(audit),
         _metrics(audit),
         _reliability(audit),
         *_calibration(audit),
@@ -97,6 +98,26 @@ def _classes(audit: Audit) -> Section:
     if len(audit.predictions.class_names) <= _MOST_CONFUSED:
         blocks.append(shown.confusion_table(audit))
     return Section("Found and missed", blocks)
+
+
+def _operating(audit: Audit) -> list[Section]:
+    found = audit.classes.operating
+    if found is None:
+        return []
+    return [
+        Section(
+            "Fixed specificity or sensitivity",
+            [
+                Text(
+                    "What is found of a class where at least this share of the other cases is not "
+                    "taken for it, and how many of these are not where at least this share of it "
+                    "is found. A case is taken for the class from the threshold on. "
+                    f"{shown.about_operating(found)}"
+                ),
+                shown.operating_table(found),
+            ],
+        )
+    ]
 
 
 def _metrics(audit: Audit) -> Section:
@@ -249,6 +270,15 @@ def _parts(audit: Audit) -> Section:
     ]
     if 1 < len(audit.parts) <= _MOST_PARTS_DRAWN:
         blocks.insert(1, _gap_picture(audit.parts))
+    if len(audit.classes.by_subgroup):
+        blocks += [
+            Text(
+                "What is found of the classes of interest in each subgroup, where the class is the "
+                "most probable one. Each interval is of its part alone: of twenty parts that do "
+                "not differ, one leaves out the value of all on average."
+            ),
+            shown.subgroups_table(audit),
+        ]
     return Section("Classes and subgroups", blocks)
 
 

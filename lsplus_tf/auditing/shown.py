@@ -7,6 +7,7 @@ import pandas as pd
 from lsplus_tf.auditing.comparison import Comparison
 from lsplus_tf.auditing.cross_fitting import CrossFit
 from lsplus_tf.auditing.measured import Audit, Votes
+from lsplus_tf.auditing.operating import OperatingPoints
 from lsplus_tf.auditing.prediction_sets import BY_CLASS, MARGINAL, CrossFitSets, rows_of
 from lsplus_tf.auditing.verdicts import (
     METRIC_NAMES,
@@ -162,6 +163,60 @@ def classes_table(audit: Audit, *, intervals: bool = True) -> Table:
         rows.append(cells)
     headings = ["Class", "Cases", *(_OF_A_CLASS[key] for key in known)]
     return Table("Each class against the rest, with 95% intervals", headings, rows)
+
+
+def about_operating(found: OperatingPoints) -> str:
+    """What to know of the numbers in :func:`operating_table`."""
+    if found.chosen_on:
+        return (
+            f"Each threshold was chosen on {found.chosen_on} and applied here, so that the rate "
+            "that is fixed is met there, and here as it comes; all intervals take the threshold as "
+            "given."
+        )
+    return (
+        "Each threshold was chosen on these very cases: the rate that is fixed is met by "
+        "construction and has no interval, and the threshold may bring other rates elsewhere. The "
+        "interval of the other rate is that of a threshold chosen anew on as many such cases. With "
+        "--thresholds-from the thresholds are chosen on other cases, such as a validation split."
+    )
+
+
+def operating_table(found: OperatingPoints) -> Table:
+    """The classes of interest at fixed specificities and sensitivities."""
+    rows: list[list[str | Cell]] = []
+    for row in found.table.to_dict(orient="records"):
+        cells: list[str | Cell] = [
+            f"{row['class']}, {row['fixed']} {100 * row['rate']:g}%",
+            Cell("-" if pd.isna(row["threshold"]) else f"{row['threshold']:.4f}", row["threshold"]),
+        ]
+        for name in ("sensitivity", "specificity", "ppv"):
+            text = percent(row[name])
+            if not pd.isna(row[f"{name}_low"]):
+                text += f" ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})"
+            cells.append(Cell(text, row[name]))
+        rows.append(cells)
+    fixed = "Fixed on other cases, at least" if found.chosen_on else "Fixed, at least"
+    headings = [fixed, "Threshold", "Sensitivity", "Specificity", "PPV"]
+    return Table("At a fixed specificity or sensitivity, with 95% intervals", headings, rows)
+
+
+def subgroups_table(audit: Audit) -> Table:
+    """What is found of the classes of interest in each subgroup."""
+    table, several = audit.classes.by_subgroup, len(audit.classes.positive) > 1
+    rows: list[list[str | Cell]] = []
+    keys = ["class", "by", "part"]
+    for (name, by, part), both in table.groupby(keys, sort=False):
+        cells: list[str | Cell] = [f"{name}, {by}: {part}" if several else f"{by}: {part}"]
+        for metric in ("sensitivity", "specificity"):
+            line = both.set_index("metric").loc[metric]
+            text = percent(line["value"])
+            if not pd.isna(line["low"]):
+                text += f" ({100 * line['low']:.1f} to {100 * line['high']:.1f})"
+            cells += [Cell(number(line["cases"]), line["cases"]), Cell(text, line["value"])]
+        rows.append(cells)
+    of = "the classes of interest" if several else audit.classes.positive[0]
+    headings = ["Part", "Cases", "Sensitivity", "Others", "Specificity"]
+    return Table(f"What is found of {of} in each subgroup, with 95% intervals", headings, rows)
 
 
 _OF_CALIBRATION = {

@@ -22,6 +22,8 @@ _TOO_WIDE = 0.10  # of the gap's interval, from the middle to an end
 _CLOSE = 0.02  # a gap of which no more is possible is small
 _WANTED = 0.05
 _NAMED = 4
+_FIXED = 0.9  # specificity, of the sentence
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
 _MOST_LISTED = 10  # classes in a sentence
 _LOW_AUROC = 0.6  # what a ranking that tells nothing is surely below
 _ALPHA = 0.05
@@ -42,8 +44,8 @@ class Finding:
     ----------
     topic : str
         What it is about: "degenerate", "ranking", "size", "class", "classes", "gap", "ece",
-        "calibration", "parts", "automatic", "sets", "decision", "calibrator", "votes" or
-        "comparison".
+        "calibration", "parts", "automatic", "sets", "operating", "decision", "calibrator",
+        "votes" or "comparison".
     tone : {"good", "bad", "fact", "unsure"}
     text : str
 
@@ -91,7 +93,7 @@ def verdict(audit: Audit) -> list[Finding]:
     else:
         findings += [*_of_interest(audit), *_missed(audit), *_every_class(audit)]
         findings += [_gap(audit), _ece(audit), *_calibration(audit), _parts(audit)]
-        findings += [_automatic(audit), *_sets(audit), *_decisions(audit)]
+        findings += [_automatic(audit), *_sets(audit), *_operating(audit), *_decisions(audit)]
         if audit.predictions.kind != "confidence":
             findings.append(_calibrator(audit))
         if audit.votes is not None:
@@ -420,6 +422,31 @@ def _sets(audit: Audit) -> list[Finding]:
         if audit.sets is None
         else [Finding("sets", *sets_said(audit.sets, audit.classes.positive))]
     )
+
+
+def _operating(audit: Audit) -> list[Finding]:
+    """What is found of each class of interest where nine in ten of the others are left alone."""
+    points, findings = audit.classes.operating, []
+    for name in audit.classes.positive if points is not None else ():
+        assert points is not None
+        found = points.of(name, "specificity", _FIXED)
+        if pd.isna(found["sensitivity"]) or pd.isna(found["threshold"]):
+            continue
+        share = _share({key: found[f"sensitivity{end}"] for key, end in _ENDS.items()})
+        where = f"from a probability of {found['threshold']:.2g} on"
+        if points.chosen_on:
+            text = (
+                f"{name}, {where}, the threshold of {100 * _FIXED:g}% specificity in "
+                f"{Path(points.chosen_on).name}: a sensitivity of {share} and a specificity of "
+                f"{_share({key: found[f'specificity{end}'] for key, end in _ENDS.items()})} here."
+            )
+        else:
+            text = (
+                f"{name} at a specificity of {100 * _FIXED:g}%: a sensitivity of {share}, taken "
+                f"for it {where}. The threshold was chosen on these very cases."
+            )
+        findings.append(Finding("operating", "fact", text))
+    return findings
 
 
 def _decisions(audit: Audit) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,6 +63,16 @@ def audit(
             metavar="CLASS",
         ),
     ] = None,
+    thresholds_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same model's predictions of other cases, such as a run's "
+            "predictions_validation.npz, with the same columns: the thresholds at which --positive "
+            "has a fixed specificity or sensitivity are chosen on them.",
+            metavar="FILE",
+            show_default="FILE itself",
+        ),
+    ] = None,
     error_rate: Annotated[
         float, typer.Option(help="Accepted error rate among automatically decided cases.")
     ] = 0.05,
@@ -98,8 +109,18 @@ def audit(
     subgroup: Annotated[
         list[str] | None,
         typer.Option(
-            help="Report results separately by this column, such as site or sex; repeat for more.",
+            help="Report results separately by this column, such as site or sex; age:40,60 cuts "
+            "numbers into below 40, 40 to below 60, and 60 and above. Repeat for more.",
             metavar="COLUMN",
+            rich_help_panel="Columns of the file",
+        ),
+    ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another table of the cases, found there by their ids: for --subgroup, --group "
+            "and --weight, where FILE has no such column.",
+            metavar="TABLE",
             rich_help_panel="Columns of the file",
         ),
     ] = None,
@@ -129,7 +150,7 @@ def audit(
     from lsplus_tf.predictions import Columns, read_predictions
 
     if out is not None:
-        files.check_output(out, AUDIT, inputs=(file, second))
+        files.check_output(out, AUDIT, inputs=(file, second, cases, thresholds_from))
     conditions = [auditing.parse_condition(text) for text in fail_if or ()]
     columns = Columns(
         probabilities=probabilities,
@@ -149,16 +170,23 @@ def audit(
     )
     console = terminal()
     with console.status("reading ..."):
-        predictions = read_predictions(file, columns)
+        predictions = read_predictions(file, columns, cases=cases)
         for condition in conditions:
             condition.check(predictions)
         of_interest = [_positive(text, predictions.class_names) for text in positive or ()]
-        other = None if second is None else read_predictions(second, columns)
+        other = None if second is None else read_predictions(second, columns, cases=cases)
+        chosen_on = None
+        if thresholds_from is not None:
+            fewer = replace(columns, subgroups=(), group=None, take_split=None)
+            chosen_on = read_predictions(
+                thresholds_from, fewer, cases=None if weight is None else cases
+            )
     with console.status("measuring ..."):
         result = auditing.audit(
             predictions,
             other,
             positive=of_interest,
+            thresholds_from=chosen_on,
             error_rate=error_rate,
             paper=paper,
             num_resamples=resamples,
@@ -199,12 +227,17 @@ def _print(console: Console, result: Audit) -> None:
         grid = Table.grid(padding=(0, 1))
         grid.add_row(_SIGNS[finding.tone], escape(finding.text))
         console.print(Padding(grid, (0, 0, 1, 0)), highlight=False)
-    tables = [shown.classes_table(result, intervals=False), shown.metrics_table(result)]
+    tables = [shown.classes_table(result, intervals=False)]
+    if result.classes.operating is not None:
+        tables.append(shown.operating_table(result.classes.operating))
+    tables.append(shown.metrics_table(result))
     if result.votes is not None:
         tables.append(shown.votes_table(result.votes))
     if result.paper_metrics is not None:
         tables.append(shown.paper_table(result.paper_metrics))
     tables.append(shown.parts_table(result, joined=True))
+    if len(result.classes.by_subgroup):
+        tables.append(shown.subgroups_table(result))
     if result.calibrators is not None:
         tables.append(shown.calibrators_table(result.calibrators))
     if result.comparison is not None:

@@ -23,6 +23,7 @@ from lsplus_tf.metrics import (
     functional,
     method_comparison,
     one_vs_rest,
+    operating,
     recalibration,
     records,
     selective,
@@ -42,6 +43,7 @@ from lsplus_tf.metrics.features import *
 from lsplus_tf.metrics.functional import *
 from lsplus_tf.metrics.method_comparison import *
 from lsplus_tf.metrics.one_vs_rest import *
+from lsplus_tf.metrics.operating import *
 from lsplus_tf.metrics.recalibration import *
 from lsplus_tf.metrics.records import *
 from lsplus_tf.metrics.selective import *
@@ -63,6 +65,7 @@ __all__ += features.__all__
 __all__ += functional.__all__
 __all__ += method_comparison.__all__
 __all__ += one_vs_rest.__all__
+__all__ += operating.__all__
 __all__ += recalibration.__all__
 __all__ += records.__all__
 __all__ += selective.__all__

@@ -78,6 +78,8 @@ def share_interval(
     groups: npt.NDArray[np.intp] | None,
     confidence_level: float,
     weights: Values | None = None,
+    *,
+    extra: tuple[float, float] = (0.0, np.inf),
 ) -> Interval:
     """Agresti and Coull's interval of the share of hits; cases of a group vary together.
 
@@ -89,6 +91,9 @@ def share_interval(
     confidence_level : float
     weights : ndarray of float64, shape (n,), optional
         What each case counts; the four that are added count as much as the mean one.
+    extra : tuple of float
+        A variance that is added, as where what a hit is was chosen on these cases, and its degrees
+        of freedom, which make those of the sum after Welch and Satterthwaite.
     """
     weights = np.ones(hits.size) if weights is None else weights
     if not weights.sum() > 0:
@@ -99,6 +104,10 @@ def share_interval(
     centre = (weights @ hits + 2) / (hits.size + 4)
     added = np.array([0.0, 0.0, 1.0, 1.0]) - centre
     error, freedom = mean_error(weights * (hits - centre), added, groups)
+    if extra[0] > 0 and freedom > 0:
+        parts = np.array([(error**2, freedom), extra])
+        error = float(np.sqrt(parts[:, 0].sum()))
+        freedom = error**4 / (parts[:, 0] ** 2 / parts[:, 1]).sum()
     half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error
     low, high = np.clip((centre - half, centre + half), 0, 1)
     bounds = float(low), float(high)

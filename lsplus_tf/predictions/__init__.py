@@ -31,6 +31,7 @@ from lsplus_tf.predictions.predictions import (
     concatenated,
     ordered_as,
 )
+from lsplus_tf.predictions.ranges import in_ranges
 from lsplus_tf.tables import Rows
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Rows",
     "as_predictions",
     "concatenated",
+    "in_ranges",
     "ordered_as",
     "read_predictions",
 ]

@@ -6,7 +6,7 @@ import re
 import shlex
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ _SHARE_OF_FIRST = 0.1  # of the cases; a model that hardly meets a class may nev
 _MOST_SUBGROUPS = 50
 _LEAST_WEIGHT = 1e-100  # in all; the squares of smaller and of larger ones are no floats
 _MISSING = "(missing)"
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 _OF_PANDAS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
 _SIGMOIDS = (
@@ -833,17 +834,35 @@ def groups(given: Any, samples: int, rows: Rows) -> tuple[npt.NDArray[np.intp], 
 
 
 def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
-    """What a case is told apart by; missing values are a subgroup of their own."""
+    """What a case is told apart by; missing values are a subgroup of their own, the last.
+
+    In the order of its categories if it has some, else of numbers, or of text.
+    """
     named = f"subgroup {name}"
     found, distinct = _factorized(named, column(named, given, samples, rows), rows)
     texts = [_form(value) or _MISSING for value in distinct] + [_MISSING]  # where a code is -1
-    names, position = np.unique(texts, return_inverse=True)
-    categorical = pd.Categorical.from_codes(position[found], names.tolist())
+    kind = getattr(given, "dtype", None)
+    order = [*texts]
+    if isinstance(kind, pd.CategoricalDtype):
+        order = [_form(value) for value in kind.categories]
+    elif all(map(_NUMBER.fullmatch, {*texts} - {_MISSING})):
+        order.sort(key=lambda text: float("inf") if text == _MISSING else float(text))
+    else:
+        order.sort()
+    names = [
+        *dict.fromkeys(text for text in order if text not in ("", _MISSING)),
+        _MISSING,
+    ]
+    position = pd.Index(names).get_indexer(pd.Index(texts))
+    categorical = pd.Categorical.from_codes(position[found], cast(Any, names))
     categorical = categorical.remove_unused_categories()
     if len(categorical.categories) > _MOST_SUBGROUPS:
+        cut = ""
+        if all(map(_NUMBER.fullmatch, {*categorical.categories} - {_MISSING})):
+            cut = f"; cut numbers into ranges, as with --subgroup {name}:40,60"
         raise rows.error(
             f"subgroup {name}: expected at most {_MOST_SUBGROUPS} different values, received "
-            f"{len(categorical.categories)}; put numbers such as ages into a few ranges"
+            f"{len(categorical.categories)}{cut}"
         )
     return categorical
 

@@ -23,6 +23,7 @@ from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
 from lsplus_tf.npz_files import array_names, decoded, read_arrays, read_text
 from lsplus_tf.predictions import checks
+from lsplus_tf.predictions.case_table import CaseTable, Subgroup, subgroups_said
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
@@ -76,7 +77,8 @@ class Columns:
     votes : str, optional
         As the probabilities; as usual "votes_*", in an NPZ file "votes".
     subgroups : sequence of str
-        Columns by which results are reported separately.
+        Columns by which results are reported separately. "age:40,60" cuts the numbers of a column
+        into ranges, below 40, 40 to below 60, and 60 and above.
     take_split : str, optional
         Keep only these rows, such as "test".
     class_names : sequence of str, optional
@@ -111,8 +113,10 @@ class Columns:
     normalize: bool = False
 
 
-def read_predictions(path: str | Path, columns: Columns | None = None) -> Predictions:
-    """Read predictions and labels from a file.
+def read_predictions(
+    path: str | Path, columns: Columns | None = None, *, cases: str | Path | None = None
+) -> Predictions:
+    """Read predictions and labels from a file, and what another table says of the cases.
 
     Parameters
     ----------
@@ -121,6 +125,10 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
         file; see the head of :mod:`lsplus_tf.predictions`.
     columns : Columns, optional
         Names that are not as usual.
+    cases : str or Path, optional
+        Another table, with a row for each case and perhaps for others: subgroups, a group and a
+        weight that are declared, and that the file has not, are its. Rows are found by the ids of
+        the cases, as they are or as names of files without folders and suffix.
 
     Returns
     -------
@@ -155,7 +163,12 @@ def read_predictions(path: str | Path, columns: Columns | None = None) -> Predic
     except OSError as error:  # as of a name that is too long
         raise InputError(f"{shown(path)}: cannot be read ({one_line(error)})") from error
     manifest.check(path)
-    return _read_npz(path, columns) if is_npz else _read_table(path, columns)
+    table = None if is_npz else open_table(path, "a file of predictions")
+    if cases is None:
+        return _read_npz(path, columns) if table is None else _read_table(table, columns)
+    names = array_names(path) if table is None else table.names
+    beside, own = CaseTable.opened(expanded(cases, "cases"), columns, names, shown(path))
+    return beside.joined_to(_read_npz(path, own) if table is None else _read_table(table, own))
 
 
 def _check_declared(columns: Columns) -> None:
@@ -194,8 +207,7 @@ def _top_label(names: list[str], columns: Columns, rows: Rows) -> dict[str, str]
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _read_table(path: Path, columns: Columns) -> Predictions:
-    table = open_table(path, "a file of predictions")
+def _read_table(table: Table, columns: Columns) -> Predictions:
     kind, scores, pattern = _score_columns(table, columns)
     one_hot = _one_hot_columns(table, columns.label)
     names = {
@@ -205,14 +217,16 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
     }
     top = scores if kind == "confidence" else {}
     votes = {} if top and columns.votes is None else _votes_columns(table, columns.votes)
-    subgroups = [_need(table.names, name, "subgroup", table.rows) for name in columns.subgroups]
+    subgroups = _subgroups(table.names, columns, table.rows)
     weight = []
     if columns.weight is not None:
         weight = [_need(table.names, columns.weight, "weight", table.rows)]
-    wanted = [*scores.values(), *votes.values(), *subgroups, *filter(None, names.values())]
-    wanted += [*one_hot.values(), *weight]
+    wanted = [*scores.values(), *votes.values(), *filter(None, names.values())]
+    wanted += [*one_hot.values(), *weight, *(each.column for each in subgroups)]
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
-    table.read(wanted, numbers=[*measured, *votes.values(), *one_hot.values(), *weight])
+    measured_too = [*votes.values(), *one_hot.values(), *weight]
+    measured_too += [each.column for each in subgroups if each.cuts]
+    table.read(wanted, numbers=[*measured, *measured_too])
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)
@@ -244,7 +258,7 @@ def _read_table(path: Path, columns: Columns) -> Predictions:
         labels,
         class_names,
         optional,
-        {name: table.values(name) for name in subgroups},
+        {each.name: each.of(table.values(each.column), table.rows) for each in subgroups},
         names["split"] and table.values(names["split"]),
         columns,
         replace(table.rows, unused=table.unused(wanted)),
@@ -562,12 +576,13 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
         for role in ("label", "id", "group", "split", "votes")
         if role != "label" or columns.label != ""
     }
-    subgroups = [_need(there, each, "subgroup", rows) for each in columns.subgroups]
+    subgroups = _subgroups(there, columns, rows)
     weight = "sample_weight"
     if columns.weight is not None:
         weight = _need(there, columns.weight, "weight", rows)
     plain = {"class_names", "posterior", weight}.intersection(there)
-    used = {name, *top.values(), *filter(None, names.values()), *subgroups, *plain}
+    used = {name, *top.values(), *filter(None, names.values()), *plain}
+    used |= {each.column for each in subgroups}
     arrays = {
         each: np.atleast_1d(decoded(array, f"{rows.source}: {each}"))
         for each, array in read_arrays(path, sorted(used)).items()
@@ -599,7 +614,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
             "posterior": None if top else arrays.get("posterior"),
             "sample_weight": arrays.get(weight),
         },
-        {each: arrays[each] for each in subgroups},
+        {each.name: each.of(arrays[each.column], rows) for each in subgroups},
         given.get("split"),
         columns,
         rows,
@@ -825,6 +840,14 @@ def _labels(names: list[str], columns: Columns, rows: Rows) -> list[str]:
             f"{shlex.quote(found[0])} (label=...) if it is the true one, else the column that has "
             "the true one"
         )
+    return found
+
+
+def _subgroups(names: list[str], columns: Columns, rows: Rows) -> list[Subgroup]:
+    """The columns by which results are told apart, each of which must be there."""
+    found = subgroups_said(columns.subgroups, names)
+    for each in found:
+        _need(names, each.column, "subgroup", rows)
     return found
 
 
