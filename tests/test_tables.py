@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from lsplus_tf.config import parse_config
+from lsplus_tf.config import load_config, parse_config
 from lsplus_tf.config.methods import short_names
 from lsplus_tf.experiments import Run
 from lsplus_tf.results import Report, Results, gather, tables
@@ -101,6 +101,14 @@ def test_methods_are_called_by_their_loss_where_only_one_has_it(results):
         "ls_strong": "ls_strong",
         "plus": "LS+",
     }
+
+
+def test_of_several_with_one_title_the_one_that_is_not_optional_has_it():
+    changes = ["methods.ls_plus_mild.loss=ls_plus", "methods.ls_plus_mild.alpha=0.1"]
+    experiment = load_config("digits", [*changes, "optional_methods=[ls_plus_mild]"])
+    assert experiment.titles["ls_plus"] == "LS+"
+    assert experiment.titles["ls_plus_mild"] == "ls_plus_mild"
+    assert load_config("digits", changes).titles["ls_plus"] == "ls_plus"
 
 
 def test_the_best_are_marked_per_column_and_direction(results):

@@ -2,12 +2,12 @@
 
     python docs/results/methods.py
 
-The intervals.csv of these pages were made when a report resampled the images alone, so that their
-intervals and tests are about these networks on new images. Here the spread of the seeds (runs.csv)
-is added to the images' variance (that of intervals.csv, by the width of its intervals), as a report
-does with the predictions (`lsplus_tf.results.uncertainty`). The images' variance holds that of
-each run on the images as well, which the seeds' spread has too: these tests find rather less than a
-report would. Ensembles are single predictions, of which nothing can be said.
+The intervals.csv of the older pages were made when a report resampled the images alone, so that
+their intervals and tests are about these networks on new images. Here the spread of the seeds
+(runs.csv) is added to the images' variance (that of intervals.csv, by the width of its intervals),
+as a report does with the predictions (`lsplus_tf.results.uncertainty`). The images' variance holds
+that of each run on the images as well, which the seeds' spread has too: these tests find rather
+less than a report would. Ensembles are single predictions, of which nothing can be said.
 """
 
 from pathlib import Path
@@ -66,8 +66,10 @@ def _images(page: Path) -> int:
 
 
 def tests() -> pd.DataFrame:
-    """Of all pages."""
-    return pd.concat([tests_of(page.parent) for page in sorted(HERE.glob("*/runs.csv"))])
+    """Of all pages with such intervals; newer ones say what their tests are about."""
+    pages = [path.parent for path in sorted(HERE.glob("*/runs.csv"))]
+    older = [page for page in pages if "about" not in pd.read_csv(page / "intervals.csv").columns]
+    return pd.concat([tests_of(page) for page in older])
 
 
 if __name__ == "__main__":

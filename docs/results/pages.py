@@ -1,4 +1,4 @@
-"""Write the pages whose numbers come from reports: no number of theirs is typed.
+"""Write the pages whose numbers come from reports: none of these numbers is typed.
 
     python docs/results/pages.py                            # write every page anew
     python docs/results/pages.py take RUNS/report ham10000  # take a report's files, then write
@@ -19,6 +19,7 @@ import jinja2
 import pandas as pd
 from tabulate import tabulate
 
+from lsplus_tf.config import load_config
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.paper.printed import cells_of
 
@@ -34,7 +35,7 @@ _OF_FEATURES = {
     "within_class_share": "Variance within classes",
     "silhouette": "Silhouette (from -1 to 1)",
 }
-_VERDICTS = {"better": "shown to be better", "worse": "shown to be worse"}
+_VERDICTS = {"better": "better", "worse": "worse"}
 
 
 class Results:
@@ -42,6 +43,14 @@ class Results:
 
     def __init__(self, page: str) -> None:
         self.folder = HERE / page
+        self._titles = load_config(page).titles
+
+    def title(self, row: str) -> str:
+        """What a row is called."""
+        method, *calibrator = row.split("+")
+        method, ensemble = method.removesuffix("_ensemble"), method.endswith("_ensemble")
+        words = [self._titles[method] + (", ensemble of 5" if ensemble else ""), *calibrator]
+        return " + ".join(words)
 
     def _read(self, name: str) -> pd.DataFrame:
         return pd.read_csv(self.folder / name)
@@ -59,9 +68,15 @@ class Results:
         return f"{self._cell(row, f'{metric}_sd'):.{decimals}f}"
 
     def gap(self, row: str, decimals: int = 1) -> str:
-        """Confidence less accuracy."""
-        gap = self._cell(row, "mean_confidence_mean") - self._cell(row, "accuracy_mean")
-        return f"{gap:+.{decimals}f}"
+        """Confidence less accuracy, with its sign."""
+        return f"{self._gap(row):+.{decimals}f}"
+
+    def off(self, row: str, decimals: int = 1) -> str:
+        """How far confidence and accuracy are apart."""
+        return f"{abs(self._gap(row)):.{decimals}f}"
+
+    def _gap(self, row: str) -> float:
+        return self._cell(row, "mean_confidence_mean") - self._cell(row, "accuracy_mean")
 
     def lowest(self, metric: str, decimals: int = 1, *, of: list[str]) -> str:
         """The smallest mean of some rows."""
@@ -71,12 +86,13 @@ class Results:
         """The largest mean of some rows."""
         return f"{max(self._cell(row, f'{metric}_mean') for row in of):.{decimals}f}"
 
-    def table(self, metrics: list[str], rows: dict[str, str]) -> str:
-        """Means and SDs, a row for each of `rows`, from its key to what it is called."""
-        table = self._read("table.csv").set_index("method").loc[list(rows)]
+    def table(self, metrics: list[str], rows: list[str] | None = None) -> str:
+        """Means and SDs, a row for each of `rows`, by default all."""
+        table = self._read("table.csv").set_index("method")
+        table = table.loc[list(table.index) if rows is None else rows]
         cells = []
-        for key, title in rows.items():
-            line = [title]
+        for key in table.index:
+            line = [self.title(key)]
             for metric in metrics:
                 mean, sd = table.loc[key, [f"{metric}_mean", f"{metric}_sd"]]
                 text = f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
@@ -94,10 +110,16 @@ class Results:
         """What is found of some questions, all tests of theirs."""
         table = self._read("questions.csv")
         cells = [
-            [title_of(each.metric), each.method, each.baseline, *_found(each)]
+            [
+                title_of(each.metric),
+                self.title(each.method),
+                self.title(each.baseline),
+                *_found(each),
+            ]
             for each in table[table["question"].isin(names)].itertuples()
         ]
-        return _markdown(["Metric", "Method", "Against", "Difference", "p", "Verdict"], cells)
+        headings = ["Metric", "Method", "Less", "Difference x100", "p", "The method is"]
+        return _markdown(headings, cells)
 
     def answer(self, question: str, metric: str, baseline: str) -> str:
         """One test of a question, in words."""
@@ -123,13 +145,22 @@ class Results:
             return text
         return f"{text} [{100 * found['low']:.{decimals}f}, {100 * found['high']:.{decimals}f}]"
 
-    def number(self, file: str, column: str, decimals: int = 1, **where: object) -> str:
-        """A number of one of the files: that of the row with these values."""
+    def share(self, file: str, column: str, decimals: int = 1, **where: object) -> str:
+        """A share of one of the files, in percent: that of the row with these values."""
+        return f"{100 * self._row(file, where)[column]:.{decimals}f}"
+
+    def interval(self, file: str, columns: list[str], decimals: int = 1, **where: object) -> str:
+        """A share with its interval, from three columns of the row with these values."""
+        row = self._row(file, where)
+        value, low, high = (f"{100 * row[column]:.{decimals}f}" for column in columns)
+        return f"{value} [{low}, {high}]"
+
+    def _row(self, file: str, where: dict[str, object]) -> pd.Series:
         table = self._read(file)
         for key, value in where.items():
             table = table[table[key] == value]
-        (found,) = table[column]
-        return f"{found:.{decimals}f}"
+        ((_, found),) = table.iterrows()
+        return found
 
 
 def printed(dataset: str, backbone: str, method: str, metric: str) -> str:
@@ -168,17 +199,23 @@ _ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
     autoescape=False,  # what is written is Markdown
 )
-_ENVIRONMENT.globals |= {"results": Results, "printed": printed}
+
+
+def _filled(template: Path) -> str:
+    return _ENVIRONMENT.from_string(template.read_text(encoding="utf-8")).render()
+
+
+_ENVIRONMENT.globals |= {
+    "results": Results,
+    "printed": printed,
+    "summary": lambda page: _filled(HERE / page / "summary.jinja"),
+}
 
 
 def filled() -> dict[Path, str]:
     """Every page, and what it has to be."""
-    texts = {
-        template.with_suffix(""): _ENVIRONMENT.from_string(
-            template.read_text(encoding="utf-8")
-        ).render()
-        for template in sorted(ROOT.joinpath("docs").rglob("*.md.jinja"))
-    }
+    templates = sorted(ROOT.joinpath("docs").rglob("*.md.jinja"))
+    texts = {template.with_suffix(""): _filled(template) for template in templates}
     readme = ROOT / "README.md"
     texts[readme] = _MARKED.sub(_fill, readme.read_text(encoding="utf-8"))
     return texts
@@ -186,7 +223,7 @@ def filled() -> dict[Path, str]:
 
 def _fill(part: re.Match[str]) -> str:
     begin, expression, end = part.groups()
-    return f"{begin}{_ENVIRONMENT.compile_expression(expression)()}\n{end}"
+    return f"{begin}{_ENVIRONMENT.compile_expression(expression)()}{end}"
 
 
 def take(report: Path, page: str, figures: list[str]) -> None:

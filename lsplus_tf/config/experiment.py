@@ -226,8 +226,13 @@ class Experiment(Settings):
 
     @property
     def titles(self) -> dict[str, str]:
-        """What the methods are called in tables: HL, LS, LS+ ..."""
-        return short_names(self.methods, self.convention)
+        """What the methods are called in tables: HL, LS, LS+ ...
+
+        Of several that would have one title the only one that is not optional has it.
+        """
+        usual = {name: self.methods[name] for name in self.usual_methods}
+        every = short_names(self.methods, self.convention)
+        return every | short_names(usual, self.convention)
 
     @property
     def hard_label_method(self) -> str | None:

@@ -38,6 +38,7 @@ _OTHERS = {
     "Prevalence": "share of the cases that are of the class",
     "Sensitivity": "share of the class's cases that are found, TP / (TP + FN); also called recall",
     "Specificity": "share of the other cases that are not taken for the class, TN / (TN + FP)",
+    "Others": "how many cases are of the other classes",
     "Threshold": "the probability from which on a case is taken for the class",
     "PPV": "positive predictive value: share of the cases predicted as the class that are of it, "
     "TP / (TP + FP); it holds for this prevalence",
