@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -130,7 +131,7 @@ class Results:
         """That a method is "better" or "worse" than a baseline, or "undecided"."""
         return str(self._test(question, metric, baseline).verdict)
 
-    def _test(self, question: str, metric: str, baseline: str):
+    def _test(self, question: str, metric: str, baseline: str) -> Any:
         table = self._read("questions.csv")
         chosen = (table["question"] == question) & (table["metric"] == metric)
         (found,) = table[chosen & (table["baseline"] == baseline)].itertuples()
@@ -173,7 +174,7 @@ def title_of(metric: str) -> str:
     return _OF_FEATURES.get(metric) or METRICS[metric].heading
 
 
-def _found(test) -> tuple[str, str, str]:
+def _found(test: Any) -> tuple[str, str, str]:
     """Difference with interval, p after Holm's correction, and what follows."""
     value = f"{100 * test.difference:+.1f}"
     if pd.isna(test.p):
