@@ -21,6 +21,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from lsplus_tf.config import load_config
+from lsplus_tf.errors import listed
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.paper.printed import cells_of
 
@@ -136,6 +137,13 @@ class Results:
         chosen = (table["question"] == question) & (table["metric"] == metric)
         (found,) = table[chosen & (table["baseline"] == baseline)].itertuples()
         return found
+
+    def rows_that_are(self, verdict: str, metric: str, *, calibrated: bool = False) -> str:
+        """The rows that are better (or worse) than the first one in a metric, or "none"."""
+        table = self._read("intervals.csv")
+        chosen = (table["metric"] == metric) & (table["difference_verdict"] == verdict)
+        rows = [row for row in table[chosen]["method"] if calibrated or "+" not in row]
+        return listed([self.title(row) for row in rows]) if rows else "none"
 
     def of_class(self, row: str, name: str, metric: str, decimals: int = 1) -> str:
         """A metric of a class against the rest, with its interval."""
