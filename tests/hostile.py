@@ -17,7 +17,7 @@ import pytest
 
 from lsplus_tf.errors import InputError
 
-SECONDS = 1.0  # of processor time, for one file
+SECONDS = 3.0  # of processor time, for one file
 MEMORY = 200 * 2**20  # bytes, for one file
 
 Make = Callable[[Path], object]

@@ -28,10 +28,12 @@ LEAST = 0.01
 CLASSES = {
     "brain_tumor_mri": 4,
     "chaoyang": 4,
+    "chest_xray_3/table.csv": 3,
     "digits": 10,
     "HAM10000_metadata.csv": 7,
     "isic2018": 7,
     "mhist": 2,
+    "pbc": 8,
     "phantom": 6,
     "pneumoniamnist": 2,
     "radimagenet": 165,

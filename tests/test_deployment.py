@@ -308,10 +308,11 @@ def test_sets_are_those_of_the_run_and_of_any_held_out_predictions(call, run, sc
     assert "raps sets with a threshold for each class at an error rate of 0.2, from" in stdout
     calibrated = temperature.calibrate(test.take(np.arange(200, 360))).probabilities
     np.testing.assert_allclose(probabilities_of(rows_of(out)), calibrated, rtol=1e-4, atol=1e-6)
-    file = run / "predictions_test.npz"
-    code, stdout, stderr = call(*common, "--sets", 0.05, "--sets-from", file)
+    # Of other cases: a threshold that is the score of a case itself is met or not by rounding.
+    file = run / "predictions_validation.npz"
+    code, stdout, stderr = call(*common, "--sets", 0.1, "--sets-from", file)
     assert (code, stderr) == (0, "")
-    assert written() == expected(PredictionSets(error_rate=0.05).fit(test))
+    assert written() == expected(PredictionSets(error_rate=0.1).fit(validation))
     assert f"fitted to 360 cases of {file}" in stdout
 
 

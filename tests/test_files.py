@@ -856,7 +856,7 @@ def test_no_internal_name_is_told(tmp_path):
     ],
 )
 def test_exit_codes(place, monkeypatch, error, code, said):
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(READ, fail)

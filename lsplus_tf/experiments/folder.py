@@ -177,9 +177,11 @@ def _has_runs(out: Path) -> bool:
 def _settings(folder: Path) -> dict[str, Any] | None:
     """What a run's folder says that was run; None if it does not say so, or cannot be read."""
     try:
-        return run_folder.read_yaml(folder / run_folder.SETTINGS, "the settings of a run")
+        settings = run_folder.read_yaml(folder / run_folder.SETTINGS, "the settings of a run")
     except InputError:
         return None
+    # A file that was cut may still be YAML; the seed is written last.
+    return settings if "seed" in settings else None
 
 
 def _refuse_other_experiment(
