@@ -22,9 +22,11 @@ from test_resume import (
     with_dropout,
 )
 
-from lsplus_tf.config import Experiment, to_yaml
+from lsplus_tf.bounded import yaml_text
+from lsplus_tf.config import Experiment, load_config, to_yaml
 from lsplus_tf.errors import FailedRunsError, InputError
 from lsplus_tf.experiments import Run, engines, run_experiment
+from lsplus_tf.experiments import folder as experiment_folder
 from lsplus_tf.experiments.folder import EXPERIMENT
 from lsplus_tf.training import resume, run_folder, train
 from lsplus_tf.training.resume import Checkpoints
@@ -128,6 +130,17 @@ def gone(path: Path) -> None:
 def link_to_nothing(path: Path) -> None:
     path.unlink(missing_ok=True)
     path.symlink_to("nowhere")
+
+
+def test_settings_that_were_cut_say_nothing_wherever_they_were_cut(tmp_path):
+    """Most of what is left of a YAML file at the end of a line is YAML, too."""
+    text = yaml_text(load_config("digits").run_settings("ls_plus", 1))
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    assert experiment_folder._settings(tmp_path)["seed"] == 1
+    for end in (i + 1 for i, character in enumerate(text[:-1]) if character in ":\n"):
+        path.write_text(text[:end])
+        assert experiment_folder._settings(tmp_path) is None, text[:end]
 
 
 DAMAGES = (empty, cut, garbage, other_json, folder, gone, link_to_nothing)

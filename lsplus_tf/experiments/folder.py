@@ -181,7 +181,7 @@ def _settings(folder: Path) -> dict[str, Any] | None:
     except InputError:
         return None
     # A file that was cut may still be YAML; the seed is written last.
-    return settings if "seed" in settings else None
+    return None if settings.get("seed") is None else settings
 
 
 def _refuse_other_experiment(
