@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from helpers import CONFIGS, made_up_runs
+from PIL import Image
 
 from lsplus_tf.config import Grid, load_config, load_grid, read_config, to_yaml
 from lsplus_tf.errors import InputError, MissingDataError
@@ -289,6 +290,8 @@ def test_the_command_goes_on_and_joins_the_tables(made: Path, tmp_path: Path, ca
     assert f"- many: {named}" in text
     page = (out / "report" / "report.html").read_text(encoding="utf-8")
     assert "2 of 2 experiments, 4 of 8 runs" in page
+    assert "Experiments side by side" in page
+    assert Image.open(out / "report" / "experiments.png").width > 1000
     assert not (out / "report" / "paper.md").exists()
     # And again, over its own report.
     assert call("report", out).code == 0

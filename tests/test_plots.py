@@ -484,6 +484,26 @@ def test_coverage_by_class_draws_the_tables():
     assert legend == ["LAC (1.80 classes)", "APS (1.20 classes)"]
 
 
+def test_metric_by_experiment_draws_each_method_beside_the_others():
+    mean = {"HL": [98, 91, np.nan], "LS": [97, 92, 88]}
+    spread = {"HL": [1, 2, np.nan], "LS": [np.nan, 2, 3]}
+    ax = plots.metric_by_experiment(["0%", "20%", "40%"], mean, spread, ylabel="Accuracy (%)")
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0%", "20%", "40%"]
+    assert ax.get_ylabel() == "Accuracy (%)"
+    for shown, method in zip(ax.containers, mean, strict=True):
+        points, _, (bars,) = shown
+        assert shown.get_label() == method
+        np.testing.assert_allclose(points.get_ydata(), mean[method])
+        segments = [segment for segment in bars.get_segments() if len(segment)]
+        found = [(segment[1, 1] - segment[0, 1]) / 2 for segment in segments]
+        expected = np.nan_to_num(spread[method])[np.isfinite(mean[method])]
+        np.testing.assert_allclose(found, expected)
+    (first, *_), (second, *_) = ax.containers
+    # No two markers are in one place, and each is in that of its experiment.
+    assert (second.get_xdata() - first.get_xdata() > 0.1).all()
+    np.testing.assert_array_equal(np.round(second.get_xdata()), [0, 1, 2])
+
+
 def test_metric_comparison_marks_all_that_tie():
     ax = plots.metric_comparison(["HL", "LS", "LS+"], [1, 2, 2], [0, 0, 0], better=1)
     np.testing.assert_allclose(ax.collections[-1].get_offsets(), [(2, 1), (2, 2)])
@@ -586,6 +606,20 @@ ONE = ([0], [[0.8, 0.2]])
             r"mean, spread: expected shape \(1,\), .*received \(2,\) and \(1,\)",
         ),
         (lambda: plots.metric_comparison([], [], []), "names: .*, received none"),
+        (lambda: plots.metric_by_experiment([], {}, {}), "experiments: .*, received none"),
+        (lambda: plots.metric_by_experiment(["a"], {}, {}), "mean: .*, received none"),
+        (
+            lambda: plots.metric_by_experiment(["a"], {"HL": [1]}, {"LS": [1]}),
+            "spread: expected that of HL, received LS",
+        ),
+        (
+            lambda: plots.metric_by_experiment(["a"], {"HL": [1, 2]}, {"HL": [1, 2]}),
+            r"mean, spread: expected shape \(1,\) of 'HL', .*received \(2,\) and \(2,\)",
+        ),
+        (
+            lambda: plots.metric_by_experiment(["a"], {"HL": [1]}, {"HL": [-1]}),
+            "spread: .*, received -1",
+        ),
         (lambda: plots.coverage_by_class({}), "tables: .*, received none"),
         (lambda: plots.coverage_by_class({"LAC": [1]}), "tables: .*, received a list"),
         (

@@ -20,10 +20,12 @@ import jinja2
 import pandas as pd
 from tabulate import tabulate
 
-from lsplus_tf.config import load_config
+from lsplus_tf.config import load_config, load_grid
 from lsplus_tf.errors import listed
 from lsplus_tf.metrics import METRICS
 from lsplus_tf.paper.printed import cells_of
+from lsplus_tf.results.truth import COLUMNS as TRUTH
+from lsplus_tf.results.truth import POSTERIOR
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -41,24 +43,40 @@ _VERDICTS = {"better": "better", "worse": "worse"}
 
 
 class Results:
-    """What a report says, as text for a page; every share is times 100."""
+    """What a report says, as text for a page; every share is times 100.
 
-    def __init__(self, page: str) -> None:
+    Of a grid's joined report it is what one of its experiments says, of `truth.csv` the comparison
+    with the exact probabilities.
+    """
+
+    def __init__(
+        self, page: str, experiment: str | None = None, *, table: str = "table.csv"
+    ) -> None:
         self.folder = HERE / page
-        self._titles = load_config(page).titles
+        self._experiment = experiment
+        self._table = table
+        if experiment is None:
+            self._titles = load_config(page).titles
+        else:
+            self._titles = load_grid(page).experiments[experiment].titles
 
     def title(self, row: str) -> str:
         """What a row is called."""
+        if row == POSTERIOR:
+            return "The exact probabilities"
         method, *calibrator = row.split("+")
         method, ensemble = method.removesuffix("_ensemble"), method.endswith("_ensemble")
         words = [self._titles[method] + (", ensemble of 5" if ensemble else ""), *calibrator]
         return " + ".join(words)
 
     def _read(self, name: str) -> pd.DataFrame:
-        return pd.read_csv(self.folder / name)
+        table = pd.read_csv(self.folder / name)
+        if self._experiment is not None:
+            table = table[table["experiment"] == self._experiment].drop(columns="experiment")
+        return table
 
     def _cell(self, row: str, column: str) -> float:
-        table = self._read("table.csv").set_index("method")
+        table = self._read(self._table).set_index("method")
         return float(table.loc[row, column])
 
     def mean(self, row: str, metric: str, decimals: int = 1) -> str:
@@ -88,9 +106,19 @@ class Results:
         """The largest mean of some rows."""
         return f"{max(self._cell(row, f'{metric}_mean') for row in of):.{decimals}f}"
 
+    def between(
+        self, metric: str, decimals: int = 1, *, of: list[str], calibrator: str | None = None
+    ) -> str:
+        """The smallest and the largest mean of some rows, or of them with a calibrator."""
+        rows = of if calibrator is None else [f"{row}+{calibrator}" for row in of]
+        low, high = self.lowest(metric, decimals, of=rows), self.highest(metric, decimals, of=rows)
+        return f"{low} to {high}"
+
     def table(self, metrics: list[str], rows: list[str] | None = None) -> str:
         """Means and SDs, a row for each of `rows`, by default all."""
-        table = self._read("table.csv").set_index("method")
+        of_truth = {each.key: each for each in TRUTH}
+        columns = METRICS if self._table == "table.csv" else of_truth
+        table = self._read(self._table).set_index("method")
         table = table.loc[list(table.index) if rows is None else rows]
         cells = []
         for key in table.index:
@@ -98,13 +126,14 @@ class Results:
             for metric in metrics:
                 mean, sd = table.loc[key, [f"{metric}_mean", f"{metric}_sd"]]
                 text = f"{mean:.2f}" if pd.isna(sd) else f"{mean:.2f} ± {sd:.2f}"
-                better = METRICS[metric].better
-                printed = (better * table[f"{metric}_mean"]).round(2)
-                best = better and printed[key] == printed.max()
+                better = columns[metric].better
+                means = table[f"{metric}_mean"].drop(POSTERIOR, errors="ignore")
+                printed = (better * means).round(2)
+                best = better and printed.get(key) == printed.max()
                 line.append(f"**{text}**" if best else text)
             cells.append(line)
         arrows = {1: " ↑", -1: " ↓", 0: ""}
-        records = [METRICS[metric] for metric in metrics]
+        records = [columns[metric] for metric in metrics]
         headings = ["Method", *(each.heading + arrows[each.better] for each in records)]
         return _markdown(headings, cells)
 
@@ -141,6 +170,10 @@ class Results:
     def rows_that_are(self, verdict: str, metric: str, *, calibrated: bool = False) -> str:
         """The rows that are better (or worse) than the first one in a metric, or "none"."""
         table = self._read("intervals.csv")
+        if "about" not in table:  # of a page whose report knew networks alone
+            table = pd.read_csv(HERE / "methods.csv")
+            table = table[table["page"] == self.folder.name]
+            table = table.rename(columns={"verdict": "difference_verdict"})
         chosen = (table["metric"] == metric) & (table["difference_verdict"] == verdict)
         rows = [row for row in table[chosen]["method"] if calibrated or "+" not in row]
         return listed([self.title(row) for row in rows]) if rows else "none"

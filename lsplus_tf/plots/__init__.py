@@ -13,6 +13,7 @@ from lsplus_tf.plots.curves import calibration_curve
 from lsplus_tf.plots.decision import decision_curve
 from lsplus_tf.plots.density import confidence_density
 from lsplus_tf.plots.distributions import probability_distributions
+from lsplus_tf.plots.experiments import metric_by_experiment
 from lsplus_tf.plots.features import feature_map
 from lsplus_tf.plots.images import contact_sheet
 from lsplus_tf.plots.methods import metric_comparison, soft_label_matrix
@@ -34,6 +35,7 @@ __all__ = [
     "decision_curve",
     "feature_map",
     "look",
+    "metric_by_experiment",
     "metric_comparison",
     "probability_distributions",
     "reliability_diagram",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -20,7 +21,7 @@ from lsplus_tf.predictions.positive import one_vs_rest
 from lsplus_tf.results import truth
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
 from lsplus_tf.results.finished import Results
-from lsplus_tf.results.tables import MAIN, Comparison
+from lsplus_tf.results.tables import COLUMNS, MAIN, Comparison
 from lsplus_tf.results.truth import Truth
 from lsplus_tf.training import run_folder
 
@@ -88,6 +89,49 @@ def side_by_side(pictures: Sequence[Picture]) -> bytes:
     file = io.BytesIO()
     whole.save(file, "png", compress_level=1)
     return file.getvalue()
+
+
+def draw_experiments(experiments: Mapping[str, tuple[Results, Comparison]]) -> list[Picture]:
+    """The main metrics of a grid's experiments beside each other, of the rows without calibrator.
+
+    Parameters
+    ----------
+    experiments : mapping of str to (Results, Comparison)
+        By the experiments' names, with their tables.
+
+    Returns
+    -------
+    list of Picture
+        One for each of the main metrics that an experiment has; several with many methods.
+    """
+    pictures = []
+    for column in COLUMNS:
+        if column.key not in MAIN:
+            continue
+        mean: dict[str, pd.Series] = {}
+        sd: dict[str, pd.Series] = {}
+        for name, (results, comparison) in experiments.items():
+            if column not in comparison.columns:
+                continue
+            for row in results.rows:
+                if not row.calibrators:
+                    empty = pd.Series(np.nan, index=list(experiments))
+                    for found, table in ((mean, comparison.mean), (sd, comparison.sd)):
+                        found.setdefault(row.name, empty.copy())[name] = table.loc[
+                            row.key, column.key
+                        ]
+        if not mean:
+            continue
+        panels = _panels(mean)
+        axes = [
+            plots.metric_by_experiment(list(experiments), shown, {name: sd[name] for name in shown})
+            for shown in panels
+        ]
+        for ax in axes:
+            ax.set_title(f"{column.titled()} (x100)", fontsize=11)
+        alt = f"{column.heading} of {{}} in every experiment, mean and SD over seeds."
+        pictures += _alike(axes, panels, alt)
+    return pictures
 
 
 def _comparison(comparison: Comparison) -> list[Picture]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +16,9 @@ from lsplus_tf.config.experiment import REPORT
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.grid import plan_grid, read_grid
 from lsplus_tf.experiments.plan import Run, plan_runs
-from lsplus_tf.page import Block, Page, Pictures, Section, Text, render
+from lsplus_tf.page import Block, Page, Picture, Pictures, Section, Text, render
 from lsplus_tf.results import tables
+from lsplus_tf.results.figures import draw_experiments, side_by_side
 from lsplus_tf.results.finished import Results, gather
 from lsplus_tf.results.page import comparison_table
 from lsplus_tf.results.questions import answers_frame, answers_in_words
@@ -26,7 +28,7 @@ _begins = files.begins_with(rb"# [\w.-]+: test splits\n")
 JOINED_FOLDER = files.FolderKind(
     "a joined report",
     lambda folder: _begins(folder / "table.md"),
-    re.compile(r"(table|paper)\.(md|csv)|questions\.csv|report\.html"),
+    re.compile(r"(table|paper)\.(md|csv)|questions\.csv|experiments\.png|report\.html"),
 )
 
 
@@ -148,6 +150,14 @@ class JoinedReport:
         self.gathered = gathered
         self.reports = {key: Report(results) for key, results in gathered.results.items()}
 
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """The main metrics of the experiments beside each other, where there are several."""
+        if len(self.reports) < 2:
+            return []
+        tables_of = {key: (each.results, each.comparison) for key, each in self.reports.items()}
+        return draw_experiments(tables_of)
+
     def write(
         self,
         name: str = REPORT,
@@ -169,8 +179,9 @@ class JoinedReport:
         -------
         list of Path
             The files written: `table.md` and `table.csv` with the mean and SD of every metric, in
-            the standard definitions, `questions.csv` where a config has questions, `report.html`,
-            and those of `extra`.
+            the standard definitions, `questions.csv` where a config has questions,
+            `experiments.png` where several experiments have a finished run, `report.html`, and
+            those of `extra`.
 
         Raises
         ------
@@ -184,6 +195,8 @@ class JoinedReport:
             self._frame().to_csv(new / "table.csv", index=False)
             if (questions := self._questions()) is not None:
                 questions.to_csv(new / "questions.csv", index=False)
+            if self.pictures:
+                (new / "experiments.png").write_bytes(side_by_side(self.pictures))
             (new / PAGE).write_text(render(self._page(name, sections)), encoding="utf-8")
             for write in extra:
                 write(new)
@@ -246,7 +259,13 @@ class JoinedReport:
             f"{len(self.reports)} of {len(self.gathered.grid.experiments)} experiments, "
             f"{runs} of {runs + left} runs"
         )
-        whole = [Section("Summary", summary), *sections, *of_experiments]
+        whole = [Section("Summary", summary), *sections]
+        if self.pictures:
+            beside = "Mean and SD over seeds, of the rows without a calibrator."
+            whole.append(
+                Section("Experiments side by side", [Pictures(self.pictures), Text(beside, "note")])
+            )
+        whole += of_experiments
         return Page(f"Grid {self.gathered.grid.name}", whole, subtitle)
 
     def _of_experiment(self, report: Report) -> list[Block]:
