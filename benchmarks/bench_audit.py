@@ -51,6 +51,7 @@ FLOOR_OF_RUNS = (
 )
 SEEDS = 5
 IMAGES, CLASSES_OF_RUNS = 2_000, 7
+SUMMARY = {"skipped_images": [], "seconds": 60.0, "epochs": 25, "best_epoch": 20}
 
 
 class Cost(NamedTuple):
@@ -113,8 +114,8 @@ def write_runs(folder: Path, runs: int) -> None:
             run.mkdir(parents=True)
             settings = experiment.run_settings(method, seed)
             (run / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
-            summary = {"class_names": names, "skipped_images": []}
-            run_folder.write_json(run / run_folder.SUMMARY, summary)
+            run_folder.write_json(run / run_folder.SUMMARY, SUMMARY | {"class_names": names})
+            run_folder.write_json(run / run_folder.ENVIRONMENT, {"packages": {}})
             history.to_csv(run / run_folder.HISTORY)
             for split, true in labels.items():
                 logits = rng.normal(size=(IMAGES, CLASSES_OF_RUNS))
@@ -148,11 +149,15 @@ def measure(
         seconds, processor, _ = least[name]
         peak = max(cost.peak for cost in costs[name])
         numbers = (seconds, processor, peak, least[""][1], processor / least[""][1])
-        cells = (f"{each:.{digits}f}" for each, digits in zip(numbers, (1, 1, 2, 2, 1), strict=True))
+        cells = (
+            f"{each:.{digits}f}" for each, digits in zip(numbers, (1, 1, 2, 2, 1), strict=True)
+        )
         table.add_row(what, name, *cells)
 
 
-def audits(table: Table, folder: Path, rows: int, classes: int, options: argparse.Namespace) -> None:
+def audits(
+    table: Table, folder: Path, rows: int, classes: int, options: argparse.Namespace
+) -> None:
     """Of a size, from the formats that are asked for."""
     formats = [each for each in options.formats if each != "csv" or classes == CLASSES]
     paths = write_files(folder, rows, classes, formats)

@@ -212,7 +212,7 @@ def design_effect(
     if alone == 0:  # all are alike, which does not show that groups vary together
         return 1.0 if shares is None else float(np.mean(shares**2))
     if groups is not None:
-        totals = np.bincount(groups, totals)
+        totals = np.bincount(groups, totals).astype(np.float64, copy=False)
     return float(max(1.0, np.sum(totals**2) / alone))
 
 
