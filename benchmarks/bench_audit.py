@@ -1,12 +1,12 @@
 """`lsplus-tf audit` and `lsplus-tf report` at size: seconds, processor time and peak memory.
 
-Audited are a million rows by 10 classes, from each format, and 200,000 by 165, with two subgroups; a
-row is of a group too (a patient with ten images). The floor of a format is another process that does
-no more than read the file with pandas or NumPy and count the correct ones. Reported are an
+Audited are a million rows by 10 classes, from each format, and 200,000 by 165, with two subgroups;
+a row is of a group too (a patient with ten images). The floor of a format is another process that
+does no more than read the file with pandas or NumPy and count the correct ones. Reported are an
 experiment's finished runs with predictions of 2,000 images each, of which the floor reads all and
-counts the correct ones. "Of floor" is processor time as a multiple of its. The aims are 8 seconds and
-0.6 GB for a million rows as NPZ and as Parquet, 6 seconds for 165 classes and 10 for 100 runs, on 2
-cores.
+counts the correct ones. "Of floor" is processor time as a multiple of its. The aims are 8 seconds
+and 0.6 GB for a million rows as NPZ and as Parquet, 6 seconds for 165 classes and 10 for 100 runs,
+on 2 cores.
 
     python benchmarks/bench_audit.py
 """
@@ -91,7 +91,7 @@ def write_files(
 
 
 def write_runs(folder: Path, runs: int) -> None:
-    """An experiment whose runs are all finished, with made-up predictions: methods of five seeds."""
+    """An experiment of methods of five seeds, all finished, with made-up predictions."""
     methods = {
         f"ls_{k:03}": {"loss": "label_smoothing", "alpha": round(0.005 * (k + 1), 3)}
         for k in range(max(1, runs // SEEDS))

@@ -40,7 +40,6 @@ from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.labels_file import (
     LABELS_FILE,
-    alike,
     groups_in_paths,
     one_hot,
     refuse_empty,
@@ -50,6 +49,7 @@ from lsplus_tf.errors import InputError, some_of
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 from lsplus_tf.tables.headings import Role, called, usual
+from lsplus_tf.tables.names import alike
 from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
 _FEW = 10  # numbers, which may be classes however few rows there are
