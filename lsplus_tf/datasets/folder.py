@@ -24,7 +24,7 @@ from lsplus_tf.datasets.finding import (
     of_masks,
     said_of_dicom,
 )
-from lsplus_tf.datasets.labels_file import alike, groups_in_paths
+from lsplus_tf.datasets.labels_file import groups_in_paths
 from lsplus_tf.datasets.splitting import (
     PARTS,
     SEVERAL,
@@ -33,6 +33,7 @@ from lsplus_tf.datasets.splitting import (
 )
 from lsplus_tf.errors import InputError, MissingDataError, some_of
 from lsplus_tf.files import expanded, shown
+from lsplus_tf.tables.names import alike
 from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
 _FOLD = re.compile(r"(?:k?[ _-]?folds?|cv|split|part|partition)[ _-]?\d+", re.I)

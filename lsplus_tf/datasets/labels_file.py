@@ -13,7 +13,7 @@ import pandas as pd
 
 from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.finding import look_into
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, some_of
 from lsplus_tf.tables import Table, open_table
 
 LABELS_FILE = "a labels file"  # as messages call it
