@@ -9,13 +9,12 @@ from PIL import Image
 from lsplus_tf.config import Dataset
 from lsplus_tf.datasets import Split, load_dataset
 from lsplus_tf.datasets.splitting import (
-    SPLIT_NAMES,
     complete_splits,
     match_splits,
     sample_per_class,
-    split_meanings,
 )
 from lsplus_tf.errors import InputError
+from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
 CLASSES = ("a", "b", "c")
 

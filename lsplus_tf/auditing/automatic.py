@@ -10,7 +10,7 @@ import pandas as pd
 from lsplus_tf.auditing.gaps import LEVEL
 from lsplus_tf.errors import check_fraction
 from lsplus_tf.metrics import coverage_at_risk
-from lsplus_tf.metrics.intervals import exact_interval
+from lsplus_tf.metrics.intervals import Share, exact_intervals
 from lsplus_tf.predictions import Predictions
 
 _STEPS = 20
@@ -56,22 +56,21 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
     groups, weights = predictions.groups, predictions.sample_weight
     order = np.argsort(-predictions.confidence, kind="stable")
     confidence = predictions.confidence[order].astype(np.float64)
-    wrong = ~predictions.correct[order]
+    wrong = (~predictions.correct[order]).astype(np.float64)
     own = predictions.weights[order]
+    of_group = None if groups is None else groups[order]
     answered_until, errors_until = np.cumsum(own), np.cumsum(own * wrong)
     samples = answered_until[-1]
-    rows = []
+    rows, shares = [], []
     for step in range(1, _STEPS + 1):
         # Rounding may put the last place that is wanted an ulp beyond the last case.
         wanted = step * samples / _STEPS * (1 - 1e-12)
         threshold = confidence[np.searchsorted(answered_until, wanted)]
         cases = int(np.searchsorted(-confidence, -threshold, side="right"))
-        answered, some = wrong[:cases].astype(np.float64), order[:cases]
-        bounds = exact_interval(
-            answered,
-            None if groups is None else groups[some],
-            1 - (1 - LEVEL) / _STEPS,
-            None if weights is None else weights[some],
+        share = Share.of(
+            wrong[:cases],
+            None if of_group is None else of_group[:cases],
+            None if weights is None else own[:cases],
         )
         counted = answered_until[cases - 1]
         rows.append(
@@ -80,11 +79,12 @@ def automatic_share(predictions: Predictions, error_rate: float) -> Automatic:
                 threshold,
                 cases if weights is None else counted,
                 errors_until[cases - 1] / counted,
-                *bounds,
             )
         )
-    columns = ["coverage", "threshold", "cases", "error_rate", "low", "high"]
-    steps = pd.DataFrame(rows, columns=columns).drop_duplicates("cases", ignore_index=True)
+        shares.append(share)
+    steps = pd.DataFrame(rows, columns=["coverage", "threshold", "cases", "error_rate"])
+    steps["low"], steps["high"] = exact_intervals(shares, 1 - (1 - LEVEL) / _STEPS)
+    steps = steps.drop_duplicates("cases", ignore_index=True)
     shown = steps[steps["high"] <= error_rate]
     possible = np.flatnonzero(steps["low"] <= error_rate)
     beyond = int(possible[-1]) + 1 if possible.size else 0

@@ -16,8 +16,9 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 from lsplus_tf.auditing.gaps import mean_estimate
 from lsplus_tf.calibrators import CALIBRATORS
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import METRICS, holm, measures, paired_bootstrap
+from lsplus_tf.metrics import METRICS, holm, measures
 from lsplus_tf.metrics.resampling import rows_to_rank
+from lsplus_tf.metrics.statistics import differences_of
 from lsplus_tf.predictions import Predictions
 
 FOLDS = 5
@@ -126,6 +127,7 @@ def cross_fit(
         method: np.concatenate(list(measures.squared_distances(predictions)))
         for method, predictions in judged.items()
     }
+    changes = _ece_changes(judged, num_resamples, seed)
     found = []
     for method, note in notes.items():
         row: dict[str, float | str] = {"method": method, "note": note}
@@ -133,7 +135,7 @@ def cross_fit(
             row |= _measured(judged[method])
         if method in losses and method != "none":
             row |= _changes(losses, method, part)
-            row |= _ece_change(judged[method], part, num_resamples, seed)
+            row |= changes[method]
         found.append(row)
     table = pd.DataFrame(found).reindex(columns=list(COLUMNS))
     tested = table["p"].notna()
@@ -213,19 +215,27 @@ def _changes(
     }
 
 
-def _ece_change(
-    calibrated: Predictions,
-    before: Predictions,
-    num_resamples: int,
-    seed: int,
-) -> dict[str, float | str]:
+def _ece_changes(
+    judged: dict[str, Predictions], num_resamples: int, seed: int
+) -> dict[str, dict[str, float | str]]:
+    """Of each method against none."""
+    before = judged["none"]
+    calibrated = {method: each for method, each in judged.items() if method != "none"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        change = paired_bootstrap(
-            "ece",
-            calibrated,
+        changes = differences_of(
+            METRICS["ece"],
+            [*calibrated.values()],
             before,
+            before.groups,
             num_resamples=num_resamples,
             seed=seed,
-        ).difference
-    return {"ece_change": change.value, "ece_low": change.low, "ece_high": change.high}
+        )
+    return {
+        method: {
+            "ece_change": each.difference.value,
+            "ece_low": each.difference.low,
+            "ece_high": each.difference.high,
+        }
+        for method, each in zip(calibrated, changes, strict=True)
+    }

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from lsplus_tf.metrics import holm
-from lsplus_tf.metrics.intervals import mean_error
+from lsplus_tf.metrics.intervals import mean_error, t_quantile
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.resampling import Groups
 from lsplus_tf.predictions import Predictions
@@ -88,7 +88,7 @@ def _estimate(
         return Estimate(value, *[float("nan")] * 3)
     if error <= 1e-9 * abs(centre):  # but for rounding all are alike, which shows nothing
         return Estimate(value, *[float("nan")] * 3)
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * error
+    half = t_quantile(LEVEL, freedom) * error
     p_value = 2 * stats.t.sf(abs(centre) / error, freedom)
     return Estimate(value, float(centre - half), float(centre + half), float(p_value))
 

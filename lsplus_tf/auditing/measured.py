@@ -232,9 +232,10 @@ def _audit(
     gap = gap_estimate(confidence, correct, predictions.groups, predictions.sample_weight)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of absent classes, which the notes tell
+        # The classes first: the mean of their AUROCs is kept from there.
+        classes = by_class(predictions, positive, thresholds_from)
         table = _metrics(predictions, gap, num_resamples, seed)
         paper_metrics = metrics.evaluate(predictions, convention="released_code") if paper else None
-        classes = by_class(predictions, positive, thresholds_from)
     automatic = automatic_share(predictions, error_rate)
     table.loc["coverage"] = automatic.observed, automatic.low, automatic.high
     return Audit(

@@ -14,8 +14,9 @@ from lsplus_tf.auditing.cross_fitting import FEWEST_CASES, FOLDS, held_out_folds
 from lsplus_tf.auditing.gaps import LEVEL
 from lsplus_tf.calibrators import PredictionSets
 from lsplus_tf.errors import check_level, some_of
-from lsplus_tf.metrics import set_coverage
+from lsplus_tf.metrics.intervals import exact_intervals
 from lsplus_tf.metrics.resampling import random_part
+from lsplus_tf.metrics.sets import coverage_shares, with_bounds
 from lsplus_tf.page import Tone
 from lsplus_tf.predictions import Predictions
 
@@ -98,9 +99,9 @@ def prediction_sets_of(
             inside[judged] = sets.predict(held_out)
             if method == BY_CLASS:
                 always |= np.isinf(sets.thresholds_)
-        table = set_coverage(judged_by, inside, by=by)
-        together = 1 - (1 - LEVEL) / (len(table) - 1)
-        bounds = set_coverage(judged_by, inside, by=by, confidence_level=together)["high"]
+        table, shares = coverage_shares(judged_by, inside, by=by)
+        with_bounds(table, shares, LEVEL)
+        _, bounds = exact_intervals(shares, 1 - (1 - LEVEL) / (len(table) - 1))
         table["missed"] = (bounds < 1 - error_rate) & (table["by"] != "all")
         table.insert(0, "method", method)
         tables.append(table)

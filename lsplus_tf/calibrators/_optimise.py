@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from lsplus_tf.calibrators.base import Floats
 
@@ -43,7 +44,7 @@ def minimise(
     """
     lowest = np.full(len(start), -LIMIT) if lowest is None else lowest
     # Products of small matrices take many times as long while the threads of a BLAS wait.
-    with threadpool_limits(1 if len(start) < _MANY else None):
+    with _libraries().limit(limits=1 if len(start) < _MANY else None):
         result = minimize(
             objective,
             np.clip(start, lowest, LIMIT),
@@ -68,3 +69,9 @@ def minimise(
             stacklevel=4,
         )
     return result.x
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Those of linear algebra, which were loaded with NumPy and SciPy; to find them takes a ms."""
+    return ThreadpoolController()

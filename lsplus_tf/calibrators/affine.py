@@ -302,15 +302,21 @@ def _unpack(parameters: Floats, num_classes: int) -> tuple[Floats, Floats]:
 def _log_loss(
     scores: Floats, labels: NDArray[np.int64], weights: Floats | None
 ) -> tuple[float, Floats]:
-    """The mean negative log-likelihood, and its slope against the scores (N, K)."""
+    """The mean negative log-likelihood, and its slope against the scores (N, K).
+
+    The slope is in the place of the scores: new arrays of this size take longer than the sums.
+    """
     rows = np.arange(len(labels))
-    below = scores - scores.max(axis=1, keepdims=True)
-    powers = np.exp(below)
-    totals = powers.sum(axis=1)
-    losses = np.log(totals) - below[rows, labels]
-    residual = powers / totals[:, None]
-    residual[rows, labels] -= 1
+    scores -= scores.max(axis=1, keepdims=True)
+    of_true = scores[rows, labels]
+    np.exp(scores, out=scores)
+    totals = scores.sum(axis=1)
+    losses = np.log(totals) - of_true
+    scores /= totals[:, None]
+    scores[rows, labels] -= 1
     if weights is None:
-        return float(losses.mean()), residual / len(labels)
+        scores /= len(labels)
+        return float(losses.mean()), scores
     shares = weights / weights.sum()
-    return float(shares @ losses), residual * shares[:, None]
+    scores *= shares[:, None]
+    return float(shares @ losses), scores

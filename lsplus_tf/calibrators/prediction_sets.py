@@ -479,16 +479,18 @@ def _quantile(scores: Floats, groups: NDArray[np.intp] | None, error_rate: float
 
     Of groups, each counts as one case, and its cases as equal parts of it.
     """
-    shares = np.ones(scores.size)
-    units = scores.size
+    codes, units = None, scores.size
     if groups is not None and scores.size:
         codes, distinct = pd.factorize(groups)
-        shares, units = 1 / np.bincount(codes)[codes], len(distinct)
-    needed = (1 - error_rate) * (units + 1)
-    order = np.argsort(scores, kind="stable")
-    counted_until = np.cumsum(shares[order])
+        units = len(distinct)
     # What is equal but for rounding is enough: (1 - 0.1) * 10 is 9.
-    enough = np.flatnonzero(counted_until >= needed * (1 - 1e-12) - 1e-9)
+    needed = (1 - error_rate) * (units + 1) * (1 - 1e-12) - 1e-9
+    if codes is None:
+        place = max(0, math.ceil(needed) - 1)
+        return float(np.partition(scores, place)[place]) if place < scores.size else math.inf
+    order = np.argsort(scores, kind="stable")
+    counted_until = np.cumsum((1 / np.bincount(codes)[codes])[order])
+    enough = np.flatnonzero(counted_until >= needed)
     return float(scores[order[enough[0]]]) if enough.size else math.inf
 
 

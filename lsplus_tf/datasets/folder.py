@@ -24,17 +24,17 @@ from lsplus_tf.datasets.finding import (
     of_masks,
     said_of_dicom,
 )
-from lsplus_tf.datasets.labels_file import alike, groups_in_paths
+from lsplus_tf.datasets.labels_file import groups_in_paths
 from lsplus_tf.datasets.splitting import (
     PARTS,
     SEVERAL,
-    SPLIT_NAMES,
     longer_meanings,
     match_splits,
-    split_meanings,
 )
 from lsplus_tf.errors import InputError, MissingDataError, some_of
 from lsplus_tf.files import expanded, shown
+from lsplus_tf.tables.names import alike
+from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
 _FOLD = re.compile(r"(?:k?[ _-]?folds?|cv|split|part|partition)[ _-]?\d+", re.I)
 

@@ -14,7 +14,7 @@ import pandas as pd
 from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.finding import look_into
 from lsplus_tf.errors import InputError, some_of
-from lsplus_tf.tables import Table, open_table, spelled_alike
+from lsplus_tf.tables import Table, open_table
 
 LABELS_FILE = "a labels file"  # as messages call it
 # Absolute, with a drive or backslashes, or with a part that is "..", "." or empty. Other spellings
@@ -160,9 +160,3 @@ def one_hot(table: Table, columns: Sequence[str], named: str) -> npt.NDArray[np.
     ones = np.stack([table.integers(name, 0, 1) for name in columns], axis=1)
     table.refuse(ones.sum(axis=1) != 1, named, f"one 1 in the row's {some_of(columns)}")
     return ones.argmax(axis=1)
-
-
-def alike(class_names: Sequence[str]) -> str:
-    """In words: classes whose names differ in capitals or blanks alone; "" if there are none."""
-    same = some_of([" and ".join(map(repr, names)) for names in spelled_alike(class_names)])
-    return same and f"classes whose names differ in capitals or blanks alone: {same}"

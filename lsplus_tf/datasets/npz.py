@@ -15,12 +15,13 @@ from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.images import fit_images
-from lsplus_tf.datasets.labels_file import alike
-from lsplus_tf.datasets.splitting import PARTS, complete_splits, split_meanings
+from lsplus_tf.datasets.splitting import PARTS, complete_splits
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import shown
 from lsplus_tf.npz_files import array_names, decoded, read_arrays
 from lsplus_tf.tables import class_order, listed
+from lsplus_tf.tables.names import alike
+from lsplus_tf.tables.splits import split_meanings
 
 SPLIT_KEYS = {"train": "train", "validation": "val", "test": "test"}
 _CLASS_NAMES = "class_names"

@@ -10,61 +10,12 @@ import numpy.typing as npt
 from lsplus_tf.config import Dataset
 from lsplus_tf.datasets.base import Split
 from lsplus_tf.errors import InputError
+from lsplus_tf.tables.splits import PERHAPS_VALIDATION, SPLIT_NAMES, split_meanings
 
 PARTS = ("train", "validation", "test")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "trn": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-    "tst": "test",
-}
-# They mean the validation split where nothing else does.
-_PERHAPS_VALIDATION = ("dev", "eval")
 # What people add to a split's name, as in "01_train_images" and "TestSet".
 _ADDED = r"(?:data|sets?|images?|imgs?|split)+"
 SEVERAL = "several splits"  # what "train_val" means
-
-
-def split_meanings(found: Iterable[str], where: str) -> dict[str, str]:
-    """The split that each of these names means, in any case of letters; others are left out.
-
-    Parameters
-    ----------
-    found : iterable of str
-        Such as "Training", "val" or "fold 3". "dev" and "eval" mean the validation split, where
-        there are other splits and none of them is called so.
-    where : str
-        What has them, for messages.
-
-    Returns
-    -------
-    dict of str to str
-        "train", "validation" or "test", by name.
-
-    Raises
-    ------
-    InputError
-        If "dev" or "eval" could mean two splits.
-    """
-    names = sorted(found)
-    plain = {name: name.strip().lower() for name in names}
-    known = {name: SPLIT_NAMES[plain[name]] for name in names if plain[name] in SPLIT_NAMES}
-    perhaps = [name for name in names if plain[name] in _PERHAPS_VALIDATION]
-    if not known or not perhaps:
-        return known
-    validation = [name for name, part in known.items() if part == "validation"]
-    if validation or len({plain[name] for name in perhaps}) > 1:
-        one, two = [*validation, *perhaps][:2]
-        raise InputError(
-            f"{where}: {one!r} and {two!r} could both be the validation split; call one "
-            "validation, and the other test, or leave it out"
-        )
-    return known | dict.fromkeys(perhaps, "validation")
 
 
 def longer_meanings(found: Iterable[str]) -> dict[str, str]:
@@ -84,7 +35,7 @@ def longer_meanings(found: Iterable[str]) -> dict[str, str]:
     >>> longer_meanings(["TrainSet", "02_val_images", "trainval", "cats"])
     {'TrainSet': 'train', '02_val_images': 'validation', 'trainval': 'several splits'}
     """
-    known = SPLIT_NAMES | dict.fromkeys(_PERHAPS_VALIDATION, "validation")
+    known = SPLIT_NAMES | dict.fromkeys(PERHAPS_VALIDATION, "validation")
     meant = {}
     for name in found:
         # Letters of other alphabets stay, so that a word with them is no split's.

@@ -40,17 +40,17 @@ from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.labels_file import (
     LABELS_FILE,
-    alike,
     groups_in_paths,
     one_hot,
     refuse_empty,
 )
 from lsplus_tf.datasets.row_images import find_row_images
-from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, some_of
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 from lsplus_tf.tables.headings import Role, called, usual
+from lsplus_tf.tables.names import alike
+from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
 _FEW = 10  # numbers, which may be classes however few rows there are
 _VOTES = "votes_"

@@ -22,11 +22,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from lsplus_tf.errors import MOST_BINS, InputError, check_count, check_level
 from lsplus_tf.metrics import recalibration
-from lsplus_tf.metrics.intervals import Interval
+from lsplus_tf.metrics.intervals import Interval, t_quantile
 from lsplus_tf.metrics.metric import Values
 from lsplus_tf.metrics.recalibration import ClassCases
 from lsplus_tf.metrics.resampling import counted_cases
@@ -344,7 +344,7 @@ class Curve:
         basis = _basis(odds, self.knots)
         centre = basis @ self.coefficients
         error = np.sqrt(np.vecdot(basis @ self.covariance, basis).clip(min=0))
-        half = stats.t.ppf((1 + level) / 2, self.units - 1) * error
+        half = t_quantile(level, self.units - 1) * error
         return special.expit(centre), special.expit(centre - half), special.expit(centre + half)
 
 

@@ -18,7 +18,7 @@ from lsplus_tf.metrics.measures import ClassScore
 from lsplus_tf.metrics.metric import OfWeights, Sums, Values, Weights
 from lsplus_tf.metrics.weighted import harmonic
 from lsplus_tf.predictions import Predictions
-from lsplus_tf.predictions.arrays import FloatArray
+from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 
 # Sums --------------------------------------------------------------------------------------------
 
@@ -32,7 +32,9 @@ def _sums(
 ) -> Sums:
     """What adds `values` (N, T), by default ones, to the sums `columns` (N, T) of `width` many."""
     samples, terms = columns.shape
-    data = np.ones(columns.size) if values is None else values.astype(np.float64).ravel()
+    data = (
+        np.ones(columns.size) if values is None else values.astype(np.float64, copy=False).ravel()
+    )
     starts = np.arange(samples + 1) * terms
     return Sums(csr_array((data, columns.ravel(), starts), shape=(samples, width)), finish, weights)
 
@@ -104,11 +106,15 @@ def mce(predictions: Predictions) -> Sums:
 
 
 def sce(predictions: Predictions) -> Sums:
-    samples, classes = predictions.probabilities.shape
-    gaps = predictions.probabilities.astype(np.float64)
+    probabilities = predictions.probabilities
+    samples, classes = probabilities.shape
+    gaps = probabilities.astype(np.float64)
     gaps[np.arange(samples), predictions.labels] -= 1
+    columns = np.empty(gaps.shape, np.int32)
+    for rows in row_blocks(gaps):
+        columns[rows] = _bins(probabilities[rows]) + np.arange(classes) * PAPER_BINS
     return _sums(
-        _bins(predictions.probabilities) + np.arange(classes) * PAPER_BINS,
+        columns,
         gaps,
         classes * PAPER_BINS,
         lambda samples, sums: np.abs(sums).sum(axis=0) / samples / classes,

@@ -22,9 +22,10 @@ and a report take. No interval ends beyond the values that there can be.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,7 @@ def share_interval(
         parts = np.array([(error**2, freedom), extra])
         error = float(np.sqrt(parts[:, 0].sum()))
         freedom = error**4 / (parts[:, 0] ** 2 / parts[:, 1]).sum()
-    half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error
+    half = t_quantile(confidence_level, freedom) * error
     low, high = np.clip((centre - half, centre + half), 0, 1)
     bounds = float(low), float(high)
     return Interval(value, *bounds, error, confidence_level, "agresti_coull", 0, 0)
@@ -130,6 +131,7 @@ def exact_interval(
     hits : ndarray, shape (n,)
         1 or 0 of the cases that count.
     groups : ndarray of int, shape (n,), or None
+        Numbers from 0 on, not too large.
     confidence_level : float
     weights : ndarray of float64, shape (n,), optional
 
@@ -138,36 +140,79 @@ def exact_interval(
     low, high : float
         0 and 1 of a single group, NaN where no case counts.
     """
-    weights = np.ones(hits.size) if weights is None else weights
-    if not weights.sum() > 0:
-        return float("nan"), float("nan")
+    low, high = exact_intervals([Share.of(hits, groups, weights)], confidence_level)
+    return float(low[0]), float(high[0])
+
+
+class Share(NamedTuple):
+    """A share of hits, and how much is known of it.
+
+    Attributes
+    ----------
+    value : float
+        NaN where no case counts.
+    samples : int
+        Cases.
+    effect : float
+        Their design effect.
+    units : int
+        Groups; 0 where each case is on its own.
+    """
+
+    value: float
+    samples: int
+    effect: float
+    units: int
+
+    @classmethod
+    def of(
+        cls,
+        hits: Values,
+        groups: npt.NDArray[np.intp] | None,
+        weights: Values | None = None,
+    ) -> Share:
+        """Of hits (n,), of which the others are as :func:`exact_interval` takes them."""
+        if not (hits.size if weights is None else weights.sum()) > 0:
+            return cls(float("nan"), 0, 1.0, 0)
+        units = 0 if groups is None else int(np.count_nonzero(np.bincount(groups)))
+        effect = design_effect(hits, groups, weights)
+        return cls(float(np.average(hits, weights=weights)), hits.size, effect, units)
+
+
+def exact_intervals(shares: Sequence[Share], confidence_level: float) -> tuple[Values, Values]:
+    """:func:`exact_interval` of several shares at once, which is faster than one by one."""
     tail = (1 - confidence_level) / 2
-    share = float(np.average(hits, weights=weights))
-    cases = hits.size / design_effect(hits, groups, weights)
-    if groups is not None:
-        units = np.unique(groups).size
-        if units < 2:
-            return 0.0, 1.0
-        known = stats.t.isf(tail, hits.size - 1) / stats.t.isf(tail, units - 1)
-        cases *= known**2
-    hits_among, misses_among = share * cases, (1 - share) * cases
-    low = stats.beta.ppf(tail, hits_among, misses_among + 1) if share > 0 else 0.0
-    high = stats.beta.ppf(1 - tail, hits_among + 1, misses_among) if share < 1 else 1.0
-    return float(low), float(high)
+    value, samples, effect, units = np.array(shares, np.float64).reshape(-1, 4).T
+    cases = samples / effect
+    some = units > 1
+    known = stats.t.isf(tail, samples[some] - 1) / stats.t.isf(tail, units[some] - 1)
+    cases[some] *= known**2
+    hits, misses = value * cases, (1 - value) * cases
+    with np.errstate(invalid="ignore"):
+        low = np.where(value > 0, stats.beta.ppf(tail, hits, misses + 1), 0.0)
+        high = np.where(value < 1, stats.beta.ppf(1 - tail, hits + 1, misses), 1.0)
+    low[units == 1], high[units == 1] = 0.0, 1.0
+    nothing = np.isnan(value)
+    low[nothing], high[nothing] = np.nan, np.nan
+    return low, high
 
 
 def design_effect(
     values: Values, groups: npt.NDArray[np.intp] | None, weights: Values | None = None
 ) -> float:
     """By how much groups and weights increase the variance of a mean, at least 1."""
-    weights = np.ones(values.size) if weights is None else weights / weights.mean()
-    residuals = values - np.average(values, weights=weights)
-    alone = np.sum(weights * residuals**2)
+    if weights is None and groups is None:
+        return 1.0
+    shares = None if weights is None else weights / weights.mean()
+    totals = values - np.average(values, weights=shares)
+    squares = totals**2
+    if shares is not None:
+        totals, squares = shares * totals, shares * squares
+    alone = np.sum(squares)
     if alone == 0:  # all are alike, which does not show that groups vary together
-        return float(np.mean(weights**2))
-    totals = weights * residuals
+        return 1.0 if shares is None else float(np.mean(shares**2))
     if groups is not None:
-        totals = np.bincount(groups, totals)
+        totals = np.bincount(groups, totals).astype(np.float64, copy=False)
     return float(max(1.0, np.sum(totals**2) / alone))
 
 
@@ -219,7 +264,7 @@ def linearised_interval(
     if not np.isfinite(place):
         (to, slope, back), place, steep = _SCALES["identity"], value, 1.0
     freedom = units - 1 if freedom is None else freedom
-    half = stats.t.ppf((1 + confidence_level) / 2, freedom) * error * steep
+    half = t_quantile(confidence_level, freedom) * error * steep
     low, high = np.clip(back(np.array([place - half, place + half])), *bounds)
     return Interval(value, float(low), float(high), error, *settings)
 
@@ -231,6 +276,12 @@ _SCALES: dict[Scale, tuple[Callable[[Any], Any], ...]] = {
     "logit": (special.logit, lambda value: 1 / (value * (1 - value)), special.expit),
     "log": (np.log, lambda value: 1 / value, np.exp),
 }
+
+
+@lru_cache(maxsize=1024)
+def t_quantile(confidence_level: float, freedom: float) -> float:
+    """Of Student's t, what a two-sided interval is wide by on each side; often of the same."""
+    return float(stats.t.ppf((1 + confidence_level) / 2, freedom))
 
 
 def mean_error(

@@ -32,7 +32,7 @@ import pandas as pd
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction, check_level, some_of
 from lsplus_tf.metrics import forms
-from lsplus_tf.metrics.areas import Auroc, AveragePrecision, Ranked, Units
+from lsplus_tf.metrics.areas import Auroc, AveragePrecision, MeanAuroc, Ranked, Units
 from lsplus_tf.metrics.class_shares import SHARES, ByClass, ClassShares
 from lsplus_tf.metrics.intervals import Interval
 from lsplus_tf.metrics.metric import Form, IntervalMethod, Metric
@@ -555,8 +555,7 @@ def _rankings(
     predictions: Predictions, targets: Sequence[_Target], probability: bool
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """The ranking and the probability of each target; the latter if it is asked for."""
-    classes = len(predictions.class_names)
-    if classes > 2 and [target.classes for target in targets] == [[k] for k in range(classes)]:
+    if len(predictions.class_names) > 2 and _are_all(targets, predictions):
         rankings = (ranking for _, ranking in predictions.rankings())
         if probability and predictions.kind == "logits":
             yield from zip(rankings, (column for _, column in predictions.columns()), strict=True)
@@ -566,6 +565,13 @@ def _rankings(
         for target in targets:
             found = one_vs_rest(predictions, target.classes)
             yield found.ranking, found.probability
+
+
+def _are_all(targets: Sequence[_Target], predictions: Predictions) -> bool:
+    """Whether they are the classes, in their order."""
+    return [target.classes for target in targets] == [
+        [k] for k in range(len(predictions.class_names))
+    ]
 
 
 def _measure(
@@ -584,7 +590,9 @@ def _measure(
     if known and (areas or threshold is not None):
         columns = _rankings(predictions, targets, threshold is not None)
     true, decided, both = [], [], []
+    first_of_two = [0] if len(names) == 2 else None  # whose area is that of the other
     rows: dict[str, list[Interval]] = {key: [] for key in areas}
+    mean = MeanAuroc() if known and "auroc" in areas and _are_all(targets, predictions) else None
     for target, (ranking, probability) in zip(targets, columns, strict=True):
         inside = np.zeros(len(names), bool)
         inside[target.classes] = True
@@ -594,11 +602,16 @@ def _measure(
         true.append(own)
         decided.append(np.flatnonzero(taken))
         both.append(own[taken[own]])
-        if areas:
-            for key, interval in _areas(
-                areas, ranking, own, weights, units, confidence_level
-            ).items():
-                rows[key].append(interval)
+        if not areas:
+            continue
+        ranked = None if ranking is None else Ranked(ranking, own, weights)
+        area = None if ranked is None or "auroc" not in areas else Auroc.of(ranked, units)
+        for key, interval in _areas(areas, ranked, area, units, confidence_level).items():
+            rows[key].append(interval)
+        if mean is not None and area is not None and target.classes != first_of_two:
+            mean.add(area)
+    if mean is not None:
+        mean.keep(predictions, groups)
     shares = ClassShares(true, decided, both, weights, units)
     found = {key: shares.share(key, confidence_level) for key in SHARES if key in keys}
     if "f1" in keys:
@@ -610,21 +623,17 @@ def _measure(
 
 def _areas(
     keys: Sequence[str],
-    ranking: npt.NDArray[Any] | None,
-    own: npt.NDArray[np.intp],
-    weights: npt.NDArray[np.float64],
+    ranked: Ranked | None,
+    auroc: Auroc | None,
     units: Units,
     confidence_level: float,
 ) -> dict[str, Interval]:
     nan = float("nan")
     empty = Interval(nan, nan, nan, nan, confidence_level, "linearised", 0, 0)
-    if ranking is None:
-        return dict.fromkeys(keys, empty)
-    ranked = Ranked(ranking, own, weights)
     found = dict.fromkeys(keys, empty)
-    if "auroc" in keys and not np.isnan(ranked.auroc):
-        found["auroc"] = Auroc.of(ranked, units).interval(confidence_level)
-    if "auprc" in keys and not np.isnan(ranked.auprc):
+    if auroc is not None and not np.isnan(auroc.value):
+        found["auroc"] = auroc.interval(confidence_level)
+    if ranked is not None and "auprc" in keys and not np.isnan(ranked.auprc):
         found["auprc"] = AveragePrecision.of(ranked, units).interval(confidence_level)
     return found
 

@@ -471,19 +471,29 @@ def one_class(
 
 def cases_of(predictions: Predictions, positive: Positive, groups: Groups) -> ClassCases:
     """A class, or several as one, against the rest."""
+    (found,) = each_of(predictions, [positive], groups)
+    return found
+
+
+def each_of(
+    predictions: Predictions, several: Sequence[Positive], groups: Groups
+) -> Iterator[ClassCases]:
+    """Classes, or several as one, each against the rest."""
     predictions.need("labels", "probabilities")
     names = predictions.class_names
-    chosen = positive_classes(positive, names)
-    inside = np.zeros(len(names), bool)
-    inside[chosen] = True
-    return ClassCases.of(
-        " or ".join(names[k] for k in chosen),
-        _log_odds(predictions, inside),
-        inside[predictions.labels],
-        predictions.weights,
-        groups,
-        predictions.weights_are_counts,
-    )
+    odds = _ClassOdds(predictions)
+    for positive in several:
+        chosen = positive_classes(positive, names)
+        inside = np.zeros(len(names), bool)
+        inside[chosen] = True
+        yield ClassCases.of(
+            " or ".join(names[k] for k in chosen),
+            odds.of(inside),
+            inside[predictions.labels],
+            predictions.weights,
+            groups,
+            predictions.weights_are_counts,
+        )
 
 
 def all_classes_of(predictions: Predictions, groups: Groups) -> Iterator[ClassCases]:
@@ -491,10 +501,9 @@ def all_classes_of(predictions: Predictions, groups: Groups) -> Iterator[ClassCa
     predictions.need("labels", "probabilities")
     names = predictions.class_names
     if len(names) == 2:
-        for k in range(2):
-            yield cases_of(predictions, k, groups)
+        yield from each_of(predictions, range(2), groups)
         return
-    odds, counts = LogOdds(_logits(predictions)), predictions.weights_are_counts
+    odds, counts = _log_odds(predictions), predictions.weights_are_counts
     for first, columns in predictions.column_blocks(odds.of):
         for k, column in enumerate(columns, start=first):
             yield ClassCases.of(
@@ -513,16 +522,33 @@ def _logits(
     return logits
 
 
-def _log_odds(predictions: Predictions, inside: npt.NDArray[np.bool_]) -> Values:
-    logits = _logits(predictions)
-    if inside.size > 2 and inside.sum() == 1:
-        k = int(np.flatnonzero(inside)[0])
-        return LogOdds(logits).of(slice(k, k + 1))[0]
-    logits = logits.astype(np.float64)
-    found: Values = special.logsumexp(logits[:, inside], axis=1) - special.logsumexp(
-        logits[:, ~inside], axis=1
-    )
-    return found
+class _ClassOdds:
+    """The log-odds of classes; what several need is computed once."""
+
+    def __init__(self, predictions: Predictions) -> None:
+        self._predictions = predictions
+
+    @cached_property
+    def _of_single(self) -> LogOdds:
+        return _log_odds(self._predictions)
+
+    @cached_property
+    def _logits(self) -> Values:
+        return _logits(self._predictions).astype(np.float64, copy=False)
+
+    def of(self, inside: npt.NDArray[np.bool_]) -> Values:
+        """Those of the classes inside, as one, against the others, (N,)."""
+        if inside.size > 2 and inside.sum() == 1:
+            k = int(np.flatnonzero(inside)[0])
+            return self._of_single.of(slice(k, k + 1))[0]
+        found: Values = special.logsumexp(self._logits[:, inside], axis=1) - special.logsumexp(
+            self._logits[:, ~inside], axis=1
+        )
+        return found
+
+
+def _log_odds(predictions: Predictions) -> LogOdds:
+    return LogOdds(predictions.scores, are_logits=predictions.kind == "logits")
 
 
 # Measures of them --------------------------------------------------------------------------------

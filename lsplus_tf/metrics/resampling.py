@@ -21,7 +21,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -203,11 +203,9 @@ class _Summed:
     """Each resample by one product of the units' terms with how often each is drawn."""
 
     def __init__(self, form: Sums, cases: Cases) -> None:
-        weights = np.ones(cases.unit.size) if form.weights is None else form.weights
-        members = csr_array((weights, (cases.unit, np.arange(cases.unit.size))))
-        self.weighted = form.weights is not None
-        self.finish, self.sizes = form.finish, members.sum(axis=1)
-        self.terms = members @ form.terms
+        self.weighted, self.finish = form.weights is not None, form.finish
+        self.sizes = np.bincount(cases.unit, form.weights, cases.units).astype(np.float64)
+        self.terms = _by_unit(form, cases)
         self.totals = self.terms.sum(axis=0)
 
     def of(self, drawn: _Drawn) -> Values:
@@ -224,6 +222,26 @@ class _Summed:
                 rest[np.abs(rest) <= 1e-12 * np.abs(self.totals).max()] = 0
             blocks.append(self.finish(self.sizes.sum() - self.sizes[block], rest))
         return np.concatenate(blocks)
+
+
+def _by_unit(form: Sums, cases: Cases) -> csr_array:
+    """The terms' sums over the cases of each unit, (U, D)."""
+    terms, width = form.terms, form.terms.shape[1]
+    if terms.nnz < cases.units * width:
+        weights = np.ones(cases.unit.size) if form.weights is None else form.weights
+        return csr_array((weights, (cases.unit, np.arange(cases.unit.size)))) @ terms
+    # Many times as fast as the product, for its sums in the same order; of a few cases at a time.
+    sums = np.zeros(cases.units * width)
+    step = max(1, _CACHED * cases.unit.size // terms.nnz)
+    for start in range(0, cases.unit.size, step):
+        ends = terms.indptr[start : start + step + 1]
+        some, each = slice(ends[0], ends[-1]), np.diff(ends)
+        values = terms.data[some]
+        if form.weights is not None:
+            values = values * form.weights[start : start + step].repeat(each)
+        places = (cases.unit[start : start + step] * width).repeat(each) + terms.indices[some]
+        np.add.at(sums, places, values)
+    return csr_array(sums.reshape(cases.units, width))
 
 
 class _Weighed:
@@ -269,13 +287,18 @@ def _on(form: Form, cases: Cases) -> _Summed | _Weighed:
     return _Summed(form, cases) if isinstance(form, Sums) else _Weighed(form, cases)
 
 
-def resampled(forms: Sequence[Form], cases: Cases, repetitions: int, seed: int) -> Values:
+def resampled(forms: Iterable[Form], cases: Cases, repetitions: int, seed: int) -> Values:
     """Of each form (F, M), on the same M resamples of as many units as there are."""
+    return _resampled([_on(form, cases) for form in forms], cases, repetitions, seed)
+
+
+def _resampled(
+    statistics: Sequence[_Summed | _Weighed], cases: Cases, repetitions: int, seed: int
+) -> Values:
     rng, units = np.random.default_rng(seed), cases.units
-    statistics = [_on(form, cases) for form in forms]
-    values = np.empty((len(forms), repetitions))
+    values = np.empty((len(statistics), repetitions))
     draw = _drawing(cases)
-    for some in _blocks(repetitions, _held(forms, cases)):
+    for some in _blocks(repetitions, _held(statistics, cases)):
         chosen = draw(rng, len(some))
         chosen += np.arange(len(some))[:, np.newaxis] * units
         counts = np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
@@ -297,9 +320,10 @@ def _drawing(cases: Cases) -> Callable[[np.random.Generator, int], npt.NDArray[n
     return lambda rng, resamples: order[rng.integers(first, last, size=(resamples, units))]
 
 
-def _held(forms: Sequence[Form], cases: Cases) -> int:
+def _held(statistics: Sequence[_Summed | _Weighed], cases: Cases) -> int:
     """How many numbers a resample is."""
-    return cases.units if all(isinstance(form, Sums) for form in forms) else cases.unit.size
+    summed = all(isinstance(each, _Summed) for each in statistics)
+    return cases.units if summed else cases.unit.size
 
 
 def exchanged(form: Form, cases: Cases, repetitions: int, seed: int) -> Values:
@@ -311,7 +335,7 @@ def exchanged(form: Form, cases: Cases, repetitions: int, seed: int) -> Values:
     both = Cases(None, np.concatenate([cases.unit, cases.unit + units]), 2 * units)
     statistic = _on(form, both)
     values = np.empty(repetitions)
-    for some in _blocks(repetitions, _held([form], both)):
+    for some in _blocks(repetitions, _held([statistic], both)):
         swap = rng.integers(2, size=(len(some), units))
         of_first, of_second = np.hstack([1 - swap, swap]), np.hstack([swap, 1 - swap])
         first, second = (statistic.of(_Drawn(each, both)) for each in (of_first, of_second))
@@ -379,13 +403,14 @@ def resample(
             continue
         cases = _cases(ranks, models[0], groups, seed, stratify)
         part = [model if cases.rows is None else model.take(cases.rows) for model in models]
-        forms = [metrics[i].form(model) for i in chosen for model in part]
         shape = len(chosen), len(models), -1
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # one for each resample without a class
-            drawn = resampled(forms, cases, num_resamples, seed).reshape(shape)
+            # One form after the other: of many cases its terms are large.
+            statistics = [_on(metrics[i].form(model), cases) for i in chosen for model in part]
+            drawn = _resampled(statistics, cases, num_resamples, seed).reshape(shape)
             left_out = (
-                np.stack([_on(form, cases).without_one() for form in forms]).reshape(shape)
+                np.stack([each.without_one() for each in statistics]).reshape(shape)
                 if without_one
                 else np.zeros((*shape[:2], 1))
             )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lsplus_tf.errors import InputError, check_level, some_of
-from lsplus_tf.metrics.intervals import exact_interval
+from lsplus_tf.metrics.intervals import Share, exact_intervals
 from lsplus_tf.metrics.resampling import check_groups
 from lsplus_tf.predictions import Predictions, Rows, checks
 
@@ -81,6 +81,31 @@ def set_coverage(
     [0.19, 0.99]
     """
     check_level("confidence_level", confidence_level)
+    table, shares = coverage_shares(labels, sets, by=by, sample_weight=sample_weight, groups=groups)
+    return with_bounds(table, shares, confidence_level)
+
+
+def with_bounds(
+    table: pd.DataFrame, shares: Sequence[Share], confidence_level: float
+) -> pd.DataFrame:
+    """The table of :func:`coverage_shares` with the intervals of its shares."""
+    place = table.columns.get_loc("coverage")
+    assert isinstance(place, int)
+    low, high = exact_intervals(shares, confidence_level)
+    for k, (name, bound) in enumerate((("low", low), ("high", high)), start=1):
+        table.insert(place + k, name, bound)
+    return table
+
+
+def coverage_shares(
+    labels: npt.ArrayLike | Predictions,
+    sets: npt.ArrayLike,
+    *,
+    by: str | Sequence[str] | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    groups: npt.ArrayLike | None = None,
+) -> tuple[pd.DataFrame, list[Share]]:
+    """:func:`set_coverage` without the intervals, and what they are made of, row by row."""
     inside = _check_sets(sets)
     samples, classes = inside.shape
     if isinstance(labels, Predictions):
@@ -108,7 +133,7 @@ def set_coverage(
         codes = check_groups(groups, samples)
     hits = inside[np.arange(samples), true].astype(np.float64)
     sizes = inside.sum(axis=1)
-    found = []
+    found, shares = [], []
     for kind, part, members in _parts(_wanted(by, subgroups), true, names, subgroups, sizes):
         if weights is not None:
             members = members[weights[members] > 0]
@@ -116,7 +141,7 @@ def set_coverage(
             continue
         weight = None if weights is None else weights[members]
         among = None if codes is None else codes[members]
-        low, high = exact_interval(hits[members], among, confidence_level, weight)
+        shares.append(Share.of(hits[members], among, weight))
         size = sizes[members]
         mean = functools.partial(np.average, weights=weight)
         found.append(
@@ -125,14 +150,12 @@ def set_coverage(
                 "part": part,
                 "cases": size.size,
                 "coverage": mean(hits[members]),
-                "low": low,
-                "high": high,
                 "mean_size": mean(size),
                 "singletons": mean(size == 1),
                 "empty": mean(size == 0),
             }
         )
-    return pd.DataFrame(found)
+    return pd.DataFrame(found), shares
 
 
 def _check_sets(sets: npt.ArrayLike) -> npt.NDArray[np.bool_]:

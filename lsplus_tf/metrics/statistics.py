@@ -366,19 +366,86 @@ def paired_bootstrap(
     check_flag("stratify", stratify)
     pair = pair_of(labels, probabilities_a, probabilities_b, from_logits, sample_weight)
     models, codes = counted_cases(pair, groups)
-    (found,) = resample(
-        [record],
-        models,
+    (found,) = differences_of(
+        record,
+        models[:1],
+        models[1],
         codes,
+        confidence_level=confidence_level,
+        method=method,
+        num_resamples=num_resamples,
+        stratify=stratify,
+        seed=seed,
+        stacklevel=4,
+    )
+    return found
+
+
+def differences_of(
+    metric: Metric,
+    models: Sequence[Predictions],
+    base: Predictions,
+    groups: Groups,
+    *,
+    confidence_level: float = 0.95,
+    method: Resampling = "percentile",
+    num_resamples: int = NUM_RESAMPLES,
+    stratify: bool = False,
+    seed: int = 0,
+    stacklevel: int = 3,
+) -> list[PairedDifference]:
+    """:func:`paired_bootstrap` of each of several models less one, all on the same resamples.
+
+    They are those that it draws for each pair, drawn once.
+
+    Parameters
+    ----------
+    metric : Metric
+    models : sequence of Predictions
+    base : Predictions
+        Of the same cases in the same order, with the same sample weights, as every model; none of
+        a weight of 0.
+    groups : ndarray of int, shape (N,), or None
+        The number of each case's group.
+    confidence_level, method, num_resamples, stratify, seed
+        As :func:`paired_bootstrap` takes them.
+    stacklevel : int
+        How far up the warnings point.
+
+    Returns
+    -------
+    list of PairedDifference
+
+    Examples
+    --------
+    >>> base = Predictions([0, 1] * 20, [[0.8, 0.2], [0.6, 0.4]] * 20)
+    >>> model = base.replace(probabilities=[[0.8, 0.2], [0.3, 0.7]] * 20)
+    >>> [each.difference.value for each in differences_of(METRICS["accuracy"], [model], base, None)]
+    [0.5]
+    """
+    (found,) = resample(
+        [metric],
+        [*models, base],
+        groups,
         num_resamples,
         seed,
         without_one=method == "bca",
         stratify=stratify,
     )
-    (a, b), (drawn_a, drawn_b), (left_a, left_b) = found.values, found.drawn, found.left_out
-    settings = confidence_level, method, None
-    result = bootstrap(float(a - b), drawn_a - drawn_b, left_a - left_b, *settings)
-    return PairedDifference(float(a), float(b), *result)
+    *values, last = found.values.tolist()
+    results = []
+    for value, drawn, left_out in zip(values, found.drawn, found.left_out, strict=False):
+        interval = bootstrap(
+            value - last,
+            drawn - found.drawn[-1],
+            left_out - found.left_out[-1],
+            confidence_level,
+            method,
+            None,
+            stacklevel,
+        )
+        results.append(PairedDifference(value, last, *interval))
+    return results
 
 
 def permutation_test(

@@ -125,12 +125,11 @@ def _panels(
     ax.spines[:].set_visible(False)
     ax.patch.set_visible(False)
     width, height = 1 / (columns + 0.15 * (columns - 1)), 0.82 * (1 - _STRIP) / rows
-    for position, classes in enumerate(chosen):
+    for position, cases in enumerate(recalibration.each_of(predictions, chosen, codes)):
         row, column = divmod(position, columns)
         panel = ax.inset_axes(
             (column * 1.15 * width, 1 - row / rows - height - 0.1 / rows, width, height)
         )
-        cases = recalibration.cases_of(predictions, classes, codes)
         _panel(panel, cases, level, small=True)
         panel.set_title(_shortened(cases.name, 26), fontsize="small", pad=14)
         panel.tick_params(labelsize="small", labelleft=column == 0)

@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
@@ -89,6 +88,8 @@ def confidence_density(
 def _densities_of_the_paper(
     ax: Axes, groups: dict[str, FloatArray], weights: dict[str, FloatArray | None]
 ) -> dict[str, dict[str, Any]]:
+    import seaborn as sns  # which takes long, and nothing else needs
+
     looks: dict[str, dict[str, Any]] = {}
     for (name, group), colour, style in zip(
         groups.items(), (_CORRECT_COLOUR, _INCORRECT_COLOUR), ("-", "--"), strict=True

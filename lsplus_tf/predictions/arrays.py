@@ -67,33 +67,46 @@ def log_probabilities(probabilities: Any, xp: Any = np) -> Any:
 
 
 class LogOdds:
-    """log p_k / (1 - p_k) of logits (N, K), a few classes at a time.
+    """log p_k / (1 - p_k) of logits or probabilities (N, K), a few classes at a time.
 
-    They rank cases where the probabilities of all of them round to 1.
+    Those of logits rank cases where the probabilities of all of them round to 1.
     """
 
-    def __init__(self, logits: FloatArray) -> None:
-        self._logits = logits
-        samples = np.arange(len(logits))
-        self._top = logits.argmax(axis=1)
-        rivals = logits.astype(np.float64)
-        largest = rivals[samples, self._top]
-        rivals[samples, self._top] = -np.inf
-        second = rivals.max(axis=1)
-        rivals -= second[:, np.newaxis]
-        # Of the most probable class 1 - p rounds to 0, so that its rivals are summed instead.
-        self._rest = second + np.log(np.exp(rivals, out=rivals).sum(axis=1))
-        self._everything = np.logaddexp(largest, self._rest)
+    def __init__(self, scores: FloatArray, *, are_logits: bool = True) -> None:
+        self._scores, self._are_logits = scores, are_logits
+        samples = len(scores)
+        self._top = np.empty(samples, np.min_scalar_type(scores.shape[1] - 1))
+        self._rest, self._everything = np.empty(samples), np.empty(samples)
+        for rows in row_blocks(scores):
+            rivals = self._logits(scores[rows])
+            each = np.arange(len(rivals))
+            top = rivals.argmax(axis=1)
+            largest = rivals[each, top]
+            rivals[each, top] = -np.inf
+            second = rivals.max(axis=1)
+            rivals -= second[:, np.newaxis]
+            # Of the most probable class 1 - p rounds to 0, so that its rivals are summed instead.
+            rest = second + np.log(np.exp(rivals, out=rivals).sum(axis=1))
+            self._top[rows], self._rest[rows] = top, rest
+            self._everything[rows] = np.logaddexp(largest, rest)
 
     def of(self, classes: slice) -> npt.NDArray[np.float64]:
         """Those of some classes, (classes, N)."""
-        columns = self._logits[:, classes].T.astype(np.float64)
-        logs = columns - self._everything
-        numbers = np.arange(self._logits.shape[1])[classes]
+        columns = self._logits(self._scores[:, classes].T)
+        numbers = np.arange(self._scores.shape[1], dtype=self._top.dtype)[classes]
         top = numbers[:, np.newaxis] == self._top
+        of_top = columns[top] - np.broadcast_to(self._rest, top.shape)[top]
+        columns -= self._everything
         # Where p is above 1/2 the class is the most probable one, of which this is not used.
-        found = logs - np.log1p(-np.exp(np.where(top, -1.0, logs)))
-        return np.where(top, columns - self._rest, found)
+        columns[top] = -1.0
+        columns -= np.log1p(-np.exp(columns))
+        columns[top] = of_top
+        return columns
+
+    def _logits(self, scores: FloatArray) -> npt.NDArray[np.float64]:
+        """A copy."""
+        found = np.array(scores, np.float64, order="C")
+        return found if self._are_logits else log_probabilities(found)
 
 
 def one_ranking(scores: FloatArray, are_logits: bool) -> npt.NDArray[Any]:

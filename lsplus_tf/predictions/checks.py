@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lsplus_tf.datasets.labels_file import alike
 from lsplus_tf.errors import one_line
 from lsplus_tf.npz_files import decoded
 from lsplus_tf.predictions.arrays import FloatArray, row_blocks
 from lsplus_tf.tables import Rows, class_order, listed, one_form, spelled_alike
 from lsplus_tf.tables.headings import look_predicted
+from lsplus_tf.tables.names import alike
 
 ScoreKind = Literal["probabilities", "logits"]
 Kind = ScoreKind | Literal["confidence"]

@@ -18,7 +18,6 @@ import pandas as pd
 
 from lsplus_tf import manifest
 from lsplus_tf.bounded import read_json
-from lsplus_tf.datasets.splitting import SPLIT_NAMES, split_meanings
 from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.files import expanded, shown
 from lsplus_tf.npz_files import array_names, decoded, read_arrays, read_text
@@ -29,6 +28,7 @@ from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
 from lsplus_tf.tables.headings import Role, called, look_predicted, usual
 from lsplus_tf.tables.names import WRONG
+from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
 # Of scores the first are what the documentation names; others have to be of several classes.
 _COLUMN_OF_EACH_CLASS: dict[ScoreKind, tuple[str, ...]] = {

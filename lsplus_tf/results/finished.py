@@ -378,7 +378,7 @@ def gather(
             for method in experiment.methods
             if method in experiment.usual_methods or any((folder / method).glob("seed_*"))
         ]
-    planned = plan_runs(experiment, methods, seeds)
+    planned = set(plan_runs(experiment, methods, seeds))
     wanted = [
         Run(method, seed)
         for method in experiment.methods
@@ -390,5 +390,6 @@ def gather(
         raise InputError(f"{folder}: no finished run yet")
     for run in runs:
         check_run(experiment, folder, run)
-    missing = tuple(run for run in wanted if run not in runs)
+    finished = set(runs)
+    missing = tuple(run for run in wanted if run not in finished)
     return Results(experiment, folder, runs, missing, title or experiment.name)

@@ -6,6 +6,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from lsplus_tf.errors import some_of
+
 _LISTED = 20
 _LONGEST = 80  # characters of a name
 WRONG = 3  # of values that are wrong, enough to show what they are
@@ -83,3 +85,9 @@ def class_order(names: Iterable[str]) -> tuple[str, ...]:
     if all(re.fullmatch(r"-?[0-9]+", name) for name in found):
         found.sort(key=int)
     return tuple(found)
+
+
+def alike(class_names: Sequence[str]) -> str:
+    """In words: classes whose names differ in capitals or blanks alone; "" if there are none."""
+    same = some_of([" and ".join(map(repr, names)) for names in spelled_alike(class_names)])
+    return same and f"classes whose names differ in capitals or blanks alone: {same}"
