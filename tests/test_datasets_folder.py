@@ -104,6 +104,11 @@ def test_groups_from_the_names(tmp_path):
     save(tmp_path / "a/IMG7.png")
     with pytest.raises(InputError, match=r"='slide' is not found in a/IMG7\.png \(1 such files\)"):
         load_dataset(name, group_pattern="slide")
+    with pytest.raises(InputError, match=r"\(X\|\^.* makes each a group of its own"):
+        load_dataset(name, group_pattern=r"slide\d+")
+    mended = load_dataset(name, group_pattern=r"(slide\d+|^(?!.*slide\d+).*)")
+    groups = {group for _, split in mended.splits() for group in split.groups.tolist()}
+    assert groups == {f"slide{i}" for i in range(15)} | {"a/IMG7.png"}
     for pattern, what in (
         ("(slide)?IMG7|(IMG)", "its first parenthesis"),
         ("(s?)[l-m]*IMG", "its first parenthesis"),

@@ -573,6 +573,11 @@ def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
         f"it is a method of an experiment: name one of its runs, such as {run.parent}"
         in of_a_method
     )
+    script = tmp_path / "served" / "assets.extra" / "predict_images.py"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    of_an_export = refused(tmp_path / "served", one)
+    assert f"use python {script} {tmp_path / 'served'} IMAGES" in of_an_export
     none = refused(run, one, "--calibrator", tmp_path / "none.json")
     assert "none.json: expected a calibrator, there is no file" in none
     assert "expected a .keras file" in refused(one, one)
