@@ -1,4 +1,4 @@
-"""Label files and the image files that they name, with every defect told by its line."""
+"""Label files and the image files that they name; every defect is reported with its line."""
 
 from __future__ import annotations
 
