@@ -162,8 +162,9 @@ def calibration_slope(
     Interval
         By the sandwich estimate of the variance, summed up within groups. NaN where all cases or
         none are of the class, where all log-odds are equal, and where they separate the class
-        from the rest without a mistake: then a larger slope is always better. In simulations of 500 cases 95% intervals covered in 94 to 95% where half of them were of the
-        class, in 92 to 93.5% where one in 21 was.
+        from the rest without a mistake: then a larger slope is always better. In simulations of
+        500 cases 95% intervals covered in 94 to 95% where half of them were of the class, in 92 to
+        93.5% where one in 21 was.
 
     Raises
     ------
