@@ -234,7 +234,7 @@ def test_files_get_the_probabilities_of_the_run(call, run, scans, tmp_path):
     out = tmp_path / "new" / "predictions.csv"
     code, stdout, stderr = call("predict", run, scans, "--out", out, "--batch-size", 50)
     assert (code, stderr) == (0, "")
-    assert "1 file that is no image is left out" in stdout
+    assert "1 file that is not an image is left out" in stdout
     test = run_folder.read_predictions(run, "test")
     rows = rows_of(out)
     assert [row["file"] for row in rows] == [

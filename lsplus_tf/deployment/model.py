@@ -425,7 +425,7 @@ def _description(file: Path) -> _Description:
     except ValueError as error:
         raise InputError(f"{file}: {one_line(error)}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise InputError(f"{file}: its {DESCRIPTION} is none of export")
+        raise InputError(f"{file}: its {DESCRIPTION} is not one of export")
     return checked(_Description, description, f"{file}: {DESCRIPTION}")
 
 
