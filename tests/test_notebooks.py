@@ -65,20 +65,24 @@ def kinds(notebook: nbformat.NotebookNode) -> list[set[tuple[str, ...]]]:
 
 
 def texts(notebook: nbformat.NotebookNode) -> list[str]:
-    """What each code cell gave, without figures and the HTML of tables.
+    """What each code cell gave, without figures.
 
     Nothing of cells with the tag "varies": sentences that depend on a trained network.
     """
     return [
-        ""
-        if "varies" in cell.metadata.get("tags", ())
-        else "\n".join(
-            str(o.get("text") or o.data.get("text/markdown") or o.data.get("text/plain", ""))
-            for o in cell.outputs
-            if "image/png" not in o.get("data", {})
-        )
+        "" if "varies" in cell.metadata.get("tags", ()) else "\n".join(map(text_of, cell.outputs))
         for cell in code_cells(notebook)
     ]
+
+
+def text_of(output: nbformat.NotebookNode) -> str:
+    """Of tables the cells of their HTML: as plain text they depend on the terminal's width."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        return re.sub(r"<style.*?</style>|<[^>]*>", " ", data["text/html"], flags=re.DOTALL)
+    if "image/png" in data:
+        return ""
+    return str(output.get("text") or data.get("text/markdown") or data.get("text/plain", ""))
 
 
 def differences(found: str, stored: str, tolerance: tuple[float, float]) -> list[str]:
