@@ -29,6 +29,7 @@ myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests run the notebooks; the site shows what is stored
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # with tables
 
 autodoc_inherit_docstrings = False  # those of Keras and scikit-learn are theirs
 autodoc_member_order = "bysource"

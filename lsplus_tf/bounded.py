@@ -177,7 +177,7 @@ _STEPS[[*b"[{"]], _STEPS[[*b"]}"]] = 1, -1
 
 
 def _refuse_constant(constant: str) -> None:
-    raise InputError(f"{constant} is no number of JSON")
+    raise InputError(f"{constant} is not a JSON number")
 
 
 def _finite(digits: str) -> float:

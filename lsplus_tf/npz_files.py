@@ -110,7 +110,7 @@ def _check_header(file: IO[bytes], size: int) -> None:
     encoding = "utf-8" if start[6] > 2 else "latin-1"
     header = ast.literal_eval(file.read(length).decode(encoding).strip())
     if not isinstance(header, dict) or header.keys() != {"descr", "fortran_order", "shape"}:
-        raise InputError("its header is none of NumPy")
+        raise InputError("its header is not NumPy's")
     shape, kind = header["shape"], np.lib.format.descr_to_dtype(header["descr"])
     if kind.hasobject:
         raise InputError(

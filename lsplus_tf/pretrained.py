@@ -209,7 +209,7 @@ def look(weights: Weights) -> str:
         _check(weights)
         return f"The {weights} are there: {weights.path}, {_mib(weights.path.stat().st_size)}."
     size = _ask(weights.url, weights, _PATIENCE_OF_LOOK)
-    told = "size not told" if size is None else _mib(size)
+    told = "size unknown" if size is None else _mib(size)
     return (
         f"The {weights} are not there yet, and are downloaded from {weights.url} ({told}; the host "
         f"answers) to {weights.path}."

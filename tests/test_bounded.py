@@ -60,8 +60,8 @@ def test_levels_are_counted_over_blocks(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("NaN", "NaN is no number of JSON"),
-        ("[-Infinity]", "-Infinity is no number of JSON"),
+        ("NaN", "NaN is not a JSON number"),
+        ("[-Infinity]", "-Infinity is not a JSON number"),
         ("[-1e400]", "expected numbers that a float can hold, received -1e400"),
         (f"1{'0' * 308}", "expected integers of at most 308 digits, received 10000"),
         ('{"a": 1, "b": 2, "a": 3}', "duplicate key 'a'"),

@@ -206,8 +206,8 @@ def test_ten_rows_are_too_few(call, files):
     code, stdout, _ = call(files / "ten.csv")
     assert code == 0
     said = stdout[: stdout.index("Metrics")]
-    assert "Too small: 10 cases of 5 groups cannot tell whether confidence can be relied on" in said
-    assert "groups like these would tell it within 5 points" in said
+    assert "Too small: 10 cases of 5 groups do not show whether confidence can be relied on" in said
+    assert "groups like these would show it within 5 points" in said
     assert not re.search(r"confident:|calibration helps|Miscalibrated", stdout)
 
 

@@ -138,7 +138,7 @@ def test_of_many_classes_those_are_shown_that_are_told_apart_least():
     assert "3" in titles
     assert "7" not in titles
     assert ax.get_legend().get_title().get_text() == (
-        "The 12 of 20 classes that the model tells apart least"
+        "The 12 of 20 classes that the model separates least"
     )
 
 

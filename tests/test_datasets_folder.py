@@ -104,6 +104,11 @@ def test_groups_from_the_names(tmp_path):
     save(tmp_path / "a/IMG7.png")
     with pytest.raises(InputError, match=r"='slide' is not found in a/IMG7\.png \(1 such files\)"):
         load_dataset(name, group_pattern="slide")
+    with pytest.raises(InputError, match=r"\(X\|\^.* makes each a group of its own"):
+        load_dataset(name, group_pattern=r"slide\d+")
+    mended = load_dataset(name, group_pattern=r"(slide\d+|^(?!.*slide\d+).*)")
+    groups = {group for _, split in mended.splits() for group in split.groups.tolist()}
+    assert groups == {f"slide{i}" for i in range(15)} | {"a/IMG7.png"}
     for pattern, what in (
         ("(slide)?IMG7|(IMG)", "its first parenthesis"),
         ("(s?)[l-m]*IMG", "its first parenthesis"),
@@ -316,7 +321,7 @@ def test_what_is_ignored_is_said(tmp_path):
     with (
         pytest.warns(UserWarning, match=r"images in Validate/ are not used, as .* call the folder"),
         pytest.warns(
-            UserWarning, match=r"1 files that are no images in a class folder .*cat/notes\.txt"
+            UserWarning, match=r"1 files that are not images in a class folder .*cat/notes\.txt"
         ),
     ):
         load_dataset(f"folder:{tmp_path}")
@@ -663,7 +668,7 @@ def test_links(tmp_path):
     links |= {"a/to_hidden": root / "a/.store", "b/gone.png": "nowhere.png", "b/x.png": "x.png"}
     for link, target in links.items():
         (root / link).symlink_to(target)
-    with pytest.warns(UserWarning, match="1 files that are no images|in its folder and") as record:
+    with pytest.warns(UserWarning, match="1 files that are not images|in its folder and") as record:
         ids = [i for *_, i in listed(name)]
     assert ids == [
         *("a/1.png", "a/again/4.png", "a/again/p/5.png", "a/p/2.png", "a/to_hidden/3.png"),
@@ -723,7 +728,7 @@ def test_broken_trees_are_refused_in_a_line(tmp_path, kind):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.filterwarnings("ignore:.*files that are no images")
+@pytest.mark.filterwarnings("ignore:.*files that are not images")
 @pytest.mark.parametrize(
     "name", ["'; rm -rf .png", "a\nb.png", "\u202egnp.1", "%s{0}.png", "=1.png"]
 )
@@ -735,7 +740,7 @@ def test_hostile_names(tmp_path, name):
 
 def test_a_pipe_is_no_image(tmp_path):
     a_pipe(tmp_path)
-    with pytest.warns(UserWarning, match=r"1 files that are no images .* such as a/pipe\.png"):
+    with pytest.warns(UserWarning, match=r"1 files that are not images .* such as a/pipe\.png"):
         assert len(listed(f"folder:{tmp_path}")) == 2
 
 

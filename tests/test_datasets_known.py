@@ -63,14 +63,14 @@ def test_it_is_known_in_its_own_file_alone(record: Record):
 
 
 def test_the_documentation_names_every_set():
-    page = (PACKAGE.parent / "docs" / "own_data.md").read_text(encoding="utf-8")
+    page = (PACKAGE.parent / "docs" / "image_files.md").read_text(encoding="utf-8")
     names = {record.name for record in RECORDS.values() if "MedMNIST" not in record.source}
     assert {name for name in names if f"`{name}`" not in page} == set()
     assert "MedMNIST" in page
 
 
 def test_the_documentation_says_where_the_papers_files_belong():
-    page = (PACKAGE.parent / "docs" / "own_data.md").read_text(encoding="utf-8")
+    page = (PACKAGE.parent / "docs" / "image_files.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| (.+) \|$", page, re.M)
     contents = {name: text.replace("`", "") for name, *_, text in rows}
     for record in FILE_SETS:

@@ -234,7 +234,7 @@ def test_files_get_the_probabilities_of_the_run(call, run, scans, tmp_path):
     out = tmp_path / "new" / "predictions.csv"
     code, stdout, stderr = call("predict", run, scans, "--out", out, "--batch-size", 50)
     assert (code, stderr) == (0, "")
-    assert "1 file that is no image is left out" in stdout
+    assert "1 file that is not an image is left out" in stdout
     test = run_folder.read_predictions(run, "test")
     rows = rows_of(out)
     assert [row["file"] for row in rows] == [
@@ -573,6 +573,11 @@ def test_what_predict_refuses(call, run, scans, temperature, tmp_path):
         f"it is a method of an experiment: name one of its runs, such as {run.parent}"
         in of_a_method
     )
+    script = tmp_path / "served" / "assets.extra" / "predict_images.py"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    of_an_export = refused(tmp_path / "served", one)
+    assert f"use python {script} {tmp_path / 'served'} IMAGES" in of_an_export
     none = refused(run, one, "--calibrator", tmp_path / "none.json")
     assert "none.json: expected a calibrator, there is no file" in none
     assert "expected a .keras file" in refused(one, one)

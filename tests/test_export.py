@@ -572,7 +572,7 @@ def members(place, tmp_path_factory) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"format": "other"}, "is none of export"),
+        ({"format": "other"}, "is not one of export"),
         *(({"class_names": each}, "class_names") for each in (5, [["a"], ["b"], ["c"]], [1, 2, 3])),
         *(({"class_names": each}, "class_names") for each in ({"a": 1, "b": 2, "c": 3}, "abc")),
         ({"class_names": ["a", "b"]}, "class_names: expected 3 different names"),

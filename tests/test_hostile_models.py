@@ -573,7 +573,7 @@ def test_names_that_no_network_has(tmp_path, backbone):
     for wrong, message in (
         (
             {"a.scale": np.ones(2, "f4")},
-            r"its tensor a\.scale of shape \(2,\) is none of a network",
+            r"its tensor a\.scale of shape \(2,\) does not belong to a network",
         ),
         ({"a.weight": np.ones((1, 2, 3), "f4")}, r"its tensor a\.weight of shape \(1, 2, 3\)"),
         ({"a.b.bias": np.ones(2, "f4"), "a_b.bias": np.ones(2, "f4")}, "is there twice"),

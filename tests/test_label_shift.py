@@ -357,7 +357,7 @@ def test_what_says_little_is_told():
         UserWarning, match="the 4 cases say little .* that of the class '0' may be 0% to"
     ):
         fitted.adapt(drawn(4, [0.5, 0.5], seed=3))
-    with pytest.warns(UserWarning, match="do not tell the classes apart"):
+    with pytest.warns(UserWarning, match="do not separate the classes"):
         table = fitted.estimate_prevalence(np.tile([1.0, 1.0], (50, 1)) * fitted_flat(fitted))
     assert table[["low", "high"]].isna().all(axis=None)
 
@@ -730,7 +730,7 @@ def test_a_calibrator_keeps_the_names_of_its_classes():
 
 def test_predictions_that_say_nothing_leave_the_prevalence_and_are_told():
     fitted = LabelShift().fit(drawn(500, [0.5, 0.3, 0.2]))
-    with pytest.warns(UserWarning, match="do not tell the classes apart"):
+    with pytest.warns(UserWarning, match="do not separate the classes"):
         table = fitted.estimate_prevalence(np.zeros((50, 3)))
     np.testing.assert_array_equal(table["prevalence"], fitted.source_prevalence_)
     assert table[["low", "high", "standard_error"]].isna().all(axis=None)

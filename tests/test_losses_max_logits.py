@@ -298,7 +298,7 @@ def test_a_weight_is_saved_and_loaded(tmp_path, name):
 def test_what_tells_a_weight_the_epoch():
     x, y = np.eye(3, dtype=np.float32), np.array([0, 2, 2])
     told = [callbacks.EpochSchedule()]
-    with pytest.warns(UserWarning, match=r"nothing tells it the epoch, so weight stays .*EpochSch"):
+    with pytest.warns(UserWarning, match=r"it is not given the epoch, so weight stays .*EpochSch"):
         model_with(RISING).fit(x, y, verbose=0)
     with pytest.raises(InputError, match="expected a loss whose alpha or weight is a function of"):
         model_with(0.1).fit(x, y, callbacks=told, verbose=0)

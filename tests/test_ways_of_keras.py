@@ -698,7 +698,7 @@ def test_an_alpha_or_weight_as_a_function_of_the_epoch(name, tmp_path):
 def test_an_alpha_that_is_not_told_the_epoch_or_is_none():
     model = build("functional", "default")
     model.compile("sgd", losses.LabelSmoothingLoss(schedule), jit_compile=False)
-    with pytest.warns(UserWarning, match=r"nothing tells it the epoch.*EpochSchedule\(\)"):
+    with pytest.warns(UserWarning, match=r"it is not given the epoch.*EpochSchedule\(\)"):
         model.fit(X, Y, verbose=0)
     with pytest.raises(InputError, match=r"alpha\(0\): expected a number in .0, 1., received 3.0"):
         losses.LabelSmoothingLoss(lambda epoch: 3)

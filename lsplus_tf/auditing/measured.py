@@ -365,7 +365,7 @@ def _notes(predictions: Predictions, second: Predictions | None) -> list[str]:
         if predictions.groups is None:
             note += " If one says of which patient or lesion a case is, declare it with --group."
         if not predictions.subgroups:
-            note += " One to tell results apart by, such as a site, is declared with --subgroup."
+            note += " Declare one with --subgroup, such as a site, to report its parts separately."
         notes.append(note)
     counts = zip(predictions.class_names, predictions.class_counts, strict=True)
     absent = [name for name, count in counts if not count]

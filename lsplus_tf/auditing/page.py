@@ -53,10 +53,10 @@ def audit_page(audit: Audit) -> Page:
     ['Verdict', 'Found and missed', 'Metrics']
     """
     predictions = audit.predictions
-    told = [Text(finding.text, finding.tone) for finding in verdict(audit)]
+    findings = [Text(finding.text, finding.tone) for finding in verdict(audit)]
     groups = "" if predictions.groups is None else f" of {predictions.groups.max() + 1:,} groups"
     sections = [
-        Section("Verdict", [*told, Text(_SIGNS, "note"), *_notes(audit)]),
+        Section("Verdict", [*findings, Text(_SIGNS, "note"), *_notes(audit)]),
         _classes(audit),
         *_operating(audit),
         _metrics(audit),

@@ -313,7 +313,7 @@ def _too_small(audit: Audit) -> Finding:
     accuracy = audit.metrics.loc["accuracy"]
     half = _half_width(audit.gap)
     text = (
-        f"Too small: {_counted(audit)} cannot tell whether confidence can be relied on. Accuracy "
+        f"Too small: {_counted(audit)} do not show whether confidence can be relied on. Accuracy "
         f"may be anything from {percent(accuracy['low'], 0)} to {percent(accuracy['high'], 0)}, "
         f"and a perfectly calibrated model with these confidences would show an ECE of "
         f"{percent(chance.mean)} on average by chance alone."
@@ -324,7 +324,7 @@ def _too_small(audit: Audit) -> Finding:
         units = len(audit.predictions) if groups is None else int(groups.max()) + 1
         needed = units * (half / _WANTED) ** 2
         rounded = int(float(f"{needed:.1g}"))
-        text += f" About {max(rounded, 100):,} {unit} like these would tell it within 5 points."
+        text += f" About {max(rounded, 100):,} {unit} like these would show it within 5 points."
     return Finding("size", "unsure", text)
 
 
@@ -402,7 +402,7 @@ def _calibration_of(audit: Audit, name: str) -> Finding:
         text = f"The probabilities of {name} are {' and '.join(shown)}."
         return Finding("calibration", "bad", text)
     if pd.isna(ratio["low"]) or pd.isna(slope["low"]):
-        text = f"Whether the probabilities of {name} hold cannot be told from these cases."
+        text = f"These cases cannot show whether the probabilities of {name} are right."
         return Finding("calibration", "unsure", text)
     text = (
         f"The probabilities of {name} are not shown to be wrong on average "

@@ -11,7 +11,7 @@ from lsplus_tf.errors import InputError
 
 
 def fingerprint(model: keras.Model) -> str:
-    """A text that tells networks apart by their weights: "sha256:" and 64 digits.
+    """A text that identifies a network by its weights: "sha256:" and 64 digits.
 
     `Predictions(..., model=...)` and a run's `predictions_*.npz` keep it, and so does a calibrator
     that is fitted to them, which then warns where it is used on another model.

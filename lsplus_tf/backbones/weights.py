@@ -284,8 +284,8 @@ def _read_safetensors(path: Path) -> Layers:
                 continue
             case _:
                 raise ValueError(
-                    f"its tensor {key} of shape {tensor.shape} is none of a network here: expected "
-                    f"kernels, and vectors that are called {', '.join(_OF_PYTORCH)}"
+                    f"its tensor {key} of shape {tensor.shape} does not belong to a network "
+                    f"here: expected kernels, and vectors that are called {', '.join(_OF_PYTORCH)}"
                 )
         if name in arrays:
             raise ValueError(f"its tensor {key} is there twice, by two names")

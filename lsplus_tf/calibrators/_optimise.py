@@ -56,7 +56,7 @@ def minimise(
     at_limit = np.abs(result.x) >= LIMIT
     if result.fun < _PERFECT or at_limit.any():
         warnings.warn(
-            f"{method}: no parameters are the best, the logits tell classes apart without an "
+            f"{method}: no parameters are the best, the logits separate classes without an "
             "error; expect probabilities of 0 and 1",
             stacklevel=4,
         )

@@ -36,7 +36,7 @@ class BiasCorrectedTemperature(Calibrator):
     Notes
     -----
     The predicted class can change. The likelihood is concave in 1/T and b, so that it has one
-    maximum, but where the logits tell classes apart without an error, or tell nothing about them:
+    maximum, but where the logits separate classes without an error, or say nothing about them:
     the search then stops at 1/T times the logits' size of 100, or of 0.01, with a warning.
 
     Source: Alexandari, Kundaje and Shrikumar, ICML 2020, as BCTS. Their code starts L-BFGS at
@@ -108,7 +108,7 @@ class VectorScaling(Calibrator):
     The predicted class can change. Adding a constant to a row, which softmax does not see, changes
     the probabilities: give logits of one kind to `fit` and `predict_proba`.
 
-    Of classes that are told apart perfectly the likelihood has no maximum; the search then stops
+    Of classes that are separated perfectly the likelihood has no maximum; the search then stops
     where it is flat, with a warning. Weights times the logits' size, and biases, stay within 100.
 
     Source: Guo et al., ICML 2017, section 4.2.

@@ -275,7 +275,7 @@ class LabelShift(BiasCorrectedTemperature):
         Warns
         -----
         UserWarning
-            A class of which no case is found, predictions that do not tell classes apart, or an
+            A class of which no case is found, predictions that do not separate classes, or an
             interval wider than one half.
 
         Notes
@@ -429,7 +429,7 @@ class _Mixture:
         else:
             warnings.warn(
                 f"the estimate of the prevalence still moves by {moved:.1e} after {_MOST_STEPS} "
-                "steps of EM: the predictions hardly tell the classes apart",
+                "steps of EM: the predictions hardly separate the classes",
                 stacklevel=4,
             )
         shares = np.where(shares * self.weights.sum() < _NO_CASE, 0.0, shares)
@@ -561,7 +561,7 @@ def _warn_of_little(found: pd.DataFrame, cases: int) -> None:
     absent = found.index[found["prevalence"] == 0]
     if bounds.isna().any(axis=None):
         warnings.warn(
-            "the predictions do not tell the classes apart, and any prevalence fits them: give it "
+            "the predictions do not separate the classes, and any prevalence fits them: give it "
             "where it is known, or leave them as they are",
             stacklevel=3,
         )

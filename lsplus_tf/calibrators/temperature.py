@@ -155,7 +155,7 @@ def best_temperature(
     size = np.log(typical_size(logits, weights))
     lowest, highest = size - np.log(LIMIT), size + np.log(LIMIT)
     if slope(lowest) <= 0:
-        _warn("the logits tell the labels apart without an error, or nearly so", lowest)
+        _warn("the logits separate the labels perfectly, or nearly so", lowest)
         return float(np.exp(lowest))
     if slope(highest) >= 0:
         _warn("the logits tell nothing about the labels, or the opposite", highest)

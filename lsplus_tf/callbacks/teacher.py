@@ -32,7 +32,7 @@ class TeacherLogits(keras.callbacks.Callback):
     Raises
     ------
     InputError
-        A teacher that is none. When training begins, if the model was not compiled with one
+        An invalid teacher. When training begins, if the model was not compiled with one
         `TfKDSelfTrainingLoss`, if the teacher's outputs are of another shape than the model's, if
         the two share weights, or if something else has replaced the model's `compute_loss`.
 

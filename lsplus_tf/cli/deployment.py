@@ -318,7 +318,7 @@ def predict(
         console.print(escape(line), highlight=False, soft_wrap=True)
     threshold = trained.abstain_below if abstain_below is None else abstain_below
     if others:
-        left_out = counted(others, "file that is no image is", "files that are no images are")
+        left_out = counted(others, "file that is not an image is", "files that are not images are")
         console.print(f"{left_out} left out", highlight=False)
     written = _Written(trained.class_names, threshold, of_sets)
     _write_predictions(trained, found, fitted, out, written, batch_size, unreadable, console)

@@ -1,6 +1,6 @@
 """What an experiment is: the schema of the YAML files in `configs/`, and how they are read.
 
-Nothing here imports TensorFlow, so that a wrong key is told in a second.
+Nothing here imports TensorFlow, so a wrong key is reported within a second.
 """
 
 from lsplus_tf.config.dataset import (

@@ -244,7 +244,7 @@ class Dataset(Settings):
         "the patient: `([^/]*)-IMG` for SLIDE-IMG001.JPG",
     )
     samples_per_class: Count | None = Field(
-        default=None, description="train on a random sample of so many of each class"
+        default=None, description="train on a random sample of this many images of each class"
     )
     label_noise: LabelNoise | None = Field(
         default=None,

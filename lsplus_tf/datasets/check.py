@@ -70,7 +70,7 @@ TOLD_IF_FOUND = (ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING, MASKS, UNSCALABLE,
 COLUMNS = ["problem", "split", "class", "file", "detail"]
 # What a training with these image files does, and what to do about it.
 CONSEQUENCES = {
-    ONE_CLASS: "training stops: there is nothing to tell apart",
+    ONE_CLASS: "training stops: there is only one class",
     CASE: "used as different classes: give them one name, if they are one",
     LONE: "training stops where a split is split off: add images, or leave the class out",
     ABSENT: "training stops if it is train; of others no accuracy of the class is known",

@@ -316,7 +316,7 @@ def _said_of_others(root: Path, outside: list[str], others: list[str]) -> str:
         return ""
     example = shown(min(ignored))
     return (
-        f"{len(ignored)} files that are no images in a class folder are ignored, such as {example}"
+        f"{len(ignored)} files that are not images in a class folder are ignored, such as {example}"
         f"{said_of_dicom(root, others)}"
     )
 

@@ -1,4 +1,4 @@
-"""Label files and the image files that they name, with every defect told by its line."""
+"""Label files and the image files that they name; every defect is reported with its line."""
 
 from __future__ import annotations
 
@@ -128,7 +128,10 @@ def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str
     matches = [compiled.search(file) for file in ids]
     missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
     if missing:
-        raise InputError(f"{option} is not found in {missing[0]} ({len(missing)} such files)")
+        raise InputError(
+            f"{option} is not found in {missing[0]} ({len(missing)} such files); if they have no "
+            "group, (X|^(?!.*X).*) makes each a group of its own, X being the pattern"
+        )
     # A parenthesis that takes no part in the match, or matches nothing, names no group.
     which = min(1, compiled.groups)
     groups = [match[which] if match else None for match in matches]

@@ -375,6 +375,9 @@ def find_model(path: str | Path) -> tuple[Path | None, Path]:
             one = min(found, default=None)
             if one is not None:
                 hint = f"; it is {what}: name one of its runs, such as {one.parent}"
+        script = path / "assets.extra" / "predict_images.py"
+        if script.is_file():
+            hint = f"; it is a SavedModel of export: use python {script} {path} IMAGES"
         raise MissingDataError(
             f"model: expected the folder of a finished run or a .keras file, received {path}{hint}"
         )
@@ -422,7 +425,7 @@ def _description(file: Path) -> _Description:
     except ValueError as error:
         raise InputError(f"{file}: {one_line(error)}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise InputError(f"{file}: its {DESCRIPTION} is none of export")
+        raise InputError(f"{file}: its {DESCRIPTION} is not one of export")
     return checked(_Description, description, f"{file}: {DESCRIPTION}")
 
 

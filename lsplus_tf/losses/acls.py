@@ -53,7 +53,7 @@ class ACLSLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative margin, a weight out of range, or a base that is none; probabilities without
+        A negative margin, a weight out of range, or an invalid base; probabilities without
         their logits; otherwise as in `LabelSmoothingLoss`.
 
     Notes

@@ -278,7 +278,7 @@ class DifferentiableECELoss(PenaltyLoss):
     num_bins : int
         Bins of equal width on [0, 1].
     accuracy_temperature : float
-        How sharply ranks are told apart, > 0; more is sharper.
+        How sharply ranks are separated, > 0; more is sharper.
     bin_temperature : float
         How far a sample's membership reaches beyond its bin, > 0; less is sharper.
     base : ClassificationLoss, "hard_labels" or "none"

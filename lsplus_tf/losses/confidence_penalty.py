@@ -40,7 +40,7 @@ class ConfidencePenaltyLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
+        A negative weight, or an invalid base; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----
@@ -100,7 +100,7 @@ class UniformPenaltyLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
+        A negative weight, or an invalid base; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----

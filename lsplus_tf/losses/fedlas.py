@@ -124,7 +124,7 @@ class FedLASLoss(RenewedLoss):
 
     state_is = "statistics and gate"
     not_fed = (
-        "nothing tells it that it trains, so its statistics and its gate stay as they are: give "
+        "it does not learn here, so its statistics and its gate stay as they are: give "
         "fit callbacks=[lsplus_tf.callbacks.FedLAS()], or take loss.learn(y_true, y_pred) in place "
         "of loss(y_true, y_pred) in your own loop."
     )

@@ -43,7 +43,7 @@ class MarginLabelSmoothingLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative margin or weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
+        A negative margin or weight, or an invalid base; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----

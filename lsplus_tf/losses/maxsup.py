@@ -40,7 +40,7 @@ class MaxSupLoss(PenaltyLoss):
     Raises
     ------
     InputError
-        A negative weight, or a base that is none; otherwise as in `LabelSmoothingLoss`.
+        A negative weight, or an invalid base; otherwise as in `LabelSmoothingLoss`.
 
     Notes
     -----

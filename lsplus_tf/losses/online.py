@@ -213,7 +213,7 @@ class OnlineLabelSmoothingLoss(TargetMatrixLoss):
         Raises
         ------
         InputError
-            Outputs that are no probabilities, unless they are declared as logits.
+            Outputs that are not probabilities, unless they are declared as logits.
         """
         self.accumulate_batch(self._own_batch(y_true, y_pred, from_logits, sample_weight))
 

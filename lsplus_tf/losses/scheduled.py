@@ -22,7 +22,7 @@ from lsplus_tf.losses.renewed import ChangingLoss
 Scheduled = float | Callable[[int], float]
 
 _NOT_TOLD = (
-    "nothing tells it the epoch, so {name} stays that of the first: give fit "
+    "it is not given the epoch, so {name} stays that of the first: give fit "
     "callbacks=[lsplus_tf.callbacks.EpochSchedule()], or call loss.set_epoch(epoch) in your own "
     "loop."
 )

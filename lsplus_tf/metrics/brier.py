@@ -116,7 +116,7 @@ def brier_decomposition(
     frequency o of the class in a bin, and its frequency q over all samples, the class has
 
     * reliability, the mean of (p - o)^2 over samples: its squared calibration error,
-    * resolution, the mean of (o - q)^2: how far bins tell samples apart,
+    * resolution, the mean of (o - q)^2: how far bins separate samples,
     * uncertainty, q (1 - q): the score of always answering with q,
     * within-bin variance and covariance, the mean of (f - p)^2 and of 2 (f - p) (y - o) for the
       probability f and outcome y of each sample: what binning hides.

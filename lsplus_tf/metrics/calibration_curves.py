@@ -110,9 +110,8 @@ def calibration_curve(
         log-odds, summed up within groups; in simulations of 500 cases 95% bands covered in 93 to
         95% of them at the 10%, 50% and 95% quantiles of the probabilities where half of the cases
         were of the class, and where one in 21 was, at the lowest of the three, in 90 to 92%.
-        Where all cases or none are of the class, or the
-        probabilities tell it from the rest without a mistake, there is no curve: observed, low and
-        high are NaN.
+        Where all cases or none are of the class, or the probabilities separate it from the rest
+        without a mistake, there is no curve: observed, low and high are NaN.
 
     Raises
     ------

@@ -52,7 +52,7 @@ _OTHERS = {
     "at most the accepted one; its interval, in steps of 5%, is from the share for which future "
     "cases are shown to stay within it to the one from which on they are shown not to",
     "By chance": "the ECE that a perfectly calibrated model with these confidences shows on "
-    "average in so many cases",
+    "average with this many cases",
     "p (Holm)": "p value after Holm's correction for all tests of the table",
     "95% interval": "95 of 100 such intervals contain the value of the population that the cases "
     "are a random sample of",

@@ -10,7 +10,7 @@ probabilities are not finite, not negative and summing to 1 (within 1e-3, in 16 
 labels are not integers in [0, K).
 
 With ``sample_weight`` (N,), or those of the `Predictions`, a metric is that of samples that are
-repeated so often; :mod:`lsplus_tf.metrics.weighted` says what is meant by weights that are not
+repeated this many times; :mod:`lsplus_tf.metrics.weighted` says what weights mean that are not
 whole. A sample of weight 0 is as if it were not there.
 
 Where the LS+ paper's released code departs from the sound definition,

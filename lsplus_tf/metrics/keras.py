@@ -24,7 +24,7 @@ puts `expected_calibration_error` and `val_expected_calibration_error` into the 
 - Samples that Keras masks, as padded steps, and those of the `ignore_class` count as if they were
   not there, and so do those with a row of zeros as label.
 - NaN in predictions, soft labels or weights makes the result NaN until the state is reset, and so
-  does having no sample. Class ids that are none, negative weights, and rows that do not sum to 1
+  does having no sample. Invalid class ids, negative weights, and rows that do not sum to 1
   (within 1e-3; 1e-2 in 16 bits) raise: `InputError` eagerly, `tf.errors.InvalidArgumentError` in
   graph mode. XLA cannot raise, and there the result is NaN.
 - The result is float64 unless `dtype` asks for another.
@@ -89,7 +89,7 @@ class ExpectedCalibrationError(TopLabelMetric):
     ------
     InputError
         `num_bins` is not an integer >= 1; a shape does not fit, or one sigmoid output stands in
-        place of two columns; labels, weights or probabilities that are none.
+        place of two columns; invalid labels, weights or probabilities.
 
     Notes
     -----

@@ -1,7 +1,7 @@
 """Calibration intercept, slope and O/E ratio: weak calibration of a class against the rest.
 
 The log-odds of a class are the model's own: of logits they are computed from them, so that cases
-whose probabilities round to 0 or 1 keep what tells them apart; of probabilities they are the
+whose probabilities round to 0 or 1 remain distinct; of probabilities they are the
 logarithm of the class's over the sum of the others'. A probability of 0 counts as 1e-38 there, as
 everywhere in this package, so that no log-odds are infinite (CalibrationCurves in R takes 1e-8,
 rms::val.prob refuses).
@@ -161,10 +161,10 @@ def calibration_slope(
     -------
     Interval
         By the sandwich estimate of the variance, summed up within groups. NaN where all cases or
-        none are of the class, where all log-odds are equal, and where they tell the class from the
-        rest without a mistake: the larger the slope the better then, and there is no largest. In
-        simulations of 500 cases 95% intervals covered in 94 to 95% where half of them were of the
-        class, in 92 to 93.5% where one in 21 was.
+        none are of the class, where all log-odds are equal, and where they separate the class
+        from the rest without a mistake: then a larger slope is always better. In simulations of
+        500 cases 95% intervals covered in 94 to 95% where half of them were of the class, in 92 to
+        93.5% where one in 21 was.
 
     Raises
     ------
@@ -410,7 +410,7 @@ class ClassCases:
         ends = [(self.odds[some].min(), self.odds[some].max()) for some in (ones, others)]
         (low, high), (other_low, other_high) = ends
         if low >= other_high or high <= other_low:
-            return f"its probabilities tell {self.name} from the rest without a mistake"
+            return f"its probabilities separate {self.name} from the rest without a mistake"
         return ""
 
     @property
@@ -716,7 +716,7 @@ def multinomial_recalibration(
     Warns
     -----
     UserWarning
-        If something is NaN: the slope is where the log-probabilities tell the classes apart
+        If something is NaN: the slope is where the log-probabilities separate the classes
         without a mistake, or do not vary.
 
     References
@@ -783,7 +783,7 @@ def multinomial_slope(predictions: Predictions, groups: Groups, level: float) ->
     if found is None:
         warn_nan(
             "the calibration slope",
-            "the log-probabilities tell the classes apart without a mistake, or do not vary",
+            "the log-probabilities separate the classes perfectly, or do not vary",
         )
         return undefined(level)
     return found

@@ -1,4 +1,4 @@
-"""What sample weights mean: a metric is that of samples that are repeated so often.
+"""What sample weights mean: a metric is that of samples that are repeated this many times.
 
 Whole numbers say how often each sample is there; N is then their sum. Other weights say what
 samples count beside each other, so that only their ratios matter: they are scaled to a sum of N,

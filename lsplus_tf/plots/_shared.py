@@ -1,4 +1,4 @@
-"""What the figures share: the colours, how runs are told apart, checks of what was given."""
+"""What the figures share: the colours, how runs are distinguished, checks of arguments."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar

@@ -156,7 +156,7 @@ def _keys(*names: str) -> list[Patch]:
 
 
 def _all_shown(predictions: Predictions) -> tuple[list[_Shown], str]:
-    """Of each class, or of those that the model tells apart least, which a title says."""
+    """Of each class, or of those that the model separates least, which a title says."""
     predictions.need("probabilities")
     outcomes, weights = predictions.labels, predictions.weights
     shown = [
@@ -168,7 +168,7 @@ def _all_shown(predictions: Predictions) -> tuple[list[_Shown], str]:
         raised = np.array([each.raised for each in shown])
         worst = np.sort(np.argsort(raised, kind="stable")[:_MOST_PANELS])  # NaN comes last
         shown = [shown[j] for j in worst]
-        title = f"The {_MOST_PANELS} of {classes} classes that the model tells apart least"
+        title = f"The {_MOST_PANELS} of {classes} classes that the model separates least"
     return shown, title
 
 

@@ -1,4 +1,4 @@
-"""A figure of what a network makes of its images before the last layer tells the classes apart."""
+"""A map of a network's features, the outputs before its last layer."""
 
 from collections.abc import Sequence
 

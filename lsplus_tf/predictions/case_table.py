@@ -30,7 +30,7 @@ _CUT = re.compile(rf"(.+):\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)\s*")
 
 @dataclass(frozen=True)
 class Subgroup:
-    """A column by which results are told apart, as it was declared.
+    """A column of subgroups, as it was declared.
 
     Attributes
     ----------

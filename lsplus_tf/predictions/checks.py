@@ -834,7 +834,7 @@ def groups(given: Any, samples: int, rows: Rows) -> tuple[npt.NDArray[np.intp], 
 
 
 def subgroup(name: str, given: Any, samples: int, rows: Rows) -> pd.Categorical:
-    """What a case is told apart by; missing values are a subgroup of their own, the last.
+    """The subgroup of each case; missing values are a subgroup of their own, the last.
 
     In the order of its categories if it has some, else of numbers, or of text.
     """

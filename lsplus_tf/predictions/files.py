@@ -844,7 +844,7 @@ def _labels(names: list[str], columns: Columns, rows: Rows) -> list[str]:
 
 
 def _subgroups(names: list[str], columns: Columns, rows: Rows) -> list[Subgroup]:
-    """The columns by which results are told apart, each of which must be there."""
+    """The columns of subgroups, each of which must be there."""
     found = subgroups_said(columns.subgroups, names)
     for each in found:
         _need(names, each.column, "subgroup", rows)

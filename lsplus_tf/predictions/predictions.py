@@ -59,7 +59,7 @@ class Predictions:
     groups : array_like, shape (N,), optional
         The patient, lesion or slide of each case. Cases of a group are no independent evidence.
     subgroups : mapping of str to array_like, shape (N,), optional
-        By what results can be told apart, such as a site: at most 50 different values each; missing
+        Subgroups to report separately, such as sites: at most 50 different values each; missing
         ones are a subgroup of their own.
     votes : array_like, shape (N, K), optional
         Annotators' votes for each class, counts or shares, at least one in each row. They and the
@@ -401,7 +401,7 @@ class Predictions:
         )
 
     def digest(self) -> str:
-        """A text that tells sets of cases apart: "sha256:" and 64 digits.
+        """A text that identifies a set of cases: "sha256:" and 64 digits.
 
         It is of the labels, scores, ids and sample weights, in their order; numbers count, and not
         in how many bits they are. A calibrator keeps that of the cases it was fitted to.

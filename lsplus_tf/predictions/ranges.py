@@ -21,7 +21,7 @@ def in_ranges(
     named: str = "values",
     rows: Rows | None = None,
 ) -> pd.Categorical:
-    """The range that each number is in, such as an age, to tell results apart by.
+    """The range that contains each number, such as an age, for subgroups.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Tables that are no text: Parquet, JSON, and the first sheet of an Excel file."""
+"""Tables that are not text: Parquet, JSON, and the first sheet of an Excel file."""
 
 from __future__ import annotations
 
