@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.patches import Rectangle
 from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 
@@ -114,39 +114,25 @@ def reliability_diagram(
     accuracy = drawn.correct / samples
     ends = None if interval is None else wilson_bars(accuracy, drawn.evidence, interval)
 
-    ax = ax or _shared.new_axes(4.2, 5.6)
+    ax = ax or _shared.new_axes(4.2, 6.0)
     # Outlines of many bars would hide them.
     line = 0.0 if samples.size > _OUTLINED else 1.0
-    accuracies = ax.bar(
-        left,
-        accuracy,
-        width,
-        align="edge",
-        color="#56B4E9",
-        edgecolor="black",
-        linewidth=line,
-        label="Accuracy",
-    )
-    gaps = ax.bar(
-        left,
-        drawn.gap,
-        width,
-        bottom=accuracy,
-        align="edge",
-        color="none",
-        edgecolor="#D55E00",
-        linewidth=line,
-        hatch="////",
-        label="Gap to confidence" if dots is None else "Gap to confidence, mean of the runs",
-    )
+    bar = {"facecolor": "#56B4E9", "edgecolor": "black", "linewidth": line}
+    hatched = {"facecolor": "none", "edgecolor": "#D55E00", "linewidth": line, "hatch": "////"}
+    accuracies = ax.bar(left, accuracy, width, align="edge", **bar)
+    gaps = ax.bar(left, drawn.gap, width, bottom=accuracy, align="edge", **hatched)
     few = drawn.evidence < _FEW
     for i in np.flatnonzero(few):
         accuracies[i].set_alpha(_FAINT)
         gaps[i].set_alpha(_FAINT)
-    if few.any():
-        faint = Patch(facecolor="#56B4E9", edgecolor="black", linewidth=line, alpha=_FAINT)
-        faint.set_label(f"Fewer than {_FEW} samples")
-        ax.add_artist(faint).set_visible(False)  # for the legend
+    keys: dict[str, dict[str, Any]] = {
+        "Accuracy": bar,
+        "Gap to confidence" if dots is None else "Mean gap of the runs": hatched,
+        f"Fewer than {_FEW} samples": {**bar, "alpha": _FAINT},
+    }
+    for label, shown in list(keys.items())[: 3 if few.any() else 2]:
+        # Outside the axes, for legends: the first bar may be a faint one.
+        ax.add_artist(Rectangle((-1, -1), 0, 0, label=label, **shown))
     ax.plot([0, 1], [0, 1], color="0.3", linestyle="--", label="Calibrated")
     if interval is not None and bins == "isotonic":
         at, low, high = _consistency_band(predictions, interval)
@@ -164,26 +150,24 @@ def reliability_diagram(
             label=f"{100 * interval:g}% of calibrated models",
         )
     elif ends is not None and interval is not None:
-        ax.errorbar(
+        bars = ax.errorbar(
             left + width / 2,
             accuracy,
             ends,
             fmt="none",
             ecolor="black",
             elinewidth=1.2,
-            capsize=2,
             label=_interval_label(interval),
         )
+        bars.lines[2][0].set_color([(0, 0, 0, _FAINT if it else 1) for it in few])
     if dots is not None and len(runs) <= _MOST_DOTS:
         places = left[:, None] + width * (np.arange(len(runs)) + 1) / (len(runs) + 1)
         ax.plot(
             places.ravel(),
             dots.T.ravel(),
             "o",
-            color="white",
-            markeredgecolor="black",
-            markersize=2.6,
-            markeredgewidth=0.7,
+            color="#00324F",
+            markersize=2,
             label="A run's accuracy",
         )
     for i, bar in enumerate(accuracies):

@@ -15,7 +15,7 @@ from lsplus_tf.config.experiment import REPORT
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.grid import plan_grid, read_grid
 from lsplus_tf.experiments.plan import Run, plan_runs
-from lsplus_tf.page import Block, Page, Pictures, Section, Text, render
+from lsplus_tf.page import Block, Page, Section, Text, render
 from lsplus_tf.results import tables
 from lsplus_tf.results.finished import Results, gather
 from lsplus_tf.results.page import comparison_table
@@ -255,9 +255,9 @@ class JoinedReport:
         blocks: list[Block] = [
             comparison_table(f"All metrics times 100, {seeds}", comparison),
             Text(comparison.caption, "note"),
-            Pictures(report.figures["comparison"]),
+            report.figures["comparison"],
             *answers_in_words(report.answers),
         ]
         if features := report.figures.get("features"):
-            blocks.append(Pictures(features))
+            blocks.append(features)
         return blocks
