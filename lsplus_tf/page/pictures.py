@@ -111,7 +111,8 @@ def _drawn(figure: Figure, raster: bool) -> tuple[bytes, list[Mark]]:
     if raster:
         figure.set_dpi(_DPI)
     # Here and not in savefig, which would draw the figure once more for it.
-    (figure.get_layout_engine() or ConstrainedLayoutEngine()).execute(figure)
+    if figure.axes:
+        (figure.get_layout_engine() or ConstrainedLayoutEngine()).execute(figure)
     figure.set_layout_engine(None)
     marks = _marks(figure)
     file = io.BytesIO()
@@ -170,7 +171,7 @@ def shared_legend(axes: Sequence[Axes]) -> Picture | None:
             found.setdefault(label, handle)
     if not found:
         return None
-    columns = max(1, min(len(found), 52 // (max(map(len, found)) + 8)))
+    columns = max(1, min(len(found), 72 // (max(map(len, found)) + 8)))
     # As wide as a phone.
     figure = plt.figure(figsize=(4.2, 0.1 + 0.23 * -(-len(found) // columns)))
     figure.legend(

@@ -127,7 +127,7 @@ def reliability_diagram(
         gaps[i].set_alpha(_FAINT)
     keys: dict[str, dict[str, Any]] = {
         "Accuracy": bar,
-        "Gap to confidence" if dots is None else "Mean gap of the runs": hatched,
+        "Gap to confidence": hatched,
         f"Fewer than {_FEW} samples": {**bar, "alpha": _FAINT},
     }
     for label, shown in list(keys.items())[: 3 if few.any() else 2]:
@@ -157,9 +157,9 @@ def reliability_diagram(
             fmt="none",
             ecolor="black",
             elinewidth=1.2,
-            label=_interval_label(interval),
         )
         bars.lines[2][0].set_color([(0, 0, 0, _FAINT if it else 1) for it in few])
+        ax.plot([], [], "|k", markersize=9, markeredgewidth=1.2, label=_interval_label(interval))
     if dots is not None and len(runs) <= _MOST_DOTS:
         places = left[:, None] + width * (np.arange(len(runs)) + 1) / (len(runs) + 1)
         ax.plot(
@@ -194,8 +194,7 @@ def reliability_diagram(
     )
     ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="Accuracy (fraction)", aspect="equal")
     if title is not None:
-        two_lines = bins == "isotonic" or len(runs) > 1
-        ax.set_title(title, pad=34 if two_lines else 20, y=1.0)
+        ax.set_title(title, pad=34, y=1.0)
 
     strip = ax.inset_axes((0, -0.25, 1, 0.2), sharex=ax)
     share = samples / samples.sum()
@@ -348,10 +347,10 @@ def _error_of(runs: Sequence[Predictions], num_bins: int, bins: Bins) -> str:
     predictions = runs[0]
     if bins == "width":
         ece = np.mean([measures.ece(run, num_bins=num_bins) for run in runs])
-        after = ", " if len(runs) == 1 else f", the mean of {len(runs)} runs\n"
-        return f"{METRICS['ece'].heading} {ece:.1%}{after}"
+        after = "" if len(runs) == 1 else f", the mean of {len(runs)} runs"
+        return f"{METRICS['ece'].heading} {ece:.1%}{after}\n"
     if bins == "mass":
-        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}, "
+        return f"{METRICS['ace'].heading} {measures.ace(predictions, num_bins=num_bins):.1%}\n"
     terms = corp_terms(
         predictions.confidence.astype(np.float64), predictions.correct, predictions.weights
     )

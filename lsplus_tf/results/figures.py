@@ -229,12 +229,15 @@ def _soft_labels(results: Results) -> Figures:
         of_others = results.experiment.methods[method].smooths_towards_others
         largest = float(matrices[epochs].max())  # of all pictures, which are compared
         options: dict[str, Any] = {"largest": largest, "label": _SHARE} if of_others else {}
-        for epoch in epochs:
-            even = np.ptp(matrices[epoch], axis=1) < _EVEN
-            empty = [] if of_others else np.flatnonzero(even).tolist()
+        even = np.ptp(matrices[epochs], axis=2) < _EVEN
+        if of_others:
+            even[:] = False
+        for epoch, empty in zip(epochs, map(np.flatnonzero, even), strict=True):
             ax = plots.soft_label_matrix(
-                matrices[epoch], results.class_names, empty=empty, **options
+                matrices[epoch], results.class_names, empty=empty.tolist(), **options
             )
+            if even.any() and not empty.size:
+                ax.set_xlabel(f"{ax.get_xlabel()}\n")  # as much room as in the others
             own, most = matrices[epoch].diagonal().mean(), matrices[epoch].max()
             alt = f"Soft labels of {titles[method]} after epoch {epoch + 1}: " + (
                 f"the largest share of one of the other classes is {most:.2f}."
@@ -266,9 +269,14 @@ def _prior(results: Results, method: str) -> list[Picture]:
     prior = informed_prior(accuracies[0] / 100, warn=False)
     matrix = plots.soft_label_matrix(prior, names, label="Prior (probability)")
     matrix.set_xlabel("Class in the prior")
+    ax.figure.set_size_inches(matrix.figure.get_size_inches())  # type: ignore[union-attr]
     alt = f"The prior of {title}: its diagonal is the class accuracies."
     return [
-        _drawn(ax, f"Class accuracies that {title} was given: {in_words}.", title),
+        _drawn(
+            ax,
+            f"Class accuracies that {title} was given: {in_words}.",
+            f"{title}: class accuracies",
+        ),
         _drawn(matrix, alt, f"{title}, seed {runs[0].seed}: the prior"),
     ]
 

@@ -511,7 +511,8 @@ def _soft_labels(results: Results, figures: Figures) -> list[Block]:
             else:
                 what = (
                     "the soft labels of each class, a row, after some epochs. The training goes "
-                    "towards them and the hard label, in the proportion that the config sets."
+                    "towards them and the hard label, in the proportion that the config sets. "
+                    "Hatched are classes of which no image was predicted correctly in that epoch."
                 )
             blocks += [Text(f"{titles[method]}: {what}"), pictures]
     return blocks
