@@ -12,6 +12,7 @@ import configparser
 import contextlib
 import doctest
 import importlib.util
+import inspect
 import io
 import json
 import re
@@ -126,6 +127,20 @@ def test_python_runs_from_top_to_bottom(page: Path, names: dict[str, Any]):
         if block.language == "python":
             exec(compile(block.text, str(page), "exec"), names)
     plt.close("all")
+
+
+def test_the_gallery_has_every_figure():
+    """The lines that draw it, and the picture that they make; and no other pictures."""
+    page = ROOT / "docs" / "gallery.md"
+    text = "".join(block.text for block in blocks_of(page))
+    functions = [name for name in lsp.plots.__all__ if inspect.isfunction(vars(lsp.plots)[name])]
+    assert [name for name in functions if f"lsp.plots.{name}(" not in text] == []
+    drawn = re.findall(
+        r"^```\n\n!\[.+\]\((pictures/gallery/.+\.png)\)$", page.read_text("utf-8"), re.M
+    )
+    there = [str(path.relative_to(page.parent)) for path in page.parent.glob("pictures/gallery/*")]
+    assert sorted(drawn) == sorted(there)
+    assert len(drawn) >= len(functions)
 
 
 def test_a_step_of_ones_own_reports_its_loss(names: dict[str, Any]):

@@ -11,13 +11,16 @@ import pytest
 from lsplus_tf.page import (
     Cell,
     Facts,
+    Mark,
     Page,
+    Picture,
     Pictures,
     Section,
     Table,
     Text,
     draw,
     render,
+    shared_legend,
     write_page,
 )
 
@@ -81,6 +84,60 @@ def test_it_is_written_whole(page, tmp_path):
     write_page(page, tmp_path / "new" / "page.html")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"]
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == render(page)
+
+
+def test_bars_are_marked_with_their_numbers():
+    """Where they are in the picture, in the whole height of their axes."""
+    figure, ax = plt.subplots(figsize=(4, 2))
+    ax.set_position((0.25, 0.1, 0.5, 0.8))
+    ax.set_xlim(0, 10)
+    bars = ax.bar([0, 5], [1, 2], 2, align="edge", label="Bars")
+    bars[1].set_label(f"_ {EVIL}")
+    figure.set_layout_engine("none")
+    (mark,) = draw(figure, "bars").marks
+    assert mark == Mark(EVIL, 50, 10, 10, 80)
+    html = render(Page("T", [Section("One", [Picture(b"", "bars", 9, marks=[mark])])]))
+    assert 'data-text="&lt;img src=x' in html
+
+
+def test_one_legend_explains_all_axes():
+    figures = [plt.subplots() for _ in range(2)]
+    for (_, ax), names in zip(figures, (("a", "b"), ("b", "c")), strict=True):
+        for name in names:
+            ax.plot([0, 1], label=name)
+        ax.legend()
+    axes = [ax for _, ax in figures]
+    legend = shared_legend(axes)
+    assert legend.alt == "Legend: a, b, c."
+    assert [ax.get_legend() for ax in axes] == [None, None]
+    assert shared_legend([plt.subplots()[1]]) is None
+    shown = Pictures([draw(figure, "x") for figure, _ in figures], legend)
+    html = render(Page("T", [Section("One", [shown])]))
+    assert html.count(legend.uri) == 1
+
+
+@pytest.mark.parametrize(("number", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (6, 3), (7, 3)])
+def test_pictures_make_full_rows(number, columns):
+    assert Pictures([Picture(b"", "x", 9)] * number).columns == columns
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_numbers_of_a_bar_are_shown_in_a_browser(open_page, tmp_path, width):
+    figure, ax = plt.subplots(figsize=(4, 4))
+    bars = ax.bar(range(12), 1)
+    for i, bar in enumerate(bars):
+        bar.set_label(f"_ Bin {i}: 12 samples (52.6%), mean confidence 75.0%, accuracy 100.0%")
+    path = tmp_path / "page.html"
+    write_page(Page("T", [Section("One", [Pictures([draw(figure, "bars")] * 3)])]), path)
+    tab, heard = open_page(path, viewport={"width": width, "height": 844})
+    content = "e => getComputedStyle(e, '::after').content"
+    for mark in tab.locator(".drawn").first.locator(".mark").all():
+        assert mark.evaluate(content) == "none"
+        mark.hover()
+        assert "12 samples" in mark.evaluate(content)
+        assert tab.evaluate("document.documentElement.scrollWidth") == width
+    assert tab.locator(".mark").count() == 36
+    assert heard == []
 
 
 def column(tab, number: int) -> list[str]:

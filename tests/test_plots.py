@@ -5,11 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
 
+import lsplus_tf as lsp
 from lsplus_tf import metrics, plots
 from lsplus_tf.errors import InputError
 
@@ -79,7 +80,95 @@ def test_reliability_diagram_draws_wilson_intervals(level):
 def test_reliability_diagram_without_intervals():
     ax = plots.reliability_diagram(*predictions(), interval=None)
     assert len(ax.containers) == 2
-    assert len(ax.get_legend().get_texts()) == 3
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["Accuracy", "Gap to confidence", "Fewer than 10 samples", "Calibrated"]
+
+
+def runs_of_a_method(number=3):
+    """Predictions of the same samples that err in different directions."""
+    found = []
+    for seed in range(number):
+        labels, probabilities = predictions(400, seed=0)
+        noise = np.random.default_rng(seed).normal(scale=0.5, size=probabilities.shape)
+        logits = (0.1 + 0.4 * seed) * np.log(probabilities) + noise
+        found.append(lsp.Predictions(labels, softmax(logits, axis=1)))
+    return found
+
+
+def ece_of(run, num_bins):
+    """By its definition, with loops."""
+    confidence, correct = run.probabilities.max(1), run.probabilities.argmax(1) == run.labels
+    total = 0.0
+    for b in range(num_bins):
+        inside = (confidence > b / num_bins) & (confidence <= (b + 1) / num_bins)
+        if inside.any():
+            total += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    return total
+
+
+@pytest.mark.parametrize("number", [1, 3, 11])
+def test_hatched_parts_sum_to_the_mean_ece_of_the_runs(number):
+    runs = runs_of_a_method(number)
+    ax = plots.reliability_diagram(runs, num_bins=10)
+    ece = np.mean([ece_of(run, 10) for run in runs])
+    gaps = np.array([bar.get_height() for bar in ax.containers[1]])
+    shares = np.array([bar.get_height() for bar in ax.child_axes[-1].containers[0]])
+    assert np.abs(gaps) @ shares == pytest.approx(ece, abs=1e-7)
+    assert f"ECE {ece:.1%}" in ax.texts[0].get_text()
+    pooled = lsp.Predictions(
+        np.concatenate([run.labels for run in runs]),
+        np.concatenate([run.probabilities for run in runs]),
+    )
+    if number == 3:  # what they would show together is another number
+        assert ece_of(pooled, 10) < 0.9 * ece
+    together = plots.reliability_diagram(pooled, num_bins=10)
+    heights = [[bar.get_height() for bar in each.containers[0]] for each in (ax, together)]
+    np.testing.assert_allclose(*heights, atol=1e-7)
+    same_way = [np.sign(bar.get_height()) for each in (ax, together) for bar in each.containers[1]]
+    assert same_way[: gaps.size] == same_way[gaps.size :]
+
+
+def test_runs_have_dots_and_the_interval_of_one_run():
+    runs = runs_of_a_method(3)
+    ax = plots.reliability_diagram(runs, num_bins=5)
+    (dots,) = [line for line in ax.get_lines() if line.get_label() == "A run's accuracy"]
+    drawn = dots.get_xydata()
+    totals = np.zeros((5, 2))
+    for place, run in enumerate(runs):
+        confidence, correct = run.probabilities.max(1), run.probabilities.argmax(1) == run.labels
+        for b in np.unique(np.ceil(confidence * 5)).astype(int):
+            inside = np.ceil(confidence * 5) == b
+            x = (b - 1 + (place + 1) / 4) / 5
+            (y,) = drawn[np.isclose(drawn[:, 0], x), 1]
+            assert y == pytest.approx(correct[inside].mean())
+            totals[b - 1] += correct[inside].sum(), inside.sum()
+    ends = interval_ends(ax.containers[2]).T
+    for (hits, number), interval in zip(totals[totals[:, 1] > 0], ends, strict=True):
+        # Wilson's are where the score test just rejects: (share - p)^2 = z^2 p (1 - p) / n.
+        share, cases, z = hits / number, number / 3, norm.ppf(0.975)
+        roots = np.roots([1 + z**2 / cases, -2 * share - z**2 / cases, share**2])
+        np.testing.assert_allclose(interval, np.sort(roots), atol=1e-7)
+    many = plots.reliability_diagram(runs_of_a_method(11))
+    assert "A run's accuracy" not in [line.get_label() for line in many.get_lines()]
+
+
+def test_bins_of_few_samples_are_faint_and_say_their_numbers():
+    confidence = np.array([0.61] * 9 + [0.75] * 10)
+    ax = plots.reliability_diagram(
+        [0] * 19, np.stack([confidence, 1 - confidence], axis=1), num_bins=10
+    )
+    few, enough = ax.containers[0]
+    assert few.get_alpha() < 1
+    assert ax.containers[1][0].get_alpha() < 1
+    assert enough.get_alpha() is None
+    low, high = binomtest(10, 10).proportion_ci(0.95, method="wilson")
+    assert enough.get_label() == (
+        "_ Confidence 0.70 to 0.80: 10 samples (52.6%), mean confidence 75.0%, accuracy 100.0% "
+        f"[{low:.1%}, {high:.1%}]"
+    )
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "Fewer than 10 samples" in texts
+    assert not any(text.startswith("_") for text in texts)
 
 
 @pytest.mark.filterwarnings("error")
@@ -340,6 +429,19 @@ def test_soft_label_matrix_of_many_classes_prints_no_values():
     assert len(ax.get_yticks()) < 50
 
 
+def test_rows_without_a_sample_are_marked():
+    matrix = [[0.9, 0.1], [0.5, 0.5]]
+    ax = plots.soft_label_matrix(matrix, ["a", "b"], empty=[1])
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b †"]
+    assert "†" in ax.get_xlabel()
+    (hatched,) = ax.patches
+    assert hatched.get_hatch()
+    assert (hatched.get_xy(), hatched.get_width(), hatched.get_height()) == ((-0.5, 0.5), 2, 1)
+    plain = plots.soft_label_matrix(matrix, ["a", "b"])
+    assert not plain.patches
+    assert "†" not in plain.get_xlabel()
+
+
 def test_training_curves_average_the_seeds_that_reached_an_epoch():
     histories = {
         "HL": [
@@ -350,13 +452,13 @@ def test_training_curves_average_the_seeds_that_reached_an_epoch():
     }
     ax = plots.training_curves(histories)
     first, second = ax.get_lines()
-    np.testing.assert_allclose(first.get_xdata(), [0, 1, 2])
+    np.testing.assert_allclose(first.get_xdata(), [1, 2, 3])  # logs count from 0
     np.testing.assert_allclose(first.get_ydata(), [0.6, 0.6, 0.8])
     np.testing.assert_allclose(second.get_ydata(), [0.4, 0.5])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["HL", "LS"]
     (band,) = ax.collections
     vertices = band.get_paths()[0].vertices
-    assert set(vertices[vertices[:, 0] == 0][:, 1]) == {0.5, 0.7}
+    assert set(vertices[vertices[:, 0] == 1][:, 1]) == {0.5, 0.7}
     loss = plots.training_curves(histories, metric="val_loss")
     np.testing.assert_allclose(loss.get_lines()[0].get_ydata(), [1.5, 1.5, 1.0])
     assert loss.get_ylabel() == "Validation loss (nats)"
@@ -381,12 +483,12 @@ def test_confidence_against_accuracy_draws_the_gap_over_epochs():
     ax = plots.confidence_against_accuracy(histories)
     calibrated, first, second = ax.get_lines()
     assert list(calibrated.get_ydata()) == [0, 0]
-    np.testing.assert_allclose(first.get_xdata(), [0, 1, 2])
+    np.testing.assert_allclose(first.get_xdata(), [1, 2, 3])  # logs count from 0
     np.testing.assert_allclose(first.get_ydata(), [0.1, 0.3, 0.25])
     np.testing.assert_allclose(second.get_ydata(), [-0.1, -0.1])
     (band,) = ax.collections
     vertices = band.get_paths()[0].vertices
-    np.testing.assert_allclose(np.unique(vertices[vertices[:, 0] == 0][:, 1]), [0, 0.2], atol=1e-12)
+    np.testing.assert_allclose(np.unique(vertices[vertices[:, 0] == 1][:, 1]), [0, 0.2], atol=1e-12)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["HL", "LS"]
     assert ax.get_ylabel().startswith("Validation confidence - accuracy (fraction)")
 
@@ -426,7 +528,7 @@ def test_one_epoch_has_one_tick():
     ax = plots.training_curves({"HL": {"epoch": [0], "val_accuracy": [0.5]}})
     ax.figure.canvas.draw()
     low, high = ax.get_xlim()
-    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [0]
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1]
 
 
 @pytest.mark.parametrize(("better", "best"), [(-1, 2), (0, None), (1, 0)])
@@ -463,6 +565,16 @@ def test_metric_comparison_draws_means_spreads_and_the_best(better, best):
 @pytest.mark.parametrize("mean", [[1.0], [np.nan]])
 def test_metric_comparison_of_one_method(mean):
     plots.metric_comparison(["HL"], mean, [np.nan], better=1).figure.canvas.draw()
+
+
+def test_metric_comparison_draws_runs_where_there_are_few():
+    runs = [[1.0, 2.0], [3.0], np.arange(11.0)]
+    ax = plots.metric_comparison(["a", "b", "c"], [1.5, 3, 5], [0, 0, 0], runs=runs, reference=None)
+    (dots,) = ax.get_lines()
+    assert dots.get_xdata().tolist() == [1.0, 2.0]
+    assert set(np.round(dots.get_ydata())) == {0}
+    line = plots.metric_comparison(["a", "b"], [1, 2], [0, 0], reference=1).get_lines()[0]
+    assert set(line.get_xdata()) == {2}
 
 
 def test_coverage_by_class_draws_the_tables():
@@ -586,6 +698,26 @@ ONE = ([0], [[0.8, 0.2]])
             "view: expected 'gap' or 'path', received 'both'",
         ),
         (lambda: plots.reliability_diagram([2], [[0.8, 0.2]]), "labels: "),
+        (
+            lambda: plots.reliability_diagram(runs_of_a_method(2), bins="mass"),
+            "bins: expected 'width' for several runs, .*received 'mass'",
+        ),
+        (
+            lambda: plots.reliability_diagram(runs_of_a_method(2), sample_weight=[1.0]),
+            "sample_weight: expected none",
+        ),
+        (
+            lambda: plots.soft_label_matrix(np.eye(2), ["a", "b"], empty=[2]),
+            "empty: expected rows in 0..1, received 2",
+        ),
+        (
+            lambda: plots.metric_comparison(["a"], [1], [0], runs=[]),
+            "runs: expected 1, one per name, received 0",
+        ),
+        (
+            lambda: plots.metric_comparison(["a"], [1], [0], reference=1),
+            "reference: expected 0..0 or None, received 1",
+        ),
         (lambda: plots.reliability_diagram(*ONE, num_bins=0), "num_bins: "),
         (lambda: plots.reliability_diagram(*ONE, interval=95), "interval: .*, received 95"),
         (lambda: plots.reliability_diagram(*ONE, interval=np.nan), "interval: .*, received nan"),

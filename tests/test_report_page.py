@@ -120,7 +120,6 @@ def test_differences_of_methods(results, uncertainty):
 
 
 def test_it_is_what_compare_methods_says(results, uncertainty):
-    rows = [row for row in results.rows if not row.calibrators]
     runs = {row.key: results.predictions(row) for row in rows}
     table = metrics.compare_methods(runs)
     for row in table.to_dict("records"):
@@ -212,20 +211,41 @@ def test_a_report_draws_each_picture_once(results, tmp_path, monkeypatch):
     report.write("report_selected")
     text = (copy / "report" / "report.html").read_text(encoding="utf-8")
     of_page = re.findall(r'<img src="data:image/png;base64,([^"]+)"', text)
-    assert len(drawn) == len(of_page) == text.count("<img ") == len(set(of_page))
-    pictures = [picture for figure in report.figures.values() for picture in figure]
-    assert sorted(of_page) == sorted(base64.b64encode(p.image).decode() for p in pictures)
+    assert len(drawn) == len(of_page) == text.count("<img ")
+    pictures = [picture for figure in report.figures.values() for picture in figure.pictures]
+    legends = [figure.legend for figure in report.figures.values() if figure.legend is not None]
+    shown = [base64.b64encode(picture.image).decode() for picture in (*pictures, *legends)]
+    assert sorted(of_page) == sorted(shown)
+    assert len({picture.image for picture in pictures}) == len(pictures)
     for name, figure in report.figures.items():
         with Image.open(copy / "report" / f"{name}.png") as file:
             whole = np.asarray(file.convert("RGB"))
-        singles = [np.asarray(Image.open(io.BytesIO(picture.image))) for picture in figure]
+        singles = [np.asarray(Image.open(io.BytesIO(each.image))) for each in figure.pictures]
         height, width, _ = singles[0].shape
+        top = 0
+        if figure.legend is not None:  # once, above all
+            legend = np.asarray(Image.open(io.BytesIO(figure.legend.image)))
+            top, left = len(legend), max(0, (whole.shape[1] - legend.shape[1]) // 2)
+            np.testing.assert_array_equal(whole[:top, left : left + legend.shape[1]], legend)
         cells = [
             whole[y : y + height, x : x + width]
-            for y in range(0, len(whole), height)
+            for y in range(top, len(whole), height)
             for x in range(0, whole.shape[1], width)
         ]
         np.testing.assert_array_equal(cells[: len(singles)], singles)
+
+
+def test_reliability_panels_have_the_ece_of_the_table(results):
+    """Of several seeds together it would be another."""
+    comparison = Report(results).comparison
+    found = figures._reliability(results)
+    panels = [panel for name in found for panel in found[name].pictures]
+    for row in results.rows:
+        start = f"Reliability diagram of {row.name}: "
+        (panel,) = [each for each in panels if each.alt.startswith(start)]
+        assert f"ECE {comparison.mean['ece'][row.key]:.1f}%" in panel.alt
+        assert panel.marks
+    assert len(panels) == len(results.rows)
 
 
 def test_the_numbers_come_from_the_predictions(results, tmp_path):
@@ -478,7 +498,7 @@ def test_what_soft_labels_are_is_told_of_each_kind(tmp_path, monkeypatch):
     words = [ax.images[0].colorbar.ax.get_ylabel() for ax in drawn]
     assert words == ["Share of the smoothing mass"] * 2 + ["Soft label (probability)"]
     for kind, of_others in zip(kinds, (True, True, False), strict=True):
-        (picture,) = pictures[f"soft_labels_{kind}"]
+        (picture,) = pictures[f"soft_labels_{kind}"].pictures
         said = "the largest share of one of the other classes is 0.70."
         assert (said in picture.alt) == of_others
     texts = [block.text for block in page._soft_labels(shown, pictures)[::2]]

@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lsplus_tf import plots
@@ -21,7 +22,7 @@ from lsplus_tf.auditing.verdicts import is_too_small, models, percent, verdict
 from lsplus_tf.errors import some_of
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.resampling import random_part
-from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw
+from lsplus_tf.page import Block, Facts, Page, Picture, Pictures, Section, Text, draw, shared_legend
 from lsplus_tf.predictions import Predictions
 
 _MOST_PARTS_DRAWN = 40
@@ -132,28 +133,49 @@ def _metrics(audit: Audit) -> Section:
 def _reliability(audit: Audit) -> Section:
     predictions = audit.predictions
     both = models(audit)
-    diagrams, isotonic, densities = [], [], []
-    for title, model in both.items():
-        ax = plots.reliability_diagram(model, title=_literal(title) if len(both) > 1 else None)
-        diagrams.append(draw(_figure(ax), f"Reliability diagram of {title}. {_in_words(model)}"))
-        if model.kind != "confidence":
-            isotonic.append(_isotonic(model, title if len(both) > 1 else ""))
-        ax = plots.confidence_density(model, recipe="plain")
-        if len(both) > 1:
-            ax.set_title(_literal(title))
-        densities.append(
-            draw(
-                _figure(ax),
-                f"Histogram of the confidence of {title} in right and in wrong predictions.",
-            )
-        )
+    titles = [_literal(title) if len(both) > 1 else None for title in both]
+    shown = [*zip(both.values(), titles, strict=True)]
+    diagrams = [plots.reliability_diagram(model, title=title) for model, title in shown]
+    alts = [f"Reliability diagram of {title}. {_in_words(both[title])}" for title in both]
+    isotonic = [
+        plots.reliability_diagram(model, bins="isotonic", title=title)
+        for model, title in shown
+        if model.kind != "confidence"
+    ]
+    of_isotonic = [
+        f"Reliability diagram of {title} with the bins of isotonic regression." for title in both
+    ]
+    densities = [plots.confidence_density(model, recipe="plain") for model, _ in shown]
+    heights = [ax.get_ylim()[1] for ax in densities]
+    for ax, title in zip(densities, titles, strict=True):
+        ax.set_ylim(0, max(heights))  # which can be compared
+        if title is not None:
+            ax.set_title(title)
+    of_densities = [
+        f"Histogram of the confidence of {title} in right and in wrong predictions."
+        for title in both
+    ]
     blocks: list[Block] = [
         Text(
             "Bars are the accuracy of cases of similar confidence, hatched is what is missing to "
             "(or beyond) their mean confidence; on the diagonal the two agree. Read the intervals "
-            "before the bars."
+            "before the bars, of which those of fewer than 10 cases are faint; a pointer on a bar "
+            "shows its numbers."
         ),
-        Pictures([*diagrams, *isotonic, *densities]),
+        _with_one_legend(diagrams, alts),
+    ]
+    if isotonic:
+        blocks += [
+            Text(
+                "The same with bins that isotonic regression chooses (CORP): grey is where the "
+                "bars of a calibrated model would end."
+            ),
+            _with_one_legend(isotonic, of_isotonic),
+        ]
+    drawn = [draw(_figure(ax), alt) for ax, alt in zip(densities, of_densities, strict=True)]
+    blocks += [
+        Text("Confidence in right and in wrong predictions; the two should differ."),
+        Pictures(drawn),
     ]
     if predictions.kind != "confidence":
         by_class = draw(
@@ -235,14 +257,11 @@ def _decisions(audit: Audit) -> list[Section]:
     ]
 
 
-def _isotonic(model: Predictions, title: str) -> Picture:
-    ax = plots.reliability_diagram(model, bins="isotonic", title=_literal(title) or None)
-    return draw(
-        _figure(ax),
-        f"Reliability diagram {f'of {title} ' * bool(title)}with the bins of isotonic regression.",
-        "The same with bins that isotonic regression chooses (CORP): grey is where the bars of a "
-        "calibrated model would end.",
-    )
+def _with_one_legend(axes: list[Axes], alts: list[str]) -> Pictures:
+    legend = shared_legend(axes)
+    for ax in axes:
+        _figure(ax).set_size_inches(4.2, 5.2)
+    return Pictures([draw(_figure(ax), alt) for ax, alt in zip(axes, alts, strict=True)], legend)
 
 
 def _in_words(model: Predictions) -> str:

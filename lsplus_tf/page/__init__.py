@@ -11,10 +11,7 @@ network, which the page's own content security policy forbids too.
 
 from __future__ import annotations
 
-import base64
-import io
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,20 +19,16 @@ from pathlib import Path
 from typing import Literal
 
 import jinja2
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from PIL import Image
 
 from lsplus_tf.files import FileKind, begins_with, writing
+from lsplus_tf.page.pictures import Mark, Picture, draw, shared_legend
 from lsplus_tf.version import __version__
 
 __all__ = [
     "Block",
     "Cell",
     "Facts",
+    "Mark",
     "Page",
     "Picture",
     "Pictures",
@@ -45,13 +38,14 @@ __all__ = [
     "Tone",
     "draw",
     "render",
+    "shared_legend",
     "write_page",
 ]
 
 _MADE_BY = rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '
 _PAGE = FileKind("a page", begins_with(_MADE_BY))
 
-_DPI = 150  # of PNGs, which are sharp on screens with small pixels too
+_SHORT = 32  # characters
 
 Tone = Literal["plain", "good", "bad", "unsure", "fact", "note"]
 
@@ -103,6 +97,11 @@ class Table:
     rows: Sequence[Sequence[str | Cell]]
 
     @property
+    def short_names(self) -> bool:
+        """Whether what names the rows has room in one line of a screen."""
+        return all(len(row[0].text) <= _SHORT for row in self.cells)
+
+    @property
     def cells(self) -> list[list[Cell]]:
         """All rows, with a `Cell` in each column."""
         return [[c if isinstance(c, Cell) else Cell(c) for c in row] for row in self.rows]
@@ -118,43 +117,24 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure, and in words for who cannot see it; :func:`draw` makes one.
-
-    Attributes
-    ----------
-    image : bytes
-        Of an SVG or PNG file.
-    alt : str
-        What it shows, in words.
-    width : int
-        As it is meant to be seen, in pixels of a page.
-    caption : str
-        Below it.
-    """
-
-    image: bytes
-    alt: str
-    width: int
-    caption: str = ""
-
-    @property
-    def uri(self) -> str:
-        """The image as a data URI."""
-        kind = "png" if self.image.startswith(b"\x89PNG") else "svg+xml"
-        return f"data:image/{kind};base64,{base64.b64encode(self.image).decode('ascii')}"
-
-
-@dataclass(frozen=True)
 class Pictures:
     """Pictures side by side where there is room.
 
     Attributes
     ----------
     pictures : sequence of Picture
+    legend : Picture or None
+        What the colours and signs of all of them mean.
     """
 
     pictures: Sequence[Picture]
+    legend: Picture | None = None
+
+    @property
+    def columns(self) -> int:
+        """How many are side by side at most, so that rows are full where they can be."""
+        number = len(self.pictures)
+        return 2 if number in (2, 4) else min(number, 3)
 
 
 @dataclass(frozen=True)
@@ -242,61 +222,6 @@ _BEHIND = re.compile(r"(\s*(,\s*%|, by class|of .*|[↑↓*]|\(.*\)|at \S+% erro
 def _bare(text: str) -> str:
     """A heading, or a row's name, without what is no part of the term."""
     return _BEHIND.sub("", text)
-
-
-def draw(figure: Figure, alt: str, caption: str = "", *, raster: bool = False) -> Picture:
-    """The picture of a figure, which is drawn once and closed.
-
-    Characters that no font has are boxes in it, of which one warning tells.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-    alt : str
-        What it shows, in words.
-    caption : str
-        Below it.
-    raster : bool
-        PNG in place of SVG, for figures of many thousand marks, and for files.
-
-    Returns
-    -------
-    Picture
-    """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        image = _drawn(figure, raster)
-    for each in caught:
-        if not str(each.message).startswith("Glyph "):
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-    if any(str(each.message).startswith("Glyph ") for each in caught):
-        # The same text from this very line, which Python tells once for all figures.
-        warnings.warn(
-            "figures: some characters of names are drawn as boxes, as Matplotlib's font lacks "
-            "them; name one that has them in rcParams['font.family']",
-            stacklevel=1,
-        )
-    return Picture(image, alt, round(96 * figure.get_figwidth()), caption)
-
-
-def _drawn(figure: Figure, raster: bool) -> bytes:
-    if raster:
-        figure.set_dpi(_DPI)
-    # Here and not in savefig, which would draw the figure once more for it.
-    (figure.get_layout_engine() or ConstrainedLayoutEngine()).execute(figure)
-    figure.set_layout_engine(None)
-    file = io.BytesIO()
-    if raster:
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        image.save(file, "png", compress_level=1)
-    else:
-        # The same figure gives the same bytes: no date, no random names.
-        with plt.rc_context({"svg.hashsalt": "lsplus_tf"}):
-            figure.savefig(file, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return file.getvalue()
 
 
 def render(page: Page) -> str:

@@ -8,7 +8,8 @@ Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch 
 """
 
 from lsplus_tf.plots._shared import METHOD_COLOURS, History, Runs, look
-from lsplus_tf.plots.calibration import classwise_reliability, reliability_diagram
+from lsplus_tf.plots.calibration import reliability_diagram
+from lsplus_tf.plots.classwise import classwise_reliability
 from lsplus_tf.plots.curves import calibration_curve
 from lsplus_tf.plots.decision import decision_curve
 from lsplus_tf.plots.density import confidence_density

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from lsplus_tf.errors import InputError
@@ -79,6 +80,14 @@ def look(position: int) -> dict[str, Any]:
         "color": METHOD_COLOURS[position % len(METHOD_COLOURS)],
         "linestyle": LINE_STYLES[position % len(LINE_STYLES)],
     }
+
+
+def tell(artist: Artist, text: str) -> None:
+    """Keep what a mark says in words, which a page shows where a pointer is on it.
+
+    Matplotlib leaves a label that begins with an underscore out of legends.
+    """
+    artist.set_label(f"_ {text}")
 
 
 def line_with_band(

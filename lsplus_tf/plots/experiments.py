@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.plots import _shared
-from lsplus_tf.plots._shared import check_methods, look
+from lsplus_tf.plots._shared import METHOD_COLOURS, check_methods, look
 
 _MARKERS = "osD^vPX"
 _WIDTH = 0.6  # of what the methods of an experiment take up, where experiments are 1 apart
@@ -74,14 +74,14 @@ def metric_by_experiment(
             raise InputError(f"spread: expected no negative numbers, received {bars.min():g}")
         points.append((values, np.nan_to_num(bars)))
     places = np.arange(len(experiments))
-    ax = ax or _shared.new_axes(1.6 + 0.9 * len(experiments), 3.2)
+    ax = ax or _shared.new_axes(1.6 + len(experiments) * max(0.8, 0.14 * len(mean)), 3.2)
     for i, (method, (values, bars)) in enumerate(zip(mean, points, strict=True)):
         shift = _WIDTH * ((i + 0.5) / len(points) - 0.5)
         ax.errorbar(
             places + shift,
             values,
             bars,
-            fmt=_MARKERS[i % len(_MARKERS)],
+            fmt=_MARKERS[(i + i // len(METHOD_COLOURS)) % len(_MARKERS)],
             color=look(i)["color"],
             label=method,
             markersize=5,

@@ -27,6 +27,8 @@ def training_curves(
 ) -> Axes:
     """A training metric against the epoch: mean over seeds, with a band from lowest to highest.
 
+    Epochs are drawn as counted from 1; logs count from 0.
+
     Parameters
     ----------
     histories : mapping of str to History, or to sequence of History
@@ -82,9 +84,10 @@ def confidence_against_accuracy(
     accuracy, confidence : str
         Columns of the accuracy and of the mean largest probability, both in [0, 1].
     view : {"gap", "path"}
-        "gap" draws confidence - accuracy against the epoch, mean over seeds with a band from lowest
-        to highest: above 0 is overconfident. "path" draws, epoch by epoch, mean confidence against
-        mean accuracy, from a hollow marker to a full one, beside the diagonal of calibration.
+        "gap" draws confidence - accuracy against the epoch, counted from 1, mean over seeds with a
+        band from lowest to highest: above 0 is overconfident. "path" draws, epoch by epoch,
+        mean confidence against mean accuracy, from a hollow marker to a full one, beside the
+        diagonal of calibration.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -183,7 +186,7 @@ def _line_over_epochs(
     over_seeds = values.groupby(epochs)
     mean, low, high = (over_seeds.agg(how) for how in ("mean", "min", "max"))
     curves = (mean.to_numpy(), low.to_numpy(), high.to_numpy())
-    _shared.line_with_band(ax, position, method, mean.index.to_numpy(), curves)
+    _shared.line_with_band(ax, position, method, mean.index.to_numpy() + 1, curves)
 
 
 def _label_epochs(ax: Axes) -> None:

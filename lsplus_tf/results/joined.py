@@ -16,7 +16,7 @@ from lsplus_tf.config.experiment import REPORT
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments.grid import plan_grid, read_grid
 from lsplus_tf.experiments.plan import Run, plan_runs
-from lsplus_tf.page import Block, Page, Picture, Pictures, Section, Text, render
+from lsplus_tf.page import Block, Page, Pictures, Section, Text, render
 from lsplus_tf.results import tables
 from lsplus_tf.results.figures import draw_experiments, side_by_side
 from lsplus_tf.results.finished import Results, gather
@@ -151,10 +151,10 @@ class JoinedReport:
         self.reports = {key: Report(results) for key, results in gathered.results.items()}
 
     @cached_property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> Pictures | None:
         """The main metrics of the experiments beside each other, where there are several."""
         if len(self.reports) < 2:
-            return []
+            return None
         tables_of = {key: (each.results, each.comparison) for key, each in self.reports.items()}
         return draw_experiments(tables_of)
 
@@ -195,7 +195,7 @@ class JoinedReport:
             self._frame().to_csv(new / "table.csv", index=False)
             if (questions := self._questions()) is not None:
                 questions.to_csv(new / "questions.csv", index=False)
-            if self.pictures:
+            if self.pictures is not None:
                 (new / "experiments.png").write_bytes(side_by_side(self.pictures))
             (new / PAGE).write_text(render(self._page(name, sections)), encoding="utf-8")
             for write in extra:
@@ -260,11 +260,9 @@ class JoinedReport:
             f"{runs} of {runs + left} runs"
         )
         whole = [Section("Summary", summary), *sections]
-        if self.pictures:
+        if self.pictures is not None:
             beside = "Mean and SD over seeds, of the rows without a calibrator."
-            whole.append(
-                Section("Experiments side by side", [Pictures(self.pictures), Text(beside, "note")])
-            )
+            whole.append(Section("Experiments side by side", [self.pictures, Text(beside, "note")]))
         whole += of_experiments
         return Page(f"Grid {self.gathered.grid.name}", whole, subtitle)
 
@@ -274,9 +272,9 @@ class JoinedReport:
         blocks: list[Block] = [
             comparison_table(f"All metrics times 100, {seeds}", comparison),
             Text(comparison.caption, "note"),
-            Pictures(report.figures["comparison"]),
+            report.figures["comparison"],
             *answers_in_words(report.answers),
         ]
         if features := report.figures.get("features"):
-            blocks.append(Pictures(features))
+            blocks.append(features)
         return blocks

@@ -12,10 +12,11 @@ import yaml
 from lsplus_tf import metrics
 from lsplus_tf.auditing.decisions import ABOUT_DECISIONS
 from lsplus_tf.auditing.verdicts import p_text, percent, tone_of
+from lsplus_tf.config.methods import LSPlus
 from lsplus_tf.errors import listed
 from lsplus_tf.metrics.definitions import GLOSSARY
 from lsplus_tf.metrics.method_comparison import CONFIDENCE_LEVEL, Difference
-from lsplus_tf.page import Block, Cell, Facts, Page, Pictures, Section, Table, Text, Tone
+from lsplus_tf.page import Block, Cell, Facts, Page, Section, Table, Text, Tone
 from lsplus_tf.plots.features import MOST_NAMES
 from lsplus_tf.results.classes import ByClass
 from lsplus_tf.results.features import SILHOUETTE, WITHIN, Compactness
@@ -52,7 +53,7 @@ def experiment_page(
         Of its main metrics.
     classes : ByClass
         What the rows find of each class.
-    figures : dict of str to list of Picture
+    figures : dict of str to Pictures
         Of `draw_figures`.
     truth : Truth or None
         The comparison with the exact posterior, where that is known.
@@ -71,9 +72,10 @@ def experiment_page(
             "Summary",
             [
                 *answers_in_words(answers),
+                *_summary(results, uncertainty),
                 *_no_ranking(results, uncertainty),
                 *classes_in_words(classes),
-                *_summary(results, uncertainty),
+                *_doubts(results),
             ],
         ),
     ]
@@ -256,8 +258,8 @@ def _classes(results: Results, classes: ByClass, figures: Figures) -> list[Block
 
 
 def _decision_curves(results: Results, figures: Figures) -> list[Block]:
-    pictures = figures.get("decision_curves", [])
-    if not pictures:
+    pictures = figures.get("decision_curves")
+    if pictures is None or not pictures.pictures:
         return []
     band = (
         "Bands are 95% intervals over the images."
@@ -266,16 +268,26 @@ def _decision_curves(results: Results, figures: Figures) -> list[Block]:
     )
     return [
         Text(f"{ABOUT_DECISIONS} {band}"),
-        Pictures(pictures),
+        pictures,
     ]
 
 
+def _doubts(results: Results) -> list[Text]:
+    """What the results are not of, and what they were made with that a reader has to know."""
+    missing: dict[str, list[str]] = {}
+    for run in results.missing:
+        missing.setdefault(run.method, []).append(str(run.seed))
+    named = "; ".join(
+        f"{method} seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+        for method, seeds in missing.items()
+    )
+    texts = [Text(f"Not finished, and not on this page: {named}.", "unsure")] if named else []
+    return texts + [Text(f"{doubt}.", "unsure") for doubt in results.doubts()]
+
+
 def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
+    """What was found of accuracy and calibration, that which is shown first."""
     blocks: list[Block] = []
-    if results.missing:
-        missing = ", ".join(f"{run.method} seed {run.seed}" for run in results.missing)
-        blocks.append(Text(f"Not finished, and not on this page: {missing}.", "unsure"))
-    blocks += [Text(f"{doubt}.", "unsure") for doubt in results.doubts()]
     first = results.rows[0].name
     names = {row.key: row.name for row in results.rows}
     for metric, title in _CLAIMS.items():
@@ -294,8 +306,9 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
         undecided = list(verdicts.values()).count("undecided")
         if undecided:
             parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
-        tone: Tone = "unsure" if undecided == len(verdicts) else "plain"
+        tone: Tone = "unsure" if undecided == len(verdicts) else "fact"
         blocks.append(Text(f"{title} compared with {first}: {'; '.join(parts)}.", tone))
+    blocks.sort(key=lambda block: isinstance(block, Text) and block.tone == "unsure")
     if not uncertainty.differences:
         return blocks or [Text("One row: there is nothing to compare it with.")]
     if all(np.isnan(difference.p) for difference in uncertainty.differences.values()):
@@ -376,7 +389,7 @@ def _metrics(
             if one
             else f"Mean and SD over seeds; dashed is {first}, a diamond the best mean."
         ),
-        Pictures(figures["comparison"]),
+        figures["comparison"],
         comparison_table(
             f"All metrics times 100, {'one seed' if one else 'mean and SD over seeds'}", comparison
         ),
@@ -441,7 +454,8 @@ def _truth(truth: Truth, figures: Figures) -> list[Block]:
     return [
         comparison_table("Against the exact posterior, times 100", comparison),
         Text(comparison.caption, "note"),
-        Pictures([*figures["truth"], *figures.get("soft_labels_truth", [])]),
+        figures["truth"],
+        *([figures["soft_labels_truth"]] if "soft_labels_truth" in figures else []),
     ]
 
 
@@ -449,18 +463,18 @@ def _reliability(results: Results, figures: Figures) -> list[Block]:
     together = (
         ""
         if results.one_seed
-        else " The predictions are those of all seeds together, whose errors partly cancel here, "
-        "so that an ECE may lie below the table's mean over seeds."
+        else " Bars are of all seeds' predictions together, dots of each seed. As the errors of "
+        "seeds may cancel, the hatched part is the mean of the seeds' gaps, and the ECE the mean "
+        "of the seeds' own, as in the table."
     )
     blocks: list[Block] = [
         Text(
             "Bars are the accuracy of images of similar confidence; hatched is what is missing to, "
-            f"or beyond, their mean confidence.{together}"
+            f"or beyond, their mean confidence.{together} Intervals are Wilson's; "
+            "bins of fewer than 10 images are faint. A pointer on a bar shows its numbers."
         )
     ]
-    blocks += [
-        Pictures(pictures) for name, pictures in figures.items() if name.startswith("reliability")
-    ]
+    blocks += [pictures for name, pictures in figures.items() if name.startswith("reliability")]
     return blocks
 
 
@@ -471,9 +485,9 @@ def _selective(results: Results, figures: Figures) -> list[Block]:
             "confident images and an expert, who is always right, the others. "
             f"{_range_over_seeds(results)}; R-AUC is the area under the curve, times 100."
         ),
-        Pictures(figures["retention"]),
+        figures["retention"],
         Text("Confidence in right and in wrong predictions; the two should differ."),
-        Pictures(figures["density"]),
+        figures["density"],
     ]
 
 
@@ -482,7 +496,14 @@ def _soft_labels(results: Results, figures: Figures) -> list[Block]:
     blocks: list[Block] = []
     for method in results.methods:
         if pictures := figures.get(f"soft_labels_{method}"):
-            if results.experiment.methods[method].smooths_towards_others:
+            if isinstance(results.experiment.methods[method], LSPlus):
+                what = (
+                    "the class accuracies that it was given, those of a run with hard labels on "
+                    "validation images, and the prior that they make, whose diagonal they are. The "
+                    "training goes towards the prior and the hard label, in the proportion that "
+                    "the config sets."
+                )
+            elif results.experiment.methods[method].smooths_towards_others:
                 what = (
                     "what the smoothing mass of each class, a row, goes to: shares of the other "
                     "classes, after some epochs. The class itself keeps the rest of its target."
@@ -490,9 +511,10 @@ def _soft_labels(results: Results, figures: Figures) -> list[Block]:
             else:
                 what = (
                     "the soft labels of each class, a row, after some epochs. The training goes "
-                    "towards them and the hard label, in the proportion that the config sets."
+                    "towards them and the hard label, in the proportion that the config sets. "
+                    "Hatched are classes of which no image was predicted correctly in that epoch."
                 )
-            blocks += [Text(f"{titles[method]}: {what}"), Pictures(pictures)]
+            blocks += [Text(f"{titles[method]}: {what}"), pictures]
     return blocks
 
 
@@ -549,7 +571,7 @@ def _features(results: Results, compactness: Compactness, figures: Figures) -> l
             "t-SNE of the first run of each method with features: which images are neighbours can "
             f"be read from it, distances between classes and their sizes cannot.{numbered}"
         ),
-        Pictures(figures["features"]),
+        figures["features"],
     ]
 
 
@@ -564,7 +586,7 @@ def _training(results: Results, figures: Figures) -> list[Block]:
     for run in results.runs:
         summary = results.summary(run)
         minutes = summary["seconds"] / 60
-        whole = [run.seed, summary["epochs"], summary["best_epoch"]]
+        whole = [run.seed, summary["epochs"], summary["best_epoch"] + 1]
         accuracies = [
             metrics.accuracy(results.saved(run, split)) for split in ("validation", "test")
         ]
@@ -585,8 +607,8 @@ def _training(results: Results, figures: Figures) -> list[Block]:
     )
     return [
         Text(f"{_range_over_seeds(results)}; {shown}"),
-        Pictures(figures["training_curves"]),
-        Table("The runs; epochs are counted from 0", headings, rows),
+        figures["training_curves"],
+        Table("The runs; epochs are counted from 1", headings, rows),
     ]
 
 

@@ -171,7 +171,7 @@ def _why_missing(rows: Sequence[str], results: Results) -> str:
 
 
 def answers_in_words(answers: Sequence[Answer]) -> list[Text]:
-    """A line for each question: what is shown, and what cannot be told.
+    """A line for each question: what is shown, and what cannot be told; undecided ones last.
 
     Parameters
     ----------
@@ -196,8 +196,8 @@ def answers_in_words(answers: Sequence[Answer]) -> list[Text]:
         method = answer.titles[tests["method"].iloc[0]]
         shown = len(tested) > len(undecided)
         text = f"{answer.heading} {method}: {'; '.join(parts)}."
-        texts.append(Text(text, "plain" if shown else "unsure"))
-    return texts
+        texts.append(Text(text, "fact" if shown else "unsure"))
+    return sorted(texts, key=lambda text: text.tone == "unsure")
 
 
 def questions_section(answers: Sequence[Answer]) -> list[Block]:
