@@ -143,7 +143,7 @@ def test_a_card_replaces_an_earlier_one_and_nothing_else(tmp_path):
     assert metadata["model-index"][0]["results"][0]["dataset"]["name"] == "cases"
     write_model_card(result, path, dataset="others")
     path.write_text("---\nlicense: mit\n---\n# Mine\n")
-    with pytest.raises(InputError, match="^file: "):
+    with pytest.raises(InputError, match=r"^file: "):
         write_model_card(result, path, dataset="cases")
     assert "# Mine" in path.read_text()
 

@@ -1,9 +1,10 @@
 """Figures of calibration, selective prediction, soft labels, features and training, from arrays.
 
 Every function draws on the ``ax`` given, or on a new figure of a fitting size, and returns the
-axes (:class:`ReliabilityDisplay` has them as scikit-learn's displays do); nothing is shown, saved or changed globally. Predictions are true classes (N,) and softmax
-outputs (N, K), or one :class:`~lsplus_tf.predictions.Predictions`, as in :mod:`lsplus_tf.metrics`,
-and :class:`~lsplus_tf.errors.InputError` says what is wrong with any that are not. The colours are
+axes (:class:`ReliabilityDisplay` has them as scikit-learn's displays do); nothing is shown, saved
+or changed globally. Predictions are true classes (N,) and softmax outputs (N, K), or one
+:class:`~lsplus_tf.predictions.Predictions`, as in :mod:`lsplus_tf.metrics`, and
+:class:`~lsplus_tf.errors.InputError` says what is wrong with any that are not. The colours are
 Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch tells too.
 """
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -247,9 +248,7 @@ def _panels(lines: Mapping[str, Shown]) -> list[dict[str, Shown]]:
     return [{first: lines[first], name: lines[name]} for name in others]
 
 
-def _alike(
-    axes: Sequence[plt.Axes], panels: Sequence[Mapping[str, object]], alt: str
-) -> list[Picture]:
+def _alike(axes: Sequence[Axes], panels: Sequence[Mapping[str, object]], alt: str) -> list[Picture]:
     """The pictures of axes with the same limits; `alt` has a place for the names of the lines."""
     low, high = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
@@ -259,7 +258,7 @@ def _alike(
     ]
 
 
-def _drawn(ax: plt.Axes, alt: str, title: str = "") -> Picture:
+def _drawn(ax: Axes, alt: str, title: str = "") -> Picture:
     figure = ax.figure
     assert isinstance(figure, Figure)
     if title:  # its place is given, or matplotlib would look for one above all ticks
