@@ -26,8 +26,9 @@ def problems(tag: str, root: Path = ROOT) -> list[str]:
         if match is None or match[1] != version:
             found.append(f"{file}: expected version {version}, found {match and match[1]}")
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    section = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$\s+###? "
-    if not re.search(section, changelog, re.MULTILINE):
+    heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$"
+    section = re.search(rf"{heading}(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    if section is None or not re.search(r"^- ", section[1], re.MULTILINE):
         found.append(f"CHANGELOG.md: expected a section '## [{version}] - YYYY-MM-DD' with entries")
     return found
 

@@ -27,7 +27,7 @@ def begins(self: TerminalProgress, run: Run) -> None:
 
     from lsplus_tf.training import resume, train
 
-    train.build_classifier = rounding.network(dtype)
+    train.build_classifier = rounding.network(dtype)  # type: ignore[attr-defined]
     run_started(self, run)
     if resume.ASK_EVERY_STEPS == 2:
         return
