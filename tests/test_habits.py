@@ -119,6 +119,13 @@ def test_every_place_of_the_version_is_checked(copied: Path, name: str):
     assert problem.startswith(f"{name}: ")
 
 
+def test_the_citation_is_of_the_day_of_the_release():
+    citation = read(ROOT / "CITATION.cff")
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## [{citation['version']}] - {citation['date-released']}" in changelog
+    assert all("doi" in reference for reference in citation["references"])
+
+
 def test_a_section_without_entries_is_none(copied: Path):
     path = copied / "CHANGELOG.md"
     path.write_text("## [0.1.0] - 2026-11-30\n\n## [0.0.9] - 2026-01-01\n\n### Added\n")

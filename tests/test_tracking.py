@@ -23,12 +23,18 @@ SECTION = SECTION.partition("## TensorBoard and MLflow\n")[2].partition("\n## ")
 TENSORBOARD, MLFLOW = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 
 
+def scalar(name: str, data: float, step: int) -> None:
+    tf.summary.write(name, tf.constant(data, tf.float32), step)
+
+
 @pytest.fixture
 def names(reproduced, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the first block leaves to the second, run beside `runs/digits`."""
     monkeypatch.chdir(tmp_path)
     Path("runs").mkdir()
     Path("runs/digits").symlink_to(reproduced.folder, target_is_directory=True)
+    # TensorFlow's own needs TensorBoard.
+    monkeypatch.setattr(tf.summary, "scalar", scalar)
     names: dict[str, Any] = {}
     exec(compile(TENSORBOARD, "command_line.md", "exec"), names)
     return names
