@@ -36,7 +36,7 @@ _ON_HUBS: dict[str, tuple[str, dict[str, str]]] = {
     "auroc": ("roc_auc", {"average": "macro", "multi_class": "ovr"}),
 }
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&])")
-_LIST = re.compile(r"^(\d*)([-=+#.)])")  # or a heading, where a line begins so
+_LIST = re.compile(r"^(\d*)([-=+#.)])(?=[-=#\s]|$)")  # or a heading, where a line begins so
 
 
 def model_card(
@@ -181,7 +181,7 @@ def _body(audit: Audit, name: str, dataset: str) -> str:
             _table(shown.operating_table(audit.classes.operating)),
             _text(shown.about_operating(audit.classes.operating)),
         ]
-    parts += ["### Parts of the cases", _table(shown.parts_table(audit, joined=True))]
+    parts += ["### Predicted classes and subgroups", _table(shown.parts_table(audit, joined=True))]
     if len(audit.classes.by_subgroup):
         parts.append(_table(shown.subgroups_table(audit)))
     limits = [
@@ -206,11 +206,16 @@ def _table(table: Table) -> str:
     """A table of Markdown, with its caption above."""
     ruler = [" ---: " if numeric else " --- " for numeric in table.numeric]
     rows = [table.headings, *([cell.text for cell in row] for row in table.cells)]
-    head, *lines = (f"| {' | '.join(map(_text, row))} |" for row in rows)
+    head, *lines = (f"| {' | '.join(map(_inline, row))} |" for row in rows)
     return "\n".join([f"{_text(table.caption)}:", "", head, f"|{'|'.join(ruler)}|", *lines])
 
 
 def _text(text: str) -> str:
-    """Text on one line that Markdown and HTML show as it is."""
+    """A paragraph that Markdown and HTML show as it is."""
+    return _LIST.sub(r"\1\\\2", _inline(text))
+
+
+def _inline(text: str) -> str:
+    """The same within a line."""
     one_line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return _LIST.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", one_line))
+    return _MARKUP.sub(r"\\\1", one_line)
