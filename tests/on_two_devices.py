@@ -77,9 +77,9 @@ def run(folder: Path, method: str, *overrides: str, copied_to: Path | None = Non
         if (progress.epochs, progress.step) == (1, 4) and copied_to is not None:
             shutil.copytree(run_folder.unfinished(folder), run_folder.unfinished(copied_to))
 
-    Checkpoints.save = copying_save  # type: ignore[method-assign]
+    Checkpoints.save = copying_save
     train.Training(folder, experiment(*overrides), method, 0, images(), teacher=teacher).run()
-    Checkpoints.save = save  # type: ignore[method-assign]
+    Checkpoints.save = save
 
 
 def refusals() -> dict[str, str]:
