@@ -3,6 +3,7 @@
 # make quick       lint, types, and the tests of the mathematics, in minutes
 # make slow        the papers' networks at their full size, all ways in which Keras is used, and
 #                  trainings of every method that are interrupted
+# make coverage    the tests, and which lines they run, in build/coverage
 # make docs        the documentation, in build/docs
 # make build       a wheel and an sdist, in dist
 # make bench       what losses, metrics, the input pipeline, audits and training cost
@@ -15,7 +16,7 @@ BIN := $(VENV)/bin
 # requirements.txt pins everything, so that nothing comes unasked and pip check tells what is missing.
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: help reproduce test quick lint types pytest slow docs build bench requirements clean
+.PHONY: help reproduce test quick lint types pytest coverage slow docs build bench requirements clean
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST)
 
@@ -38,6 +39,9 @@ quick: $(VENV)/installed-test
 
 pytest: $(VENV)/installed-test
 	$(PYTEST)
+
+coverage: $(VENV)/installed-test
+	$(PYTEST) --cov=lsplus_tf --cov-branch --cov-report=term --cov-report=html:build/coverage
 
 slow: $(VENV)/installed-test
 	$(BIN)/python -m pytest -m slow tests/test_full_size.py tests/test_ways_of_keras.py tests/test_resume.py
@@ -95,4 +99,4 @@ requirements:
 	$(PIN) --upgrade --resolution lowest-direct --python-version 3.11 -o requirements-oldest.txt
 
 clean:
-	rm -rf $(VENV) build dist docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist docs/notebooks *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

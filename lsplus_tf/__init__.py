@@ -104,12 +104,14 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _SUBPACKAGES:
-        return importlib.import_module(f"lsplus_tf.{name}")
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"lsplus_tf.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module 'lsplus_tf' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to which every name would be known
+
+    def __getattr__(name: str) -> Any:
+        if name in _SUBPACKAGES:
+            return importlib.import_module(f"lsplus_tf.{name}")
+        if name in _MODULE_OF:
+            return getattr(importlib.import_module(f"lsplus_tf.{_MODULE_OF[name]}"), name)
+        raise AttributeError(f"module 'lsplus_tf' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -77,9 +77,9 @@ def run(folder: Path, method: str, *overrides: str, copied_to: Path | None = Non
         if (progress.epochs, progress.step) == (1, 4) and copied_to is not None:
             shutil.copytree(run_folder.unfinished(folder), run_folder.unfinished(copied_to))
 
-    Checkpoints.save = copying_save  # type: ignore[method-assign]
+    Checkpoints.save = copying_save
     train.Training(folder, experiment(*overrides), method, 0, images(), teacher=teacher).run()
-    Checkpoints.save = save  # type: ignore[method-assign]
+    Checkpoints.save = save
 
 
 def refusals() -> dict[str, str]:
@@ -147,7 +147,7 @@ def learned_from_validation(devices: int) -> dict[str, list[float]]:
 
 
 def main(out: Path) -> None:
-    train.build_classifier = network("float64")
+    train.build_classifier = network("float64")  # type: ignore[attr-defined]
     # First, since what makes TensorFlow deterministic stays, and then it has no XLA.
     xla = ("protocol.deterministic=false", "protocol.jit_compile=true")
     run(out / "xla_on_1", "online", SGD, *xla)
@@ -161,10 +161,10 @@ def main(out: Path) -> None:
     resumed, often = out / "online_resumed", "protocol.save_every_minutes=1e-9"
     run(out / "online_on_2", "online", SGD, "protocol.devices=2", often, copied_to=resumed)
     run(resumed, "online", SGD, "protocol.devices=2")
-    train.build_classifier = network("float32")
+    train.build_classifier = network("float32")  # type: ignore[attr-defined]
     one_step = ("protocol.batch_size=127", *ONE_STEP)
     run(out / "step_on_2", "hard", "protocol.devices=2", *one_step)
-    train.build_classifier = network(None)
+    train.build_classifier = network(None)  # type: ignore[attr-defined]
     half = ("protocol.precision=mixed_float16", "protocol.epochs=1", "protocol.devices=2")
     run(out / "half_on_2", "hard", *half)
     told = {

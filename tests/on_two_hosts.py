@@ -27,7 +27,7 @@ def begins(self: TerminalProgress, run: Run) -> None:
 
     from lsplus_tf.training import resume, train
 
-    train.build_classifier = rounding.network(dtype)
+    train.build_classifier = rounding.network(dtype)  # type: ignore[attr-defined]
     run_started(self, run)
     if resume.ASK_EVERY_STEPS == 2:
         return
@@ -42,10 +42,10 @@ def begins(self: TerminalProgress, run: Run) -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    resume.SavedTraining._save = dying  # type: ignore[method-assign]
+    resume.SavedTraining._save = dying
 
 
-TerminalProgress.run_started = begins  # type: ignore[method-assign]
+TerminalProgress.run_started = begins
 for command in commands:
     dtype, config, out = command.split(",")
     sys.argv = ["lsplus-tf", "train", config, "--out", out]

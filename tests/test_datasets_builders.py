@@ -47,7 +47,7 @@ class _OfTheProject(tfds.testing.DatasetBuilderTestCase):
     def test_session(self, *args, **kwargs):  # TensorFlow's, which is no test
         return super().test_session(*args, **kwargs)
 
-    test_session.__test__ = False
+    test_session.__test__ = False  # type: ignore[attr-defined]
 
     @classmethod
     def setUpClass(cls) -> None:

@@ -49,6 +49,7 @@ NOT_RUN = re.compile(r"<!-- not run: .+ -->$")
 ELSEWHERE = {
     "audit.md": "test_docs_audit.py",
     "calibration.md": "test_docs_calibration.py",
+    "command_line.md": "test_tracking.py",
     "multi_gpu.md": "test_devices.py",
 }
 SHELL = {"sh", "bash"}

@@ -30,7 +30,8 @@ def test_the_blocks_run_one_after_the_other(tmp_path, monkeypatch, capsys):
                 cli.main()
             assert ended.value.code == int(expected or 0), capsys.readouterr()
             codes.append(ended.value.code)
-    assert codes == [0, 0, 0, 0, 1, 0, 0]
+    assert codes == [0, 0, 0, 0, 1, 0, 0, 0]
     assert (tmp_path / "audit" / "audit.html").stat().st_size > 10_000
     assert json.loads((tmp_path / "audit" / "audit.json").read_text())["cases"] > 400
+    assert "model-index" in (tmp_path / "README.md").read_text()
     assert "Overconfident" in capsys.readouterr().out

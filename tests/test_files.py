@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import io
 import os
+import re
 import resource
 import shutil
 import socket
@@ -101,7 +102,9 @@ COMMANDS = {
     "reproduce": Command(("reproduce", "digits.yaml"), (), "runs", LOAD),
 }
 # What they write, and what the Python functions write.
-OUTPUTS = sorted({command.name for command in COMMANDS.values()} | {"report", "page.html", "t.csv"})
+OUTPUTS = sorted(
+    {command.name for command in COMMANDS.values()} | {"report", "page.html", "t.csv", "card.md"}
+)
 EACH = pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 
 
@@ -182,6 +185,7 @@ def written(inputs, tmp_path_factory) -> Path:
     assert REPORT_FOLDER.is_ours(folder / "report")
     write_page(Page("Mine", [Section("Verdict", [Text("Nothing.")])]), folder / "page.html")
     write_csv(pd.DataFrame({"a": [1]}), folder / "t.csv")
+    auditing.write_model_card(audit, folder / "card.md", dataset="cases")
     assert sorted(path.name for path in folder.iterdir()) == OUTPUTS
     return folder
 
@@ -603,6 +607,11 @@ def model(place: Path) -> Any:
 
 FUNCTIONS: dict[str, tuple[str, str, Callable[[Path, Any], Any]]] = {
     "write_audit": ("audited", "folder", lambda _, out: auditing.write_audit(some_audit(), out)),
+    "write_model_card": (
+        "card.md",
+        "file",
+        lambda _, out: auditing.write_model_card(some_audit(), out, dataset="cases"),
+    ),
     "save": ("c.json", "path", lambda _, out: fitted().save(out)),
     "export": ("served", "out", lambda place, out: export(model(place), out, calibrator=fitted())),
     "write_csv": ("t.csv", "path", lambda _, out: write_csv(pd.DataFrame({"a": [1]}), out)),
@@ -635,7 +644,7 @@ def test_functions_that_write(place, written, name, argument, function):
 # --- whole or not at all --------------------------------------------------------------------------
 
 TEXT = FileKind("a text", lambda path: path.read_text() in ("old", "new"))
-TEXTS = FolderKind("texts", lambda path: (path / "a").is_file(), files.re.compile("a|b"))
+TEXTS = FolderKind("texts", lambda path: (path / "a").is_file(), re.compile("a|b"))
 KINDS = pytest.mark.parametrize("kind", [TEXT, TEXTS], ids=["file", "folder"])
 EXCHANGE = pytest.mark.parametrize("exchange", [True, False], ids=["exchanged", "renamed"])
 

@@ -231,7 +231,7 @@ PENALTIES: dict[str, Callable[[Any], Any]] = {
         w, base=losses.LabelSmoothingLoss(lambda e: WEIGHTS[e]) if callable(w) else smoothed(w)
     ),
 }
-WEIGHTS = [0.0, 0.5, 0.2]
+WEIGHTS: list[float] = [0.0, 0.5, 0.2]
 
 
 def smoothed(weight: float) -> losses.LabelSmoothingLoss:

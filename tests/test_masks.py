@@ -54,7 +54,7 @@ def any_loss(name: str, **options: Any) -> Any:
             options["prior"] = priors.informed_prior(np.linspace(0.5, 0.9, CLASSES))
         return getattr(released, name)(**options)
     loss = make(name, **options)
-    return of_all_alike(loss.loss) if name in NEEDS_FEATURES else loss
+    return of_all_alike(loss.loss) if name in NEEDS_FEATURES else loss  # type: ignore[attr-defined]
 
 
 def of_all_alike(loss: Any) -> Any:

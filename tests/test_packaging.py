@@ -34,6 +34,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
+    "markdown_it": "markdown-it-py",
     "skimage": "scikit-image",
     "pydantic_core": "pydantic",  # each pydantic pins its own
 }

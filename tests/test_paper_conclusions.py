@@ -23,6 +23,7 @@ from lsplus_tf.metrics.metric import Sums
 from lsplus_tf.metrics.resampling import Resampled
 from lsplus_tf.paper import annotators, conclusions
 from lsplus_tf.paper.artifacts import METHODS, Artifacts, Published
+from lsplus_tf.paper.table_1 import METRICS
 from lsplus_tf.predictions import Predictions
 
 IMAGES = 400
@@ -129,7 +130,7 @@ def sklearn_metric(metric, probabilities, labels):
     return total / len(true) / len(scores)
 
 
-@pytest.mark.parametrize("metric", conclusions.METRICS)
+@pytest.mark.parametrize("metric", METRICS)
 def test_measures_of_resamples(metric):
     run = Made({"ls_plus": (0.8, 0.5)}).predictions("resnet34", "ls_plus", 1)
     drawn, counts = drawn_counts(IMAGES)

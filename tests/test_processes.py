@@ -18,6 +18,7 @@ from helpers import Recorder, same_predictions
 
 from lsplus_tf.experiments import LocalProcesses, Run, engines, run_experiment
 from lsplus_tf.experiments.folder import read_experiment
+from lsplus_tf.experiments.make import Outcome
 from lsplus_tf.training import run_folder
 
 
@@ -30,7 +31,7 @@ def test_a_worker_that_is_killed(reproduced, tmp_path, monkeypatch):
     """Its run is begun again, the other worker's goes on, and all give the same bits."""
     make, killed = engines._Worker.make, []
 
-    def dying_first(worker: engines._Worker, run: Run) -> engines.Outcome:
+    def dying_first(worker: engines._Worker, run: Run) -> Outcome:
         if not killed:
             killed.append(run)
             # Long before it has imported TensorFlow.

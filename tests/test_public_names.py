@@ -8,6 +8,7 @@ import inspect
 from pathlib import Path
 from types import ModuleType
 
+import jedi
 import pytest
 
 import lsplus_tf as lsp
@@ -106,3 +107,38 @@ def test_what_is_made_with_many_arguments_takes_all_but_the_first_by_name():
         for kind in made
     }
     assert {name: names for name, names in positional.items() if len(names) > 1} == {}
+
+
+def loads_late(path: Path) -> bool:
+    """Whether a package imports some of its names when they are first used."""
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in nodes)
+
+
+LATE = [path for path in PACKAGES if loads_late(path)]
+
+
+@pytest.mark.parametrize("path", LATE, ids=name_of)
+def test_names_that_are_loaded_late_are_completed(path):
+    """In a notebook by `dir`, in editors by what their analysis finds, here Jedi's."""
+    module = importlib.import_module(name_of(path))
+    there = {name for name in dir(module) if name[0] != "_"}
+    assert set(module.__all__) <= there
+    completed = jedi.Script(f"import {module.__name__} as it\nit.").complete()
+    assert set(module.__all__) <= {each.name for each in completed}
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("lsp.losses.LSPlus", "LSPlusLoss"),
+        ("lsp.losses.LSPlusLoss([[1.0]], al", "alpha="),
+        ("lsp.metrics.keras.ExpectedC", "ExpectedCalibrationError"),
+        ("lsp.calibrators.att", "attach"),
+        ("lsp.Predictions([0], [[1.0]]).conf", "confidence"),
+        ("lsp.plots.ReliabilityDisplay.from_pred", "from_predictions"),
+    ],
+)
+def test_what_a_user_types_is_completed(typed: str, completed: str):
+    script = jedi.Script(f"import lsplus_tf as lsp\n{typed}")
+    assert completed in [each.name for each in script.complete()]

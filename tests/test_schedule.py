@@ -115,7 +115,7 @@ def make_all(tmp_path, monkeypatch):
     """Runs the schedule on a pool, in which something ends whenever it waits for that."""
 
     def run(experiment: Experiment, pool: Pool, retries: int = 0, tell=None) -> Recorder:
-        wait = schedule.wait
+        wait = schedule.wait  # type: ignore[attr-defined]
 
         def ending(futures, **_):
             pool.end_one()

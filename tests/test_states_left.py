@@ -174,7 +174,7 @@ def not_trained(undisturbed, monkeypatch) -> None:
     def run(training: train.Training, unfinished: Path, *_: Any) -> None:
         Checkpoints(unfinished, training.identity, keeps_best=True).load()
         finished = Run(METHOD, 0).folder(undisturbed)
-        with train.written_whole(training.folder) as new:
+        with train.written_whole(training.folder) as new:  # type: ignore[attr-defined]
             shutil.copytree(finished, new)
 
     monkeypatch.setattr(train.Training, "_run", run)
@@ -350,7 +350,7 @@ def problem(dataset) -> Iterator[resume.Problem]:
         )
         model, accuracy = training._build(), training._accuracy()
         training._compile(model, accuracy)
-        callback = train.build_callback(training.method, None)
+        callback = train.build_callback(training.method, None)  # type: ignore[attr-defined]
         state = resume.State(model, [accuracy], callback)
         yield lambda progress, arrays: state.problem(progress.epochs, arrays)
 

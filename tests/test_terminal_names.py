@@ -73,7 +73,7 @@ def test_every_way_to_print(name):
         console.print(name, markup=False, soft_wrap=True)
         with Progress(TextColumn("{task.description}"), console=console) as progress:
             progress.add_task(name)
-        return console.file.getvalue()
+        return console.file.getvalue()  # type: ignore[attr-defined]
 
     harmless, hostile = printed("name"), printed(name)
     left = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", hostile)

@@ -190,7 +190,7 @@ def build(structure: str, step: str) -> keras.Model:
     bases = STEPS[step]
     if structure == "subclassed":
 
-        class Subclassed(*bases, keras.Model):  # type: ignore[misc]
+        class Subclassed(*bases, keras.Model):
             def __init__(self) -> None:
                 super().__init__()
                 self.layer = dense(0)
@@ -217,7 +217,7 @@ def build(structure: str, step: str) -> keras.Model:
     if not bases:
         return keras.Model(inputs, outputs)
 
-    class Functional(*bases, keras.Model):  # type: ignore[misc]
+    class Functional(*bases, keras.Model):
         pass
 
     return Functional(inputs, outputs)

@@ -1,8 +1,8 @@
 """The audit of any model: can its confidence be relied on, where not, and how sure is that?
 
-:func:`audit` measures, :func:`verdict` says in words what the intervals support, and
-:func:`write_audit` makes a page, JSON and CSV of it; `lsplus-tf audit` is the same on the command
-line::
+:func:`audit` measures, :func:`verdict` says in words what the intervals support,
+:func:`write_audit` makes a page, JSON and CSV of it, and :func:`write_model_card` a part of a model
+card; `lsplus-tf audit` is the same on the command line::
 
     result = lsp.audit(lsp.read_predictions("predictions.csv"))
     for finding in lsp.auditing.verdict(result):
@@ -19,6 +19,7 @@ How each number is made:
 - two models on the same cases: `auditing.comparison`.
 """
 
+from lsplus_tf.auditing.card import model_card, write_model_card
 from lsplus_tf.auditing.conditions import Condition, parse_condition
 from lsplus_tf.auditing.measured import Audit, audit
 from lsplus_tf.auditing.output import as_document, tables, write_audit
@@ -33,8 +34,10 @@ __all__ = [
     "audit",
     "audit_page",
     "is_too_small",
+    "model_card",
     "parse_condition",
     "tables",
     "verdict",
     "write_audit",
+    "write_model_card",
 ]

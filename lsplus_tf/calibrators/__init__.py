@@ -76,7 +76,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("CalibrationLayer", "attach"):
-        return getattr(importlib.import_module("lsplus_tf.calibrators.keras"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to which every name would be known
+
+    def __getattr__(name: str) -> Any:
+        if name in ("CalibrationLayer", "attach"):
+            return getattr(importlib.import_module("lsplus_tf.calibrators.keras"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from numpy.typing import NDArray
 
 from lsplus_tf.callbacks.loss_callback import other_shapes
@@ -48,11 +50,11 @@ class FedLAS(FeedingCallback[FedLASLoss]):
     def learn(self, loss: FedLASLoss, batch: Batch, *, training: bool) -> None:
         """Nothing is left to do: the loss asks whether it is followed when it is computed."""
 
-    def training_state(self) -> dict[str, NDArray]:
+    def training_state(self) -> dict[str, NDArray[Any]]:
         return {}
 
-    def problem(self, state: dict[str, NDArray], epochs: int, loss: FedLASLoss) -> str | None:
+    def problem(self, state: dict[str, NDArray[Any]], epochs: int, loss: FedLASLoss) -> str | None:
         return other_shapes(state)
 
-    def resume(self, state: dict[str, NDArray]) -> None:
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
         """The loss holds all there is."""

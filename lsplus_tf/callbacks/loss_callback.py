@@ -135,15 +135,15 @@ class ObservingCallback(LossCallback[LossType]):
         """The training ended in an exception; another one of the model has begun."""
 
     @abc.abstractmethod
-    def training_state(self) -> dict[str, NDArray]:
+    def training_state(self) -> dict[str, NDArray[Any]]:
         """What the callback holds between two epochs, beside its `only_loss`'s own variables."""
 
     @abc.abstractmethod
-    def resume(self, state: dict[str, NDArray]) -> None:
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
         """Go on from a `training_state`; for use after `on_train_begin`, which starts anew."""
 
     @abc.abstractmethod
-    def problem(self, state: dict[str, NDArray], epochs: int, loss: LossType) -> str | None:
+    def problem(self, state: dict[str, NDArray[Any]], epochs: int, loss: LossType) -> str | None:
         """Why a `training_state` after so many epochs cannot be resumed; None if it can."""
 
     def only_loss(self, model: keras.Model) -> LossType:
@@ -310,13 +310,13 @@ def described(losses: Any) -> str:
     return f"loss: {', '.join(map(str, named))}"
 
 
-def other_shapes(state: dict[str, NDArray], **shapes: tuple[int, ...]) -> str | None:
+def other_shapes(state: dict[str, NDArray[Any]], **shapes: tuple[int, ...]) -> str | None:
     """In what arrays differ from those that are expected; None if they have these shapes."""
     found = {name: array.shape for name, array in state.items()}
     return None if found == shapes else f"the callback has {found}, and not {shapes}"
 
 
-def is_prior(array: NDArray, num_classes: int) -> bool:
+def is_prior(array: NDArray[Any], num_classes: int) -> bool:
     """Whether an array has a distribution over the classes for each of them."""
     if array.shape != (num_classes, num_classes) or array.dtype.kind != "f":
         return False

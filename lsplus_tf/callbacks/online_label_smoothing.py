@@ -72,7 +72,7 @@ class OnlineLabelSmoothing(SoftLabelsCallback[OnlineLabelSmoothingLoss]):
         super().__init__(loss, max_history=max_history)
         self._continues = False
         # Before and after an epoch's renewal, while the epoch is not over.
-        self._renewed: list[tuple[NDArray, NDArray]] | None = None
+        self._renewed: list[tuple[NDArray[Any], NDArray[Any]]] | None = None
         self._warned = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -80,7 +80,7 @@ class OnlineLabelSmoothing(SoftLabelsCallback[OnlineLabelSmoothingLoss]):
         super().on_train_begin(logs)
         self._continues = self._warned = False
 
-    def resume(self, state: dict[str, NDArray]) -> None:
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
         super().resume(state)
         self._continues = True  # with what was accumulated in the epoch
 

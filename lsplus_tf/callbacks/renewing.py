@@ -73,16 +73,16 @@ class SoftLabelsCallback(RenewingCallback[RenewedType]):
             raise InputError("soft_labels: expected after training has begun, fit was not called")
         return self.of_losses(self.held)
 
-    def held(self, loss: Any) -> NDArray:
+    def held(self, loss: Any) -> NDArray[Any]:
         return loss.soft_labels.numpy()
 
-    def training_state(self) -> dict[str, NDArray]:
+    def training_state(self) -> dict[str, NDArray[Any]]:
         self.only_loss(self.model)
         return {"history": np.array(self.history)}
 
-    def problem(self, state: dict[str, NDArray], epochs: int, loss: RenewedType) -> str | None:
+    def problem(self, state: dict[str, NDArray[Any]], epochs: int, loss: RenewedType) -> str | None:
         each, kept = (loss.num_classes, loss.num_classes), self.history.kept(epochs)
         return other_shapes(state, history=(kept, *each) if kept else (0,))
 
-    def resume(self, state: dict[str, NDArray]) -> None:
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
         self.history[:] = list(state["history"])

@@ -63,7 +63,7 @@ class _ValidationCallback(ObservingCallback[LossType]):
         """What is summed for a loss."""
 
     @abc.abstractmethod
-    def after_validation(self, loss: LossType, totals: dict[str, NDArray]) -> None:
+    def after_validation(self, loss: LossType, totals: dict[str, NDArray[Any]]) -> None:
         """Use the sums over the epoch's validation, which had one sample or more."""
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -190,7 +190,7 @@ class ConfusionPenalty(
     def summed(self, loss: ConfusionPenaltyLoss) -> Summed:
         return ConfusionCounts(loss.num_classes)
 
-    def after_validation(self, loss: ConfusionPenaltyLoss, totals: dict[str, NDArray]) -> None:
+    def after_validation(self, loss: ConfusionPenaltyLoss, totals: dict[str, NDArray[Any]]) -> None:
         loss.update_from_confusion(totals["confusion"])
 
 
@@ -252,27 +252,29 @@ class ValidationFeedback(RenewingCallback[ValidationLoss], _ValidationCallback[V
     loss_class = ValidationLoss
     loss_names = "CALSLoss or AdaptiveFocalLoss"
 
-    def held(self, loss: ValidationLoss) -> dict[str, NDArray]:
+    def held(self, loss: ValidationLoss) -> dict[str, NDArray[Any]]:
         return loss.state()
 
-    def training_state(self) -> dict[str, NDArray]:
+    def training_state(self) -> dict[str, NDArray[Any]]:
         self.only_loss(self.model)
         names = self.history[0] if self.history else {}
         return {name: np.array([state[name] for state in self.history]) for name in names}
 
-    def problem(self, state: dict[str, NDArray], epochs: int, loss: ValidationLoss) -> str | None:
+    def problem(
+        self, state: dict[str, NDArray[Any]], epochs: int, loss: ValidationLoss
+    ) -> str | None:
         kept = self.history.kept(epochs)
         parts = loss.state() if kept else {}
         return other_shapes(state, **{name: (kept, *part.shape) for name, part in parts.items()})
 
-    def resume(self, state: dict[str, NDArray]) -> None:
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
         epochs = zip(*state.values(), strict=True)
         self.history[:] = [dict(zip(state, values, strict=True)) for values in epochs]
 
     def summed(self, loss: ValidationLoss) -> Summed:
         return loss
 
-    def after_validation(self, loss: ValidationLoss, totals: dict[str, NDArray]) -> None:
+    def after_validation(self, loss: ValidationLoss, totals: dict[str, NDArray[Any]]) -> None:
         loss.renew_from(totals)
 
 
@@ -354,7 +356,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
         self.shrinkage = check_number("shrinkage", shrinkage)
         self.history: History = History(max_history)
         self._last: int | None = None  # epoch with an estimate
-        self._estimated: list[NDArray] = []  # in this epoch
+        self._estimated: list[NDArray[Any]] = []  # in this epoch
         self._refreshed = False
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -362,7 +364,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
         self.history.clear()
         self._last, self._refreshed = None, False
 
-    def training_state(self) -> dict[str, NDArray]:
+    def training_state(self) -> dict[str, NDArray[Any]]:
         loss = self.only_loss(self.model)
         epochs, accuracies = zip(*self.history, strict=True) if self.history else ((), ())
         return {
@@ -371,7 +373,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
             "class_accuracy": np.array(accuracies),
         }
 
-    def problem(self, state: dict[str, NDArray], epochs: int, loss: LSPlusLoss) -> str | None:
+    def problem(self, state: dict[str, NDArray[Any]], epochs: int, loss: LSPlusLoss) -> str | None:
         num_classes = loss.num_classes
         times = len(state["epochs"]) if state.get("epochs", np.zeros(())).ndim == 1 else 0
         if not is_prior(state.get("prior", np.zeros(())), num_classes):
@@ -383,7 +385,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
             class_accuracy=(times, num_classes) if times else (0,),
         )
 
-    def resume(self, state: dict[str, NDArray]) -> None:
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
         self.losses[0].set_prior(state["prior"])
         self.history[:] = zip(state["epochs"].tolist(), state["class_accuracy"], strict=True)
         self._last = self.history[-1][0] if self.history else -1
@@ -399,7 +401,7 @@ class PriorRefresh(_ValidationCallback[LSPlusLoss]):
     def summed(self, loss: LSPlusLoss) -> Summed:
         return ConfusionCounts(loss.num_classes)
 
-    def after_validation(self, loss: LSPlusLoss, totals: dict[str, NDArray]) -> None:
+    def after_validation(self, loss: LSPlusLoss, totals: dict[str, NDArray[Any]]) -> None:
         assert self._last is not None
         if (self._epoch + 1) // self.every <= (self._last + 1) // self.every:
             return

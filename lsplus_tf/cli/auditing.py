@@ -80,6 +80,30 @@ def audit(
         str | None,
         typer.Option(help="Write audit.html, audit.json and CSV tables here.", metavar="DIR"),
     ] = None,
+    model_card: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the evaluation part of a model card here, with metadata that model hubs "
+            "read, such as README.md; with --dataset.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model card calls the cases, such as 'HAM10000, test split'.",
+            metavar="NAME",
+        ),
+    ] = None,
+    model_name: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model card calls the model.",
+            metavar="NAME",
+            show_default="FILE's name",
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,11 +170,26 @@ def audit(
     Example: lsplus-tf audit predictions.csv --subgroup site --fail-if 'ece>0.05' --out audit
     """
     from lsplus_tf import auditing, files
+    from lsplus_tf.auditing.card import MODEL_CARD
     from lsplus_tf.auditing.output import AUDIT
     from lsplus_tf.predictions import Columns, read_predictions
 
     if out is not None:
         files.check_output(out, AUDIT, inputs=(file, second, cases, thresholds_from))
+    if model_card is not None:
+        if not (dataset or "").strip():
+            raise InputError(
+                "--model-card: expected --dataset NAME beside it, what the card calls the cases"
+            )
+        files.check_output(
+            model_card,
+            MODEL_CARD,
+            argument="--model-card",
+            inputs=(file, second, cases, thresholds_from),
+        )
+    elif dataset is not None or model_name is not None:
+        option = "--model-name" if dataset is None else "--dataset"
+        raise InputError(f"{option}: expected --model-card FILE beside it, received it alone")
     conditions = [auditing.parse_condition(text) for text in fail_if or ()]
     columns = Columns(
         probabilities=probabilities,
@@ -196,6 +235,12 @@ def audit(
     if out is not None:
         with files.given_as("--out", "folder"):
             written = auditing.write_audit(result, out)
+    if model_card is not None and dataset is not None:
+        with files.given_as("--model-card", "file"):
+            named = (model_name or "").strip() or None
+            written.append(
+                auditing.write_model_card(result, model_card, dataset=dataset, name=named)
+            )
     _print(console, result)
     for path in written:
         console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """Random augmentation of a batch: one resampling for everything geometric, and a channel shift."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -147,7 +147,7 @@ def random_transforms(
     return tf.pad(tf.reshape(affine, (batch, 6)), [[0, 0], [0, 2]])
 
 
-def _symmetric(shape: tuple, limit: float, seed: tf.Tensor) -> tf.Tensor:
+def _symmetric(shape: tuple[Any, ...], limit: float, seed: tf.Tensor) -> tf.Tensor:
     """Draw float32 uniformly from [-limit, limit)."""
     return limit * (2.0 * tf.random.stateless_uniform(shape, seed) - 1.0)
 

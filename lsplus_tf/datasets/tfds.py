@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsplus_tf.config import TFDS_PREFIX, Dataset
 from lsplus_tf.datasets.base import ImageDataset, Split
@@ -113,7 +114,7 @@ def _read_split(builder: Any, tfds_split: str, settings: Dataset, num_classes: i
     if not count:
         raise InputError(f"{name}: split {tfds_split!r} is empty")
     # Written in place when the first image has told the shape.
-    images = np.empty(0, np.uint8)
+    images: NDArray[np.uint8] = np.empty(0, np.uint8)
     labels = np.empty(count, np.int64)
     ids: list[str] = []
     examples = builder.as_dataset(

@@ -189,7 +189,7 @@ class AdaptiveFocalLoss(ValidationLoss):
             updates=tf.reshape(rows, [-1, 3]),
         )
 
-    def renew(self, totals: dict[str, NDArray]) -> None:
+    def renew(self, totals: dict[str, NDArray[Any]]) -> None:
         cells = np.flatnonzero(totals["cells"][:, 0])
         counts, right, above = totals["cells"][cells].T
         confidence = _lower_edge(cells) + above * _UNIT / counts  # ascending

@@ -251,7 +251,7 @@ class CALSLoss(ValidationLoss):
             values = tf.where(counted, values, 0.0)
             sums[name].assign_add(tf.reduce_sum(values, axis=axes))
 
-    def renew(self, totals: dict[str, NDArray]) -> None:
+    def renew(self, totals: dict[str, NDArray[Any]]) -> None:
         counts, last = totals["counts"], self.constraints.numpy()
         slopes, constraints = (
             np.divide(totals[name], counts, out=kept.astype(np.float64), where=counts > 0)

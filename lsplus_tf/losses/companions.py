@@ -44,7 +44,7 @@ class CompanionSGD:
 
     def __init__(
         self,
-        values: dict[str, NDArray],
+        values: dict[str, NDArray[Any]],
         learning_rate: float | None,
         momentum: float,
         weight_decay: float,

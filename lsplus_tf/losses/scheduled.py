@@ -116,7 +116,7 @@ def number_config(number: Scheduled) -> Any:
     return keras.saving.serialize_keras_object(number) if callable(number) else number
 
 
-def variable_of(array: NDArray, name: str | None = None) -> tf.Variable:
+def variable_of(array: NDArray[Any], name: str | None = None) -> tf.Variable:
     """A variable that traced steps read anew, and that is the same on all devices."""
     return tf.Variable(
         array,

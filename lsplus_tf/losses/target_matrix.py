@@ -69,8 +69,8 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
             )
         self._rows_sum_to_one = rows_sum_to_one
         self._matrix = matrix
-        self._rows: NDArray | tf.Variable | None = None  # M, or targets that stay
-        self._constants: NDArray | tf.Variable | None = None
+        self._rows: NDArray[Any] | tf.Variable | None = None  # M, or targets that stay
+        self._constants: NDArray[Any] | tf.Variable | None = None
         if matrix is None:
             return
         self.num_classes = len(matrix)
@@ -96,7 +96,7 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
         del alpha
         return None
 
-    def _tables(self) -> tuple[NDArray, NDArray | None]:
+    def _tables(self) -> tuple[NDArray[Any], NDArray[Any] | None]:
         constants = self.constants_at(self._now)
         targets = self.targets_at(self._now).astype(self.dtype)
         return targets, None if constants is None else constants.astype(self.dtype)
@@ -159,7 +159,7 @@ class TargetMatrixLoss(RenewedLoss, AlphaLoss):
         return {"soft_labels": self.soft_labels} if self.not_fed else {}
 
 
-def _looked_up(table: NDArray | tf.Variable, batch: Batch) -> tf.Tensor:
+def _looked_up(table: NDArray[Any] | tf.Variable, batch: Batch) -> tf.Tensor:
     """The entries of `table` (K, ...) of the samples' classes, of soft labels mixed."""
     if batch.given_rows is not None:
         return matrix_product(batch.given_rows, table)

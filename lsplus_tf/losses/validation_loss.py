@@ -96,7 +96,7 @@ class ValidationSums:
         for variable in self._variables.values():
             variable.assign(tf.zeros(variable.shape, variable.dtype))
 
-    def totals(self) -> dict[str, NDArray]:
+    def totals(self) -> dict[str, NDArray[Any]]:
         """The sums over all devices, and the number of "samples"."""
         return {
             name: tf.convert_to_tensor(variable).numpy()
@@ -150,14 +150,14 @@ class ValidationLoss(RenewedLoss):
         """Add the samples of a batch that are `counted`, (...) bool; in graph mode too."""
 
     @abc.abstractmethod
-    def renew(self, totals: dict[str, NDArray]) -> None:
+    def renew(self, totals: dict[str, NDArray[Any]]) -> None:
         """Change the state by the sums, of a validation of one sample or more."""
 
-    def state(self) -> dict[str, NDArray]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """The state as it is now, by the names that files have of its parts."""
         return {name: variable.numpy() for name, variable in self._state().items()}
 
-    def renew_from(self, totals: dict[str, NDArray]) -> None:
+    def renew_from(self, totals: dict[str, NDArray[Any]]) -> None:
         """Change the state by the sums of a validation; nothing if it showed no sample."""
         if totals[SAMPLES]:
             self.renew(totals)

@@ -9,6 +9,7 @@ TensorFlow.
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lsplus_tf.metrics import (
     annotators,
@@ -74,7 +75,15 @@ __all__ += statistics.__all__
 __all__ += truth.__all__
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name == "keras":
-        return importlib.import_module("lsplus_tf.metrics.keras")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if TYPE_CHECKING:
+    from lsplus_tf.metrics import keras as keras
+else:
+
+    def __getattr__(name: str) -> ModuleType:
+        if name == "keras":
+            return importlib.import_module("lsplus_tf.metrics.keras")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "keras"})

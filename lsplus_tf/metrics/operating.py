@@ -28,7 +28,7 @@ from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_level, check_positive
 from lsplus_tf.metrics import forms
 from lsplus_tf.metrics.intervals import Interval, share_interval
-from lsplus_tf.metrics.metric import Form, Metric, Values, Weights
+from lsplus_tf.metrics.metric import Form, Metric, OfWeights, Values, Weights
 from lsplus_tf.metrics.one_vs_rest import operating_point
 from lsplus_tf.metrics.resampling import Groups, counted_cases, resample
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -256,7 +256,7 @@ class _Fixed:
             analytic=self.interval,
         )
 
-    def form(self, predictions: Predictions) -> forms.OfWeights:
+    def form(self, predictions: Predictions) -> OfWeights:
         against = one_vs_rest(predictions, self.positive)
         return forms.from_the_top(
             self._of_levels, predictions, against.probability, against.outcome

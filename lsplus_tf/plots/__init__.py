@@ -1,9 +1,10 @@
 """Figures of calibration, selective prediction, soft labels, features and training, from arrays.
 
 Every function draws on the ``ax`` given, or on a new figure of a fitting size, and returns the
-axes; nothing is shown, saved or changed globally. Predictions are true classes (N,) and softmax
-outputs (N, K), or one :class:`~lsplus_tf.predictions.Predictions`, as in :mod:`lsplus_tf.metrics`,
-and :class:`~lsplus_tf.errors.InputError` says what is wrong with any that are not. The colours are
+axes (:class:`ReliabilityDisplay` has them as scikit-learn's displays do); nothing is shown, saved
+or changed globally. Predictions are true classes (N,) and softmax outputs (N, K), or one
+:class:`~lsplus_tf.predictions.Predictions`, as in :mod:`lsplus_tf.metrics`, and
+:class:`~lsplus_tf.errors.InputError` says what is wrong with any that are not. The colours are
 Okabe and Ito's, and whatever a colour tells, a line style, a marker or a hatch tells too.
 """
 
@@ -13,6 +14,7 @@ from lsplus_tf.plots.classwise import classwise_reliability
 from lsplus_tf.plots.curves import calibration_curve
 from lsplus_tf.plots.decision import decision_curve
 from lsplus_tf.plots.density import confidence_density
+from lsplus_tf.plots.display import ReliabilityDisplay
 from lsplus_tf.plots.distributions import probability_distributions
 from lsplus_tf.plots.experiments import metric_by_experiment
 from lsplus_tf.plots.features import feature_map
@@ -26,6 +28,7 @@ from lsplus_tf.plots.truth import true_reliability
 __all__ = [
     "METHOD_COLOURS",
     "History",
+    "ReliabilityDisplay",
     "Runs",
     "calibration_curve",
     "classwise_reliability",

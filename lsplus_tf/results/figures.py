@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -155,7 +156,7 @@ def _title(results: Results, row: Row) -> str:
 def _reliability(results: Results) -> Figures:
     """Of every row, those with a calibrator apart."""
     names: dict[str, list[str]] = {}
-    axes: dict[str, list[plt.Axes]] = {}
+    axes: dict[str, list[Axes]] = {}
     for row in results.rows:
         figure = f"reliability_{row.calibrators[0].name}" if row.calibrators else "reliability"
         runs = results.predictions(row)
@@ -376,7 +377,7 @@ def _panels(lines: Mapping[str, Shown]) -> list[dict[str, Shown]]:
     return [{first: lines[first], name: lines[name]} for name in others]
 
 
-def _same_heights(axes: Sequence[plt.Axes]) -> None:
+def _same_heights(axes: Sequence[Axes]) -> None:
     """Give axes the same limits upwards, which hold what all of them show."""
     low, high = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
@@ -386,7 +387,7 @@ def _same_heights(axes: Sequence[plt.Axes]) -> None:
 _OTHER = "The other, named above"
 
 
-def _name_the_other(ax: plt.Axes) -> str:
+def _name_the_other(ax: Axes) -> str:
     """What the legend said of the second of two lines, which is above the panel instead."""
     line = ax.get_lines()[1]
     said = str(line.get_label())
@@ -394,7 +395,7 @@ def _name_the_other(ax: plt.Axes) -> str:
     return said
 
 
-def _alike(axes: Sequence[plt.Axes], panels: Sequence[Mapping[str, object]], alt: str) -> Pictures:
+def _alike(axes: Sequence[Axes], panels: Sequence[Mapping[str, object]], alt: str) -> Pictures:
     """The pictures of axes with the same limits; `alt` has a place for the names of the lines."""
     _same_heights(axes)
     titles = [""]
@@ -405,7 +406,7 @@ def _alike(axes: Sequence[plt.Axes], panels: Sequence[Mapping[str, object]], alt
     return Pictures([_drawn(*each) for each in zip(axes, alts, titles, strict=True)], legend)
 
 
-def _drawn(ax: plt.Axes, alt: str, title: str = "") -> Picture:
+def _drawn(ax: Axes, alt: str, title: str = "") -> Picture:
     figure = ax.figure
     assert isinstance(figure, Figure)
     if title:  # its place is given, or matplotlib would look for one above all ticks

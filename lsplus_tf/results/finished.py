@@ -189,6 +189,13 @@ class Results:
             lambda: run_folder.read_summary(run.folder(self.folder)),
         )
 
+    def history(self, run: Run) -> pd.DataFrame:
+        """Losses and metrics of a run by epoch, counted from 0: a row an epoch."""
+        return self._once(
+            ("history", run),
+            lambda: run_folder.read_history(run.folder(self.folder)).set_index("epoch"),
+        )
+
     def saved(self, run: Run, split: str) -> Predictions:
         """What a run saved of "validation" or "test", which is of the same images in all runs."""
         return self._once((run, split), lambda: self._saved(run, split))

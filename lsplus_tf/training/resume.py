@@ -34,7 +34,7 @@ from lsplus_tf.training.steps import Executions
 
 ASK_EVERY_STEPS = 20  # on several hosts, whether it is time to save
 
-Arrays = dict[str, NDArray]
+Arrays = dict[str, NDArray[Any]]
 # What does not fit in a state, if anything does not.
 Problem = Callable[["Progress", Arrays], str | None]
 

@@ -355,7 +355,7 @@ def read_soft_labels(folder: Path) -> NDArray[np.float32]:
         return read_arrays(path, ["soft_labels"])["soft_labels"]
 
 
-def read_feedback(folder: Path) -> dict[str, NDArray]:
+def read_feedback(folder: Path) -> dict[str, NDArray[Any]]:
     """What validations made of the loss's state after every epoch, (epochs, ...) by their names."""
     path = folder / FEEDBACK
     with _reading_finished(path):
