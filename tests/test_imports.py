@@ -1,7 +1,7 @@
 """What comes in with an import: what takes long only where it is needed.
 
-TensorFlow takes seconds; NumPy and pydantic take some tenths, of the 0.3, 0.4 and 1.0 s of processor
-time that the package itself, help and a refused config may take.
+TensorFlow takes seconds; NumPy and pydantic take some tenths, of the 0.3, 0.4 and 1.0 s of
+processor time that the package itself, help and a refused config may take.
 """
 
 from __future__ import annotations
