@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import yaml
 
 from lsplus_tf.errors import InputError, one_line
@@ -160,20 +159,22 @@ def _levels(data: bytes) -> int:
     """How many levels a JSON text has, or 0 if they are few."""
     if data.count(b"[") + data.count(b"{") <= _JSON_DEPTH:
         return 0
+    import numpy as np  # which a config does without
+
+    steps = np.zeros(256, np.int64)
+    steps[[*b"[{"]], steps[[*b"]}"]] = 1, -1
     # An escaped quotation mark does not end a text, unless the backslash is escaped itself.
     marks = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
     level, most, quotes = 0, 0, 0
     for start in range(0, len(marks), _BLOCK):
         part = np.frombuffer(marks, np.uint8, min(_BLOCK, len(marks) - start), start)
         before = quotes + np.cumsum(part == ord('"'))
-        levels = level + np.cumsum(np.where(before % 2 == 0, _STEPS[part], 0))
+        levels = level + np.cumsum(np.where(before % 2 == 0, steps[part], 0))
         level, most, quotes = int(levels[-1]), max(most, int(levels.max())), int(before[-1])
     return most
 
 
 _NO_MARKS = bytes({*range(256)} - {*b'"[]{}'})
-_STEPS = np.zeros(256, np.int64)
-_STEPS[[*b"[{"]], _STEPS[[*b"]}"]] = 1, -1
 
 
 def _refuse_constant(constant: str) -> None:

@@ -17,6 +17,7 @@ from scipy.stats import beta, dirichlet, norm
 
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
+from lsplus_tf.metrics.bin_totals import bin_index, equal_width_edges
 
 EDGES, SATURATED = "k2_bin_edges", "k4_n500_saturated"
 PLAIN = ("k2_n500", "k4_n2139", "k7_n1512")
@@ -865,3 +866,19 @@ def test_memory_stays_a_quarter_of_the_input(classes):
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < probabilities.nbytes / 4, function
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("closed", ["right", "left"])
+def test_the_bin_of_numbers_on_and_beside_every_edge(dtype, closed):
+    """Whichever way it is found: by a search among the edges it is by definition."""
+    side = "left" if closed == "right" else "right"
+    for num_bins in (*range(1, 40), 63, 85, 200, 1000, 1001):
+        edges = equal_width_edges(num_bins, dtype)
+        beside = [np.nextafter(edges, edges.dtype.type(towards)) for towards in (2, 0)]
+        others = np.random.default_rng(num_bins).random(2000).astype(dtype)
+        most = np.array([1.001, np.finfo(dtype).tiny], dtype)
+        for values in (np.concatenate([edges, *beside, most]), others):
+            expected = np.searchsorted(edges, values, side).clip(1, num_bins)
+            found = bin_index(values, edges, closed=closed)
+            np.testing.assert_array_equal(found, expected, err_msg=str(num_bins))

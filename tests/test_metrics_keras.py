@@ -118,6 +118,38 @@ def test_equals_the_function_in_every_mode(name, mode):
         np.testing.assert_allclose(metric.result(), expected, rtol=1e-13, atol=1e-15)
 
 
+@every_mode
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_classwise_error_of_many_classes(dtype, mode):
+    """Where only what lies above the first bin is looked at by itself."""
+    classes, num_bins = 16, 4
+    labels, probabilities = samples(90, classes, dtype=dtype)
+    probabilities[:2] = np.eye(classes)[[5, 7]]
+    probabilities[2] = np.eye(classes)[[0, 1, 1, 2]].mean(axis=0)  # on two edges
+    labels[:3] = 5, 6, 1
+
+    def expected(index):
+        part = labels[index], probabilities[index]
+        return metrics.static_calibration_error(*part, num_bins=num_bins)
+
+    metric = streaming.StaticCalibrationError(num_bins, num_classes=classes)
+    update = updater(metric, mode)
+    for part in np.split(np.arange(90), [0, 30, 45]):  # of which the first is empty
+        update(labels[part], probabilities[part])
+    np.testing.assert_allclose(metric.result(), expected(np.arange(90)), rtol=1e-13)
+    metric.reset_state()
+    weights = np.arange(90) % 3
+    spoilt = np.where(weights[:, None] == 0, np.nan, probabilities)
+    update(np.where(weights == 0, -1, labels), spoilt, weights)
+    repeats = np.repeat(np.arange(90), weights)
+    np.testing.assert_allclose(metric.result(), expected(repeats), rtol=1e-13)
+    metric.reset_state()
+    spoilt = probabilities.copy()
+    spoilt[4, 3] = np.nan
+    update(labels, spoilt)
+    assert np.isnan(metric.result())
+
+
 @every_metric
 def test_forms_of_labels(name):
     labels, probabilities = samples()

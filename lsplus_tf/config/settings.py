@@ -26,4 +26,4 @@ ClassName = Annotated[
 class Settings(BaseModel):
     """A part of a config: frozen, and without room for a key that nobody reads."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)

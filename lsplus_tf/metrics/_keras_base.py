@@ -38,14 +38,31 @@ class Scored(Batch):
     scores : tf.Tensor, shape (N, K), optional
         Logits where those were given, None for `values`. Classes go by them, since different logits
         have equal softmaxes where those are 0 or 1.
+    weighed : bool
+        Whether the weights say more than that each sample counts once: otherwise they are 1 or NaN.
     """
 
     scores: tf.Tensor | None = None
+    weighed: bool = True
 
     @cached_property
     def predicted(self) -> tf.Tensor:
         scores = self.values if self.scores is None else self.scores
         return tf.argmax(scores, axis=-1, output_type=tf.int32)
+
+    @cached_property
+    def correct(self) -> tf.Tensor:
+        """What the label gives the predicted class, (N,) float64."""
+        if self.labels is not None:
+            return tf.cast(self.labels == self.predicted, tf.float64)
+        return tf.cast(self.at(self.given_rows, self.predicted), tf.float64)
+
+    def weigh(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Each sample's number (N,) float64 times its weight.
+
+        NaN of a sample that is not valid, but where its weight is added to the same sum.
+        """
+        return self.weights * numbers if self.weighed else numbers
 
     @cached_property
     def ranks(self) -> tf.Tensor:
@@ -86,27 +103,28 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
         labels, rows = class_ids(y_true, y_pred), None
         num_classes = y_pred.shape[-1]
-        outputs = tf.reshape(y_pred, [-1, num_classes])
+        outputs = _flat(y_pred, 2)
         if not outputs.dtype.is_floating:
             outputs = tf.cast(outputs, tf.float64)
 
-        removed = tf.constant(False)  # of all, unless there are reasons to look at each
+        removed = None  # of all, unless there are reasons to look at each
         if labels is None:
-            rows = tf.reshape(y_true, [-1, num_classes])
+            rows = _flat(y_true, 2)
             removed = ~has_class(rows)
         else:
-            labels = tf.reshape(labels, [-1])
+            labels = _flat(labels, 1)
         if self.ignore_class is not None:
             given: Any = labels if rows is None else rows
-            removed |= are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
+            ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
+            removed = _either(ignored, removed)
         if mask is not None:
             mask = one_per_sample(tf.cast(mask, tf.bool), y_pred)
-            removed |= ~tf.reshape(mask, [-1])
-        weights = tf.ones_like(outputs[:, 0], tf.float64)
+            removed = _either(~tf.reshape(mask, [-1]), removed)
+        weights = tf.ones([], tf.float64)
         if sample_weight is not None:
             weights = one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
             weights = tf.reshape(weights, [-1])
-            removed |= weights == 0.0
+            removed = _either(weights == 0.0, removed)
             positive = weights >= 0.0
             refuse(
                 # Not ~(weights < 0): Grappler makes that weights >= 0, which NaN is not.
@@ -115,13 +133,14 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
                 weights,
             )
             weights = tf.where(positive, weights, np.nan)
-        if removed.shape.rank:
+        if removed is not None:
             outputs = tf.where(removed[:, None], tf.zeros_like(outputs), outputs)
         values = tf.nn.softmax(tf.cast(outputs, tf.float64)) if self.from_logits else outputs
-        valid = removed | _are_distributions(values)
+        distributions, hold_nan = _are_distributions(values)
+        valid = _either(distributions, removed)
         if not self.from_logits:
             refuse(
-                valid | _hold_nan(values),
+                valid | hold_nan,
                 "y_pred: expected probabilities that sum to 1 in every row; if these are logits, "
                 "make the metric with from_logits=True",
                 values,
@@ -129,25 +148,26 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
         if values.dtype == tf.bfloat16:
             values = tf.cast(values, tf.float32)  # as the NumPy functions do, before they bin
         if labels is None:
-            known = removed | _are_distributions(rows)
+            distributions, hold_nan = _are_distributions(rows)
+            known = _either(distributions, removed)
             refuse(
-                known | _hold_nan(rows),
+                known | hold_nan,
                 "y_true: expected rows of numbers that are not negative and sum to 1",
                 rows,
             )
             rows = tf.where((valid & known & ~removed)[:, None], tf.cast(rows, tf.float64), 0.0)
         else:
-            ids = tf.cast(labels, tf.int32)
+            ids = _clipped(tf.cast(labels, tf.int32), num_classes - 1)
             # Compared in the labels' type: NaN and 1.5 equal nothing, and casts make them classes.
-            known = (tf.cast(ids, labels.dtype) == labels) & (ids >= 0) & (ids < num_classes)
-            known |= removed
+            known = _either(tf.cast(ids, labels.dtype) == labels, removed)
             refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
-            labels = tf.clip_by_value(ids, 0, num_classes - 1)
+            labels = ids
         weights = tf.where(valid & known, weights, np.nan)
-        if removed.shape.rank:
+        if removed is not None:
             weights = tf.where(removed, tf.zeros_like(weights), weights)
         scores = outputs if self.from_logits else None
-        self.add(Scored(labels, rows, values, False, weights, scores=scores))
+        weighed = removed is not None
+        self.add(Scored(labels, rows, values, False, weights, scores=scores, weighed=weighed))
 
     def result(self) -> tf.Tensor:
         """The metric () of all samples since the last `reset_state`; NaN if there are none."""
@@ -212,14 +232,18 @@ class BinnedMetric(StreamingMetric):
         super().__init__(from_logits, name, dtype, ignore_class)
         self.num_bins = int(num_bins)
 
+    def edges(self, dtype: tf.DType) -> np.ndarray:
+        """The B - 1 edges between the bins."""
+        return (np.arange(1, self.num_bins) / self.num_bins).astype(dtype.as_numpy_dtype)
+
     def bins(self, values: tf.Tensor) -> tf.Tensor:
         """The bins 0..B-1 of `values`: (b/B, (b+1)/B], 0 in the first, above 1 in the last."""
-        edges = (np.arange(1, self.num_bins) / self.num_bins).astype(values.dtype.as_numpy_dtype)
+        edges = self.edges(values.dtype)
         # What `tf.searchsorted` calls, which fails on a device whose part of a batch is empty.
         index = tf.raw_ops.LowerBound(
             sorted_inputs=edges[np.newaxis], values=tf.reshape(values, [1, -1])
         )
-        return tf.reshape(index, tf.shape(values))
+        return tf.reshape(index, [-1] if values.shape.rank == 1 else tf.shape(values))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins}
@@ -241,10 +265,8 @@ class TopLabelMetric(BinnedMetric):
         self.totals = self._zeros("totals", self.num_bins, 3)
 
     def add(self, batch: Scored) -> None:
-        weights = batch.weights
-        confidence = tf.cast(batch.confidence, tf.float64)
-        correct = tf.cast(batch.correct, tf.float64)
-        weighed = tf.stack([weights, weights * confidence, weights * correct], axis=1)
+        numbers = (tf.cast(batch.confidence, tf.float64), batch.correct)
+        weighed = tf.stack([batch.weights, *map(batch.weigh, numbers)], axis=1)
         index = self.bins(batch.confidence)
         self.totals.assign_add(tf.math.unsorted_segment_sum(weighed, index, self.num_bins))
 
@@ -275,14 +297,28 @@ def _ranks(scores: tf.Tensor) -> tf.Tensor:
     return tf.where(bits < 0, tf.int64.min - bits, bits)
 
 
-def _are_distributions(rows: tf.Tensor) -> tf.Tensor:
-    """Whether the rows (N, K) are not negative and sum to 1, but for their dtype's rounding."""
+def _flat(values: tf.Tensor, rank: int) -> tf.Tensor:
+    """`values` as (N, K), or as (N,) for the rank 1."""
+    if values.shape.rank == rank:
+        return values
+    return tf.reshape(values, [-1, values.shape[-1]][:rank])
+
+
+def _either(first: tf.Tensor, second: tf.Tensor | None) -> tf.Tensor:
+    """Where one of them holds; None holds nowhere."""
+    return first if second is None else first | second
+
+
+def _clipped(ids: tf.Tensor, largest: int) -> tf.Tensor:
+    # One operation; `tf.clip_by_value` is two, and an update has only some 30.
+    return tf.raw_ops.ClipByValue(t=ids, clip_value_min=0, clip_value_max=largest)
+
+
+def _are_distributions(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of rows (N, K): are they not negative and sum to 1, but for rounding; do they hold NaN."""
     # Softmaxes of float16 were seen to be off by 2e-3 on CPUs, of bfloat16 by 6e-3 under XLA.
     tolerance = 1e-2 if rows.dtype in (tf.float16, tf.bfloat16) else 1e-3
     sums = tf.reduce_sum(tf.cast(rows, tf.float32), axis=-1)
-    return tf.reduce_all(rows >= 0, axis=-1) & (tf.abs(sums - 1.0) <= tolerance)
-
-
-def _hold_nan(rows: tf.Tensor) -> tf.Tensor:
-    """Whether the rows (N, K) hold NaN, which the result tells of by itself."""
-    return tf.math.is_nan(tf.reduce_sum(tf.cast(rows, tf.float32), axis=-1))
+    # Of a row with NaN the least may be any; its sum is NaN, and no sum is within a tolerance.
+    valid = (tf.reduce_min(rows, axis=-1) >= 0) & (tf.abs(sums - 1.0) <= tolerance)
+    return valid, tf.math.is_nan(sums)

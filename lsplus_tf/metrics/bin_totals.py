@@ -1,5 +1,6 @@
 """What bins hold: of the predicted class's confidence, or of every class's probability."""
 
+import functools
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ Norm = float | Literal["max"]
 PAPER_BINS = 15
 # The side of a bin of equal width that belongs to it, where nobody asks for another.
 CLOSED: Closed = "right"
+_FEW_EDGES = 1_001  # of which it is worth while to look for a number that tells the bin
 
 
 class BinTotals(NamedTuple):
@@ -205,7 +207,36 @@ def class_bin_hits(
 def equal_width_edges(num_bins: int, dtype: npt.DTypeLike) -> FloatArray:
     """The B + 1 edges of bins of equal width, rounded to the dtype of what they bin."""
     check_count("num_bins", num_bins, most=MOST_BINS)
-    return (np.arange(num_bins + 1) / num_bins).astype(dtype)
+    return _equal_width(int(num_bins), np.dtype(dtype))
+
+
+@functools.lru_cache(maxsize=16)
+def _equal_width(num_bins: int, dtype: np.dtype[Any]) -> FloatArray:
+    edges: FloatArray = (np.arange(num_bins + 1) / num_bins).astype(dtype)
+    edges.flags.writeable = False
+    return edges
+
+
+@functools.lru_cache(maxsize=16)
+def _bins_per_unit(edges: bytes, dtype: np.dtype[Any], closed: Closed) -> float | None:
+    """What a probability is multiplied by, in float64, for its bin, if there is such a number.
+
+    For float32 and 15 bins there is, for most numbers of bins there is none. Rounding keeps the
+    order, so that it is enough to try the numbers at both sides of each edge.
+    """
+    given = np.frombuffer(edges, dtype)
+    num_bins = given.size - 1
+    if dtype.itemsize > 4 or not np.array_equal(given, _equal_width(num_bins, dtype)):
+        return None
+    inner, numbers = given[1:-1], np.arange(1, num_bins)
+    beside = np.nextafter(inner, dtype.type(2 if closed == "right" else 0))
+    low, high = (inner, beside) if closed == "right" else (beside, inner)
+    below, above = low.astype(np.float64), high.astype(np.float64)
+    for steps in range(-8, 9):
+        factor = num_bins * (1 + steps * float(np.finfo(dtype).eps) / 8)
+        if (below * factor < numbers).all() and (above * factor >= numbers).all():
+            return factor
+    return None
 
 
 def check_norm(norm: Norm) -> float:
@@ -231,6 +262,12 @@ def bin_index(
     closed: Closed = CLOSED,
 ) -> npt.NDArray[np.intp]:
     """Bins 1..B; in the paper's convention also 0, not above the first edge, and B + 1."""
+    if convention == "standard" and edges.size <= _FEW_EDGES and edges.dtype == values.dtype:
+        factor = _bins_per_unit(edges.tobytes(), edges.dtype, closed)
+        if factor is not None:
+            found = np.multiply(values, factor, dtype=np.float64).astype(np.intp)
+            found += 1
+            return found.clip(1, edges.size - 1, out=found)
     if values.size < 256 * edges.size or edges.size > 32:
         index = np.searchsorted(edges, values, side="left" if closed == "right" else "right")
     else:  # for few edges it is faster to count those below each value

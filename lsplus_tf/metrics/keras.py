@@ -63,6 +63,7 @@ __all__ = [
 ]
 
 _TINY = float(np.finfo(np.float64).tiny)
+_MANY = 4  # times as many classes as bins: at most a quarter of the probabilities are above 1/B
 
 
 @registered
@@ -230,14 +231,41 @@ class StaticCalibrationError(BinnedMetric):
             raise InputError(
                 f"y_pred: expected num_classes={self.gaps.shape[0]} columns, received {num_classes}"
             )
-        gaps = tf.cast(batch.values, tf.float64) - tf.cast(batch.rows, tf.float64)
-        # One histogram over (class, bin) pairs for all classes.
-        index = self.bins(batch.values) + np.arange(num_classes, dtype=np.int32) * self.num_bins
-        sums = tf.math.unsorted_segment_sum(
-            tf.expand_dims(batch.weights, axis=1) * gaps, index, num_classes * self.num_bins
-        )
+        cells = num_classes * self.num_bins  # (class, bin) pairs, in one histogram for all classes
+        if batch.labels is not None and num_classes >= _MANY * self.num_bins:
+            index, gaps = self._few(batch)
+        else:
+            index = self.bins(batch.values) + self._first(np.arange(num_classes, dtype=np.int32))
+            gaps = tf.cast(batch.values, tf.float64) - tf.cast(batch.rows, tf.float64)
+            if batch.weighed:
+                gaps *= batch.weights[:, None]
+        sums = tf.math.unsorted_segment_sum(gaps, index, cells)
         self.gaps.assign_add(tf.reshape(sums, [num_classes, self.num_bins]))
         self.weight.assign_add(tf.reduce_sum(batch.weights))
+
+    def _few(self, batch: Scored) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same sums of fewer gaps: with many classes nearly all are in the first bins.
+
+        There go the classes' sums, and what lies in other bins is taken away again.
+        """
+        values = tf.reshape(batch.values, [-1])
+        beyond = tf.where(values > self.edges(values.dtype)[0])[:, 0]
+        samples = tf.cast(beyond // batch.num_classes, tf.int32)
+        first = self._first(tf.cast(beyond % batch.num_classes, tf.int32))
+        found = tf.gather(values, beyond)
+        moved = tf.cast(found, tf.float64)
+        if batch.weighed:
+            moved *= tf.gather(batch.weights, samples)
+        wide = tf.cast(batch.values, tf.float64)
+        every = np.arange(batch.num_classes, dtype=np.int32)
+        true = self.bins(batch.at(batch.values, batch.labels)) + self._first(batch.labels)
+        index = [self._first(every), first, first + self.bins(found), true]
+        gaps = [tf.matmul(batch.weights[None], wide)[0], -moved, moved, -batch.weights]
+        return tf.concat(index, axis=0), tf.concat(gaps, axis=0)
+
+    def _first(self, classes: Any) -> Any:
+        """The first of the cells of `classes`."""
+        return classes * self.num_bins
 
     def value(self) -> tf.Tensor:
         if self.gaps is None:

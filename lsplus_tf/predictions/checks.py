@@ -167,7 +167,8 @@ def _unmasked(name: str, given: Any, rows: Rows) -> Any:
 
 def _floats(array: npt.NDArray[Any]) -> FloatArray:
     """Floats of 16, 32 or 64 bits as they came, other numbers in float64."""
-    if array.dtype.name == "bfloat16":  # what TensorFlow gives, of no kind that NumPy knows
+    kind = array.dtype.kind
+    if kind not in "fiub" and array.dtype.name == "bfloat16":  # of TensorFlow, unknown to NumPy
         array = array.astype(np.float32)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         array = array.astype(np.float64)
