@@ -1,5 +1,6 @@
 """The computations behind the metrics, on predictions that have been checked."""
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -339,8 +340,9 @@ def _samples_of_classes(predictions: Predictions) -> list[npt.NDArray[np.intp]]:
     """The numbers of the samples of each class."""
     # Of integers in few bits NumPy's stable sort is a radix sort.
     labels = predictions.labels.astype(np.min_scalar_type(len(predictions.class_names) - 1))
-    ends = np.cumsum(predictions.class_counts)[:-1]
-    return np.split(np.argsort(labels, kind="stable"), ends)
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(predictions.class_counts).tolist()
+    return [order[start:end] for start, end in itertools.pairwise([0, *ends])]
 
 
 def _classwise_gap(column: FloatArray, own: FloatArray, num_bins: int) -> float:
@@ -358,19 +360,22 @@ def _classwise_gap(column: FloatArray, own: FloatArray, num_bins: int) -> float:
     first, last = values.searchsorted(at_cut, "left"), values.searchsorted(at_cut, "right")
     below, up_to = own.searchsorted(at_cut, "left"), own.searchsorted(at_cut, "right")
     hits = below + (cuts - first) / (last - first) * (up_to - below)
-    gaps = np.concatenate(([0.0], confidence - np.concatenate((hits, [own.size]))))
+    gaps = np.zeros(num_bins + 1)
+    gaps[1:] = confidence
+    gaps[1:-1] -= hits
+    gaps[-1] -= own.size
     return float(np.abs(gaps[1:] - gaps[:-1]).sum() / column.size)
 
 
 def _around_ranks(
     column: FloatArray, ranks: npt.NDArray[np.intp]
-) -> tuple[FloatArray, npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+) -> tuple[FloatArray, npt.NDArray[np.intp] | int, npt.NDArray[np.float64] | float]:
     """Values in ascending order, without most that are far from the ranks 1..N.
 
     Also how many are left out below each rank, and their sum.
     """
     if column.size < _SORTED_BELOW:
-        return np.sort(column), np.zeros_like(ranks), np.zeros(ranks.size)
+        return np.sort(column), 0, 0.0
     # Positive floats are ordered as the integers of the same bits. Counting buckets of them and
     # sorting those with a rank takes a seventh of the time of sorting all.
     bits = column.astype(np.float32, copy=False).view(np.uint32)

@@ -172,7 +172,9 @@ def _floats(array: npt.NDArray[Any]) -> FloatArray:
         array = array.astype(np.float32)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         array = array.astype(np.float64)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)  # ranked by its bits
+    if not array.dtype.isnative:  # ranked by its bits
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
 
 
 def finite(array: FloatArray) -> tuple[str, Any]:

@@ -33,6 +33,7 @@ Known = Truth | Literal["probabilities"]
 # What is there in some kinds of predictions only, or not always, (N, ...).
 _OF_CASES = ("_scores", "_predicted", "_confidence", "_labels")
 _COLUMNS_BLOCK = 2**22  # elements of the columns that are copied at a time: 16 MB in float32
+_SMALL = 2**16  # elements of scores of which all columns are copied at once
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -575,6 +576,8 @@ class Predictions:
         """
         samples, classes = self.scores.shape
         step = max(1, min(classes // 12, _COLUMNS_BLOCK // samples))
+        if self.scores.size <= _SMALL:
+            step = classes
         for first in range(0, classes, step):
             yield first, columns(slice(first, first + step))
 
