@@ -42,6 +42,7 @@ class Scored(Batch):
         Whether the weights say more than that each sample counts once: otherwise they are 1 or NaN.
     """
 
+    weights: Any = None  # of every sample here
     scores: tf.Tensor | None = None
     weighed: bool = True
 
@@ -107,7 +108,7 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
         if not outputs.dtype.is_floating:
             outputs = tf.cast(outputs, tf.float64)
 
-        removed = None  # of all, unless there are reasons to look at each
+        removed: Any = None  # of all, unless there are reasons to look at each
         if labels is None:
             rows = _flat(y_true, 2)
             removed = ~has_class(rows)

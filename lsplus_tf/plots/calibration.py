@@ -117,8 +117,8 @@ def reliability_diagram(
     ax = ax or _shared.new_axes(4.2, 6.0)
     # Outlines of many bars would hide them.
     line = 0.0 if samples.size > _OUTLINED else 1.0
-    bar = {"facecolor": "#56B4E9", "edgecolor": "black", "linewidth": line}
-    hatched = {"facecolor": "none", "edgecolor": "#D55E00", "linewidth": line, "hatch": "////"}
+    bar: dict[str, Any] = {"facecolor": "#56B4E9", "edgecolor": "black", "linewidth": line}
+    hatched: dict[str, Any] = bar | {"facecolor": "none", "edgecolor": "#D55E00", "hatch": "////"}
     accuracies = ax.bar(left, accuracy, width, align="edge", **bar)
     gaps = ax.bar(left, drawn.gap, width, bottom=accuracy, align="edge", **hatched)
     few = drawn.evidence < _FEW
@@ -170,10 +170,10 @@ def reliability_diagram(
             markersize=2,
             label="A run's accuracy",
         )
-    for i, bar in enumerate(accuracies):
-        span = left[i], left[i] + np.broadcast_to(width, left.shape)[i]
-        each = None if ends is None or bins == "isotonic" else ends[:, i]
-        _shared.tell(bar, _in_words(drawn, i, span, each, len(runs)))
+    for place, patch in enumerate(accuracies):
+        span = left[place], left[place] + np.broadcast_to(width, left.shape)[place]
+        each = None if ends is None or bins == "isotonic" else ends[:, place]
+        _shared.tell(patch, _in_words(drawn, place, span, each, len(runs)))
     mean_accuracy, mean_confidence = (
         np.mean([measure(run) for run in runs])
         for measure in (measures.accuracy, measures.mean_confidence)
@@ -228,8 +228,9 @@ class _Bars(NamedTuple):
 
 def _bars(*columns: Any, evidence: FloatArray) -> _Bars:
     """Those of one run: left, width, samples, confidence, correct."""
-    _, _, samples, confidence, correct = columns
-    return _Bars(*columns, evidence, (confidence - correct) / samples)
+    left, width, samples, confidence, correct = columns
+    gap = (confidence - correct) / samples
+    return _Bars(left, width, samples, confidence, correct, evidence, gap)
 
 
 def _runs(
@@ -269,7 +270,8 @@ def _bars_of_runs(runs: Sequence[Predictions], num_bins: int) -> tuple[_Bars, Fl
     overconfident = np.where(sums[1] >= sums[2], 1.0, -1.0)
     gap = overconfident * np.abs(confidence - correct).sum(axis=0) / sums[0]
     left = np.flatnonzero(filled) / num_bins
-    return _Bars(left, 1 / num_bins, *sums, evidence[filled], gap), accuracies
+    drawn = _Bars(left, 1 / num_bins, sums[0], sums[1], sums[2], evidence[filled], gap)
+    return drawn, accuracies
 
 
 def _in_words(

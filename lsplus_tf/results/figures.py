@@ -163,8 +163,7 @@ def _reliability(results: Results) -> Figures:
         ax = plots.reliability_diagram(runs, title=_title(results, row))
         axes.setdefault(figure, []).append(ax)
         names.setdefault(figure, []).append(row.name)
-    strips = [ax.child_axes[-1] for of_figure in axes.values() for ax in of_figure]
-    _same_heights(strips)
+    _same_heights([ax.child_axes[-1] for of_figure in axes.values() for ax in of_figure])
     figures = {}
     for name, of_figure in axes.items():
         legend = shared_legend(of_figure)
@@ -191,7 +190,9 @@ def _densities(results: Results) -> Figures:
             alts.append(f"Confidence of {row.name} in right and in wrong predictions: {numbers}.")
     _same_heights(axes)
     for ax in axes:
-        for text in ax.get_legend().get_texts():  # the numbers are in the titles
+        legend_of = ax.get_legend()
+        assert legend_of is not None
+        for text in legend_of.get_texts():  # the numbers are in the titles
             text.set_text(text.get_text().partition(" (")[0])
     legend = shared_legend(axes)
     drawn = [_drawn(*each) for each in zip(axes, alts, titles, strict=True)]
@@ -305,7 +306,8 @@ def _prior(results: Results, method: str) -> list[Picture]:
     prior = informed_prior(accuracies[0] / 100, warn=False)
     matrix = plots.soft_label_matrix(prior, names, label="Prior (probability)")
     matrix.set_xlabel("Class in the prior")
-    ax.figure.set_size_inches(matrix.figure.get_size_inches())  # type: ignore[union-attr]
+    width, height = matrix.figure.get_size_inches()  # type: ignore[union-attr]
+    ax.figure.set_size_inches(width, height)  # type: ignore[union-attr]
     alt = f"The prior of {title}: its diagonal is the class accuracies."
     return [
         _drawn(
@@ -377,7 +379,7 @@ def _panels(lines: Mapping[str, Shown]) -> list[dict[str, Shown]]:
     return [{first: lines[first], name: lines[name]} for name in others]
 
 
-def _same_heights(axes: Sequence[Axes]) -> None:
+def _same_heights(axes: Sequence[Any]) -> None:
     """Give axes the same limits upwards, which hold what all of them show."""
     low, high = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
