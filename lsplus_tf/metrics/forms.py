@@ -35,8 +35,11 @@ def _sums(
     data = (
         np.ones(columns.size) if values is None else values.astype(np.float64, copy=False).ravel()
     )
-    starts = np.arange(samples + 1) * terms
-    return Sums(csr_array((data, columns.ravel(), starts), shape=(samples, width)), finish, weights)
+    # In 64 bits one of the two would have SciPy copy the other.
+    kind = np.int32 if columns.size < 2**31 else np.int64
+    places = columns.ravel().astype(kind, copy=False)
+    starts = np.arange(samples + 1, dtype=kind) * kind(terms)
+    return Sums(csr_array((data, places, starts), shape=(samples, width)), finish, weights)
 
 
 def mean_of(values: npt.NDArray[Any], weights: Values | None = None) -> Sums:

@@ -40,6 +40,7 @@ RANKED = 10_000
 _RANKED_VALUES = 200_000  # cases times classes
 _RAREST = 30  # cases of the rarest class in a part, expected
 _CACHED = 2**16  # resampled units or cases in a block that stays in the processor's cache
+_TOGETHER = 8  # times as many resamples, where metrics are sums
 
 Groups = npt.NDArray[np.intp] | None
 
@@ -321,9 +322,13 @@ def _drawing(cases: Cases) -> Callable[[np.random.Generator, int], npt.NDArray[n
 
 
 def _held(statistics: Sequence[_Summed | _Weighed], cases: Cases) -> int:
-    """How many numbers a resample is."""
-    summed = all(isinstance(each, _Summed) for each in statistics)
-    return cases.units if summed else cases.unit.size
+    """How many numbers a resample is, by which it is decided how many are held at a time.
+
+    Sparse products with several times as many columns take half the time for each.
+    """
+    if all(isinstance(each, _Summed) for each in statistics):
+        return -(-cases.units // _TOGETHER)
+    return cases.unit.size
 
 
 def exchanged(form: Form, cases: Cases, repetitions: int, seed: int) -> Values:
