@@ -66,8 +66,8 @@ def draw_figures(
         figures = {"comparison": _comparison(results, comparison)}
         figures |= _reliability(results) | _densities(results)
         figures["retention"] = _retention(results)
-        if results.positive:
-            figures["decision_curves"] = _decision_curves(results)
+        if (curves := _decision_curves(results)).pictures:
+            figures["decision_curves"] = curves
         figures["training_curves"] = _training_curves(results)
         figures |= _soft_labels(results)
         if compactness is not None and compactness.shown:
