@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from lsplus_tf import plots
@@ -135,11 +136,15 @@ def _reliability(results: Results) -> Figures:
         for ax in of_figure:
             ax.figure.set_size_inches(4.2, 5.2)  # type: ignore[union-attr]
         pictures = [
-            _drawn(ax, f"Reliability diagram of {row}: {ax.texts[0].get_text()}.")
+            _drawn(ax, f"Reliability diagram of {row}: {_in_a_line(ax.texts[0])}.")
             for ax, row in zip(of_figure, names[name], strict=True)
         ]
         figures[name] = Pictures(pictures, legend)
     return figures
+
+
+def _in_a_line(text: Text) -> str:
+    return text.get_text().replace("\n", ", ")
 
 
 def _densities(results: Results) -> Figures:
