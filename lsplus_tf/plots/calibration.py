@@ -8,12 +8,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from scipy.optimize import isotonic_regression
-from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError, check_choice, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
 from lsplus_tf.metrics.corp import corp_terms, isotonic_blocks
 from lsplus_tf.plots import _shared
+from lsplus_tf.plots._shared import effective, squared, wilson_bars
 from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]
@@ -375,26 +375,5 @@ def _consistency_band(
     return means, low, high
 
 
-def squared(predictions: Predictions) -> Predictions:
-    """The same with the squares of the weights."""
-    return predictions.weighted(predictions.weights**2)
-
-
-def effective(weights: FloatArray, squares: FloatArray) -> FloatArray:
-    """Kish's number of samples of bins, from the sums of their weights and of the squares."""
-    return np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
-
-
 def _interval_label(interval: float) -> str:
     return f"{100 * interval:g}% interval (Wilson)"
-
-
-def wilson_bars(share: FloatArray, samples: FloatArray, level: float) -> FloatArray:
-    """Distances (2, B) from each share of hits down and up to the ends of Wilson's interval."""
-    share = share.clip(0, 1)  # which rounding may leave
-    z, hits = ndtri((1 + level) / 2), share * samples
-    centre = (hits + z**2 / 2) / (samples + z**2)
-    half = z * np.sqrt(hits * (samples - hits) / samples + z**2 / 4) / (samples + z**2)
-    # Rounding may put an end an ulp inside the share 0 or 1.
-    bars: FloatArray = np.stack([share - (centre - half), centre + half - share]).clip(min=0)
-    return bars
