@@ -106,10 +106,11 @@ def reliability_diagram(
     predictions = runs[0]
     if interval is not None:
         check_level("interval", interval)
+    dots: FloatArray | None = None
     if len(runs) > 1:
         drawn, dots = _bars_of_runs(runs, num_bins)
     else:
-        drawn, dots = _top_label_bars(predictions, num_bins, bins), None
+        drawn = _top_label_bars(predictions, num_bins, bins)
     samples, left, width = drawn.samples, drawn.left, drawn.width
     accuracy = drawn.correct / samples
     ends = None if interval is None else wilson_bars(accuracy, drawn.evidence, interval)
@@ -117,8 +118,8 @@ def reliability_diagram(
     ax = ax or _shared.new_axes(4.2, 6.0)
     # Outlines of many bars would hide them.
     line = 0.0 if samples.size > _OUTLINED else 1.0
-    bar = {"facecolor": "#56B4E9", "edgecolor": "black", "linewidth": line}
-    hatched = {"facecolor": "none", "edgecolor": "#D55E00", "linewidth": line, "hatch": "////"}
+    bar: dict[str, Any] = {"facecolor": "#56B4E9", "edgecolor": "black", "linewidth": line}
+    hatched: dict[str, Any] = {**bar, "facecolor": "none", "edgecolor": "#D55E00", "hatch": "////"}
     accuracies = ax.bar(left, accuracy, width, align="edge", **bar)
     gaps = ax.bar(left, drawn.gap, width, bottom=accuracy, align="edge", **hatched)
     few = drawn.evidence < _FEW
@@ -170,10 +171,10 @@ def reliability_diagram(
             markersize=2,
             label="A run's accuracy",
         )
-    for i, bar in enumerate(accuracies):
+    for i, column in enumerate(accuracies):
         span = left[i], left[i] + np.broadcast_to(width, left.shape)[i]
         each = None if ends is None or bins == "isotonic" else ends[:, i]
-        _shared.tell(bar, _in_words(drawn, i, span, each, len(runs)))
+        _shared.tell(column, _in_words(drawn, i, span, each, len(runs)))
     mean_accuracy, mean_confidence = (
         np.mean([measure(run) for run in runs])
         for measure in (measures.accuracy, measures.mean_confidence)

@@ -128,7 +128,7 @@ def _reliability(results: Results) -> Figures:
         ax = plots.reliability_diagram(runs, title=_title(results, row))
         axes.setdefault(figure, []).append(ax)
         names.setdefault(figure, []).append(row.name)
-    strips = [ax.child_axes[-1] for of_figure in axes.values() for ax in of_figure]
+    strips: list[Any] = [ax.child_axes[-1] for of_figure in axes.values() for ax in of_figure]
     _same_heights(strips)
     figures = {}
     for name, of_figure in axes.items():
