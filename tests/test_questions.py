@@ -306,7 +306,7 @@ def test_the_page_and_the_summary(results):
         "Does LS+ <calm>? LS+: shown better than HL in NLL and Silhouette, than LS in NLL and "
         "Silhouette."
     )
-    assert lines[0].tone == "plain"
+    assert lines[0].tone == "fact"
 
 
 def test_what_would_decide():

@@ -345,7 +345,8 @@ def test_the_page_has_the_experiments_numbers(reproduced, uncertainty):
         low, high = (100 * bound for bound in uncertainty.intervals[row.key, "ece"])
         ece = comparison.mean["ece"][row.key]
         assert table[row.name][2] == f"{ece:.2f} [{low:.1f}, {high:.1f}]"
-        assert f"Reliability diagram of {row.name}." in seen.pictures
+        start = f"Reliability diagram of {row.name}: ECE {ece:.1f}%"
+        assert [alt.startswith(start) for alt in seen.pictures].count(True) == 1
     in_bold = re.findall(r"<td[^>]*><strong>(.*?)</strong></td>", text)
     markdown = page.with_name("table.md").read_text(encoding="utf-8")
     assert "best means in bold" in text
@@ -426,7 +427,7 @@ def test_one_row_has_nothing_to_be_compared_with(results, tmp_path):
     assert "Test metrics times 100, of one seed: ECE, ACE and SCE" in text
     assert "SD over seeds" not in text
     assert "range over seeds" not in text
-    assert "all seeds together" not in text
+    assert "all seeds' predictions" not in text
 
 
 def test_the_page_names_what_is_doubtful(results, tmp_path):

@@ -143,7 +143,9 @@ def _reliability(audit: Audit) -> Section:
         if model.kind != "confidence"
     ]
     of_isotonic = [
-        f"Reliability diagram of {title} with the bins of isotonic regression." for title in both
+        f"Reliability diagram of {title} with the bins of isotonic regression."
+        for title, model in both.items()
+        if model.kind != "confidence"
     ]
     densities = [plots.confidence_density(model, recipe="plain") for model, _ in shown]
     heights = [ax.get_ylim()[1] for ax in densities]

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -21,6 +22,7 @@ Runs = Run | Sequence[Run]
 History = Mapping[str, npt.ArrayLike] | pd.DataFrame
 """Columns by name, such as "epoch" and "val_loss": a run's history.csv, or Keras's history."""
 Given = TypeVar("Given")
+FloatArray = npt.NDArray[np.float64]
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without the yellow that
 # vanishes on white. The i-th method has the i-th colour in every figure; the line styles tell
@@ -122,3 +124,24 @@ def runs_of(
                     f"each run of {method!r}, received a {type(run).__name__}"
                 )
         yield method, found
+
+
+def squared(predictions: Predictions) -> Predictions:
+    """The same with the squares of the weights."""
+    return predictions.weighted(predictions.weights**2)
+
+
+def effective(weights: FloatArray, squares: FloatArray) -> FloatArray:
+    """Kish's number of samples of bins, from the sums of their weights and of the squares."""
+    return np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
+
+
+def wilson_bars(share: FloatArray, samples: FloatArray, level: float) -> FloatArray:
+    """Distances (2, B) from each share of hits down and up to the ends of Wilson's interval."""
+    share = share.clip(0, 1)  # which rounding may leave
+    z, hits = ndtri((1 + level) / 2), share * samples
+    centre = (hits + z**2 / 2) / (samples + z**2)
+    half = z * np.sqrt(hits * (samples - hits) / samples + z**2 / 4) / (samples + z**2)
+    # Rounding may put an end an ulp inside the share 0 or 1.
+    bars: FloatArray = np.stack([share - (centre - half), centre + half - share]).clip(min=0)
+    return bars

@@ -8,12 +8,12 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from scipy.optimize import isotonic_regression
-from scipy.special import ndtri
 
 from lsplus_tf.errors import InputError, check_choice, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
 from lsplus_tf.metrics.corp import corp_terms, isotonic_blocks
 from lsplus_tf.plots import _shared
+from lsplus_tf.plots._shared import effective, squared, wilson_bars
 from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]
@@ -106,10 +106,11 @@ def reliability_diagram(
     predictions = runs[0]
     if interval is not None:
         check_level("interval", interval)
+    dots: FloatArray | None = None
     if len(runs) > 1:
         drawn, dots = _bars_of_runs(runs, num_bins)
     else:
-        drawn, dots = _top_label_bars(predictions, num_bins, bins), None
+        drawn = _top_label_bars(predictions, num_bins, bins)
     samples, left, width = drawn.samples, drawn.left, drawn.width
     accuracy = drawn.correct / samples
     ends = None if interval is None else wilson_bars(accuracy, drawn.evidence, interval)
@@ -118,7 +119,7 @@ def reliability_diagram(
     # Outlines of many bars would hide them.
     line = 0.0 if samples.size > _OUTLINED else 1.0
     bar: dict[str, Any] = {"facecolor": "#56B4E9", "edgecolor": "black", "linewidth": line}
-    hatched: dict[str, Any] = bar | {"facecolor": "none", "edgecolor": "#D55E00", "hatch": "////"}
+    hatched: dict[str, Any] = {**bar, "facecolor": "none", "edgecolor": "#D55E00", "hatch": "////"}
     accuracies = ax.bar(left, accuracy, width, align="edge", **bar)
     gaps = ax.bar(left, drawn.gap, width, bottom=accuracy, align="edge", **hatched)
     few = drawn.evidence < _FEW
@@ -170,10 +171,10 @@ def reliability_diagram(
             markersize=2,
             label="A run's accuracy",
         )
-    for place, patch in enumerate(accuracies):
-        span = left[place], left[place] + np.broadcast_to(width, left.shape)[place]
-        each = None if ends is None or bins == "isotonic" else ends[:, place]
-        _shared.tell(patch, _in_words(drawn, place, span, each, len(runs)))
+    for i, column in enumerate(accuracies):
+        span = left[i], left[i] + np.broadcast_to(width, left.shape)[i]
+        each = None if ends is None or bins == "isotonic" else ends[:, i]
+        _shared.tell(column, _in_words(drawn, i, span, each, len(runs)))
     mean_accuracy, mean_confidence = (
         np.mean([measure(run) for run in runs])
         for measure in (measures.accuracy, measures.mean_confidence)
@@ -377,26 +378,5 @@ def _consistency_band(
     return means, low, high
 
 
-def squared(predictions: Predictions) -> Predictions:
-    """The same with the squares of the weights."""
-    return predictions.weighted(predictions.weights**2)
-
-
-def effective(weights: FloatArray, squares: FloatArray) -> FloatArray:
-    """Kish's number of samples of bins, from the sums of their weights and of the squares."""
-    return np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)
-
-
 def _interval_label(interval: float) -> str:
     return f"{100 * interval:g}% interval (Wilson)"
-
-
-def wilson_bars(share: FloatArray, samples: FloatArray, level: float) -> FloatArray:
-    """Distances (2, B) from each share of hits down and up to the ends of Wilson's interval."""
-    share = share.clip(0, 1)  # which rounding may leave
-    z, hits = ndtri((1 + level) / 2), share * samples
-    centre = (hits + z**2 / 2) / (samples + z**2)
-    half = z * np.sqrt(hits * (samples - hits) / samples + z**2 / 4) / (samples + z**2)
-    # Rounding may put an end an ulp inside the share 0 or 1.
-    bars: FloatArray = np.stack([share - (centre - half), centre + half - share]).clip(min=0)
-    return bars

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, weighted
 from lsplus_tf.plots import _shared
-from lsplus_tf.plots._shared import METHOD_COLOURS
-from lsplus_tf.plots.calibration import effective, squared, wilson_bars
+from lsplus_tf.plots._shared import METHOD_COLOURS, effective, squared, wilson_bars
 from lsplus_tf.predictions import Predictions, as_predictions
 
 FloatArray = npt.NDArray[np.float64]

@@ -180,7 +180,7 @@ def metric_comparison(
         low, high = (values - bars)[group], (values + bars)[group]
         ax.hlines(rows[group], low, high, colors=colour, linewidth=1.5)
         ax.scatter(values[group], rows[group], color=colour, marker=marker, s=size, zorder=3)
-    for row, each in enumerate(runs or ()):
+    for row, each in enumerate(() if runs is None else runs):
         one = np.asarray(each, np.float64)
         if 1 < one.size <= _MOST_DOTS:
             ax.plot(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from lsplus_tf import plots
@@ -68,8 +69,8 @@ def draw_figures(
         figures = {"comparison": _comparison(results, comparison)}
         figures |= _reliability(results) | _densities(results)
         figures["retention"] = _retention(results)
-        if results.positive:
-            figures["decision_curves"] = _decision_curves(results)
+        if (curves := _decision_curves(results)).pictures:
+            figures["decision_curves"] = curves
         figures["training_curves"] = _training_curves(results)
         figures |= _soft_labels(results)
         if compactness is not None and compactness.shown:
@@ -163,18 +164,23 @@ def _reliability(results: Results) -> Figures:
         ax = plots.reliability_diagram(runs, title=_title(results, row))
         axes.setdefault(figure, []).append(ax)
         names.setdefault(figure, []).append(row.name)
-    _same_heights([ax.child_axes[-1] for of_figure in axes.values() for ax in of_figure])
+    strips: list[Any] = [ax.child_axes[-1] for of_figure in axes.values() for ax in of_figure]
+    _same_heights(strips)
     figures = {}
     for name, of_figure in axes.items():
         legend = shared_legend(of_figure)
         for ax in of_figure:
             ax.figure.set_size_inches(4.2, 5.2)  # type: ignore[union-attr]
         pictures = [
-            _drawn(ax, f"Reliability diagram of {row}: {ax.texts[0].get_text()}.")
+            _drawn(ax, f"Reliability diagram of {row}: {_in_a_line(ax.texts[0])}.")
             for ax, row in zip(of_figure, names[name], strict=True)
         ]
         figures[name] = Pictures(pictures, legend)
     return figures
+
+
+def _in_a_line(text: Text) -> str:
+    return text.get_text().replace("\n", ", ")
 
 
 def _densities(results: Results) -> Figures:
@@ -379,7 +385,7 @@ def _panels(lines: Mapping[str, Shown]) -> list[dict[str, Shown]]:
     return [{first: lines[first], name: lines[name]} for name in others]
 
 
-def _same_heights(axes: Sequence[Any]) -> None:
+def _same_heights(axes: Sequence[Axes]) -> None:
     """Give axes the same limits upwards, which hold what all of them show."""
     low, high = zip(*(ax.get_ylim() for ax in axes), strict=True)
     for ax in axes:
