@@ -123,7 +123,7 @@ def reliability_diagram(
     accuracies = ax.bar(left, accuracy, width, align="edge", **bar)
     gaps = ax.bar(left, drawn.gap, width, bottom=accuracy, align="edge", **hatched)
     few = drawn.evidence < _FEW
-    for i in np.flatnonzero(few):
+    for i in np.flatnonzero(few).tolist():
         accuracies[i].set_alpha(_FAINT)
         gaps[i].set_alpha(_FAINT)
     keys: dict[str, dict[str, Any]] = {
@@ -229,8 +229,9 @@ class _Bars(NamedTuple):
 
 def _bars(*columns: Any, evidence: FloatArray) -> _Bars:
     """Those of one run: left, width, samples, confidence, correct."""
-    _, _, samples, confidence, correct = columns
-    return _Bars(*columns, evidence, (confidence - correct) / samples)
+    left, width, samples, confidence, correct = columns
+    gap = (confidence - correct) / samples
+    return _Bars(left, width, samples, confidence, correct, evidence, gap)
 
 
 def _runs(
@@ -270,7 +271,7 @@ def _bars_of_runs(runs: Sequence[Predictions], num_bins: int) -> tuple[_Bars, Fl
     overconfident = np.where(sums[1] >= sums[2], 1.0, -1.0)
     gap = overconfident * np.abs(confidence - correct).sum(axis=0) / sums[0]
     left = np.flatnonzero(filled) / num_bins
-    return _Bars(left, 1 / num_bins, *sums, evidence[filled], gap), accuracies
+    return _Bars(left, 1 / num_bins, sums[0], sums[1], sums[2], evidence[filled], gap), accuracies
 
 
 def _in_words(
