@@ -123,7 +123,7 @@ def reliability_diagram(
     accuracies = ax.bar(left, accuracy, width, align="edge", **bar)
     gaps = ax.bar(left, drawn.gap, width, bottom=accuracy, align="edge", **hatched)
     few = drawn.evidence < _FEW
-    for i in np.flatnonzero(few):
+    for i in np.flatnonzero(few).tolist():
         accuracies[i].set_alpha(_FAINT)
         gaps[i].set_alpha(_FAINT)
     keys: dict[str, dict[str, Any]] = {
@@ -271,8 +271,7 @@ def _bars_of_runs(runs: Sequence[Predictions], num_bins: int) -> tuple[_Bars, Fl
     overconfident = np.where(sums[1] >= sums[2], 1.0, -1.0)
     gap = overconfident * np.abs(confidence - correct).sum(axis=0) / sums[0]
     left = np.flatnonzero(filled) / num_bins
-    drawn = _Bars(left, 1 / num_bins, sums[0], sums[1], sums[2], evidence[filled], gap)
-    return drawn, accuracies
+    return _Bars(left, 1 / num_bins, sums[0], sums[1], sums[2], evidence[filled], gap), accuracies
 
 
 def _in_words(

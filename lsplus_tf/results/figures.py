@@ -170,7 +170,8 @@ def _reliability(results: Results) -> Figures:
     for name, of_figure in axes.items():
         legend = shared_legend(of_figure)
         for ax in of_figure:
-            ax.figure.set_size_inches(4.2, 5.2)  # type: ignore[union-attr]
+            assert isinstance(ax.figure, Figure)
+            ax.figure.set_size_inches(4.2, 5.2)
         pictures = [
             _drawn(ax, f"Reliability diagram of {row}: {_in_a_line(ax.texts[0])}.")
             for ax, row in zip(of_figure, names[name], strict=True)
@@ -196,9 +197,9 @@ def _densities(results: Results) -> Figures:
             alts.append(f"Confidence of {row.name} in right and in wrong predictions: {numbers}.")
     _same_heights(axes)
     for ax in axes:
-        legend_of = ax.get_legend()
-        assert legend_of is not None
-        for text in legend_of.get_texts():  # the numbers are in the titles
+        own = ax.get_legend()
+        assert own is not None
+        for text in own.get_texts():  # the numbers are in the titles
             text.set_text(text.get_text().partition(" (")[0])
     legend = shared_legend(axes)
     drawn = [_drawn(*each) for each in zip(axes, alts, titles, strict=True)]
@@ -312,8 +313,9 @@ def _prior(results: Results, method: str) -> list[Picture]:
     prior = informed_prior(accuracies[0] / 100, warn=False)
     matrix = plots.soft_label_matrix(prior, names, label="Prior (probability)")
     matrix.set_xlabel("Class in the prior")
-    width, height = matrix.figure.get_size_inches()  # type: ignore[union-attr]
-    ax.figure.set_size_inches(width, height)  # type: ignore[union-attr]
+    assert isinstance(ax.figure, Figure)
+    assert isinstance(matrix.figure, Figure)
+    ax.figure.set_size_inches(*matrix.figure.get_size_inches())
     alt = f"The prior of {title}: its diagonal is the class accuracies."
     return [
         _drawn(
