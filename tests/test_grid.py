@@ -14,7 +14,7 @@ from lsplus_tf.config import Grid, load_config, load_grid, read_config, to_yaml
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Shard, run_grid
 from lsplus_tf.experiments.grid import plan_grid
-from lsplus_tf.page import Page, Picture
+from lsplus_tf.page import Page, Picture, Pictures
 from lsplus_tf.paper import printed
 
 SMALL = """
@@ -424,7 +424,7 @@ def without_pictures(monkeypatch):
     """Figures and page left out, which need the histories of real runs."""
     picture = Picture(b"\x89PNG", "nothing", 1)
     monkeypatch.setattr(
-        "lsplus_tf.results.report.draw_figures", lambda *_: {"comparison": [picture]}
+        "lsplus_tf.results.report.draw_figures", lambda *_: {"comparison": Pictures([picture])}
     )
     monkeypatch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
 

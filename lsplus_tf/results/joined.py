@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -241,17 +241,27 @@ class JoinedReport:
     def _page(self, name: str, sections: Sequence[Section]) -> Page:
         runs = sum(len(report.results.runs) for report in self.reports.values())
         left = sum(map(len, self.gathered.missing.values()))
+        found = [
+            replace(text, text=f"{key}: {text.text}")
+            for key, report in self.reports.items()
+            for text in answers_in_words(report.answers)
+        ]
+        doubts: dict[str, list[str]] = {}
+        for key, report in self.reports.items():
+            for doubt in report.results.doubts():
+                doubts.setdefault(doubt, []).append(key)
         summary: list[Block] = [
+            *sorted(found, key=lambda text: text.tone == "unsure"),
             Text(
                 "The tables of all experiments. Each has a report of its own, with intervals, "
                 f"tests and figures: EXPERIMENT/{name}/{PAGE} in the grid's folder."
-            )
+            ),
+            *(
+                Text(f"Not finished: {each}.", "unsure")
+                for each in self.gathered.missing_in_words()
+            ),
+            *(Text(f"{', '.join(keys)}: {doubt}.", "unsure") for doubt, keys in doubts.items()),
         ]
-        summary += [
-            Text(f"Not finished: {each}.", "unsure") for each in self.gathered.missing_in_words()
-        ]
-        for key, report in self.reports.items():
-            summary += [Text(f"{key}: {doubt}.", "unsure") for doubt in report.results.doubts()]
         of_experiments = [
             Section(key, self._of_experiment(report)) for key, report in self.reports.items()
         ]
