@@ -114,7 +114,7 @@ def test_temperature_is_scipys_minimiser_on_published_predictions(golden):
 def test_temperature_stays_finite_where_none_is_best(size):
     labels = np.arange(30) % 3
     right = np.eye(3)[labels] * size * 5
-    with pytest.warns(UserWarning, match="without an error"):
+    with pytest.warns(UserWarning, match="perfectly"):
         apart = TemperatureScaling().fit(right, labels)
     assert 0 < apart.temperature_ < size
     assert np.isfinite(np.log(apart.predict_proba(right))).all()

@@ -106,7 +106,7 @@ def test_columns_that_were_not_used_are_named(call, tmp_path):
     _, stdout, _ = call(tmp_path / "p.csv", *QUICK)
     assert "note: Columns not used: patient, site." in stdout
     assert "declare it with --group" in stdout
-    assert "is declared with --subgroup" in stdout
+    assert "Declare one with --subgroup" in stdout
     options = ("--group", "patient", "--subgroup", "site", *QUICK)
     _, stdout, _ = call(tmp_path / "p.csv", *options)
     assert "not used" not in stdout
