@@ -337,7 +337,7 @@ def test_what_is_ignored_is_said(tmp_path):
     save(tmp_path / "0.png")
     with (
         pytest.warns(UserWarning, match="are not used"),
-        pytest.warns(UserWarning, match=r"3 files that are no .* ignored, such as 0\.png"),
+        pytest.warns(UserWarning, match=r"3 files that are not .* ignored, such as 0\.png"),
         pytest.warns(
             UserWarning, match=r"'cat' has 5 images .* and 1 in folders below, such as .*deeper/1"
         ),
