@@ -21,7 +21,7 @@ from lsplus_tf.experiments import Run, run_experiment
 from lsplus_tf.experiments.forecasting import forecast
 from lsplus_tf.experiments.make import load_data
 from lsplus_tf.manifest import write_manifest
-from lsplus_tf.page import Table, Text
+from lsplus_tf.page import Pictures, Table, Text
 from lsplus_tf.results import Results, figures, gather, page
 from lsplus_tf.results.features import compare_features
 from lsplus_tf.training import run_folder
@@ -227,7 +227,7 @@ def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_pat
         assert row["within_class_share"] == metrics.within_class_share(kept.labels, features)
         assert row["silhouette"] == pytest.approx(sk.silhouette_score(features, kept.labels))
 
-    blocks = page._features(results, found, {"features": []})
+    blocks = page._features(results, found, {"features": Pictures([])})
     text = [block.text for block in blocks if isinstance(block, Text)]
     assert text[0].startswith("Runs without features")
     assert text[0].endswith(": focal seed 1.")
@@ -238,7 +238,7 @@ def test_a_report_says_which_runs_lack_them_and_mixes_no_images(trained, tmp_pat
     assert (name, seeds.text) == ("HL", "2")
     assert within.text == f"{share.mean():.2f} ± {share.std():.2f}"
     # The map is that of the first run.
-    (picture,) = figures._features(results, found)
+    (picture,) = figures._features(results, found).pictures
     assert f"within classes {share[0]:.1f}%" in picture.alt
 
 
@@ -261,7 +261,7 @@ def test_a_network_that_makes_the_same_of_all_images_has_no_map(trained, tmp_pat
     change(results, Run("hard", 0), features=np.zeros((COUNT, 6), np.float32))
     found = compare_features(results)
     assert np.isnan(found.runs["within_class_share"][0])
-    (picture,) = figures._features(results, found)
+    (picture,) = figures._features(results, found).pictures
     assert picture.alt.endswith("the same for all images.")
 
 
