@@ -465,7 +465,8 @@ def test_a_grid_joins_them(tmp_path, monkeypatch):
     joined = JoinedReport(gather_grid(tmp_path))
     for _ in range(2):  # anew
         written = {path.name for path in joined.write()}
-    assert written == {"table.md", "table.csv", "questions.csv", "report.html"}
+    files = {"table.md", "table.csv", "questions.csv", "experiments.png", "report.html"}
+    assert written == files
     table = pd.read_csv(tmp_path / "report" / "questions.csv", keep_default_na=False)
     assert [*table.columns[:3]] == ["experiment", "question", "metric"]
     assert [*table["experiment"]] == ["a", "a", "c", "c"]

@@ -261,6 +261,7 @@ FIGURES = {
     "density.png",
     "reliability.png",
     "retention.png",
+    "soft_labels_ls_plus.png",
     "soft_labels_online_label_smoothing.png",
     "training_curves.png",
 }
