@@ -82,7 +82,7 @@ def test_of_two_classes_it_is_scikit_learns_logistic_regression():
 def test_no_best_temperature_is_told_and_stays_finite(size):
     labels = np.arange(60) % 3
     right = (np.eye(3)[labels] * 4 + np.random.default_rng(0).normal(size=(60, 3)) * 0.1) * size
-    for logits, message in ((right, "perfectly"), (-right, "nothing about the labels")):
+    for logits, message in ((right, "without an error"), (-right, "nothing about the labels")):
         with pytest.warns(UserWarning, match=message):
             fitted = BiasCorrectedTemperature().fit(logits, labels)
         assert np.isfinite(np.log(fitted.predict_proba(right))).all()

@@ -21,7 +21,7 @@ from lsplus_tf.config.questions import OF_FEATURES, QuestionMetric
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run
 from lsplus_tf.metrics import METRICS, compare_methods
-from lsplus_tf.page import Page, Picture, Table
+from lsplus_tf.page import Page, Picture, Pictures, Table
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import JoinedReport, Report, Results, gather, gather_grid
 from lsplus_tf.results.features import MEASURES
@@ -452,7 +452,7 @@ def test_the_report_of_a_finished_experiment(reproduced, tmp_path, call):
 def test_a_grid_joins_them(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "lsplus_tf.results.report.draw_figures",
-        lambda *_: {"comparison": [Picture(b"\x89PNG", "nothing", 1)]},
+        lambda *_: {"comparison": Pictures([Picture(b"\x89PNG", "nothing", 1)])},
     )
     monkeypatch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
     asked = {"q": question(PLUS, [HARD], ["ece", "nll"])}
@@ -471,7 +471,10 @@ def test_a_grid_joins_them(tmp_path, monkeypatch):
     assert [*table.columns[:3]] == ["experiment", "question", "metric"]
     assert [*table["experiment"]] == ["a", "a", "c", "c"]
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert page.count("Is LS+ better than HL in ECE and NLL?") == 2
+    # In the summary, with the experiment, and in its own section.
+    asked = "Is LS+ better than HL in ECE and NLL?"
+    assert [page.count(f"{key}: {asked}") for key in parts] == [1, 0, 1]
+    assert page.count(asked) == 4
 
 
 # --- top-2 error ----------------------------------------------------------------------------------
