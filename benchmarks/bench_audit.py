@@ -14,11 +14,10 @@ on 2 cores.
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +51,14 @@ FLOOR_OF_RUNS = (
 SEEDS = 5
 IMAGES, CLASSES_OF_RUNS = 2_000, 7
 SUMMARY = {"skipped_images": [], "seconds": 60.0, "epochs": 25, "best_epoch": 20}
+FLOOR_NAME = "floor"
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+begun = time.perf_counter()
+status = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+seconds, used = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([status, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+"""
 
 
 class Cost(NamedTuple):
@@ -127,20 +134,20 @@ def write_runs(folder: Path, runs: int) -> None:
 
 
 def run(command: list[str]) -> Cost:
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
+    """What a command costs; a small process starts it, whose own memory is not the command's."""
+    launched = [sys.executable, "-c", LAUNCHER, *command]
+    ended = subprocess.run(launched, stdout=subprocess.PIPE, text=True, check=True)
+    status, seconds, processor, kilobytes = json.loads(ended.stdout)
     if status:
-        raise RuntimeError(f"{' '.join(command)}: exit code {os.waitstatus_to_exitcode(status)}")
-    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9)
+        raise RuntimeError(f"{' '.join(command)}: exit code {status}")
+    return Cost(seconds, processor, kilobytes * 1024 / 1e9)
 
 
 def measure(
     table: Table, what: str, floor: list[str], commands: dict[str, list[str]], rounds: int
 ) -> None:
     """Rows of the table: each command in turn with its floor; of each the cheapest round counts."""
-    every = {"": floor, **commands}
+    every = {FLOOR_NAME: floor, **commands}
     costs: dict[str, list[Cost]] = {name: [] for name in every}
     for name in track([*every] * rounds, what, console=Console(stderr=True)):
         costs[name].append(run(every[name]))
@@ -148,7 +155,7 @@ def measure(
     for name in commands:
         seconds, processor, _ = least[name]
         peak = max(cost.peak for cost in costs[name])
-        numbers = (seconds, processor, peak, least[""][1], processor / least[""][1])
+        numbers = (seconds, processor, peak, least[FLOOR_NAME][1], processor / least[FLOOR_NAME][1])
         cells = (
             f"{each:.{digits}f}" for each, digits in zip(numbers, (1, 1, 2, 2, 1), strict=True)
         )
