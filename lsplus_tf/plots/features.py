@@ -15,10 +15,7 @@ from lsplus_tf.plots import _shared
 # repeats, and each has its name, or its number, beside it as well.
 _MARKERS = "o^sD"
 MOST_NAMES = 28  # more would lie upon each other
-_BESIDE_FEW = {
-    "va": "center",
-    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1},
-}
+_FRAME = {"facecolor": "white", "alpha": 0.8, "pad": 1.5}
 _SMALL = {"va": "bottom", "fontsize": 6}  # above the middle, which it would hide
 _SPREAD = (1e-15, 1e15)  # beyond, t-SNE's squares in float32 vanish or overflow, and it crashes
 
@@ -127,7 +124,7 @@ def feature_map(
             y,
             str(k) if many else class_names[k],
             ha="center",
-            **(_SMALL if many else _BESIDE_FEW),
+            **(_SMALL if many else {"va": "center", "bbox": {**_FRAME, "edgecolor": colour}}),
         )
     # The coordinates have neither a unit nor a meaning.
     ax.set(xticks=[], yticks=[], xlabel="t-SNE of the features")
