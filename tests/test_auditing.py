@@ -290,6 +290,20 @@ def test_the_gain_of_temperature_scaling_is_that_of_scipy(monkeypatch):
     assert found.recommended == found.lowest == "temperature"
 
 
+def test_matrix_scaling_of_probabilities_is_dirichlets_and_is_fitted_once():
+    of_logits = drawn(np.random.default_rng(14), 300, 3, 2.0)
+    model = of_logits.computed("probabilities", of_logits.probabilities)
+    both = cross_fitting.cross_fit(
+        model, num_resamples=100, seed=0, methods=["matrix", "dirichlet"]
+    )
+    table = both.table.set_index("method").select_dtypes("number")
+    np.testing.assert_allclose(table.loc["matrix"], table.loc["dirichlet"], rtol=1e-9)
+    found = cross_fitting.cross_fit(model, num_resamples=100, seed=0).table["method"]
+    assert set(found) & {"matrix", "dirichlet"} == {"dirichlet"}
+    found = cross_fitting.cross_fit(of_logits, num_resamples=100, seed=0).table["method"]
+    assert {"matrix", "dirichlet"} <= set(found)
+
+
 def test_a_calibrated_model_is_left_alone_and_the_simplest_is_recommended():
     rng = np.random.default_rng(11)
     calibrated = cross_fitting.cross_fit(drawn(rng, 500, 3), num_resamples=100, seed=0)

@@ -20,6 +20,7 @@ import jinja2
 import pandas as pd
 from tabulate import tabulate
 
+import lsplus_tf as lsp
 from lsplus_tf.config import load_config, load_grid
 from lsplus_tf.errors import listed
 from lsplus_tf.metrics import METRICS
@@ -46,7 +47,7 @@ class Results:
     """What a report says, as text for a page; every share is times 100.
 
     Of a grid's joined report it is what one of its experiments says, of `truth.csv` the comparison
-    with the exact probabilities.
+    with the exact probabilities, of `validation.csv` the means on validation images.
     """
 
     def __init__(
@@ -269,12 +270,19 @@ def _fill(part: re.Match[str]) -> str:
 
 
 def take(report: Path, page: str, figures: list[str]) -> None:
-    """Copy what a page has of a report."""
+    """Copy what a page has of a report, and of the runs that it is of the means on validation."""
     folder = HERE / page
     folder.mkdir(exist_ok=True)
     for name in [*TAKEN, *figures]:
         if (report / name).is_file():
             shutil.copyfile(report / name, folder / name)
+    if (report.parent / "experiment.yaml").is_file():  # no grid
+        runs = lsp.results.gather(report.parent).metrics("validation").drop(columns="seed")
+        means = (100 * runs.groupby("method", sort=False).agg(["mean", "std"])).rename(
+            columns={"std": "sd"}
+        )
+        means.columns = ["_".join(each) for each in means.columns]
+        means.to_csv(folder / "validation.csv", float_format="%.6f")
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def cross_fit(
         return None
     folds = held_out_folds(part, seed)
     judged, notes = {"none": part}, {"none": ""}
-    for method in methods or _methods(len(part.class_names)):
+    for method in methods or _methods(part):
         calibrated, notes[method] = _out_of_fold(method, part, folds)
         if calibrated is not None:
             judged[method] = part.computed("probabilities", calibrated)
@@ -155,13 +155,15 @@ def cross_fit(
     return CrossFit(table, len(part), recommended, lowest)
 
 
-def _methods(classes: int) -> list[str]:
+def _methods(part: Predictions) -> list[str]:
     """Those that take seconds with so many classes."""
+    classes = len(part.class_names)
     methods = list(_METHODS)
     if classes <= _MOST_CLASSES_ONE_BY_ONE:
         methods += _ONE_AGAINST_REST
     if classes <= _MOST_CLASSES_OF_MATRICES:
-        methods += _MATRICES
+        # Of probabilities, whose logits are their logarithms, matrix scaling is Dirichlet's.
+        methods += _MATRICES if part.kind == "logits" else _MATRICES[1:]
     return methods
 
 
