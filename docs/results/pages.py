@@ -40,6 +40,7 @@ _OF_FEATURES = {
     "within_class_share": "Variance within classes",
     "silhouette": "Silhouette (from -1 to 1)",
 }
+_MOST_SEEDS = 1000  # that anyone would train
 _VERDICTS = {"better": "better", "worse": "worse"}
 
 
@@ -226,7 +227,12 @@ def _found(test: Any) -> tuple[str, str, str]:
     if test.verdict in _VERDICTS:
         return interval, p, _VERDICTS[test.verdict]
     needed = test.seeds_needed
-    more = f"{needed:.0f} seeds would" if needed < float("inf") else "more images would"
+    if needed <= _MOST_SEEDS:
+        more = f"{needed:.0f} seeds would"
+    elif needed < float("inf"):
+        more = f"not even {_MOST_SEEDS:,} seeds would"
+    else:
+        more = "more images would"
     return interval, p, f"not decided; {more}"
 
 
