@@ -105,8 +105,13 @@ def class_accuracy(
     >>> class_accuracy([0, 0, 1, 1], [0, 1, 1, 1], num_classes=2).tolist()
     [0.5, 1.0]
     """
-    labels = _class_ids("labels", labels, num_classes)
     scores = np.asarray(predictions)
+    if np.ndim(labels) == 2 and np.shape(labels)[1] > 1 and scores.shape == np.shape(labels)[:1]:
+        raise InputError(
+            f"labels: expected a class for each sample, received shape {np.shape(labels)}, and one "
+            "for each in place of the predictions; labels come first: exchange the two"
+        )
+    labels = _class_ids("labels", labels, num_classes)
     if scores.ndim == 2:
         if scores.shape != (len(labels), num_classes):
             raise InputError(

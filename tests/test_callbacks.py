@@ -263,6 +263,23 @@ def test_another_loss_is_refused(data, loss):
         model.fit(data["x"], data["y"], callbacks=[lsp.OnlineLabelSmoothing()], verbose=0)
 
 
+@pytest.mark.parametrize("compiled", [list, tuple])
+def test_several_losses_for_one_output_are_refused(data, compiled):
+    """Keras asks all of them, and trains with the first alone."""
+    model = build(data, compiled([lsp.HardLabelLoss(from_logits=True), online()]))
+    with pytest.raises(InputError, match=r"for each output of the model, 1, received a list of 2"):
+        model.fit(data["x"], data["y"], callbacks=[lsp.OnlineLabelSmoothing()], verbose=0)
+
+
+def test_losses_that_a_function_adds_up(data):
+    hard, soft = lsp.HardLabelLoss(from_logits=True), online()
+    model = build(data, lambda y_true, y_pred: hard(y_true, y_pred) + soft(y_true, y_pred))
+    callback = lsp.OnlineLabelSmoothing(loss=soft)
+    with pytest.warns(UserWarning, match="Keras does not save what it learns"):
+        model.fit(data["x"], data["y"], callbacks=[callback], verbose=0)
+    assert np.ptp(callback.soft_labels) > 0.01  # which begin uniform
+
+
 def test_soft_labels_before_training():
     with pytest.raises(InputError, match="soft_labels: expected after training has begun"):
         _ = lsp.OnlineLabelSmoothing().soft_labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import re
 import subprocess
@@ -13,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import lsplus_tf as lsp
 from lsplus_tf import auditing
 from lsplus_tf.auditing.conditions import parse_condition
 from lsplus_tf.auditing.verdicts import models
+from lsplus_tf.cli.auditing import _rich
 from lsplus_tf.csv_files import write_csv
 from lsplus_tf.errors import InputError
+from lsplus_tf.page import Table
 from lsplus_tf.paper.artifacts import Artifacts
 
 FORMULA = "=cmd()"
@@ -177,6 +181,35 @@ def test_an_interval_without_its_value_is_marked(call, tmp_path):
 def test_without_such_an_interval_there_is_no_mark(call, files):
     _, stdout, _ = call(files / "sharp.csv", *QUICK)
     assert "* The value" not in stdout
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 10_000])
+def test_no_cell_of_a_table_is_cut(width):
+    """However narrow the terminal: columns go whole, cells have more lines."""
+    headings = ["Fixed on these cases, at least", "Threshold", "Sensitivity", "PPV", "ECE"]
+    row = ["melanoma or carcinoma, specificity 90%", "0.3251", "51.9% (40.1 to 63.5%)"]
+    table = Table("What is found", headings, [[*row, "12.5% (7.1 to 20.0%)", "1.0%"]])
+    console = Console(width=width, file=io.StringIO())
+    console.print(_rich(table, width))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    cells = [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in lines]
+    columns = ["".join(parts) for parts in zip(*filter(None, cells), strict=True)]
+    shown = ["".join(text.split()) for text in columns]
+    assert shown == [
+        "".join(f"{heading}{cell}".split())
+        for heading, cell in zip(headings, [*row, "12.5% (7.1 to 20.0%)", "1.0%"], strict=True)
+        if any("".join(heading.split()) in each for each in shown)
+    ]
+    assert len(shown) >= 4  # a spare one alone may go
+
+
+def test_a_pipe_gets_whole_tables(call, files, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, stdout, _ = call(files / "sharp.csv", *QUICK)
+    heading = next(line for line in stdout.splitlines() if "Sensitivity ┃" in line)
+    assert {"Prevalence", "Specificity", "PPV", "NPV", "F1"} <= set(re.split("[┃ ]+", heading))
+    assert max(map(len, stdout.splitlines())) < 300  # as wide as tables and notes are
 
 
 def test_files_of_the_same_name_are_told_by_their_folders(tmp_path):

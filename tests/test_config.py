@@ -144,6 +144,15 @@ def test_a_config_is_frozen():
     [
         ("protocol.epoch=3", "protocol.epoch: unknown key, did you mean 'epochs'?"),
         ("method.a=3", "method: unknown key, did you mean 'methods'?"),
+        ("epochs=3", "epochs: unknown key, did you mean 'protocol.epochs'?"),
+        (
+            "protocol.image_size=3",
+            "protocol.image_size: unknown key, did you mean 'dataset.image_size'?",
+        ),
+        (
+            "methods.hard_labels.epochs=3",
+            "methods.hard_labels.epochs: unknown key, did you mean 'protocol.epochs'?",
+        ),
         ("dataset.image_sise=3", "dataset.image_sise: unknown key, did you mean 'image_size'?"),
         ("backbone.wdth=1", "backbone.wdth: unknown key, did you mean 'width'?"),
         ("protocol.schedule.epoch=3", "protocol.schedule.epoch: unknown key, did you mean"),

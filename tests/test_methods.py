@@ -341,7 +341,7 @@ def test_the_terminals_table_of_many_methods_fits(everything):
 
     comparison = tables.compare(gather(everything))
     console = Console(width=80, file=io.StringIO())
-    console.print(tables.rich_table(comparison, "digits, test split"))
+    console.print(tables.rich_table(comparison, "digits, test split", console))
     text = console.file.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 80
     for i, name in enumerate(comparison.names):

@@ -772,6 +772,21 @@ def test_a_mistake_in_a_split_is_named_by_the_line_of_the_file(refused):
     assert "expected 'validation', found 'test', 'train'" in refused(text, take_split="validation")
 
 
+def test_blanks_beside_a_star_are_no_part_of_a_class(read):
+    text = "label,score cat,score dog,score  red fox\ncat,.7,.2,.1\nred fox,.1,.2,.7\n"
+    found = read(text, probabilities="score*")
+    assert found.class_names == ("cat", "dog", "red fox")
+    assert found.labels.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("decimals", [2, 3, 4])
+def test_rounded_probabilities_that_are_called_logits(refused, decimals):
+    rows = np.random.default_rng(0).dirichlet([1, 1, 1], 40).round(decimals)
+    lines = [f"{k % 3}," + ",".join(f"{p:.{decimals}f}" for p in row) for k, row in enumerate(rows)]
+    message = refused("\n".join(["label,logit_a,logit_b,logit_c", *lines]))
+    assert "declare them as probabilities" in message
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -53,6 +53,7 @@ def test_class_counts():
         ([], [], "labels: expected shape .* received shape .0,."),
         ([[0, 1]], [0, 1], "labels: expected shape"),
         ([0, 1], [0, 1, 1], "predictions: expected 2 entries, one per label, received 3"),
+        (np.eye(2), [0, 1], r"labels: expected a class for each sample, .* exchange the two"),
         ([0, 1], np.zeros((2, 3)), r"predictions: expected .*\(2, 2\), received shape \(2, 3\)"),
         ([0, 1], np.zeros((3, 2)), r"predictions: expected .*\(2, 2\), received shape \(3, 2\)"),
         ([0, 1], [[0, 1], [np.nan, 0]], "predictions: expected finite values, .* in row 1"),

@@ -235,7 +235,7 @@ def test_csv_holds_the_numbers_unrounded(results):
 def test_the_terminals_table_fits_and_holds_the_numbers(results):
     comparison = tables.compare(results)
     console = Console(width=80, file=io.StringIO())
-    console.print(tables.rich_table(comparison, "made_up, test split"))
+    console.print(tables.rich_table(comparison, "made_up, test split", console))
     text = console.file.getvalue()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "[bold" not in text
@@ -246,10 +246,18 @@ def test_the_terminals_table_fits_and_holds_the_numbers(results):
         assert parsed(cell)[0] == pytest.approx(mean, abs=0.0051)
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 10_000])
+def test_no_word_of_the_terminals_table_is_cut(results, width):
+    comparison = tables.compare(results)
+    console = Console(width=width, file=io.StringIO())
+    console.print(tables.rich_table(comparison, "made_up, test split", console))
+    assert "…" not in console.file.getvalue()
+
+
 def test_terminal_table_marks_the_best(results):
     comparison = tables.compare(results)
     console = Console(width=100, file=io.StringIO(), force_terminal=True, color_system="standard")
-    console.print(tables.rich_table(comparison, "made_up, test split"))
+    console.print(tables.rich_table(comparison, "made_up, test split", console))
     marked = console.file.getvalue().count("\x1b[1;32m")
     assert marked == comparison.best.to_numpy().sum()
 

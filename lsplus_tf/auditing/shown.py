@@ -28,7 +28,7 @@ def about_metrics(audit: Audit) -> str:
     *names, last = (METRICS[key].name for key in ("ece", "ace", "sce") if key in keys)
     binned = f"{', '.join(names)} and {last}"
     text = ""
-    if any(_leaves_out(*row[1:]) for row in audit.metrics.itertuples()):
+    if any(_leaves_out(*row) for row in audit.metrics.itertuples()):
         text = (
             "* The value is outside its interval: the metric of so few cases is biased by more "
             f"than it varies. Of the {binned} the interval is the better guess. "
@@ -43,8 +43,11 @@ def about_metrics(audit: Audit) -> str:
     )
 
 
-def _leaves_out(value: float, low: float, high: float) -> bool:
-    return value < low or value > high
+def _leaves_out(metric: str, value: float, low: float, high: float) -> bool:
+    """Whether the value is seen to be outside its interval, in the digits that are printed."""
+    end = low if value < low else high
+    outside = value < low or value > high
+    return outside and metric_text(metric, value) != metric_text(metric, end)
 
 
 def metrics_table(audit: Audit) -> Table:
@@ -63,7 +66,7 @@ def metrics_table(audit: Audit) -> Table:
             [
                 label,
                 Cell(metric_text(name, value), value),
-                Cell(_interval(name, low, high) + " *" * _leaves_out(value, low, high), low),
+                Cell(_interval(name, low, high) + " *" * _leaves_out(name, value, low, high), low),
                 Cell("" if chance is None else percent(chance), chance),
             ]
         )

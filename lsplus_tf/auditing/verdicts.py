@@ -574,8 +574,8 @@ def _calibrator(audit: Audit) -> Finding:
         f"{chosen['high']:+.4f}; {which}), and the ECE from {percent(none['ece'])} to "
         f"{percent(chosen['ece'])} ({100 * chosen['ece_change']:+.1f} points, "
         f"{100 * chosen['ece_low']:+.1f} to {100 * chosen['ece_high']:+.1f}). To make it: "
-        f"lsplus-tf calibrate FILE --method {fit.recommended}, with what the audit was told of the "
-        "file's columns.",
+        f"lsplus-tf calibrate VALIDATION --method {fit.recommended}, VALIDATION being predictions "
+        "of other cases than are audited, with what the audit was told of the file's columns.",
     )
 
 

@@ -47,7 +47,7 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
     Raises
     ------
     InputError
-        A loss of another class. When training begins: no loss.
+        A loss of another class. When training begins: no loss, or several for one output.
 
     Warns
     -----
@@ -75,6 +75,7 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
         return self._given or found
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        _check_each_has_an_output(self.model)
         self.losses = self.losses_in(self.model)
         if not self.losses:
             raise InputError(
@@ -99,6 +100,17 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
         """The value of the loss, or a list of those of several."""
         values = [value(loss) for loss in self.losses]
         return values[0] if len(values) == 1 else values
+
+
+def _check_each_has_an_output(model: keras.Model) -> None:
+    """Of several losses for one output Keras computes all and trains with the first alone."""
+    losses, outputs = model.loss, getattr(model, "outputs", None)
+    if isinstance(losses, (list, tuple)) and outputs and len(outputs) < len(losses):
+        raise InputError(
+            f"loss: expected a loss for each output of the model, {len(outputs)}, received a list "
+            f"of {len(losses)}, of which Keras trains with {len(outputs)} alone; compile the model "
+            "with a function that adds losses up, and give the callback the one it is for"
+        )
 
 
 class ObservingCallback(LossCallback[LossType]):

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from lsplus_tf.cli.console import terminal
+from lsplus_tf.cli.console import terminal, whole_tables
 from lsplus_tf.cli.options import (
     ClassNames,
     ConfidenceColumn,
@@ -287,8 +287,9 @@ def _print(console: Console, result: Audit) -> None:
         tables.append(shown.calibrators_table(result.calibrators))
     if result.comparison is not None:
         tables.append(shown.comparison_table(result.comparison))
-    for table in tables:
-        console.print(_rich(table, console.width))
+    with whole_tables(console):
+        for table in tables:
+            console.print(_rich(table, console.width))
     console.print(shown.about_metrics(result), highlight=False, style="dim")
     for note in result.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False, soft_wrap=True)
@@ -297,14 +298,20 @@ def _print(console: Console, result: Audit) -> None:
 def _rich(table: PageTable, width: int) -> Table:
     """A table for a terminal of this width: without its spare columns where it is narrow.
 
-    What the rows are called is never cut.
+    Nothing is cut: cells have more lines, and the words in what the rows are called break last.
     """
     rows = [[cell.text for cell in row] for row in table.cells[:_MOST_ROWS]]
-    widths = [max(map(cell_len, column)) for column in zip(table.headings, *rows, strict=True)]
+    cells = [*zip(table.headings, *rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in cells]
     columns = [k for k, heading in enumerate(table.headings) if heading not in _NEVER]
     for spare in _SPARE:
         if sum(widths[k] + 3 for k in columns) + 1 > width:
             columns = [k for k in columns if table.headings[k] != spare]
+    fits = sum(widths[k] + 3 for k in columns) + 1 <= width
+    longest = [
+        max(cell_len(word) for text in column for word in text.split() or [""]) for column in cells
+    ]
+    room = width - 1 - sum(longest[k] + 3 for k in columns if k) - 3
     more = len(table.rows) - _MOST_ROWS
     drawn = Table(
         title=table.caption,
@@ -317,7 +324,9 @@ def _rich(table: PageTable, width: int) -> Table:
             table.headings[k],
             justify="right" if table.numeric[k] else "left",
             overflow="fold",
-            min_width=min(widths[k], width // 3) if k == 0 else None,
+            width=max(1, min(widths[0], room, max(width // 3, longest[0])))
+            if k == 0 and not fits
+            else None,
         )
     for row in rows:
         drawn.add_row(*(escape(row[k]) for k in columns))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.segment import Segment
 from rich.text import Text
+
+_ANY_WIDTH = 10_000
 
 
 class EscapingConsole(Console):
@@ -47,3 +51,16 @@ def printable(text: str) -> str:
 def terminal(*, stderr: bool = False) -> Console:
     """Standard output or error; ":brain:" in a name stays as it is, and is no picture."""
     return EscapingConsole(stderr=stderr, emoji=False)
+
+
+@contextmanager
+def whole_tables(console: Console) -> Iterator[None]:
+    """Meanwhile tables are as wide as they need where they go to a file or a pipe."""
+    if console.is_terminal or "COLUMNS" in os.environ:
+        yield
+        return
+    width, console.width = console.width, _ANY_WIDTH
+    try:
+        yield
+    finally:
+        console.width = width

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from lsplus_tf.cli.console import terminal
+from lsplus_tf.cli.console import terminal, whole_tables
 from lsplus_tf.errors import counted
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def report_experiment(
         )
     report, beside = Report(results), comparison.compare(results.experiment, results)
     written = _write(report, beside, name or report_name(methods, seeds))
-    report.print(console)
+    with whole_tables(console):
+        report.print(console)
     if beside is not None:
         _print_beside([beside])
     _tell_of_files(written)
@@ -85,7 +86,8 @@ def report_grid(
                 files_of = _write(report, beside, name)
             written.append(next(path for path in files_of if path.suffix == ".html"))
             if beside is None:
-                report.print(console)
+                with whole_tables(console):
+                    report.print(console)
             elif report.answers:
                 console.print(f"{results.title}:", highlight=False, markup=False)
                 report.print_answers(console)
@@ -144,7 +146,8 @@ def _print_beside(compared: Sequence[BesidePrinted]) -> None:
     from lsplus_tf.paper import comparison
 
     console = terminal()
-    console.print(comparison.rich_table(compared))
+    with whole_tables(console):
+        console.print(comparison.rich_table(compared))
     for beside in compared:
         for said in () if beside.rows.empty else (*beside.left_out, *beside.different):
             line = f"{escape(beside.title)}: {escape(said)}"

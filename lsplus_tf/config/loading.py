@@ -315,7 +315,13 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
         if mistake["type"] == "extra_forbidden":
             known = _known_keys(mistake["loc"], whole)
             close = difflib.get_close_matches(keys[-1], known, n=1)
-            hint = f", did you mean {close[0]!r}?" if close else f" (known: {', '.join(known)})"
+            elsewhere = [*_places(whole, keys[-1])]
+            if elsewhere:
+                hint = f", did you mean {' or '.join(map(repr, elsewhere))}?"
+            elif close:
+                hint = f", did you mean {close[0]!r}?"
+            else:
+                hint = f" (known: {', '.join(known)})"
             phrases.append(f"{where}: unknown key{hint}")
         elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
             tag = mistake["ctx"]["discriminator"].strip("'")
@@ -381,6 +387,16 @@ def _known_keys(location: tuple[int | str, ...], whole: type[Settings]) -> list[
     for part in location[:-1]:
         place = _descend(place, part)
     return list(place.model_fields)
+
+
+def _places(section: type[Settings], key: str, path: str = "") -> Iterator[str]:
+    """Where the sections that a config always has know a key."""
+    for name, field in section.model_fields.items():
+        if name == key and path:
+            yield f"{path}{name}"
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            yield from _places(inner, key, f"{path}{name}.")
 
 
 def _descend(annotation: Any, part: int | str) -> Any:

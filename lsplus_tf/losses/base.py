@@ -31,6 +31,7 @@ LossDtype = Literal["float32", "float64"]
 _TINY = float(np.finfo(np.float32).tiny)
 # The largest number that passes for a probability: a float16 softmax may round above 1.
 _MOST = 1.001
+OTHER_IDS = "; ids count from 0, and ignore_class names one whose samples do not count"
 # The largest numbers below 1 of 16 bits.
 _BELOW_ONE = {"float16": 0.9995, "bfloat16": 0.996}
 
@@ -110,17 +111,17 @@ def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
-def refuse(valid: tf.Tensor, message: str, values: tf.Tensor) -> None:
+def refuse(valid: tf.Tensor, message: str, values: tf.Tensor, *, hint: str = "") -> None:
     """Raise where samples are not valid and an exception can be raised: XLA drops assertions."""
     if not tf.executing_eagerly():
         # `tf.debugging.Assert` leaves the values on a GPU until it fails, by a dozen operations,
         # which take longer than to hand over a number for each sample.
         near = values.shape.rank == 1 or not tf.config.list_physical_devices("GPU")
         check: Any = tf.raw_ops.Assert if near else tf.debugging.Assert
-        shown = [message, "received:", values]
+        shown = [f"{message}{hint}", "received:", values]
         check(condition=tf.reduce_all(valid), data=shown, summarize=64)
     elif not np.all(valid):
-        raise InputError(f"{message}, received {values.numpy()[~valid.numpy()][0]}")
+        raise InputError(f"{message}, received {values.numpy()[~valid.numpy()][0]}{hint}")
 
 
 @dataclass(frozen=True)
@@ -508,7 +509,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             )
         if known is not None:
             known = _or_unwanted(known, wanted)
-            refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
+            expected = f"y_true: expected class ids in 0..{num_classes - 1}"
+            refuse(known, expected, labels, hint=OTHER_IDS)
         if wanted is not None:
             # Before anything is computed of them, since 0 * NaN is NaN in gradients too.
             of_sample = wanted[..., None]

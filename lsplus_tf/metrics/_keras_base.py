@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from lsplus_tf.errors import MOST_BINS, InputError, check_count, check_flag
 from lsplus_tf.losses.base import (
+    OTHER_IDS,
     AsMade,
     Batch,
     are_of_class,
@@ -161,7 +162,8 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
             ids = _clipped(tf.cast(labels, tf.int32), num_classes - 1)
             # Compared in the labels' type: NaN and 1.5 equal nothing, and casts make them classes.
             known = _either(tf.cast(ids, labels.dtype) == labels, removed)
-            refuse(known, f"y_true: expected class ids in 0..{num_classes - 1}", labels)
+            expected = f"y_true: expected class ids in 0..{num_classes - 1}"
+            refuse(known, expected, labels, hint=OTHER_IDS)
             labels = ids
         weights = tf.where(valid & known, weights, np.nan)
         if removed is not None:

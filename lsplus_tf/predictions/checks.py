@@ -27,6 +27,7 @@ Kind = ScoreKind | Literal["confidence"]
 _ROW_SUM_TOLERANCE = 1e-3
 _ROW_SUM_TOLERANCE_16_BITS = 1e-2
 _POSTERIOR_SUM_TOLERANCE = 1e-6  # it is computed, in float64
+_HALF_OF_TWO_DECIMALS = 0.005  # by which a number is off that was rounded so
 _MOST_DECIMALS = 6  # of numbers that were rounded; more leave a sum within the tolerance
 OUTSIDE_BY_ROUNDING = 1e-6  # of [0, 1]
 FEWEST_ROWS = 10  # from which on the values of a column can show what it is not
@@ -128,6 +129,11 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
             )
         # Of sigmoids some are above 1/2; logits of a network that was hardly trained are near 0.
         if len(array) >= FEWEST_ROWS and _are_fractions(array) and array.max() > 0.5:
+            if np.abs(_row_sums(array) - 1).max() <= _HALF_OF_TWO_DECIMALS * array.shape[1]:
+                raise rows.error(
+                    "logits: received rows of numbers from 0 to 1 that sum to 1 but for rounding: "
+                    "declare them as probabilities, or leave out from_logits"
+                )
             raise rows.error(
                 f"logits: expected numbers of any size, received numbers from 0 to 1: {_SIGMOIDS}"
             )

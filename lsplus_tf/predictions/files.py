@@ -405,7 +405,10 @@ def _matching(table: Table, pattern: str, role: str, *, any_case: bool = False) 
     """The column of each class that a name with a star, or a list of names, declares."""
     if "*" in pattern:
         declared = _with_star(pattern, any_case=any_case)
-        return {here[1]: name for name in table.names if (here := declared.fullmatch(name))}
+        found = {here[1]: name for name in table.names if (here := declared.fullmatch(name))}
+        # Blanks beside a star are between the words of a heading, and no part of a class's name.
+        bare = {name.strip(): column for name, column in found.items()}
+        return bare if len(bare) == len(found) and "" not in bare else found
     found = {}
     for each in pattern.split(","):
         name, _, column = each.partition("=")
@@ -427,9 +430,10 @@ def _check_capitals(table: Table, kind: str, pattern: str, found: dict[str, str]
     """Refuse two columns of one class, found by a usual name in any case of letters."""
     for name in table.names:
         here = _with_star(pattern, any_case=True).fullmatch(name)
-        if here and found[here[1]] != name:
+        if here and name not in found.values():
+            other = found.get(here[1], found.get(here[1].strip()))
             raise table.rows.error(
-                f"{kind}: found {name!r} and {found[here[1]]!r}, both of class {here[1]!r}; "
+                f"{kind}: found {name!r} and {other!r}, both of class {here[1]!r}; "
                 f"declare which to take, as with --{kind} '{name.removesuffix(here[1])}*'"
             )
 
@@ -719,7 +723,8 @@ def _labelled(
             **optional,
         )
     except InputError as error:
-        if "which sum to" in str(error) and kind == "probabilities":
+        why = str(error)
+        if kind == "probabilities" and ("which sum to" in why or "percentages" in why):
             raise InputError(
                 f"{error}; --normalize (normalize=True) divides each row by its sum"
             ) from None

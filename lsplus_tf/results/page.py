@@ -305,7 +305,7 @@ def _summary(results: Results, uncertainty: Uncertainty) -> list[Block]:
                 parts.append(f"{verdict} are {listed(rows)}")
         undecided = list(verdicts.values()).count("undecided")
         if undecided:
-            parts.append(f"{undecided} of {len(verdicts)} cannot be told apart")
+            parts.append(f"{undecided} of the {len(verdicts)} other rows cannot be told apart")
         tone: Tone = "unsure" if undecided == len(verdicts) else "fact"
         blocks.append(Text(f"{title} compared with {first}: {'; '.join(parts)}.", tone))
     blocks.sort(key=lambda block: isinstance(block, Text) and block.tone == "unsure")

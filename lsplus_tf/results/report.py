@@ -139,7 +139,7 @@ class Report:
         console = console or Console(emoji=False)
         for text in classes_in_words(self.classes):
             console.print(text.text, highlight=False, markup=False)
-        console.print(tables.rich_table(self.comparison, title))
+        console.print(tables.rich_table(self.comparison, title, console))
         self.print_answers(console)
 
     def print_answers(self, console: Console) -> None:

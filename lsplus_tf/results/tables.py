@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from tabulate import tabulate
 
@@ -201,10 +203,11 @@ def best_means(mean: pd.DataFrame, columns: Collection[Column]) -> pd.DataFrame:
     return best
 
 
-def rich_table(comparison: Comparison, title: str) -> Table:
-    """The table for a terminal, in a form that fits 80 characters.
+def rich_table(comparison: Comparison, title: str, console: Console) -> Table:
+    """The table for a terminal, in a form that fits it.
 
-    The methods are columns; where there are more than six they are rows, with the main metrics.
+    The methods are columns; where there are more than six, or no room for their words, they are
+    rows, with the main metrics.
     """
     bold = "[bold green]{}[/]"
     if len(comparison.names) <= SIDE_BY_SIDE:
@@ -214,7 +217,8 @@ def rich_table(comparison: Comparison, title: str) -> Table:
             table.add_column(name, justify="right")
         for row in _a_row_per_metric(comparison, bold)[1:]:
             table.add_row(*row)
-        return table
+        if Measurement.get(console, console.options, table).minimum <= console.width:
+            return table
     more = " Seeds and the other metrics are in table.md and table.csv."
     table = Table(title=title, caption=comparison.caption + more, caption_justify="left")
     main = comparison.only(MAIN)
