@@ -22,7 +22,6 @@ extensions = [
     "sphinx_copybutton",
     "checks",
     "mathml",
-    "reference",
 ]
 # A link to a file that is no page, such as a config, is a download.
 myst_enable_extensions = ["deflist", "dollarmath"]

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from lsplus_tf.config.settings import Count, Fraction, Positive, Settings
 
+sys.path.insert(0, str(ROOT / "docs"))
 sys.path.insert(0, str(ROOT / "docs" / "_extensions"))
 
 import checks

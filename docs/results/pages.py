@@ -4,8 +4,8 @@
     python docs/results/pages.py take RUNS/report ham10000  # take a report's files, then write
 
 A page is the template beside it, `README.md.jinja`, filled with the files that `lsplus-tf report`
-wrote. The README has a part of this kind as well, between two comments, of which the first says
-what it is filled with. A test fills them all again and compares.
+wrote. The README and the pages of configs have parts of this kind as well, between two comments, of
+which the first says what it is filled with. A test fills them all again and compares.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from lsplus_tf.results.truth import POSTERIOR
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+
+import reference  # noqa: E402
+
 # What a page has of a report, where the report has it.
 TAKEN = (
     *("table.md", "table.csv", "runs.csv", "intervals.csv", "classes.csv"),
@@ -255,6 +259,8 @@ def _filled(template: Path) -> str:
 
 
 _ENVIRONMENT.globals |= {
+    "config_reference": reference.config_reference,
+    "packaged_configs_table": reference.packaged_configs_table,
     "results": Results,
     "printed": printed,
     "summary": lambda page: _filled(HERE / page / "summary.jinja"),
@@ -265,14 +271,16 @@ def filled() -> dict[Path, str]:
     """Every page, and what it has to be."""
     templates = sorted(ROOT.joinpath("docs").rglob("*.md.jinja"))
     texts = {template.with_suffix(""): _filled(template) for template in templates}
-    readme = ROOT / "README.md"
-    texts[readme] = _MARKED.sub(_fill, readme.read_text(encoding="utf-8"))
+    for page in [ROOT / "README.md", *ROOT.glob("docs/*.md")]:
+        if page not in texts and _MARKED.search(text := page.read_text(encoding="utf-8")):
+            texts[page] = _MARKED.sub(_fill, text)
     return texts
 
 
 def _fill(part: re.Match[str]) -> str:
     begin, expression, end = part.groups()
-    return f"{begin}{_ENVIRONMENT.compile_expression(expression)()}{end}"
+    filled = _ENVIRONMENT.compile_expression(expression)().rstrip("\n")
+    return f"{begin}{filled}\n{end}"
 
 
 def take(report: Path, page: str, figures: list[str]) -> None:

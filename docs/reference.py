@@ -1,4 +1,7 @@
-"""Reference pages from what they describe: the schema of the configs, and the configs."""
+"""Tables made from what they describe: the schema of the configs, and the configs.
+
+`docs/results/pages.py` writes them into the pages.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from docutils import nodes
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
 
 from lsplus_tf.config import Experiment, packaged_configs
 from lsplus_tf.config.methods import MethodSettings
@@ -149,35 +149,10 @@ def _text(kind: type[Settings]) -> str:
     return re.sub(r"\s*\n\s*", " ", text).strip().replace("|", r"\|")
 
 
-def packaged_config_pages() -> str:
-    """Every packaged config as Markdown: its name, its first line, its text."""
-    parts = []
+def packaged_configs_table() -> str:
+    """Every packaged config as a row of a Markdown table: its name and its first line."""
+    rows = ["| config | |", "|:--|:--|"]
     for name, path in packaged_configs().items():
-        text = path.read_text(encoding="utf-8")
-        parts.append(f"## {name}\n\n```yaml\n{text}```\n")
-    return "\n".join(parts)
-
-
-class _Generated(SphinxDirective):
-    """A directive whose content is Markdown that a function makes."""
-
-    def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(self.make(), allow_section_headings=True)
-
-    @staticmethod
-    def make() -> str:
-        raise NotImplementedError
-
-
-class ConfigReference(_Generated):
-    make = staticmethod(config_reference)
-
-
-class PackagedConfigs(_Generated):
-    make = staticmethod(packaged_config_pages)
-
-
-def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_directive("config-reference", ConfigReference)
-    app.add_directive("packaged-configs", PackagedConfigs)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+        first = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        rows.append(f"| [`{name}`](../configs/{name}.yaml) | {first} |")
+    return "\n".join(rows)
