@@ -47,9 +47,8 @@ def import_tensorflow(backbone: Backbone, image_size: int | None) -> None:
 def _import_quietly(backbone: Backbone, image_size: int | None) -> None:
     slower = backbone.name == "mobilenet_v2" and image_size is not None and image_size < 48
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0" if slower else "1")
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") in ("0", "1"):  # somebody wants to know
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     # Most notices are written before the log level applies, so the process's standard error is
     # turned away meanwhile; what was written is shown if the import fails.
     sys.stderr.flush()
