@@ -20,7 +20,7 @@ from lsplus_tf.callbacks.history import History
 
 pytestmark = pytest.mark.usefixtures("nondeterministic")
 
-EPOCHS = 3
+EPOCHS = 2
 KERNEL = np.random.default_rng(5).normal(0, 0.3, (4, CLASSES)).astype(np.float32)
 # CALS has the mechanism of AdaFocal, and its callback.
 METHODS = ["online", "confusion", "refreshed", "learned", "adaptive"]
@@ -31,9 +31,11 @@ each_order = pytest.mark.parametrize("first", [True, False], ids=["before", "aft
 @functools.cache
 def batches() -> tuple[tf.data.Dataset, tf.data.Dataset]:
     """Three of an epoch, and the validation; of arrays, Keras makes them for every training."""
-    parts = ((X, Y), (VALID_X, VALID_Y))
-    training, validation = (tf.data.Dataset.from_tensor_slices(part).batch(32) for part in parts)
-    return training, validation
+    training, validation = ((X, Y), 32), ((VALID_X, VALID_Y), len(VALID_Y))
+    made = [
+        tf.data.Dataset.from_tensor_slices(of).batch(size) for of, size in (training, validation)
+    ]
+    return made[0], made[1]
 
 
 def compiled(method: Method, *, graph: bool = False) -> keras.Model:
@@ -52,8 +54,23 @@ def train(model: keras.Model, used: list[Any], epochs: int = EPOCHS, **options: 
     model.fit(training, epochs=epochs, callbacks=used, verbose=0, **options)
 
 
+@functools.cache
+def undisturbed(name: str, *, graph: bool = False) -> keras.Model:
+    """A training that is not interrupted; its model is left as it is."""
+    method = Method(name)
+    model = compiled(method, graph=graph)
+    train(model, [method.callback])
+    return model
+
+
 def ordered(method: Method, other: Any, first: bool) -> list[Any]:
     return [other, method.callback] if first else [method.callback, other]
+
+
+def on_both_sides(method: Method, others: list[Any], last: Any) -> list[Any]:
+    """Callbacks before the method's and after it."""
+    half = len(others) // 2
+    return [*others[:half], method.callback, *others[half:], last]
 
 
 def assert_same(method: Method, a: keras.Model, b: keras.Model) -> None:
@@ -67,38 +84,47 @@ def assert_same(method: Method, a: keras.Model, b: keras.Model) -> None:
 class Compare(keras.callbacks.Callback):
     """What was saved at an epoch's end with the model as it is then."""
 
-    def __init__(self, method: Method, path: Path) -> None:
+    def __init__(self, method: Method, paths: list[Path]) -> None:
         super().__init__()
-        self.method, self.path, self.compared = method, path, 0
+        self.method, self.paths, self.compared = method, paths, 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self.path.suffix == ".keras":
-            saved = keras.models.load_model(self.path)
-        else:
-            saved = compiled(self.method)
-            saved.load_weights(self.path)
-        # A nested evaluation resets what `fit` measures, but not what it trains.
-        assert_same(self.method, saved, self.model)
-        self.compared += 1
+        for path in self.paths:
+            if path.suffix == ".keras":
+                saved = keras.models.load_model(path)
+            else:
+                saved = compiled(self.method)
+                saved.load_weights(path)
+            # A nested evaluation resets what `fit` measures, but not what it trains.
+            assert_same(self.method, saved, self.model)
+            self.compared += 1
 
 
-@each_order
-@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5"])
 @pytest.mark.parametrize(
     ("method", "validation"), [*((method, True) for method in METHODS), ("online", False)]
 )
-def test_a_file_of_an_epoch_is_the_live_model(method, tmp_path, name, first, validation):
-    method, path = Method(method), tmp_path / name
-    saving = keras.callbacks.ModelCheckpoint(path, save_weights_only=path.suffix == ".h5")
-    compare, model = Compare(method, path), compiled(method)
+def test_a_file_of_an_epoch_is_the_live_model(method, tmp_path, validation):
+    """Of both kinds, saved before the method's callback and after it."""
+    method = Method(method)
+    paths = [
+        tmp_path / f"{moment}.{kind}"
+        for moment in ("before", "after")
+        for kind in ("keras", "weights.h5")
+    ]
+    saving = [
+        keras.callbacks.ModelCheckpoint(path, save_weights_only=path.suffix == ".h5")
+        for path in paths
+    ]
+    compare, model = Compare(method, paths), compiled(method)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "validation_data: expected", UserWarning)
         options = {} if validation else {"validation_data": None}
-        train(model, [*ordered(method, saving, first), compare], **options)
-    assert compare.compared == EPOCHS
-    saved = compiled(method)
-    saved.load_weights(path)
-    assert_same(method, saved, model)  # and when training is over
+        train(model, on_both_sides(method, saving, compare), **options)
+    assert compare.compared == len(paths) * EPOCHS
+    for path in paths[1::2]:
+        saved = compiled(method)
+        saved.load_weights(path)
+        assert_same(method, saved, model)  # and when training is over
 
 
 class Dies(keras.callbacks.Callback):
@@ -116,56 +142,54 @@ class Dies(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@each_order
+def killed(method: Method, dies: Dies, folder: Path, *, graph: bool = False, **saving: Any) -> None:
+    """A training that dies, and leaves a backup of either order."""
+    backups = [
+        keras.callbacks.BackupAndRestore(folder / order, **saving) for order in ("before", "after")
+    ]
+    with pytest.raises(KeyboardInterrupt):
+        train(compiled(method, graph=graph), on_both_sides(method, backups, dies))
+
+
+def resumed(method: Method, folder: Path, order: str, *, graph: bool = False) -> keras.Model:
+    backup = keras.callbacks.BackupAndRestore(folder / order)
+    model = compiled(method, graph=graph)
+    train(model, ordered(method, backup, order == "before"))
+    return model
+
+
 @pytest.mark.parametrize(
-    ("method", "batches", "graph"),
-    [*((method, batches, False) for method in METHODS for batches in (1, 3)), ("online", 3, True)],
+    ("method", "graph"), [*((method, False) for method in METHODS), ("online", True)]
 )
-def test_a_training_that_is_resumed_is_the_undisturbed_one(method, tmp_path, batches, first, graph):
-    undisturbed = compiled(one := Method(method), graph=graph)
-    train(undisturbed, [one.callback])
-
-    def backup() -> keras.callbacks.Callback:
-        return keras.callbacks.BackupAndRestore(tmp_path / "backup")
-
-    killed = Method(method)
-    model = compiled(killed, graph=graph)
-    with pytest.raises(KeyboardInterrupt):
-        train(model, [*ordered(killed, backup(), first), Dies(2, batches)])
-    other = Method(method)
-    resumed = compiled(other, graph=graph)
-    train(resumed, ordered(other, backup(), first))
-    assert_same(other, resumed, undisturbed)
+def test_a_training_that_is_resumed_is_the_undisturbed_one(method, tmp_path, graph):
+    """Killed in the second epoch; what it learned there is not in the first one's backup."""
+    killed(Method(method), Dies(1, 3), tmp_path, graph=graph)
+    for order in ("before", "after"):
+        other = Method(method)
+        model = resumed(other, tmp_path, order, graph=graph)
+        assert_same(other, model, undisturbed(method, graph=graph))
 
 
-@each_order
 @each_method
-def test_an_epoch_that_is_resumed_within_counts_once(method, tmp_path, first):
+def test_an_epoch_that_is_resumed_within_counts_once(method, tmp_path):
     """Keras begins it anew, with the weights that it had reached in it."""
-    folder = tmp_path / "backup"
+    killed(Method(method), Dies(1, 2), tmp_path, save_freq=2)
+    for order in ("before", "after"):
+        left = shutil.copytree(tmp_path / order, tmp_path / f"{order}_copy")
+        other = Method(method)
+        model = resumed(other, tmp_path, order)
 
-    def backup() -> keras.callbacks.Callback:
-        return keras.callbacks.BackupAndRestore(folder, save_freq=2)
-
-    killed = Method(method)
-    with pytest.raises(KeyboardInterrupt):
-        train(compiled(killed), [*ordered(killed, backup(), first), Dies(1, 2)])
-    shutil.copytree(folder, tmp_path / "copy")
-    other = Method(method)
-    resumed = compiled(other)
-    train(resumed, ordered(other, backup(), first))
-
-    # Of the same weights, optimizer and matrix, without what was accumulated.
-    anew = Method(method)
-    model = compiled(anew)
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(tmp_path / "copy" / "latest.weights.h5")
-    if method == "online":
-        model.loss.reset_accumulator()
-    epoch = json.loads((tmp_path / "copy" / "training_metadata.json").read_text())["epoch"]
-    assert epoch == 1  # in whose first batch it was saved last
-    train(model, [anew.callback], initial_epoch=epoch)
-    assert_same(other, resumed, model)
+        # Of the same weights, optimizer and matrix, without what was accumulated.
+        anew = Method(method)
+        begun = compiled(anew)
+        begun.optimizer.build(begun.trainable_variables)
+        begun.load_weights(left / "latest.weights.h5")
+        if method == "online":
+            begun.loss.reset_accumulator()
+        epoch = json.loads((left / "training_metadata.json").read_text())["epoch"]
+        assert epoch == 1  # in whose first batch it was saved last
+        train(begun, [anew.callback], initial_epoch=epoch)
+        assert_same(other, model, begun)
 
 
 @each_order
@@ -174,14 +198,12 @@ def test_after_restored_weights_the_matrix_is_the_last_epochs(method, first):
     stopping = keras.callbacks.EarlyStopping(
         "val_loss", mode="max", min_delta=10.0, patience=1, restore_best_weights=True
     )
-    plain = Method(method)
-    model = compiled(plain)
-    train(model, [plain.callback], epochs=2)
     chosen = Method(method)
     stopped = compiled(chosen)
-    train(stopped, ordered(chosen, stopping, first))
-    assert stopping.stopped_epoch == 1
-    np.testing.assert_array_equal(chosen.held(stopped.loss), plain.held(model.loss))
+    train(stopped, ordered(chosen, stopping, first), epochs=EPOCHS + 1)
+    assert stopping.stopped_epoch == EPOCHS - 1
+    plain = undisturbed(method)
+    np.testing.assert_array_equal(chosen.held(stopped.loss), chosen.held(plain.loss))
 
 
 @pytest.mark.parametrize("kind", ["online", "fedlas"])
@@ -306,5 +328,5 @@ def test_after_a_training_that_was_broken_off(moment):
 def test_the_history_is_as_long_as_is_asked(method, most, kept):
     kind = type(Method(method).callback)
     callback = kind(max_history=most)
-    train(compiled(Method(method)), [callback])
+    train(compiled(Method(method)), [callback], epochs=3)
     assert len(callback.history) == kept

@@ -21,7 +21,7 @@ from lsplus_tf.errors import InputError
 from lsplus_tf.losses import ConfidencePenaltyLoss, ConfusionPenaltyLoss
 
 SAMPLES, VALIDATION, FEATURES, CLASSES = 70, 53, 4, 3
-BATCH, EPOCHS, RATE, ALPHA, SHRINKAGE = 16, 4, 0.5, 0.4, 2.0
+BATCH, EPOCHS, RATE, ALPHA, SHRINKAGE = 32, 4, 0.5, 0.4, 2.0
 PRIOR = np.array([[0.7, 0.2, 0.1], [0.05, 0.9, 0.05], [0.3, 0.3, 0.4]])
 
 
@@ -117,9 +117,19 @@ def replay(
 def build(data: dict[str, np.ndarray], loss: Any, **options: Any) -> keras.Model:
     model = keras.Sequential([keras.Input([FEATURES]), keras.layers.Dense(CLASSES, use_bias=False)])
     model.set_weights([data["kernel"]])
-    # XLA compiles for longer than all else takes here: only where it is what is tested.
-    model.compile(keras.optimizers.SGD(RATE), loss, **{"jit_compile": False, **options})
+    compile_model(model, loss, **options)
     return model
+
+
+def compile_model(model: keras.Model, loss: Any, *, graph: bool = False, **options: Any) -> None:
+    """Run eagerly but where a graph is what is tested; XLA compiles for longer than all else."""
+    options = {"run_eagerly": not graph, "jit_compile": False, **options}
+    model.compile(keras.optimizers.SGD(RATE), loss, **options)
+
+
+def of_both(value: Any) -> dict[str, Any]:
+    """For each of two outputs, one with each method."""
+    return dict.fromkeys(METHODS, value)
 
 
 def fit(model: keras.Model, data: dict[str, Any], callbacks: list[Any], **more: Any) -> None:
@@ -128,73 +138,81 @@ def fit(model: keras.Model, data: dict[str, Any], callbacks: list[Any], **more: 
 
 
 class Predictions(keras.callbacks.Callback):
-    """The confusion matrix of what the model predicts after every epoch."""
+    """The confusion matrix of what each output predicts after every epoch."""
 
     def __init__(self, data: dict[str, np.ndarray]) -> None:
         super().__init__()
         self.data, self.found = data, []
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        predicted = self.model.predict_on_batch(self.data["val_x"]).argmax(axis=1)
-        self.found.append(confusion_matrix(self.data["val_y"], predicted))
+        outputs = keras.tree.flatten(self.model.predict_on_batch(self.data["val_x"]))
+        self.found.append(
+            [confusion_matrix(self.data["val_y"], output.argmax(axis=1)) for output in outputs]
+        )
 
 
-@pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(
     ("compile_options", "kind"),
     [
-        pytest.param({}, "arrays", id="graph"),
-        pytest.param({"run_eagerly": True}, "arrays", id="eager"),
-        pytest.param({"jit_compile": True}, "arrays", id="xla"),
-        pytest.param(
-            {"steps_per_execution": 4, "jit_compile": False}, "nested", id="steps-per-execution"
-        ),
+        pytest.param({"graph": True}, "arrays", id="graph"),
+        pytest.param({}, "arrays", id="eager"),
+        pytest.param({"graph": True, "steps_per_execution": 2}, "nested", id="steps-per-execution"),
         # Where it is the data that differ, without tracing a graph.
-        pytest.param({"run_eagerly": True}, "dataset", id="tf-data"),
-        pytest.param({"run_eagerly": True}, "weights", id="sample-weight"),
-        pytest.param({"run_eagerly": True}, "one-hot", id="one-hot"),
-        pytest.param({"run_eagerly": True}, "soft", id="soft-labels"),
-        pytest.param({"run_eagerly": True}, "column", id="labels-in-a-column"),
-        pytest.param({"jit_compile": True}, "bad", id="nan-and-no-class"),
+        pytest.param({}, "dataset", id="tf-data"),
+        pytest.param({}, "weights", id="sample-weight"),
+        pytest.param({}, "one-hot", id="one-hot"),
+        pytest.param({}, "soft", id="soft-labels"),
+        pytest.param({}, "column", id="labels-in-a-column"),
+        pytest.param({"graph": True, "jit_compile": True}, "bad", id="xla-nan-and-no-class"),
     ],
 )
-def test_fit_gives_the_rows_of_a_replay(data, name, compile_options, kind):
-    method, predictions = Method(name), Predictions(data)
-    model = build(data, method.loss(), **compile_options)
-    callbacks: list[Any] = [method.callback, predictions]
+def test_fit_gives_the_rows_of_a_replay(data, compile_options, kind):
+    """Of both methods, each with an output of its own of one model."""
+    methods, predictions = [Method(name) for name in METHODS], Predictions(data)
+    inputs = keras.Input([FEATURES])
+    heads = [keras.layers.Dense(CLASSES, use_bias=False, name=name) for name in METHODS]
+    model = keras.Model(inputs, {head.name: head(inputs) for head in heads})
+    model.set_weights([data["kernel"]] * 2)
+    compile_model(model, {each.name: each.loss() for each in methods}, **compile_options)
+    changing = [each.callback for each in methods]
+    callbacks: list[Any] = [*changing, predictions]
     x, y = data["val_x"], data["val_y"]
-    validation: Any = (x, y)
+    validation: tuple[Any, ...] = (x, of_both(y))
     if kind == "nested":
         # On other data than those of the validation, and on both sides of the callback, since each
         # order hides other mistakes.
-        nested = test_callbacks.NestedEvaluate
-        callbacks = [nested(data), *callbacks, nested(data)]
-    elif kind == "dataset":
-        validation = tf.data.Dataset.from_tensor_slices(validation).batch(7)
+        nested = {"x": data["x"], "y": of_both(data["y"])}
+        callbacks = [
+            test_callbacks.NestedEvaluate(nested), *callbacks, test_callbacks.NestedEvaluate(nested)
+        ]  # fmt: skip
     elif kind == "weights":
-        validation = (x, y, np.linspace(0, 2, VALIDATION))
+        validation = (x, of_both(y), of_both(np.linspace(0, 2, VALIDATION)))
     elif kind == "one-hot":
-        validation = (x, np.eye(CLASSES)[y])
+        validation = (x, of_both(np.eye(CLASSES)[y]))
     elif kind == "soft":
-        validation = (x, 0.6 * np.eye(CLASSES)[y] + 0.4 / CLASSES)
+        validation = (x, of_both(0.6 * np.eye(CLASSES)[y] + 0.4 / CLASSES))
     elif kind == "column":
-        validation = (x, y[:, None].astype(np.uint8))
+        validation = (x, of_both(y[:, None].astype(np.uint8)))
     elif kind == "bad":
         # Only XLA, which cannot refuse what is no class, lets the last three reach the counts.
         x = np.concatenate([x, np.full((2, FEATURES), np.nan), x[:3]]).astype(np.float32)
-        validation = (x, np.concatenate([y, [0, 1, 3, -1, 99]]))
-    model.evaluate(data["x"], data["y"], verbose=0)  # traces the test step without the callback
-    fit(model, data, callbacks, validation_data=validation)
-
-    history, kernel = replay(data, method)
-    np.testing.assert_allclose(method.history(), history, rtol=1e-6)
-    np.testing.assert_allclose(
-        method.history(), [method.rows(c) for c in predictions.found], rtol=1e-6
+        validation = (x, of_both(np.concatenate([y, [0, 1, 3, -1, 99]])))
+    batches = tf.data.Dataset.from_tensor_slices((data["x"], of_both(data["y"]))).batch(BATCH)
+    validated = tf.data.Dataset.from_tensor_slices(validation).batch(
+        20 if kind == "dataset" else BATCH
     )
-    np.testing.assert_allclose(model.get_weights()[0], kernel, atol=1e-5)
+    given: Any = validation if kind == "arrays" else validated
+    model.evaluate(batches, verbose=0)  # traces the test step without the callback
+    model.fit(batches, epochs=EPOCHS, validation_data=given, callbacks=callbacks, verbose=0)
     assert "train_step" not in vars(model)
-    model.evaluate(data["x"], data["y"], verbose=0, callbacks=[method.callback])
-    np.testing.assert_allclose(method.history()[-1], history[-1], rtol=1e-6)
+    model.evaluate(batches, verbose=0, callbacks=changing)  # changes nothing
+
+    for place, method in enumerate(methods):
+        history, kernel = replay(data, method)
+        np.testing.assert_allclose(method.history(), history, rtol=1e-6)
+        expected = [method.rows(found[place]) for found in predictions.found]
+        np.testing.assert_allclose(method.history(), expected, rtol=1e-6)
+        np.testing.assert_allclose(model.get_weights()[place], kernel, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -233,7 +251,7 @@ def test_a_validation_split_will_do(data, name):
         data["x"], data["y"], BATCH, EPOCHS, shuffle=False, verbose=0, validation_split=0.2,
         callbacks=[method.callback, predictions],
     )  # fmt: skip
-    expected = [method.rows(c) for c in predictions.found]
+    expected = [method.rows(c) for (c,) in predictions.found]
     np.testing.assert_allclose(method.history(), expected, rtol=1e-6)
 
 
@@ -269,7 +287,7 @@ def test_the_same_model_after_an_interruption(data, name):
             raise KeyboardInterrupt
 
     method, stale = Method(name), Method(name)
-    model = build(data, method.loss())
+    model = build(data, method.loss(), graph=True)
     with pytest.raises(KeyboardInterrupt):
         fit(model, data, [stale.callback, Interrupt()])
     model.set_weights([data["kernel"]])
@@ -291,7 +309,7 @@ def test_the_loss_is_found_inside_a_penalty_and_among_outputs(data, name):
         0.0, base=lsp.OnlineLabelSmoothingLoss(CLASSES, alpha=ALPHA), from_logits=True
     )
     losses = {"a": ConfidencePenaltyLoss(0.0, base=inner, from_logits=True), "b": online}
-    model.compile(keras.optimizers.SGD(RATE), losses)
+    compile_model(model, losses)
     smoothing = lsp.OnlineLabelSmoothing()
     model.fit(
         data["x"], {"a": data["y"], "b": data["y"]}, BATCH, EPOCHS, shuffle=False, verbose=0,
@@ -325,10 +343,10 @@ def test_the_last_prior_is_saved(data, tmp_path):
 def test_nothing_of_the_callback_is_left_in_the_steps(data):
     """They read the loss's constants again."""
     method = Method("prior")
-    model = build(data, method.loss())
+    model = build(data, method.loss(), graph=True)
     fit(model, data, [method.callback])
     model.loss.set_prior(PRIOR)
-    fresh = build(data, method.loss())
+    fresh = build(data, method.loss(), graph=True)
     fresh.set_weights(model.get_weights())
     x, y = data["x"], data["y"]
     assert model.evaluate(x, y, verbose=0) == pytest.approx(fresh.evaluate(x, y, verbose=0))
@@ -372,35 +390,40 @@ def test_soft_labels_and_priors_under_a_strategy_of_two_devices():
         x, y = rng.normal(size=(64, 4)).astype("float32"), rng.integers(0, 3, 64)
         kernel = rng.normal(size=(4, 3))
 
-        def train(name):
+        def train():
             # In float64, so that only the losses, in float32, round.
-            dense = keras.layers.Dense(3, use_bias=False, dtype="float64")
-            model = keras.Sequential([keras.Input([4]), dense])
-            model.set_weights([kernel])
-            if name == "confusion":
-                callback = lsp.callbacks.ConfusionPenalty()
-                loss = lsp.losses.ConfusionPenaltyLoss(3, alpha=0.4, from_logits=True)
-            elif name == "online":
-                callback = lsp.callbacks.OnlineLabelSmoothing()
-                loss = lsp.losses.OnlineLabelSmoothingLoss(3, from_logits=True)
-            else:
-                callback = lsp.callbacks.PriorRefresh(shrinkage=1)
-                loss = lsp.losses.LSPlusLoss(lsp.priors.uniform_prior(3), from_logits=True)
-            model.compile(keras.optimizers.SGD(0.5), loss, jit_compile=False)
+            inputs = keras.Input([4])
+            names = ["online", "confusion", "prior"]
+            heads = [keras.layers.Dense(3, use_bias=False, dtype="float64", name=n) for n in names]
+            model = keras.Model(inputs, {head.name: head(inputs) for head in heads})
+            model.set_weights([kernel] * 3)
+            losses = {
+                "online": lsp.losses.OnlineLabelSmoothingLoss(3, from_logits=True),
+                "confusion": lsp.losses.ConfusionPenaltyLoss(3, alpha=0.4, from_logits=True),
+                "prior": lsp.losses.LSPlusLoss(lsp.priors.uniform_prior(3), from_logits=True),
+            }
+            model.compile(keras.optimizers.SGD(0.5), losses, jit_compile=False)
+            used = [
+                lsp.callbacks.OnlineLabelSmoothing(),
+                lsp.callbacks.ConfusionPenalty(),
+                lsp.callbacks.PriorRefresh(shrinkage=1),
+            ]
             # The last batch of the validation has one sample, so that a device has none.
-            targets = np.eye(3)[y] if name == "prior" else y
-            model.fit(x, targets, 16, 3, callbacks=[callback], shuffle=False, verbose=0,
-                      validation_data=(x[:49], targets[:49]))
-            found = callback.history
-            return (np.array([v for _, v in found] if name == "prior" else found),
-                    model.get_weights()[0])
+            targets = {"online": y, "confusion": y, "prior": np.eye(3)[y]}
+            validated = {name: target[:33] for name, target in targets.items()}
+            model.fit(x, targets, 32, 3, callbacks=used, shuffle=False, verbose=0,
+                      validation_data=(x[:33], validated))
+            online, confusion, prior = (callback.history for callback in used)
+            return online, confusion, [v for _, v in prior], *model.get_weights()
 
-        for name in ("online", "confusion", "prior"):
-            alone = train(name)
-            with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-                together = train(name)
-            np.testing.assert_allclose(together[0], alone[0], rtol=1e-5)
-            np.testing.assert_allclose(together[1], alone[1], atol=1e-6)
+        alone = train()
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            together = train()
+        assert [len(history) for history in alone[:3]] == [3] * 3
+        for found, expected in zip(together[:3], alone[:3], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+        for found, expected in zip(together[3:], alone[3:], strict=True):
+            np.testing.assert_allclose(found, expected, atol=1e-6)
         print("the same")
     """
     result = forked.run("-c", textwrap.dedent(script))
@@ -416,7 +439,7 @@ def test_soft_labels_and_priors_under_a_strategy_of_two_devices():
 def test_no_validation_is_said_in_the_first_epoch_and_at_the_end(data, name, options):
     """In the first epoch where none can come."""
     method = Method(name)
-    model = build(data, method.loss(), run_eagerly=True)
+    model = build(data, method.loss())
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         fit(model, data, [method.callback], epochs=2, **options)

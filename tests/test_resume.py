@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import json
 import resource
+import shutil
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import yaml
 from forked import Forked
-from helpers import DIGITS
+from helpers import DIGITS, NOT_AUGMENTED
 from rich.console import Console
 
 from lsplus_tf import losses
@@ -31,7 +34,12 @@ from lsplus_tf.manifest import MANIFEST
 from lsplus_tf.training import resume, run_folder, train
 from lsplus_tf.training.resume import Checkpoints, Progress
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config.experimental_run_f")
+
 EPOCHS, STEPS = 4, 3
+# A save after every step. Two epochs, in the second of which a method has what it learned.
+OFTEN = "protocol.save_every_minutes=1e-9"
+SHORT = (OFTEN, NOT_AUGMENTED, "protocol.epochs=2", "protocol.schedule={epochs: [1], factor: 0.5}")
 METHODS: dict[str, dict[str, Any]] = {
     "learned": {"loss": "learned_label_smoothing", "learning_rate": None},
     "hard": {"loss": "hard_labels"},
@@ -96,6 +104,18 @@ def with_dropout(*, image_shape: tuple[int, ...], num_classes: int, **_: Any) ->
     return keras.Model(inputs, keras.layers.Dense(num_classes, dtype="float32")(x))
 
 
+@dataclass
+class Whole:
+    """A run without interruption, and the folder of its training after each state was saved."""
+
+    folder: Path
+    states: dict[tuple[int, int], Path]
+
+    def killed_after(self, epochs: int, steps: int, folder: Path) -> None:
+        """What is left of a training of `folder` that was killed when this state was saved."""
+        shutil.copytree(self.states[epochs, steps], run_folder.unfinished(folder))
+
+
 class Session:
     """One process's part of a training; remembers what was told."""
 
@@ -109,9 +129,15 @@ class Session:
         settings: Experiment,
         method: str = "hard",
         cut_after: int | None = None,
-        dataset: ImageDataset | None = None,
+        *,
+        graph: bool = False,
+        states: dict[tuple[int, int], Path] | None = None,
     ) -> list[int]:
-        """The epochs that were trained; with the power cut when so many states were saved."""
+        """The epochs that were trained; with the power cut when so many states were saved.
+
+        Run eagerly, where a step is slower but those of each process need not be traced, or in a
+        graph. `states` gets a copy of the training's folder after every save.
+        """
         trained: list[int] = []
         self.resumed: tuple[int, dict[str, float]] | None = None
         save, saves = Checkpoints.save, 0
@@ -120,6 +146,9 @@ class Session:
             nonlocal saves
             save(checkpoints, *arguments)
             saves += 1
+            if states is not None:
+                copy = folder.with_name(f"state_{saves}")
+                states[last_saved(folder)] = shutil.copytree(run_folder.unfinished(folder), copy)
             if saves == cut_after:
                 raise PowerCut
 
@@ -129,18 +158,21 @@ class Session:
         with self._patch.context() as patch:
             patch.setattr(train, "build_classifier", with_dropout)
             patch.setattr(Checkpoints, "save", counting_save)
+            tf.config.run_functions_eagerly(not graph)
             try:
                 train.Training(
                     folder,
                     settings,
                     method,
                     0,
-                    self.dataset if dataset is None else dataset,
+                    self.dataset,
                     prior=PRIOR if method == "refreshed" else None,
                 ).run(on_resume=on_resume, on_epoch=lambda epoch, _: trained.append(epoch))
             except PowerCut:
                 assert cut_after is not None
                 assert not folder.exists()
+            finally:
+                tf.config.run_functions_eagerly(False)
         return trained
 
 
@@ -150,16 +182,18 @@ def session(dataset, monkeypatch) -> Session:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(dataset, tmp_path_factory) -> Callable[..., Path]:
+def undisturbed(dataset, tmp_path_factory) -> Callable[..., Whole]:
     """Runs of some settings and method without interruption, each made once."""
-    made: dict[str, Path] = {}
+    made: dict[tuple[str, bool], Whole] = {}
 
-    def run(settings: Experiment, method: str) -> Path:
-        key = json.dumps(settings.run_settings(method, 0))
+    def run(settings: Experiment, method: str, *, graph: bool = False) -> Whole:
+        key = json.dumps(settings.run_settings(method, 0)), graph
         if key not in made:
-            made[key] = tmp_path_factory.mktemp("undisturbed") / "run"
+            whole = made[key] = Whole(tmp_path_factory.mktemp("undisturbed") / "run", {})
             with pytest.MonkeyPatch.context() as patch:
-                trained = Session(dataset, patch).train(made[key], settings, method)
+                trained = Session(dataset, patch).train(
+                    whole.folder, settings, method, graph=graph, states=whole.states
+                )
             assert trained == list(range(len(trained)))
         return made[key]
 
@@ -203,34 +237,32 @@ def test_within_an_epoch_between_epochs_and_before_the_evaluation(
     session, undisturbed, tmp_path, method
 ):
     """With a save after every step, and after every epoch."""
-    often = experiment("protocol.save_every_minutes=1e-9")
-    folder = tmp_path / "run"
-    assert session.train(folder, often, method, cut_after=STEPS + 1) == [0]
+    settings = experiment(*SHORT)
+    whole, folder = undisturbed(settings, method), tmp_path / "run"
+    whole.killed_after(1, 0, folder)
+    assert session.train(folder, settings, method, cut_after=1) == []
+    assert session.resumed[0] == 1
     assert last_saved(folder) == (1, 1)
-    # A step, and the end of the epoch, which is saved before it is told.
-    assert session.train(folder, often, method, cut_after=2) == []
+    # The rest of the epoch, whose end is saved before it is told.
+    assert session.train(folder, settings, method, cut_after=STEPS - 1) == []
     assert session.resumed[0] == 1
     assert last_saved(folder) == (2, 0)
-    assert session.train(folder, often, method, cut_after=2 * STEPS) == [2]
-    assert last_saved(folder) == (EPOCHS, 0)
-    assert session.train(folder, often, method) == []
-    # How often a training is saved is no setting of its result.
-    assert_same_run(folder, undisturbed(experiment(), method))
+    assert session.train(folder, settings, method) == []
+    assert_same_run(folder, whole.folder)
     last = run_folder.read_history(folder).iloc[-1]
-    assert session.resumed == (EPOCHS, pytest.approx(last.drop("epoch").to_dict()))
+    assert session.resumed == (2, pytest.approx(last.drop("epoch").to_dict()))
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     log = (folder / run_folder.LOG).read_text()
-    for told in ("1 epochs and 1 steps", "2 epochs\n", "4 epochs\n"):
+    for told in ("1 epochs\n", "1 epochs and 1 steps", "2 epochs\n"):
         assert f"goes on after {told}" in log
 
 
 def test_a_weight_that_follows_the_epochs(session, undisturbed, tmp_path):
-    settings = experiment("protocol.save_every_minutes=1e-9", "protocol.checkpoint=last")
-    folder = tmp_path / "run"
-    assert session.train(folder, settings, "scheduled", cut_after=2 * STEPS + 1) == [0, 1]
-    assert last_saved(folder) == (2, 1)
+    settings = experiment(*SHORT, "protocol.checkpoint=last")
+    whole, folder = undisturbed(settings, "scheduled"), tmp_path / "run"
+    whole.killed_after(1, 1, folder)
     session.train(folder, settings, "scheduled")
-    assert_same_run(folder, undisturbed(experiment("protocol.checkpoint=last"), "scheduled"))
+    assert_same_run(folder, whole.folder)
     x, y = np.array([[3.0] + 9 * [0.0]], np.float32), [1]
     trained = keras.models.load_model(folder / run_folder.MODEL).loss
     expected = losses.MaxSupLoss(0.2, from_logits=True)(y, x)  # as in the last epoch
@@ -254,77 +286,74 @@ UNSTEADY = (
 
 def test_the_best_epoch_and_the_patience(session, undisturbed, tmp_path):
     settings = experiment(*UNSTEADY)
-    whole = undisturbed(settings, "online")
-    history = run_folder.read_history(whole)
+    whole = undisturbed(settings, "online", graph=True)
+    history = run_folder.read_history(whole.folder)
     best = int(history["val_accuracy"].idxmax())
     assert 0 < best == len(history) - 3 < 5, "the test needs a training that stops early"
     folder = tmp_path / "run"
-    session.train(folder, settings, "online", cut_after=best + 2)  # one epoch after the best
+    whole.killed_after(best + 2, 0, folder)  # one epoch after the best
+    assert session.train(folder, settings, "online", cut_after=1, graph=True) == []
     # And when it had stopped.
-    assert session.train(folder, settings, "online", cut_after=1) == []
-    assert session.train(folder, settings, "online") == []
-    assert_same_run(folder, whole)
+    assert session.train(folder, settings, "online", graph=True) == []
+    assert_same_run(folder, whole.folder)
+
+
+MIXED = (*SHORT, "protocol.precision=mixed_float16", "protocol.checkpoint=last")
+TWO_STAGES = (
+    *SHORT,
+    "protocol.optimizer={name: sgd, learning_rate: 0.1}",
+    "backbone.weights=mine.weights.h5",
+    "protocol.fine_tuning.frozen_epochs=1",
+)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "cut_after"),
-    [
-        (["protocol.precision=mixed_float16", "protocol.checkpoint=last"], 2),
-        (
-            [
-                "protocol.optimizer={name: sgd, learning_rate: 0.1}",
-                "backbone.weights=mine.weights.h5",
-                "protocol.fine_tuning.frozen_epochs=2",
-                "protocol.save_every_minutes=1e-9",
-            ],
-            2 * STEPS + 2,
-        ),
-    ],
+    ("overrides", "steps"),
+    [(MIXED, 0), (TWO_STAGES, 2)],
     ids=["loss scale", "momentum, two stages"],
 )
-def test_what_the_optimizer_holds(session, undisturbed, tmp_path, overrides, cut_after):
+def test_what_the_optimizer_holds(session, undisturbed, tmp_path, overrides, steps):
     settings = experiment(*overrides)
-    session.train(tmp_path / "run", settings, "hard", cut_after=cut_after)
-    assert session.train(tmp_path / "run", settings, "hard") == [2, 3]
-    assert_same_run(tmp_path / "run", undisturbed(settings, "hard"))
+    whole = undisturbed(settings, "hard")
+    whole.killed_after(1, steps, tmp_path / "run")
+    assert session.train(tmp_path / "run", settings, "hard") == [1]
+    assert_same_run(tmp_path / "run", whole.folder)
 
 
-def test_the_loss_scale_is_saved(session, tmp_path):
+def test_the_loss_scale_is_saved(undisturbed):
     """It was halved, or counts its steps."""
-    settings = experiment("protocol.precision=mixed_float16")
-    session.train(tmp_path / "run", settings, cut_after=1)
-    path = next(iter(run_folder.unfinished(tmp_path / "run").glob(run_folder.CHECKPOINTS)))
+    (path,) = undisturbed(experiment(*MIXED), "hard").states[0, 1].glob(run_folder.CHECKPOINTS)
     with np.load(path) as file:
         scalars = {float(file[n]) for n in file.files if file[n].shape == () and n != "about"}
     assert {2.0**15, 2.0**14, 2.0**13} & scalars
 
 
-@pytest.mark.parametrize("at_once", [2, 7])
-def test_several_steps_in_an_execution(session, undisturbed, tmp_path, at_once):
+@pytest.mark.parametrize(
+    ("at_once", "cut_after", "position"),
+    # Of a training that was killed after a step: 2 of 3 steps at once are step 2, the end of the
+    # epoch, then 2 steps and the end of the next, then 2 steps.
+    [(2, 5, (2, 2)), (7, 3, (3, 0))],
+)
+def test_several_steps_in_an_execution(
+    session, undisturbed, tmp_path, at_once, cut_after, position
+):
     """Which neither divide nor fit an epoch's, and of which another number goes on."""
-    whole = undisturbed(experiment(), "online")
-    several = experiment(f"protocol.steps_per_execution={at_once}")
-    session.train(tmp_path / "whole", several, "online")
-    assert_same_run(tmp_path / "whole", whole)
-
-    often = "protocol.save_every_minutes=1e-9"
-    session.train(tmp_path / "run", experiment(often), "online", cut_after=STEPS + 1)
-    assert last_saved(tmp_path / "run") == (1, 1)
-    session.train(
-        tmp_path / "run",
-        experiment(often, f"protocol.steps_per_execution={at_once}"),
-        "online",
-        cut_after=3,
-    )
-    # 2 of 3 steps at once: step 2, the end of the epoch, then 2 steps of the next.
-    assert last_saved(tmp_path / "run") == {2: (2, 2), 7: (4, 0)}[at_once]
-    session.train(tmp_path / "run", experiment(), "online")
-    assert_same_run(tmp_path / "run", whole)
-
-
-def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(session, tmp_path, monkeypatch):
+    whole = undisturbed(experiment(OFTEN, "protocol.epochs=3"), "online", graph=True)
     folder = tmp_path / "run"
-    session.train(folder, experiment(), cut_after=2)
+    whole.killed_after(0, 1, folder)
+    several = experiment(OFTEN, "protocol.epochs=3", f"protocol.steps_per_execution={at_once}")
+    session.train(folder, several, "online", cut_after=cut_after, graph=True)
+    assert last_saved(folder) == position
+    # How often a training is saved is no setting of its result either.
+    session.train(folder, experiment("protocol.epochs=3"), "online", graph=True)
+    assert_same_run(folder, whole.folder)
+
+
+def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(
+    session, undisturbed, tmp_path, monkeypatch
+):
+    folder, settings = tmp_path / "run", experiment(*SHORT)
+    undisturbed(settings, "online").killed_after(1, 0, folder)
     load = Checkpoints.load
 
     def with_broken_weights(*arguments: Any) -> Any:
@@ -335,8 +364,8 @@ def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(session, tmp
         return progress, arrays
 
     monkeypatch.setattr(Checkpoints, "load", with_broken_weights)
-    with pytest.raises(InputError, match="loss became nan in epoch 3; lower"):
-        session.train(folder, experiment())
+    with pytest.raises(InputError, match="loss became nan in epoch 2; lower"):
+        session.train(folder, settings, "online")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -345,7 +374,7 @@ def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(session, tmp
 # One process that has imported everything forks a child for every life of the experiment.
 KILLED = """
 import json, os, pathlib, sys, warnings
-import keras, numpy as np
+import keras, numpy as np, tensorflow as tf
 sys.path.insert(0, {tests!r})
 from helpers import NOT_AUGMENTED
 from test_resume import Silent, experiment, with_dropout
@@ -356,10 +385,14 @@ from lsplus_tf.page import Page
 from lsplus_tf.results import gather
 from lsplus_tf.training import resume, train
 
-values = experiment("backbone.width=0.1", NOT_AUGMENTED).model_dump(mode="json")
+values = experiment(
+    "protocol.epochs=2", "protocol.schedule=null", NOT_AUGMENTED
+).model_dump(mode="json")
 values["methods"] = {{"hard": {{"loss": "hard_labels"}}, "plus": {{"loss": "ls_plus"}}}}
-values["protocol"]["batch_size"] = 200
+values["protocol"]["batch_size"] = 400  # three steps
 train.build_classifier = with_dropout
+warnings.filterwarnings("ignore", "Even though the `tf.config")
+tf.config.run_functions_eagerly(True)
 
 
 def die(*_):
@@ -424,7 +457,7 @@ def test_killed_at_ten_moments_and_begun_again(tmp_path):
     rng = np.random.default_rng(7)
     kinds = ["training", "saving", "renaming", "validating"]
     moments = [str(kind) for kind in rng.permutation([*kinds, "training", "saving"])]
-    moments = ["beginning", *moments, "predicting", "finishing", "writing", "gathering"]
+    moments = ["beginning", *moments, "predicting", "writing", "finishing", "gathering"]
     lives = [
         (moment, int(rng.integers(1, 4)) if moment in kinds else 1, bool(rng.integers(2)))
         for moment in moments
