@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers import DIGITS, SHARED
+from helpers import DIGITS, SHARED, Linear, leave_out_pictures
 from hypothesis import settings
 
 # The same examples in every run, so that nobody's fails of a draw that no one has seen; others are
@@ -187,6 +187,42 @@ def call(monkeypatch, capsys):
         return Called(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def linear_network(monkeypatch) -> None:
+    """Trainings and forecasts take a linear classifier for the network.
+
+    Grids, which train each experiment in a new process, train it in this one.
+    """
+    from lsplus_tf import backbones, experiments
+    from lsplus_tf.training import train
+
+    for module in (backbones, train):
+        monkeypatch.setattr(module, "build_classifier", Linear().build)
+    monkeypatch.setattr(experiments, "LocalProcesses", lambda _: None)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch) -> None:
+    """Reports as `leave_out_pictures` has them."""
+    leave_out_pictures(monkeypatch)
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Figures are made and not drawn: each picture is one white pixel."""
+    from matplotlib import pyplot as plt
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1), "white").save(file, "png")
+
+    def drawn(figure: Any, raster: bool) -> tuple[bytes, list[Any]]:
+        plt.close(figure)
+        return file.getvalue(), []
+
+    monkeypatch.setattr("lsplus_tf.page.pictures._drawn", drawn)
 
 
 @pytest.fixture

@@ -484,12 +484,13 @@ def test_load_train_and_evaluate(tmp_path, name):
         ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"])
+    # Eagerly, as tracing would take longer than the few steps.
+    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"], run_eagerly=True)
     evaluation = evaluation_batches(dataset.test, batch_size=8)
     model.fit(
         training_batches(
             dataset.train,
-            batch_size=4,
+            batch_size=8,
             epochs=1,
             seed=0,
             augmentation=Augmentation(horizontal_flip=True),
@@ -497,7 +498,7 @@ def test_load_train_and_evaluate(tmp_path, name):
         shuffle=False,
         verbose=0,
     )
-    assert int(model.optimizer.iterations) == math.ceil(len(dataset.train) / 4)
+    assert int(model.optimizer.iterations) == math.ceil(len(dataset.train) / 8)
     _, accuracy = model.evaluate(evaluation, verbose=0)
     logits = model.predict(evaluation, verbose=0)
     assert np.isfinite(logits).all()
@@ -511,6 +512,7 @@ class Silent:
         return lambda *_: None
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_an_experiment_on_mhist(tmp_path):
     write_mhist(tmp_path / "MHIST")
     experiment = Experiment.model_validate(

@@ -17,7 +17,6 @@ from lsplus_tf.config import load_config
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, plan_runs
 from lsplus_tf.metrics import evaluate, softmax
-from lsplus_tf.page import Page
 from lsplus_tf.paper import comparison
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import Report, Results, gather
@@ -297,13 +296,6 @@ def test_the_terminals_table_fits(tmp_path):
     ]
 
 
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Figures and page left out, which need the histories of real runs."""
-    monkeypatch.setattr("lsplus_tf.results.report.draw_figures", lambda *_: {})
-    monkeypatch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
-
-
 @pytest.mark.usefixtures("without_pictures")
 def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsys):
     finished(tmp_path / "runs", "mhist", "seeds=[1]")
@@ -326,7 +318,7 @@ def test_a_report_has_it_where_a_paper_has_the_data(tmp_path, monkeypatch, capsy
 
 @pytest.mark.usefixtures("without_pictures")
 def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
-    finished(tmp_path / "runs", "digits")
+    finished(tmp_path / "runs", "digits", "seeds=[0]")
     monkeypatch.setattr("sys.argv", ["lsplus-tf", "report", str(tmp_path / "runs")])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -338,7 +330,7 @@ def test_a_report_lacks_it_where_no_paper_has_the_data(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("without_pictures")
 def test_a_report_is_not_there_where_an_addition_to_it_fails(tmp_path):
-    results = finished(tmp_path / "runs", "mhist")
+    results = finished(tmp_path / "runs", "digits", "seeds=[0]")
     report = tmp_path / "runs" / "report"
 
     def add(folder: Path) -> None:
