@@ -210,6 +210,12 @@ def without_pictures(monkeypatch) -> None:
 
 
 @pytest.fixture
+def without_the_papers_figures(monkeypatch) -> None:
+    """Reports on a paper's data lack its figures, of every seed, where they are not looked at."""
+    monkeypatch.setattr("lsplus_tf.paper.run_figures.write_figures", lambda *_: None)
+
+
+@pytest.fixture
 def undrawn(monkeypatch) -> None:
     """Figures are made and not drawn: each picture is one white pixel."""
     from matplotlib import pyplot as plt

@@ -427,7 +427,7 @@ def test_a_dry_run_reckons_all(small: Path, tmp_path: Path, call):
 # --- the papers' tables ---------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.usefixtures("without_pictures", "without_the_papers_figures")
 @pytest.mark.parametrize("name", ["ls_plus_paper", "ols_paper"])
 def test_the_joined_table_beside_the_printed_one(tmp_path: Path, call, name: str):
     grid = load_grid(CONFIGS / f"{name}.yaml", ["backbone.weights=null"])

@@ -39,7 +39,7 @@ def with_settings(settings: list[str]) -> list[str]:
     return [word for setting in settings for word in ("--set", setting)]
 
 
-@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.usefixtures("without_pictures", "without_the_papers_figures")
 @pytest.mark.filterwarnings("ignore:.*groups are in several splits", "ignore:.*doubtful")
 def test_the_ls_plus_papers_data_sets(data: Path, tmp_path: Path, call):
     """Of both networks' experiments those with ResNet-50."""

@@ -38,12 +38,20 @@ def compared(results: Results) -> comparison.BesidePrinted | None:
     return comparison.compare(results.experiment, results)
 
 
-def test_the_difference_in_printed_sds(tmp_path):
-    results = finished(tmp_path, "mhist")
-    beside = compared(results)
+@pytest.fixture(scope="module")
+def mhist(tmp_path_factory) -> Results:
+    return finished(tmp_path_factory.mktemp("mhist"), "mhist")
+
+
+@pytest.fixture(scope="module")
+def beside(mhist) -> comparison.BesidePrinted:
+    return compared(mhist)
+
+
+def test_the_difference_in_printed_sds(mhist, beside):
     assert beside.title == "MHIST, ResNet-50"
     found = cell(beside, "hard_labels", "accuracy")
-    runs = results.metrics()
+    runs = mhist.metrics()
     accuracy = 100 * runs[runs["method"] == "hard_labels"]["accuracy"]
     assert (found["mean_printed"], found["sd_printed"]) == (77.21, 4.5)
     # Rounded up, as the authors did with numbers of four decimals.
@@ -248,8 +256,7 @@ def test_runs_that_are_all_alike_give_no_unit(tmp_path):
     assert found["sd_of"] == ""
 
 
-def test_the_markdown_holds_the_numbers(tmp_path):
-    beside = compared(finished(tmp_path, "mhist"))
+def test_the_markdown_holds_the_numbers(beside):
     text = comparison.markdown_text([beside])
     assert text.startswith("# MHIST, ResNet-50: measured beside the paper's table\n")
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -280,8 +287,7 @@ def test_the_markdown_holds_the_numbers(tmp_path):
     ]
 
 
-def test_the_terminals_table_fits(tmp_path):
-    beside = compared(finished(tmp_path, "mhist"))
+def test_the_terminals_table_fits(beside):
     console = Console(width=80, file=io.StringIO())
     console.print(comparison.rich_table([beside]))
     text = console.file.getvalue()
