@@ -484,13 +484,12 @@ def test_load_train_and_evaluate(tmp_path, name):
         ]
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Eagerly, as tracing would take longer than the few steps.
-    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"], run_eagerly=True)
+    model.compile(keras.optimizers.Adam(0.05), loss, metrics=["accuracy"])
     evaluation = evaluation_batches(dataset.test, batch_size=8)
     model.fit(
         training_batches(
             dataset.train,
-            batch_size=8,
+            batch_size=4,
             epochs=1,
             seed=0,
             augmentation=Augmentation(horizontal_flip=True),
@@ -498,7 +497,7 @@ def test_load_train_and_evaluate(tmp_path, name):
         shuffle=False,
         verbose=0,
     )
-    assert int(model.optimizer.iterations) == math.ceil(len(dataset.train) / 8)
+    assert int(model.optimizer.iterations) == math.ceil(len(dataset.train) / 4)
     _, accuracy = model.evaluate(evaluation, verbose=0)
     logits = model.predict(evaluation, verbose=0)
     assert np.isfinite(logits).all()
