@@ -345,12 +345,7 @@ def assert_same_weights(ours: list[np.ndarray], theirs: list[np.ndarray]) -> Non
         np.testing.assert_array_equal(a, b)
 
 
-UNSTEADY = (
-    "protocol.optimizer.learning_rate=3",
-    "protocol.epochs=6",
-    "seeds=[0]",
-    NOT_AUGMENTED,
-)
+UNSTEADY = ("protocol.optimizer.learning_rate=3", "protocol.epochs=6", "seeds=[0]")
 
 
 @pytest.fixture(scope="module")
