@@ -23,6 +23,9 @@ help:
 reproduce: $(VENV)/installed
 	$(BIN)/lsplus-tf reproduce configs/digits.yaml
 
+# Python keeps what it compiled, whatever the environment says: tests start many processes.
+export PYTHONDONTWRITEBYTECODE :=
+
 # In the order of conftest.py, which begins with the files that take longest. One process more than a
 # small machine has cores: tests wait for the processes that they start.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers import DIGITS, SHARED
+from helpers import DIGITS, SHARED, Linear, leave_out_pictures
 from hypothesis import settings
 
 # The same examples in every run, so that nobody's fails of a draw that no one has seen; others are
@@ -59,30 +59,31 @@ LONGEST = [
     "test_hosts.py",
     "test_ray.py",
     "test_resume.py",
-    "test_states_left.py",
-    "test_methods.py",
-    "test_manifest.py",
-    "test_losses_all.py",
-    "test_callback_state.py",
-    "test_experiments.py",
-    "test_grid.py",
-    "test_grid_official.py",
     "test_notebooks.py",
-    "test_devices.py",
-    "test_ways_of_keras.py",
-    "test_datasets_cache.py",
-    "test_processes.py",
+    "test_callback_state.py",
     "test_fine_tuning.py",
-    "test_callbacks_validation.py",
+    "test_methods.py",
     "test_metrics_keras.py",
+    "test_losses_all.py",
+    "test_ways_of_keras.py",
+    "test_callbacks_validation.py",
+    "test_devices.py",
     "test_masks.py",
     "test_files.py",
+    "test_experiments.py",
+    "test_processes.py",
+    "test_datasets_cache.py",
+    "test_grid.py",
+    "test_manifest.py",
     "test_distillation.py",
+    "test_states_left.py",
+    "test_docs.py",
     "test_cli_audit.py",
     "test_backbones_weights.py",
-    "test_losses_fedlas.py",
     "test_losses_batch.py",
-    "test_report_page.py",
+    "test_grid_official.py",
+    "test_export.py",
+    "test_method_comparison.py",
 ]
 
 
@@ -187,6 +188,48 @@ def call(monkeypatch, capsys):
         return Called(ended.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def linear_network(monkeypatch) -> None:
+    """Trainings and forecasts take a linear classifier for the network.
+
+    Grids, which train each experiment in a new process, train it in this one.
+    """
+    from lsplus_tf import backbones, experiments
+    from lsplus_tf.training import train
+
+    for module in (backbones, train):
+        monkeypatch.setattr(module, "build_classifier", Linear().build)
+    monkeypatch.setattr(experiments, "LocalProcesses", lambda _: None)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch) -> None:
+    """Reports as `leave_out_pictures` has them."""
+    leave_out_pictures(monkeypatch)
+
+
+@pytest.fixture
+def without_the_papers_figures(monkeypatch) -> None:
+    """Reports on a paper's data lack its figures, of every seed, where they are not looked at."""
+    monkeypatch.setattr("lsplus_tf.paper.run_figures.write_figures", lambda *_: None)
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Figures are made and not drawn: each picture is one white pixel."""
+    from matplotlib import pyplot as plt
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1), "white").save(file, "png")
+
+    def drawn(figure: Any, raster: bool) -> tuple[bytes, list[Any]]:
+        plt.close(figure)
+        return file.getvalue(), []
+
+    monkeypatch.setattr("lsplus_tf.page.pictures._drawn", drawn)
 
 
 @pytest.fixture

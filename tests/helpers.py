@@ -100,6 +100,15 @@ def made_up_runs(
             run_folder.write_predictions(run, "test", found)
 
 
+def leave_out_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Reports get neither pictures nor a page, which take most of their time."""
+    from lsplus_tf.page import Page, Picture, Pictures
+
+    pictures = Pictures([Picture(b"\x89PNG", "nothing", 1)])
+    patch.setattr("lsplus_tf.results.report.draw_figures", lambda *_: {"comparison": pictures})
+    patch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
+
+
 class Recorder:
     """An observer that keeps what it is told, and raises when a run begins an epoch, if asked."""
 

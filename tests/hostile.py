@@ -23,9 +23,14 @@ MEMORY = 200 * 2**20  # bytes, for one file
 Make = Callable[[Path], object]
 
 
-def holding(data: bytes | str) -> Make:
-    """Makes a file that has these bytes."""
-    return lambda path: path.write_bytes(data.encode() if isinstance(data, str) else data)
+def holding(data: bytes | str | Callable[[], bytes]) -> Make:
+    """Makes a file that has these bytes, which may take long to make."""
+
+    def make(path: Path) -> None:
+        made = data() if callable(data) else data
+        path.write_bytes(made.encode() if isinstance(made, str) else made)
+
+    return make
 
 
 def broken(whole: bytes) -> dict[str, Make]:
@@ -201,7 +206,7 @@ def zip_of(*members: Member, count: int | None = None, directory: int | None = N
 
     `count` and `directory` are how many members it says there are, and bytes of their list.
     """
-    body, listing = b"", b""
+    body, listing = bytearray(), bytearray()
     for each in members:
         name = each.name.encode()
         crc = zlib.crc32(each.data) if each.crc is None else each.crc
@@ -215,7 +220,7 @@ def zip_of(*members: Member, count: int | None = None, directory: int | None = N
     total = len(members) if count is None else count
     size = len(listing) if directory is None else directory
     end = struct.pack("<HHHHLLH", 0, 0, total, total, size, len(body), 0)
-    return body + listing + b"PK\5\6" + end
+    return bytes(body + listing) + b"PK\5\6" + end
 
 
 def deflated(data: bytes, zeros: int = 0) -> bytes:

@@ -52,7 +52,9 @@ def test_methods_are_listed_with_their_settings(call):
 # --- help -----------------------------------------------------------------------------------------
 
 
-def test_help_and_early_errors_do_without_tensorflow():
+def test_help_early_errors_and_audits_do_without_tensorflow(tmp_path):
+    predictions = tmp_path / "predictions.csv"
+    predictions.write_text("label,probability_a\n" + "a,0.9\nb,0.2\nb,0.6\n" * 8)
     script = f"""
         import contextlib, io, sys
         from lsplus_tf import cli
@@ -78,6 +80,7 @@ def test_help_and_early_errors_do_without_tensorflow():
             (["train", {CONFIG!r}, "--set", "protocol.epoch=3"], 2),
             (["train", {CONFIG!r}, "--methods", "none"], 2),
             (["report", "/nowhere"], 2),
+            (["audit", {str(predictions)!r}, "--resamples", "200"], 0),
             (["no_such_command"], 2),
         ):
             sys.argv = ["lsplus-tf", *arguments]
@@ -236,6 +239,7 @@ def test_train_refuses_other_settings(refused, reproduced):
     assert "protocol.epochs = 2 where the config says 5" in message
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_what_failed_is_told_at_the_end(call, reproduced, tmp_path):
     code, stdout, stderr = call(
         "reproduce",
@@ -251,6 +255,7 @@ def test_what_failed_is_told_at_the_end(call, reproduced, tmp_path):
     assert "lower protocol.optimizer.learning_rate" in line
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_report_of_what_is_finished_comes_before_the_error(
     call, reproduced, tmp_path, monkeypatch
 ):
@@ -276,6 +281,7 @@ def test_a_shard_that_is_not_the_last_prints_no_table(call, reproduced, tmp_path
     assert "test split" not in stdout
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_report_narrows(call, reproduced, tmp_path):
     copy = shutil.copytree(reproduced.folder, tmp_path / "[copy]")
     shutil.rmtree(copy / "ls_plus" / "seed_1")

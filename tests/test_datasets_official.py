@@ -511,6 +511,7 @@ class Silent:
         return lambda *_: None
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_an_experiment_on_mhist(tmp_path):
     write_mhist(tmp_path / "MHIST")
     experiment = Experiment.model_validate(

@@ -21,6 +21,7 @@ from helpers import (
     ALL_SEEDS,
     HARD,
     METHODS,
+    NOT_AUGMENTED,
     PLUS,
     RUNS,
     Linear,
@@ -383,6 +384,7 @@ def test_of_equal_epochs_the_first_is_kept_and_training_stops_early(linear, tmp_
         "protocol.epochs=9",
         "protocol.early_stopping=2",
         "seeds=[0]",
+        NOT_AUGMENTED,
     )
     linear.run(experiment, tmp_path)
     run = Run("hard", 0)
@@ -428,15 +430,16 @@ def test_validation_by_steps(linear, variants, tmp_path):
 
 
 def test_a_training_that_diverges_is_an_input_error(linear, tmp_path, capfd):
-    experiment = linear_experiment("protocol.optimizer.learning_rate=1e38", "seeds=[0]")
+    common = ("protocol.epochs=1", "seeds=[0]", NOT_AUGMENTED)
+    experiment = linear_experiment(*common, "protocol.optimizer.learning_rate=1e38")
     with pytest.raises(InputError, match=r"loss became nan.* in epoch 1; lower protocol\.optimiz"):
         linear.run(experiment, tmp_path)
     assert "terminating" not in "".join(capfd.readouterr())  # as Keras has it in a line of its own
     assert not list(tmp_path.rglob("*seed*"))
     # A lower rate may then be tried in the same folder, in which nothing was finished.
-    linear.run(linear_experiment("protocol.epochs=1", "seeds=[0]"), tmp_path)
+    linear.run(linear_experiment(*common, "protocol.optimizer.learning_rate=0.5"), tmp_path)
     assert Run("hard", 0).folder(tmp_path).is_dir()
-    assert gather(tmp_path).experiment.protocol.epochs == 1
+    assert gather(tmp_path).experiment.protocol.optimizer.learning_rate == 0.5
 
 
 def test_a_disk_that_is_full_when_a_run_is_written(linear, tmp_path, monkeypatch):
@@ -448,15 +451,15 @@ def test_a_disk_that_is_full_when_a_run_is_written(linear, tmp_path, monkeypatch
             raise OSError(28, "No space left on device", str(path))
         write_json(path, values)
 
-    experiment = linear_experiment("protocol.epochs=2")
+    experiment = linear_experiment("protocol.epochs=1", NOT_AUGMENTED)
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "write_json", full)
         with pytest.raises(FailedRunsError, match=r"1 of 2 runs failed: hard seed 0 .*No space"):
             linear.run(experiment, tmp_path)
     assert [path.name for path in (tmp_path / "hard").glob("seed*")] == ["seed_1"]
     recorder = linear.run(experiment, tmp_path)
-    assert recorder.resumed == [(Run("hard", 0), 2)]
-    linear.run(experiment, tmp_path / "new")
+    assert recorder.resumed == [(Run("hard", 0), 1)]
+    linear.run(experiment, tmp_path / "new", seeds=[0])
     assert same_predictions(*(Run("hard", 0).folder(out) for out in (tmp_path, tmp_path / "new")))
 
 
@@ -504,6 +507,7 @@ def test_mixed_precision(precision, tmp_path, monkeypatch):
         "protocol.schedule=null",
         "protocol.batch_size=512",
         "seeds=[0]",
+        NOT_AUGMENTED,
     )
     run = Run("online_label_smoothing", 0)
     run_experiment(experiment, tmp_path, observer=Recorder(), methods=[run.method])

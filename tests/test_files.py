@@ -32,6 +32,7 @@ from PIL import Image
 
 import lsplus_tf as lsp
 from lsplus_tf import auditing, cli, files
+from lsplus_tf.auditing.page import audit_page
 from lsplus_tf.calibrators import TemperatureScaling
 from lsplus_tf.calibrators.base import CALIBRATOR
 from lsplus_tf.config import Experiment, load_config, to_yaml
@@ -500,6 +501,19 @@ def some_audit() -> Any:
     return lsp.audit(predictions, num_resamples=20)
 
 
+@functools.cache
+def its_page() -> Page:
+    return audit_page(some_audit())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_page() -> Iterator[None]:
+    """Every audit is written with the same page, whose pictures are drawn once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lsplus_tf.auditing.output.audit_page", lambda _: its_page())
+        yield
+
+
 # --- where something is written -------------------------------------------------------------------
 
 
@@ -553,6 +567,7 @@ def names(path: Path) -> list[str]:
     return [str(p.relative_to(path)) for p in path.rglob("*")]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
     """So that it can be replaced."""
     copy = shutil.copytree(
@@ -601,6 +616,7 @@ def test_all_that_a_report_holds_is_known(reproduced, tmp_path):
 # --- Python functions -----------------------------------------------------------------------------
 
 
+@functools.cache
 def model(place: Path) -> Any:
     return open_model(place / "mine.keras", class_names=["a", "b"])
 

@@ -23,6 +23,7 @@ def sizes(found: list) -> dict[str, int]:
     return {size.what: size.bytes for size in found}
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_what_is_finished_and_what_is_left(reproduced, tmp_path):
     experiment = read_experiment(reproduced.folder)
     found = forecast(experiment, reproduced.folder)
@@ -42,6 +43,7 @@ def test_what_is_finished_and_what_is_left(reproduced, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("linear_network")
 @pytest.mark.parametrize("convention", ["standard", "released_code"])
 @pytest.mark.parametrize("batch_size", [100, 359])  # of 1077 images, which is 3 x 359
 def test_steps_are_those_of_a_training(convention, batch_size, tmp_path):
@@ -89,6 +91,7 @@ def test_activations_are_the_outputs_of_all_layers(tmp_path):
         assert sizes(found.device)["activations"] == 2 * 7 * size
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_what_else_is_told_of_the_plan(tmp_path):
     experiment = experiment_with("protocol.validation_steps=5", "seeds=[0,1]")
     found = forecast(experiment, tmp_path / "new", shard=Shard(1, 8))
@@ -102,6 +105,7 @@ def test_what_else_is_told_of_the_plan(tmp_path):
         forecast(experiment, tmp_path)
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_images_are_not_decoded(tmp_path, monkeypatch):
     for part, count in (("train", 6), ("validation", 2), ("test", 4)):
         for i in range(count):
@@ -152,6 +156,7 @@ def test_weights_of_another_width_are_told(tmp_path):
     assert found.weights == f"The weights of small_residual_cnn cannot be used: {path}."
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_finished_runs_need_no_weights(reproduced, tmp_path, monkeypatch):
     experiment = read_experiment(reproduced.folder)
     weights = {"weights": "nowhere.h5"}
@@ -163,6 +168,7 @@ def test_finished_runs_need_no_weights(reproduced, tmp_path, monkeypatch):
     assert (found.missing, found.weights, found.refusal) == ([], None, None)
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_the_dry_run_ends_with_what_a_run_would_fail_of(call, tmp_path, monkeypatch):
     """After all else that it shows, and nothing is written: neither the folder nor the cache."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
@@ -203,6 +209,7 @@ def test_the_dry_run_ends_with_what_a_run_would_fail_of(call, tmp_path, monkeypa
     assert (code, said, stderr) == (0, "", "")
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):
     out = tmp_path / "out"
     arguments = [*reproduced.arguments, "--out", str(out), "--dry-run", "--workers", "3"]
@@ -217,6 +224,7 @@ def test_the_dry_run_of_the_command_line(call, reproduced, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_the_dry_run_says_which_images_and_groups_there_are(call, reproduced, tmp_path):
     for i in range(30):
         path = tmp_path / "images" / "ab"[i % 2] / f"P{i // 3}_{i}.png"

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from helpers import CONFIGS, made_up_runs
+from helpers import CONFIGS, Linear, leave_out_pictures, made_up_runs
 from PIL import Image
 
 from lsplus_tf.config import Grid, load_config, load_grid, read_config, to_yaml
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Shard, run_grid
 from lsplus_tf.experiments.grid import plan_grid
-from lsplus_tf.page import Page, Picture, Pictures
 from lsplus_tf.paper import printed
+from lsplus_tf.training import train
 
 SMALL = """
 name: small
@@ -249,10 +249,12 @@ def test_all_missing_data_are_told_at_once(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small grid, trained."""
+    """The small grid, trained with a linear network."""
     root = tmp_path_factory.mktemp("grid")
     (root / "small.yaml").write_text(SMALL, encoding="utf-8")
-    run_grid(load_grid(root / "small.yaml"), root / "out", methods=["hard_labels", "ls_plus"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "build_classifier", Linear().build)
+        run_grid(load_grid(root / "small.yaml"), root / "out", methods=["hard_labels", "ls_plus"])
     return root
 
 
@@ -264,10 +266,12 @@ def test_each_experiment_has_a_folder_of_its_own(made: Path):
     assert load_grid(made / "out" / "grid.yaml") == load_grid(made / "small.yaml")
 
 
-def test_the_command_goes_on_and_joins_the_tables(made: Path, tmp_path: Path, call):
+def test_the_command_goes_on_and_joins_the_tables(made: Path, tmp_path: Path, call, monkeypatch):
     out = shutil.copytree(made / "out", tmp_path / "out")
     kept = (out / "few/ls_plus/seed_0/model.keras").stat().st_mtime_ns
-    ended = call("reproduce", made / "small.yaml", "--out", out, "--methods", "ls_plus")
+    with monkeypatch.context() as patch:
+        leave_out_pictures(patch)
+        ended = call("reproduce", made / "small.yaml", "--out", out, "--methods", "ls_plus")
     assert ended.code == 0, ended.stderr
     assert "2 already finished" in ended.stdout
     assert (out / "few/ls_plus/seed_0/model.keras").stat().st_mtime_ns == kept
@@ -280,9 +284,8 @@ def test_the_command_goes_on_and_joins_the_tables(made: Path, tmp_path: Path, ca
     # The whole: what is not finished is named, and the optional method is there as it is finished.
     ended = call("report", out)
     assert ended.code == 0, ended.stderr
-    assert "Experiment small, few" in (out / "few" / "report_selected" / "report.html").read_text(
-        encoding="utf-8"
-    )
+    own_page = (out / "few" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Experiment small, few" in own_page
     named = "label_smoothing seed 0, online_label_smoothing seed 0"
     assert f"Not finished: few: {named}" in ended.stdout
     text = (out / "report" / "table.md").read_text(encoding="utf-8")
@@ -294,9 +297,11 @@ def test_the_command_goes_on_and_joins_the_tables(made: Path, tmp_path: Path, ca
     assert Image.open(out / "report" / "experiments.png").width > 1000
     assert not (out / "report" / "paper.md").exists()
     # And again, over its own report.
+    leave_out_pictures(monkeypatch)
     assert call("report", out).code == 0
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_shards_wait_for_the_last(made: Path, tmp_path: Path, call):
     out = shutil.copytree(made / "out", tmp_path / "out")
     ended = call("reproduce", made / "small.yaml", "--out", out, "--shard", "1/9", "--only", "few")
@@ -311,12 +316,13 @@ def test_shards_wait_for_the_last(made: Path, tmp_path: Path, call):
     assert (out / "report_selected" / "table.md").exists()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_one_experiment_that_fails_does_not_stop_the_others(made: Path, tmp_path: Path, call):
+    """It is trained, as grids are by the command, in a process of its own, with its network."""
     out = tmp_path / "out"
     (out / "few").mkdir(parents=True)
     (out / "grid.yaml").write_text(load_grid(made / "small.yaml").to_yaml())
     shutil.copytree(made / "out" / "many", out / "many")
-    # Of one image a class there is none for validation: found when it is split.
     change = "grid.few.protocol.optimizer.learning_rate=1e30"
     arguments = ("--methods", "hard_labels", "--out", out, "--set", change)
     ended = call("reproduce", made / "small.yaml", *arguments)
@@ -342,6 +348,7 @@ def test_runs_of_other_settings_are_not_joined(made: Path, tmp_path: Path, call)
     assert (out / "grid.yaml").read_bytes() == before
 
 
+@pytest.mark.usefixtures("linear_network", "without_pictures")
 def test_seeds_of_one_experiment_are_reported(made: Path, tmp_path: Path, call):
     out = shutil.copytree(made / "out", tmp_path / "out")
     arguments = ("--set", "seeds=[0,7]", "--only", "few", "--methods", "hard_labels")
@@ -404,6 +411,7 @@ def test_options_that_mean_nothing(small: Path, call):
     assert ended.stderr.startswith("error: --all-methods: ")
 
 
+@pytest.mark.usefixtures("linear_network")
 def test_a_dry_run_reckons_all(small: Path, tmp_path: Path, call):
     ended = call("reproduce", small, "--out", tmp_path / "out", "--dry-run")
     assert ended.code == 0, ended.stderr
@@ -419,17 +427,7 @@ def test_a_dry_run_reckons_all(small: Path, tmp_path: Path, call):
 # --- the papers' tables ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Figures and page left out, which need the histories of real runs."""
-    picture = Picture(b"\x89PNG", "nothing", 1)
-    monkeypatch.setattr(
-        "lsplus_tf.results.report.draw_figures", lambda *_: {"comparison": Pictures([picture])}
-    )
-    monkeypatch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
-
-
-@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.usefixtures("without_pictures", "without_the_papers_figures")
 @pytest.mark.parametrize("name", ["ls_plus_paper", "ols_paper"])
 def test_the_joined_table_beside_the_printed_one(tmp_path: Path, call, name: str):
     grid = load_grid(CONFIGS / f"{name}.yaml", ["backbone.weights=null"])

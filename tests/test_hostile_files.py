@@ -339,7 +339,7 @@ PARQUET = {
     "long bytes, often": often(pa.binary()),
     "long bytes, often, plain": often(pa.binary(), store_schema=False),
     "long large bytes, often": often(pa.large_binary()),
-    "long lists": long_lists("probabilities"),
+    "long lists": lambda: long_lists("probabilities"),
     "a footer of more than it has": with_footer(2**31),
     "a footer as large as can be": with_footer(2**32 - 1),
     "no footer": with_footer(0),

@@ -11,12 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from helpers import HARD, PLUS, Linear, linear_experiment, made_up_runs, same_predictions
+from helpers import (
+    HARD,
+    NOT_AUGMENTED,
+    PLUS,
+    Linear,
+    linear_experiment,
+    made_up_runs,
+    same_predictions,
+)
 
 from lsplus_tf import manifest, results
+from lsplus_tf.config import Experiment
+from lsplus_tf.datasets import load_dataset
 from lsplus_tf.deployment import find_model
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run, engines, run_experiment
+from lsplus_tf.experiments.make import make_run
 from lsplus_tf.manifest import MANIFEST, DamagedRunError
 from lsplus_tf.predictions import read_predictions
 from lsplus_tf.training import run_folder
@@ -75,6 +86,7 @@ def test_every_byte_that_is_flipped_is_seen(experiment):
     assert run_folder.find_damage(folder) == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", sorted(READ_BY_REPORTS | NEVER_READ))
 def test_what_a_report_reads_it_checks(experiment, call, name):
     method = "online_label_smoothing" if name == run_folder.SOFT_LABELS else "ls_plus"
@@ -86,7 +98,7 @@ def test_what_a_report_reads_it_checks(experiment, call, name):
     assert "7 runs whole, made by lsplus_tf " in stdout
     if name in NEVER_READ:
         return
-    code, stdout, stderr = call("report", experiment)
+    code, stdout, stderr = call("report", experiment, "--methods", method, "--seeds", "0")
     assert code == 2
     (line,) = stderr.splitlines()
     assert line.startswith(f"error: {path}: damaged, it is not what was written; give the command")
@@ -123,10 +135,11 @@ def test_damage_of_every_kind_is_named(experiment, why):
         run_folder.read_history(folder)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_file_that_not_all_runs_have_is_missed(experiment, call):
     path = Run("ls_plus", 0).folder(experiment) / run_folder.PRIOR
     path.unlink()
-    code, _, stderr = call("report", experiment)
+    code, _, stderr = call("report", experiment, "--methods", "ls_plus", "--seeds", "0")
     assert code == 2
     assert f"{path}: damaged, it is missing" in stderr
 
@@ -298,12 +311,30 @@ def test_verify_tells_versions_and_takes_runs_experiments_and_grids(reproduced, 
     assert "found no finished run" in stderr
 
 
-def test_the_same_call_makes_anew_what_is_damaged_and_keeps_the_rest(tmp_path):
-    experiment = linear_experiment(methods={"hard": HARD, "plus": PLUS})
-    linear, out = Linear(), tmp_path / "out"
-    linear.run(experiment, out)
-    whole = shutil.copytree(out, tmp_path / "whole")
-    hard, plus = Run("hard", 0).folder(out), Run("plus", 1).folder(out)
+METHODS = {"hard": HARD, "plus": PLUS, "smooth": {"loss": "label_smoothing"}}
+
+
+def of_methods(**more: dict[str, str]) -> Experiment:
+    short = ("protocol.epochs=1", "seeds=[0]", NOT_AUGMENTED)
+    return linear_experiment(*short, methods=METHODS | more)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished runs of a linear network."""
+    out = tmp_path_factory.mktemp("trained") / "out"
+    Linear().run(of_methods(), out)
+    return out
+
+
+@pytest.fixture
+def out(trained, tmp_path) -> Path:
+    """A copy of them to damage."""
+    return shutil.copytree(trained, tmp_path / "out")
+
+
+def test_the_same_call_makes_anew_what_is_damaged_and_keeps_the_rest(trained, out):
+    hard, plus = (Run(method, 0).folder(out) for method in ("hard", "plus"))
     flip(hard / run_folder.MODEL, 1000)
     (plus / run_folder.METRICS).write_text("{}")
     kept = {
@@ -311,50 +342,46 @@ def test_the_same_call_makes_anew_what_is_damaged_and_keeps_the_rest(tmp_path):
         for path in out.rglob("*")
         if path.is_file() and path.parent not in (hard, plus)
     }
-    recorder = linear.run(experiment, out)
-    assert recorder.ended == [Run("hard", 0), Run("plus", 1)]
+    recorder = Linear().run(of_methods(), out)
+    assert recorder.ended == [Run("hard", 0), Run("plus", 0)]
     assert [(str(run), [*why]) for run, _, why in recorder.set_aside] == [
         ("hard seed 0", [run_folder.MODEL]),
-        ("plus seed 1", [run_folder.METRICS]),
+        ("plus seed 0", [run_folder.METRICS]),
     ]
     for folder in (hard, plus):
         assert run_folder.find_damage(folder) == {}
-        assert same_predictions(folder, whole / folder.relative_to(out))
+        assert same_predictions(folder, trained / folder.relative_to(out))
         assert folder.with_name(f"damaged_{folder.name}").is_dir()
-    assert (plus.with_name("damaged_seed_1") / run_folder.METRICS).read_text() == "{}"
+    assert (plus.with_name("damaged_seed_0") / run_folder.METRICS).read_text() == "{}"
     for path, (content, changed) in kept.items():
         assert path.read_bytes() == content
         assert path.stat().st_mtime_ns == changed
     assert results.gather(out).missing == ()
     # And again, beside what was set aside before; a settings file that cannot be read is no bar.
     (hard / run_folder.SETTINGS).write_bytes(b"\0")
-    linear.run(experiment, out)
+    Linear().run(of_methods(), out)
     assert hard.with_name("damaged_seed_0_2").is_dir()
     assert yaml.safe_load((hard / run_folder.SETTINGS).read_text())["seed"] == 0
 
 
-def test_runs_without_their_networks_stay_until_one_is_needed(tmp_path):
+def test_runs_without_their_networks_stay_until_one_is_needed(out):
     """People delete networks, which are large; reports do not need them."""
-    learns = {"loss": "ls_plus", "start_from": "hard_labels"}
-    linear, methods = Linear(), {"hard": HARD, "plus": PLUS}
-    linear.run(linear_experiment("seeds=[0]", methods=methods), tmp_path)
-    hard = Run("hard", 0).folder(tmp_path)
-    for path in tmp_path.glob("*/seed_0/model.keras"):
-        path.unlink()
+    linear = Linear()
+    hard = Run("hard", 0).folder(out)
+    for method in ("hard", "plus"):
+        (Run(method, 0).folder(out) / run_folder.MODEL).unlink()
     with pytest.warns(UserWarning, match=r"model\.keras of .* is missing; they are kept"):
-        again = linear.run(linear_experiment("seeds=[0]", methods=methods), tmp_path)
+        again = linear.run(of_methods(), out)
     assert again.missing == []
-    methods["learns"] = learns
+    learns = {"loss": "ls_plus", "start_from": "hard_labels"}
     with pytest.warns(UserWarning, match=r"model\.keras of plus seed 0 is missing"):
-        more = linear.run(linear_experiment("seeds=[0]", methods=methods), tmp_path)
+        more = linear.run(of_methods(learns=learns), out)
     assert more.ended == [Run("hard", 0), Run("learns", 0)]
     assert run_folder.find_damage(hard) == {}
 
 
-def test_a_damaged_run_stays_where_its_data_are_gone(tmp_path, monkeypatch):
-    experiment = linear_experiment("seeds=[0]")
-    Linear().run(experiment, tmp_path)
-    folder = Run("hard", 0).folder(tmp_path)
+def test_a_damaged_run_stays_where_its_data_are_gone(out, monkeypatch):
+    folder = Run("hard", 0).folder(out)
     flip(folder / run_folder.LOG, 0)
 
     def gone(*_: object, **__: object) -> None:
@@ -362,33 +389,27 @@ def test_a_damaged_run_stays_where_its_data_are_gone(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engines, "load_data", gone)
     with pytest.raises(InputError, match="the images are gone"):
-        run_experiment(experiment, tmp_path)
+        run_experiment(of_methods(), out)
     assert [*run_folder.find_damage(folder)] == [run_folder.LOG]
 
 
 @pytest.mark.parametrize("kind", ["a file", "a link to nothing"])
-def test_what_is_no_folder_in_the_place_of_a_run_makes_way(tmp_path, kind):
-    experiment, folder = linear_experiment("seeds=[0]"), Run("hard", 0).folder(tmp_path)
-    Linear().run(experiment, tmp_path)
+def test_what_is_no_folder_in_the_place_of_a_run_makes_way(out, kind):
+    folder = Run("hard", 0).folder(out)
     shutil.rmtree(folder)
     if kind == "a file":
         folder.write_text("mine")
     else:
-        folder.symlink_to(tmp_path / "nowhere")
+        folder.symlink_to(out / "nowhere")
     with pytest.warns(UserWarning, match="expected a folder that lsplus-tf wrote"):
-        Linear().run(experiment, tmp_path)
+        Linear().run(of_methods(), out)
     assert run_folder.find_damage(folder) == {}
     assert os.path.lexists(folder.with_name("damaged_seed_0"))
 
 
-def test_a_run_that_starts_from_a_damaged_one_does_not(tmp_path):
+def test_a_run_that_starts_from_a_damaged_one_does_not(out):
     """What is damaged while others are made is seen where it is read."""
-    experiment = linear_experiment(methods={"hard": HARD, "plus": PLUS})
-    linear = Linear()
-    linear.run(experiment, tmp_path, methods=["hard"], seeds=[0])
-    from lsplus_tf.datasets import load_dataset
-    from lsplus_tf.experiments.make import make_run
-
-    flip(Run("hard", 0).folder(tmp_path) / "predictions_validation.npz", 500)
+    shutil.rmtree(Run("plus", 0).folder(out))
+    flip(Run("hard", 0).folder(out) / "predictions_validation.npz", 500)
     with pytest.raises(InputError, match=r"predictions_validation\.npz: damaged"):
-        make_run(experiment, tmp_path, Run("plus", 0), load_dataset("digits"))
+        make_run(of_methods(), out, Run("plus", 0), load_dataset("digits"))

@@ -637,7 +637,7 @@ def in_excel(table: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=170, deadline=None)
 @given(
     written=predictions_of_all_forms(),
     kind=st.sampled_from(["csv"] * 8 + ["json", "jsonl", "parquet", "xlsx"]),

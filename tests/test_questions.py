@@ -21,7 +21,7 @@ from lsplus_tf.config.questions import OF_FEATURES, QuestionMetric
 from lsplus_tf.errors import InputError
 from lsplus_tf.experiments import Run
 from lsplus_tf.metrics import METRICS, compare_methods
-from lsplus_tf.page import Page, Picture, Pictures, Table
+from lsplus_tf.page import Table
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results import JoinedReport, Report, Results, gather, gather_grid
 from lsplus_tf.results.features import MEASURES
@@ -428,6 +428,7 @@ def test_every_experiment_of_a_grid_may_have_them(tmp_path):
 # --- reports --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_of_a_finished_experiment(reproduced, tmp_path, call):
     copy = tmp_path / "runs"
     shutil.copytree(reproduced.folder, copy, ignore=shutil.ignore_patterns("*.keras"))
@@ -449,12 +450,8 @@ def test_the_report_of_a_finished_experiment(reproduced, tmp_path, call):
     assert line in page
 
 
-def test_a_grid_joins_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "lsplus_tf.results.report.draw_figures",
-        lambda *_: {"comparison": Pictures([Picture(b"\x89PNG", "nothing", 1)])},
-    )
-    monkeypatch.setattr("lsplus_tf.results.report.experiment_page", lambda *_: Page("Runs", []))
+@pytest.mark.usefixtures("without_pictures")
+def test_a_grid_joins_them(tmp_path):
     asked = {"q": question(PLUS, [HARD], ["ece", "nll"])}
     parts = {"a": experiment(asked), "b": experiment(None), "c": experiment(asked)}
     for key, part in parts.items():

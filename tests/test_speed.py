@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import DIGITS
+from helpers import DIGITS, NOT_AUGMENTED
 
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
@@ -25,7 +25,7 @@ from lsplus_tf.training.steps import Speed, peak_process_bytes
 
 def experiment(*overrides: str) -> Experiment:
     common = ["protocol.epochs=2", "protocol.schedule=null", "protocol.batch_size=50", "seeds=[0]"]
-    return load_config(DIGITS, [*common, *overrides])
+    return load_config(DIGITS, [*common, NOT_AUGMENTED, *overrides])
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +94,6 @@ def test_precision_is_that_of_layers_and_not_of_weights(run, precision):
 # --- XLA ------------------------------------------------------------------------------------------
 
 
-def test_xla_is_not_there_by_itself_on_a_cpu(run):
-    """By config it is in test_devices.py, in a process that is not deterministic yet."""
-    performance = run_folder.read_json(run("protocol.epochs=1"), run_folder.SUMMARY)["performance"]
-    assert performance["jit_compile"] is False
-
-
 def test_xla_beside_determinism_is_refused():
     with pytest.raises(InputError, match="jit_compile: set deterministic: false, which"):
         experiment("protocol.jit_compile=true")
@@ -128,6 +122,9 @@ def test_a_run_says_how_fast_it_was(run):
     seconds = time.perf_counter() - begun
     performance = summary["performance"]
     assert performance["devices"] == performance["hosts"] == performance["steps_per_execution"] == 1
+    # Not by itself on a CPU; by config it is in test_devices.py, in a process that is not
+    # deterministic yet.
+    assert performance["jit_compile"] is False
     assert 0 < performance["step_seconds"] < performance["first_step_seconds"] < seconds
     assert 70 / seconds < performance["images_per_second"] < 1e6
     assert performance["peak_gpu_bytes"] == []
