@@ -258,19 +258,18 @@ def test_in_float64_the_gradient_is_that_of_the_value(name, from_logits, labels_
             value = loss(labels, values, weights)
         return value, tape.gradient(value, values)
 
-    # In a graph once for each; that of class ids and logits is compared below.
-    if labels_are == "rows" and from_logits == (name in NEEDS_LOGITS):
-        value_and_slope = tf.function(value_and_slope)
     value, slope = value_and_slope(tf.constant(outputs))
     assert value.dtype == slope.dtype == tf.float64
-    np.testing.assert_allclose(loss(labels, outputs, weights), value, rtol=1e-14)  # eager
+    # Of the others graphs are compared below.
+    if name not in ONE_OF_EACH and labels_are == "rows" and from_logits == (name in NEEDS_LOGITS):
+        in_graph = tf.function(value_and_slope)(tf.constant(outputs))
+        np.testing.assert_allclose(in_graph[0], value, rtol=1e-14)
+        np.testing.assert_allclose(in_graph[1], slope, rtol=1e-12, atol=1e-15)
     single = make(name, from_logits=from_logits)(labels, outputs.astype(np.float32), weights)
     np.testing.assert_allclose(single, value, rtol=1e-5, atol=1e-6)
     direction = np.random.default_rng(5).normal(size=outputs.shape)
     step = 1e-6
-    ahead, behind = (
-        float(value_and_slope(tf.constant(outputs + s * direction))[0]) for s in (step, -step)
-    )
+    ahead, behind = (float(loss(labels, outputs + s * direction, weights)) for s in (step, -step))
     expected = (ahead - behind) / (2 * step)
     found = float(np.sum(slope * direction))
     if name in VALUE_IS_NOT_THE_ANTIDERIVATIVE:
@@ -572,8 +571,9 @@ def test_saved_models_evaluate_the_same_in_a_new_process(tmp_path):
 def test_graph_mode_and_xla_give_the_same(name):
     labels, logits = samples()
     expected, expected_gradient = value_and_gradient(make(name), labels, logits)
-    for xla in (False, True):
-        value, gradient = compiled(name, xla=xla)(labels.astype(np.float32), logits)
+    ids, rows = labels.astype(np.float32), np.eye(CLASSES, dtype=np.float32)[labels]
+    for y, xla in ((ids, False), (rows, False), (ids, True)):
+        value, gradient = compiled(name, xla=xla)(y, logits)
         np.testing.assert_allclose(value, expected, rtol=1e-5)
         np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
 
@@ -620,7 +620,10 @@ def test_logits_that_were_not_declared(name):
     with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
         loss(labels, outputs)
     if name not in NEEDS_LOGITS:  # which are never traced
-        assert np.isnan(tf.function(loss, jit_compile=True)(labels, outputs))
+        xla = tf.function(loss, jit_compile=True)
+        assert np.isnan(xla(labels, outputs))
+        right = np.array([[0.5, 0.3, 0.2]], np.float32)
+        np.testing.assert_allclose(xla(labels, right), loss(labels, right), rtol=1e-5, atol=1e-6)
 
 
 @every_loss

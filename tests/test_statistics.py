@@ -228,12 +228,13 @@ def test_the_ece_is_covered_as_often_as_the_docstring_says():
 
     said = " ".join(bootstrap_interval.__doc__.split())
     assert "covered 0.05 in 90% of samples of N = 200 (percentile: 27%, BCa: 81%)" in said
-    # Two standard errors of 150 repetitions, with the default number of resamples.
-    assert coverage(0.05, 150, None) == pytest.approx(0.90, abs=0.053)
-    assert coverage(0.05, 150, "percentile") == pytest.approx(0.27, abs=0.078)
-    assert coverage(0.05, 150, "bca") == pytest.approx(0.81, abs=0.069)
-    assert coverage(0.0, 40, None) == pytest.approx(0.6, abs=0.2)
-    assert coverage(0.0, 20, "percentile") == 0
+    # Three and a half standard errors of 400 and 200 repetitions, with the default number of
+    # resamples.
+    assert coverage(0.05, 400, None) == pytest.approx(0.90, abs=0.053)
+    assert coverage(0.05, 200, "percentile") == pytest.approx(0.27, abs=0.11)
+    assert coverage(0.05, 200, "bca") == pytest.approx(0.81, abs=0.097)
+    assert coverage(0.0, 50, None) == pytest.approx(0.6, abs=0.2)
+    assert coverage(0.0, 25, "percentile") == 0
 
 
 @pytest.mark.filterwarnings("ignore:.* are below the value:UserWarning")
