@@ -268,7 +268,7 @@ def test_files_give_the_same_probabilities_in_a_new_process(model, fitted, tmp_p
     for name, calibrated, expected in (
         (
             "every",
-            keras.Model(model.inputs, keras.ops.stack(every)),
+            keras.Model(model.input, keras.ops.stack(every)),
             [calibrator.predict_proba(logits) for calibrator in fitted.values()],
         ),
         (
