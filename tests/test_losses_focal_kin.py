@@ -164,7 +164,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], Restated]] = {
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     # Eighths, whose differences float32 has exactly, and among which ties abound.
     eighths=hnp.arrays(

@@ -296,7 +296,7 @@ def test_a_config_round_trip_keeps_every_argument(make):
 
 def compiled(loss: Any) -> keras.Model:
     model = keras.Sequential([keras.Input([2]), keras.layers.Dense(3, activation="softmax")])
-    model.compile("sgd", loss)
+    model.compile("sgd", loss, run_eagerly=True)
     return model
 
 

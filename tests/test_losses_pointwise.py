@@ -337,7 +337,7 @@ KINDS = list(make_losses(2))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     # Eighths, whose differences float32 has exactly, and among which ties and margins of 3 abound.
     eighths=hnp.arrays(
@@ -410,30 +410,36 @@ def test_switched_off_they_are_cross_entropy_exactly(loss):
             np.testing.assert_array_equal(mine, expected)
 
 
-@pytest.mark.parametrize("gamma", [0, 1e-3, 0.3, 0.999, 1, 7, 1e4])
-@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(
+    ("gamma", "jit"),
+    # Compiling takes seconds: for exponents that XLA writes as other operations, and for others.
+    [*((gamma, False) for gamma in (0, 1e-3, 0.3, 0.999, 1, 7, 1e4)), (0.3, True), (1, True)],
+)
 def test_focal_is_finite_for_any_gamma_and_margin(gamma, jit):
     """Where p_y rounds to 1, (1 - p_y)^gamma has an infinite slope for gamma < 1."""
     margins = np.array([0, 1e-6, 15, 17, 40, 90, 1e4, 1e30], np.float32)
     logits = tf.constant(np.stack([margins, -margins, 0 * margins], axis=1))
-    for loss in (
+    every = [
         losses.FocalLoss(gamma, **SUM),
         losses.SampleDependentFocalLoss(gamma, gamma_low_confidence=gamma, **SUM),
-    ):
+    ]
 
-        @tf.function(jit_compile=jit)
-        def compute(labels, loss=loss):
-            with tf.GradientTape() as tape:
-                tape.watch(logits)
-                value = loss(labels, logits)
-            return value, tape.gradient(value, logits)
+    def compute(*forms):
+        found = []
+        for loss in every:
+            for labels in forms:
+                with tf.GradientTape() as tape:
+                    tape.watch(logits)
+                    value = loss(labels, logits)
+                found += [value, tape.gradient(value, logits)]
+        return found
 
-        for label in (0, 1):
-            ids = np.full(len(margins), label)
-            for labels in (ids, np.eye(3, dtype=np.float32)[ids]):
-                value, gradient = compute(labels)
-                assert np.isfinite(value)
-                assert np.isfinite(gradient).all()
+    if jit:
+        compute = tf.function(compute, jit_compile=True)
+    for label in (0, 1):
+        ids = np.full(len(margins), label)
+        for number in compute(ids, np.eye(3, dtype=np.float32)[ids]):
+            assert np.isfinite(number).all()
 
 
 def test_focal_keeps_the_gradient_of_samples_that_are_nearly_sure():

@@ -17,10 +17,10 @@ from helpers import value_and_gradient
 from scipy.special import log_softmax, softmax
 from test_losses_all import (
     CLASSES,
-    LOSSES,
     NEEDS_FEATURES,
     NEEDS_LOGITS,
     NEEDS_TEACHER,
+    ONE_OF_EACH,
     make,
     samples,
 )
@@ -33,10 +33,17 @@ from lsplus_tf.losses import released
 from lsplus_tf.losses.base import Batch, ClassificationLoss
 
 RELEASED = [name for name in released.__all__ if name.endswith("Loss")]
+# Variants with statistics of a batch of their own. Of the others each sample has a loss alone, and
+# of those that are left out they see made-up outputs, which test_losses_all.py tries.
+OF_BATCH = [
+    "MDCALoss, alone",
+    "MMCELoss, weighted",
+    "ErroneousEntropyLoss, KL",
+    "FedLASLoss, margin",
+]
 # The tests' teacher goes by a sample's place; its labels have a test of their own below.
-every_loss = pytest.mark.parametrize(
-    "name", [*(name for name in LOSSES if name not in NEEDS_TEACHER), *RELEASED]
-)
+EVERY = [name for name in [*ONE_OF_EACH, *OF_BATCH] if name not in NEEDS_TEACHER] + RELEASED
+every_loss = pytest.mark.parametrize("name", EVERY)
 every_metric = pytest.mark.parametrize("name", METRICS)
 # A loss of each kind: pointwise, from a matrix, of a batch by means, pairs and bins.
 SOME = ["FocalLoss, small gamma", "LSPlusLoss", "MDCALoss, alone", "MMCELoss", "ReleasedDCALoss"]
@@ -106,12 +113,15 @@ def test_masked_steps_are_not_there(name):
     expected = alone(loss, labels, logits)
     labels[~KEPT], logits[~KEPT] = 77, np.nan
     assert_same(masked(loss, labels, logits, KEPT), expected)
-    assert_same(masked(loss, np.where(KEPT, labels, np.nan), logits, KEPT), expected)
     rows = np.eye(CLASSES, dtype=np.float32)[labels % CLASSES]
     rows[~KEPT] = np.nan
     assert_same(masked(loss, rows, logits, KEPT), expected)
     weights = np.linspace(0.5, 2.0, KEPT.size, dtype=np.float32).reshape(SHAPE)
-    for reduction in ("sum_over_batch_size", "sum", "mean_with_sample_weight"):
+    reductions = ["sum", "mean_with_sample_weight"]
+    if name in SOME:  # how labels and weights are read is the same of all
+        assert_same(masked(loss, np.where(KEPT, labels, np.nan), logits, KEPT), expected)
+        reductions.append("sum_over_batch_size")
+    for reduction in reductions:
         loss = any_loss(name, reduction=reduction)
         weighted = alone(loss, labels, logits, weights[KEPT])
         weights[~KEPT] = 5.0
@@ -119,16 +129,21 @@ def test_masked_steps_are_not_there(name):
 
 
 @every_loss
-@pytest.mark.parametrize("ignored", [255, -1, CLASSES - 1])
-def test_an_ignored_class_is_not_there(name, ignored):
+def test_an_ignored_class_is_not_there(name):
     labels, logits = steps()
     labels %= CLASSES - 1  # without the last
     expected = alone(any_loss(name), labels, logits)
-    labels[~KEPT], logits[~KEPT] = ignored, np.inf
-    loss = any_loss(name, ignore_class=ignored)
-    one_hot = tf.one_hot(labels, CLASSES).numpy()  # which is a row of zeros outside 0..K-1
-    for given in (labels, labels[..., None].astype(np.float32), one_hot):
-        assert_same(value_and_gradient(loss, given, logits), expected)
+    forms = [
+        lambda ids: ids,
+        lambda ids: ids[..., None].astype(np.float32),
+        lambda ids: tf.one_hot(ids, CLASSES).numpy(),  # a row of zeros outside 0..K-1
+    ]
+    logits[~KEPT] = np.inf
+    for place, ignored in enumerate([255, -1, CLASSES - 1]):
+        labels[~KEPT] = ignored
+        loss = any_loss(name, ignore_class=ignored)
+        for form in forms if name in SOME else forms[place:][:1]:
+            assert_same(value_and_gradient(loss, form(labels), logits), expected)
 
 
 @every_loss
@@ -153,8 +168,9 @@ def test_of_weight_0_a_sample_may_be_anything(name):
     assert_same(value_and_gradient(summed, labels, logits, weights), expected)
     logits[~KEPT] = np.nan
     assert_same(value_and_gradient(summed, labels, logits, weights), expected)
-    nothing = np.where(KEPT, labels, np.nan)
-    assert_same(value_and_gradient(summed, nothing, logits, weights), expected)
+    if name in SOME:
+        nothing = np.where(KEPT, labels, np.nan)
+        assert_same(value_and_gradient(summed, nothing, logits, weights), expected)
     rows = np.eye(CLASSES, dtype=np.float32)[labels % CLASSES]
     rows[~KEPT] = np.nan
     assert_same(value_and_gradient(summed, rows, logits, weights), expected)
@@ -398,37 +414,47 @@ def loss_dtype(model: keras.Model) -> str:
     return "float64" if model.layers[-1].compute_dtype == "float64" else "float32"
 
 
+@pytest.fixture(scope="module")
+def predicted(network) -> tuple[Any, Any, Any, Any]:
+    """All outputs, with logits and mask, and without logits; the kept ones, likewise."""
+    outputs = network(X)
+    assert outputs.dtype == network.layers[-1].compute_dtype
+    without = tf.identity(outputs)
+    without._keras_mask = outputs._keras_mask
+    kept, kept_without = (tf.boolean_mask(outputs, KEPT) for _ in range(2))
+    kept._keras_logits = tf.boolean_mask(outputs._keras_logits, KEPT)
+    return outputs, without, kept, kept_without
+
+
 @pytest.mark.filterwarnings("ignore:.*y_pred is a softmax in")
-@pytest.mark.parametrize("name", LOSSES)
-def test_the_mask_of_a_network(name, network):
+@pytest.mark.parametrize("name", [*ONE_OF_EACH, *OF_BATCH])
+def test_the_mask_of_a_network(name, network, predicted):
     """With the logits that a softmax layer leaves, and without, as in `TimeDistributed`."""
     labels, _ = steps()
+    outputs, without, kept, kept_without = predicted
     loss = any_loss(name, from_logits=False, dtype=loss_dtype(network))
     loss = loss if name in NEEDS_FEATURES else loss.loss
     if "Self" in name:
         labels = losses.with_teacher_logits(labels, np.zeros([*SHAPE, CLASSES]))
-    outputs = network(X)
-    assert outputs.dtype == network.layers[-1].compute_dtype
-    of_kept = tf.boolean_mask(outputs, KEPT)
-    without = tf.identity(outputs)
-    without._keras_mask = outputs._keras_mask
     if name not in NEEDS_LOGITS:
-        np.testing.assert_allclose(loss(labels, without), loss(labels[KEPT], of_kept), rtol=1e-5)
-    of_kept._keras_logits = tf.boolean_mask(outputs._keras_logits, KEPT)
-    np.testing.assert_allclose(loss(labels, outputs), loss(labels[KEPT], of_kept), rtol=1e-5)
+        expected = loss(labels[KEPT], kept_without)
+        np.testing.assert_allclose(loss(labels, without), expected, rtol=1e-5)
+    np.testing.assert_allclose(loss(labels, outputs), loss(labels[KEPT], kept), rtol=1e-5)
 
 
 def test_the_metrics_of_a_network(network):
     """In `metrics` and `weighted_metrics`: `evaluate` gives what NumPy gives on the kept steps."""
     labels, _ = steps()
     weights = np.arange(KEPT.size).reshape(SHAPE) % 3
+    in_graph = network.layers[-1].compute_dtype == "float16"  # whose softmax differs there
     network.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(),
         metrics=[make_metric(name, name=name) for name in KINDS],
         weighted_metrics=[make_metric(name, name=f"w_{name}") for name in WEIGHTED],
+        run_eagerly=not in_graph,
     )
     log = network.evaluate(X, labels, sample_weight=weights, verbose=0, return_dict=True)
-    outputs = tf.function(network)(X)
+    outputs = (tf.function(network) if in_graph else network)(X)
     probabilities, y = outputs.numpy()[KEPT], labels[KEPT]
     if outputs.dtype == tf.bfloat16:
         # As 16 bits, which it fits into, so that rows may miss 1 by their rounding.
@@ -518,24 +544,27 @@ def test_streaming_metrics_leave_out(name):
 
 
 @pytest.mark.parametrize("mode", COMPILED)
-@pytest.mark.parametrize("name", ["ece", "nll"])
-def test_streaming_metrics_leave_out_in_graphs_and_xla(name, mode):
+def test_streaming_metrics_leave_out_in_graphs_and_xla(mode):
     labels, logits = steps()
     probabilities = softmax(logits.astype(np.float64), axis=-1)
-    expected = METRICS[name][2](labels[KEPT], probabilities[KEPT])
+    kept = labels[KEPT], probabilities[KEPT]
     labels[~KEPT], probabilities[~KEPT] = 255, np.nan
-    ignoring, masking = make_metric(name, ignore_class=255), make_metric(name)
+    ignoring = {name: make_metric(name, ignore_class=255) for name in WEIGHTED}
+    masking = {name: make_metric(name) for name in WEIGHTED}
 
     @tf.function(**COMPILED[mode])
     def update(y: tf.Tensor, p: tf.Tensor) -> None:
-        ignoring.update_state(y, p)
         outputs = tf.identity(p)
         outputs._keras_mask = tf.constant(KEPT)
-        masking.update_state(y, outputs)
+        for name in WEIGHTED:
+            ignoring[name].update_state(y, p)
+            masking[name].update_state(y, outputs)
 
     update(tf.constant(labels), tf.constant(probabilities))
-    assert float(ignoring.result()) == pytest.approx(expected, rel=1e-12)
-    assert float(masking.result()) == pytest.approx(expected, rel=1e-12)
+    for name in WEIGHTED:
+        expected = METRICS[name][2](*kept)
+        assert float(ignoring[name].result()) == pytest.approx(expected, rel=1e-12)
+        assert float(masking[name].result()) == pytest.approx(expected, rel=1e-12)
 
 
 def saturated(dtype: str) -> np.ndarray:
@@ -587,7 +616,10 @@ def test_callbacks_know_which_way_is_better(tmp_path):
     """`ModelCheckpoint` and `EarlyStopping` without `mode`, of every metric with a direction."""
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(4, "softmax")])
     model.compile(
-        keras.optimizers.SGD(0.5), losses.HardLabelLoss(), metrics=list(map(make_metric, KINDS))
+        keras.optimizers.SGD(0.5),
+        losses.HardLabelLoss(),
+        metrics=list(map(make_metric, KINDS)),
+        run_eagerly=True,
     )
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 3)).astype(np.float32), rng.integers(4, size=20)
@@ -622,16 +654,16 @@ def test_callbacks_know_which_way_is_better(tmp_path):
 def test_a_softmax_in_16_bits_is_told_once(policy):
     labels, logits = samples(6)
 
-    def fit(*top: keras.layers.Layer, **options: Any) -> list[str]:
+    def fit(*top: keras.layers.Layer, eagerly: bool = True, **options: Any) -> list[str]:
         model = keras.Sequential([keras.Input([CLASSES]), *top])
-        model.compile("sgd", losses.LabelSmoothingLoss(**options))
+        model.compile("sgd", losses.LabelSmoothingLoss(**options), run_eagerly=eagerly)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.fit(logits, labels, verbose=0, batch_size=4, validation_data=(logits, labels))
         return [str(one.message) for one in caught if "softmax in" in str(one.message)]
 
     half = {"dtype": policy}
-    (told,) = fit(keras.layers.Dense(CLASSES, "softmax", **half))
+    (told,) = fit(keras.layers.Dense(CLASSES, "softmax", **half), eagerly="bfloat" in policy)
     assert policy.removeprefix("mixed_") in told
     assert 'keras.layers.Activation("softmax", dtype="float32")' in told
     mended = (

@@ -10,7 +10,7 @@ import pytest
 
 import lsplus_tf as lsp
 from lsplus_tf.errors import InputError
-from lsplus_tf.metrics import METRICS, bootstrap_interval
+from lsplus_tf.metrics import METRICS, bootstrap_interval, resampling
 from lsplus_tf.predictions import Predictions
 from lsplus_tf.results.finished import Row
 from lsplus_tf.results.uncertainty import measure_uncertainty
@@ -41,9 +41,9 @@ SETS = {
     "groups": lambda: drawn(2, 600, 3, group_size=7),
     "logits, many classes": lambda: drawn(3, 500, 30, logits=True),
     "saturated": lambda: drawn(4, 300, 3, sharp=60.0, logits=True),
-    "blocks of cases": lambda: drawn(5, 7000, 4),
-    "a part is ranked": lambda: drawn(6, 12_000, 3),
-    "a part of the groups, in blocks": lambda: drawn(7, 13_000, 3, group_size=2),
+    "blocks of cases": lambda: drawn(5, 700, 4),
+    "a part is ranked": lambda: drawn(6, 1400, 3),
+    "a part of the groups, in blocks": lambda: drawn(7, 1500, 3, group_size=2),
     "all right": lambda: right_but_for(0),
     "one wrong": lambda: right_but_for(1),
     "a class of two cases": lambda: Predictions(
@@ -55,7 +55,10 @@ SETS = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SETS)
-def test_a_number_has_one_interval(name):
+def test_a_number_has_one_interval(name, monkeypatch):
+    # Reached by fewer cases than the 5,000 and 10,000 that it takes otherwise.
+    monkeypatch.setattr(resampling, "BLOCKS", 600)
+    monkeypatch.setattr(resampling, "RANKED", 1200)
     predictions = SETS[name]()
     audited = lsp.audit(predictions).metrics
     results = SimpleNamespace(
@@ -133,8 +136,6 @@ def test_agresti_and_coull_is_for_shares():
 
 
 def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
-    from lsplus_tf.metrics import resampling
-
     model = drawn(8, 6000, 2)
     names = {name: METRICS[name].interval for name in ("brier", "ece", "retention_auc")}
     names |= {"auroc": "percentile"}
@@ -157,8 +158,6 @@ def test_many_cases_have_the_intervals_that_their_number_gives(monkeypatch):
 
 
 def test_what_sorts_takes_a_part_and_narrows_it(monkeypatch):
-    from lsplus_tf.metrics import resampling
-
     monkeypatch.setattr(resampling, "RANKED", 1000)
     model = drawn(8, 4000, 2, group_size=4)
     options = {"method": "percentile", "num_resamples": 100}
@@ -173,8 +172,6 @@ def test_what_sorts_takes_a_part_and_narrows_it(monkeypatch):
 
 
 def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
-    from lsplus_tf.metrics import resampling
-
     monkeypatch.setattr(resampling, "BLOCKS", 10)
     monkeypatch.setattr(resampling, "RANKED", 1000)
     groups = np.random.default_rng(0).integers(0, 500, 5000)
@@ -193,8 +190,6 @@ def test_blocks_and_parts_are_of_whole_groups(monkeypatch):
 
 @pytest.mark.parametrize("key", ["brier", "auroc"])
 def test_a_part_and_blocks_cost_a_permutation_test_little(key, monkeypatch):
-    from lsplus_tf.metrics import resampling
-
     rng = np.random.default_rng(3)
     a = drawn(9, 3000, 2)
     b = a.replace(probabilities=lsp.metrics.softmax(a.logits + rng.normal(size=(3000, 2))))
@@ -211,8 +206,6 @@ def test_a_part_and_blocks_cost_a_permutation_test_little(key, monkeypatch):
 
 def test_a_part_has_its_fill_of_every_class():
     """Or the AUROC is not defined on it, though it is of all cases."""
-    from lsplus_tf.metrics import resampling
-
     rng = np.random.default_rng(4)
     labels = np.repeat(np.arange(300), 10)  # of which the first choice would be a third
     logits = rng.normal(size=(labels.size, 300))

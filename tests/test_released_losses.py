@@ -168,7 +168,7 @@ def restated(loss: Any, z: np.ndarray, targets: np.ndarray) -> tuple[float, np.n
 
 
 @pytest.mark.parametrize("make", LOSSES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     logits=hnp.arrays(
         np.float32,

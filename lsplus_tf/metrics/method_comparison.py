@@ -37,7 +37,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from lsplus_tf.errors import (
     MOST_RESAMPLES,
@@ -156,7 +156,8 @@ class Estimate:
         """Of the interval: those of seeds and of images alone, added in squares."""
         of_images, *of_runs = self._parts(count)
         squares = [
-            stats.t.isf(level / 2, freedom) ** 2 * variance
+            # Student's t; that of `stats` takes a hundred times as long for the same number.
+            special.stdtrit(freedom, level / 2) ** 2 * variance
             for variance, freedom in (of_images, (_total(of_runs), _satterthwaite(of_runs)))
             if variance != 0
         ]
