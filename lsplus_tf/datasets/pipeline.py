@@ -250,8 +250,8 @@ def _balanced_order(split: Split) -> Callable[[int, tf.Tensor], tf.Tensor]:
 
 Fetch = Callable[[tf.Tensor], tf.Tensor]  # indices (B,) to images, uint8 (B, H, W, C)
 
-# What makes batches decides nothing by a tensor. To translate its source, as TensorFlow would do with
-# every function in it, takes longer than all else before the first step of a process.
+# What makes batches decides nothing by a tensor. To translate its source, as TensorFlow would do
+# with every function in it, takes a process longer than to make the batches.
 _as_written = tf.autograph.experimental.do_not_convert
 
 
