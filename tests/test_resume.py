@@ -374,7 +374,7 @@ def test_a_training_that_diverges_after_it_was_saved_leaves_nothing(
 # One process that has imported everything forks a child for every life of the experiment.
 KILLED = """
 import json, os, pathlib, sys, warnings
-import keras, numpy as np, tensorflow as tf
+import keras, numpy as np, sklearn.datasets, tensorflow as tf
 sys.path.insert(0, {tests!r})
 from helpers import NOT_AUGMENTED
 from test_resume import Silent, experiment, with_dropout

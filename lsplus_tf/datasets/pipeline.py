@@ -250,6 +250,10 @@ def _balanced_order(split: Split) -> Callable[[int, tf.Tensor], tf.Tensor]:
 
 Fetch = Callable[[tf.Tensor], tf.Tensor]  # indices (B,) to images, uint8 (B, H, W, C)
 
+# What makes batches decides nothing by a tensor. To translate its source, as TensorFlow would do
+# with every function in it, takes a process longer than to make the batches.
+_as_written = tf.autograph.experimental.do_not_convert
+
 
 def _from_source(
     split: Split,
@@ -277,14 +281,16 @@ def _from_source(
                 return tf.ensure_shape(read_images, (None, *shape))
 
             batches = tf.data.Dataset.from_tensors(labels).flat_map(
-                lambda all_labels: run_batches(fetch, all_labels)
+                _as_written(lambda all_labels: run_batches(fetch, all_labels))
             )
         else:
             # A tensor fresh from NumPy drags a second copy along; identity lets go of it.
             whole = tf.data.Dataset.from_tensors((tf.identity(tf.constant(images)), labels))
             batches = whole.flat_map(
-                lambda all_images, all_labels: run_batches(
-                    lambda chosen: tf.gather(all_images, chosen), all_labels
+                _as_written(
+                    lambda all_images, all_labels: run_batches(
+                        lambda chosen: tf.gather(all_images, chosen), all_labels
+                    )
                 )
             )
     batches = batches.apply(tf.data.experimental.assert_cardinality(length))
