@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import textwrap
 import threading
 from pathlib import Path
 from typing import Any
 
-import forked
 import keras
 import numpy as np
 import psutil
@@ -17,6 +18,7 @@ import scipy.ndimage
 import scipy.stats
 import tensorflow as tf
 import yaml
+from forked import Forked
 from PIL import Image
 
 from lsplus_tf.config import Augmentation, Dataset, Experiment
@@ -317,7 +319,7 @@ def test_two_processes_that_want_the_same_cache(tmp_path):
         "print(int(np.sum(load_dataset(name, **options).train.images)))"
     )
     command = ["-c", code, f"folder:{root}", str(root.parent / "cache")]
-    both = [forked.Forked(*command) for _ in range(2)]
+    both = [Forked(*command) for _ in range(2)]
     sums = [int(process.communicate()[0]) for process in both]
     assert sums == [int(pixels(load(root, "memory").train).sum())] * 2
     assert len(caches(root)) == 3
@@ -430,10 +432,13 @@ def test_the_command_line_names_it_on_one_line(tmp_path):
     (root / "dog/4.png").unlink()
     (root / "dog/4.png").symlink_to(root / "dog/5.jpg")
     cut(root / "dog/5.jpg", 0.6)
-    # Not in this process, as TensorFlow writes to standard error itself.
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     script = f"""
         import sys
         from lsplus_tf import cli
+        from lsplus_tf.config import Backbone
+        from lsplus_tf.training.environment import import_tensorflow
+        import_tensorflow(Backbone(), 16)
         from lsplus_tf.training import train
         sys.path.append({str(Path(__file__).parent)!r})
         from helpers import Linear
@@ -441,7 +446,13 @@ def test_the_command_line_names_it_on_one_line(tmp_path):
         sys.argv = ["lsplus-tf", "train", {str(config)!r}, "--out", {str(tmp_path / "o")!r}]
         cli.main()
     """
-    done = forked.run("-c", textwrap.dedent(script), env=os.environ | {"COLUMNS": "80"})
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=environment | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "error:" in line]

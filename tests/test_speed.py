@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import DIGITS, NOT_AUGMENTED
+from helpers import DIGITS
 
 from lsplus_tf.config import Experiment, load_config
 from lsplus_tf.datasets import ImageDataset, load_dataset
@@ -25,7 +25,7 @@ from lsplus_tf.training.steps import Speed, peak_process_bytes
 
 def experiment(*overrides: str) -> Experiment:
     common = ["protocol.epochs=2", "protocol.schedule=null", "protocol.batch_size=50", "seeds=[0]"]
-    return load_config(DIGITS, [*common, NOT_AUGMENTED, *overrides])
+    return load_config(DIGITS, [*common, *overrides])
 
 
 @pytest.fixture(scope="module")
