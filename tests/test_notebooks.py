@@ -37,11 +37,10 @@ SHORTER = {
     "02": ("EPOCHS = 40 ", "EPOCHS = 6 "),
     "03": ("EARLY, MIDDLE, EPOCHS = 5, 15, 40 ", "EARLY, MIDDLE, EPOCHS = 1, 3, 6 "),
     "06": ("EPOCHS = 40 ", "EPOCHS = 8 "),
-    "07": ("EPOCHS = 12 ", "EPOCHS = 2 "),
 }
 # How far a number may be from the stored one: of the number, and at least. All but those of trained
 # networks depend on rounding alone.
-TOLERANCE = dict.fromkeys(SHORTER, (0.0, np.inf))
+TOLERANCE = dict.fromkeys((*SHORTER, "07"), (0.0, np.inf))
 OF_ROUNDING = (1e-3, 2e-4)
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w])", re.IGNORECASE)
 
