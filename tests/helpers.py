@@ -5,7 +5,8 @@ TensorFlow is imported by those that need it: conftest.py settles its environmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +155,21 @@ class Recorder:
 
     def run_waited_for(self, run: Run) -> None:
         self.waited_for.append(run)
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Keras runs steps as they come: a few cost less than the graph of one."""
+    import keras
+
+    compiled = keras.Model.compile
+
+    def compile_eager(model: keras.Model, *given: Any, **settings: Any) -> None:
+        compiled(model, *given, **{**settings, "run_eagerly": True})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "compile", compile_eager)
+        yield
 
 
 def same_predictions(a: Path, b: Path) -> bool:

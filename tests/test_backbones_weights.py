@@ -7,6 +7,7 @@ were computed with these numbers by other code: for the standard ResNet-34 by Py
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -70,6 +71,16 @@ def image_classifiers() -> dict[str, dict[str, tuple[int, ...]]]:
             shapes[f"{name}_conv2"] = {"kernel": (3, 3, channels, channels)}
             before = channels
     return {**shapes, "bn1": normalisation(512)}
+
+
+@functools.cache
+def _image_classifiers_drawn() -> Layers:
+    return all_drawn(image_classifiers())
+
+
+def image_classifiers_drawn() -> Layers:
+    """Drawn once for all tests, which change layers and no array in place."""
+    return {layer: dict(arrays) for layer, arrays in _image_classifiers_drawn().items()}
 
 
 def torchvision() -> dict[str, np.ndarray]:
@@ -149,10 +160,10 @@ def assert_same(ours: Layers, theirs: Layers) -> None:
 def test_the_preactivation_network_computes_what_image_classifiers_does(
     tmp_path, whole_model, inner
 ):
-    layers = all_drawn(image_classifiers())
+    layers = image_classifiers_drawn()
     path = write_keras_2(tmp_path / "no_top.h5", layers, whole_model=whole_model, inner=inner)
     model = build_classifier("resnet34_preact", (40, 75, 3), 2, weights=path, scaling="raw")
-    features = model.get_layer("backbone").predict(IMAGES, verbose=0)
+    features = model.get_layer("backbone")(IMAGES, training=False).numpy()
     assert features.shape == (2, 2, 3, 512)
     np.testing.assert_allclose([features.mean(), features.std()], [55.043407, 87.54749], rtol=1e-4)
     np.testing.assert_allclose(
@@ -170,7 +181,7 @@ def test_the_standard_network_computes_what_pytorch_does(tmp_path):
     path = tmp_path / "model.safetensors"
     numpy.save_file(torchvision(), path)
     model = build_classifier("resnet34", (40, 75, 3), 2, weights=path, scaling="torch")
-    features = model.get_layer("backbone").predict(IMAGES / 255, verbose=0)
+    features = model.get_layer("backbone")(IMAGES / 255, training=False).numpy()
     assert features.shape == (2, 2, 3, 512)
     np.testing.assert_allclose([features.mean(), features.std()], [6.1839614, 7.658756], rtol=1e-4)
     np.testing.assert_allclose(
@@ -203,7 +214,7 @@ def test_published_weights_of_the_preactivation_network(tmp_path, monkeypatch):
     found = pretrained.find("resnet34_preact", "imagenet")
     assert found.url == f"{release}resnet34_imagenet_1000_no_top.h5"
     assert found.md5 == "8caaa0ad39d927cb8ba5385bf945d582"
-    layers = all_drawn(image_classifiers())
+    layers = image_classifiers_drawn()
     published("resnet34_preact", monkeypatch, tmp_path, layers)
     assert_same(arrays_of(backbone("resnet34_preact", weights="imagenet", scaling="raw")), layers)
 
@@ -419,7 +430,7 @@ def test_a_keras_model_with_layers_of_one_name(tmp_path):
 
 
 def test_every_misfit_is_named(tmp_path):
-    layers = all_drawn(image_classifiers())
+    layers = image_classifiers_drawn()
     del layers["stage1_unit2_conv1"], layers["bn0"]["gamma"]
     layers["conv0"]["kernel"] = np.zeros((7, 7, 1, 64), "float32")
     layers["conv0"]["bias"] = np.zeros(64, "float32")
@@ -436,7 +447,7 @@ def test_every_misfit_is_named(tmp_path):
 
 
 def test_a_file_that_does_not_fit_changes_nothing(tmp_path):
-    layers = all_drawn(image_classifiers())
+    layers = image_classifiers_drawn()
     del layers["bn1"]
     model = backbone("resnet34_preact")
     before = arrays_of(model)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from helpers import HARD, experiment_with
+from helpers import HARD, eagerly, experiment_with
 from sklearn import metrics as sk
 from test_forecast import sizes
 
@@ -135,7 +135,8 @@ def test_too_few_for_every_class_are_refused_before_the_training(tmp_path):
 def trained(tmp_path_factory) -> Path:
     """An experiment's folder with one run that kept features."""
     folder = tmp_path_factory.mktemp("features") / "runs"
-    run_experiment(experiment(f"features={COUNT}"), folder, methods=["hard"], seeds=[0])
+    with eagerly():
+        run_experiment(experiment(f"features={COUNT}"), folder, methods=["hard"], seeds=[0])
     return folder
 
 
@@ -152,7 +153,7 @@ def test_features_are_what_the_last_layer_makes_logits_of(trained):
     np.testing.assert_array_equal(kept.labels, train.labels[chosen])
     assert sorted(np.bincount(kept.labels)) == [3] * 6 + [4] * 4
     model = keras.models.load_model(folder / run_folder.MODEL)
-    logits = model.predict(train.images[chosen].astype(np.float32), verbose=0)
+    logits = model(train.images[chosen].astype(np.float32), training=False).numpy()
     kernel, bias = model.get_layer("logits").get_weights()
     np.testing.assert_allclose(kept.features @ kernel + bias, logits, rtol=1e-4, atol=1e-5)
     assert np.ptp(logits) > 0.1

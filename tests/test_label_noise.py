@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from helpers import eagerly
 from official_layouts import write_chaoyang
 from PIL import Image
 from scipy.stats import chisquare
@@ -346,7 +347,8 @@ def test_an_experiment_with_wrong_labels(call, tmp_path):
     said = "Label noise: 80 of 200 train labels, 142 of 360 validation labels changed."
     assert code == 0
     assert stdout.replace("\n", " ").count(said) == 1
-    code, stdout, _ = call(*command, "--set", noise)
+    with eagerly():
+        code, stdout, _ = call(*command, "--set", noise)
     assert code == 0
     assert stdout.replace("\n", " ").count(said) == 1
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from helpers import eagerly
 from scipy.stats import chi2, norm
 from typer.testing import CliRunner
 
@@ -285,11 +286,10 @@ def test_a_network_approaches_the_posterior_with_more_data():
         steps, batch = 1200, 256
         decay = keras.optimizers.schedules.CosineDecay(0.02, steps)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(decay), loss)
+        model.compile(keras.optimizers.Adam(decay), loss, steps_per_execution=50)
         train, labels = distribution.sample("train", samples)
-        batches = np.resize(np.arange(samples), (steps, batch))
-        for rows in batches:
-            model.train_on_batch(scaled(train[rows]), labels[rows])
+        rows = np.resize(np.arange(samples), steps * batch)
+        model.fit(scaled(train[rows]), labels[rows], batch, shuffle=False, verbose=0)
         logits = model.predict_on_batch(scaled(images))
         return [
             metric(posterior, logits, from_logits=True)
@@ -313,7 +313,8 @@ def test_the_report_measures_runs_against_the_truth(tmp_path):
     }
     config, out = tmp_path / "tiny.yaml", tmp_path / "tiny"
     config.write_text(yaml.safe_dump(values))
-    result = CliRunner().invoke(app, ["reproduce", str(config), "--out", str(out)])
+    with eagerly():
+        result = CliRunner().invoke(app, ["reproduce", str(config), "--out", str(out)])
     assert result.exit_code == 0, result.output
 
     settings = Phantom.model_validate(values["dataset"]["phantom"])
