@@ -14,11 +14,6 @@ LS, LS_PLUS, OLS = "label_smoothing", "ls_plus", "online_label_smoothing"
 # By page, metric and verdict: what the pages, findings.md and choosing_a_method.md say.
 SHOWN = {
     ("brain_tumor_mri", "better"): {"ece": [OLS], "nll": [LS, LS_PLUS, OLS], "brier": [LS, OLS]},
-    ("phantom", "worse"): {
-        "ece": [LS, LS_PLUS, OLS, "focal"],
-        "nll": [LS, f"{LS}+temperature", LS_PLUS, f"{LS_PLUS}+temperature", "focal"],
-        "brier": ["focal"],
-    },
     ("pneumoniamnist_all", "worse"): {
         metric: ["uniform_penalty"] for metric in ("ece", "nll", "brier")
     },

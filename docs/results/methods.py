@@ -61,7 +61,7 @@ def tests_of(page: Path) -> pd.DataFrame:
 
 def _images(page: Path) -> int:
     """Of the test split; the degrees of freedom hardly depend on it."""
-    others = {"brain_tumor_mri": 314, "digits": 360, "phantom": 5000}
+    others = {"brain_tumor_mri": 314}
     return others.get(page.name, 624)  # PneumoniaMNIST's
 
 
