@@ -384,7 +384,7 @@ def test_the_classes_that_matter_lead(results):
     assert line["low"] == pytest.approx(max(middle - half, 0))
     assert line["high"] == pytest.approx(min(middle + half, 1))
     assert first.text.startswith(
-        f"Of 8 ({(labels == 8).sum()} test images) are found (sensitivity, 95% interval): "
+        f"Found of 8 ({(labels == 8).sum()} test images; sensitivity, 95% interval): "
         f"{found.rows[0].name} {np.mean(shares):.1%} ["
     )
     both = [np.isin(each.predicted[np.isin(labels, [3, 5])], [3, 5]).mean() for each in predictions]

@@ -130,7 +130,7 @@ def classes_in_words(classes: ByClass) -> list[Text]:
         )
         images = _images(lines)
         tones = {tone_of({"value": line["mean"], "high": line["high"]}) for line in of_rows}
-        text = f"Of {name} ({images:,} test images) are found (sensitivity, 95% interval): {found}."
+        text = f"Found of {name} ({images:,} test images; sensitivity, 95% interval): {found}."
         if images:
             tone: Tone = "fact" if "fact" in tones else "bad" if tones == {"bad"} else "unsure"
             texts.append(Text(text, tone))
