@@ -34,7 +34,7 @@ def of_bounds(low, high):
             [1, 2, 2, 1, 2],
             "good",
             "Acting on the model's probability of mel is better than acting in all cases or in "
-            "none at thresholds from 0.20 to 0.30 and at 0.50 (95% confidence for all thresholds "
+            "none at thresholds from 0.20 to 0.30 and of 0.50 (95% confidence for all thresholds "
             "together).",
         ),
         (

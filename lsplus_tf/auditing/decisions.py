@@ -135,7 +135,7 @@ def _ranges(ranges: Sequence[tuple[float, float]]) -> str:
     if len(ranges) > _MOST_RANGES:
         return f"between {ranges[0][0]:.2f} and {ranges[-1][1]:.2f}, with gaps"
     texts = [
-        f"from {low:.2f} to {high:.2f}" if low < high else f"at {low:.2f}" for low, high in ranges
+        f"from {low:.2f} to {high:.2f}" if low < high else f"of {low:.2f}" for low, high in ranges
     ]
     *others, last = texts
     return f"{', '.join(others)} and {last}" if others else last
