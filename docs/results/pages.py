@@ -144,8 +144,8 @@ class Results:
         return _markdown(headings, cells)
 
     def questions(self, *names: str) -> str:
-        """What is found of some questions, all tests of theirs."""
-        table = self._read("questions.csv")
+        """What is found of some questions, all tests of theirs between methods that were run."""
+        table = self._read("questions.csv").dropna(subset="difference")
         cells = [
             [
                 title_of(each.metric),
