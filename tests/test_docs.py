@@ -184,7 +184,7 @@ def test_yaml_is_a_config_or_a_part_of_one(page: Path, tmp_path: Path):
                 continue
             if "name" not in values:
                 # Of a pretrained network, which can be fine-tuned.
-                base = read_yaml(packaged_configs()["pneumoniamnist_mobilenet"])
+                base = read_yaml(packaged_configs()["chest_xray_3"])
                 values = merged(base, values)
             parse_config(values, name(page) or "")
 

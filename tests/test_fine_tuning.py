@@ -317,7 +317,7 @@ def test_patience_begins_when_the_backbone_is_trained():
     assert is_over([0.5, 0.1, 0.1, 0.1, 0.6, 0.1, 0.1])
 
 
-@pytest.mark.parametrize("name", ["pneumoniamnist_mobilenet", "brain_tumor_mri"])
+@pytest.mark.parametrize("name", ["chest_xray_3", "brain_tumor_mri"])
 def test_configs_of_pretrained_networks(name, request):
     settings = load_config(request.config.rootpath / "configs" / f"{name}.yaml")
     assert settings.backbone.weights == "imagenet"
