@@ -308,10 +308,10 @@ def _rich(table: PageTable, width: int) -> Table:
         if sum(widths[k] + 3 for k in columns) + 1 > width:
             columns = [k for k in columns if table.headings[k] != spare]
     fits = sum(widths[k] + 3 for k in columns) + 1 <= width
-    longest = [
-        max(cell_len(word) for text in column for word in text.split() or [""]) for column in cells
-    ]
-    room = width - 1 - sum(longest[k] + 3 for k in columns if k) - 3
+    words = [" ".join(column).split() or [""] for column in cells]
+    longest = [max(map(cell_len, each)) for each in words]
+    room = width - 4 - sum(longest[k] + 3 for k in columns if k)
+    of_names = None if fits else max(1, min(widths[0], room, max(width // 3, longest[0])))
     more = len(table.rows) - _MOST_ROWS
     drawn = Table(
         title=table.caption,
@@ -324,9 +324,7 @@ def _rich(table: PageTable, width: int) -> Table:
             table.headings[k],
             justify="right" if table.numeric[k] else "left",
             overflow="fold",
-            width=max(1, min(widths[0], room, max(width // 3, longest[0])))
-            if k == 0 and not fits
-            else None,
+            width=of_names if k == 0 else None,
         )
     for row in rows:
         drawn.add_row(*(escape(row[k]) for k in columns))
