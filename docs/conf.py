@@ -52,6 +52,11 @@ html_copy_source = False
 html_show_sphinx = False
 html_show_copyright = False
 html_theme_options = {"footer_icons": [], "top_of_page_buttons": []}
+if "LSPLUS_RELEASES" in os.environ:  # the site of a release, beside others
+    templates_path = ["_templates"]
+    sidebar = ("brand", "search", "scroll-start", "navigation", "scroll-end", "variant-selector")
+    html_sidebars = {"**": [*(f"sidebar/{part}.html" for part in sidebar), "releases.html"]}
+    html_context = {"releases": os.environ["LSPLUS_RELEASES"]}
 copybutton_exclude = ".linenos, .gp, .go"  # neither prompts nor outputs
 
 

@@ -147,7 +147,7 @@ class Recorder:
         if (run, epoch) == self.fail_after:
             raise RuntimeError("the power is gone")
 
-    def run_finished(self, run: Run) -> None:
+    def run_finished(self, run: Run, accuracy: float) -> None:
         self.ended.append(run)
 
     def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None:

@@ -43,7 +43,7 @@ class Killer:
             self.killed = True
             self._kill()
 
-    def run_finished(self, run: Run) -> None:
+    def run_finished(self, run: Run, accuracy: float) -> None:
         self._under_way.discard(run)
         self.finished.append(str(run))
 

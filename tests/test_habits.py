@@ -18,6 +18,7 @@ import lsplus_tf
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 problems = runpy.run_path(str(ROOT / ".ci" / "check_release.py"))["problems"]
+place = runpy.run_path(str(ROOT / ".ci" / "place_docs.py"))["place"]
 READ = ("lsplus_tf/version.py", "CITATION.cff", "CHANGELOG.md")
 
 
@@ -53,7 +54,9 @@ def test_workflows_have_few_permissions_and_end(path: Path):
     assert read(path)["permissions"] == {"contents": "read"}
     for name, job in jobs_of(path).items():
         asked = {key for key, value in job.get("permissions", {}).items() if value == "write"}
-        assert asked <= {"id-token", "attestations"}, name
+        # Only the job that pushes the documentation writes to the repository.
+        allowed = {"contents"} if name == "docs" else {"id-token", "attestations"}
+        assert asked <= allowed, name
         assert ("uses" in job) or 0 < job["timeout-minutes"] <= 90, name
         for step in job.get("steps", []):
             if "uses" in step:
@@ -87,7 +90,8 @@ def test_every_version_of_python_is_tested_and_released():
 
 def test_what_is_published_was_tested():
     jobs = jobs_of(ROOT / ".github" / "workflows" / "release.yml")
-    assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish"}
+    assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish", "docs"}
+    assert jobs["docs"]["needs"] == "publish"
     builds = [name for name, job in jobs.items() if "make build" in str(job)]
     assert builds == ["build"]
 
@@ -131,3 +135,39 @@ def test_a_section_without_entries_is_none(copied: Path):
     path.write_text("## [0.1.0] - 2026-11-30\n\n## [0.0.9] - 2026-01-01\n\n### Added\n")
     (problem,) = problems("v0.1.0", copied)
     assert problem.startswith("CHANGELOG.md: ")
+
+
+# --- the documentation of every release -----------------------------------------------------------
+
+
+def site_saying(text: str, folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "index.html").write_text(text)
+    return folder
+
+
+def test_the_documentation_of_a_release_stands_beside_that_of_others(tmp_path: Path):
+    pages = tmp_path / "pages"
+    for tag in ("v0.9.0", "v0.10.0", "v0.1.0"):
+        place(site_saying(tag, tmp_path / tag), pages, tag)
+    (pages / "0.9.0" / "stale.html").touch()
+    (pages / "CNAME").write_text("of the owner's")
+    place(site_saying("mended", tmp_path / "mended"), pages, "v0.9.0")
+    said = {path.parent.name: path.read_text() for path in pages.glob("*/index.html")}
+    assert said == {"0.10.0": "v0.10.0", "0.9.0": "mended", "0.1.0": "v0.1.0"}
+    assert not (pages / "0.9.0" / "stale.html").exists()
+    assert (pages / "CNAME").read_text() == "of the owner's"
+    listed = re.findall(r'href="([\d.]+)/"', (pages / "releases.html").read_text())
+    assert listed == ["0.10.0", "0.9.0", "0.1.0"]
+    assert "url=0.10.0/" in (pages / "index.html").read_text()
+    assert "url=" not in (pages / "releases.html").read_text()
+
+
+@pytest.mark.parametrize("tag", ["main", "v0.1", "../v0.1.0", ""])
+def test_what_is_no_release_has_no_documentation(tag: str, tmp_path: Path):
+    site = site_saying("", tmp_path / "site")
+    with pytest.raises(SystemExit, match="expected a tag such as"):
+        place(site, tmp_path / "pages", tag)
+    with pytest.raises(SystemExit, match="make docs"):
+        place(tmp_path, tmp_path / "pages", "v0.1.0")
+    assert not (tmp_path / "pages").exists()

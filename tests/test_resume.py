@@ -763,13 +763,13 @@ def test_the_display_says_from_where_a_run_goes_on():
         (task,) = progress._progress.tasks
         assert (task.completed, task.total) == (0, 11)  # what is left, from which the time is told
         assert task.description == "run 1 of 2: hard, seed 0, epoch 9/10"
-        progress.run_finished(runs[0])
+        progress.run_finished(runs[0], 0.75)
         assert (task.completed, task.total) == (1, 11)
         progress.run_started(runs[1])
         progress.epoch_ended(runs[1], 0, {"val_accuracy": 0.5})
         assert (task.completed, task.total) == (2, 11)
     assert "run 1 of 2: hard, seed 0 goes on after 9 of 10 epochs" in text.getvalue()
-    assert "hard, seed 0 finished, validation accuracy 0.7500 in its last epoch" in text.getvalue()
+    assert "hard, seed 0 finished, validation accuracy 0.7500\n" in text.getvalue()
 
 
 # --- batches from within an epoch -----------------------------------------------------------------

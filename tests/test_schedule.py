@@ -287,16 +287,18 @@ def test_the_display_of_runs_beside_each_other():
         assert task.description == "run 2 of 4: hard, seed 1, epoch 5/10"
         progress.run_started(runs[0])
         progress.run_resumed(runs[0], 1, {"val_accuracy": 0.5})
-        progress.run_finished(runs[0])
-        progress.run_finished(runs[1])
-        progress.run_finished(runs[2])  # of which nothing was heard
+        progress.run_finished(runs[0], 0.5)
+        progress.run_finished(runs[1], 0.75)
+        progress.run_finished(runs[2], 0.25)  # of which nothing was heard
         assert task.description == "3 of 4 runs finished, 0 under way"
         assert (task.completed, task.total) == (16, 26)
-    assert "run 1 of 4: hard, seed 0 failed: died [1]; it is begun again\n" in text.getvalue()
-    assert "run 3 of 4: hard, seed 2 was finished by another process" in text.getvalue()
+    said = text.getvalue()
+    assert "run 1 of 4: hard, seed 0 failed: died [1]; it is begun again\n" in said
+    assert "run 1 of 4: hard, seed 0 finished, validation accuracy 0.5000\n" in said
+    assert "run 3 of 4: hard, seed 2 finished by another process, validation accuracy 0.25" in said
 
 
-def test_a_log_has_a_line_each_minute(monkeypatch):
+def test_a_log_has_a_line_at_once_and_then_each_minute(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("lsplus_tf.cli.progress.monotonic", lambda: clock[0])
     text = io.StringIO()
@@ -308,8 +310,8 @@ def test_a_log_has_a_line_each_minute(monkeypatch):
             clock[0] += 7.0
             progress.epoch_ended(runs[0], epoch, {"val_accuracy": 0.5})
     lines = text.getvalue().splitlines()
-    assert lines[1:3] == [f"run 1 of 2: hard, seed 0, epoch {n}/100" for n in (9, 18)]
-    assert len(lines) == 1 + 100 // 9
+    assert lines[1:4] == [f"run 1 of 2: hard, seed 0, epoch {n}/100" for n in (0, 9, 18)]
+    assert len(lines) == 2 + 100 // 9
 
 
 # --- what goes to another process -----------------------------------------------------------------

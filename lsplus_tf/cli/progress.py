@@ -69,8 +69,7 @@ class TerminalProgress(Observer):
         self._done: dict[Run, int] = {}  # epochs
         self._made_before: dict[Run, int] = {}  # by other processes: no measure of the speed
         self._under_way: dict[Run, None] = {}
-        self._last: dict[Run, str] = {}
-        self._next_line = monotonic() + LINE_EVERY
+        self._next_line = monotonic()
 
     def __enter__(self) -> TerminalProgress:
         self._progress.start()
@@ -120,24 +119,20 @@ class TerminalProgress(Observer):
 
     def run_resumed(self, run: Run, epochs: int, logs: dict[str, float]) -> None:
         self._tell(run, f"goes on after {epochs} of {self._epochs} epochs")
-        if logs:
-            self._note(run, logs)
         self._made_before.setdefault(run, epochs)
         self._done[run] = epochs
         self._show()
 
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
         self._made_before.setdefault(run, 0)
-        self._note(run, logs)
         self._done[run] = epoch + 1
         self._show()
 
-    def run_finished(self, run: Run) -> None:
+    def run_finished(self, run: Run, accuracy: float) -> None:
         self._under_way.pop(run, None)
-        if run in self._done:
-            self._tell(run, f"finished, {self._last.get(run, 'saved before')} in its last epoch")
-        else:
-            self._tell(run, "was finished by another process")
+        by_another = "" if run in self._done else " by another process"
+        self._tell(run, f"finished{by_another}, validation accuracy {accuracy:.4f}")
+        if by_another:
             self._made_before[run] = self._epochs
         self._done[run] = self._epochs
         self._show()
@@ -160,9 +155,6 @@ class TerminalProgress(Observer):
             markup=False,
             soft_wrap=True,
         )
-
-    def _note(self, run: Run, logs: dict[str, float]) -> None:
-        self._last[run] = f"validation accuracy {logs['val_accuracy']:.4f}"
 
     def _show(self) -> None:
         made_before = sum(self._made_before.values())

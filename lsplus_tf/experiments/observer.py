@@ -15,10 +15,10 @@ class Observer:
     --------
     >>> from lsplus_tf.experiments import Observer, Run
     >>> class Names(Observer):
-    ...     def run_finished(self, run):
-    ...         print("finished:", run)
-    >>> Names().run_finished(Run("ls_plus", 0))
-    finished: ls_plus seed 0
+    ...     def run_finished(self, run, accuracy):
+    ...         print("finished:", run, accuracy)
+    >>> Names().run_finished(Run("ls_plus", 0), 0.75)
+    finished: ls_plus seed 0 0.75
     """
 
     def planned(self, missing: list[Run], finished: list[Run], epochs: int) -> None:
@@ -42,8 +42,8 @@ class Observer:
     def epoch_ended(self, run: Run, epoch: int, logs: dict[str, float]) -> None:
         """An epoch, counted from 0, has ended and is saved."""
 
-    def run_finished(self, run: Run) -> None:
-        """A run is in its folder, whoever made it."""
+    def run_finished(self, run: Run, accuracy: float) -> None:
+        """A run is in its folder, whoever made it: validation accuracy of the weights it keeps."""
 
     def run_failed(self, run: Run, error: str, trace: str, again: bool) -> None:
         """Why, on one line; where in the code, if no user's mistake; whether it is retried."""

@@ -113,7 +113,11 @@ class Schedule:
         except InputError as error:
             self._fail(run, Outcome(error=one_line(error, LONGEST), refused=True))
         else:
-            self._observer.run_finished(run)
+            self._tell_finished(run)
+
+    def _tell_finished(self, run: Run) -> None:
+        found = run_folder.read_json(run.folder(self._out), run_folder.METRICS)
+        self._observer.run_finished(run, found["validation"]["accuracy"])
 
     def _wait_for(self, run: Run) -> None:
         if run not in self._told:
@@ -134,7 +138,7 @@ class Schedule:
             self._wait_for(run)
         elif outcome.error is None:
             self._follow(run)
-            self._observer.run_finished(run)
+            self._tell_finished(run)
         else:
             self._fail(run, outcome)
 
