@@ -13,7 +13,6 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 LS, LS_PLUS, OLS = "label_smoothing", "ls_plus", "online_label_smoothing"
 # By page, metric and verdict: what the pages, findings.md and choosing_a_method.md say.
 SHOWN = {
-    ("brain_tumor_mri", "better"): {"ece": [OLS], "nll": [LS, LS_PLUS, OLS], "brier": [LS, OLS]},
     ("pneumoniamnist_all", "worse"): {
         metric: ["uniform_penalty"] for metric in ("ece", "nll", "brier")
     },

@@ -21,6 +21,7 @@ from lsplus_tf.metrics.method_comparison import COMPARED, Estimate, judge
 HERE = Path(__file__).parent
 # The pages were made when the negative log-likelihood had another key.
 RENAMED = {"ce": "nll"}
+_IMAGES = 624  # of PneumoniaMNIST's test split; the degrees of freedom hardly depend on it
 
 
 def tests_of(page: Path) -> pd.DataFrame:
@@ -46,7 +47,7 @@ def tests_of(page: Path) -> pd.DataFrame:
                 float(of_method.mean() - of_first.mean()),
                 tuple((float(each.var(ddof=1)), len(each)) for each in samples),
                 (width / (2 * stats.norm.ppf(0.975))) ** 2,
-                _images(page),
+                _IMAGES,
             )
         judged = judge(estimates, dict.fromkeys(estimates, METRICS[metric].better))
         found = pd.DataFrame([vars(each) for each in judged.values()])
@@ -57,12 +58,6 @@ def tests_of(page: Path) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "page", page.name)
     return table
-
-
-def _images(page: Path) -> int:
-    """Of the test split; the degrees of freedom hardly depend on it."""
-    others = {"brain_tumor_mri": 314}
-    return others.get(page.name, 624)  # PneumoniaMNIST's
 
 
 def tests() -> pd.DataFrame:
