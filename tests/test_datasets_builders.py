@@ -15,10 +15,13 @@ import tensorflow_datasets as tfds
 from official_layouts import WRITERS, write_isic2018
 from PIL import Image
 
+from lsplus_tf.config import Dataset
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.builders import NAMES, builder_class
+from lsplus_tf.datasets.folder import list_folder
 from lsplus_tf.datasets.known import RECORDS
 from lsplus_tf.datasets.loading import list_files
+from lsplus_tf.datasets.record import Record
 from lsplus_tf.errors import InputError, MissingDataError
 
 CLASSES = {name: builder_class(name) for name in NAMES}
@@ -127,6 +130,32 @@ def test_tfds_load_gives_what_is_listed(tmp_path, name):
     dataset = load_dataset(f"tfds:{name}", data_dir=tmp_path)
     assert dataset.class_names == files.class_names
     assert len(dataset.validation) == (files.parts == "validation").sum()
+
+
+def test_a_set_without_validation_images_has_the_splits_that_there_are(tmp_path, monkeypatch):
+    for place in ("train/flat", "train/round", "test/flat", "test/round"):
+        (tmp_path / "manual" / place).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((8, 8, 3), number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "manual" / place / f"{number}.png")
+    record = Record(
+        name="pebbles",
+        source="stones",
+        licence="CC0",
+        get="https://example.org",
+        classes=("flat", "round"),
+        mark="train",
+        folders=("pebbles",),
+        list_files=lambda root: list_folder(Dataset(name=f"folder:{root}")),
+    )
+    monkeypatch.setitem(RECORDS, "pebbles", record)
+    builder = builder_class("pebbles")(data_dir=str(tmp_path / "tfds"))
+    config = tfds.download.DownloadConfig(manual_dir=str(tmp_path / "manual"))
+    builder.download_and_prepare(download_config=config)
+    assert {part: split.num_examples for part, split in builder.info.splits.items()} == {
+        "train": 6,
+        "test": 6,
+    }
 
 
 def test_the_folder_for_manual_downloads_is_tfds_own_unless_set(tmp_path):

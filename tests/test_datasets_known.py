@@ -74,6 +74,7 @@ def test_the_documentation_says_where_the_papers_files_belong():
     rows = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \| (.+) \|$", page, re.M)
     contents = {name: text.replace("`", "") for name, *_, text in rows}
     for record in FILE_SETS:
+        assert record.name in contents, f"docs/image_files.md: no row for `{record.name}`"
         told = contents[record.name]
         assert contents[record.base_name if told == "the same" else record.name] == record.contents
     assert {(name, tfds_name, folder) for name, tfds_name, folder, _ in rows} == {

@@ -153,8 +153,9 @@ def test_it_runs_and_gives_what_is_stored(
     assert complaints(notebook) == []
     assert kinds(notebook) == kinds(stored)
     tolerance = TOLERANCE.get(path.stem[:2], OF_ROUNDING)
+    anew = f"python notebooks/store.py notebooks/{path.name}"
     for cell, (new, old) in enumerate(zip(texts(notebook), texts(stored), strict=True)):
-        assert differences(new, old, tolerance) == [], f"cell {cell}: store the notebook anew"
+        assert differences(new, old, tolerance) == [], f"cell {cell}: {anew}"
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,10 @@ def bounds(interval):
 # Resamples ---------------------------------------------------------------------------------------
 
 
+def test_every_record_says_what_the_number_is():
+    assert {key for key, record in METRICS.items() if not record.definition} == set()
+
+
 def test_every_metric_of_evaluate_has_a_name():
     assert set(metrics.evaluate(*random_predictions(50, 3))) <= METRICS.keys()
     assert FUNCTIONS.keys() == METRICS.keys()

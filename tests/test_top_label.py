@@ -21,6 +21,8 @@ from lsplus_tf.predictions.predictions import of_one_kind
 
 NAMES = ("HP", "SSA", "TA")
 OF_ALL = "probabilities: expected those of all classes"
+NEED_ALL = {key for key, each in METRICS.items() if each.evaluated and each.needs == "all"}
+assert NEED_ALL >= {"auroc", "sce", "nll", "brier", "top5_error"}
 QUICK = ("--resamples", "200")
 
 
@@ -90,10 +92,12 @@ def test_every_public_function_gives_the_same_or_says_what_it_needs():
     options["decision_curve"] = options["calibration_curve"] = {"positive": 1}
     given = set()
     need_all = {
-        *("auroc", "top_k_error", "negative_log_likelihood", "brier_score"),
-        *("static_calibration_error", "classwise_adaptive_calibration_error"),
-        *("kde_calibration_error", "decision_curve", "calibration_curve"),
+        *(record.function for record in METRICS.values() if record.needs == "all"),
+        *("classwise_adaptive_calibration_error", "kde_calibration_error"),
+        *("decision_curve", "calibration_curve"),
     }
+    # As they are defined; a wrong record would show in the loop below.
+    assert need_all >= {"auroc", "top_k_error", "negative_log_likelihood", "brier_score"}
     for name in metrics.__all__:
         function = getattr(metrics, name)
         wanted = ("_error", "_score", "accuracy", "auroc", "aurc", "augrc", "likelihood", "_curve")
@@ -137,7 +141,7 @@ def test_values_against_plain_loops():
 def test_evaluate_leaves_out_what_is_not_known():
     whole = full()
     found, expected = lsp.evaluate(whole.top_label()), lsp.evaluate(whole)
-    assert set(expected) - set(found) == {"auroc", "sce", "nll", "brier", "top5_error"}
+    assert set(expected) - set(found) == NEED_ALL
     assert found == {key: expected[key] for key in found}
     with pytest.raises(InputError, match=OF_ALL):
         lsp.evaluate(whole.top_label(), convention="released_code")
@@ -340,9 +344,7 @@ def audits():
 
 def test_an_audit_measures_the_same_without_what_it_cannot_know(audits):
     whole, top = audits
-    assert set(whole.metrics.index) - set(top.metrics.index) == {
-        *("auroc", "sce", "nll", "brier", "top5_error")
-    }
+    assert set(whole.metrics.index) - set(top.metrics.index) == NEED_ALL
     pd.testing.assert_frame_equal(top.metrics, whole.metrics.loc[top.metrics.index])
     pd.testing.assert_frame_equal(top.parts, whole.parts)
     pd.testing.assert_frame_equal(top.automatic.steps, whole.automatic.steps)

@@ -21,6 +21,7 @@ from lsplus_tf.auditing.cross_fitting import cross_fit
 from lsplus_tf.calibrators import CALIBRATORS, Calibrator
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import METRICS
+from lsplus_tf.metrics.records import OF_FUNCTIONS
 from lsplus_tf.metrics.resampling import Cases, _Drawn, _on
 from lsplus_tf.predictions import Columns, Predictions, read_predictions
 
@@ -28,24 +29,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of classes tha
 
 # Every public metric, with the options that change what is computed; of the truth that each takes.
 OF_LABELS = {
+    **{function.__name__: [function] for function, _ in OF_FUNCTIONS},
     **{
         name: [getattr(metrics, name)]
         for name in (
-            "accuracy",
-            "adaptive_calibration_error",
             "augrc",
-            "aurc",
-            "auroc",
-            "balanced_accuracy",
             "evaluate",
             "excess_aurc",
-            "f1",
-            "maximum_calibration_error",
-            "mean_confidence",
-            "negative_log_likelihood",
-            "precision",
-            "recall",
-            "retention_auc",
             "risk_coverage_curve",
             "smooth_calibration_error",
             "underconfidence_error",

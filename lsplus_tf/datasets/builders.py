@@ -91,7 +91,8 @@ def builder_class(name: str) -> Any:
             files = chosen.list_files(chosen.require(Path(dl_manager.manual_dir)))
             if not record.classes:
                 self.info.features["label"].names = list(files.class_names)
-            return {part: self._generate_examples(files, part) for part in PARTS}
+            published = [part for part in PARTS if (files.parts == part).any()]
+            return {part: self._generate_examples(files, part) for part in published}
 
         def _generate_examples(
             self, files: FileList, part: str

@@ -33,8 +33,8 @@ class Record:
     classes : tuple of str
         Class names, label k is the k-th; empty where they depend on the files.
     sizes : mapping of str to int
-        Official numbers of images in "train", "validation" and "test", or "all" where splits are
-        carved; empty where they depend on the files.
+        Official numbers of images in "train", "validation" and "test", all three, or "all" where
+        splits are carved; empty where they depend on the files.
     mark : str
         The file or folder by which its folder is known; "" for a set without files.
     folders : tuple of str

@@ -195,6 +195,10 @@ RECORDS = (
         key="brier",
         function="brier_score",
         name="Brier score",
+        definition=(
+            "mean squared distance of the probabilities to the true class's 1 and the others' 0, "
+            "summed over the classes: from 0, the best, to 2"
+        ),
         short="Brier",
         better=-1,
         bounds=(0.0, 2.0),

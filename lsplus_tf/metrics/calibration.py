@@ -404,7 +404,6 @@ def underconfidence_error(
 
 # With the LS+ paper's 15 bins.
 _BINNED = partial(Metric, better=-1, interval="reflected")
-_BY_MASS = forms.by_confidence(forms.mass_gap)
 
 
 def _largest_gap(predictions: Predictions, _: Convention) -> float:
@@ -412,22 +411,45 @@ def _largest_gap(predictions: Predictions, _: Convention) -> float:
 
 
 RECORDS = (
-    _BINNED("ece", "expected_calibration_error", "ECE", value=measures.ece, form=forms.ece),
     _BINNED(
-        "ace", "adaptive_calibration_error", "ACE", value=measures.ace, form=_BY_MASS, ranks=True
+        key="ece",
+        function="expected_calibration_error",
+        name="ECE",
+        definition=(
+            "expected calibration error: mean distance of confidence and accuracy over 15 bins of "
+            "confidence of equal width, weighted by their cases (Guo et al. 2017)"
+        ),
+        value=measures.ece,
+        form=forms.ece,
     ),
     _BINNED(
-        "sce",
-        "static_calibration_error",
-        "SCE",
+        key="ace",
+        function="adaptive_calibration_error",
+        name="ACE",
+        definition="adaptive calibration error: the same over 15 bins with equally many cases",
+        value=measures.ace,
+        form=forms.by_confidence(forms.mass_gap),
+        ranks=True,
+    ),
+    _BINNED(
+        key="sce",
+        function="static_calibration_error",
+        name="SCE",
+        definition=(
+            "static calibration error: the same of every class's probability in bins of equal "
+            "width, mean over the classes (Nixon et al. 2019)"
+        ),
         value=measures.sce,
         form=forms.sce,
         needs="all",
     ),
     _BINNED(
-        "mce",
-        "maximum_calibration_error",
-        "MCE",
+        key="mce",
+        function="maximum_calibration_error",
+        name="MCE",
+        definition=(
+            "maximum calibration error: the largest distance of confidence and accuracy in a bin"
+        ),
         value=_largest_gap,
         form=forms.mce,
         evaluated=False,

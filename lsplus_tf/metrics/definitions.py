@@ -1,39 +1,12 @@
-"""What the numbers on pages are, in words: one place, by the name under which a page shows them."""
+"""What the numbers on pages are, in words, by the name under which a page shows them.
+
+Those of metrics are in their records.
+"""
 
 from __future__ import annotations
 
 from lsplus_tf.metrics.records import METRICS
 
-_OF_METRICS = {
-    "accuracy": "share of the cases whose most probable class is the true one",
-    "auroc": "area under the ROC curve: how often a case of a class has a higher probability of "
-    "it than a case of another class, ties counted half; 50% is chance. Without a class it is the "
-    "mean over the classes, each against the rest",
-    "precision": "share of the cases predicted as a class that are of it, mean over the classes "
-    "(macro); 0 for a class that is never predicted",
-    "recall": "share of a class's cases that are predicted as it, mean over the classes (macro)",
-    "f1": "2 TP / (2 TP + FP + FN), the harmonic mean of PPV and sensitivity; without a class the "
-    "mean over the classes (macro)",
-    "ece": "expected calibration error: mean distance of confidence and accuracy over 15 bins of "
-    "confidence of equal width, weighted by their cases (Guo et al. 2017)",
-    "ace": "adaptive calibration error: the same over 15 bins with equally many cases",
-    "sce": "static calibration error: the same of every class's probability in bins of equal "
-    "width, mean over the classes (Nixon et al. 2019)",
-    "nll": "mean of -log of the true class's probability, in nats; 0 is best",
-    "brier": "mean squared distance of the probabilities to the true class's 1 and the others' 0, "
-    "summed over the classes: from 0, the best, to 2",
-    "balanced_accuracy": "mean over the classes of the share of their cases that is found",
-    "top1_error": "share of the cases whose most probable class is not the true one",
-    "top2_error": "share of the cases whose true class is not among the two most probable",
-    "top5_error": "share of the cases whose true class is not among the five most probable",
-    "mean_confidence": "mean probability of the predicted class",
-    "mce": "maximum calibration error: the largest distance of confidence and accuracy in a bin",
-    "retention_auc": "area under the retention curve: accuracy of model and expert together where "
-    "the model decides the most confident cases and an expert, always right, the others, over "
-    "all shares",
-    "aurc": "area under the risk-coverage curve: mean error rate among the most confident cases, "
-    "over all shares",
-}
 _OTHERS = {
     "Prevalence": "share of the cases that are of the class",
     "Sensitivity": "share of the class's cases that are found, TP / (TP + FN); also called recall",
@@ -105,9 +78,9 @@ _OTHERS = {
 
 GLOSSARY: dict[str, str] = {
     **{
-        shown: text
-        for key, text in _OF_METRICS.items()
-        for shown in (METRICS[key].name, METRICS[key].heading)
+        shown: record.definition
+        for record in METRICS.values()
+        for shown in (record.name, record.heading)
     },
     **_OTHERS,
 }

@@ -454,11 +454,14 @@ def _auroc_interval(
     return found
 
 
-def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) -> Metric:
+def _macro(
+    key: str, score: ClassScore, definition: str, *, name: str = "", evaluated: bool = True
+) -> Metric:
     return Metric(
         key=key,
         function=key,
         name=name or key.capitalize(),
+        definition=definition,
         better=1,
         value=lambda predictions, _: measures.mean_over_classes(predictions, score),
         form=forms.mean_over_classes(score),
@@ -466,11 +469,14 @@ def _macro(key: str, score: ClassScore, name: str = "", evaluated: bool = True) 
     )
 
 
-def _top_k_error(k: int, evaluated: bool = True) -> Metric:
+def _top_k_error(k: int, in_words: str, *, evaluated: bool = True) -> Metric:
     return Metric(
         key=f"top{k}_error",
         function="top_k_error",
         name=f"Top-{k} error",
+        definition=(
+            f"share of the cases whose true class is not among the {in_words} most probable"
+        ),
         better=-1,
         value=lambda predictions, _: measures.top_k_error(predictions, k),
         form=forms.mean_of_blocks(lambda predictions: measures.top_k_misses(predictions, k)),
@@ -486,6 +492,7 @@ RECORDS = (
         key="accuracy",
         function="accuracy",
         name="Accuracy",
+        definition="share of the cases whose most probable class is the true one",
         short="ACC",
         better=1,
         value=measures.accuracy,
@@ -496,6 +503,11 @@ RECORDS = (
         key="auroc",
         function="auroc",
         name="AUROC",
+        definition=(
+            "area under the ROC curve: how often a case of a class has a higher probability of it "
+            "than a case of another class, ties counted half; 50% is chance. Without a class it "
+            "is the mean over the classes, each against the rest"
+        ),
         better=1,
         value=measures.auroc,
         form=forms.auroc,
@@ -504,14 +516,35 @@ RECORDS = (
         needs="all",
         analytic=_auroc_interval,
     ),
-    _macro("precision", measures.precision),
-    _macro("recall", measures.recall),
-    _macro("f1", measures.f1),
-    _macro("balanced_accuracy", measures.own_recall, "Balanced accuracy", evaluated=False),
+    _macro(
+        "precision",
+        measures.precision,
+        "share of the cases predicted as a class that are of it, mean over the classes "
+        "(macro); 0 for a class that is never predicted",
+    ),
+    _macro(
+        "recall",
+        measures.recall,
+        "share of a class's cases that are predicted as it, mean over the classes (macro)",
+    ),
+    _macro(
+        "f1",
+        measures.f1,
+        "2 TP / (2 TP + FP + FN), the harmonic mean of PPV and sensitivity; without a class "
+        "the mean over the classes (macro)",
+    ),
+    _macro(
+        "balanced_accuracy",
+        measures.own_recall,
+        "mean over the classes of the share of their cases that is found",
+        name="Balanced accuracy",
+        evaluated=False,
+    ),
     Metric(
         key="nll",
         function="negative_log_likelihood",
         name="Negative log-likelihood",
+        definition="mean of -log of the true class's probability, in nats; 0 is best",
         short="NLL",
         better=-1,
         bounds=(0.0, float("inf")),
@@ -524,17 +557,19 @@ RECORDS = (
         key="top1_error",
         function="top_k_error",
         name="Top-1 error",
+        definition="share of the cases whose most probable class is not the true one",
         better=-1,
         value=lambda predictions, convention: 1 - measures.accuracy(predictions, convention),
         form=lambda predictions: forms.mean_of(~predictions.correct, predictions.sample_weight),
         interval="agresti_coull",
     ),
-    _top_k_error(2, evaluated=False),
-    _top_k_error(5),
+    _top_k_error(2, "two", evaluated=False),
+    _top_k_error(5, "five"),
     Metric(
         key="mean_confidence",
         function="mean_confidence",
         name="Mean confidence",
+        definition="mean probability of the predicted class",
         short="Confidence",
         better=0,
         value=lambda predictions, _: measures.mean_confidence(predictions),

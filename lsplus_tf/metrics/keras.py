@@ -50,6 +50,7 @@ from lsplus_tf.metrics._keras_base import (
     TopLabelMetric,
     as_float64,
 )
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
 from lsplus_tf.metrics.records import METRICS
 
 __all__ = [
@@ -109,7 +110,7 @@ class ExpectedCalibrationError(TopLabelMetric):
 
     def __init__(
         self,
-        num_bins: int = 15,
+        num_bins: int = PAPER_BINS,
         *,
         from_logits: bool = False,
         name: str | None = None,
@@ -155,7 +156,7 @@ class MaximumCalibrationError(TopLabelMetric):
 
     def __init__(
         self,
-        num_bins: int = 15,
+        num_bins: int = PAPER_BINS,
         *,
         from_logits: bool = False,
         name: str | None = None,
@@ -207,7 +208,7 @@ class StaticCalibrationError(BinnedMetric):
 
     def __init__(
         self,
-        num_bins: int = 15,
+        num_bins: int = PAPER_BINS,
         *,
         from_logits: bool = False,
         name: str | None = None,

@@ -73,6 +73,8 @@ class Metric:
         What it is in, "fraction" for shares and probabilities, which alone are shown in percent.
     short : str
         What columns of tables are headed by, if not the name.
+    definition : str
+        What the number is, in words, for the glossary of pages.
     evaluated : bool
         Whether it is among those of :func:`lsplus_tf.evaluate`, and so in tables and audits.
     needs : {"top", "all"}
@@ -105,6 +107,7 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     unit: str = "fraction"
     short: str = ""
+    definition: str = ""
     evaluated: bool = True
     needs: Literal["top", "all"] = "top"
     fewest_classes: int = 2

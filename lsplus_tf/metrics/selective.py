@@ -440,6 +440,11 @@ RECORDS = (
         key="retention_auc",
         function="retention_auc",
         name="R-AUC",
+        definition=(
+            "area under the retention curve: accuracy of model and expert together where the "
+            "model decides the most confident cases and an expert, always right, the others, over "
+            "all shares"
+        ),
         better=1,
         value=measures.retention_auc,
         form=forms.by_confidence(forms.retention_area),
@@ -449,6 +454,10 @@ RECORDS = (
         key="aurc",
         function="aurc",
         name="AURC",
+        definition=(
+            "area under the risk-coverage curve: mean error rate among the most confident cases, "
+            "over all shares"
+        ),
         better=-1,
         value=lambda predictions, _: measures.aurc(predictions),
         form=forms.by_confidence(forms.mean_risk),

@@ -11,6 +11,7 @@ from scipy.optimize import isotonic_regression
 
 from lsplus_tf.errors import InputError, check_choice, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, measures, weighted
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
 from lsplus_tf.metrics.corp import corp_terms, isotonic_blocks
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import effective, squared, wilson_bars
@@ -29,7 +30,7 @@ def reliability_diagram(
     labels: npt.ArrayLike | Predictions | Sequence[Predictions],
     probabilities: npt.ArrayLike | None = None,
     *,
-    num_bins: int = 15,
+    num_bins: int = PAPER_BINS,
     bins: Bins = "width",
     interval: float | None = 0.95,
     sample_weight: npt.ArrayLike | None = None,

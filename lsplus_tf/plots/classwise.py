@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from lsplus_tf.errors import InputError, check_level
 from lsplus_tf.metrics import METRICS, bin_totals, weighted
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import METHOD_COLOURS, effective, squared, wilson_bars
 from lsplus_tf.predictions import Predictions, as_predictions
@@ -26,7 +27,7 @@ def classwise_reliability(
     labels: npt.ArrayLike | Predictions,
     probabilities: npt.ArrayLike | None = None,
     *,
-    num_bins: int = 15,
+    num_bins: int = PAPER_BINS,
     class_names: Sequence[str] | None = None,
     interval: float | None = 0.95,
     sample_weight: npt.ArrayLike | None = None,

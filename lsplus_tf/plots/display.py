@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from lsplus_tf.errors import InputError, check_choice, check_level
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
 from lsplus_tf.plots.calibration import Bins, FloatArray, _top_label_bars, reliability_diagram
 from lsplus_tf.predictions import Predictions, as_predictions
 
@@ -60,7 +61,7 @@ class ReliabilityDisplay:
         self,
         predictions: Predictions,
         *,
-        num_bins: int = 15,
+        num_bins: int = PAPER_BINS,
         bins: Bins = "width",
         interval: float | None = 0.95,
         name: str | None = None,
@@ -80,7 +81,7 @@ class ReliabilityDisplay:
         y_true: npt.ArrayLike | Predictions,
         y_prob: npt.ArrayLike | None = None,
         *,
-        num_bins: int = 15,
+        num_bins: int = PAPER_BINS,
         bins: Bins = "width",
         interval: float | None = 0.95,
         sample_weight: npt.ArrayLike | None = None,

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from lsplus_tf.errors import MOST_BINS, check_count
+from lsplus_tf.metrics.bin_totals import PAPER_BINS
 from lsplus_tf.plots import _shared
 from lsplus_tf.plots._shared import Runs
 from lsplus_tf.predictions import Predictions
@@ -15,7 +16,7 @@ from lsplus_tf.predictions import Predictions
 def true_reliability(
     predictions: Mapping[str, Runs],
     *,
-    num_bins: int = 15,
+    num_bins: int = PAPER_BINS,
     ax: Axes | None = None,
 ) -> Axes:
     """The exact probability of being right against the confidence, without the noise of labels.
