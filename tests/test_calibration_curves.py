@@ -501,7 +501,7 @@ def test_a_class_without_cases_is_left_out_of_the_multinomial():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": [0] * 300}, "groups: expected at least two groups, received only"),
+        ({"groups": [0] * 300}, "groups: expected at least two groups, received one"),
         ({"groups": [0, 1]}, r"groups: expected shape \(300,\)"),
         ({"sample_weight": [-1.0] * 300}, "sample_weight: .* at least 0"),
         ({"sample_weight": [0.0] * 300}, "sample_weight: expected one above 0"),
