@@ -89,9 +89,9 @@ def test_the_intercept_at_a_slope_of_1(weights):
     np.testing.assert_allclose(slope.standard_error, error, rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1e3, 1e4, 1e8])
+@pytest.mark.parametrize("size", [1e4, 1e8])
 def test_an_intercept_of_probabilities_of_0_and_1_has_no_interval(size):
-    """Its standard error, of logits of thousands, would be 1e10 and more, or a division by 0."""
+    """Its standard error would be 1e10 and more, or a division by 0."""
     labels = np.arange(50) % 2
     logits = size * (2 * labels - 1 + 2 * np.random.default_rng(0).normal(size=50))
     given = Predictions(labels, logits=logits)
