@@ -588,9 +588,8 @@ def intercept_of(cases: ClassCases, confidence_level: float) -> Interval:
     value = float(optimize.brentq(excess, *ends, xtol=1e-13, rtol=1e-14))
     fitted = special.expit(cases.odds + value)
     curvature = float(cases.total @ (fitted * (1 - fitted)))
-    if (
-        curvature / cases.total.sum() * sum(cases.samples) < _FEWEST
-    ):  # of logits of tens of thousands
+    # Of logits of tens of thousands.
+    if curvature / cases.total.sum() * sum(cases.samples) < _FEWEST:
         warn_nan("the interval of the calibration intercept", "all probabilities are 0 or 1 there")
         return undefined(confidence_level, value)
     influences = cases.influences(-fitted / curvature, (1 - fitted) / curvature)

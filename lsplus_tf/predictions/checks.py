@@ -37,9 +37,8 @@ _LEAST_WEIGHT = 1e-100  # in all; the squares of smaller and of larger ones are 
 _MISSING = "(missing)"
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-_OF_NUMBERS = (  # as pandas calls objects that are
-    *("floating", "integer", "integer-na", "mixed-integer-float", "decimal", "boolean", "empty"),
-)
+# What pandas calls objects that are numbers, or gaps among them.
+_OF_NUMBERS = "floating integer integer-na mixed-integer-float decimal boolean empty".split()
 _SIGMOIDS = (
     "sigmoids, one for each class? of exclusive classes divide rows by their sums, or take each "
     "class as one of two"
@@ -164,11 +163,7 @@ def _array(name: str, given: Any, rows: Rows) -> npt.NDArray[Any]:
     """What NumPy makes of something, unless that is no array of values."""
     try:
         array = np.asarray(_unmasked(name, given, rows))
-    except (
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # rows of several lengths, a GPU's tensor
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, a tensor on a GPU
         raise rows.error(f"{name}: no array can be made of it ({one_line(error, 160)})") from error
     if array.ndim == 0 and array.dtype.kind == "O":
         raise rows.error(
