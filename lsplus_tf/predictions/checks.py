@@ -38,15 +38,9 @@ _MISSING = "(missing)"
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 # What pandas calls objects that are numbers, or gaps among them.
-_OF_NUMBERS = [
-    "floating",
-    "integer",
-    "integer-na",
-    "mixed-integer-float",
-    "decimal",
-    "boolean",
-    "empty",
-]
+_OF_NUMBERS = frozenset(
+    ("floating", "integer", "integer-na", "mixed-integer-float", "decimal", "boolean", "empty")
+)
 _SIGMOIDS = (
     "sigmoids, one for each class? of exclusive classes divide rows by their sums, or take each "
     "class as one of two"
