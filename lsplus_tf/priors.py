@@ -78,7 +78,7 @@ def class_accuracy(
     Parameters
     ----------
     labels : array_like of int, shape (N,) or (N, 1)
-        True class ids, 0..K-1.
+        True class ids, 0..K-1; beside scores one-hot rows (N, K) are taken too.
     predictions : array_like, shape (N,) or (N, K)
         Predicted class ids, or logits or probabilities.
     num_classes : int
@@ -111,6 +111,8 @@ def class_accuracy(
             f"labels: expected a class for each sample, received shape {np.shape(labels)}, and one "
             "for each in place of the predictions; labels come first: exchange the two"
         )
+    if scores.ndim == 2:
+        labels = _of_one_hot(labels, num_classes)
     labels = _class_ids("labels", labels, num_classes)
     if scores.ndim == 2:
         if scores.shape != (len(labels), num_classes):
@@ -144,7 +146,7 @@ def class_counts(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
     Parameters
     ----------
     labels : array_like of int, shape (N,) or (N, 1)
-        Class ids, 0..K-1.
+        Class ids, 0..K-1; also one-hot rows (N, K).
     num_classes : int
         Number of classes, K.
 
@@ -154,7 +156,8 @@ def class_counts(labels: ArrayLike, num_classes: int) -> NDArray[np.int64]:
     >>> class_counts([0, 2, 2], num_classes=3).tolist()
     [1, 0, 2]
     """
-    return np.bincount(_class_ids("labels", labels, num_classes), minlength=num_classes)
+    ids = _class_ids("labels", _of_one_hot(labels, num_classes), num_classes)
+    return np.bincount(ids, minlength=num_classes)
 
 
 def shrink_class_accuracy(
@@ -406,3 +409,11 @@ def _class_ids(name: str, values: ArrayLike, num_classes: int) -> NDArray[np.int
             f"{name}: expected class ids in 0..{num_classes - 1}, received {ids[i]} at index {i}"
         )
     return ids.astype(np.int64)
+
+
+def _of_one_hot(values: ArrayLike, num_classes: int) -> ArrayLike:
+    """The class ids of rows (N, K) of zeros and a single one each; other values as they are."""
+    rows = np.asarray(values)
+    if rows.ndim != 2 or rows.shape[1] != num_classes or not ((rows == 0) | (rows == 1)).all():
+        return values
+    return rows.argmax(axis=1) if (rows.sum(axis=1) == 1).all() else values

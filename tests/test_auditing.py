@@ -415,3 +415,25 @@ def test_exchanged_classes_are_told_first():
     assert first[exchanged].text.endswith(
         "Are the classes exchanged, in the columns or in the labels?"
     )
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ([1, 0, 2, 3, 4, 5], "of 0 as 1, of 1 as 0"),
+        ([1, 2, 0, 3, 4, 5], "of 0 as 1, of 1 as 2, of 2 as 0"),
+        ([1, 1, 2, 3, 4, 5], None),  # one class is hardly found, which exchanges nothing
+        ([0, 1, 2, 3, 4, 5], None),
+    ],
+)
+@pytest.mark.parametrize("known", ["all", "top"])
+def test_some_exchanged_classes_of_many_are_told_first(order, said, known):
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(6), 30)
+    logits = 3 * np.eye(6)[np.array(order)[labels]] + rng.normal(size=(180, 6))
+    given = lsp.Predictions(labels, logits=logits)
+    given = given if known == "all" else given.top_label()
+    first = lsp.auditing.verdict(lsp.audit(given, num_resamples=20))[0]
+    assert (first.topic == "ranking") == (said is not None)
+    if said:
+        assert first.text.startswith(f"Most cases are predicted as another class, {said}: are ")

@@ -67,8 +67,8 @@ def test_one_class_for_all_is_told_before_anything_else():
     first, second, *_ = told(lsp.Predictions(labels, rows, class_names=NAMES))
     share = f"{(labels == 2).mean():.1%}"
     assert first.text == (
-        f"Predicts normal for all 300 cases, of which {share} are: as a classifier it is no better "
-        "than that constant."
+        f"Predicts normal for all 300 cases, of which {share} are normal: as a classifier it is no "
+        "better than that constant."
     )
     assert "no better than chance" in second.text
     assert {first.tone, second.tone} == {"bad"}

@@ -89,6 +89,20 @@ def test_the_intercept_at_a_slope_of_1(weights):
     np.testing.assert_allclose(slope.standard_error, error, rtol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e4, 1e8])
+def test_an_intercept_of_probabilities_of_0_and_1_has_no_interval(size):
+    """Its standard error would be 1e10 and more, or a division by 0."""
+    labels = np.arange(50) % 2
+    logits = size * (2 * labels - 1 + 2 * np.random.default_rng(0).normal(size=50))
+    given = Predictions(labels, logits=logits)
+    with pytest.warns(UserWarning, match="all probabilities are 0 or 1 there"):
+        found = metrics.calibration_intercept(given, positive=1)
+    assert np.isnan([found.low, found.high]).all()
+    # Its value is what gives as many cases as there are: 25 of 50.
+    moved = special.expit(logits + found.value)
+    assert moved.sum() == pytest.approx(25, abs=1e-6)
+
+
 def test_the_curve_is_that_of_rms():
     cases = recalibration.one_class(CASES["y"], P, 1, False, None, CASES["g"])
     curve = calibration_curves.curve_of(cases, 4)
@@ -501,7 +515,7 @@ def test_a_class_without_cases_is_left_out_of_the_multinomial():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": [0] * 300}, "groups: expected at least two groups, received only"),
+        ({"groups": [0] * 300}, "groups: expected at least two groups, received one"),
         ({"groups": [0, 1]}, r"groups: expected shape \(300,\)"),
         ({"sample_weight": [-1.0] * 300}, "sample_weight: .* at least 0"),
         ({"sample_weight": [0.0] * 300}, "sample_weight: expected one above 0"),

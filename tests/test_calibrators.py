@@ -556,7 +556,9 @@ def test_what_is_refused(fitted, name):
     refused = {
         "float16 or text": (logits.astype(str), labels, "real numbers"),
         "one row": (logits[0], labels, r"expected shape \(N, K\)"),
-        "one class": (logits[:, :1], labels, r"expected shape \(N, K\)"),
+        "one class": (logits[:, :1], labels, r"expected shape \(N, K\).*np\.zeros_like\(z\), z"),
+        "exchanged": (labels, logits, "logits come first, then labels: exchange the two"),
+        "exchanged names": (labels.astype(str), logits, "exchange the two"),
         "no rows": (logits[:0], labels[:0], r"expected shape \(N, K\)"),
         "NaN": (np.where(logits == logits[3, 2], np.nan, logits), labels, r"nan at \[3, 2\]"),
         "infinity": (np.where(logits == logits[3, 2], np.inf, logits), labels, r"inf at \[3, 2\]"),
@@ -568,7 +570,7 @@ def test_what_is_refused(fitted, name):
     for wrong, (z, y, message) in refused.items():
         with pytest.raises(InputError, match=message):
             kind().fit(z, y)
-        if message.startswith(("labels", "integers")):
+        if message.startswith(("labels", "integers")) or wrong.startswith("exchanged"):
             continue
         with pytest.raises(InputError, match=message):
             fitted[name].predict_proba(z)

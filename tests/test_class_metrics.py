@@ -453,7 +453,7 @@ def test_cases_of_weight_0_are_not_there():
         (lambda: sensitivity(LABELS, A), "positive: expected one of the classes"),
         (
             lambda: class_metrics(LABELS, A, groups=np.zeros(240, int)),
-            "groups: expected at least two groups, received only 0$",
+            "groups: expected at least two groups, received one for all cases$",
         ),
         *(
             (

@@ -91,6 +91,8 @@ def test_what_the_share_refuses():
         ([0, 1], [[1.0], [np.inf]], "features: .*infinity"),
         ([0], [[1.0], [2.0]], "labels: "),
         ([0.0, 1.0], [[1.0], [2.0]], "labels: expected integers"),
+        ([0, 1], np.ma.masked_equal([[1.0], [2.0]], 2), "features: .* received masked ones"),
+        ([0, 1], [[1.0], [2.0, 3.0]], "features: no array can be made of it"),
     ):
         with pytest.raises(InputError, match=message):
             metrics.within_class_share(labels, features)

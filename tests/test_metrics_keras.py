@@ -9,6 +9,7 @@ from typing import Any
 import forked
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -187,7 +188,9 @@ def test_forms_of_labels(name):
     labels, probabilities = samples()
     expected = value(make(name), labels, probabilities)
     one_hot = np.eye(CLASSES, dtype=np.float32)[labels]
-    for same in (labels[:, None], labels.astype(np.uint8), labels.astype(np.float32), one_hot):
+    ids = (labels[:, None], labels.astype(np.uint8), labels.astype(np.float32))
+    rows = (one_hot, one_hot.astype(bool), one_hot.astype(np.uint8), pd.get_dummies(labels))
+    for same in (*ids, *rows):
         assert value(make(name), same, probabilities) == pytest.approx(expected, rel=1e-14)
     pixels = (labels.reshape(3, 4, 5), probabilities.reshape(3, 4, 5, CLASSES))
     assert value(make(name), *pixels) == pytest.approx(expected, rel=1e-14)

@@ -430,7 +430,8 @@ def test_intervals_know_of_groups_and_weights():
     [
         (([0, 1], [[True, False]]), {}, "labels"),
         (([0, 5], [[True, False]] * 2), {}, "labels"),
-        (([0, 1], [[1, 0], [0, 1]]), {}, "sets: expected True or False, received dtype int64"),
+        (([0, 1], [[1, 0], [0, 2]]), {}, "sets: expected True or False, or 1 or 0"),
+        (([0, 1], [["a", "b"]] * 2), {}, "sets: expected real numbers"),
         (([0, 1], [True, False]), {}, "sets: expected shape"),
         (([0, 1], [[True, False]] * 2), {"by": "site"}, "by: expected of all, class, size"),
         (([0, 1], [[True, False]] * 2), {"by": []}, "by: expected of all, class, size, received n"),

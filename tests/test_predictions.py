@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
@@ -91,6 +92,78 @@ def test_pandas_columns_that_may_have_gaps(dtype):
     frame.iloc[1, 0] = pd.NA
     with pytest.raises(InputError, match=r"finite number in every column.*row 1"):
         metrics.accuracy(labels, frame)
+
+
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pd.DataFrame(GOOD, dtype=object),  # as of rows that were appended one by one
+        pd.DataFrame([[Decimal(str(p)) for p in row] for row in GOOD]),  # as of a database
+        np.array(GOOD, object),
+        [[np.float32(0.75), 0.25], [0, 1], [0.5, np.float64(0.5)]],
+        np.array([[0.75, 0.25], [0, 1], [0.5, 0.5]], object),
+    ],
+)
+def test_objects_that_are_numbers(objects):
+    expected = np.array(objects).astype(np.float64)
+    np.testing.assert_array_equal(Predictions([0, 1, 0], objects).probabilities, expected)
+    first = [row[0] for row in expected.astype(object)]
+    np.testing.assert_array_equal(Predictions([0, 1, 0], first).scores[:, 1], expected[:, 0])
+    gap = np.array(objects, object)
+    gap[1, 0] = None
+    with pytest.raises(InputError, match=r"finite number in every column.* at row 1"):
+        Predictions([0, 1, 0], gap)
+    gap[1, 0] = "0.3"
+    with pytest.raises(InputError, match=r"expected real numbers, .*as with \.astype\(float\)"):
+        Predictions([0, 1, 0], gap)
+
+
+class _Tensor:
+    """A tensor as PyTorch's on a GPU, or one with a gradient, which NumPy cannot read."""
+
+    def __init__(self, error: type[Exception], values: Any) -> None:
+        self.error, self.shape = error, np.shape(values)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise self.error("Use tensor.detach().cpu().numpy() instead.")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda values: _Tensor(TypeError, values), "no array .*Use tensor.detach"),
+        (lambda values: _Tensor(RuntimeError, values), "no array .*Use tensor.detach"),
+        (lambda values: [*values[:2], [values[2], values[2]]], "no array can be made of it"),
+        (lambda values: (each for each in values), "received a generator; make an array of it"),
+        (lambda values: set(range(3)), "received a set; make an array of it"),
+        (lambda values: dict(enumerate(values)), "received a dict; make an array of it"),
+        (lambda values: csr_array(np.eye(3)), "received a csr_array; make an array of it"),
+    ],
+)
+@pytest.mark.parametrize("name", ["labels", "probabilities", "sample_weight"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        Predictions,
+        metrics.accuracy,
+        lambda labels, probabilities, sample_weight: metrics.sensitivity(
+            labels, probabilities, positive=1, sample_weight=sample_weight
+        ),
+        lambda labels, probabilities, sample_weight: TemperatureScaling().fit(
+            np.log(GOOD) if probabilities is GOOD else probabilities,
+            labels,
+            sample_weight,
+        ),
+    ],
+    ids=["Predictions", "accuracy", "sensitivity", "fit"],
+)
+def test_what_is_no_array_is_refused_in_a_line(use, name, make, message):
+    given = {"labels": [0, 1, 0], "probabilities": GOOD, "sample_weight": [1, 2, 1]}
+    given[name] = make(given[name])
+    named = {"probabilities": "(probabilities|logits)"}.get(name, name)
+    with pytest.raises(InputError, match=f"^{named}: .*{message}") as caught:
+        use(**given)
+    assert "\n" not in str(caught.value)
 
 
 def test_labels_are_names_or_numbers():
@@ -224,6 +297,8 @@ def test_sigmoids_are_neither_probabilities_nor_logits(classes):
         (pd.DataFrame({"1": [0, 1, 0], "0": [1, 0, 1]}), GOOD, "labels: expected the columns in"),
         ([0, 1, 0], pd.DataFrame(GOOD, columns=[1, 0]), "exchange them, as with frame[class_na"),
         (["a", "b", "a"], GOOD, "class_names=[...]"),
+        ([1, 2, 1], GOOD, "class_names=[...]"),  # as of MATLAB and R
+        ([-1, 1, -1], GOOD, "class_names=[...]"),  # as of support vector machines
         ([0, 1, 0], [[80, 20], [30, 70], [50, 50]], "divide percentages by 100"),
         ([0, 1, 0], [[80.1, 19.8], [30, 70], [50, 50]], "divide percentages by 100"),
         ([0, 1, 0], [[3.0, -1.0], [0.2, 0.8], [0.5, 0.5]], "declare them as logits"),

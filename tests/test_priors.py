@@ -42,6 +42,19 @@ def test_class_counts():
     assert class_counts(np.array([3, 0, 3], np.uint8), 5).tolist() == [1, 0, 0, 2, 0]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
+def test_one_hot_labels_beside_scores(dtype):
+    labels = np.array([0, 1, 2, 1, 0])
+    scores = np.random.default_rng(0).normal(size=(5, 3))
+    rows = np.eye(3, dtype=dtype)[labels]
+    np.testing.assert_array_equal(class_counts(rows, 3), [2, 2, 1])
+    np.testing.assert_array_equal(
+        class_accuracy(rows, scores, 3), class_accuracy(labels, scores, 3)
+    )
+    with pytest.raises(InputError, match="labels: expected shape"):
+        class_accuracy(np.eye(3)[labels] * 0.9, scores, 3)
+
+
 @pytest.mark.parametrize(
     ("labels", "predictions", "message"),
     [

@@ -74,8 +74,9 @@ def verdict(audit: Audit) -> list[Finding]:
     Returns
     -------
     list of Finding
-        First that a model predicts one class for all, or ranks no better than chance. Of too few
-        cases only that, what is found of the classes of interest, and how the comparison came out.
+        First that a model predicts one class for all, ranks no better than chance, or takes classes
+        for each other as if they were exchanged. Of too few cases only that, what is found of the
+        classes of interest, and how the comparison came out.
         Else then what is found of the classes of interest, and which classes are mostly missed.
 
     Examples
@@ -87,7 +88,7 @@ def verdict(audit: Audit) -> list[Finding]:
     ['degenerate', 'ranking', 'classes']
     """
     small = is_too_small(audit)
-    findings = [*_degenerate(audit), *_ranking(audit, small)]
+    findings = [*_degenerate(audit), *(_ranking(audit, small) or _exchanged(audit))]
     if small:
         findings += [_too_small(audit), *_of_interest(audit)]
     else:
@@ -116,8 +117,8 @@ def _degenerate(audit: Audit) -> list[Finding]:
         else (f"{classes.only_cases:,} of {cases:,} cases")
     )
     text = (
-        f"Predicts {classes.only} for {of_all}, of which {share} are: as a classifier it is no "
-        "better than that constant."
+        f"Predicts {classes.only} for {of_all}, of which {share} are {classes.only}: as a "
+        "classifier it is no better than that constant."
     )
     return [Finding("degenerate", "bad", text)]
 
@@ -142,6 +143,31 @@ def _ranking(audit: Audit, small: bool) -> list[Finding]:
         text = "The ranking is no better than chance: the AUROC is 50.0%."
     else:
         return []
+    return [Finding("ranking", "bad", text)]
+
+
+def _exchanged(audit: Audit) -> list[Finding]:
+    """Classes of which most cases are predicted as another of them, as if they were exchanged."""
+    counts = audit.classes.confusion
+    taken_as = {}
+    for name, row in counts.iterrows():
+        missed = audit.classes.of(str(name), "sensitivity")["high"] < 0.5
+        if missed and row.max() > row.sum() / 2:
+            taken_as[str(name)] = str(row.idxmax())
+    while True:  # until each of them is taken for one of them
+        left = {k: other for k, other in taken_as.items() if k in taken_as.values()}
+        left = {k: other for k, other in left.items() if other in left}
+        if left == taken_as:
+            break
+        taken_as = left
+    if not taken_as:
+        return []
+    pairs = [f"of {name} as {other}" for name, other in taken_as.items()]
+    more = f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else ""
+    text = (
+        f"Most cases are predicted as another class, {', '.join(pairs[:_NAMED])}{more}: are these "
+        "classes exchanged, in the columns or in the labels?"
+    )
     return [Finding("ranking", "bad", text)]
 
 

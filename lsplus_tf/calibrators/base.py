@@ -37,7 +37,7 @@ from lsplus_tf.errors import (
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
-from lsplus_tf.predictions.checks import Kind, numbers
+from lsplus_tf.predictions.checks import Kind, exchanged, numbers
 from lsplus_tf.tables import Rows
 
 if TYPE_CHECKING:
@@ -224,6 +224,7 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
         elif labels is None:
             raise InputError("labels: expected (logits, labels), or Predictions, received none")
         else:
+            exchanged(labels, "logits", logits, Rows(), "logits come first, then labels")
             given = Predictions(
                 labels, logits=check_logits(logits), sample_weight=sample_weight
             ).counted()
@@ -511,9 +512,12 @@ def check_logits(logits: ArrayLike) -> Floats:
     """Logits (N, K) as float64, or `InputError` with what is wrong with them."""
     array = numbers("logits", logits, Rows())
     if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
+        hint = ""
+        if array.shape[1:] in ((), (1,)) and array.dtype.kind == "f":
+            hint = "; of one column z of two classes give np.stack([np.zeros_like(z), z], axis=1)"
         raise InputError(
             "logits: expected shape (N, K), a row for each sample and a column for each class, at "
-            f"least two, received shape {array.shape}"
+            f"least two, received shape {array.shape}{hint}"
         )
     rows = array.astype(np.float64)
     finite = np.isfinite(rows)

@@ -103,6 +103,8 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
             )
         mask = getattr(y_pred, "_keras_mask", None)  # Keras leaves it to each metric
         y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        if y_true.dtype == tf.bool:  # as of pandas.get_dummies
+            y_true = tf.cast(y_true, tf.int32)
         labels, rows = class_ids(y_true, y_pred), None
         num_classes = y_pred.shape[-1]
         outputs = _flat(y_pred, 2)

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsplus_tf.errors import InputError
+from lsplus_tf.predictions import Rows, checks
 
 __all__ = ["within_class_share"]
 
@@ -69,7 +70,8 @@ def checked_features(
     labels: npt.ArrayLike, features: npt.ArrayLike
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     """Labels (N,) and features (N, D) as arrays; raises InputError for what is neither."""
-    points, classes = np.asarray(features, dtype=np.float64), np.asarray(labels)
+    points = checks.numbers("features", features, Rows()).astype(np.float64)
+    classes = checks.numbers("labels", labels, Rows())
     if points.ndim != 2 or 0 in points.shape or not np.isfinite(points).all():
         raise InputError(
             f"features: expected finite numbers of shape (N, D), received shape {points.shape}"

@@ -33,7 +33,8 @@ from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics.metric import Form, Metric, OfWeights, Sums, Values, Weights
-from lsplus_tf.predictions import Predictions, concatenated
+from lsplus_tf.predictions import Predictions, checks, concatenated
+from lsplus_tf.tables import Rows
 
 BLOCKS = 5_000
 RANKED = 10_000
@@ -47,18 +48,13 @@ Groups = npt.NDArray[np.intp] | None
 
 def check_groups(groups: npt.ArrayLike, samples: int) -> npt.NDArray[np.intp]:
     """The number of each case's group."""
-    array = np.asarray(groups)
-    if array.shape != (samples,):
-        raise InputError(f"groups: expected shape ({samples},), received {array.shape}")
-    codes, distinct = pd.factorize(array)
-    if (codes < 0).any():
-        row = int(np.argmax(codes < 0))
-        raise InputError(
-            f"groups: expected a group for every sample, received {array[row]} at row {row}"
-        )
-    if len(distinct) < 2:
-        only = distinct.tolist()[0]
-        raise InputError(f"groups: expected at least two groups, received only {only!r}")
+    return _several(checks.groups(groups, samples, Rows())[0])
+
+
+def _several(codes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Numbers of groups as they are, unless all are of one."""
+    if not codes.any():
+        raise InputError("groups: expected at least two groups, received one for all cases")
     return codes
 
 
@@ -462,10 +458,13 @@ def counted_cases(
     InputError
         Groups of another shape, or fewer than two that count.
     """
-    groups = models[0].groups if groups is None else groups
-    if groups is None:
+    own = models[0].groups
+    if groups is not None:
+        codes = check_groups(groups, len(models[0]))
+    elif own is None:
         return counted(models, None)
-    codes = check_groups(groups, len(models[0]))
+    else:
+        codes = _several(own)
     if np.unique(codes[models[0].weights > 0]).size < 2:
         raise InputError("sample_weight: expected two groups or more with one above 0, received 1")
     return counted(models, codes)

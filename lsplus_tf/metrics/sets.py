@@ -35,7 +35,7 @@ def set_coverage(
         True classes in [0, K); or predictions that have them, with their class names, subgroups,
         groups and weights.
     sets : array_like of bool, shape (N, K)
-        Whether a class is in the set of a case, such as of `PredictionSets.predict`.
+        Whether a class is in the set of a case, such as of `PredictionSets.predict`; also 1 and 0.
     by : str or sequence of str, optional
         Of "all", "class", "size" and the names of subgroups those that are wanted; by default all
         of them, in this order, with the subgroups before the sizes. A subgroup that has one of
@@ -159,15 +159,16 @@ def coverage_shares(
 
 
 def _check_sets(sets: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    array = np.asarray(sets)
+    array = checks.numbers("sets", sets, Rows())
     if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < 2:
         raise InputError(
             "sets: expected shape (N, K), a row for each case and a column for each class, "
             f"received shape {array.shape}"
         )
-    if array.dtype != bool:
-        raise InputError(f"sets: expected True or False, received dtype {array.dtype}")
-    return array
+    inside = array == 1
+    if not (inside | (array == 0)).all():
+        raise InputError("sets: expected True or False, or 1 or 0, received other numbers")
+    return inside
 
 
 def _wanted(by: str | Sequence[str] | None, subgroups: dict[str, pd.Categorical]) -> list[str]:

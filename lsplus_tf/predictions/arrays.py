@@ -43,13 +43,15 @@ def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
     Raises
     ------
     InputError
-        If a logit is NaN or infinite.
+        If a logit is NaN, infinite or masked.
 
     Examples
     --------
     >>> softmax([[0.0, 0.0], [1000.0, 0.0]]).tolist()
     [[0.5, 0.5], [1.0, 0.0]]
     """
+    if np.ma.is_masked(logits):
+        raise InputError("logits: expected a value everywhere, received masked ones")
     rows = np.array(logits, dtype=np.float64)  # a copy, in which all is done
     finite = np.isfinite(rows)
     if not finite.all():

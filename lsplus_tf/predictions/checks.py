@@ -37,7 +37,10 @@ _LEAST_WEIGHT = 1e-100  # in all; the squares of smaller and of larger ones are 
 _MISSING = "(missing)"
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
-_OF_PANDAS = (pd.Series, pd.Index, pd.api.extensions.ExtensionArray)
+# What pandas calls objects that are numbers, or gaps among them.
+_OF_NUMBERS = frozenset(
+    ("floating", "integer", "integer-na", "mixed-integer-float", "decimal", "boolean", "empty")
+)
 _SIGMOIDS = (
     "sigmoids, one for each class? of exclusive classes divide rows by their sums, or take each "
     "class as one of two"
@@ -92,8 +95,8 @@ def all_classes(
 ) -> Checked:
     """Predictions of which the scores of all classes are known."""
     if given_labels is not None:
-        exchanged(given_labels, given, rows)
-    transposed(given_labels, kind, given, rows)
+        exchanged(given_labels, kind, given, rows)
+        transposed(given_labels, kind, given, rows)
     found = scores(kind, given, rows)
     chosen = class_names(names, found.shape[1], rows)
     _of_other_order(kind, given, chosen, rows)
@@ -148,14 +151,27 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
 
 def numbers(name: str, given: Any, rows: Rows) -> npt.NDArray[Any]:
     """An array of real numbers, also of pandas' columns that may have gaps."""
-    given = _unmasked(name, given, rows)
-    array = np.asarray(given)
-    if array.dtype.kind == "O" and isinstance(given, (pd.DataFrame, *_OF_PANDAS)):
-        kinds = given.dtypes if isinstance(given, pd.DataFrame) else [given.dtype]
-        if all(pd.api.types.is_numeric_dtype(dtype) for dtype in kinds):
-            array = given.to_numpy(np.float64, na_value=np.nan)
+    array = _array(name, given, rows)
+    # As of pandas' columns with gaps, tables that were made row by row, and databases.
+    if array.dtype.kind == "O" and pd.api.types.infer_dtype(array.ravel()) in _OF_NUMBERS:
+        array = pd.to_numeric(array.ravel()).reshape(array.shape)
     if array.dtype.kind not in "fiub" and array.dtype.name != "bfloat16":
-        raise rows.error(f"{name}: expected real numbers, received dtype {array.dtype}")
+        hint = "; make floats of them, as with .astype(float)" if array.dtype.kind in "OSTU" else ""
+        raise rows.error(f"{name}: expected real numbers, received dtype {array.dtype}{hint}")
+    return array
+
+
+def _array(name: str, given: Any, rows: Rows) -> npt.NDArray[Any]:
+    """What NumPy makes of something, unless that is no array of values."""
+    try:
+        array = np.asarray(_unmasked(name, given, rows))
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged rows, a tensor on a GPU
+        raise rows.error(f"{name}: no array can be made of it ({one_line(error, 160)})") from error
+    if array.ndim == 0 and array.dtype.kind == "O":
+        raise rows.error(
+            f"{name}: expected an array or a list of values, received a {type(given).__name__}; "
+            "make an array of it"
+        )
     return array
 
 
@@ -460,9 +476,15 @@ def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tu
 # Labels ------------------------------------------------------------------------------------------
 
 
-def exchanged(labels: Any, given: Any, rows: Rows) -> None:
+def exchanged(
+    labels: Any,
+    name: str,
+    given: Any,
+    rows: Rows,
+    order: str = "labels come first, then probabilities",
+) -> None:
     """Refuse labels that are probabilities, beside probabilities that are labels."""
-    first, second = np.asarray(labels), np.asarray(given)
+    first, second = _array("labels", labels, rows), _array(name, given, rows)
     if first.dtype.kind == "f" and second.dtype.kind in "iubOUT" and second.ndim == 1:
         fractions = (first.ndim == 2 and first.shape[1] > 1) or (
             first.ndim == 1 and first.size > 0 and not np.equal(np.floor(first), first).all()
@@ -470,8 +492,7 @@ def exchanged(labels: Any, given: Any, rows: Rows) -> None:
         if fractions:
             raise rows.error(
                 f"labels: expected a class for each case, received shape {first.shape} of "
-                f"{first.dtype}, and labels in place of the scores; labels come first, then "
-                "probabilities: exchange the two"
+                f"{first.dtype}, and labels in place of the scores; {order}: exchange the two"
             )
 
 
@@ -487,7 +508,7 @@ def transposed(labels: Any, name: str, given: Any, rows: Rows) -> None:
 
 def several_columns(given: Any, rows: Rows) -> None:
     """Refuse a single column, which may be a mistake where no one said what it is."""
-    shape = np.shape(given)
+    shape = _array("probabilities", given, rows).shape
     if len(shape) != 2 or shape[1] < 2:
         raise rows.error(
             "probabilities: expected shape (N, K), a column for each class, received shape "
@@ -520,7 +541,7 @@ def classes(
     for what, values in given.items():
         if values is None:
             continue
-        array = np.asarray(_unmasked(what, values, rows))
+        array = _array(what, values, rows)
         if array.shape == (samples, len(names)) and array.dtype.kind in "fiub":
             _of_other_order(what, values, names, rows)
             found[what] = of_one_hot(array, rows, what)
@@ -733,7 +754,7 @@ def _of_values(
                 ", or what the classes are called to be declared with --class-names A,B "
                 "(class_names)"
             )
-        elif not all(are_integers):
+        elif not all(are_integers) or ("0" not in texts and len(texts) <= len(names)):
             expected += ", or classes that lsp.Predictions(labels, ..., class_names=[...]) names"
     elif any(text in other and text not in of for text in texts):
         expected = f"the classes all by name, {called}, or all by number, 0..{last}"
@@ -768,8 +789,8 @@ def _unnamed(classes: int) -> tuple[str, ...]:
 
 def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
     """Values (N,), as pandas has them if they are of pandas."""
-    given = _unmasked(name, given, rows)
-    values: Any = given if isinstance(given, (pd.Index, pd.Series)) else np.asarray(given)
+    is_of_pandas = isinstance(given, (pd.Index, pd.Series))
+    values: Any = given if is_of_pandas else _array(name, given, rows)
     if values.shape == (samples, 1):  # as MedMNIST and Keras store labels
         values = values[:, 0]
     if values.shape != (samples,):

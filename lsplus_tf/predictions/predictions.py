@@ -679,7 +679,7 @@ def as_predictions(
         scores: dict[str, Any] = {"logits" if from_logits else "probabilities": probabilities}
         try:
             if of == "labels":
-                checks.exchanged(truth, probabilities, Rows())
+                checks.exchanged(truth, named, probabilities, Rows())
             checks.several_columns(probabilities, Rows())
             truths: dict[str, Any] = {"labels": None, of: truth}
             given = Predictions(**truths, **scores, sample_weight=sample_weight)
