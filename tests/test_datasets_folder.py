@@ -634,7 +634,7 @@ def test_classes_that_differ_in_case_are_told(tmp_path):
     name = tree(tmp_path, *of("A", "a"))
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("this file system ignores case")
-    with pytest.warns(UserWarning, match="capitals or blanks alone: 'A' and 'a'"):
+    with pytest.warns(UserWarning, match="spelled nearly alike: 'A' and 'a'"):
         listed(name)
 
 

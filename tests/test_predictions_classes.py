@@ -119,7 +119,7 @@ def test_classes_that_differ_in_capitals_are_told_wherever_they_are(tmp_path, wa
         "predicted": np.array(["a", "b", "b"]),
         "confidence": np.full(3, 0.9),
     }
-    with pytest.warns(UserWarning, match="in capitals or blanks alone: 'A' and 'a'"):
+    with pytest.warns(UserWarning, match="spelled nearly alike: 'A' and 'a'"):
         assert made(way, tmp_path, top).class_names == ("A", "a", "b")
     with warnings.catch_warnings(action="error"):  # on insisting
         made(way, tmp_path, top, ("A", "a", "b"))

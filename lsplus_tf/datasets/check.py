@@ -386,7 +386,7 @@ def _are_plenty(train: Split, classes: int) -> bool:
 
 
 def _class_names(class_names: tuple[str, ...]) -> list[Problem]:
-    """A problem for all names that are the same but for the case of letters and blanks."""
+    """A problem for all names that are the same to a reader."""
     return [
         Problem(CASE, "", "", "", " and ".join(map(repr, names)))
         for names in spelled_alike(class_names)

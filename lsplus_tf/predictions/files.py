@@ -26,7 +26,7 @@ from lsplus_tf.predictions.case_table import CaseTable, Subgroup, subgroups_said
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
-from lsplus_tf.tables.headings import Role, called, look_predicted, usual
+from lsplus_tf.tables.headings import Role, called, if_no_heading, look_predicted, usual
 from lsplus_tf.tables.names import WRONG
 from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
@@ -226,7 +226,8 @@ def _read_table(table: Table, columns: Columns) -> Predictions:
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
     measured_too = [*votes.values(), *one_hot.values(), *weight]
     measured_too += [each.column for each in subgroups if each.cuts]
-    table.read(wanted, numbers=[*measured, *measured_too])
+    few = [name for role, name in names.items() if name is not None and role != "id"]
+    table.read(wanted, numbers=[*measured, *measured_too], names=few)
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)
@@ -311,7 +312,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
             "'p_*', where the star stands for the class, or HP,SSA; of the predicted class and "
-            f"its probability alone with {_top_label_hint(table.names)}"
+            f"its probability alone with {_top_label_hint(table.names)}{if_no_heading(table.names)}"
         )
     if len(choice) > 1:
         raise table.rows.error(
@@ -587,6 +588,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     plain = {"class_names", "posterior", weight}.intersection(there)
     used = {name, *top.values(), *filter(None, names.values()), *plain}
     used |= {each.column for each in subgroups}
+    rows = replace(rows, unused=tuple(each for each in there if each not in {*used, "model"}))
     arrays = {
         each: np.atleast_1d(decoded(array, f"{rows.source}: {each}"))
         for each, array in read_arrays(path, sorted(used)).items()
