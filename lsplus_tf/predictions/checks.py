@@ -783,7 +783,8 @@ def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
 def codes(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp], Any]:
     """A number for each value, and the different values; none may be missing."""
     found, distinct = _factorized(name, values, rows)
-    empty = (pd.Series(distinct).astype("str").str.strip() == "").to_numpy(np.bool_)
+    texts = pd.Series(distinct).astype("str").str.strip()
+    empty = texts.isin(["", "nan", "NaN"]).to_numpy(np.bool_)  # of a missing one as text
     rows.refuse((found < 0) | np.isin(found, np.flatnonzero(empty)), name, "a value", _none)
     return found, distinct
 

@@ -101,7 +101,7 @@ class Csv(Table):
         self.rows = replace(self.rows, numbers=partial(_line_numbers, path, self._delimiter))
 
     def _move_quotes(self) -> None:
-        """Where blanks are in front of quotation marks, read a copy without: Arrow's reader needs it."""
+        """Read a copy without blanks in front of quotation marks, as Arrow keeps them."""
         records = _records(self._open(), self._delimiter, skip_blanks=False)
         cells = chain.from_iterable(cells for _, cells in islice(records, _SAMPLE))
         if not any(cell.startswith(" ") and cell.lstrip().startswith('"') for cell in cells):
