@@ -794,3 +794,10 @@ def test_brain_tumor_mri():
     assert len(dataset.validation) == 574
     assert dataset.image_shape == (32, 32, 1)
     assert dataset.class_names[2] == "no_tumor"
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz", "X.ZIP", "x.7z", "x.zip/"])
+def test_an_archive_is_to_be_unpacked(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(MissingDataError, match="is an archive; unpack it, and name the folder"):
+        load_dataset(f"folder:{tmp_path}/{name}")

@@ -823,3 +823,9 @@ def test_a_config_says_what_is_dropped():
     assert Dataset(name="csv:x.csv", drop=["blank"], unlisted="ignore").drop == ("blank",)
     with pytest.raises(ValueError, match="'duplicates', 'blank' or 'masks'"):
         Dataset(name="csv:x.csv", drop=["blanks"])
+
+
+@pytest.mark.parametrize("text", ["a.png,x\nb.png,y\n", "x;deep/a.JPEG\ny;b.jpg\n", "a.dcm\t0\n"])
+def test_a_table_without_a_heading(tmp_path, text):
+    with pytest.raises(InputError, match="the first line seems to be no heading: write the names"):
+        listing(tmp_path, text)
