@@ -226,8 +226,8 @@ def _read_table(table: Table, columns: Columns) -> Predictions:
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
     measured_too = [*votes.values(), *one_hot.values(), *weight]
     measured_too += [each.column for each in subgroups if each.cuts]
-    few = [name for role, name in names.items() if name is not None and role != "id"]
-    table.read(wanted, numbers=[*measured, *measured_too], names=few)
+    few = [names.get("label"), names["group"], *(each.column for each in subgroups)]
+    table.read(wanted, numbers=[*measured, *measured_too], names=[*filter(None, few)])
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)

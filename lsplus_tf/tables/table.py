@@ -20,7 +20,7 @@ from lsplus_tf.errors import InputError, one_line
 from lsplus_tf.tables.names import listed, spelled_alike
 from lsplus_tf.tables.rows import Rows
 
-_SAMPLE = 1000  # rows that show whether values repeat
+_SAMPLE = 100  # rows that show whether values repeat
 # What a person or a program types for a cell without a value.
 _NO_VALUE = pa.array(["", "nan", "NaN"])
 # What is one in a column of numbers, and may be a name in a column of text.
@@ -50,7 +50,7 @@ class Table(ABC):
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._count = 0
         self._said: list[str] = []
-        self._few: frozenset[str] = frozenset()  # columns of a few values, such as classes
+        self._names: frozenset[str] = frozenset()  # columns of classes, groups and the like
 
     def __len__(self) -> int:
         return self._count
@@ -73,11 +73,11 @@ class Table(ABC):
         """Read columns, each of which must be there, once.
 
         Those in `numbers` are numbers, or lists of numbers; the others of a text file stay as they
-        are written, "007" not 7. A warning says what was changed, and which values of `names`, of
-        classes or groups, are spelled nearly alike; of others it does where some repeat.
+        are written, "007" not 7. A warning says what was changed, and which values of columns in
+        `names`, of classes or groups, are spelled nearly alike.
         """
         unique, counts = list(dict.fromkeys(wanted)), Counter(self.names)
-        self._few = frozenset(names)
+        self._names = frozenset(names)
         for name in unique:
             if (count := counts[name]) != 1:
                 raise self.rows.error(
@@ -154,7 +154,7 @@ class Table(ABC):
         if not _is_clean(distinct):
             column = self._mended(name, column)
             distinct = column.unique()
-        if repeated or name in self._few:  # names of cases may differ by anything
+        if name in self._names:
             self._say_of_spelling(name, distinct)
         return column
 
