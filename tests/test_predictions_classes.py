@@ -241,6 +241,22 @@ def test_names_that_differ_from_labels_in_capitals_alone_are_theirs(tmp_path, ta
         read_predictions(written(tmp_path, frame))
 
 
+@pytest.mark.parametrize(
+    ("column", "second"),
+    [("Malignant", "malignant"), ("MALIGNANT", "malignant"), ("Benign", "benign")],
+)
+@pytest.mark.parametrize("usual", [False, True])
+def test_a_single_column_that_differs_from_its_class_in_capitals_alone(
+    tmp_path, column, second, usual
+):
+    name = f"probability_{column}" if usual else column
+    path = written(tmp_path, pd.DataFrame({"label": ["malignant", "benign"], name: [0.9, 0.2]}))
+    found = read_predictions(path, None if usual else Columns(probabilities=column))
+    assert found.class_names[1] == second
+    assert {*found.class_names} == {"malignant", "benign"}
+    assert found.scores[:, 1].tolist() == [0.9, 0.2]
+
+
 REMEDY = "bcc=prob_bcc,mel=prob_mel,nv=prob_nv"
 
 

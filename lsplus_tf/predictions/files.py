@@ -226,8 +226,8 @@ def _read_table(table: Table, columns: Columns) -> Predictions:
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
     measured_too = [*votes.values(), *one_hot.values(), *weight]
     measured_too += [each.column for each in subgroups if each.cuts]
-    few = [names.get("label"), names["group"], *(each.column for each in subgroups)]
-    table.read(wanted, numbers=[*measured, *measured_too], names=[*filter(None, few)])
+    few = [each.column for each in subgroups] + [name for name in [names["group"]] if name]
+    table.read(wanted, numbers=[*measured, *measured_too], names=few)
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)
@@ -512,6 +512,8 @@ def _two_classes(
     """The two classes where a single column, which may be declared, gives the scores of one."""
     distinct = checks.distinct_classes(labels)
     of = None if column is None or usual([column], *_KINDS) else column
+    spelled = [text for text in distinct if of is not None and text.casefold() == of.casefold()]
+    of = spelled[0] if len(spelled) == 1 else of
     if of == declared and of not in distinct:  # what the column is called may be no class
         end = _AFTER_ITS_CLASS.fullmatch(of)
         of = next((each for each in distinct if end and each.lower() == end[1].lower()), None)
@@ -522,8 +524,6 @@ def _two_classes(
                 f"received {listed(given)}"
             )
         return given
-    spelled = [text for text in distinct if of is not None and text.casefold() == of.casefold()]
-    of = spelled[0] if len(spelled) == 1 else of
     others = [text for text in distinct if text != of]
     if len(distinct) == 2 and len(others) == 1:
         return [*others, str(of)]
