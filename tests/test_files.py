@@ -282,6 +282,8 @@ def impossible(place: Path) -> Iterator[str]:
     yield "/dev/full"
     yield "/proc/out.json"
     yield "/proc/deep/er/out.json"
+    yield "new.xlsx"
+    yield "new/er.TEX"
     yield "x" * 256
     yield f"new/{'x' * 256}/out.json"
     Path("read_only").mkdir()
