@@ -40,7 +40,7 @@ def table_kind(what: str, is_ours: Callable[[Sequence[str]], bool]) -> FileKind:
         except (UnicodeDecodeError, csv.Error):
             return False
 
-    return FileKind(what, begins)
+    return FileKind(what, begins, ".csv")
 
 
 def write_csv(table: pd.DataFrame, path: str | Path, *, argument: str = "path") -> None:

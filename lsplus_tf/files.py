@@ -6,8 +6,8 @@ The rule, for every command and every function that writes where its user says:
 - A folder is written where nothing is, into an empty one, or in place of one that this package
   wrote, of the same kind, and in which there is nothing else. An experiment's folder is never
   replaced; runs are added to it.
-- Nothing is written over an input, or where it cannot be written; that is found before anything is
-  computed.
+- Nothing is written over an input, where it cannot be written, or under a new name that ends as
+  those of files of another kind; that is found before anything is computed.
 
 `check_output` is that rule. `writing` applies it and writes::
 
@@ -63,6 +63,14 @@ _NEW, _OLD, _LOCK = "new", "old", "lock"  # in the hidden folder beside what is 
 _WORK = ".lsplus_tf"  # how that folder's name ends
 _LONGEST = 200  # bytes of a name that others are made of; file systems take 255
 _HEAD = 4096  # bytes of a file that say what it is
+# Of files whose kind people and programs tell by their name.
+_SUFFIXES = frozenset(
+    (
+        *(".csv", ".tsv", ".xlsx", ".xls", ".ods", ".parquet", ".feather", ".json", ".jsonl"),
+        *(".yaml", ".yml", ".npz", ".npy", ".pkl", ".h5", ".keras", ".onnx", ".pb", ".gz", ".zip"),
+        *(".html", ".md", ".tex", ".pdf", ".docx", ".png", ".jpg", ".jpeg", ".svg", ".tif", ".py"),
+    )
+)
 # What file managers leave, and nobody misses.
 _OF_THE_SYSTEM = (".ds_store", "thumbs.db", "desktop.ini")
 
@@ -93,10 +101,13 @@ class FileKind:
         Such as "a calibrator".
     is_ours : callable
         Whether this package wrote a file, as one of this kind.
+    suffix : str
+        What its name ends in, such as ".json", or in nothing that is another kind's.
     """
 
     what: str
     is_ours: Callable[[Path], bool]
+    suffix: str
 
 
 @dataclass(frozen=True)
@@ -342,8 +353,21 @@ def _problem(
         if problem is not None:
             return problem
         there = target if added_to else target.parent
+    elif (problem := _of_another_suffix(path, kind)) is not None:
+        return problem
     _try_to_write(there, target)
     return None
+
+
+def _of_another_suffix(path: Path, kind: FileKind | FolderKind) -> str | None:
+    """What is wrong with a name that ends as that of a file of another kind."""
+    if path.suffix.lower() not in _SUFFIXES:
+        return None
+    if isinstance(kind, FolderKind):
+        return f"expected the name of a folder, as of {kind.what}, received {shown(path)}"
+    if path.suffix.lower() == kind.suffix:
+        return None
+    return f"expected a name that ends in {kind.suffix}, as of {kind.what}, received {shown(path)}"
 
 
 def _refuse_long_names(there: Path, target: Path) -> None:

@@ -254,7 +254,10 @@ OTHER_KINDS = {
     "a number": ["methods.ls_plus.alpha=x", "dataset.validation_fraction=[]"],
     "a finite number": ["methods.ls_plus.alpha=.nan"],
     "true or false": ["dataset.download=3", "protocol.optimizer.decoupled=maybe"],
-    "text": ["dataset.name=3", "name=[a]"],
+    "text": ["dataset.name=[3]", "name=[a]"],
+    "text, which needs quotation marks where YAML takes it for something else": [
+        *("dataset.name=3", "name=2024", "name=no", "name=1e3", "methods={1: {}}"),
+    ],
     "a path": ["dataset.data_dir=3"],
     "at least one": ["seeds=[]", "dataset.phantom={separation: []}"],
     "at most 100 characters": [f"name={'x' * 101}"],
@@ -369,7 +372,7 @@ def test_a_mistake_is_blamed_on_what_made_it(override, expected):
         ("protocol.epochs", "--set: expected key=value, received 'protocol.epochs'"),
         ("=3", "--set: expected key=value, received '=3'"),
         ("protocol.epochs=[1", "--set protocol.epochs=[1: "),
-        ("seeds[0]=3", "--set seeds[0]=3: "),
+        ("seeds[0]=3", "--set seeds[0]=3: seeds is a list here, [0, 1, 2]; replace it as a whole"),
         ("protocol.epochs=${nowhere}", "nowhere"),
         ("dataset.data_dir=${oc.env:HOME}", "interpolation is not read"),
         (
@@ -437,6 +440,16 @@ def test_the_options_of_a_data_set_are_declared_once():
 
 
 TABLE_TEXT = ("path_column", "label_column", "group_column", "split_column")
+
+
+@pytest.mark.parametrize("option", TABLE_TEXT)
+def test_a_column_may_be_called_by_a_number(option):
+    """As pandas calls those that have no names; YAML takes it for an integer."""
+    assert getattr(loading.checked(Dataset, {"name": "csv:x", option: 0}), option) == "0"
+    ones = loading.checked(Dataset, {"name": "csv:x", "label_columns": [1, "2"]})
+    assert ones.label_columns == ("1", "2")
+
+
 WRONG_OPTIONS = [
     {"name": 3},
     {"name": "digits", "image_sise": 8},

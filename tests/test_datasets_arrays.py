@@ -54,6 +54,12 @@ def test_split_refuses(images_, labels, ids, message):
         Split(images_, np.array(labels, np.int64), np.array(ids, dtype=np.str_))
 
 
+def test_text_labels_of_one_form(tmp_path):
+    labels = np.array(["\u00e9", "e\u0301 ", "b", "c"] * 10)
+    np.savez(tmp_path / "x.npz", train_images=np.zeros((40, 2, 2), np.uint8), train_labels=labels)
+    assert load_dataset(f"npz:{tmp_path / 'x.npz'}").class_names == ("b", "c", "\u00e9")
+
+
 def test_dataset_refuses():
     good = make_split([0, 1])
     with pytest.raises(InputError, match="x: expected at least two classes"):
@@ -331,6 +337,8 @@ BIG = np.zeros((20, 4, 5), np.uint16)
             "expected integers or text .*received float",
         ),
         ({"train_labels": np.array(["a", ""] * 10)}, "expected text, received '' at row 1"),
+        ({"train_labels": np.array(["a", np.nan] * 10)}, "expected text, received 'nan' at row 1"),
+        ({"class_names": np.array(["a", " NaN"])}, "expected text, received 'NaN' at row 1"),
         ({"train_labels": np.array([b"\xff", b"a"] * 10)}, "expected text in UTF-8"),
         ({"train_labels": np.array(["a", "b"] * 10)}, "integers or text in all splits, found both"),
         ({"train_labels": np.array(["a", "b"] * 10, object)}, r"with \.astype\(str\)"),

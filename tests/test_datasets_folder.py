@@ -634,7 +634,7 @@ def test_classes_that_differ_in_case_are_told(tmp_path):
     name = tree(tmp_path, *of("A", "a"))
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("this file system ignores case")
-    with pytest.warns(UserWarning, match="capitals or blanks alone: 'A' and 'a'"):
+    with pytest.warns(UserWarning, match="spelled nearly alike: 'A' and 'a'"):
         listed(name)
 
 
@@ -794,3 +794,10 @@ def test_brain_tumor_mri():
     assert len(dataset.validation) == 574
     assert dataset.image_shape == (32, 32, 1)
     assert dataset.class_names[2] == "no_tumor"
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz", "X.ZIP", "x.7z", "x.zip/"])
+def test_an_archive_is_to_be_unpacked(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(MissingDataError, match="is an archive; unpack it, and name the folder"):
+        load_dataset(f"folder:{tmp_path}/{name}")

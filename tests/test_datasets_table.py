@@ -517,7 +517,7 @@ def test_measurements_are_no_classes(tmp_path):
 
 def test_groups_that_differ_by_zeros_in_front_are_told(tmp_path):
     text = "path,label,group\na,x,0012\nb,y,12\nc,y,7\n"
-    with pytest.warns(UserWarning, match="'0012', '12' of 'group', alike but for zeros in front"):
+    with pytest.warns(UserWarning, match="'0012', '12' of 'group', spelled nearly alike"):
         files = listing(tmp_path, text, "a.png", "b.png", "c.png")
     assert files.groups.tolist() == ["0012", "12", "7"]
 
@@ -618,9 +618,7 @@ def test_one_thing_written_in_two_ways(tmp_path, file, labels, groups, names, of
 
 def test_labels_that_differ_in_case_are_told(tmp_path):
     rows = "path,label\na.png,A\nb.png,a\nc.png,A\n"
-    with pytest.warns(
-        UserWarning, match="'A', 'a' of 'label', alike but for capitals or blanks, kept apart"
-    ):
+    with pytest.warns(UserWarning, match="'A', 'a' of 'label', spelled nearly alike, kept apart"):
         files = listing(tmp_path, rows, "a.png", "b.png", "c.png")
     assert files.class_names == ("A", "a")
 
@@ -825,3 +823,9 @@ def test_a_config_says_what_is_dropped():
     assert Dataset(name="csv:x.csv", drop=["blank"], unlisted="ignore").drop == ("blank",)
     with pytest.raises(ValueError, match="'duplicates', 'blank' or 'masks'"):
         Dataset(name="csv:x.csv", drop=["blanks"])
+
+
+@pytest.mark.parametrize("text", ["a.png,x\nb.png,y\n", "x;deep/a.JPEG\ny;b.jpg\n", "a.dcm\t0\n"])
+def test_a_table_without_a_heading(tmp_path, text):
+    with pytest.raises(InputError, match="the first line seems to be no heading: write the names"):
+        listing(tmp_path, text)

@@ -282,6 +282,8 @@ def impossible(place: Path) -> Iterator[str]:
     yield "/dev/full"
     yield "/proc/out.json"
     yield "/proc/deep/er/out.json"
+    yield "new.xlsx"
+    yield "new/er.TEX"
     yield "x" * 256
     yield f"new/{'x' * 256}/out.json"
     Path("read_only").mkdir()
@@ -659,7 +661,7 @@ def test_functions_that_write(place, written, name, argument, function):
 
 # --- whole or not at all --------------------------------------------------------------------------
 
-TEXT = FileKind("a text", lambda path: path.read_text() in ("old", "new"))
+TEXT = FileKind("a text", lambda path: path.read_text() in ("old", "new"), ".txt")
 TEXTS = FolderKind("texts", lambda path: (path / "a").is_file(), re.compile("a|b"))
 KINDS = pytest.mark.parametrize("kind", [TEXT, TEXTS], ids=["file", "folder"])
 EXCHANGE = pytest.mark.parametrize("exchange", [True, False], ids=["exchanged", "renamed"])
@@ -672,6 +674,27 @@ def put(path: Path, kind: FileKind | FolderKind, text: str) -> None:
     path.mkdir()
     for name in "ab":
         (path / name).write_text(text)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [
+        *(("a.txt", True), ("a", True), ("a.b", True), ("v1.2", True), (".hidden", True)),
+        *(("a.txt.bak", True), ("a.csv", False), ("a.XLSX", False), ("a.txt.gz", False)),
+        *(("a.json", False), ("a.png", False), ("a.html", False), ("a.npz", False)),
+    ],
+)
+def test_names_that_end_as_those_of_another_kind(tmp_path, kind, name, accepted):
+    """A new one; what is there is of a kind, whatever it is called."""
+    if accepted:
+        files.check_output(tmp_path / name, kind)
+    else:
+        end = "a name that ends in .txt, as of a text" if kind is TEXT else "the name of a folder"
+        with pytest.raises(OutputError, match=f"^--out: expected {end}.* received .*{name}$"):
+            files.check_output(tmp_path / name, kind)
+    put(tmp_path / name, kind, "old")
+    files.check_output(tmp_path / name, kind)
 
 
 def content(path: Path) -> str:
@@ -759,7 +782,7 @@ DIES = """
 
     place, exchange = pathlib.Path(sys.argv[1]), sys.argv[2] == "True"
     for name, kind in (
-        ("file", FileKind("a text", lambda path: True)),
+        ("file", FileKind("a text", lambda path: True, ".txt")),
         ("folder", FolderKind("texts", lambda path: True, re.compile("a|b"))),
     ):
         for moment in range(1, 50):

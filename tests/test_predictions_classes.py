@@ -119,7 +119,7 @@ def test_classes_that_differ_in_capitals_are_told_wherever_they_are(tmp_path, wa
         "predicted": np.array(["a", "b", "b"]),
         "confidence": np.full(3, 0.9),
     }
-    with pytest.warns(UserWarning, match="in capitals or blanks alone: 'A' and 'a'"):
+    with pytest.warns(UserWarning, match="spelled nearly alike: 'A' and 'a'"):
         assert made(way, tmp_path, top).class_names == ("A", "a", "b")
     with warnings.catch_warnings(action="error"):  # on insisting
         made(way, tmp_path, top, ("A", "a", "b"))
@@ -239,6 +239,22 @@ def test_names_that_differ_from_labels_in_capitals_alone_are_theirs(tmp_path, ta
     frame = in_columns(["NV", "nv", "mel"], ["nv", "mel"], [0, 0, 1])
     with pytest.raises(InputError, match=r"same classes|received 'NV'"):
         read_predictions(written(tmp_path, frame))
+
+
+@pytest.mark.parametrize(
+    ("column", "second"),
+    [("Malignant", "malignant"), ("MALIGNANT", "malignant"), ("Benign", "benign")],
+)
+@pytest.mark.parametrize("usual", [False, True])
+def test_a_single_column_that_differs_from_its_class_in_capitals_alone(
+    tmp_path, column, second, usual
+):
+    name = f"probability_{column}" if usual else column
+    path = written(tmp_path, pd.DataFrame({"label": ["malignant", "benign"], name: [0.9, 0.2]}))
+    found = read_predictions(path, None if usual else Columns(probabilities=column))
+    assert found.class_names[1] == second
+    assert {*found.class_names} == {"malignant", "benign"}
+    assert found.scores[:, 1].tolist() == [0.9, 0.2]
 
 
 REMEDY = "bcc=prob_bcc,mel=prob_mel,nv=prob_nv"

@@ -733,6 +733,8 @@ def test_any_dialect_is_read_alike(written, kind, dialect, is_packed):
             "line 5 has 5)",
         ),
         ("", "expected a heading with the names of the columns in line 1, it is empty"),
+        ("a,0.9,.1\nb,.2,.8\n", "line seems to be no heading: write the names of the columns"),
+        ("x.png,HP\ny.jpg,SSA\n", "line seems to be no heading: write the names of the columns"),
         (HEADING, "expected at least one row, there is none"),
         (HEADING.encode("utf-16-le"), "is no text; save it as CSV in UTF-8"),
         (
@@ -877,3 +879,29 @@ def test_a_label_beside_the_truth_may_be_the_predicted_class(tmp_path, truth, la
 def test_ids_that_are_whole_floats(written, expected):
     found = Predictions([0, 1, 0], logits=np.eye(3)[:, :2], ids=written)
     assert found.ids.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"patients": [1, 2], "model": "x"}, ("patients",)),
+        ({"classes": ["HP", "SSA"], "groups": [1, 2], "ids": [3, 4]}, ("classes",)),
+        ({}, ()),
+    ],
+)
+def test_arrays_that_are_not_used_are_named(tmp_path, arrays, expected):
+    scores = [[0.9, 0.1], [0.2, 0.8]]
+    np.savez(tmp_path / "p.npz", labels=[0, 1], probabilities=scores, **arrays)
+    assert read_predictions(tmp_path / "p.npz").unused == expected
+
+
+@pytest.mark.parametrize("missing", ["nan", "NaN", " nan", ""])
+@pytest.mark.parametrize("array", ["groups", "labels"])
+def test_what_is_missing_is_no_name(tmp_path, array, missing):
+    """As `astype(str)` writes it: the cases without a patient would be one patient's."""
+    arrays = {"labels": ["a", "b", "b"], "groups": ["1", "2", "2"]}
+    arrays[array] = [missing, *arrays[array][1:]]
+    predicted = {"predicted": ["a", "b", "b"], "confidence": [0.9, 0.8, 0.7]}
+    np.savez(tmp_path / "p.npz", **arrays, **predicted)
+    with pytest.raises(InputError, match=f"{array}: expected a value, received none at row 0 "):
+        read_predictions(tmp_path / "p.npz")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +22,7 @@ import pytest
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.predictions import read_predictions
-from lsplus_tf.tables import open_table
+from lsplus_tf.tables import open_table, spelled_alike
 
 
 class Read(NamedTuple):
@@ -123,6 +124,11 @@ ACCEPTED = {
         text(use).replace("\n", "\r\n") + "\x1a\r\n"
     ),
     "other separators in the heading": lambda use: widened(text(use), "a|b;c|d;e|f|g|h", "x"),
+    "blank lines above": lambda use: "\n \n" + text(use),
+    "rows of separators above": lambda use: (
+        ";" * (len(frame(use).columns) - 1) + "\n;\n" + text(use, ";")
+    ),
+    "a byte-order mark and a blank line above": lambda use: "\ufeff\r\n" + text(use, "\t"),
     "text and letters of Unicode": lambda use: widened(text(use), "\u00e4", "\u65e5\u672c"),
 }  # fmt: skip
 
@@ -185,8 +191,29 @@ def test_excel_as_it_is(tmp_path):
         table.text("label")
     book.active.delete_rows(1, 5)
     book.save(path)
-    with pytest.raises(InputError, match="names of the columns in row 1 of sheet 'first', it"):
+    with pytest.raises(InputError, match="names of the columns in sheet 'first', it is empty"):
         open_table(path)
+
+
+@pytest.mark.parametrize("above", [0, 1, 3])
+@pytest.mark.parametrize("beside", [0, 2])
+@pytest.mark.parametrize("hidden", ["", "hidden", "veryHidden"])
+@pytest.mark.filterwarnings("ignore:.*sheet 'shown' was read")
+def test_where_a_sheet_has_its_table(use, tmp_path, above, beside, hidden):
+    """Below blank rows, beside blank columns, and in the first sheet that is shown."""
+    book, table = openpyxl.Workbook(), frame(use)
+    book.active.title = "shown"
+    for number, row in enumerate([[*table.columns], *table.to_numpy().tolist()], above + 1):
+        for column, value in enumerate(row, beside + 1):
+            book.active.cell(number, column, value)
+    if hidden:
+        old = book.create_sheet("old", 0)
+        old.append(["label", use.key])
+        old.append(["x", "y"])
+        old.sheet_state = hidden
+        book.create_sheet("another")
+    book.save(tmp_path / "table.xlsx")
+    assert use.read(tmp_path / "table.xlsx") == (LABELS, GROUPS)
 
 
 def changed(use: Use, column: str, values: list[str]) -> str:
@@ -199,6 +226,13 @@ def with_row_names(table: str, mark: str = ",") -> str:
     return "\n".join([first, *(f'"{k}"{mark}{row}' for k, row in enumerate(rows, 1))])
 
 
+# One thing to a reader: capitals, blanks, what has no width, what is between words, numbers.
+SPELLED_ALIKE = [
+    *(("a", "A"), ("a b", "a  b"), ("a b", "a\u00a0b"), ("a", "a\u200b"), ("a", "\u00ada")),
+    *(("x1", "x\uff11"), ("a b", "a_b"), ("a-b", "a b"), ("12", "0012"), ("P1", "P01")),
+    *(("1.5", "1.50"), ("1", "+1"), ("20", "2e1"), (".5", "0.5"), ("2020-01-02", "2020-1-2")),
+]
+NOT_ALIKE = ["1.5", "1.05", "-1", "1", "10", "A+", "A-", "<5", ">5", "v1.05", "v1.5", "P10", "P1"]
 E_ACUTE = ("\u00e9", "e\u0301")  # one letter in the two forms of Unicode
 SAID = {
     "Latin-1": (
@@ -226,11 +260,24 @@ SAID = {
         "values of 'group' that are there in two Unicode forms taken as one",
         (LABELS, [E_ACUTE[0], "7", E_ACUTE[0]]),
     ),
-    "capitals": (
-        lambda use: changed(use, "group", ["a", "A", "a"]),
-        "'a', 'A' of 'group', alike but for capitals or blanks, kept apart",
-        (LABELS, ["a", "A", "a"]),
+    "blanks in front of quotation marks": (
+        lambda use: re.sub(r",([^,\n]*)", r', "\1"', text(use)),
+        "blanks in front of quotation marks passed over",
+        (LABELS, GROUPS),
     ),
+    "blanks in front of a quotation mark in one cell": (
+        lambda use: changed(use, "group", ["007", "8", "007"]).replace(",8", ',  "8"'),
+        "blanks in front of quotation marks passed over",
+        (LABELS, GROUPS),
+    ),
+    **{
+        f"spelled nearly alike, {first!r} and {second!r}": (
+            partial(changed, column="group", values=[first, second, first]),
+            f"{first!r}, {second!r} of 'group', spelled nearly alike, kept apart",
+            (LABELS, [first, second, first]),
+        )
+        for first, second in SPELLED_ALIKE
+    },
     "what may be no value": (
         lambda use: changed(use, "group", ["NA", "7", "NA"]),
         "'NA' in 2 cells of 'group' taken as a name; leave cells without a value empty",
@@ -264,6 +311,10 @@ def test_what_is_changed_is_said_in_one_line(use, tmp_path, kind):
     assert read == expected
     about_the_table = [str(w.message) for w in caught if "ignored" not in str(w.message)]
     assert about_the_table == [f"{path}: {said}"]
+
+
+def test_names_that_are_not_spelled_alike():
+    assert spelled_alike(NOT_ALIKE) == []
 
 
 def test_names_that_are_not_one(tmp_path):
@@ -346,7 +397,8 @@ def test_types_of_arrow(tmp_path, kind):
     ("lists", "message"),
     [
         ([[0.1, 0.9], [0.5], [0.2, 0.8]], "lists of 2 numbers, .* received one of 1 at row 1"),
-        ([[0.1, 0.9], None, [0.2, 0.8]], "lists of 2 numbers, .* received one of 0 at row 1"),
+        ([[0.1, 0.9], None, [0.2, 0.8]], "expected a list of numbers, received none at row 1"),
+        ([[0.1, 0.9], None, None], "expected a list of numbers, received none at rows 1 and 2"),
         ([["a"], ["b"]], "column 'x': expected numbers, it is of list<element: string>"),
         ([{"a": 1.0}], "column 'x': expected numbers, it is of struct"),
         (["[1, 2]", "[1, b]"], r"'x': expected numbers, received '\[1, 2\]' at rows 0 and 1"),

@@ -23,7 +23,7 @@ from lsplus_tf.page import Table
 from lsplus_tf.version import __version__
 
 _HEAD = "---\n# The evaluation part of a model card, by lsplus_tf "
-MODEL_CARD = FileKind("a model card of an audit", begins_with(re.escape(_HEAD).encode()))
+MODEL_CARD = FileKind("a model card of an audit", begins_with(re.escape(_HEAD).encode()), ".md")
 
 # What hubs call a metric, where it is the same number. Others keep their key: the Brier score, as
 # theirs is of two classes and half of ours.

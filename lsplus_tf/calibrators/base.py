@@ -53,7 +53,7 @@ CALIBRATORS: dict[str, type[Calibrator]] = {}
 _FORMAT = "lsplus_tf calibrator"
 _VERSION = 2
 CALIBRATOR = FileKind(
-    "a calibrator", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"')
+    "a calibrator", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"'), ".json"
 )
 _KEYS_1 = ("calibrator", "settings", "n_classes", "class_names", "fitted")
 _VERSIONS = {1: _KEYS_1, 2: (*_KEYS_1, "inputs", "model", "data", "held_out", "made_by")}

@@ -46,7 +46,9 @@ METHODS: tuple[str, ...] = get_args(SetsMethod)
 
 _FORMAT = "lsplus_tf prediction sets"
 _VERSION = 2
-SETS = FileKind("prediction sets", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"'))
+SETS = FileKind(
+    "prediction sets", begins_with(rb'\s*\{\s*"format":\s*"' + _FORMAT.encode() + b'"'), ".json"
+)
 _KEYS_1 = ("settings", "class_names", "thresholds")
 _VERSIONS = {1: _KEYS_1, 2: (*_KEYS_1, "model", "data", "made_by")}
 _NO_JSON = "not prediction sets saved by lsplus_tf, which are JSON"

@@ -153,7 +153,7 @@ def show_dataset(
 
     title = "lsplus_tf contact sheet"  # in the file, which shows that it is one
     ours = files.begins_with(rb"(?s)\x89PNG\r\n.*" + title.encode())
-    kind = files.FileKind("a contact sheet", ours)
+    kind = files.FileKind("a contact sheet", ours, ".png")
     source = _source(name)
     images = [source] if source is not None and name.startswith("folder:") else []
     files.check_output(out, kind, inputs=(source, data_dir), images=images)

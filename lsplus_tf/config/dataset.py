@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from lsplus_tf.config.label_noise import LabelNoise
-from lsplus_tf.config.settings import Count, Fraction, Positive, Seed, Settings
+from lsplus_tf.config.settings import ClassName, Count, Fraction, Positive, Seed, Settings
 from lsplus_tf.errors import MOST_PIXELS
 
 FOLDER_PREFIX, CSV_PREFIX, NPZ_PREFIX, TFDS_PREFIX = "folder:", "csv:", "npz:", "tfds:"
@@ -262,28 +262,28 @@ class Dataset(Settings):
         "`_label` and the like behind, or as one of their class beside the folder `masks`, `GT`, "
         "`labels` and the like that they lie in",
     )
-    path_column: str | None = Field(
+    path_column: ClassName | None = Field(
         default=None,
         description="for csv:PATH, the column of image files; without it `path`, or the only "
         "column of a usual name, such as `image_id` or `filename`. A missing suffix is found",
     )
-    label_column: str | None = Field(
+    label_column: ClassName | None = Field(
         default=None,
         description="for csv:PATH, the column of classes; without it `label`, or the only column "
         "of a usual name, such as `dx` or `diagnosis`",
     )
-    label_columns: tuple[str, ...] = Field(
+    label_columns: tuple[ClassName, ...] = Field(
         default=(),
         description="for csv:PATH, in place of one column of classes, a column for each class, "
         "which it names: every row has one 1, otherwise 0",
     )
-    group_column: str | None = Field(
+    group_column: ClassName | None = Field(
         default=None,
         description="for csv:PATH, the column of groups, such as patients; without it `group`, or "
         "the only column of a usual name, such as `patient_id`, unless `group_pattern` is set; '' "
         "for none",
     )
-    split_column: str | None = Field(
+    split_column: ClassName | None = Field(
         default=None,
         description="for csv:PATH, the column of splits; without it `split`, or the only column of "
         "a usual name that holds names of splits, or of any name that holds no others; '' for none",

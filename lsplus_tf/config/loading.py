@@ -162,7 +162,7 @@ def _check_no_list(values: Any, names: list[str]) -> None:
         if isinstance(values, list):
             whole = ".".join(names[:i])
             raise InputError(
-                f"{whole} is a list here, {_received(values)}; replace it by {whole}={{...}}"
+                f"{whole} is a list here, {_received(values)}; replace it as a whole: {whole}=..."
             )
 
 
@@ -363,6 +363,10 @@ def _expected(mistake: Any) -> str:
     context = mistake.get("ctx", {})
     if mistake["type"] == "string_pattern_mismatch":
         return f"expected {_PATTERNS[context['pattern']]}"
+    if mistake["type"] in ("string_type", "invalid_key") and isinstance(
+        mistake["input"], bool | int | float
+    ):
+        return "expected text, which needs quotation marks where YAML takes it for something else"
     expected = _EXPECTED.get(mistake["type"])
     if expected is not None:
         numbers = {k: f"{v:.12g}" for k, v in context.items() if isinstance(v, (int, float))}

@@ -17,7 +17,7 @@ NotNegative = Annotated[float, Field(ge=0, le=1e38, strict=True)]
 BelowOne = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Count = Annotated[int, Field(gt=0, le=MOST, strict=True)]  # where it allocates, a field has less
 Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]  # what NumPy's generator takes
-# A YAML file has 3 where a class is called "3".
+# A YAML file has 3 where a class, or its column, is called "3".
 ClassName = Annotated[
     str, BeforeValidator(lambda given: str(given) if type(given) is int else given)
 ]

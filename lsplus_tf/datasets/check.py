@@ -43,7 +43,7 @@ from lsplus_tf.tables import spelled_alike
 
 # What a check looks for, in the order of its report.
 ONE_CLASS = "fewer than two classes"
-CASE = "class names that differ in case or blanks"
+SPELLING = "class names that are spelled nearly alike"
 LONE = "class of one image"
 ABSENT = "class missing from a split"
 FEW = "split of a few images"
@@ -61,17 +61,17 @@ SHARED_GROUP = "group in several splits"
 UNLISTED = "image without a row"
 COUNT = "other than the official number"
 KINDS = (
-    *(ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING),
+    *(ONE_CLASS, SPELLING, LONE, ABSENT, FEW, CARVING),
     *(UNREADABLE, MASKS, BLANK, ALPHA, DEEP, UNSCALABLE, MIXED),
     *(IDENTICAL, NEAR, SHARED_GROUP, UNLISTED, COUNT),
 )
 # Nothing is said of these where they are not found.
-TOLD_IF_FOUND = (ONE_CLASS, CASE, LONE, ABSENT, FEW, CARVING, MASKS, UNSCALABLE, MIXED)
+TOLD_IF_FOUND = (ONE_CLASS, SPELLING, LONE, ABSENT, FEW, CARVING, MASKS, UNSCALABLE, MIXED)
 COLUMNS = ["problem", "split", "class", "file", "detail"]
 # What a training with these image files does, and what to do about it.
 CONSEQUENCES = {
     ONE_CLASS: "training stops: there is only one class",
-    CASE: "used as different classes: give them one name, if they are one",
+    SPELLING: "used as different classes: give them one name, if they are one",
     LONE: "training stops where a split is split off: add images, or leave the class out",
     ABSENT: "training stops if it is train; of others no accuracy of the class is known",
     FEW: "used as it is, but what is measured on it says nothing: add images",
@@ -386,9 +386,9 @@ def _are_plenty(train: Split, classes: int) -> bool:
 
 
 def _class_names(class_names: tuple[str, ...]) -> list[Problem]:
-    """A problem for all names that are the same but for the case of letters and blanks."""
+    """A problem for all names that are the same to a reader."""
     return [
-        Problem(CASE, "", "", "", " and ".join(map(repr, names)))
+        Problem(SPELLING, "", "", "", " and ".join(map(repr, names)))
         for names in spelled_alike(class_names)
     ]
 

@@ -36,6 +36,7 @@ from lsplus_tf.files import expanded, shown
 from lsplus_tf.tables.names import alike
 from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
+_ARCHIVE = re.compile(r"\.(?:zip|tar|tgz|gz|bz2|xz|7z|rar)/*$", re.I)
 _FOLD = re.compile(r"(?:k?[ _-]?folds?|cv|split|part|partition)[ _-]?\d+", re.I)
 
 
@@ -115,7 +116,12 @@ def _existing(name: str) -> Path:
     root = expanded(given or ".", FOLDER_PREFIX)
     check_encoding(root)
     if not given or not os.path.isdir(root):
-        what = "a file; a table of images is named csv:FILE" if os.path.isfile(root) else "none"
+        if not os.path.isfile(root):
+            what = "none"
+        elif _ARCHIVE.search(given):
+            what = "an archive; unpack it, and name the folder"
+        else:
+            what = "a file; a table of images is named csv:FILE"
         raise MissingDataError(f"{name}: expected a folder, {root.absolute()} is {what}")
     return root
 

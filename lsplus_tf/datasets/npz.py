@@ -19,7 +19,7 @@ from lsplus_tf.datasets.splitting import PARTS, complete_splits
 from lsplus_tf.errors import InputError
 from lsplus_tf.files import shown
 from lsplus_tf.npz_files import array_names, decoded, read_arrays
-from lsplus_tf.tables import class_order, listed
+from lsplus_tf.tables import class_order, listed, one_form
 from lsplus_tf.tables.names import alike
 from lsplus_tf.tables.splits import split_meanings
 
@@ -183,12 +183,14 @@ def _check_widths(
 
 
 def _text(path: Path, key: str, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.str_]:
-    """Text without the blanks around it."""
-    text = np.char.strip(labels.astype(np.str_))
-    empty = np.flatnonzero(text == "")
+    """Text in its one form; "nan" is what a missing one becomes as text."""
+    distinct, which = np.unique(labels.astype(np.str_), return_inverse=True)
+    text = np.array([*map(one_form, distinct.tolist())], np.str_)[which]
+    empty = np.flatnonzero(np.isin(text, ("", "nan", "NaN")))
     if empty.size:
         raise InputError(
-            f"{path}: {key}: expected text, received '' at row {empty[0]} ({empty.size} such rows)"
+            f"{path}: {key}: expected text, received {text[empty[0]].item()!r} at row {empty[0]} "
+            f"({empty.size} such rows)"
         )
     return text
 

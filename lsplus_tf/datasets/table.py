@@ -48,7 +48,7 @@ from lsplus_tf.datasets.row_images import find_row_images
 from lsplus_tf.errors import InputError, some_of
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
-from lsplus_tf.tables.headings import Role, called, usual
+from lsplus_tf.tables.headings import Role, called, if_no_heading, usual
 from lsplus_tf.tables.names import alike
 from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
@@ -93,7 +93,6 @@ def list_table(settings: Dataset) -> FileList:
     groups = None
     if columns.group is not None:
         groups = table.text(columns.group).to_numpy(np.str_)
-        said += _said_of_zeros(columns.group, groups)
     votes = _votes(table, columns.votes, class_names)
     # Last, as it takes longest.
     images = find_row_images(table, columns.path, path.parent, settings.image_folder)
@@ -164,7 +163,8 @@ def _choose_columns(table: Table, settings: Dataset) -> tuple[_Columns, list[str
     if label is None and not ones:
         rest = table.unused({path, *groups, *splits, *unusual, *votes})
     wanted = (path, label, *ones, *groups, *splits, *unusual, *votes)
-    table.read(name for name in wanted if name is not None)
+    names = [name for name in (label, *groups) if name is not None]
+    table.read((name for name in wanted if name is not None), names=names)
     if rest:
         ones = _ones(table, rest)
     if label is None and not ones:
@@ -226,7 +226,7 @@ def _option(role: str) -> str:
 def _no_column(table: Table, role: str, alternative: str = "") -> InputError:
     return table.rows.error(
         f"expected one column {role!r}, found 0 among {listed(table.names)}; name it as "
-        f"{_option(role)}{alternative}"
+        f"{_option(role)}{alternative}{if_no_heading(table.names)}"
     )
 
 
@@ -318,17 +318,6 @@ def _is_number(text: str) -> bool:
     with suppress(ValueError):
         return np.isfinite(float(text))
     return False
-
-
-def _said_of_zeros(column: str, groups: npt.NDArray[np.str_]) -> list[str]:
-    """In words: groups that differ by zeros in front alone, as 0012 and 12."""
-    distinct = pd.Series(pd.unique(groups))
-    distinct = distinct[distinct.str.fullmatch("[0-9]+")]
-    numbers = distinct.str.lstrip("0")
-    same = distinct[numbers == numbers[numbers.duplicated()].min()].tolist()
-    if not same:
-        return []
-    return [f"{listed(same)} of {column!r}, alike but for zeros in front, kept apart"]
 
 
 def _parts(table: Table, column: str | None) -> npt.NDArray[np.str_]:

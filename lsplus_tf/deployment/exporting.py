@@ -36,7 +36,7 @@ def _is_exported(file: Path) -> bool:
         return False
 
 
-_KERAS_FILE = files.FileKind("a .keras file of export", _is_exported)
+_KERAS_FILE = files.FileKind("a .keras file of export", _is_exported, ".keras")
 _SAVED_MODEL = files.FolderKind(
     "a SavedModel of export",
     lambda folder: _describes(folder / _EXTRA / DESCRIPTION),

@@ -22,6 +22,7 @@ _LENGTH = bytes([len(_PRODUCER)])
 ONNX_FILE = FileKind(
     "an ONNX file of export",
     begins_with(rb"(?s)\x08.\x12" + _LENGTH + _PRODUCER.encode()),
+    ".onnx",
 )
 _INSTALL = 'pip install "lsplus_tf[onnx]"'
 # Between probabilities of the converted model and of the other.

@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _MADE_BY = rb'(?s)\s*<!DOCTYPE html>.*<meta name="generator" content="lsplus_tf '
-_PAGE = FileKind("a page", begins_with(_MADE_BY))
+_PAGE = FileKind("a page", begins_with(_MADE_BY), ".html")
 
 _SHORT = 32  # characters
 

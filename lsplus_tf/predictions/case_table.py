@@ -190,7 +190,7 @@ class CaseTable:
         wanted += [name for name in (self.group, self.weight) if name]
         numbers = [each.column for each in self.subgroups if each.cuts]
         numbers += [self.weight] if self.weight else []
-        table.read([*ids, *wanted], numbers=numbers)
+        table.read([*ids, *wanted], numbers=numbers, names=wanted)
         column, places = self._found(predictions, ids)
         rows = table.rows.take(places)
 

@@ -449,15 +449,15 @@ def occurring(given_labels: Any, predicted: Any, samples: int, rows: Rows) -> tu
             f"received {listed(found['predicted'])}; count both from 0 or from 1, or if these are "
             f"{len(names)} classes, name all with {_naming(rows)}"
         )
-    alike_but_for_capitals = spelled_alike(names)
-    if not set.intersection(*sets) and not alike_but_for_capitals:
+    nearly_alike = spelled_alike(names)
+    if not set.intersection(*sets) and not nearly_alike:
         true, other = (found[what][0] for what in given)
         raise rows.error(
             f"predicted: expected classes that the labels have, received none, such as {other!r} "
             f"beside {true!r}; if some are numbers of classes, name these with {_naming(rows)}"
         )
     if all(only):
-        pair = next((each for each in alike_but_for_capitals if set(each) & set(only[0])), None)
+        pair = next((each for each in nearly_alike if set(each) & set(only[0])), None)
         one = (
             f"are {' and '.join(map(repr, pair))} one? then write them alike"
             if pair
@@ -804,7 +804,8 @@ def column(name: str, given: Any, samples: int, rows: Rows) -> Any:
 def codes(name: str, values: Any, rows: Rows) -> tuple[npt.NDArray[np.intp], Any]:
     """A number for each value, and the different values; none may be missing."""
     found, distinct = _factorized(name, values, rows)
-    empty = (pd.Series(distinct).astype("str").str.strip() == "").to_numpy(np.bool_)
+    texts = pd.Series(distinct).astype("str").str.strip()
+    empty = texts.isin(["", "nan", "NaN"]).to_numpy(np.bool_)  # of a missing one as text
     rows.refuse((found < 0) | np.isin(found, np.flatnonzero(empty)), name, "a value", _none)
     return found, distinct
 

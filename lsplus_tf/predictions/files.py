@@ -26,7 +26,7 @@ from lsplus_tf.predictions.case_table import CaseTable, Subgroup, subgroups_said
 from lsplus_tf.predictions.checks import Kind, ScoreKind
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.tables import Rows, Table, listed, one_form, open_table
-from lsplus_tf.tables.headings import Role, called, look_predicted, usual
+from lsplus_tf.tables.headings import Role, called, if_no_heading, look_predicted, usual
 from lsplus_tf.tables.names import WRONG
 from lsplus_tf.tables.splits import SPLIT_NAMES, split_meanings
 
@@ -226,7 +226,8 @@ def _read_table(table: Table, columns: Columns) -> Predictions:
     measured = [name for role, name in scores.items() if not top or role == "confidence"]
     measured_too = [*votes.values(), *one_hot.values(), *weight]
     measured_too += [each.column for each in subgroups if each.cuts]
-    table.read(wanted, numbers=[*measured, *measured_too])
+    few = [each.column for each in subgroups] + [name for name in [names["group"]] if name]
+    table.read(wanted, numbers=[*measured, *measured_too], names=few)
 
     matrix = table.matrix(measured)
     labels = _labels_of(table, names.get("label"), one_hot)
@@ -311,7 +312,7 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
             "expected columns probability_CLASS or logit_CLASS, found "
             f"{listed(table.names)}; declare others with --probabilities or --logits, such as "
             "'p_*', where the star stands for the class, or HP,SSA; of the predicted class and "
-            f"its probability alone with {_top_label_hint(table.names)}"
+            f"its probability alone with {_top_label_hint(table.names)}{if_no_heading(table.names)}"
         )
     if len(choice) > 1:
         raise table.rows.error(
@@ -511,6 +512,8 @@ def _two_classes(
     """The two classes where a single column, which may be declared, gives the scores of one."""
     distinct = checks.distinct_classes(labels)
     of = None if column is None or usual([column], *_KINDS) else column
+    spelled = [text for text in distinct if of is not None and text.casefold() == of.casefold()]
+    of = spelled[0] if len(spelled) == 1 else of
     if of == declared and of not in distinct:  # what the column is called may be no class
         end = _AFTER_ITS_CLASS.fullmatch(of)
         of = next((each for each in distinct if end and each.lower() == end[1].lower()), None)
@@ -521,8 +524,6 @@ def _two_classes(
                 f"received {listed(given)}"
             )
         return given
-    spelled = [text for text in distinct if of is not None and text.casefold() == of.casefold()]
-    of = spelled[0] if len(spelled) == 1 else of
     others = [text for text in distinct if text != of]
     if len(distinct) == 2 and len(others) == 1:
         return [*others, str(of)]
@@ -587,6 +588,7 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     plain = {"class_names", "posterior", weight}.intersection(there)
     used = {name, *top.values(), *filter(None, names.values()), *plain}
     used |= {each.column for each in subgroups}
+    rows = replace(rows, unused=tuple(each for each in there if each not in {*used, "model"}))
     arrays = {
         each: np.atleast_1d(decoded(array, f"{rows.source}: {each}"))
         for each, array in read_arrays(path, sorted(used)).items()

@@ -3,7 +3,7 @@
 A table is a text file whose cells commas, semicolons, tabs or vertical bars separate; where it is
 no comma, or cells are quoted, numbers may have a decimal comma. Or it is a Parquet file
 (`.parquet`), JSON (`.json`, a list of objects, or `.jsonl`, one in a line), or the first sheet of
-an Excel file (`.xlsx`). Each may be packed by gzip (`.csv.gz`).
+an Excel file (`.xlsx`) that is shown. Each may be packed by gzip (`.csv.gz`).
 
 What a file certainly means is taken; what of it was changed is said in one warning. Text is in
 UTF-8, or in UTF-16 with a byte-order mark, or else taken for Latin-1. Blanks around cells are

@@ -56,6 +56,9 @@ _USUAL: dict[Role, tuple[str, ...]] = {
 }
 _PREDICTED = re.compile(r"pred(s|ict(ed|ions?|s)?)?((label|class|name|id)(e?s)?)*$")
 _MEASURED = re.compile(r"prob|conf|scor|logit")
+_CELL = re.compile(
+    r"[-+]?[0-9]*[.,][0-9]+(?:e[-+]?[0-9]+)?|.+\.(?:png|jpe?g|tiff?|bmp|gif|webp|dcm)", re.I
+)
 
 
 def usual(names: Iterable[str], *roles: Role) -> list[str]:
@@ -77,6 +80,13 @@ def look_predicted(names: Iterable[str]) -> list[str]:
         for name, letters in plain.items()
         if _PREDICTED.search(letters) and not _MEASURED.search(letters)
     ]
+
+
+def if_no_heading(names: Iterable[str]) -> str:
+    """A remedy where a number or the name of an image is among the names of columns; else ""."""
+    if any(map(_CELL.fullmatch, names)):
+        return "; the first line seems to be no heading: write the names of the columns above it"
+    return ""
 
 
 def _plain(name: str) -> str:

@@ -239,12 +239,12 @@ class Excel(_Objects):
             part = f" (sheet {sheets[0]!r}, the first; others: {listed(sheets[1:])})"
             self.rows = replace(self.rows, part=part)
             self._said = [f"sheet {sheets[0]!r} was read, the first of {len(sheets)}"]
-        if cells.empty or cells.iloc[0].isna().all():
+        if cells.empty:
             raise self.rows.error(
-                "expected a heading with the names of the columns in row 1 of sheet "
-                f"{sheets[0]!r}, it is empty"
+                f"expected a heading with the names of the columns in sheet {sheets[0]!r}, it is "
+                "empty"
             )
-        heading, cells = cells.iloc[0], cells.iloc[1:].dropna(how="all")
+        heading, cells = cells.iloc[0], cells.iloc[1:]
         if heading.notna().sum() == 1 and (cells.notna().sum(axis=1) > 1).any():
             raise self._no_heading("row", str(heading.dropna().iloc[0]))
         if cells.empty:
@@ -271,7 +271,7 @@ class Excel(_Objects):
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(file, read_only=True)
             column = position + 1
-            rows = book.worksheets[0].iter_rows(min_col=column, max_col=column)
+            rows = _shown_sheets(book)[0].iter_rows(min_col=column, max_col=column)
             return any(cell.data_type == "f" for row in rows for cell in row)
 
     def _first_sheet(self, path: Path) -> tuple[list[Any], pd.DataFrame]:
@@ -281,7 +281,7 @@ class Excel(_Objects):
                 _check_xml(file)
                 book = openpyxl.load_workbook(file, read_only=True, data_only=True)
                 try:
-                    sheets = book.worksheets
+                    sheets = _shown_sheets(book)
                     return [sheet.title for sheet in sheets], self._cells_of(sheets[0])
                 finally:
                     book.close()
@@ -292,7 +292,7 @@ class Excel(_Objects):
             ) from error
 
     def _cells_of(self, sheet: Any) -> pd.DataFrame:
-        """The cells of the first row, and of all others that have some, by their rows from 0."""
+        """The cells of the rows that have some, by the numbers of the rows from 0."""
         sheet.reset_dimensions()  # which may be wrong
         rows: dict[int, list[Any]] = {}
         width = filled = 0
@@ -302,13 +302,17 @@ class Excel(_Objects):
             row = [_value(cell) for cell in cells]
             while row and row[-1] is np.nan:
                 row.pop()
-            if row or number == 0:
+            if row:
                 rows[number] = row
                 width = max(width, len(row))
                 filled += sum(value is not np.nan for value in row)
                 self._check_filled(len(rows), width, filled)
         padded = [row + [np.nan] * (width - len(row)) for row in rows.values()]
         return pd.DataFrame(padded, index=[*rows], dtype=object)
+
+
+def _shown_sheets(book: Any) -> list[Any]:
+    return [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
 
 
 def _value(cell: Any) -> Any:

@@ -50,6 +50,7 @@ class Table(ABC):
         self._columns: dict[str, pa.ChunkedArray] = {}
         self._count = 0
         self._said: list[str] = []
+        self._names: frozenset[str] = frozenset()  # columns of classes, groups and the like
 
     def __len__(self) -> int:
         return self._count
@@ -66,13 +67,17 @@ class Table(ABC):
         """Which rows have a value in any column; None where those without are left out already."""
         return None
 
-    def read(self, wanted: Iterable[str], *, numbers: Collection[str] = ()) -> None:
+    def read(
+        self, wanted: Iterable[str], *, numbers: Collection[str] = (), names: Collection[str] = ()
+    ) -> None:
         """Read columns, each of which must be there, once.
 
         Those in `numbers` are numbers, or lists of numbers; the others of a text file stay as they
-        are written, "007" not 7. A warning says what was changed.
+        are written, "007" not 7. A warning says what was changed, and which values of columns in
+        `names`, of classes or groups, are spelled nearly alike.
         """
         unique, counts = list(dict.fromkeys(wanted)), Counter(self.names)
+        self._names = frozenset(names)
         for name in unique:
             if (count := counts[name]) != 1:
                 raise self.rows.error(
@@ -149,8 +154,8 @@ class Table(ABC):
         if not _is_clean(distinct):
             column = self._mended(name, column)
             distinct = column.unique()
-        if repeated:  # not names of cases, which may differ by anything
-            self._say_of_case(name, distinct)
+        if name in self._names:
+            self._say_of_spelling(name, distinct)
         return column
 
     def _mended(self, name: str, column: Any) -> Any:
@@ -177,11 +182,9 @@ class Table(ABC):
         self._said.append(f"values of {name!r} that are there {how} taken as one")
         return new
 
-    def _say_of_case(self, name: str, distinct: Any) -> None:
+    def _say_of_spelling(self, name: str, distinct: Any) -> None:
         if same := spelled_alike(distinct.drop_null().to_pylist()):
-            self._said.append(
-                f"{listed(same[0])} of {name!r}, alike but for capitals or blanks, kept apart"
-            )
+            self._said.append(f"{listed(same[0])} of {name!r}, spelled nearly alike, kept apart")
 
     def _number(self, name: str, column: Any) -> Any:
         """A column of numbers or lists of numbers, or of text if it cannot be one."""
@@ -260,11 +263,13 @@ class Table(ABC):
         return array
 
     def _lists(self, name: str, column: pa.ChunkedArray) -> npt.NDArray[Any]:
-        lengths = pc.list_value_length(column).fill_null(0).to_numpy()
+        named = f"column {name!r}"
+        self.rows.refuse(column.is_null().to_numpy(), named, "a list of numbers", lambda _: "none")
+        lengths = pc.list_value_length(column).to_numpy()
         most = int(np.bincount(lengths).argmax())
         self.rows.refuse(
             lengths != most,
-            f"column {name!r}",
+            named,
             f"lists of {most} numbers, as most are",
             lambda row: f"one of {lengths[row]}",
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain, islice, pairwise
+from itertools import chain, dropwhile, islice, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,15 +41,21 @@ _LARGEST_BLOCK = 2**31 - 1  # that Arrow takes
 _LONGEST_CELL = 2**31 - 1  # Python's reader of CSV stops at 2**17 characters otherwise
 
 
-def _records(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The heading and the rows by Python's reader, each with the line that it ends in."""
+def _records(
+    file: BinaryIO, delimiter: str, *, skip_blanks: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """The heading and the rows by Python's reader, each with the line that it ends in.
+
+    Blank lines above the heading are left out, and blanks in front of quotation marks.
+    """
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
         with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
             first = text.readline()
             above = 1 if _DECLARED.fullmatch(first) else 0
-            reader = csv.reader(text if above else chain([first], text), delimiter=delimiter)
-            for cells in reader:
+            lines = text if above else chain([first], text)
+            reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=skip_blanks)
+            for cells in dropwhile(_is_blank, reader):
                 yield above + reader.line_num, cells
     finally:
         csv.field_size_limit(limit)
@@ -81,6 +87,7 @@ class Csv(Table):
         self.rows = Rows(shown(path), "line")
         self._open, self._said = utf_8(path)
         self._delimiter = self._declared() or max(_DELIMITERS, key=self._separates)
+        self._move_quotes()
         self._measured: list[int] = []  # the columns that are read as numbers
         self._heading_lines, heading = next(_records(self._open(), self._delimiter), (0, []))
         self.names = [*map(one_form, heading)]
@@ -92,6 +99,18 @@ class Csv(Table):
         self._refuse_lines_above()
         self._name_the_unnamed()
         self.rows = replace(self.rows, numbers=partial(_line_numbers, path, self._delimiter))
+
+    def _move_quotes(self) -> None:
+        """Read a copy without blanks in front of quotation marks, as Arrow keeps them."""
+        records = _records(self._open(), self._delimiter, skip_blanks=False)
+        cells = chain.from_iterable(cells for _, cells in islice(records, _SAMPLE))
+        if not any(cell.startswith(" ") and cell.lstrip().startswith('"') for cell in cells):
+            return
+        copy = io.StringIO(newline="")
+        writer = csv.writer(copy, delimiter=self._delimiter, lineterminator="\n")
+        writer.writerows(cells for _, cells in _records(self._open(), self._delimiter))
+        self._open = partial(io.BytesIO, copy.getvalue().encode())
+        self._said.append("blanks in front of quotation marks passed over")
 
     def _refuse_lines_above(self) -> None:
         """Refuse a first line that is no heading: one cell above lines of several."""
@@ -165,7 +184,9 @@ class Csv(Table):
     def _separates(self, delimiter: str) -> tuple[bool, int]:
         """Whether a mark makes as many cells in the first rows as in the heading, and how many."""
         heading, *below = [
-            len(cells) for _, cells in islice(_records(self._open(), delimiter), _SAMPLE) if cells
+            len(cells)
+            for _, cells in islice(_records(self._open(), delimiter), _SAMPLE)
+            if not _is_blank(cells)
         ] or [0]
         return heading > 1 and all(cells == heading for cells in below), heading
 
