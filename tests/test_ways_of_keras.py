@@ -5,6 +5,7 @@ Against a replay in NumPy: the learning rate is 0, so that predictions stay.
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import itertools
@@ -501,6 +502,51 @@ def test_data_that_evaluate_the_model():
     model.fit(Evaluating(model), callbacks=[callback], epochs=2, verbose=0)
     np.testing.assert_allclose(callback.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
     assert model.events.observers == []
+
+
+class Fits(keras.callbacks.Callback):
+    """The model in training, once, from within its training."""
+
+    def __init__(self, moment: str, **options: Any) -> None:
+        super().__init__()
+        self.options: dict[str, Any] | None = options
+        setattr(self, moment, self.fit)
+
+    def fit(self, *_: Any, **__: Any) -> None:
+        options, self.options = self.options, None
+        if options is not None:
+            self.model.fit(X, Y, BATCH, verbose=0, **options)
+
+
+@pytest.mark.parametrize("name", ["online", "confusion", "refreshed"])
+@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_epoch_end"])
+def test_a_fit_within_a_fit(name, moment):
+    """Its samples are those of the epoch once more; the outer one's callbacks go on."""
+    method, model = Method(name), build("functional", "default")
+    loss = method.loss()
+    eager = (name, moment) != ("online", "on_train_batch_end")
+    model.compile(keras.optimizers.SGD(0.0), loss, run_eagerly=eager, jit_compile=False)
+    used = [method.callback, Fits(moment, validation_data=(X, Y))]
+    fit(model, Y, VALID_Y, used, nested=False, epochs=2)
+    np.testing.assert_allclose(method.held(loss), method.replay(KERNELS[0]), atol=1e-6)
+    assert len(method.callback.history) == 2
+    assert not {"train_step", "test_step", "get_metrics_result"} & set(vars(model))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_fit_within_a_fit_has_no_callback_for_the_same_loss(same):
+    model, callback = build("functional", "default"), callbacks.OnlineLabelSmoothing()
+    model.compile("sgd", losses.OnlineLabelSmoothingLoss(CLASSES), run_eagerly=True)
+    inner = Fits("on_epoch_end", callbacks=[callback if same else copy.copy(callback)])
+    with pytest.raises(InputError, match="one of a fit that has called this one; leave it out"):
+        fit(model, Y, VALID_Y, [callback, inner], nested=False)
+    fit(model, Y, VALID_Y, [inner], nested=False)
+    # The outer one goes on after one within it that has a callback alone.
+    inner = Fits("on_train_batch_end", callbacks=[callback])
+    model.compile(keras.optimizers.SGD(0.0), model.loss, run_eagerly=True)
+    model.set_weights(KERNELS[:1])
+    fit(model, Y, VALID_Y, [inner], nested=False)
+    np.testing.assert_allclose(callback.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
 
 
 # --- what counts ----------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ class TeacherLogits(keras.callbacks.Callback):
 
     def _unwrap(self) -> None:
         _remove(self.model)
-        self.model.train_function = self.model.test_function = None
+        self.model.make_train_function(force=True)  # with which a `fit` that called this goes on
+        self.model.test_function = None
 
 
 def _remove(model: keras.Model) -> None:

@@ -111,7 +111,7 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
 
         removed: Any = None  # of all, unless there are reasons to look at each
         if labels is None:
-            rows = _flat(y_true, 2)
+            rows = _flat(tf.cast(y_true, tf.int8) if y_true.dtype == tf.bool else y_true, 2)
             removed = ~has_class(rows)
         else:
             labels = _flat(labels, 1)
