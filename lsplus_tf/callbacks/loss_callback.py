@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError
@@ -103,6 +104,16 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
         return values[0] if len(values) == 1 else values
 
 
+def _check_no_trace_is_shared(model: keras.Model) -> None:
+    """What TensorFlow traced in a training step it computes in the validation too."""
+    for name, given in (("loss", model.loss), ("compute_loss", model.compute_loss)):
+        if any(hasattr(part, "python_function") for part in _leaves(given)):
+            raise InputError(
+                f"{name}: expected a Python function, received a tf.function, which computes the "
+                "same in training and validation; leave out @tf.function, Keras traces its steps"
+            )
+
+
 def _check_each_has_an_output(model: keras.Model) -> None:
     """Of several losses for one output Keras computes all and trains with the first alone."""
     losses, outputs = model.loss, getattr(model, "outputs", None)
@@ -171,6 +182,7 @@ class ObservingCallback(LossCallback[LossType]):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        _check_no_trace_is_shared(self.model)
         observers = _observers(self.model)
         of_fits = [params_of(fit) for fit in running_fits(self.model)]
         for other in list(observers):
@@ -188,17 +200,20 @@ class ObservingCallback(LossCallback[LossType]):
                 )
         observers.append(self)
         self._observers = observers
-        self.model.make_train_function(force=True)
-        self.model.test_function = None
+        trace_anew(self.model)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._observers.remove(self)
         if not self._observers:
             _unwrap(self.model)
-        # They were traced with what the callback learns; a loss does not warn there. A `fit` that
-        # has called this one goes on with the new one.
-        self.model.make_train_function(force=True)
-        self.model.test_function = None
+        # They were traced with what the callback learns; a loss does not warn there.
+        trace_anew(self.model)
+
+
+def trace_anew(model: keras.Model) -> None:
+    """Forget the steps that were traced; a `fit` that runs goes on with others."""
+    model.train_function = model.test_function = None
+    model.make_train_function()
 
 
 def _unwrap(model: keras.Model) -> None:
@@ -220,6 +235,10 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
 
     def replace(name: str, around: Callable[..., Any]) -> None:
         inner = getattr(model, name)
+        if hasattr(inner, "python_function"):
+            # What a tf.function has traced shows its batches to nobody, or to former callbacks.
+            options = {"jit_compile": getattr(inner, "_jit_compile", None)}
+            inner = tf.function(inner.python_function, **options)
         function: Any = functools.wraps(inner)(functools.partial(around, inner))
         function.observers, function.replaced = observers, vars(model).get(name)
         setattr(model, name, function)
@@ -245,8 +264,7 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
                     observer.on_broken_off()
             if not observers:
                 _unwrap(model)
-                model.make_train_function(force=True)
-                model.test_function = None
+                trace_anew(model)
         return inner()
 
     for name, around in zip(_WRAPPED, (training, evaluation, get_metrics_result), strict=True):
@@ -314,9 +332,13 @@ def losses_of(model: keras.Model, *, saved: bool = False) -> list[Classification
         elif isinstance(held, functools.partial):
             parts = [held.func, *held.args, *held.keywords.values()]
         elif isinstance(held, MethodType):
-            parts = [held.__self__]
+            owner = held.__self__
+            known = isinstance(owner, (keras.losses.Loss, keras.Layer))
+            parts = [owner] if known else getattr(owner, "__dict__", {}).values()
         elif isinstance(held, FunctionType):
             parts = _closed_over(held)
+        elif callable(held) and not isinstance(held, (type, keras.metrics.Metric)):
+            parts = getattr(held, "__dict__", {}).values()  # a tf.function too holds its function
         else:
             return
         for part in parts:
