@@ -422,7 +422,7 @@ def test_what_is_refused(model, fitted):
     ]
     refused += [
         ("model.keras", calibrator, r"model: expected a keras.Model, received 'model.keras'"),
-        (model, "temperature", "calibrator: expected one that was fitted, received 'temperature'"),
+        (model, "temperature", "calibrator: expected a fitted Calibrator, received a str"),
     ]
     for wrong, fitted_, message in refused:
         with pytest.raises(InputError, match=message):

@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from lsplus_tf.backbones import fingerprint
-from lsplus_tf.calibrators.base import Calibrator, check_classes
+from lsplus_tf.calibrators.base import Calibrator, check_classes, check_is_calibrator
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.errors import InputError, check_flag
 from lsplus_tf.predictions import Predictions
@@ -159,11 +159,7 @@ def attach(
     [[0.75, 0.25]]
     """
     output = model_output(model)
-    if not isinstance(calibrator, Calibrator):
-        raise InputError(
-            f"calibrator: expected one that was fitted, received {calibrator!r}; "
-            "lsplus_tf.calibrators.Calibrator.load reads files"
-        )
+    check_is_calibrator(calibrator)
     if is_calibrated(model):
         raise InputError(
             f"model: expected one without a calibrator, {model.name} gives calibrated probabilities"
