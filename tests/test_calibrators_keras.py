@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -254,6 +256,51 @@ def test_inputs_stay_as_they_are_named_and_those_that_cannot_be_tried_are_told(f
         assert model_output(keras.Model(any_size, keras.ops.softmax(pooled))).kind == "logits"
 
 
+def by_itself(z):
+    return 1 / (1 + keras.ops.exp(-z))
+
+
+SIGMOIDS: dict[str, Callable[[Any], Any]] = {
+    "activation": lambda z: keras.layers.Activation("sigmoid")(z),
+    "of TensorFlow": lambda z: keras.layers.Activation(tf.sigmoid)(z),
+    "operation": keras.ops.sigmoid,
+    "hard": lambda z: keras.layers.Activation("hard_sigmoid")(z),
+    "of one's own": lambda z: keras.layers.Lambda(by_itself)(z),
+    "reshaped": lambda z: keras.layers.Reshape(z.shape[1:])(keras.ops.sigmoid(z)),
+    "mean": lambda z: keras.layers.Average()([keras.ops.sigmoid(z), keras.ops.sigmoid(2 * z)]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "mixed_float16"])
+@pytest.mark.parametrize("end", SIGMOIDS)
+def test_every_sigmoid_is_one(end, dtype):
+    """Of one column the probability of the second class; of several refused."""
+    keras.config.set_dtype_policy("float32" if dtype == "uint8" else dtype)
+    given = keras.Input((INPUTS,), dtype="uint8" if dtype == "uint8" else None)
+    pixels = keras.layers.Rescaling(1 / 64, offset=-1)(given)
+    one = keras.Model(given, SIGMOIDS[end](keras.layers.Dense(1)(pixels)))
+    assert model_output(one).num_classes == 2
+    two = keras.Model(given, SIGMOIDS[end](keras.layers.Dense(2)(pixels)))
+    with pytest.raises(InputError, match="a sigmoid for each class"):
+        model_output(two)
+    assert model_output(keras.Model(given, keras.ops.softmax(two.output))).kind == "probabilities"
+    logits = keras.Model(given, keras.ops.add(keras.layers.Dense(2)(pixels), 0.5))
+    assert model_output(logits).kind == "logits"
+    with pytest.raises(InputError, match="end it in a sigmoid"):
+        model_output(keras.Model(given, keras.layers.Dense(1)(pixels)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_model_that_takes_few_numbers_is_tried_with_zeros(dtype):
+    """A table of seven entries, as of words, of which Keras's inputs are float32 by default."""
+    words = keras.Input((5,), dtype=dtype)
+    hidden = keras.layers.Flatten()(keras.layers.Embedding(7, 3)(words))
+    probabilities = keras.ops.softmax(keras.layers.Dense(CLASSES)(hidden))
+    assert model_output(keras.Model(words, probabilities)).kind == "probabilities"
+    with pytest.warns(UserWarning, match="is taken to give logits"):
+        model_output(keras.Model(words, keras.ops.sigmoid(keras.layers.Dense(CLASSES)(hidden))))
+
+
 def test_files_give_the_same_probabilities_in_a_new_process(model, fitted, tmp_path):
     """Of all calibrators in one file, and of models that end in a softmax and in a sigmoid."""
     pixels = images(50, seed=3)
@@ -372,6 +419,10 @@ def test_what_is_refused(model, fitted):
         (attach(model, calibrator), calibrator, "gives calibrated probabilities"),
         (keras.Model(inputs, attach(model, calibrator)(inputs)), calibrator, "gives calibrated"),
         (model, three, r"expected shape \(B, 3\)"),
+    ]
+    refused += [
+        ("model.keras", calibrator, r"model: expected a keras.Model, received 'model.keras'"),
+        (model, "temperature", "calibrator: expected a fitted Calibrator, received a str"),
     ]
     for wrong, fitted_, message in refused:
         with pytest.raises(InputError, match=message):

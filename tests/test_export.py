@@ -724,6 +724,8 @@ def test_sets_that_do_not_fit_are_refused(small, tmp_path):
             {"calibrator": fitted()},
             "calibrator: expected that of the sets",
         ),
+        ("sets.json", {}, "sets: expected PredictionSets, received a str"),
+        (None, {"calibrator": "its.json"}, "calibrator: expected a fitted Calibrator, received a"),
     )
     for sets, options, said in cases:
         with pytest.raises(InputError, match=said):

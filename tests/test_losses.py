@@ -370,9 +370,14 @@ def test_logits_that_were_not_declared(kind):
         assert np.isnan(xla(labels, outputs))
 
 
-def test_one_sigmoid_output():
+@pytest.mark.parametrize("shape", [(2, 1), (2,), (3, 2, 1)])
+def test_one_sigmoid_output(shape):
+    """A number for each sample, without an axis too, is not a row of classes."""
+    outputs, labels = np.full(shape, 0.5, np.float32), np.zeros(shape)
     with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
-        lsp.HardLabelLoss()(np.array([0, 1]), np.array([[0.2], [0.9]], np.float32))
+        lsp.HardLabelLoss()(labels, outputs)
+    with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
+        lsp.OnlineLabelSmoothingLoss(2).accumulate(labels, outputs)
 
 
 def test_other_wrong_arguments():

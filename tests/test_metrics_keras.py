@@ -189,8 +189,8 @@ def test_forms_of_labels(name):
     expected = value(make(name), labels, probabilities)
     one_hot = np.eye(CLASSES, dtype=np.float32)[labels]
     ids = (labels[:, None], labels.astype(np.uint8), labels.astype(np.float32))
-    rows = (one_hot, one_hot.astype(bool), one_hot.astype(np.uint8), pd.get_dummies(labels))
-    for same in (*ids, *rows):
+    rows = [one_hot.astype(dtype) for dtype in (np.float32, np.float16, np.int64, bool)]
+    for same in (*ids, *rows, pd.get_dummies(labels)):
         assert value(make(name), same, probabilities) == pytest.approx(expected, rel=1e-14)
     pixels = (labels.reshape(3, 4, 5), probabilities.reshape(3, 4, 5, CLASSES))
     assert value(make(name), *pixels) == pytest.approx(expected, rel=1e-14)
@@ -360,8 +360,9 @@ def test_bad_values_raise_and_are_nan_under_xla(bad):
 
 @every_metric
 def test_shapes_that_do_not_fit(name):
-    with pytest.raises(InputError, match="in place of one sigmoid output use two"):
-        make(name).update_state([0, 1], [[0.3], [0.7]])
+    for one_column in ([[0.3], [0.7]], [0.3, 0.7]):
+        with pytest.raises(InputError, match="in place of one sigmoid output use two"):
+            make(name).update_state([0, 1], one_column)
     with pytest.raises(InputError, match=r"y_true: expected class ids of shape \(batch,\)"):
         make(name).update_state(np.zeros((2, 3)), GOOD)
 

@@ -5,6 +5,7 @@ Against a replay in NumPy: the learning rate is 0, so that predictions stay.
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import itertools
@@ -381,6 +382,24 @@ class Within(keras.losses.Loss):
         return 3.0 * self.inner(y_true, y_pred)
 
 
+class HoldsALoss:
+    """An object that Keras can call, and no loss of Keras."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = {"of this object": [inner]}
+
+    def __call__(self, y_true, y_pred):
+        return self.inner["of this object"][0](y_true, y_pred)
+
+
+class OfATrainer:
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def loss(self, y_true, y_pred):
+        return self.inner(y_true, y_pred)
+
+
 def a_global_loss(y_true, y_pred):
     return globals()["hidden"](y_true, y_pred)
 
@@ -400,7 +419,9 @@ class Distiller(keras.Model):
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
-@pytest.mark.parametrize("way", ["penalty", "within", "distiller", "function", "given"])
+@pytest.mark.parametrize(
+    "way", ["penalty", "within", "distiller", "function", "object", "method", "given"]
+)
 def test_a_loss_inside_of_something(name, way, monkeypatch):
     method, model = Method(name), build("functional", "default")
     inner = method.loss()
@@ -409,6 +430,8 @@ def test_a_loss_inside_of_something(name, way, monkeypatch):
         "within": lambda: Within(inner),
         "distiller": lambda: None,
         "function": lambda: functools.partial(lambda y_true, y_pred: inner(y_true, y_pred)),
+        "object": lambda: HoldsALoss(inner),
+        "method": lambda: OfATrainer(inner).loss,
         "given": lambda: a_global_loss,
     }[way]()
     if way == "distiller":
@@ -501,6 +524,96 @@ def test_data_that_evaluate_the_model():
     model.fit(Evaluating(model), callbacks=[callback], epochs=2, verbose=0)
     np.testing.assert_allclose(callback.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
     assert model.events.observers == []
+
+
+class Fits(keras.callbacks.Callback):
+    """The model in training, once, from within its training."""
+
+    def __init__(self, moment: str, **options: Any) -> None:
+        super().__init__()
+        self.options: dict[str, Any] | None = options
+        setattr(self, moment, self.fit)
+
+    def fit(self, *_: Any, **__: Any) -> None:
+        options, self.options = self.options, None
+        if options is not None:
+            self.model.fit(X, Y, BATCH, verbose=0, **options)
+
+
+@pytest.mark.parametrize("name", ["online", "confusion", "refreshed"])
+@pytest.mark.parametrize("moment", ["on_train_batch_end", "on_epoch_end"])
+def test_a_fit_within_a_fit(name, moment):
+    """Its samples are those of the epoch once more; the outer one's callbacks go on."""
+    method, model = Method(name), build("functional", "default")
+    loss = method.loss()
+    eager = (name, moment) != ("online", "on_train_batch_end")
+    model.compile(keras.optimizers.SGD(0.0), loss, run_eagerly=eager, jit_compile=False)
+    used = [method.callback, Fits(moment, validation_data=(X, Y))]
+    fit(model, Y, VALID_Y, used, nested=False, epochs=2)
+    np.testing.assert_allclose(method.held(loss), method.replay(KERNELS[0]), atol=1e-6)
+    assert len(method.callback.history) == 2
+    assert not {"train_step", "test_step", "get_metrics_result"} & set(vars(model))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_fit_within_a_fit_has_no_callback_for_the_same_loss(same):
+    model, callback = build("functional", "default"), callbacks.OnlineLabelSmoothing()
+    model.compile("sgd", losses.OnlineLabelSmoothingLoss(CLASSES), run_eagerly=True)
+    inner = Fits("on_epoch_end", callbacks=[callback if same else copy.copy(callback)])
+    with pytest.raises(InputError, match="one of a fit that has called this one; leave it out"):
+        fit(model, Y, VALID_Y, [callback, inner], nested=False)
+    fit(model, Y, VALID_Y, [inner], nested=False)
+    # The outer one goes on after one within it that has a callback alone.
+    inner = Fits("on_train_batch_end", callbacks=[callback])
+    model.compile(keras.optimizers.SGD(0.0), model.loss, run_eagerly=True)
+    model.set_weights(KERNELS[:1])
+    fit(model, Y, VALID_Y, [inner], nested=False)
+    np.testing.assert_allclose(callback.soft_labels, mean_softmax(KERNELS[0]), atol=1e-6)
+
+
+class TracedSteps(keras.Model):
+    """Steps that are tf.functions, which keep what they traced."""
+
+    @tf.function
+    def train_step(self, data):
+        x, y = data
+        total = tf.constant(0.0)
+        for _ in tf.range(1):  # which needs AutoGraph
+            with tf.GradientTape() as tape:
+                loss = self.loss(y, self(x, training=True))
+            gradients = tape.gradient(loss, self.trainable_variables)
+            self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+            total += loss
+        return {"loss": total}
+
+    @tf.function
+    def test_step(self, data):
+        return {"loss": self.loss(data[1], self(data[0], training=False))}
+
+
+@pytest.mark.parametrize("name", ["online", "confusion"])
+def test_steps_that_are_tf_functions(name):
+    inputs = keras.Input([4])
+    model = TracedSteps(inputs, dense(0)(inputs))
+    loss = Method(name).loss()
+    model.compile(keras.optimizers.SGD(0.0), loss, jit_compile=False)
+    with pytest.warns(UserWarning, match="nothing (accumulates|gives it)"):
+        fit(model, Y, VALID_Y, [], nested=False)
+    for _ in range(2):
+        method = Method(name)
+        fit(model, Y, VALID_Y, [method.callback], nested=False)
+        np.testing.assert_allclose(method.held(loss), method.replay(KERNELS[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("place", ["loss", "compute_loss"])
+def test_a_tf_function_that_training_and_validation_share_is_refused(place):
+    inner = losses.OnlineLabelSmoothingLoss(CLASSES)
+    model = build("functional", "default")
+    if place == "compute_loss":
+        model.compute_loss = tf.function(model.compute_loss)
+    model.compile("sgd", tf.function(lambda y, p: inner(y, p)) if place == "loss" else inner)
+    with pytest.raises(InputError, match=f"^{place}: expected a Python function, received a tf.f"):
+        fit(model, Y, VALID_Y, [callbacks.OnlineLabelSmoothing()], nested=False)
 
 
 # --- what counts ----------------------------------------------------------------------------------

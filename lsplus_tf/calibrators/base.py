@@ -536,6 +536,29 @@ def check_logits(logits: ArrayLike) -> Floats:
     return rows
 
 
+def check_is_calibrator(given: object, argument: str = "calibrator") -> None:
+    """Raise `InputError` unless something is a calibrator.
+
+    Parameters
+    ----------
+    given : object
+    argument : str
+        What it was given as.
+
+    Examples
+    --------
+    >>> check_is_calibrator("temperature.json")
+    Traceback (most recent call last):
+    lsplus_tf.errors.InputError: calibrator: expected a fitted Calibrator, received a str;
+    Calibrator.load reads files
+    """
+    if not isinstance(given, Calibrator):
+        raise InputError(
+            f"{argument}: expected a fitted Calibrator, received a {type(given).__name__}; "
+            "Calibrator.load reads files"
+        )
+
+
 def check_classes(
     argument: str, received: Sequence[str], expected: Sequence[str] | None, whose: str
 ) -> None:

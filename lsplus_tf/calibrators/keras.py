@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from lsplus_tf.backbones import fingerprint
-from lsplus_tf.calibrators.base import Calibrator, check_classes
+from lsplus_tf.calibrators.base import Calibrator, check_classes, check_is_calibrator
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.errors import InputError, check_flag
 from lsplus_tf.predictions import Predictions
@@ -28,11 +29,13 @@ __all__ = [
     "model_output",
 ]
 
-_SOFTMAX, _SIGMOID, _NONE = (
-    keras.activations.softmax,
-    keras.activations.sigmoid,
-    keras.activations.linear,
-)
+_Gives = Literal["probabilities", "logits", "sigmoids"]  # the last of each column by itself
+
+_NONE = keras.activations.linear
+_OF_ACTIVATIONS: dict[Any, _Gives] = {
+    keras.activations.softmax: "probabilities",
+    keras.activations.sigmoid: "sigmoids",
+}
 _16_BITS = ("float16", "bfloat16")
 
 
@@ -156,6 +159,7 @@ def attach(
     [[0.75, 0.25]]
     """
     output = model_output(model)
+    check_is_calibrator(calibrator)
     if is_calibrated(model):
         raise InputError(
             f"model: expected one without a calibrator, {model.name} gives calibrated probabilities"
@@ -241,9 +245,9 @@ class ModelOutput:
 def model_output(model: keras.Model) -> ModelOutput:
     """The one output of a model that is made of known layers; `InputError` for others.
 
-    What it gives is told by its last layer. A layer that Keras does not know, such as a `Lambda`,
-    an `Average` of several networks or one of your own, is asked: whether the model gives
-    distributions for random inputs.
+    What it gives is told by its last layer. Where that does not tell, as a `Lambda`, an `Average`
+    of several networks or one of your own, the model is asked what it gives for random inputs:
+    distributions, other numbers from 0 to 1, as a sigmoid does, or logits.
 
     Parameters
     ----------
@@ -259,6 +263,11 @@ def model_output(model: keras.Model) -> ModelOutput:
     >>> model_output(binary).kind, model_output(binary).num_classes
     ('probabilities', 2)
     """
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"model: expected a keras.Model, received {model!r}; "
+            "keras.models.load_model reads files"
+        )
     try:
         outputs = model.outputs
     except AttributeError:
@@ -270,27 +279,30 @@ def model_output(model: keras.Model) -> ModelOutput:
         )
     if len(outputs) != 1:
         raise InputError(f"model: expected one output, {model.name} has {len(outputs)}")
-    tensor, last = outputs[0], _last_layer(outputs[0])
-    dense = isinstance(last, (layers.Dense, layers.EinsumDense))
-    activation = last.activation if dense or isinstance(last, layers.Activation) else None
+    tensor = outputs[0]
     columns = tensor.shape[1] if len(tensor.shape) == 2 else None
-    if columns == 1 and activation is _SIGMOID:
+    gives = None if columns is None else _by_last_layer(tensor) or _by_trial(model)
+    if columns == 1 and gives == "sigmoids":
         return ModelOutput(tensor, "probabilities", 2)
     if columns is None or columns < 2:
+        hint = "; end it in a sigmoid" if columns == 1 and gives == "logits" else ""
         raise InputError(
             f"model: expected an output (B, K) of two classes or more, or (B, 1) of one sigmoid, "
-            f"{model.name} gives {tensor.shape}"
+            f"{model.name} gives {tensor.shape}{hint}"
         )
-    if activation is _SIGMOID:
+    if gives == "sigmoids":
         raise InputError(
-            f"model: expected logits or a softmax, {model.name} ends in a sigmoid for each class, "
-            "which need not sum to 1; train it with a softmax, or with one sigmoid for two classes"
+            f"model: expected logits or a softmax, {model.name} gives each class a number from 0 "
+            "to 1, as a sigmoid for each class does, and these need not sum to 1; train it with a "
+            "softmax, or with one sigmoid for two classes"
         )
-    if activation is _SOFTMAX or isinstance(last, (layers.Softmax, CalibrationLayer)):
-        return ModelOutput(tensor, "probabilities", columns)
-    if dense and activation is _NONE:
-        return ModelOutput(tensor, "logits", columns)
-    return ModelOutput(tensor, _kind_by_trial(model), columns)
+    if gives is None:
+        warnings.warn(
+            f"model: {model.name} is taken to give logits, which its last layer does not tell, nor "
+            "can a trial; end it in a Softmax layer if it gives probabilities",
+            stacklevel=3,
+        )
+    return ModelOutput(tensor, gives or "logits", columns)
 
 
 def is_calibrated(model: keras.Model) -> bool:
@@ -321,35 +333,58 @@ def _input_of(model: keras.Model) -> Any:
     return model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
 
-def _kind_by_trial(model: keras.Model) -> Kind:
-    """Whether outputs for random inputs are distributions.
+def _by_last_layer(tensor: keras.KerasTensor) -> _Gives | None:
+    """What a tensor holds, by the layer that made it; None of one that does not tell."""
+    last = _last_layer(tensor)
+    if isinstance(last, (layers.Softmax, CalibrationLayer)):
+        return "probabilities"
+    dense = isinstance(last, (layers.Dense, layers.EinsumDense))
+    activation = last.activation if dense or isinstance(last, layers.Activation) else None
+    if activation is _NONE:
+        return "logits" if dense else None
+    return _OF_ACTIVATIONS.get(activation)
 
-    Logits that sum to 1 in each of several rows, none below 0, are no accident.
+
+def _by_trial(model: keras.Model) -> _Gives | None:
+    """What outputs for random inputs show; None where they show nothing.
+
+    Logits that sum to 1 in each of several rows, none below 0, are no accident; nor are any that
+    lie between 0 and 1 whatever the inputs.
     """
-    rng = np.random.default_rng(0)
+    found = _tried(model)
+    if found is None or not len(found):
+        return None
+    with contextlib.suppress(InputError):
+        if found.shape[1] > 1:
+            Predictions(None, probabilities=found)
+            return "probabilities"
+    if found.min() < 0 or found.max() > 1:
+        return "logits"
+    return "sigmoids" if np.ptp(found, axis=0).all() else None
 
-    def try_input(given: keras.KerasTensor) -> Any:
-        shape = (given.shape[0] or 4, *given.shape[1:])
-        noise = rng.normal(size=shape) if "float" in given.dtype else np.zeros(shape)
-        return ops.cast(noise, given.dtype)
+
+def _tried(model: keras.Model) -> np.ndarray | None:
+    """The finite rows that a model gives for small and large inputs; None if it cannot be tried."""
+    rng = np.random.default_rng(0)
+    sizes = np.array([1.0, 1.0, 10.0, 1000.0])
+
+    def random(given: keras.KerasTensor) -> Any:
+        shape = (given.shape[0] or len(sizes), *given.shape[1:])
+        if "float" not in given.dtype:
+            most = 2 if given.dtype == "bool" else 128
+            return ops.cast(rng.integers(0, most, shape), given.dtype)
+        noise = rng.normal(size=shape)
+        rows = np.resize(sizes, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+        return ops.cast(noise * rows, given.dtype)
+
+    def zeros(given: keras.KerasTensor) -> Any:
+        return ops.zeros((given.shape[0] or len(sizes), *given.shape[1:]), given.dtype)
 
     if any(None in given.shape[1:] or given.dtype == "string" for given in model.inputs):
-        return _taken_for_logits(model)
-    (outputs,) = keras.tree.flatten(model(keras.tree.map_structure(try_input, _input_of(model))))
-    found = ops.convert_to_numpy(outputs)
-    if not np.isfinite(found.astype(np.float64)).all():
-        return _taken_for_logits(model)
-    try:
-        Predictions(None, probabilities=found)
-    except InputError:
-        return "logits"
-    return "probabilities"
-
-
-def _taken_for_logits(model: keras.Model) -> Kind:
-    warnings.warn(
-        f"model: {model.name} is taken to give logits, which its last layer does not tell, nor can "
-        "a trial; end it in a Softmax layer if it gives probabilities",
-        stacklevel=5,
-    )
-    return "logits"
+        return None
+    for inputs in (random, zeros):  # which a table of few entries has too
+        with contextlib.suppress(Exception):  # of layers of any kind
+            outputs = model(keras.tree.map_structure(inputs, _input_of(model)))
+            found = ops.convert_to_numpy(keras.tree.flatten(outputs)[0])
+            return found[np.isfinite(found.astype(np.float64)).all(axis=1)]
+    return None

@@ -21,6 +21,7 @@ from lsplus_tf.calibrators.base import (
     Calibrator,
     Floats,
     check_classes,
+    check_is_calibrator,
     json_document,
     read_saved,
 )
@@ -390,11 +391,7 @@ class PredictionSets(Provenance, BaseEstimator):
         if self.randomized and self.method == "lac":
             raise InputError("randomized: expected False with 'lac', which has no random part")
         if self.calibrator is not None:
-            if not isinstance(self.calibrator, Calibrator):
-                raise InputError(
-                    "calibrator: expected a fitted Calibrator, received a "
-                    f"{type(self.calibrator).__name__}"
-                )
+            check_is_calibrator(self.calibrator)
             check_is_fitted(self.calibrator)
 
     def _check(self, predictions: Predictions) -> None:

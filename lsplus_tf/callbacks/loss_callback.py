@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import functools
+import inspect
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsplus_tf.errors import InputError
@@ -102,6 +104,16 @@ class LossCallback(keras.callbacks.Callback, abc.ABC, Generic[LossType]):
         return values[0] if len(values) == 1 else values
 
 
+def _check_no_trace_is_shared(model: keras.Model) -> None:
+    """What TensorFlow traced in a training step it computes in the validation too."""
+    for name, given in (("loss", model.loss), ("compute_loss", model.compute_loss)):
+        if any(hasattr(part, "python_function") for part in _leaves(given)):
+            raise InputError(
+                f"{name}: expected a Python function, received a tf.function, which computes the "
+                "same in training and validation; leave out @tf.function, Keras traces its steps"
+            )
+
+
 def _check_each_has_an_output(model: keras.Model) -> None:
     """Of several losses for one output Keras computes all and trains with the first alone."""
     losses, outputs = model.loss, getattr(model, "outputs", None)
@@ -170,28 +182,38 @@ class ObservingCallback(LossCallback[LossType]):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         super().on_train_begin(logs)
+        _check_no_trace_is_shared(self.model)
         observers = _observers(self.model)
+        of_fits = [params_of(fit) for fit in running_fits(self.model)]
         for other in list(observers):
-            # The callbacks of a `fit` share one dict of params. Others are left from a training
-            # that ended in an exception.
-            if other is self or other.params is not self.params:
+            # The callbacks of a `fit` share one dict of params. Others are those of a `fit` that
+            # has called this one, or left from a training that ended in an exception.
+            is_outer = len(of_fits) > 1 and (other is self or _is_one_of(other.params, of_fits[1:]))
+            if not is_outer and (other is self or other.params is not self.params):
                 observers.remove(other)
                 other.on_broken_off()
             elif {*map(id, other.losses)} & {*map(id, self.losses)}:
+                hint = ", one of a fit that has called this one; leave it out here"
                 raise InputError(
                     f"callbacks: expected one {type(self).__name__} for a loss, received two"
+                    + (hint if is_outer else "")
                 )
         observers.append(self)
         self._observers = observers
-        self.model.make_train_function(force=True)
-        self.model.test_function = None
+        trace_anew(self.model)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._observers.remove(self)
         if not self._observers:
             _unwrap(self.model)
         # They were traced with what the callback learns; a loss does not warn there.
-        self.model.train_function = self.model.test_function = None
+        trace_anew(self.model)
+
+
+def trace_anew(model: keras.Model) -> None:
+    """Forget the steps that were traced; a `fit` that runs goes on with others."""
+    model.train_function = model.test_function = None
+    model.make_train_function()
 
 
 def _unwrap(model: keras.Model) -> None:
@@ -213,6 +235,10 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
 
     def replace(name: str, around: Callable[..., Any]) -> None:
         inner = getattr(model, name)
+        if hasattr(inner, "python_function"):
+            # What a tf.function has traced shows its batches to nobody, or to former callbacks.
+            options = {"jit_compile": getattr(inner, "_jit_compile", None)}
+            inner = tf.function(inner.python_function, **options)
         function: Any = functools.wraps(inner)(functools.partial(around, inner))
         function.observers, function.replaced = observers, vars(model).get(name)
         setattr(model, name, function)
@@ -227,18 +253,18 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
 
     def get_metrics_result(inner: Callable[..., Any]) -> Any:
         # `fit` asks when an epoch's steps are over, before any callback hears of it.
-        if not within_step() and _asked_by_fit():
-            of_this_fit = getattr(getattr(model, "history", None), "params", None)
+        if not within_step() and (fit := _asking_fit()) is not None:
+            of_fits = [params_of(each) for each in running_fits(model)]
             for observer in list(observers):
-                if of_this_fit is None or observer.params is of_this_fit:
+                if observer.params is params_of(fit) or params_of(fit) is None:
                     observer.on_steps_end()
-                else:  # left from a training that ended in an exception
+                elif not _is_one_of(observer.params, of_fits):
+                    # It is left from a training that ended in an exception.
                     observers.remove(observer)
                     observer.on_broken_off()
             if not observers:
                 _unwrap(model)
-                model.make_train_function(force=True)
-                model.test_function = None
+                trace_anew(model)
         return inner()
 
     for name, around in zip(_WRAPPED, (training, evaluation, get_metrics_result), strict=True):
@@ -246,12 +272,36 @@ def _observers(model: keras.Model) -> list[ObservingCallback[Any]]:
     return observers
 
 
-def _asked_by_fit() -> bool:
-    """Whether a `fit` itself asks, and no `evaluate`, or callback, that it has called."""
+def running_fits(model: keras.Model) -> list[dict[str, Any]]:
+    """What a model's `fit`s that run hold in their variables, the innermost first.
+
+    Keras tells callbacks neither whether there are several, as where one of them calls `fit`, nor
+    what `fit` was given.
+    """
+    code, frame = inspect.unwrap(keras.Model.fit).__code__, sys._getframe(1)
+    found = []
+    while frame is not None:
+        if frame.f_code is code and frame.f_locals.get("self") is model:
+            found.append(frame.f_locals)
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
+
+
+def params_of(fit: dict[str, Any]) -> dict[str, Any] | None:
+    """What the callbacks of a `fit` share; None where it cannot be seen."""
+    return getattr(fit.get("callbacks"), "params", None)
+
+
+def _is_one_of(params: Any, others: list[Any]) -> bool:
+    return any(params is other for other in others)
+
+
+def _asking_fit() -> dict[str, Any] | None:
+    """The variables of the `fit` that itself asks; None for an `evaluate`, or a callback."""
     caller: FrameType | None = sys._getframe(2)
     if caller is not None and caller.f_code.co_name == "_get_metrics_result_or_logs":
         caller = caller.f_back
-    return caller is not None and caller.f_code.co_name == "fit"
+    return caller.f_locals if caller is not None and caller.f_code.co_name == "fit" else None
 
 
 def losses_of(model: keras.Model, *, saved: bool = False) -> list[ClassificationLoss]:
@@ -282,9 +332,13 @@ def losses_of(model: keras.Model, *, saved: bool = False) -> list[Classification
         elif isinstance(held, functools.partial):
             parts = [held.func, *held.args, *held.keywords.values()]
         elif isinstance(held, MethodType):
-            parts = [held.__self__]
+            owner = held.__self__
+            known = isinstance(owner, (keras.losses.Loss, keras.Layer))
+            parts = [owner] if known else getattr(owner, "__dict__", {}).values()
         elif isinstance(held, FunctionType):
             parts = _closed_over(held)
+        elif callable(held) and not isinstance(held, (type, keras.metrics.Metric)):
+            parts = getattr(held, "__dict__", {}).values()  # a tf.function too holds its function
         else:
             return
         for part in parts:

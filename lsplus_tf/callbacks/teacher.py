@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsplus_tf.callbacks.loss_callback import described, losses_of
+from lsplus_tf.callbacks.loss_callback import described, losses_of, trace_anew
 from lsplus_tf.errors import InputError, check_flag
 from lsplus_tf.losses.base import Batch, at_least_float32, refuse
 from lsplus_tf.losses.distillation import TfKDSelfTrainingLoss, with_teacher_logits
@@ -66,9 +66,7 @@ class TeacherLogits(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._wrap()
-        # Steps that were traced before know no teacher.
-        self.model.make_train_function(force=True)
-        self.model.test_function = None
+        trace_anew(self.model)  # steps that were traced before know no teacher
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._unwrap()
@@ -148,7 +146,7 @@ class TeacherLogits(keras.callbacks.Callback):
 
     def _unwrap(self) -> None:
         _remove(self.model)
-        self.model.train_function = self.model.test_function = None
+        trace_anew(self.model)
 
 
 def _remove(model: keras.Model) -> None:

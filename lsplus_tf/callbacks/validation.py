@@ -7,12 +7,9 @@ What is summed over its samples, and what the sums change, is the losses': see
 from __future__ import annotations
 
 import abc
-import inspect
-import sys
 import warnings
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +19,7 @@ from lsplus_tf.callbacks.loss_callback import (
     ObservingCallback,
     is_prior,
     other_shapes,
+    running_fits,
 )
 from lsplus_tf.callbacks.renewing import RenewingCallback, SoftLabelsCallback
 from lsplus_tf.errors import InputError, check_count, check_number
@@ -105,7 +103,7 @@ class _ValidationCallback(ObservingCallback[LossType]):
                 )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if not self._validated_epoch and self._validated is None and _fit_has_none_to_come():
+        if not self._validated_epoch and self._validated is None and self._has_none_to_come():
             warnings.warn(f"{self._expected()} in the first epoch", stacklevel=2)
         self._validated = self._validated or self._validated_epoch
 
@@ -115,19 +113,16 @@ class _ValidationCallback(ObservingCallback[LossType]):
         if self._validated is False:
             warnings.warn(f"{self._expected()} in all epochs: nothing changed", stacklevel=2)
 
+    def _has_none_to_come(self) -> bool:
+        """Whether the `fit` that runs has no validation data, which it does not tell its callbacks.
+
+        With validation_freq it comes in a later epoch. False where it cannot be seen.
+        """
+        fits = running_fits(self.model)
+        return bool(fits) and fits[0].get("validation_data", fits) is None
+
     def _expected(self) -> str:
         return f"validation_data: expected by {type(self).__name__} in fit, received no validation"
-
-
-def _fit_has_none_to_come() -> bool:
-    """Whether the `fit` that runs has no validation data, which it does not tell its callbacks.
-
-    With validation_freq it comes in a later epoch. False where it cannot be seen.
-    """
-    fit, frame = inspect.unwrap(keras.Model.fit).__code__, sys._getframe(1).f_back
-    while frame is not None and frame.f_code is not fit:
-        frame = frame.f_back
-    return frame is not None and frame.f_locals.get("validation_data", frame) is None
 
 
 class ConfusionPenalty(

@@ -177,6 +177,8 @@ def export(
         _check_other_scores(trained, calibrator)
         sets = trained.sets
     else:
+        if not isinstance(sets, PredictionSets):
+            raise InputError(f"sets: expected PredictionSets, received a {type(sets).__name__}")
         if sets.randomized:
             raise InputError(
                 "sets: expected ones that are not randomized, as a model does not know the names "

@@ -13,7 +13,7 @@ from pydantic import StrictBool, StrictStr
 
 from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
-from lsplus_tf.calibrators.base import check_classes
+from lsplus_tf.calibrators.base import check_classes, check_is_calibrator
 from lsplus_tf.calibrators.provenance import warn_of_another_model
 from lsplus_tf.config import Interpolation, Scaling, checked
 from lsplus_tf.config.settings import Settings, Weight
@@ -255,6 +255,7 @@ def check_calibrator(trained: TrainedModel, calibrator: Calibrator) -> None:
     """
     from lsplus_tf.calibrators.keras import check_provenance, is_calibrated
 
+    check_is_calibrator(calibrator)
     if is_calibrated(trained.model):
         raise InputError("calibrator: expected none, the model gives calibrated probabilities")
     num_classes = len(trained.class_names)

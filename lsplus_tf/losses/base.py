@@ -38,11 +38,12 @@ _BELOW_ONE = {"float16": 0.9995, "bfloat16": 0.996}
 
 def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     """The labels (...) where `y_true` holds class ids, None where it holds (..., K) rows."""
-    rank, num_classes = y_pred.shape.rank, y_pred.shape[-1]
+    rank = y_pred.shape.rank or 0  # 0 of one that is not known
+    num_classes = y_pred.shape[-1] if rank > 1 else None
     if num_classes is None or num_classes < 2:
         raise InputError(
             f"y_pred: expected a column for each of two or more classes, received shape "
-            f"{tuple(y_pred.shape)}; in place of one sigmoid output use two"
+            f"{y_pred.shape}; in place of one sigmoid output use two"
         )
     samples = y_pred.shape[:-1]
     if y_true.shape.rank == rank and y_true.shape[:-1].is_compatible_with(samples):
