@@ -54,10 +54,10 @@ class InputError(ValueError):
     Examples
     --------
     >>> from lsplus_tf import metrics
-    >>> metrics.accuracy([2], [[0.9, 0.1]])
+    >>> metrics.accuracy([0, 2], [[0.9, 0.1], [0.2, 0.8]])
     Traceback (most recent call last):
-    lsplus_tf.errors.InputError: labels: expected integers from 0 to 1, received 2 at row 0
-    (of 1 rows)
+    lsplus_tf.errors.InputError: labels: expected integers from 0 to 1, received 2 at row 1
+    (of 2 rows)
     """
 
 

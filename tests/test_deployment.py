@@ -220,7 +220,8 @@ def test_commands_warn_of_a_calibrator_and_of_sets_of_another_model(
         }
         for what, arguments in commands.items():
             for each in arguments:
-                out = tmp_path / f"{each[0]}_{what}_{number}.{'csv' if what == 'sets' else 'keras'}"
+                suffix = "keras" if each[0] == "export" else "csv"
+                out = tmp_path / f"{each[0]}_{what}_{number}.{suffix}"
                 code, _, stderr = call(*each, "--out", out)
                 assert code == 0
                 assert (f"warning: {what}: {said}" in stderr) == warned
@@ -602,7 +603,7 @@ def test_models_that_cannot_be_used(tmp_path):
         return str(error.value)
 
     sigmoid = keras.layers.Dense(2, activation="sigmoid")(flat)
-    assert "ends in a sigmoid" in refused(keras.Model(inputs, sigmoid))
+    assert "a sigmoid for each class" in refused(keras.Model(inputs, sigmoid))
     assert "or (B, 1) of one sigmoid" in refused(keras.Model(inputs, keras.layers.Dense(1)(flat)))
     vector = keras.Input((5,))
     assert "a model of images" in refused(keras.Model(vector, keras.layers.Dense(2)(vector)))

@@ -73,6 +73,9 @@ def test_a_shard_that_is_none(index, count):
 # --- the schedule, with a pool that does as it is told --------------------------------------------
 
 
+MEASURED = {"validation": {"accuracy": 0.5}}
+
+
 class Pool:
     """Ends runs as `outcomes` says, the first that was begun first; others are made."""
 
@@ -98,7 +101,7 @@ class Pool:
         if isinstance(outcome, Exception):
             future.set_exception(outcome)
             return
-        if outcome == Outcome():
+        if outcome.error is None and not outcome.taken:
             finish(run.folder(self.out))
         future.set_result(outcome)
 
@@ -108,6 +111,7 @@ def finish(folder: Path, epochs: int = 2) -> None:
     rows = [f"{epoch},0.1,0.2,0.3,0.{epoch}" for epoch in range(epochs)]
     lines = ["epoch,loss,accuracy,val_loss,val_accuracy", *rows]
     (folder / run_folder.HISTORY).write_text("\n".join(lines) + "\n")
+    run_folder.write_json(folder / run_folder.METRICS, MEASURED)
 
 
 @pytest.fixture
@@ -215,6 +219,7 @@ def test_what_another_process_is_making_is_waited_for(make_all, tmp_path, end):
     made.mkdir()
     settings = experiment.run_settings("hard", 1 if end.endswith("else") else 0)
     (made / run_folder.SETTINGS).write_text(yaml.safe_dump(settings))
+    run_folder.write_json(made / run_folder.METRICS, MEASURED)
     script = textwrap.dedent(OTHER.format(folder=str(folder), made=str(made)))
     other = Forked("-c", script)
     try:
