@@ -148,21 +148,16 @@ def _ranking(audit: Audit, small: bool) -> list[Finding]:
 
 def _exchanged(audit: Audit) -> list[Finding]:
     """Classes of which most cases are predicted as another of them, as if they were exchanged."""
-    counts = audit.classes.confusion
-    taken_as = {}
-    for name, row in counts.iterrows():
-        missed = audit.classes.of(str(name), "sensitivity")["high"] < 0.5
-        if missed and row.max() > row.sum() / 2:
-            taken_as[str(name)] = str(row.idxmax())
-    while True:  # until each of them is taken for one of them
-        left = {k: other for k, other in taken_as.items() if k in taken_as.values()}
-        left = {k: other for k, other in left.items() if other in left}
-        if left == taken_as:
-            break
-        taken_as = left
-    if not taken_as:
+    names = [*map(str, audit.classes.confusion.index)]
+    counts = audit.classes.confusion.to_numpy()
+    taken_as = counts.argmax(axis=1)
+    missed = [audit.classes.of(name, "sensitivity")["high"] < 0.5 for name in names]
+    left = missed & (counts.max(axis=1) > counts.sum(axis=1) / 2)
+    for _ in names:  # until each is taken for another that is left, and one of these for it
+        left = left & left[taken_as] & np.isin(range(len(names)), taken_as[left])
+    if not left.any():
         return []
-    pairs = [f"of {name} as {other}" for name, other in taken_as.items()]
+    pairs = [f"of {names[k]} as {names[taken_as[k]]}" for k in np.flatnonzero(left)]
     more = f" and {len(pairs) - _NAMED} more" if len(pairs) > _NAMED else ""
     text = (
         f"Most cases are predicted as another class, {', '.join(pairs[:_NAMED])}{more}: are these "
