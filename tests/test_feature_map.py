@@ -50,6 +50,17 @@ def test_clusters_that_are_far_apart_stay_together():
     assert np.linalg.norm(first[:, None] - second, axis=2).min() > own
 
 
+def test_names_of_classes_that_lie_upon_each_other_are_apart():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 30)
+    ax = plots.feature_map(rng.normal(size=(180, 4)), labels, NAMES[:6])
+    points = np.concatenate([points.get_offsets() for points in ax.collections])
+    names = np.array([name.get_position() for name in ax.texts])
+    apart = np.abs(names[:, None] - names) / np.ptp(points, axis=0)
+    np.fill_diagonal(apart[..., 0], 1)
+    assert ((apart[..., 0] >= 0.1) | (apart[..., 1] >= 0.05)).all()
+
+
 def test_many_classes_have_numbers():
     labels = np.repeat(np.arange(40), 2)
     features = np.random.default_rng(0).normal(size=(80, 1))  # and PCA has one coordinate

@@ -27,7 +27,7 @@ STEPS = (
     ("from lsplus_tf.config import load_config; load_config(CONFIG)", ARRAYS),
     ("from lsplus_tf import datasets; datasets.available_datasets('.')", {*SLOW, "sklearn"}),
     ("import lsplus_tf.geodesic", SLOW),
-    ("import lsplus_tf.metrics", {*SLOW, "matplotlib", "seaborn"}),
+    ("import lsplus_tf.metrics", {*SLOW, "matplotlib", "seaborn", "sklearn", "scipy.stats"}),
     ("import lsplus_tf.calibrators", SLOW),
     ("import lsplus_tf.pretrained", SLOW),
     ("import lsplus_tf.plots", SLOW),

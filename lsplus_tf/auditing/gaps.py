@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from lsplus_tf.metrics import holm
 from lsplus_tf.metrics.intervals import mean_error, t_quantile
@@ -89,7 +89,7 @@ def _estimate(
     if error <= 1e-9 * abs(centre):  # but for rounding all are alike, which shows nothing
         return Estimate(value, *[float("nan")] * 3)
     half = t_quantile(LEVEL, freedom) * error
-    p_value = 2 * stats.t.sf(abs(centre) / error, freedom)
+    p_value = 2 * special.stdtr(freedom, -abs(centre) / error)
     return Estimate(value, float(centre - half), float(centre + half), float(p_value))
 
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from lsplus_tf import metrics
 from lsplus_tf.calibrators.arrays import softmax, within_range
@@ -134,7 +133,7 @@ def _normalise(logits: Any, norm: float | None, xp: Any) -> Any:
 
 def _aurc(scores: Floats, wrong: NDArray[np.bool_], weights: Floats | None) -> float:
     """The area under the risk-coverage curve of any score, by its ranks."""
-    ranks = rankdata(scores, method="dense")
+    ranks = 1 + np.unique(scores, return_inverse=True)[1]
     confidence = 0.5 + ranks / ranks.max() / 2
     rows = np.stack([confidence, 1 - confidence], axis=1)
     return metrics.aurc(wrong, rows, sample_weight=weights)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 from scipy.sparse import csr_array
 
 from lsplus_tf.calibrators.base import Floats, Groups, check_classes
@@ -379,7 +379,7 @@ def _judged(
     )
     inflated = max(1.0, size / freedom)
     statistic = distance * freedom / size
-    p_value = float(stats.f.sf(distance / size, own, own * known))
+    p_value = float(special.fdtrc(own, own * known, distance / size))
     return max(p_value, counts.drawn_p_value(statistic, inflated)), statistic
 
 

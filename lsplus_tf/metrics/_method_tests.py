@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from lsplus_tf.errors import InputError, check_choice
 
@@ -198,6 +197,8 @@ def friedman_test(scores: pd.DataFrame | Mapping[str, Any]) -> HypothesisTest:
     values = _check_scores(scores, at_least=3).to_numpy().round(12)
     if (values == values[:, :1]).all():
         return HypothesisTest(0.0, 1.0)
+    from scipy import stats  # which takes long, and nothing else needs
+
     result = stats.friedmanchisquare(*values.T)
     return HypothesisTest(float(result.statistic), float(result.pvalue))
 
@@ -230,6 +231,8 @@ def _listed(frame: pd.DataFrame) -> str:
 
 
 def _paired_p(differences: npt.NDArray[np.float64], test: str, names: tuple[str, str]) -> float:
+    from scipy import stats  # which takes long, and nothing else needs
+
     if not differences.any():
         return 1.0
     if test == "wilcoxon":

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 from scipy.sparse import csr_array
 
 from lsplus_tf.metrics.areas import Units
@@ -196,7 +196,7 @@ class ClassShares:
             factor = np.where(units > 1, units / (units - 1), np.nan)
             variance = (residuals.clip(min=0) + added) * factor
             error = np.sqrt(variance) / (numbers + 4)
-            half = stats.t.ppf((1 + confidence_level) / 2, units - 1) * error
+            half = special.stdtrit(units - 1, (1 + confidence_level) / 2) * error
         low, high = (np.clip(each, 0, 1) for each in (centre - half, centre + half))
         return ByClass(value, low, high, error, hits, cases)
 

@@ -34,7 +34,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
+from scipy import special
 from scipy.sparse import csr_array
 
 from lsplus_tf.errors import InputError, check_level
@@ -372,7 +372,7 @@ def simultaneous_level(
     drawn = rng.normal(size=(_DRAWS, int(kept.sum())))
     drawn = drawn @ (vectors[:, kept] * np.sqrt(values[kept])).T
     largest = np.abs(drawn).max(axis=1) / np.sqrt(rng.chisquare(freedom, _DRAWS) / freedom)
-    return float(1 - 2 * stats.t.sf(np.quantile(largest, confidence_level), freedom))
+    return float(1 - 2 * special.stdtr(freedom, -np.quantile(largest, confidence_level)))
 
 
 Contribution = Callable[[slice], Values]
@@ -490,7 +490,7 @@ class _Cases:
             squares[some] = self._squares(influences) + self._added @ influences**2
         units = self.units
         error = np.sqrt(squares * units / (units - 1))
-        half = stats.t.ppf((1 + self.level) / 2, units - 1) * error
+        half = special.stdtrit(units - 1, (1 + self.level) / 2) * error
         return value, centre - half, centre + half, error
 
     def _squares(self, influences: Values) -> Values:

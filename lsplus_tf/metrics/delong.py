@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from lsplus_tf.errors import check_choice, check_level
 from lsplus_tf.metrics.areas import (
@@ -230,7 +230,7 @@ def delong_test(
         value, influences, None, level, bounds=(-1.0, 1.0), freedom=freedom
     )
     size = abs(value) / difference.standard_error if not same else 0.0
-    return PairedDifference(first, second, difference, float(2 * stats.t.sf(size, freedom)))
+    return PairedDifference(first, second, difference, float(2 * special.stdtr(freedom, -size)))
 
 
 def _areas(predictions: Predictions, positive: Positive | None, units: Units) -> Iterator[Auroc]:

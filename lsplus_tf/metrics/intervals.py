@@ -30,7 +30,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import special, stats
+from scipy import special
 
 from lsplus_tf.metrics.metric import IntervalMethod, Values
 
@@ -185,12 +185,12 @@ def exact_intervals(shares: Sequence[Share], confidence_level: float) -> tuple[V
     value, samples, effect, units = np.array(shares, np.float64).reshape(-1, 4).T
     cases = samples / effect
     some = units > 1
-    known = stats.t.isf(tail, samples[some] - 1) / stats.t.isf(tail, units[some] - 1)
+    known = special.stdtrit(samples[some] - 1, tail) / special.stdtrit(units[some] - 1, tail)
     cases[some] *= known**2
     hits, misses = value * cases, (1 - value) * cases
     with np.errstate(invalid="ignore"):
-        low = np.where(value > 0, stats.beta.ppf(tail, hits, misses + 1), 0.0)
-        high = np.where(value < 1, stats.beta.ppf(1 - tail, hits + 1, misses), 1.0)
+        low = np.where(value > 0, special.betaincinv(hits, misses + 1, tail), 0.0)
+        high = np.where(value < 1, special.betaincinv(hits + 1, misses, 1 - tail), 1.0)
     low[units == 1], high[units == 1] = 0.0, 1.0
     nothing = np.isnan(value)
     low[nothing], high[nothing] = np.nan, np.nan
@@ -281,7 +281,7 @@ _SCALES: dict[Scale, tuple[Callable[[Any], Any], ...]] = {
 @lru_cache(maxsize=1024)
 def t_quantile(confidence_level: float, freedom: float) -> float:
     """Of Student's t, what a two-sided interval is wide by on each side; often of the same."""
-    return float(stats.t.ppf((1 + confidence_level) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + confidence_level) / 2))
 
 
 def mean_error(
@@ -377,15 +377,15 @@ def bootstrap(
         )
     bias = _normal_quantile(below, defined.size) if method == "bca" else 0.0
     skew = _acceleration(left_out[~np.isnan(left_out)]) if method == "bca" else 0.0
-    tails = stats.norm.ppf([(1 - confidence_level) / 2, (1 + confidence_level) / 2])
-    ends = np.quantile(defined, stats.norm.cdf(bias + _bent(bias + tails, -skew)))
+    tails = special.ndtri([(1 - confidence_level) / 2, (1 + confidence_level) / 2])
+    ends = np.quantile(defined, special.ndtr(bias + _bent(bias + tails, -skew)))
     low, high = np.clip(ends, *(bounds or (-np.inf, np.inf)))
     interval = Interval(value, float(low), float(high), error, *settings)
 
     # The level at which a bound is 0: the shift above, undone.
     def tail(share: float) -> float:
         shift = _normal_quantile(share, defined.size) - bias
-        return float(stats.norm.cdf(_bent(shift, skew) - bias))
+        return float(special.ndtr(_bent(shift, skew) - bias))
 
     not_above = (1 + np.count_nonzero(defined <= 0)) / (1 + defined.size)
     not_below = (1 + np.count_nonzero(defined >= 0)) / (1 + defined.size)
@@ -407,7 +407,7 @@ def _share_below(values: Values, point: float) -> float:
 
 def _normal_quantile(share: float, size: int) -> float:
     """Quantile of a share that is known to half a value of `size`, and so never infinite."""
-    return float(stats.norm.ppf(np.clip(share, 0.5 / (1 + size), 1 - 0.5 / (1 + size))))
+    return float(special.ndtri(np.clip(share, 0.5 / (1 + size), 1 - 0.5 / (1 + size))))
 
 
 def _acceleration(left_out: Values) -> float:

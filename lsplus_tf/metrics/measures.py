@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import MOST_BINS, InputError, check_count, some_of
@@ -309,7 +308,7 @@ def retention_auc(predictions: Predictions, convention: Convention = "standard")
     if predictions.sample_weight is not None:
         return 1 - weighted.error_area(weighted.by_confidence(predictions))
     fractions, curve = retention(predictions, convention=convention)
-    return float(trapezoid(curve, fractions))
+    return float(np.trapezoid(curve, fractions))
 
 
 def _retention(

@@ -37,7 +37,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from lsplus_tf.errors import (
     MOST_RESAMPLES,
@@ -139,7 +139,7 @@ class Estimate:
             if size > 10 * bound + 40:  # where SciPy's noncentral t may give up
                 return True
             freedom = _satterthwaite(self._parts(count))
-            return bool(stats.nct.sf(bound, freedom, size) >= power)
+            return bool(special.nctdtr(freedom, size, bound) <= 1 - power)
 
         if not shown(np.inf):
             return float("inf")

@@ -8,7 +8,6 @@ raises :class:`~lsplus_tf.errors.InputError` for anything that is not that.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.integrate import trapezoid
 
 from lsplus_tf.conventions import Convention
 from lsplus_tf.errors import InputError, check_fraction
@@ -336,7 +335,7 @@ def augrc(
         return weighted.error_area(weighted.by_confidence(predictions))
     samples = predictions.labels.size
     errors = np.arange(samples + 1) - predictions.cumulative_correct
-    return float(trapezoid(errors) / samples**2)
+    return float(np.trapezoid(errors) / samples**2)
 
 
 def risk_at_coverage(

@@ -17,7 +17,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import entr
-from scipy.stats import rankdata
 
 from lsplus_tf import plots
 from lsplus_tf.metrics import forms
@@ -233,7 +232,7 @@ def _form(metric: str, run: Published, shares: Values) -> Form:
 def _rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> OfWeights:
     """Spearman's correlation of two scores of each image."""
     # Images of equal score share a place.
-    places = [rankdata(scores, method="dense").astype(np.intp) - 1 for scores in (first, second)]
+    places = [np.unique(scores, return_inverse=True)[1] for scores in (first, second)]
 
     def centred_ranks(place: NDArray[np.intp], weights: Weights) -> Values:
         """The midrank of each image among those drawn, less the mean rank, (M, N)."""

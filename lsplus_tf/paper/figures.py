@@ -17,7 +17,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.integrate import trapezoid
 
 from lsplus_tf import metrics, plots
 from lsplus_tf.config.methods import METHODS as SETTINGS
@@ -75,7 +74,7 @@ DENSITY_LIMITS = {
 
 def area(curve: FloatArray) -> float:
     """R-AUC times 100 of a curve at FRACTIONS, as the paper prints it."""
-    return 100 * float(trapezoid(curve, FRACTIONS))
+    return 100 * float(np.trapezoid(curve, FRACTIONS))
 
 
 def curve_by_class(published: Published) -> FloatArray:

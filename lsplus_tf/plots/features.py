@@ -16,6 +16,7 @@ from lsplus_tf.plots import _shared
 _MARKERS = "o^sD"
 MOST_NAMES = 28  # more would lie upon each other
 _FRAME = {"facecolor": "white", "alpha": 0.8, "pad": 1.5}
+_APART = (0.1, 0.05)  # names less far apart, of the map's width and height, may lie upon each other
 _SMALL = {"va": "bottom", "fontsize": 6}  # above the middle, which it would hide
 _SPREAD = (1e-15, 1e15)  # beyond, t-SNE's squares in float32 vanish or overflow, and it crashes
 
@@ -104,6 +105,7 @@ def feature_map(
     ax = ax or _shared.new_axes(5.2, 5.2)
     shown = np.unique(classes)
     many = len(shown) > MOST_NAMES
+    middles = _middles(places, classes)
     for k in shown:
         of_class = places[classes == k]
         colour, turn = _shared.look(k)["color"], k // len(_shared.METHOD_COLOURS)
@@ -118,7 +120,7 @@ def feature_map(
             marker=_MARKERS[turn % len(_MARKERS)],
             label=class_names[k],
         )
-        x, y = np.median(of_class, axis=0)
+        x, y = middles[k]
         ax.text(
             x,
             y,
@@ -130,3 +132,20 @@ def feature_map(
     ax.set(xticks=[], yticks=[], xlabel="t-SNE of the features")
     ax.set_aspect("equal", adjustable="datalim")
     return ax
+
+
+def _middles(
+    places: npt.NDArray[np.floating], classes: npt.NDArray[np.intp]
+) -> dict[int, npt.NDArray[np.floating]]:
+    """Where each class's name goes: its median, or its own point nearest to it that is free."""
+    size = _APART * np.ptp(places, axis=0)
+    middles: dict[int, npt.NDArray[np.floating]] = {}
+    for k in np.unique(classes):
+        own = places[classes == k]
+        middle = np.median(own, axis=0)
+        order = np.argsort(((own - middle) ** 2).sum(axis=1), kind="stable")
+        tried = np.vstack([middle, own[order]])
+        taken = np.array([*middles.values()]).reshape(-1, 2)
+        free = (np.abs(tried[:, None] - taken) >= size).any(axis=2).all(axis=1)
+        middles[int(k)] = tried[np.argmax(free)]  # the median, where none is free
+    return middles

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from lsplus_tf import metrics
 from lsplus_tf.metrics.degenerate import constant_class
@@ -165,7 +165,7 @@ def _with_seeds(
     low: Values, high: Values, runs: Values, variance: float, freedom: int
 ) -> tuple[Values, Values]:
     """Intervals of means over `runs`, made wider by the variance of one run."""
-    of_runs = stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, freedom) * np.sqrt(variance / runs)
+    of_runs = special.stdtrit(freedom, (1 + CONFIDENCE_LEVEL) / 2) * np.sqrt(variance / runs)
     middle, half = (low + high) / 2, np.hypot((high - low) / 2, of_runs)
     return (middle - half).clip(0, 1), (middle + half).clip(0, 1)
 
