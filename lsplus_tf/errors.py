@@ -3,8 +3,9 @@
 Numbers, choices and flags that a user gives are checked by one of the functions here.
 """
 
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_positive",
     "check_seed",
     "counted",
+    "did_you_mean",
     "listed",
     "one_line",
     "some_of",
@@ -172,6 +174,24 @@ def listed(names: Sequence[object]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def did_you_mean(received: str, known: Iterable[str]) -> str:
+    """What a message goes on with where a name is nearly a known one, or nothing.
+
+    Parameters
+    ----------
+    received : str
+    known : iterable of str
+
+    Examples
+    --------
+    >>> did_you_mean("temprature", ["temperature", "vector"]), did_you_mean("x", ["y"])
+    (", did you mean 'temperature'?", '')
+    """
+    spelled = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(received.casefold(), spelled, n=1)
+    return f", did you mean {spelled[close[0]]!r}?" if close else ""
+
+
 def check_choice(name: str, value: Any, choices: Any) -> Any:
     """Return `value`; raise `InputError` unless it is one of the strings of a `Literal`.
 
@@ -191,8 +211,9 @@ def check_choice(name: str, value: Any, choices: Any) -> Any:
     """
     allowed = get_args(choices)
     if not isinstance(value, str) or value not in allowed:
-        listed = " or ".join(map(repr, allowed))
-        raise InputError(f"{name}: expected {listed}, received {value!r}")
+        expected = " or ".join(map(repr, allowed))
+        hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+        raise InputError(f"{name}: expected {expected}, received {value!r}{hint}")
     return value
 
 

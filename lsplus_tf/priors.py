@@ -299,8 +299,9 @@ def doubtful_estimates(
 ) -> list[str]:
     """What is doubtful about class accuracies as a prior, a phrase each; empty if nothing is.
 
-    Named are classes with fewer than five validation samples, and accuracies of exactly 0 or 1,
-    for which the prior's row is one-hot or has nothing on the true class.
+    Named are classes with fewer than five validation samples, accuracies of exactly 0 or 1, for
+    which the prior's row is one-hot or has nothing on the true class, and others below 1/K, for
+    which it has less there than on every other class.
 
     Parameters
     ----------
@@ -328,7 +329,7 @@ def doubtful_estimates(
 
 
 def doubtful_values(accuracy: ArrayLike, class_names: Sequence[str] | None = None) -> list[str]:
-    """What is doubtful about class accuracies whatever they come from: exactly 0 or 1.
+    """What is doubtful about class accuracies whatever they come from: 0, 1 or below 1/K.
 
     Parameters
     ----------
@@ -342,10 +343,14 @@ def doubtful_values(accuracy: ArrayLike, class_names: Sequence[str] | None = Non
     >>> from lsplus_tf.priors import doubtful_values
     >>> doubtful_values([0.5, 1.0], ["benign", "malignant"])
     ['class accuracy exactly 1 of class malignant']
+    >>> doubtful_values([0.8, 0.1])
+    ['class accuracy below 1/2, that of guessing, of class 1']
     """
     values = _check_accuracy(accuracy)
-    extremes = {f"class accuracy exactly {value}": values == value for value in (0, 1)}
-    return _phrases(extremes, class_names)
+    found = {f"class accuracy exactly {value}": values == value for value in (0, 1)}
+    guessed = f"class accuracy below 1/{len(values)}, that of guessing,"
+    found[guessed] = (values > 0) & (values < 1 / len(values))
+    return _phrases(found, class_names)
 
 
 def _phrases(

@@ -397,15 +397,16 @@ def test_datasets_check_says_what_stops_a_training(call, tmp_path):
     (tmp_path / "a/0.png").write_bytes(b"")
     (tmp_path / "a/2.png").write_bytes((tmp_path / "a/4.png").read_bytes())
     Image.new("I;16", (8, 8), 300).save(tmp_path / "b/1.png")
-    Image.new("RGBA", (9, 8), "blue").save(tmp_path / "b/3.png")
+    Image.new("RGBA", (9, 8), "#00f8").save(tmp_path / "b/3.png")
     code, stdout, _ = call("datasets", "check", f"folder:{tmp_path}")
     assert code == 1
     for line in (
         "width x height: 8x8 (38), 9x8 (1) (training needs dataset.image_size)",
         "channels: grey (38), colour (1) (training needs dataset.channels: 1 or 3)",
         "unreadable: 1 (training stops: mend them or set dataset.unreadable=skip)",
-        "blank: 1 (used as they are, unless dataset.drop=[blank])",
-        "alpha channel: 1 (training needs dataset.channels: 1 or 3, which drops it)",
+        "blank: none",
+        "transparent pixels: 1 (training stops: set dataset.background (here --background) to "
+        "black or white)",
         "more than 8 bits: 1 (training stops: set dataset.scaling (here --scaling), or convert "
         "them to 8 bits)",
         "8 and more bits mixed: 1 (only those of more than 8 bits are scaled: is a value the same "

@@ -122,7 +122,58 @@ def test_columns_that_were_not_used_are_named(call, tmp_path):
     code, _, stderr = call(tmp_path / "p.csv", "--group", "patients", *QUICK)
     assert code == 2
     assert "--group: expected 'patients', found 'id', " in stderr
-    assert stderr.endswith("; did you mean 'patient'?\n")
+    assert stderr.endswith(", did you mean 'patient'?\n")
+
+
+@pytest.mark.usefixtures("without_page")
+def test_what_a_calibrator_gives_is_audited(call, files, tmp_path):
+    table_of(300, seed=1).assign(id=range(300)).to_csv(tmp_path / "others.csv", index=False)
+    predictions = lsp.read_predictions(files / "sharp.csv")
+    others = lsp.read_predictions(tmp_path / "others.csv")
+    calibrator = lsp.calibrators.TemperatureScaling().fit(others)
+    calibrator.temperature_ = 2.0  # of the logarithms of its probabilities
+    calibrator.save(tmp_path / "calibrator.json")
+    people = pd.DataFrame({"id": [f"case {k}" for k in range(400)], "ward": ["a", "b"] * 200})
+    people.to_csv(tmp_path / "people.csv", index=False)
+    code, _, stderr = call(
+        files / "sharp.csv",
+        *("--calibrator", tmp_path / "calibrator.json", "--out", tmp_path / "out", *QUICK),
+        *("--positive", "normal", "--thresholds-from", tmp_path / "others.csv"),
+        *("--cases", tmp_path / "people.csv", "--subgroup", "ward"),
+        *("--fail-if", "nll>1e3", "--fail-if", "ece<1"),
+    )
+    assert (code, stderr) == (1, "")
+    flat = np.sqrt(predictions.probabilities)
+    flat /= flat.sum(axis=1, keepdims=True)
+    right = -np.log(flat[np.arange(400), predictions.labels]).mean()
+    document = json.loads((tmp_path / "out/audit.json").read_text())
+    found = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")
+    assert found.loc["nll", "value"] == pytest.approx(right, rel=1e-6)
+    settings = document["settings"]
+    assert settings["calibrated by"] == "temperature"
+    assert settings["calibrator"] == str(tmp_path / "calibrator.json")
+    assert settings["table of the cases"] == str(tmp_path / "people.csv")
+    assert settings["condition nll>1e3"] == f"does not hold: it is {right:.4g}"
+    assert settings["condition ece<1"].startswith("holds: it is 0.0")
+    # Thresholds are of calibrated probabilities on both sides.
+    of_others = calibrator.calibrate(others)
+    expected = lsp.audit(
+        calibrator.calibrate(predictions),
+        positive=["normal"],
+        thresholds_from=of_others,
+        num_resamples=200,
+    )
+    points = pd.read_csv(tmp_path / "out/operating.csv")
+    thresholds = expected.classes.operating.table["threshold"]
+    np.testing.assert_allclose(points["threshold"], thresholds)
+
+
+def test_a_column_of_another_table_is_taken_with_cases(call, files):
+    code, _, stderr = call(files / "sharp.csv", "--subgroup", "age", *QUICK)
+    assert code == 2
+    assert stderr.endswith(
+        "; what another table has of these cases is taken with --cases TABLE (cases=...)\n"
+    )
 
 
 def test_a_part_of_few_cases_has_no_absurd_gap(call, tmp_path, monkeypatch):

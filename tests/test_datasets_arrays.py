@@ -455,12 +455,12 @@ def test_arguments(arguments, message):
 
 def test_unknown_names(tmp_path):
     with pytest.raises(
-        InputError, match=r"unknown name; did you mean 'pneumoniamnist'.*folder:PATH"
+        InputError, match=r"unknown name, did you mean 'pneumoniamnist'.*folder:PATH"
     ):
         load_dataset("pneumonamnist", data_dir=tmp_path)
     with pytest.raises(InputError, match=r"'zzzzzz': unknown name; known are digits, .*tfds:NAME"):
         load_dataset("zzzzzz")
-    with pytest.raises(InputError, match=r"'mhits': unknown name; did you mean 'mhist'"):
+    with pytest.raises(InputError, match=r"'mhits': unknown name, did you mean 'mhist'"):
         load_dataset("mhits")
 
 

@@ -127,6 +127,112 @@ def test_a_tiff_is_turned_once(tmp_path):
         assert read_header(tmp_path / f"one.{suffix}", size_matters=True).size == (9, 7)
 
 
+# --- transparent pixels ---------------------------------------------------------------------------
+
+RGBA = noise(6, 5, 4, seed=3)
+HIDDEN = {"black": 0, "white": 255}
+
+
+def with_alpha(kind: str, alpha: np.ndarray) -> Image.Image:
+    """Images of all kinds that can be transparent, from the same colours."""
+    colour = Image.fromarray(RGBA[..., :3])
+    if kind == "palette":
+        return colour.convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    if kind == "colour key":
+        return colour
+    image = colour if kind == "colour" else Image.fromarray(RGBA[..., 0])
+    image.putalpha(Image.fromarray(alpha))
+    return image
+
+
+def over(pixels: np.ndarray, alpha: np.ndarray, background: str) -> np.ndarray:
+    """Porter and Duff's "over": each pixel as much of the image as it is opaque."""
+    alpha = alpha[..., None] / 255
+    return alpha * pixels + (1 - alpha) * HIDDEN[background]
+
+
+@pytest.mark.parametrize("background", HIDDEN)
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [
+        *((kind, suffix) for kind in ("colour", "grey") for suffix in ("png", "tif", "webp")),
+        *(("palette", "png"), ("colour key", "png")),
+    ],
+)
+def test_transparent_pixels_show_the_background(tmp_path, kind, suffix, background):
+    alpha = RGBA[..., 3]
+    image = with_alpha(kind, alpha)
+    path, options = tmp_path / f"a.{suffix}", {"lossless": True, "exact": True}
+    if kind == "palette":
+        shown = np.asarray(image.convert("RGB"))
+        alpha = np.where(np.asarray(image) == 2, 0, 255).astype(np.uint8)
+        options = {"transparency": 2}
+    elif kind == "colour key":
+        shown = RGBA[..., :3]
+        alpha = np.full((6, 5), 255, np.uint8)
+        alpha[2, 3] = 0
+        options = {"transparency": tuple(RGBA[2, 3, :3].tolist())}
+    else:
+        shown = RGBA[..., :3] if kind == "colour" else np.repeat(RGBA[..., :1], 3, axis=2)
+    image.save(path, **options)
+    with pytest.raises(ValueError, match=r"^transparent pixels, and no background is set$"):
+        decode(path, channels=3)
+    found = decode(path, channels=3, background=background)
+    np.testing.assert_allclose(found, over(shown, alpha, background), atol=0.51)
+    whole = decode_whole(path, background=background)
+    np.testing.assert_array_equal(np.asarray(whole.picture.convert("RGB")), found)
+    assert not whole.transparent
+    assert decode_whole(path).transparent
+
+
+@pytest.mark.parametrize("kind", ["colour", "grey"])
+def test_an_alpha_channel_that_is_opaque_is_dropped(tmp_path, kind):
+    with_alpha(kind, np.full((6, 5), 255, np.uint8)).save(tmp_path / "a.png")
+    with_alpha(kind, np.full((6, 5), 255, np.uint8)).convert(
+        "RGB" if kind == "colour" else "L"
+    ).save(tmp_path / "b.png")
+    for channels in (1, 3):
+        found, expected = (decode(tmp_path / f"{k}.png", channels=channels) for k in "ab")
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_faint_image_is_turned_upright_and_stretched_on_its_background(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    faint = with_alpha("colour", RGBA[..., 3]).resize((64, 48))
+    faint.save(tmp_path / "faint.png", exif=exif)
+    flat = Image.new("RGBA", faint.size, "white")
+    flat.alpha_composite(faint)
+    flat.convert("RGB").save(tmp_path / "flat.png", exif=exif)
+    for size in (None, 16):
+        found, expected = (
+            decode(tmp_path / f"{name}.png", channels=3, image_size=size, background="white")
+            for name in ("faint", "flat")
+        )
+        np.testing.assert_allclose(found, expected, atol=1)
+
+
+def test_a_background_is_part_of_the_data_set_and_of_its_caches(tmp_path):
+    for k in range(40):
+        image = Image.fromarray(noise(8, 8, 4, seed=k))
+        save(tmp_path / "images" / "ab"[k % 2] / f"{k}.png", image)
+    name, cache = f"folder:{tmp_path / 'images'}", {"cache_dir": tmp_path / "cache"}
+    found = {
+        (background, where): load_dataset(name, background=background, cache=where, **cache)
+        for background in ("black", "white")
+        for where in ("memory", "disk", "none")
+    }
+    for background in ("black", "white"):
+        cached = found[background, "memory"].train.images
+        np.testing.assert_array_equal(found[background, "disk"].train.images, cached)
+        files = found[background, "none"].train.images
+        np.testing.assert_array_equal(files.read(np.arange(len(files))), cached)
+    black, white = (found[key, "memory"].train.images for key in ("black", "white"))
+    assert (black < white).any()
+    with pytest.raises(InputError, match="background: expected none for 'digits'"):
+        load_dataset("digits", background="white")
+
+
 # --- more than 8 bits -----------------------------------------------------------------------------
 
 
@@ -245,7 +351,7 @@ def test_what_pillow_cuts_stays_refused(tmp_path, channels):
         kinds = [p.problem for p in check_dataset(files, scaling=scaling).problems]
         assert kinds[-2:] == ["more than 8 bits, never scaled"] * 2
         assert "more than 8 bits" not in kinds
-    assert drop_defects(files, ["duplicates"], WINDOW)[1] == {"duplicates": []}
+    assert drop_defects(files, ["duplicates"], scaling=WINDOW)[1] == {"duplicates": []}
 
 
 def test_dicom_files_are_cached_on_disk(tmp_path):
@@ -389,7 +495,7 @@ def test_a_negative_is_no_copy(tmp_path):
     for name, photometric in (("a", "MONOCHROME2"), ("b", "MONOCHROME1"), ("c", "MONOCHROME1")):
         write_dicom(tmp_path / "x" / f"{name}.dcm", stored, photometric)
     write_dicom(tmp_path / "y" / "d.dcm", stored + np.uint16(1))
-    _, dropped = drop_defects(list_files(f"folder:{tmp_path}"), ["duplicates"], WINDOW)
+    _, dropped = drop_defects(list_files(f"folder:{tmp_path}"), ["duplicates"], scaling=WINDOW)
     assert dropped["duplicates"] == ["x/c.dcm"]
 
 

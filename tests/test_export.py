@@ -382,6 +382,13 @@ def images(folder: Path) -> None:
     colour.convert("CMYK").save(folder / "cmyk.jpg")
     colour.convert("P").save(folder / "palette.png")
     colour.convert("P").save(folder / "transparent.png", transparency=3)
+    behind = Image.fromarray(rng.integers(0, 256, (40, 30), dtype=np.uint8))
+    for name, image in (("faint", colour.copy()), ("grey_faint", grey.copy())):
+        image.putalpha(behind)
+        for turned in (1, 6):
+            exif[0x0112] = turned
+            for ending in ("png", "tif"):
+                image.save(folder / f"{name}_{turned}.{ending}", exif=exif)
     colour.convert("P").save(folder / "one.gif")
     colour.convert("RGBA").save(folder / "alpha.png")
     grey.convert("LA").save(folder / "grey_alpha.png")
@@ -445,8 +452,11 @@ def test_the_script_reads_images_as_predict_does(
     model = keras.Model(inputs, keras.layers.Rescaling(1.0)(flat))
     size = shape[0] * shape[1] * channels
     names = tuple(f"pixel {k}" for k in range(size))
-    trained = TrainedModel(model, names, False, resize, convert, interpolation)
+    background = {1: None, 3: "white"}[channels]
+    how = (resize, convert, interpolation)
+    trained = TrainedModel(model, names, False, *how, background=background)
     description = {
+        "background": background,
         "image_shape": [*shape, channels],
         "resize": resize,
         "convert": convert,

@@ -194,6 +194,17 @@ def test_doubtful_estimates():
         doubtful_estimates([0.5, 0.5], [1, 2, 3])
 
 
+@pytest.mark.parametrize("classes", [2, 5, 165])
+def test_accuracies_below_chance_are_doubtful(classes):
+    accuracy = np.full(classes, 0.9)
+    accuracy[1] = 1 / classes
+    assert doubtful_estimates(accuracy, [9] * classes) == []
+    accuracy[1] *= 0.99
+    assert doubtful_estimates(accuracy, [9] * classes) == [
+        f"class accuracy below 1/{classes}, that of guessing, of class 1"
+    ]
+
+
 def test_of_many_doubtful_classes_three_are_named():
     assert doubtful_estimates(np.ones(150), [4] * 150) == [
         "fewer than 5 validation samples of class 0, 1, 2 and 147 more",
@@ -207,7 +218,7 @@ def test_of_many_doubtful_classes_three_are_named():
         ([0, 1, 0], ["exactly 0 of class 0, 2", "exactly 1 of class 1"]),
         ([0.0, 0.5], ["exactly 0 of class 0"]),
         ([0.5, 1.0], ["exactly 1 of class 1"]),
-        ([1e-9, 1 - 1e-9], []),
+        ([1e-9, 1 - 1e-9], ["below 1/2, that of guessing, of class 0"]),
     ],
 )
 def test_the_prior_of_a_collapsed_network_is_told(values, doubts):

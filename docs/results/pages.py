@@ -2,6 +2,7 @@
 
     python docs/results/pages.py                            # write every page anew
     python docs/results/pages.py take RUNS/report ham10000  # take a report's files, then write
+    python docs/results/pages.py take RUNS/report_selected ham10000/open_ends  # a part of a page
 
 A page is the template beside it, `README.md.jinja`, filled with the files that `lsplus-tf report`
 wrote. The README and the pages of configs have parts of this kind as well, between two comments, of
@@ -52,13 +53,19 @@ class Results:
     """What a report says, as text for a page; every share is times 100.
 
     Of a grid's joined report it is what one of its experiments says, of `truth.csv` the comparison
-    with the exact probabilities, of `validation.csv` the means on validation images.
+    with the exact probabilities, of `validation.csv` the means on validation images. A part of a
+    page is another report of the same runs, in a folder of its own.
     """
 
     def __init__(
-        self, page: str, experiment: str | None = None, *, table: str = "table.csv"
+        self,
+        page: str,
+        experiment: str | None = None,
+        *,
+        part: str = "",
+        table: str = "table.csv",
     ) -> None:
-        self.folder = HERE / page
+        self.folder = HERE / page / part
         self._experiment = experiment
         self._table = table
         if experiment is None:
@@ -290,7 +297,7 @@ def take(report: Path, page: str, figures: list[str]) -> None:
     for name in [*TAKEN, *figures]:
         if (report / name).is_file():
             shutil.copyfile(report / name, folder / name)
-    if (report.parent / "experiment.yaml").is_file():  # no grid
+    if (report.parent / "experiment.yaml").is_file() and "/" not in page:  # no grid, no part
         runs = lsp.results.gather(report.parent).metrics("validation").drop(columns="seed")
         means = (100 * runs.groupby("method", sort=False).agg(["mean", "std"])).rename(
             columns={"std": "sd"}

@@ -12,7 +12,7 @@ import numpy as np
 
 from lsplus_tf.auditing.measured import Audit
 from lsplus_tf.auditing.verdicts import METRIC_NAMES
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, did_you_mean
 from lsplus_tf.metrics import METRICS, calibration_summary, class_metrics
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.predictions import Predictions
@@ -166,6 +166,6 @@ def parse_condition(text: str) -> Condition:
         of = "" if condition.of_class is None else " of a class"
         raise InputError(
             f"--fail-if: expected a metric{of}, one of {', '.join(known)}, received "
-            f"{condition.metric!r}"
+            f"{condition.metric!r}{did_you_mean(condition.metric, known)}"
         )
     return condition

@@ -22,6 +22,7 @@ from lsplus_tf.auditing.cross_fitting import CrossFit, cross_fit
 from lsplus_tf.auditing.gaps import Estimate, gap_estimate, gaps_by_part
 from lsplus_tf.auditing.operating import check_thresholds_from
 from lsplus_tf.auditing.prediction_sets import CrossFitSets, prediction_sets_of
+from lsplus_tf.calibrators import Calibrator
 from lsplus_tf.errors import MOST_RESAMPLES, InputError, check_count, check_level, some_of
 from lsplus_tf.metrics.statistics import intervals_of
 from lsplus_tf.metrics.weighted import samples_of
@@ -121,6 +122,7 @@ def audit(
     *,
     positive: Sequence[Positive] = (),
     thresholds_from: Predictions | None = None,
+    calibrator: Calibrator | None = None,
     error_rate: float = 0.05,
     paper: bool = False,
     num_resamples: int = 1000,
@@ -142,6 +144,9 @@ def audit(
         The same model's predictions of other cases, such as a validation split: the thresholds at
         which `positive` has a specificity or a sensitivity of 80, 90 and 95% are chosen on them. By
         default they are chosen on the cases that are audited.
+    calibrator : Calibrator, optional
+        Fitted to other cases, such as a validation split: audited are the calibrated probabilities,
+        as they will be used, and thresholds are chosen on such. `second` stays as it is.
     error_rate : float
         That is accepted among cases that are decided automatically, in (0, 1).
     paper : bool
@@ -171,7 +176,15 @@ def audit(
     # The matrices are small: threads would wait for each other longer than they work.
     with threadpool_limits(1):
         return _audit(
-            predictions, second, positive, thresholds_from, error_rate, paper, num_resamples, seed
+            predictions,
+            second,
+            positive,
+            thresholds_from,
+            calibrator,
+            error_rate,
+            paper,
+            num_resamples,
+            seed,
         )
 
 
@@ -180,6 +193,7 @@ def _audit(
     second: Predictions | None,
     positive: Sequence[Positive],
     thresholds_from: Predictions | None,
+    calibrator: Calibrator | None,
     error_rate: float,
     paper: bool,
     num_resamples: int,
@@ -204,6 +218,7 @@ def _audit(
         "predictions": predictions.source or "arrays",
         **_digest(predictions),
         "given as": _GIVEN_AS[predictions.kind],
+        "calibrated by": "nothing here" if calibrator is None else calibrator.name,
         "accepted error rate": f"{error_rate:g}",
         "bootstrap resamples": str(num_resamples),
         "seed": str(seed),
@@ -216,6 +231,10 @@ def _audit(
             )
         thresholds_from = check_thresholds_from(predictions, thresholds_from)
         settings |= {"thresholds chosen on": thresholds_from.source or "other arrays"}
+    if calibrator is not None:
+        predictions = calibrator.calibrate(predictions)
+        if thresholds_from is not None:
+            thresholds_from = calibrator.calibrate(thresholds_from)
     comparison = None
     if second is not None:
         comparison = compare(

@@ -73,6 +73,15 @@ def audit(
             show_default="FILE itself",
         ),
     ] = None,
+    calibrator: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file of calibrate, fitted to other cases: audits the calibrated probabilities, "
+            "as they will be used.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     error_rate: Annotated[
         float, typer.Option(help="Accepted error rate among automatically decided cases.")
     ] = 0.05,
@@ -172,10 +181,12 @@ def audit(
     from lsplus_tf import auditing, files
     from lsplus_tf.auditing.card import MODEL_CARD
     from lsplus_tf.auditing.output import AUDIT
+    from lsplus_tf.calibrators import Calibrator
     from lsplus_tf.predictions import Columns, read_predictions
 
+    inputs = (file, second, cases, thresholds_from, calibrator)
     if out is not None:
-        files.check_output(out, AUDIT, inputs=(file, second, cases, thresholds_from))
+        files.check_output(out, AUDIT, inputs=inputs)
     if model_card is not None:
         if not (dataset or "").strip():
             raise InputError(
@@ -185,11 +196,12 @@ def audit(
             model_card,
             MODEL_CARD,
             argument="--model-card",
-            inputs=(file, second, cases, thresholds_from),
+            inputs=inputs,
         )
     elif dataset is not None or model_name is not None:
         option = "--model-name" if dataset is None else "--dataset"
         raise InputError(f"{option}: expected --model-card FILE beside it, received it alone")
+    fitted = None if calibrator is None else Calibrator.load(calibrator)
     conditions = [auditing.parse_condition(text) for text in fail_if or ()]
     columns = Columns(
         probabilities=probabilities,
@@ -226,11 +238,19 @@ def audit(
             other,
             positive=of_interest,
             thresholds_from=chosen_on,
+            calibrator=fitted,
             error_rate=error_rate,
             paper=paper,
             num_resamples=resamples,
             seed=seed,
         )
+    failed = [condition for condition in conditions if condition.holds(result)]
+    given = {"calibrator": calibrator, "table of the cases": cases}
+    said = {what: str(path) for what, path in given.items() if path is not None}
+    for each in conditions:
+        holds = "holds" if each in failed else "does not hold"
+        said[f"condition {each.text}"] = f"{holds}: it is {each.value(result):.4g}"
+    result = replace(result, settings=result.settings | said)
     written: list[Path] = []
     if out is not None:
         with files.given_as("--out", "folder"):
@@ -244,7 +264,6 @@ def audit(
     _print(console, result)
     for path in written:
         console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)
-    failed = [condition for condition in conditions if condition.holds(result)]
     for condition in failed:
         console.print(
             f"[bold red]failed:[/] {escape(condition.text)}: it is {condition.value(result):.4g}",

@@ -12,7 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
-from lsplus_tf.cli.options import DataDir, ScalingOption, names, scaling, with_listing
+from lsplus_tf.cli.options import (
+    BackgroundOption,
+    DataDir,
+    ScalingOption,
+    names,
+    scaling,
+    with_listing,
+)
 from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
@@ -69,6 +76,7 @@ def check_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
     scale: ScalingOption = None,
+    background: BackgroundOption = None,
     *,
     listing: dict[str, Any],
     drop: Annotated[
@@ -87,7 +95,7 @@ def check_dataset(
 
     Every image is decoded. The check counts the images of each class and split, beside the
     official numbers if known, and reports too few classes, images of a class or groups; files that
-    cannot be read, have an alpha channel or more than 8 bits; masks; blank images; identical
+    cannot be read, have transparent pixels or more than 8 bits; masks; blank images; identical
     images, and near copies, in several splits or classes; groups, such as patients, that are in
     several splits; and images without a row in the table. It says which problems stop a training,
     and which setting of the config resolves them.
@@ -118,6 +126,7 @@ def check_dataset(
             official=official,
             drop=cast("list[Defect]", leave_out),
             scaling=declared,
+            background=background,
             on_image=lambda: progress.advance(task),
         )
     _print_counts(console, dataset.name, report, official)
@@ -136,6 +145,7 @@ def show_dataset(
     name: DatasetName,
     data_dir: DataDir = None,
     scale: ScalingOption = None,
+    background: BackgroundOption = None,
     *,
     listing: dict[str, Any],
     out: Annotated[
@@ -165,7 +175,9 @@ def show_dataset(
 
     declared = scaling(scale)
     dataset = _list_or_load(name, data_dir, listing)
-    examples = choose_examples(dataset, split=split, count=count, seed=seed, scaling=declared)
+    examples = choose_examples(
+        dataset, split=split, count=count, seed=seed, scaling=declared, background=background
+    )
     contact_sheet(examples)
     with files.writing(out, kind) as new:
         plt.savefig(new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": title})
@@ -294,8 +306,7 @@ def _print_problems(
             pairs = counted(within, "more pair")
             _say(
                 console,
-                f"  {pairs} of near copies within a split and class: no problem, unless a split "
-                "is yet to be drawn",
+                f"  {pairs} of near copies within a class that stay in one split: no problem",
             )
 
 
@@ -311,6 +322,13 @@ def _print_copies(console: Console, report: CheckReport) -> None:
 def _print_near_copies(console: Console, report: CheckReport) -> None:
     pairs = counted(report.near_across_splits, "pair")
     _say(console, f"  {pairs} across splits, {report.near_across_classes} across classes")
+    if report.near_undrawn:
+        more = counted(report.near_undrawn, "more pair")
+        _say(
+            console,
+            f"  {more} without a common group, which may come into different splits, as one is yet "
+            "to be drawn",
+        )
 
 
 def _describe_groups(sizes: pd.Series) -> str:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import (
+    BackgroundOption,
     CalibrationFile,
     ClassNames,
     GroupColumn,
@@ -32,7 +33,7 @@ from lsplus_tf.cli.options import (
     names,
     scaling,
 )
-from lsplus_tf.errors import InputError, counted, some_of
+from lsplus_tf.errors import InputError, counted, did_you_mean, some_of
 
 if TYPE_CHECKING:
     from lsplus_tf.auditing.cross_fitting import CrossFit
@@ -151,7 +152,10 @@ def calibrate(
 
     files.check_output(out, CALIBRATOR, inputs=(file, adapt_to))
     if method not in CALIBRATORS:
-        raise InputError(f"--method: expected one of {', '.join(CALIBRATORS)}, received {method!r}")
+        hint = did_you_mean(method, CALIBRATORS)
+        raise InputError(
+            f"--method: expected one of {', '.join(CALIBRATORS)}, received {method!r}{hint}"
+        )
     _check_adaptation(method, prevalence, adapt_to)
     columns = Columns(
         probabilities=probabilities,
@@ -253,6 +257,7 @@ def predict(
         ),
     ] = None,
     scale: ScalingOption = None,
+    background: BackgroundOption = None,
 ) -> None:
     """Predict image files with a trained MODEL, and abstain if its confidence is low.
 
@@ -298,6 +303,7 @@ def predict(
         channels=channels,
         interpolation=interpolation,
         scaling=scaling(scale),
+        background=background,
     )
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)

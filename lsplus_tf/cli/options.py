@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,6 +25,15 @@ ScalingOption = Annotated[
         help="How files of more than 8 bits become 8-bit ones: window=CENTRE,WIDTH, range=LOW,HIGH "
         "or percentiles=LOW,HIGH of each image.",
         metavar="KEY=A,B",
+    ),
+]
+
+BackgroundOption = Annotated[
+    Literal["black", "white"] | None,
+    typer.Option(
+        "--background",
+        help="What image files show where they are transparent.",
+        metavar="black|white",
     ),
 ]
 

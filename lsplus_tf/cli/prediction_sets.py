@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsplus_tf.errors import InputError, check_level, counted
+from lsplus_tf.errors import InputError, check_level, counted, did_you_mean
 
 if TYPE_CHECKING:
     from lsplus_tf.calibrators import Calibrator, PredictionSets
@@ -47,6 +47,7 @@ class SetsAsked:
         if self.method is not None and self.method not in METHODS:
             raise InputError(
                 f"--sets-method: expected one of {', '.join(METHODS)}, received {self.method!r}"
+                f"{did_you_mean(self.method, METHODS)}"
             )
         if self.source is not None and CALIBRATOR.is_ours(self.source.expanduser()):
             raise InputError(

@@ -25,6 +25,7 @@ TABLE_OPTIONS = (
 )
 
 Interpolation = Literal["bilinear", "nearest"]
+Background = Literal["black", "white"]
 Defect = Literal["duplicates", "blank", "masks"]
 _MOST_BYTES = 2**32  # of all phantoms together, or of their posterior or templates, in memory
 _Number = Annotated[float, Field(ge=-1e38, le=1e38, strict=True)]  # as the others are bounded
@@ -186,9 +187,14 @@ class Dataset(Settings):
     )
     channels: Literal[1, 3] | None = Field(
         default=None,
-        description="1 converts colour to ITU-R 601 luma, 3 repeats grey, and both drop an alpha "
-        "channel; without it files stay as they are, all grey or all colour, without alpha, where "
-        "palette images count as colour",
+        description="1 converts colour to ITU-R 601 luma, 3 repeats grey; without it files stay as "
+        "they are, all grey or all colour, where palette images count as colour",
+    )
+    background: Background | None = Field(
+        default=None,
+        description="what image files show where they are transparent. Without it those that are "
+        "so anywhere are refused, since the colours of such pixels are arbitrary; an alpha channel "
+        "of none is dropped",
     )
     scaling: Scaling | None = Field(
         default=None,

@@ -26,7 +26,7 @@ from lsplus_tf.config.questions import OF_FEATURES, Question
 from lsplus_tf.config.sections import Backbone, FineTuning, Protocol
 from lsplus_tf.config.settings import ClassName, Count, Seed, Settings
 from lsplus_tf.conventions import Convention
-from lsplus_tf.errors import InputError, some_of
+from lsplus_tf.errors import InputError, did_you_mean, some_of
 
 CalibratorName = Literal[
     "temperature",
@@ -213,7 +213,8 @@ class Experiment(Settings):
                 "single prediction, which says nothing of new seeds"
             )
         rows = [*self.methods, *(f"METHOD+{name}" for name in self.calibrators)]
-        raise ValueError(f"{key}: expected one of {some_of(rows, _NAMED)}, received {row!r}")
+        hint = did_you_mean(row, rows)
+        raise ValueError(f"{key}: expected one of {some_of(rows, _NAMED)}, received {row!r}{hint}")
 
     def _is_row(self, row: str) -> bool:
         method, plus, calibrator = row.partition("+")

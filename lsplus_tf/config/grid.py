@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from lsplus_tf.config.loading import (
     with_overrides,
 )
 from lsplus_tf.config.settings import Settings
-from lsplus_tf.errors import InputError, MissingDataError
+from lsplus_tf.errors import InputError, MissingDataError, did_you_mean
 
 _MOST = 1000  # experiments; the papers have 6
 
@@ -180,14 +179,10 @@ def _start(config: Any, path: Path, source: str) -> dict[str, Any]:
     if found is None:
         found = packaged_configs().get(config)
     if found is None:
-        close = difflib.get_close_matches(config, packaged_configs(), n=1)
-        hint = (
-            f"did you mean {close[0]!r}?"
-            if close
-            else "the package's own are " + ", ".join(packaged_configs())
-        )
+        own = packaged_configs()
+        hint = did_you_mean(config, own) or "; the package's own are " + ", ".join(own)
         raise MissingDataError(
-            f"{source}.config: no such file {config} in {path.parent.absolute()}; {hint}"
+            f"{source}.config: no such file {config} in {path.parent.absolute()}{hint}"
         )
     values = read_yaml(found)
     if "grid" in values:

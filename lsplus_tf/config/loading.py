@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import types
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from pydantic import Tag, ValidationError
 from lsplus_tf import bounded
 from lsplus_tf.config.experiment import Experiment
 from lsplus_tf.config.settings import Settings
-from lsplus_tf.errors import InputError, MissingDataError, one_line
+from lsplus_tf.errors import InputError, MissingDataError, did_you_mean, one_line
 from lsplus_tf.files import expanded, shown
 
 # What was expected, by pydantic's kinds of errors, in words of a YAML file and not of Python.
@@ -314,14 +313,11 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
         where = ".".join(keys) or "config"
         if mistake["type"] == "extra_forbidden":
             known = _known_keys(mistake["loc"], whole)
-            close = difflib.get_close_matches(keys[-1], known, n=1)
             elsewhere = [*_places(whole, keys[-1])]
             if elsewhere:
                 hint = f", did you mean {' or '.join(map(repr, elsewhere))}?"
-            elif close:
-                hint = f", did you mean {close[0]!r}?"
             else:
-                hint = f" (known: {', '.join(known)})"
+                hint = did_you_mean(keys[-1], known) or f" (known: {', '.join(known)})"
             phrases.append(f"{where}: unknown key{hint}")
         elif mistake["type"] in ("union_tag_invalid", "union_tag_not_found"):
             tag = mistake["ctx"]["discriminator"].strip("'")
@@ -331,8 +327,7 @@ def _complaints(mistakes: Sequence[Any], whole: type[Settings]) -> list[str]:
                 continue
             received = mistake["input"][tag]
             word = str(received)[:_LONGEST]
-            close = difflib.get_close_matches(word, expected.replace("'", "").split(", "))
-            hint = f", did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(word, expected.replace("'", "").split(", "))
             phrases.append(
                 f"{where}.{tag}: received {_received(received)}{hint} (expected one of {expected})"
             )

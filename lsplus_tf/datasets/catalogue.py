@@ -1,6 +1,5 @@
 """What the command line says about the data sets: the known ones, and those given by a path."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from lsplus_tf.config import CSV_PREFIX, FOLDER_PREFIX, NPZ_PREFIX, TFDS_PREFIX
 from lsplus_tf.datasets.image_files import SUFFIXES
 from lsplus_tf.datasets.known import RECORDS
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, did_you_mean
 from lsplus_tf.files import expanded
 
 
@@ -135,6 +134,5 @@ def available_datasets(data_dir: Path | str | None) -> list[DatasetInfo]:
 def reject_name(name: str) -> InputError:
     """Return the error for an unknown name."""
     known = [info.name for info in available_datasets(None)]
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return InputError(f"dataset {name!r}: unknown name; {hint}known are {', '.join(known)}")
+    hint = did_you_mean(name, known)
+    return InputError(f"dataset {name!r}: unknown name{hint or ';'} known are {', '.join(known)}")

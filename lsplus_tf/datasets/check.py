@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from lsplus_tf.config import Dataset, Defect, Scaling
+from lsplus_tf.config import Background, Dataset, Defect, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset, Split
 from lsplus_tf.datasets.defects import (
@@ -51,7 +51,7 @@ CARVING = "split that cannot be split off"
 UNREADABLE = "unreadable"
 MASKS = "mask beside its image"
 BLANK = "blank"
-ALPHA = "alpha channel"
+TRANSPARENT = "transparent pixels"
 DEEP = "more than 8 bits"
 UNSCALABLE = "more than 8 bits, never scaled"
 MIXED = "8 and more bits mixed"
@@ -62,7 +62,7 @@ UNLISTED = "image without a row"
 COUNT = "other than the official number"
 KINDS = (
     *(ONE_CLASS, SPELLING, LONE, ABSENT, FEW, CARVING),
-    *(UNREADABLE, MASKS, BLANK, ALPHA, DEEP, UNSCALABLE, MIXED),
+    *(UNREADABLE, MASKS, BLANK, TRANSPARENT, DEEP, UNSCALABLE, MIXED),
     *(IDENTICAL, NEAR, SHARED_GROUP, UNLISTED, COUNT),
 )
 # Nothing is said of these where they are not found.
@@ -79,7 +79,7 @@ CONSEQUENCES = {
     UNREADABLE: "training stops: mend them or set dataset.unreadable=skip",
     MASKS: "used as images, unless dataset.drop=[masks]",
     BLANK: "used as they are, unless dataset.drop=[blank]",
-    ALPHA: "training needs dataset.channels: 1 or 3, which drops it",
+    TRANSPARENT: "training stops: set dataset.background (here --background) to black or white",
     DEEP: "training stops: set dataset.scaling (here --scaling), or convert them to 8 bits",
     UNSCALABLE: "training stops: convert them to 8 bits",
     MIXED: "only those of more than 8 bits are scaled: is a value the same in both?",
@@ -135,9 +135,12 @@ class CheckReport:
     identical : list of list of int
         Groups of images with the same pixels, as rows of `images`.
     near_within : int
-        How many pairs of near copies are within a split and a class.
+        How many pairs of near copies are within a class, and stay within a split.
     near_across_splits, near_across_classes : int
         How many are not, which are among the problems.
+    near_undrawn : int
+        How many more may come into different splits, since one is yet to be carved from `train`
+        and they share no group; these are among the problems, too.
     images : pandas.DataFrame
         All images: id, split, class_name and, where they are known, group.
     problems : list of Problem
@@ -153,6 +156,7 @@ class CheckReport:
     near_within: int
     near_across_splits: int
     near_across_classes: int
+    near_undrawn: int
     images: pd.DataFrame
     problems: list[Problem] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
@@ -190,6 +194,7 @@ def check_dataset(
     official: Mapping[str, int] | None = None,
     drop: Collection[Defect] = (),
     scaling: Scaling | None = None,
+    background: Background | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> CheckReport:
     """Decode every image, and compare them with each other and with the official counts.
@@ -206,6 +211,8 @@ def check_dataset(
         What `drop_defects` leaves out first, of files.
     scaling : Scaling, optional
         How more than 8 bits would become 8.
+    background : {"black", "white"}, optional
+        What transparent pixels would show.
     on_image : callable
         Called, from several threads, when an image has been looked at.
 
@@ -218,9 +225,9 @@ def check_dataset(
     if isinstance(dataset, FileList):
         dicom.check_installed(dataset.ids.tolist())
         listed = dataset.ids
-        dataset, dropped = drop_defects(dataset, drop, scaling)
+        dataset, dropped = drop_defects(dataset, drop, scaling=scaling, background=background)
         images = _rows(dataset.ids, dataset.parts, dataset.labels, dataset.groups)
-        read = partial(_read_file, dataset, scaling)
+        read = partial(_read_file, dataset, scaling, background)
         unlisted = sorted(image_files_beside(dataset.root, listed) - set(listed.tolist()))
         loaded, structure = _as_loaded(dataset)
         masks = masks_beside(dataset.ids.tolist(), dataset.labels.tolist())
@@ -265,6 +272,7 @@ def check_dataset(
         near.within,
         near.across_splits,
         near.across_classes,
+        near.undrawn,
         images,
         problems,
         dropped,
@@ -281,8 +289,10 @@ def _rows(
     return rows if groups is None else rows.assign(group=groups)
 
 
-def _read_file(files: FileList, scaling: Scaling | None, index: int) -> Whole:
-    return decode_whole(files.path(index), scaling)
+def _read_file(
+    files: FileList, scaling: Scaling | None, background: Background | None, index: int
+) -> Whole:
+    return decode_whole(files.path(index), scaling, background)
 
 
 def _read_array(arrays: list[npt.NDArray[np.uint8]], index: int) -> Whole:
@@ -327,8 +337,8 @@ def _look_at(whole: Whole, scaling: Scaling | None) -> tuple[_Look, Image.Image]
     # One whose thumbnail varies so much has a larger SD than a blank one: no need to look closer.
     blank = high - low < 64 and is_blank(whole.picture)
     found = {
-        BLANK: "an even area" if blank and too_deep is None else "",
-        ALPHA: "dropped by dataset.channels" if header.alpha else "",
+        BLANK: "an even area" if blank and too_deep is None and not whole.transparent else "",
+        TRANSPARENT: "no background is declared" if whole.transparent else "",
         DEEP: "no scaling is declared" if too_deep == MORE_THAN_8_BITS else "",
         UNSCALABLE: "only grey PNG, TIFF and DICOM files are" if too_deep == NEVER_SCALED else "",
     }
@@ -428,10 +438,11 @@ def _mixed_depths(headers: list[Header]) -> list[Problem]:
 class _Near:
     """Near copies that are not identical: pairs within a split and class, and others."""
 
-    within: int
-    across_splits: int
-    across_classes: int
-    problems: list[Problem]
+    within: int = 0
+    across_splits: int = 0
+    across_classes: int = 0
+    undrawn: int = 0
+    problems: list[Problem] = field(default_factory=list)
 
 
 def _near_copies(
@@ -439,18 +450,24 @@ def _near_copies(
 ) -> _Near:
     """A problem for every image with an earlier near copy in another split or class: the nearest.
 
-    Of all pairs no more than the numbers is kept, as there may be as many as images, squared.
+    So it is for one in a split that others are yet to be carved from, unless they share a group. Of
+    all pairs no more than the numbers is kept, as there may be as many as images, squared.
     """
     rows = np.flatnonzero([look.compared for look in looks])
     if not rows.size:
-        return _Near(0, 0, 0, [])
+        return _Near()
     same = np.arange(len(looks))
     for group in identical:
         same[group] = group[0]
     split, label = (pd.factorize(images[column])[0] for column in ("split", "label"))
     nearest = np.full(len(looks), 256)
     partner = np.zeros(len(looks), np.intp)
-    within = across_splits = across_classes = 0
+    within = across_splits = across_classes = undrawn = 0
+    # Splits that are missing are carved from "train", and keep groups whole.
+    carved = (images["split"] == "train").to_numpy() & (images["split"].nunique() < len(PARTS))
+    of_group = np.arange(len(looks))
+    if "group" in images:
+        of_group = pd.factorize(images["group"])[0]
     for one, other, distance in near_pairs(np.stack(hashes)):
         one, other = rows[one], rows[other]
         differ = same[one] != same[other]
@@ -459,6 +476,9 @@ def _near_copies(
         across = splits | classes
         across_splits += int(splits.sum())
         across_classes += int(classes.sum())
+        parted = ~across & carved[one] & carved[other] & (of_group[one] != of_group[other])
+        undrawn += int(parted.sum())
+        across |= parted
         within += int((~across).sum())
         # The nearest of each, and of equally near ones the first.
         one, other, distance = one[across], other[across], distance[across]
@@ -472,7 +492,7 @@ def _near_copies(
     for index in np.flatnonzero(nearest < 256).tolist():
         detail = f"like {_place(images, int(partner[index]))}"
         problems.append(_problem(images, index, NEAR, detail))
-    return _Near(within, across_splits, across_classes, problems)
+    return _Near(within, across_splits, across_classes, undrawn, problems)
 
 
 def _wrong_images(images: pd.DataFrame, looks: list[_Look]) -> list[Problem]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lsplus_tf.config import Defect, Scaling
+from lsplus_tf.config import Background, Defect, Scaling
 from lsplus_tf.datasets.finding import masks_beside
 from lsplus_tf.datasets.image_files import READ_ERRORS, Whole, decode_whole
 from lsplus_tf.datasets.images import for_each
@@ -28,7 +28,11 @@ BLANK_SD = 1.0
 
 
 def drop_defects(
-    files: FileList, drop: Collection[Defect], scaling: Scaling | None = None
+    files: FileList,
+    drop: Collection[Defect],
+    *,
+    scaling: Scaling | None = None,
+    background: Background | None = None,
 ) -> tuple[FileList, dict[str, list[str]]]:
     """Leave out what is defective.
 
@@ -44,6 +48,8 @@ def drop_defects(
         be told to be right. Files that cannot be read are not judged.
     scaling : Scaling, optional
         Without it more than 8 bits are not judged to be blank.
+    background : {"black", "white"}, optional
+        Without it images with transparent pixels are not judged to be blank.
 
     Returns
     -------
@@ -63,7 +69,7 @@ def drop_defects(
         masks = masks_beside(kept.ids.tolist(), kept.labels.tolist())
         kept, dropped["masks"] = _without(kept, masks)
     if "blank" in drop or "duplicates" in drop:
-        digests, blank = _look_at(kept, scaling)
+        digests, blank = _look_at(kept, scaling, background)
         # Blank ones first: most of them are identical too.
         if "blank" in drop:
             digests = [digest for digest, out in zip(digests, blank, strict=True) if not out]
@@ -80,8 +86,8 @@ def drop_defects(
 def pixel_digest(whole: Whole) -> bytes | None:
     """The same of two images if, and in practice only if, they have the same pixels, upright.
 
-    Grey and colour are compared as colour, without alpha; more than 8 bits by their values. None of
-    an image whose values Pillow does not give.
+    Grey and colour are compared as colour, without alpha channels; more than 8 bits by their
+    values. None of an image whose values Pillow does not give.
     """
     if not whole.comparable:
         return None
@@ -112,7 +118,7 @@ def is_blank(picture: Image.Image) -> bool:
 
 
 def _look_at(
-    files: FileList, scaling: Scaling | None
+    files: FileList, scaling: Scaling | None, background: Background | None
 ) -> tuple[list[bytes | None], npt.NDArray[np.bool_]]:
     """The digest of every file, None where it cannot be read, and whether it is blank."""
     digests: list[bytes | None] = [None] * len(files)
@@ -121,9 +127,9 @@ def _look_at(
     def look(index: int) -> None:
         # What cannot be read is told, or skipped, when the file is read for use.
         with contextlib.suppress(*READ_ERRORS):
-            whole = decode_whole(files.path(index), scaling)
+            whole = decode_whole(files.path(index), scaling, background)
             digests[index] = pixel_digest(whole)
-            judged = whole.header.too_deep(scaling) is None
+            judged = whole.header.too_deep(scaling) is None and not whole.transparent
             blank[index] = judged and is_blank(whole.picture)
 
     for_each(look, len(files))

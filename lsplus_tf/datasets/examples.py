@@ -7,14 +7,23 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.config import Scaling
+from lsplus_tf.config import Background, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
 from lsplus_tf.datasets.file_list import FileList, first_few
-from lsplus_tf.datasets.image_files import MORE_THAN_8_BITS, READ_ERRORS, decode
-from lsplus_tf.errors import InputError, counted, one_line
+from lsplus_tf.datasets.image_files import (
+    MORE_THAN_8_BITS,
+    READ_ERRORS,
+    TRANSPARENT,
+    decode,
+)
+from lsplus_tf.errors import InputError, counted, did_you_mean, one_line
 
 Images = list[npt.NDArray[np.uint8]]
+_REMEDIES = {
+    MORE_THAN_8_BITS: "--scaling, as window=40,400, scales those of more than 8 bits",
+    TRANSPARENT: "--background, black or white, is shown where they are transparent",
+}
 
 
 def choose_examples(
@@ -24,6 +33,7 @@ def choose_examples(
     count: int,
     seed: int,
     scaling: Scaling | None = None,
+    background: Background | None = None,
 ) -> dict[str, Images]:
     """Draw images of every class, as they are: not resized.
 
@@ -39,6 +49,8 @@ def choose_examples(
         The same seed draws the same ones.
     scaling : Scaling, optional
         How more than 8 bits become 8; without it such files are left out.
+    background : {"black", "white"}, optional
+        What transparent pixels show; without it files that have any are left out.
 
     Returns
     -------
@@ -62,28 +74,33 @@ def choose_examples(
         labels = splits[split].labels if split in splits else np.array([], np.int64)
         places, have = np.arange(len(labels)), list(splits)
     if not len(places):
-        raise InputError(f"{dataset.name}: split: expected one of {have}, received {split!r}")
+        raise InputError(
+            f"{dataset.name}: split: expected one of {have}, received {split!r}"
+            + did_you_mean(split, have)
+        )
     rng = np.random.default_rng(seed)
     examples: dict[str, Images] = {}
     unreadable: list[str] = []
-    deep = False
+    remedies: dict[str, None] = {}
     for label, class_name in enumerate(dataset.class_names):
         members = places[labels == label]
         drawn = np.sort(rng.permutation(members)[:count])
         examples[class_name] = []
         for index in drawn.tolist():
             try:
-                examples[class_name].append(_image(dataset, split, index, scaling))
+                image = _image(dataset, split, index, scaling, background)
+                examples[class_name].append(image)
             except READ_ERRORS as error:
                 assert isinstance(dataset, FileList)
                 why = one_line(error)
-                deep = deep or why == MORE_THAN_8_BITS
+                if why in _REMEDIES:
+                    remedies[_REMEDIES[why]] = None
                 unreadable.append(f"{dataset.ids[index]} ({why})")
     if unreadable:
         left_out = f"{counted(len(unreadable), 'image')} that cannot be read: " + first_few(
             unreadable
         )
-        remedy = "; --scaling, as window=40,400, scales those of more than 8 bits" if deep else ""
+        remedy = "".join(f"; {each}" for each in remedies)
         if not any(examples.values()):
             raise InputError(f"{dataset.name}: drew nothing but {left_out}{remedy}")
         warnings.warn(f"{dataset.name}: left out {left_out}{remedy}", stacklevel=2)
@@ -91,10 +108,15 @@ def choose_examples(
 
 
 def _image(
-    dataset: FileList | ImageDataset, split: str, index: int, scaling: Scaling | None
+    dataset: FileList | ImageDataset,
+    split: str,
+    index: int,
+    scaling: Scaling | None,
+    background: Background | None,
 ) -> npt.NDArray[np.uint8]:
     if isinstance(dataset, FileList):
-        return decode(dataset.path(index), channels=3, scaling=scaling)
+        path = dataset.path(index)
+        return decode(path, channels=3, scaling=scaling, background=background)
     images = dict(dataset.splits())[split].images
     assert isinstance(images, np.ndarray)
     return images[index]

@@ -28,6 +28,7 @@ from lsplus_tf.datasets.image_files import (
     MORE_THAN_8_BITS,
     NEVER_SCALED,
     READ_ERRORS,
+    TRANSPARENT,
     Header,
     ImageFiles,
     read_header,
@@ -132,7 +133,9 @@ def load_files(
     dicom.check_installed(files.ids.tolist())
     look_alikes(settings, files.class_names)  # what is wrong with them is told first
     before_decoding(settings.image_shape)
-    files, dropped = drop_defects(files, settings.drop, settings.scaling)
+    files, dropped = drop_defects(
+        files, settings.drop, scaling=settings.scaling, background=settings.background
+    )
     if "masks" not in drop and (masks := masks_beside(files.ids.tolist(), files.labels.tolist())):
         many = counted(len(masks), "image looks like a mask", "images look like masks")
         warnings.warn(
@@ -159,6 +162,7 @@ def load_files(
         resize=settings.image_size is not None,
         interpolation=settings.interpolation,
         scaling=settings.scaling,
+        background=settings.background,
     )
     # All of them at once, also those whose header is whole.
     if broken and not skip and settings.cache != "none":
@@ -257,12 +261,6 @@ def _decide_shape(name: str, headers: dict[str, Header], settings: Dataset) -> t
     if settings.channels is not None:
         channels = settings.channels
     else:
-        alpha = [key for key, header in headers.items() if header.alpha]
-        if alpha:
-            raise InputError(
-                f"{name}: {alpha[0]} has an alpha channel ({counted(len(alpha), 'such file')}); "
-                "set dataset.channels to 1 or 3 to drop it"
-            )
         grey = [key for key, header in headers.items() if header.grey]
         colour = [key for key, header in headers.items() if not header.grey]
         if grey and colour:
@@ -339,24 +337,29 @@ def first_few(damaged: Sequence[str]) -> str:
 
 def _refuse(broken: dict[str, str], settings: Dataset, name: str) -> None:
     """Raise an error for files that may not be left out."""
-    too_deep = (MORE_THAN_8_BITS, NEVER_SCALED)
-    damaged = [f"{key} ({why})" for key, why in broken.items() if why not in too_deep]
+    refused = {
+        MORE_THAN_8_BITS: (
+            "8 bits per channel, {} has more",
+            "set dataset.scaling, or convert them to 8 bits",
+        ),
+        NEVER_SCALED: ("8 bits per channel, {} has more", "convert them to 8 bits"),
+        TRANSPARENT: (
+            "no transparent pixels, {} has some",
+            "set dataset.background to black or white, whichever belongs behind them",
+        ),
+    }
+    damaged = [f"{key} ({why})" for key, why in broken.items() if why not in refused]
     said = []
     if damaged and settings.unreadable == "fail":
         said.append(
             f"{counted(len(damaged), 'unreadable image')}: {first_few(damaged)}; "
             "mend them or set dataset.unreadable=skip"
         )
-    for reason, remedy in (
-        (MORE_THAN_8_BITS, "set dataset.scaling, or convert them to 8 bits"),
-        (NEVER_SCALED, "convert them to 8 bits"),
-    ):
-        deep = [key for key, why in broken.items() if why == reason]
-        if deep:
-            said.append(
-                f"expected 8 bits per channel, {deep[0]} has more "
-                f"({counted(len(deep), 'such file')}); {remedy}"
-            )
+    for reason, (expected, remedy) in refused.items():
+        such = [key for key, why in broken.items() if why == reason]
+        if such:
+            many = counted(len(such), "such file")
+            said.append(f"expected {expected.format(such[0])} ({many}); {remedy}")
     if said:
         raise InputError(f"{name}: {'; '.join(said)}")
 

@@ -150,7 +150,7 @@ def fingerprint(images: ImageFiles) -> str:
     if any(map(dicom.is_named, names)):
         readers.append(version("pydicom"))
     how = (images.shape, images.resize, images.interpolation, images.scaling, readers)
-    digest = hashlib.sha256(repr(how).encode())
+    digest = hashlib.sha256(repr((*how, images.background)).encode())
     for name in names:
         path = images.root.resolve() / name
         try:

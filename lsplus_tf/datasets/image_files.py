@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin
 
-from lsplus_tf.config import Interpolation, Scaling
+from lsplus_tf.config import Background, Interpolation, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.images import to_8_bits, to_array
 from lsplus_tf.errors import InputError, one_line
@@ -30,6 +30,8 @@ READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Why such a file is not read. It is a sound image: dropping it would lose data.
 MORE_THAN_8_BITS = "more than 8 bits per channel"
 NEVER_SCALED = "more than 8 bits per channel, scaled only of grey PNG, TIFF and DICOM files"
+# The same of transparent pixels: what colour they have nobody has seen.
+TRANSPARENT = "transparent pixels, and no background is set"
 GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_GREY = "IF"  # what the names of such modes begin with
 _HEAD = 2**16  # bytes, within which a PPM says its size after any comments
@@ -68,11 +70,14 @@ class Whole:
     values : ndarray or None
         float64, shape (H, W): of a deep image that can be scaled, negated where the lowest is
         white.
+    transparent : bool
+        Whether there are transparent pixels and no background, so that these have any colour.
     """
 
     header: Header
     picture: Image.Image
     values: npt.NDArray[np.float64] | None
+    transparent: bool = False
 
     @property
     def comparable(self) -> bool:
@@ -93,10 +98,12 @@ def decode(
     image_size: int | None = None,
     interpolation: Interpolation = "bilinear",
     scaling: Scaling | None = None,
+    background: Background | None = None,
 ) -> npt.NDArray[np.uint8]:
     """Decode a file, upright, as `to_array` does; raises one of `READ_ERRORS` if it cannot.
 
-    More than 8 bits become 8 by `scaling`, before the image is stretched. A JPEG of at least twice
+    More than 8 bits become 8 by `scaling`, and transparent pixels show the background, before the
+    image is stretched. A JPEG of at least twice
     the size is reduced while it is decoded, to no less than the size wanted, which saves a third of
     the time. "nearest" takes its pixels from the whole image.
     """
@@ -108,9 +115,11 @@ def decode(
         reduced = None
         picture: Image.Image
         if deep or isinstance(image, dicom.Slice):
-            picture, _ = _picture(image, scaling)
+            picture, *_ = _picture(image, scaling, background)
         else:
-            picture = image
+            picture, transparent = _flattened(image, background)
+            if transparent:
+                raise ValueError(TRANSPARENT)
             if image_size is not None and interpolation == "bilinear":
                 reduced = image.draft(None, (image_size, image_size))
         return to_array(
@@ -123,12 +132,13 @@ def decode(
         )
 
 
-def decode_whole(path: Path, scaling: Scaling | None) -> Whole:
+def decode_whole(
+    path: Path, scaling: Scaling | None = None, background: Background | None = None
+) -> Whole:
     """Decode a file in full, to look at it; raises one of `READ_ERRORS` if it cannot."""
     with _opened(path) as image:
         header = _header(image, size_matters=True)
-        picture, values = _picture(image, scaling)
-        return Whole(header, picture, values)
+        return Whole(header, *_picture(image, scaling, background))
 
 
 class ImageFiles:
@@ -148,6 +158,8 @@ class ImageFiles:
         How.
     scaling : Scaling, optional
         How more than 8 bits become 8; without it such files are refused.
+    background : {"black", "white"}, optional
+        What transparent pixels show; without it files that have any are refused.
     """
 
     dtype = np.dtype(np.uint8)
@@ -162,10 +174,12 @@ class ImageFiles:
         resize: bool,
         interpolation: Interpolation = "bilinear",
         scaling: Scaling | None = None,
+        background: Background | None = None,
     ) -> None:
         self.root, self.names, self.resize = root, names, resize
         self.interpolation: Interpolation = interpolation
         self.scaling = scaling
+        self.background: Background | None = background
         self.shape = (len(names), *shape)
 
     def __len__(self) -> int:
@@ -180,6 +194,7 @@ class ImageFiles:
             resize=self.resize,
             interpolation=self.interpolation,
             scaling=self.scaling,
+            background=self.background,
         )
 
     def decode_one(self, index: int) -> npt.NDArray[np.uint8]:
@@ -194,6 +209,7 @@ class ImageFiles:
             image_size=height if self.resize else None,
             interpolation=self.interpolation,
             scaling=self.scaling,
+            background=self.background,
         )
         if image.shape != self.shape[1:]:
             raise ValueError(f"expected {width}x{height} pixels, not {image.shape[1::-1]}")
@@ -297,18 +313,21 @@ def _is_signed(image: TiffImagePlugin.TiffImageFile) -> bool:
 
 
 def _picture(
-    image: ImageFile.ImageFile | dicom.Slice, scaling: Scaling | None
-) -> tuple[Image.Image, npt.NDArray[np.float64] | None]:
-    """The decoded image, upright, as `Whole` has it, and the values of a deep one."""
+    image: ImageFile.ImageFile | dicom.Slice,
+    scaling: Scaling | None,
+    background: Background | None,
+) -> tuple[Image.Image, npt.NDArray[np.float64] | None, bool]:
+    """Picture, values and transparency, as `Whole` has them."""
     deep, scalable = _depth(image)
     if not (deep and scalable):
         if isinstance(image, dicom.Slice):
-            return image.picture(), None
+            return image.picture(), None, False
+        picture, transparent = _flattened(image, background)
         mode = "L" if image.mode in GREY_MODES or image.mode[0] in _DEEP_GREY else "RGB"
-        picture = image if image.mode == mode else image.convert(mode)
+        picture = picture if picture.mode == mode else picture.convert(mode)
         ImageOps.exif_transpose(picture, in_place=True)
         picture.load()
-        return picture, None
+        return picture, None, transparent
     if isinstance(image, dicom.Slice):
         values, inverted = image.values(), image.inverted
     else:
@@ -317,8 +336,25 @@ def _picture(
         raise ValueError("it has values that are not finite")
     levels = to_8_bits(values, scaling or Scaling(percentiles=(0, 100)))
     if inverted:  # brighter is more in the second too, so that a negative is no copy
-        return Image.fromarray(255 - levels), -values
-    return Image.fromarray(levels), values
+        return Image.fromarray(255 - levels), -values, False
+    return Image.fromarray(levels), values, False
+
+
+def _flattened(
+    image: ImageFile.ImageFile, background: Background | None
+) -> tuple[Image.Image, bool]:
+    """An image of 8 bits on the background, and whether it is transparent somewhere without one."""
+    if not image.has_transparency_data:
+        return image, False
+    alpha = image.convert("RGBA").getchannel("A")
+    opaque = alpha.getextrema() == (255, 255)
+    if opaque or background is None:
+        return image, not opaque
+    mode = "L" if image.mode in GREY_MODES else "RGB"
+    flat = Image.new(mode, alpha.size, background)
+    flat.paste(image.convert(mode), mask=alpha)
+    flat.info["exif"] = image.info.get("exif", b"")  # how it is turned
+    return flat, False
 
 
 def _values(image: ImageFile.ImageFile) -> tuple[npt.NDArray[np.float64], bool]:

@@ -79,9 +79,9 @@ def to_array(
     """Return a Pillow image as uint8, shape (H, W, channels), values 0..255.
 
     Colour becomes grey by ITU-R 601 luma, grey is repeated over three channels, and an alpha
-    channel is dropped. With `image_size` the image, or the part of it in `box` (left, upper, right,
-    lower), is stretched to that square by Pillow's bilinear filter, which antialiases, or takes the
-    nearest pixels. EXIF orientation is followed.
+    channel is dropped: transparent pixels are decided on before. With `image_size` the image, or
+    the part of it in `box` (left, upper, right, lower), is stretched to that square by Pillow's
+    bilinear filter, which antialiases, or takes the nearest pixels. EXIF orientation is followed.
     """
     image = image.convert("L" if channels == 1 else "RGB")
     if image_size is not None:

@@ -116,7 +116,12 @@ def load_dataset(
     if files is not None:
         return load_files(files, settings, decode=decode, before_decoding=tell)
     load = _array_loader(settings)  # a name that nobody knows is told first
-    for option, none in (("cache", "'memory'"), ("drop", "none"), ("scaling", "none")):
+    for option, none in (
+        ("cache", "'memory'"),
+        ("drop", "none"),
+        ("scaling", "none"),
+        ("background", "none"),
+    ):
         if getattr(settings, option) != Dataset.model_fields[option].default:
             raise InputError(
                 f"{option}: expected {none} for {name!r}, which is no list of image files"

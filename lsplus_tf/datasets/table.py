@@ -25,7 +25,6 @@ refused.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -45,7 +44,7 @@ from lsplus_tf.datasets.labels_file import (
     refuse_empty,
 )
 from lsplus_tf.datasets.row_images import find_row_images
-from lsplus_tf.errors import InputError, some_of
+from lsplus_tf.errors import InputError, did_you_mean, some_of
 from lsplus_tf.files import expanded
 from lsplus_tf.tables import Table, class_order, listed, open_table
 from lsplus_tf.tables.headings import Role, called, if_no_heading, usual
@@ -204,8 +203,7 @@ def _candidates(table: Table, role: Role, declared: str | None) -> list[str]:
 
 def _refuse_unknown(table: Table, option: str, name: str) -> None:
     if name not in table.names:
-        close = difflib.get_close_matches(name, table.names, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
+        hint = did_you_mean(name, table.names)
         raise table.rows.error(
             f"dataset.{option}: expected one of {listed(table.names)}, received {name!r}{hint}"
         )

@@ -197,6 +197,7 @@ def export(
         "convert": trained.convert,
         "interpolation": trained.interpolation,
         "scaling": None if trained.scaling is None else trained.scaling.model_dump(),
+        "background": trained.background,
         "calibrator": None if calibrator is None else json.loads(calibrator.to_json()),
         "abstain_below": threshold,
         "sets": None if sets is None else json.loads(sets.to_json()),

@@ -15,7 +15,7 @@ from lsplus_tf import keras_files
 from lsplus_tf.calibrators import Calibrator, PredictionSets
 from lsplus_tf.calibrators.base import check_classes, check_is_calibrator
 from lsplus_tf.calibrators.provenance import warn_of_another_model
-from lsplus_tf.config import Interpolation, Scaling, checked
+from lsplus_tf.config import Background, Interpolation, Scaling, checked
 from lsplus_tf.config.settings import Settings, Weight
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import expanded
@@ -44,6 +44,7 @@ class _Description(Settings):
     convert: StrictBool = True
     interpolation: Interpolation = "bilinear"
     scaling: Scaling | None = None
+    background: Background | None = None
     calibrator: Any = None  # which is in the model
     abstain_below: Weight = 0.0
     sets: Any = None  # which check themselves
@@ -65,12 +66,13 @@ class TrainedModel:
     resize : bool
         Whether images are stretched to (H, W), which are then equal, or must have that size.
     convert : bool
-        Whether colour becomes grey, grey is repeated, and alpha channels are dropped; else such
-        images are refused.
+        Whether colour becomes grey, and grey is repeated; else such images are refused.
     interpolation : {"bilinear", "nearest"}
         How images are stretched, as `load_dataset` takes it.
     scaling : Scaling or None
         How files of more than 8 bits become 8-bit ones; without it they are refused.
+    background : {"black", "white"} or None
+        What files show where they are transparent; without it such files are refused.
     abstain_below : float
         Of an export: the confidence below which `predict` abstains.
     sets : PredictionSets or None
@@ -96,6 +98,7 @@ class TrainedModel:
     convert: bool
     interpolation: Interpolation
     scaling: Scaling | None = None
+    background: Background | None = None
     abstain_below: float = 0.0
     sets: PredictionSets | None = None
 
@@ -114,6 +117,7 @@ def open_model(
     channels: Literal[1, 3] | None = None,
     interpolation: Interpolation | None = None,
     scaling: Scaling | None = None,
+    background: Background | None = None,
 ) -> TrainedModel:
     """Load a model, and what is known of how its images were read.
 
@@ -135,6 +139,9 @@ def open_model(
     scaling : Scaling, optional
         How files of more than 8 bits become 8-bit ones. By default as in the run; for another model
         they are refused.
+    background : {"black", "white"}, optional
+        What files show where they are transparent. By default as in the run; for another model they
+        are refused.
 
     Raises
     ------
@@ -193,6 +200,7 @@ def open_model(
         convert=convert or channels is not None,
         interpolation=interpolation or usual,
         scaling=scaling or exported.scaling,
+        background=background or settings.get("background") or exported.background,
         abstain_below=exported.abstain_below,
         sets=_sets(exported.sets, tuple(names), file),
     )

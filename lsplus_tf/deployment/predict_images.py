@@ -130,13 +130,12 @@ def _is_deep(image: Any) -> bool:
 
 def _pixels(image: Any, description: dict[str, Any]) -> Any:
     height, width, channels = description["image_shape"]
+    file_format = image.format
     grey, nearest = image.mode in _GREY_MODES, description["interpolation"] == "nearest"
-    if not description["convert"]:
-        if image.has_transparency_data:
-            raise RefusedError("it has an alpha channel, which training had not")
-        if grey != (channels == 1):
-            kinds = ("grey", "colour") if grey else ("colour", "grey")
-            raise RefusedError(f"it is {kinds[0]}, not {kinds[1]} as in training")
+    if not description["convert"] and grey != (channels == 1):
+        kinds = ("grey", "colour") if grey else ("colour", "grey")
+        raise RefusedError(f"it is {kinds[0]}, not {kinds[1]} as in training")
+    image = _flattened(image, description["background"])
     box = None
     if description["resize"]:
         if not nearest:  # a large JPEG is reduced while it is decoded
@@ -144,7 +143,7 @@ def _pixels(image: Any, description: dict[str, Any]) -> Any:
             box = None if reduced is None else reduced[1]
     else:
         size = image.size
-        if image.format != "TIFF":  # which Pillow turns by itself
+        if file_format != "TIFF":  # which Pillow turns by itself
             turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
             size = size[::-1] if turned else size
         if size != (width, height):
@@ -156,6 +155,22 @@ def _pixels(image: Any, description: dict[str, Any]) -> Any:
     ImageOps.exif_transpose(image, in_place=True)
     array = np.asarray(image)
     return array[..., np.newaxis] if channels == 1 else array
+
+
+def _flattened(image: Any, background: str | None) -> Any:
+    """The image on the background, if it is transparent somewhere."""
+    if not image.has_transparency_data:
+        return image
+    alpha = image.convert("RGBA").getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return image
+    if background is None:
+        raise RefusedError("it has transparent pixels, and training had no background for them")
+    mode = "L" if image.mode in _GREY_MODES else "RGB"
+    flat = Image.new(mode, alpha.size, background)
+    flat.paste(image.convert(mode), mask=alpha)
+    flat.info["exif"] = image.info.get("exif", b"")  # how it is turned
+    return flat
 
 
 def find_images(inputs: list[str]) -> list[str]:

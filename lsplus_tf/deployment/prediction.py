@@ -20,6 +20,7 @@ from lsplus_tf.datasets.image_files import (
     NEVER_SCALED,
     READ_ERRORS,
     SUFFIXES,
+    TRANSPARENT,
     Header,
     ImageFiles,
     read_header,
@@ -196,6 +197,7 @@ def _decoded(
         resize=trained.resize,
         interpolation=trained.interpolation,
         scaling=trained.scaling,
+        background=trained.background,
     )
 
     def decode(index: int) -> NDArray[np.uint8] | _Unread:
@@ -206,6 +208,9 @@ def _decoded(
                 return _Unread("; ".join(unlike.values()), list(unlike))
             return images.decode_one(index)
         except READ_ERRORS as error:
+            option = "background=white"
+            if str(error) == TRANSPARENT:
+                return _Unread(f"{TRANSPARENT}; {option}, or black, is shown there", [option])
             return _Unread(one_line(error), [])
 
     starts = range(0, len(files), batch_size)
@@ -232,10 +237,7 @@ def _unlike_training(header: Header, trained: TrainedModel) -> dict[str, str]:
     unlike: dict[str, str] = {}
     if header.too_deep(trained.scaling) == NEVER_SCALED:
         return unlike
-    if not trained.convert and header.alpha:
-        option = f"channels={channels}"
-        unlike[option] = f"it has an alpha channel; {option} drops it"
-    elif not trained.convert and header.grey != (channels == 1):
+    if not trained.convert and header.grey != (channels == 1):
         option, kinds = f"channels={channels}", ("grey", "colour")
         one, other = kinds if header.grey else kinds[::-1]
         unlike[option] = f"it is {one}, not {other}; {option} converts it"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lsplus_tf.errors import InputError, check_choice
+from lsplus_tf.errors import InputError, check_choice, did_you_mean
 
 PairedTest = Literal["wilcoxon", "t"]
 
@@ -141,7 +141,8 @@ def compare_scores(
     frame = _check_scores(scores)
     check_choice("test", test, PairedTest)
     if control is not None and control not in frame.columns:
-        raise InputError(f"control: expected one of {_listed(frame)}, received {control!r}")
+        hint = did_you_mean(str(control), map(str, frame.columns))
+        raise InputError(f"control: expected one of {_listed(frame)}, received {control!r}{hint}")
     if test == "wilcoxon" and len(frame) < 6:
         warnings.warn(
             f"with {len(frame)} rows Wilcoxon's test cannot give a p value below "

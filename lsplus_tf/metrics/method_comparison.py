@@ -46,6 +46,7 @@ from lsplus_tf.errors import (
     check_flag,
     check_level,
     check_seed,
+    did_you_mean,
 )
 from lsplus_tf.metrics._method_tests import holm
 from lsplus_tf.metrics.intervals import rounding
@@ -464,7 +465,8 @@ def compare_methods(
     checked, names = _check_runs(runs, from_logits, sample_weight), list(runs)
     control = names[0] if control is None else control
     if control not in names:
-        raise InputError(f"control: expected one of {', '.join(names)}, received {control!r}")
+        hint = did_you_mean(control, names)
+        raise InputError(f"control: expected one of {', '.join(names)}, received {control!r}{hint}")
     _check_metrics(metrics)
     check_level("confidence_level", confidence_level)
     check_count("num_resamples", num_resamples, most=MOST_RESAMPLES)

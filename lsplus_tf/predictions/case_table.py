@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lsplus_tf.errors import InputError
+from lsplus_tf.errors import InputError, did_you_mean
 from lsplus_tf.predictions import checks
 from lsplus_tf.predictions.predictions import Predictions
 from lsplus_tf.predictions.ranges import in_ranges
@@ -143,8 +142,7 @@ class CaseTable:
         wanted += [(role, getattr(columns, role)) for role in ("group", "weight")]
         for role, name in wanted:
             if name is not None and one_form(name) not in (*names, *table.names):
-                close = difflib.get_close_matches(name, table.names, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
+                hint = did_you_mean(name, table.names)
                 raise table.rows.error(
                     f"--{role}: expected {name!r} here or in {source}, found here "
                     f"{listed(table.names)}{hint}"

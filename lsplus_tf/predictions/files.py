@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 import warnings
@@ -18,7 +17,7 @@ import pandas as pd
 
 from lsplus_tf import manifest
 from lsplus_tf.bounded import read_json
-from lsplus_tf.errors import InputError, one_line
+from lsplus_tf.errors import InputError, did_you_mean, one_line
 from lsplus_tf.files import expanded, shown
 from lsplus_tf.npz_files import array_names, decoded, read_arrays, read_text
 from lsplus_tf.predictions import checks
@@ -863,7 +862,8 @@ def _need(names: list[str], name: str, role: str, rows: Rows) -> str:
     wanted = one_form(name)
     if wanted in names:
         return wanted
-    close = difflib.get_close_matches(name, names, n=1)
-    close = close or [each for each in (role, f"{role}s") if each in names]
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    usual = [each for each in (role, f"{role}s") if each in names]
+    hint = did_you_mean(name, names) or did_you_mean(role, usual)
+    if not hint and role in ("subgroup", "group", "weight"):
+        hint = "; what another table has of these cases is taken with --cases TABLE (cases=...)"
     raise rows.error(f"--{role}: expected {name!r}, found {listed(names)}{hint}")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import logsumexp
 
-from lsplus_tf.errors import InputError, some_of
+from lsplus_tf.errors import InputError, did_you_mean, some_of
 from lsplus_tf.predictions.arrays import LogOdds, one_ranking
 from lsplus_tf.predictions.predictions import Predictions
 
@@ -76,6 +76,7 @@ def positive_classes(positive: Positive, class_names: Sequence[str]) -> list[int
             raise InputError(
                 f"positive: expected one of the classes {some_of(class_names, 12)}, or its number, "
                 f"or several such in a list, received {each!r}{kind}"
+                + (did_you_mean(each, class_names) if isinstance(each, str) else "")
             )
     if not numbers or len(set(numbers)) < len(numbers) or len(numbers) == len(class_names):
         raise InputError(
