@@ -464,6 +464,7 @@ WRONG_OPTIONS = [
     {"name": "folder:x", "unreadable": "ignore"},
     {"name": "digits", "download": "maybe"},
     {"name": "digits", "interpolation": "cubic"},
+    {"name": "digits", "background": "grey"},
     {"name": "folder:x", "cache": "gpu"},
     {"name": "npz:x", "group_pattern": "x"},
     {"name": "csv:x", "group_column": "a", "group_pattern": "x"},

@@ -166,7 +166,11 @@ class Phantom(Settings):
 
 
 class Dataset(Settings):
-    """Which images, and how they become arrays; see `lsplus_tf.datasets.load_dataset`."""
+    """Which images, and how they become arrays.
+
+    In Python these keys are the arguments of `lsplus_tf.datasets.load_dataset`:
+    ``load_dataset("folder:scans", image_size=96)``.
+    """
 
     name: str = Field(
         description="a known data set, as `lsplus-tf datasets` lists them, such as 'digits'; "
