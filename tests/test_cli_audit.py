@@ -150,6 +150,7 @@ def test_what_a_calibrator_gives_is_audited(call, files, tmp_path):
     found = pd.read_csv(tmp_path / "out/metrics.csv").set_index("metric")
     assert found.loc["nll", "value"] == pytest.approx(right, rel=1e-6)
     settings = document["settings"]
+    assert settings["predictions"] == str(files / "sharp.csv")
     assert settings["calibrated by"] == "temperature"
     assert settings["calibrator"] == str(tmp_path / "calibrator.json")
     assert settings["table of the cases"] == str(tmp_path / "people.csv")
@@ -163,6 +164,10 @@ def test_what_a_calibrator_gives_is_audited(call, files, tmp_path):
         thresholds_from=of_others,
         num_resamples=200,
     )
+    # The file does not hold what is audited.
+    name = f"{files / 'sharp.csv'}, calibrated by temperature"
+    assert expected.settings["predictions"] == name
+    assert "SHA-256" not in expected.settings
     points = pd.read_csv(tmp_path / "out/operating.csv")
     thresholds = expected.classes.operating.table["threshold"]
     np.testing.assert_allclose(points["threshold"], thresholds)

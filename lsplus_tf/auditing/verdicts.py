@@ -515,9 +515,9 @@ def _automatic(audit: Audit) -> Finding:
         return Finding(
             "automatic",
             "unsure",
-            f"At an error rate of at most {rate}, {seen} could have been decided automatically, "
-            f"but no share of future cases is shown to stay within it."
-            f"{_missed_automatically(audit)}",
+            f"At an error rate of at most {rate}, {seen} could have been decided automatically"
+            + (", but " if automatic.observed else "; ")
+            + f"no share of future cases is shown to stay within it.{_missed_automatically(audit)}",
         )
     which = (
         "all of them"

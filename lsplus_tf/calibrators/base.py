@@ -312,7 +312,8 @@ class Calibrator(Provenance, ClassifierMixin, BaseEstimator):
         logits = self._of_as_many_classes(predictions.logits.astype(np.float64))
         check_classes("predictions", predictions.class_names, self.class_names_, "the calibrator's")
         warn_of_another_model("calibrator", self.model_, predictions.model)
-        return predictions.computed("probabilities", self._calibrated(logits, np))
+        calibrated = self._calibrated(logits, np)
+        return predictions.computed("probabilities", calibrated, how=f"calibrated by {self.name}")
 
     def predict(self, logits: ArrayLike) -> NDArray[np.int64]:
         """The most probable classes (N,) after calibration."""

@@ -360,9 +360,13 @@ class Predictions:
             changes["model"] = checks.fingerprint(model, rows)
         return self._changed(**changes)
 
-    def computed(self, kind: ScoreKind, scores: FloatArray) -> Predictions:
-        """The same cases with scores (N, K) that were computed of these, and need no check."""
-        return self._changed(**self._of_scores(kind, scores))
+    def computed(self, kind: ScoreKind, scores: FloatArray, *, how: str = "") -> Predictions:
+        """The same cases with scores (N, K) that were computed of these, and need no check.
+
+        How is said behind the file that these are from, which does not hold them.
+        """
+        source = f"{self.source}, {how}" if self.source and how else self.source
+        return self._changed(**self._of_scores(kind, scores), source=source)
 
     def ordered(self, class_names: Sequence[str]) -> Predictions:
         """The same with the classes in another order, which has all of them.
