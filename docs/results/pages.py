@@ -297,8 +297,9 @@ def take(report: Path, page: str, figures: list[str]) -> None:
     for name in [*TAKEN, *figures]:
         if (report / name).is_file():
             shutil.copyfile(report / name, folder / name)
-    if (report.parent / "experiment.yaml").is_file() and "/" not in page:  # no grid, no part
+    if (report.parent / "experiment.yaml").is_file():  # no grid
         runs = lsp.results.gather(report.parent).metrics("validation").drop(columns="seed")
+        runs = runs[runs["method"].isin(pd.read_csv(report / "table.csv")["method"])]
         means = (100 * runs.groupby("method", sort=False).agg(["mean", "std"])).rename(
             columns={"std": "sd"}
         )
