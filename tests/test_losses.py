@@ -382,6 +382,14 @@ def test_one_sigmoid_output(shape):
         lsp.OnlineLabelSmoothingLoss(2).accumulate(labels, outputs)
 
 
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_network_with_one_sigmoid_output(eagerly):
+    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", lsp.HardLabelLoss(), run_eagerly=eagerly)
+    with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
+        model.fit(np.ones((2, 4)), np.zeros(2), verbose=0)
+
+
 def streamed(labels: Any, outputs: Any, weights: Any = None) -> float:
     metric = lsp.metrics.keras.NegativeLogLikelihood(from_logits=True)
     metric.update_state(labels, outputs, weights)

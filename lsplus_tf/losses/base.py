@@ -645,6 +645,8 @@ def _are_distributions(values: tf.Tensor) -> tf.Tensor:
 
 def _are_sigmoids(y_pred: tf.Tensor) -> bool:
     """Whether outputs that carry logits are a sigmoid of each; Keras keeps its logits too."""
+    if y_pred.shape[-1] == 1:  # which stands for two classes, and has a message of its own
+        return False
     if tf.executing_eagerly():
         values = tf.cast(y_pred, tf.float32)
         return not np.all(_are_distributions(values) | tf.reduce_any(values != values, axis=-1))
