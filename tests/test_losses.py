@@ -5,12 +5,14 @@ What every loss must hold is in test_losses_all.py.
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from helpers import value_and_gradient
@@ -363,7 +365,7 @@ def test_logits_that_were_not_declared(kind):
     graph, xla = tf.function(loss), tf.function(loss, jit_compile=True)
     for logits in ([[0.5, -0.1, 0.6]], [[2.0, 0.1, 0.1]]):
         outputs, labels = np.array(logits, np.float32), np.array([0])
-        with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
+        with pytest.raises(InputError, match=r"expected probabilities .* from_logits=True"):
             loss(labels, outputs)
         with pytest.raises(tf.errors.InvalidArgumentError, match="from_logits=True"):
             graph(labels, outputs)
@@ -378,6 +380,109 @@ def test_one_sigmoid_output(shape):
         lsp.HardLabelLoss()(labels, outputs)
     with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
         lsp.OnlineLabelSmoothingLoss(2).accumulate(labels, outputs)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_network_with_one_sigmoid_output(eagerly):
+    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(1, activation="sigmoid")])
+    model.compile("sgd", lsp.HardLabelLoss(), run_eagerly=eagerly)
+    with pytest.raises(InputError, match=r"two or more classes.* in place of one sigmoid output"):
+        model.fit(np.ones((2, 4)), np.zeros(2), verbose=0)
+
+
+def streamed(labels: Any, outputs: Any, weights: Any = None) -> float:
+    metric = lsp.metrics.keras.NegativeLogLikelihood(from_logits=True)
+    metric.update_state(labels, outputs, weights)
+    return float(metric.result())
+
+
+def accumulated(labels: Any, outputs: Any, weights: Any = None) -> float:
+    loss = lsp.OnlineLabelSmoothingLoss(2, from_logits=True)
+    loss.accumulate(labels, outputs, sample_weight=weights)
+    return float(loss.accumulated().sum())
+
+
+READERS = {
+    "loss": lsp.HardLabelLoss(from_logits=True),
+    "metric": streamed,
+    "accumulate": accumulated,
+}
+every_reader = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+
+
+@every_reader
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array(["0", "1", "1"]),
+        np.array([0, 1, 1], object),
+        pd.Series(["0", "1", "1"], index=[5, 6, 7]),
+        pd.Series([0, 1, 1], dtype="Int64"),
+        np.ma.array([0, 1, 1]),
+        keras.Variable([0, 1, 1], dtype="int32"),
+        tf.Variable([0, 1, 1]),
+        np.array([0, 1, 1], ">i2"),
+        [0, 1, 1],
+    ],
+)
+def test_labels_that_are_numbers_in_any_form(read, given):
+    outputs = np.array([[1, 0], [-0.5, 2], [1, 0]], np.float32)
+    assert float(read(given, outputs)) == float(read(np.array([0, 1, 1]), outputs))
+
+
+@every_reader
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.array(["cat", "dog", "dog"]), "y_true: expected numbers, received text; number cla"),
+        (["cat", "dog", "dog"], "y_true: expected numbers, received text; number classes"),
+        (np.array(["cat", 1, None], object), "y_true: expected numbers, received objects"),
+        (np.ma.array([0, 1, 1], mask=[0, 0, 1]), "y_true: .* received masked ones; leave these"),
+        (tf.ragged.constant([[0], [1], [1]]), r"y_true: .* a RaggedTensor; use to_tensor\(\)"),
+        (tf.sparse.eye(3, 2), r"y_true: .* a SparseTensor; use tf\.sparse\.to_dense"),
+        (np.zeros((2, 3)), r"y_true: .* for y_pred of shape \(3, 2\); received shape \(2, 3\)"),
+    ],
+)
+def test_labels_that_are_no_array_of_numbers(read, given, message):
+    with pytest.raises(InputError, match=message):
+        read(given, np.zeros((3, 2), np.float32))
+
+
+@every_reader
+def test_labels_and_outputs_exchanged(read):
+    with pytest.raises(InputError, match="labels come first, are the two exchanged"):
+        read(np.zeros((4, 3), np.float32), np.array([0, 1, 2, 0]))
+
+
+@every_reader
+@pytest.mark.parametrize("shape", [(3,), (5,), (4, 2), (1, 4), (4, 1, 1)])
+def test_weights_that_are_not_one_for_each_sample(read, shape):
+    message = r"sample_weight: .* shape \(4,\) or \(batch,\).*; received shape \("
+    with pytest.raises(InputError, match=message):
+        read(np.zeros(4, int), np.zeros((4, 2), np.float32), np.ones(shape))
+
+
+@pytest.mark.parametrize("read", [READERS["loss"], streamed], ids=["loss", "metric"])
+def test_tensors_whose_shape_is_not_known(read):
+    """As `tf.py_function` gives them."""
+    unknown = tf.TensorSpec(None, tf.int32)
+    traced = functools.partial(tf.function, autograph=False)  # which wraps what is raised
+    outputs = tf.zeros((2, 2))
+    with pytest.raises(InputError, match=r"y_true: .*<unknown>; set it, as with y_true\.set_shape"):
+        traced(lambda labels: read(labels, outputs)).get_concrete_function(unknown)
+    with pytest.raises(InputError, match=r"sample_weight: .*<unknown>; set it, as with sample_we"):
+        traced(lambda w: read([0, 1], outputs, w)).get_concrete_function(unknown)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("execution", [{}, {"run_eagerly": True}, {"jit_compile": True}], ids=str)
+def test_a_sigmoid_of_each_class(policy, execution):
+    """Keras keeps the sigmoid's logits as it does a softmax's, and takes the softmax of them."""
+    dense = keras.layers.Dense(3, activation="sigmoid", dtype=policy)
+    model = keras.Sequential([keras.Input([4]), dense])
+    model.compile("sgd", lsp.LabelSmoothingLoss(0.1), **execution)
+    with pytest.raises(InputError, match="a softmax over the classes, received a sigmoid of each"):
+        model.fit(np.ones((2, 4)), np.zeros(2), verbose=0)
 
 
 def test_other_wrong_arguments():

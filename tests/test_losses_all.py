@@ -617,13 +617,37 @@ def test_labels_out_of_range(name):
 def test_logits_that_were_not_declared(name):
     loss = make(name, from_logits=False)
     outputs, labels = np.array([[2.0, -0.1, 0.1]], np.float32), np.array([0])
-    with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
+    with pytest.raises(InputError, match=r"expected probabilities .* from_logits=True"):
         loss(labels, outputs)
     if name not in NEEDS_LOGITS:  # which are never traced
         xla = tf.function(loss, jit_compile=True)
         assert np.isnan(xla(labels, outputs))
         right = np.array([[0.5, 0.3, 0.2]], np.float32)
         np.testing.assert_allclose(xla(labels, right), loss(labels, right), rtol=1e-5, atol=1e-6)
+
+
+@every_loss
+def test_a_batch_without_samples(name):
+    """As a generator of filtered images may give: nothing, as from Keras's losses."""
+    labels, logits = np.zeros(0, np.int32), np.zeros((0, CLASSES), np.float32)
+    theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    value, gradient = value_and_gradient(make(name), labels, logits)
+    assert value.shape == theirs.shape
+    assert gradient.shape == logits.shape
+
+
+@every_loss
+@pytest.mark.parametrize("row", [[0.9, 0.9, 0.9], [0.2, 0.1, 0.1], [0.0, 0.0, 0.0]])
+def test_rows_that_do_not_sum_to_1(name, row):
+    """As sigmoids do not: all 1 they would have no loss, whatever the labels."""
+    loss = make(name, from_logits=False)
+    outputs, labels = np.array([row], np.float32), np.array([0])
+    with pytest.raises(InputError, match=r"expected probabilities that sum to 1 in every row"):
+        loss(labels, outputs)
+    if name not in NEEDS_LOGITS:  # which refuse all that a softmax layer did not make
+        assert np.isnan(tf.function(loss, jit_compile=True)(labels, outputs))
+        loss(labels, np.array([[0.333, 0.333, 0.333]], np.float32))
+        loss(labels, np.zeros_like(outputs), np.zeros(1))
 
 
 @every_loss

@@ -379,7 +379,7 @@ def test_arguments_of_confusion_penalty():
 def test_logits_that_were_not_declared_are_not_accumulated():
     """Nor are they in the loss."""
     loss = OnlineLabelSmoothingLoss(3)
-    with pytest.raises(InputError, match=r"expected probabilities; .* from_logits=True"):
+    with pytest.raises(InputError, match=r"expected probabilities .* from_logits=True"):
         loss.accumulate([0], np.array([[5.0, -1.0, 0.0]], np.float32))
     loss.accumulate([0], np.array([[5.0, -1.0, 0.0]], np.float32), from_logits=True)
     np.testing.assert_allclose(loss.accumulated(), [1, 0, 0], rtol=1e-6)

@@ -508,7 +508,7 @@ def with_row(row):
         ([0, 1, 0], GOOD, "labels come first, then probabilities: exchange the two"),
         ([0, 1, 0], GOOD[:, 0], "labels come first, then probabilities: exchange the two"),
         (np.ma.masked_array(GOOD, GOOD > 0.7), [0, 1, 0], "probabilities: .*masked.*~mask"),
-        (GOOD, [0, 0, -1], r"labels: expected integers from 0 to 1, received -1 at row 2"),
+        (GOOD, [0, 0, -1], r"labels: expected integers from 0 to 1 .*, received -1 at row 2"),
         (
             GOOD,
             [0.5, 1.0, 0.0],

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
+import lsplus_tf as lsp
 from lsplus_tf import metrics
 from lsplus_tf.errors import InputError
 from lsplus_tf.metrics import statistics
@@ -92,6 +93,27 @@ def test_logits_that_are_not_finite():
     bad[4, 1] = np.inf
     with pytest.raises(InputError, match=r"logits: expected a finite number .*inf.* at row 4"):
         metrics.evaluate(LABELS, bad, from_logits=True)
+
+
+@pytest.mark.parametrize("other", [None, np.nan, np.inf])
+def test_logits_of_impossible_classes(other):
+    """-inf is refused with the remedy, which has the same softmax; NaN and inf have none."""
+    masked = LOGITS.astype(float)
+    masked[1, 0] = -np.inf
+    if other is not None:
+        masked[2, 0] = other
+    for call in (
+        lambda z: metrics.evaluate(LABELS, z, from_logits=True),
+        lambda z: metrics.softmax(z),
+        lambda z: lsp.calibrators.TemperatureScaling().fit(z, LABELS),
+    ):
+        with pytest.raises(InputError, match=r"logits: expected .*finite") as caught:
+            call(masked)
+        assert ("np.maximum(logits, -1e4)" in str(caught.value)) == (other is None)
+    if other is None:
+        np.testing.assert_array_equal(
+            metrics.softmax(np.maximum(masked, -1e4)), softmax(masked, axis=1)
+        )
 
 
 def test_large_logits_do_not_overflow():

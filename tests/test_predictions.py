@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from decimal import Decimal, getcontext
 from typing import Any
 
@@ -312,12 +313,42 @@ def test_a_mistake_is_told_with_its_remedy(labels, scores, remedy):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("mark", [-1, -100, 255, -1.0, "-1"])
+@pytest.mark.parametrize("names", [None, ["cat", "dog"]])
+def test_a_mark_of_no_label_is_told_how_to_be_left_out(mark, names):
+    with pytest.raises(InputError, match=r"\(if (-1|-100|255) stands for no label, leave those"):
+        Predictions([0, mark, 1], GOOD, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "remedy"),
+    [
+        ((2, 4, 4, 3), float, "{0}.reshape(-1, 3)"),
+        ((5, 6, 2), np.float32, "each pixel or step is a case, give labels.reshape(-1) and {0}"),
+        ((7,), int, "lsp.Predictions(labels, predicted=..., confidence=...)"),
+        ((7,), str, "lsp.Predictions(labels, predicted=..., confidence=...)"),
+        ((7,), float, {"probabilities": "[1 - p, p]", "logits": "[np.zeros_like(z), z]"}),
+        ((7, 1), float, {"probabilities": "[1 - p, p]", "logits": "[np.zeros_like(z), z]"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["probabilities", "logits"])
+def test_scores_of_another_shape_are_refused_with_the_remedy(shape, dtype, remedy, kind):
+    scores = np.full(shape, 0.5).astype(dtype)
+    remedy = remedy[kind] if isinstance(remedy, dict) else remedy.format(kind)
+    labels = np.zeros(shape[:-1] or 1, int) if len(shape) > 2 else np.zeros(shape[0], int)
+    with pytest.raises(InputError, match=f"{kind}: expected shape.*{re.escape(remedy)}"):
+        metrics.accuracy(labels, scores, from_logits=kind == "logits")
+    if len(shape) > 2:
+        with pytest.raises(InputError, match=f"{kind}: expected shape.*{re.escape(remedy)}"):
+            Predictions(labels, **{kind: scores})
+
+
 def test_a_single_column_is_taken_where_it_is_declared_and_else_refused_with_the_remedy():
     column = [0.2, 0.7, 0.5]
     expected = np.stack([1 - np.array(column), column], axis=1)
     for given in (column, np.array(column)[:, np.newaxis]):
         np.testing.assert_array_equal(Predictions([0, 1, 0], given).probabilities, expected)
-        with pytest.raises(InputError, match=r"of two classes give np\.stack\(\[1 - p, p\]"):
+        with pytest.raises(InputError, match=r"of two classes give np\.column_stack\(\[1 - p, p\]"):
             metrics.accuracy([0, 1, 0], given)
     with pytest.raises(InputError, match="numbers from 0 to 1"):
         Predictions([0, 1, 0], [0.2, 1.7, 0.5])

@@ -294,6 +294,13 @@ def test_resamples_that_are_all_alike_give_no_interval(method):
     assert np.isnan(bounds(interval)).all()
 
 
+def test_scores_that_are_all_alike_give_no_interval_of_the_auroc():
+    with pytest.warns(UserWarning, match="no interval of auroc: .* or all rank alike"):
+        interval = bootstrap_interval("auroc", [0, 1] * 10, np.full((20, 2), 0.5))
+    assert interval.value == 0.5
+    assert np.isnan(bounds(interval)).all()
+
+
 def test_resamples_without_a_class_are_left_out_and_counted():
     labels, probabilities = random_predictions(60, 2)
     labels[:] = 0

@@ -587,6 +587,15 @@ def test_bad_weights(weights, message):
         assert "\n" not in str(caught.value)
 
 
+def test_a_column_of_weights_is_one_for_each_case():
+    """As labels and Keras's weights may be."""
+    labels, rows = [0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]
+    expected = metrics.evaluate(labels, rows, sample_weight=[1, 2, 3])
+    assert metrics.evaluate(labels, rows, sample_weight=[[1], [2], [3]]) == expected
+    with pytest.raises(InputError, match=r"received shape \(1, 3\)"):
+        metrics.evaluate(labels, rows, sample_weight=[[1, 2, 3]])
+
+
 def test_what_cannot_take_weights_says_so():
     weighted = Predictions([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], sample_weight=[1, 2, 1])
     taking = [

@@ -37,6 +37,7 @@ from lsplus_tf.errors import (
 from lsplus_tf.files import FileKind, begins_with, writing
 from lsplus_tf.metrics.weighted import samples_of
 from lsplus_tf.predictions import Predictions, as_predictions
+from lsplus_tf.predictions.arrays import of_impossible
 from lsplus_tf.predictions.checks import Kind, exchanged, numbers
 from lsplus_tf.tables import Rows
 
@@ -524,8 +525,10 @@ def check_logits(logits: ArrayLike) -> Floats:
     finite = np.isfinite(rows)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
+        hint = of_impossible(rows)
         raise InputError(
             f"logits: expected finite numbers, received {rows[row, column]} at [{row}, {column}]"
+            + (f"; {hint}" if hint else "")
         )
     if len(rows) > 1 and rows.min() >= 0 and rows.max() <= 1:
         sums = rows.sum(axis=1)

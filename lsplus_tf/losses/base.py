@@ -7,6 +7,7 @@ probabilities, what is wrong with them, and what several devices have together, 
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import importlib
 import inspect
@@ -29,8 +30,9 @@ LossDtype = Literal["float32", "float64"]
 
 # The smallest normal float32: zero probabilities stay finite, and nothing above it is clipped.
 _TINY = float(np.finfo(np.float32).tiny)
-# The largest number that passes for a probability: a float16 softmax may round above 1.
-_MOST = 1.001
+# By how much a row of probabilities may miss 1. Softmaxes of 16 bits do by up to 6e-3, and Keras
+# has cast them when the loss is called.
+_ROW_SUM_TOLERANCE = 1e-2
 OTHER_IDS = "; ids count from 0, and ignore_class names one whose samples do not count"
 # The largest numbers below 1 of 16 bits.
 _BELOW_ONE = {"float16": 0.9995, "bfloat16": 0.996}
@@ -41,9 +43,12 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
     rank = y_pred.shape.rank or 0  # 0 of one that is not known
     num_classes = y_pred.shape[-1] if rank > 1 else None
     if num_classes is None or num_classes < 2:
+        hint = "in place of one sigmoid output use two"
+        if rank < (y_true.shape.rank or 0) and y_true.shape[-1] != 1:
+            hint = f"y_true has shape {y_true.shape}: labels come first, are the two exchanged?"
         raise InputError(
-            f"y_pred: expected a column for each of two or more classes, received shape "
-            f"{y_pred.shape}; in place of one sigmoid output use two"
+            f"y_pred: expected shape (batch, K), a column for each of two or more classes, "
+            f"received shape {y_pred.shape}; {hint}"
         )
     samples = y_pred.shape[:-1]
     if y_true.shape.rank == rank and y_true.shape[:-1].is_compatible_with(samples):
@@ -55,8 +60,8 @@ def class_ids(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor | None:
         return y_true
     raise InputError(
         f"y_true: expected class ids of shape (batch,) or (batch, 1), or rows of shape "
-        f"(batch, {num_classes}), for y_pred of shape {tuple(y_pred.shape)}; "
-        f"received shape {tuple(y_true.shape)}"
+        f"(batch, {num_classes}), for y_pred of shape {y_pred.shape}; received shape {y_true.shape}"
+        + ("; set it, as with y_true.set_shape([None])" if y_true.shape.rank is None else "")
     )
 
 
@@ -97,6 +102,34 @@ def matrix_product(left: tf.Tensor, right: np.ndarray | tf.Tensor | tf.Variable)
     """
     product = tf.tensordot(tf.cast(left, tf.float64), tf.cast(right, tf.float64), axes=1)
     return tf.cast(product, left.dtype)
+
+
+def as_tensor(name: str, values: Any) -> tf.Tensor:
+    """`values` as a dense tensor of numbers, or raise `InputError`."""
+    if isinstance(values, (tf.RaggedTensor, tf.SparseTensor)):
+        dense = "to_tensor()" if isinstance(values, tf.RaggedTensor) else "tf.sparse.to_dense"
+        raise InputError(
+            f"{name}: expected a dense tensor, received a {type(values).__name__}; use {dense}"
+        )
+    if np.ma.is_masked(values):  # TensorFlow would take what is masked for values
+        raise InputError(
+            f"{name}: expected a value everywhere, received masked ones; leave these samples out, "
+            "or give them the weight 0"
+        )
+    if not tf.is_tensor(values) and hasattr(values, "__array__"):
+        values = np.asarray(values)
+        if values.dtype.kind in "OSU":  # perhaps of numbers
+            with contextlib.suppress(TypeError, ValueError):
+                values = values.astype(np.float64)
+    is_object = getattr(values, "dtype", None) == np.object_
+    tensor = values if is_object else tf.convert_to_tensor(values)
+    if is_object or tensor.dtype == tf.string:
+        hint = "number classes from 0, as with np.unique(labels, return_inverse=True)[1]"
+        raise InputError(
+            f"{name}: expected numbers, received {'objects' if is_object else 'text'}"
+            + (f"; {hint}" if name == "y_true" else "")
+        )
+    return tensor
 
 
 def at_least_float32(values: Any) -> tf.Tensor:
@@ -384,12 +417,19 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         return y_true, None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
+        y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
         logits = getattr(y_pred, "_keras_logits", None)
         mask = getattr(y_pred, "_keras_mask", None)
         if logits is not None and self.from_logits:
             raise InputError(
                 f"{self.name}: from_logits=True, but y_pred is the output of a softmax. "
                 "Use from_logits=False, or give the model an output without activation."
+            )
+        if logits is not None and _are_sigmoids(y_pred):
+            raise InputError(
+                f"{self.name}: expected a softmax over the classes, received a sigmoid of each; "
+                'end the model in activation="softmax", or make the loss with from_logits=True '
+                "and end the model without an activation"
             )
         self._warn_of_half_precision(y_pred)
         # What Keras does not give to `call`, where a batch's statistics need it.
@@ -398,18 +438,18 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         if features is not None:
             beside["features"] = tf.stop_gradient(tf.cast(features, self.dtype))
         if mask is not None:
-            beside["mask"] = one_per_sample(tf.cast(mask, tf.bool), y_pred)
+            beside["mask"] = one_per_sample(mask, y_pred, tf.bool)
             y_pred = tf.identity(y_pred)  # without the mask, which `call` gives back to Keras
         if sample_weight is not None:
             # Keras would weigh pixels (B, H, W) by sample weights (B,) along the last axis.
-            sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), y_pred)
+            sample_weight = one_per_sample(sample_weight, y_pred, self.dtype)
             beside["weights"] = sample_weight
         if logits is not None:
             # Keras casts float16 outputs, and the cast tensor would have lost its logits.
             y_pred = tf.cast(y_pred, self.dtype)
             y_pred._keras_logits = tf.cast(logits, self.dtype)
         if beside:
-            y_true = {"y_true": tf.convert_to_tensor(y_true), **beside}
+            y_true = {"y_true": y_true, **beside}
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: tf.Tensor) -> tf.Tensor:
@@ -446,13 +486,14 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             Whether `y_pred` holds logits; None means as in the loss.
         """
         logits, mask = (getattr(y_pred, f"_keras_{what}", None) for what in ("logits", "mask"))
-        values, y_true = tf.cast(y_pred, self.dtype), tf.cast(y_true, self.dtype)
+        values = tf.cast(as_tensor("y_pred", y_pred), self.dtype)
+        y_true = tf.cast(as_tensor("y_true", y_true), self.dtype)
         if logits is not None:
             values._keras_logits = tf.cast(logits, self.dtype)
         if mask is not None:
-            mask = one_per_sample(tf.cast(mask, tf.bool), values)
+            mask = one_per_sample(mask, values, tf.bool)
         if sample_weight is not None:
-            sample_weight = one_per_sample(tf.cast(sample_weight, self.dtype), values)
+            sample_weight = one_per_sample(sample_weight, values, self.dtype)
         labels = class_ids(y_true, values)
         if labels is not None:
             mask = _both(mask, _are_classes(labels, values.shape[-1])[1])
@@ -478,7 +519,7 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
         is_there = None if mask is None else tf.cast(mask, tf.bool)
         proper = ids = known = None
         if not from_logits:
-            proper = tf.reduce_all((values >= 0.0) & (values <= _MOST), axis=-1)
+            proper = _are_distributions(values)
         if labels is None:
             rows = y_true
         else:
@@ -504,8 +545,8 @@ class ClassificationLoss(AsMade, keras.losses.Loss, abc.ABC):
             proper = _or_unwanted(proper, wanted)
             refuse(
                 proper | tf.reduce_any(tf.math.is_nan(values), axis=-1),  # NaN tells of itself
-                "y_pred: expected probabilities; if these are logits, make the loss with "
-                "from_logits=True",
+                "y_pred: expected probabilities that sum to 1 in every row; if these are logits, "
+                "make the loss with from_logits=True",
                 values,
             )
         if known is not None:
@@ -596,6 +637,25 @@ def _asked_for_its_shape() -> bool:
     return getattr(scopes, "in_symbolic_scope", bool)()
 
 
+def _are_distributions(values: tf.Tensor) -> tf.Tensor:
+    """Whether a sample's numbers (..., K) are probabilities of the classes."""
+    sums = tf.reduce_sum(values, axis=-1)
+    return (tf.reduce_min(values, axis=-1) >= 0.0) & (tf.abs(sums - 1.0) <= _ROW_SUM_TOLERANCE)
+
+
+def _are_sigmoids(y_pred: tf.Tensor) -> bool:
+    """Whether outputs that carry logits are a sigmoid of each; Keras keeps its logits too."""
+    if y_pred.shape[-1] == 1:  # which stands for two classes, and has a message of its own
+        return False
+    if tf.executing_eagerly():
+        values = tf.cast(y_pred, tf.float32)
+        return not np.all(_are_distributions(values) | tf.reduce_any(values != values, axis=-1))
+    operation = y_pred.op
+    while operation.type in ("Cast", "Identity"):
+        operation = operation.inputs[0].op
+    return operation.type == "Sigmoid"
+
+
 def _both(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None:
     """Where both hold; None holds everywhere."""
     if first is None or second is None:
@@ -643,12 +703,27 @@ def replicas() -> int:
     return 1 if context is None else context.num_replicas_in_sync
 
 
-def one_per_sample(weights: tf.Tensor, y_pred: Any) -> tf.Tensor:
-    """Sample weights (B,), (B, 1), () or (...) in the shape (...) of the samples."""
+def one_per_sample(weights: Any, y_pred: Any, dtype: Any) -> tf.Tensor:
+    """Sample weights or a mask, (B,), (B, 1), () or (...), in the shape (...) of the samples."""
+    weights = given = tf.cast(as_tensor("sample_weight", weights), dtype)
     values = tf.convert_to_tensor(y_pred)
-    rank = values.shape.rank - 1
-    if weights.shape.rank == rank + 1:
+    samples = values.shape[:-1]
+    if given.shape.rank is None:
+        raise InputError(
+            f"sample_weight: expected shape (batch,), received shape {given.shape}; set it, as "
+            "with sample_weight.set_shape([None])"
+        )
+    if given.shape.rank == samples.rank + 1 and given.shape[-1] in (1, None):
         weights = tf.squeeze(weights, axis=-1)
-    while 0 < weights.shape.rank < rank:
+    while 0 < weights.shape.rank < samples.rank:
         weights = weights[..., None]
+    fits = weights.shape.rank <= samples.rank and all(
+        of_weights in (1, None) or of_samples in (of_weights, None)
+        for of_weights, of_samples in zip(weights.shape, samples, strict=False)
+    )
+    if not fits:
+        raise InputError(
+            f"sample_weight: expected one for each sample, shape {samples} or (batch,), for y_pred "
+            f"of shape {values.shape}; received shape {given.shape}"
+        )
     return tf.broadcast_to(weights, tf.shape(values)[:-1])

@@ -390,8 +390,8 @@ def _over_pairs(confidence: tf.Tensor, gaps: tf.Tensor) -> tuple[tf.Tensor, tf.T
     order = tf.argsort(confidence)
     confidence, gaps = tf.gather(confidence, order), tf.gather(gaps, order)
     # Equal confidences are one place: none of them comes first, so they do not pull on each other.
-    steps = tf.cast(confidence[1:] > confidence[:-1], tf.int32)
-    place = tf.pad(tf.cumsum(steps), [[1, 0]])
+    before = tf.concat([confidence[:1], confidence[:-1]], axis=0)
+    place = tf.cumsum(tf.cast(confidence > before, tf.int32))
     growth = tf.exp(confidence / _KERNEL_WIDTH)[:, None]
     here, up, down = (
         tf.math.unsorted_segment_sum(values, place, tf.size(place))

@@ -47,8 +47,10 @@ class LabelSmoothingLoss(TargetMatrixLoss):
     Raises
     ------
     InputError
-        alpha outside [0, 1]; labels of the wrong shape or, in eager mode, outside 0..K-1. In a
-        graph a wrong label stops the step, under XLA it makes the loss NaN.
+        alpha outside [0, 1]; labels, outputs or weights of the wrong shape; a sigmoid of each class
+        in place of a softmax. In eager mode also labels outside 0..K-1, and probabilities that do
+        not sum to 1 (within 0.01) in every row: in a graph these stop the step, under XLA they make
+        the loss NaN.
 
     Notes
     -----

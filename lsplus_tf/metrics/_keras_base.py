@@ -17,6 +17,7 @@ from lsplus_tf.losses.base import (
     AsMade,
     Batch,
     are_of_class,
+    as_tensor,
     check_ignore_class,
     class_ids,
     has_class,
@@ -102,7 +103,7 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
                 "Use from_logits=False, or give the model an output without activation."
             )
         mask = getattr(y_pred, "_keras_mask", None)  # Keras leaves it to each metric
-        y_true, y_pred = tf.convert_to_tensor(y_true), tf.convert_to_tensor(y_pred)
+        y_true, y_pred = as_tensor("y_true", y_true), as_tensor("y_pred", y_pred)
         if y_true.dtype == tf.bool:  # as of pandas.get_dummies
             y_true = tf.cast(y_true, tf.int32)
         labels, rows = class_ids(y_true, y_pred), None
@@ -122,11 +123,11 @@ class StreamingMetric(AsMade, keras.metrics.Metric, abc.ABC):
             ignored = are_of_class(given, self.ignore_class, num_classes, rows=rows is not None)
             removed = _either(ignored, removed)
         if mask is not None:
-            mask = one_per_sample(tf.cast(mask, tf.bool), y_pred)
+            mask = one_per_sample(mask, y_pred, tf.bool)
             removed = _either(~tf.reshape(mask, [-1]), removed)
         weights = tf.ones([], tf.float64)
         if sample_weight is not None:
-            weights = one_per_sample(tf.cast(sample_weight, tf.float64), y_pred)
+            weights = one_per_sample(sample_weight, y_pred, tf.float64)
             weights = tf.reshape(weights, [-1])
             removed = _either(weights == 0.0, removed)
             positive = weights >= 0.0

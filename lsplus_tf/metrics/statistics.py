@@ -646,7 +646,14 @@ def _without_resamples(
     confidence_level: float,
 ) -> Interval:
     if metric.analytic is not None and method == metric.interval:
-        return metric.analytic(predictions, groups, confidence_level)
+        found = metric.analytic(predictions, groups, confidence_level)
+        if np.isnan(found.low) and not np.isnan(found.value):
+            warnings.warn(
+                f"there is no interval of {metric.key}: too few cases or groups are of a class or "
+                "its rest, or all rank alike",
+                stacklevel=4,
+            )
+        return found
     if method == "linearised":
         own = ", ".join(k for k, m in METRICS.items() if m.interval == method)
         raise InputError(

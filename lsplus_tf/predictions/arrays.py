@@ -27,6 +27,13 @@ def row_blocks(array: npt.NDArray[Any]) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, rows, step))
 
 
+def of_impossible(logits: npt.NDArray[Any]) -> str:
+    """What to give for logits of which all that are not finite say that a class is impossible."""
+    infinite = logits[~np.isfinite(logits)]
+    only = infinite.size and (infinite < 0).all()
+    return "in place of -inf give numbers as np.maximum(logits, -1e4) has" if only else ""
+
+
 def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Softmax over the last axis, in float64 and without overflow.
 
@@ -55,8 +62,11 @@ def softmax(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
     rows = np.array(logits, dtype=np.float64)  # a copy, in which all is done
     finite = np.isfinite(rows)
     if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise InputError(f"logits: expected finite numbers, received {rows[where]} at {where}")
+        where, hint = tuple(int(i) for i in np.argwhere(~finite)[0]), of_impossible(rows)
+        raise InputError(
+            f"logits: expected finite numbers, received {rows[where]} at {where}"
+            + (f"; {hint}" if hint else "")
+        )
     rows -= rows.max(axis=-1, keepdims=True)
     np.exp(rows, out=rows)
     rows /= rows.sum(axis=-1, keepdims=True)

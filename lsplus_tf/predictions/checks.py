@@ -14,7 +14,7 @@ import pandas as pd
 
 from lsplus_tf.errors import one_line
 from lsplus_tf.npz_files import decoded
-from lsplus_tf.predictions.arrays import FloatArray, row_blocks
+from lsplus_tf.predictions.arrays import FloatArray, of_impossible, row_blocks
 from lsplus_tf.tables import Rows, class_order, listed, one_form, spelled_alike
 from lsplus_tf.tables.headings import look_predicted
 from lsplus_tf.tables.names import alike
@@ -36,6 +36,7 @@ _MOST_SUBGROUPS = 50
 _LEAST_WEIGHT = 1e-100  # in all; the squares of smaller and of larger ones are no floats
 _MISSING = "(missing)"
 _NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_NO_LABEL = re.compile(r"-[0-9]+|255")  # as many mark what has none
 _FINGERPRINT = re.compile(r"sha256:[0-9a-f]{64}")
 # What pandas calls objects that are numbers, or gaps among them.
 _OF_NUMBERS = frozenset(
@@ -114,15 +115,19 @@ def scores(kind: ScoreKind, given: Any, rows: Rows) -> FloatArray:
     if array.ndim == 1:
         array = array[:, np.newaxis]
     if array.ndim != 2 or array.shape[1] == 0:
+        hint = f"; {_further_axes(kind, array)}" if array.ndim > 2 else ""
         raise rows.error(
             f"{kind}: expected shape (N, K), a row for each case and a column for each class, "
-            f"received shape {np.shape(given)}"
+            f"received shape {np.shape(given)}{hint}"
         )
     if len(array) == 0:
         raise rows.error(f"{kind}: expected at least one row, received shape {array.shape}")
     tolerance = _ROW_SUM_TOLERANCE_16_BITS if of_16_bits else _ROW_SUM_TOLERANCE
     if kind == "logits":
-        rows.refuse(~np.isfinite(_row_sums(array)), kind, *finite(array))
+        expected, shown = finite(array)
+        hint = of_impossible(array)
+        expected += f" ({hint})" if hint else ""
+        rows.refuse(~np.isfinite(_row_sums(array)), kind, expected, shown)
         if array.shape[1] == 1:
             return _both_classes(kind, array, rows)
         if len(array) > 1 and _are_surely_distributions(array, 2 * tolerance):
@@ -506,14 +511,34 @@ def transposed(labels: Any, name: str, given: Any, rows: Rows) -> None:
         )
 
 
-def several_columns(given: Any, rows: Rows) -> None:
+def several_columns(kind: ScoreKind, given: Any, rows: Rows) -> None:
     """Refuse a single column, which may be a mistake where no one said what it is."""
-    shape = _array("probabilities", given, rows).shape
-    if len(shape) != 2 or shape[1] < 2:
-        raise rows.error(
-            "probabilities: expected shape (N, K), a column for each class, received shape "
-            f"{shape}; of two classes give np.stack([1 - p, p], axis=1), or lsp.Predictions of p"
+    array = _array(kind, given, rows)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return
+    if array.ndim > 2:
+        hint = _further_axes(kind, array)
+    elif array.dtype.kind in "iuOSU":
+        hint = (
+            "of predicted classes and their confidence make "
+            "lsp.Predictions(labels, predicted=..., confidence=...)"
         )
+    elif kind == "logits":
+        hint = "of one column z of two classes give np.column_stack([np.zeros_like(z), z])"
+    else:
+        hint = "of two classes give np.column_stack([1 - p, p]), or lsp.Predictions of p"
+    raise rows.error(
+        f"{kind}: expected shape (N, K), a column for each class, received shape {array.shape}; "
+        f"{hint}"
+    )
+
+
+def _further_axes(name: str, array: npt.NDArray[Any]) -> str:
+    """What to do with pixels and steps."""
+    return (
+        f"where each pixel or step is a case, give labels.reshape(-1) and "
+        f"{name}.reshape(-1, {array.shape[-1]})"
+    )
 
 
 def classes(
@@ -760,6 +785,9 @@ def _of_values(
         expected = f"the classes all by name, {called}, or all by number, 0..{last}"
     else:
         expected = f"one of the classes {called}, or 0..{last}"
+    marks = [text for text in texts if _NO_LABEL.fullmatch(text) and text not in of]
+    if marks:
+        expected += f" (if {marks[0]} stands for no label, leave those rows out)"
 
     def received(row: int) -> str:
         text, is_integer = texts[numbered[row]], are_integers[numbered[row]]
@@ -937,6 +965,8 @@ def _beside_the_scores(
 def sample_weight(given: Any, samples: int, rows: Rows) -> npt.NDArray[np.float64]:
     """A weight (N,) for each case, not negative and not all 0."""
     array = numbers("sample_weight", given, rows).astype(np.float64)
+    if array.shape == (samples, 1):  # as labels may be
+        array = array[:, 0]
     if array.shape != (samples,):
         raise rows.error(
             f"sample_weight: expected shape ({samples},), one for each case, received shape "

@@ -680,11 +680,14 @@ def as_predictions(
             + (f"{of} alone" if probabilities is None else "Predictions in the second place")
         )
     else:
-        scores: dict[str, Any] = {"logits" if from_logits else "probabilities": probabilities}
+        kind: ScoreKind = "logits" if from_logits else "probabilities"
+        scores: dict[str, Any] = {kind: probabilities}
         try:
             if of == "labels":
                 checks.exchanged(truth, named, probabilities, Rows())
-            checks.several_columns(probabilities, Rows())
+            checks.several_columns(
+                "logits" if from_logits else "probabilities", probabilities, Rows()
+            )
             truths: dict[str, Any] = {"labels": None, of: truth}
             given = Predictions(**truths, **scores, sample_weight=sample_weight)
         except InputError as error:
