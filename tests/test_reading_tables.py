@@ -1005,5 +1005,5 @@ def test_the_first_row_of_every_kind(tmp_path, kind):
 def test_a_pointer_of_git_lfs_is_told(tmp_path, name):
     path = tmp_path / name
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-    with pytest.raises(InputError, match="is a pointer of Git LFS .* git lfs pull"):
+    with pytest.raises(InputError, match=r"is a pointer of Git LFS .* git lfs pull"):
         read_predictions(path)
