@@ -952,13 +952,13 @@ def test_lists_in_cells_as_libraries_write_them(read, cell):
 )
 def test_columns_that_seem_to_be_of_classes_are_named_as_an_option(refused, read, names, option):
     classes = ["0", "1"] if any(map(str.isdigit, "".join(names))) else ["a", "b"]
-    cells = ["0.9", "0.1", "x", "y"]
+    kind, _, declared = option.removeprefix("--").partition(" ")
+    cells = ["0.9", "0.1", "x"] if kind == "probabilities" else ["2", "-1"]
     text = f"label,{','.join(names)}\n" + "".join(
         f"{label},{','.join(cells[: len(names)])}\n" for label in classes
     )
     message = refused(text)
     assert f"declare them with {option}" in message
-    kind, _, declared = option.removeprefix("--").partition(" ")
     found = read(text, **{kind: declared.strip("',")})
     assert found.class_names == tuple(classes)
     assert found.labels.tolist() == [0, 1]
