@@ -364,14 +364,14 @@ def _of_classes(names: Sequence[str]) -> str:
         if len(found) <= _MOST_IN_AN_OPTION:
             return f"--{kind} {shlex.quote(','.join(found))}"
     for pattern in _AROUND_A_CLASS:
-        found = [match for name in names if (match := pattern.fullmatch(name))]
+        there = [match for name in names if (match := pattern.fullmatch(name))]
         # A single one may be the confidence in the predicted class.
-        if found and (len(found) > 1 or not look_predicted(names)):
-            kind = "logits" if "logit" in found[0]["what"].lower() else "probabilities"
-            star = found[0].re.groupindex["what"] == 1
-            what = found[0]["what"]
-            pattern = f"{what}*" if star else f"*{what}"
-            return f"--{kind} {pattern!r}, where the star stands for the class"
+        if there and (len(there) > 1 or not look_predicted(names)):
+            kind = "logits" if "logit" in there[0]["what"].lower() else "probabilities"
+            star = there[0].re.groupindex["what"] == 1
+            what = there[0]["what"]
+            starred = f"{what}*" if star else f"*{what}"
+            return f"--{kind} {starred!r}, where the star stands for the class"
     return ""
 
 
