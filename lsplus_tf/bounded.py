@@ -44,6 +44,10 @@ __all__ = [
 ]
 
 DOCUMENT = 64 * 2**20  # bytes of a JSON file that is no table
+# How a file begins in whose place Git LFS has left a note, and what that means.
+LFS = b"version https://git-lfs"
+LFS_POINTER = "is a pointer of Git LFS in place of the file; fetch it, as with git lfs pull"
+_TAB = re.compile(r"^ *\t", re.MULTILINE)
 _YAML = 4 * 2**20  # bytes; the largest grids have 100 kB
 _JSON_DEPTH = 200  # Keras models in models in models have some 80
 _YAML_DEPTH = 100  # experiments have 8
@@ -335,7 +339,10 @@ def yaml_of(text: str) -> Any:
         raise
     # PyYAML lets through what Python raises of "!!int x", and of half a character.
     except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(one_line(error)) from error
+        why = one_line(error).replace('in "<unicode string>", ', "in ")
+        if _TAB.search(text):
+            why += "; YAML is indented by blanks: replace the tabs in front of its lines"
+        raise InputError(why) from error
 
 
 class _Open:

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from lsplus_tf.bounded import check_member, check_unpacked, opened_zip
+from lsplus_tf.bounded import LFS, LFS_POINTER, check_member, check_unpacked, opened_zip
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import shown
 
@@ -187,11 +187,13 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         if not path.is_file():
             raise MissingDataError(f"{where}: expected an .npz file, there is none")
         if not zipfile.is_zipfile(path):
-            with path.open("rb") as beginning:
-                is_text = _looks_like_text(beginning.read(1024))
+            with path.open("rb") as file:
+                beginning = file.read(1024)
+            if beginning.startswith(LFS):
+                raise InputError(f"{where}: {LFS_POINTER}")
             raise InputError(
                 f"{where}: holds text although it ends in .npz: rename it, as to .csv"
-                if is_text
+                if _looks_like_text(beginning)
                 else f"{where}: cannot be read as NPZ, it may be cut short; write it with np.savez"
             )
         with opened_zip(path) as archive:

@@ -191,3 +191,16 @@ def test_no_decoder_is_made_for_each_text(monkeypatch: pytest.MonkeyPatch):
     """A table may have a million of them."""
     monkeypatch.setattr(json, "JSONDecoder", None)
     assert json_of("[1]") == json_of(b"[1]", finite=False) == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a:\n\tb: 1\n", r"line 2, column 1; YAML is indented by blanks: replace the tabs"),
+        ("a:\n  b: 1\n  \tc: 2\n", "replace the tabs in front of its lines"),
+        ("a: {b\n", r"in line 1, column 4 did not find .* in line 2, column 1$"),
+    ],
+)
+def test_where_yaml_is_wrong(text: str, message: str):
+    with pytest.raises(InputError, match=message):
+        yaml_of(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -548,3 +549,30 @@ def test_a_folder_that_cannot_be_written_is_told_in_a_line(call, tmp_path, monke
     code, _, stderr = call("train", CONFIG, "--out", str(tmp_path))
     assert code == 2
     assert stderr.splitlines() == ["error: somewhere: No space left on device"]
+
+
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A process of its own, whose output goes to pipes."""
+    return subprocess.run(
+        [sys.executable, "-m", "lsplus_tf.cli", *command],
+        env=os.environ | environment,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_output_is_whole_where_letters_or_the_width_are_missing(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("label,probability_\xe9,probability_\u75c5\n\xe9,0.9,0.1\n", encoding="utf-8")
+    done = run(["audit", str(path)], PYTHONIOENCODING="ascii", COLUMNS="0")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xe9" in done.stdout
+    assert b"\\u75c5" in done.stdout
+
+
+def test_an_interrupt_before_the_command_runs_is_no_traceback(call, monkeypatch):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    assert call("methods") == (130, "", "")

@@ -314,10 +314,10 @@ def test_class_errors(tmp_path):
 
 def test_what_is_ignored_is_said(tmp_path):
     fill(tmp_path, splits=("train", "test"), count=5)
-    (tmp_path / "Validate").mkdir()
+    (tmp_path / "Holdout").mkdir()
     (tmp_path / "train/cat/notes.txt").touch()
     with (
-        pytest.warns(UserWarning, match=r"images in Validate/ are not used, as .* call the folder"),
+        pytest.warns(UserWarning, match=r"images in Holdout/ are not used, as .* call the folder"),
         pytest.warns(
             UserWarning, match=r"1 files that are not images in a class folder .*cat/notes\.txt"
         ),
@@ -361,12 +361,21 @@ def listed(name):
     return list(zip(files.parts.tolist(), classes, files.ids.tolist(), strict=True))
 
 
+@pytest.mark.parametrize("other", ["README.txt", "labels.csv", "train/notes.md", "test/x.json"])
+def test_files_beside_class_folders_are_said(tmp_path, other):
+    fill(tmp_path, splits=("train", "test"), count=5)
+    (tmp_path / other).touch()
+    with pytest.warns(UserWarning, match=rf"1 files that are not images .* such as {other}$"):
+        list_files(f"folder:{tmp_path}")
+
+
 @pytest.mark.parametrize(
     "folders",
     [
         ("train", "val", "test"),
         ("TRAINING", "valid", "Testing"),
         ("trn", "validation", "tst"),
+        ("train", "Validate", "test"),
         ("Train", "dev", "test"),
         ("train", "Eval", "TEST"),
         ("train_set", "val_set", "TestSet"),

@@ -741,3 +741,19 @@ def test_a_folder_of_broken_files_is_told_in_a_line(tmp_path):
         with pytest.raises(InputError, match="unreadable images: ") as error:
             load_dataset(f"folder:{tmp_path / 'set'}", scaling=WINDOW, image_size=8, channels=1)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "it is empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\nsize 9\n",
+            "pointer of Git LFS.*git lfs pull",
+        ),
+    ],
+)
+def test_a_file_without_an_image_says_what_it_is(tmp_path, data, why):
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(READ_ERRORS, match=why):
+        decode(tmp_path / "a.png", channels=1)

@@ -449,6 +449,8 @@ def test_spellings_of_a_path(tmp_path, cell, file):
         (["A.png"], ["a.png"], "1 images are not in"),
         (["a.png"], ["a.png.jpg"], "1 images are not in"),
         (["a.svg"], ["a.svg"], "path: expected a name that ends in"),
+        (["a.jpg"], ["a.png"], r"\(line 2\) \(of 1 rows\); a\.png is there: write this suffix"),
+        (["a.dcm", "b"], ["x/a.png", "x/b.png"], r"a\.dcm \(line 2\).*; x/a\.png is there"),
     ],
 )
 def test_paths_that_are_not_certain(tmp_path, cells, there, message):

@@ -905,3 +905,90 @@ def test_what_is_missing_is_no_name(tmp_path, array, missing):
     np.savez(tmp_path / "p.npz", **arrays, **predicted)
     with pytest.raises(InputError, match=f"{array}: expected a value, received none at row 0 "):
         read_predictions(tmp_path / "p.npz")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "[{0}, {1}]",
+        "({0}, {1})",
+        "[np.float64({0}), np.float32({1})]",
+        "(np.float64({0}), np.float64({1}))",
+        "array([{0}, {1}])",
+        "array([{0}, {1}], dtype=float32)",
+        "np.array([[{0}, {1}]])",
+        "tensor([{0}, {1}])",
+        "tensor([{0}, {1}], device='cuda:0')",
+        "tensor([{0}, {1}], grad_fn=<SoftmaxBackward0>)",
+        "[tensor({0}), tensor({1}, device='cuda:0')]",
+        " [{0} {1}] ",
+    ],
+)
+def test_lists_in_cells_as_libraries_write_them(read, cell):
+    rows = [(0.9, 0.1), ("2.5e-1", 0.75)]
+    lines = [f'{k},"{cell.format(*row)}"' for k, row in enumerate(rows)]
+    found = read("label,probabilities\n" + "\n".join(lines) + "\n")
+    np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+
+
+@pytest.mark.parametrize(
+    ("names", "option"),
+    [
+        (["score_a", "score_b"], "--probabilities 'score_*',"),
+        (["softmax_a", "softmax_b"], "--probabilities 'softmax_*',"),
+        (["y_pred_0", "y_pred_1"], "--probabilities 'y_pred_*',"),
+        (["p(a)", "p(b)"], "--probabilities 'p(*)',"),
+        (["P(class=a)", "P(class=b)"], "--probabilities 'P(class=*)',"),
+        (["Prob. a", "Prob. b"], "--probabilities 'Prob. *',"),
+        (["probability of a", "probability of b"], "--probabilities 'probability of *',"),
+        (["prob0", "prob1"], "--probabilities 'prob*',"),
+        (["logit0", "logit1"], "--logits 'logit*',"),
+        (["Class 0", "Class 1"], "--probabilities 'Class *',"),
+        (["a_score", "b_score"], "--probabilities '*_score',"),
+        (["0", "1"], "--probabilities 0,1"),
+        ([".pred_a", ".pred_b", ".pred_class"], "--probabilities a=.pred_a,b=.pred_b"),
+        (["p0", "p1", "patient"], "--probabilities 0=p0,1=p1"),
+    ],
+)
+def test_columns_that_seem_to_be_of_classes_are_named_as_an_option(refused, read, names, option):
+    classes = ["0", "1"] if any(map(str.isdigit, "".join(names))) else ["a", "b"]
+    kind, _, declared = option.removeprefix("--").partition(" ")
+    cells = ["0.9", "0.1", "x"] if kind == "probabilities" else ["2", "-1"]
+    text = f"label,{','.join(names)}\n" + "".join(
+        f"{label},{','.join(cells[: len(names)])}\n" for label in classes
+    )
+    message = refused(text)
+    assert f"declare them with {option}" in message
+    found = read(text, **{kind: declared.strip("',")})
+    assert found.class_names == tuple(classes)
+    assert found.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("label", ["label_id", "gt_label", "target_class", "true_dx"])
+def test_the_one_column_that_may_be_the_label_is_named(refused, label):
+    message = refused(f"{label},probability_HP,probability_SSA\nHP,0.9,0.1\n")
+    assert message.endswith(f"declare another name with --label {label} (label=...)")
+
+
+@pytest.mark.parametrize("odd", ["NA", "Total", "zzz"])
+@pytest.mark.filterwarnings("ignore:.*taken as a name")
+def test_the_labels_that_are_no_class_are_named(refused, odd):
+    rows = "".join(f"{name},0.5,0.25,0.25\n" for name in ["AD", "HP", "SSA", odd])
+    message = refused(f"label,prob_AD,prob_HP,prob_SSA\n{rows}")
+    assert f"and labels {odd!r}, which are not the same classes: mend these labels, or" in message
+
+
+def test_percentages_in_one_column_are_told_what_mends_them(refused):
+    message = refused("label,probability\n0,12.5\n1,90\n")
+    assert "divide percentages by 100, as --normalize" in message
+    assert "by its sum" not in message
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 3), (4, 3, 1), (1, 4, 3), (2, 2, 3)])
+def test_arrays_of_three_axes_say_what_was_expected(tmp_path, shape):
+    np.savez(tmp_path / "p.npz", labels=[0, 1, 2, 0], probabilities=np.full(shape, 1 / 3))
+    squeezed = ", as probabilities.squeeze() has" if 1 in shape else ""
+    with pytest.raises(InputError) as error:
+        read_predictions(tmp_path / "p.npz")
+    expected = f"expected shape (N, K), a row for each case and a column for each class{squeezed}, "
+    assert f"{expected}received shape {shape}" in str(error.value)

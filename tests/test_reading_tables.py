@@ -237,7 +237,8 @@ E_ACUTE = ("\u00e9", "e\u0301")  # one letter in the two forms of Unicode
 SAID = {
     "Latin-1": (
         lambda use: changed(use, "label", ["HP", "\u00e4", "HP"]).encode("latin-1"),
-        "read as Latin-1 (Windows-1252), as it is not in UTF-8",
+        "read as Latin-1 (Windows-1252), as it is not in UTF-8: if letters come out wrong, save it "
+        "as CSV in UTF-8",
         (["HP", "\u00e4", "HP"], GROUPS),
     ),
     "spaces of several kinds": (
@@ -998,3 +999,11 @@ def test_the_first_row_of_every_kind(tmp_path, kind):
     write(path)
     name, usage, age = open_table(path).first_row()
     assert (name, usage.strip(), float(age)) == ("a", "train", 50)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.json", "p.npz"])
+def test_a_pointer_of_git_lfs_is_told(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(InputError, match=r"is a pointer of Git LFS .* git lfs pull"):
+        read_predictions(path)

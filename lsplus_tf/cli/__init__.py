@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import os
 import sys
 import traceback
 import warnings
@@ -95,6 +97,7 @@ def main() -> None:
     """
     warnings.showwarning = _print_warning  # type: ignore[assignment]
     _escape_help()
+    _write_anywhere()
     # Of odd bytes in a file that is read all the same: they do not say in which.
     warnings.filterwarnings("ignore", module=r"(PIL|pydicom)\.")
     try:
@@ -107,11 +110,21 @@ def main() -> None:
         sys.exit(1 if failed else 2)
     except SystemExit as end:
         sys.exit(_code(end))
+    except KeyboardInterrupt:  # before typer runs the command
+        sys.exit(130)
     except Exception:
         terminal(stderr=True).print(
             traceback.format_exc(), end="", markup=False, highlight=False, soft_wrap=True
         )
         sys.exit(3)
+
+
+def _write_anywhere() -> None:
+    """Let output be written where it lacks letters, as in ASCII, and where its width is 0."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it
+    if os.environ.get("COLUMNS") == "0":  # of a terminal that does not know it
+        del os.environ["COLUMNS"]
 
 
 def _code(end: SystemExit) -> int | str | None:

@@ -90,7 +90,7 @@ def audit(
         typer.Option(help="Write audit.html, audit.json and CSV tables here.", metavar="DIR"),
     ] = None,
     model_card: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             help="Write the evaluation part of a model card here, with metadata that model hubs "
             "read, such as README.md; with --dataset.",

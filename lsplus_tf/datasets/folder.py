@@ -68,12 +68,13 @@ def list_folder(settings: Dataset) -> FileList:
             "to use them as a split, call the folder train, validation or test",
             stacklevel=4,
         )
-    outside = list(top.images)
+    outside, beside = list(top.images), list(top.others)
     parts: dict[str, dict[str, Found]] = {}
     for part, folder in part_folders.items():
         here = look_into(root / folder) if folder else top
         if folder:
             outside += [f"{folder}/{image}" for image in here.images]
+            beside += [f"{folder}/{other}" for other in here.others]
         parts[part] = _by_class(root, folder, here.folders)
     _refuse_splits_within(parts, part_folders, name)
     _refuse_other_depths(parts["train"], part_folders["train"], name)
@@ -89,7 +90,7 @@ def list_folder(settings: Dataset) -> FileList:
             ids += images
             labels += [label] * len(images)
             split_names += [part] * len(images)
-    others = [other for found in _all(parts) for other in found.others]
+    others = [*beside, *(other for found in _all(parts) for other in found.others)]
     for said in (
         _said_of_others(root, outside, others),
         _said_of_same_folders(parts["train"], 1 + bool(part_folders["train"])),

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin
 
+from lsplus_tf.bounded import LFS, LFS_POINTER
 from lsplus_tf.config import Background, Interpolation, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.images import to_8_bits, to_array
@@ -259,11 +260,19 @@ def _opened(
 
 
 def _check_begins_well(path: Path) -> None:
-    """Refuse a PPM whose comments hide its size: Pillow reads them byte by byte, for hours."""
+    """Refuse what is no image, and a PPM whose comments hide its size.
+
+    Pillow reads them byte by byte, for hours.
+    """
     with path.open("rb", buffering=0) as file:
-        if file.read(1) != b"P":
+        head = file.read(len(LFS))
+        if head == LFS:
+            raise ValueError(LFS_POINTER)
+        if not head:
+            raise ValueError("it is empty")
+        if not head.startswith(b"P"):
             return
-        head = b"P" + file.read(_HEAD)
+        head += file.read(_HEAD)
     if len(head) > _HEAD and len(re.sub(rb"#[^\r\n]*", b"", head).split(None, 3)) < 4:
         raise ValueError(f"its size is not in its first {_HEAD} bytes")
 

@@ -100,6 +100,11 @@ def find_row_images(table: Table, column: str, beside: Path, given: Path | None)
     hint = f"; if they are elsewhere, set {_OPTION}" if given is None else ""
     if not missing.all():
         hint = f"; leave out these rows{hint.replace('; if', ', or, if')}"
+    if missing.any():
+        stems = [_split_suffix(names[row])[0] for row in np.flatnonzero(missing)]
+        found_by_stem, _ = _find(table, column, base, stems, beside=given is None)
+        if others := next(filter(None, found_by_stem.options), None):
+            hint = f"; {others[0]} is there: write this suffix in the column, or none"
     where = ", ".join(f"{folder}/" for folder in folders) or base
     refuse_missing(where, np.array(names), missing, table, hint)
     several = np.array([len(options) > 1 for options in found.options])

@@ -45,6 +45,14 @@ _AROUND_A_CLASS = (
     re.compile(rf"(?P<what>{_SCORE}[_ .-])(.+)", re.IGNORECASE),
     re.compile(rf"(.+)(?P<what>[_ .-]{_SCORE})", re.IGNORECASE),
 )
+# Of several columns, "softmax_HP", "p(HP)", ".pred_HP", "prob0" or "Class 0".
+_OF_SEVERAL = re.compile(
+    rf"(?P<what>(?:.*[\W_])?(?:(?:{_SCORE}|softmax|sigmoid|outputs?|preds?|predictions?|conf|"
+    r"confidences?|posteriors?|class(?=[\W_]*[0-9]+$|=))(?:[\W_]+(?:of[\W_]+)?|(?=[0-9]))))"
+    r"(?P<class>.+?)(?P<end>[)\]]?)",
+    re.IGNORECASE,
+)
+_MOST_IN_AN_OPTION = 20  # columns
 _TRUTH = re.compile(r"((?:y_)?(?:true|truth|label|target|gt)[_ .-]).+", re.IGNORECASE)
 _SHARE_BELOW_HALF = 0.1  # of numbers, from which on they are no confidences of two classes
 _TOP_LABEL: tuple[Role, ...] = ("predicted", "confidence")
@@ -301,11 +309,10 @@ def _score_columns(table: Table, columns: Columns) -> tuple[Kind, dict[str, str]
         return "confidence", top, ""
     choice = documented or patterns or single
     if not choice:
-        if star := _with_a_star(table.names):
+        if option := _of_classes(table.names):
             raise table.rows.error(
                 f"expected columns probability_CLASS or logit_CLASS, found {listed(table.names)}; "
-                f"if those are of classes, declare them with {star}, where the star stands for the "
-                "class"
+                f"if those are of classes, declare them with {option}"
             )
         raise table.rows.error(
             "expected columns probability_CLASS or logit_CLASS, found "
@@ -339,16 +346,31 @@ def _labels_of(table: Table, name: str | None, one_hot: dict[str, str]) -> pd.Se
     return None if name is None else table.values(name)
 
 
-def _with_a_star(names: Sequence[str]) -> str:
-    """The option for columns that are called after classes, whatever is before or behind; or ""."""
+def _of_classes(names: Sequence[str]) -> str:
+    """The option for columns that seem to be of classes, by their names; or ""."""
+    groups = {("", ""): [name for name in names if name.isdigit()]}  # with the class, if beside it
+    for name in names:
+        match = _OF_SEVERAL.fullmatch(name)
+        if match and not look_predicted([name]):
+            column = f"{match['class']}={name}"
+            groups.setdefault((match["what"], match["end"]), []).append(column)
+    for (what, end), found in groups.items():
+        if len(found) < 2:
+            continue
+        kind = "logits" if "logit" in what.lower() else "probabilities"
+        if sum(name.startswith(what) and name.endswith(end) for name in names) == len(found):
+            return f"--{kind} {f'{what}*{end}'!r}, where the star stands for the class"
+        if len(found) <= _MOST_IN_AN_OPTION:
+            return f"--{kind} {shlex.quote(','.join(found))}"
     for pattern in _AROUND_A_CLASS:
-        found = [match for name in names if (match := pattern.fullmatch(name))]
+        there = [match for name in names if (match := pattern.fullmatch(name))]
         # A single one may be the confidence in the predicted class.
-        if found and (len(found) > 1 or not look_predicted(names)):
-            kind = "logits" if "logit" in found[0]["what"].lower() else "probabilities"
-            star = found[0].re.groupindex["what"] == 1
-            what = found[0]["what"]
-            return f"--{kind} {f'{what}*' if star else f'*{what}'!r}"
+        if there and (len(there) > 1 or not look_predicted(names)):
+            kind = "logits" if "logit" in there[0]["what"].lower() else "probabilities"
+            star = there[0].re.groupindex["what"] == 1
+            what = there[0]["what"]
+            starred = f"{what}*" if star else f"*{what}"
+            return f"--{kind} {starred!r}, where the star stands for the class"
     return ""
 
 
@@ -560,10 +582,13 @@ def _check_classes(
     # A column p_value would be one class more.
     lacks = pattern == "p_*" and len({*found.values()}) < len(class_names)
     if lacks or len(found) < len(distinct):
+        unknown = [text for text in distinct if text not in found]
         raise rows.error(
             f"found columns {pattern!r} of {listed(class_names)}, and labels "
-            f"{listed(distinct, WRONG)}, which are not the same classes: declare the columns with "
-            "--probabilities or --logits, and what the classes are called with --class-names"
+            f"{listed(unknown or distinct, WRONG)}, which are not the same classes: "
+            + ("mend these labels, or " * (0 < len(unknown) < len(distinct)))
+            + "declare the columns with --probabilities or --logits, and what the classes are "
+            "called with --class-names"
         )
 
 
@@ -594,6 +619,12 @@ def _read_npz(path: Path, columns: Columns) -> Predictions:
     }
     given = {role: arrays[name] for role, name in names.items() if name is not None}
     scores, found = arrays[name], _npz_class_names(path, arrays)
+    if scores.ndim > 2:
+        few = f", as {name}.squeeze() has" if np.squeeze(scores).ndim == 2 else ""
+        raise rows.error(
+            f"{kind}: expected shape (N, K), a row for each case and a column for each class{few}, "
+            f"received shape {scores.shape}"
+        )
     predicted = arrays[top["predicted"]] if top else None
     classes = 1 if scores.ndim < 2 else scores.shape[1]
     is_declared = (columns.probabilities or columns.logits) is not None
@@ -725,7 +756,8 @@ def _labelled(
         )
     except InputError as error:
         why = str(error)
-        if kind == "probabilities" and ("which sum to" in why or "percentages" in why):
+        several = kind == "probabilities" and scores.shape[1:] not in ((), (1,))
+        if several and ("which sum to" in why or "percentages" in why):
             raise InputError(
                 f"{error}; --normalize (normalize=True) divides each row by its sum"
             ) from None
@@ -827,9 +859,10 @@ def _find(names: list[str], role: str, columns: Columns, rows: Rows) -> str | No
         )
     if role == "label":
         truths = [match for name in names if (match := _TRUTH.fullmatch(name))]
-        star = f"; a column for each class with --label '{truths[0][1]}*'" if truths else ""
+        star = f"; a column for each class with --label '{truths[0][1]}*'" if truths[1:] else ""
+        one = f" {shlex.quote(truths[0][0])}" if len(truths) == 1 else ""
         raise rows.error(
-            f"expected {role!r}, found {listed(names)}; declare another name with --{role} "
+            f"expected {role!r}, found {listed(names)}; declare another name with --{role}{one} "
             f"({role}=...){star}"
         )
     return None

@@ -95,7 +95,10 @@ def utf_8(path: Path) -> tuple[Callable[[], BinaryIO], list[str]]:
         mixed = True
     if mixed or re.search(rb"[\x01-\x08\x0e-\x1f\x7f]", data):
         raise rows.error(f"cannot be read as UTF-8 (line {line}), nor as Latin-1; {CSV_IN_UTF_8}")
-    said = ["read as Latin-1 (Windows-1252), as it is not in UTF-8"]
+    said = [
+        "read as Latin-1 (Windows-1252), as it is not in UTF-8: if letters come out wrong, "
+        f"{CSV_IN_UTF_8}"
+    ]
     return partial(io.BytesIO, text.encode()), said
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lsplus_tf.bounded import opened_zip
+from lsplus_tf.bounded import LFS, LFS_POINTER, opened_zip
 from lsplus_tf.errors import InputError, MissingDataError, one_line
 from lsplus_tf.files import shown
 from lsplus_tf.tables.encodings import CSV_IN_UTF_8, binary, suffix_of
@@ -25,6 +25,8 @@ _REFUSED = {
     b"\x93NUMPY": "is a single NumPy array; save labels and scores together with np.savez, as .npz",
     b"BZh": "is packed by bzip2; unpack it, or pack it by gzip",
     b"\xfd7zXZ": "is packed by xz; unpack it, or pack it by gzip",
+    b"\x28\xb5\x2f\xfd": "is packed by zstd; unpack it, or pack it by gzip",
+    LFS: LFS_POINTER,
     b"%PDF": f"is a PDF file; {CSV_IN_UTF_8}",
 }
 
@@ -75,7 +77,7 @@ def open_table(path: Path, what: str = "a table") -> Table:
 def _kind(path: Path, rows: Rows) -> Callable[[Path], Table]:
     suffix = suffix_of(path)
     with binary(path) as file:
-        head = file.read(8)
+        head = file.read(max(map(len, _REFUSED)))
         if suffix == ".parquet" or (head.startswith(b"PAR1") and _end(file) == b"PAR1"):
             return Parquet
         if suffix in _EXCEL and not head.startswith(_OLD_EXCEL):

@@ -12,6 +12,7 @@ SPLIT_NAMES = {
     "trn": "train",
     "val": "validation",
     "valid": "validation",
+    "validate": "validation",
     "validation": "validation",
     "test": "test",
     "testing": "test",

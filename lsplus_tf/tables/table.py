@@ -27,6 +27,9 @@ _NO_VALUE = pa.array(["", "nan", "NaN"])
 _PERHAPS_NO_VALUE = ["NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "<NA>"]
 NO_NUMBER = pa.array(["", "nan", "NaN", "NAN", "-nan", "none", *_PERHAPS_NO_VALUE])
 _WHOLE_NUMBER = r"^(-?(?:0|[1-9][0-9]*))\.0+$"  # of a column of floats
+# As NumPy and PyTorch write a number in a list, "np.float64(0.9)", and a list, "array([0.9])".
+_WRITTEN_NUMBER = r"[a-z.]*(?:float[0-9]*|tensor)\(([-+0-9.e]+)[^()\[\]]*\)"
+_WRITTEN_LIST = r"(?s)^\s*[a-z.]*(?:array|tensor)\((\[[^\]]*\]+)[^\]]*\)\s*$"
 _THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+$"
 # What pandas calls an index that has no name.
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)?|__index_level_\d+__")
@@ -197,9 +200,11 @@ class Table(ABC):
             return numbers
         if (numbers := self._of_decimal_commas(name, text)) is not None:
             return numbers
-        if pc.all(pc.match_substring_regex(text, r"(?s)^[\[(].*[\])]$")).as_py():
+        lists = pc.replace_substring_regex(text, _WRITTEN_NUMBER, r"\1")
+        lists = pc.replace_substring_regex(lists, _WRITTEN_LIST, r"\1")
+        if pc.all(pc.match_substring_regex(lists, r"(?s)^[\[(].*[\])]$")).as_py():
             # A list in a cell, as Python or NumPy prints it.
-            parts = pc.split_pattern_regex(pc.utf8_trim(text, "[](), \t\n"), r"\s*[,\s]\s*")
+            parts = pc.split_pattern_regex(pc.utf8_trim(lists, "[](), \t\n"), r"\s*[,\s]\s*")
             with suppress(pa.ArrowInvalid):
                 return parts.cast(pa.list_(pa.float64()))
         return text
