@@ -512,7 +512,7 @@ def test_datasets_show_of_nothing_that_can_be_read(refused, tmp_path):
     out = str(tmp_path / "sheet.png")
     said = refused("datasets", "show", f"folder:{tmp_path / 'set'}", "--out", out)
     assert "drew nothing but 2 images that cannot be read: a/1.png (more than 8 bits" in said
-    assert said.endswith("--scaling, as window=40,400, scales those of more than 8 bits")
+    assert said.endswith("give --scaling, as window=40,400, for those of more than 8 bits")
 
 
 def test_pillow_does_not_warn_of_bytes_in_a_file_that_it_does_not_name(call, tmp_path):

@@ -11,6 +11,8 @@ from helpers import experiment_with
 from PIL import Image
 
 from lsplus_tf.backbones import build_classifier
+from lsplus_tf.cli.options import check_command
+from lsplus_tf.config import Dataset
 from lsplus_tf.errors import InputError, MissingDataError
 from lsplus_tf.experiments import Run, Shard, forecasting
 from lsplus_tf.experiments.folder import read_experiment
@@ -241,6 +243,35 @@ def test_the_dry_run_says_which_images_and_groups_there_are(call, reproduced, tm
         f"{name}: 18 train, 6 validation, 6 test images of 8x8x1, 2 classes. "
         "Groups: 6 train, 2 validation, 2 test."
     )
-    assert lines[1].startswith(f"The images were not decoded: lsplus-tf datasets check '{name}' f")
+    checked = f"lsplus-tf datasets check {name} --group-pattern 'P[0-9]+'"
+    assert lines[1] == f"The images were not decoded: {checked} finds those that stop a training."
     _, stdout, _ = call("reproduce", *arguments, "--set", "dataset.unreadable=skip")
     assert stdout.splitlines()[1].startswith("Counted before images that cannot be used are left o")
+
+
+@pytest.mark.parametrize(
+    ("settings", "command"),
+    [
+        ({"name": "folder:my scans"}, "'folder:my scans'"),
+        (
+            {
+                "name": "csv:list.csv",
+                "label_column": "class",
+                "group_column": "",
+                "background": "white",
+            },
+            "csv:list.csv --label-column class --group-column '' --background white",
+        ),
+        (
+            {"name": "csv:a.csv", "label_columns": ["MEL", "NV"], "image_folder": "photos"},
+            "csv:a.csv --label-columns MEL,NV --image-folder photos",
+        ),
+        (
+            {"name": "folder:ct", "scaling": {"window": [40, 400]}},
+            "folder:ct --scaling window=40,400",
+        ),
+        ({"name": "isic2018", "data_dir": "/data"}, "isic2018 --data-dir /data"),
+    ],
+)
+def test_the_check_of_a_config_has_its_options(settings, command):
+    assert check_command(Dataset(**settings)) == f"lsplus-tf datasets check {command}"

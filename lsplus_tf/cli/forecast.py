@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
+from lsplus_tf.cli.options import check_command
 
 if TYPE_CHECKING:
     from lsplus_tf.config import Experiment, Grid
@@ -40,8 +41,8 @@ def show_forecast(
         say("Counted before images that cannot be used are left out, which decodes them.")
     elif isinstance(found.dataset.train.images, ImageFiles):
         say(
-            f"The images were not decoded: lsplus-tf datasets check '{found.dataset.name}' finds "
-            "those that stop a training."
+            f"The images were not decoded: {check_command(experiment.dataset)} finds those that "
+            "stop a training."
         )
     console.print(_runs(found))
     say(

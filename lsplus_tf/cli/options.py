@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from lsplus_tf.config import Scaling
+    from lsplus_tf.config import Dataset, Scaling
 
 DataDir = Annotated[
     Path | None,
@@ -245,6 +246,20 @@ def with_listing(command: Callable[..., None]) -> Callable[..., None]:
     ]
     with_options.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
     return with_options
+
+
+def check_command(settings: Dataset) -> str:
+    """The command that checks what a config has, with the options that its settings are."""
+    words = ["lsplus-tf", "datasets", "check", settings.name]
+    for key in ("data_dir", *LISTING, "background"):
+        value = getattr(settings, key)
+        if value not in (None, ()):
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            words += [f"--{key.replace('_', '-')}", text]
+    if settings.scaling is not None:
+        for key, (low, high) in settings.scaling.model_dump(exclude_none=True).items():
+            words += ["--scaling", f"{key}={low:g},{high:g}"]
+    return shlex.join(words)
 
 
 def names(text: str | None) -> list[str] | None:

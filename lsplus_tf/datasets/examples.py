@@ -21,8 +21,8 @@ from lsplus_tf.errors import InputError, counted, did_you_mean, one_line
 
 Images = list[npt.NDArray[np.uint8]]
 _REMEDIES = {
-    MORE_THAN_8_BITS: "--scaling, as window=40,400, scales those of more than 8 bits",
-    TRANSPARENT: "--background, black or white, is shown where they are transparent",
+    MORE_THAN_8_BITS: "give --scaling, as window=40,400, for those of more than 8 bits",
+    TRANSPARENT: "give --background black or white, what belongs behind transparent pixels",
 }
 
 
