@@ -258,7 +258,7 @@ def informed_prior(class_accuracy: ArrayLike, *, warn: bool = True) -> NDArray[n
         if can_shrink(accuracy):
             remedy = (
                 "To draw them towards the overall accuracy, use shrink_class_accuracy(accuracy, "
-                "counts, strength=5)"
+                "counts, strength=5), or a larger strength if they were"
             )
         else:
             remedy = ALL_THE_SAME

@@ -173,6 +173,31 @@ def test_what_a_calibrator_gives_is_audited(call, files, tmp_path):
     np.testing.assert_allclose(points["threshold"], thresholds)
 
 
+def test_a_calibrator_is_told_and_refused_on_its_own_cases(call, files, tmp_path):
+    given = lsp.read_predictions(files / "sharp.csv")
+    calibrator = lsp.calibrators.TemperatureScaling().fit(given)
+    calibrator.save(tmp_path / "calibrator.json")
+    arguments = ("--calibrator", tmp_path / "calibrator.json", *QUICK)
+    code, stdout, stderr = call(files / "sharp.csv", *arguments)
+    assert (code, stdout) == (2, "")
+    assert "fitted to other cases than those that are audited, received one of these very" in stderr
+    code, stdout, _ = call(files / "right.parquet", *arguments)
+    assert code == 0
+    assert "note: Audited are the probabilities that temperature calibration gives" in stdout
+
+
+def test_a_class_of_few_groups_is_said_to_be(files):
+    table = table_of(400).assign(group=lambda each: each["group"] % 7)
+    rare = table["label"].eq("normal")
+    groups = table.loc[rare, "group"].nunique()
+    table.loc[~rare, "group"] += 7 * np.arange(400)[~rare]
+    table.to_csv(files / "few.csv", index=False)
+    for path, few in ((files / "few.csv", True), (files / "sharp.csv", False)):
+        result = lsp.audit(lsp.read_predictions(path), positive=["normal"], num_resamples=20)
+        (found,) = [each.text for each in auditing.verdict(result) if each.topic == "class"]
+        assert (f"; these cases are of {groups} groups only." in found) == few
+
+
 def test_a_column_of_another_table_is_taken_with_cases(call, files):
     code, _, stderr = call(files / "sharp.csv", "--subgroup", "age", *QUICK)
     assert code == 2

@@ -656,12 +656,12 @@ def fitted() -> Calibrator:
 
 def test_an_export_carries_how_images_are_read(small, tmp_path):
     trained = TrainedModel(
-        small.model, ("a", "b"), False, False, False, "nearest", Scaling(range=(0, 50))
+        small.model, ("a", "b"), False, False, False, "nearest", Scaling(range=(0, 50)), "black"
     )
     export(trained, tmp_path / "one.keras", calibrator=fitted())
     opened = open_model(tmp_path / "one.keras")
     assert (opened.resize, opened.convert, opened.interpolation) == (False, False, "nearest")
-    assert opened.scaling == Scaling(range=(0, 50))
+    assert (opened.scaling, opened.background) == (Scaling(range=(0, 50)), "black")
     asked = open_model(tmp_path / "one.keras", image_size=4, channels=1, interpolation="bilinear")
     assert (asked.resize, asked.convert, asked.interpolation) == (True, True, "bilinear")
 
@@ -720,6 +720,20 @@ def test_classes_without_names_are_told(call, place, tmp_path):
     assert code == 0
     assert "the classes of" in stderr
     assert "have no names; give them with --class-names A,B" in stderr
+
+
+def test_of_another_model_the_calibrator_and_options_say_what_it_does_not(call, place, tmp_path):
+    shares = [[0.8, 0.1, 0.1], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4], [0.2, 0.5, 0.3]]
+    held_out = Predictions([0, 1, 2, 2] * 10, shares * 10, class_names=NAMES)
+    TemperatureScaling().fit(held_out).save(tmp_path / "fitted.json")
+    options = ("--calibrator", tmp_path / "fitted.json", "--out", tmp_path / "one.keras")
+    reading = ("--background", "white", "--interpolation", "nearest", "--scaling", "range=0,50")
+    code, _, stderr = call("export", place / "softmax.keras", *options, *reading)
+    assert (code, stderr) == (0, "")
+    opened = open_model(tmp_path / "one.keras")
+    assert opened.class_names == NAMES
+    assert (opened.background, opened.interpolation) == ("white", "nearest")
+    assert opened.scaling == Scaling(range=(0, 50))
 
 
 def test_sets_that_do_not_fit_are_refused(small, tmp_path):

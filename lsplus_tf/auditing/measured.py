@@ -231,7 +231,18 @@ def _audit(
             )
         thresholds_from = check_thresholds_from(predictions, thresholds_from)
         settings |= {"thresholds chosen on": thresholds_from.source or "other arrays"}
+    notes: list[str] = []
     if calibrator is not None:
+        fitted_to = calibrator.data_
+        if fitted_to is not None and fitted_to["digest"] == predictions.digest():
+            raise InputError(
+                "calibrator (--calibrator): expected one that was fitted to other cases than those "
+                f"that are audited, received one of these very {len(predictions):,} cases"
+            )
+        notes.append(
+            f"Audited are the probabilities that {calibrator.name} calibration gives, which was "
+            "fitted to other cases; calibrators that are tried below come on top of it."
+        )
         predictions = calibrator.calibrate(predictions)
         if thresholds_from is not None:
             thresholds_from = calibrator.calibrate(thresholds_from)
@@ -277,7 +288,7 @@ def _audit(
         comparison,
         second,
         settings,
-        _weights_notes(given, predictions) + _notes(predictions, second),
+        notes + _weights_notes(given, predictions) + _notes(predictions, second),
     )
 
 

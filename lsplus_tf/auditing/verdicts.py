@@ -24,6 +24,7 @@ _WANTED = 0.05
 _NAMED = 4
 _FIXED = 0.9  # specificity, of the sentence
 _ENDS = {"value": "", "low": "_low", "high": "_high"}
+_FEW_GROUPS = 10
 _MOST_LISTED = 10  # classes in a sentence
 _LOW_AUROC = 0.6  # what a ranking that tells nothing is surely below
 _ALPHA = 0.05
@@ -174,7 +175,7 @@ def _of_interest(audit: Audit) -> list[Finding]:
         if not found["cases"]:
             findings.append(Finding("class", "unsure", f"{name}: no case is of it."))
             continue
-        text = f"{name}: {_found(found)}."
+        text = f"{name}: {_found(found)}{_of_few_groups(audit.predictions, name)}."
         if trusted["cases"]:
             text += (
                 f" Of {_several(trusted['cases'], 'case')} predicted as {name} "
@@ -182,6 +183,15 @@ def _of_interest(audit: Audit) -> list[Finding]:
             )
         findings.append(Finding("class", tone_of(found), text))
     return findings
+
+
+def _of_few_groups(predictions: Predictions, name: str) -> str:
+    """That a class's cases are of few groups, which makes its interval wide."""
+    if predictions.groups is None or name not in predictions.class_names:
+        return ""
+    of_class = predictions.labels == predictions.class_names.index(name)
+    groups = len(np.unique(predictions.groups[of_class]))
+    return f"; these cases are of {_several(groups, 'group')} only" if groups < _FEW_GROUPS else ""
 
 
 def _missed(audit: Audit) -> list[Finding]:

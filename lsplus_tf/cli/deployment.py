@@ -16,7 +16,6 @@ from rich.table import Table
 
 from lsplus_tf.cli.console import terminal
 from lsplus_tf.cli.options import (
-    BackgroundOption,
     CalibrationFile,
     ClassNames,
     GroupColumn,
@@ -26,12 +25,11 @@ from lsplus_tf.cli.options import (
     ModelClassNames,
     Normalize,
     Probabilities,
-    ScalingOption,
     SplitColumn,
     TakeSplit,
     WeightColumn,
     names,
-    scaling,
+    with_reading,
 )
 from lsplus_tf.errors import InputError, counted, did_you_mean, some_of
 
@@ -207,6 +205,7 @@ def calibrate(
     )
 
 
+@with_reading
 def predict(
     model: ModelPath,
     images: Annotated[
@@ -231,33 +230,8 @@ def predict(
         int, typer.Option(min=1, max=65_536, help="Number of images in a batch.")
     ] = 32,
     class_names: ModelClassNames = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=8192,
-            help="Stretch images to this size, even where the run's config names none.",
-            show_default="the model's",
-        ),
-    ] = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(
-            help="Convert images to 1 (grey) or 3 (colour) channels, even where the run's config "
-            "names none.",
-            show_default="the model's",
-        ),
-    ] = None,
-    interpolation: Annotated[
-        str | None,
-        typer.Option(
-            help="How images are stretched.",
-            metavar="bilinear|nearest",
-            show_default="as in the run's training; of another model bilinear",
-        ),
-    ] = None,
-    scale: ScalingOption = None,
-    background: BackgroundOption = None,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Predict image files with a trained MODEL, and abstain if its confidence is low.
 
@@ -280,14 +254,8 @@ def predict(
 
     inputs = (model, *images, calibrator, sets_from)
     path = files.check_output(out, _predictions_file(), inputs=inputs)
-    for option, value, allowed in (
-        ("--unreadable", unreadable, ("fail", "skip")),
-        ("--interpolation", interpolation, ("bilinear", "nearest", None)),
-        ("--channels", channels, (1, 3, None)),
-    ):
-        if value not in allowed:
-            expected = " or ".join(str(choice) for choice in allowed if choice is not None)
-            raise InputError(f"{option}: expected {expected}, received {value}")
+    if unreadable not in ("fail", "skip"):
+        raise InputError(f"--unreadable: expected fail or skip, received {unreadable}")
     from lsplus_tf import deployment
 
     found, others = deployment.find_images(images)
@@ -296,15 +264,7 @@ def predict(
     of_sets = asked.saved()
     if of_sets is not None:
         fitted = check_beside(of_sets, fitted)
-    trained = _open(
-        model,
-        class_names=names(class_names),
-        image_size=image_size,
-        channels=channels,
-        interpolation=interpolation,
-        scaling=scaling(scale),
-        background=background,
-    )
+    trained = _open(model, fitted, class_names=names(class_names), **reading)
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
     console = terminal()
@@ -332,6 +292,7 @@ def predict(
     console.print(f"Written: {escape(files.shown(path))}", highlight=False, soft_wrap=True)
 
 
+@with_reading
 def export(
     model: ModelPath,
     out: Annotated[
@@ -345,6 +306,8 @@ def export(
     sets_by_class: SetsByClass = False,
     sets_from: SetsFrom = None,
     class_names: ModelClassNames = None,
+    *,
+    reading: dict[str, Any],
 ) -> None:
     """Write MODEL as one file or folder that contains all that predict needs.
 
@@ -368,7 +331,7 @@ def export(
     of_sets = asked.saved()
     if of_sets is not None:
         fitted = check_beside(of_sets, fitted)
-    trained = _open(model, class_names=names(class_names))
+    trained = _open(model, fitted, class_names=names(class_names), **reading)
     if fitted is not None:
         deployment.check_calibrator(trained, fitted)
     of_sets, said = _fitted_sets(asked, of_sets, model, trained, fitted)
@@ -761,7 +724,8 @@ def _write_predictions(
             raise InputError(f"images: none can be read, {written.named_unreadable()}{more}")
 
 
-def _open(model: Path, **options: Any) -> TrainedModel:
+def _open(model: Path, calibrator: Calibrator | None, **options: Any) -> TrainedModel:
+    """The model; of one without class names the calibrator's are its own."""
     from lsplus_tf import deployment
     from lsplus_tf.config import Backbone
     from lsplus_tf.training.environment import import_tensorflow
@@ -771,6 +735,9 @@ def _open(model: Path, **options: Any) -> TrainedModel:
     trained = deployment.open_model(model, **options)
     unnamed = deployment.unnamed(len(trained.class_names))
     if trained.class_names == unnamed and options["class_names"] is None:
+        known = None if calibrator is None else calibrator.class_names_
+        if known is not None and len(known) == len(unnamed):
+            return replace(trained, class_names=known)
         warnings.warn(
             f"the classes of {model} have no names; give them with --class-names A,B", stacklevel=1
         )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lsplus_tf.errors import InputError
+
 if TYPE_CHECKING:
     from lsplus_tf.config import Dataset, Scaling
 
@@ -228,21 +230,86 @@ LISTING = {
 }
 
 
+# Those of commands that read images for a model, as `lsplus_tf.deployment.open_model` takes them.
+_READING_PANEL = "How images are read, where the model does not say"
+READING = {
+    "image_size": Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=8192,
+            help="Stretch images to this size, even where the run's config names none.",
+            show_default="the model's",
+            rich_help_panel=_READING_PANEL,
+        ),
+    ],
+    "channels": Annotated[
+        int | None,
+        typer.Option(
+            help="Convert images to 1 (grey) or 3 (colour) channels, even where the run's config "
+            "names none.",
+            show_default="the model's",
+            rich_help_panel=_READING_PANEL,
+        ),
+    ],
+    "interpolation": Annotated[
+        str | None,
+        typer.Option(
+            help="How images are stretched.",
+            metavar="bilinear|nearest",
+            show_default="as in the run's training; of another model bilinear",
+            rich_help_panel=_READING_PANEL,
+        ),
+    ],
+    "scaling": ScalingOption,
+    "background": BackgroundOption,
+}
+
+
 def with_listing(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `LISTING`: those that are given are its argument `listing`."""
 
+    def listing(given: dict[str, Any]) -> None:
+        if "label_columns" in given:
+            given["label_columns"] = names(given["label_columns"])
+
+    return _collecting(command, "listing", LISTING, listing)
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `READING`: those that are given are its argument `reading`."""
+
+    def reading(given: dict[str, Any]) -> None:
+        for key, allowed in (("interpolation", ("bilinear", "nearest")), ("channels", (1, 3))):
+            if key in given and given[key] not in allowed:
+                expected = " or ".join(map(str, allowed))
+                raise InputError(f"--{key}: expected {expected}, received {given[key]}")
+        if "scaling" in given:
+            given["scaling"] = scaling(given["scaling"])
+
+    return _collecting(command, "reading", READING, reading)
+
+
+def _collecting(
+    command: Callable[..., None],
+    argument: str,
+    options: dict[str, Any],
+    convert: Callable[[dict[str, Any]], None],
+) -> Callable[..., None]:
+    """Give a command options, of which those that are given are one argument, after `convert`."""
+
     @functools.wraps(command)
-    def with_options(*arguments: Any, **options: Any) -> None:
-        given = {key: options.pop(key) for key in LISTING}
-        given["label_columns"] = names(given["label_columns"])
-        listing = {key: value for key, value in given.items() if value is not None}
-        command(*arguments, listing=listing, **options)
+    def with_options(*arguments: Any, **keywords: Any) -> None:
+        every = {key: keywords.pop(key) for key in options}
+        given = {key: value for key, value in every.items() if value is not None}
+        convert(given)
+        command(*arguments, **{argument: given}, **keywords)
 
     signature = inspect.signature(command, eval_str=True)
-    own = [each for each in signature.parameters.values() if each.name != "listing"]
+    own = [each for each in signature.parameters.values() if each.name != argument]
     shared = [
         inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
-        for key, option in LISTING.items()
+        for key, option in options.items()
     ]
     with_options.__signature__ = signature.replace(parameters=[*own, *shared])  # type: ignore[attr-defined]
     return with_options

@@ -355,13 +355,14 @@ def _flattened(
     """An image of 8 bits on the background, and whether it is transparent somewhere without one."""
     if not image.has_transparency_data:
         return image, False
-    alpha = image.convert("RGBA").getchannel("A")
+    colours = image.convert("RGBA")  # at once, of what a palette says of transparency Pillow warns
+    alpha = colours.getchannel("A")
     opaque = alpha.getextrema() == (255, 255)
-    if opaque or background is None:
-        return image, not opaque
+    if background is None and not opaque:
+        return image, True
     mode = "L" if image.mode in GREY_MODES else "RGB"
-    flat = Image.new(mode, alpha.size, background)
-    flat.paste(image.convert(mode), mask=alpha)
+    flat = Image.new(mode, alpha.size, background or "black")
+    flat.paste(colours.convert(mode), mask=alpha)
     flat.info["exif"] = image.info.get("exif", b"")  # how it is turned
     return flat, False
 

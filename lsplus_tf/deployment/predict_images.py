@@ -161,14 +161,16 @@ def _flattened(image: Any, background: str | None) -> Any:
     """The image on the background, if it is transparent somewhere."""
     if not image.has_transparency_data:
         return image
-    alpha = image.convert("RGBA").getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        return image
-    if background is None:
-        raise RefusedError("it has transparent pixels, and training had no background for them")
+    colours = image.convert("RGBA")
+    alpha = colours.getchannel("A")
+    if background is None and alpha.getextrema() != (255, 255):
+        raise RefusedError(
+            "it has transparent pixels, and no background is set: export with --background "
+            "black or white, what belongs behind them"
+        )
     mode = "L" if image.mode in _GREY_MODES else "RGB"
-    flat = Image.new(mode, alpha.size, background)
-    flat.paste(image.convert(mode), mask=alpha)
+    flat = Image.new(mode, alpha.size, background or "black")
+    flat.paste(colours.convert(mode), mask=alpha)
     flat.info["exif"] = image.info.get("exif", b"")  # how it is turned
     return flat
 

@@ -371,7 +371,7 @@ def _another_out() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(f"{error}; name another --out, or delete it") from error
+        raise InputError(f"{error}; name another --out, or delete that file") from error
 
 
 def _refuse_by_hand(path: Path) -> None:
@@ -406,7 +406,8 @@ def _refuse_difference(folder: Path, there: dict[str, Any], here: dict[str, Any]
     different = _differences(there, here)
     if different:
         raise InputError(
-            f"--out: {folder} holds results with {different}; name another --out, or delete it"
+            f"--out: {folder} holds results with {different}; name another --out, or, to make "
+            "them anew, delete that folder"
         )
 
 

@@ -355,7 +355,8 @@ def _metrics(
     measured = {metric for _, metric in uncertainty.intervals}
     without = [METRICS[metric].heading for metric in METRICS if metric not in measured]
     none = (
-        f" No intervals of {listed(without)}: resamples lack a class, or it would take minutes."
+        f" No intervals of {listed(without)}: more than 5% of the resamples lack a class, or, with "
+        "many runs, ranking the cases of all would take minutes."
         if without
         else ""
     )
