@@ -157,12 +157,13 @@ def _reliability(audit: Audit) -> Section:
         f"Histogram of the confidence of {title} in right and in wrong predictions."
         for title in both
     ]
+    alone = "" if predictions.groups is None else ", and their intervals take cases as independent"
     blocks: list[Block] = [
         Text(
             "Bars are the accuracy of cases of similar confidence, hatched is what is missing to "
             "(or beyond) their mean confidence; on the diagonal the two agree. Read the intervals "
-            "before the bars, of which those of fewer than 10 cases are faint; a pointer on a bar "
-            "shows its numbers."
+            f"before the bars, of which those of fewer than 10 cases are faint{alone}; a pointer "
+            "on a bar shows its numbers."
         ),
         _with_one_legend(diagrams, alts),
     ]

@@ -85,8 +85,8 @@ CONSEQUENCES = {
     MIXED: "only those of more than 8 bits are scaled: is a value the same in both?",
     IDENTICAL: "used as they are, unless dataset.drop=[duplicates]",
     NEAR: "used as they are: look at them, and keep one of each, or all in one split",
-    SHARED_GROUP: "used as they are, and tests look too good: put each into one split, as "
-    "dataset.split_column='' does for a table",
+    SHARED_GROUP: "used as they are, and tests look too good: put each into one split, as a table "
+    "without a column of splits, or dataset.split_column='', does",
     UNLISTED: "training stops: add them or set dataset.unlisted=ignore",
 }
 # Of arrays, where no key of the config leaves any out.

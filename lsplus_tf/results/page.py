@@ -244,9 +244,9 @@ def _classes(results: Results, classes: ByClass, figures: Figures) -> list[Block
         ),
         Text(
             "In brackets how many test images are of the class. An image is found where its class "
-            "is the most probable. The intervals are Agresti and Coull's over the images, with "
-            "the spread of the seeds, which is taken to be alike in all methods; of a single "
-            "prediction they say nothing of new seeds. "
+            "is the most probable. The intervals are Agresti and Coull's over the images, or over "
+            "the groups that these have, with the spread of the seeds, which is taken to be alike "
+            "in all methods; of a single prediction they say nothing of new seeds. "
             "Specificity, PPV, NPV, F1, AUROC and AUPRC of every class are in classes.csv, and the "
             "rows with a calibrator."
             f"{more}",
@@ -471,8 +471,8 @@ def _reliability(results: Results, figures: Figures) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Bars are the accuracy of images of similar confidence; hatched is what is missing to, "
-            f"or beyond, their mean confidence.{together} Intervals are Wilson's; "
-            "bins of fewer than 10 images are faint. A pointer on a bar shows its numbers."
+            f"or beyond, their mean confidence.{together} Intervals are Wilson's, of independent "
+            "images; bins of fewer than 10 images are faint. A pointer on a bar shows its numbers."
         )
     ]
     blocks += [pictures for name, pictures in figures.items() if name.startswith("reliability")]
