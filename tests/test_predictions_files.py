@@ -798,7 +798,7 @@ def test_rounded_probabilities_that_are_called_logits(refused, decimals):
         (
             {"probabilities": "probability_HP,probability SSA"},
             "--probabilities: expected 'probability SSA', found 'id', 'label', 'probability_HP', "
-            "'probability_SSA'; did you mean 'probability_SSA'?",
+            "'probability_SSA', did you mean 'probability_SSA'?",
         ),
         (
             {"group": "patient"},

@@ -198,7 +198,8 @@ def test_a_training_has_the_steps_and_epochs_of_the_released_code(trained):
 def test_given_accuracies_are_in_the_run_folder(trained):
     record = run_folder.read_json(Run("it", 0).folder(trained), run_folder.PRIOR)
     assert record["class_accuracy"] == GIVEN
-    assert (record["from"], record["doubts"]) == ("given", [])
+    doubts = ["class accuracy below 1/10, that of guessing, of class 9"]
+    assert (record["from"], record["doubts"]) == ("given", doubts)
     settings = run_folder.read_settings(Run("it", 0).folder(trained))
     assert settings["method"]["class_accuracy"] == GIVEN
 
