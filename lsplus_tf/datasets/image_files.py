@@ -260,9 +260,9 @@ def _opened(
 
 
 def _check_begins_well(path: Path) -> None:
-    """Refuse what is no image, and a PPM whose comments hide its size.
+    """Refuse an empty file, a note in place of one, and a PPM whose comments hide its size.
 
-    Pillow reads them byte by byte, for hours.
+    Pillow reads such comments byte by byte, for hours.
     """
     with path.open("rb", buffering=0) as file:
         head = file.read(len(LFS))

@@ -685,9 +685,7 @@ def as_predictions(
         try:
             if of == "labels":
                 checks.exchanged(truth, named, probabilities, Rows())
-            checks.several_columns(
-                "logits" if from_logits else "probabilities", probabilities, Rows()
-            )
+            checks.several_columns(kind, probabilities, Rows())
             truths: dict[str, Any] = {"labels": None, of: truth}
             given = Predictions(**truths, **scores, sample_weight=sample_weight)
         except InputError as error:
