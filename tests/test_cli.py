@@ -340,9 +340,9 @@ def test_datasets_lists_what_is_here(call, tmp_path):
         assert text in stdout
 
 
-def write_image(path: Path, seed: int) -> None:
+def write_image(path: Path, seed: int, side: int = 8) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
 
 
@@ -360,14 +360,14 @@ def test_datasets_check(call, refused, tmp_path):
     for other in ("group in several splits", "without a row", "official"):
         assert other not in stdout
     assert "identical to another: none" in stdout
-    assert out.read_text() == "problem,split,class,file,detail\n"
+    assert out.read_text() == "problem,split,class,file,other_file,detail\n"
     write_image(tmp_path / "set/test/b/77.png", 0)
     code, stdout, _ = call("datasets", "check", name, "--out", str(out), columns=80)
     assert code == 1
     assert "identical to another: 1" in stdout
     assert "1 group of identical images, 1 of them across splits, 1 across classes" in stdout
     assert out.read_text().splitlines()[1:] == [
-        'identical to another,test,b,test/b/77.png,"same as train/a/0.png (train, a)"'
+        'identical to another,test,b,test/b/77.png,train/a/0.png,"same as train/a/0.png (train, a)"'
     ]
     for file, seed in (("=b/1.png", 1), ("=b/2.png", 1), ("a/3.png", 2)):
         write_image(tmp_path / "named" / file, seed)
@@ -503,6 +503,27 @@ def test_datasets_show(call, refused, tmp_path):
     code, _, stderr = call("datasets", "show", f"folder:{tmp_path / 'set'}", "--out", str(out))
     assert code == 0
     assert "left out 1 image that cannot be read: a/2.png (" in stderr
+
+
+def test_near_copies_are_drawn_on_a_sheet(call, refused, tmp_path):
+    root = tmp_path / "set"
+    for seed in range(40):
+        write_image(root / "ab"[seed % 2] / f"{seed}.png", seed, 40)
+    sheet = tmp_path / "near.png"
+    code, stdout, _ = call("datasets", "check", f"folder:{root}", "--sheet", str(sheet))
+    assert (code, sheet.exists()) == (0, False)
+    assert "no near copies to draw: --sheet is not written" in stdout
+    with Image.open(root / "a" / "2.png") as image:
+        image.resize((80, 80)).save(root / "b" / "copy.png")
+    code, stdout, _ = call("datasets", "check", f"folder:{root}", "--sheet", str(sheet))
+    assert (code, "near.png" in stdout) == (1, True)
+    with Image.open(sheet) as image:
+        assert (image.format, 100 <= image.height < 150) == ("PNG", True)
+    write_image(tmp_path / "mine.png", 0)
+    said = refused("datasets", "check", f"folder:{root}", "--sheet", str(tmp_path / "mine.png"))
+    assert "--sheet" in said
+    said = refused("datasets", "check", f"folder:{root}", "--sheet", str(root / "a" / "near.png"))
+    assert "--sheet" in said
 
 
 def test_datasets_show_of_nothing_that_can_be_read(refused, tmp_path):

@@ -16,7 +16,7 @@ from lsplus_tf.config import Scaling
 from lsplus_tf.datasets import load_dataset
 from lsplus_tf.datasets.check import CheckReport, check_dataset
 from lsplus_tf.datasets.defects import drop_defects
-from lsplus_tf.datasets.examples import choose_examples
+from lsplus_tf.datasets.examples import choose_examples, choose_near_copies
 from lsplus_tf.datasets.loading import list_files
 from lsplus_tf.datasets.near_copies import near_pairs
 from lsplus_tf.errors import InputError
@@ -113,9 +113,15 @@ def test_every_defect_is_found(sound):
     assert report.sizes == Counter({(6, 5): 36, (7, 5): 1})
     assert report.colours == Counter({"grey": 36, "colour": 1})
     assert report.group_sizes.to_dict() == {f"p{i}": 4 for i in range(10)}
-    assert report.table.columns.tolist() == ["problem", "split", "class", "file", "detail"]
+    assert report.table.columns.tolist() == [
+        *("problem", "split", "class", "file", "other_file", "detail")
+    ]
     assert report.table.iloc[-1].tolist() == [
-        *("other than the official number", "test", "", "", "20 images, officially 21")
+        *("other than the official number", "test", "", "", "", "20 images, officially 21")
+    ]
+    copies = report.table[report.table["problem"] == "identical to another"]
+    assert copies["other_file"].tolist() == [
+        detail.removeprefix("same as ").split(" (")[0] for detail in copies["detail"]
     ]
 
 
@@ -254,6 +260,39 @@ def test_near_copies_across_splits_and_classes_are_told(pictures, tmp_path, copy
     assert (report.near_across_splits, report.near_across_classes) == (1, 1)
     # Of what is in train a validation split is yet to be drawn.
     assert (report.near_undrawn, report.near_within) == (1, 0)
+    near = report.table[report.table["problem"] == "near copy of another"]
+    assert near["other_file"].tolist() == [f"train/a/{i}.png" for i in ("07", "05", "03")]
+
+
+def test_near_copies_are_shown_beside_what_they_are_like(pictures, tmp_path):
+    root = shutil.copytree(pictures, tmp_path / "set")
+    shutil.copy(root / "train/a/00.png", root / "train/a/000.png")  # identical, and left out
+    COPIES["darker"](smooth(3), root / "test/a/x.png")
+    COPIES["jpeg"](smooth(5), root / "train/b/y.png")
+    files = list_files(f"folder:{root}")
+    report = check_dataset(files, drop=["duplicates"])
+    chosen = choose_near_copies(files, report, count=1)
+    assert list(chosen) == ["train/b/y.jpg (train, b)\ntrain/a/05.png (train, a)"]
+    chosen = choose_near_copies(files, report, count=9)
+    assert len(chosen) == 2
+    for names, images in chosen.items():
+        for name, image in zip(names.split("\n"), images, strict=True):
+            with Image.open(root / name.split(" (")[0]) as picture:
+                np.testing.assert_array_equal(image, np.asarray(picture.convert("RGB")))
+
+
+def test_near_copies_in_arrays_are_shown(tmp_path):
+    one = np.stack([np.asarray(smooth(seed)) for seed in range(10)])
+    other = np.stack([np.asarray(smooth(seed)) for seed in range(20, 26)])
+    other[4] = (0.8 * one[7]).astype(np.uint8)
+    labels = {"train_labels": np.arange(10) % 2, "test_labels": np.arange(6) % 2}
+    np.savez(tmp_path / "set.npz", train_images=one, test_images=other, **labels)
+    dataset = load_dataset(f"npz:{tmp_path / 'set.npz'}")
+    report = check_dataset(dataset)
+    ((names, (copy, original)),) = choose_near_copies(dataset, report, count=9).items()
+    np.testing.assert_array_equal(copy[..., 0], other[4])
+    np.testing.assert_array_equal(original[..., 0], one[7])
+    assert names.startswith("test-000004 (test, 0)\ntrain-000007 (")
 
 
 def test_near_copies_of_a_group_come_into_one_split(pictures, tmp_path):

@@ -34,8 +34,9 @@ def place(reproduced, tmp_path_factory) -> Path:
     shutil.copytree(reproduced.folder, folder / "runs" / "digits")
     shutil.copytree(ROOT / "configs", folder / "configs")
     (folder / "scans").mkdir()
-    for index, image in enumerate(load_dataset("digits").test.images[:20]):
-        to_pillow(image).save(folder / "scans" / f"{index}.png")
+    test = load_dataset("digits").test
+    for name, image in zip(test.ids, test.images, strict=True):
+        to_pillow(image).save(folder / "scans" / f"{name}.png")
     return folder
 
 
@@ -69,17 +70,22 @@ def test_the_commands_and_then_the_python_run(place, monkeypatch, capsys):
     np.testing.assert_allclose(served.iloc[:, -10:], predicted.iloc[:, -10:], atol=1e-6)
     names: dict[str, object] = {"run": Path("runs/digits/hard_labels/seed_0")}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         if "import onnxruntime" in block:
             continue
+        block = block.replace("scans/{name}", "scans/{name}.png")  # arrays have no files
         exec(compile(block, "calibration.md", "exec"), names)
+        if "same = " in block:
+            assert len(names["same"]) == len(names["audited"].ids)
+            given = names["calibrator"].predict_proba(names["audited"].logits)
+            np.testing.assert_allclose(names["same"], given, atol=1e-5)
         if "served.serve" in block:  # without the package, the same numbers
             assert names["files"] == list(predicted["file"])
             given = names["given"]["probabilities"]
             np.testing.assert_allclose(given, predicted.iloc[:, -10:], atol=1e-6)
     sys.modules.pop("predict_images")
-    assert "20 images, " in capsys.readouterr().out
+    assert "32 images, " in capsys.readouterr().out
     assert Path("calibrated.keras").is_file()
 
 

@@ -330,7 +330,7 @@ def test_what_lsplus_tf_wrote_as_another_kind(refused, place, written, command, 
 FOREIGN = {
     "c.json": [b"{}", b'{"format": "other"}', b"\xff\xfe", b'["lsplus_tf calibrator"]', b"\n"],
     "p.csv": [b"file,label\n1.png,a\n", b"file,predicted,confidence,abstained,mine\n", b"\xff\n"],
-    "found.csv": [b"problem,split,class,file,detail,mine\n", b"problem\n", b"\x00\n"],
+    "found.csv": [b"problem,split,class,file,other_file,detail,mine\n", b"problem\n", b"\x00\n"],
     "one.keras": [b"PK\x03\x04 no archive", b"x"],
     "sheet.png": [b"\x89PNG\r\n\x1a\n", b"x"],
 }

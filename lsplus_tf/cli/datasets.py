@@ -23,14 +23,19 @@ from lsplus_tf.cli.options import (
 from lsplus_tf.errors import InputError, counted
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from lsplus_tf.config import Defect
     from lsplus_tf.datasets.base import ImageDataset
     from lsplus_tf.datasets.check import CheckReport
     from lsplus_tf.datasets.file_list import FileList
+    from lsplus_tf.files import FileKind
 
 _NAMED = 3
+_PAIRS = 30  # of near copies, on a sheet
+_SHEET_TITLE = "lsplus_tf contact sheet"  # in the file, which shows that it is one
 
 app = typer.Typer(rich_markup_mode="markdown")
 
@@ -90,6 +95,14 @@ def check_dataset(
     out: Annotated[
         str | None, typer.Option(help="Write a CSV with a row per problem.", metavar="FILE.csv")
     ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(
+            help="Draw the near copies, each beside the image that it is like, as a PNG: the "
+            f"first {_PAIRS}.",
+            metavar="FILE.png",
+        ),
+    ] = None,
 ) -> None:
     """Check all images of NAME for problems that make results wrong.
 
@@ -101,9 +114,9 @@ def check_dataset(
     and which setting of the config resolves them.
 
     The exit code is 0 if no problem was found, 1 if one was, 2 for a data set that cannot be
-    listed, and for an --out that cannot be written.
+    listed, and for an --out or --sheet that cannot be written.
 
-    Example: lsplus-tf datasets check folder:~/mri --out problems.csv
+    Example: lsplus-tf datasets check folder:~/mri --out problems.csv --sheet near_copies.png
     """
     from rich.progress import Progress
 
@@ -114,6 +127,8 @@ def check_dataset(
     if out is not None:
         kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
+    if sheet is not None:
+        _check_sheet(sheet, "--sheet", name, data_dir)
     console = terminal()
     declared = scaling(scale)
     leave_out = names(drop) or []
@@ -135,6 +150,16 @@ def check_dataset(
     if out is not None:
         write_csv(report.table, out, argument="--out")
         _print_written(console, out)
+    if sheet is not None and report.near:
+        from lsplus_tf.datasets.examples import choose_near_copies
+
+        pairs = choose_near_copies(
+            dataset, report, count=_PAIRS, scaling=declared, background=background
+        )
+        _write_sheet(pairs, sheet, "--sheet")
+        _print_written(console, sheet)
+    elif sheet is not None:
+        _say(console, "no near copies to draw: --sheet is not written")
     if report.problems:
         raise typer.Exit(1)
 
@@ -159,30 +184,51 @@ def show_dataset(
 
     Example: lsplus-tf datasets show folder:~/mri --out sheet.png
     """
-    from lsplus_tf import files
-
-    title = "lsplus_tf contact sheet"  # in the file, which shows that it is one
-    ours = files.begins_with(rb"(?s)\x89PNG\r\n.*" + title.encode())
-    kind = files.FileKind("a contact sheet", ours, ".png")
-    source = _source(name)
-    images = [source] if source is not None and name.startswith("folder:") else []
-    files.check_output(out, kind, inputs=(source, data_dir), images=images)
-
-    import matplotlib.pyplot as plt
+    _check_sheet(out, "--out", name, data_dir)
 
     from lsplus_tf.datasets.examples import choose_examples
-    from lsplus_tf.plots import contact_sheet
 
     declared = scaling(scale)
     dataset = _list_or_load(name, data_dir, listing)
     examples = choose_examples(
         dataset, split=split, count=count, seed=seed, scaling=declared, background=background
     )
-    contact_sheet(examples)
-    with files.writing(out, kind) as new:
-        plt.savefig(new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": title})
-    plt.close()
+    _write_sheet(examples, out, "--out")
     _print_written(terminal(), out)
+
+
+def _sheet_kind() -> FileKind:
+    from lsplus_tf import files
+
+    ours = files.begins_with(rb"(?s)\x89PNG\r\n.*" + _SHEET_TITLE.encode())
+    return files.FileKind("a contact sheet", ours, ".png")
+
+
+def _check_sheet(out: str, argument: str, name: str, data_dir: Path | None) -> None:
+    """Refuse a sheet that cannot be written, or lies among the images of a folder."""
+    from lsplus_tf import files
+
+    source = _source(name)
+    images = [source] if source is not None and name.startswith("folder:") else []
+    files.check_output(
+        out, _sheet_kind(), argument=argument, inputs=(source, data_dir), images=images
+    )
+
+
+def _write_sheet(
+    examples: Mapping[str, Sequence[npt.NDArray[np.uint8]]], out: str, argument: str
+) -> None:
+    import matplotlib.pyplot as plt
+
+    from lsplus_tf import files
+    from lsplus_tf.plots import contact_sheet
+
+    contact_sheet(examples)
+    with files.writing(out, _sheet_kind(), argument=argument) as new:
+        plt.savefig(
+            new, format="png", dpi="figure", bbox_inches="tight", metadata={"Title": _SHEET_TITLE}
+        )
+    plt.close()
 
 
 def _print_written(console: Console, out: str) -> None:

@@ -67,7 +67,7 @@ KINDS = (
 )
 # Nothing is said of these where they are not found.
 TOLD_IF_FOUND = (ONE_CLASS, SPELLING, LONE, ABSENT, FEW, CARVING, MASKS, UNSCALABLE, MIXED)
-COLUMNS = ["problem", "split", "class", "file", "detail"]
+COLUMNS = ["problem", "split", "class", "file", "other_file", "detail"]
 # What a training with these image files does, and what to do about it.
 CONSEQUENCES = {
     ONE_CLASS: "training stops: there is only one class",
@@ -111,6 +111,8 @@ class Problem:
         Where; empty where it is about more than one file.
     detail : str
         What exactly.
+    other_file : str
+        What the file is a copy, or near copy, of.
     """
 
     problem: str
@@ -118,6 +120,7 @@ class Problem:
     class_name: str
     file: str
     detail: str
+    other_file: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +146,8 @@ class CheckReport:
         and they share no group; these are among the problems, too.
     images : pandas.DataFrame
         All images: id, split, class_name and, where they are known, group.
+    near : list of (int, int)
+        Each of these problems: the row of its image, and of the nearest that it is like.
     problems : list of Problem
         In the order of `KINDS`.
     dropped : dict of str to list of str
@@ -158,13 +163,17 @@ class CheckReport:
     near_across_classes: int
     near_undrawn: int
     images: pd.DataFrame
+    near: list[tuple[int, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per problem: problem, split, class, file, detail."""
-        rows = [(p.problem, p.split, p.class_name, p.file, p.detail) for p in self.problems]
+        """One row per problem: problem, split, class, file, other_file, detail."""
+        rows = [
+            (p.problem, p.split, p.class_name, p.file, p.other_file, p.detail)
+            for p in self.problems
+        ]
         return pd.DataFrame(rows, columns=COLUMNS)
 
     @property
@@ -258,7 +267,7 @@ def check_dataset(
         *(_problem(images, index, MASKS, "by its name") for index in masks),
         *_mixed_depths(headers),
         *_copies(images, identical),
-        *near.problems,
+        *(_copy(images, index, NEAR, "like", other) for index, other in near.pairs),
         *_shared_groups(images),
         *(Problem(UNLISTED, "", "", name, "has no label") for name in unlisted),
         *_wrong_counts(counts, official or {}),
@@ -274,6 +283,7 @@ def check_dataset(
         near.across_classes,
         near.undrawn,
         images,
+        near.pairs,
         problems,
         dropped,
     )
@@ -442,13 +452,13 @@ class _Near:
     across_splits: int = 0
     across_classes: int = 0
     undrawn: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    pairs: list[tuple[int, int]] = field(default_factory=list)
 
 
 def _near_copies(
     images: pd.DataFrame, looks: list[_Look], hashes: list[Bits], identical: list[list[int]]
 ) -> _Near:
-    """A problem for every image with an earlier near copy in another split or class: the nearest.
+    """Every image with an earlier near copy in another split or class: its row, and the nearest's.
 
     So it is for one in a split that others are yet to be carved from, unless they share a group. Of
     all pairs no more than the numbers is kept, as there may be as many as images, squared.
@@ -488,11 +498,9 @@ def _near_copies(
         better = distance[best] < nearest[kept]
         nearest[kept[better]] = distance[best][better]
         partner[kept[better]] = one[best][better]
-    problems = []
-    for index in np.flatnonzero(nearest < 256).tolist():
-        detail = f"like {_place(images, int(partner[index]))}"
-        problems.append(_problem(images, index, NEAR, detail))
-    return _Near(within, across_splits, across_classes, undrawn, problems)
+    found = np.flatnonzero(nearest < 256)
+    pairs = list(zip(found.tolist(), partner[found].tolist(), strict=True))
+    return _Near(within, across_splits, across_classes, undrawn, pairs)
 
 
 def _wrong_images(images: pd.DataFrame, looks: list[_Look]) -> list[Problem]:
@@ -505,11 +513,11 @@ def _wrong_images(images: pd.DataFrame, looks: list[_Look]) -> list[Problem]:
 
 def _copies(images: pd.DataFrame, identical: list[list[int]]) -> list[Problem]:
     """A problem for every file that repeats another."""
-    problems = []
-    for first, *others in identical:
-        detail = f"same as {_place(images, first)}"
-        problems += [_problem(images, index, IDENTICAL, detail) for index in others]
-    return problems
+    return [
+        _copy(images, index, IDENTICAL, "same as", first)
+        for first, *others in identical
+        for index in others
+    ]
 
 
 def _shared_groups(images: pd.DataFrame) -> list[Problem]:
@@ -538,9 +546,15 @@ def _wrong_counts(counts: pd.DataFrame, official: Mapping[str, int]) -> list[Pro
     ]
 
 
-def _place(images: pd.DataFrame, index: int) -> str:
+def place(images: pd.DataFrame, index: int) -> str:
+    """The name of an image, its split and its class, as a reader is told."""
     split, class_name, name = _where(images, index)
     return f"{name} ({split}, {class_name})"
+
+
+def _copy(images: pd.DataFrame, index: int, kind: str, how: str, other: int) -> Problem:
+    detail = f"{how} {place(images, other)}"
+    return Problem(kind, *_where(images, index), detail, _where(images, other)[2])
 
 
 def _problem(images: pd.DataFrame, index: int, kind: str, detail: str) -> Problem:

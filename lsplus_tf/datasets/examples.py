@@ -1,4 +1,4 @@
-"""A few images of every class, to look at."""
+"""A few images to look at: of every class, or near copies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lsplus_tf.config import Background, Scaling
 from lsplus_tf.datasets import dicom
 from lsplus_tf.datasets.base import ImageDataset
+from lsplus_tf.datasets.check import CheckReport, place
 from lsplus_tf.datasets.file_list import FileList, first_few
 from lsplus_tf.datasets.image_files import (
     MORE_THAN_8_BITS,
@@ -105,6 +106,46 @@ def choose_examples(
             raise InputError(f"{dataset.name}: drew nothing but {left_out}{remedy}")
         warnings.warn(f"{dataset.name}: left out {left_out}{remedy}", stacklevel=2)
     return examples
+
+
+def choose_near_copies(
+    dataset: FileList | ImageDataset,
+    report: CheckReport,
+    *,
+    count: int,
+    scaling: Scaling | None = None,
+    background: Background | None = None,
+) -> dict[str, Images]:
+    """The first `count` near copies that a check reports, each beside the image that it is like.
+
+    Parameters
+    ----------
+    dataset : FileList or ImageDataset
+        That was checked.
+    report : CheckReport
+        Of its check.
+    count : int
+    scaling, background : optional
+        As the check had them.
+
+    Returns
+    -------
+    dict of str to list of ndarray
+        By the names of both: two images, uint8, shape (H, W, C).
+    """
+    rows = {}
+    if isinstance(dataset, FileList):
+        rows = {name: row for row, name in enumerate(dataset.ids.tolist())}
+    in_split = report.images.groupby("split").cumcount()
+    pairs: dict[str, Images] = {}
+    for pair in report.near[:count]:
+        images = []
+        for index in pair:
+            row = rows.get(report.images.at[index, "id"], int(in_split[index]))
+            split = str(report.images.at[index, "split"])
+            images.append(_image(dataset, split, row, scaling, background))
+        pairs["\n".join(place(report.images, index) for index in pair)] = images
+    return pairs
 
 
 def _image(
