@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -269,7 +268,7 @@ class Excel(_Objects):
         """Whether a column has formulas; their values are read, if a program has stored them."""
         with warnings.catch_warnings(), binary(self._path) as file:
             warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(file, read_only=True)
+            book = _workbook(file)
             column = position + 1
             rows = _shown_sheets(book)[0].iter_rows(min_col=column, max_col=column)
             return any(cell.data_type == "f" for row in rows for cell in row)
@@ -279,7 +278,7 @@ class Excel(_Objects):
             with warnings.catch_warnings(), binary(path) as file:
                 warnings.simplefilter("ignore")  # about styles
                 _check_xml(file)
-                book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+                book = _workbook(file, data_only=True)
                 try:
                     sheets = _shown_sheets(book)
                     return [sheet.title for sheet in sheets], self._cells_of(sheets[0])
@@ -309,6 +308,12 @@ class Excel(_Objects):
                 self._check_filled(len(rows), width, filled)
         padded = [row + [np.nan] * (width - len(row)) for row in rows.values()]
         return pd.DataFrame(padded, index=[*rows], dtype=object)
+
+
+def _workbook(file: Any, **options: bool) -> Any:
+    import openpyxl  # which takes a tenth of a second, and most files are none
+
+    return openpyxl.load_workbook(file, read_only=True, **options)
 
 
 def _shown_sheets(book: Any) -> list[Any]:
