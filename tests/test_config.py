@@ -467,6 +467,7 @@ WRONG_OPTIONS = [
     {"name": "digits", "background": "grey"},
     {"name": "folder:x", "cache": "gpu"},
     {"name": "npz:x", "group_pattern": "x"},
+    {"name": "csv:x", "class_pattern": "x"},
     {"name": "csv:x", "group_column": "a", "group_pattern": "x"},
     {"name": "digits", "samples_per_class": 0},
     {"name": "digits", "label_noise": 0.2},

@@ -122,6 +122,86 @@ def test_groups_from_the_names(tmp_path):
         load_dataset(name, group_pattern="(")
 
 
+IN_PATHS = {
+    "a folder of styles around the classes": (
+        ["ink/cat/1.png", "ink/dog/1.png", "oil/cat/1.png", "oil/dog/2/1.png"],
+        "^[^/]+/([^/]+)/",
+        ["cat", "dog", "cat", "dog"],
+    ),
+    "the last folder": (["a/b/cat/1.png", "c/dog/2.png"], "([^/]+)/[^/]+$", ["cat", "dog"]),
+    "the beginning of a name": (
+        ["cat.1.png", "cat.2.png", "dog.1.png"],
+        "^[a-z]+",
+        ["cat", "cat", "dog"],
+    ),
+    "a name's end, one of several": (["1_mel.png", "2_nv.png"], "(mel|nv)[.]", ["mel", "nv"]),
+    "splits": (
+        ["train/ink/cat/1.png", "train/oil/dog/1.png", "test/ink/dog/1.png"],
+        "([^/]+)/[^/]+$",
+        ["cat", "dog", "dog"],
+    ),
+    "forms of one name": (
+        ["x/e\u0301/1.png", "y/\u00e9/2.png", "z/a/3.png"],
+        "/(.+)/",
+        [*"éé", "a"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PATHS)
+def test_a_pattern_finds_the_class_in_a_path(tmp_path, kind):
+    paths, pattern, classes = IN_PATHS[kind]
+    for value, path in enumerate(paths):
+        save(tmp_path / path, value=value)
+    files = list_files(f"folder:{tmp_path}", class_pattern=pattern)
+    found = dict(zip(files.ids.tolist(), files.labels.tolist(), strict=True))
+    named = {path: files.class_names[label] for path, label in found.items()}
+    assert named == dict(zip(paths, classes, strict=True))
+    assert files.class_names == tuple(sorted(files.class_names))
+    parts = dict(zip(files.ids.tolist(), files.parts.tolist(), strict=True))
+    assert parts == {path: "test" if path.startswith("test/") else "train" for path in paths}
+
+
+def test_classes_in_paths_that_cannot_be_right(tmp_path):
+    for path in ("ink/cat/1.png", "ink/dog/1.png", "oil/cat/1.png", "oil/dog/1.png"):
+        save(tmp_path / "styles" / path)
+    name = f"folder:{tmp_path / 'styles'}"
+    with pytest.warns(
+        UserWarning, match=r"same folders .*class_pattern to '\^\[\^/\]\+/\("
+    ) as said:
+        assert list_files(name).class_names == ("ink", "oil")
+    named = str(said[0].message).split("'")[1]
+    assert list_files(name, class_pattern=named).class_names == ("cat", "dog")
+    grouped = list_files(name, class_pattern=named, group_pattern="[^/]+/[^/]+$")
+    assert sorted(grouped.groups.tolist()) == ["cat/1.png", "cat/1.png", "dog/1.png", "dog/1.png"]
+    with pytest.raises(
+        InputError, match=r"class_pattern='cat' is not found in ink/dog/1.png \(2 s"
+    ):
+        list_files(name, class_pattern="cat")
+    with pytest.raises(InputError, match=r"class is what the first parenthesis matches"):
+        list_files(name, class_pattern="(x?)ink|oil")
+    with pytest.raises(InputError, match=r"class_pattern='\(': missing \)"):
+        list_files(name, class_pattern="(")
+    with pytest.raises(
+        InputError, match="class_pattern: expected none for 'digits', which is no fo"
+    ):
+        load_dataset("digits", class_pattern="x")
+    last = "([^/]+)/[^/]+$"
+    save(tmp_path / "split/train/a/cat/1.png")
+    save(tmp_path / "split/test/a/dog/1.png")
+    with pytest.raises(
+        InputError, match=r"class 'dog', found in test/a/dog/1.png by .*split has cat"
+    ):
+        list_files(f"folder:{tmp_path / 'split'}", class_pattern=last)
+    save(tmp_path / "deep/a/train/cat/1.png")
+    save(tmp_path / "deep/b/test/dog/1.png")
+    with pytest.raises(InputError, match="found splits below classes: a/train"):
+        list_files(f"folder:{tmp_path / 'deep'}", class_pattern=last)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match=r"none: no image file$"):
+        list_files(f"folder:{tmp_path / 'none'}", class_pattern=last)
+
+
 def test_duplicates_in_a_folder_are_dropped(tmp_path):
     for i in range(8):
         for class_name in ("cat", "dog"):

@@ -627,7 +627,7 @@ def test_labels_that_differ_in_case_are_told(tmp_path):
 
 
 def test_the_command_line_has_the_options_of_configs(call, tmp_path):
-    assert list(LISTING) == ["group_pattern", *TABLE_OPTIONS]
+    assert list(LISTING) == ["class_pattern", "group_pattern", *TABLE_OPTIONS]
     for i in range(8):
         save(tmp_path / f"photos/{i}.png", i)
     rows = [f"{i},p{i // 2},{i % 2},{1 - i % 2},{('train', 'test')[i % 2]}" for i in range(8)]

@@ -202,6 +202,14 @@ def _of_table(kind: Any, text: str, metavar: str, default: str | None = None) ->
 
 
 LISTING = {
+    "class_pattern": Annotated[
+        str | None,
+        typer.Option(
+            help="A regular expression for a file's path below the folder; its first "
+            "parenthesis is the file's class, in place of the folder's name.",
+            metavar="REGEX",
+        ),
+    ],
     "group_pattern": Annotated[
         str | None,
         typer.Option(

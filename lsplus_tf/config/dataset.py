@@ -247,6 +247,12 @@ class Dataset(Settings):
         default=None,
         description="for `cache` disk; without it ~/.cache/lsplus_tf/images",
     )
+    class_pattern: str | None = Field(
+        default=None,
+        description="for folder:PATH whose first folders are not the classes, a regular expression "
+        "whose first parenthesis (or all of it), as found in the path of a file below the folder, "
+        "names its class: `([^/]+)/[^/]+$` for the last folder, `^[a-z]+` for cat.1.jpg",
+    )
     group_pattern: str | None = Field(
         default=None,
         description="for folder:PATH and csv:PATH, a regular expression whose first parenthesis "
@@ -345,6 +351,10 @@ class Dataset(Settings):
                     "label_columns: expected two or more columns, each once, received "
                     f"{', '.join(self.label_columns)}"
                 )
+        if self.class_pattern is not None and not self.name.startswith(FOLDER_PREFIX):
+            raise ValueError(
+                f"class_pattern: expected none for {self.name!r}, which is no folder:PATH"
+            )
         if self.group_pattern is not None:
             if not is_table and not self.name.startswith(FOLDER_PREFIX):
                 raise ValueError(

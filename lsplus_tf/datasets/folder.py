@@ -1,7 +1,8 @@
 """Image files in one folder per class, with or without folders per split around them.
 
 The folders directly below the data folder, or below a split's, are the classes. An image lies in
-its class's folder or at any depth below it, as in CLASS/patient/image.png.
+its class's folder or at any depth below it, as in CLASS/patient/image.png. Where it is otherwise, a
+pattern finds the class in an image's path.
 """
 
 import os
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from lsplus_tf.config import FOLDER_PREFIX, Dataset
 from lsplus_tf.datasets.file_list import FileList
@@ -24,7 +26,7 @@ from lsplus_tf.datasets.finding import (
     of_masks,
     said_of_dicom,
 )
-from lsplus_tf.datasets.labels_file import groups_in_paths
+from lsplus_tf.datasets.labels_file import found_in_paths
 from lsplus_tf.datasets.splitting import (
     PARTS,
     SEVERAL,
@@ -47,7 +49,8 @@ def list_folder(settings: Dataset) -> FileList:
     ----------
     settings : lsplus_tf.config.Dataset
         Its name is "folder:PATH", PATH relative to the current folder or absolute; "~" is the home
-        folder. `group_pattern` is searched for in every file's path below the folder.
+        folder. `class_pattern` and `group_pattern` are searched for in every file's path below the
+        folder.
 
     Raises
     ------
@@ -59,15 +62,9 @@ def list_folder(settings: Dataset) -> FileList:
     name = settings.name
     root = _existing(name)
     top = look_into(root)
+    if settings.class_pattern is not None:
+        return _list_by_pattern(settings, root, top)
     part_folders = _part_folders(root, top, name)
-    ignored = sorted(set(top.folders) - set(part_folders.values()))
-    if ignored and "" not in part_folders.values():
-        warnings.warn(
-            f"{name}: the images in {some_of([f'{folder}/' for folder in ignored])} are not used, "
-            f"as the splits are in {', '.join(f'{folder}/' for folder in part_folders.values())}; "
-            "to use them as a split, call the folder train, validation or test",
-            stacklevel=4,
-        )
     outside, beside = list(top.images), list(top.others)
     parts: dict[str, dict[str, Found]] = {}
     for part, folder in part_folders.items():
@@ -91,15 +88,15 @@ def list_folder(settings: Dataset) -> FileList:
             labels += [label] * len(images)
             split_names += [part] * len(images)
     others = [*beside, *(other for found in _all(parts) for other in found.others)]
-    for said in (
+    sayings = (
+        _said_of_unused(top, part_folders),
         _said_of_others(root, outside, others),
         _said_of_same_folders(parts["train"], 1 + bool(part_folders["train"])),
         *_said_of_depths(parts, part_folders),
-    ):
-        if said:
-            warnings.warn(f"{name}: {said}", stacklevel=4)
-    if same := alike(class_names):
-        warnings.warn(f"{name}: {same}", stacklevel=4)
+        alike(class_names),
+    )
+    for said in filter(None, sayings):
+        warnings.warn(f"{name}: {said}", stacklevel=4)
     return FileList(
         name,
         root,
@@ -107,7 +104,57 @@ def list_folder(settings: Dataset) -> FileList:
         np.array(ids),
         np.array(labels, np.int64),
         np.array(split_names),
-        groups=None if settings.group_pattern is None else groups_in_paths(ids, settings),
+        groups=_groups(ids, settings),
+    )
+
+
+def _groups(ids: list[str], settings: Dataset) -> npt.NDArray[np.str_] | None:
+    if settings.group_pattern is None:
+        return None
+    return found_in_paths(ids, settings, "group_pattern")
+
+
+def _list_by_pattern(settings: Dataset, root: Path, top: Found) -> FileList:
+    """The image files below a folder, whose paths say their classes."""
+    name = settings.name
+    has_splits = bool(split_meanings(top.folders, name))
+    part_folders = match_splits(top.folders, name) if has_splits else {"train": ""}
+    found = {part: find_below(root, folder) for part, folder in part_folders.items()}
+    _refuse_splits_within({part: {"": each} for part, each in found.items()}, part_folders, name)
+    for part, each in found.items():
+        if not each.images:
+            where = f" in {part_folders[part]}/" if has_splits else ""
+            away = f"; move the folder away, and a {part} split is split off from train"
+            raise InputError(f"{name}: no image file{where}{'' if part == 'train' else away}")
+    ids = [image for each in found.values() for image in each.images]
+    split_names = np.repeat([*found], [len(each.images) for each in found.values()])
+    classes = np.array([*map(_plain, found_in_paths(ids, settings, "class_pattern").tolist())])
+    class_names, labels = np.unique(classes, return_inverse=True)
+    absent = set(class_names.tolist()) - set(classes[split_names == "train"].tolist())
+    if absent:
+        first = min(absent)
+        example = ids[int(np.argmax(classes == first))]
+        trained = some_of(sorted(set(class_names.tolist()) - absent))
+        raise InputError(
+            f"{name}: class {first!r}, found in {example} by dataset.class_pattern="
+            f"{settings.class_pattern!r}, has no training image; the training split has {trained}"
+        )
+    others = [other for each in found.values() for other in each.others]
+    sayings = (
+        _said_of_unused(top, part_folders),
+        _said_of_others(root, top.images if has_splits else [], others),
+        alike(class_names.tolist()),
+    )
+    for said in filter(None, sayings):
+        warnings.warn(f"{name}: {said}", stacklevel=5)
+    return FileList(
+        name,
+        root,
+        tuple(class_names.tolist()),
+        np.array(ids),
+        labels.astype(np.int64),
+        split_names,
+        groups=_groups(ids, settings),
     )
 
 
@@ -133,7 +180,8 @@ def _part_folders(root: Path, top: Found, name: str) -> dict[str, str]:
         raise InputError(
             f"{name}: expected one folder per class, as PATH/CLASS/* or PATH/train/CLASS/*, found "
             f"no folder and {len(top.images)} images; make such folders, or a table of the images "
-            "(csv:FILE)"
+            "(csv:FILE), or, if their names say the class, set dataset.class_pattern "
+            "(--class-pattern)"
         )
     _refuse_folds(root, top.folders, name)
     certain = split_meanings(top.folders, name)
@@ -316,6 +364,18 @@ def _check_classes(
             )
 
 
+def _said_of_unused(top: Found, part_folders: dict[str, str]) -> str:
+    """In words: folders beside those of the splits."""
+    unused = sorted(set(top.folders) - set(part_folders.values()))
+    if not unused or "" in part_folders.values():
+        return ""
+    return (
+        f"the images in {some_of([f'{folder}/' for folder in unused])} are not used, "
+        f"as the splits are in {', '.join(f'{folder}/' for folder in part_folders.values())}; "
+        "to use them as a split, call the folder train, validation or test"
+    )
+
+
 def _said_of_others(root: Path, outside: list[str], others: list[str]) -> str:
     """In words: images outside of class folders, and files in them that are no images."""
     ignored = outside + others
@@ -340,7 +400,11 @@ def _said_of_same_folders(by_class: dict[str, Found], depth: int) -> str:
     if any(map(of_masks, same)):  # beside their images
         return ""
     few = ", ".join(same[:3]) + (", ..." if len(same) > 3 else "")
-    return f"each class folder holds the same folders ({few}): are these the classes?"
+    pattern = "^" + "[^/]+/" * depth + "([^/]+)/"
+    return (
+        f"each class folder holds the same folders ({few}): if these are the classes, "
+        f"set dataset.class_pattern to '{pattern}' (--class-pattern)"
+    )
 
 
 def _said_of_depths(

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,14 @@ LABELS_FILE = "a labels file"  # as messages call it
 # of a path would also hide that two rows name one file.
 NOT_BELOW = r"^/|^[A-Za-z]:|\\|\x00|(?:^|/)\.{0,2}(?:/|$)"
 _NAMED = 3
+# What a pattern finds, and what to do about files in which it finds nothing.
+_PATTERNS = {
+    "group_pattern": (
+        "group",
+        "if they have no group, (X|^(?!.*X).*) makes each a group of its own, X being the pattern",
+    ),
+    "class_pattern": ("class", "widen the pattern, or move away what is of no class"),
+}
 
 
 def read_labels(path: Path, columns: Sequence[str]) -> Table:
@@ -116,11 +125,14 @@ def image_files_beside(root: Path, paths: npt.NDArray[np.str_]) -> set[str]:
     }
 
 
-def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str_]:
-    """The group of every file, which `group_pattern` finds in its path."""
-    pattern = settings.group_pattern
+def found_in_paths(
+    ids: Sequence[str], settings: Dataset, key: Literal["group_pattern", "class_pattern"]
+) -> npt.NDArray[np.str_]:
+    """The group, or class, of every file: what a pattern finds in its path."""
+    pattern = getattr(settings, key)
     assert pattern is not None
-    option = f"{settings.name}: dataset.group_pattern={pattern!r}"
+    option = f"{settings.name}: dataset.{key}={pattern!r}"
+    what, remedy = _PATTERNS[key]
     try:
         compiled = re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
@@ -129,20 +141,19 @@ def groups_in_paths(ids: Sequence[str], settings: Dataset) -> npt.NDArray[np.str
     missing = [file for file, match in zip(ids, matches, strict=True) if match is None]
     if missing:
         raise InputError(
-            f"{option} is not found in {missing[0]} ({len(missing)} such files); if they have no "
-            "group, (X|^(?!.*X).*) makes each a group of its own, X being the pattern"
+            f"{option} is not found in {missing[0]} ({len(missing)} such files); {remedy}"
         )
-    # A parenthesis that takes no part in the match, or matches nothing, names no group.
+    # A parenthesis that takes no part in the match, or matches nothing, names nothing.
     which = min(1, compiled.groups)
-    groups = [match[which] if match else None for match in matches]
-    empty = [file for file, group in zip(ids, groups, strict=True) if not group]
+    names = [match[which] if match else None for match in matches]
+    empty = [file for file, name in zip(ids, names, strict=True) if not name]
     if empty:
-        what = "its first parenthesis" if which else "what it matches"
+        part = "its first parenthesis" if which else "what it matches"
         raise InputError(
-            f"{option} is found in {empty[0]}, but {what} is empty there ({len(empty)} such "
-            "files); the group is what the first parenthesis matches"
+            f"{option} is found in {empty[0]}, but {part} is empty there ({len(empty)} such "
+            f"files); the {what} is what the first parenthesis matches"
         )
-    return np.array(groups, np.str_)
+    return np.array(names, np.str_)
 
 
 def refuse_empty(table: Table, column: str) -> None:

@@ -39,7 +39,7 @@ from lsplus_tf.datasets.file_list import FileList
 from lsplus_tf.datasets.finding import check_encoding
 from lsplus_tf.datasets.labels_file import (
     LABELS_FILE,
-    groups_in_paths,
+    found_in_paths,
     one_hot,
     refuse_empty,
 )
@@ -100,7 +100,7 @@ def list_table(settings: Dataset) -> FileList:
     if images.removed:
         said.append(f"{images.removed!r} before all paths was removed")
     if settings.group_pattern is not None:
-        groups = groups_in_paths(images.ids.tolist(), settings)
+        groups = found_in_paths(images.ids.tolist(), settings, "group_pattern")
     files = FileList(
         settings.name, images.root, class_names, images.ids, labels, parts, groups, votes
     )

@@ -14,7 +14,8 @@ from lsplus_tf.plots import _shared
 TILE = 96
 _GAP = 4
 _DOTS_PER_INCH = 100
-_ROOM_FOR_NAMES = 2.5  # inches
+_ROOM_FOR_NAMES = 2.5  # inches, or more for long ones
+_OF_A_LETTER = 0.09  # inches
 
 
 def contact_sheet(
@@ -61,7 +62,8 @@ def contact_sheet(
             sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
     if ax is None:
         height, width = sheet.shape[0] / _DOTS_PER_INCH, sheet.shape[1] / _DOTS_PER_INCH
-        ax = _shared.new_axes(width + _ROOM_FOR_NAMES, height)
+        longest = max(len(line) for name in examples for line in f"{name}\n".splitlines())
+        ax = _shared.new_axes(width + max(_ROOM_FOR_NAMES, longest * _OF_A_LETTER), height)
         ax.figure.set_dpi(_DOTS_PER_INCH)
     ax.imshow(sheet)
     ax.set_yticks((np.arange(len(examples)) + 0.5) * step, list(examples))
