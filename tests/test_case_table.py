@@ -92,6 +92,15 @@ def test_what_the_file_has_is_its_own(tmp_path):
         (["007", "7", "8"], "id", ["007", "7", "8"]),
         (["x/1.png", "y/1.png", "y/2.png"], "path", ["x/1.png", "y/1.png", "y/2.png"]),
         (["a ", "b", "c"], "ID", [" a", "b", "c"]),
+        # Paths that begin in different folders, where names of files are not enough.
+        (["set/x/1.png", "set/y/1.png", "set/y/2.png"], "path", ["x/1.png", "y/1.png", "y/2.png"]),
+        (["x/1.png", "y/1.png", "z/1.png"], "path", ["/d/x/1.png", "/d/y/1.png", "/d/z/1.png"]),
+        (
+            ["x/1.png", "y/1.png", "z/1.png"],
+            "path",
+            [r"C:\d\x\1.png", r"C:\d\y\1.png", r"C:\d\z\1.png"],
+        ),
+        (["a/b/c/1", "a/b/d/1", "a/a/c/1"], "id", ["x/b/c/1", "x/b/d/1", "x/a/c/1"]),
     ],
 )
 @pytest.mark.parametrize("kind", ["npz", "csv"])

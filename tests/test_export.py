@@ -511,7 +511,9 @@ def test_the_script_says_in_a_line_what_is_wrong(tmp_path, capsys, place, monkey
         assert (out, error.count("\n")) == ("", 1)
         return error
 
-    assert "usage: predict_images.py MODEL IMAGES..." in refused(tmp_path)
+    usage = "usage: predict_images.py [--unreadable skip] MODEL IMAGES..."
+    for arguments in ([tmp_path], ["--skip", "a", "b"], ["--unreadable", "skip", tmp_path]):
+        assert usage in refused(*arguments)
     assert "expected the folder of a SavedModel, or an ONNX file" in refused(tmp_path, one)
     assert "there is no" in refused(tmp_path, tmp_path / "nowhere")
     assert "no image file in" in refused(tmp_path, tmp_path)
@@ -521,7 +523,17 @@ def test_the_script_says_in_a_line_what_is_wrong(tmp_path, capsys, place, monkey
     export(open_model(place / "softmax.keras"), tmp_path / "served")
     deep = tmp_path / "deep.png"
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(deep)
-    assert f"{deep}: more than 8 bits" in refused(tmp_path / "served", one, deep)
+    said = refused(tmp_path / "served", one, deep)
+    assert f"{deep}: more than 8 bits" in said
+    assert "mend it, or give --unreadable skip" in said
+    skip = ["--unreadable", "skip", str(tmp_path / "served")]
+    assert predict_images.main([*skip, str(deep), str(one)]) == 0
+    out, error = capsys.readouterr()
+    assert error.startswith(f"skipped {deep}: more than 8 bits")
+    assert predict_images.main([*skip[2:], str(one)]) == 0
+    assert out == capsys.readouterr().out
+    assert predict_images.main([*skip, str(deep)]) == 2
+    assert capsys.readouterr().err.endswith("error: images: none can be read\n")
 
 
 # --- what predict finds in a Keras file -----------------------------------------------------------

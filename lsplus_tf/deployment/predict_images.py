@@ -1,11 +1,12 @@
 """Predict image files with a model that `lsplus-tf export` wrote, without lsplus_tf.
 
-    python predict_images.py MODEL IMAGES... > predictions.csv
+    python predict_images.py [--unreadable skip] MODEL IMAGES... > predictions.csv
 
 MODEL is the folder of a SavedModel, which needs TensorFlow, or an ONNX file, which needs
 onnxruntime; IMAGES are files, or folders of them. NumPy and Pillow 10.3 or later are needed too.
 Images are read as in the training, and the CSV is that of `lsplus-tf predict`. DICOM files, and
-images of more than 8 bits per channel, are refused; that command reads them.
+images of more than 8 bits per channel, are refused; that command reads them. The first file that
+cannot be read is the end of it; with --unreadable skip each is named on stderr and left out.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _PASSED_OVER = {
 _FORMULA = ("=", "+", "-", "@", "\t")  # what spreadsheets take for formulas begins so
 _SEPARATORS = "|;/&"
 _BATCH = 32
+_SKIP = "--unreadable skip"
 
 
 class RefusedError(ValueError):
@@ -255,8 +257,11 @@ def _printable(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the CSV of image files; 2 if something is wrong, which is then said in one line."""
-    if len(arguments) < 2:
-        print("usage: predict_images.py MODEL IMAGES...", file=sys.stderr)
+    skip = arguments[:2] == ["--unreadable", "skip"]
+    if skip:
+        arguments = arguments[2:]
+    if len(arguments) < 2 or arguments[0].startswith("--"):
+        print(f"usage: predict_images.py [{_SKIP}] MODEL IMAGES...", file=sys.stderr)
         return 2
     try:
         files = find_images(arguments[1:])
@@ -264,14 +269,18 @@ def main(arguments: list[str]) -> int:
         names = model.description["class_names"]
         rows = []
         for start in range(0, len(files), _BATCH):
-            batch = files[start : start + _BATCH]
-            images = []
-            for file in batch:
+            read = {}
+            for file in files[start : start + _BATCH]:
                 try:
-                    images.append(read_image(file, model.description))
+                    read[file] = read_image(file, model.description)
                 except RefusedError as error:
-                    raise RefusedError(f"{file}: {error}") from error
-            rows += rows_of(batch, model.predict(images), names)
+                    if not skip:
+                        raise RefusedError(f"{file}: {error}; mend it, or give {_SKIP}") from error
+                    print(_printable(f"skipped {file}: {error}"), file=sys.stderr)
+            if read:
+                rows += rows_of([*read], model.predict([*read.values()]), names)
+        if not rows:
+            raise RefusedError("images: none can be read")
     except (RefusedError, OSError, ImportError) as error:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
         return 2

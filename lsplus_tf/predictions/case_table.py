@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,12 +222,18 @@ class CaseTable:
         """The column that has the ids, and the row of each case (N,)."""
         assert predictions.ids is not None
         own = pd.Series(predictions.ids)
-        tried = [
+        tried = (
             (name, *_matched(form(own), form_here(self.table.values(name))))
-            for name in ids
             for form, form_here in _FORMS
-        ]
-        column, places, here = max(tried, key=lambda each: np.count_nonzero(each[1] >= 0))
+            for name in ids
+        )
+        most = -1
+        for each in tried:
+            found = int(np.count_nonzero(each[1] >= 0))
+            if found > most:
+                most, (column, places, here) = found, each
+            if found == len(own):
+                break
         missing = np.flatnonzero(places < 0)
         rows, source = self.table.rows, predictions.source or "the predictions"
         if missing.size == places.size:
@@ -277,8 +284,17 @@ def _stems(values: pd.Series) -> pd.Series:
     return _file_names(values).str.replace(_SUFFIX, "", regex=True)
 
 
-# Those of the predictions and of the table; of those that match as many the first is taken.
-_FORMS = (
+def _last(parts: int, values: pd.Series) -> pd.Series:
+    """The last parts of paths; missing where there are fewer."""
+    text = _as_written(values).str.replace("\\", "/", regex=False)
+    return text.str.extract(rf"(?:^|/)((?:[^/]+/){{{parts - 1}}}[^/]+)$", expand=False)
+
+
+# Those of the predictions and of the table; of those that match as many the first is taken. Paths
+# may begin in other folders: the more of their last parts are the same, the better.
+_Form = Callable[[pd.Series], pd.Series]
+_FORMS: tuple[tuple[_Form, _Form], ...] = (
     (_as_written, _as_written),
+    *((partial(_last, parts),) * 2 for parts in (5, 4, 3, 2)),
     *((form, here) for form in (_file_names, _stems) for here in (_file_names, _stems)),
 )

@@ -135,7 +135,8 @@ def read_predictions(
     cases : str or Path, optional
         Another table, with a row for each case and perhaps for others: subgroups, a group and a
         weight that are declared, and that the file has not, are its. Rows are found by the ids of
-        the cases, as they are or as names of files without folders and suffix.
+        the cases: as they are, as paths from different folders, or as names of files without
+        folders and suffix.
 
     Returns
     -------
