@@ -526,6 +526,27 @@ def test_near_copies_are_drawn_on_a_sheet(call, refused, tmp_path):
     assert "--sheet" in said
 
 
+def test_a_table_of_the_images_is_written_once(call, refused, tmp_path):
+    root, table = tmp_path / "set", tmp_path / "table.csv"
+    for seed in range(40):
+        write_image(root / "ab"[seed % 2] / f"{seed}.png", seed, 40)
+    with Image.open(root / "a" / "2.png") as image:
+        image.resize((80, 80)).save(root / "a" / "copy.png")
+    name = f"folder:{root}"
+    code, stdout, _ = call("datasets", "check", name, "--table", str(table))
+    assert code == 1
+    assert f"with dataset.image_folder: {root}" in stdout
+    assert table.read_text().splitlines()[:2] == ["path,label,group", "a/0.png,a,a/0.png"]
+    assert "a/copy.png,a,a/2.png" in table.read_text()
+    code, stdout, _ = call("datasets", "check", f"csv:{table}", "--image-folder", str(root))
+    assert (code, "near copy of another: none" in stdout) == (0, True)
+    # Headings do not tell it from a table of the user's.
+    assert "--table" in refused("datasets", "check", name, "--table", str(table))
+    said = refused("datasets", "check", "digits", "--table", str(tmp_path / "new.csv"))
+    assert "--table: expected image files, digits has none" in said
+    assert not (tmp_path / "new.csv").exists()
+
+
 def test_datasets_show_of_nothing_that_can_be_read(refused, tmp_path):
     for name in "ab":
         (tmp_path / "set" / name).mkdir(parents=True)

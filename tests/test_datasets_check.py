@@ -5,20 +5,23 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from lsplus_tf import plots
 from lsplus_tf.config import Scaling
-from lsplus_tf.datasets import load_dataset
+from lsplus_tf.datasets import load_dataset, near_copies
 from lsplus_tf.datasets.check import CheckReport, check_dataset
 from lsplus_tf.datasets.defects import drop_defects
 from lsplus_tf.datasets.examples import choose_examples, choose_near_copies
 from lsplus_tf.datasets.loading import list_files
-from lsplus_tf.datasets.near_copies import near_pairs
+from lsplus_tf.datasets.near_copies import Joined, near_pairs
 from lsplus_tf.errors import InputError
 
 
@@ -302,6 +305,49 @@ def test_near_copies_of_a_group_come_into_one_split(pictures, tmp_path):
         report = check_dataset(list_files(f"folder:{root}", group_pattern=pattern))
         assert (report.near_undrawn, report.near_within) == expected
         assert len(problems(report)) == expected[0]
+
+
+def test_a_table_of_the_images_keeps_copies_together(pictures, tmp_path):
+    root = shutil.copytree(pictures, tmp_path / "set")
+    COPIES["darker"](smooth(3), root / "test/a/x.png")  # another split
+    COPIES["jpeg"](smooth(3), root / "train/b/y.png")  # and another class
+    shutil.copy(root / "train/a/05.png", root / "train/b/z.png")  # identical
+    table = check_dataset(list_files(f"folder:{root}")).table_of_images
+    groups = table.groupby("group")["path"].agg(list)
+    assert [sorted(paths) for paths in groups if len(paths) > 1] == [
+        ["test/a/x.png", "train/a/03.png", "train/b/y.jpg"],
+        ["train/a/05.png", "train/b/z.png"],
+    ]
+    table.to_csv(tmp_path / "table.csv", index=False)
+    files = list_files(f"csv:{tmp_path / 'table.csv'}", image_folder=root)
+    assert {f"set/{path}" for path in table["path"]} == set(files.ids.tolist())
+    assert np.array(files.class_names)[files.labels].tolist() == [
+        path.split("/")[2] for path in files.ids.tolist()
+    ]
+    report = check_dataset(files)
+    assert (report.near_undrawn, report.near_across_splits) == (0, 0)
+    # Declared groups are joined whole.
+    grouped = check_dataset(list_files(f"folder:{root}", group_pattern=r"^(train/a/0[0-3]|.*)"))
+    found = grouped.table_of_images.set_index("path")["group"]
+    assert found["test/a/x.png"] == found["train/a/03.png"] == found["train/b/y.jpg"]
+    by_hand = check_dataset(list_files(f"folder:{root}", group_pattern=r"^(train/[ab]|test/.*)"))
+    found = by_hand.table_of_images.groupby("group")["path"].count()
+    assert found["train/a"] == 12 + 14 + 1  # both, as y.jpg and z.png join them, and x.png
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(0, 40), st.integers(1, 7))
+def test_what_is_joined_through_others_is_joined(seed, count, links, at_once):
+    rng = np.random.default_rng(seed)
+    pairs = rng.integers(0, count, (links, 2))
+    joined = Joined(count)
+    with mock.patch.object(near_copies, "_LINKS", 5):
+        for start in range(0, links, at_once):
+            joined.add(*pairs[start : start + at_once].T)
+    reach = np.eye(count, dtype=bool)
+    reach[pairs[:, 0], pairs[:, 1]] = reach[pairs[:, 1], pairs[:, 0]] = True
+    for _ in range(count):
+        reach = (reach.astype(int) @ reach.astype(int)) > 0
+    assert joined.first().tolist() == reach.argmax(axis=1).tolist()
 
 
 def test_pairs_of_hashes_are_those_of_comparing_all():

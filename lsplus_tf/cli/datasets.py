@@ -103,6 +103,14 @@ def check_dataset(
             metavar="FILE.png",
         ),
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            help="Write a new table of the images, for csv:FILE.csv, whose groups hold copies and "
+            "near copies together.",
+            metavar="FILE.csv",
+        ),
+    ] = None,
 ) -> None:
     """Check all images of NAME for problems that make results wrong.
 
@@ -114,7 +122,7 @@ def check_dataset(
     and which setting of the config resolves them.
 
     The exit code is 0 if no problem was found, 1 if one was, 2 for a data set that cannot be
-    listed, and for an --out or --sheet that cannot be written.
+    listed, and for a file that cannot be written.
 
     Example: lsplus-tf datasets check folder:~/mri --out problems.csv --sheet near_copies.png
     """
@@ -123,16 +131,21 @@ def check_dataset(
     from lsplus_tf import files
     from lsplus_tf.csv_files import table_kind, write_csv
     from lsplus_tf.datasets import check
+    from lsplus_tf.datasets.file_list import FileList
 
     if out is not None:
         kind = table_kind("a table of datasets check", lambda headings: headings == check.COLUMNS)
         files.check_output(out, kind, inputs=(_source(name), data_dir))
     if sheet is not None:
         _check_sheet(sheet, "--sheet", name, data_dir)
+    if table is not None:
+        files.check_output(table, _table_of_images(), argument="--table")
     console = terminal()
     declared = scaling(scale)
     leave_out = names(drop) or []
     dataset = _list_or_load(name, data_dir, listing, drop=leave_out)
+    if table is not None and not isinstance(dataset, FileList):
+        raise InputError(f"--table: expected image files, {name} has none")
     official = _official_sizes(name, data_dir)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("looking at images", total=len(dataset))
@@ -160,6 +173,13 @@ def check_dataset(
         _print_written(console, sheet)
     elif sheet is not None:
         _say(console, "no near copies to draw: --sheet is not written")
+    if table is not None:
+        assert isinstance(dataset, FileList)
+        with files.writing(table, _table_of_images(), argument="--table") as new:
+            report.table_of_images.to_csv(new, index=False)
+        _print_written(console, table)
+        root = escape(files.shown(dataset.root))
+        _say(console, f"to use it: csv:{escape(table)}, with dataset.image_folder: {root}")
     if report.problems:
         raise typer.Exit(1)
 
@@ -195,6 +215,13 @@ def show_dataset(
     )
     _write_sheet(examples, out, "--out")
     _print_written(terminal(), out)
+
+
+def _table_of_images() -> FileKind:
+    """A file that is there is never replaced: a user's own table has the same headings."""
+    from lsplus_tf import files
+
+    return files.FileKind("a table of images", lambda _: False, ".csv")
 
 
 def _sheet_kind() -> FileKind:

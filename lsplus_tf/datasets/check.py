@@ -36,7 +36,13 @@ from lsplus_tf.datasets.image_files import (
 )
 from lsplus_tf.datasets.images import for_each, to_pillow
 from lsplus_tf.datasets.labels_file import image_files_beside
-from lsplus_tf.datasets.near_copies import Bits, near_pairs, perceptual_hash, thumbnail
+from lsplus_tf.datasets.near_copies import (
+    Bits,
+    Joined,
+    near_pairs,
+    perceptual_hash,
+    thumbnail,
+)
 from lsplus_tf.datasets.splitting import PARTS, complete_splits
 from lsplus_tf.errors import InputError, counted, one_line
 from lsplus_tf.tables import spelled_alike
@@ -84,13 +90,17 @@ CONSEQUENCES = {
     UNSCALABLE: "training stops: convert them to 8 bits",
     MIXED: "only those of more than 8 bits are scaled: is a value the same in both?",
     IDENTICAL: "used as they are, unless dataset.drop=[duplicates]",
-    NEAR: "used as they are: look at them, and keep one of each, or all in one split",
-    SHARED_GROUP: "used as they are, and tests look too good: put each into one split, as a table "
-    "without a column of splits, or dataset.split_column='', does",
+    NEAR: "used as they are: look at them (--sheet), and keep one of each, or all in one split "
+    "(--table)",
+    SHARED_GROUP: "used as they are, and tests look too good: put each into one split, as "
+    "dataset.split_column='' of a table does, such as that of --table",
     UNLISTED: "training stops: add them or set dataset.unlisted=ignore",
 }
 # Of arrays, where no key of the config leaves any out.
-CONSEQUENCES_OF_ARRAYS = CONSEQUENCES | dict.fromkeys((BLANK, IDENTICAL), "used as they are")
+CONSEQUENCES_OF_ARRAYS = CONSEQUENCES | {
+    **dict.fromkeys((BLANK, IDENTICAL), "used as they are"),
+    NEAR: "used as they are: look at them (--sheet)",
+}
 # Images of fewer pixels along a side are not compared for being near copies: too little is seen.
 SMALLEST_COMPARED = 32
 _THUMBNAILS = 4096  # that are kept at a time
@@ -148,6 +158,9 @@ class CheckReport:
         All images: id, split, class_name and, where they are known, group.
     near : list of (int, int)
         Each of these problems: the row of its image, and of the nearest that it is like.
+    joined : ndarray
+        int, shape (N,): of each image the first that it is joined to, by a group, or as a copy or
+        near copy, directly or through others.
     problems : list of Problem
         In the order of `KINDS`.
     dropped : dict of str to list of str
@@ -163,7 +176,8 @@ class CheckReport:
     near_across_classes: int
     near_undrawn: int
     images: pd.DataFrame
-    near: list[tuple[int, int]] = field(default_factory=list)
+    near: list[tuple[int, int]]
+    joined: npt.NDArray[np.intp]
     problems: list[Problem] = field(default_factory=list)
     dropped: dict[str, list[str]] = field(default_factory=dict)
 
@@ -175,6 +189,13 @@ class CheckReport:
             for p in self.problems
         ]
         return pd.DataFrame(rows, columns=COLUMNS)
+
+    @property
+    def table_of_images(self) -> pd.DataFrame:
+        """path, label and group of every image, in which what is `joined` has one group."""
+        names = self.images.get("group", self.images["id"]).to_numpy()
+        columns = {"path": self.images["id"], "label": self.images["class_name"]}
+        return pd.DataFrame({**columns, "group": names[self.joined]})
 
     @property
     def group_sizes(self) -> pd.Series:
@@ -284,6 +305,7 @@ def check_dataset(
         near.undrawn,
         images,
         near.pairs,
+        near.joined,
         problems,
         dropped,
     )
@@ -453,6 +475,7 @@ class _Near:
     across_classes: int = 0
     undrawn: int = 0
     pairs: list[tuple[int, int]] = field(default_factory=list)
+    joined: npt.NDArray[np.intp] = field(default_factory=lambda: np.arange(0))
 
 
 def _near_copies(
@@ -464,8 +487,6 @@ def _near_copies(
     all pairs no more than the numbers is kept, as there may be as many as images, squared.
     """
     rows = np.flatnonzero([look.compared for look in looks])
-    if not rows.size:
-        return _Near()
     same = np.arange(len(looks))
     for group in identical:
         same[group] = group[0]
@@ -478,8 +499,12 @@ def _near_copies(
     of_group = np.arange(len(looks))
     if "group" in images:
         of_group = pd.factorize(images["group"])[0]
-    for one, other, distance in near_pairs(np.stack(hashes)):
+    joined = Joined(len(looks))
+    joined.add(np.arange(len(looks)), same)
+    joined.add(np.arange(len(looks)), np.unique(of_group, return_index=True)[1][of_group])
+    for one, other, distance in near_pairs(np.stack(hashes)) if hashes else ():
         one, other = rows[one], rows[other]
+        joined.add(one, other)
         differ = same[one] != same[other]
         one, other, distance = one[differ], other[differ], distance[differ]
         splits, classes = split[one] != split[other], label[one] != label[other]
@@ -500,7 +525,7 @@ def _near_copies(
         partner[kept[better]] = one[best][better]
     found = np.flatnonzero(nearest < 256)
     pairs = list(zip(found.tolist(), partner[found].tolist(), strict=True))
-    return _Near(within, across_splits, across_classes, undrawn, pairs)
+    return _Near(within, across_splits, across_classes, undrawn, pairs, joined.first())
 
 
 def _wrong_images(images: pd.DataFrame, looks: list[_Look]) -> list[Problem]:

@@ -11,6 +11,7 @@ from PIL import Image
 HASH_SIDE = 16  # of the hash's square of bits
 THUMBNAIL_SIDE = 32  # what the hash is of; of 64 pixels it finds no more, and takes twice the time
 NEAR_BITS = 24  # of 256, that near copies differ in at most: measured, see benchmarks/README.md
+_LINKS = 1_000_000  # that are kept before they are joined
 _ROWS, _COLUMNS = 64, 4096  # of pairs that are compared at a time, which fit a cache
 
 Bits = npt.NDArray[np.uint64]
@@ -63,3 +64,38 @@ def near_pairs(
                 first, second, distance = first[near], second[near], distance[near]
             if len(first):
                 yield first, second, distance
+
+
+class Joined:
+    """Which of N images are joined, directly or through others, in memory of their number.
+
+    Parameters
+    ----------
+    count : int
+        N.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._first = np.arange(count)
+        self._links: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]] = []
+        self._waiting = 0
+
+    def add(self, one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> None:
+        """Join images (M,) to others (M,)."""
+        self._links.append((one, other))
+        self._waiting += len(one)
+        if self._waiting > max(len(self._first), _LINKS):
+            self._first = self.first()
+            self._links, self._waiting = [], 0
+
+    def first(self) -> npt.NDArray[np.intp]:
+        """Of each image the first that it is joined to, (N,)."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        count = len(self._first)
+        links = [(np.arange(count), self._first), *self._links]
+        one, other = (np.concatenate(each) for each in zip(*links, strict=True))
+        graph = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(count, count))
+        _, component = connected_components(graph, directed=False)
+        return np.unique(component, return_index=True)[1][component]
