@@ -72,7 +72,7 @@ class Joined:
     Parameters
     ----------
     count : int
-        N.
+        Of images.
     """
 
     def __init__(self, count: int) -> None:
