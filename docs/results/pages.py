@@ -79,8 +79,10 @@ class Results:
             return "The exact probabilities"
         method, *calibrator = row.split("+")
         method, ensemble = method.removesuffix("_ensemble"), method.endswith("_ensemble")
-        words = [self._titles[method] + (", ensemble of 5" if ensemble else ""), *calibrator]
-        return " + ".join(words)
+        title = self._titles[method]
+        if ensemble:
+            title += f", ensemble of {(self._read('runs.csv')['method'] == method).sum()}"
+        return " + ".join([title, *calibrator])
 
     def _read(self, name: str) -> pd.DataFrame:
         table = pd.read_csv(self.folder / name)
@@ -190,6 +192,19 @@ class Results:
         chosen = (table["metric"] == metric) & (table["difference_verdict"] == verdict)
         rows = [row for row in table[chosen]["method"] if calibrated or "+" not in row]
         return listed([self.title(row) for row in rows]) if rows else "none"
+
+    def differences(self, *metrics: str) -> str:
+        """Which rows are significantly better or worse than the first one in some metrics."""
+        said = []
+        for verdict in _VERDICTS:
+            found = {metric: self.rows_that_are(verdict, metric) for metric in metrics}
+            each = [f"in {title_of(key)}, {rows}" for key, rows in found.items() if rows != "none"]
+            if each:
+                said.append(f"Significantly {verdict} than hard labels are, {'; '.join(each)}.")
+        if said:
+            return " ".join(said)
+        named = listed([title_of(metric) for metric in metrics])
+        return f"No method is significantly better or worse than hard labels in any of {named}."
 
     def of_class(self, row: str, name: str, metric: str, decimals: int = 1) -> str:
         """A metric of a class against the rest, with its interval."""
