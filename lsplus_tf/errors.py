@@ -175,7 +175,7 @@ def listed(names: Sequence[object]) -> str:
 
 
 def did_you_mean(received: str, known: Iterable[str]) -> str:
-    """What a message goes on with where a name is nearly a known one, or nothing.
+    """What a message goes on with where a name is nearly a known one, or its initials, or nothing.
 
     Parameters
     ----------
@@ -186,10 +186,18 @@ def did_you_mean(received: str, known: Iterable[str]) -> str:
     --------
     >>> did_you_mean("temprature", ["temperature", "vector"]), did_you_mean("x", ["y"])
     (", did you mean 'temperature'?", '')
+    >>> did_you_mean("OLS", ["label_smoothing", "online_label_smoothing"])
+    ", did you mean 'online_label_smoothing'?"
     """
     spelled = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(received.casefold(), spelled, n=1)
+    given = received.casefold()
+    initials = [name for name in spelled if "_" in name and given == _initials(name)]
+    close = initials if len(initials) == 1 else difflib.get_close_matches(given, spelled, n=1)
     return f", did you mean {spelled[close[0]]!r}?" if close else ""
+
+
+def _initials(name: str) -> str:
+    return "".join(word[:1] for word in name.split("_"))
 
 
 def check_choice(name: str, value: Any, choices: Any) -> Any:

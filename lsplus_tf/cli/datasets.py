@@ -175,6 +175,7 @@ def check_dataset(
         _say(console, "no near copies to draw: --sheet is not written")
     if table is not None:
         assert isinstance(dataset, FileList)
+        # Names as they are, or their files would not be found.
         with files.writing(table, _table_of_images(), argument="--table") as new:
             report.table_of_images.to_csv(new, index=False)
         _print_written(console, table)

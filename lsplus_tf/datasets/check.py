@@ -468,14 +468,17 @@ def _mixed_depths(headers: list[Header]) -> list[Problem]:
 
 @dataclass(frozen=True)
 class _Near:
-    """Near copies that are not identical: pairs within a split and class, and others."""
+    """Near copies that are not identical: pairs within a split and class, and others.
 
-    within: int = 0
-    across_splits: int = 0
-    across_classes: int = 0
-    undrawn: int = 0
-    pairs: list[tuple[int, int]] = field(default_factory=list)
-    joined: npt.NDArray[np.intp] = field(default_factory=lambda: np.arange(0))
+    The last two are `CheckReport.near` and `joined`.
+    """
+
+    within: int
+    across_splits: int
+    across_classes: int
+    undrawn: int
+    pairs: list[tuple[int, int]]
+    joined: npt.NDArray[np.intp]
 
 
 def _near_copies(
