@@ -171,10 +171,12 @@ def shared_legend(axes: Sequence[Axes]) -> Picture | None:
             found.setdefault(label, handle)
     if not found:
         return None
-    columns = max(1, min(len(found), 72 // (max(map(len, found)) + 8)))
+    longest = max(map(len, found))
+    columns = max(1, min(len(found), 132 // (2 * longest + 13)))
     # As wide as a phone.
-    figure = plt.figure(figsize=(4.2, 0.1 + 0.23 * -(-len(found) // columns)))
+    figure = plt.figure(figsize=(4.2, 0.1 + 0.25 * -(-len(found) // columns)))
+    size = 9.5 * min(1, 50 / longest)
     figure.legend(
-        [*found.values()], [*found], loc="center", ncols=columns, frameon=False, fontsize="small"
+        [*found.values()], [*found], loc="center", ncols=columns, frameon=False, fontsize=size
     )
     return draw(figure, f"Legend: {', '.join(found)}.", raster=True)
