@@ -596,7 +596,7 @@ def test_what_is_alike_is_a_class(tmp_path, classes):
 def test_folders_that_all_classes_hold_are_told(tmp_path, recwarn, below, said):
     listed(tree(tmp_path, *(f"{c}/{b}/{i}.png" for c in ("P1", "P2") for b in below for i in "12")))
     messages = [str(warning.message) for warning in recwarn]
-    assert said == any("holds the same folders (a, b): are these" in text for text in messages)
+    assert said == any("holds the same folders (a, b): if these" in text for text in messages)
 
 
 def test_dicom_without_a_suffix_is_told(tmp_path):
